@@ -1,0 +1,35 @@
+"""Benchmark activation functions: fair training, honest intervals, beside the published numbers.
+
+>>> import relubench
+>>> table = relubench.train(act=["relu", "tanh"], dataset="digits", epochs=5)
+>>> table.to_records()[0]["test_error_pct"]
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from relubench.version import __version__
+
+if TYPE_CHECKING:
+    from relubench.api import Results, train
+    from relubench.errors import RelubenchError
+
+__all__ = ["RelubenchError", "Results", "__version__", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    # Late, so that `relubench --help` does not pay for what it does not use.
+    if name in ("Results", "train"):
+        from relubench import api
+
+        return getattr(api, name)
+    if name == "RelubenchError":
+        from relubench.errors import RelubenchError
+
+        return RelubenchError
+    raise AttributeError(f"module 'relubench' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,95 @@
+"""The program's way in and out: runs a command, and turns whatever comes of it into an exit code and two lines."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from types import FrameType
+
+import typer
+
+from relubench.cli.app import app
+from relubench.cli.failures import as_relubench_error, two_lines
+from relubench.errors import EXIT_INTERRUPTED
+
+EXIT_PIPE = 128 + 13
+"""What a shell reports of a program that wrote into a closed pipe (SIGPIPE)."""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command line; returns its exit code."""
+    debug = "--debug" in argv
+    if debug:
+        # The workers inherit it, and show where a training failed.
+        os.environ["RELUBENCH_DEBUG"] = "1"
+    arguments = [one for one in argv if one != "--debug"] or ["--help"]
+    try:
+        code = _invoke(arguments)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt as error:
+        _trace(error, debug)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        _drop_stdout()
+        return EXIT_PIPE
+    except Exception as error:
+        _trace(error, debug)
+        refusal = as_relubench_error(error)
+        with contextlib.suppress(OSError):
+            sys.stderr.write(two_lines(refusal))
+        if isinstance(error, OSError):
+            _drop_stdout()
+        return refusal.exit_code
+
+
+def main() -> int:
+    """The console script: `run` on the process's own arguments, streams and signals; returns the exit code."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        # What is ignored stays so: nohup and some schedulers ask for that.
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+    # A terminal or pipe of a narrow encoding gets \xb1 for what it cannot show, rather than a crash at the end.
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    return run(sys.argv[1:])
+
+
+def _invoke(arguments: list[str]) -> int:
+    if "_RELUBENCH_COMPLETE" in os.environ:
+        app(arguments, prog_name="relubench")
+    # Not `app(...)`: it would print Typer's boxes for an error and swallow a closed pipe.
+    command = typer.main.get_command(app)
+    try:
+        with command.make_context("relubench", arguments) as context:
+            command.invoke(context)
+    except typer.Exit as end:
+        return end.exit_code
+    except typer.Abort:
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def _trace(error: BaseException, debug: bool) -> None:
+    if debug:
+        traceback.print_exception(error)
+
+
+def _drop_stdout() -> None:
+    """Send what is still buffered nowhere, so that the interpreter's own last flush cannot fail again."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """A request to stop is served like Ctrl-C: what is finished is printed, checkpoints are kept."""
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

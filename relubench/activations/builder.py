@@ -1,0 +1,132 @@
+"""A choice made computable: the table's through its target, formulas through the evaluator, users' own by import."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from relubench.activations.choice import Choice
+from relubench.activations.definition import Activation, plain
+from relubench.activations.evaluator import evaluator
+from relubench.activations.expression import parse_formula
+from relubench.activations.own import is_path, split_name
+from relubench.activations.table import ACTIVATIONS
+from relubench.errors import UsageError
+from relubench.lookup import did_you_mean
+
+
+def build(choice: Choice) -> Activation:
+    """The activation that was chosen; UsageError if a user's own cannot be imported or is not usable."""
+    match choice.kind:
+        case "table":
+            module, _, name = ACTIVATIONS[choice.name].target.partition(":")
+            return getattr(importlib.import_module(f"relubench.activations.{module}"), name)(**dict(choice.parameters))
+        case "formula":
+            return Activation(function=plain(evaluator(parse_formula(choice.name))))
+        case "user":
+            return _own(choice)
+
+
+def as_function(activation: Activation, dtype: torch.dtype = torch.float64) -> Callable[[Tensor], Tensor]:
+    """f(z) as in evaluation, for one column: learned parameters at their initial values, no noise.
+
+    A user's class is instantiated once, in `dtype` and in evaluation mode.
+    """
+    if activation.module is not None:
+        return activation.module().to(dtype).eval()
+    learned = tuple(torch.tensor(value, dtype=dtype) for value in activation.learned)
+    return lambda z: activation.function(z, learned=learned)
+
+
+def _own(choice: Choice) -> Activation:
+    place, name = split_name(choice.name)
+    found = _attribute(_import(place, choice.label), name, choice.label)
+    arguments = dict(choice.parameters)
+    if isinstance(found, nn.Module):
+        raise UsageError(
+            f"{choice.label} is an instance of {type(found).__name__}", "name its class: every network needs its own"
+        )
+    if isinstance(found, type):
+        if not issubclass(found, nn.Module):
+            raise UsageError(f"{choice.label} is a class that is not a torch.nn.Module", _WANTED)
+        return _class(found, arguments, choice.label)
+    if not callable(found):
+        raise UsageError(f"{choice.label} is neither a class nor a function, but {type(found).__name__}", _WANTED)
+    return Activation(function=plain(functools.partial(cast(Callable[..., Tensor], found), **arguments)))
+
+
+_WANTED = "name a torch.nn.Module class, or a function of one tensor"
+
+
+def _class(found: type[nn.Module], arguments: dict[str, Any], label: str) -> Activation:
+    make = functools.partial(found, **arguments)
+    try:
+        # Parameters drawn here must not shift anybody's random numbers.
+        with torch.random.fork_rng(devices=[]):
+            make()
+    except Exception as problem:
+        raise UsageError(
+            f"{label} cannot be instantiated: {_reason(problem)}", "arguments follow colons: ./file.py:Name:size=3"
+        ) from problem
+
+    def function(z: Tensor, *, learned: tuple[Tensor, ...] = (), noise: Tensor | None = None, dim: int = -1) -> Tensor:
+        raise AssertionError(f"{label} is a class: use its instances")
+
+    return Activation(function=function, module=make)
+
+
+def _import(place: str, label: str) -> ModuleType:
+    try:
+        return _from_file(Path(place)) if is_path(place) else importlib.import_module(place)
+    except (Exception, SystemExit) as problem:
+        raise UsageError(
+            f"{label}: importing {place} failed: {_reason(problem)}", "the file must import on its own with this Python"
+        ) from problem
+
+
+def _from_file(file: Path) -> ModuleType:
+    """The file as a module, imported once a process for each content."""
+    name = f"relubench_own_{hashlib.sha256(bytes(file) + file.read_bytes()).hexdigest()[:16]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    # The loader of source files whatever the suffix: a path is recognised by its slash, too.
+    loader = SourceFileLoader(name, str(file))
+    spec = importlib.util.spec_from_loader(name, loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    # As for a script, what lies beside the file can be imported.
+    if str(file.parent) not in sys.path:
+        sys.path.append(str(file.parent))
+    # Dataclasses and pickling look their module up by name while it is being executed.
+    sys.modules[name] = module
+    try:
+        loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _attribute(module: ModuleType, name: str, label: str) -> object:
+    found: object = module
+    for part in name.split("."):
+        if not hasattr(found, part):
+            public = [one for one in vars(found) if not one.startswith("_")]
+            raise UsageError(f"{label}: there is no {part!r} in it", did_you_mean(part, public, _WANTED))
+        found = getattr(found, part)
+    return found
+
+
+def _reason(problem: BaseException) -> str:
+    return f"{type(problem).__name__}: {problem}" if str(problem) else type(problem).__name__

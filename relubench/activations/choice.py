@@ -1,0 +1,50 @@
+"""One activation that was asked for, with its parameters resolved: what is printed, stored and sent to workers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from relubench.activations.table import ParameterValue
+
+Kind = Literal["table", "formula", "user"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """An activation as the user chose it; `select([choice.label])` gives the same again."""
+
+    label: str
+    """Canonical: default parameters omitted, the others in table order; a user's own path as it was written."""
+    kind: Kind
+    name: str
+    """The table's name; the formula's canonical text; 'module:Name' or '/absolute/file.py:Name'."""
+    parameters: tuple[tuple[str, ParameterValue], ...] = ()
+    """Complete and resolved for the table's; for a user's own, those given, by name."""
+    columns: int = 1
+    """Pre-activation columns per output unit."""
+    learned: int = 0
+    """Learned scalars per layer; 0 also for a user's own class, whose parameters only building it shows."""
+    source_digest: str | None = None
+    """SHA-256 (hex) of the module file of a user's own. Not carried by JSON."""
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values from which any process on this machine, wherever it started, builds the same activation."""
+        values = asdict(self)
+        del values["source_digest"]
+        return {**values, "parameters": [list(one) for one in self.parameters]}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Choice:
+        """The choice that `to_json` gave, without its source's digest."""
+        return cls(**{**values, "parameters": tuple((name, value) for name, value in values["parameters"])})
+
+
+def label_of(name: str, parameters: tuple[tuple[str, ParameterValue], ...]) -> str:
+    """name:key=value:key=value, numbers in the shortest form that reads back as the same number."""
+    return ":".join([name, *(f"{key}={_number(value)}" for key, value in parameters)])
+
+
+def _number(value: ParameterValue) -> str:
+    text = str(value)
+    return text.removesuffix(".0") if isinstance(value, float) else text

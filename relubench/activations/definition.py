@@ -1,0 +1,68 @@
+"""What an activation is to the engine: a function, its closed-form gradient, and what may be done in place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+
+class ActivationFunction(Protocol):
+    """h = f(z), differentiable by autograd, out of place."""
+
+    def __call__(
+        self, z: Tensor, *, learned: tuple[Tensor, ...] = (), noise: Tensor | None = None, dim: int = -1
+    ) -> Tensor: ...
+
+
+class ActivationGradient(Protocol):
+    """dL/dz from dL/dh and what was saved; may overwrite and return `grad`, never `saved`."""
+
+    def __call__(self, grad: Tensor, saved: Tensor, dim: int = -1, /) -> Tensor: ...
+
+
+class ActivationInto(Protocol):
+    """h = f(z) written into existing storage, which is returned; `out` must not be z's own."""
+
+    def __call__(self, z: Tensor, out: Tensor, dim: int = -1, /) -> Tensor: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Activation:
+    """One activation with its parameters bound.
+
+    Where columns > 1, z's dimension `dim` holds columns*H entries, chunk after chunk, and h's holds H. `dim` means
+    nothing to the others.
+    """
+
+    function: ActivationFunction
+    columns: int = 1
+    combines: Literal["", "product", "maximum"] = ""
+    """How the columns become one: the first times a function of the second, or the largest; '' for one column."""
+    gradient: ActivationGradient | None = None
+    """Closed form, out of autograd's sight; None: differentiate `function`. Never there with learned or noise."""
+    saves: Literal["z", "h"] = "z"
+    """What `gradient` reads: the pre-activation or the output."""
+    inplace: Callable[[Tensor], Tensor] | None = None
+    """h over z's own storage; only where saves == 'h'."""
+    out: ActivationInto | None = None
+    learned: tuple[float, ...] = ()
+    """Initial values; whoever trains owns one tensor for each, broadcastable to z."""
+    draw: Callable[[Sequence[int], torch.Generator], Tensor] | None = None
+    """Training noise for a z of that shape, on the generator's device; without it `function` is deterministic."""
+    module: Callable[[], torch.nn.Module] | None = None
+    """A user's own class, one instance a member and layer; `function` then only refuses."""
+    exact_zeros: bool = False
+    """Whether it gives exact zeros over an interval; False also where nobody looked (formulas, users' own)."""
+
+
+def plain(elementwise: Callable[[Tensor], Tensor]) -> ActivationFunction:
+    """The same function of z, with the arguments that it has no use for."""
+
+    def function(z: Tensor, *, learned: tuple[Tensor, ...] = (), noise: Tensor | None = None, dim: int = -1) -> Tensor:
+        return elementwise(z)
+
+    return function

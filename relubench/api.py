@@ -1,0 +1,126 @@
+"""The command line's work from Python: the same configuration, runs and rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from relubench.config import ExperimentConfig, experiment
+from relubench.errors import ComputeError
+from relubench.reports.render import render
+from relubench.reports.report import Report, training_report
+from relubench.reports.summary import summarize
+from relubench.results import RunResult
+from relubench.runner import Study
+from relubench.version import __version__
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """A finished experiment: its rows, its runs, and its table (text when printed, HTML in a notebook)."""
+
+    config: ExperimentConfig
+    report: Report
+    runs: list[RunResult]
+    masks: dict[str, np.ndarray]
+    """Run id -> which test examples that run got wrong, bool [N]."""
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """One dictionary an activation, with the keys of `--format json`."""
+        return self.report.rows
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """Copies of the rows, as pandas.DataFrame takes them."""
+        return [dict(row) for row in self.report.rows]
+
+    def plot(self, path: str | Path) -> None:
+        """Draw the learning curves into a .png, .svg or .pdf file."""
+        from relubench.reports.plots import plot_curves
+        from relubench.results import Timing
+
+        by_id = {run["id"]: run["timing"] for run in self.report.runs}
+        timings = {key: Timing.from_json(value) if value else None for key, value in by_id.items()}
+        plot_curves(self.runs, timings, Path(path))
+
+    def __repr__(self) -> str:
+        return render(self.report, "table", colour=False)
+
+    def _repr_html_(self) -> str:
+        from tabulate import tabulate
+
+        cells = [["\n".join(column.parts(row)) for column in self.report.columns] for row in self.rows]
+        table = tabulate(cells, [column.header for column in self.report.columns], tablefmt="html")
+        notes = [self.report.sentence, *self.report.footnotes]
+        lines = "".join(f"<p>{_escape(line)}</p>" for line in notes if line)
+        return f"<p><b>{_escape(self.report.title)}</b><br>{_escape(self.report.caption)}</p>{table}{lines}"
+
+
+def train(
+    act: str | Sequence[str] | None = None,
+    *,
+    dataset: str | None = None,
+    model: str | None = None,
+    seeds: int | Sequence[int] | None = None,
+    protocol: Literal["paper", "modern"] | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | Literal["auto"] | None = None,
+    device: Literal["auto", "cpu", "cuda", "mps"] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    data_dir: str | Path | None = None,
+    runs_dir: str | Path | None = None,
+    fresh: bool = False,
+) -> Results:
+    """What `relubench train` computes; finished runs come from the store unless `fresh`.
+
+    `seeds` is a number of seeds or the seeds themselves. `settings` is the long tail, nested as in the configuration:
+    `{"train": {"momentum": 0.9}, "model": {"norm": "batch"}}`. Raises RelubenchError with the command's message and
+    hint for whatever the command would refuse, and ComputeError if nothing could be computed.
+    """
+    named: dict[str, Any] = {
+        "act": (act,) if isinstance(act, str) else act,
+        "seeds": range(seeds) if isinstance(seeds, int) else seeds,
+        "device": device,
+        "data": {"name": dataset},
+        "model": {"name": model},
+        "train": {"protocol": protocol, "epochs": epochs, "batch_size": batch_size, "lr": lr},
+    }
+    config = experiment(settings or {}, _given(named))
+    study = Study.open(
+        config,
+        data_dir=Path(data_dir) if data_dir is not None else None,
+        runs_dir=Path(runs_dir) if runs_dir is not None else None,
+        fresh=fresh,
+    )
+    failures = [f"{event.message} ({event.hint})" for event in study.run() if event.kind == "failed"]
+    finished = [result for result in study.results if result.outcome != "failed"]
+    if not finished:
+        raise ComputeError(f"none of the {study.total} runs could be computed", "; ".join(dict.fromkeys(failures)))
+    timings = study.timings
+    clocks = {run: timing.to_json() if timing else None for run, timing in timings.items()}
+    runs = [{**result.to_json(), "timing": clocks.get(result.id)} for result in study.results]
+    summary = summarize(study.results, timings, study.wrong)
+    masks = {result.id: mask for result in finished if (mask := study.wrong(result)) is not None}
+    report = training_report(summary, version=__version__, device=study.device.name, runs=runs)
+    return Results(config, report, study.results, masks)
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what was left at None."""
+    kept: dict[str, Any] = {}
+    for key, value in values.items():
+        inner = _given(value) if isinstance(value, Mapping) else tuple(value) if isinstance(value, range) else value
+        if inner is not None and inner != {}:
+            kept[key] = inner
+    return kept
+
+
+def _escape(text: str) -> str:
+    import html
+
+    return html.escape(text)

@@ -1,0 +1,58 @@
+"""The program's commands. Importing this imports nothing that `--help` can do without."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from relubench.cli.doctor import doctor
+from relubench.cli.list_ import list_
+from relubench.cli.runs import runs
+from relubench.cli.train import train
+from relubench.lookup import find
+from relubench.version import __version__
+
+HELP_NAMES = {"help_option_names": ["-h", "--help"]}
+
+
+class Commands(TyperGroup):
+    """A group that refuses an unknown command like any other unknown name."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if not ctx.resilient_parsing and not args[0].startswith("-"):
+            find(args[0], self.commands, kind="command", see=f"see `{ctx.command_path} --help`")
+        return super().resolve_command(ctx, args)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"relubench {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", help="Show the traceback of an error; may stand before or after the command."),
+    ] = False,
+) -> None:
+    """Benchmark activation functions: fair training, honest intervals, beside the published numbers."""
+
+
+app = typer.Typer(
+    name="relubench",
+    cls=Commands,
+    callback=_root,
+    context_settings=HELP_NAMES,
+    pretty_exceptions_enable=False,
+    epilog="For example: relubench train --act relu --act gelu --dataset mnist --seeds 5",
+)
+app.command("train")(train)
+app.command("list")(list_)
+app.add_typer(runs, name="runs", cls=Commands)
+app.command("doctor")(doctor)

@@ -1,0 +1,28 @@
+"""Names that a shell completes: the tables' own. They are imported when a name is asked for."""
+
+from __future__ import annotations
+
+
+def acts(incomplete: str) -> list[str]:
+    from relubench.activations import ACTIVATIONS
+
+    before, comma, last = incomplete.rpartition(",")
+    return [f"{before}{comma}{name}" for name in ACTIVATIONS if name.startswith(last)]
+
+
+def datasets(incomplete: str) -> list[str]:
+    from relubench.data import TABLE
+
+    return [name for name in TABLE if name.startswith(incomplete)]
+
+
+def models(incomplete: str) -> list[str]:
+    from relubench.architecture import MODELS
+
+    return [name for name in MODELS if name.startswith(incomplete)]
+
+
+def formats(incomplete: str) -> list[str]:
+    from relubench.reports.render import FORMATS
+
+    return [name for name in FORMATS if name.startswith(incomplete)]

@@ -1,0 +1,154 @@
+"""`relubench doctor`: what of this machine helps or hinders a run, each with its remedy."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import typer
+
+from relubench.cli import options, output
+from relubench.cli.sizes import folder_size, readable
+from relubench.errors import EXIT_COMPUTE
+from relubench.version import __version__
+
+LITTLE_SPACE, NO_SPACE = 2_000_000_000, 100_000_000
+"""Free bytes below which the doctor warns, and below which it calls it an error."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """One finding."""
+
+    name: str
+    status: Literal["ok", "warning", "error"]
+    detail: str
+    remedy: str | None = None
+
+
+def doctor(
+    data_dir: options.DataDir = None,
+    runs_dir: options.RunsDir = None,
+    format: options.Format = None,
+    output_file: options.OutputFile = None,
+) -> None:
+    """Check this machine: Python, torch, device, threads, data sets, folders, disk, terminal. Exit 1 for any error."""
+    target = output.choose(format, output_file)
+    checks = list(examine(data_dir, runs_dir))
+    listing = output.Listing(rows=[asdict(one) for one in checks], title="doctor")
+    output.emit_listings([listing], "doctor", target)
+    if any(one.status == "error" for one in checks):
+        raise typer.Exit(EXIT_COMPUTE)
+
+
+def examine(data_dir: Path | None, runs_dir: Path | None) -> Iterator[Check]:
+    """All checks, in the order in which one failure explains the next."""
+    from relubench.cli.torch_check import torch_checks
+    from relubench.places import cache_root, runs_root
+
+    yield _python()
+    yield Check(name="relubench", status="ok", detail=f"{__version__} in {Path(__file__).parents[1]}")
+    yield from (
+        Check(name=name, status=status, detail=detail, remedy=remedy) for name, status, detail, remedy in torch_checks()
+    )
+    yield _threads()
+    yield from _data(data_dir)
+    yield _folder("runs folder", runs_root(runs_dir), "choose another with --runs-dir or RELUBENCH_RUNS_DIR")
+    yield _folder("cache folder", cache_root(), "choose another with RELUBENCH_CACHE_DIR")
+    for name, place in _disks(runs_root(runs_dir), cache_root()):
+        yield _space(name, place)
+    yield _terminal()
+
+
+def _python() -> Check:
+    return Check(name="python", status="ok", detail=f"{platform.python_version()} at {sys.executable}")
+
+
+def _threads() -> Check:
+    """Threads against cores: more threads than cores slow each other down."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    asked = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if os.environ.get(name)}
+    detail = f"{cores} cores to use" + "".join(f", {name}={value}" for name, value in asked.items())
+    for name, value in asked.items():
+        if not value.isdigit() or int(value) > cores:
+            return Check(name="threads", status="warning", detail=detail, remedy=f"set {name} to {cores} or unset it")
+        if int(value) < cores:
+            remedy = f"unset {name}, so that a lone run can use all {cores} cores"
+            return Check(name="threads", status="warning", detail=detail, remedy=remedy)
+    return Check(name="threads", status="ok", detail=detail)
+
+
+def _data(data_dir: Path | None) -> Iterator[Check]:
+    from relubench.data import TABLE, status
+    from relubench.data.locate import data_roots
+
+    roots = ", ".join(f"{root}{'' if root.is_dir() else ' (not there)'}" for root in data_roots(data_dir))
+    yield Check(name="data folders", status="ok", detail=roots)
+    for row in TABLE.values():
+        if row.variant not in ("", "balanced"):
+            continue  # The variants of EMNIST lie in one archive.
+        there = status(row.name, data_dir)
+        how = (
+            f"{'downloaded on first use; or ' if row.download else ''}put the files of {row.url} into {row.folders[0]}/"
+        )
+        yield Check(
+            name=f"data set {row.name}",
+            status="warning" if there.startswith("incomplete") else "ok",
+            detail=there,
+            remedy=None if there.startswith("present") else how,
+        )
+
+
+def _folder(name: str, folder: Path, elsewhere: str) -> Check:
+    size = f", {readable(folder_size(folder))}" if folder.is_dir() else " (not there yet)"
+    try:
+        with tempfile.TemporaryFile(dir=_existing(folder)):
+            return Check(name=name, status="ok", detail=f"{folder}{size}")
+    except OSError as error:
+        return Check(
+            name=name, status="error", detail=f"{folder} cannot be written: {error.strerror}", remedy=elsewhere
+        )
+
+
+def _disks(runs: Path, cache: Path) -> Iterator[tuple[str, Path]]:
+    """The disks that runs and cache are on, each once."""
+    places = {"disk of the runs": _existing(runs), "disk of the cache": _existing(cache)}
+    devices = {name: place.stat().st_dev for name, place in places.items()}
+    if len(set(devices.values())) == 1:
+        yield "disk", places["disk of the runs"]
+    else:
+        yield from places.items()
+
+
+def _space(name: str, place: Path) -> Check:
+    free = shutil.disk_usage(place).free
+    detail = f"{readable(free)} free at {place}"
+    if free >= LITTLE_SPACE:
+        return Check(name=name, status="ok", detail=detail)
+    remedy = "free some, or move --runs-dir and RELUBENCH_CACHE_DIR; `relubench runs delete` removes runs"
+    return Check(name=name, status="error" if free < NO_SPACE else "warning", detail=detail, remedy=remedy)
+
+
+def _terminal() -> Check:
+    encoding = (getattr(sys.stdout, "encoding", None) or "none").lower()
+    facts = ["stdout is a terminal" if output.on_terminal() else "stdout is not a terminal", f"encoding {encoding}"]
+    facts += [f"{name}={os.environ[name]}" for name in ("NO_COLOR", "COLUMNS", "TERM") if os.environ.get(name)]
+    if encoding.replace("-", "") != "utf8":
+        remedy = "set LANG to a UTF-8 locale, or PYTHONUTF8=1: some signs are shown as \\x.. otherwise"
+        return Check(name="terminal", status="warning", detail=", ".join(facts), remedy=remedy)
+    return Check(name="terminal", status="ok", detail=", ".join(facts))
+
+
+def _existing(folder: Path) -> Path:
+    """The folder itself, or the nearest one above it that is there."""
+    with contextlib.suppress(OSError):
+        folder = folder.resolve()
+    return next(one for one in (folder, *folder.parents) if one.is_dir())

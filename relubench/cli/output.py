@@ -1,0 +1,180 @@
+"""Where a command's result goes: checked before any work, written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from relubench.errors import ComputeError, UsageError
+from relubench.lookup import find
+from relubench.version import __version__
+
+if TYPE_CHECKING:
+    from relubench.reports.report import Report
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listing:
+    """Rows whose first key is the name."""
+
+    rows: list[dict[str, Any]]
+    title: str
+    leaving: Sequence[str] = ()
+    """Keys whose columns leave a table that is too wide, first to last."""
+
+
+IDENTIFYING = ("year", "seed")
+"""Whole numbers that are names: written without a sign between the thousands."""
+
+SUFFIXES = {
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".md": "markdown",
+    ".tex": "latex",
+    ".txt": "table",
+}
+"""What a file's suffix says of the format."""
+
+UNLIMITED = 10_000
+"""Characters a line, where nothing may be wrapped."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """A place for a result; `path` None is stdout."""
+
+    format: str
+    path: Path | None = None
+
+    @property
+    def for_people(self) -> bool:
+        """Whether the format carries title, footnotes and closing sentence."""
+        return self.format in ("table", "markdown", "latex")
+
+    @property
+    def width(self) -> int | None:
+        """None leaves it to the report to ask the terminal."""
+        return UNLIMITED if self.path is not None else None
+
+    @property
+    def colour(self) -> bool | None:
+        """None leaves it to the report to ask the terminal."""
+        return False if self.path is not None else None
+
+
+def choose(format_name: str | None, output: Path | None) -> Target:
+    """The target that --format and --output ask for; raises UsageError where the file could not be written."""
+    if format_name is not None:
+        from relubench.reports.render import FORMATS
+
+        find(format_name, FORMATS, kind="format", see=f"formats are {', '.join(FORMATS)}")
+    if output is None:
+        return Target(format=format_name or ("table" if on_terminal() else "tsv"))
+    check_file("--output", output)
+    if format_name is None and output.suffix.lower() not in SUFFIXES:
+        raise UsageError(
+            f"--output {output}: the suffix does not say the format",
+            f"use one of {' '.join(SUFFIXES)}, or add --format",
+        )
+    return Target(format=format_name or SUFFIXES[output.suffix.lower()], path=output)
+
+
+def check_plot(plot: Path | None) -> None:
+    """Raises UsageError where --plot could not be written."""
+    if plot is None:
+        return
+    from relubench.reports.plots import SUFFIXES as PLOT_SUFFIXES
+
+    if plot.suffix.lower() not in PLOT_SUFFIXES:
+        raise UsageError(f"--plot {plot}: the suffix does not say the format", f"use one of {' '.join(PLOT_SUFFIXES)}")
+    check_file("--plot", plot)
+
+
+def check_file(option: str, path: Path) -> None:
+    """Raises UsageError if `path` cannot be written: its folder has to be there already."""
+    if path.is_dir():
+        raise UsageError(f"{option} {path} is a folder", "give the name of a file in it")
+    if not path.parent.is_dir():
+        raise UsageError(f"{option} {path}: there is no folder {path.parent}", f"make it first: mkdir -p {path.parent}")
+    place = path if path.exists() and not path.is_file() else path.parent
+    if not os.access(place, os.W_OK) or (path.is_file() and not os.access(path, os.W_OK)):
+        raise UsageError(f"{option} {path} cannot be written", "change the permissions, or choose another place")
+
+
+def emit_report(report: Report, target: Target) -> None:
+    """Write a report in the target's format."""
+    from relubench.reports.render import render
+
+    emit(render(report, target.format, width=target.width, colour=target.colour), target)
+
+
+def emit_listings(listings: Sequence[Listing], command: str, target: Target) -> None:
+    """Write rows with their titles, one listing after the other."""
+    from relubench.reports.render import render
+
+    reports = [_listing_report(one, command) for one in listings]
+    texts = [render(one, target.format, width=target.width, colour=target.colour) for one in reports]
+    emit("\n".join(texts), target)
+
+
+def emit(text: str, target: Target) -> None:
+    """Write the result to the target, with one line end behind it."""
+    text = text if text.endswith("\n") or not text else text + "\n"
+    if target.path is not None:
+        _write_file(target.path, text)
+    elif sys.stdout is None:
+        raise ComputeError("stdout is closed: the result cannot be shown", "write it to a file with --output FILE")
+    else:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+
+def say(text: str) -> None:
+    """One line to the person at stderr."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+
+def on_terminal() -> bool:
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def _listing_report(listing: Listing, command: str) -> Report:
+    from relubench.reports.report import Report, listing_columns
+
+    rows = listing.rows
+    columns = []
+    for key, column in zip(dict.fromkeys(key for row in rows for key in row), listing_columns(rows), strict=True):
+        if key in listing.leaving:
+            column = replace(column, leaves=listing.leaving.index(key) + 1)
+        columns.append(replace(column, parts=_plainly(key)) if key in IDENTIFYING else column)
+    return Report(command=command, version=__version__, device=None, rows=rows, columns=columns, title=listing.title)
+
+
+def _plainly(key: str) -> Callable[[dict[str, Any]], list[str]]:
+    return lambda row: ["" if row.get(key) is None else str(row[key])]
+
+
+def _write_file(path: Path, text: str) -> None:
+    if path.exists() and not path.is_file():
+        # A device or a named pipe: there is nothing to replace.
+        path.write_text(text, encoding="utf-8")
+        return
+    real = path.resolve()
+    partial = real.with_name(f".{real.name}.{os.getpid()}.tmp")
+    try:
+        with partial.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(real)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,140 @@
+"""From flags to a configuration: which flag sets which key, and errors that name the flag that was typed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+
+from relubench.errors import UsageError
+from relubench.lookup import did_you_mean
+
+if TYPE_CHECKING:
+    from relubench.config import ExperimentConfig
+
+MAX_SEEDS = 10_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Flag:
+    """A flag that sets one key of the configuration."""
+
+    option: str
+    key: str
+    number: Literal["", "whole", "any"] = ""
+    """How its text is read: as it stands, as a whole number, as any number."""
+
+
+FLAGS: dict[str, Flag] = {
+    "dataset": Flag(option="--dataset", key="data.name"),
+    "augment": Flag(option="--augment", key="data.augment"),
+    "model": Flag(option="--model", key="model.name"),
+    "init": Flag(option="--init", key="model.init"),
+    "norm": Flag(option="--norm", key="model.norm"),
+    "dropout": Flag(option="--dropout", key="model.dropout", number="any"),
+    "sign_flip": Flag(option="--sign-flip", key="model.sign_flip"),
+    "match": Flag(option="--match", key="model.match"),
+    "protocol": Flag(option="--protocol", key="train.protocol"),
+    "optimizer": Flag(option="--optimizer", key="train.optimizer"),
+    "lr": Flag(option="--lr", key="train.lr", number="any"),
+    "momentum": Flag(option="--momentum", key="train.momentum", number="any"),
+    "weight_decay": Flag(option="--weight-decay", key="train.weight_decay", number="any"),
+    "batch_size": Flag(option="--batch-size", key="train.batch_size", number="whole"),
+    "epochs": Flag(option="--epochs", key="train.epochs", number="whole"),
+    "schedule": Flag(option="--schedule", key="train.schedule"),
+    "patience": Flag(option="--patience", key="train.patience", number="whole"),
+    "precision": Flag(option="--precision", key="train.precision"),
+    "device": Flag(option="--device", key="device"),
+    "keep": Flag(option="--keep", key="keep"),
+}
+"""Parameter name of a command -> what it sets."""
+
+
+def experiment(given: Mapping[str, Any]) -> ExperimentConfig:
+    """The checked configuration out of a command's parameters (`ctx.params`); raises UsageError naming the flag."""
+    from relubench import config
+
+    try:
+        return config.experiment(config.parse_assignments(given.get("assignments") or ()), overrides(given))
+    except UsageError as error:
+        raise _in_terms_of_flags(error, given) from error
+
+
+def overrides(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The nested mapping that the given flags ask for; a flag that was left out is not in it."""
+    nested: dict[str, Any] = {}
+    for name, flag in FLAGS.items():
+        text = given.get(name)
+        if text is None:
+            continue
+        section, _, key = flag.key.rpartition(".")
+        place = nested.setdefault(section, {}) if section else nested
+        place[key] = _value(flag, text)
+    if given.get("act"):
+        nested["act"] = tuple(given["act"])
+    if seeds := _seeds(given.get("seeds"), given.get("seed")):
+        nested["seeds"] = seeds
+    return nested
+
+
+def whole_number(option: str, text: str, low: int, high: int) -> int:
+    """The whole number that `text` is; raises UsageError if it is none or lies outside low..high."""
+    number = _number(option, text, int)
+    if not low <= number <= high:
+        raise UsageError(f"{option} must be {low} to {high}, got {text}", f"for example {option} {max(low, 5)}")
+    return int(number)
+
+
+def _seeds(seeds: str | None, seed: str | None) -> tuple[int, ...]:
+    if seeds is not None and seed is not None:
+        raise UsageError(
+            f"--seeds {seeds} and --seed {seed} exclude each other",
+            "--seeds N trains with the seeds 0 to N-1, --seed S with the one seed S",
+        )
+    if seeds is not None:
+        return tuple(range(whole_number("--seeds", seeds, 1, MAX_SEEDS)))
+    if seed is not None:
+        from relubench.config import MAX_SEED
+
+        return (whole_number("--seed", seed, 0, MAX_SEED),)
+    return ()
+
+
+def _value(flag: Flag, text: Any) -> Any:
+    if flag.number == "whole":
+        return _number(flag.option, text, int)
+    if flag.number == "any" and not (flag.option == "--lr" and text == "auto"):
+        return _number(flag.option, text, float)
+    if isinstance(text, str) and (choices := _choices(flag.key)) and text not in choices:
+        hint = did_you_mean(text, choices, f"for example {flag.option} {choices[0]}")
+        raise UsageError(f"{flag.option} must be one of {', '.join(choices)}, got {text!r}", hint)
+    return text
+
+
+def _number(option: str, text: str, kind: type[int] | type[float]) -> int | float:
+    try:
+        return kind(text)
+    except ValueError as error:
+        rule, example = ("a whole number", "30") if kind is int else ("a number", "0.01")
+        either = " or auto" if option == "--lr" else ""
+        raise UsageError(f"{option} must be {rule}{either}, got {text!r}", f"for example {option} {example}") from error
+
+
+def _choices(key: str) -> Sequence[str]:
+    """The values that the schema allows for a key with a fixed set of them; empty for any other key."""
+    from relubench.config import ExperimentConfig
+
+    section, _, name = key.rpartition(".")
+    schema = ExperimentConfig.model_fields[section].annotation if section else ExperimentConfig
+    annotation = schema.model_fields[name].annotation  # type: ignore[union-attr]
+    return get_args(annotation) if get_origin(annotation) is Literal else ()
+
+
+def _in_terms_of_flags(error: UsageError, given: Mapping[str, Any]) -> UsageError:
+    """The same error, naming the flag that was typed where the schema names its own key."""
+    for name, flag in FLAGS.items():
+        if given.get(name) is not None and error.message.startswith((f"{flag.key} ", f"{flag.key}:")):
+            message = flag.option + error.message.removeprefix(flag.key)
+            return UsageError(message, f"give {flag.option} another value, or leave it out")
+    # A rule about two keys is reported for the section that holds both.
+    return UsageError(error.message.removeprefix("train: "), error.hint)

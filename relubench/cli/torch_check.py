@@ -1,0 +1,104 @@
+"""Whether torch and torchvision can be imported together: asked of another process, since a bad pair can crash."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from relubench.device import REPAIR
+
+Finding = tuple[str, Literal["ok", "warning", "error"], str, str | None]
+"""Name, status, detail, remedy."""
+
+TIMEOUT_S = 180
+
+_SCRIPT = """
+import json
+from dataclasses import asdict
+from relubench.device import probe
+found = asdict(probe(fresh=True))
+print(json.dumps(found), flush=True)
+import torchvision, torchvision.datasets
+print(json.dumps(torchvision.__version__), flush=True)
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What the other process said before it ended."""
+
+    probe: dict[str, Any] | None
+    torchvision: str | None
+    failure: str
+    """Empty if all went well."""
+
+
+def torch_checks() -> list[Finding]:
+    """The findings about torch, torchvision and the device."""
+    answer = ask()
+    installed = f"installed: torch {_installed('torch')}, torchvision {_installed('torchvision')}"
+    if answer.probe is None:
+        pair: Finding = ("torch", "error", f"cannot be imported: {answer.failure} ({installed})", REPAIR)
+        return [pair, ("device", "error", "unknown, since torch cannot be imported", REPAIR)]
+    if answer.torchvision is None:
+        detail = f"torch {answer.probe['torch']} works, torchvision does not: {answer.failure} ({installed})"
+        pair = ("torch and torchvision", "error", detail, REPAIR)
+    else:
+        detail = f"torch {answer.probe['torch']}, torchvision {answer.torchvision}: they work together"
+        pair = ("torch and torchvision", "ok", detail, None)
+    return [pair, _device(answer.probe)]
+
+
+def ask() -> Answer:
+    """Import both in a fresh process of this Python, with the same search path; the probe is stored on the way."""
+    package_home = str(Path(__file__).parents[2])
+    search = [one for one in (os.environ.get("PYTHONPATH"), package_home) if one]
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-P", "-c", _SCRIPT],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(search)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Answer(probe=None, torchvision=None, failure=f"no answer within {TIMEOUT_S} s")
+    lines = ended.stdout.splitlines()
+    found = [json.loads(line) for line in lines if line.startswith(("{", '"'))]
+    return Answer(
+        probe=found[0] if found else None,
+        torchvision=found[1] if len(found) > 1 else None,
+        failure=_failure(ended.returncode, ended.stderr),
+    )
+
+
+def _failure(code: int, stderr: str) -> str:
+    if code == 0:
+        return ""
+    if code < 0:
+        return f"Python crashed with {signal.Signals(-code).name}"
+    said = [line.strip() for line in stderr.splitlines() if line.strip()]
+    return said[-1] if said else f"Python ended with exit code {code}"
+
+
+def _device(probe: dict[str, Any]) -> Finding:
+    gpus = [*probe["cuda"], *(["Apple GPU (mps)"] if probe["mps"] else [])]
+    detail = f"{', '.join(gpus) or 'no GPU'}; {probe['cpu']}, {probe['threads']} threads"
+    return "device", "ok", detail, None
+
+
+def _installed(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "no"

@@ -1,0 +1,214 @@
+"""What an experiment is: the one place where defaults live, checked wherever a value enters. Torch-free.
+
+The defaults are the `paper` protocol (Glorot, Bordes & Bengio 2011, section 4.1, with the gaps filled as README says);
+`PROTOCOLS` holds what each other protocol changes. Values are merged in the order schema < protocol < preset < --set <
+flags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from relubench.errors import UsageError
+from relubench.lookup import did_you_mean
+
+MAX_SEED = 2**31 - 1
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """A part of the configuration: unknown keys are refused, values are never changed after the check."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class DataSection(Section):
+    name: str = "digits"
+    """A data set of `relubench list datasets`, a .npz file or an image folder."""
+    augment: Literal["none", "crop", "flip", "crop+flip"] = "none"
+    """Random crops and flips of the training images; for convolutional networks."""
+    image_size: Annotated[int, Field(ge=4, le=1024)] | None = None
+    """Side in pixels that the images of a folder are resized to; by default they must all agree."""
+    train_size: Annotated[int, Field(ge=1)] | None = None
+    """Train on this many images only, drawn once and for all from the training part."""
+
+
+class ModelSection(Section):
+    name: str = "auto"
+    """mlp-3x1000, mlp-4000-2000, cnn, ...; auto: the data set's own."""
+    init: Literal["auto", "xavier", "he", "lecun", "uniform"] = "xavier"
+    """Initial weights; auto matches the gain to the activation."""
+    norm: Literal["none", "batch", "layer", "rms"] = "none"
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Probability of zeroing a hidden unit in training."""
+    sign_flip: bool = False
+    """Multiply the outputs of half of the hidden units by -1 (Glorot et al. 2011, section 3.1)."""
+    match: Literal["parameters", "width"] = "parameters"
+    """How a gated network is made comparable to a plain one: equal parameter count, or equal width."""
+
+
+class TrainSection(Section):
+    protocol: Literal["paper", "modern"] = "paper"
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    lr: Positive | Literal["auto"] = 0.1
+    """Learning rate; auto chooses it for each activation by validation error, on a seed that is not reported."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    weight_decay: NonNegative = 0.0
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 10
+    epochs: Annotated[int, Field(ge=1, le=100_000)] = 30
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_epochs: NonNegative = 0.0
+    """Epochs over which the learning rate rises linearly from zero."""
+    patience: Annotated[int, Field(ge=1)] | None = None
+    """Stop after this many epochs without a lower validation error."""
+    l1: NonNegative = 0.0
+    """L1 penalty on the hidden activations: summed over units, averaged over the batch."""
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainSection:
+        if self.momentum and self.optimizer != "sgd":
+            raise ValueError(f"momentum (={self.momentum}) belongs to the optimizer sgd, not {self.optimizer}")
+        if self.warmup_epochs > self.epochs:
+            raise ValueError(f"warmup_epochs (={self.warmup_epochs:g}) must not exceed epochs (={self.epochs})")
+        return self
+
+
+class ExperimentConfig(Section):
+    """A whole experiment: which activations, on what, how trained, over which seeds."""
+
+    act: tuple[str, ...] = ("sigmoid", "tanh", "relu", "gelu")
+    data: DataSection = DataSection()
+    model: ModelSection = ModelSection()
+    train: TrainSection = TrainSection()
+    seeds: tuple[Annotated[int, Field(ge=0, le=MAX_SEED)], ...] = (0,)
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    keep: Literal["best", "last", "none"] = "best"
+    """Which weights are stored with each run."""
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if not seeds:
+            raise ValueError("at least one seed is needed")
+        return tuple(sorted(set(seeds)))
+
+    @field_validator("act")
+    @classmethod
+    def _some(cls, act: tuple[str, ...]) -> tuple[str, ...]:
+        if not act:
+            raise ValueError("at least one activation is needed")
+        return act
+
+
+PROTOCOLS: dict[str, dict[str, Any]] = {
+    "paper": {},
+    "modern": {
+        "train": {
+            "optimizer": "adamw",
+            "lr": 0.001,
+            "weight_decay": 0.01,
+            "batch_size": 128,
+            "schedule": "cosine",
+            "warmup_epochs": 1.0,
+        },
+        "model": {"init": "auto"},
+    },
+}
+"""What each protocol changes of the defaults."""
+
+
+def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """One nested mapping out of several: a later one overrides an earlier one key by key."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            old = merged.get(key)
+            merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def experiment(*layers: Mapping[str, Any]) -> ExperimentConfig:
+    """The checked configuration out of layers of overrides, weakest first; raises UsageError naming key and value."""
+    asked = merge(*layers)
+    train = asked.get("train")
+    protocol = train.get("protocol", "paper") if isinstance(train, Mapping) else "paper"
+    base = PROTOCOLS.get(protocol, {}) if isinstance(protocol, str) else {}
+    values = merge(base, asked)
+    _shorten_warmup(values, asked)
+    try:
+        return ExperimentConfig.model_validate(values)
+    except ValidationError as error:
+        raise _usage_error(error) from error
+
+
+def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
+    """The nested mapping that `--set key.path=value` asks for; values are read as YAML scalars or lists."""
+    import yaml
+
+    merged: dict[str, Any] = {}
+    for text in assignments:
+        path, equals, raw = text.partition("=")
+        keys = path.strip().split(".")
+        if not equals or not all(keys):
+            raise UsageError(f"--set needs key.path=value, got {text!r}", "for example --set train.momentum=0.9")
+        try:
+            value: Any = yaml.safe_load(raw) if raw.strip() else None
+        except yaml.YAMLError as error:
+            raise UsageError(
+                f"--set {path}: {raw!r} is not a YAML value", "quote text that holds ':' or '['"
+            ) from error
+        for key in reversed(keys):
+            value = {key: value}
+        merged = merge(merged, value)
+    return merged
+
+
+def _shorten_warmup(values: dict[str, Any], asked: Mapping[str, Any]) -> None:
+    """A protocol's own warm-up gives way to a shorter training; one that the user asked for does not."""
+    asked_train, train = asked.get("train", {}), values.get("train")
+    if not isinstance(train, dict) or not isinstance(asked_train, Mapping) or "warmup_epochs" in asked_train:
+        return
+    epochs, warmup = train.get("epochs"), train.get("warmup_epochs")
+    if isinstance(epochs, int) and isinstance(warmup, float) and warmup > epochs / 2:
+        train["warmup_epochs"] = epochs / 2
+
+
+def _usage_error(error: ValidationError) -> UsageError:
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"] if not str(part).startswith(("function-", "constrained-", "literal"))]
+    path = [part for part in path if part not in ("float", "int", "str", "none")]
+    key = ".".join(path) or "the configuration"
+    if first["type"] == "extra_forbidden":
+        return UsageError(f"there is no configuration key {key}", did_you_mean(key, known_keys(), _KEYS_HINT))
+    rule = first["msg"].removeprefix("Value error, ")
+    rule = rule[0].lower() + rule[1:]
+    if first["type"] == "value_error":
+        return UsageError(
+            f"{key}: {rule}", "change one of the two" if "must not" in rule or "belongs" in rule else rule
+        )
+    rules = [one["msg"] for one in error.errors() if one["loc"][: len(path)] == first["loc"][: len(path)]]
+    rule = " or ".join(
+        dict.fromkeys(one.removeprefix("Input ")[0].lower() + one.removeprefix("Input ")[1:] for one in rules)
+    )
+    return UsageError(f"{key} {rule}, got {first['input']!r}", f"set it with --set {key}=VALUE or its own flag")
+
+
+_KEYS_HINT = "the keys are " + ", ".join(["act", "data.*", "model.*", "train.*", "seeds", "device", "keep"])
+
+
+def known_keys() -> list[str]:
+    """Every key path of the schema, e.g. 'train.lr'."""
+    keys: list[str] = []
+    for name, field in ExperimentConfig.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, Section):
+            keys += [f"{name}.{one}" for one in inner.model_fields]
+        else:
+            keys.append(name)
+    return keys

@@ -1,0 +1,138 @@
+"""Worker processes and the jobs that they share: start, feed, listen, replace one that dies, stop them all."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from relubench.worker import Job
+
+STOP_SECONDS = 30.0
+"""How long interrupted workers have for their checkpoints."""
+
+
+class Crew:
+    """Worker processes and the jobs that they share; leaving the context ends them."""
+
+    def __init__(self, size: int, jobs: Sequence[Job]) -> None:
+        self.waiting = list(jobs)
+        self.inbox: queue.SimpleQueue[tuple[_Worker, dict[str, Any] | None]] = queue.SimpleQueue()
+        self.workers = [_Worker(self.inbox, jobs[0].specs[0].threads) for _ in range(size)]
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        for worker in self.workers:
+            worker.stop()
+        for worker in self.workers:
+            worker.wait()
+
+    def messages(self) -> Iterator[dict[str, Any]]:
+        """What the workers report, one message for each run it concerns, until every job is done."""
+        for worker in self.workers:
+            yield from self._give(worker)
+        while any(worker.job is not None for worker in self.workers):
+            worker, message = self.inbox.get()
+            if message is None:
+                yield from self._lost(worker)
+            elif message["event"] == "idle":
+                worker.job = None
+                yield from self._give(worker)
+            else:
+                yield message
+
+    def _give(self, worker: _Worker) -> Iterator[dict[str, Any]]:
+        if not self.waiting:
+            return
+        worker.give(self.waiting.pop(0))
+        assert worker.job is not None
+        for spec in worker.job.specs:
+            yield {"event": "started", "run": spec.id}
+
+    def _lost(self, worker: _Worker) -> Iterator[dict[str, Any]]:
+        """A worker ended without being asked to: its job failed, and a new worker takes its place."""
+        job, worker.job = worker.job, None
+        code = worker.process.wait()
+        if job is None:
+            return
+        batch = job.specs[0].batch_size
+        killed = code == -signal.SIGKILL if hasattr(signal, "SIGKILL") else False
+        cause = "was killed, most likely because memory ran out" if killed else f"ended with exit code {code}"
+        for spec in job.specs:
+            yield {
+                "event": "failed",
+                "run": spec.id,
+                "message": f"the process training {spec.activation} {cause}",
+                "hint": f"try --batch-size {max(1, batch // 2)} or fewer runs at once (OMP_NUM_THREADS=1); "
+                "repeating the command goes on from the last checkpoint",
+            }
+        fresh = _Worker(self.inbox, job.specs[0].threads)
+        self.workers[self.workers.index(worker)] = fresh
+        yield from self._give(fresh)
+
+
+class _Worker:
+    """One process of `python -m relubench.worker`, and the job it has."""
+
+    def __init__(self, inbox: queue.SimpleQueue[tuple[_Worker, dict[str, Any] | None]], threads: int) -> None:
+        home = str(Path(__file__).parent.parent)
+        path = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
+        environment = {**os.environ, "PYTHONPATH": path, "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+        if threads:
+            environment["OMP_NUM_THREADS"] = str(threads)
+        if "OMP_WAIT_POLICY" not in environment:
+            # By default a thread that waits for another spins for milliseconds, and one busy neighbour then slows a run
+            # on all cores forty times over; spinning this briefly costs a quiet machine a few percent.
+            environment.setdefault("GOMP_SPINCOUNT", "10000")
+        self.job: Job | None = None
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "relubench.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            text=True,
+        )
+        threading.Thread(target=self._listen, args=(inbox,), daemon=True).start()
+
+    def _listen(self, inbox: queue.SimpleQueue[tuple[_Worker, dict[str, Any] | None]]) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            inbox.put((self, json.loads(line)))
+        inbox.put((self, None))
+
+    def give(self, job: Job) -> None:
+        """Hand the worker its next job."""
+        assert self.process.stdin is not None
+        self.job = job
+        try:
+            self.process.stdin.write(json.dumps(job.to_json()) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            return  # It has died: `_listen` tells.
+
+    def stop(self) -> None:
+        """Ask for a checkpoint if it is training, and for its end."""
+        if self.job is not None:
+            self.process.terminate()
+        try:
+            assert self.process.stdin is not None
+            self.process.stdin.close()
+        except BrokenPipeError:
+            return
+
+    def wait(self) -> None:
+        """Wait for its end; one that does not come is forced."""
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()

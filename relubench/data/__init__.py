@@ -1,0 +1,33 @@
+"""Data sets, prepared once as plain arrays that training processes map into memory; importing this loads no torch."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from relubench.data.preparation import prepare as prepare
+    from relubench.data.preparation import status as status
+    from relubench.data.prepared import DataOptions as DataOptions
+    from relubench.data.prepared import PreparedData as PreparedData
+    from relubench.data.prepared import Split as Split
+    from relubench.data.prepared import arrays as arrays
+    from relubench.data.table import TABLE as TABLE
+    from relubench.data.table import SourceRow as SourceRow
+
+_HOME = {
+    "prepare": "preparation",
+    "status": "preparation",
+    "DataOptions": "prepared",
+    "PreparedData": "prepared",
+    "Split": "prepared",
+    "arrays": "prepared",
+    "TABLE": "table",
+    "SourceRow": "table",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

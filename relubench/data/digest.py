@@ -1,0 +1,68 @@
+"""The sha256 of a set of source files: what identifies a data set, wherever its files lie. Torch-free."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from relubench.data.cache import cache_root
+from relubench.errors import DataError
+
+ALWAYS_HASHED_BYTES = 64 * 2**20
+"""Smaller sets are read every time (a tenth of a second); larger ones when a path, size or time has changed."""
+
+LabelledFile = tuple[str, Path]
+
+
+def of_value(value: Any) -> str:
+    """The sha256 (hex) of a JSON value, keys sorted."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def of_files(files: Sequence[LabelledFile]) -> str:
+    """The sha256 (hex) over every file's label and contents, in order; raises DataError for one that cannot be read."""
+    stamps: list[tuple[str, str, int, int]] = []
+    try:
+        for label, path in files:
+            stat = path.stat()
+            stamps.append((label, str(path.resolve()), stat.st_size, stat.st_mtime_ns))
+        if sum(stamp[2] for stamp in stamps) < ALWAYS_HASHED_BYTES:
+            return _hash(files)
+        remembered = cache_root() / "digests" / of_value(stamps)
+        with contextlib.suppress(OSError):
+            known = remembered.read_text(encoding="ascii").strip()
+            if len(known) == 64:
+                return known
+        digest = _hash(files)
+    except OSError as error:
+        raise DataError(
+            f"{error.filename or 'a source file'} cannot be read: {error.strerror or error}",
+            "check that the file is there and that its permissions allow reading it",
+        ) from error
+    # Not being able to remember costs time only: the next call hashes again.
+    with contextlib.suppress(OSError):
+        _remember(remembered, digest)
+    return digest
+
+
+def _hash(files: Sequence[LabelledFile]) -> str:
+    total = hashlib.sha256()
+    for label, path in files:
+        with path.open("rb") as handle:
+            contents = hashlib.file_digest(handle, "sha256").hexdigest()
+        total.update(f"{len(label)}:{label}={contents}\n".encode())
+    return total.hexdigest()
+
+
+def _remember(path: Path, digest: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent)
+    with os.fdopen(handle, "w", encoding="ascii") as stream:
+        stream.write(digest)
+    Path(temporary).replace(path)

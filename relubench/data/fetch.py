@@ -1,0 +1,109 @@
+"""Downloads a data set's files: into a staging folder first, so that a data folder never holds half a file."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import io
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from relubench.data.cache import Say, disk_full_as_error, is_full, locked
+from relubench.data.locate import Found, download_root, search
+from relubench.data.needs import resolve
+from relubench.data.table import SourceRow
+from relubench.data.verify import DAMAGED
+from relubench.errors import DataError
+
+TIMEOUT_S = 30.0
+"""How long a connection may stay silent."""
+
+
+def offline() -> bool:
+    """Whether RELUBENCH_OFFLINE forbids downloads."""
+    return os.environ.get("RELUBENCH_OFFLINE", "0") not in ("", "0")
+
+
+def fetch(row: SourceRow, data_dir: Path | None, looked_in: Sequence[Path], say: Say | None) -> Found:
+    """Downloads `row`'s files to --data-dir if it can be written, else to the cache's data folder; returns them there.
+
+    Several processes may ask at once: one downloads, the others wait and find the files. Raises DataError, with all
+    places looked at and the way to place the files by hand, if it is offline or the download fails.
+    """
+    remarks = search(row, looked_in).remarks
+    if not row.download:
+        raise absent(row, looked_in, remarks, "it cannot be downloaded")
+    if offline():
+        raise absent(row, looked_in, remarks, "RELUBENCH_OFFLINE forbids downloading it")
+    note = say or (lambda _: None)
+    root = _writable(row, data_dir, looked_in, note)
+    with locked(root / f".relubench-{row.name}.lock", f"another process is downloading {row.name}: waiting", note):
+        if (there := search(row, [root]).found) is not None:
+            return there
+        note(f"downloading {row.name} from {row.url} to {root}")
+        staging = root / f".relubench-{row.name}"
+        try:
+            with disk_full_as_error(f"the download of {row.name}", root), _guarded(quiet=say is None):
+                resolve(row.download)(row, staging)
+        except (*DAMAGED, RuntimeError, http.client.HTTPException) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise absent(row, looked_in, remarks, f"downloading it failed: {reason}") from error
+        return _move_in(row, staging, root)
+
+
+def absent(row: SourceRow, looked_in: Sequence[Path], remarks: Sequence[str], why: str) -> DataError:
+    """The error for a data set that is nowhere: where it was looked for, why it was not downloaded, what to do."""
+    places = ", ".join(str(root / row.folders[0]) for root in looked_in) or f"the package {row.package}"
+    partial = f" ({'; '.join(remarks)})" if remarks else ""
+    if row.package:
+        hint = f"pip install --force-reinstall {row.package}: its data files are missing"
+    else:
+        hint = f"put {row.place} under a data folder (--data-dir or RELUBENCH_DATA_DIR); get it from {row.url}"
+    return DataError(f"{row.name} is not in {places}{partial}, and {why}", hint)
+
+
+def _writable(row: SourceRow, data_dir: Path | None, looked_in: Sequence[Path], say: Say) -> Path:
+    reason = ""
+    for root in dict.fromkeys((*(() if data_dir is None else (data_dir.expanduser(),)), download_root())):
+        try:
+            (root / f".relubench-{row.name}").mkdir(parents=True, exist_ok=True)
+            return root
+        except OSError as error:
+            if is_full(error):
+                raise
+            reason = f"{root} cannot be written: {error.strerror}"
+            say(reason)
+    raise absent(row, looked_in, (), f"there is no place to download it to: {reason}")
+
+
+@contextlib.contextmanager
+def _guarded(*, quiet: bool) -> Iterator[None]:
+    """Inside the block a silent connection times out and nothing reaches stdout (nor stderr, if quiet)."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT_S)
+    # stdout belongs to the result. Some torchvision versions print there; its progress bar goes to stderr.
+    with contextlib.ExitStack() as stack:
+        stack.callback(socket.setdefaulttimeout, before)
+        if quiet:
+            stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
+        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        yield
+
+
+def _move_in(row: SourceRow, staging: Path, root: Path) -> Found:
+    downloaded = search(row, [staging]).found
+    assert downloaded is not None, f"{row.download} left no complete set of files of {row.name}"
+    for _, path in downloaded.files:
+        target = root / path.relative_to(staging)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # What is there already is the user's: it is not replaced, and verified like the rest when it is read.
+        if not target.exists():
+            path.rename(target)
+    shutil.rmtree(staging, ignore_errors=True)
+    found = search(row, [root]).found
+    assert found is not None, f"{row.name} was downloaded, but is not found in {root}"
+    return found

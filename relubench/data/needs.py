@@ -1,0 +1,36 @@
+"""torchvision, imported late and with a repair in the error when it is missing or does not fit torch."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from relubench.errors import ComputeError
+
+REPAIR = "pip install --force-reinstall torch torchvision"
+
+
+def torchvision_datasets() -> Any:
+    """The module torchvision.datasets; raises ComputeError if torch and torchvision are missing or a broken pair."""
+    return _imported("torchvision.datasets")
+
+
+def torchvision_dataset_tools() -> Any:
+    """The module torchvision.datasets.utils: its downloader."""
+    return _imported("torchvision.datasets.utils")
+
+
+def resolve(target: str) -> Any:
+    """The function named by 'module:function'."""
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _imported(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    # A CPU-only torch beside the registry's torchvision: "RuntimeError: operator torchvision::nms does not exist".
+    except (ImportError, RuntimeError, OSError, AttributeError) as error:
+        raise ComputeError(
+            f"torchvision cannot be imported: {error}", f"install both from one place, in one command: {REPAIR}"
+        ) from error

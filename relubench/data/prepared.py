@@ -1,0 +1,144 @@
+"""A prepared data set: plain arrays in one folder, complete or not there, that workers map into memory. Torch-free."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from relubench.errors import DataError, UsageError
+
+PREPARATION_VERSION = 1
+"""Part of every digest: raise it when the same source files would give other arrays."""
+
+Split = Literal["train", "valid", "test"]
+SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+META = "meta.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataOptions:
+    """What a user may set about a data set; both are part of its digest."""
+
+    image_size: int | None = None
+    """Image folders only: the shorter side is scaled to this many pixels, then the centre square is cut out."""
+    train_size: int | None = None
+    """Keep only this many training images, drawn once and for all, class by class; a smaller set lies in a larger."""
+
+    def __post_init__(self) -> None:
+        for name, value in (("image_size", self.image_size), ("train_size", self.train_size)):
+            if value is not None and value < 1:
+                raise UsageError(f"{name} must be at least 1, not {value}", f"leave {name} out to keep everything")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parts:
+    """What a source's loader returns: x uint8 or float32 [N, C, H, W] or [N, F]; y int64 [N] in 0..classes-1."""
+
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_valid: np.ndarray
+    y_valid: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    classes: int
+    scale: float
+    shift: float = 0.0
+    note: str
+    """The split rule, and whatever else a reader of the results has to know."""
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The six arrays by the name of the file each is kept in, without its .npy."""
+        return {f"{letter}_{split}": getattr(self, f"{letter}_{split}") for split in SPLITS for letter in "xy"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreparedData:
+    """A prepared data set on disk; the engine computes float32 x * scale + shift. Cheap to send to another process."""
+
+    name: str
+    digest: str
+    """sha256, 64 hex digits, over the source files' contents, the split rule, the options and the version."""
+    folder: Path
+    input_shape: tuple[int, ...]
+    """(C, H, W), or (F,)."""
+    classes: int
+    n_train: int
+    n_valid: int
+    n_test: int
+    scale: float
+    shift: float
+    source: str
+    """For people: where it came from, and which split."""
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values, for a process that trains on it."""
+        return {**asdict(self), "folder": str(self.folder)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> PreparedData:
+        return cls(**{**values, "folder": Path(values["folder"]), "input_shape": tuple(values["input_shape"])})
+
+
+def arrays(prepared: PreparedData, split: Split) -> tuple[np.ndarray, np.ndarray]:
+    """The images (mapped, copy-on-write: uint8 or float32 [N, ...]) and labels (int64 [N]) of one split.
+
+    Copy-on-write, because torch.from_numpy warns about read-only memory; nothing written reaches the disk.
+    Raises DataError if the folder was removed or damaged after `prepare`.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split is one of {', '.join(SPLITS)}, not {split!r}")
+    try:
+        x = np.load(prepared.folder / f"x_{split}.npy", mmap_mode="c")
+        y = np.load(prepared.folder / f"y_{split}.npy")
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(
+            f"the prepared copy of {prepared.name} in {prepared.folder} is damaged: {error}",
+            "run the command again: it is made anew from the source files",
+        ) from error
+    return x, y
+
+
+def describe(parts: Parts, digest: str) -> dict[str, Any]:
+    """The contents of meta.json, without the files' sizes."""
+    return {
+        "version": PREPARATION_VERSION,
+        "digest": digest,
+        "input_shape": list(parts.x_train.shape[1:]),
+        "classes": parts.classes,
+        "n_train": len(parts.y_train),
+        "n_valid": len(parts.y_valid),
+        "n_test": len(parts.y_test),
+        "scale": parts.scale,
+        "shift": parts.shift,
+        "note": parts.note,
+    }
+
+
+def read(folder: Path, *, name: str, digest: str, origin: str) -> PreparedData | None:
+    """The prepared data set in `folder`, or None if there is none or it is not whole (sizes, digest, meta.json)."""
+    try:
+        meta = json.loads((folder / META).read_text(encoding="utf-8"))
+        sizes: dict[str, int] = meta["files"]
+        whole = meta["digest"] == digest and len(sizes) == 2 * len(SPLITS)
+        whole = whole and all((folder / file).stat().st_size == size for file, size in sizes.items())
+        if not whole:
+            return None
+        return PreparedData(
+            name=name,
+            digest=digest,
+            folder=folder,
+            input_shape=tuple(meta["input_shape"]),
+            classes=meta["classes"],
+            n_train=meta["n_train"],
+            n_valid=meta["n_valid"],
+            n_test=meta["n_test"],
+            scale=meta["scale"],
+            shift=meta["shift"],
+            source=f"{origin}; {meta['note']}",
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None

@@ -1,0 +1,100 @@
+"""Fixed splits: which images validate, and which remain when fewer are asked for. Torch-free."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NoReturn
+
+import numpy as np
+
+from relubench.data.prepared import Parts
+from relubench.data.table import SourceRow
+from relubench.errors import DataError, UsageError
+
+SPLIT_SEED = 20110411
+"""Never changed: AISTATS 2011 opened on that day."""
+VALID_FRACTION = 6
+"""A user's own training part gives one in six to validation, as MNIST does..."""
+VALID_AT_MOST = 10_000
+"""...and no more than this."""
+
+Labelled = tuple[np.ndarray, np.ndarray]
+
+
+def stratified_order(y: np.ndarray) -> np.ndarray:
+    """A fixed shuffled order of [N] labels in which every beginning holds the classes in proportion: int64 [N].
+
+    Each class is shuffled, and its k-th of n examples is sorted in at (k + 1/2) / n. The generator is numpy's legacy
+    one: its stream is frozen, so a split stays the same across numpy versions.
+    """
+    shuffled = np.random.RandomState(SPLIT_SEED).permutation(len(y))
+    by_class = shuffled[np.argsort(y[shuffled], kind="stable")]
+    _, starts, counts = np.unique(y[by_class], return_index=True, return_counts=True)
+    rank = np.arange(len(y)) - np.repeat(starts, counts)
+    return by_class[np.argsort((rank + 0.5) / np.repeat(counts, counts), kind="stable")]
+
+
+def hold_out(y: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """(kept, held): n indices of [N] labels drawn by `stratified_order`, and all others; both ascending."""
+    order = stratified_order(y)
+    return np.sort(order[n:]), np.sort(order[:n])
+
+
+def validation_size(n: int) -> int:
+    """How many of n training examples of a user's own data validate."""
+    return min(n // VALID_FRACTION, VALID_AT_MOST)
+
+
+def last_of_train(row: SourceRow, train: Labelled, test: Labelled, note: str = "") -> Parts:
+    """`row`'s parts: the last n_valid of the training images (uint8 [N, C, H, W]) validate.
+
+    Raises DataError if the numbers, the shape or the labels are not the table's: then these are other data.
+    """
+    for part, (x, y), wanted in (("training", train, row.n_train + row.n_valid), ("test", test, row.n_test)):
+        if len(x) != wanted or len(y) != wanted:
+            _refuse(row, f"{len(x)} {part} images and {len(y)} labels where {wanted} are expected")
+        if x.dtype != np.uint8 or x.shape[1:] != row.input_shape:
+            _refuse(row, f"{part} images {x.dtype} {x.shape[1:]} where uint8 {row.input_shape} is expected")
+        if y.min() < 0 or y.max() >= row.classes:
+            _refuse(row, f"{part} labels from {y.min()} to {y.max()} where 0 to {row.classes - 1} are expected")
+    (x, y), (x_test, y_test) = train, test
+    n = row.n_train
+    return Parts(
+        x_train=x[:n],
+        y_train=y[:n],
+        x_valid=x[n:],
+        y_valid=y[n:],
+        x_test=x_test,
+        y_test=y_test,
+        classes=row.classes,
+        scale=1 / 255,
+        note="; ".join(filter(None, (row.split, note))),
+    )
+
+
+def _refuse(row: SourceRow, found: str) -> NoReturn:
+    raise DataError(f"the files of {row.name} hold {found}", f"get the originals from {row.url}")
+
+
+def check_train_size(wanted: int, available: int, name: str) -> None:
+    """Raises UsageError if more training images are asked for than there are."""
+    if wanted > available:
+        raise UsageError(
+            f"train_size {wanted} is more than the {available} training images of {name}",
+            f"at most {available}; leave train_size out to use them all",
+        )
+
+
+def limit_train(parts: Parts, train_size: int | None, name: str) -> Parts:
+    """`parts` with only the first `train_size` training examples in `stratified_order`; None keeps all."""
+    if train_size is None:
+        return parts
+    available = len(parts.y_train)
+    check_train_size(train_size, available, name)
+    kept = np.sort(stratified_order(parts.y_train)[:train_size])
+    return dataclasses.replace(
+        parts,
+        x_train=parts.x_train[kept],
+        y_train=parts.y_train[kept],
+        note=f"{parts.note}; only {train_size} of {available} training images",
+    )

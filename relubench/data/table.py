@@ -1,0 +1,217 @@
+"""The literal table of named data sets: what each is, how it is split, where its files lie and who reads them.
+
+Torch-free. A new data set is one file with `load` (and `download`), and one row here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+Role = tuple[str, ...]
+"""One source file: the names it may have, the preferred (verifiable) one first."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceRow:
+    """One data set of the table; `input_shape` is (C, H, W)."""
+
+    name: str
+    description: str
+    classes: int
+    input_shape: tuple[int, ...]
+    n_train: int
+    n_valid: int
+    n_test: int
+    split: str
+    """The rule, in words: it is part of the digest, so changing it changes every run's identity."""
+    citation: str
+    url: str
+    """Where a person gets the files that `place` names."""
+    target: str
+    """'module:function' that reads the files: (row, found, work) -> Parts."""
+    download: str = ""
+    """'module:function' that downloads into a folder: (row, folder) -> None; empty: nothing to download."""
+    torchvision: str = ""
+    """The class in torchvision.datasets."""
+    variant: str = ""
+    """EMNIST's split."""
+    package: str = ""
+    """The installed package that embeds the files, instead of a data folder."""
+    folders: tuple[str, ...]
+    """Where under a data folder the files may lie, in order."""
+    file_sets: tuple[tuple[Role, ...], ...]
+    """Alternatives: the first set that is complete in a folder is used."""
+
+    @property
+    def place(self) -> str:
+        """How to place the files by hand: the folder and the preferred names of the smallest file set."""
+        smallest = min(self.file_sets, key=len)
+        return f"{', '.join(role[0] for role in smallest)} into {self.folders[0]}/"
+
+
+def _idx_roles(stem_train: str, stem_test: str) -> tuple[Role, ...]:
+    """Four IDX files, .gz first (its checksum is published), then uncompressed under both spellings in use."""
+    roles: list[Role] = []
+    for stem in (stem_train, stem_test):
+        for kind, rank in (("images", 3), ("labels", 1)):
+            name = f"{stem}-{kind}"
+            roles.append((f"{name}-idx{rank}-ubyte.gz", f"{name}-idx{rank}-ubyte", f"{name}.idx{rank}-ubyte"))
+    return tuple(roles)
+
+
+def _mnist_like(name: str, cls: str, description: str, citation: str, url: str, *folders: str) -> SourceRow:
+    return SourceRow(
+        name=name,
+        description=description,
+        classes=10,
+        input_shape=(1, 28, 28),
+        n_train=50_000,
+        n_valid=10_000,
+        n_test=10_000,
+        split="validation: the last 10,000 of the 60,000 training images; the official test set",
+        citation=citation,
+        url=url,
+        target="relubench.data.mnist:load",
+        download="relubench.data.mnist:download",
+        torchvision=cls,
+        folders=folders,
+        file_sets=(_idx_roles("train", "t10k"),),
+    )
+
+
+def _emnist(variant: str, classes: int, n_official_train: int, n_test: int, description: str) -> SourceRow:
+    return SourceRow(
+        name=f"emnist-{variant}",
+        description=description,
+        classes=classes,
+        input_shape=(1, 28, 28),
+        n_train=n_official_train - n_test,
+        n_valid=n_test,
+        n_test=n_test,
+        split=f"validation: the last {n_test:,} training images (as many as in the test set, as its paper does); "
+        "the official test set",
+        citation="Cohen et al. 2017, EMNIST: an extension of MNIST to handwritten letters, arXiv:1702.05373",
+        url="https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip",
+        target="relubench.data.emnist:load",
+        download="relubench.data.emnist:download",
+        torchvision="EMNIST",
+        variant=variant,
+        folders=("EMNIST/raw", "EMNIST/raw/gzip", "emnist", "emnist/gzip", "."),
+        file_sets=((("gzip.zip",),), _idx_roles(f"emnist-{variant}-train", f"emnist-{variant}-test")),
+    )
+
+
+def _cifar(classes: int, base: str, train_files: tuple[str, ...], test_file: str, meta: str) -> SourceRow:
+    inner = tuple((f"{base}/{one}",) for one in (*train_files, test_file, meta))
+    return SourceRow(
+        name=f"cifar{classes}",
+        description=f"32x32 colour photographs, {classes} kinds of objects",
+        classes=classes,
+        input_shape=(3, 32, 32),
+        n_train=45_000,
+        n_valid=5_000,
+        n_test=10_000,
+        split="validation: the last 5,000 of the 50,000 training images; the official test set",
+        citation="Krizhevsky 2009, Learning multiple layers of features from tiny images",
+        url=f"https://www.cs.toronto.edu/~kriz/cifar-{classes}-python.tar.gz",
+        target="relubench.data.vision:load_cifar",
+        download="relubench.data.vision:download_cifar",
+        torchvision=f"CIFAR{classes}",
+        folders=(f"cifar{classes}", f"CIFAR{classes}", "."),
+        file_sets=(inner, ((f"cifar-{classes}-python.tar.gz",),)),
+    )
+
+
+_ROWS = (
+    SourceRow(
+        name="digits",
+        description="8x8 grey handwritten digits, embedded in scikit-learn: nothing to download",
+        classes=10,
+        input_shape=(1, 8, 8),
+        n_train=1_077,
+        n_valid=360,
+        n_test=360,
+        split="a fixed shuffle, class by class: 360 test, 360 validation, the other 1,077 training",
+        citation="Alpaydin and Kaynak 1998, Optical recognition of handwritten digits (UCI); scikit-learn's test part",
+        url="https://archive.ics.uci.edu/dataset/80",
+        target="relubench.data.digits:load",
+        package="sklearn",
+        folders=("datasets/data",),
+        file_sets=((("digits.csv.gz",),),),
+    ),
+    _mnist_like(
+        "mnist",
+        "MNIST",
+        "28x28 grey handwritten digits",
+        "LeCun et al. 1998, Gradient-based learning applied to document recognition",
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "MNIST/raw",
+        "mnist",
+        ".",
+    ),
+    # The files of these two are called like MNIST's: right in a data folder they could not be told from it.
+    _mnist_like(
+        "fashion-mnist",
+        "FashionMNIST",
+        "28x28 grey articles of clothing",
+        "Xiao et al. 2017, Fashion-MNIST, arXiv:1708.07747",
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        "FashionMNIST/raw",
+        "fashion-mnist",
+    ),
+    _mnist_like(
+        "kmnist",
+        "KMNIST",
+        "28x28 grey cursive Japanese characters",
+        "Clanuwat et al. 2018, Deep learning for classical Japanese literature, arXiv:1812.01718",
+        "http://codh.rois.ac.jp/kmnist/dataset/kmnist/",
+        "KMNIST/raw",
+        "kmnist",
+    ),
+    _emnist("balanced", 47, 112_800, 18_800, "28x28 grey digits and letters, 47 classes of equal size"),
+    _emnist("byclass", 62, 697_932, 116_323, "28x28 grey digits and letters, 62 classes, very unequal"),
+    _emnist("bymerge", 47, 697_932, 116_323, "28x28 grey digits and letters, 15 letters' cases merged"),
+    _emnist("letters", 26, 124_800, 20_800, "28x28 grey letters, cases merged; labels 0 to 25"),
+    _emnist("digits", 10, 240_000, 40_000, "28x28 grey digits, 280,000 of them"),
+    _emnist("mnist", 10, 60_000, 10_000, "28x28 grey digits, drawn and counted like MNIST's"),
+    SourceRow(
+        name="usps",
+        description="16x16 grey handwritten digits from envelopes",
+        classes=10,
+        input_shape=(1, 16, 16),
+        n_train=6_076,
+        n_valid=1_215,
+        n_test=2_007,
+        split="validation: the last sixth (1,215) of the 7,291 training images; the official test set",
+        citation="Hull 1994, A database for handwritten text recognition research",
+        url="https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass.html#usps",
+        target="relubench.data.vision:load_usps",
+        download="relubench.data.vision:download_files",
+        torchvision="USPS",
+        folders=("usps", "USPS", "."),
+        file_sets=((("usps.bz2",), ("usps.t.bz2",)),),
+    ),
+    SourceRow(
+        name="svhn",
+        description="32x32 colour house numbers, cropped digits (without the extra training set)",
+        classes=10,
+        input_shape=(3, 32, 32),
+        n_train=63_257,
+        n_valid=10_000,
+        n_test=26_032,
+        split="validation: the last 10,000 of the 73,257 training images, no extra ones; the official test set",
+        citation="Netzer et al. 2011, Reading digits in natural images with unsupervised feature learning",
+        url="http://ufldl.stanford.edu/housenumbers/",
+        target="relubench.data.vision:load_svhn",
+        download="relubench.data.vision:download_files",
+        torchvision="SVHN",
+        folders=("svhn", "SVHN", "."),
+        file_sets=((("train_32x32.mat",), ("test_32x32.mat",)),),
+    ),
+    _cifar(10, "cifar-10-batches-py", tuple(f"data_batch_{k}" for k in range(1, 6)), "test_batch", "batches.meta"),
+    _cifar(100, "cifar-100-python", ("train",), "test", "meta"),
+)
+
+TABLE: Mapping[str, SourceRow] = MappingProxyType({row.name: row for row in _ROWS})

@@ -1,0 +1,53 @@
+"""Whether a source file is the published one; if not, what is wrong with it, in words. Torch-free."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import hashlib
+import lzma
+import tarfile
+import zipfile
+import zlib
+from pathlib import Path
+from typing import NoReturn
+
+from relubench.errors import DataError
+
+BLOCK = 2**20
+DAMAGED = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile)
+"""What Python's own readers raise for a damaged compressed file."""
+
+
+def check_md5(path: Path, expected: str, url: str) -> None:
+    """Raises DataError, naming `path` and what is wrong, unless its md5 is the published one."""
+    size = path.stat().st_size
+    if not size:
+        refuse(path, "is empty", url)
+    with path.open("rb") as handle:
+        # Not for security: md5 is what the publishers give.
+        actual = hashlib.file_digest(handle, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    if actual == expected:
+        return
+    refuse(path, _damage(path, size) or f"is altered: its md5 is {actual}, the published file's is {expected}", url)
+
+
+def refuse(path: Path, what: str, url: str) -> NoReturn:
+    """Raises DataError saying that `path` `what`, with the way out."""
+    raise DataError(f"{path} {what}", f"delete it, and it is downloaded again; or put the original from {url} there")
+
+
+def _damage(path: Path, size: int) -> str:
+    """What a compressed stream's own end mark and checksum say; empty if it is sound, or not compressed."""
+    opener = {".gz": gzip.open, ".bz2": bz2.open}.get(path.suffix)
+    if opener is None:
+        return ""
+    try:
+        with opener(path, "rb") as stream:
+            while stream.read(BLOCK):
+                pass
+    except EOFError:
+        return f"is truncated: {size} bytes, and its {path.suffix} stream goes on"
+    except DAMAGED as error:
+        return f"is damaged: {error}"
+    return ""

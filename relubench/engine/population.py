@@ -1,0 +1,327 @@
+"""Trains a population: P networks of one shape that differ in seed, learning rate or L1 penalty.
+
+On a processor a population is one network and a step is a few matrix products; on other devices its members lie stacked
+along a leading dimension. Either way a member's numbers depend on its own specification alone. `Population.train` is a
+loop that yields after every chunk of steps and after every epoch; whoever drives it may stop it there, save `state()`,
+and load it into a new population later, which then goes on to the same bits.
+
+Shapes: P member, B batch, F features, K classes, N examples. One network drops P.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from relubench.activations import Choice
+from relubench.data.augment import augment
+from relubench.engine.evaluation import Evaluation, accumulator, evaluate
+from relubench.engine.graph import ChunkGraph
+from relubench.engine.images import Images
+from relubench.memory import CHUNK_IMAGES
+from relubench.models import Builder
+from relubench.network.layers import Buffer, UserModule
+from relubench.network.optimizers import build_optimizer
+from relubench.network.streams import MemberNoise, epoch_order
+from relubench.plan import RunSpec
+from relubench.results import EpochPoint
+
+CHANCE_SIGMAS = 2.0
+"""A network is stalled if it does not beat chance by more than this many standard errors of the validation set."""
+
+
+@dataclass(slots=True)
+class Member:
+    """What is kept of one network beside its parameters."""
+
+    spec: RunSpec
+    curve: list[EpochPoint]
+    best_epoch: int | None = None
+    best_error: float = math.inf
+    stopped: Literal["", "patience", "diverged"] = ""
+
+    def record(self, point: EpochPoint, patience: int | None) -> bool:
+        """Add a point of the curve; returns whether it is the best so far. Nothing counts after a stop."""
+        if self.stopped:
+            return False
+        self.curve.append(point)
+        if point.train_loss is None or point.valid_loss is None or point.valid_error_pct is None:
+            self.stopped = "diverged"
+            return False
+        better = point.valid_error_pct < self.best_error
+        if better:
+            self.best_epoch, self.best_error = point.epoch, point.valid_error_pct
+        elif patience is not None and self.best_epoch is not None and point.epoch - self.best_epoch >= patience:
+            self.stopped = "patience"
+        return better
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Where training stands: yielded after every chunk of steps, and after the validation that ends an epoch."""
+
+    epoch: int
+    """The epoch in progress, or just ended; 1-based."""
+    fraction: float
+    images: int
+    """Training images that each member has seen since the last Step."""
+    epoch_ended: bool
+
+
+class Population:
+    """P networks in training on one device; see `train`."""
+
+    def __init__(self, specs: Sequence[RunSpec], choice: Choice, data: Images) -> None:
+        first = self.spec = specs[0]
+        self.data = data
+        self.members = [Member(spec, []) for spec in specs]
+        self.stacked = first.device != "cpu" or len(specs) > 1
+        seeds = [spec.seed for spec in specs]
+        self.layers = Builder(first, choice, seeds, self.stacked).layers()
+        self.parameters = [one for layer in self.layers for one in layer.parameters]
+        self.update = build_optimizer(
+            self.parameters,
+            name=first.optimizer,
+            rates=[spec.lr for spec in specs],
+            momentum=first.momentum,
+            decay=first.weight_decay,
+            stacked=self.stacked,
+        )
+        self.l1_P = torch.tensor([spec.l1 for spec in specs], device=first.device)
+        self.has_l1 = any(spec.l1 for spec in specs)
+        self.augmentation = MemberNoise(seeds, "augment", 0, first.device) if first.augment != "none" else None
+        self.best = [one.clone() for one in self._values()]
+        self.loss_P = torch.zeros(len(specs), dtype=accumulator(first.device), device=first.device)
+        self.epoch, self.step = 0, 0
+        self.order_PN = torch.empty(0)
+        self.batch_chunk = max(1, CHUNK_IMAGES // first.batch_size)
+        self.graph = ChunkGraph(self) if self._can_be_captured() else None
+
+    def _can_be_captured(self) -> bool:
+        """Whether a chunk of steps is the same kernels every time: on CUDA, without draws and without user code."""
+        own = any(isinstance(layer, UserModule) for layer in self.layers)
+        return self.spec.device == "cuda" and not self._noises() and not own
+
+    # -- training ----------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def train(self) -> Iterator[Step]:
+        """Train to the end, from wherever the population stands."""
+        spec = self.spec
+        steps = math.ceil(self.data.n_train / spec.batch_size)
+        while self.epoch < spec.epochs and not all(member.stopped for member in self.members):
+            self._order()
+            while self.step < steps:
+                seen = self._train_chunk(min(self.batch_chunk, steps - self.step), steps)
+                yield Step(self.epoch + 1, self.step / steps, seen, epoch_ended=False)
+            self._end_epoch(steps)
+            yield Step(self.epoch, 1.0, 0, epoch_ended=True)
+
+    def _order(self) -> None:
+        orders = [epoch_order(member.spec.seed, self.epoch, self.data.n_train) for member in self.members]
+        self.order_PN = torch.stack(orders).to(self.spec.device) if self.stacked else orders[0]
+
+    def _train_chunk(self, chunk: int, steps: int) -> int:
+        """Train on the next `chunk` batches; returns the images seen. Stops early at a member's lone divergence."""
+        size = self.spec.batch_size
+        start = self.step * size
+        index = self.order_PN[..., start : start + chunk * size]
+        x, labels = self.data.train_batch(index)
+        y = torch.nn.functional.one_hot(labels, self.spec.classes).to(torch.float32)
+        factors = [self._lr_factor(self.step + number, steps) for number in range(chunk)]
+        if self.graph is not None and index.shape[-1] == self.batch_chunk * size:
+            self.graph.run(x, y, factors)
+        else:
+            self.train_steps(x, y, factors)
+        self.step += chunk
+        if not self.stacked and not bool(torch.isfinite(self.loss_P).all()):
+            self.step = steps
+        return index.shape[-1]
+
+    def train_steps(self, x_all: Tensor, y_all: Tensor, factors: Sequence[float] | Tensor) -> None:
+        """One update on each batch of a chunk, with the learning rates scaled by its factor."""
+        size = self.spec.batch_size
+        for number, factor in enumerate(factors):
+            part = slice(number * size, (number + 1) * size)
+            x = x_all[:, part] if self.stacked else x_all[part]
+            y = y_all[:, part] if self.stacked else y_all[part]
+            self.update.set_factor(factor)
+            self.train_step(self._augmented(x), y)
+
+    def _augmented(self, x: Tensor) -> Tensor:
+        if self.augmentation is None:
+            return x
+        if not self.stacked:
+            return augment(x, self.spec.augment, self.augmentation.generators[0])
+        pairs = zip(x, self.augmentation.generators, strict=True)
+        return torch.stack([augment(one, self.spec.augment, generator) for one, generator in pairs])
+
+    def train_step(self, x: Tensor, y: Tensor) -> None:
+        """One update on a batch: x [B, ...] and y [B, K] of 0 and 1, in a stack with P in front; adds to the loss."""
+        layers, outputs = self.layers, []
+        for layer in layers:
+            x = layer.forward(x, training=True)
+            outputs.append(x)
+        batch = y.shape[-2]
+        log_p = torch.log_softmax(x, dim=-1)
+        self.loss_P.sub_(torch.mul(log_p, y).sum(dim=(-2, -1)))
+        grad = log_p.exp_().sub_(y).mul_(1.0 / batch)
+        for place in range(len(layers) - 1, -1, -1):
+            if self.has_l1 and layers[place].hidden:
+                grad = self._add_l1(grad, outputs[place], batch)
+            grad = layers[place].backward(grad, self.update, first=place == 0)
+        self.update.finish()
+
+    def _add_l1(self, grad: Tensor, h: Tensor, batch: int) -> Tensor:
+        """Adds d/dh of (l1 / B) * sum |h|; sum over units (and pixels), mean over the batch."""
+        if not self.stacked:
+            return grad.add_(torch.sign(h), alpha=self.spec.l1 / batch)
+        scale_P = (self.l1_P / batch).view(-1, *[1] * (h.dim() - 1))
+        return grad.addcmul_(torch.sign(h), scale_P.expand_as(h))
+
+    def _lr_factor(self, step: int, steps: int) -> float:
+        """What the schedule makes of the learning rate at this step of the current epoch."""
+        spec = self.spec
+        done, warmup, total = self.epoch * steps + step, spec.warmup_epochs * steps, spec.epochs * steps
+        if done < warmup:
+            return (done + 1) / (warmup + 1)
+        if spec.schedule == "constant":
+            return 1.0
+        return 0.5 * (1.0 + math.cos(math.pi * (done - warmup) / max(1.0, total - warmup)))
+
+    # -- the end of an epoch -----------------------------------------------------------------------------------------
+
+    def _end_epoch(self, steps: int) -> None:
+        found = self.evaluate("valid")
+        losses = (self.loss_P / self.data.n_train).tolist()
+        factor = self._lr_factor(steps - 1, steps)
+        self.epoch, self.step = self.epoch + 1, 0
+        better = []
+        for place, member in enumerate(self.members):
+            finite = math.isfinite(losses[place]) and math.isfinite(found.loss[place])
+            point = EpochPoint(
+                epoch=self.epoch,
+                train_loss=losses[place] if math.isfinite(losses[place]) else None,
+                valid_loss=found.loss[place] if finite else None,
+                valid_error_pct=100.0 * float(found.wrong[place].mean()) if finite else None,
+                lr=member.spec.lr * factor,
+            )
+            better.append(member.record(point, self.spec.patience))
+        self._keep_best(better)
+        self.loss_P.zero_()
+
+    def _keep_best(self, better: Sequence[bool]) -> None:
+        if not self.stacked:
+            if better[0]:
+                _copy(self.best, self._values())
+            return
+        chosen = torch.tensor(better, device=self.loss_P.device)
+        for kept, now, member in zip(self.best, self._values(), self._owners(), strict=True):
+            if member is not None:
+                if better[member]:
+                    kept.copy_(now)
+                continue
+            by_member = now.reshape(len(better), -1)
+            kept.copy_(torch.where(chosen[:, None], by_member, kept.reshape(len(better), -1)).view_as(now))
+
+    def evaluate(self, split: str, *, best: bool = False, sparsity: bool = False) -> Evaluation:
+        """Errors of every member on a split, with the current weights or the best epoch's."""
+        if not best:
+            return evaluate(self.layers, self.data, split, len(self.members), self.stacked, sparsity)
+        current = self._values()
+        aside = [one.clone() for one in current]
+        _copy(current, self.best)
+        found = evaluate(self.layers, self.data, split, len(self.members), self.stacked, sparsity)
+        _copy(current, aside)
+        return found
+
+    @property
+    def parameter_count(self) -> int:
+        """Trained numbers of one member."""
+        return sum(one.value.numel() for one in self.parameters) // len(self.members)
+
+    def still_at_chance(self, member: Member) -> bool:
+        """Whether the member's best validation error is chance: that of always naming the commonest class."""
+        labels = self.data.labels("valid")
+        chance = 100.0 * (1.0 - np.bincount(labels).max() / len(labels))
+        error = chance / 100.0
+        margin = 100.0 * CHANCE_SIGMAS * math.sqrt(max(error * (1.0 - error), 1e-12) / len(labels))
+        return member.best_error >= chance - margin
+
+    # -- state -------------------------------------------------------------------------------------------------------
+
+    def _buffers(self) -> list[Buffer]:
+        return [one for layer in self.layers for one in layer.buffers]
+
+    def _values(self) -> list[Tensor]:
+        """Every parameter and every buffer, in a fixed order."""
+        return [one.value for one in self.parameters] + [one.value for one in self._buffers()]
+
+    def _owners(self) -> list[int | None]:
+        """Of each of `_values`, the member it belongs to; None where it holds all of them along dimension 0."""
+        return [None for _ in self.parameters] + [one.member for one in self._buffers()]
+
+    def weights(self, place: int, *, best: bool) -> dict[str, Tensor]:
+        """The parameters and buffers of the member at `place`, by name."""
+        names = [one.name for one in self.parameters]
+        names += [f"layer-{number}.{one.name}" for number, layer in enumerate(self.layers) for one in layer.buffers]
+        found: dict[str, Tensor] = {}
+        for name, value, member in zip(names, self.best if best else self._values(), self._owners(), strict=True):
+            if member not in (None, place):
+                continue
+            if self.stacked and member is None:
+                value = value.unflatten(0, (len(self.members), -1))[place]
+                value = value.squeeze(0) if value.shape[0] == 1 else value
+            found[name] = value.detach().cpu().contiguous()
+        return found
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything that training goes on from: tensors, and plain values."""
+        tensors = {key: value for one in self.parameters for key, value in one.tensors()}
+        tensors |= {f"buffer/{place}": one.value for place, one in enumerate(self._buffers())}
+        tensors |= {f"best/{place}": value for place, value in enumerate(self.best)}
+        tensors |= {f"noise/{place}": noise.state() for place, noise in enumerate(self._noises())}
+        tensors["loss"] = self.loss_P
+        members = [
+            {
+                "curve": [asdict(point) for point in one.curve],
+                "best_epoch": one.best_epoch,
+                "best_error": None if math.isinf(one.best_error) else one.best_error,
+                "stopped": one.stopped,
+            }
+            for one in self.members
+        ]
+        return tensors, {"epoch": self.epoch, "step": self.step, "members": members}
+
+    def load(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+        """Go on from `state()`; raises KeyError or RuntimeError if it is another population's."""
+        for one in self.parameters:
+            for key, value in one.tensors():
+                value.copy_(tensors[key])
+        for place, buffer in enumerate(self._buffers()):
+            buffer.value.copy_(tensors[f"buffer/{place}"])
+        for place, value in enumerate(self.best):
+            value.copy_(tensors[f"best/{place}"])
+        for place, noise in enumerate(self._noises()):
+            noise.load(tensors[f"noise/{place}"])
+        self.loss_P.copy_(tensors["loss"])
+        self.epoch, self.step = values["epoch"], values["step"]
+        for member, kept in zip(self.members, values["members"], strict=True):
+            member.curve = [EpochPoint(**point) for point in kept["curve"]]
+            member.best_epoch, member.stopped = kept["best_epoch"], kept["stopped"]
+            member.best_error = math.inf if kept["best_error"] is None else kept["best_error"]
+
+    def _noises(self) -> list[MemberNoise]:
+        noises = [layer.noise for layer in self.layers if layer.noise is not None]
+        return noises + ([self.augmentation] if self.augmentation is not None else [])
+
+
+def _copy(to: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    for one, value in zip(to, values, strict=True):
+        one.copy_(value)

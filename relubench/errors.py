@@ -1,0 +1,41 @@
+"""The one error type that a user sees: what is wrong, what to do, and the exit code that says which kind it is."""
+
+from __future__ import annotations
+
+EXIT_COMPUTE = 1
+"""Nothing could be computed, or memory or disk ran out."""
+EXIT_USAGE = 2
+"""Refused before any work: arguments or configuration."""
+EXIT_DATA = 3
+"""Data missing or corrupt."""
+EXIT_INTERRUPTED = 130
+
+
+class RelubenchError(Exception):
+    """An error for the user: `message` gives the rule and the value, `hint` the flag or the near names."""
+
+    exit_code = EXIT_COMPUTE
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[type[RelubenchError], tuple[str, str]]:
+        return type(self), (self.message, self.hint)
+
+
+class ComputeError(RelubenchError):
+    """The computation could not be carried out (exit 1)."""
+
+
+class UsageError(RelubenchError):
+    """The request itself is wrong (exit 2)."""
+
+    exit_code = EXIT_USAGE
+
+
+class DataError(RelubenchError):
+    """Data is missing, truncated, altered or malformed (exit 3)."""
+
+    exit_code = EXIT_DATA

@@ -1,0 +1,220 @@
+"""Updates, fused with the gradient's product where the rule allows it.
+
+The gradient of a weight matrix is a product, delta^T x. Plain SGD never materialises it: `addmm_` adds the product to
+the weights in one pass, which at a batch of 10 is most of what there is to win, since there the traffic of the weights
+is the cost. Every update exists in two forms: for one network (factors are Python numbers) and for a stack of P
+networks (factors are tensors [P, 1, 1], one a member).
+
+Shapes: P member, B batch, I/O features in/out. One network drops P.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+ADAM_BETAS, ADAM_EPS = (0.9, 0.999), 1e-8
+"""Kingma & Ba 2015, section 2."""
+
+
+@dataclass(slots=True)
+class Parameter:
+    """A trained tensor, with the state that the optimizer keeps for it."""
+
+    name: str
+    value: Tensor
+    decays: bool
+    """Whether weight decay applies: to weights, not to biases, norms and learned activations."""
+    state: dict[str, Tensor] = field(default_factory=dict)
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Everything that a checkpoint holds of it."""
+        yield self.name, self.value
+        for key, value in self.state.items():
+            yield f"{self.name}/{key}", value
+
+
+class Sgd:
+    """w <- (1 - lr*decay)*w - lr*g; with momentum v <- m*v + g + decay*w and w <- w - lr*v (as torch.optim.SGD).
+
+    `rates` are the members' learning rates; `set_factor` scales them all, step by step.
+    """
+
+    def __init__(
+        self, parameters: Sequence[Parameter], rates: Sequence[float], momentum: float, decay: float, stacked: bool
+    ) -> None:
+        self.momentum, self.decay, self.stacked = momentum, decay, stacked
+        self.rates = list(rates)
+        self.lr = self.rates[0]
+        self.lr_P11 = torch.tensor(self.rates, device=parameters[0].value.device)[:, None, None]
+        self.base_P11 = self.lr_P11.clone()
+        if momentum:
+            for parameter in parameters:
+                parameter.state["velocity"] = torch.zeros_like(parameter.value)
+
+    def set_factor(self, factor: float | Tensor) -> None:
+        """Make this step's learning rates `factor` times the configured ones; a tensor [] only in a stack."""
+        if isinstance(factor, float):
+            self.lr = self.rates[0] * factor
+        if self.stacked:
+            torch.mul(self.base_P11, factor, out=self.lr_P11)
+
+    def product(self, parameter: Parameter, delta: Tensor, x: Tensor) -> None:
+        """Update weights [O, I] by their gradient delta^T x, delta [B, O] and x [B, I] (each with P in a stack)."""
+        decay = self.decay if parameter.decays else 0.0
+        if self.stacked:
+            return self._stacked_product(parameter, delta, x, decay)
+        w = parameter.value
+        if not self.momentum:
+            w.addmm_(delta.t(), x, beta=1.0 - self.lr * decay, alpha=-self.lr)
+            return None
+        velocity = parameter.state["velocity"].addmm_(delta.t(), x, beta=self.momentum)
+        if decay:
+            velocity.add_(w, alpha=decay)
+        w.add_(velocity, alpha=-self.lr)
+        return None
+
+    def _stacked_product(self, parameter: Parameter, delta: Tensor, x: Tensor, decay: float) -> None:
+        w = parameter.value
+        if self.momentum:
+            velocity = parameter.state["velocity"].baddbmm_(delta.transpose(1, 2), x, beta=self.momentum)
+            if decay:
+                velocity.add_(w, alpha=decay)
+            w.sub_(velocity * self.lr_P11)
+            return
+        if decay:
+            w.mul_(1.0 - self.lr_P11 * decay)
+        w.baddbmm_((delta * -self.lr_P11).transpose(1, 2), x)
+
+    def gradient(self, parameter: Parameter, grad: Tensor) -> None:
+        """Update a parameter by its gradient, of its own shape."""
+        decay = self.decay if parameter.decays else 0.0
+        w = parameter.value
+        if self.momentum:
+            velocity = parameter.state["velocity"].mul_(self.momentum).add_(grad)
+            if decay:
+                velocity.add_(w, alpha=decay)
+            grad, decay = velocity, 0.0
+        if not self.stacked:
+            if decay:
+                w.mul_(1.0 - self.lr * decay)
+            w.add_(grad, alpha=-self.lr)
+            return
+        lr = self.lr_P11.view(-1, *[1] * (w.dim() - 1))
+        if decay:
+            w.mul_(1.0 - lr * decay)
+        w.sub_(grad * lr)
+
+    def finish(self) -> None:
+        """Nothing is left to do at the end of a step."""
+
+
+class Adam:
+    """Adam (Kingma & Ba 2015), or AdamW with decoupled decay (Loshchilov & Hutter 2019), as in torch.optim."""
+
+    def __init__(
+        self,
+        parameters: Sequence[Parameter],
+        rates: Sequence[float],
+        decay: float,
+        decoupled: bool,
+        stacked: bool,
+    ) -> None:
+        self.decay, self.decoupled, self.stacked = decay, decoupled, stacked
+        self.parameters = list(parameters)
+        self.rates = list(rates)
+        self.lr = self.rates[0]
+        self.base_P = torch.tensor(self.rates, device=parameters[0].value.device)
+        self.lr_P = self.base_P.clone()
+        self.grads = [torch.zeros_like(parameter.value) for parameter in parameters]
+        self.place = {id(parameter): place for place, parameter in enumerate(parameters)}
+        for parameter in parameters:
+            parameter.state["mean"] = torch.zeros_like(parameter.value)
+            parameter.state["square"] = torch.zeros_like(parameter.value)
+            parameter.state["steps"] = torch.zeros((), device=parameter.value.device)
+
+    def set_factor(self, factor: float | Tensor) -> None:
+        """Make this step's learning rates `factor` times the configured ones; a tensor [] only in a stack."""
+        if isinstance(factor, float):
+            self.lr = self.rates[0] * factor
+        if self.stacked:
+            torch.mul(self.base_P, factor, out=self.lr_P)
+
+    def product(self, parameter: Parameter, delta: Tensor, x: Tensor) -> None:
+        """Keep the gradient delta^T x of weights [O, I] (with P in a stack) for `finish`."""
+        grad = self.grads[self.place[id(parameter)]]
+        if self.stacked:
+            torch.bmm(delta.transpose(1, 2), x, out=grad)
+        else:
+            torch.mm(delta.t(), x, out=grad)
+
+    def gradient(self, parameter: Parameter, grad: Tensor) -> None:
+        """Keep the gradient of a parameter for `finish`."""
+        self.grads[self.place[id(parameter)]].copy_(grad)
+
+    def finish(self) -> None:
+        """Update every parameter by the gradients of this step."""
+        for decays in (True, False):
+            chosen = [place for place, one in enumerate(self.parameters) if one.decays == decays]
+            if chosen:
+                update = self._finish_stacked if self.stacked else self._finish_fused
+                update(chosen, self.decay if decays else 0.0)
+
+    def _finish_fused(self, chosen: list[int], decay: float) -> None:
+        states = [self.parameters[place].state for place in chosen]
+        steps = [state["steps"] for state in states]
+        for step in steps:
+            step.add_(1.0)
+        # What torch.optim's fused=True calls: its own step() imports the compiler first, for a second or more.
+        fused = torch.ops.aten._fused_adamw_ if self.decoupled else torch.ops.aten._fused_adam_
+        fused(
+            [self.parameters[place].value for place in chosen],
+            [self.grads[place] for place in chosen],
+            [state["mean"] for state in states],
+            [state["square"] for state in states],
+            [],
+            steps,
+            lr=self.lr,
+            beta1=ADAM_BETAS[0],
+            beta2=ADAM_BETAS[1],
+            weight_decay=decay,
+            eps=ADAM_EPS,
+            amsgrad=False,
+            maximize=False,
+        )
+
+    def _finish_stacked(self, chosen: list[int], decay: float) -> None:
+        for place in chosen:
+            parameter, grad = self.parameters[place], self.grads[place]
+            w, state = parameter.value, parameter.state
+            lr = self.lr_P.view(-1, *[1] * (w.dim() - 1))
+            steps = state["steps"].add_(1.0)
+            if decay and self.decoupled:
+                w.mul_(1.0 - lr * decay)
+            elif decay:
+                grad = grad + decay * w
+            mean = state["mean"].lerp_(grad, 1.0 - ADAM_BETAS[0])
+            square = state["square"].mul_(ADAM_BETAS[1]).addcmul_(grad, grad, value=1.0 - ADAM_BETAS[1])
+            corrected = (square / (1.0 - ADAM_BETAS[1] ** steps)).sqrt_().add_(ADAM_EPS)
+            w.sub_(mean / (1.0 - ADAM_BETAS[0] ** steps) * lr / corrected)
+
+
+Optimizer = Sgd | Adam
+
+
+def build_optimizer(
+    parameters: Sequence[Parameter],
+    *,
+    name: str,
+    rates: Sequence[float],
+    momentum: float,
+    decay: float,
+    stacked: bool,
+) -> Optimizer:
+    """The optimizer `name` (sgd, adam, adamw) with one learning rate a member."""
+    if name == "sgd":
+        return Sgd(parameters, rates, momentum, decay, stacked)
+    return Adam(parameters, rates, decay, decoupled=name == "adamw", stacked=stacked)

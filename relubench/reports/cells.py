@@ -1,0 +1,68 @@
+"""Numbers as people read them: the text of one table cell. Missing is an empty string."""
+
+from __future__ import annotations
+
+import math
+
+
+def fixed(value: float | None, digits: int = 2) -> str:
+    """1.43"""
+    return "" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+
+
+def signed(value: float | None, digits: int = 2) -> str:
+    """+0.14; a value that rounds to zero has no sign."""
+    text = "" if value is None or not math.isfinite(value) else f"{value:+.{digits}f}"
+    return text[1:] if text and float(text) == 0 else text
+
+
+def bracket(low: float | None, high: float | None) -> str:
+    """[1.21, 1.68]"""
+    return "" if low is None or high is None else f"[{fixed(low)}, {fixed(high)}]"
+
+
+def signed_bracket(low: float | None, high: float | None) -> str:
+    """[+0.02, +0.26]"""
+    return "" if low is None or high is None else f"[{signed(low)}, {signed(high)}]"
+
+
+def duration(seconds: float | None) -> str:
+    """0.4 s, 12 s, 3m05s, 1h02m."""
+    if seconds is None or not math.isfinite(seconds):
+        return ""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60}h{minutes % 60:02d}m"
+
+
+def short(value: object) -> str:
+    """Any value, short: 4 significant digits for a fraction, thousands apart for a whole number, yes or no."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(short(one) for one in value)
+    return str(value)
+
+
+def count(number: int, noun: str) -> str:
+    """1 seed, 5 seeds"""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def listed(names: list[str], limit: int = 4) -> str:
+    """a, b, c, d and 3 more"""
+    if len(names) <= limit:
+        return ", ".join(names)
+    return f"{', '.join(names[:limit])} and {len(names) - limit} more"

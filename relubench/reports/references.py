@@ -1,0 +1,191 @@
+"""The numbers that others published, from presets/reference/*.csv: the paper's own, and a secondary article's.
+
+The two sources are never mixed: `published` reads the paper (Glorot, Bordes & Bengio 2011), `article` the article, and
+`footnotes` names each source under a table that shows its numbers. Errors and sparsities are in percent.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from relubench.errors import DataError
+from relubench.results import SummaryRow
+
+PAPER = "Glorot et al. 2011"
+PAPER_NOTE = 'published: Glorot, Bordes & Bengio 2011, "Deep Sparse Rectifier Neural Networks"'
+ARTICLE_TITLE = 'ReLU — How max(0, x) Turned Deep Networks from "Lab Toy" to "Industrial Cornerstone"'
+ARTICLE_NOTE = f"article: “{ARTICLE_TITLE}”; most of its numbers are not in the published paper"
+NORB_NOTE = "norb is small NORB; the paper used jittered-cluttered NORB (norb-jittered-cluttered): no published value"
+
+TABLE_1 = f"{PAPER}, Table 1"
+RESCALED = f"{PAPER}, rescaled softplus"
+SPARSITY = f"{PAPER}, section 4.1"
+PAPER_NETWORK = {"norb-jittered-cluttered": (4000, 2000)}
+"""Hidden widths of the paper's network where they are not three times 1000."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A published test error and sparsity in percent, with where they stand; None where the source is silent."""
+
+    error_pct: float | None
+    sparsity_pct: float | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of a reference file."""
+
+    table: str
+    dataset: str
+    model: str
+    activation: str
+    pretraining: str
+    condition: str
+    metric: str
+    value: float
+
+
+def presets_folder() -> Path:
+    """The folder of presets: inside an installed package, beside it in a checkout. DataError if neither is there."""
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "presets", package.parent / "presets"):
+        if (folder / "reference").is_dir():
+            return folder
+    raise DataError(f"the presets are missing beside {package}", "install relubench again")
+
+
+@functools.cache
+def entries(source: str) -> tuple[Entry, ...]:
+    """The rows of presets/reference/SOURCE.csv that hold a value; raises DataError on a missing or malformed file."""
+    path = presets_folder() / "reference" / f"{source}.csv"
+    keys = ("table", "dataset", "model", "activation", "pretraining", "condition", "metric")
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.DictReader(file) if row["value"]]
+        return tuple(Entry(**{key: row[key] for key in keys}, value=float(row["value"])) for row in rows)
+    except (OSError, KeyError, ValueError) as error:
+        raise DataError(f"cannot read {path}: {error!r}", "install relubench again") from error
+
+
+def published(dataset: str, model: str, activation: str, pretraining: str) -> Published | None:
+    """What the paper reports for this network, or None.
+
+    Table 1 for the error; section 4.1 for the sparsity of its rectifiers, which it does not split by pre-training; and
+    for softplus with another beta the comparison of (1 / alpha) softplus(alpha x), which is softplus:beta=alpha.
+    """
+    if hidden_widths(model) != PAPER_NETWORK.get(dataset, (1000, 1000, 1000)):
+        return None
+    name, beta = _name_and_beta(activation)
+    known = [one for one in entries("glorot2011") if one.dataset == dataset and one.activation == name]
+    if beta == 1:
+        source, conditions = TABLE_1, [one for one in known if one.table == "table1"]
+    else:
+        alpha = f"alpha={beta:g}" if beta else ""
+        source, conditions = (
+            RESCALED,
+            [one for one in known if one.condition == alpha and one.table == "rescaled-softplus"],
+        )
+    error = _first(one for one in conditions if one.pretraining == pretraining and one.metric == "test_error")
+    sparsity = _first(one for one in known if one.table == "section4.1") if pretraining in ("none", "dae") else None
+    if error is None and sparsity is None:
+        return None
+    return Published(error, sparsity, source if error is not None else SPARSITY)
+
+
+def article(dataset: str, model: str, activation: str, pretraining: str, l1: float | None = None) -> Published | None:
+    """What the article reports for this network, or None: its main table for the data set first, then its others.
+
+    `l1`: with a value, the row of its sparsity table for that coefficient comes before the main table.
+    """
+    known = _in_article(dataset, model, activation, pretraining)
+    condition = "" if l1 is None else f"l1={_plain(l1)}"
+    with_l1 = [one for one in known if condition and one.condition == condition]
+    errors = [one for one in [*with_l1, *known] if one.metric == "test_error" and one.condition in ("", condition)]
+    sparsity = _first(one for one in with_l1 if one.metric == "sparsity")
+    if not errors and sparsity is None:
+        return None
+    table = errors[0].table if errors else "sparsity"
+    return Published(errors[0].value if errors else None, sparsity, f"article, table {table}")
+
+
+def footnotes(rows: Sequence[SummaryRow]) -> list[str]:
+    """The lines that name the sources of the reference numbers in these rows, and what to mind about them."""
+    notes: list[str] = []
+    if any(row.published_error_pct is not None or row.published_sparsity_pct is not None for row in rows):
+        tables = list(dict.fromkeys(row.published_source for row in rows if row.published_error_pct is not None))
+        where = [one.removeprefix(f"{PAPER}, ") for one in tables if one]
+        if any(row.published_sparsity_pct is not None for row in rows):
+            where.append("section 4.1 (sparsity)")
+        notes.append(f"{PAPER_NOTE}, {', '.join(where)}")
+    if any(row.article_error_pct is not None or row.article_sparsity_pct is not None for row in rows):
+        others = list(dict.fromkeys(note for row in rows if (note := _other_values(row))))
+        notes.append("; ".join([ARTICLE_NOTE, *others]))
+    if any(row.dataset == "norb" for row in rows):
+        notes.append(NORB_NOTE)
+    return notes
+
+
+def hidden_widths(model: str) -> tuple[int, ...] | None:
+    """The hidden widths that an mlp's name stands for, so that mlp-3x1000 and mlp-1000-1000-1000 are one network."""
+    if repeated := re.fullmatch(r"mlp-(\d+)x(\d+)", model):
+        return (int(repeated[2]),) * int(repeated[1])
+    if re.fullmatch(r"mlp(-\d+)+", model):
+        return tuple(int(width) for width in model.split("-")[1:])
+    return None
+
+
+def _in_article(dataset: str, model: str, activation: str, pretraining: str) -> list[Entry]:
+    """The article's rows for one network, those of the data set's main table first."""
+    name, beta = _name_and_beta(activation)
+    widths = hidden_widths(model)
+    matching = [
+        one
+        for one in entries("article")
+        if beta == 1
+        and one.dataset == dataset
+        and (one.model == model or (widths is not None and hidden_widths(one.model) == widths))
+        and (one.activation, one.pretraining) == (name, pretraining)
+    ]
+    return sorted(matching, key=lambda one: one.table != dataset)
+
+
+def _other_values(row: SummaryRow) -> str | None:
+    """What else the article says of the row's network, where its tables disagree."""
+    shown = row.article_error_pct
+    known = _in_article(row.dataset, row.model, row.activation, row.pretraining)
+    others = [one for one in known if one.metric == "test_error" and not one.condition and one.value != shown]
+    if shown is None or not others or all(one.value != shown for one in known if not one.condition):
+        return None
+    also = ", ".join(f"{one.value:g} in its table “{one.table}”" for one in others)
+    return f"for {row.activation} it also gives {also}"
+
+
+def _name_and_beta(activation: str) -> tuple[str, float | None]:
+    """The activation's bare name and its beta: 1 if it has no parameters, None if it has any that no table knows."""
+    name, *parameters = activation.split(":")
+    values = {key: value for key, _, value in (one.partition("=") for one in parameters)}
+    if not values:
+        return name, 1.0
+    # PyTorch's threshold of 20, beyond which softplus is x, changes no digit: named or not, it is the same function.
+    threshold = values.pop("threshold", "20")
+    try:
+        known = name == "softplus" and float(threshold) == 20 and not values.keys() - {"beta"}
+        return name, float(values.get("beta", "1")) if known else None
+    except ValueError:
+        return name, None
+
+
+def _plain(number: float) -> str:
+    """The number as the article's conditions write it: 0, 0.001, 1.0."""
+    return "0" if number == 0 else f"{number:.1f}" if number == round(number, 1) else f"{number:g}"
+
+
+def _first(found: Iterable[Entry]) -> float | None:
+    return next((one.value for one in found), None)

@@ -1,0 +1,194 @@
+"""A report in each output format. A new format is one function and one row of FORMATS.
+
+tsv, csv, json and jsonl carry every key of the rows; table, markdown and latex carry the columns for people, with the
+title, footnotes and closing sentence. Only `table` knows a width or a colour. Missing is null in JSON, else empty.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from relubench.lookup import find
+from relubench.reports.report import Column, Report, Row, listing_columns
+from relubench.reports.terminal import draw
+from relubench.version import __version__
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """Where a table is drawn; None asks the terminal: COLUMNS, NO_COLOR, and whether stdout is one."""
+
+    width: int | None = None
+    colour: bool | None = None
+
+
+def render(report: Report, format: str, *, width: int | None = None, colour: bool | None = None) -> str:
+    """The report as text that ends in a newline; raises UsageError for an unknown format."""
+    text = find(format, FORMATS, kind="format", see=f"formats are {', '.join(FORMATS)}")(report, Screen(width, colour))
+    return text if text.endswith("\n") or not text else text + "\n"
+
+
+def render_listing(
+    rows: Sequence[Row],
+    title: str,
+    format: str,
+    *,
+    command: str = "list",
+    device: str | None = None,
+    width: int | None = None,
+    colour: bool | None = None,
+) -> str:
+    """Rows whose first key is the name, in any format: what `list`, `runs` and `doctor` print."""
+    report = Report(
+        command=command,
+        version=__version__,
+        device=device,
+        rows=list(rows),
+        columns=listing_columns(rows),
+        title=title,
+    )
+    return render(report, format, width=width, colour=colour)
+
+
+def as_table(report: Report, screen: Screen) -> str:
+    return draw(report, screen.width, screen.colour)
+
+
+def as_json(report: Report, screen: Screen) -> str:
+    keys = ("command", "version", "device", "rows", "runs")
+    return json.dumps(
+        {key: _finite(getattr(report, key)) for key in keys}, allow_nan=False, ensure_ascii=False, indent=2
+    )
+
+
+def as_jsonl(report: Report, screen: Screen) -> str:
+    lines = [json.dumps(_finite(row), allow_nan=False, ensure_ascii=False) for row in report.rows]
+    return "".join(line + "\n" for line in lines)
+
+
+def as_tsv(report: Report, screen: Screen) -> str:
+    keys = _keys(report)
+    lines = [keys, *([_flat(row.get(key)) for key in keys] for row in report.rows)]
+    return "".join("\t".join(line) + "\n" for line in lines) if keys else ""
+
+
+def as_csv(report: Report, screen: Screen) -> str:
+    keys = _keys(report)
+    lines = [keys, *([_flat(row.get(key)) for key in keys] for row in report.rows)]
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows(lines if keys else [])
+    return file.getvalue()
+
+
+def as_markdown(report: Report, screen: Screen) -> str:
+    from tabulate import tabulate
+
+    cells = [[_markdown(cell) for cell in line] for line in _people(report)]
+    headers = [_markdown(column.header) for column in report.columns]
+    sides = ["right" if column.right else "left" for column in report.columns]
+    grid = tabulate(cells, headers, tablefmt="pipe", colalign=sides, disable_numparse=True) if headers else ""
+    head = [f"**{_markdown(report.title)}**"] if report.title else []
+    notes = "\n".join(f"- {_markdown(note)}" for note in report.footnotes)
+    parts = [*head, _markdown(report.caption), grid, notes, _markdown(report.sentence)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def as_latex(report: Report, screen: Screen) -> str:
+    """A table for the package booktabs; what pdflatex cannot set is spelled out as its code point."""
+    from tabulate import tabulate
+
+    cells = [[_latex(cell) for cell in line] for line in _people(report)]
+    headers = [_latex(column.header) for column in report.columns]
+    sides = ["right" if column.right else "left" for column in report.columns]
+    grid = tabulate(cells, headers, tablefmt="latex_raw", colalign=sides, disable_numparse=True) if headers else ""
+    rules = iter((r"\toprule", r"\midrule", r"\bottomrule"))
+    lines = [next(rules, line) if line.strip() == r"\hline" else line for line in grid.split("\n")]
+    title = ". ".join(one for one in (report.title, report.caption) if one)
+    notes = [rf"\par\smallskip\footnotesize {_latex(note)}" for note in (*report.footnotes, report.sentence) if note]
+    head = ["% needs \\usepackage{booktabs}", r"\begin{table}", r"\centering"]
+    head += [rf"\caption{{{_latex(title)}}}"] if title else []
+    return "\n".join([*head, *lines, *notes, r"\end{table}"])
+
+
+FORMATS: dict[str, Callable[[Report, Screen], str]] = {
+    "table": as_table,
+    "tsv": as_tsv,
+    "csv": as_csv,
+    "json": as_json,
+    "jsonl": as_jsonl,
+    "markdown": as_markdown,
+    "latex": as_latex,
+}
+
+
+def _people(report: Report) -> list[list[str]]:
+    """The cells for people, each in one line."""
+    return [[_cell(column, row) for column in report.columns] for row in report.rows]
+
+
+def _cell(column: Column, row: Row) -> str:
+    return " ".join(" ".join(column.parts(row)).split())
+
+
+def _keys(report: Report) -> list[str]:
+    return list(dict.fromkeys(key for row in report.rows for key in row))
+
+
+def _flat(value: Any) -> str:
+    """One cell of a line-based format: no tab, no line break, nothing for missing."""
+    value = _finite(value)
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else json.dumps(value, allow_nan=False, ensure_ascii=False)
+    return text.replace("\t", "\\t").replace("\r", "\\r").replace("\n", "\\n")
+
+
+def _finite(value: Any) -> Any:
+    """The value with every number that JSON does not have as None, and NumPy's scalars as Python's."""
+    if isinstance(value, dict):
+        return {str(key): _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    return _finite(value.item()) if hasattr(value, "item") else str(value)
+
+
+def _markdown(text: str) -> str:
+    flat = " ".join(text.split())
+    return "".join("\\" + letter if letter in "\\`*_|<>[]" else letter for letter in flat)
+
+
+LATEX = {
+    **{letter: "\\" + letter for letter in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\ensuremath{<}",
+    ">": r"\ensuremath{>}",
+    "|": r"\ensuremath{|}",
+    "[": "{[}",
+    "·": r"\ensuremath{\cdot}",
+    "—": "---",
+    "–": "--",
+    "“": "``",
+    "”": "''",
+    "×": r"\ensuremath{\times}",
+    "±": r"\ensuremath{\pm}",
+    "−": r"\ensuremath{-}",
+}
+"""A bracket is braced because one at the start of a line would be read as the option of the line break before it."""
+
+
+def _latex(text: str) -> str:
+    flat = re.sub(r'(^|[\s(“])"', r"\1“", " ".join(text.split())).replace('"', "”")
+    return "".join(LATEX.get(letter, letter if letter.isascii() else f"{{[}}U+{ord(letter):04X}]") for letter in flat)

@@ -1,0 +1,172 @@
+"""The closing sentence of a table: which activation had the lowest error, and which differences are more than noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from relubench.reports.cells import bracket, count, fixed, listed, signed, signed_bracket
+from relubench.results import SummaryRow
+
+ONE_SEED = "test-set noise only; add --seeds 5 to include the noise between trainings"
+TWO_SEEDS = "Two seeds say little about how much trainings differ: --seeds 5 narrows the intervals."
+SPELLED_OUT = 6
+"""Comparisons up to this many are given one by one, more are counted."""
+GROUPS_SPELLED_OUT = 3
+
+UNFINISHED = {
+    "diverged": "diverged",
+    "failed": "failed",
+    "stalled": "stalled (still at chance)",
+    "ok": "has no test error",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A row and what its comparison with the first row of its group rests on."""
+
+    label: str
+    row: SummaryRow
+    seeds: int = 0
+    """Seeds that the comparison has in common with the first row."""
+    resolving_seeds: int | None = None
+    """Seeds at which a difference of the size seen would be called real; None if no number is, or it is not known."""
+    resolvable: bool = False
+    """Whether resolving_seeds was looked for."""
+
+
+def closing(groups: Sequence[tuple[str, Sequence[Standing]]]) -> str:
+    """The sentence under a table, from its groups of comparable rows, each with its name (data set and model)."""
+    if not any(one.row.test_error_pct is not None for _, group in groups for one in group):
+        return "No training ended with a test error."
+    everything = [one for _, group in groups for one in group]
+    if len(everything) == 1:
+        return _alone(everything[0])
+    if len(groups) == 1:
+        told = _about(groups[0][1])
+    elif len(groups) > GROUPS_SPELLED_OUT:
+        told = _tally(groups)
+    else:
+        told = " ".join(f"On {name}: {_about(group)}" for name, group in groups)
+    return f"{told} {_caution(everything)}".rstrip()
+
+
+def _about(group: Sequence[Standing]) -> str:
+    finished = [one for one in group if one.row.test_error_pct is not None]
+    if not finished:
+        return f"{listed([one.label for one in group])}: no test error."
+    if len(group) == 1:
+        return f"{group[0].label} reached a test error of {_error(group[0].row)}."
+    return f"{_lowest(finished)} {_against_first(group)}"
+
+
+def _alone(one: Standing) -> str:
+    row = one.row
+    over = f"with one seed ({ONE_SEED})" if row.n == 1 else f"over {row.n} seeds"
+    stalled = " It stalled: it is still at chance." if row.outcome == "stalled" and row.n == 1 else ""
+    return f"{one.label} reached a test error of {_error(row)} {over}.{stalled}"
+
+
+def _lowest(finished: Sequence[Standing]) -> str:
+    kind = "test error" if max(one.row.n for one in finished) == 1 else "mean test error"
+    least = min(_shown(one.row) for one in finished)
+    best = [one for one in finished if _shown(one.row) == least]
+    if len(best) == len(finished) > 1:
+        return f"All have the same {kind}, {fixed(least)} %."
+    if len(best) == 1:
+        return f"{best[0].label} had the lowest {kind}, {_error(best[0].row)}."
+    return f"{listed([one.label for one in best])} share the lowest {kind}, {fixed(least)} %."
+
+
+def _against_first(group: Sequence[Standing]) -> str:
+    first, others = group[0], group[1:]
+    if first.row.test_error_pct is None:
+        return f"Nothing is compared: {first.label}, the first row, {UNFINISHED[first.row.outcome]}."
+    compared = [one for one in others if one.row.difference_pct is not None]
+    missing = [one for one in others if one.row.difference_pct is None]
+    parts = []
+    if compared:
+        body = _one_by_one(compared) if len(compared) <= SPELLED_OUT else _counted(compared)
+        parts.append(f"Compared with {first.label} ({_seeds(compared)}): {body}.")
+    for reason in dict.fromkeys(_why_missing(one) for one in missing):
+        names = [one.label for one in missing if _why_missing(one) == reason]
+        parts.append(f"Not compared: {listed(names)} ({reason}).")
+    return " ".join(parts)
+
+
+def _one_by_one(compared: Sequence[Standing]) -> str:
+    return "; ".join(_comparison(one, alone=len(compared) == 1) for one in compared)
+
+
+def _comparison(one: Standing, *, alone: bool) -> str:
+    row = one.row
+    interval = signed_bracket(row.difference_ci_low_pct, row.difference_ci_high_pct)
+    size = f"{signed(row.difference_pct)} points {interval}"
+    if row.verdict != "noise":
+        return f"{one.label} is {row.verdict}, {size}"
+    if (row.difference_ci_low_pct or 0) > 0 or (row.difference_ci_high_pct or 0) < 0:
+        return f"{one.label}'s {size} counts as noise among so many comparisons"
+    return f"{one.label} differs by no more than noise, {size}{_remedy(one) if alone else ''}"
+
+
+def _remedy(one: Standing) -> str:
+    """What would settle a single undecided comparison."""
+    if not one.resolvable:
+        return ""
+    if one.resolving_seeds is None:
+        return "; more seeds would not settle a difference this small: the test set is too small for it"
+    return f"; if the difference is as large as it looks, about {one.resolving_seeds} seeds would show it"
+
+
+def _counted(compared: Sequence[Standing]) -> str:
+    kinds = (("lower", "lower"), ("higher", "higher"), ("noise", "within noise"))
+    named = [(words, [one.label for one in compared if one.row.verdict == verdict]) for verdict, words in kinds]
+    return f"of {len(compared)}, " + ", ".join(
+        f"{len(names)} {words} ({listed(names)})" for words, names in named if names
+    )
+
+
+def _caution(group: Sequence[Standing]) -> str:
+    """What the intervals leave out when a single seed was trained, and why they are wide with two."""
+    if any(one.seeds == 1 for one in group) or max(one.row.n for one in group) == 1:
+        return ONE_SEED[0].upper() + ONE_SEED[1:] + "."
+    return TWO_SEEDS if any(one.seeds == 2 for one in group) else ""
+
+
+def _tally(groups: Sequence[tuple[str, Sequence[Standing]]]) -> str:
+    """How often each label was lowest, and how many differences are real, where there are too many groups to tell."""
+    wins: dict[str, int] = {}
+    for _, group in groups:
+        finished = [one for one in group if one.row.test_error_pct is not None]
+        if finished:
+            best = min(finished, key=lambda one: _shown(one.row))
+            wins[best.label] = wins.get(best.label, 0) + 1
+    ranked = sorted(wins.items(), key=lambda item: -item[1])
+    verdicts = [one.row.verdict for _, group in groups for one in group if one.row.verdict]
+    real = sum(one != "noise" for one in verdicts)
+    told = ", ".join(f"{label} in {number}" for label, number in ranked)
+    compared = f" {real} of {count(len(verdicts), 'difference')} to the first row of each are more than noise."
+    lowest = f"Lowest mean test error over {len(groups)} data sets and models: {told}."
+    return lowest + (compared if verdicts else "")
+
+
+def _why_missing(one: Standing) -> str:
+    if one.row.test_error_pct is None:
+        return UNFINISHED[one.row.outcome]
+    return "no seed and test set in common with the first row" if one.row.n else UNFINISHED[one.row.outcome]
+
+
+def _seeds(compared: Sequence[Standing]) -> str:
+    numbers = sorted({one.seeds for one in compared})
+    return count(numbers[0], "seed") if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]} common seeds"
+
+
+def _error(row: SummaryRow) -> str:
+    interval = bracket(row.test_error_ci_low_pct, row.test_error_ci_high_pct)
+    return f"{fixed(row.test_error_pct)} % {interval}".rstrip()
+
+
+def _shown(row: SummaryRow) -> float:
+    """The error as printed, so that a tie in the table is a tie in the sentence."""
+    return round(row.test_error_pct or 0.0, 2)

@@ -1,0 +1,186 @@
+"""The run store: a folder a run, which exists whole or not at all. Torch-free.
+
+    ROOT/runs/ID/run.json, test_wrong.bin[, weights.safetensors]    what the same command gives again, bit for bit
+    ROOT/timings/ID.json                                            what the clock said of it
+    ROOT/partial/ID/...                                             the checkpoint of an unfinished run
+    ROOT/locks/ID.lock                                              held by the process that trains it
+
+A run is written into a temporary folder, flushed to the disk and moved into place by one rename. Several processes may
+share a store.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from relubench.errors import ComputeError
+from relubench.results import RunResult, Timing
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+RUN, WRONG, WEIGHTS, CHECKPOINT = "run.json", "test_wrong.bin", "weights.safetensors", "checkpoint.safetensors"
+
+
+class Store:
+    """The runs under `root`; nothing is created before something is written."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, run: str) -> Path:
+        """Where the finished run is, or would be."""
+        return self.root / "runs" / run
+
+    def ids(self) -> list[str]:
+        """The finished runs."""
+        return sorted(one.parent.name for one in self.root.glob(f"runs/[0-9a-f]*/{RUN}"))
+
+    def unfinished(self) -> list[str]:
+        """Runs with a checkpoint and no result."""
+        started = {one.parent.name for one in self.root.glob(f"partial/*/{CHECKPOINT}")}
+        return sorted(started - set(self.ids()))
+
+    def result(self, run: str) -> RunResult | None:
+        """The finished run's record; None if there is none. Raises ComputeError for a record that cannot be read."""
+        path = self.folder(run) / RUN
+        try:
+            return RunResult.from_json(json.loads(path.read_text()))
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError, KeyError) as error:
+            raise ComputeError(f"the stored run {path} cannot be read", f"relubench runs delete {run}") from error
+
+    def timing(self, run: str) -> Timing | None:
+        """What the clock said of the run; None where that was lost."""
+        try:
+            return Timing.from_json(json.loads((self.root / "timings" / f"{run}.json").read_text()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def wrong(self, run: str) -> np.ndarray | None:
+        """Which test examples the run got wrong, bool [N]; None if it has no test result."""
+        result = self.result(run)
+        path = self.folder(run) / WRONG
+        if result is None or result.test_error_pct is None or not path.exists():
+            return None
+        packed = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+        return np.unpackbits(packed, count=result.test_examples).astype(bool)
+
+    def weights(self, run: str) -> Path | None:
+        """The file of the run's weights, if they were kept."""
+        path = self.folder(run) / WEIGHTS
+        return path if path.exists() else None
+
+    def checkpoint(self, run: str) -> Path:
+        """Where the run's checkpoint is, or would be."""
+        return self.root / "partial" / run / CHECKPOINT
+
+    def put(self, result: RunResult, timing: Timing, wrong: np.ndarray | None, weights: bytes | None) -> None:
+        """Store a finished run whole; one that is there already is replaced. Its checkpoint goes."""
+        files: dict[str, bytes] = {RUN: _json(result.to_json())}
+        if wrong is not None:
+            files[WRONG] = np.packbits(wrong).tobytes()
+        if weights is not None:
+            files[WEIGHTS] = weights
+        write_atomically(self.root / "timings" / f"{result.id}.json", _json(timing.to_json()))
+        place = self.folder(result.id)
+        fresh = self._unique(place)
+        try:
+            for name, content in files.items():
+                write_durably(fresh / name, content)
+            self._move(fresh, place)
+        except BaseException:
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise
+        self.discard(result.id)
+
+    def _move(self, fresh: Path, place: Path) -> None:
+        """Put the folder `fresh` at `place` by a rename; an old one steps aside first, and then goes."""
+        old = self._unique(place)
+        with contextlib.suppress(FileNotFoundError):
+            place.rename(old)
+        fresh.rename(place)
+        _flush_folder(place.parent)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def _unique(self, place: Path) -> Path:
+        """A new folder beside `place`, whose name no run has."""
+        fresh = place.parent / f".{place.name}-{uuid.uuid4().hex[:8]}"
+        fresh.mkdir(parents=True)
+        return fresh
+
+    def discard(self, run: str) -> None:
+        """Drop the run's checkpoint."""
+        shutil.rmtree(self.checkpoint(run).parent, ignore_errors=True)
+
+    def delete(self, run: str) -> None:
+        """Drop a run, finished or not."""
+        place = self.folder(run)
+        if place.exists():
+            aside = self._unique(place)
+            place.rename(aside)
+            shutil.rmtree(aside, ignore_errors=True)
+        (self.root / "timings" / f"{run}.json").unlink(missing_ok=True)
+        self.discard(run)
+
+    def sweep(self) -> None:
+        """Remove temporary folders and files that killed processes left behind an hour ago or more."""
+        import time
+
+        for stale in [*self.root.glob("runs/.*-*"), *self.root.glob("partial/*/.*-*"), *self.root.glob("timings/.*-*")]:
+            with contextlib.suppress(OSError):
+                if time.time() - stale.stat().st_mtime > 3600:
+                    shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
+
+    @contextlib.contextmanager
+    def lock(self, run: str) -> Iterator[BaseFileLock]:
+        """Hold the run for this process: whoever else wants to train it waits, then finds it finished."""
+        from filelock import FileLock
+
+        path = self.root / "locks" / f"{run}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path) as held:
+            yield held
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or as it was before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.parent / f".{path.name}-{uuid.uuid4().hex[:8]}"
+    try:
+        write_durably(fresh, content)
+        fresh.replace(path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Write a new file and flush it to the disk."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _json(values: dict[str, Any]) -> bytes:
+    return (json.dumps(values, indent=1, allow_nan=False) + "\n").encode()

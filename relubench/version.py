@@ -1,0 +1,6 @@
+"""The version, in a file of its own so that reading it imports nothing."""
+
+__version__ = "0.1.0"
+
+ENGINE_VERSION = 1
+"""Part of every run's id. Raised by any change that moves results; the reason goes into CHANGELOG.md."""

@@ -1,0 +1,375 @@
+"""The process that trains: reads jobs from standard input, one JSON line each, and reports on standard output likewise.
+
+A job is one population. Whoever started the worker closes its input to end it, or sends SIGTERM to interrupt it: it
+then writes a checkpoint and leaves. Ctrl-C, which reaches every process of a terminal, is left to whoever started it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import platform
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from relubench.activations import Choice
+from relubench.data import PreparedData
+from relubench.errors import ComputeError, RelubenchError
+from relubench.plan import RunSpec
+from relubench.results import RunResult, Timing
+from relubench.store import Store, write_atomically
+from relubench.version import __version__
+
+if TYPE_CHECKING:
+    from relubench.engine.evaluation import Evaluation
+    from relubench.engine.population import Population
+
+CHECKPOINT_SECONDS = 60.0
+"""A checkpoint is written at most this often, and when a worker is interrupted."""
+
+PROGRESS_SECONDS = 0.2
+
+Emit = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """One population to train; its members share everything but seed, learning rate and L1 penalty."""
+
+    specs: list[RunSpec]
+    choice: Choice
+    prepared: PreparedData
+    store: Path
+    keep: str
+    """best, last or none: which weights are stored."""
+    fresh: bool
+    """Train it even if it is stored, from the start even if it was begun."""
+
+    @property
+    def name(self) -> str:
+        """What its checkpoint and its lock go by: the run's id, or a digest of all its members' ids."""
+        if len(self.specs) == 1:
+            return self.specs[0].id
+        return "p" + hashlib.sha256(" ".join(spec.id for spec in self.specs).encode()).hexdigest()[:15]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "specs": [spec.to_json() for spec in self.specs],
+            "choice": self.choice.to_json(),
+            "prepared": self.prepared.to_json(),
+            "store": str(self.store),
+            "keep": self.keep,
+            "fresh": self.fresh,
+        }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Job:
+        return cls(
+            specs=[RunSpec.from_json(one) for one in values["specs"]],
+            choice=Choice.from_json(values["choice"]),
+            prepared=PreparedData.from_json(values["prepared"]),
+            store=Path(values["store"]),
+            keep=values["keep"],
+            fresh=values["fresh"],
+        )
+
+
+@dataclass(slots=True)
+class Clock:
+    """Wall-clock time of a run, over all the processes that worked on it."""
+
+    seconds: float = 0.0
+    train_seconds: float = 0.0
+    images: int = 0
+    epoch_seconds: list[float] = field(default_factory=list)
+    interruptions: int = 0
+    mark: float = field(default_factory=time.perf_counter)
+
+    def tick(self) -> float:
+        """Seconds since the last tick, added to the total."""
+        now = time.perf_counter()
+        passed, self.mark = now - self.mark, now
+        self.seconds += passed
+        return passed
+
+    def to_json(self) -> dict[str, Any]:
+        names = ("seconds", "train_seconds", "images", "epoch_seconds", "interruptions")
+        return {name: getattr(self, name) for name in names}
+
+    def timing(self, members: int) -> Timing:
+        """One member's part; in a stack, its equal share."""
+        return Timing(
+            seconds=self.seconds / members,
+            epoch_seconds=[one / members for one in self.epoch_seconds],
+            images_per_second=self.images * members / max(self.train_seconds, 1e-9),
+            host=platform.node(),
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            interruptions=self.interruptions,
+        )
+
+
+class Interrupted(Exception):
+    """The worker was told to stop; the checkpoint is written."""
+
+
+def carry_out(job: Job, emit: Emit, stop: Callable[[], bool]) -> None:
+    """Train a population and store its runs, in halves if it is too large for the memory; see `train_and_store`."""
+    try:
+        train_and_store(job, emit, stop)
+        return
+    except (MemoryError, RuntimeError) as error:
+        if len(job.specs) == 1 or not is_out_of_memory(error):
+            raise
+        print(f"{len(job.specs)} networks at once do not fit into the memory: trying halves", file=sys.stderr)
+    # Only here, with the error gone, is nothing of the whole population left in memory.
+    _free_memory()
+    middle = len(job.specs) // 2
+    for half in (job.specs[:middle], job.specs[middle:]):
+        carry_out(replace(job, specs=half), emit, stop)
+
+
+def train_and_store(job: Job, emit: Emit, stop: Callable[[], bool]) -> None:
+    """Train one population and store its runs; raises Interrupted after `stop`, RelubenchError for what failed."""
+    store = Store(job.store)
+    with contextlib.ExitStack() as held:
+        for run in sorted(spec.id for spec in job.specs):
+            held.enter_context(store.lock(run))
+        if not job.fresh and all(store.result(spec.id) is not None for spec in job.specs):
+            for spec in job.specs:
+                emit({"event": "done", "run": spec.id, "cached": True})
+            return
+        population = _open(job)
+        clock = Clock() if job.fresh else _resume(job, store, population)
+        _train(job, store, population, clock, emit, stop)
+        test = population.evaluate("test", best=True, sparsity=True)
+        clock.tick()
+        for place in range(len(job.specs)):
+            _put(job, store, population, test, clock, place, emit)
+        store.discard(job.name)
+
+
+def _open(job: Job) -> Population:
+    import torch
+
+    from relubench.engine.images import Images
+    from relubench.engine.population import Population
+
+    first = job.specs[0]
+    if first.threads:
+        torch.set_num_threads(first.threads)
+    torch.set_flush_denormal(True)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = first.precision == "tf32"
+    if first.device == "cuda":
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cudnn.benchmark = False
+    data = Images.open(job.prepared, device=first.device, flat=not first.channels)
+    return Population(job.specs, job.choice, data)
+
+
+def _resume(job: Job, store: Store, population: Population) -> Clock:
+    """Load the checkpoint, if there is one that can be read; the clock goes on from where it stood."""
+    from relubench.engine.checkpoint import from_bytes
+
+    path = store.checkpoint(job.name)
+    try:
+        tensors, values = from_bytes(path.read_bytes())
+        population.load(tensors, values["population"])
+    except FileNotFoundError:
+        return Clock()
+    except (ValueError, KeyError, RuntimeError) as error:
+        print(f"the checkpoint {path} cannot be used ({error}): starting anew", file=sys.stderr)
+        return Clock()
+    clock = Clock(**values["clock"])
+    clock.interruptions += 1
+    return clock
+
+
+def _train(job: Job, store: Store, population: Population, clock: Clock, emit: Emit, stop: Callable[[], bool]) -> None:
+    saved = shown = time.perf_counter()
+    for step in population.train():
+        passed = clock.tick()
+        clock.images += step.images
+        if step.epoch_ended:
+            clock.epoch_seconds.append(clock.seconds)
+        else:
+            clock.train_seconds += passed
+        now = time.perf_counter()
+        if step.epoch_ended or now - shown >= PROGRESS_SECONDS:
+            shown = now
+            for member in population.members:
+                point = member.curve[-1] if member.curve else None
+                emit(
+                    {
+                        "event": "epoch" if step.epoch_ended else "progress",
+                        "run": member.spec.id,
+                        "epochs_done": step.epoch - 1 + step.fraction,
+                        "images_per_second": clock.images * len(job.specs) / max(clock.seconds, 1e-9),
+                        "valid_error_pct": point.valid_error_pct if point else None,
+                    }
+                )
+        if stop() or now - saved >= CHECKPOINT_SECONDS:
+            saved = now
+            _save(job, store, population, clock)
+            if stop():
+                raise Interrupted
+
+
+def _save(job: Job, store: Store, population: Population, clock: Clock) -> None:
+    from relubench.engine.checkpoint import to_bytes
+
+    tensors, values = population.state()
+    content = to_bytes(tensors, {"population": values, "clock": clock.to_json()})
+    try:
+        write_atomically(store.checkpoint(job.name), content)
+    except OSError as error:
+        # Training goes on without: a full disk may be emptied before the run ends.
+        print(f"no checkpoint was written: {error}", file=sys.stderr)
+
+
+def _put(
+    job: Job, store: Store, population: Population, test: Evaluation, clock: Clock, place: int, emit: Emit
+) -> None:
+    """Store the member's run, with its weights if they are to be kept, and report it."""
+    spec, member = job.specs[place], population.members[place]
+    diverged = member.stopped == "diverged"
+    wrong = None if diverged else test.wrong[place]
+    zeros = [] if diverged else [100.0 * float(one) for one in test.zeros[place]]
+    outcome, message = "ok", ""
+    if diverged:
+        outcome, message = "diverged", f"the loss was not finite in epoch {member.curve[-1].epoch}"
+    elif population.still_at_chance(member):
+        outcome, message = "stalled", "the validation error is no better than always naming the commonest class"
+    result = RunResult(
+        id=spec.id,
+        spec=spec.to_json(),
+        outcome=outcome,
+        message=message,
+        parameters=population.parameter_count,
+        path=_path(spec, len(job.specs)),
+        epochs=len(member.curve),
+        best_epoch=None if diverged else member.best_epoch,
+        valid_error_pct=None if diverged else member.best_error,
+        test_error_pct=None if wrong is None else 100.0 * float(wrong.mean()),
+        test_examples=job.prepared.n_test,
+        sparsity_pct=sum(zeros) / len(zeros) if zeros else None,
+        sparsity_by_layer_pct=zeros,
+        curve=member.curve,
+        versions={"relubench": __version__, "torch": spec.torch, "python": platform.python_version()},
+    )
+    timing = clock.timing(len(job.specs))
+    try:
+        store.put(result, timing, wrong, _weights(job, population, place))
+        emit({"event": "done", "run": spec.id})
+    except OSError as error:
+        # It is computed all the same: reported now, and trained again another time.
+        mask = None if wrong is None else np.packbits(wrong).tobytes().hex()
+        lost = {"result": result.to_json(), "timing": timing.to_json(), "wrong": mask}
+        emit({"event": "done", "run": spec.id, "not_stored": error.strerror or str(error), **lost})
+
+
+def _weights(job: Job, population: Population, place: int) -> bytes | None:
+    from relubench.engine.checkpoint import to_bytes
+
+    if job.keep == "none":
+        return None
+    spec = job.specs[place]
+    tensors = population.weights(place, best=job.keep == "best")
+    return to_bytes(tensors, {"run": spec.id, "activation": spec.activation, "model": spec.model, "kept": job.keep})
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether torch, on any device, or Python ran out of memory."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
+
+
+def _free_memory() -> None:
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _path(spec: RunSpec, members: int) -> str:
+    if spec.device == "cpu":
+        return f"cpu, {spec.threads} thread{'s' if spec.threads != 1 else ''}"
+    return f"{spec.device}, stack of {members}"
+
+
+def explain(error: BaseException, job: Job) -> RelubenchError:
+    """The error as a user should see it."""
+    if isinstance(error, RelubenchError):
+        return error
+    spec = job.specs[0]
+    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if is_out_of_memory(error):
+        return ComputeError(
+            f"out of memory training {spec.activation}: {spec.model}, batch {spec.batch_size}, {len(job.specs)} in all",
+            f"try --batch-size {max(1, spec.batch_size // 2)}"
+            + (f" or --seeds {max(1, len(job.specs) // 2)}" if len(job.specs) > 1 else " or a smaller --model"),
+        )
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return ComputeError("the disk is full: the run could not be stored", f"make room in {job.store}, then repeat")
+    return ComputeError(f"training {spec.activation} failed: {type(error).__name__}: {text}", "--debug shows where")
+
+
+def main() -> None:
+    """Carry out jobs until the input ends."""
+    # What a user's own module prints must not end up between the reports.
+    channel = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    stopping = False
+
+    def on_terminate(signum: int, frame: object) -> None:
+        nonlocal stopping
+        stopping = True
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, on_terminate)
+
+    def emit(message: dict[str, Any]) -> None:
+        nonlocal stopping
+        try:
+            channel.write(json.dumps(message) + "\n")
+        except BrokenPipeError:
+            stopping = True
+
+    for line in sys.stdin:
+        job = Job.from_json(json.loads(line))
+        try:
+            carry_out(job, emit, lambda: stopping)
+        except Interrupted:
+            break
+        except Exception as error:
+            if os.environ.get("RELUBENCH_DEBUG"):
+                traceback.print_exc()
+            told = explain(error, job)
+            for spec in job.specs:
+                report = {"event": "failed", "run": spec.id, "message": told.message, "hint": told.hint}
+                emit({**report, "exit_code": told.exit_code})
+        emit({"event": "idle"})
+        if stopping:
+            break
+    # Flushing at interpreter exit would complain about a reader that has gone.
+    with contextlib.suppress(BrokenPipeError):
+        channel.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""The program in a process of its own, results out of thin air, and a study that trains nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from relubench.config import ExperimentConfig
+from relubench.results import EpochPoint, Event, RunResult, Timing
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command line ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+Cli = Callable[..., Ended]
+
+
+def program(*argv: str, script: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    """The program in a process of its own: `python -m relubench ARGV`, or a Python script."""
+    command = [sys.executable, *(["-c", script] if script else ["-m", "relubench"]), *argv]
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, **environment}, timeout=120, check=False
+    )
+
+
+def result(activation: str = "relu", seed: int = 0, outcome: Any = "ok", run_id: str = "", **spec: Any) -> RunResult:
+    """A finished run of two epochs on 40 test examples."""
+    ok = outcome in ("ok", "stalled")
+    base = {"activation": activation, "dataset": "digits", "model": "mlp-3x128", "seed": seed, "lr": 0.1}
+    return RunResult(
+        id=run_id or f"{sum(map(ord, activation)) * 31 + seed:016x}",
+        spec={**base, "init": "xavier", "hidden": [128, 128, 128], "protocol": "paper", **spec},
+        outcome=outcome,
+        message="" if ok else "the loss became nan",
+        parameters=1000,
+        path="cpu, 1 thread",
+        epochs=2,
+        best_epoch=2 if ok else None,
+        valid_error_pct=5.0 if ok else None,
+        test_error_pct=10.0 if ok else None,
+        test_examples=40,
+        sparsity_pct=50.0 if ok else None,
+        curve=[
+            EpochPoint(epoch=1, train_loss=1.0, valid_loss=0.9, valid_error_pct=7.0, lr=0.1),
+            EpochPoint(epoch=2, train_loss=0.5, valid_loss=0.4, valid_error_pct=5.0, lr=0.1),
+        ],
+        versions={"torch": "2.9"},
+    )
+
+
+def timing(seconds: float = 1.5) -> Timing:
+    return Timing(
+        seconds=seconds,
+        epoch_seconds=[seconds / 2, seconds],
+        images_per_second=5800.0,
+        host="here",
+        finished="2026-01-02T03:04:05+00:00",
+    )
+
+
+def mask(seed: int) -> np.ndarray:
+    """Four of 40 test examples wrong: other ones for every seed."""
+    return np.isin(np.arange(40), np.arange(4) + seed)
+
+
+@dataclass
+class FakeStudy:
+    """What `relubench.runner.Study` promises, from a script of results; a result of None is where Ctrl-C comes."""
+
+    script: Sequence[RunResult | None] = ()
+    config: ExperimentConfig | None = None
+    asked: dict[str, Any] = field(default_factory=dict)
+    results: list[RunResult] = field(default_factory=list)
+    closed: bool = False
+    device: Any = field(default_factory=lambda: SimpleNamespace(name="Test CPU", kind="cpu"))
+
+    def open(self, config: ExperimentConfig, **asked: Any) -> FakeStudy:
+        self.config, self.asked = config, asked
+        asked["note"]("preparing digits")
+        return self
+
+    @property
+    def total(self) -> int:
+        return len(self.script)
+
+    @property
+    def timings(self) -> dict[str, Timing | None]:
+        return {one.id: timing() for one in self.results}
+
+    def wrong(self, one: RunResult) -> np.ndarray | None:
+        return mask(one.spec["seed"]) if one.test_error_pct is not None else None
+
+    def run(self) -> Iterator[Event]:
+        try:
+            for one in self.script:
+                if one is None:
+                    raise KeyboardInterrupt
+                about: dict[str, Any] = {"run": one.id, "activation": one.spec["activation"], "seed": one.spec["seed"]}
+                yield Event(kind="started", epochs=2, **about)
+                self.results.append(one)
+                kind = "failed" if one.outcome == "failed" else "done"
+                yield Event(
+                    kind=kind, epochs=2, epochs_done=2, outcome=one.outcome, message=one.message, hint="a hint", **about
+                )
+        finally:
+            self.closed = True

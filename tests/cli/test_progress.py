@@ -1,0 +1,171 @@
+"""Progress: what is shown of a sequence of events, on a terminal and elsewhere, and the time left."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from relubench.cli import progress
+from relubench.cli.ledger import Ledger, duration
+from relubench.results import Event
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Screen(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def event(kind: Any, run: str = "a", **about: Any) -> Event:
+    return Event(kind=kind, run=run, activation="relu", epochs=30, **about)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def ledger(clock: Clock) -> Ledger:
+    return Ledger(total=2, epochs=30, clock=clock)
+
+
+def test_time_left_is_at_the_speed_of_all_workers(ledger: Ledger, clock: Clock) -> None:
+    ledger.record(event("started"))
+    assert ledger.seconds_left() is None
+    clock.now = 10.0
+    ledger.record(event("epoch", epochs_done=5.0))
+    assert ledger.seconds_left() == pytest.approx((25 + 30) * 2)
+    ledger.record(event("started", run="b"))
+    clock.now = 20.0
+    ledger.record(event("epoch", epochs_done=10.0))
+    ledger.record(event("progress", run="b", epochs_done=10.0))
+    assert ledger.seconds_left() == pytest.approx((20 + 20) * 20 / 20)
+    assert ledger.share() == pytest.approx(20 / 30)
+
+
+def test_what_a_checkpoint_brought_along_is_no_speed(ledger: Ledger, clock: Clock) -> None:
+    ledger.record(event("started", epochs_done=20.0))
+    clock.now = 10.0
+    ledger.record(event("epoch", epochs_done=21.0))
+    assert ledger.seconds_left() == pytest.approx((9 + 30) * 10)
+
+
+def test_tuning_runs_are_not_counted(ledger: Ledger) -> None:
+    ledger.record(event("started", tuning=True))
+    ledger.record(event("done", tuning=True, epochs_done=30.0))
+    ledger.record(event("cached", run="b"))
+    assert ledger.finished == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "1 s"), (40.4, "40 s"), (99, "99 s"), (100, "2 min"), (5999, "100 min"), (11100, "3 h 5 min")],
+)
+def test_duration(seconds: float, text: str) -> None:
+    assert duration(seconds).replace("1 h 40 min", "100 min") == text
+
+
+def lines(ledger: Ledger, clock: Clock, events: list[tuple[float, Event]]) -> list[str]:
+    stream = io.StringIO()
+    display = progress.PlainLines(stream, ledger, clock)
+    for now, one in events:
+        clock.now = now
+        display.show(one)
+    display.close()
+    return stream.getvalue().splitlines()
+
+
+def test_plain_lines(ledger: Ledger, clock: Clock) -> None:
+    epoch = {"valid_error_pct": 1.934, "images_per_second": 5800.0}
+    said = lines(
+        ledger,
+        clock,
+        [
+            (0, event("note", message="preparing digits")),
+            (0, event("cached", run="b")),
+            (0, event("started")),
+            (1, event("epoch", epochs_done=1.0, **epoch)),
+            (3, event("progress", epochs_done=2.5)),
+            (6, event("epoch", epochs_done=3.0, **epoch)),
+            (7, event("epoch", epochs_done=4.0, **epoch)),
+            (60, event("done", epochs_done=30.0, outcome="ok", valid_error_pct=1.5)),
+        ],
+    )
+    assert said == [
+        "preparing digits",
+        "1 of 2 runs are stored already",
+        "relu seed 0: epoch 3/30, validation error 1.93 %, 5800 images/s, 54 s left",
+        "relu seed 0: done, validation error 1.50 %, 2 of 2 runs finished",
+    ]
+
+
+def test_what_went_wrong_is_told(ledger: Ledger, clock: Clock) -> None:
+    said = lines(
+        ledger,
+        clock,
+        [
+            (0, event("done", outcome="diverged", message="the loss became nan in epoch 2")),
+            (0, event("failed", run="b", seed=1, outcome="failed", message="out of memory", hint="use --batch-size 5")),
+        ],
+    )
+    assert said == [
+        "relu seed 0: diverged: the loss became nan in epoch 2, 1 of 2 runs finished",
+        "warning: relu seed 1 failed: out of memory",
+        "hint: use --batch-size 5",
+    ]
+
+
+def test_quiet_tells_failures_only(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    display = progress.choose(2, 30, quiet=True)
+    for one in (event("started"), event("epoch", epochs_done=1.0), event("done", outcome="ok")):
+        display.show(one)
+    display.show(event("failed", message="out of memory", hint="use --batch-size 5"))
+    display.close()
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "warning: relu seed 0 failed: out of memory\nhint: use --batch-size 5\n")
+
+
+def test_live_bars(ledger: Ledger, clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    screen = Screen()
+    console = Console(file=screen, force_terminal=True, width=120)
+    display = progress.LiveBars(console, ledger)
+    display.show(event("note", message="a [note] stays"))
+    display.show(event("started"))
+    clock.now = 10.0
+    display.show(event("progress", epochs_done=2.5, images_per_second=5800.0, valid_error_pct=1.93))
+    display._bars.refresh()
+    display.show(event("failed", outcome="failed", message="out of memory", hint="a hint"))
+    display.close()
+    said = screen.getvalue()
+    for part in (
+        "a [note] stays",
+        "relu seed 0",
+        "epoch 2/30, validation error 1.93 %, 5800 images/s",
+        "0/2, 4 min left",
+    ):
+        assert part in said, part
+    assert "warning: relu seed 0 failed: out of memory" in said
+    assert capsys.readouterr().out == ""
+
+
+def test_the_display_fits_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    assert isinstance(progress.choose(1, 1, quiet=False), progress.PlainLines)
+    monkeypatch.setattr("sys.stderr", Screen())
+    monkeypatch.setenv("TERM", "xterm")
+    live = progress.choose(1, 1, quiet=False)
+    live.close()
+    assert isinstance(live, progress.LiveBars)
+    monkeypatch.setenv("TERM", "dumb")
+    assert isinstance(progress.choose(1, 1, quiet=False), progress.PlainLines)

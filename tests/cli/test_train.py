@@ -1,0 +1,171 @@
+"""`relubench train`: from argv to the configuration, and from results to stdout, stderr and the exit code."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from relubench.cli import overrides
+from relubench.cli.train import train
+from relubench.config import PROTOCOLS, ExperimentConfig, experiment
+from tests.cli.fakes import Cli, FakeStudy, result
+
+
+def default(config: ExperimentConfig, key: str) -> object:
+    place: object = config
+    for part in key.split("."):
+        place = getattr(place, part)
+    return place
+
+
+def helps() -> dict[str, str]:
+    """The help of every option of `train`, by parameter."""
+    parameters = inspect.signature(train, eval_str=True).parameters.values()
+    return {one.name: one.annotation.__metadata__[0].help for one in parameters if one.name != "ctx"}
+
+
+def test_every_help_is_a_sentence_with_its_default() -> None:
+    for name, text in helps().items():
+        assert text.endswith("."), name
+        assert "Default: " in text or name == "assignments", name
+
+
+@pytest.mark.parametrize("name", [name for name in overrides.FLAGS if name not in ("patience", "sign_flip")])
+def test_help_quotes_the_defaults_of_the_schema(name: str) -> None:
+    text = helps()[name].rpartition("Default: ")[2]
+    key = overrides.FLAGS[name].key
+    paper, modern = (str(default(experiment({"train": {"protocol": one}}), key)) for one in PROTOCOLS)
+    assert re.match(rf"{re.escape(paper)}\b", text), (text, paper)
+    if modern != paper and name != "protocol":
+        assert f"with --protocol modern {modern}" in text
+
+
+def test_help_names_all_choices() -> None:
+    parameters = inspect.signature(train, eval_str=True).parameters
+    for name, flag in overrides.FLAGS.items():
+        option = parameters[name].annotation.__metadata__[0]
+        for choice in overrides._choices(flag.key):
+            assert choice in option.metavar or choice in option.help, (name, choice)
+
+
+def test_every_flag_is_a_parameter_of_train() -> None:
+    assert set(overrides.FLAGS) <= set(inspect.signature(train).parameters)
+
+
+def test_flags_become_a_configuration(cli: Cli, study: FakeStudy) -> None:
+    study.script = [result()]
+    argv = "train --act relu --act gelu,tanh --dataset mnist --model cnn --device cpu --seeds 3 --epochs 2"
+    argv += " --batch-size 32 --lr 0.01 --protocol modern --optimizer sgd --momentum 0.9 --weight-decay 0.1"
+    argv += " --schedule constant --patience 2 --init he --norm batch --dropout 0.5 --sign-flip --match width"
+    argv += " --augment crop --precision bf16 --keep none --no-cache --data-dir d --runs-dir r"
+    assert cli(*argv.split()).code == 0
+    config = study.config
+    assert config is not None
+    assert config.act == ("relu", "gelu,tanh")
+    assert (config.data.name, config.data.augment) == ("mnist", "crop")
+    model = config.model
+    assert (model.name, model.init, model.norm, model.dropout, model.sign_flip, model.match) == (
+        *("cnn", "he", "batch", 0.5, True, "width"),
+    )
+    t = config.train
+    assert (t.protocol, t.optimizer, t.lr, t.momentum, t.weight_decay) == ("modern", "sgd", 0.01, 0.9, 0.1)
+    assert (t.batch_size, t.epochs, t.schedule, t.patience, t.precision) == (32, 2, "constant", 2, "bf16")
+    assert (config.seeds, config.device, config.keep) == ((0, 1, 2), "cpu", "none")
+    assert (study.asked["data_dir"], study.asked["runs_dir"], study.asked["fresh"]) == (Path("d"), Path("r"), True)
+
+
+def test_without_flags_the_schema_decides(cli: Cli, study: FakeStudy) -> None:
+    study.script = [result()]
+    cli("train")
+    assert study.config == ExperimentConfig()
+    assert study.asked["fresh"] is False
+
+
+def test_a_flag_beats_set(cli: Cli, study: FakeStudy) -> None:
+    study.script = [result()]
+    cli("train", "--set", "train.epochs=7", "--set", "train.l1=0.001", "--epochs", "3", "--seed", "5", "--lr", "auto")
+    assert study.config is not None
+    assert (study.config.train.epochs, study.config.train.l1, study.config.train.lr) == (3, 0.001, "auto")
+    assert study.config.seeds == (5,)
+
+
+def test_into_a_pipe_goes_tsv_and_nothing_else(cli: Cli, study: FakeStudy) -> None:
+    study.script = [result("relu"), result("gelu")]
+    ended = cli("train")
+    assert ended.code == 0
+    lines = ended.out.splitlines()
+    assert lines[0].startswith("activation\tdataset\tmodel\tpretraining\tn\ttest_error_pct\t")
+    assert [line.split("\t")[0] for line in lines[1:]] == ["relu", "gelu"]
+    assert "preparing digits" in ended.err
+    assert "relu seed 0: done" in ended.err
+    assert "2 of 2 runs finished" in ended.err
+
+
+@pytest.mark.parametrize("format", ["table", "tsv", "csv", "json", "jsonl", "markdown", "latex"])
+def test_every_format(cli: Cli, study: FakeStudy, format: str) -> None:
+    study.script = [result("relu"), result("gelu")]
+    ended = cli("train", "--format", format, "--quiet")
+    assert (ended.code, ended.err) == (0, "")
+    assert "relu" in ended.out
+    assert "\x1b" not in ended.out
+
+
+def test_json_is_one_object(cli: Cli, study: FakeStudy) -> None:
+    study.script = [result("relu", 0), result("relu", 1), result("gelu", 0), result("gelu", 1)]
+    shown = json.loads(cli("train", "--format", "json").out)
+    assert list(shown) == ["command", "version", "device", "rows", "runs"]
+    assert (shown["command"], shown["version"], shown["device"]) == ("train", "0.1.0", "Test CPU")
+    assert [row["activation"] for row in shown["rows"]] == ["relu", "gelu"]
+    assert [row["n"] for row in shown["rows"]] == [2, 2]
+    assert [run["spec"]["seed"] for run in shown["runs"]] == [0, 1, 0, 1]
+    assert shown["runs"][0]["timing"]["seconds"] == 1.5
+
+
+def test_output_and_plot_are_written(cli: Cli, study: FakeStudy, tmp_path: Path) -> None:
+    study.script = [result("relu")]
+    ended = cli("train", "--output", str(tmp_path / "r.md"), "--plot", str(tmp_path / "r.svg"), "--quiet")
+    assert (ended.code, ended.out, ended.err) == (0, "", "")
+    assert "| relu" in (tmp_path / "r.md").read_text()
+    assert "<svg" in (tmp_path / "r.svg").read_text()
+
+
+def test_a_failed_run_is_a_warning(cli: Cli, study: FakeStudy) -> None:
+    study.script = [result("relu"), result("gelu", outcome="failed")]
+    ended = cli("train", "--quiet")
+    assert ended.code == 0
+    assert ended.err == "warning: gelu seed 0 failed: the loss became nan\nhint: a hint\n"
+    assert "failed" in ended.out
+
+
+def test_nothing_computed_is_exit_1(cli: Cli, study: FakeStudy) -> None:
+    study.script = [result("relu", outcome="failed")]
+    ended = cli("train")
+    assert ended.code == 1
+    assert "error: none of the 1 runs could be computed\nhint: see the warnings above\n" in ended.err
+
+
+def test_a_diverged_run_is_computed(cli: Cli, study: FakeStudy) -> None:
+    study.script = [result("relu", outcome="diverged")]
+    ended = cli("train")
+    assert ended.code == 0
+    assert "diverged" in ended.out
+
+
+def test_interrupted_shows_what_is_finished(cli: Cli, study: FakeStudy) -> None:
+    study.script = [result("relu"), None, result("gelu")]
+    ended = cli("train")
+    assert ended.code == 130
+    assert study.closed
+    assert [line.split("\t")[0] for line in ended.out.splitlines()] == ["activation", "relu"]
+    assert "interrupted: 1 of 3 runs are finished; the same command goes on from here" in ended.err
+
+
+def test_interrupted_before_anything(cli: Cli, study: FakeStudy) -> None:
+    study.script = [None, result("relu")]
+    ended = cli("train", "--quiet")
+    assert (ended.code, ended.out) == (130, "")
+    assert ended.err == "interrupted: 0 of 2 runs are finished; the same command goes on from here\n"

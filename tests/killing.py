@@ -1,0 +1,104 @@
+"""Carries out a job in forked processes that are killed, over and over, then once more to the end.
+
+Run as a program: `python -m killing JOBS.json STORE SEED KILLS`. Half of the kills come at a random moment, half
+inside a chosen call of a write: while the file is half written, before it is flushed, before or after a rename.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import relubench.engine.population
+import relubench.store
+import relubench.worker
+from relubench.worker import Job, carry_out
+
+CALLS = ("half written", "before fsync", "before replace", "after replace", "before rename", "after rename")
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def inject(call: str, countdown: int) -> None:
+    """Die inside the `countdown`-th call of that kind."""
+    left = countdown
+
+    def due() -> bool:
+        nonlocal left
+        left -= 1
+        return left == 0
+
+    if call == "half written":
+
+        def write(path: Path, content: bytes) -> None:
+            with path.open("wb") as file:
+                file.write(content[: len(content) // 2] if due() else content)
+                file.flush()
+            if left == 0:
+                die()
+
+        relubench.store.write_durably = write
+        return
+    when, name = call.split()
+    owner: Any = os if name == "fsync" else Path
+    real = getattr(owner, name)
+
+    def around(*args: Any) -> Any:
+        dying = due()
+        if dying and when == "before":
+            die()
+        found = real(*args)
+        if dying:
+            die()
+        return found
+
+    setattr(owner, name, around)
+
+
+def attempt(job: Job, chance: random.Random | None) -> int:
+    """One process that works on the job; killed by chance, or with None allowed to end. Returns its wait status."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            torch.set_num_threads(1)
+            if chance is not None:
+                # Checkpoints of every chunk, so that a short run has many moments to die in.
+                relubench.worker.CHECKPOINT_SECONDS = 0.0
+                if chance.random() < 0.5:
+                    inject(chance.choice(CALLS), chance.randint(1, 12))
+            carry_out(job, lambda message: None, lambda: False)
+            code = 0
+        finally:
+            os._exit(code)
+    if chance is not None:
+        time.sleep(chance.uniform(0.02, 0.25))
+        os.kill(child, signal.SIGKILL)
+    return os.waitpid(child, 0)[1]
+
+
+def main(jobs: str, store: str, seed: str, kills: str) -> None:
+    chance = random.Random(int(seed))
+    died = 0
+    for text in json.loads(Path(jobs).read_text()):
+        job = replace(Job.from_json(text), store=Path(store))
+        for _ in range(int(kills)):
+            died += os.WIFSIGNALED(attempt(job, chance))
+        status = attempt(job, None)
+        assert status == 0, f"the last attempt ended with status {status}"
+    print(died)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,135 @@
+"""Every format on a table with gaps, unicode, a diverged row and cells that try to break it."""
+
+import csv
+import io
+import json
+import math
+
+import pytest
+
+from relubench.errors import UsageError
+from relubench.reports.render import FORMATS, render, render_listing
+from relubench.reports.report import training_report
+from relubench.results import SummaryRow
+
+FORMULA = "x*where(x>0,1,α)|[b]_2 & 5%"
+
+
+@pytest.fixture
+def report(lab):
+    lab.train("relu").train("sigmoid", scale=2).train(FORMULA).spoil("sigmoid", "diverged", seeds=(0, 1, 2))
+    runs = [{"id": "a", "loss": math.nan, "curve": [1.0, math.inf]}]
+    return training_report(lab.summary(), version="0.1.0", device="cpu, 2 threads", runs=runs)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_has_every_row(report, name):
+    text = render(report, name, width=100, colour=False)
+    assert text.endswith("\n") and "relu" in text and "sigmoid" in text and "diverged" in text
+    assert "nan" not in text.lower().replace("training", "") and "None" not in text
+
+
+def test_unknown_format_is_refused(report):
+    with pytest.raises(UsageError, match="no format called 'tabel'"):
+        render(report, "tabel")
+
+
+def test_json_is_one_object_of_the_contract(report):
+    value = json.loads(render(report, "json"), parse_constant=pytest.fail)
+    assert list(value) == ["command", "version", "device", "rows", "runs"]
+    assert list(value["rows"][0]) == SummaryRow.columns()
+    assert value["rows"][1]["test_error_pct"] is None and value["rows"][1]["outcome"] == "diverged"
+    assert value["runs"] == [{"id": "a", "loss": None, "curve": [1.0, None]}]
+    assert [json.loads(line) for line in render(report, "jsonl").splitlines()] == value["rows"]
+
+
+def test_tsv_and_csv_carry_all_columns_uncut(report, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    lines = render(report, "tsv", colour=True).splitlines()
+    assert lines[0].split("\t") == SummaryRow.columns() and len(lines) == 4
+    assert all(len(line.split("\t")) == len(SummaryRow.columns()) for line in lines)
+    assert "\x1b" not in "".join(lines) and lines[3].startswith(FORMULA + "\t")
+    table = list(csv.DictReader(io.StringIO(render(report, "csv"))))
+    assert table[2]["activation"] == FORMULA and table[1]["test_error_pct"] == ""
+
+
+def test_tabs_and_line_breaks_stay_inside_their_cell():
+    rows = [{"name": "a\tb\nc", "value": math.nan}]
+    assert render_listing(rows, "", "tsv") == "name\tvalue\na\\tb\\nc\t\n"
+    assert render_listing(rows, "", "csv").count("\n") == 2
+    assert render_listing(rows, "", "markdown").count("\n") == 3
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_table_fits_and_says_what_it_leaves_out(report, width):
+    text = render(report, "table", width=width, colour=False)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= width and "…" not in text
+    assert "mnist · mlp-3x1000 · paper protocol · 3 seeds" in text and "init xavier" in text
+    header = text.split("─")[0]
+    assert ("not shown at this width" in text) == ("article" not in header)
+
+
+def test_table_fits_80_columns_whole(lab):
+    lab.train("relu", seeds=5).train("sigmoid", seeds=5, scale=2).train("tanh", seeds=5)
+    text = render(training_report(lab.summary(), version="0", device="cpu"), "table", width=80, colour=False)
+    assert "not shown" not in text and max(map(len, text.splitlines())) <= 80
+    for word in ("error %", "zeros %", "time", "published", "article", "higher", "noise"):
+        assert word in text
+
+
+def test_colour_and_width_come_from_the_environment(report, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "70")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert "\x1b[" in render(report, "table")
+    monkeypatch.setenv("NO_COLOR", "1")
+    plain = render(report, "table")
+    assert "\x1b" not in plain and max(map(len, plain.splitlines())) <= 70
+
+
+def test_a_piped_table_is_not_wrapped(report, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: False, raising=False)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    text = render(report, "table")
+    assert "\x1b" not in text and FORMULA in text and report.sentence in text.splitlines()
+
+
+def test_markdown_keeps_a_formula_as_text(report):
+    text = render(report, "markdown")
+    assert r"x\*where(x\>0,1,α)\|\[b\]\_2 & 5%" in text
+    assert all(note[:30] in text.replace("\\", "") for note in report.footnotes)
+    grid = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(grid) == 5 and len({line.replace(r"\|", "").count("|") for line in grid}) == 1
+
+
+def test_latex_is_safe_to_compile(report):
+    text = render(report, "latex")
+    assert text.isascii() and r"{[}U+03B1]" in text and r"\_2 \& 5\%" in text
+    for one in (r"\toprule", r"\midrule", r"\bottomrule", r"\end{tabular}", r"\end{table}"):
+        assert text.count(one) == 1
+    body = text.split("\n", 1)[1]
+    assert body.count("{") == body.count("}") and "``Deep Sparse Rectifier" in body
+
+
+def test_one_row_with_a_penalty_names_it(lab):
+    report = training_report(lab.train("relu", l1=0.001).summary(), version="0", device=None)
+    assert report.caption.startswith("lr 0.1, init xavier, L1 0.001, 2,797,010 parameters, 8 epochs")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_listing_in_every_format(name):
+    rows = [{"name": "relu", "formula": "max(0, x)", "zeros": True}, {"name": "β", "formula": None, "note": "x" * 200}]
+    text = render_listing(rows, "activations", name, width=60, colour=False)
+    assert "relu" in text
+    if name == "json":
+        assert json.loads(text)["rows"][1]["note"] == "x" * 200
+    if name == "table":
+        assert max(map(len, text.splitlines())) <= 60 and text.count("x") >= 200
+    assert render_listing([], "activations", name) is not None
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_report_without_rows_is_no_error(lab, name):
+    assert isinstance(render(training_report(lab.summary(), version="0", device="cpu"), name), str)

@@ -1,0 +1,120 @@
+"""Rows, differences and verdicts, and the sentence that closes a table."""
+
+import pytest
+
+from relubench.results import SummaryRow
+
+
+def test_rows_in_order_of_appearance_with_paired_differences(lab):
+    summary = lab.train("relu").train("sigmoid", scale=2.0).train("tanh").summary()
+    relu, sigmoid, tanh = summary.rows
+    assert [row.activation for row in summary.rows] == ["relu", "sigmoid", "tanh"]
+    assert relu.difference_pct is None and relu.verdict is None and relu.n == 3
+    assert sigmoid.verdict == "higher" and tanh.verdict == "noise"
+    assert sigmoid.difference_pct == pytest.approx(sigmoid.test_error_pct - relu.test_error_pct, abs=1e-5)
+    assert sigmoid.difference_ci_low_pct < sigmoid.difference_pct < sigmoid.difference_ci_high_pct
+    assert (relu.seconds, relu.epochs, relu.lr, relu.init) == (183.0, 8.0, 0.1, "xavier")
+    assert (relu.published_error_pct, tanh.article_error_pct) == (1.43, 2.2)
+
+
+def test_json_rows_have_the_columns_in_order_and_l1_where_it_varies(lab):
+    assert list(lab.train("relu").summary().json_rows()[0]) == SummaryRow.columns()
+    summary = lab.train("relu", l1=0.01).summary()
+    assert [list(row) for row in summary.json_rows()] == [[*SummaryRow.columns(), "l1"]] * 2
+    assert [row["article_error_pct"] for row in summary.json_rows()] == [1.43, 1.52]
+    assert "relu (l1 0.01) differs" in summary.sentence
+
+
+def test_pairs_are_the_common_seeds(lab):
+    summary = lab.train("relu", seeds=5).train("tanh", seeds=3, scale=2).summary()
+    assert "(3 seeds)" in summary.sentence and [row.n for row in summary.rows] == [5, 3]
+
+
+def test_a_missing_mask_or_clock_is_said(lab):
+    lab.train("relu")
+    lab.masks.pop("run0001"), lab.timings.pop("run0002")
+    summary = lab.summary()
+    assert summary.rows[0].test_error_ci_low_pct is None and summary.rows[0].seconds is None
+    assert any("no interval" in note for note in summary.footnotes)
+
+
+def test_mixed_settings_are_not_printed_as_one(lab):
+    lab.train("relu", seeds=2)
+    lab.results[0].spec["lr"] = 0.01
+    assert lab.summary().rows[0].lr is None
+
+
+def test_two_runs_of_one_seed_are_refused(lab):
+    lab.train("relu", seeds=1).train("relu", seeds=1)
+    with pytest.raises(ValueError, match="both seed 0"):
+        lab.summary()
+
+
+def test_outcome_is_the_worst_and_counted_below(lab):
+    lab.train("relu", seeds=5).train("tanh", seeds=5).spoil("tanh", "diverged", seeds=(1, 3), message="loss was inf")
+    summary = lab.summary()
+    assert (summary.rows[1].outcome, summary.rows[1].n) == ("diverged", 3)
+    assert (
+        "tanh: 2 of 5 seeds diverged (loss was inf); its mean is over the 3 seeds with a test error"
+        in summary.footnotes
+    )
+
+
+def test_sentence_for_one_activation(lab):
+    assert lab.train("relu").summary().sentence.startswith("relu reached a test error of ")
+    assert "over 3 seeds." in lab.summary().sentence
+
+
+def test_sentence_for_one_seed(lab):
+    sentence = lab.train("relu", seeds=1).summary().sentence
+    assert "with one seed (test-set noise only; add --seeds 5 to include the noise between trainings)" in sentence
+    two = lab.train("sigmoid", seeds=1, scale=3).summary()
+    assert two.sentence.endswith("Test-set noise only; add --seeds 5 to include the noise between trainings.")
+    assert "relu had the lowest test error" in two.sentence and "sigmoid is higher, +" in two.sentence
+
+
+def test_sentence_for_a_real_and_an_undecided_difference(lab):
+    sentence = lab.train("relu").train("sigmoid", scale=2).train("tanh").summary().sentence
+    assert "Compared with relu (3 seeds): sigmoid is higher, +" in sentence
+    assert "tanh differs by no more than noise" in sentence
+
+
+def test_sentence_says_what_would_settle_a_lone_comparison(lab):
+    sentence = lab.train("relu").train("tanh").summary().sentence
+    assert "seeds would show it" in sentence or "more seeds would not settle" in sentence
+
+
+def test_sentence_where_nothing_can_be_compared(lab):
+    lab.train("relu").train("tanh").spoil("tanh", "diverged", seeds=(0, 1, 2))
+    assert "Not compared: tanh (diverged)." in lab.summary().sentence
+    lab.spoil("relu", "failed", seeds=(0, 1, 2))
+    assert lab.summary().sentence == "No training ended with a test error."
+
+
+def test_sentence_where_the_first_row_diverged(lab):
+    lab.train("relu").train("tanh").spoil("relu", "diverged", seeds=(0, 1, 2))
+    assert "Nothing is compared: relu, the first row, diverged." in lab.summary().sentence
+
+
+def test_sentence_counts_many(lab):
+    lab.train("relu")
+    for number in range(8):
+        lab.train(f"act{number}", scale=5 if number < 5 else 1)
+    sentence = lab.summary().sentence
+    assert "of 8, 5 higher (act0, act1, act2, act3 and 1 more), 3 within noise (act5, act6, act7)" in sentence
+
+
+def test_data_sets_are_compared_apart(lab):
+    for dataset in ("mnist", "norb"):
+        lab.train("relu", dataset=dataset).train("tanh", dataset=dataset, scale=2)
+    summary = lab.summary()
+    assert [row.difference_pct is None for row in summary.rows] == [True, False, True, False]
+    assert "On mnist, mlp-3x1000: " in summary.sentence and "On norb, mlp-3x1000: " in summary.sentence
+    for dataset in ("cifar10", "nistp"):
+        lab.train("relu", dataset=dataset).train("tanh", dataset=dataset, scale=2)
+    assert "Lowest mean test error over 4 data sets and models: relu in 4." in lab.summary().sentence
+
+
+def test_stalled_keeps_its_error(lab):
+    lab.train("relu", seeds=1).spoil("relu", "stalled", seeds=(0,), error=90.0)
+    assert "It stalled: it is still at chance." in lab.summary().sentence

@@ -1,0 +1,74 @@
+"""A run exists whole or not at all: killed at fifty moments, some inside writes, it ends like one never killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from relubench.store import Store
+from relubench.worker import carry_out
+from specs import job
+
+KILLS_EACH = 13
+TRAIN = {"epochs": 16, "batch_size": 10, "lr": 0.02}
+RUNS = [
+    ("relu", {"train": TRAIN, "model": {"name": "mlp-2x64"}}),
+    ("nrelu", {"train": {**TRAIN, "optimizer": "adamw"}, "model": {"name": "mlp-2x64", "norm": "batch"}}),
+    ("prelu", {"train": {**TRAIN, "momentum": 0.5}, "model": {"name": "mlp-2x64", "dropout": 0.3}}),
+    ("swiglu", {"train": TRAIN, "model": {"name": "mlp-2x64", "sign_flip": True}}),
+    (
+        "tanh",
+        {"train": {**TRAIN, "epochs": 6, "batch_size": 20}, "model": {"name": "cnn"}, "data": {"augment": "crop"}},
+    ),
+]
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {str(one.relative_to(root)): one.read_bytes() for one in sorted(root.rglob("*")) if one.is_file()}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
+def test_killed_runs_end_in_the_same_bytes(tmp_path: Path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    jobs = [job(act, whole, **sections) for act, sections in RUNS]
+    for one in jobs:
+        carry_out(one, lambda message: None, lambda: False)
+    (tmp_path / "jobs.json").write_text(json.dumps([one.to_json() for one in jobs]))
+    killing = [sys.executable, "-m", "killing", str(tmp_path / "jobs.json"), str(broken), "7", str(KILLS_EACH)]
+    done = subprocess.run(killing, capture_output=True, text=True, timeout=600, cwd=Path(__file__).parent)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 50
+    folders = [contents(root / "runs") for root in (whole, broken)]
+    assert sorted(name for name in folders[1] if not name.startswith(".")) == sorted(folders[0])
+    for name, content in folders[0].items():
+        assert folders[1][name] == content, name
+    assert Store(broken).unfinished() == []
+
+
+def test_an_interrupted_run_writes_a_checkpoint_and_goes_on_from_it(tmp_path: Path):
+    from relubench.worker import Interrupted
+
+    one = job("relu", tmp_path, train=TRAIN, model={"name": "mlp-2x64"})
+    store = Store(tmp_path)
+    with pytest.raises(Interrupted):
+        carry_out(one, lambda message: None, lambda: True)
+    assert store.unfinished() == [one.specs[0].id]
+    carry_out(one, lambda message: None, lambda: False)
+    assert store.unfinished() == []
+    timing = store.timing(one.specs[0].id)
+    assert timing is not None and timing.interruptions == 1
+
+
+def test_a_checkpoint_that_cannot_be_read_starts_the_run_anew(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    one = job("relu", tmp_path, train=TRAIN, model={"name": "mlp-2x64"})
+    path = Store(tmp_path).checkpoint(one.specs[0].id)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"not a checkpoint at all")
+    carry_out(one, lambda message: None, lambda: False)
+    assert "cannot be used" in capfd.readouterr().err
+    assert Store(tmp_path).ids() == [one.specs[0].id]

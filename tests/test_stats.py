@@ -1,0 +1,151 @@
+"""Intervals cover what they say, a null pair is rarely called different, and the formulas agree with SciPy."""
+
+import math
+
+import numpy as np
+import pytest
+
+from relubench import stats
+
+
+def world(rng, seeds, examples, *, error=0.06, concentration=1.0, between=0.1):
+    """Two networks' chances [S, N] of being wrong: shared difficulty, seeds that multiply it; the mean is `error`."""
+    difficulty = rng.beta(error * concentration, (1 - error) * concentration, examples)
+
+    def network():
+        factor = np.exp(between * rng.standard_normal((seeds, 1)) - between**2 / 2)
+        return np.minimum(difficulty * factor, 1)
+
+    return network(), network()
+
+
+def drawn(rng, chances):
+    return list(rng.random(chances.shape) < chances)
+
+
+@pytest.mark.parametrize("examples", [360, 2000])
+@pytest.mark.parametrize("seeds", [1, 3, 5])
+def test_mean_interval_covers_the_true_error(seeds, examples):
+    rng = np.random.default_rng(11)
+    between = 0.1 if seeds > 1 else 0.0  # with one seed the interval is about the test set alone
+    covered = 0
+    for _ in range(400):
+        one = stats.mean_error(drawn(rng, world(rng, seeds, examples, between=between)[0]))
+        covered += one.low <= 6.0 <= one.high
+    assert 0.93 <= covered / 400 <= 0.99
+
+
+@pytest.mark.parametrize("between", [0.0, 0.15])
+@pytest.mark.parametrize("examples", [360, 2000])
+@pytest.mark.parametrize("seeds", [1, 2, 3, 5])
+def test_null_pair_is_rarely_called_different(seeds, examples, between):
+    if seeds == 1 and between:
+        pytest.skip("one seed cannot know the noise between trainings")
+    rng = np.random.default_rng(12)
+    called = 0
+    for _ in range(300):
+        a, b = world(rng, seeds, examples, between=between)
+        one = stats.paired_difference(drawn(rng, a), drawn(rng, b))
+        called += one.p < 0.05
+        assert (one.p < 0.05) == (one.low > 0 or one.high < 0)
+    assert called / 300 <= 0.065
+
+
+@pytest.mark.parametrize("seeds", [1, 3, 5])
+def test_difference_interval_covers_a_true_difference(seeds):
+    rng = np.random.default_rng(13)
+    between = 0.1 if seeds > 1 else 0.0
+    covered = 0
+    for _ in range(300):
+        a, b = world(rng, seeds, 1000, between=between)
+        one = stats.paired_difference(drawn(rng, 0.7 * a), drawn(rng, b))
+        covered += one.low <= -1.8 <= one.high
+    assert 0.93 <= covered / 300 <= 0.995
+
+
+def test_interval_without_an_error_is_not_empty():
+    for seeds in (1, 4):
+        one = stats.mean_error([np.zeros(360, bool)] * seeds)
+        assert (one.mean, one.low) == (0, 0) and 0.5 < one.high < 2
+        same = stats.paired_difference([np.zeros(360, bool)] * seeds, [np.zeros(360, bool)] * seeds)
+        assert same.low < 0 < same.high and same.p == 1
+
+
+def test_basis_says_which_noise():
+    masks = drawn(np.random.default_rng(0), np.full((2, 100), 0.3))
+    assert stats.mean_error(masks[:1]).basis == "test set only"
+    assert stats.mean_error(masks).basis == "seeds x test set"
+    assert stats.paired_difference(masks, masks[::-1]).seeds == 2
+
+
+def test_wilson_value():
+    assert stats.wilson(0.1, 50) == pytest.approx((0.0435, 0.2136), abs=1e-4)
+
+
+def test_tango_limits_solve_the_score_equation():
+    """At a limit d the constrained maximum of the likelihood, found here on a grid, gives a score of z."""
+    more, fewer, examples = 12, 2, 50
+    grid = np.linspace(1e-6, 0.5, 400_001)
+    for limit in stats.tango(more, fewer, examples):
+        q = grid[(grid + limit > 0) & (2 * grid + limit < 1)]
+        likelihood = more * np.log(q + limit) + fewer * np.log(q) + (examples - more - fewer) * np.log1p(-2 * q - limit)
+        best = q[np.argmax(likelihood)]
+        score = (more - fewer - examples * limit) / math.sqrt(examples * (2 * best + limit - limit**2))
+        assert abs(score) == pytest.approx(1.95996, abs=2e-4)
+
+
+def test_student_agrees_with_scipy():
+    from scipy.special import stdtr, stdtrit
+
+    for degrees in (1, 2, 3, 4, 7, 30):
+        assert [stats.student_cdf(t, degrees) for t in (-2, 0, 0.7, 9)] == pytest.approx(
+            stdtr(degrees, [-2, 0, 0.7, 9])
+        )
+        assert stats.student_quantile(0.975, degrees) == pytest.approx(stdtrit(degrees, 0.975))
+
+
+def test_crossed_spread_is_the_paired_t_test_where_examples_do_not_differ():
+    """Without difficulty of its own, the noise is between the seeds' means: t with S - 1 degrees."""
+    rng = np.random.default_rng(5)
+    gaps = rng.standard_normal((4, 1)) * 3 + rng.standard_normal((4, 5000))
+    spread = stats.crossed_spread(gaps)
+    assert spread.between_seeds == pytest.approx(gaps.mean(axis=1).var(ddof=1) / 4)
+    assert spread.half_width(0.975) == pytest.approx(3.1824 * math.sqrt(spread.between_seeds), rel=1e-3)
+
+
+def test_holm():
+    assert stats.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert stats.holm([]) == [] and stats.holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+def test_minimum_detectable_difference_is_detected_four_times_in_five():
+    rng = np.random.default_rng(6)
+    found, sizes = 0, []
+    for _ in range(300):
+        a, b = world(rng, 5, 2000)
+        sizes.append(stats.minimum_detectable_difference(drawn(rng, a), drawn(rng, b)))
+    ratio = 1 - float(np.median(sizes)) / 6.0
+    for _ in range(300):
+        a, b = world(rng, 5, 2000)
+        found += stats.paired_difference(drawn(rng, ratio * a), drawn(rng, b)).p < 0.05
+    assert 0.7 <= found / 300 <= 0.97
+
+
+def test_seeds_to_resolve():
+    rng = np.random.default_rng(7)
+    a, b = world(rng, 3, 5000, between=0.3)
+    masks = drawn(rng, a), drawn(rng, 0.75 * b)
+    needed = stats.seeds_to_resolve(*masks)
+    assert needed is None or needed > 3 or stats.paired_difference(*masks).p < 0.05
+    hard = np.zeros((3, 400), bool)
+    hard[:, :3] = True  # the same few examples every time: no seed changes that
+    assert stats.seeds_to_resolve(list(hard), list(np.zeros_like(hard))) is None
+    with pytest.raises(ValueError, match="one seed"):
+        stats.seeds_to_resolve(masks[0][:1], masks[1][:1])
+
+
+def test_unequal_pairs_are_refused():
+    with pytest.raises(ValueError, match="same seeds and examples"):
+        stats.paired_difference([np.zeros(5, bool)], [np.zeros(6, bool)])
+    with pytest.raises(ValueError, match="one length"):
+        stats.mean_error([])

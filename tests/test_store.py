@@ -1,0 +1,140 @@
+"""The run store: whole or not at all, whatever happens to the disk; several processes share it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import relubench.store
+from relubench.errors import ComputeError
+from relubench.results import RunResult, Timing
+from relubench.store import Store
+from relubench.worker import carry_out, explain
+from specs import job
+
+TIMING = Timing(
+    seconds=1.0, epoch_seconds=[1.0], images_per_second=10.0, host="here", finished="2026-01-01T00:00:00+00:00"
+)
+
+
+def result(run: str, error: float = 10.0) -> RunResult:
+    return RunResult(
+        id=run,
+        spec={"activation": "relu"},
+        outcome="ok",
+        parameters=1,
+        path="cpu, 1 thread",
+        epochs=1,
+        best_epoch=1,
+        valid_error_pct=1.0,
+        test_error_pct=error,
+        test_examples=10,
+        sparsity_pct=None,
+    )
+
+
+def test_what_is_put_comes_back(tmp_path: Path):
+    store, wrong = Store(tmp_path), np.array([1, 0, 0, 0, 0, 0, 0, 0, 0, 1], dtype=bool)
+    store.put(result("abc"), TIMING, wrong, b"weights")
+    assert store.ids() == ["abc"]
+    assert store.result("abc") == result("abc")
+    assert store.timing("abc") == TIMING
+    back = store.wrong("abc")
+    assert back is not None and back.tolist() == wrong.tolist()
+    path = store.weights("abc")
+    assert path is not None and path.read_bytes() == b"weights"
+
+
+def test_a_second_put_replaces_the_first(tmp_path: Path):
+    store = Store(tmp_path)
+    store.put(result("abc"), TIMING, None, b"weights")
+    store.put(result("abc", error=20.0), TIMING, None, None)
+    assert store.result("abc") == result("abc", error=20.0)
+    assert store.weights("abc") is None
+    assert [one.name for one in (tmp_path / "runs").iterdir()] == ["abc"]
+
+
+def test_a_full_disk_loses_nothing_that_was_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    store = Store(tmp_path)
+    store.put(result("abc"), TIMING, None, None)
+
+    def full(path: Path, content: bytes) -> None:
+        path.write_bytes(content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(relubench.store, "write_durably", full)
+    for run in ("abc", "new"):
+        with pytest.raises(OSError, match="No space left"):
+            store.put(result(run, error=20.0), TIMING, None, None)
+    assert store.ids() == ["abc"]
+    assert store.result("abc") == result("abc")
+    assert [one.name for one in (tmp_path / "runs").iterdir()] == ["abc"]
+
+
+def test_a_full_disk_and_a_full_memory_are_told_as_what_they_are(tmp_path: Path):
+    one = job("relu", tmp_path, train={"batch_size": 10})
+    disk = explain(OSError(errno.ENOSPC, "No space left on device"), one)
+    assert isinstance(disk, ComputeError) and "the disk is full" in disk.message
+    for error in (MemoryError(), RuntimeError("CUDA out of memory. Tried"), RuntimeError("can't allocate memory: x")):
+        memory = explain(error, one)
+        assert "out of memory training relu" in memory.message and "--batch-size 5" in memory.hint
+
+
+def test_a_record_that_cannot_be_read_is_an_error_with_its_remedy(tmp_path: Path):
+    store = Store(tmp_path)
+    store.put(result("abc"), TIMING, None, None)
+    (store.folder("abc") / "run.json").write_text("{")
+    with pytest.raises(ComputeError, match=r"the stored run .* cannot be read") as refused:
+        store.result("abc")
+    assert refused.value.hint == "relubench runs delete abc"
+
+
+def test_delete_and_discard(tmp_path: Path):
+    store = Store(tmp_path)
+    store.put(result("abc"), TIMING, None, None)
+    store.delete("abc")
+    assert store.ids() == [] and store.result("abc") is None and store.timing("abc") is None
+
+
+def test_two_processes_train_a_run_once(tmp_path: Path):
+    one = job("relu", tmp_path / "runs", train={"epochs": 3}, model={"name": "mlp-2x64"})
+    program = (
+        "import json, sys; from relubench.worker import Job, carry_out; told = [];"
+        "carry_out(Job.from_json(json.loads(sys.argv[1])), told.append, lambda: False);"
+        "print(json.dumps([message for message in told if message['event'] == 'done']))"
+    )
+    argv = [sys.executable, "-c", program, json.dumps(one.to_json())]
+    both = [subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [json.loads(process.communicate(timeout=120)[0]) for process in both]
+    assert sorted(message.get("cached", False) for messages in told for message in messages) == [False, True]
+
+
+def test_fresh_trains_again_and_gives_the_same_bytes(tmp_path: Path):
+    from dataclasses import replace
+
+    one = job("relu", tmp_path, train={"epochs": 1}, model={"name": "mlp-2x64"})
+    carry_out(one, lambda message: None, lambda: False)
+    folder = Store(tmp_path).folder(one.specs[0].id)
+    first = {path.name: path.read_bytes() for path in folder.iterdir()}
+    told: list[str] = []
+    carry_out(replace(one, fresh=True), lambda message: told.append(message["event"]), lambda: False)
+    assert "epoch" in told
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
+
+
+def test_a_run_that_cannot_be_stored_is_reported_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(relubench.store, "write_durably", full)
+    told: list[dict[str, object]] = []
+    carry_out(job("relu", tmp_path, train={"epochs": 1}, model={"name": "mlp-1x16"}), told.append, lambda: False)
+    done = [message for message in told if message["event"] == "done"]
+    assert [message["not_stored"] for message in done] == ["No space left on device"]
+    assert done[0]["result"] and done[0]["wrong"]
