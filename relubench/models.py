@@ -29,6 +29,7 @@ from relubench.network.layers import (
     UserModule,
 )
 from relubench.network.optimizers import Parameter
+from relubench.network.products import library
 from relubench.network.streams import MemberNoise, stream
 from relubench.plan import RunSpec
 
@@ -72,7 +73,9 @@ class Builder:
     def _affine(self, fan_in: int, outputs: int, *, gain: float, rule: str) -> Affine:
         weight, bias = self._weights((outputs, fan_in), fan_in, outputs, gain, rule)
         bias.value = bias.value[:, None, :].contiguous() if self.stacked else bias.value
-        return Affine(weight, bias, self.stacked, self.spec.precision == "bf16")
+        spec = self.spec
+        chosen = library(spec.device, spec.device_name, spec.threads, fan_in * outputs)
+        return Affine(weight, bias, self.stacked, spec.precision == "bf16", chosen)
 
     def _convolution(self, inputs: int, outputs: int, *, gain: float, rule: str) -> Convolution:
         area = KERNEL**2

@@ -145,14 +145,15 @@ class Population:
         return index.shape[-1]
 
     def train_steps(self, x_all: Tensor, y_all: Tensor, factors: Sequence[float] | Tensor) -> None:
-        """One update on each batch of a chunk, with the learning rates scaled by its factor."""
+        """One update on each batch of a chunk, with the learning rates scaled by its factor; adds to the loss."""
+        dim = 1 if self.stacked else 0
         size = self.spec.batch_size
-        for number, factor in enumerate(factors):
-            part = slice(number * size, (number + 1) * size)
-            x = x_all[:, part] if self.stacked else x_all[part]
-            y = y_all[:, part] if self.stacked else y_all[part]
+        batches, logs = zip(x_all.split(size, dim), y_all.split(size, dim), factors, strict=True), []
+        for x, y, factor in batches:
             self.update.set_factor(factor)
-            self.train_step(self._augmented(x), y)
+            logs.append(self.train_step(self._augmented(x), y))
+        # Once a chunk: three small operations a step are a tenth of a small network's time.
+        self.loss_P.sub_(torch.cat(logs, dim=-2).mul_(y_all).sum(dim=(-2, -1), dtype=self.loss_P.dtype))
 
     def _augmented(self, x: Tensor) -> Tensor:
         if self.augmentation is None:
@@ -162,21 +163,21 @@ class Population:
         pairs = zip(x, self.augmentation.generators, strict=True)
         return torch.stack([augment(one, self.spec.augment, generator) for one, generator in pairs])
 
-    def train_step(self, x: Tensor, y: Tensor) -> None:
-        """One update on a batch: x [B, ...] and y [B, K] of 0 and 1, in a stack with P in front; adds to the loss."""
+    def train_step(self, x: Tensor, y: Tensor) -> Tensor:
+        """One update on a batch: x [B, ...] and y [B, K] of 0 and 1, in a stack with P in front; log p [B, K]."""
         layers, outputs = self.layers, []
         for layer in layers:
             x = layer.forward(x, training=True)
             outputs.append(x)
         batch = y.shape[-2]
         log_p = torch.log_softmax(x, dim=-1)
-        self.loss_P.sub_(torch.mul(log_p, y).sum(dim=(-2, -1)))
-        grad = log_p.exp_().sub_(y).mul_(1.0 / batch)
+        grad = torch.exp(log_p).sub_(y).mul_(1.0 / batch)
         for place in range(len(layers) - 1, -1, -1):
             if self.has_l1 and layers[place].hidden:
                 grad = self._add_l1(grad, outputs[place], batch)
             grad = layers[place].backward(grad, self.update, first=place == 0)
         self.update.finish()
+        return log_p
 
     def _add_l1(self, grad: Tensor, h: Tensor, batch: int) -> Tensor:
         """Adds d/dh of (l1 / B) * sum |h|; sum over units (and pixels), mean over the batch."""

@@ -21,10 +21,8 @@ from torch import Tensor, nn
 from relubench.activations.definition import Activation
 from relubench.architecture import KERNEL
 from relubench.network.optimizers import Optimizer, Parameter
+from relubench.network.products import TURNED_BATCH, Library, onednn_linear
 from relubench.network.streams import MemberNoise
-
-TURNED_BATCH = 64
-"""Up to this batch one thread computes W x^T and turns it round: half the time of x W^T at a batch of 10, on MKL."""
 
 BATCHNORM_MOMENTUM, NORM_EPS = 0.1, 1e-5
 """torch.nn.BatchNorm's defaults."""
@@ -61,11 +59,11 @@ class Layer(ABC):
 class Affine(Layer):
     """z = x W^T + b, W [O, I] and b [O] (in a stack [P, O, I] and [P, 1, O])."""
 
-    def __init__(self, weight: Parameter, bias: Parameter, stacked: bool, bf16: bool) -> None:
-        self.weight, self.bias, self.stacked, self.bf16 = weight, bias, stacked, bf16
+    def __init__(self, weight: Parameter, bias: Parameter, stacked: bool, bf16: bool, library: Library) -> None:
+        self.weight, self.bias, self.stacked, self.bf16, self.library = weight, bias, stacked, bf16, library
         self.parameters = (weight, bias)
         self.x = weight.value
-        self.turned = not stacked and weight.value.device.type == "cpu" and torch.get_num_threads() == 1
+        self.weight_t = weight.value.mT
         self.outputs: dict[tuple[int, int], Tensor] = {}
         self.turned_outputs: dict[tuple[int, int], Tensor] = {}
         self.input_grads: dict[tuple[int, int], Tensor] = {}
@@ -76,30 +74,37 @@ class Affine(Layer):
             self.x = x
         if self.bf16:
             return torch.matmul(x.bfloat16(), w.mT.bfloat16()).float().add_(b)
-        if not training:
-            return torch.baddbmm(b, x, w.mT) if self.stacked else torch.addmm(b, x, w.t())
-        z = _storage(self.outputs, x, w.shape[-2])
         if self.stacked:
-            return torch.baddbmm(b, x, w.mT, out=z)
-        if self.turned and len(x) <= TURNED_BATCH:
-            turned = _storage(self.turned_outputs, w, len(x))
+            z = _storage(self.outputs, x, w.shape[-2]) if training else None
+            return torch.baddbmm(b, x, self.weight_t, out=z)
+        if self.library == "onednn":
+            return onednn_linear(x, w, b)
+        if not training:
+            return torch.addmm(b, x, self.weight_t)
+        z = _storage(self.outputs, x, w.shape[-2])
+        if self.library == "turned" and x.shape[0] <= TURNED_BATCH:
+            turned = _storage(self.turned_outputs, w, x.shape[0])
             return torch.add(torch.mm(w, x.t(), out=turned).t(), b, out=z)
-        return torch.addmm(b, x, w.t(), out=z)
+        return torch.addmm(b, x, self.weight_t, out=z)
 
     def backward(self, grad: Tensor, update: Optimizer, first: bool) -> Tensor:
-        w = self.weight.value
-        below = grad
-        if not first and self.bf16:
-            below = torch.matmul(grad.bfloat16(), w.bfloat16()).float()
-        elif not first:
-            below = _storage(self.input_grads, grad, w.shape[-1])
-            torch.bmm(grad, w, out=below) if self.stacked else torch.mm(grad, w, out=below)
+        below = grad if first else self._below(grad)
         if self.bf16:
             update.gradient(self.weight, torch.matmul(grad.mT.bfloat16(), self.x.bfloat16()).float())
         else:
             update.product(self.weight, grad, self.x)
         update.gradient(self.bias, grad.sum(dim=-2, keepdim=self.stacked))
         return below
+
+    def _below(self, grad: Tensor) -> Tensor:
+        """The gradient of the input, grad W [B, I]."""
+        w = self.weight.value
+        if self.bf16:
+            return torch.matmul(grad.bfloat16(), w.bfloat16()).float()
+        if self.library == "onednn":
+            return onednn_linear(grad, self.weight_t, None)
+        below = _storage(self.input_grads, grad, w.shape[-1])
+        return torch.bmm(grad, w, out=below) if self.stacked else torch.mm(grad, w, out=below)
 
 
 class Convolution(Layer):

@@ -62,13 +62,13 @@ def engine_losses(population: Population, batches: list[tuple[Tensor, Tensor]]) 
     losses = []
     with torch.no_grad():
         for x, y in batches:
-            population.loss_P.zero_()
             population.update.set_factor(1.0)
             if population.stacked:
                 x, y = x.expand(members, *x.shape).contiguous(), y.expand(members, -1)
-            population.train_step(x.clone(), nn.functional.one_hot(y, 10).float())
-            losses.append(population.loss_P / y.shape[-1])
-    return torch.stack([one.clone() for one in losses])
+            target = nn.functional.one_hot(y, 10).float()
+            log_p = population.train_step(x.clone(), target)
+            losses.append(-(log_p * target).double().sum(dim=(-2, -1)).reshape(members) / y.shape[-1])
+    return torch.stack(losses)
 
 
 def batches_of(data: Images, size: int) -> list[tuple[Tensor, Tensor]]:
@@ -103,7 +103,8 @@ def test_mlp(name: str, train: dict[str, Any], make: Any, members: int):
 @pytest.mark.parametrize("members", [1, 2])
 @pytest.mark.parametrize("norm", ["batch", "layer", "rms"])
 def test_norms(norm: str, members: int):
-    choice, specs = runs("relu", seeds=members, model={"name": "mlp-2x64", "norm": norm})
+    # At the protocol's rate of 0.1 rounding is amplified a thousandfold in 100 steps on some processors.
+    choice, specs = runs("relu", seeds=members, train={"lr": 0.02}, model={"name": "mlp-2x64", "norm": norm})
     data = Images.open(digits(), device="cpu", flat=True)
     population = Population(specs, choice, data)
     batches = batches_of(data, 32)
@@ -112,7 +113,7 @@ def test_norms(norm: str, members: int):
         adopt(model, population, place if members > 1 else None)
     ours = engine_losses(population, batches)
     for place, model in enumerate(models):
-        theirs = plain_losses(model, batches, torch.optim.SGD(model.parameters(), lr=0.1))
+        theirs = plain_losses(model, batches, torch.optim.SGD(model.parameters(), lr=0.02))
         torch.testing.assert_close(ours[:, place], torch.tensor(theirs, dtype=torch.float64), rtol=5e-3, atol=5e-4)
         # Running statistics too: the two agree in evaluation mode.
         model.eval()
