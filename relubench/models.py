@@ -81,7 +81,9 @@ class Builder:
         area = KERNEL**2
         weight, bias = self._weights((outputs, inputs, KERNEL, KERNEL), inputs * area, outputs * area, gain, rule)
         if not self.stacked:
-            weight.value = weight.value.contiguous(memory_format=torch.channels_last)
+            # Not contiguous(): with one input channel it takes the strides as they are, and the network runs unlike.
+            strided = torch.empty_like(weight.value, memory_format=torch.channels_last)
+            weight.value = strided.copy_(weight.value)
         return Convolution(weight, bias, self.stacked, self.spec.precision == "bf16")
 
     def _weights(

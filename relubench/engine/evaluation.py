@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from relubench.engine.images import Images
-from relubench.memory import EVALUATION_IMAGES, EVALUATION_VALUES
+from relubench.memory import evaluation_images
 from relubench.network.layers import Layer
 
 
@@ -34,8 +34,8 @@ def evaluate(
     layers: Sequence[Layer], data: Images, split: str, members: int, stacked: bool, sparsity: bool
 ) -> Evaluation:
     """Run a split through the network in evaluation mode (no dropout, no noise, running statistics)."""
-    values = int(np.prod(data.prepared.input_shape)) * members
-    size = max(1, min(EVALUATION_IMAGES, EVALUATION_VALUES // values))
+    inputs, device = int(np.prod(data.prepared.input_shape)), data.splits[split][0].device.type
+    size = evaluation_images(inputs, convolutional=not data.flat, device=device, members=members)
     wrong: list[Tensor] = []
     loss_P: Tensor | float = 0.0
     zeros: list[Tensor] = []
