@@ -99,8 +99,7 @@ def disk_full_as_error(doing: str, place: Path) -> Iterator[None]:
 def locked(path: Path, waiting: str, say: Say, *, leave: bool = True) -> Iterator[None]:
     """Holds the lock file `path` inside the block; says `waiting` if another process has it.
 
-    `leave`: whether the file stays. It is removed while the lock is held; whoever waited for it finds it gone, and locks
-    a new one.
+    `leave`: whether the file stays. It is removed while the lock is held; whoever waited for it then locks a new one.
     """
     lock = FileLock(path)
     try:

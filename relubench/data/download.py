@@ -61,7 +61,8 @@ def download(files: Sequence[Remote], staging: Path, say: Say) -> Iterator[Path]
     # It would tell on stderr what `say` tells.
     pooch.get_logger().setLevel("WARNING")
     for remote in files:
-        getter = Resuming(remote=remote, part=staging / f"{remote.name}{PART}", say=say)
+        # Any: pooch declares other names for these arguments than it calls them with.
+        getter: Any = Resuming(remote=remote, part=staging / f"{remote.name}{PART}", say=say)
         yield Path(pooch.retrieve(remote.url, remote.checksum, remote.name, staging, downloader=getter))
 
 

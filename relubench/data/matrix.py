@@ -1,6 +1,6 @@
 """The binary matrix format of the NORB files ("-dat.mat", not Matlab's .mat): its header, and its contents in blocks.
 
-All little-endian: int32 magic number (the element type), int32 ndim, max(3, ndim) int32 dimensions (the ones beyond ndim
+All little-endian: int32 magic number (the element type), int32 ndim, max(3, ndim) int32 dimensions (those beyond ndim
 mean nothing), then the elements, the last dimension running fastest. Source: cs.nyu.edu/~ylclab/data/norb-v1.0.
 """
 
@@ -164,7 +164,7 @@ def _reading(path: Path, url: str) -> Iterator[None]:
 
 def _fill(stream: IO[bytes] | gzip.GzipFile, block: np.ndarray) -> int:
     """Reads into all of `block`; returns the bytes that there were."""
-    view, got = memoryview(block.reshape(-1).view(np.uint8)), 0
+    view, got = memoryview(block).cast("B"), 0  # type: ignore[arg-type]
     while got < len(view):
         count = stream.readinto(view[got:])  # type: ignore[union-attr]
         if not count:

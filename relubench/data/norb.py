@@ -162,6 +162,7 @@ def _mapped(path: Path, count: int, row: SourceRow) -> np.ndarray:
 
 
 def _size_note(row: SourceRow, n_train: int, n_test: int) -> str:
-    if (n_train, n_test) == (row.n_train + row.n_valid, row.n_test):
+    whole = row.n_train + row.n_valid
+    if (n_train, n_test) == (whole, row.n_test):
         return ""
-    return f"; these files hold {n_train} training and {n_test} test pairs, not {row.n_train + row.n_valid} and {row.n_test}"
+    return f"; these files hold {n_train} training and {n_test} test pairs, not {whole} and {row.n_test}"

@@ -22,17 +22,20 @@ from relubench.data.table import SourceRow
 BLOCK_PAIRS = 300
 """Pairs rendered at once; a whole number of the 150 that show one pose of all toys under all lamps."""
 
+JITTER = 0.4
+"""Of the data set's own images, as a share of what the jittered-cluttered files have."""
+
 
 def load(row: SourceRow, found: Found, work: Path) -> Parts:
-    """x uint8 [N, 2, 32, 32] and y int64 [N], rendered with jitter and clutter, the classes equally often."""
+    """x uint8 [N, 2, 32, 32] and y int64 [N], rendered with some jitter, without clutter."""
     del found, work
     train = tuple(one for one in INSTANCES["training"] if one != VALID_INSTANCE)
     splits = []
     for number, (n, toys) in enumerate(
         ((row.n_train, train), (row.n_valid, (VALID_INSTANCE,)), (row.n_test, INSTANCES["testing"]))
     ):
-        poses = jittered(n, toys, row.classes, np.random.RandomState(SEED + number))
-        blocks = pictures(poses, row.input_shape[-1], True, np.random.RandomState(SEED + 10 + number))
+        poses = jittered(n, toys, row.classes, JITTER, np.random.RandomState(SEED + number))
+        blocks = pictures(poses, row.input_shape[-1], False, np.random.RandomState(SEED + 10 + number))
         splits.append((np.concatenate(list(blocks)), poses.label))
     (x, y), (x_valid, y_valid), (x_test, y_test) = splits
     return Parts(
@@ -62,7 +65,9 @@ def write_files(folder: Path, name: str, pairs: int, *, compress: bool = False, 
         for number, stem in enumerate([one for one in stems if f"-{part}" in one][:files]):
             seed = SEED + 100 * (1 + number) + len(part)
             poses = (
-                jittered(pairs, toys, EMPTY + 1, np.random.RandomState(seed)) if clutter else every_pose(pairs, toys)
+                jittered(pairs, toys, EMPTY + 1, 1.0, np.random.RandomState(seed))
+                if clutter
+                else every_pose(pairs, toys)
             )
             draw = np.random.RandomState(seed + 1)
             info = _info(poses, form.info_columns)
@@ -99,8 +104,8 @@ def every_pose(n: int, toys: tuple[int, ...]) -> Poses:
     )
 
 
-def jittered(n: int, toys: tuple[int, ...], classes: int, draw: np.random.RandomState) -> Poses:
-    """n random poses with jitter; labels and, within a label, toys follow each other in turn."""
+def jittered(n: int, toys: tuple[int, ...], classes: int, most: float, draw: np.random.RandomState) -> Poses:
+    """n random poses with jitter of at most `most`; labels and, within a label, toys follow each other in turn."""
     index = np.arange(n)
     return Poses(
         label=index % classes,
@@ -108,7 +113,7 @@ def jittered(n: int, toys: tuple[int, ...], classes: int, draw: np.random.Random
         elevation=draw.randint(0, 9, n),
         azimuth=2 * draw.randint(0, 18, n),
         lighting=draw.randint(0, 6, n),
-        jitter=draw.uniform(-1, 1, (n, 6)),
+        jitter=draw.uniform(-most, most, (n, 6)),
     )
 
 
@@ -119,8 +124,7 @@ def _info(poses: Poses, columns: int) -> np.ndarray:
 
 
 def _write(path: Path, shape: tuple[int, ...], contents: Iterator[np.ndarray], dtype: str, compress: bool) -> None:
-    target = gzip.open(f"{path}.gz", "wb", compresslevel=1) if compress else path.open("wb")
-    with target as stream:
+    with gzip.open(f"{path}.gz", "wb", compresslevel=1) if compress else path.open("wb") as stream:
         write_header(stream, np.dtype(dtype), shape)  # type: ignore[arg-type]
         for block in contents:
             stream.write(block.tobytes())

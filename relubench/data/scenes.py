@@ -28,8 +28,9 @@ PLANS = np.array(
         + [(x, y / 2, -0.3, 0.09, 0.09, 0.32) for x, y in _WHEELS],
         [(0, 0, 0.1, 0.15, 0.25, 0.4), (0, 0, 0.65, 0.15, 0.15, 0.18)]
         + [(0, y, z, 0.09, 0.09, 0.38) for y, z in ((-0.12, -0.5), (0.12, -0.5), (-0.32, 0.1), (0.32, 0.1))],
-        [(0, 0, 0, 0.75, 0.13, 0.13), (0.05, 0, 0, 0.18, 0.8, 0.05), (-0.6, 0, 0.05, 0.1, 0.3, 0.04)]
-        + [(-0.62, 0, 0.15, 0.1, 0.04, 0.2), (0.1, -0.35, -0.08, 0.15, 0.06, 0.06), (0.1, 0.35, -0.08, 0.15, 0.06, 0.06)],
+        [(0, 0, 0, 0.75, 0.13, 0.13), (0.05, 0, 0, 0.18, 0.8, 0.05)]
+        + [(-0.6, 0, 0.05, 0.1, 0.3, 0.04), (-0.62, 0, 0.15, 0.1, 0.04, 0.2)]
+        + [(0.1, y, -0.08, 0.15, 0.06, 0.06) for y in (-0.35, 0.35)],
         [(-0.2, 0, 0.1, 0.5, 0.28, 0.38), (0.5, 0, 0, 0.22, 0.26, 0.28)]
         + [(x, y, -0.33, 0.15, 0.07, 0.15) for x, y in _WHEELS],
         [(0, 0, -0.1, 0.7, 0.3, 0.18), (-0.05, 0, 0.12, 0.35, 0.25, 0.18)]
@@ -70,12 +71,12 @@ def photograph(poses: Poses, size: int, clutter: bool, draw: np.random.RandomSta
     """uint8 [N, 2, size, size]: both cameras' pictures; `draw` gives the clutter and the sensors' noise."""
     centre, shape, albedo, which = _in_view(poses)
     n = len(poses.label)
-    ground = np.full((n, 4, 4), 0.6, np.float32)
+    ground = np.full((n, 4, 4), 0.25, np.float32)
     if clutter:
         assert len(which) == len(centre), "with jitter, no two pictures show the same"
         more_centre, more_shape = _clutter(n, draw)
         centre, shape = np.concatenate([centre, more_centre], 1), np.concatenate([shape, more_shape], 1)
-        ground = draw.uniform(0.2, 0.9, ground.shape).astype(np.float32)
+        ground = draw.uniform(0.1, 0.6, ground.shape).astype(np.float32)
     lamp = 0.7 * albedo[:, None] * (LAMPS / np.linalg.norm(LAMPS, axis=1, keepdims=True))[poses.lighting]
     jitter = poses.jitter.astype(np.float32)[:, :, None, None]
     pictures = np.empty((n, 2, size, size), np.uint8)
@@ -85,7 +86,8 @@ def photograph(poses: Poses, size: int, clutter: bool, draw: np.random.RandomSta
         grey = (lamp[:, None] @ normal.reshape(len(normal), 3, -1)[which]).reshape(n, size, size)
         np.maximum(grey, 0, out=grey)
         grey += 0.3 * albedo[:, None, None]
-        np.copyto(grey, _ground(ground, size, 0.05 * angle / VERGENCE), where=~normal.any(axis=1)[which])
+        behind = (normal == 0).all(axis=1)[which]
+        np.copyto(grey, _ground(ground, size, 0.05 * angle / VERGENCE), where=behind)
         grey = (grey - 0.5) * (1 + 0.3 * jitter[:, 3]) + (0.5 + 0.1 * jitter[:, 2])
         noise = np.frombuffer(draw.bytes(grey.size), np.uint8).reshape(grey.shape) & 7
         pictures[:, view] = np.clip(240 * grey, 0, 248).astype(np.uint8) + noise
@@ -122,9 +124,9 @@ def _in_view(poses: Poses) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarr
 def _bodies(label: np.ndarray, instance: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Centres and radii [N, K, 3] and albedo [N] of each toy; where there is none the ellipsoids are out of sight."""
     draw = np.random.RandomState(SEED)
-    stretch = draw.uniform(0.75, 1.25, (len(PLANS), 10, 1, 3))
-    fatness = draw.uniform(0.7, 1.3, (len(PLANS), 10, PLANS.shape[1], 1))
-    shade = draw.uniform(0.45, 1.0, (len(PLANS) + 1, 10))
+    stretch = draw.uniform(0.9, 1.1, (len(PLANS), 10, 1, 3))
+    fatness = draw.uniform(0.85, 1.15, (len(PLANS), 10, PLANS.shape[1], 1))
+    shade = draw.uniform(0.8, 1.0, (len(PLANS) + 1, 10))
     centre = (PLANS[:, None, :, :3] * stretch).astype(np.float32)
     radii = (PLANS[:, None, :, 3:] * stretch * fatness).astype(np.float32)
     toy = np.minimum(label, len(PLANS) - 1)
@@ -171,7 +173,7 @@ def _surfaces(centre: np.ndarray, shape: np.ndarray, size: int) -> np.ndarray:
 
 
 def _ground(coarse: np.ndarray, size: int, shift: float) -> np.ndarray:
-    """The coarse grey levels [N, 4, 4], interpolated to [N, size, size] and shifted sideways by a share of the picture."""
+    """The coarse grey levels [N, 4, 4], interpolated to [N, size, size], shifted sideways by a share of the picture."""
     knots = coarse.shape[-1] - 1
 
     def weights(offset: float) -> np.ndarray:

@@ -35,7 +35,7 @@ class SourceRow:
     target: str
     """'module:function' that reads the files: (row, found, work) -> Parts."""
     download: str = ""
-    """'module:function' that downloads into a folder: (row, folder) -> None; empty: `remote`, or nothing to download."""
+    """'module:function' that downloads into a folder: (row, folder) -> None; empty: `remote`, or nothing."""
     remote: tuple[Remote, ...] = ()
     """Plain files to download, one for each role of the first file set."""
     names: str = ""
@@ -274,8 +274,8 @@ _ROWS = (
     ),
     SourceRow(
         name="norb-generated",
-        description="stereo pairs of simple bodies among clutter, rendered here in NORB's manner: not NORB",
-        classes=6,
+        description="stereo pairs of simple bodies on a plain ground, rendered here in NORB's manner: not NORB",
+        classes=5,
         input_shape=(2, 32, 32),
         n_train=6_000,
         n_valid=1_500,
