@@ -28,8 +28,8 @@ VALID_INSTANCE = 9
 """The toy of every class that validates. Nair & Hinton 2010 drew theirs at random, Glorot et al. 2011 name none."""
 FACTORS = (("elevation", range(9)), ("azimuth", range(0, 36, 2)), ("lighting", range(6)))
 """The columns of the info file after the instance, and what they may hold."""
-BLOCK_PAIRS = 500
-"""Image pairs read at once: 12 MB, and 70 MB while they are averaged."""
+BLOCK_PAIRS = 250
+"""Image pairs read at once: 6 MB, and 35 MB while they are averaged."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
