@@ -96,17 +96,27 @@ def disk_full_as_error(doing: str, place: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def locked(path: Path, waiting: str, say: Say) -> Iterator[None]:
-    """Holds the lock file `path` inside the block; says `waiting` if another process has it."""
+def locked(path: Path, waiting: str, say: Say, *, leave: bool = True) -> Iterator[None]:
+    """Holds the lock file `path` inside the block; says `waiting` if another process has it.
+
+    `leave`: whether the file stays. It is removed while the lock is held; whoever waited for it then locks a new one.
+    """
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout:
         say(waiting)
         lock.acquire()
+    while not path.exists():
+        lock.release()
+        lock.acquire()
     try:
         yield
     finally:
+        if not leave:
+            # Windows does not remove an open file; there the lock removes it itself.
+            with contextlib.suppress(OSError):
+                path.unlink()
         lock.release()
 
 

@@ -1,4 +1,8 @@
-"""Downloads a data set's files: into a staging folder first, so that a data folder never holds half a file."""
+"""Downloads a data set's files: into a staging folder first, so that a data folder never holds half a file.
+
+The staging folder, .relubench-NAME beside the data, is gone afterwards, whether the download succeeded or failed. Only
+what a resumable download has received so far stays in it, as FILE.part.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,13 @@ import contextlib
 import http.client
 import io
 import os
-import shutil
 import socket
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from relubench.data.cache import Say, disk_full_as_error, is_full, locked
+from relubench.data.download import PART, download
 from relubench.data.locate import Found, download_root, search
 from relubench.data.needs import resolve
 from relubench.data.table import SourceRow
@@ -35,24 +39,29 @@ def fetch(row: SourceRow, data_dir: Path | None, looked_in: Sequence[Path], say:
     places looked at and the way to place the files by hand, if it is offline or the download fails.
     """
     remarks = search(row, looked_in).remarks
-    if not row.download:
+    if not (row.download or row.remote):
         raise absent(row, looked_in, remarks, "it cannot be downloaded")
     if offline():
         raise absent(row, looked_in, remarks, "RELUBENCH_OFFLINE forbids downloading it")
     note = say or (lambda _: None)
     root = _writable(row, data_dir, looked_in, note)
-    with locked(root / f".relubench-{row.name}.lock", f"another process is downloading {row.name}: waiting", note):
-        if (there := search(row, [root]).found) is not None:
-            return there
-        note(f"downloading {row.name} from {row.url} to {root}")
-        staging = root / f".relubench-{row.name}"
+    staging = root / f".relubench-{row.name}"
+    lock = root / f".relubench-{row.name}.lock"
+    with locked(lock, f"another process is downloading {row.name}: waiting", note, leave=False):
         try:
+            if (there := search(row, [root]).found) is not None:
+                return there
+            note(f"downloading {row.name} from {row.url} to {root}")
             with disk_full_as_error(f"the download of {row.name}", root), _guarded(quiet=say is None):
-                resolve(row.download)(row, staging)
+                _download(row, staging, root, note)
         except (*DAMAGED, RuntimeError, http.client.HTTPException) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise absent(row, looked_in, remarks, f"downloading it failed: {reason}") from error
-        return _move_in(row, staging, root)
+        finally:
+            _sweep(staging)
+    found = search(row, [root]).found
+    assert found is not None, f"{row.name} was downloaded, but is not found in {root}"
+    return found
 
 
 def absent(row: SourceRow, looked_in: Sequence[Path], remarks: Sequence[str], why: str) -> DataError:
@@ -94,7 +103,21 @@ def _guarded(*, quiet: bool) -> Iterator[None]:
         yield
 
 
-def _move_in(row: SourceRow, staging: Path, root: Path) -> Found:
+def _download(row: SourceRow, staging: Path, root: Path, say: Say) -> None:
+    """Everything that is missing in `root`. Of a row's remote files each is moved there as soon as it is whole."""
+    if not row.remote:
+        resolve(row.download)(row, staging)
+        _move_in(row, staging, root)
+        return
+    target = root / row.folders[0]
+    roles = zip(row.remote, row.file_sets[0], strict=True)
+    missing = [one for one, role in roles if not any((target / name).is_file() for name in role)]
+    for path in download(missing, staging, say):
+        target.mkdir(parents=True, exist_ok=True)
+        path.rename(target / path.name)
+
+
+def _move_in(row: SourceRow, staging: Path, root: Path) -> None:
     downloaded = search(row, [staging]).found
     assert downloaded is not None, f"{row.download} left no complete set of files of {row.name}"
     for _, path in downloaded.files:
@@ -103,7 +126,15 @@ def _move_in(row: SourceRow, staging: Path, root: Path) -> Found:
         # What is there already is the user's: it is not replaced, and verified like the rest when it is read.
         if not target.exists():
             path.rename(target)
-    shutil.rmtree(staging, ignore_errors=True)
-    found = search(row, [root]).found
-    assert found is not None, f"{row.name} was downloaded, but is not found in {root}"
-    return found
+
+
+def _sweep(staging: Path) -> None:
+    """Removes all of the staging folder but part files, which the next attempt goes on from."""
+    for path in sorted(staging.rglob("*"), reverse=True):
+        with contextlib.suppress(OSError):
+            if path.is_dir() and not path.is_symlink():
+                path.rmdir()
+            elif path.suffix != PART:
+                path.unlink()
+    with contextlib.suppress(OSError):
+        staging.rmdir()

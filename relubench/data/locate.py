@@ -12,6 +12,8 @@ from relubench.data.cache import cache_root
 from relubench.data.table import Role, SourceRow
 from relubench.errors import UsageError
 
+NAMED_AT_MOST = 6
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
@@ -68,7 +70,7 @@ def search(row: SourceRow, roots: Sequence[Path]) -> Search:
                 if not missing:
                     return Search(found=Found(root=root, folder=folder, files=tuple(files)), remarks=tuple(remarks))
                 if files:
-                    remarks.append(f"{folder} lacks {', '.join(missing)}")
+                    remarks.append(f"{folder} lacks {_few(missing)}")
     return Search(found=None, remarks=tuple(dict.fromkeys(remarks)))
 
 
@@ -82,3 +84,9 @@ def _match(folder: Path, roles: Sequence[Role]) -> tuple[list[tuple[str, Path]],
         else:
             files.append((role[0], there))
     return files, missing
+
+
+def _few(names: Sequence[str]) -> str:
+    """The names, or the first ones and how many more there are: a set may have 36 files."""
+    more = len(names) - NAMED_AT_MOST
+    return ", ".join(names) if more <= 0 else f"{', '.join(names[:NAMED_AT_MOST])} and {more} more"

@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from relubench.data.download import Remote
+from relubench.data.norb_files import JITTERED_URL, REMOTE, SMALL_URL
+
 Role = tuple[str, ...]
 """One source file: the names it may have, the preferred (verifiable) one first."""
 
@@ -32,7 +35,11 @@ class SourceRow:
     target: str
     """'module:function' that reads the files: (row, found, work) -> Parts."""
     download: str = ""
-    """'module:function' that downloads into a folder: (row, folder) -> None; empty: nothing to download."""
+    """'module:function' that downloads into a folder: (row, folder) -> None; empty: `remote`, or nothing."""
+    remote: tuple[Remote, ...] = ()
+    """Plain files to download, one for each role of the first file set."""
+    names: str = ""
+    """The source files in short, where they are many."""
     torchvision: str = ""
     """The class in torchvision.datasets."""
     variant: str = ""
@@ -48,7 +55,7 @@ class SourceRow:
     def place(self) -> str:
         """How to place the files by hand: the folder and the preferred names of the smallest file set."""
         smallest = min(self.file_sets, key=len)
-        return f"{', '.join(role[0] for role in smallest)} into {self.folders[0]}/"
+        return f"{self.names or ', '.join(role[0] for role in smallest)} into {self.folders[0]}/"
 
 
 def _idx_roles(stem_train: str, stem_test: str) -> tuple[Role, ...]:
@@ -121,6 +128,36 @@ def _cifar(classes: int, base: str, train_files: tuple[str, ...], test_file: str
         torchvision=f"CIFAR{classes}",
         folders=(f"cifar{classes}", f"CIFAR{classes}", "."),
         file_sets=(inner, ((f"cifar-{classes}-python.tar.gz",),)),
+    )
+
+
+def _norb(
+    name: str,
+    classes: int,
+    n: tuple[int, int, int],
+    *,
+    description: str,
+    split: str,
+    names: str,
+    url: str,
+    folders: tuple[str, ...],
+) -> SourceRow:
+    return SourceRow(
+        name=name,
+        description=description,
+        classes=classes,
+        input_shape=(2, 32, 32),
+        n_train=n[0],
+        n_valid=n[1],
+        n_test=n[2],
+        split=f"averaged to 32x32 by area; {split}; the official test set",
+        citation="LeCun, Huang & Bottou 2004, Learning methods for generic object recognition (CVPR)",
+        url=url,
+        target="relubench.data.norb:load",
+        remote=REMOTE[name],
+        names=names,
+        folders=folders,
+        file_sets=(tuple((one.name, one.name.removesuffix(".gz")) for one in REMOTE[name]),),
     )
 
 
@@ -212,6 +249,46 @@ _ROWS = (
     ),
     _cifar(10, "cifar-10-batches-py", tuple(f"data_batch_{k}" for k in range(1, 6)), "test_batch", "batches.meta"),
     _cifar(100, "cifar-100-python", ("train",), "test", "meta"),
+    _norb(
+        "norb",
+        5,
+        (19_440, 4_860, 24_300),
+        description="small NORB: stereo pairs of toys on a plain ground, 96x96 averaged to 32x32",
+        split="validation: the 4,860 training pairs of toy 9 (one of the five) of every class",
+        names="smallnorb-5x{46789x9x18x6x2x96x96-training,01235x9x18x6x2x96x96-testing}-{dat,cat,info}.mat.gz",
+        url=SMALL_URL,
+        folders=("norb", "norb-small", "norb-v1.0-small", "smallnorb", "."),
+    ),
+    # Glorot et al. 2011 give 58,428 validation pairs, 108 more than this rule, and not how they were chosen.
+    _norb(
+        "norb-jittered-cluttered",
+        6,
+        (233_280, 58_320, 58_320),
+        description="NORB: jittered stereo pairs of toys among clutter, or of clutter alone, 108x108 averaged to 32x32",
+        split="validation: the 48,600 training pairs of toy 9 (one of the five) of every class and 9,720 of the pairs "
+        "without a toy, drawn once: 58,320, as Nair & Hinton 2010 have it (Glorot et al. 2011: 58,428, unexplained)",
+        names="norb-5x46789x9x18x6x2x108x108-training-{01..10}-{dat,cat,info}.mat.gz and "
+        "norb-5x01235x9x18x6x2x108x108-testing-{01,02}-{dat,cat,info}.mat.gz",
+        url=JITTERED_URL,
+        folders=("norb", "norb-jittered-cluttered", "norb-v1.0", "."),
+    ),
+    SourceRow(
+        name="norb-generated",
+        description="stereo pairs of simple bodies on a plain ground, rendered here in NORB's manner: not NORB",
+        classes=5,
+        input_shape=(2, 32, 32),
+        n_train=6_000,
+        n_valid=1_500,
+        n_test=3_000,
+        split="rendered by relubench (generator 1), not photographs; other bodies validate and test than train",
+        citation="relubench's own renderer (relubench.data.scenes): not NORB",
+        url="https://cs.nyu.edu/~ylclab/data/norb-v1.0/",
+        target="relubench.data.norb_generated:load",
+        package="relubench",
+        folders=("data",),
+        # Nothing is read: the images follow from the split rule's generator number alone.
+        file_sets=((),),
+    ),
 )
 
 TABLE: Mapping[str, SourceRow] = MappingProxyType({row.name: row for row in _ROWS})

@@ -9,7 +9,7 @@ from relubench.data.table import TABLE
 @pytest.mark.parametrize("row", TABLE.values(), ids=lambda row: row.name)
 def test_every_row_names_functions_that_exist_and_says_where_it_is_from(row):
     assert callable(resolve(row.target))
-    assert row.package or callable(resolve(row.download))
+    assert row.package or row.remote or callable(resolve(row.download))
     assert row.citation and row.url.startswith("http") and row.split and row.place
 
 
@@ -22,6 +22,26 @@ def test_numbers_are_the_published_ones():
     assert numbers["svhn"] == (73_257, 26_032, 10)
     assert numbers["cifar10"] == (50_000, 10_000, 10) and numbers["cifar100"] == (50_000, 10_000, 100)
     assert TABLE["usps"].n_valid == 7_291 // 6
+    assert numbers["norb"] == (24_300, 24_300, 5) and numbers["norb-jittered-cluttered"] == (291_600, 58_320, 6)
+    assert TABLE["norb-jittered-cluttered"].n_valid == 58_320 and TABLE["norb"].n_valid == 24_300 // 5
+
+
+def test_norb_files_are_the_originals_in_the_order_they_are_read():
+    small, large = TABLE["norb"], TABLE["norb-jittered-cluttered"]
+    assert [one.name for one in small.remote] == [
+        f"smallnorb-5x{part}-{kind}.mat.gz"
+        for part in ("46789x9x18x6x2x96x96-training", "01235x9x18x6x2x96x96-testing")
+        for kind in ("dat", "cat", "info")
+    ]
+    parts = [f"46789x9x18x6x2x108x108-training-{k:02}" for k in range(1, 11)]
+    parts += [f"01235x9x18x6x2x108x108-testing-{k:02}" for k in (1, 2)]
+    assert [one.name for one in large.remote] == [
+        f"norb-5x{part}-{kind}.mat.gz" for part in parts for kind in ("dat", "cat", "info")
+    ]
+    assert all(len(one.checksum) == len("sha256:") + 64 and one.size for one in small.remote)
+    assert all(len(one.checksum) == len("sha1:") + 40 for one in large.remote)
+    assert len({one.checksum for one in (*small.remote, *large.remote)}) == 42
+    assert all(one.url.endswith(f"/{one.name}") for one in (*small.remote, *large.remote))
 
 
 def test_torchvision_agrees_on_file_names():

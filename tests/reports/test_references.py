@@ -57,6 +57,20 @@ def test_article_by_penalty():
     assert article("norb", "mlp-3x1000", "abs_tanh", "none") is None  # named there, without a value
 
 
+def test_the_norb_sets_have_the_numbers_of_their_own_source():
+    small, large = ("norb", "mlp-4000-2000"), ("norb-jittered-cluttered", "mlp-4000-2000")
+    assert (published(*small, "relu", "none"), article(*small, "relu", "none").error_pct) == (None, 16.4)
+    assert article(*small, "sigmoid", "rbm").error_pct == 16.5
+    assert article("norb", "mlp-3x1000", "relu", "none").error_pct == 16.4
+    assert article("norb", "mlp-2000-2000", "relu", "none") is None
+    assert (published(*large, "relu", "none").error_pct, article(*large, "relu", "none")) == (16.40, None)
+    assert published(*large, "relu", "none").sparsity_pct == 73.8
+    generated = ("norb-generated", "mlp-4000-2000", "relu", "none")
+    assert (published(*generated), article(*generated)) == (None, None)
+    (note,) = references.footnotes([SummaryRow(activation="relu", dataset="norb-generated", model="mlp-4000-2000")])
+    assert "it is not NORB" in note
+
+
 def test_footnotes_name_sources_and_the_other_value():
     row = SummaryRow(
         activation="sigmoid", dataset="mnist", model="mlp-3x1000", article_error_pct=2.94, published_sparsity_pct=None
