@@ -75,11 +75,11 @@ def load(row: SourceRow, base: PreparedData, train_size: int | None, work: Path,
     )
 
 
-def originals(base: PreparedData, split: Split, count: int) -> np.ndarray:
-    """The framed source images of images 0 to count - 1 of a perturbed split, uint8 [count, 32, 32]."""
+def originals(base: PreparedData, split: Split, numbers: np.ndarray) -> np.ndarray:
+    """The framed source images of the images with these numbers in a perturbed split, uint8 [N, 32, 32]."""
     x, y = arrays(base, split)
     order = stratified_order(y)
-    return frame(x[order[np.arange(count) % len(order)]], base.scale)
+    return frame(x[order[numbers % len(order)]], base.scale)
 
 
 def _stream(base: PreparedData, split: Split, count: int, work: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -106,6 +106,11 @@ def _request(name: str, data_dir: Path | None, options: DataOptions, progress: S
     return make(row, data_dir, options, progress)
 
 
+def base_of(name: str) -> str:
+    """The name of the set whose images are perturbed to make `name`; empty for any other set."""
+    return "" if _is_own(name) else row_of(name).base
+
+
 def row_of(name: str) -> SourceRow:
     """The table's row called `name`, or that of NAME+nistp; raises UsageError with near names if there is none."""
     stem = name.removesuffix(PERTURBED)

@@ -127,7 +127,7 @@ def perturbed_row(base: SourceRow, name: str = "", description: str = "", note: 
         n_valid=n_valid,
         n_test=n_test,
         split="; ".join(filter(None, (rule, note))),
-        citation=f"Bastien et al. 2010, Deep self-taught learning, arXiv:1009.3589; {base.citation}",
+        citation=f"Bastien et al. 2010, arXiv:1009.3589; {base.citation}",
         paper=None,
     )
 
