@@ -13,7 +13,8 @@ def acts(incomplete: str) -> list[str]:
 def datasets(incomplete: str) -> list[str]:
     from relubench.data.table import PERTURBED, TABLE
 
-    perturbed = [row.name + PERTURBED for row in TABLE.values() if row.perturbable]
+    # Only where one is begun: every second name would be in the way of the others.
+    perturbed = [row.name + PERTURBED for row in TABLE.values() if row.perturbable and "+" in incomplete]
     return [name for name in (*TABLE, *perturbed) if name.startswith(incomplete)]
 
 
