@@ -96,7 +96,7 @@ def _section(name: str, assignments: list[str]) -> DataSection:
     asked = config.parse_assignments(assignments)
     section = asked.get("data")
     known = [f"data.{key}" for key in SHOWN_KEYS]
-    inner = [f"data.{key}" for key in section] if isinstance(section, dict) else []
+    inner = [f"data.{key}" for key in section] if isinstance(section, dict) else ["data"] if "data" in asked else []
     for key in [*(one for one in asked if one != "data"), *inner]:
         if key not in known:
             raise UsageError(f"--set {key} means nothing to `show data`", f"what decides: {', '.join(known)}")

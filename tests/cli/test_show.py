@@ -70,6 +70,7 @@ def test_seeds_show_other_images(cli: Cli, here: Path) -> None:
         (("digits", "--output", "digits.jpg"), 2, "--output digits.jpg: the sheet is a PNG"),
         (("digits", "--output", "none/digits.png"), 2, "there is no folder none"),
         (("digits", "--set", "train.lr=1"), 2, "--set train means nothing to `show data`"),
+        (("digits", "--set", "data=3"), 2, "--set data means nothing to `show data`"),
         (("digits", "--set", "data.augment=crop"), 2, "--set data.augment means nothing to `show data`"),
         (("digits", "--set", "data.split=paper"), 2, "Glorot et al. 2011 has no split of digits"),
         (("mnsit+nistp",), 2, "there is no data set called 'mnsit' to perturb\nhint: did you mean mnist+nistp"),
