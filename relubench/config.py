@@ -35,7 +35,11 @@ class DataSection(Section):
     image_size: Annotated[int, Field(ge=4, le=1024)] | None = None
     """Side in pixels that the images of a folder are resized to; by default they must all agree."""
     train_size: Annotated[int, Field(ge=1)] | None = None
-    """Train on this many images only, drawn once and for all from the training part."""
+    """Train on this many images only, drawn once and for all from the training part; perturbed sets can have more."""
+    split: Literal["standard", "paper"] = "standard"
+    """The usual split of the data set, or that of Glorot et al. 2011 (another for cifar10: 50k/5k/5k)."""
+    labels: Annotated[int, Field(ge=1)] | None = None
+    """Train on the labels of this many training images only; pre-training still sees all images."""
 
 
 class ModelSection(Section):

@@ -77,6 +77,9 @@ class RunSpec:
     """What was set otherwise than the protocol has it, e.g. 'momentum 0.9'."""
     train_size: int | None = field(metadata={"note": True})
     """Training images asked for; None: all of them. The data's digest tells them apart."""
+    labels: int | None = field(default=None, metadata={"note": True})
+    """Labelled training images asked for; None: all of them."""
+    split: str = field(default="standard", metadata={"note": True})
     parameters: int = field(metadata={"note": True})
 
     @property
@@ -146,6 +149,10 @@ def _spoken(key: str, value: object) -> str:
     """A setting in words: 'sign flip', 'no momentum', 'batch size 64', '500 training images'."""
     if key == "train_size":
         return f"{value} training images"
+    if key == "labels":
+        return f"{value:,} label{'s' if value != 1 else ''}"
+    if key == "split":
+        return "the paper's split"
     words = {"l1": "L1"}.get(key, key.replace("_", " "))
     if value is True:
         return words
@@ -202,5 +209,7 @@ def _resolve(
         parameters=parameter_count(arch, prepared.input_shape, prepared.classes, **shape),
         departures=departures(config),
         train_size=config.data.train_size,
+        labels=config.data.labels,
+        split=config.data.split,
         **config.train.model_dump(exclude={"lr"}),
     )

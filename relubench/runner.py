@@ -68,8 +68,7 @@ class Study:
         store = Store(runs_root(runs_dir))
         _check_writable(store.root)
         device = resolve(config.device)
-        options = DataOptions(image_size=config.data.image_size, train_size=config.data.train_size)
-        prepared = prepare(config.data.name, data_dir=data_dir, options=options, progress=note)
+        prepared = prepare(config.data.name, data_dir=data_dir, options=DataOptions.of(config.data), progress=note)
         study = cls(config, choices, prepared, device, store, fresh, note)
         # Shapes and precision are checked even where the learning rates are not known yet.
         specs = study._expand([1.0 if config.train.lr == "auto" else config.train.lr] * len(choices))

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from relubench.cli.doctor import doctor
 from relubench.cli.list_ import list_
 from relubench.cli.runs import runs
+from relubench.cli.show import show
 from relubench.cli.train import train
 from relubench.lookup import find
 from relubench.version import __version__
@@ -55,4 +56,5 @@ app = typer.Typer(
 app.command("train")(train)
 app.command("list")(list_)
 app.add_typer(runs, name="runs", cls=Commands)
+app.add_typer(show, name="show", cls=Commands)
 app.command("doctor")(doctor)

@@ -11,9 +11,11 @@ def acts(incomplete: str) -> list[str]:
 
 
 def datasets(incomplete: str) -> list[str]:
-    from relubench.data import TABLE
+    from relubench.data.table import PERTURBED, TABLE
 
-    return [name for name in TABLE if name.startswith(incomplete)]
+    # Only where one is begun: every second name would be in the way of the others.
+    perturbed = [row.name + PERTURBED for row in TABLE.values() if row.perturbable and "+" in incomplete]
+    return [name for name in (*TABLE, *perturbed) if name.startswith(incomplete)]
 
 
 def models(incomplete: str) -> list[str]:

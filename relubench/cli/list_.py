@@ -14,6 +14,14 @@ from relubench.lookup import find
 
 Row = dict[str, Any]
 
+NOTES = {
+    "datasets": (
+        "NAME+nistp is the grey set NAME with the perturbations of NISTP, 32x32: mnist+nistp, digits+nistp, ...; "
+        "nistp-like is emnist-byclass's",
+    )
+}
+"""Lines under a list, for people."""
+
 LEAVING = ("source", "gain", "learned", "family")
 """What a narrow terminal can do without."""
 
@@ -38,7 +46,8 @@ def list_(
     if data_dir is not None and kind != "datasets":
         raise UsageError(f"--data-dir means nothing to the {kind}", "it belongs to `relubench list datasets`")
     target = output.choose(format, output_file)
-    output.emit_listings([output.Listing(rows=rows_of(data_dir), title=kind, leaving=LEAVING)], "list", target)
+    listing = output.Listing(rows=rows_of(data_dir), title=kind, leaving=LEAVING, notes=NOTES.get(kind, ()))
+    output.emit_listings([listing], "list", target)
 
 
 def _activations(data_dir: Path | None) -> list[Row]:
@@ -61,6 +70,7 @@ def _activations(data_dir: Path | None) -> list[Row]:
 
 def _datasets(data_dir: Path | None) -> list[Row]:
     from relubench.data import TABLE, status
+    from relubench.data.table import PERTURBED
 
     return [
         {
@@ -71,7 +81,7 @@ def _datasets(data_dir: Path | None) -> list[Row]:
             "valid": row.n_valid,
             "test": row.n_test,
             "present": "yes" if status(row.name, data_dir).startswith("present") else "no",
-            "source": row.citation,
+            "source": row.citation + (f"; NAME{PERTURBED} is the same of any grey set NAME" if row.base else ""),
         }
         for row in TABLE.values()
     ]

@@ -26,6 +26,8 @@ class Listing:
     title: str
     leaving: Sequence[str] = ()
     """Keys whose columns leave a table that is too wide, first to last."""
+    notes: Sequence[str] = ()
+    """Lines under the rows, for people."""
 
 
 IDENTIFYING = ("year", "seed")
@@ -128,7 +130,7 @@ def emit(text: str, target: Target) -> None:
     """Write the result to the target, with one line end behind it."""
     text = text if text.endswith("\n") or not text else text + "\n"
     if target.path is not None:
-        _write_file(target.path, text)
+        write_file(target.path, text.encode("utf-8"))
     elif sys.stdout is None:
         raise ComputeError("stdout is closed: the result cannot be shown", "write it to a file with --output FILE")
     else:
@@ -156,23 +158,32 @@ def _listing_report(listing: Listing, command: str) -> Report:
         if key in listing.leaving:
             column = replace(column, leaves=listing.leaving.index(key) + 1)
         columns.append(replace(column, parts=_plainly(key)) if key in IDENTIFYING else column)
-    return Report(command=command, version=__version__, device=None, rows=rows, columns=columns, title=listing.title)
+    return Report(
+        command=command,
+        version=__version__,
+        device=None,
+        rows=rows,
+        columns=columns,
+        title=listing.title,
+        footnotes=listing.notes,
+    )
 
 
 def _plainly(key: str) -> Callable[[dict[str, Any]], list[str]]:
     return lambda row: ["" if row.get(key) is None else str(row[key])]
 
 
-def _write_file(path: Path, text: str) -> None:
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or as it was before."""
     if path.exists() and not path.is_file():
         # A device or a named pipe: there is nothing to replace.
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(content)
         return
     real = path.resolve()
     partial = real.with_name(f".{real.name}.{os.getpid()}.tmp")
     try:
-        with partial.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with partial.open("wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(real)

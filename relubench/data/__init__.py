@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from relubench.data.prepared import PreparedData as PreparedData
     from relubench.data.prepared import Split as Split
     from relubench.data.prepared import arrays as arrays
+    from relubench.data.prepared import training_images as training_images
     from relubench.data.table import TABLE as TABLE
     from relubench.data.table import SourceRow as SourceRow
 
@@ -22,6 +23,7 @@ _HOME = {
     "PreparedData": "prepared",
     "Split": "prepared",
     "arrays": "prepared",
+    "training_images": "prepared",
     "TABLE": "table",
     "SourceRow": "table",
 }

@@ -145,8 +145,11 @@ def write(work: Path, target: Path, parts: Parts, digest: str) -> None:
     sizes: dict[str, int] = {}
     for name, array in parts.arrays().items():
         file = whole / f"{name}.npy"
-        with file.open("wb") as handle:
-            np.save(handle, np.ascontiguousarray(array), allow_pickle=False)
+        if (made := _made_in(array, work)) is not None:
+            made.rename(file)
+        with file.open("ab" if made else "wb") as handle:
+            if made is None:
+                np.save(handle, np.ascontiguousarray(array), allow_pickle=False)
             handle.flush()
             os.fsync(handle.fileno())
         sizes[file.name] = file.stat().st_size
@@ -163,6 +166,15 @@ def write(work: Path, target: Path, parts: Parts, digest: str) -> None:
         if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
             raise
     _sync_folder(target.parent)
+
+
+def _made_in(array: np.ndarray, work: Path) -> Path | None:
+    """The .npy file under `work` that the whole of `array` is mapped from: a large set is moved, not copied."""
+    if not isinstance(array, np.memmap) or array.filename is None:
+        return None
+    file = Path(array.filename)
+    whole = file.parent == work and file.stat().st_size == array.offset + array.nbytes
+    return file if whole and file.suffix == ".npy" else None
 
 
 def _sync_folder(folder: Path) -> None:

@@ -5,18 +5,19 @@ Parsing (torchvision, scikit-learn) is imported late: where a prepared copy exis
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from relubench import lookup
-from relubench.data import digest
+from relubench.data import digest, perturbation, perturbed
 from relubench.data.cache import Say, disk_full_as_error, locked, prepared_roots, scratch, writable_root, write
 from relubench.data.fetch import fetch
 from relubench.data.locate import roots_of, search
 from relubench.data.needs import resolve
-from relubench.data.prepared import PREPARATION_VERSION, DataOptions, PreparedData, read
-from relubench.data.request import Request
-from relubench.data.split import check_train_size, limit_train
-from relubench.data.table import TABLE, SourceRow
+from relubench.data.prepared import PREPARATION_VERSION, DataOptions, Parts, PreparedData, read
+from relubench.data.request import Request, slug
+from relubench.data.split import check_labels, check_train_size, limit_train
+from relubench.data.table import PERTURBED, TABLE, SourceRow, perturbed_row
 from relubench.errors import DataError, UsageError
 
 SEE = "`relubench list datasets` shows them all; a file or folder of your own is ./file.npz or ./folder/"
@@ -25,7 +26,7 @@ SEE = "`relubench list datasets` shows them all; a file or folder of your own is
 def prepare(
     name: str, *, data_dir: Path | None = None, options: DataOptions | None = None, progress: Say | None = None
 ) -> PreparedData:
-    """The prepared data set called `name`: a row of TABLE, ./file.npz, or ./folder/ of images.
+    """The prepared data set called `name`: a row of TABLE, NAME+nistp, ./file.npz, or ./folder/ of images.
 
     `progress` receives one line per notable step; without it downloads are silent too. Raises UsageError (unknown
     name, options that do not fit), DataError (missing, truncated, altered or malformed files), ComputeError (no room,
@@ -41,14 +42,33 @@ def prepare(
 
 def _prepare(name: str, data_dir: Path | None, options: DataOptions, progress: Say | None) -> PreparedData:
     say = progress or (lambda _: None)
-    request = _request(name, data_dir, options, progress)
+    whole = _realize(_request(name, data_dir, options, progress), options, say)
+    return whole if options.labels is None else _limit_labels(whole, options.labels)
+
+
+def _realize(request: Request, options: DataOptions, say: Say) -> PreparedData:
+    """The prepared copy of `request`, made if there is none."""
     for root in prepared_roots():
         if (there := _read(request, root)) is not None:
             return there
-    with disk_full_as_error(f"the prepared copy of {name}", prepared_roots()[0]):
+    with disk_full_as_error(f"the prepared copy of {request.name}", prepared_roots()[0]):
         root = writable_root(say)
-        with locked(root / f".{request.key}.lock", f"another process is preparing {name}: waiting", say):
+        with locked(root / f".{request.key}.lock", f"another process is preparing {request.name}: waiting", say):
             return _read(request, root) or _make(request, root, options, say)
+
+
+def _limit_labels(whole: PreparedData, labels: int) -> PreparedData:
+    """`whole` with the labels of only some training images, on the same files; all labels change nothing."""
+    check_labels(labels, whole.n_train, whole.name)
+    if labels == whole.n_train:
+        return whole
+    return replace(
+        whole,
+        labels=labels,
+        n_train=labels,
+        digest=digest.of_value({"data": whole.digest, "labels": labels}),
+        source=f"{whole.source}; labels of only {labels:,} of {whole.n_train:,} training images, drawn class by class",
+    )
 
 
 def status(name: str, data_dir: Path | None = None) -> str:
@@ -56,7 +76,7 @@ def status(name: str, data_dir: Path | None = None) -> str:
     if _is_own(name):
         path = Path(name).expanduser()
         return f"present at {path}" if path.exists() else "absent"
-    row = lookup.find(name, TABLE, kind="data set", see=SEE)
+    row = row_of(name)
     result = search(row, roots_of(row, data_dir))
     if result.found is not None:
         return f"present at {result.found.folder}"
@@ -68,22 +88,53 @@ def _request(name: str, data_dir: Path | None, options: DataOptions, progress: S
         # Late: a user's own data are the rarer case.
         from relubench.data import folder, user
 
+        _check_own(name, options)
         path = Path(name).expanduser()
         return folder.request(name, path, options) if path.is_dir() else user.request(name, path, options)
-    row = lookup.find(name, TABLE, kind="data set", see=SEE)
+    row = row_of(name).divided(options.split)
     if options.image_size is not None:
         raise UsageError(
             f"image_size is for folders of images: the images of {name} are all {row.input_shape[-1]} pixels wide",
             "leave image_size out",
         )
-    if options.train_size is not None:
+    if options.train_size is not None and not row.base:
         check_train_size(options.train_size, row.n_train, name)
-    return _of_table(row, data_dir, options, progress)
+    if options.labels is not None:
+        # Before anything is downloaded.
+        check_labels(options.labels, options.train_size or row.n_train, name)
+    make = _of_perturbed if row.base else _of_table
+    return make(row, data_dir, options, progress)
+
+
+def base_of(name: str) -> str:
+    """The name of the set whose images are perturbed to make `name`; empty for any other set."""
+    return "" if _is_own(name) else row_of(name).base
+
+
+def row_of(name: str) -> SourceRow:
+    """The table's row called `name`, or that of NAME+nistp; raises UsageError with near names if there is none."""
+    stem = name.removesuffix(PERTURBED)
+    if stem == name:
+        return lookup.find(name, TABLE, kind="data set", see=SEE)
+    if stem not in TABLE:
+        near = lookup.did_you_mean(name, [one.name + PERTURBED for one in TABLE.values() if one.perturbable], SEE)
+        raise UsageError(f"there is no data set called {stem!r} to perturb", near)
+    return perturbed_row(TABLE[stem])
 
 
 def _is_own(name: str) -> bool:
     """Whether `name` is a user's file or folder; a name of the table is never taken for a folder called alike."""
     return name not in TABLE and ("/" in name or name.endswith(".npz") or Path(name).is_dir())
+
+
+def _check_own(name: str, options: DataOptions) -> None:
+    """Raises UsageError for what only sets of the table have."""
+    if options.split != "standard":
+        raise UsageError(f"data.split {options.split}: {name} is split by its own folders or arrays", "leave it out")
+    if name.endswith(PERTURBED):
+        raise UsageError(
+            f"{PERTURBED} goes with the grey sets of the table, not with {name}", "for example mnist+nistp"
+        )
 
 
 def _of_table(row: SourceRow, data_dir: Path | None, options: DataOptions, progress: Say | None) -> Request:
@@ -108,6 +159,33 @@ def _of_table(row: SourceRow, data_dir: Path | None, options: DataOptions, progr
     )
 
 
+def _of_perturbed(row: SourceRow, data_dir: Path | None, options: DataOptions, progress: Say | None) -> Request:
+    plain = DataOptions()
+    base = _of_table(TABLE[row.base], data_dir, plain, progress)
+    say = progress or (lambda _: None)
+
+    def load(work: Path) -> Parts:
+        return perturbed.load(row, _realize(base, plain, say), options.train_size, work, say)
+
+    identity = {
+        "version": PREPARATION_VERSION,
+        "pipeline": perturbation.PIPELINE_VERSION,
+        "seed": perturbed.SEED,
+        "name": row.name,
+        "split": row.split,
+        "sizes": [options.train_size or row.n_train, row.n_valid, row.n_test],
+        "source": base.digest,
+    }
+    return Request(
+        name=row.name,
+        slug=slug(row.name),
+        digest=digest.of_value(identity),
+        origin=f"{row.name}: the perturbations of NISTP (Bastien et al. 2010) on {base.origin}",
+        load=load,
+        sized=True,
+    )
+
+
 def _read(request: Request, root: Path) -> PreparedData | None:
     return read(root / request.key, name=request.name, digest=request.digest, origin=request.origin)
 
@@ -116,7 +194,9 @@ def _make(request: Request, root: Path, options: DataOptions, say: Say) -> Prepa
     target = root / request.key
     say(f"the prepared copy {target} is damaged: making it again" if target.exists() else f"preparing {request.name}")
     with scratch(root, request.key) as work:
-        parts = limit_train(request.load(work), options.train_size, request.name)
+        parts = request.load(work)
+        if not request.sized:
+            parts = limit_train(parts, options.train_size, request.name)
         write(work, target, parts, request.digest)
     made = _read(request, root)
     assert made is not None, f"{target} was written, but cannot be read back"

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from relubench.data.order import stratified_order
 from relubench.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from relubench.config import DataSection
 
 PREPARATION_VERSION = 1
 """Part of every digest: raise it when the same source files would give other arrays."""
@@ -21,15 +25,31 @@ META = "meta.json"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataOptions:
-    """What a user may set about a data set; both are part of its digest."""
+    """What a user may set about a data set; all of it is part of its digest."""
 
     image_size: int | None = None
     """Image folders only: the shorter side is scaled to this many pixels, then the centre square is cut out."""
     train_size: int | None = None
     """Keep only this many training images, drawn once and for all, class by class; a smaller set lies in a larger."""
 
+    split: Literal["standard", "paper"] = "standard"
+    """The usual split, or that of Glorot et al. 2011 where the table has it."""
+    labels: int | None = None
+    """Train on the labels of this many training images only, drawn likewise; the others stay for pre-training."""
+
+    @classmethod
+    def of(cls, section: DataSection) -> DataOptions:
+        """The options that a configuration sets."""
+        return cls(
+            image_size=section.image_size,
+            train_size=section.train_size,
+            split=section.split,
+            labels=section.labels,
+        )
+
     def __post_init__(self) -> None:
-        for name, value in (("image_size", self.image_size), ("train_size", self.train_size)):
+        counts = {"image_size": self.image_size, "train_size": self.train_size, "labels": self.labels}
+        for name, value in counts.items():
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, not {value}", f"leave {name} out to keep everything")
 
@@ -67,12 +87,15 @@ class PreparedData:
     """(C, H, W), or (F,)."""
     classes: int
     n_train: int
+    """Training images with a label: what `arrays` gives."""
     n_valid: int
     n_test: int
     scale: float
     shift: float
     source: str
     """For people: where it came from, and which split."""
+    labels: int | None = None
+    """Set where only some training images have a label; all of them are in `training_images`."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON values, for a process that trains on it."""
@@ -86,20 +109,41 @@ class PreparedData:
 def arrays(prepared: PreparedData, split: Split) -> tuple[np.ndarray, np.ndarray]:
     """The images (mapped, copy-on-write: uint8 or float32 [N, ...]) and labels (int64 [N]) of one split.
 
-    Copy-on-write, because torch.from_numpy warns about read-only memory; nothing written reaches the disk.
+    Copy-on-write, because torch.from_numpy warns about read-only memory; nothing written reaches the disk. Where only
+    some training images have a label, 'train' is those, copied out of the mapped file.
     Raises DataError if the folder was removed or damaged after `prepare`.
     """
     if split not in SPLITS:
         raise ValueError(f"split is one of {', '.join(SPLITS)}, not {split!r}")
+    x, y = _load(prepared, f"x_{split}", mapped=True), _load(prepared, f"y_{split}")
+    if split == "train" and prepared.labels is not None:
+        kept = _labelled(y, prepared.labels)
+        return np.asarray(x[kept]), y[kept]
+    return x, y
+
+
+def training_images(prepared: PreparedData) -> tuple[np.ndarray, np.ndarray]:
+    """Every training image (mapped, copy-on-write), with a label or without, and the indices of those with one.
+
+    The indices int64 [n_train] ascend: x[indices] is what `arrays` calls the training images. They hold the classes in
+    proportion, and a smaller number of labels lies in a larger. Raises DataError like `arrays`.
+    """
+    x, y = _load(prepared, "x_train", mapped=True), _load(prepared, "y_train")
+    return x, np.arange(len(y)) if prepared.labels is None else _labelled(y, prepared.labels)
+
+
+def _labelled(y: np.ndarray, labels: int) -> np.ndarray:
+    return np.sort(stratified_order(y)[:labels])
+
+
+def _load(prepared: PreparedData, name: str, *, mapped: bool = False) -> np.ndarray:
     try:
-        x = np.load(prepared.folder / f"x_{split}.npy", mmap_mode="c")
-        y = np.load(prepared.folder / f"y_{split}.npy")
+        return np.load(prepared.folder / f"{name}.npy", mmap_mode="c" if mapped else None)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(
             f"the prepared copy of {prepared.name} in {prepared.folder} is damaged: {error}",
             "run the command again: it is made anew from the source files",
         ) from error
-    return x, y
 
 
 def describe(parts: Parts, digest: str) -> dict[str, Any]:

@@ -23,6 +23,8 @@ class Request:
     """For people: where it comes from."""
     load: Callable[[Path], Parts]
     """Parses and verifies the source files, with an empty folder to work in."""
+    sized: bool = False
+    """Whether `load` itself keeps to train_size."""
 
     @property
     def key(self) -> str:

@@ -7,31 +7,17 @@ from typing import NoReturn
 
 import numpy as np
 
+from relubench.data.order import stratified_order
 from relubench.data.prepared import Parts
 from relubench.data.table import SourceRow
 from relubench.errors import DataError, UsageError
 
-SPLIT_SEED = 20110411
-"""Never changed: AISTATS 2011 opened on that day."""
 VALID_FRACTION = 6
 """A user's own training part gives one in six to validation, as MNIST does..."""
 VALID_AT_MOST = 10_000
 """...and no more than this."""
 
 Labelled = tuple[np.ndarray, np.ndarray]
-
-
-def stratified_order(y: np.ndarray) -> np.ndarray:
-    """A fixed shuffled order of [N] labels in which every beginning holds the classes in proportion: int64 [N].
-
-    Each class is shuffled, and its k-th of n examples is sorted in at (k + 1/2) / n. The generator is numpy's legacy
-    one: its stream is frozen, so a split stays the same across numpy versions.
-    """
-    shuffled = np.random.RandomState(SPLIT_SEED).permutation(len(y))
-    by_class = shuffled[np.argsort(y[shuffled], kind="stable")]
-    _, starts, counts = np.unique(y[by_class], return_index=True, return_counts=True)
-    rank = np.arange(len(y)) - np.repeat(starts, counts)
-    return by_class[np.argsort((rank + 0.5) / np.repeat(counts, counts), kind="stable")]
 
 
 def hold_out(y: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -72,6 +58,21 @@ def last_of_train(row: SourceRow, train: Labelled, test: Labelled, note: str = "
     )
 
 
+def first_of_test(row: SourceRow, train: Labelled, test: Labelled, note: str = "") -> Parts:
+    """`row`'s parts, checked likewise: all training images train, the first n_valid of the test images validate."""
+    n = row.n_valid
+    official = dataclasses.replace(row, n_valid=0, n_test=n + row.n_test)
+    whole = last_of_train(official, train, test, note)
+    x, y = whole.x_test, whole.y_test
+    return dataclasses.replace(whole, x_valid=x[:n], y_valid=y[:n], x_test=x[n:], y_test=y[n:])
+
+
+def divide(row: SourceRow, train: Labelled, test: Labelled, note: str = "") -> Parts:
+    """`row`'s parts out of the official ones, the validation images taken from where the row says."""
+    rule = first_of_test if row.valid_from == "test" else last_of_train
+    return rule(row, train, test, note)
+
+
 def _refuse(row: SourceRow, found: str) -> NoReturn:
     raise DataError(f"the files of {row.name} hold {found}", f"get the originals from {row.url}")
 
@@ -82,6 +83,15 @@ def check_train_size(wanted: int, available: int, name: str) -> None:
         raise UsageError(
             f"train_size {wanted} is more than the {available} training images of {name}",
             f"at most {available}; leave train_size out to use them all",
+        )
+
+
+def check_labels(wanted: int, available: int, name: str) -> None:
+    """Raises UsageError if more labels are asked for than there are training images."""
+    if wanted > available:
+        raise UsageError(
+            f"labels {wanted} is more than the {available} training images of {name}",
+            f"at most {available}; leave labels out to use them all",
         )
 
 

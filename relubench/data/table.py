@@ -6,14 +6,35 @@ Torch-free. A new data set is one file with `load` (and `download`), and one row
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Literal
+
+from relubench.errors import UsageError
 
 from relubench.data.download import Remote
 from relubench.data.norb_files import JITTERED_URL, REMOTE, SMALL_URL
 
 Role = tuple[str, ...]
 """One source file: the names it may have, the preferred (verifiable) one first."""
+
+
+PERTURBED = "+nistp"
+"""Behind the name of a grey set: its perturbed version."""
+PERTURBED_SIDE = 32
+NISTP_VALID, NISTP_TEST = 80_000, 20_000
+"""NISTP's sizes (Glorot et al. 2011); a smaller source gives what it has."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Division:
+    """One way to split a set: how many images each part gets, from where, and the rule in words."""
+
+    n_train: int
+    n_valid: int
+    n_test: int
+    rule: str
+    valid_from: Literal["train", "test"] = "train"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +71,30 @@ class SourceRow:
     """Where under a data folder the files may lie, in order."""
     file_sets: tuple[tuple[Role, ...], ...]
     """Alternatives: the first set that is complete in a folder is used."""
+    valid_from: Literal["train", "test"] = "train"
+    """The official part whose images validate."""
+    paper: Division | None = None
+    """The split of Glorot et al. 2011, where they used this set."""
+    base: str = ""
+    """The set whose images are perturbed to make this one."""
+
+    def divided(self, split: Literal["standard", "paper"]) -> SourceRow:
+        """The row with the split asked for; raises UsageError where the paper has none."""
+        if split == "standard":
+            return self
+        if self.paper is None:
+            known = ", ".join(row.name for row in TABLE.values() if row.paper is not None)
+            raise UsageError(
+                f"data.split paper: Glorot et al. 2011 has no split of {self.name}", f"it has one of {known}"
+            )
+        one = self.paper
+        sizes = {"n_train": one.n_train, "n_valid": one.n_valid, "n_test": one.n_test}
+        return replace(self, **sizes, split=one.rule, valid_from=one.valid_from)
+
+    @property
+    def perturbable(self) -> bool:
+        """Whether the set's images are grey, small enough, and not perturbed already."""
+        return not self.base and self.input_shape[0] == 1 and max(self.input_shape[1:]) <= PERTURBED_SIDE
 
     @property
     def place(self) -> str:
@@ -68,7 +113,34 @@ def _idx_roles(stem_train: str, stem_test: str) -> tuple[Role, ...]:
     return tuple(roles)
 
 
+def perturbed_row(base: SourceRow, name: str = "", description: str = "", note: str = "") -> SourceRow:
+    """The row of `base`'s perturbed version, `base`+nistp unless named; raises UsageError for an unfit set."""
+    if not base.perturbable:
+        shape = "x".join(str(one) for one in base.input_shape)
+        why = "it is perturbed already" if base.base else f"they are for one grey channel, and {base.name} has {shape}"
+        raise UsageError(
+            f"there is no {base.name}{PERTURBED}: NISTP's perturbations do not fit {base.name}, {why}",
+            f"{PERTURBED} goes with grey sets of at most {PERTURBED_SIDE}x{PERTURBED_SIDE} pixels, such as mnist",
+        )
+    n_valid, n_test = min(base.n_valid, NISTP_VALID), min(base.n_test, NISTP_TEST)
+    sizes = f"{n_valid:,} validation and {n_test:,} test images from {base.name}'s ({base.split})"
+    rule = f"perturbed in all three parts; {sizes}"
+    return replace(
+        base,
+        name=name or base.name + PERTURBED,
+        base=base.name,
+        description=description or f"{base.name} with the perturbations of NISTP, 32x32 grey",
+        input_shape=(1, PERTURBED_SIDE, PERTURBED_SIDE),
+        n_valid=n_valid,
+        n_test=n_test,
+        split="; ".join(filter(None, (rule, note))),
+        citation=f"Bastien et al. 2010, arXiv:1009.3589; {base.citation}",
+        paper=None,
+    )
+
+
 def _mnist_like(name: str, cls: str, description: str, citation: str, url: str, *folders: str) -> SourceRow:
+    rule = "validation: the last 10,000 of the 60,000 training images; the official test set"
     return SourceRow(
         name=name,
         description=description,
@@ -77,7 +149,7 @@ def _mnist_like(name: str, cls: str, description: str, citation: str, url: str, 
         n_train=50_000,
         n_valid=10_000,
         n_test=10_000,
-        split="validation: the last 10,000 of the 60,000 training images; the official test set",
+        split=rule,
         citation=citation,
         url=url,
         target="relubench.data.mnist:load",
@@ -85,6 +157,7 @@ def _mnist_like(name: str, cls: str, description: str, citation: str, url: str, 
         torchvision=cls,
         folders=folders,
         file_sets=(_idx_roles("train", "t10k"),),
+        paper=Division(n_train=50_000, n_valid=10_000, n_test=10_000, rule=rule) if name == "mnist" else None,
     )
 
 
@@ -112,6 +185,14 @@ def _emnist(variant: str, classes: int, n_official_train: int, n_test: int, desc
 
 def _cifar(classes: int, base: str, train_files: tuple[str, ...], test_file: str, meta: str) -> SourceRow:
     inner = tuple((f"{base}/{one}",) for one in (*train_files, test_file, meta))
+    paper = Division(
+        n_train=50_000,
+        n_valid=5_000,
+        n_test=5_000,
+        rule="the paper's sizes: all 50,000 training images train; the first 5,000 of the official test set validate, "
+        "the last 5,000 test (the paper does not say which half)",
+        valid_from="test",
+    )
     return SourceRow(
         name=f"cifar{classes}",
         description=f"32x32 colour photographs, {classes} kinds of objects",
@@ -128,6 +209,7 @@ def _cifar(classes: int, base: str, train_files: tuple[str, ...], test_file: str
         torchvision=f"CIFAR{classes}",
         folders=(f"cifar{classes}", f"CIFAR{classes}", "."),
         file_sets=(inner, ((f"cifar-{classes}-python.tar.gz",),)),
+        paper=paper if classes == 10 else None,
     )
 
 
@@ -291,4 +373,13 @@ _ROWS = (
     ),
 )
 
-TABLE: Mapping[str, SourceRow] = MappingProxyType({row.name: row for row in _ROWS})
+_NISTP_LIKE = perturbed_row(
+    next(row for row in _ROWS if row.name == "emnist-byclass"),
+    "nistp-like",
+    "32x32 grey perturbed digits and letters, 62 classes, made like NISTP out of emnist-byclass; NISTP itself had "
+    "81,920,000 training images of NIST's, of fonts, captchas and scanned print",
+    "not split by writers as the paper's NISTP was, since EMNIST does not tell them: no published error belongs to it",
+)
+
+TABLE: Mapping[str, SourceRow] = MappingProxyType({row.name: row for row in (*_ROWS, _NISTP_LIKE)})
+"""Beside these, NAME+nistp is the perturbed version of a grey set NAME: see `perturbed_row`."""

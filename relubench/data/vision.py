@@ -11,7 +11,7 @@ import numpy as np
 from relubench.data.locate import Found
 from relubench.data.needs import torchvision_dataset_tools, torchvision_datasets
 from relubench.data.prepared import Parts
-from relubench.data.split import Labelled, last_of_train
+from relubench.data.split import Labelled, divide, last_of_train
 from relubench.data.table import SourceRow
 from relubench.data.verify import DAMAGED, check_md5, refuse
 
@@ -34,7 +34,7 @@ def load_cifar(row: SourceRow, found: Found, work: Path) -> Parts:
     def labelled(source: Any) -> Labelled:
         return source.data.transpose(0, 3, 1, 2), np.asarray(source.targets, dtype=np.int64)
 
-    return last_of_train(row, labelled(cls(root, train=True)), labelled(cls(root, train=False)))
+    return divide(row, labelled(cls(root, train=True)), labelled(cls(root, train=False)))
 
 
 def _extract(archive: Path, work: Path, row: SourceRow) -> Path:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import csv
 import functools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from relubench.data import TABLE
 from relubench.errors import DataError
 from relubench.results import SummaryRow
 
@@ -137,6 +138,26 @@ def footnotes(rows: Sequence[SummaryRow]) -> list[str]:
         notes.append(NORB_NOTE)
     if any(row.dataset == "norb-generated" for row in rows):
         notes.append(GENERATED_NOTE)
+    return notes
+
+
+def split_notes(rows: Sequence[SummaryRow], splits: Collection[tuple[str, str]]) -> list[str]:
+    """A line for each data set whose published numbers stand beside runs on another split than the paper's.
+
+    `splits`: the pairs of data set and split ('standard' or 'paper') that the runs have.
+    """
+    shown = {row.dataset for row in rows if row.published_error_pct is not None}
+    notes: list[str] = []
+    for name in dict.fromkeys(row.dataset for row in rows):
+        known = TABLE.get(name)
+        if known is None or known.paper is None or name not in shown or (name, "standard") not in splits:
+            continue
+        here, there = (f"{one.n_train:,}/{one.n_valid:,}/{one.n_test:,}" for one in (known, known.paper))
+        if here != there:
+            notes.append(
+                f"{name} is split {here} here (training/validation/test), in the paper {there}: "
+                "--set data.split=paper does the same"
+            )
     return notes
 
 

@@ -73,6 +73,7 @@ def summarize(results: Sequence[RunResult], timings: Mapping[str, Timing | None]
     differences = _differences(groups)
     rows = _with_verdicts(rows, differences)
     notes = [*_outcome_notes(groups, rows), *_method_notes(rows, differences), *references.footnotes(rows)]
+    notes += references.split_notes(rows, {(one.spec["dataset"], one.spec.get("split", "standard")) for one in results})
     notes += _departure_notes(results, rows)
     varied = [{} if group.l1 is None else {"l1": group.l1} for group in groups]
     sentence = closing(_standings(groups, rows, differences))
@@ -127,8 +128,8 @@ def _row(group: Group, timings: Mapping[str, Timing | None]) -> SummaryRow:
 
 
 def _with_references(row: SummaryRow, spec: Mapping[str, Any], l1: float | None) -> SummaryRow:
-    if spec.get("train_size") is not None:
-        # On a part of the training images there is nothing published to stand beside.
+    if spec.get("train_size") is not None or spec.get("labels") is not None:
+        # On a part of the training images or labels there is nothing published to stand beside.
         return row
     network = (row.dataset, row.model, row.activation, row.pretraining)
     paper = references.published(*network)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from relubench.data.prepared import Parts
-from relubench.data.split import hold_out, last_of_train, limit_train, stratified_order, validation_size
+from relubench.data.split import divide, hold_out, last_of_train, limit_train, stratified_order, validation_size
 from relubench.data.table import TABLE
 from relubench.errors import DataError, UsageError
 
@@ -76,3 +76,27 @@ def test_other_data_than_the_tables_are_refused(change, message):
     y[7] = change.get("label", 1)
     with pytest.raises(DataError, match=message):
         last_of_train(TABLE["mnist"], (x, y), (x[:10_000], y[:10_000]))
+
+
+def test_the_papers_split_takes_validation_from_the_test_images():
+    row = TABLE["cifar10"].divided("paper")
+    assert (row.n_train, row.n_valid, row.n_test) == (50_000, 5_000, 5_000)
+    x, x_test = np.zeros((50_000, 3, 32, 32), np.uint8), np.zeros((10_000, 3, 32, 32), np.uint8)
+    y, y_test = np.arange(50_000) % 10, np.arange(10_000) % 10
+    x_test[:5_000] = 1
+    parts = divide(row, (x, y), (x_test, y_test))
+    assert len(parts.x_train) == 50_000 and parts.x_valid.min() == 1 and not parts.x_test.any()
+    assert np.array_equal(np.concatenate([parts.y_valid, parts.y_test]), y_test)
+    assert "the first 5,000 of the official test set validate" in parts.note
+    with pytest.raises(DataError, match="9999 test images and 10000 labels where 10000 are expected"):
+        divide(row, (x, y), (x_test[1:], y_test))
+
+
+def test_the_papers_split_of_mnist_is_the_usual_one_and_others_have_none():
+    usual = TABLE["mnist"]
+    same = usual.divided("paper")
+    assert (same.split, same.n_train, same.n_valid, same.n_test) == (usual.split, 50_000, 10_000, 10_000)
+    assert usual.divided("standard") is usual
+    with pytest.raises(UsageError, match=r"data\.split paper: Glorot et al\. 2011 has no split of cifar100") as caught:
+        TABLE["cifar100"].divided("paper")
+    assert "mnist, cifar10" in caught.value.hint

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import bz2
+import dataclasses
 import hashlib
 import pickle
 import tarfile
@@ -8,7 +9,8 @@ import tarfile
 import numpy as np
 import pytest
 
-from relubench.data import arrays, prepare
+from relubench.data import DataOptions, arrays, preparation, prepare
+from relubench.data.table import Division
 from relubench.errors import DataError
 
 
@@ -158,3 +160,18 @@ def test_a_truncated_usps_file_is_named(usps, tmp_path):
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(DataError, match=r"usps\.bz2 is truncated"):
         prepare("usps", data_dir=tmp_path / "data")
+
+
+def test_cifar10_with_the_papers_split(cifar, tmp_path, monkeypatch):
+    name, _, x, y, _ = cifar
+    row = preparation.TABLE[name]
+    division = Division(n_train=15, n_valid=2, n_test=2, rule="halves", valid_from="test")
+    row = dataclasses.replace(row, paper=division)
+    monkeypatch.setattr(preparation, "TABLE", {**preparation.TABLE, name: row})
+    usual = prepare(name, data_dir=tmp_path / "data")
+    paper = prepare(name, data_dir=tmp_path / "data", options=DataOptions(split="paper"))
+    assert paper.digest != usual.digest and (paper.n_train, paper.n_valid, paper.n_test) == (15, 2, 2)
+    parts = [arrays(paper, split) for split in ("train", "valid", "test")]
+    assert np.array_equal(np.concatenate([one for one, _ in parts]), x)
+    assert np.concatenate([one for _, one in parts]).tolist() == y.tolist()
+    assert "halves" in paper.source

@@ -1,0 +1,138 @@
+"""`relubench show`: pictures of what there is. `show data NAME` writes a sheet of samples. Imports no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from relubench.cli import completion, options, output
+from relubench.errors import UsageError
+from relubench.lookup import find
+
+if TYPE_CHECKING:
+    from relubench.config import DataSection
+    from relubench.data import PreparedData, Split
+    from relubench.data.samples import Samples
+
+COUNT = 100
+SHOWN_KEYS = ("image_size", "train_size", "split", "labels")
+"""Of the configuration's data section, what decides about the images."""
+
+show = typer.Typer(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    invoke_without_command=True,
+    help="Write pictures of what there is: samples of a data set.",
+)
+
+
+@show.callback()
+def choose(ctx: typer.Context) -> None:
+    """Write pictures of what there is: samples of a data set."""
+    if ctx.invoked_subcommand is None:
+        raise UsageError("show needs to know what to show", "for example `relubench show data mnist`")
+
+
+@show.command("data")
+def data(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            autocompletion=completion.datasets,
+            help="A name of `relubench list datasets`, NAME+nistp, a .npz file or a folder of images.",
+        ),
+    ],
+    split: Annotated[
+        str, typer.Option("--split", metavar="train|valid|test", help="Which part. Default: train.")
+    ] = "train",
+    count: Annotated[int, typer.Option("--count", metavar="N", help="How many images. Default: 100.")] = COUNT,
+    seed: Annotated[int, typer.Option("--seed", metavar="S", help="Which images are drawn. Default: 0.")] = 0,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY.PATH=VALUE",
+            help="What decides about the images: data.image_size, data.train_size, data.split, data.labels; give it "
+            "several times.",
+        ),
+    ] = None,
+    data_dir: options.DataDir = None,
+    output_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            metavar="FILE.png",
+            help="The file to write; one that is there is replaced. Default: NAME.png in the current folder.",
+        ),
+    ] = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Write samples of a data set into a PNG, ordered by class; perturbed images stand beside their originals."""
+    from relubench.data.prepared import SPLITS
+
+    parts: dict[str, Split] = {one: one for one in SPLITS}
+    part = find(split, parts, kind="split", see=f"splits are {', '.join(SPLITS)}")
+    if count < 1:
+        raise UsageError(f"--count must be at least 1, got {count}", "for example --count 100")
+    if seed < 0:
+        raise UsageError(f"--seed must be at least 0, got {seed}", "for example --seed 0")
+    target = output_file or Path(f"{Path(name).expanduser().resolve().name.removesuffix('.npz')}.png")
+    if target.suffix.lower() != ".png":
+        raise UsageError(f"--output {target}: the sheet is a PNG", "end the file's name in .png")
+    output.check_file("--output", target)
+    from relubench.data.samples import draw_samples
+
+    prepared, base = _prepared(name, _section(name, assignments or []), data_dir, quiet)
+    samples = draw_samples(prepared, part, count, seed, base)
+    output.write_file(target, _sheet(prepared, part, samples, base))
+    output.emit(str(target), output.Target(format="tsv"))
+
+
+def _section(name: str, assignments: list[str]) -> DataSection:
+    from relubench import config
+
+    asked = config.parse_assignments(assignments)
+    section = asked.get("data")
+    known = [f"data.{key}" for key in SHOWN_KEYS]
+    inner = [f"data.{key}" for key in section] if isinstance(section, dict) else ["data"] if "data" in asked else []
+    for key in [*(one for one in asked if one != "data"), *inner]:
+        if key not in known:
+            raise UsageError(f"--set {key} means nothing to `show data`", f"what decides: {', '.join(known)}")
+    return config.experiment(asked, {"data": {"name": name}}).data
+
+
+def _prepared(
+    name: str, section: DataSection, data_dir: Path | None, quiet: bool
+) -> tuple[PreparedData, PreparedData | None]:
+    """The data set, and of a perturbed one the set it was made of."""
+    from relubench.data import DataOptions, prepare
+    from relubench.data.preparation import base_of
+
+    say = None if quiet else output.say
+    prepared = prepare(name, data_dir=data_dir, options=DataOptions.of(section), progress=say)
+    base = base_of(name)
+    return prepared, prepare(base, data_dir=data_dir, progress=say) if base else None
+
+
+def _sheet(prepared: PreparedData, split: str, samples: Samples, base: PreparedData | None) -> bytes:
+    from relubench.reports.sheet import image_sheet
+
+    total, part = {
+        "train": (prepared.n_train, "training"),
+        "valid": (prepared.n_valid, "validation"),
+        "test": (prepared.n_test, "test"),
+    }[split]
+    title = f"{prepared.name}: {len(samples.labels):,} of {total:,} {part} images"
+    if base is not None:
+        title += ", each beside its original (left)"
+    elif samples.images.shape[1] == 2:
+        title += ", both channels side by side"
+    if samples.values != (0.0, 1.0):
+        low, high = samples.values
+        title += f", black {low:.3g} to white {high:.3g}"
+    classes, counts = zip(*((int(one), int((samples.labels == one).sum())) for one in set(samples.labels)), strict=True)
+    # A row for each class where all have equally many.
+    per_row = counts[0] if len(classes) > 1 and len(set(counts)) == 1 and 4 <= counts[0] <= 20 else None
+    return image_sheet(samples.images, per_row, captions=[str(one) for one in samples.labels], title=title)
