@@ -28,11 +28,17 @@ class Architecture:
     channels: tuple[int, ...]
     hidden: tuple[int, ...]
 
+    @property
+    def residual(self) -> bool:
+        """Whether an identity skip leads around every hidden layer but the first; see network/residual.py."""
+        return self.name.startswith("resmlp-")
+
 
 MODELS: dict[str, str] = {
     "mlp-3x1000": "3 hidden layers of 1000 units: the paper's network for MNIST, CIFAR-10 and NISTP (any DxW works)",
     "mlp-4000-2000": "hidden layers of 4000 and 2000 units: the paper's network for NORB (any list of widths works)",
     "mlp-3x128": "3 hidden layers of 128 units: the default for the embedded digits",
+    "resmlp-20x100": "20 hidden layers of 100 units, an identity skip around each but the first (any DxW works)",
     "cnn": "LeNet-like: 5x5 convolutions of 32 and 64 channels, each with 2x2 max pooling, then 256 units "
     "(LeCun et al. 1998, widened)",
 }
@@ -49,7 +55,7 @@ def parse_model(name: str) -> Architecture:
     """The architecture that `name` stands for; raises UsageError for a name, a width or a depth that cannot be."""
     if name == "cnn":
         return Architecture(name=name, channels=(32, 64), hidden=(256,))
-    if repeated := re.fullmatch(r"mlp-(\d{1,18})x(\d{1,18})", name):
+    if repeated := re.fullmatch(r"(?:res)?mlp-(\d{1,18})x(\d{1,18})", name):
         depth, width = int(repeated[1]), int(repeated[2])
         widths = (width,) * min(depth, MAX_DEPTH + 1)
     elif re.fullmatch(r"mlp(-\d{1,18})+", name):
@@ -171,6 +177,13 @@ def _scaled(arch: Architecture, factor: float) -> Architecture:
 
 
 def _neighbours(arch: Architecture) -> Iterator[Architecture]:
+    if arch.residual:
+        # Widths that step down once: all skips but one stay whole, and that one loses a single unit.
+        narrow, depth = min(arch.hidden), len(arch.hidden)
+        for width in (narrow - 1, narrow, narrow + 1):
+            for wider in range(depth + 1) if width >= 1 else ():
+                yield replace(arch, hidden=(width + 1,) * wider + (width,) * (depth - wider))
+        return
     for step in (-1, 1):
         for place, width in enumerate(arch.hidden):
             if width + step >= 1:

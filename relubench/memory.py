@@ -62,7 +62,8 @@ def _stage_values(spec: RunSpec, columns: int) -> list[int]:
     for shape in layer_shapes(spec.architecture, spec.input_shape):
         pixels = side[0] * side[1] if shape.convolution else 1
         inputs = shape.inputs * pixels
-        kept.append(shape.units * pixels * (2 * columns + 2) + inputs)
+        skipped = 2 * shape.units if spec.architecture.residual else 0  # A sum and its gradient.
+        kept.append(shape.units * pixels * (2 * columns + 2) + inputs + skipped)
         if shape.convolution:
             side = (side[0] // 2, side[1] // 2)
     return kept

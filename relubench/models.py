@@ -29,6 +29,7 @@ from relubench.network.layers import (
     UserModule,
 )
 from relubench.network.optimizers import Parameter
+from relubench.network.residual import Fork, Join
 from relubench.network.streams import MemberNoise, stream
 from relubench.plan import RunSpec
 
@@ -49,10 +50,16 @@ class Builder:
         for shape in layer_shapes(spec.architecture, spec.input_shape):
             if found and isinstance(found[-1], MaxPool) and not shape.convolution:
                 found.append(Flatten())
-            found += self._stage(shape)
+            stage = self._stage(shape)
+            found += self._around(stage) if spec.architecture.residual and self.place else stage
             self.place += 1
         fan_in = head_inputs(spec.architecture, spec.input_shape)
         return [*found, self._affine(fan_in, spec.classes, gain=1.0, rule="lecun" if spec.init == "he" else spec.init)]
+
+    def _around(self, stage: list[Layer]) -> list[Layer]:
+        """The stage with a skip around it."""
+        fork = Fork()
+        return [fork, *stage, Join(fork, 1.0 / sqrt(len(self.spec.hidden) - 1))]
 
     def _stage(self, shape: LayerShape) -> list[Layer]:
         spec, activation = self.spec, self.activation
