@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from relubench.architecture import layer_shapes, parameter_count
-from relubench.plan import RunSpec
+from relubench.plan import ForeignNetwork, RunSpec
 
 FLOAT_BYTES = 4
 
@@ -18,6 +18,9 @@ EVALUATION_VALUES = 4_000_000
 EVALUATION_IMAGES = 2000
 """Images in a batch of an evaluation, at most."""
 
+FOREIGN_EVALUATION_IMAGES = 128
+"""The same for a network that somebody else wrote: its layers keep far more values than an mlp's."""
+
 BASE_BYTES = 450_000_000
 """A process that has imported torch."""
 
@@ -27,9 +30,11 @@ def member_bytes(spec: RunSpec, columns: int, learned: int) -> int:
 
     What the libraries take for themselves at first use, some 15 MB on a processor, is not in it.
     """
+    if spec.foreign is not None:
+        return _foreign_bytes(spec, spec.foreign, learned)
     arch = spec.architecture
     parameters = parameter_count(arch, spec.input_shape, spec.classes, columns=columns, learned=learned, norm=spec.norm)
-    copies = 2 + {"sgd": int(spec.momentum > 0), "adam": 3, "adamw": 3}[spec.optimizer]
+    copies = _copies(spec)
     inputs = math.prod(spec.input_shape)
     values = inputs + sum(_stage_values(spec, columns)) + 3 * spec.classes
     chunk = max(CHUNK_IMAGES, spec.batch_size)
@@ -38,6 +43,8 @@ def member_bytes(spec: RunSpec, columns: int, learned: int) -> int:
 
 def evaluation_bytes(spec: RunSpec, columns: int, examples: int = EVALUATION_IMAGES) -> int:
     """Bytes that an evaluation takes on top, whatever the number of members: a stage's input, z and h of one batch."""
+    if spec.foreign is not None:
+        return spec.foreign.evaluation_bytes * min(FOREIGN_EVALUATION_IMAGES, examples)
     inputs = math.prod(spec.input_shape)
     images = max(1, min(EVALUATION_IMAGES, EVALUATION_VALUES // inputs, examples))
     side = spec.input_shape[-2:] if spec.channels else (1, 1)
@@ -50,9 +57,23 @@ def evaluation_bytes(spec: RunSpec, columns: int, examples: int = EVALUATION_IMA
 
 
 def stack_members(spec: RunSpec, columns: int, learned: int, memory: int) -> int:
-    """How many networks fit into `memory` bytes of a device as one stack; at least one."""
+    """How many networks fit into `memory` bytes of a device as one stack; at least one, of a foreign network just one."""
+    if spec.architecture.foreign:
+        return 1
     free = 0.8 * memory - evaluation_bytes(spec, columns)
     return max(1, int(free // member_bytes(spec, columns, learned)))
+
+
+def _copies(spec: RunSpec) -> int:
+    """Tensors of a parameter's size: itself, the best epoch's, and the optimizer's state and gradients."""
+    return 2 + {"sgd": int(spec.momentum > 0), "adam": 3, "adamw": 3}[spec.optimizer]
+
+
+def _foreign_bytes(spec: RunSpec, network: ForeignNetwork, learned: int) -> int:
+    """As `member_bytes`; autograd holds all gradients at once before the optimizer takes them."""
+    parameters = network.parameters + learned * network.exchanged
+    chunk = max(CHUNK_IMAGES, spec.batch_size) * math.prod(spec.input_shape)
+    return FLOAT_BYTES * ((_copies(spec) + 1) * parameters + 2 * chunk) + network.training_bytes * spec.batch_size
 
 
 def _stage_values(spec: RunSpec, columns: int) -> list[int]:
