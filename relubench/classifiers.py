@@ -1,4 +1,4 @@
-"""The image classifiers of torchvision.models by family: names only, a literal table (a test compares it). Torch-free."""
+"""The image classifiers of torchvision.models by family: a literal table of names. Torch-free."""
 
 from __future__ import annotations
 

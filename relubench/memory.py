@@ -57,7 +57,7 @@ def evaluation_bytes(spec: RunSpec, columns: int, examples: int = EVALUATION_IMA
 
 
 def stack_members(spec: RunSpec, columns: int, learned: int, memory: int) -> int:
-    """How many networks fit into `memory` bytes of a device as one stack; at least one, of a foreign network just one."""
+    """How many networks fit into `memory` bytes of a device as one stack; at least one, of a foreign network one."""
     if spec.architecture.foreign:
         return 1
     free = 0.8 * memory - evaluation_bytes(spec, columns)

@@ -10,6 +10,7 @@ Other than three channels: the first convolution is drawn anew alike.
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable
 from math import prod, sqrt
 from typing import Any
@@ -115,7 +116,7 @@ def _transformer(name: str, make: Make, input_shape: tuple[int, ...], told: list
     side = SMALL_PATCH if min(height, width) <= SMALL else patch
     if height != width or height % side:
         raise UsageError(
-            f"--model torchvision:{name} needs square images whose side is a multiple of {side}, not {height} x {width}",
+            f"--model torchvision:{name} needs square images, the side a multiple of {side}, not {height} x {width}",
             f"the smallest side is {side}; or choose another --model",
         )
     network: Any = make(image_size=height // side * patch)
@@ -139,11 +140,12 @@ def _check_size(name: str, network: nn.Module, input_shape: tuple[int, ...]) -> 
     if _passes(network, input_shape):
         return
     channels, height, width = input_shape
-    start = min(height, width)
-    least = next((side for side in range(start + 1, LARGEST_TRIED) if _passes(network, (channels, side, side))), None)
+    sides = range(min(height, width) + 1, LARGEST_TRIED)
+    least = sides[
+        bisect.bisect_left(sides, True, hi=len(sides) - 1, key=lambda one: _passes(network, (channels, one, one)))
+    ]
     raise UsageError(
-        f"--model torchvision:{name} needs images of at least {least or LARGEST_TRIED} pixels a side, not "
-        f"{height} x {width}",
+        f"--model torchvision:{name} needs images of at least {least} pixels a side, not {height} x {width}",
         "choose a data set with larger images, or another --model",
     )
 

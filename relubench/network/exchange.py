@@ -5,16 +5,16 @@ Modules (nn.ReLU) and functional calls (F.relu, x.relu_()) end in the same few f
 flow of any kind is followed. A place is known by the innermost module's path and by how many calls that module made
 before in the same forward.
 
-`survey` runs the network once in training and once in evaluation, to find the places and what becomes of each. A call of
-a function in `NAMES` is exchanged, but for
+`survey` runs the network once in training and once in evaluation, to find the places and what becomes of each. A call
+of a function in `NAMES` is exchanged, but for
 
-- gates: a sigmoid or hard sigmoid whose result multiplies another tensor that depends on the images (squeeze-excitation),
+- gates: a (hard) sigmoid whose result multiplies another tensor that depends on the images (squeeze-excitation),
 - what does not depend on the images (Swin v2's position bias),
 - what gives the network's output itself.
 
 Softmax is never an activation here. Refused is what cannot be exchanged, or not be told from an activation: functions
-in `HANDMADE`, a product of a result and its own input (x*sigmoid(x)), a hard sigmoid made of relu6, one
-function applied to another's result, fused recurrent layers, and calls out of autograd's sight or repeated in the backward pass.
+in `HANDMADE`, a product of a result and its own input (x*sigmoid(x)), a hard sigmoid made of relu6, one function applied
+to another's result, fused recurrent layers, calls out of autograd's sight, calls repeated in the backward pass.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ HANDMADE = (
 COMPARISONS = ("gt", "ge", "lt", "le", "greater", "greater_equal", "less", "less_equal")
 
 PRODUCTS = ("mul", "multiply")
-SCALINGS = (*PRODUCTS, "div", "divide", "true_divide", "add", "sub", "rsub", "neg")
+SCALINGS = (*PRODUCTS, "div", "divide", "true_divide", "add", "sub", "rsub", "neg", "__rsub__")
 
 Place = tuple[str, int]
 
 
 def _functions(names: Sequence[str]) -> dict[Any, str]:
     """Every function object that goes by one of the names -> the name, without the underscore of in-place forms."""
-    owners: tuple[Any, ...] = (F, torch, torch.Tensor, torch.special, F.gelu.__self__)
+    owners: tuple[Any, ...] = (F, torch, torch.Tensor, torch.special, vars(torch._C)["_nn"])
     return {
         getattr(owner, form): name
         for name in names
@@ -200,7 +200,10 @@ class _Survey(TorchFunctionMode):
             if (result := self.results.get(_storage(y))) is not None:
                 result.use.kept = "the output"
             self.backward = True
-            torch.autograd.grad(y.sum(), x, allow_unused=True)
+            total = y.sum()
+            # What torch.autograd.grad calls: as a torch function itself, that would hide what happens inside it.
+            engine: Any = torch.autograd.Variable._execution_engine
+            engine.run_backward((total,), (torch.ones_like(total),), False, False, (x,), True, accumulate_grad=False)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

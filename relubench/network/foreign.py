@@ -67,7 +67,7 @@ class Foreign(Layer):
         self.noise = self.chance = NetworkNoise(seed, len(exchanged) if activation.draw else 0, device)
         self.own = nn.ModuleDict()
         self.leaves: list[Tensor] = []
-        self.parameters: list[Parameter] = self._parameters()
+        self.parameters = self.trained = self._parameters()
         functions = [self._function(number, seed) for number in range(len(exchanged))]
         self.exchange = Exchange(network, uses, functions)
         self.y = torch.empty(0)
@@ -133,10 +133,10 @@ class Foreign(Layer):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(stream(seed, "init-module", number).initial_seed())
                 module = self.own[name] = activation.module().to(self.device)
-            self.parameters += [self._parameter(f"{name}.{key}", one) for key, one in module.named_parameters()]
+            self.trained += [self._parameter(f"{name}.{key}", one) for key, one in module.named_parameters()]
             return module
         learned = tuple(torch.full((1,), value, device=self.device, requires_grad=True) for value in activation.learned)
-        self.parameters += [self._parameter(f"{name}.{place}", one) for place, one in enumerate(learned)]
+        self.trained += [self._parameter(f"{name}.{place}", one) for place, one in enumerate(learned)]
 
         def function(z: Tensor) -> Tensor:
             noise = None
