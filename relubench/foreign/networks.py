@@ -46,10 +46,11 @@ def draw_network(spec: RunSpec) -> tuple[nn.Module, str]:
     """The network with initial weights of its own kind from the member's stream; what was changed of it, in words."""
     arch = spec.architecture
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream(spec.seed, "init-network").initial_seed())
+        seed = stream(spec.seed, "init-network").initial_seed()
+        torch.manual_seed(seed)
         if arch.name.startswith(PREFIX):
             return _torchvision(arch, spec.input_shape, spec.classes)
-        return _own(arch, spec.input_shape, spec.classes), ""
+        return _own(arch, spec.input_shape, spec.classes, seed), ""
 
 
 def uses_of(network: nn.Module, spec: RunSpec) -> list[Use]:
@@ -92,7 +93,7 @@ def _torchvision(arch: Architecture, input_shape: tuple[int, ...], classes: int)
     )
 
 
-def _own(arch: Architecture, input_shape: tuple[int, ...], classes: int) -> nn.Module:
+def _own(arch: Architecture, input_shape: tuple[int, ...], classes: int, seed: int) -> nn.Module:
     choice = choose_own(arch.name)
     found = own_object(choice, WANTED)
     if isinstance(found, nn.Module):
@@ -107,6 +108,7 @@ def _own(arch: Architecture, input_shape: tuple[int, ...], classes: int) -> nn.M
         for key, value in (("num_classes", classes), ("in_channels", input_shape[0]))
         if key in _parameters(found)
     }
+    torch.manual_seed(seed)  # Again: importing the file may have drawn.
     try:
         network = found(**{**arguments, **dict(choice.parameters)})
     except Exception as problem:

@@ -13,8 +13,8 @@ of a function in `NAMES` is exchanged, but for
 - what gives the network's output itself.
 
 Softmax is never an activation here. Refused is what cannot be exchanged, or not be told from an activation: functions
-in `HANDMADE`, a product of a result and its own input (x*sigmoid(x)), a hard sigmoid made of relu6, one function applied
-to another's result, fused recurrent layers, calls out of autograd's sight, calls repeated in the backward pass.
+in `HANDMADE`, a product of a result and its own input (x*sigmoid(x)), a hard sigmoid made of relu6, one function of
+another's result, fused recurrent layers, calls out of autograd's sight, calls repeated in the backward pass.
 """
 
 from __future__ import annotations

@@ -32,7 +32,6 @@ def test_every_classifier_of_torchvision_is_listed():
 # convolutions, each with F.relu. convnext and swin: one in each block. mobilenet_v2: stem, head, 2 in 16 blocks and 1
 # in the first. efficientnet_b0: stem, head, 16 blocks of expansion (but for the first), depthwise and squeeze.
 FAMILIES = [
-    ("alexnet", {"relu": 7}, {}),
     ("googlenet", {"relu": 57}, {}),
     ("resnet18", {"relu": 17}, {}),
     ("densenet121", {"relu": 121}, {}),
