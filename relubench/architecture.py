@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from relubench.activations.own import choose_own, is_own
+from relubench.classifiers import CLASSIFIERS, PREFIX
 from relubench.errors import UsageError
 from relubench.lookup import did_you_mean
 
@@ -28,11 +30,27 @@ class Architecture:
     channels: tuple[int, ...]
     hidden: tuple[int, ...]
 
+    @property
+    def residual(self) -> bool:
+        """Whether an identity skip leads around every hidden layer but the first; see network/residual.py."""
+        return self.name.startswith("resmlp-")
+
+    @property
+    def foreign(self) -> bool:
+        """Whether somebody else wrote it: torchvision's, or the user's own. Its shapes are then not known here."""
+        return ":" in self.name
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether it is given images [C, Y, X] as they are; otherwise rows of values."""
+        return self.foreign or bool(self.channels)
+
 
 MODELS: dict[str, str] = {
     "mlp-3x1000": "3 hidden layers of 1000 units: the paper's network for MNIST, CIFAR-10 and NISTP (any DxW works)",
     "mlp-4000-2000": "hidden layers of 4000 and 2000 units: the paper's network for NORB (any list of widths works)",
     "mlp-3x128": "3 hidden layers of 128 units: the default for the embedded digits",
+    "resmlp-20x100": "20 hidden layers of 100 units, an identity skip around each but the first (any DxW works)",
     "cnn": "LeNet-like: 5x5 convolutions of 32 and 64 channels, each with 2x2 max pooling, then 256 units "
     "(LeCun et al. 1998, widened)",
 }
@@ -49,14 +67,24 @@ def parse_model(name: str) -> Architecture:
     """The architecture that `name` stands for; raises UsageError for a name, a width or a depth that cannot be."""
     if name == "cnn":
         return Architecture(name=name, channels=(32, 64), hidden=(256,))
-    if repeated := re.fullmatch(r"mlp-(\d{1,18})x(\d{1,18})", name):
+    if repeated := re.fullmatch(r"(?:res)?mlp-(\d{1,18})x(\d{1,18})", name):
         depth, width = int(repeated[1]), int(repeated[2])
         widths = (width,) * min(depth, MAX_DEPTH + 1)
+    elif name in CLASSIFIERS:
+        return Architecture(name=name, channels=(), hidden=())
+    elif is_own(name) and not name.startswith(PREFIX):
+        return Architecture(name=choose_own(name).label, channels=(), hidden=())
     elif re.fullmatch(r"mlp(-\d{1,18})+", name):
         widths = tuple(int(part) for part in name.split("-")[1:])
     else:
-        see = "models are mlp-3x1000, mlp-4000-2000 (any depth and widths) and cnn: see `relubench list models`"
-        raise UsageError(f"there is no model called {name!r}", did_you_mean(name, MODELS, see))
+        see = (
+            "models are mlp-3x1000, mlp-4000-2000 (any depth and widths), resmlp-20x100, cnn, torchvision:resnet18 and "
+            "your own ./file.py:Net: see `relubench list models`"
+        )
+        known = [*MODELS, *CLASSIFIERS]
+        known = [f"{PREFIX}{name}"] if f"{PREFIX}{name}" in CLASSIFIERS else known
+        asked = f"{PREFIX}{name}" if len(known) == 1 else name
+        raise UsageError(f"there is no model called {name!r}", did_you_mean(asked, known, see))
     if not 1 <= len(widths) <= MAX_DEPTH:
         raise UsageError(f"a model has 1 to {MAX_DEPTH} hidden layers, got {name}", "for example --model mlp-3x1000")
     if not all(1 <= width <= MAX_WIDTH for width in widths):
@@ -66,14 +94,14 @@ def parse_model(name: str) -> Architecture:
 
 def check_input(arch: Architecture, input_shape: tuple[int, ...], dataset: str) -> None:
     """Raises UsageError if the architecture cannot take images of this shape."""
-    if not arch.channels:
+    if not arch.channels and not arch.name.startswith(PREFIX):
         return
     if len(input_shape) != 3:
         raise UsageError(
             f"--model {arch.name} needs images, but {dataset} has flat rows of {math.prod(input_shape)} values",
             "use an mlp, or give the images as [N, C, H, W]",
         )
-    if min(input_shape[1:]) < 2 ** len(arch.channels):
+    if arch.channels and min(input_shape[1:]) < 2 ** len(arch.channels):
         raise UsageError(
             f"--model {arch.name} halves the image {len(arch.channels)} times, but {dataset} is "
             f"{input_shape[1]} x {input_shape[2]} pixels",
@@ -171,6 +199,13 @@ def _scaled(arch: Architecture, factor: float) -> Architecture:
 
 
 def _neighbours(arch: Architecture) -> Iterator[Architecture]:
+    if arch.residual:
+        # Widths that step down once: all skips but one stay whole, and that one loses a single unit.
+        narrow, depth = min(arch.hidden), len(arch.hidden)
+        for width in (narrow - 1, narrow, narrow + 1):
+            for wider in range(depth + 1) if width >= 1 else ():
+                yield replace(arch, hidden=(width + 1,) * wider + (width,) * (depth - wider))
+        return
     for step in (-1, 1):
         for place, width in enumerate(arch.hidden):
             if width + step >= 1:

@@ -44,9 +44,9 @@ class DataSection(Section):
 
 class ModelSection(Section):
     name: str = "auto"
-    """mlp-3x1000, mlp-4000-2000, cnn, ...; auto: the data set's own."""
-    init: Literal["auto", "xavier", "he", "lecun", "uniform"] = "xavier"
-    """Initial weights; auto matches the gain to the activation."""
+    """mlp-3x1000, resmlp-20x100, cnn, torchvision:resnet18, ./file.py:Net, ...; auto: the data set's own."""
+    init: Literal["auto", "xavier", "he", "lecun", "uniform", "own"] = "xavier"
+    """Initial weights; auto matches the gain to the activation. Networks of torchvision and your own keep their own."""
     norm: Literal["none", "batch", "layer", "rms"] = "none"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Probability of zeroing a hidden unit in training."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from relubench.architecture import layer_shapes, parameter_count
-from relubench.plan import RunSpec
+from relubench.plan import ForeignNetwork, RunSpec
 
 FLOAT_BYTES = 4
 
@@ -21,6 +21,9 @@ EVALUATION_IMAGES = 2000
 CACHED_IMAGES = 250
 """The same for convolutional networks on a processor, whose activations then stay in the cache: two thirds of the time."""
 
+FOREIGN_EVALUATION_IMAGES = 128
+"""The same for a network that somebody else wrote: its layers keep far more values than an mlp's."""
+
 BASE_BYTES = 450_000_000
 """A process that has imported torch."""
 
@@ -30,9 +33,11 @@ def member_bytes(spec: RunSpec, columns: int, learned: int) -> int:
 
     What the libraries take for themselves at first use, some 15 MB on a processor, is not in it.
     """
+    if spec.foreign is not None:
+        return _foreign_bytes(spec, spec.foreign, learned)
     arch = spec.architecture
     parameters = parameter_count(arch, spec.input_shape, spec.classes, columns=columns, learned=learned, norm=spec.norm)
-    copies = 2 + {"sgd": int(spec.momentum > 0), "adam": 3, "adamw": 3}[spec.optimizer]
+    copies = _copies(spec)
     inputs = math.prod(spec.input_shape)
     values = inputs + sum(_stage_values(spec, columns)) + 3 * spec.classes
     chunk = max(CHUNK_IMAGES, spec.batch_size)
@@ -47,6 +52,8 @@ def evaluation_images(inputs: int, *, convolutional: bool, device: str, members:
 
 def evaluation_bytes(spec: RunSpec, columns: int, examples: int = EVALUATION_IMAGES) -> int:
     """Bytes that an evaluation takes on top, whatever the number of members: a stage's input, z and h of one batch."""
+    if spec.foreign is not None:
+        return spec.foreign.evaluation_bytes * min(FOREIGN_EVALUATION_IMAGES, examples)
     inputs = math.prod(spec.input_shape)
     images = min(examples, evaluation_images(inputs, convolutional=bool(spec.channels), device=spec.device))
     side = spec.input_shape[-2:] if spec.channels else (1, 1)
@@ -59,9 +66,23 @@ def evaluation_bytes(spec: RunSpec, columns: int, examples: int = EVALUATION_IMA
 
 
 def stack_members(spec: RunSpec, columns: int, learned: int, memory: int) -> int:
-    """How many networks fit into `memory` bytes of a device as one stack; at least one."""
+    """How many networks fit into `memory` bytes of a device as one stack; at least one, of a foreign network one."""
+    if spec.architecture.foreign:
+        return 1
     free = 0.8 * memory - evaluation_bytes(spec, columns)
     return max(1, int(free // member_bytes(spec, columns, learned)))
+
+
+def _copies(spec: RunSpec) -> int:
+    """Tensors of a parameter's size: itself, the best epoch's, and the optimizer's state and gradients."""
+    return 2 + {"sgd": int(spec.momentum > 0), "adam": 3, "adamw": 3}[spec.optimizer]
+
+
+def _foreign_bytes(spec: RunSpec, network: ForeignNetwork, learned: int) -> int:
+    """As `member_bytes`; autograd holds all gradients at once before the optimizer takes them."""
+    parameters = network.parameters + learned * network.exchanged
+    chunk = max(CHUNK_IMAGES, spec.batch_size) * math.prod(spec.input_shape)
+    return FLOAT_BYTES * ((_copies(spec) + 1) * parameters + 2 * chunk) + network.training_bytes * spec.batch_size
 
 
 def _stage_values(spec: RunSpec, columns: int) -> list[int]:
@@ -71,7 +92,8 @@ def _stage_values(spec: RunSpec, columns: int) -> list[int]:
     for shape in layer_shapes(spec.architecture, spec.input_shape):
         pixels = side[0] * side[1] if shape.convolution else 1
         inputs = shape.inputs * pixels
-        kept.append(shape.units * pixels * (2 * columns + 2) + inputs)
+        skipped = 2 * shape.units if spec.architecture.residual else 0  # A sum and its gradient.
+        kept.append(shape.units * pixels * (2 * columns + 2) + inputs + skipped)
         if shape.convolution:
             side = (side[0] // 2, side[1] // 2)
     return kept

@@ -7,6 +7,7 @@ own streams: the same unit draws for every activation, times the scale that the 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import sqrt
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from relubench.activations import Choice, build, matched_gain
 from relubench.activations.definition import Activation
 from relubench.architecture import KERNEL, LayerShape, head_inputs, layer_shapes
+from relubench.foreign.networks import foreign_layer
 from relubench.network.layers import (
     Affine,
     ClosedForm,
@@ -30,6 +32,7 @@ from relubench.network.layers import (
 )
 from relubench.network.optimizers import Parameter
 from relubench.network.products import library
+from relubench.network.residual import Fork, Join
 from relubench.network.streams import MemberNoise, stream
 from relubench.plan import RunSpec
 
@@ -39,6 +42,7 @@ class Builder:
 
     def __init__(self, spec: RunSpec, choice: Choice, seeds: Sequence[int], stacked: bool) -> None:
         self.spec, self.seeds, self.stacked, self.device = spec, list(seeds), stacked, spec.device
+        self.choice = choice
         self.activation: Activation = build(choice)
         self.gain = matched_gain(choice) if spec.init == "auto" else 1.0
         self.place = 0
@@ -46,14 +50,22 @@ class Builder:
     def layers(self) -> list[Layer]:
         """Every layer in order, input to logits."""
         spec = self.spec
+        if spec.architecture.foreign:
+            return [foreign_layer(replace(spec, seed=self.seeds[0]), self.choice)]
         found: list[Layer] = []
         for shape in layer_shapes(spec.architecture, spec.input_shape):
             if found and isinstance(found[-1], MaxPool) and not shape.convolution:
                 found.append(Flatten())
-            found += self._stage(shape)
+            stage = self._stage(shape)
+            found += self._around(stage) if spec.architecture.residual and self.place else stage
             self.place += 1
         fan_in = head_inputs(spec.architecture, spec.input_shape)
         return [*found, self._affine(fan_in, spec.classes, gain=1.0, rule="lecun" if spec.init == "he" else spec.init)]
+
+    def _around(self, stage: list[Layer]) -> list[Layer]:
+        """The stage with a skip around it."""
+        fork = Fork()
+        return [fork, *stage, Join(fork, 1.0 / sqrt(len(self.spec.hidden) - 1))]
 
     def _stage(self, shape: LayerShape) -> list[Layer]:
         spec, activation = self.spec, self.activation

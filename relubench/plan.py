@@ -6,9 +6,11 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from importlib import metadata
 from typing import Any
 
 from relubench.activations import Choice
+from relubench.activations.own import choose_own
 from relubench.architecture import (
     Architecture,
     check_input,
@@ -17,6 +19,7 @@ from relubench.architecture import (
     parameter_count,
     parse_model,
 )
+from relubench.classifiers import PREFIX
 from relubench.config import ExperimentConfig, experiment
 from relubench.data import PreparedData
 from relubench.device import Device
@@ -28,6 +31,25 @@ LR_GRIDS = {"sgd": (0.1, 0.01, 0.001, 0.0001), "adam": (0.01, 0.001, 0.0001), "a
 
 TUNING_SEED = 2**31 - 1
 """The seed of the tuning runs: none that --seeds N reports."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ForeignNetwork:
+    """What is known of a network that somebody else wrote, once it was looked at."""
+
+    exchanged: int
+    """Places where it calls an activation, and now calls another."""
+    functions: str
+    """What it called there: '19 relu, 21 hardswish'."""
+    kept: str
+    """What stayed, and why: '8 hardsigmoid (a gate)'."""
+    stem: str
+    """How it was made to fit the images, in words."""
+    parameters: int
+    """Trained numbers, the activation's own not among them."""
+    training_bytes: int
+    """Bytes that training keeps of one image, as measured."""
+    evaluation_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +66,8 @@ class RunSpec:
     input_shape: tuple[int, ...]
     classes: int
     model: str
+    model_digest: str | None = field(default=None, metadata={"absent": True})
+    """SHA-256 of the source of a user's own network; torchvision's version for its networks."""
     channels: tuple[int, ...]
     hidden: tuple[int, ...]
     """Units after the activation, of each dense hidden layer."""
@@ -81,11 +105,17 @@ class RunSpec:
     """Labelled training images asked for; None: all of them."""
     split: str = field(default="standard", metadata={"note": True})
     parameters: int = field(metadata={"note": True})
+    """0 for a foreign network that was not looked at."""
+    foreign: ForeignNetwork | None = field(default=None, metadata={"note": True})
 
     @property
     def id(self) -> str:
-        """16 hexadecimal digits of the SHA-256 over every field that is not a note."""
+        """16 hexadecimal digits of the SHA-256 over every field that is not a note.
+
+        A field that came later and is absent where it is None leaves the ids of earlier runs as they were.
+        """
         notes = {one.name for one in fields(self) if one.metadata.get("note")}
+        notes |= {one.name for one in fields(self) if one.metadata.get("absent") and getattr(self, one.name) is None}
         facts = {key: value for key, value in asdict(self).items() if key not in notes}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -99,7 +129,8 @@ class RunSpec:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> RunSpec:
         shapes = {key: tuple(values[key]) for key in ("input_shape", "channels", "hidden", "departures")}
-        return cls(**{**values, **shapes})
+        foreign = values.get("foreign")
+        return cls(**{**values, **shapes, "foreign": ForeignNetwork(**foreign) if foreign else None})
 
 
 def expand(
@@ -113,7 +144,8 @@ def expand(
     check_precision(config.train.precision, device.kind)
     arch = parse_model(config.model.name if config.model.name != "auto" else default_model(prepared.name))
     check_input(arch, prepared.input_shape, prepared.name)
-    if config.data.augment != "none" and not arch.channels:
+    check_foreign(config, choices, arch)
+    if config.data.augment != "none" and not (arch.takes_images and len(prepared.input_shape) == 3):
         raise UsageError(
             f"--augment {config.data.augment} needs a convolutional network, not {arch.name}", "add --model cnn"
         )
@@ -165,6 +197,49 @@ def _spoken(key: str, value: object) -> str:
     )
 
 
+def check_foreign(config: ExperimentConfig, choices: Sequence[Choice], arch: Architecture) -> None:
+    """Raises UsageError for what means nothing in a network that somebody else wrote, or only there."""
+    model, l1 = config.model, config.train.l1
+    if not arch.foreign:
+        if model.init == "own":
+            raise UsageError(
+                f"--init own belongs to networks of torchvision and your own, not to {arch.name}",
+                "use auto, xavier, he, lecun or uniform",
+            )
+        return
+    for choice in choices:
+        if choice.columns > 1:
+            raise UsageError(
+                f"{choice.label} is gated: it needs {choice.columns} pre-activations a unit, which the layers of "
+                f"{arch.name} do not give",
+                "leave it out, or compare gated activations on an mlp or the cnn",
+            )
+    # The protocol's own default is nobody's wish.
+    init = model.init if "init" in model.model_fields_set else "own"
+    meaningless = {
+        f"--init {init}": init not in ("own", "auto"),
+        f"--norm {model.norm}": model.norm != "none",
+        f"--dropout {model.dropout:g}": model.dropout > 0,
+        "--sign-flip": model.sign_flip,
+        f"train.l1={l1:g}": l1 > 0,
+    }
+    for option, given in meaningless.items():
+        if given:
+            raise UsageError(
+                f"{option} means nothing to {arch.name}: its layers and initial weights are its own",
+                "leave it out; an mlp or the cnn takes it",
+            )
+
+
+def model_digest(arch: Architecture) -> str | None:
+    """What tells apart versions of a network that somebody else wrote; None for the package's own."""
+    if not arch.foreign:
+        return None
+    if arch.name.startswith(PREFIX):
+        return f"torchvision {metadata.version('torchvision')}"
+    return choose_own(arch.name).source_digest
+
+
 def check_precision(precision: str, device: str) -> None:
     """Raises UsageError where the device has no such arithmetic."""
     if precision == "tf32" and device != "cuda":
@@ -193,10 +268,11 @@ def _resolve(
         input_shape=prepared.input_shape,
         classes=prepared.classes,
         model=arch.name,
+        model_digest=model_digest(arch),
         channels=arch.channels,
         hidden=arch.hidden,
         match=config.model.match if gated else "-",
-        init=config.model.init,
+        init="own" if arch.foreign else config.model.init,
         norm=config.model.norm,
         dropout=config.model.dropout,
         sign_flip=config.model.sign_flip,
@@ -206,7 +282,7 @@ def _resolve(
         device_name=device.name,
         threads=threads,
         torch=device.torch,
-        parameters=parameter_count(arch, prepared.input_shape, prepared.classes, **shape),
+        parameters=0 if arch.foreign else parameter_count(arch, prepared.input_shape, prepared.classes, **shape),
         departures=departures(config),
         train_size=config.data.train_size,
         labels=config.data.labels,

@@ -28,7 +28,7 @@ from relubench.device import Device, resolve
 from relubench.errors import ComputeError, UsageError
 from relubench.memory import BASE_BYTES, member_bytes, stack_members
 from relubench.places import runs_root
-from relubench.plan import LR_GRIDS, TUNING_SEED, RunSpec, expand
+from relubench.plan import LR_GRIDS, TUNING_SEED, ForeignNetwork, RunSpec, expand
 from relubench.results import Event, EventKind, Outcome, RunResult, Timing
 from relubench.store import Store
 from relubench.worker import Job
@@ -45,6 +45,8 @@ class Study:
     store: Store
     fresh: bool
     note: Callable[[str], None]
+    network: ForeignNetwork | None = None
+    """Of a model that somebody else wrote."""
     specs: list[RunSpec] = field(default_factory=list)
     """The runs to report, once the learning rates are known."""
     found: dict[str, RunResult] = field(default_factory=dict)
@@ -106,8 +108,39 @@ class Study:
             self.specs = self._expand(rates)
         yield from self._carry_out(self.specs, tuning=False)
 
-    def _expand(self, rates: Sequence[float]) -> list[RunSpec]:
-        return expand(self.config, self.choices, self.prepared, self.device, rates)
+    def _expand(self, rates: Sequence[float], config: ExperimentConfig | None = None) -> list[RunSpec]:
+        specs = expand(config or self.config, self.choices, self.prepared, self.device, rates)
+        if not specs[0].architecture.foreign:
+            return specs
+        if self.network is None:
+            self.network = self._look_at(specs)
+        return [
+            replace(
+                spec, foreign=self.network, parameters=self.network.parameters + choice.learned * self.network.exchanged
+            )
+            for spec in specs
+            for choice in self.choices
+            if choice.label == spec.activation
+        ]
+
+    def _look_at(self, specs: Sequence[RunSpec]) -> ForeignNetwork:
+        """Build somebody else's network once, unless a run of it is stored; say what was found."""
+        stored = (self.store.result(spec.id) for spec in specs if not self.fresh)
+        known = next((result.spec["foreign"] for result in stored if result and result.spec.get("foreign")), None)
+        if known is not None:
+            found = ForeignNetwork(**known)
+        else:
+            # Imports torch, which a study with nothing left to compute does without.
+            from relubench.foreign.inspection import inspect_network
+
+            size = specs[0].batch_size
+            with contextlib.redirect_stdout(sys.stderr):
+                found = inspect_network(specs[0], self.choices[0], self.prepared.n_train % size or size)
+        parts = [f"{found.exchanged} activations exchanged ({found.functions})", "initial weights its own"]
+        parts[1:1] = [f"{found.kept} left as they are"] if found.kept else []
+        parts += [found.stem] if found.stem else []
+        self.note(f"{specs[0].model}: {'; '.join(parts)}")
+        return found
 
     def _check_own(self, specs: Sequence[RunSpec]) -> None:
         """Probe formulas and users' own activations, unless all their runs are stored: such a run passed before."""
@@ -139,7 +172,7 @@ class Study:
         trials = {
             rate: [replace(spec, threads=min(spec.threads, 1)) for spec in specs]
             for rate in grid
-            for specs in [expand(alone, self.choices, self.prepared, self.device, [rate] * len(self.choices))]
+            for specs in [self._expand([rate] * len(self.choices), alone)]
         }
         yield from self._carry_out([spec for specs in trials.values() for spec in specs], tuning=True)
         return [self._best_rate(place, trials) for place in range(len(self.choices))]

@@ -174,7 +174,7 @@ def _open(job: Job) -> Population:
     if first.device == "cuda":
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.benchmark = False
-    data = Images.open(job.prepared, device=first.device, flat=not first.channels)
+    data = Images.open(job.prepared, device=first.device, flat=not first.architecture.takes_images)
     return Population(job.specs, job.choice, data)
 
 

@@ -49,9 +49,14 @@ def as_function(activation: Activation, dtype: torch.dtype = torch.float64) -> C
     return lambda z: activation.function(z, learned=learned)
 
 
-def _own(choice: Choice) -> Activation:
+def own_object(choice: Choice, wanted: str) -> object:
+    """What a user's own names, imported; `wanted` is the hint where it is not there."""
     place, name = split_name(choice.name)
-    found = _attribute(_import(place, choice.label), name, choice.label)
+    return _attribute(_import(place, choice.label), name, choice.label, wanted)
+
+
+def _own(choice: Choice) -> Activation:
+    found = own_object(choice, _WANTED)
     arguments = dict(choice.parameters)
     if isinstance(found, nn.Module):
         raise UsageError(
@@ -118,12 +123,12 @@ def _from_file(file: Path) -> ModuleType:
     return module
 
 
-def _attribute(module: ModuleType, name: str, label: str) -> object:
+def _attribute(module: ModuleType, name: str, label: str, wanted: str) -> object:
     found: object = module
     for part in name.split("."):
         if not hasattr(found, part):
             public = [one for one in vars(found) if not one.startswith("_")]
-            raise UsageError(f"{label}: there is no {part!r} in it", did_you_mean(part, public, _WANTED))
+            raise UsageError(f"{label}: there is no {part!r} in it", did_you_mean(part, public, wanted))
         found = getattr(found, part)
     return found
 

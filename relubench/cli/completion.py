@@ -20,8 +20,9 @@ def datasets(incomplete: str) -> list[str]:
 
 def models(incomplete: str) -> list[str]:
     from relubench.architecture import MODELS
+    from relubench.classifiers import CLASSIFIERS
 
-    return [name for name in MODELS if name.startswith(incomplete)]
+    return [name for name in (*MODELS, *CLASSIFIERS) if name.startswith(incomplete)]
 
 
 def formats(incomplete: str) -> list[str]:

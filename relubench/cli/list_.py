@@ -89,8 +89,9 @@ def _datasets(data_dir: Path | None) -> list[Row]:
 
 def _models(data_dir: Path | None) -> list[Row]:
     from relubench.architecture import MODELS
+    from relubench.classifiers import CLASSIFIERS
 
-    return [{"name": name, "description": description} for name, description in MODELS.items()]
+    return [{"name": name, "description": description} for name, description in (MODELS | CLASSIFIERS).items()]
 
 
 def _formats(data_dir: Path | None) -> list[Row]:

@@ -46,7 +46,8 @@ Model = Annotated[
         metavar="NAME",
         autocompletion=completion.models,
         rich_help_panel=NETWORK,
-        help="The network: mlp-3x1000, mlp-4000-2000 (any depth and widths) or cnn. Default: auto, the data set's own.",
+        help="The network: mlp-3x1000, mlp-4000-2000, resmlp-20x100 (any depth and widths), cnn, torchvision:resnet18 "
+        "and the like (`relubench list models`), or your own ./file.py:Net. Default: auto, the data set's own.",
     ),
 ]
 Init = Annotated[
@@ -55,8 +56,8 @@ Init = Annotated[
         "--init",
         metavar="SCHEME",
         rich_help_panel=NETWORK,
-        help="The initial weights: auto (matches the gain to the activation), xavier, he, lecun or uniform. Default: "
-        "xavier, with --protocol modern auto.",
+        help="The initial weights: auto (matches the gain to the activation), xavier, he, lecun or uniform; networks "
+        "of torchvision and your own keep their own. Default: xavier, with --protocol modern auto.",
     ),
 ]
 Norm = Annotated[

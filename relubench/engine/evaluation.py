@@ -46,6 +46,7 @@ def evaluate(
             h = layer.forward(h, training=False)
             if sparsity and layer.hidden:
                 counts.append(_zero_counts(h, members))
+            counts += layer.zero_counts if sparsity else ()
         logits = h if stacked else h.unsqueeze(0)
         log_p = torch.log_softmax(logits, dim=-1)
         target = y.expand(members, -1).unsqueeze(-1)

@@ -26,6 +26,7 @@ from relubench.engine.graph import ChunkGraph
 from relubench.engine.images import Images
 from relubench.memory import CHUNK_IMAGES
 from relubench.models import Builder
+from relubench.network.foreign import Foreign
 from relubench.network.layers import Buffer, UserModule
 from relubench.network.optimizers import build_optimizer
 from relubench.network.streams import MemberNoise, epoch_order
@@ -81,7 +82,9 @@ class Population:
         first = self.spec = specs[0]
         self.data = data
         self.members = [Member(spec, []) for spec in specs]
-        self.stacked = first.device != "cpu" or len(specs) > 1
+        foreign = first.architecture.foreign
+        assert not foreign or len(specs) == 1, "a network that somebody else wrote is never stacked"
+        self.stacked = (first.device != "cpu" or len(specs) > 1) and not foreign
         seeds = [spec.seed for spec in specs]
         self.layers = Builder(first, choice, seeds, self.stacked).layers()
         self.parameters = [one for layer in self.layers for one in layer.parameters]
@@ -105,7 +108,7 @@ class Population:
 
     def _can_be_captured(self) -> bool:
         """Whether a chunk of steps is the same kernels every time: on CUDA, without draws and without user code."""
-        own = any(isinstance(layer, UserModule) for layer in self.layers)
+        own = any(isinstance(layer, UserModule | Foreign) for layer in self.layers)
         return self.spec.device == "cuda" and not self._noises() and not own
 
     # -- training ----------------------------------------------------------------------------------------------------
@@ -125,7 +128,7 @@ class Population:
 
     def _order(self) -> None:
         orders = [epoch_order(member.spec.seed, self.epoch, self.data.n_train) for member in self.members]
-        self.order_PN = torch.stack(orders).to(self.spec.device) if self.stacked else orders[0]
+        self.order_PN = (torch.stack(orders) if self.stacked else orders[0]).to(self.spec.device)
 
     def _train_chunk(self, chunk: int, steps: int) -> int:
         """Train on the next `chunk` batches; returns the images seen. Stops early at a member's lone divergence."""
