@@ -80,9 +80,7 @@ def against(wrong: Sequence[Mask], published_pct: float, test_examples: int, mar
     verdict = _verdict(gap, margin, noise.spread(len(errors)))
     needed = None
     if verdict == "undecided":
-        needed = fewest_seeds(
-            len(errors), lambda seeds: _verdict(gap, margin, noise.spread(seeds)) != "undecided"
-        )
+        needed = fewest_seeds(len(errors), lambda seeds: _verdict(gap, margin, noise.spread(seeds)) != "undecided")
     half = noise.spread(len(errors)).half_width(1 - ALPHA / 2)
     return Reproduction(100 * gap, 100 * (gap - half), 100 * (gap + half), margin_pct, verdict, needed)
 

@@ -8,7 +8,9 @@ squares (Searle, Casella & McCulloch 1992, chapter 4). Results are in percent of
 
 from __future__ import annotations
 
+import base64
 import math
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -242,6 +244,22 @@ def stack(wrong: Sequence[Mask]) -> NDArray[np.float64]:
     if not len(wrong) or len({one.shape for one in wrong}) != 1 or wrong[0].ndim != 1 or wrong[0].size < 2:
         raise ValueError(f"need masks of one length, not {[one.shape for one in wrong]}")
     return np.stack(wrong).astype(np.float64)
+
+
+def pack_mask(mask: Mask) -> str:
+    """The mask as text: its bits, eight a byte, deflated, in base 64. 143 of 10,000 take some 300 characters."""
+    return base64.b64encode(zlib.compress(np.packbits(mask).tobytes(), 9)).decode("ascii")
+
+
+def unpack_mask(text: str, examples: int) -> Mask:
+    """The mask of `examples` that `pack_mask` wrote; raises ValueError for any other text."""
+    try:
+        packed = np.frombuffer(zlib.decompress(base64.b64decode(text, validate=True)), dtype=np.uint8)
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
+    if packed.size != (examples + 7) // 8:
+        raise ValueError(f"{packed.size} bytes do not hold {examples} examples")
+    return np.unpackbits(packed, count=examples).astype(bool)
 
 
 def _difference(mean: float, spread: Spread, seeds: int, between: float) -> Difference:

@@ -58,9 +58,7 @@ def why_not(row: SummaryRow, spec: Mapping[str, Any], test_examples: int) -> str
 
 def _training(spec: Mapping[str, Any], *, article: bool = False) -> str | None:
     """What was set otherwise than in the paper, whose training the article says it reports."""
-    changed = [
-        _spoken(key, spec[key]) for key, paper in PAPER_TRAINING.items() if key in spec and spec[key] != paper
-    ]
+    changed = [_spoken(key, spec[key]) for key, paper in PAPER_TRAINING.items() if key in spec and spec[key] != paper]
     if spec.get("epochs", EPOCHS) < EPOCHS:
         changed.append(f"{spec['epochs']} epoch{'' if spec['epochs'] == 1 else 's'} of {EPOCHS}")
     if spec.get("optimizer", "sgd") == "sgd" and "lr" in spec and spec["lr"] not in LR_GRIDS["sgd"]:
