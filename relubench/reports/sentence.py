@@ -54,7 +54,10 @@ def _about(group: Sequence[Standing]) -> str:
         return f"{listed([one.label for one in group])}: no test error."
     if len(group) == 1:
         return f"{group[0].label} reached a test error of {_error(group[0].row)}."
-    return f"{_lowest(finished)} {_against_first(group)}"
+    lowest = _lowest(finished)
+    # The first row was named just before: 'it' is enough.
+    first = "it" if lowest.startswith(f"{group[0].label} had") else group[0].label
+    return f"{lowest} {_against_first(group, first)}"
 
 
 def _alone(one: Standing) -> str:
@@ -75,7 +78,7 @@ def _lowest(finished: Sequence[Standing]) -> str:
     return f"{listed([one.label for one in best])} share the lowest {kind}, {fixed(least)} %."
 
 
-def _against_first(group: Sequence[Standing]) -> str:
+def _against_first(group: Sequence[Standing], named: str) -> str:
     first, others = group[0], group[1:]
     if first.row.test_error_pct is None:
         return f"Nothing is compared: {first.label}, the first row, {UNFINISHED[first.row.outcome]}."
@@ -84,7 +87,7 @@ def _against_first(group: Sequence[Standing]) -> str:
     parts = []
     if compared:
         body = _one_by_one(compared) if len(compared) <= SPELLED_OUT else _counted(compared)
-        parts.append(f"Compared with {first.label} ({_seeds(compared)}): {body}.")
+        parts.append(f"Compared with {named} ({_seeds(compared)}): {body}.")
     for reason in dict.fromkeys(_why_missing(one) for one in missing):
         names = [one.label for one in missing if _why_missing(one) == reason]
         parts.append(f"Not compared: {listed(names)} ({reason}).")
