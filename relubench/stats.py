@@ -192,7 +192,7 @@ def minimum_detectable_difference(wrong_a: Sequence[Mask], wrong_b: Sequence[Mas
         standard_error = math.sqrt(float(np.abs(gaps).sum()) + 1) / gaps.shape[1]
         return 100 * (NormalDist().inv_cdf(quantile) + NormalDist().inv_cdf(POWER)) * standard_error
     spread = _gap_spread(gaps)
-    return 100 * (spread.half_width(quantile) + spread.half_width(POWER))
+    return min(100 * (spread.half_width(quantile) + spread.half_width(POWER)), 100.0)
 
 
 def seeds_to_resolve(wrong_a: Sequence[Mask], wrong_b: Sequence[Mask]) -> int | None:

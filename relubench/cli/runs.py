@@ -25,6 +25,9 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking. D
 LEAVING = ("size", "time", "epochs", "batch size", "optimizer", "date", "lr", "model")
 """What a narrow terminal can do without."""
 
+OF_SPEC = ("activation", "dataset", "model", "seed", "optimizer", "lr", "batch_size")
+"""What a run's row shows of its specification."""
+
 runs = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     invoke_without_command=True,
@@ -157,7 +160,9 @@ def _summary(store: Store, run: str) -> Row:
         return _row(run, outcome="unreadable", size_bytes=size)
     timing = store.timing(run)
     row = _row(run, outcome=result.outcome, size_bytes=size)
-    row |= {key: result.spec.get(key) for key in ("activation", "dataset", "model", "seed", "optimizer", "lr", "batch_size")}
+    row |= {
+        key: result.spec.get(key) for key in ("activation", "dataset", "model", "seed", "optimizer", "lr", "batch_size")
+    }
     row |= {"epochs": result.epochs, "test_error_pct": result.test_error_pct}
     return row | {"seconds": round(timing.seconds, 3) if timing else None, "date": timing.finished if timing else None}
 
@@ -173,7 +178,7 @@ def _unfinished(store: Store, run: str) -> Row:
 
 
 def _row(run: str, *, outcome: str, size_bytes: int) -> Row:
-    keys = ("activation", "dataset", "model", "seed", "optimizer", "lr", "batch_size", "epochs")
+    keys = (*OF_SPEC, "epochs")
     tail = {"test_error_pct": None, "seconds": None, "date": None, "size_bytes": size_bytes}
     return {"id": run, **dict.fromkeys(keys), "outcome": outcome, **tail}
 

@@ -77,7 +77,8 @@ def test_sentence_for_one_seed(lab):
 
 def test_sentence_for_a_real_and_an_undecided_difference(lab):
     sentence = lab.train("relu").train("sigmoid", scale=2).train("tanh").summary().sentence
-    assert "Compared with relu (3 seeds): sigmoid is higher, +" in sentence
+    assert "relu had the lowest mean test error" in sentence
+    assert "Compared with it (3 seeds): sigmoid is higher, +" in sentence
     assert "tanh differs by no more than noise" in sentence
 
 
