@@ -113,6 +113,37 @@ def test_crossed_spread_is_the_paired_t_test_where_examples_do_not_differ():
     assert spread.half_width(0.975) == pytest.approx(3.1824 * math.sqrt(spread.between_seeds), rel=1e-3)
 
 
+def test_effect_size_is_the_difference_over_the_spread_of_the_seeds_differences():
+    rng = np.random.default_rng(8)
+    a, b = (drawn(rng, chances) for chances in world(rng, 5, 2000))
+    gaps = np.stack(a).mean(axis=1) - np.stack(b).mean(axis=1)
+    assert stats.paired_difference(a, b).effect == pytest.approx(gaps.mean() / gaps.std(ddof=1))
+    assert stats.paired_difference(a[:1], b[:1]).effect is None
+    assert stats.paired_difference(a, a).effect is None
+
+
+def test_unpaired_seeds_agree_with_welch_where_examples_do_not_differ():
+    """The masks of one network are as many wrong examples, drawn afresh: the noise is between the seeds' means."""
+    from scipy.stats import ttest_ind
+
+    rng = np.random.default_rng(9)
+    a, b = ([rng.random(4000) < rate for rate in rng.uniform(0.1, 0.5, number)] for number in (4, 6))
+    one = stats.unpaired_difference(a, b)
+    welch = ttest_ind([100 * mask.mean() for mask in a], [100 * mask.mean() for mask in b], equal_var=False)
+    assert one.p == pytest.approx(welch.pvalue, rel=0.02)
+    interval = welch.confidence_interval()
+    assert (one.low, one.high) == pytest.approx((interval.low, interval.high), abs=0.2)
+    with pytest.raises(ValueError, match="two seeds a side or one on each"):
+        stats.unpaired_difference(a[:1], b)
+
+
+def test_more_comparisons_need_a_larger_difference():
+    rng = np.random.default_rng(10)
+    a, b = (drawn(rng, chances) for chances in world(rng, 4, 2000))
+    one, ten = (stats.minimum_detectable_difference(a, b, number) for number in (1, 10))
+    assert ten > 1.1 * one
+
+
 def test_holm():
     assert stats.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert stats.holm([]) == [] and stats.holm([0.9, 0.8]) == [1.0, 1.0]
