@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,9 +12,9 @@ import numpy as np
 from relubench.config import ExperimentConfig, experiment
 from relubench.errors import ComputeError
 from relubench.reports.render import render
-from relubench.reports.report import Report, training_report
+from relubench.reports.report import Report, run_records, training_report
 from relubench.reports.summary import summarize
-from relubench.results import RunResult
+from relubench.results import RunResult, Tuning
 from relubench.runner import Study
 from relubench.version import __version__
 
@@ -28,6 +28,8 @@ class Results:
     runs: list[RunResult]
     masks: dict[str, np.ndarray]
     """Run id -> which test examples that run got wrong, bool [N]."""
+    tuned: list[Tuning] = field(default_factory=list)
+    """What `lr="auto"` found for each activation."""
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -45,7 +47,7 @@ class Results:
 
         by_id = {run["id"]: run["timing"] for run in self.report.runs}
         timings = {key: Timing.from_json(value) if value else None for key, value in by_id.items()}
-        plot_curves(self.runs, timings, Path(path))
+        plot_curves(self.runs, timings, Path(path), self.tuned)
 
     def __repr__(self) -> str:
         return render(self.report, "table", colour=False)
@@ -102,12 +104,11 @@ def train(
     if not finished:
         raise ComputeError(f"none of the {study.total} runs could be computed", "; ".join(dict.fromkeys(failures)))
     timings = study.timings
-    clocks = {run: timing.to_json() if timing else None for run, timing in timings.items()}
-    runs = [{**result.to_json(), "timing": clocks.get(result.id)} for result in study.results]
-    summary = summarize(study.results, timings, study.wrong)
+    runs = run_records(study.results, timings, study.wrong)
+    summary = summarize(study.results, timings, study.wrong, study.tuned)
     masks = {result.id: mask for result in finished if (mask := study.wrong(result)) is not None}
     report = training_report(summary, version=__version__, device=study.device.name, runs=runs)
-    return Results(config, report, study.results, masks)
+    return Results(config, report, study.results, masks, list(study.tuned.values()))
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:

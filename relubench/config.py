@@ -61,6 +61,10 @@ class TrainSection(Section):
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     lr: Positive | Literal["auto"] = 0.1
     """Learning rate; auto chooses it for each activation by validation error, on a seed that is not reported."""
+    lr_grid: tuple[Positive, ...] | None = None
+    """Learning rates that auto tries; by default the paper's for sgd, and 0.01, 0.001, 0.0001 for adam and adamw."""
+    lr_seeds: Annotated[int, Field(ge=1, le=100)] = 1
+    """Trainings of each activation at each rate of the grid; their mean validation error decides."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
     weight_decay: NonNegative = 0.0
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 10
@@ -78,6 +82,11 @@ class TrainSection(Section):
     def _consistent(self) -> TrainSection:
         if self.momentum and self.optimizer != "sgd":
             raise ValueError(f"momentum (={self.momentum}) belongs to the optimizer sgd, not {self.optimizer}")
+        if self.lr != "auto" and (self.lr_grid is not None or self.lr_seeds != 1):
+            name = "lr_seeds" if self.lr_grid is None else "lr_grid"
+            raise ValueError(f"{name} belongs to lr auto, not to lr {self.lr:g}")
+        if self.lr_grid is not None and len(set(self.lr_grid)) < max(2, len(self.lr_grid)):
+            raise ValueError(f"lr_grid must not have fewer than two rates or one of them twice, got {self.lr_grid}")
         if self.warmup_epochs > self.epochs:
             raise ValueError(f"warmup_epochs (={self.warmup_epochs:g}) must not exceed epochs (={self.epochs})")
         return self

@@ -19,7 +19,7 @@ EVALUATION_IMAGES = 2000
 """Images in a batch of an evaluation, at most."""
 
 CACHED_IMAGES = 250
-"""The same for convolutional networks on a processor, whose activations then stay in the cache: two thirds of the time."""
+"""The same for convolutional networks on a processor: their activations stay in the cache, in two thirds of the time."""
 
 FOREIGN_EVALUATION_IMAGES = 128
 """The same for a network that somebody else wrote: its layers keep far more values than an mlp's."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -20,7 +21,7 @@ from relubench.architecture import (
     parse_model,
 )
 from relubench.classifiers import PREFIX
-from relubench.config import ExperimentConfig, experiment
+from relubench.config import MAX_SEED, ExperimentConfig, experiment
 from relubench.data import PreparedData
 from relubench.device import Device
 from relubench.errors import UsageError
@@ -29,8 +30,8 @@ from relubench.version import ENGINE_VERSION
 LR_GRIDS = {"sgd": (0.1, 0.01, 0.001, 0.0001), "adam": (0.01, 0.001, 0.0001), "adamw": (0.01, 0.001, 0.0001)}
 """Learning rates that --lr auto tries; for sgd the paper's own (Glorot et al. 2011, section 4.1)."""
 
-TUNING_SEED = 2**31 - 1
-"""The seed of the tuning runs: none that --seeds N reports."""
+NOT_OF_A_RUN = ("lr", "lr_grid", "lr_seeds")
+"""Keys of `train` that a run's specification has no field for: `lr` is resolved, the others say how."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -159,6 +160,12 @@ def expand(
     ]
 
 
+def tuning_seeds(config: ExperimentConfig) -> tuple[int, ...]:
+    """The seeds of the tuning runs, from the highest down: none that is reported."""
+    free = (seed for seed in range(MAX_SEED, -1, -1) if seed not in config.seeds)
+    return tuple(itertools.islice(free, config.train.lr_seeds))
+
+
 def departures(config: ExperimentConfig) -> tuple[str, ...]:
     """Whatever is set otherwise than the protocol has it, the learning rate and the initialisation aside.
 
@@ -170,7 +177,7 @@ def departures(config: ExperimentConfig) -> tuple[str, ...]:
     for mine, usual in ((config.train, standard.train), (config.model, standard.model), (config.data, standard.data)):
         for key in type(mine).model_fields:
             value = getattr(mine, key)
-            if key not in ("name", "lr", "init", "match", "protocol") and value != getattr(usual, key):
+            if key not in ("name", *NOT_OF_A_RUN, "init", "match", "protocol") and value != getattr(usual, key):
                 found.append(_spoken(key, value))
     if config.train.epochs != usual_epochs:
         found.append(f"{config.train.epochs} epoch{'s' if config.train.epochs > 1 else ''}")
@@ -287,5 +294,5 @@ def _resolve(
         train_size=config.data.train_size,
         labels=config.data.labels,
         split=config.data.split,
-        **config.train.model_dump(exclude={"lr"}),
+        **config.train.model_dump(exclude=set(NOT_OF_A_RUN)),
     )

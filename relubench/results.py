@@ -119,7 +119,33 @@ class SummaryRow:
     article_error_pct: float | None = None
     article_sparsity_pct: float | None = None
     verdict: str | None = None
+    """Against the published error, else the article's: 'reproduced', 'better', 'worse', 'undecided', or 'not
+    comparable'."""
+    difference_verdict: str | None = None
     """Of the difference to the first row: 'higher', 'lower' or 'noise' (Holm-corrected over the table at 5 %)."""
+    difference_p: float | None = None
+    """Of no difference to the first row, two-sided, adjusted by Holm's method over the table."""
+    effect_size: float | None = None
+    """The difference over the standard deviation of the seeds' differences (Cohen's d_z); None with one seed."""
+    detectable_difference_pct: float | None = None
+    """The true difference that would have been called real with 80 % probability."""
+    seeds_to_resolve: int | None = None
+    """Seeds at which noise of the size seen would be called a difference; None if no number is, or it is none."""
+    verdict_against: str | None = None
+    """'published' or 'article'."""
+    verdict_reason: str | None = None
+    """Why the row is not comparable, or what would settle an undecided one."""
+    reference_difference_pct: float | None = None
+    """This row's error less the reference's."""
+    reference_ci_low_pct: float | None = None
+    """95 %, the reference's own noise included."""
+    reference_ci_high_pct: float | None = None
+    margin_pct: float | None = None
+    """Differences to the reference up to this count as none."""
+    lr_budget: str | None = None
+    """What `--lr auto` spent on this activation, e.g. '4 rates x 1 seed x 30 epochs'; None where the rate was given."""
+    lr_edge: str | None = None
+    """Whether the chosen rate is the 'lowest' or the 'highest' of the grid, or lies 'inside' it."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -127,6 +153,31 @@ class SummaryRow:
     @classmethod
     def columns(cls) -> list[str]:
         return [one.name for one in fields(cls)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tuning:
+    """What `--lr auto` found for one activation, on seeds that are not reported."""
+
+    activation: str
+    errors: dict[float, float | None]
+    """Learning rate -> mean validation error in percent over the tuning seeds; None where a seed has none."""
+    seeds: int
+    epochs: int
+    """Asked for, of each trial."""
+    lr: float
+    """The rate with the lowest error; the larger one of two equal ones."""
+
+    @property
+    def budget(self) -> str:
+        """'4 rates x 1 seed x 30 epochs'"""
+        sizes = ((len(self.errors), "rate"), (self.seeds, "seed"), (self.epochs, "epoch"))
+        return " x ".join(f"{number} {noun}{'' if number == 1 else 's'}" for number, noun in sizes)
+
+    @property
+    def edge(self) -> Literal["lowest", "highest", "inside"]:
+        """Where in the grid the chosen rate lies: at an edge a better one may lie outside."""
+        return "lowest" if self.lr == min(self.errors) else "highest" if self.lr == max(self.errors) else "inside"
 
 
 EventKind = Literal["note", "cached", "started", "progress", "epoch", "done", "failed"]

@@ -28,8 +28,8 @@ from relubench.device import Device, resolve
 from relubench.errors import ComputeError, UsageError
 from relubench.memory import BASE_BYTES, member_bytes, stack_members
 from relubench.places import runs_root
-from relubench.plan import LR_GRIDS, TUNING_SEED, ForeignNetwork, RunSpec, expand
-from relubench.results import Event, EventKind, Outcome, RunResult, Timing
+from relubench.plan import LR_GRIDS, ForeignNetwork, RunSpec, expand, tuning_seeds
+from relubench.results import Event, EventKind, Outcome, RunResult, Timing, Tuning
 from relubench.store import Store
 from relubench.worker import Job
 
@@ -49,6 +49,8 @@ class Study:
     """Of a model that somebody else wrote."""
     specs: list[RunSpec] = field(default_factory=list)
     """The runs to report, once the learning rates are known."""
+    tuned: dict[str, Tuning] = field(default_factory=dict)
+    """By activation, what `--lr auto` found; empty where the rate was given."""
     found: dict[str, RunResult] = field(default_factory=dict)
     unstored: dict[str, RunResult] = field(default_factory=dict)
     """Computed runs that the disk had no room for; their timings and masks are beside."""
@@ -163,36 +165,47 @@ class Study:
         return not self.fresh and self.store.result(spec.id) is not None
 
     def _tune(self) -> Generator[Event, None, list[float]]:
-        """Train every activation at every rate of the grid, on a seed that is not reported; the best one of each.
+        """Train every activation at every rate of the grid, on seeds that are not reported; the best rate of each.
 
-        Best is the lowest validation error, the larger rate where two are equal.
+        Best is the lowest mean validation error, the larger rate where two are equal.
         """
-        grid = LR_GRIDS[self.config.train.optimizer]
-        alone = self.config.model_copy(update={"seeds": (TUNING_SEED,)})
+        train = self.config.train
+        grid = train.lr_grid or LR_GRIDS[train.optimizer]
+        alone = self.config.model_copy(update={"seeds": tuning_seeds(self.config)})
         trials = {
             rate: [replace(spec, threads=min(spec.threads, 1)) for spec in specs]
             for rate in grid
             for specs in [self._expand([rate] * len(self.choices), alone)]
         }
         yield from self._carry_out([spec for specs in trials.values() for spec in specs], tuning=True)
-        return [self._best_rate(place, trials) for place in range(len(self.choices))]
+        for choice in self.choices:
+            self.tuned[choice.label] = self._best_rate(choice.label, trials)
+        return [self.tuned[choice.label].lr for choice in self.choices]
 
-    def _best_rate(self, place: int, trials: dict[float, list[RunSpec]]) -> float:
-        errors = {
-            rate: result.valid_error_pct
-            for rate, specs in trials.items()
-            if (result := self.found.get(specs[place].id)) is not None and result.valid_error_pct is not None
-        }
-        label = self.choices[place].label
-        if not errors:
+    def _best_rate(self, label: str, trials: dict[float, list[RunSpec]]) -> Tuning:
+        means: dict[float, float | None] = {}
+        for rate, specs in trials.items():
+            found = [self.found.get(spec.id) for spec in specs if spec.activation == label]
+            errors = [one.valid_error_pct for one in found if one is not None and one.valid_error_pct is not None]
+            # A rate at which one seed of several has no error would be judged by its lucky ones.
+            means[rate] = sum(errors) / len(errors) if len(errors) == len(found) else None
+        known = {rate: error for rate, error in means.items() if error is not None}
+        if not known:
             raise ComputeError(
                 f"--lr auto: {label} trained at no learning rate of {', '.join(f'{one:g}' for one in trials)}",
                 "name one with --lr, or see the messages above",
             )
-        best = min(errors, key=lambda rate: (errors[rate], -rate))
-        tried = ", ".join(f"{rate:g}: {errors[rate]:.2f} %" if rate in errors else f"{rate:g}: -" for rate in trials)
+        best = min(known, key=lambda rate: (known[rate], -rate))
+        train = self.config.train
+        tuning = Tuning(activation=label, errors=means, seeds=train.lr_seeds, epochs=train.epochs, lr=best)
+        tried = ", ".join(f"{rate:g}: {'-' if error is None else f'{error:.2f} %'}" for rate, error in means.items())
         self.note(f"{label}: learning rate {best:g} (validation error at {tried})")
-        return best
+        if tuning.edge != "inside":
+            self.note(
+                f"warning: {label}: {best:g} is the {tuning.edge} rate of the grid, a better one may lie beyond it: "
+                f"--set train.lr_grid=[...]"
+            )
+        return tuning
 
     def _carry_out(self, specs: Sequence[RunSpec], *, tuning: bool) -> Iterator[Event]:
         """Events of these runs, stored ones first; afterwards `found` has them all."""

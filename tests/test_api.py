@@ -92,6 +92,38 @@ def test_auto_finds_a_rate_for_each_activation_on_a_seed_that_is_not_reported():
     assert all(result.spec["lr"] in (0.1, 0.01, 0.001, 0.0001) for result in study.results)
 
 
+def test_every_activation_is_tuned_on_the_same_grid_with_the_same_budget():
+    config = experiment(
+        {"act": ["relu", "sigmoid"], "model": {"name": "mlp-1x16"}, "seeds": [0, 2**31 - 1]},
+        {"train": {"lr": "auto", "lr_grid": [0.3, 0.1, 0.001], "lr_seeds": 2, "epochs": 1}},
+    )
+    study = Study.open(config)
+    trials = [event for event in study.run() if event.tuning and event.kind in ("done", "cached")]
+    assert sorted((one.activation, one.lr) for one in trials) == sorted(
+        (act, rate) for act in ("relu", "sigmoid") for rate in (0.3, 0.1, 0.001) for _ in range(2)
+    )
+    # The highest seed is reported, so it does not tune.
+    assert {one.seed for one in trials} == {2**31 - 2, 2**31 - 3}
+    for act, tuning in study.tuned.items():
+        errors = {
+            rate: [one.valid_error_pct for one in trials if (one.activation, one.lr) == (act, rate)]
+            for rate in tuning.errors
+        }
+        assert tuning.errors == pytest.approx({rate: sum(both) / 2 for rate, both in errors.items()})
+        assert tuning.lr == min(tuning.errors, key=lambda rate: tuning.errors[rate])
+        assert tuning.budget == "3 rates x 2 seeds x 1 epoch"
+
+
+def test_the_budget_and_a_rate_at_the_edge_are_in_the_rows_and_below_the_table():
+    settings = {"train": {"lr_grid": [0.001, 0.0001]}}
+    table = relubench.train("relu", lr="auto", settings=settings, epochs=1, model="mlp-1x16")
+    (row,) = table.rows
+    assert (row["lr"], row["lr_budget"], row["lr_edge"]) == (0.001, "2 rates x 1 seed x 1 epoch", "highest")
+    notes = " ".join(table.report.footnotes)
+    assert "the highest rate of the grid was best" in notes and "among 0.001, 0.0001" in notes
+    assert relubench.train("relu", epochs=1, model="mlp-1x16").rows[0]["lr_budget"] is None
+
+
 def test_a_worker_that_is_killed_is_a_failed_run_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     source = tmp_path / "mine.py"
     source.write_text(

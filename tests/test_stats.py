@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from relubench import stats
+from relubench import distributions, stats
 
 
 def world(rng, seeds, examples, *, error=0.06, concentration=1.0, between=0.1):
@@ -79,14 +79,14 @@ def test_basis_says_which_noise():
 
 
 def test_wilson_value():
-    assert stats.wilson(0.1, 50) == pytest.approx((0.0435, 0.2136), abs=1e-4)
+    assert distributions.wilson(0.1, 50) == pytest.approx((0.0435, 0.2136), abs=1e-4)
 
 
 def test_tango_limits_solve_the_score_equation():
     """At a limit d the constrained maximum of the likelihood, found here on a grid, gives a score of z."""
     more, fewer, examples = 12, 2, 50
     grid = np.linspace(1e-6, 0.5, 400_001)
-    for limit in stats.tango(more, fewer, examples):
+    for limit in distributions.tango(more, fewer, examples):
         q = grid[(grid + limit > 0) & (2 * grid + limit < 1)]
         likelihood = more * np.log(q + limit) + fewer * np.log(q) + (examples - more - fewer) * np.log1p(-2 * q - limit)
         best = q[np.argmax(likelihood)]
@@ -97,11 +97,11 @@ def test_tango_limits_solve_the_score_equation():
 def test_student_agrees_with_scipy():
     from scipy.special import stdtr, stdtrit
 
-    for degrees in (1, 2, 3, 4, 7, 30):
-        assert [stats.student_cdf(t, degrees) for t in (-2, 0, 0.7, 9)] == pytest.approx(
+    for degrees in (0.7, 1, 1.5, 2, 3, 4.4, 7, 30, 5000):
+        assert [distributions.student_cdf(t, degrees) for t in (-2, 0, 0.7, 9)] == pytest.approx(
             stdtr(degrees, [-2, 0, 0.7, 9])
         )
-        assert stats.student_quantile(0.975, degrees) == pytest.approx(stdtrit(degrees, 0.975))
+        assert distributions.student_quantile(0.975, degrees) == pytest.approx(stdtrit(degrees, 0.975))
 
 
 def test_crossed_spread_is_the_paired_t_test_where_examples_do_not_differ():
@@ -111,6 +111,37 @@ def test_crossed_spread_is_the_paired_t_test_where_examples_do_not_differ():
     spread = stats.crossed_spread(gaps)
     assert spread.between_seeds == pytest.approx(gaps.mean(axis=1).var(ddof=1) / 4)
     assert spread.half_width(0.975) == pytest.approx(3.1824 * math.sqrt(spread.between_seeds), rel=1e-3)
+
+
+def test_effect_size_is_the_difference_over_the_spread_of_the_seeds_differences():
+    rng = np.random.default_rng(8)
+    a, b = (drawn(rng, chances) for chances in world(rng, 5, 2000))
+    gaps = np.stack(a).mean(axis=1) - np.stack(b).mean(axis=1)
+    assert stats.paired_difference(a, b).effect == pytest.approx(gaps.mean() / gaps.std(ddof=1))
+    assert stats.paired_difference(a[:1], b[:1]).effect is None
+    assert stats.paired_difference(a, a).effect is None
+
+
+def test_unpaired_seeds_agree_with_welch_where_examples_do_not_differ():
+    """The masks of one network are as many wrong examples, drawn afresh: the noise is between the seeds' means."""
+    from scipy.stats import ttest_ind
+
+    rng = np.random.default_rng(9)
+    a, b = ([rng.random(4000) < rate for rate in rng.uniform(0.1, 0.5, number)] for number in (4, 6))
+    one = stats.unpaired_difference(a, b)
+    welch = ttest_ind([100 * mask.mean() for mask in a], [100 * mask.mean() for mask in b], equal_var=False)
+    assert one.p == pytest.approx(welch.pvalue, rel=0.02)
+    interval = welch.confidence_interval()
+    assert (one.low, one.high) == pytest.approx((interval.low, interval.high), abs=0.2)
+    with pytest.raises(ValueError, match="two seeds a side or one on each"):
+        stats.unpaired_difference(a[:1], b)
+
+
+def test_more_comparisons_need_a_larger_difference():
+    rng = np.random.default_rng(10)
+    a, b = (drawn(rng, chances) for chances in world(rng, 4, 2000))
+    one, ten = (stats.minimum_detectable_difference(a, b, number) for number in (1, 10))
+    assert ten > 1.1 * one
 
 
 def test_holm():

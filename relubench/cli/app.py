@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from relubench.cli.compare import compare
 from relubench.cli.doctor import doctor
 from relubench.cli.list_ import list_
 from relubench.cli.runs import runs
@@ -54,6 +55,7 @@ app = typer.Typer(
     epilog="For example: relubench train --act relu --act gelu --dataset mnist --seeds 5",
 )
 app.command("train")(train)
+app.command("compare")(compare)
 app.command("list")(list_)
 app.add_typer(runs, name="runs", cls=Commands)
 app.add_typer(show, name="show", cls=Commands)

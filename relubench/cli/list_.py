@@ -22,7 +22,7 @@ NOTES = {
 }
 """Lines under a list, for people."""
 
-LEAVING = ("source", "gain", "learned", "family")
+LEAVING = ("read in", "protocol", "note", "source", "table", "unit", "condition", "gain", "learned", "family")
 """What a narrow terminal can do without."""
 
 
@@ -31,7 +31,7 @@ def list_(
         str | None,
         typer.Argument(
             metavar="KIND",
-            help="What to list: activations, datasets, models or formats.",
+            help="What to list: activations, datasets, models, formats or references.",
             autocompletion=lambda incomplete: [name for name in KINDS if name.startswith(incomplete)],
         ),
     ] = None,
@@ -39,7 +39,7 @@ def list_(
     format: options.Format = None,
     output_file: options.OutputFile = None,
 ) -> None:
-    """List what can be named: activations, datasets, models or formats. The first column is the name."""
+    """List what can be named: activations, datasets, models, formats or references. The first column is the name."""
     if kind is None:
         raise UsageError("list needs to know what to list", f"`relubench list KIND`: {', '.join(KINDS)}")
     rows_of = find(kind, KINDS, kind="list", see=f"lists are {', '.join(KINDS)}")
@@ -101,6 +101,12 @@ def _formats(data_dir: Path | None) -> list[Row]:
     return [{"name": name, "suffix": suffixes.get(name)} for name in FORMATS]
 
 
+def _references(data_dir: Path | None) -> list[Row]:
+    from relubench.reports.references import catalogue
+
+    return list(catalogue())
+
+
 def _short(value: float | int | str) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
@@ -110,4 +116,5 @@ KINDS: dict[str, Callable[[Path | None], list[Row]]] = {
     "datasets": _datasets,
     "models": _models,
     "formats": _formats,
+    "references": _references,
 }

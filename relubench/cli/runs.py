@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking. Default: ask, and refuse in a pipe.")]
 
-LEAVING = ("size", "time", "epochs", "date", "lr", "model")
+LEAVING = ("size", "time", "epochs", "batch size", "optimizer", "date", "lr", "model")
 """What a narrow terminal can do without."""
+
+OF_SPEC = ("activation", "dataset", "model", "seed", "optimizer", "lr", "batch_size")
+"""What a run's row shows of its specification."""
 
 runs = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -157,9 +160,11 @@ def _summary(store: Store, run: str) -> Row:
         return _row(run, outcome="unreadable", size_bytes=size)
     timing = store.timing(run)
     row = _row(run, outcome=result.outcome, size_bytes=size)
-    row |= {key: result.spec.get(key) for key in ("activation", "dataset", "model", "seed", "lr")}
+    row |= {
+        key: result.spec.get(key) for key in ("activation", "dataset", "model", "seed", "optimizer", "lr", "batch_size")
+    }
     row |= {"epochs": result.epochs, "test_error_pct": result.test_error_pct}
-    return row | {"seconds": timing.seconds if timing else None, "date": timing.finished if timing else None}
+    return row | {"seconds": round(timing.seconds, 3) if timing else None, "date": timing.finished if timing else None}
 
 
 def _unfinished(store: Store, run: str) -> Row:
@@ -173,7 +178,7 @@ def _unfinished(store: Store, run: str) -> Row:
 
 
 def _row(run: str, *, outcome: str, size_bytes: int) -> Row:
-    keys = ("activation", "dataset", "model", "seed", "lr", "epochs")
+    keys = (*OF_SPEC, "epochs")
     tail = {"test_error_pct": None, "seconds": None, "date": None, "size_bytes": size_bytes}
     return {"id": run, **dict.fromkeys(keys), "outcome": outcome, **tail}
 
@@ -185,7 +190,7 @@ def _for_people(row: Row) -> Row:
     date = (row["date"] or "")[:16].replace("T", " ")
     shown = {"test_error_pct": fixed(row["test_error_pct"]), "date": date}
     shown |= {"seconds": duration(row["seconds"]), "size_bytes": readable(row["size_bytes"])}
-    names = {"test_error_pct": "error %", "seconds": "time", "size_bytes": "size"}
+    names = {"test_error_pct": "error %", "batch_size": "batch size", "seconds": "time", "size_bytes": "size"}
     return {names.get(key, key): shown.get(key, value) for key, value in row.items()}
 
 

@@ -110,20 +110,19 @@ def _carry_out(study: Study, quiet: bool) -> bool:
 
 def _report(study: Study) -> Report:
     """The table of what is finished or failed so far."""
-    from relubench.reports.report import training_report
+    from relubench.reports.report import run_records, training_report
     from relubench.reports.summary import summarize
 
     timings = study.timings
-    summary = summarize(study.results, timings, study.wrong)
-    clocks = {run: timing.to_json() if timing else None for run, timing in timings.items()}
-    runs = [{**result.to_json(), "timing": clocks.get(result.id)} for result in study.results]
+    summary = summarize(study.results, timings, study.wrong, study.tuned)
+    runs = run_records(study.results, timings, study.wrong)
     return training_report(summary, version=__version__, device=study.device.name, runs=runs)
 
 
 def _plot(study: Study, plot: Path) -> None:
     from relubench.reports.plots import plot_curves
 
-    plot_curves(study.results, study.timings, plot)
+    plot_curves(study.results, study.timings, plot, list(study.tuned.values()))
 
 
 def _silent(text: str) -> None:

@@ -15,8 +15,8 @@ import numpy as np
 from relubench.data.area import area_average
 from relubench.data.locate import Found
 from relubench.data.matrix import Matrix, read_header, spoken
+from relubench.data.order import SPLIT_SEED
 from relubench.data.prepared import Parts
-from relubench.data.split import SPLIT_SEED
 from relubench.data.table import SourceRow
 from relubench.errors import DataError
 

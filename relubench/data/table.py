@@ -10,10 +10,9 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
-from relubench.errors import UsageError
-
 from relubench.data.download import Remote
 from relubench.data.norb_files import JITTERED_URL, REMOTE, SMALL_URL
+from relubench.errors import UsageError
 
 Role = tuple[str, ...]
 """One source file: the names it may have, the preferred (verifiable) one first."""

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from relubench.errors import ComputeError, UsageError
 from relubench.reports.cells import count, listed
-from relubench.results import RunResult, Timing
+from relubench.reports.sensitivity import draw_sensitivity
+from relubench.results import RunResult, Timing, Tuning
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +25,10 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 """Okabe and Ito's palette, told apart with any colour vision; its yellow is left out, too pale for a line on white."""
 DASHES = ("-", "--", ":", "-.")
 """The next style begins when the colours have run out."""
+IN_LEGEND = 7
+"""Lines up to this many are named in a legend; more are named where they end, since colours no longer tell them."""
+LABEL_GAP = 0.042
+"""Least distance between two names at the ends of lines, as a share of the axis."""
 
 LOG_SPREAD = 4.0
 """From this ratio of the highest to the lowest error on, the error axis is logarithmic."""
@@ -47,8 +52,10 @@ class Curve:
         return int(known.argmin()) if not known.all() else known.size
 
 
-def plot_curves(results: Sequence[RunResult], timings: Mapping[str, Timing | None], path: Path) -> None:
-    """Writes the learning curves to `path` as png, svg or pdf, by its suffix.
+def plot_curves(
+    results: Sequence[RunResult], timings: Mapping[str, Timing | None], path: Path, tuned: Sequence[Tuning] = ()
+) -> None:
+    """Writes the learning curves to `path` as png, svg or pdf, by its suffix; with `tuned` a panel of learning rates.
 
     A line is the mean over seeds, its band the lowest to the highest of them; where seeds have ended it goes on dotted,
     over the rest. A diamond is the mean test error, at the mean best epoch; a cross is where a training diverged.
@@ -60,7 +67,7 @@ def plot_curves(results: Sequence[RunResult], timings: Mapping[str, Timing | Non
     curves, without = _curves(results, timings)
     if not curves:
         raise ComputeError("no run has a learning curve to plot", "see why with `relubench show run ID`")
-    figure = _draw(curves, without)
+    figure = _draw(curves, without, tuned)
     try:
         # Without a date and random ids the same results give the same file.
         metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower())
@@ -115,31 +122,88 @@ def _over_seeds(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.divide(total, number, out=np.full(total.shape, np.nan), where=number > 0)
 
 
-def _draw(curves: Sequence[Curve], without: Sequence[RunResult]) -> Figure:
+def _draw(curves: Sequence[Curve], without: Sequence[RunResult], tuned: Sequence[Tuning]) -> Figure:
     import matplotlib
     from matplotlib.figure import Figure
 
     matplotlib.rcParams["svg.hashsalt"] = "relubench"
-    rows = -(-(len(curves) + 2) // 4)
-    figure = Figure(figsize=(10, 4.4 + 0.22 * rows), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
-    untimed = [one.label for one in curves if one.seconds is None]
-    for place, curve in enumerate(curves):
-        look = {"color": COLOURS[place % len(COLOURS)], "linestyle": DASHES[place // len(COLOURS) % len(DASHES)]}
-        longest = curve.errors.shape[1]
-        _line(left, curve, np.arange(1.0, longest + 1), look)
+    named_in_legend = len(curves) <= IN_LEGEND
+    rows = -(-((len(curves) if named_in_legend else 0) + 2) // 4)
+    height = 4.4 + 0.22 * rows if named_in_legend else max(4.8, 0.19 * len(curves))
+    figure = Figure(figsize=(10 + 4 * bool(tuned), height), layout="constrained")
+    left, right, *others = figure.subplots(1, 3 if tuned else 2)
+    right.sharey(left)
+    right.tick_params(labelleft=False)
+    looks = [_look(place) for place in range(len(curves))]
+    for curve, look in zip(curves, looks, strict=True):
+        _line(left, curve, np.arange(1.0, curve.errors.shape[1] + 1), look)
         if curve.seconds is not None:
             _line(right, curve, curve.seconds, look)
+    if tuned:
+        by_activation = {one.runs[0].spec["activation"]: look for one, look in zip(curves, looks, strict=True)}
+        draw_sensitivity(others[0], tuned, by_activation)
+        _error_axis(others[0], [error for one in tuned for error in one.errors.values() if error is not None])
     _axes(left, right, curves)
+    for axes in (left, right, *others):
+        axes.grid(alpha=0.25, linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+    untimed = [one.label for one in curves if one.seconds is None]
     if untimed:
         right.set_title(f"not timed: {listed(untimed)}", fontsize="small")
-    handles, labels = left.get_legend_handles_labels()
+    handles, labels = left.get_legend_handles_labels() if named_in_legend else ([], [])
+    if not named_in_legend:
+        _name_ends(left, curves, looks)
     extra, words = _key(curves)
     figure.legend(
         [*handles, *extra], [*labels, *words], loc="outside lower center", ncols=4, fontsize="small", frameon=False
     )
     figure.suptitle(_title(curves, without), fontsize="medium")
     return figure
+
+
+def _look(place: int) -> dict[str, str]:
+    return {"color": COLOURS[place % len(COLOURS)], "linestyle": DASHES[place // len(COLOURS) % len(DASHES)]}
+
+
+def _name_ends(axes: Axes, curves: Sequence[Curve], looks: Sequence[dict[str, str]]) -> None:
+    """Each line's name at its right, in the order of the ends, apart from each other, with a thin line to its end."""
+    ends = [(curve.errors.shape[1], _over_seeds(curve.errors)) for curve in curves]
+    points = [(x, float(mean[~np.isnan(mean)][-1])) for x, mean in ends]
+    to_axes = axes.transAxes.inverted()
+    heights = [float(to_axes.transform(axes.transData.transform(point))[1]) for point in points]
+    order = sorted(range(len(curves)), key=lambda one: heights[one])
+    for place, height in zip(order, _apart([heights[one] for one in order]), strict=True):
+        arrow: dict[str, Any] = {
+            "arrowstyle": "-",
+            "color": looks[place]["color"],
+            "linewidth": 0.6,
+            "shrinkA": 1,
+            "shrinkB": 2,
+        }
+        arrow["relpos"] = (0, 0.5)
+        axes.annotate(
+            curves[place].label,
+            xy=points[place],
+            xytext=(1.06, height),
+            textcoords="axes fraction",
+            color=looks[place]["color"],
+            fontsize="x-small",
+            va="center",
+            arrowprops=arrow,
+            annotation_clip=False,
+        )
+
+
+def _apart(heights: Sequence[float]) -> list[float]:
+    """Rising heights, 0 to 1, moved until none is nearer to the next than LABEL_GAP: half upwards, half downwards."""
+    gap = min(LABEL_GAP, 1 / len(heights))
+    above, below = list(heights), list(heights)
+    for place in range(1, len(heights)):
+        above[place] = max(above[place], above[place - 1] + gap)
+        below[-place - 1] = min(below[-place - 1], below[-place] - gap)
+    middle = [(up + down) / 2 for up, down in zip(above, below, strict=True)]
+    shift = max(0.0, -middle[0]) - max(0.0, middle[-1] - 1)
+    return [one + shift for one in middle]
 
 
 def _line(axes: Axes, curve: Curve, x: NDArray[np.float64], look: dict[str, str]) -> None:
@@ -166,24 +230,27 @@ def _line(axes: Axes, curve: Curve, x: NDArray[np.float64], look: dict[str, str]
 
 
 def _axes(left: Axes, right: Axes, curves: Sequence[Curve]) -> None:
-    from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
+    from matplotlib.ticker import MaxNLocator
 
-    shown = np.concatenate([one.errors[~np.isnan(one.errors)] for one in curves])
-    left.set_ylabel("error (% of examples)")
-    if shown.min() > 0 and shown.max() / shown.min() >= LOG_SPREAD:
-        left.set_ylabel("error (% of examples, logarithmic)")
-        left.set_yscale("log")
-        left.yaxis.set_major_locator(_log_ticks())
-        left.yaxis.set_major_formatter(ScalarFormatter())
-        left.yaxis.set_minor_formatter(NullFormatter())
+    _error_axis(left, np.concatenate([one.errors[~np.isnan(one.errors)] for one in curves]).tolist())
     left.set_xlabel("epochs trained")
     left.xaxis.set_major_locator(MaxNLocator(integer=True))
     right.set_xlabel("training and validation time (s)")
     left.set_xlim(0, 1.03 * max(one.errors.shape[1] for one in curves) + 0.2)
     right.set_xlim(left=0)
-    for axes in (left, right):
-        axes.grid(alpha=0.25, linewidth=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
+
+
+def _error_axis(axes: Axes, shown: Sequence[float]) -> None:
+    """The vertical axis, logarithmic where the errors spread far."""
+    from matplotlib.ticker import NullFormatter, ScalarFormatter
+
+    axes.set_ylabel("error (% of examples)")
+    if min(shown) > 0 and max(shown) / min(shown) >= LOG_SPREAD:
+        axes.set_ylabel("error (% of examples, logarithmic)")
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(_log_ticks())
+        axes.yaxis.set_major_formatter(ScalarFormatter())
+        axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _log_ticks() -> Any:

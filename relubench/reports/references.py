@@ -57,6 +57,13 @@ class Entry:
     condition: str
     metric: str
     value: float
+    unit: str
+    note: str
+    source: str
+    protocol: str = ""
+    mark: str = "A"
+    """A: read in the source itself; B: read in a page about it."""
+    citation: str = ""
 
 
 def presets_folder() -> Path:
@@ -72,12 +79,11 @@ def presets_folder() -> Path:
 def entries(source: str) -> tuple[Entry, ...]:
     """The rows of presets/reference/SOURCE.csv that hold a value; raises DataError on a missing or malformed file."""
     path = presets_folder() / "reference" / f"{source}.csv"
-    keys = ("table", "dataset", "model", "activation", "pretraining", "condition", "metric")
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = [row for row in csv.DictReader(file) if row["value"]]
-        return tuple(Entry(**{key: row[key] for key in keys}, value=float(row["value"])) for row in rows)
-    except (OSError, KeyError, ValueError) as error:
+        return tuple(Entry(**{**row, "value": float(row["value"])}) for row in rows)
+    except (OSError, TypeError, ValueError) as error:
         raise DataError(f"cannot read {path}: {error!r}", "install relubench again") from error
 
 
@@ -87,7 +93,7 @@ def published(dataset: str, model: str, activation: str, pretraining: str) -> Pu
     Table 1 for the error; section 4.1 for the sparsity of its rectifiers, which it does not split by pre-training; and
     for softplus with another beta the comparison of (1 / alpha) softplus(alpha x), which is softplus:beta=alpha.
     """
-    if hidden_widths(model) != PAPER_NETWORK.get(dataset, (1000, 1000, 1000)):
+    if not same_network(dataset, model):
         return None
     name, beta = _name_and_beta(activation)
     known = [one for one in entries("glorot2011") if one.dataset == dataset and one.activation == name]
@@ -120,6 +126,42 @@ def article(dataset: str, model: str, activation: str, pretraining: str, l1: flo
         return None
     table = errors[0].table if errors else "sparsity"
     return Published(errors[0].value if errors else None, sparsity, f"article, table {table}")
+
+
+SOURCES = ("glorot2011", "article", "others")
+NOT_PUBLIC = ("opentable", "amazon-polarity")
+"""Data that nobody can get: carried, never run."""
+
+
+def catalogue() -> list[dict[str, str | float | None]]:
+    """Every reference number that is shipped, as `relubench list references` shows it; names are unique."""
+    cited = {"glorot2011": "Glorot, Bordes & Bengio 2011", "article": ARTICLE_TITLE}
+    rows: list[dict[str, str | float | None]] = []
+    taken: dict[str, int] = {}
+    for one in (entry for source in SOURCES for entry in entries(source)):
+        parts = (one.source, one.table, one.dataset, one.model, one.activation, one.pretraining, one.condition)
+        name = ":".join(re.sub(r"[^\w.=+-]+", "-", part) for part in (*parts, one.metric) if part)
+        taken[name] = taken.get(name, 0) + 1
+        rows.append(
+            {
+                "name": name if taken[name] == 1 else f"{name}:{taken[name]}",
+                "dataset": one.dataset or None,
+                "model": one.model or None,
+                "activation": one.activation or None,
+                "pretraining": one.pretraining or None,
+                "condition": one.condition or None,
+                "metric": one.metric,
+                "value": one.value,
+                "unit": one.unit,
+                "protocol": one.protocol or None,
+                "note": "; ".join(["data not public"] * (one.dataset in NOT_PUBLIC) + [one.note] * bool(one.note))
+                or None,
+                "table": one.table or None,
+                "read in": "the source" if one.mark == "A" else "a page about it",
+                "source": one.citation or cited[one.source],
+            }
+        )
+    return rows
 
 
 def footnotes(rows: Sequence[SummaryRow]) -> list[str]:
@@ -159,6 +201,18 @@ def split_notes(rows: Sequence[SummaryRow], splits: Collection[tuple[str, str]])
                 "--set data.split=paper does the same"
             )
     return notes
+
+
+def same_network(dataset: str, model: str) -> bool:
+    """Whether `model` is the network that the paper has for the data set."""
+    return hidden_widths(model) == PAPER_NETWORK.get(dataset, (1000, 1000, 1000))
+
+
+def typical_error_pct(source: str, dataset: str) -> float:
+    """A source's rectifier without pre-training, whose noise stands for that of all its values on the data set."""
+    known = [one for one in entries(source) if one.dataset == dataset and one.metric == "test_error"]
+    plain = [one for one in known if (one.activation, one.pretraining, one.condition) == ("relu", "none", "")]
+    return (plain or known)[0].value
 
 
 def hidden_widths(model: str) -> tuple[int, ...] | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from relubench.reports.cells import bracket, count, duration, fixed, short, signed, signed_bracket
 from relubench.reports.summary import Summary
+from relubench.results import RunResult, Timing
+from relubench.stats import Mask, pack_mask
 
 Row = dict[str, Any]
 
@@ -42,6 +44,23 @@ class Report:
     """What all rows share, in one line under the title."""
     footnotes: Sequence[str] = ()
     sentence: str = ""
+
+
+def run_records(
+    results: Sequence[RunResult], timings: Mapping[str, Timing | None], wrong: Callable[[RunResult], Mask | None]
+) -> list[Row]:
+    """The runs as JSON carries them: with their timing, and which test examples were wrong, so that files compare."""
+    records = []
+    for one in results:
+        timing, mask = timings.get(one.id), wrong(one)
+        records.append(
+            {
+                **one.to_json(),
+                "timing": timing.to_json() if timing else None,
+                "test_wrong": None if mask is None else pack_mask(mask),
+            }
+        )
+    return records
 
 
 def training_report(
@@ -95,12 +114,12 @@ def listing_columns(rows: Sequence[Row]) -> list[Column]:
 def _measured(against: str) -> list[Column]:
     return [
         Column(header="test error %", parts=_error),
-        Column(header=against, parts=_difference, style=_verdict_style),
+        Column(header=against, parts=_difference, style=_difference_style),
         Column(header="zeros %", parts=lambda row: [fixed(row["sparsity_pct"], 1)], leaves=5),
         Column(header="dead %", parts=lambda row: [fixed(row["dead_units_pct"], 1)], leaves=4),
         Column(header="time", parts=lambda row: [duration(row["seconds"])], leaves=8),
-        Column(header="published", parts=lambda row: [fixed(row["published_error_pct"])], leaves=10),
-        Column(header="article", parts=lambda row: [fixed(row["article_error_pct"])], leaves=9),
+        Column(header="published", parts=_reference("published"), style=_verdict_style("published"), leaves=10),
+        Column(header="article", parts=_reference("article"), style=_verdict_style("article"), leaves=9),
     ]
 
 
@@ -113,7 +132,27 @@ def _difference(row: Row) -> list[str]:
     if row["difference_pct"] is None:
         return []
     interval = signed_bracket(row["difference_ci_low_pct"], row["difference_ci_high_pct"])
-    return [signed(row["difference_pct"]), interval, f"{row['verdict'] or '':<6}"]
+    return [signed(row["difference_pct"]), interval, f"{row['difference_verdict'] or '':<6}"]
+
+
+def _reference(source: str) -> Callable[[Row], list[str]]:
+    """The source's error, and the verdict where it is the one that the verdict is against."""
+
+    def parts(row: Row) -> list[str]:
+        value = fixed(row[f"{source}_error_pct"])
+        return [value, *row["verdict"].split()] if value and _carries_verdict(row, source) else [value]
+
+    return parts
+
+
+def _carries_verdict(row: Row, source: str) -> bool:
+    """The published value does, and the article's where there is no other."""
+    return row["verdict"] is not None and (source == "published" or row["published_error_pct"] is None)
+
+
+def _verdict_style(source: str) -> Callable[[Row], str]:
+    styles = {"reproduced": "green", "better": "cyan", "worse": "red"}
+    return lambda row: styles.get(row["verdict"] or "", "dim") if _carries_verdict(row, source) else "dim"
 
 
 def _outcome() -> Column:
@@ -124,8 +163,8 @@ def _outcome_style(row: Row) -> str:
     return "" if row["outcome"] == "ok" else "yellow"
 
 
-def _verdict_style(row: Row) -> str:
-    return {"lower": "green", "higher": "red", "noise": "dim"}.get(row["verdict"] or "", "")
+def _difference_style(row: Row) -> str:
+    return {"lower": "green", "higher": "red", "noise": "dim"}.get(row["difference_verdict"] or "", "")
 
 
 def _plain(key: str, leaves: int = 0) -> Column:

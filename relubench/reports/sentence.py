@@ -30,10 +30,6 @@ class Standing:
     row: SummaryRow
     seeds: int = 0
     """Seeds that the comparison has in common with the first row."""
-    resolving_seeds: int | None = None
-    """Seeds at which a difference of the size seen would be called real; None if no number is, or it is not known."""
-    resolvable: bool = False
-    """Whether resolving_seeds was looked for."""
 
 
 def closing(groups: Sequence[tuple[str, Sequence[Standing]]]) -> str:
@@ -58,7 +54,10 @@ def _about(group: Sequence[Standing]) -> str:
         return f"{listed([one.label for one in group])}: no test error."
     if len(group) == 1:
         return f"{group[0].label} reached a test error of {_error(group[0].row)}."
-    return f"{_lowest(finished)} {_against_first(group)}"
+    lowest = _lowest(finished)
+    # The first row was named just before: 'it' is enough.
+    first = "it" if lowest.startswith(f"{group[0].label} had") else group[0].label
+    return f"{lowest} {_against_first(group, first)}"
 
 
 def _alone(one: Standing) -> str:
@@ -79,7 +78,7 @@ def _lowest(finished: Sequence[Standing]) -> str:
     return f"{listed([one.label for one in best])} share the lowest {kind}, {fixed(least)} %."
 
 
-def _against_first(group: Sequence[Standing]) -> str:
+def _against_first(group: Sequence[Standing], named: str) -> str:
     first, others = group[0], group[1:]
     if first.row.test_error_pct is None:
         return f"Nothing is compared: {first.label}, the first row, {UNFINISHED[first.row.outcome]}."
@@ -88,7 +87,7 @@ def _against_first(group: Sequence[Standing]) -> str:
     parts = []
     if compared:
         body = _one_by_one(compared) if len(compared) <= SPELLED_OUT else _counted(compared)
-        parts.append(f"Compared with {first.label} ({_seeds(compared)}): {body}.")
+        parts.append(f"Compared with {named} ({_seeds(compared)}): {body}.")
     for reason in dict.fromkeys(_why_missing(one) for one in missing):
         names = [one.label for one in missing if _why_missing(one) == reason]
         parts.append(f"Not compared: {listed(names)} ({reason}).")
@@ -103,8 +102,8 @@ def _comparison(one: Standing, *, alone: bool) -> str:
     row = one.row
     interval = signed_bracket(row.difference_ci_low_pct, row.difference_ci_high_pct)
     size = f"{signed(row.difference_pct)} points {interval}"
-    if row.verdict != "noise":
-        return f"{one.label} is {row.verdict}, {size}"
+    if row.difference_verdict != "noise":
+        return f"{one.label} is {row.difference_verdict}, {size}"
     if (row.difference_ci_low_pct or 0) > 0 or (row.difference_ci_high_pct or 0) < 0:
         return f"{one.label}'s {size} counts as noise among so many comparisons"
     return f"{one.label} differs by no more than noise, {size}{_remedy(one) if alone else ''}"
@@ -112,16 +111,20 @@ def _comparison(one: Standing, *, alone: bool) -> str:
 
 def _remedy(one: Standing) -> str:
     """What would settle a single undecided comparison."""
-    if not one.resolvable:
+    if one.seeds < 2 or not one.row.difference_pct:
         return ""
-    if one.resolving_seeds is None:
-        return "; more seeds would not settle a difference this small: the test set is too small for it"
-    return f"; if the difference is as large as it looks, about {one.resolving_seeds} seeds would show it"
+    needed = one.row.seeds_to_resolve
+    if needed is None:
+        return "; no number of seeds would settle a difference this small: the test set is too small for it"
+    more = max(needed - one.seeds, 1)
+    return f"; if the difference is as large as it looks, about {count(more, 'more seed')} would show it"
 
 
 def _counted(compared: Sequence[Standing]) -> str:
     kinds = (("lower", "lower"), ("higher", "higher"), ("noise", "within noise"))
-    named = [(words, [one.label for one in compared if one.row.verdict == verdict]) for verdict, words in kinds]
+    named = [
+        (words, [one.label for one in compared if one.row.difference_verdict == verdict]) for verdict, words in kinds
+    ]
     return f"of {len(compared)}, " + ", ".join(
         f"{len(names)} {words} ({listed(names)})" for words, names in named if names
     )
@@ -143,7 +146,7 @@ def _tally(groups: Sequence[tuple[str, Sequence[Standing]]]) -> str:
             best = min(finished, key=lambda one: _shown(one.row))
             wins[best.label] = wins.get(best.label, 0) + 1
     ranked = sorted(wins.items(), key=lambda item: -item[1])
-    verdicts = [one.row.verdict for _, group in groups for one in group if one.row.verdict]
+    verdicts = [one.row.difference_verdict for _, group in groups for one in group if one.row.difference_verdict]
     real = sum(one != "noise" for one in verdicts)
     told = ", ".join(f"{label} in {number}" for label, number in ranked)
     compared = f" {real} of {count(len(verdicts), 'difference')} to the first row of each are more than noise."

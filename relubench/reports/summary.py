@@ -10,14 +10,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from relubench.reports import references
-from relubench.reports.cells import count
+from relubench.distributions import ALPHA
+from relubench.reports import references, verdicts
+from relubench.reports.footnotes import OUTCOMES, method_notes, outcome_notes, tuning_notes
 from relubench.reports.sentence import Standing, closing
-from relubench.results import RunResult, SummaryRow, Timing
-from relubench.stats import ALPHA, Difference, Mask, holm, mean_error, paired_difference, seeds_to_resolve
-
-OUTCOMES = ("ok", "stalled", "diverged", "failed")
-"""From best to worst: a row shows the worst of its seeds."""
+from relubench.results import RunResult, SummaryRow, Timing, Tuning
+from relubench.stats import (
+    Difference,
+    Mask,
+    holm,
+    mean_error,
+    minimum_detectable_difference,
+    paired_difference,
+    seeds_to_resolve,
+)
 
 DIGITS = 6
 """Decimals kept of a percentage: one test example in a million is 0.0001 %."""
@@ -57,28 +63,54 @@ class Group:
         return next(iter(self.runs.values())).spec
 
     @property
+    def complete(self) -> list[Mask]:
+        """The masks, if every run with a test error has one and all are of the same test set; else none."""
+        tested = sum(one.test_error_pct is not None for one in self.runs.values())
+        whole = tested == len(self.masks) and len({mask.shape for mask in self.masks.values()}) == 1
+        return list(self.masks.values()) if whole else []
+
+    @property
+    def test_examples(self) -> int:
+        return next(iter(self.runs.values())).test_examples
+
+    @property
     def place(self) -> tuple[str, str]:
         """Rows of one place are compared with each other."""
         return self.spec["dataset"], self.spec["model"]
 
 
-def summarize(results: Sequence[RunResult], timings: Mapping[str, Timing | None], wrong: WrongOf) -> Summary:
+def summarize(
+    results: Sequence[RunResult],
+    timings: Mapping[str, Timing | None],
+    wrong: WrongOf,
+    tuned: Mapping[str, Tuning] | None = None,
+) -> Summary:
     """The table of these runs: a row for each activation (data set, model, pre-training, l1), in order of appearance.
 
-    `timings`: by run id; `wrong`: a run's mask over the test examples, or None where there is none. Raises ValueError
-    if two runs would be the same seed of the same row.
+    `timings`: by run id; `wrong`: a run's mask over the test examples, or None where there is none; `tuned`: by
+    activation, what `--lr auto` found. Raises ValueError if two runs would be the same seed of the same row.
     """
     groups = _groups(results, wrong)
-    rows = [_row(group, timings) for group in groups]
-    differences = _differences(groups)
-    rows = _with_verdicts(rows, differences)
-    notes = [*_outcome_notes(groups, rows), *_method_notes(rows, differences), *references.footnotes(rows)]
-    notes += references.split_notes(rows, {(one.spec["dataset"], one.spec.get("split", "standard")) for one in results})
-    notes += _departure_notes(results, rows)
+    rows = _compared(groups, [_row(group, timings, tuned or {}) for group in groups])
+    labels = _labels(groups, rows)
+    judged = [
+        verdicts.judge(label, row, group.spec, group.complete, group.test_examples)
+        for label, row, group in zip(labels, rows, groups, strict=True)
+    ]
+    rows = [one.row for one in judged]
+    notes = [
+        *outcome_notes([list(group.runs.values()) for group in groups], rows, labels),
+        *method_notes(rows),
+        *tuning_notes(list((tuned or {}).values())),
+        *references.footnotes(rows),
+        *references.split_notes(rows, {(one.spec["dataset"], one.spec.get("split", "standard")) for one in results}),
+        *verdicts.footnotes(judged),
+    ]
     varied = [{} if group.l1 is None else {"l1": group.l1} for group in groups]
-    sentence = closing(_standings(groups, rows, differences))
+    sentences = [closing(_standings(groups, rows, labels)), verdicts.sentence(judged)]
     seeds = max((len(group.runs) for group in groups), default=0)
-    return Summary(rows, notes, sentence, varied, _shared([one.spec for one in results]), seeds)
+    shared = _shared([one.spec for one in results])
+    return Summary(rows, notes, " ".join(one for one in sentences if one), varied, shared, seeds)
 
 
 def _groups(results: Sequence[RunResult], wrong: WrongOf) -> list[Group]:
@@ -97,14 +129,12 @@ def _groups(results: Sequence[RunResult], wrong: WrongOf) -> list[Group]:
     return list(groups.values())
 
 
-def _row(group: Group, timings: Mapping[str, Timing | None]) -> SummaryRow:
+def _row(group: Group, timings: Mapping[str, Timing | None], tuned: Mapping[str, Tuning]) -> SummaryRow:
     runs, spec = list(group.runs.values()), group.spec
-    errors = [one.test_error_pct for one in runs if one.test_error_pct is not None]
     tested = [one for one in runs if one.test_error_pct is not None]
-    complete = (
-        bool(errors) and len(group.masks) == len(errors) and len({mask.shape for mask in group.masks.values()}) == 1
-    )
-    interval = mean_error(list(group.masks.values())) if complete else None
+    errors = [one.test_error_pct for one in tested]
+    interval = mean_error(group.complete) if group.complete else None
+    tuning = tuned.get(spec["activation"])
     clocks = [timings.get(one.id) for one in runs]
     row = SummaryRow(
         activation=spec["activation"],
@@ -122,7 +152,9 @@ def _row(group: Group, timings: Mapping[str, Timing | None]) -> SummaryRow:
         parameters=_same([one.parameters for one in runs]),
         sparsity_pct=_mean([one.sparsity_pct for one in tested]),
         epochs=_mean([one.epochs for one in runs]),
-        seconds=None if None in clocks else sum(one.seconds for one in clocks if one),
+        seconds=None if None in clocks else round(sum(one.seconds for one in clocks if one), 3),
+        lr_budget=tuning and tuning.budget,
+        lr_edge=tuning and tuning.edge,
     )
     return _with_references(row, spec, group.l1)
 
@@ -162,91 +194,59 @@ def _pair(group: Group, first: Group) -> tuple[list[Mask], list[Mask]]:
     return [group.masks[seed] for seed in seeds], [first.masks[seed] for seed in seeds]
 
 
-def _differences(groups: Sequence[Group]) -> list[Difference | None]:
-    found: list[Difference | None] = []
-    for index, first in enumerate(_firsts(groups)):
-        mine, base = _pair(groups[index], groups[first])
-        found.append(paired_difference(mine, base) if index != first and mine else None)
-    return found
-
-
-def _with_verdicts(rows: Sequence[SummaryRow], differences: Sequence[Difference | None]) -> list[SummaryRow]:
-    adjusted = iter(holm([one.p for one in differences if one]))
+def _compared(groups: Sequence[Group], rows: Sequence[SummaryRow]) -> list[SummaryRow]:
+    """The rows with their differences to the first of their place, Holm's correction over the whole table."""
+    pairs = [
+        ([], []) if index == first else _pair(groups[index], groups[first])
+        for index, first in enumerate(_firsts(groups))
+    ]
+    differences = [paired_difference(mine, base) if mine else None for mine, base in pairs]
+    adjusted = holm([one.p for one in differences if one])
+    left = iter(adjusted)
     return [
-        row if one is None else _judged(row, one, next(adjusted)) for row, one in zip(rows, differences, strict=True)
+        row if one is None else _different(row, one, next(left), pair, len(adjusted))
+        for row, one, pair in zip(rows, differences, pairs, strict=True)
     ]
 
 
-def _judged(row: SummaryRow, one: Difference, p: float) -> SummaryRow:
+def _different(
+    row: SummaryRow, one: Difference, p: float, pair: tuple[list[Mask], list[Mask]], comparisons: int
+) -> SummaryRow:
+    noise = p >= ALPHA
     return replace(
         row,
         difference_pct=_rounded(one.difference),
         difference_ci_low_pct=_rounded(one.low),
         difference_ci_high_pct=_rounded(one.high),
-        verdict="noise" if p >= ALPHA else "higher" if one.difference > 0 else "lower",
+        difference_verdict="noise" if noise else "higher" if one.difference > 0 else "lower",
+        difference_p=float(f"{p:.4g}"),
+        effect_size=None if one.effect is None else round(one.effect, 4),
+        detectable_difference_pct=_rounded(minimum_detectable_difference(*pair, comparisons)),
+        seeds_to_resolve=seeds_to_resolve(*pair) if noise and one.seeds > 1 and one.difference else None,
     )
 
 
+def _labels(groups: Sequence[Group], rows: Sequence[SummaryRow]) -> list[str]:
+    """Activations, with pre-training and penalty where these vary."""
+    varying = len({row.pretraining for row in rows}) > 1
+    found = []
+    for group, row in zip(groups, rows, strict=True):
+        extra = [f"pretraining {row.pretraining}"] * varying
+        extra += [] if group.l1 is None else [f"l1 {group.l1:g}"]
+        found.append(f"{row.activation} ({', '.join(extra)})" if extra else row.activation)
+    return found
+
+
 def _standings(
-    groups: Sequence[Group], rows: Sequence[SummaryRow], differences: Sequence[Difference | None]
+    groups: Sequence[Group], rows: Sequence[SummaryRow], labels: Sequence[str]
 ) -> list[tuple[str, list[Standing]]]:
     """The rows with their labels, by place."""
-    varying = [name for name in ("pretraining",) if len({getattr(row, name) for row in rows}) > 1]
     places: dict[tuple[str, str], list[Standing]] = {}
     for index, first in enumerate(_firsts(groups)):
-        row, difference, l1 = rows[index], differences[index], groups[index].l1
-        extra = [*(f"{name} {getattr(row, name)}" for name in varying), *([] if l1 is None else [f"l1 {l1:g}"])]
-        label = f"{row.activation} ({', '.join(extra)})" if extra else row.activation
-        undecided = (
-            difference is not None and row.verdict == "noise" and difference.seeds > 1 and difference.difference != 0
-        )
-        needed = seeds_to_resolve(*_pair(groups[index], groups[first])) if undecided else None
-        standing = Standing(label, row, difference.seeds if difference else 0, needed, undecided)
-        places.setdefault(groups[index].place, []).append(standing)
+        compared = rows[index].difference_pct is not None
+        seeds = len(_pair(groups[index], groups[first])[0]) if compared else 0
+        places.setdefault(groups[index].place, []).append(Standing(labels[index], rows[index], seeds))
     return [(f"{dataset}, {model}", standings) for (dataset, model), standings in places.items()]
-
-
-def _outcome_notes(groups: Sequence[Group], rows: Sequence[SummaryRow]) -> list[str]:
-    notes = []
-    for group, row in zip(groups, rows, strict=True):
-        runs = list(group.runs.values())
-        for outcome in OUTCOMES[1:]:
-            which = [one for one in runs if one.outcome == outcome]
-            if not which:
-                continue
-            why = next((" ".join(one.message.split()) for one in which if one.message), "")
-            counted = (
-                f"; its mean is over the {count(row.n, 'seed')} with a test error" if 0 < row.n < len(runs) else ""
-            )
-            reason = f" ({why})" if why else ""
-            label = row.activation if group.l1 is None else f"{row.activation} (l1 {group.l1:g})"
-            notes.append(f"{label}: {len(which)} of {count(len(runs), 'seed')} {outcome}{reason}{counted}")
-        if row.n and row.test_error_ci_low_pct is None:
-            notes.append(f"{row.activation}: no interval, since which test examples it got wrong is not stored")
-    return notes
-
-
-def _method_notes(rows: Sequence[SummaryRow], differences: Sequence[Difference | None]) -> list[str]:
-    """What the intervals and verdicts mean."""
-    spans = {row.n > 1 for row in rows if row.test_error_ci_low_pct is not None}
-    if not spans:
-        return []
-    words = {True: "over seeds and test examples", False: "over test examples only (one seed)"}
-    note = "95 % intervals " + " or ".join(words[one] for one in sorted(spans, reverse=True))
-    if any(differences):
-        note += "; differences are paired by seed and example and called noise unless p < 0.05 after Holm's correction"
-    return [note]
-
-
-def _departure_notes(results: Sequence[RunResult], rows: Sequence[SummaryRow]) -> list[str]:
-    """What to mind where reference numbers stand beside runs that were trained otherwise."""
-    if all(row.published_error_pct is None and row.article_error_pct is None for row in rows):
-        return []
-    changed = list(dict.fromkeys(str(one) for result in results for one in result.spec.get("departures", ())))
-    changed += ["modern protocol"] if any(one.spec.get("protocol") == "modern" for one in results) else []
-    if not changed:
-        return []
-    return [f"trained otherwise than the reference numbers were ({', '.join(changed)}): not a reproduction of them"]
 
 
 def _shared(specs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -87,6 +87,7 @@ class FakeStudy:
     config: ExperimentConfig | None = None
     asked: dict[str, Any] = field(default_factory=dict)
     results: list[RunResult] = field(default_factory=list)
+    tuned: dict[str, Any] = field(default_factory=dict)
     closed: bool = False
     device: Any = field(default_factory=lambda: SimpleNamespace(name="Test CPU", kind="cpu"))
 

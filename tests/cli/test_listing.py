@@ -29,7 +29,9 @@ def store() -> Store:
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("command", [("list", "models"), ("list", "datasets"), ("list", "formats"), ("runs",)])
+@pytest.mark.parametrize(
+    "command", [("list", "models"), ("list", "datasets"), ("list", "formats"), ("list", "references"), ("runs",)]
+)
 def test_every_listing_in_every_format(cli: Cli, store: Store, command: tuple[str, ...], format: str) -> None:
     ended = cli(*command, "--format", format)
     assert (ended.code, ended.err) == (0, "")
@@ -38,7 +40,7 @@ def test_every_listing_in_every_format(cli: Cli, store: Store, command: tuple[st
 
 
 def test_the_first_column_of_a_list_is_the_name(cli: Cli) -> None:
-    for kind in ("datasets", "models", "formats"):
+    for kind in ("datasets", "models", "formats", "references"):
         assert cli("list", kind).out.startswith("name\t")
 
 
@@ -56,6 +58,14 @@ def test_activations_are_listed(cli: Cli) -> None:
         "source": "",
     }
     assert rows["softplus"]["parameters"] == "beta=1:threshold=20"
+
+
+def test_references_are_listed_with_their_source(cli: Cli) -> None:
+    rows = {row["name"]: row for row in json.loads(cli("list", "references", "--format", "json").out)["rows"]}
+    one = rows["glorot2011:table1:mnist:mlp-3x1000:relu:none:test_error"]
+    assert (one["value"], one["unit"], one["source"]) == (1.43, "percent", "Glorot, Bordes & Bengio 2011")
+    other = next(row for name, row in rows.items() if name.startswith("nair-hinton2010:table1"))
+    assert other["source"].startswith("Nair & Hinton 2010") and other["protocol"]
 
 
 def test_data_sets_say_whether_they_are_there(cli: Cli) -> None:
@@ -88,6 +98,9 @@ def test_runs_lists_finished_and_unfinished(cli: Cli, store: Store) -> None:
     rows = {row["id"]: row for row in json.loads(cli("runs", "--format", "json").out)["rows"]}
     assert len(rows) == 3
     finished = rows["aaaa111122223333"]
+    assert list(finished)[1:9] == [
+        *("activation", "dataset", "model", "seed", "optimizer", "lr", "batch_size", "epochs"),
+    ]
     assert (finished["activation"], finished["outcome"], finished["test_error_pct"]) == ("relu", "ok", 10.0)
     assert (finished["seconds"], finished["date"]) == (1.5, "2026-01-02T03:04:05+00:00")
     assert finished["size_bytes"] > 7

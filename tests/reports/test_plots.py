@@ -1,11 +1,14 @@
 """The figure of learning curves: written in three formats, the same each time, refusing what it cannot do."""
 
+import itertools
 from dataclasses import replace
 
 import pytest
 
 from relubench.errors import ComputeError, UsageError
+from relubench.reports import plots
 from relubench.reports.plots import plot_curves
+from relubench.results import Tuning
 
 STARTS = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
 
@@ -22,6 +25,39 @@ def test_written_by_suffix_and_reproducible(lab, tmp_path, suffix):
         plot_curves(lab.results, lab.timings, file)
     assert files[0].read_bytes().startswith(STARTS[suffix])
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_learning_rates_are_a_panel_of_their_own(lab):
+    tuned = [
+        Tuning(activation="relu", errors={0.1: 3.0, 0.01: 2.0, 0.001: None}, seeds=2, epochs=8, lr=0.01),
+        Tuning(activation="tanh", errors={0.1: 2.5, 0.01: 4.0, 0.001: 9.0}, seeds=2, epochs=8, lr=0.1),
+    ]
+    lab.train("relu").train("tanh")
+    panels = drawn(lab, tuned)
+    assert len(panels) == 3 and len(drawn(lab, [])) == 2
+    rates = panels[2]
+    assert rates.get_xscale() == "log"
+    low, high = rates.get_xlim()
+    assert low < 0.001 and high > 0.1  # the rate at which nothing trained keeps its place
+    rings = [line for line in rates.lines if line.get_linestyle() == "None"]
+    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in rings] == [(0.01, 2.0), (0.1, 2.5)]
+    assert [line.get_color() for line in rates.lines if line not in rings] == list(plots.COLOURS[:2])
+
+
+def test_many_lines_are_named_where_they_end_and_apart(lab):
+    for number in range(12):
+        lab.train(f"act{number}", seeds=1, scale=1 + number / 100)
+    names = drawn(lab, [])[0].texts
+    assert sorted(one.get_text() for one in names) == sorted(f"act{number}" for number in range(12))
+    heights = sorted(one.get_position()[1] for one in names)
+    assert all(after - before >= plots.LABEL_GAP - 1e-9 for before, after in itertools.pairwise(heights))
+    assert heights[0] >= 0 and heights[-1] <= 1
+    assert len({(line.get_color(), line.get_linestyle()) for line in drawn(lab, [])[0].lines[::2]}) == 12
+
+
+def drawn(lab, tuned):
+    """The panels of the figure."""
+    return plots._draw(*plots._curves(lab.results, lab.timings), tuned).axes
 
 
 def test_unknown_suffix_is_refused(lab, tmp_path):

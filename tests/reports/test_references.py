@@ -1,5 +1,7 @@
 """The published and the article's numbers, and the lines that keep them apart."""
 
+import hashlib
+
 import pytest
 
 from relubench.errors import DataError
@@ -86,3 +88,81 @@ def test_missing_presets_name_the_fix(monkeypatch, tmp_path):
     monkeypatch.setattr(references, "__file__", str(tmp_path / "a" / "b" / "references.py"))
     with pytest.raises(DataError, match="presets are missing"):
         references.presets_folder()
+
+
+SHA256 = {
+    "article": "0bc4de3094de2016a02fd39d20457f025c6b175dd3ca11bf77d0711a492c9039",
+    "glorot2011": "ced5e8b140a9173a60351e3fefb568505330067ab2e30e57caedf08f2f1b1463",
+    "glorot2011_figure3": "74bb8e7e8c6d68f4d3c6aa60ac4edb69ab8a41538aa385739a79b92e90072cf8",
+}
+
+
+@pytest.mark.parametrize("name", SHA256)
+def test_shipped_numbers_are_the_checked_ones(name):
+    content = (references.presets_folder() / "reference" / f"{name}.csv").read_bytes()
+    assert hashlib.sha256(content).hexdigest() == SHA256[name]
+
+
+TABLE_1 = {
+    "dae": {
+        "relu": {"mnist": 1.20, "cifar10": 49.96, "nistp": 32.86, "norb": 16.46},
+        "tanh": {"mnist": 1.16, "cifar10": 50.79, "nistp": 35.89, "norb": 17.66},
+        "softplus": {"mnist": 1.17, "cifar10": 49.52, "nistp": 33.27, "norb": 19.19},
+    },
+    "none": {
+        "relu": {"mnist": 1.43, "cifar10": 50.86, "nistp": 32.64, "norb": 16.40},
+        "tanh": {"mnist": 1.57, "cifar10": 52.62, "nistp": 36.46, "norb": 19.29},
+        "softplus": {"mnist": 1.77, "cifar10": 53.20, "nistp": 35.48, "norb": 17.68},
+    },
+}
+SPARSITY = {"mnist": 83.4, "cifar10": 72.0, "nistp": 68.0, "norb": 73.8}
+RESCALED = [("1.3", 17.53), ("2", 16.9), ("3", 16.66), ("6", 16.54)]
+NETWORKS = {"norb": ("norb-jittered-cluttered", "mlp-4000-2000")}
+
+
+def test_every_value_of_the_papers_table_is_found():
+    for pretraining, by_activation in TABLE_1.items():
+        for activation, values in by_activation.items():
+            for dataset, error in values.items():
+                found = published(*NETWORKS.get(dataset, (dataset, "mlp-3x1000")), activation, pretraining)
+                assert found.error_pct == error
+                assert found.sparsity_pct == (SPARSITY[dataset] if activation == "relu" else None)
+
+
+@pytest.mark.parametrize(("alpha", "error"), RESCALED)
+def test_every_rescaled_softplus_is_found(alpha, error):
+    assert published(*NETWORKS["norb"], f"softplus:beta={alpha}", "none").error_pct == error
+
+
+def test_the_catalogue_names_every_number_once_with_its_source():
+    rows = references.catalogue()
+    assert len({row["name"] for row in rows}) == len(rows) > 250
+    assert all(row["source"] and row["metric"] for row in rows)
+    opentable = [row for row in rows if row["dataset"] == "opentable"]
+    assert opentable and all(row["note"].startswith("data not public") for row in opentable)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "model", "activation", "metric", "value"),
+    [
+        ("norb-jittered-cluttered", "mlp-4000-2000", "nrelu", "test_error", {17.6, 16.5, 15.2}),
+        ("cifar10", "WRN-28-10", "silu", "accuracy", {95.5}),
+        ("cifar100", "ResNet-164", "softplus", "accuracy", {76.0}),
+        ("cifar10", "SqueezeNet", "sigmoid", "accuracy", {74.82}),
+        ("imagenet", "14 layers", "relu", "top1_error", {33.82}),
+        ("cifar10", "9-layer CNN", "gelu", "test_error", {7.89}),
+        ("imagenet-128", "CaffeNet", "elu", "top1_accuracy", {48.8, 49.8}),
+    ],
+)
+def test_values_of_the_wider_family(dataset, model, activation, metric, value):
+    found = {
+        one.value
+        for one in references.entries("others")
+        if (one.dataset, one.model, one.activation, one.metric) == (dataset, model, activation, metric)
+    }
+    assert found == value
+
+
+def test_nothing_from_memory_is_shipped():
+    assert {one.mark for one in references.entries("others")} == {"A", "B"}
+    assert all(one.citation for one in references.entries("others"))

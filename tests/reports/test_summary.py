@@ -9,8 +9,10 @@ def test_rows_in_order_of_appearance_with_paired_differences(lab):
     summary = lab.train("relu").train("sigmoid", scale=2.0).train("tanh").summary()
     relu, sigmoid, tanh = summary.rows
     assert [row.activation for row in summary.rows] == ["relu", "sigmoid", "tanh"]
-    assert relu.difference_pct is None and relu.verdict is None and relu.n == 3
-    assert sigmoid.verdict == "higher" and tanh.verdict == "noise"
+    assert relu.difference_pct is None and relu.difference_verdict is None and relu.n == 3
+    assert sigmoid.difference_verdict == "higher" and tanh.difference_verdict == "noise"
+    assert sigmoid.difference_p < 0.05 <= tanh.difference_p and sigmoid.effect_size > 1
+    assert sigmoid.detectable_difference_pct > 0 and (relu.difference_p, relu.effect_size) == (None, None)
     assert sigmoid.difference_pct == pytest.approx(sigmoid.test_error_pct - relu.test_error_pct, abs=1e-5)
     assert sigmoid.difference_ci_low_pct < sigmoid.difference_pct < sigmoid.difference_ci_high_pct
     assert (relu.seconds, relu.epochs, relu.lr, relu.init) == (183.0, 8.0, 0.1, "xavier")
@@ -75,13 +77,14 @@ def test_sentence_for_one_seed(lab):
 
 def test_sentence_for_a_real_and_an_undecided_difference(lab):
     sentence = lab.train("relu").train("sigmoid", scale=2).train("tanh").summary().sentence
-    assert "Compared with relu (3 seeds): sigmoid is higher, +" in sentence
+    assert "relu had the lowest mean test error" in sentence
+    assert "Compared with it (3 seeds): sigmoid is higher, +" in sentence
     assert "tanh differs by no more than noise" in sentence
 
 
 def test_sentence_says_what_would_settle_a_lone_comparison(lab):
     sentence = lab.train("relu").train("tanh").summary().sentence
-    assert "seeds would show it" in sentence or "more seeds would not settle" in sentence
+    assert "more seeds would show it" in sentence or "no number of seeds would settle" in sentence
 
 
 def test_sentence_where_nothing_can_be_compared(lab):

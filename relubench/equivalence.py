@@ -1,0 +1,93 @@
+"""Is a measured error the published one? A test of equivalence against a value that carries noise of its own.
+
+A published error p comes from one network and M test examples: its variance is p (1 - p) / M for the examples and one
+network's variance between trainings, which nobody published and which is taken from our own seeds. Our test examples
+count as other ones than theirs: where they are the same, the noise is smaller than counted and the verdict cautious.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from relubench.distributions import ALPHA, Z
+from relubench.stats import Mask, Spread, crossed_spread, fewest_seeds, stack
+
+Verdict = Literal["reproduced", "better", "worse", "undecided"]
+
+LEAST_MARGIN_PCT = 0.1
+"""Percentage points: what published tables are rounded to would not carry a finer claim."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reproduction:
+    """A measured mean error less a published one, in percentage points, with its 95 % interval and what it means."""
+
+    difference: float
+    low: float
+    high: float
+    margin: float
+    verdict: Verdict
+    seeds_to_settle: int | None
+    """The seeds at which a difference as seen would no longer be undecided; None if decided, or if no number is."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Noise:
+    """The variances of a difference to one published network, as fractions squared."""
+
+    seeds: int
+    mine: Spread
+    """Of our mean over `seeds` seeds."""
+    theirs_examples: float
+
+    def spread(self, seeds: int) -> Spread:
+        """Of the difference, had we `seeds` seeds."""
+        share = self.seeds / seeds
+        one_network = self.seeds * max(self.mine.between_seeds - self.mine.interaction, 0.0)
+        between = self.mine.between_seeds * share + one_network
+        examples = self.mine.examples + self.theirs_examples
+        return Spread(max(seeds, self.seeds) - 1, between, examples, self.mine.interaction * share)
+
+
+def margin_pct(typical_pct: float, test_examples: int) -> float:
+    """How far apart two errors may be and count as one: twice the half-width of a published value's own 95 % noise.
+
+    At once that half-width nothing could be reproduced: two test sets of that size differ by as much. At twice, two
+    equal networks are found equal about three times in four. `typical_pct` is one error for all values of a source: a
+    margin that moved with the published value would give way to its noise. Percentage points, at least
+    LEAST_MARGIN_PCT.
+    """
+    share = typical_pct / 100
+    return max(2 * 100 * Z * math.sqrt(share * (1 - share) / test_examples), LEAST_MARGIN_PCT)
+
+
+def against(wrong: Sequence[Mask], published_pct: float, test_examples: int, margin_pct: float) -> Reproduction:
+    """Judge the mean error of S >= 2 masks [N] against one published network's error on `test_examples` examples.
+
+    reproduced: the 90 % interval of the difference lies within the margin (two one-sided tests, Schuirmann 1987).
+    better, worse: zero lies outside its 95 % interval, and the difference beyond the margin. Else undecided. Raises
+    ValueError for fewer than two masks: one seed does not tell how much trainings differ.
+    """
+    errors = stack(wrong)
+    if len(errors) < 2:
+        raise ValueError("one seed does not tell how much trainings differ")
+    share = published_pct / 100
+    noise = _Noise(len(errors), crossed_spread(errors), share * (1 - share) / test_examples)
+    gap, margin = float(errors.mean()) - share, margin_pct / 100
+    verdict = _verdict(gap, margin, noise.spread(len(errors)))
+    needed = None
+    if verdict == "undecided":
+        needed = fewest_seeds(len(errors), lambda seeds: _verdict(gap, margin, noise.spread(seeds)) != "undecided")
+    half = noise.spread(len(errors)).half_width(1 - ALPHA / 2)
+    return Reproduction(100 * gap, 100 * (gap - half), 100 * (gap + half), margin_pct, verdict, needed)
+
+
+def _verdict(gap: float, margin: float, spread: Spread) -> Verdict:
+    if abs(gap) + spread.half_width(1 - ALPHA) <= margin:
+        return "reproduced"
+    if abs(gap) > margin and abs(gap) > spread.half_width(1 - ALPHA / 2):
+        return "better" if gap < 0 else "worse"
+    return "undecided"

@@ -1,0 +1,106 @@
+"""May a run be held against a reference number? Only where it was trained as the reference says its own was.
+
+What a source does not state (epochs, the bounds of the initial weights, early stopping) bars nothing, with one
+exception: fewer epochs than the paper protocol has would make a verdict about patience.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from relubench.config import TrainSection
+from relubench.data import TABLE
+from relubench.plan import LR_GRIDS
+from relubench.reports import references
+from relubench.results import SummaryRow
+
+PAPER_TRAINING = {
+    "optimizer": "sgd",
+    "momentum": 0.0,
+    "weight_decay": 0.0,
+    "batch_size": 10,
+    "schedule": "constant",
+    "warmup_epochs": 0.0,
+    "dropout": 0.0,
+    "norm": "none",
+    "augment": "none",
+    "precision": "fp32",
+}
+"""Section 4.1: plain SGD at a constant rate, mini-batches of 10, and nothing else mentioned."""
+
+PAPER_L1 = 0.001
+"""The paper's coefficient on activations; its scaling is not stated, so anything up to it is its protocol."""
+
+PAPER_IMAGES = {
+    "mnist": (50_000, 10_000),
+    "cifar10": (50_000, 5_000),
+    "nistp": (81_920_000, 20_000),
+    "norb-jittered-cluttered": (233_172, 58_320),
+}
+"""Training and test images of section 4.1."""
+
+EPOCHS = TrainSection().epochs
+
+
+def why_not(row: SummaryRow, spec: Mapping[str, Any], test_examples: int) -> str | None:
+    """Why this row has nothing to be held against, in a few words; None if its reference number may judge it."""
+    if spec.get("train_size") is not None:
+        return f"trained on {spec['train_size']:,} images only"
+    if row.published_error_pct is not None:
+        return _data_split(row.dataset, test_examples) or _training(spec)
+    if row.article_error_pct is not None:
+        if references.hidden_widths(row.model) is None:
+            return f"the article does not describe its {row.model}"
+        return _training(spec, article=True)
+    return _no_value(row)
+
+
+def _training(spec: Mapping[str, Any], *, article: bool = False) -> str | None:
+    """What was set otherwise than in the paper, whose training the article says it reports."""
+    changed = [_spoken(key, spec[key]) for key, paper in PAPER_TRAINING.items() if key in spec and spec[key] != paper]
+    if spec.get("epochs", EPOCHS) < EPOCHS:
+        changed.append(f"{spec['epochs']} epoch{'' if spec['epochs'] == 1 else 's'} of {EPOCHS}")
+    if spec.get("optimizer", "sgd") == "sgd" and "lr" in spec and spec["lr"] not in LR_GRIDS["sgd"]:
+        changed.append(f"learning rate {spec['lr']:g}")
+    if not article and spec.get("l1", 0.0) > PAPER_L1:
+        changed.append(f"L1 {spec['l1']:g}")
+    return f"trained otherwise: {', '.join(changed)}" if changed else None
+
+
+def _data_split(dataset: str, test_examples: int) -> str | None:
+    train, test = PAPER_IMAGES[dataset]
+    mine = TABLE[dataset].n_train if dataset in TABLE else train
+    if mine != train:
+        return f"another split: {mine:,} training images, in the paper {train:,}"
+    return None if test_examples == test else f"another split: {test_examples:,} test images, in the paper {test:,}"
+
+
+def _no_value(row: SummaryRow) -> str:
+    """Which of activation, network, pre-training and data set neither source has."""
+    papers = [one for one in references.entries("glorot2011") if one.dataset == row.dataset]
+    known = papers or [one for one in references.entries("article") if one.dataset == row.dataset]
+    if row.dataset == "norb":
+        return "the paper used jittered-cluttered NORB"
+    if not known:
+        return f"nothing is published on {row.dataset}"
+    source = "the paper" if papers else "the article"
+    if not references.same_network(row.dataset, row.model):
+        return f"another network than {source}'s{_elsewhere(row)}"
+    if all(one.activation != row.activation for one in known):
+        return f"not among {source}'s activations{_elsewhere(row)}"
+    if row.pretraining not in {one.pretraining for one in known}:
+        return f"{source} has no pre-training by {row.pretraining}"
+    return f"{source} gives no value"
+
+
+def _elsewhere(row: SummaryRow) -> str:
+    """Who else published this activation on this data set, with a network of another kind."""
+    others = [one for one in references.entries("others") if one.dataset == row.dataset]
+    models = list(dict.fromkeys(one.model for one in others if one.activation == row.activation and one.model))
+    return f"; published for {', '.join(models[:2])}" if models else ""
+
+
+def _spoken(key: str, value: object) -> str:
+    words = key.replace("_", " ")
+    return f"{words} {value:g}" if isinstance(value, float) else f"{words} {value}"

@@ -1,0 +1,251 @@
+"""Two or more saved tables beside each other: what each row's error and time have become, and what else differs.
+
+Where the files carry which test examples each run got wrong, differences are paired by seed and example, or by example
+alone if no seed is common. Else the interval is MOVER's from the two printed ones (Zou & Donner 2008), unpaired.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+from relubench.distributions import ALPHA, Z
+from relubench.errors import UsageError
+from relubench.reports.cells import bracket, count, fixed, listed, short, signed, signed_bracket
+from relubench.reports.report import Column, Report
+from relubench.reports.saved import Key, Row, Saved, SavedRow
+from relubench.stats import holm, paired_difference, unpaired_difference
+
+PAIRED, EXAMPLES, UNPAIRED = "seeds and examples", "examples", "nothing"
+"""What the two sides of a difference have in common."""
+DIGITS = 6
+NOT_SETTINGS = ("seed", "activation", "dataset", "model", "pretraining", "l1", "parameters", "departures", "hidden")
+"""Keys of a specification that match rows, or follow from others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A difference in percentage points, later less earlier."""
+
+    difference: float
+    low: float
+    high: float
+    p: float
+    common: str
+
+
+def compare(tables: Sequence[Saved], version: str) -> Report:
+    """Each later table against the first, row by row; raises UsageError where no row is in both."""
+    first, others = tables[0], tables[1:]
+    rows: list[Row] = []
+    changes: list[Change | None] = []
+    for other in others:
+        common = [key for key in first.rows if key in other.rows]
+        if not common:
+            raise UsageError(
+                f"{other.path} and {first.path} have no row in common",
+                "rows match by activation, data set, model, pre-training and L1",
+            )
+        for key in common:
+            found = _change(first.rows[key], other.rows[key])
+            changes.append(found)
+            rows.append(_row(key, other, first.rows[key], other.rows[key], found))
+    adjusted = iter(holm([one.p for one in changes if one]))
+    for row, change in zip(rows, changes, strict=True):
+        if change is not None:
+            row["difference_p"] = float(f"{next(adjusted):.4g}")
+            row["verdict"] = row["verdict"] or _verdict(change, row["difference_p"])
+    return Report(
+        command="compare",
+        version=version,
+        device=None,
+        rows=rows,
+        columns=_columns(first, others, rows),
+        title=f"{first.path.name} against {', '.join(one.path.name for one in others)}",
+        footnotes=[*_method(rows), *(note for one in others for note in _notes(first, one))],
+        sentence=_sentence(rows),
+    )
+
+
+def _change(before: SavedRow, after: SavedRow) -> Change | None:
+    a, b = after.row, before.row
+    if a["test_error_pct"] is None or b["test_error_pct"] is None:
+        return None
+    if before.masks and after.masks and before.digests == after.digests and len(before.digests) == 1:
+        seeds = [seed for seed in before.masks if seed in after.masks]
+        if seeds:
+            one = paired_difference([after.masks[seed] for seed in seeds], [before.masks[seed] for seed in seeds])
+            return Change(one.difference, one.low, one.high, one.p, PAIRED)
+        if min(len(before.masks), len(after.masks)) > 1 or len(before.masks) == len(after.masks):
+            one = unpaired_difference(list(after.masks.values()), list(before.masks.values()))
+            return Change(one.difference, one.low, one.high, one.p, EXAMPLES)
+    return _mover(a, b)
+
+
+def _mover(a: Row, b: Row) -> Change | None:
+    """Zou & Donner's interval of a - b out of the intervals of both, and the level at which it touches zero."""
+    ends = [row[f"test_error_ci_{end}_pct"] for row in (a, b) for end in ("low", "high")]
+    if None in ends:
+        return None
+    gap = a["test_error_pct"] - b["test_error_pct"]
+    down = math.hypot(a["test_error_pct"] - ends[0], ends[3] - b["test_error_pct"])
+    up = math.hypot(ends[1] - a["test_error_pct"], b["test_error_pct"] - ends[2])
+    towards_zero = down if gap > 0 else up
+    p = 2 * NormalDist().cdf(-Z * abs(gap) / towards_zero) if towards_zero > 0 else float(gap == 0)
+    return Change(gap, gap - down, gap + up, p, UNPAIRED)
+
+
+def _row(key: Key, other: Saved, before: SavedRow, after: SavedRow, change: Change | None) -> Row:
+    a, b = after.row, before.row
+    values: Row = dict(zip(("activation", "dataset", "model", "pretraining", "l1"), key, strict=True))
+    values |= {"file": str(other.path), "baseline_n": b["n"], "n": a["n"]}
+    for name, row in (("baseline_", b), ("", a)):
+        for part in ("test_error_pct", "test_error_ci_low_pct", "test_error_ci_high_pct"):
+            values[name + part] = row.get(part)
+        values[f"{name}outcome"] = row.get("outcome")
+    values |= {
+        "difference_pct": change and round(change.difference, DIGITS),
+        "difference_ci_low_pct": change and round(change.low, DIGITS),
+        "difference_ci_high_pct": change and round(change.high, DIGITS),
+        "difference_p": None,
+        "verdict": "identical" if _identical(before, after) else None,
+        "in_common": change and change.common,
+        "seconds_ratio": _ratio(before, after),
+    }
+    return values
+
+
+def _identical(before: SavedRow, after: SavedRow) -> bool:
+    """The same runs by id, with the same bits in whatever both files carry of them, the clock and versions aside."""
+    mine, theirs = ({run["id"]: run for run in side.runs} for side in (before, after))
+    if not mine or mine.keys() != theirs.keys():
+        return False
+    left_out = ("timing", "versions", "message")
+    return all(
+        run[key] == theirs[name][key]
+        for name, run in mine.items()
+        for key in run.keys() & theirs[name].keys()
+        if key not in left_out
+    )
+
+
+def _verdict(change: Change, p: float) -> str:
+    """same: not one test example differs, or not one digit of an unpaired error."""
+    if change.difference == 0 and p == 1:
+        return "same"
+    return "noise" if p >= ALPHA else "higher" if change.difference > 0 else "lower"
+
+
+def _ratio(before: SavedRow, after: SavedRow) -> float | None:
+    """Seconds a run, later over earlier."""
+    each = [side.row.get("seconds") and side.row["seconds"] / max(len(side.runs), 1) for side in (before, after)]
+    return round(each[1] / each[0], 4) if each[0] and each[1] else None
+
+
+def _columns(first: Saved, others: Sequence[Saved], rows: Sequence[Row]) -> list[Column]:
+    places = [key for key in ("dataset", "model", "pretraining", "l1") if len({row[key] for row in rows}) > 1]
+    later = others[0].path.stem if len(others) == 1 else "later"
+    columns = [
+        _named("activation"),
+        *(_named(key) for key in places),
+        *([Column(header="file", parts=lambda row: [row["file"]], right=False)] if len(others) > 1 else []),
+        Column(header=f"{first.path.stem} error %", parts=_error("baseline_"), leaves=2),
+        Column(header=f"{later} error %", parts=_error(""), leaves=1),
+        Column(header="difference", parts=_difference),
+        Column(
+            header="time", parts=lambda row: [f"x {row['seconds_ratio']:.2f}" if row["seconds_ratio"] else ""], leaves=3
+        ),
+    ]
+    return [column for column in columns if any("".join(column.parts(row)) for row in rows)]
+
+
+def _named(key: str) -> Column:
+    return Column(header=key, parts=lambda row: [short(row[key])], right=False)
+
+
+def _error(prefix: str) -> Callable[[Row], list[str]]:
+    def parts(row: Row) -> list[str]:
+        error = row[f"{prefix}test_error_pct"]
+        if error is None:
+            return [row[f"{prefix}outcome"] or ""]
+        ends = (row[f"{prefix}test_error_ci_low_pct"], row[f"{prefix}test_error_ci_high_pct"])
+        return [part for part in (fixed(error), bracket(*ends)) if part]
+
+    return parts
+
+
+def _difference(row: Row) -> list[str]:
+    if row["difference_pct"] is None:
+        return [row["verdict"] or ""]
+    interval = signed_bracket(row["difference_ci_low_pct"], row["difference_ci_high_pct"])
+    return [signed(row["difference_pct"]), interval, f"{row['verdict']:<9}"]
+
+
+def _method(rows: Sequence[Row]) -> list[str]:
+    words = {
+        PAIRED: "paired by seed and test example",
+        EXAMPLES: "paired by test example (no seed is common)",
+        UNPAIRED: "unpaired, from the printed intervals (the files do not say which test examples were wrong, "
+        "or their test sets differ)",
+    }
+    kinds = [kind for kind in words if any(row["in_common"] == kind for row in rows)]
+    if not kinds:
+        return []
+    each = "; ".join(
+        words[kind]
+        + ("" if len(kinds) == 1 else f": {listed([row['activation'] for row in rows if row['in_common'] == kind])}")
+        for kind in kinds
+    )
+    return [
+        f"differences, later less earlier, with 95 % intervals, {each}; noise unless p < 0.05 after Holm's correction"
+    ]
+
+
+def _notes(first: Saved, other: Saved) -> list[str]:
+    """What differs between the files beside their numbers, and the rows that only one of them has."""
+    common = [key for key in first.rows if key in other.rows]
+    facts = [("version", first.version, other.version), ("device", first.device, other.device)]
+    specs = [[run["spec"] for key in common for run in table.rows[key].runs] for table in (first, other)]
+    keys = dict.fromkeys(key for side in specs for spec in side for key in spec if key not in NOT_SETTINGS)
+    facts += [(key.replace("_", " "), *(_values(side, key) for side in specs)) for key in keys]
+    facts.append(("seeds", *(_values(side, "seed") for side in specs)))
+    changed = [f"{name} {before} -> {after}" for name, before, after in facts if before != after]
+    notes = [f"{first.path.name} -> {other.path.name}: {'; '.join(changed)}"] if changed else []
+    for mine, theirs in ((first, other), (other, first)):
+        alone = [_label(key) for key in mine.rows if key not in theirs.rows]
+        notes += [f"only in {mine.path.name}: {listed(alone, limit=12)}"] if alone else []
+    return notes
+
+
+def _values(specs: Sequence[Row], key: str) -> str:
+    """Every value that a setting takes, in order of appearance; a digest by its first digits."""
+    values = dict.fromkeys(_spoken(key, spec.get(key)) for spec in specs)
+    return ", ".join(values)
+
+
+def _spoken(key: str, value: Any) -> str:
+    if isinstance(value, str) and key.endswith("digest"):
+        return value[:8]
+    return "x".join(map(str, value)) if isinstance(value, list) else "none" if value is None else str(value)
+
+
+def _label(key: Key) -> str:
+    activation, dataset, model, pretraining, l1 = key
+    extra = [dataset, model, *([pretraining] if pretraining != "none" else []), *([f"l1 {l1:g}"] if l1 else [])]
+    return f"{activation} ({', '.join(extra)})"
+
+
+def _sentence(rows: Sequence[Row]) -> str:
+    kinds = ("identical", "same", "lower", "higher", "noise")
+    words = {"noise": "within noise", "same": "the same on every test example"}
+    told = [
+        f"{len(names)} {words.get(kind, kind)} ({listed(names)})"
+        for kind in kinds
+        if (names := [row["activation"] for row in rows if row["verdict"] == kind])
+    ]
+    unknown = [row["activation"] for row in rows if row["verdict"] is None]
+    told += [f"{len(unknown)} without a verdict ({listed(unknown)})"] if unknown else []
+    return f"Of {count(len(rows), 'row')}, {', '.join(told)}."

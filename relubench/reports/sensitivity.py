@@ -1,0 +1,45 @@
+"""Another panel of the figure: validation error against learning rate, for each activation that `--lr auto` tuned."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from relubench.results import Tuning
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Looks = Mapping[str, dict[str, str]]
+"""How each activation's line is drawn; keywords of Axes.plot."""
+
+
+def draw_sensitivity(axes: Axes, tuned: Sequence[Tuning], looks: Looks) -> None:
+    """One line an activation over the grid, a ring around the chosen rate; a rate that failed is a gap.
+
+    The looks are those of the learning curves, so one legend serves both.
+    """
+    for one in tuned:
+        rates = sorted(one.errors)
+        errors = [math.nan if (error := one.errors[rate]) is None else error for rate in rates]
+        look = looks.get(one.activation, {"color": "0.5", "linestyle": "-"})
+        axes.plot(
+            rates, errors, color=look["color"], linestyle=look["linestyle"], linewidth=1.4, marker="o", markersize=3
+        )
+        best = one.errors[one.lr]
+        if best is not None:
+            ring = {"markerfacecolor": "none", "markeredgecolor": look["color"], "markeredgewidth": 1.6}
+            axes.plot(one.lr, best, marker="o", markersize=10, linestyle="", zorder=5, **ring)
+    from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullLocator
+
+    grid = sorted({rate for one in tuned for rate in one.errors})
+    axes.set_xscale("log")
+    # The whole grid, also where nothing trained.
+    axes.set_xlim(grid[0] / 1.5, grid[-1] * 1.5)
+    axes.xaxis.set_major_locator(FixedLocator(grid))
+    axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("learning rate (ring: chosen)")
+    seeds = f", {tuned[0].seeds} seeds" if tuned[0].seeds > 1 else ""
+    axes.set_title(f"tuning: best validation error{seeds}", fontsize="small")

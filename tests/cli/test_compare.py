@@ -1,0 +1,156 @@
+"""`relubench compare`: saved results beside each other, and every file that it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from relubench.cli.output import Target, emit_report
+from relubench.reports.report import run_records, training_report
+from relubench.reports.summary import summarize
+from relubench.results import RunResult
+from relubench.stats import pack_mask, unpack_mask
+from tests.cli.fakes import Cli, result, timing
+
+FORMATS = ("table", "tsv", "csv", "json", "jsonl", "markdown", "latex")
+
+
+def wrong(one: RunResult, rate: float) -> np.ndarray:
+    rng = np.random.default_rng([one.spec["seed"], *one.spec["activation"].encode()])
+    return rng.random(one.test_examples) < rate
+
+
+def save(path: Path, rates: dict[str, float], seeds: tuple[int, ...] = (0, 1, 2), **spec: Any) -> Path:
+    """A training table of 2000 test examples, as `train --format json` writes it; an error rate for each activation."""
+    results, masks = [], {}
+    for act, rate in rates.items():
+        for seed in seeds:
+            base = result(act, seed, data_digest="d" * 64, **spec)
+            fresh = RunResult.from_json({**base.to_json(), "test_examples": 2000})
+            mask = wrong(fresh, rate)
+            fresh = RunResult.from_json({**fresh.to_json(), "test_error_pct": float(100 * mask.mean())})
+            results.append(fresh)
+            masks[fresh.id] = mask
+    timings = {one.id: timing() for one in results}
+    summary = summarize(results, timings, lambda one: masks[one.id])
+    records = run_records(results, timings, lambda one: masks[one.id])
+    emit_report(training_report(summary, version="0.1.0", device="A", runs=records), Target(format="json", path=path))
+    return path
+
+
+def edit(path: Path, **changes: Any) -> Path:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    return path
+
+
+def rows(cli: Cli, *files: Path) -> list[dict[str, Any]]:
+    ended = cli("compare", *map(str, files), "--format", "json", "--quiet")
+    assert ended.code == 0, ended.err
+    return json.loads(ended.out)["rows"]
+
+
+def test_a_mask_survives_its_text() -> None:
+    mask = np.arange(13) % 3 == 0
+    assert np.array_equal(unpack_mask(pack_mask(mask), 13), mask)
+    with pytest.raises(ValueError, match="do not hold"):
+        unpack_mask(pack_mask(mask), 100)
+
+
+def test_the_same_file_twice_is_identical(cli: Cli, tmp_path: Path) -> None:
+    a = save(tmp_path / "a.json", {"relu": 0.05, "tanh": 0.1})
+    b = edit(save(tmp_path / "b.json", {"relu": 0.05, "tanh": 0.1}), version="0.2.0")
+    assert [(row["verdict"], row["difference_pct"]) for row in rows(cli, a, b)] == [("identical", 0.0)] * 2
+    shown = cli("compare", str(a), str(b), "--format", "table").out
+    assert "version 0.1.0 -> 0.2.0" in shown and "2 identical (relu, tanh)" in shown
+
+
+def test_a_change_is_found_paired_and_its_cause_named(cli: Cli, tmp_path: Path) -> None:
+    a = save(tmp_path / "a.json", {"relu": 0.05, "tanh": 0.1, "gelu": 0.1})
+    b = save(tmp_path / "b.json", {"relu": 0.12, "tanh": 0.1, "silu": 0.1}, lr=0.01)
+    relu, tanh = rows(cli, a, b)
+    assert (relu["verdict"], relu["in_common"]) == ("higher", "seeds and examples")
+    assert relu["difference_ci_low_pct"] > 0 and relu["difference_pct"] == pytest.approx(7, abs=1.5)
+    assert relu["difference_p"] < 0.05 and relu["seconds_ratio"] == 1.0
+    # Another rate, and by chance not one example changed.
+    assert (tanh["verdict"], tanh["difference_pct"]) == ("same", 0.0)
+    shown = cli("compare", str(a), str(b), "--format", "table").out
+    assert "lr 0.1 -> 0.01" in shown
+    assert "only in a.json: gelu (digits, mlp-3x128)" in shown and "only in b.json: silu (digits" in shown
+
+
+def test_other_seeds_are_paired_by_example_only(cli: Cli, tmp_path: Path) -> None:
+    a, b = save(tmp_path / "a.json", {"relu": 0.05}), save(tmp_path / "b.json", {"relu": 0.05}, seeds=(7, 8, 9))
+    (row,) = rows(cli, a, b)
+    assert (row["verdict"], row["in_common"]) == ("noise", "examples")
+
+
+def test_without_masks_the_interval_is_unpaired_and_wider(cli: Cli, tmp_path: Path) -> None:
+    a, b = save(tmp_path / "a.json", {"relu": 0.05}), save(tmp_path / "b.json", {"relu": 0.12}, lr=0.01)
+    (paired,) = rows(cli, a, b)
+    runs = json.loads(a.read_text())["runs"]
+    edit(a, runs=[{key: value for key, value in run.items() if key != "test_wrong"} for run in runs])
+    (row,) = rows(cli, a, b)
+    assert (row["verdict"], row["in_common"], row["difference_pct"]) == ("higher", "nothing", paired["difference_pct"])
+    assert "unpaired, from the printed intervals" in cli("compare", str(a), str(b), "--format", "table").out
+
+
+def test_another_test_set_is_not_paired(cli: Cli, tmp_path: Path) -> None:
+    a = save(tmp_path / "a.json", {"relu": 0.05})
+    b = save(tmp_path / "b.json", {"relu": 0.05})
+    content = json.loads(b.read_text())
+    for run in content["runs"]:
+        run["spec"]["data_digest"] = "e" * 64
+    edit(b, runs=content["runs"])
+    assert rows(cli, a, b)[0]["in_common"] == "nothing"
+    assert "data digest dddddddd -> eeeeeeee" in cli("compare", str(a), str(b), "--format", "table").out
+
+
+def test_three_files_name_theirs(cli: Cli, tmp_path: Path) -> None:
+    files = [save(tmp_path / f"{name}.json", {"relu": rate}) for name, rate in (("a", 0.05), ("b", 0.05), ("c", 0.2))]
+    assert [(Path(row["file"]).name, row["verdict"]) for row in rows(cli, *files)] == [
+        ("b.json", "identical"),
+        ("c.json", "higher"),
+    ]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_format(cli: Cli, tmp_path: Path, format: str) -> None:
+    a, b = save(tmp_path / "a.json", {"relu": 0.05}), save(tmp_path / "b.json", {"relu": 0.12}, lr=0.01)
+    ended = cli("compare", str(a), str(b), "--format", format, "--quiet")
+    assert (ended.code, ended.err) == (0, "")
+    assert "relu" in ended.out and "higher" in ended.out and "\x1b" not in ended.out
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [
+        ("{", "is not JSON"),
+        ("[1]", "is JSON, but not a result of relubench"),
+        ('{"rows": []}', "is JSON, but not a result of relubench"),
+        ('{"command": "speed", "version": "1", "rows": [{"name": "relu"}], "runs": []}', "a result of 'speed'"),
+        ('{"command": "train", "version": "1", "rows": [], "runs": []}', "no training table"),
+    ],
+)
+def test_a_bad_file_is_refused_by_name(cli: Cli, tmp_path: Path, content: str, rule: str) -> None:
+    a, bad = save(tmp_path / "a.json", {"relu": 0.05}), tmp_path / "bad.json"
+    bad.write_text(content)
+    ended = cli("compare", str(a), str(bad))
+    assert (ended.code, ended.out) == (2, "")
+    assert len(ended.err.splitlines()) == 2
+    assert str(bad) in ended.err and rule in ended.err
+
+
+def test_what_cannot_be_compared_is_refused(cli: Cli, tmp_path: Path) -> None:
+    a, b = save(tmp_path / "a.json", {"relu": 0.05}), save(tmp_path / "b.json", {"tanh": 0.05})
+    assert "have no row in common" in cli("compare", str(a), str(b)).err
+    assert "compare needs two files or more, got 1" in cli("compare", str(a)).err
+    assert "cannot be read: No such file" in cli("compare", str(a), str(tmp_path / "c.json")).err
+    content = json.loads(a.read_text())
+    edit(a, runs=[{**run, "test_wrong": "!"} for run in content["runs"]])
+    assert "the test results of a run cannot be read" in cli("compare", str(a), str(b)).err
+    edit(a, runs=content["runs"], rows=content["rows"] * 2)
+    assert "two rows of relu" in cli("compare", str(a), str(b)).err

@@ -1,0 +1,144 @@
+"""The verdict against a reference number: reached, flipped, withheld, and said in every place."""
+
+import numpy as np
+import pytest
+
+from relubench import equivalence
+from relubench.reports import references
+from relubench.reports.references import Entry
+
+MNIST = {"examples": 10_000, "scale": 0.28, "seeds": 5}
+"""About 1.4 % of 10,000 examples."""
+
+
+def swap(monkeypatch, changes):
+    """Other published values for networks on mnist without pre-training."""
+    old = references.entries
+
+    def entries(source: str) -> tuple[Entry, ...]:
+        return tuple(
+            Entry(**{**{f: getattr(one, f) for f in Entry.__slots__}, "value": changes[one.activation]})
+            if (one.source, one.dataset, one.pretraining) == ("glorot2011", "mnist", "none") and one.table == "table1"
+            else one
+            for one in old(source)
+        )
+
+    monkeypatch.setattr(references, "entries", entries)
+
+
+def test_reproduced_and_worse_with_the_numbers_they_rest_on(lab):
+    relu, tanh = lab.train("relu", **MNIST).train("tanh", **{**MNIST, "scale": 0.7}).summary().rows
+    assert (relu.verdict, relu.verdict_against, relu.published_error_pct) == ("reproduced", "published", 1.43)
+    assert relu.reference_difference_pct == pytest.approx(relu.test_error_pct - 1.43, abs=1e-5)
+    assert relu.reference_ci_low_pct < relu.reference_difference_pct < relu.reference_ci_high_pct
+    assert relu.margin_pct == pytest.approx(2 * 0.2327, abs=1e-3)
+    assert tanh.verdict == "worse" and tanh.reference_ci_low_pct > 0
+
+
+def test_swapped_published_values_flip_the_verdicts(lab, monkeypatch):
+    lab.train("relu", **MNIST).train("tanh", **{**MNIST, "scale": 0.45})
+    swap(monkeypatch, {"relu": 1.43, "tanh": 2.2, "softplus": 1.77})
+    assert [row.verdict for row in lab.summary().rows] == ["reproduced", "reproduced"]
+    monkeypatch.undo()
+    swap(monkeypatch, {"relu": 2.2, "tanh": 1.43, "softplus": 1.77})
+    assert [row.verdict for row in lab.summary().rows] == ["better", "worse"]
+
+
+def test_the_articles_value_where_nothing_is_published(lab):
+    (row,) = lab.train("sigmoid", **{**MNIST, "scale": 0.58}).summary().rows
+    assert (row.verdict, row.verdict_against, row.published_error_pct) == ("reproduced", "article", None)
+    assert "article's value" in " ".join(lab.summary().footnotes)
+
+
+def test_one_seed_is_undecided(lab):
+    (row,) = lab.train("relu", **{**MNIST, "seeds": 1}).summary().rows
+    assert row.verdict == "undecided" and row.reference_difference_pct is None
+    assert any("one seed does not tell" in note for note in lab.summary().footnotes)
+
+
+def test_without_a_test_error_there_is_no_verdict(lab):
+    lab.train("relu", seeds=2).spoil("relu", "diverged", seeds=(0, 1))
+    assert lab.summary().rows[0].verdict is None
+
+
+@pytest.mark.parametrize(
+    ("activation", "spec", "reason"),
+    [
+        ("relu", {"epochs": 2}, "trained otherwise: 2 epochs of 30"),
+        ("relu", {"optimizer": "adamw", "batch_size": 128}, "trained otherwise: optimizer adamw, batch size 128"),
+        ("relu", {"dropout": 0.5}, "trained otherwise: dropout 0.5"),
+        ("relu", {"lr": 0.3}, "trained otherwise: learning rate 0.3"),
+        ("relu", {"train_size": 500}, "trained on 500 images only"),
+        ("relu", {"model": "mlp-2x500"}, "another network than the paper's"),
+        ("relu", {"model": "cnn"}, "the article does not describe its cnn"),
+        ("relu", {"pretraining": "made-up"}, "the paper has no pre-training by made-up"),
+        ("gelu", {"dataset": "cifar10"}, "not among the paper's activations; published for"),
+        ("relu", {"dataset": "digits"}, "nothing is published on digits"),
+        ("mish", {"dataset": "norb"}, "the paper used jittered-cluttered NORB"),
+        ("relu", {"dataset": "cifar10"}, "another split: 45,000 training images, in the paper 50,000"),
+    ],
+)
+def test_not_comparable_says_why(lab, activation, spec, reason):
+    lab.train(activation, seeds=2, examples=10_000)
+    for one in lab.results:
+        one.spec.update(spec)
+    (row,) = lab.summary().rows
+    assert row.verdict == "not comparable" and row.verdict_reason.startswith(reason)
+    if row.published_error_pct is not None:
+        assert any(row.verdict_reason in note for note in lab.summary().footnotes)
+
+
+def test_another_test_set_is_not_comparable(lab):
+    (row,) = lab.train("relu", examples=2000).summary().rows
+    assert row.verdict_reason == "another split: 2,000 test images, in the paper 10,000"
+
+
+@pytest.mark.parametrize("spec", [{"l1": 0.001}, {"sign_flip": True}, {"lr": 0.01}, {"epochs": 60}, {"init": "he"}])
+def test_what_the_paper_did_or_does_not_state_bars_no_verdict(lab, spec):
+    lab.train("relu", **MNIST)
+    for one in lab.results:
+        one.spec.update(spec)
+    assert lab.summary().rows[0].verdict == "reproduced"
+
+
+def test_an_undecided_row_says_what_would_settle_it():
+    """Seeds that differ as much as these leave a wide interval, which more of them would narrow."""
+    masks = [np.arange(10_000) < wrong for wrong in (120, 150, 180)]
+    found = equivalence.against(masks, 1.43, 10_000, 0.4654)
+    assert found.verdict == "undecided" and found.seeds_to_settle is None
+    few = [np.random.default_rng(seed).random(10_000) < 0.0155 for seed in range(3)]
+    found = equivalence.against(few, 1.43, 10_000, 0.4)
+    assert found.verdict == "undecided" and 3 < found.seeds_to_settle < 100
+
+
+def test_no_number_of_seeds_settles_what_the_test_set_hides():
+    agreeing = [np.arange(10_000) < 171] * 3
+    found = equivalence.against(agreeing, 1.43, 10_000, 0.25)
+    assert found.verdict == "undecided" and found.seeds_to_settle is None
+    with pytest.raises(ValueError, match="one seed"):
+        equivalence.against(agreeing[:1], 1.43, 10_000, 0.25)
+
+
+@pytest.mark.parametrize(("name", "size", "half"), [("mnist", 10_000, 0.23), ("cifar10", 5_000, 1.39)])
+def test_the_margin_is_twice_the_published_noise(name, size, half):
+    typical = references.typical_error_pct("glorot2011", name)
+    assert equivalence.margin_pct(typical, size) == pytest.approx(2 * half, abs=0.011)
+    assert equivalence.margin_pct(0.0, size) == equivalence.LEAST_MARGIN_PCT
+
+
+def test_sentence_and_table_carry_the_verdict(lab):
+    from relubench.reports.render import FORMATS, render
+    from relubench.reports.report import training_report
+
+    summary = lab.train("relu", **MNIST).train("tanh", **{**MNIST, "scale": 0.7}).train("gelu", **MNIST).summary()
+    assert "Against the published values: relu reproduced (" in summary.sentence and "tanh worse (+" in summary.sentence
+    report = training_report(summary, version="0", device="cpu")
+    for name in FORMATS:
+        text = render(report, name, width=160, colour=False)
+        assert "reproduced" in text and "worse" in text, name
+    assert any(note.startswith("not comparable: gelu (not among the paper's activations") for note in report.footnotes)
+
+
+def test_a_fixed_rate_is_said_where_the_paper_searched(lab):
+    lab.train("relu", **{**MNIST, "scale": 0.9})
+    assert any("searched every network's learning rate" in note for note in lab.summary().footnotes)
