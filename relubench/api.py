@@ -12,11 +12,10 @@ import numpy as np
 from relubench.config import ExperimentConfig, experiment
 from relubench.errors import ComputeError
 from relubench.reports.render import render
-from relubench.reports.report import Report, training_report
-from relubench.reports.summary import summarize
+from relubench.reports.report import Report
+from relubench.reports.study import study_report
 from relubench.results import RunResult
 from relubench.runner import Study
-from relubench.version import __version__
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +100,8 @@ def train(
     finished = [result for result in study.results if result.outcome != "failed"]
     if not finished:
         raise ComputeError(f"none of the {study.total} runs could be computed", "; ".join(dict.fromkeys(failures)))
-    timings = study.timings
-    clocks = {run: timing.to_json() if timing else None for run, timing in timings.items()}
-    runs = [{**result.to_json(), "timing": clocks.get(result.id)} for result in study.results]
-    summary = summarize(study.results, timings, study.wrong)
     masks = {result.id: mask for result in finished if (mask := study.wrong(result)) is not None}
-    report = training_report(summary, version=__version__, device=study.device.name, runs=runs)
-    return Results(config, report, study.results, masks)
+    return Results(config, study_report(study), study.results, masks)
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -55,6 +55,11 @@ def stack_members(spec: RunSpec, columns: int, learned: int, memory: int) -> int
     return max(1, int(free // member_bytes(spec, columns, learned)))
 
 
+def fitting_workers(heaviest: int, memory: int) -> int:
+    """How many worker processes fit into the memory of the machine, each with a network of that many bytes."""
+    return max(1, int(0.8 * memory // (BASE_BYTES + heaviest)))
+
+
 def _stage_values(spec: RunSpec, columns: int) -> list[int]:
     """Of each hidden stage, the float values of one image that training keeps: z, h and their gradients."""
     side = spec.input_shape[-2:] if spec.channels else (1, 1)

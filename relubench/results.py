@@ -140,6 +140,8 @@ class Event:
     run: str = ""
     """The run's id; empty for a note, which concerns all."""
     activation: str = ""
+    variant: str = ""
+    """The label of the study's variant that the run belongs to."""
     seed: int = 0
     lr: float = 0.0
     tuning: bool = False

@@ -1,10 +1,11 @@
 """Carries out a study: takes from the store what is there, and trains the rest on worker processes.
 
-    Study.open -> select activations, prepare data, resolve the device
-    study.run  -> events, until every run is finished
+    Study.open -> select activations, prepare data, resolve the device, for each variant
+    study.run  -> events, until every run of every variant is finished
 
 On a processor every network is a job of its own, and as many single-threaded workers run as there are threads; a lone
-run takes them all. On another device networks of one shape are one job, stacked.
+run takes them all. On another device networks of one shape are one job, stacked. The workers are shared by all
+variants: none is idle while a run of any of them is waiting.
 """
 
 from __future__ import annotations
@@ -20,32 +21,31 @@ from typing import Any
 
 import numpy as np
 
-from relubench.activations import Choice, select
 from relubench.config import ExperimentConfig
 from relubench.crew import Crew
-from relubench.data import DataOptions, PreparedData, prepare
 from relubench.device import Device, resolve
 from relubench.errors import ComputeError, UsageError
-from relubench.memory import BASE_BYTES, member_bytes, stack_members
+from relubench.memory import fitting_workers, member_bytes, stack_members
+from relubench.noise import noise_jobs, under_noise
 from relubench.places import runs_root
-from relubench.plan import LR_GRIDS, TUNING_SEED, RunSpec, expand
+from relubench.plan import RunSpec, Variant
 from relubench.results import Event, EventKind, Outcome, RunResult, Timing
 from relubench.store import Store
+from relubench.tuning import Trials, best_rate, trials
+from relubench.variants import Part, lay_out, make_ready
 from relubench.worker import Job
 
 
 @dataclass(slots=True)
 class Study:
-    """One experiment being carried out; `results` grows while `run` is iterated."""
+    """An experiment, or several variants of one, being carried out; `results` grows while `run` is iterated."""
 
-    config: ExperimentConfig
-    choices: list[Choice]
-    prepared: PreparedData
+    parts: list[Part]
     device: Device
     store: Store
     fresh: bool
     note: Callable[[str], None]
-    specs: list[RunSpec] = field(default_factory=list)
+    asked: list[tuple[Part, RunSpec]] = field(default_factory=list)
     """The runs to report, once the learning rates are known."""
     found: dict[str, RunResult] = field(default_factory=dict)
     unstored: dict[str, RunResult] = field(default_factory=dict)
@@ -56,7 +56,7 @@ class Study:
     @classmethod
     def open(
         cls,
-        config: ExperimentConfig,
+        asked: ExperimentConfig | Sequence[Variant],
         *,
         data_dir: Path | None = None,
         runs_dir: Path | None = None,
@@ -64,31 +64,63 @@ class Study:
         note: Callable[[str], None] = lambda text: None,
     ) -> Study:
         """Everything that can be refused is refused here, before any work; data may be downloaded."""
-        choices = select(config.act)
+        variants = [Variant(config=asked)] if isinstance(asked, ExperimentConfig) else list(asked)
         store = Store(runs_root(runs_dir))
         _check_writable(store.root)
-        device = resolve(config.device)
-        options = DataOptions(image_size=config.data.image_size, train_size=config.data.train_size)
-        prepared = prepare(config.data.name, data_dir=data_dir, options=options, progress=note)
-        study = cls(config, choices, prepared, device, store, fresh, note)
+        device = resolve(variants[0].config.device)
+        parts = make_ready(variants, data_dir, note)
+        study = cls(parts, device, store, fresh, note)
         # Shapes and precision are checked even where the learning rates are not known yet.
-        specs = study._expand([1.0 if config.train.lr == "auto" else config.train.lr] * len(choices))
-        if config.train.lr != "auto":
-            study.specs = specs
-        study._check_own(specs)
-        if config.model.match == "width" and all(choice.columns == 1 for choice in choices):
+        runs = lay_out(parts, device)
+        if not study._tuned:
+            study.asked = runs
+        study._check_own([spec for _, spec in runs])
+        gated = any(choice.columns > 1 for part in parts for choice in part.choices)
+        if any(part.config.model.match == "width" for part in parts) and not gated:
             note("--match width changes nothing here: none of the activations is gated")
         return study
 
     @property
+    def config(self) -> ExperimentConfig:
+        """The first variant's configuration."""
+        return self.parts[0].config
+
+    @property
+    def specs(self) -> list[RunSpec]:
+        return [spec for _, spec in self.asked]
+
+    @property
     def total(self) -> int:
-        """Runs to report."""
-        return len(self.choices) * len(self.config.seeds)
+        """Runs to report; one that two variants share counts once."""
+        if self.asked:
+            return len({spec.id for spec in self.specs})
+        return sum(part.runs for part in self.parts)
 
     @property
     def results(self) -> list[RunResult]:
         """What is finished or failed so far, in the order asked for."""
-        return [self.found[spec.id] for spec in self.specs if spec.id in self.found]
+        first: dict[str, RunResult] = {}
+        for result in self._described():
+            first.setdefault(result.id, result)
+        return list(first.values())
+
+    @property
+    def tabled(self) -> list[RunResult]:
+        """`results` as a table has them: once for each variant that has the run, and once for each test noise."""
+        parts = [part for part, spec in self.asked if spec.id in self.found]
+        return [
+            one
+            for part, result in zip(parts, self._described(), strict=True)
+            for one in under_noise(result, part.config.data.test_noise, self.store)
+        ]
+
+    def _described(self) -> list[RunResult]:
+        """The result of each run asked for, with this study's notes in place of those of the one that trained it."""
+        return [
+            replace(self.found[spec.id], spec={**self.found[spec.id].spec, **spec.notes()})
+            for spec in self.specs
+            if spec.id in self.found
+        ]
 
     @property
     def timings(self) -> dict[str, Timing | None]:
@@ -96,23 +128,29 @@ class Study:
 
     def wrong(self, result: RunResult) -> np.ndarray | None:
         """Which test examples the run got wrong, bool [N]."""
+        if noise := result.spec.get("test_noise"):
+            return self.store.noise(result.id, noise)
         if result.id in self.unstored:
             return self.unstored_wrong.get(result.id)
         return self.store.wrong(result.id)
 
     def run(self) -> Generator[Event, None, None]:
         """Carry the study out. Closing the iterator stops the workers, which write their checkpoints first."""
-        if self.config.train.lr == "auto":
+        if self._tuned:
             rates = yield from self._tune()
-            self.specs = self._expand(rates)
+            self.asked = lay_out(self.parts, self.device, rates)
         yield from self._carry_out(self.specs, tuning=False)
+        yield from self._measure_noise()
 
-    def _expand(self, rates: Sequence[float]) -> list[RunSpec]:
-        return expand(self.config, self.choices, self.prepared, self.device, rates)
+    @property
+    def _tuned(self) -> bool:
+        """Whether learning rates have to be found first."""
+        return any(part.config.train.lr == "auto" for part in self.parts)
 
     def _check_own(self, specs: Sequence[RunSpec]) -> None:
         """Probe formulas and users' own activations, unless all their runs are stored: such a run passed before."""
-        for choice in self.choices:
+        choices = {choice.label: choice for part in self.parts for choice in part.choices}
+        for choice in choices.values():
             mine = [spec for spec in specs if spec.activation == choice.label]
             if choice.kind == "table" or (mine and all(self._stored(spec) for spec in mine)):
                 continue
@@ -130,45 +168,50 @@ class Study:
     def _stored(self, spec: RunSpec) -> bool:
         return not self.fresh and self.store.result(spec.id) is not None
 
-    def _tune(self) -> Generator[Event, None, list[float]]:
-        """Train every activation at every rate of the grid, on a seed that is not reported; the best one of each.
+    def _tune(self) -> Generator[Event, None, list[list[float]]]:
+        """The learning rates of every variant, searched where they are not given; trials of all share the workers."""
+        tried = [trials(part, self.device) for part in self.parts]
+        everything = [spec for by_rate in tried for specs in by_rate.values() for spec in specs]
+        yield from self._carry_out(everything, tuning=True)
+        return [self._rates(part, by_rate) for part, by_rate in zip(self.parts, tried, strict=True)]
 
-        Best is the lowest validation error, the larger rate where two are equal.
-        """
-        grid = LR_GRIDS[self.config.train.optimizer]
-        alone = self.config.model_copy(update={"seeds": (TUNING_SEED,)})
-        trials = {
-            rate: [replace(spec, threads=min(spec.threads, 1)) for spec in specs]
-            for rate in grid
-            for specs in [expand(alone, self.choices, self.prepared, self.device, [rate] * len(self.choices))]
-        }
-        yield from self._carry_out([spec for specs in trials.values() for spec in specs], tuning=True)
-        return [self._best_rate(place, trials) for place in range(len(self.choices))]
+    def _rates(self, part: Part, tried: Trials) -> list[float]:
+        if not tried:
+            return part.fixed_rates()
+        rates: list[float] = []
+        for place in range(len(part.choices)):
+            rate, told = best_rate(part, place, tried, self.found)
+            self.note(told)
+            rates.append(rate)
+        return rates
 
-    def _best_rate(self, place: int, trials: dict[float, list[RunSpec]]) -> float:
-        errors = {
-            rate: result.valid_error_pct
-            for rate, specs in trials.items()
-            if (result := self.found.get(specs[place].id)) is not None and result.valid_error_pct is not None
-        }
-        label = self.choices[place].label
-        if not errors:
-            raise ComputeError(
-                f"--lr auto: {label} trained at no learning rate of {', '.join(f'{one:g}' for one in trials)}",
-                "name one with --lr, or see the messages above",
-            )
-        best = min(errors, key=lambda rate: (errors[rate], -rate))
-        tried = ", ".join(f"{rate:g}: {errors[rate]:.2f} %" if rate in errors else f"{rate:g}: -" for rate in trials)
-        self.note(f"{label}: learning rate {best:g} (validation error at {tried})")
-        return best
+    def _measure_noise(self) -> Iterator[Event]:
+        """Test the finished networks again under the noise that is asked for and not stored yet."""
+        wanted = [(part, spec) for part, spec in self.asked if part.config.data.test_noise]
+        found = [(part, spec) for part, spec in wanted if self._has_weights(spec)]
+        jobs = noise_jobs(found, self.store, fresh=self.fresh)
+        if not jobs:
+            return
+        self.note(f"testing {len(jobs)} networks under noise")
+        by_id = {job.specs[0].id: job.specs[0] for job in jobs}
+        with Crew(self._workers(jobs), jobs) as crew:
+            for message in crew.messages():
+                if message["event"] == "failed":
+                    spec, text = by_id[message["run"]], message["message"]
+                    yield self._event("failed", spec, True, outcome="failed", message=text, hint=message["hint"])
+
+    def _has_weights(self, spec: RunSpec) -> bool:
+        """Whether the run has ended with a test error and its weights are stored."""
+        result = self.found.get(spec.id)
+        return result is not None and result.test_error_pct is not None and self.store.weights(spec.id) is not None
 
     def _carry_out(self, specs: Sequence[RunSpec], *, tuning: bool) -> Iterator[Event]:
         """Events of these runs, stored ones first; afterwards `found` has them all."""
         self.store.sweep()
         pending: list[RunSpec] = []
-        for spec in specs:
+        for spec in {spec.id: spec for spec in specs}.values():
             result = None if self.fresh else self.store.result(spec.id)
-            if result is None:
+            if result is None or self._lacks_weights(result):
                 pending.append(spec)
                 continue
             self.found[spec.id] = result
@@ -185,31 +228,45 @@ class Study:
         """One job a network on a processor; elsewhere networks that differ in seed, rate or penalty share one."""
         groups: dict[RunSpec, list[RunSpec]] = {}
         for spec in specs:
-            alone = spec if spec.device == "cpu" else replace(spec, seed=0, lr=0.0, l1=0.0)
+            # On a processor every run is alone; elsewhere what differs in nothing but these lies in one stack.
+            shared = {"seed": 0, "lr": 0.0, "l1": 0.0, "protocol": "", "departures": (), "variant": ""}
+            alone = spec if spec.device == "cpu" else replace(spec, **shared)
             groups.setdefault(alone, []).append(spec)
-        by_label = {choice.label: choice for choice in self.choices}
+        choices = {choice.label: choice for part in self.parts for choice in part.choices}
+        prepared = {part.prepared.digest: part.prepared for part in self.parts}
         jobs: list[Job] = []
         for members in groups.values():
-            choice = by_label[members[0].activation]
+            choice = choices[members[0].activation]
             size = stack_members(members[0], choice.columns, choice.learned, self.device.memory)
             for start in range(0, len(members), size):
                 jobs.append(
                     Job(
                         specs=members[start : start + size],
                         choice=choice,
-                        prepared=self.prepared,
+                        prepared=prepared[members[0].data_digest],
                         store=self.store.root.absolute(),
                         keep="none" if tuning else self.config.keep,
-                        fresh=self.fresh,
+                        fresh=self.fresh or self._is_stored(members[start]),
                     )
                 )
-        return jobs
+        # The longest first, so that no worker is left alone with one at the end.
+        return sorted(jobs, key=lambda job: -_work(job))
+
+    def _is_stored(self, spec: RunSpec) -> bool:
+        """Whether the run is in the store: then it is trained again for its weights."""
+        return self.store.result(spec.id) is not None
+
+    def _lacks_weights(self, result: RunResult) -> bool:
+        """Whether noise is to be tested on a stored run whose weights were not kept."""
+        wanted = {spec.id for part, spec in self.asked if any(part.config.data.test_noise)}
+        tested = result.id in wanted and result.test_error_pct is not None
+        return tested and self.store.weights(result.id) is None
 
     def _workers(self, jobs: Sequence[Job]) -> int:
         if self.device.kind != "cpu":
             return 1
         heaviest = max(member_bytes(job.specs[0], job.choice.columns, job.choice.learned) for job in jobs)
-        fitting = int(0.8 * self.device.memory // (BASE_BYTES + heaviest))
+        fitting = fitting_workers(heaviest, self.device.memory)
         return max(1, min(len(jobs), fitting, self.device.threads // jobs[0].specs[0].threads))
 
     def _handle(self, message: dict[str, Any], spec: RunSpec, tuning: bool) -> Event:
@@ -224,7 +281,7 @@ class Study:
                 valid_error_pct=message.get("valid_error_pct"),
             )
         if kind == "failed":
-            self.found[spec.id] = _failed(spec, message["message"], self.prepared.n_test)
+            self.found[spec.id] = _failed(spec, message["message"], self._test_examples(spec))
             return self._event(
                 "failed", spec, tuning, outcome="failed", message=message["message"], hint=message["hint"]
             )
@@ -243,6 +300,9 @@ class Study:
             valid_error_pct=result.valid_error_pct,
             message=result.message,
         )
+
+    def _test_examples(self, spec: RunSpec) -> int:
+        return next(part.prepared.n_test for part in self.parts if part.prepared.digest == spec.data_digest)
 
     def _keep(self, message: dict[str, Any]) -> None:
         """Take a run over that could not be stored."""
@@ -272,6 +332,7 @@ class Study:
             kind=kind,
             run=spec.id,
             activation=spec.activation,
+            variant=spec.variant,
             seed=spec.seed,
             lr=spec.lr,
             tuning=tuning,
@@ -283,6 +344,12 @@ class Study:
             message=message,
             hint=hint,
         )
+
+
+def _work(job: Job) -> float:
+    """What a job costs, in multiplications of the dense layers; it orders jobs, and is no time."""
+    spec = job.specs[0]
+    return float(len(job.specs)) * spec.epochs * job.prepared.n_train * spec.parameters
 
 
 def _check_writable(folder: Path) -> None:

@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from relubench.cli.doctor import doctor
 from relubench.cli.list_ import list_
+from relubench.cli.run import run
 from relubench.cli.runs import runs
 from relubench.cli.train import train
 from relubench.lookup import find
@@ -53,6 +54,7 @@ app = typer.Typer(
     epilog="For example: relubench train --act relu --act gelu --dataset mnist --seeds 5",
 )
 app.command("train")(train)
+app.command("run")(run)
 app.command("list")(list_)
 app.add_typer(runs, name="runs", cls=Commands)
 app.command("doctor")(doctor)

@@ -23,7 +23,7 @@ def list_(
         str | None,
         typer.Argument(
             metavar="KIND",
-            help="What to list: activations, datasets, models or formats.",
+            help="What to list: activations, datasets, models, formats or presets.",
             autocompletion=lambda incomplete: [name for name in KINDS if name.startswith(incomplete)],
         ),
     ] = None,
@@ -31,7 +31,7 @@ def list_(
     format: options.Format = None,
     output_file: options.OutputFile = None,
 ) -> None:
-    """List what can be named: activations, datasets, models or formats. The first column is the name."""
+    """List what can be named: activations, datasets, models, formats or presets. The first column is the name."""
     if kind is None:
         raise UsageError("list needs to know what to list", f"`relubench list KIND`: {', '.join(KINDS)}")
     rows_of = find(kind, KINDS, kind="list", see=f"lists are {', '.join(KINDS)}")
@@ -90,6 +90,12 @@ def _formats(data_dir: Path | None) -> list[Row]:
     return [{"name": name, "suffix": suffixes.get(name)} for name in FORMATS]
 
 
+def _presets(data_dir: Path | None) -> list[Row]:
+    from relubench.preset.catalogue import listing
+
+    return listing()
+
+
 def _short(value: float | int | str) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
@@ -99,4 +105,5 @@ KINDS: dict[str, Callable[[Path | None], list[Row]]] = {
     "datasets": _datasets,
     "models": _models,
     "formats": _formats,
+    "presets": _presets,
 }

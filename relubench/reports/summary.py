@@ -1,7 +1,8 @@
 """From stored runs to table rows: means over seeds, intervals, paired differences to the first row, published numbers.
 
-Rows with the same data set and model share their test examples and are compared with the first of them. Pairs are made
-on the seeds that both rows have; Holm's correction goes over the whole table.
+Rows with the same data set and model share their test examples and are compared with the first of them, unless a
+`Comparison` says otherwise. Pairs are made on the seeds that both rows have; Holm's correction goes over the whole
+table.
 """
 
 from __future__ import annotations
@@ -25,6 +26,18 @@ DIGITS = 6
 WrongOf = Callable[[RunResult], Mask | None]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """What the rows of a study with variants are compared with, and what stands beside them."""
+
+    activation: str | None = None
+    """Rows are compared with this activation's row: in their own variant, or in `variant` if that is given too."""
+    variant: str | None = None
+    """Rows are compared with the row of this variant that has their own activation, or `activation`."""
+    references: Mapping[str, str] | None = None
+    """Source -> the table of it that is shown; None: the paper and the article, their main tables first."""
+
+
 @dataclass(frozen=True, slots=True)
 class Summary:
     """A table of results: its rows, the lines below it, and what all of its runs share."""
@@ -33,11 +46,13 @@ class Summary:
     footnotes: list[str]
     sentence: str
     varied: list[dict[str, Any]]
-    """For each row the keys, beside SummaryRow's, in which the rows differ: `l1`; empty where none does."""
+    """For each row the keys, beside SummaryRow's, in which the rows differ: l1, test_noise, variant."""
     facts: dict[str, Any] = field(default_factory=dict)
     """What every run's specification has in common."""
     seeds: int = 0
     """The most seeds that any row has, finished or not."""
+    against: str = ""
+    """The activation or variant that rows are compared with, if it was named."""
 
     def json_rows(self) -> list[dict[str, Any]]:
         """The rows with every column of the contract, in its order, and the varied keys after them."""
@@ -51,33 +66,52 @@ class Group:
     runs: dict[int, RunResult]
     masks: dict[int, Mask]
     l1: float | None
+    variant: str
+    noise: float | None
 
     @property
     def spec(self) -> dict[str, Any]:
         return next(iter(self.runs.values())).spec
 
     @property
-    def place(self) -> tuple[str, str]:
+    def place(self) -> tuple[Any, ...]:
         """Rows of one place are compared with each other."""
-        return self.spec["dataset"], self.spec["model"]
+        return self.spec["dataset"], self.spec["model"], self.variant, self.noise
+
+    @property
+    def variant_and_noise(self) -> str:
+        noise = None if self.noise is None else f"test noise {self.noise:g}"
+        return ", ".join(part for part in (self.variant, noise) if part)
 
 
-def summarize(results: Sequence[RunResult], timings: Mapping[str, Timing | None], wrong: WrongOf) -> Summary:
+def summarize(
+    results: Sequence[RunResult],
+    timings: Mapping[str, Timing | None],
+    wrong: WrongOf,
+    comparison: Comparison | None = None,
+) -> Summary:
     """The table of these runs: a row for each activation (data set, model, pre-training, l1), in order of appearance.
+
+    Variants and strengths of test noise have rows of their own; without a `comparison` a row is compared with the first
+    of its data set, model, variant and noise.
 
     `timings`: by run id; `wrong`: a run's mask over the test examples, or None where there is none. Raises ValueError
     if two runs would be the same seed of the same row.
     """
+    comparison = comparison or Comparison()
     groups = _groups(results, wrong)
-    rows = [_row(group, timings) for group in groups]
-    differences = _differences(groups)
+    rows = [_row(group, timings, comparison.references) for group in groups]
+    firsts = _firsts(groups, comparison)
+    differences = _differences(groups, firsts)
     rows = _with_verdicts(rows, differences)
     notes = [*_outcome_notes(groups, rows), *_method_notes(rows, differences), *references.footnotes(rows)]
     notes += _departure_notes(results, rows)
-    varied = [{} if group.l1 is None else {"l1": group.l1} for group in groups]
-    sentence = closing(_standings(groups, rows, differences))
+    named = any(group.variant for group in groups)
+    sentence = closing(_standings(groups, rows, differences, firsts), "variants" if named else "data sets and models")
     seeds = max((len(group.runs) for group in groups), default=0)
-    return Summary(rows, notes, sentence, varied, _shared([one.spec for one in results]), seeds)
+    against = comparison.variant or comparison.activation or ""
+    shared = _shared([one.spec for one in results])
+    return Summary(rows, notes, sentence, _varied(groups), shared, seeds, against)
 
 
 def _groups(results: Sequence[RunResult], wrong: WrongOf) -> list[Group]:
@@ -85,8 +119,10 @@ def _groups(results: Sequence[RunResult], wrong: WrongOf) -> list[Group]:
     groups: dict[tuple[Any, ...], Group] = {}
     for one in results:
         l1 = one.spec.get("l1", 0.0) if l1_varies else None
-        key = (*(one.spec.get(name, "none") for name in ("activation", "dataset", "model", "pretraining")), l1)
-        group = groups.setdefault(key, Group({}, {}, l1))
+        variant, noise = one.spec.get("variant", ""), one.spec.get("test_noise")
+        names = ("activation", "dataset", "model", "pretraining")
+        key = (*(one.spec.get(name, "none") for name in names), l1, variant, noise)
+        group = groups.setdefault(key, Group({}, {}, l1, variant, noise))
         seed = one.spec["seed"]
         if seed in group.runs:
             raise ValueError(f"runs {group.runs[seed].id} and {one.id} are both seed {seed} of {key}")
@@ -96,7 +132,20 @@ def _groups(results: Sequence[RunResult], wrong: WrongOf) -> list[Group]:
     return list(groups.values())
 
 
-def _row(group: Group, timings: Mapping[str, Timing | None]) -> SummaryRow:
+def _varied(groups: Sequence[Group]) -> list[dict[str, Any]]:
+    """The extra keys of each row: what varies beside the columns, and the variant where that leaves rows alike."""
+
+    def known(group: Group) -> dict[str, Any]:
+        extra = {} if group.l1 is None else {"l1": group.l1}
+        return extra if group.noise is None else {**extra, "test_noise": group.noise}
+
+    names = ("activation", "dataset", "model", "pretraining", "init")
+    told = {(*(group.spec.get(name) for name in names), group.l1, group.noise) for group in groups}
+    alike = len(told) < len(groups)
+    return [{**known(group), "variant": group.variant} if alike else known(group) for group in groups]
+
+
+def _row(group: Group, timings: Mapping[str, Timing | None], tables: Mapping[str, str] | None) -> SummaryRow:
     runs, spec = list(group.runs.values()), group.spec
     errors = [one.test_error_pct for one in runs if one.test_error_pct is not None]
     tested = [one for one in runs if one.test_error_pct is not None]
@@ -123,17 +172,22 @@ def _row(group: Group, timings: Mapping[str, Timing | None]) -> SummaryRow:
         epochs=_mean([one.epochs for one in runs]),
         seconds=None if None in clocks else sum(one.seconds for one in clocks if one),
     )
-    return _with_references(row, spec, group.l1)
+    # Nothing is published of tests under noise.
+    return row if group.noise else _with_references(row, spec, group.l1, tables)
 
 
-def _with_references(row: SummaryRow, spec: Mapping[str, Any], l1: float | None) -> SummaryRow:
-    if spec.get("train_size") is not None:
-        # On a part of the training images there is nothing published to stand beside.
-        return row
+def _with_references(
+    row: SummaryRow, spec: Mapping[str, Any], l1: float | None, tables: Mapping[str, str] | None
+) -> SummaryRow:
     network = (row.dataset, row.model, row.activation, row.pretraining)
-    paper = references.published(*network)
+    shown = {"glorot2011": None, "article": None} if tables is None else tables
+    labels = spec.get("train_size")
+    paper = references.published(*network, shown["glorot2011"], labels) if "glorot2011" in shown else None
+    # On a part of the training images only figure 4 of the paper has something to stand beside.
+    told = "article" in shown and labels is None
     # Where the penalty does not vary the article's main table speaks, and its l1 = 0 row adds only a sparsity.
-    article = references.article(*network, l1=0.0 if l1 is None and not spec.get("l1") else l1)
+    penalty = 0.0 if l1 is None and not spec.get("l1") else l1
+    article = references.article(*network, l1=penalty, table=shown["article"]) if told else None
     return replace(
         row,
         published_error_pct=paper and paper.error_pct,
@@ -144,10 +198,23 @@ def _with_references(row: SummaryRow, spec: Mapping[str, Any], l1: float | None)
     )
 
 
-def _firsts(groups: Sequence[Group]) -> list[int]:
-    """For each group the index of the first one in its place."""
+def _firsts(groups: Sequence[Group], comparison: Comparison) -> list[int]:
+    """For each group the index of the one that it is compared with; its own where that one is missing."""
     places = [group.place for group in groups]
-    return [places.index(place) for place in places]
+    if comparison.activation is None and comparison.variant is None:
+        return [places.index(place) for place in places]
+    wanted = {(group.spec["activation"], group.variant, group.noise): index for index, group in enumerate(groups)}
+    return [
+        wanted.get(
+            (
+                comparison.activation or group.spec["activation"],
+                group.variant if comparison.variant is None else comparison.variant,
+                group.noise,
+            ),
+            index if comparison.variant else places.index(group.place),
+        )
+        for index, group in enumerate(groups)
+    ]
 
 
 def _pair(group: Group, first: Group) -> tuple[list[Mask], list[Mask]]:
@@ -161,9 +228,9 @@ def _pair(group: Group, first: Group) -> tuple[list[Mask], list[Mask]]:
     return [group.masks[seed] for seed in seeds], [first.masks[seed] for seed in seeds]
 
 
-def _differences(groups: Sequence[Group]) -> list[Difference | None]:
+def _differences(groups: Sequence[Group], firsts: Sequence[int]) -> list[Difference | None]:
     found: list[Difference | None] = []
-    for index, first in enumerate(_firsts(groups)):
+    for index, first in enumerate(firsts):
         mine, base = _pair(groups[index], groups[first])
         found.append(paired_difference(mine, base) if index != first and mine else None)
     return found
@@ -187,22 +254,40 @@ def _judged(row: SummaryRow, one: Difference, p: float) -> SummaryRow:
 
 
 def _standings(
-    groups: Sequence[Group], rows: Sequence[SummaryRow], differences: Sequence[Difference | None]
+    groups: Sequence[Group],
+    rows: Sequence[SummaryRow],
+    differences: Sequence[Difference | None],
+    firsts: Sequence[int],
 ) -> list[tuple[str, list[Standing]]]:
-    """The rows with their labels, by place."""
+    """The rows with their labels, by the row that they are compared with, which leads its list."""
     varying = [name for name in ("pretraining",) if len({getattr(row, name) for row in rows}) > 1]
-    places: dict[tuple[str, str], list[Standing]] = {}
-    for index, first in enumerate(_firsts(groups)):
-        row, difference, l1 = rows[index], differences[index], groups[index].l1
-        extra = [*(f"{name} {getattr(row, name)}" for name in varying), *([] if l1 is None else [f"l1 {l1:g}"])]
-        label = f"{row.activation} ({', '.join(extra)})" if extra else row.activation
-        undecided = (
-            difference is not None and row.verdict == "noise" and difference.seeds > 1 and difference.difference != 0
-        )
-        needed = seeds_to_resolve(*_pair(groups[index], groups[first])) if undecided else None
-        standing = Standing(label, row, difference.seeds if difference else 0, needed, undecided)
-        places.setdefault(groups[index].place, []).append(standing)
-    return [(f"{dataset}, {model}", standings) for (dataset, model), standings in places.items()]
+    lists: dict[int, list[int]] = {first: [first] for first in firsts}
+    for index, first in enumerate(firsts):
+        lists[first] += [index] if index != first else []
+    found: list[tuple[str, list[Standing]]] = []
+    for first, members in lists.items():
+        variants = {groups[index].variant_and_noise for index in members}
+        acts = {rows[index].activation for index in members}
+        standings = []
+        for index in members:
+            row, difference, l1 = rows[index], differences[index], groups[index].l1
+            extra = [f"{name} {getattr(row, name)}" for name in varying]
+            extra += [groups[index].variant_and_noise] if len(variants) > 1 else []
+            extra += [f"l1 {l1:g}"] if l1 is not None and not groups[index].variant else []
+            label = row.activation if len(acts) > 1 or not extra else ""
+            label = f"{label} ({', '.join(extra)})" if label and extra else label or ", ".join(extra)
+            undecided = (
+                difference is not None
+                and row.verdict == "noise"
+                and difference.seeds > 1
+                and difference.difference != 0
+            )
+            needed = seeds_to_resolve(*_pair(groups[index], groups[first])) if undecided else None
+            standings.append(Standing(label, row, difference.seeds if difference else 0, needed, undecided))
+        one = rows[first]
+        shared = next(iter(variants)) if len(variants) == 1 else one.activation if len(acts) == 1 else ""
+        found.append((shared or f"{one.dataset}, {one.model}", standings))
+    return found
 
 
 def _outcome_notes(groups: Sequence[Group], rows: Sequence[SummaryRow]) -> list[str]:
@@ -218,7 +303,8 @@ def _outcome_notes(groups: Sequence[Group], rows: Sequence[SummaryRow]) -> list[
                 f"; its mean is over the {count(row.n, 'seed')} with a test error" if 0 < row.n < len(runs) else ""
             )
             reason = f" ({why})" if why else ""
-            label = row.activation if group.l1 is None else f"{row.activation} (l1 {group.l1:g})"
+            told = group.variant_and_noise or ("" if group.l1 is None else f"l1 {group.l1:g}")
+            label = f"{row.activation} ({told})" if told else row.activation
             notes.append(f"{label}: {len(which)} of {count(len(runs), 'seed')} {outcome}{reason}{counted}")
         if row.n and row.test_error_ci_low_pct is None:
             notes.append(f"{row.activation}: no interval, since which test examples it got wrong is not stored")
@@ -252,7 +338,9 @@ def _shared(specs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The keys on which all specifications agree."""
     if not specs:
         return {}
-    return {key: value for key, value in specs[0].items() if all(one.get(key) == value for one in specs)}
+    shared = {key: value for key, value in specs[0].items() if all(one.get(key) == value for one in specs)}
+    changes = [one.get("departures", ()) for one in specs]
+    return shared | {"departures": [one for one in changes[0] if all(one in other for other in changes)]}
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
