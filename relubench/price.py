@@ -9,14 +9,14 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from relubench.activations import Choice, select
 from relubench.architecture import KERNEL, head_inputs, layer_shapes
-from relubench.data import TABLE, PreparedData, prepare, prepared_already
+from relubench.data import TABLE, PreparedData, SourceRow, prepare, prepared_already, status
 from relubench.device import Device, resolve
 from relubench.memory import fitting_workers, member_bytes, stack_members
 from relubench.places import runs_root
@@ -25,6 +25,8 @@ from relubench.reports.cells import count, duration
 from relubench.store import Store
 from relubench.tuning import trials
 from relubench.variants import Part, data_options, lay_out
+
+NOT_PREPARED = "not prepared"
 
 CALIBRATION_S = 2.0
 """Seconds of trial training in all, shared by the kinds of networks."""
@@ -56,6 +58,9 @@ class PriceRow:
     disk_bytes: int
     basis: str
     """What the hours rest on."""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
 
     def for_people(self) -> dict[str, Any]:
         shown = {"time": duration(3600 * self.hours), "disk": _megabytes(self.disk_bytes)}
@@ -115,34 +120,37 @@ def _part(variant: Variant, data_dir: Path | None) -> Part:
     config = variant.config
     name, options = config.data.name, data_options(config)
     prepared = prepared_already(name, data_dir=data_dir, options=options)
+    if prepared is None and name in TABLE:
+        prepared = _outline(TABLE[name], config.data.train_size)
     if prepared is None:
-        row = TABLE.get(name)
-        # Data of the user's own, and a name that is unknown: `prepare` reads the one and refuses the other.
-        prepared = prepare(name, data_dir=data_dir, options=options) if row is None else None
-        prepared = prepared or PreparedData(
-            name=name,
-            digest="not prepared",
-            folder=Path(),
-            input_shape=row.input_shape,
-            classes=row.classes,
-            n_train=config.data.train_size or row.n_train,
-            n_valid=row.n_valid,
-            n_test=row.n_test,
-            scale=1.0,
-            shift=0.0,
-            source=row.citation,
-        )
+        # Data of the user's own, which lie here, or a name that is unknown, which `prepare` refuses.
+        prepared = prepare(name, data_dir=data_dir, options=options)
     return Part(variant, select(config.act), prepared)
 
 
-def _is_here(variant: Variant, data_dir: Path | None) -> bool:
-    from relubench.data import status
+def _outline(row: SourceRow, train_size: int | None) -> PreparedData:
+    """What the table says of a data set that is not prepared."""
+    return PreparedData(
+        name=row.name,
+        digest=NOT_PREPARED,
+        folder=Path(),
+        input_shape=row.input_shape,
+        classes=row.classes,
+        n_train=train_size or row.n_train,
+        n_valid=row.n_valid,
+        n_test=row.n_test,
+        scale=1.0,
+        shift=0.0,
+        source=row.citation,
+    )
 
+
+def _is_here(variant: Variant, data_dir: Path | None) -> bool:
     return status(variant.config.data.name, data_dir).startswith("present")
 
 
 def _unstored(part: Part, specs: Sequence[RunSpec], store: Store, fresh: bool) -> list[RunSpec]:
-    if fresh or part.prepared.digest == "not prepared":
+    if fresh or part.prepared.digest == NOT_PREPARED:
         return list(specs)
     return [spec for spec in specs if not (store.folder(spec.id) / "run.json").exists()]
 
@@ -180,10 +188,12 @@ def _sentence(
     left = {spec.id: (spec, part) for part, specs in zip(parts, pending, strict=True) for spec in specs}
     workers = 1
     if device.kind == "cpu" and left:
-        choices = [
-            (spec, next(one for one in part.choices if one.label == spec.activation)) for spec, part in left.values()
-        ]
-        heaviest = max(member_bytes(spec, choice.columns, choice.learned) for spec, choice in choices)
+        heaviest = max(
+            member_bytes(spec, choice.columns, choice.learned)
+            for spec, part in left.values()
+            for choice in part.choices
+            if choice.label == spec.activation
+        )
         threads = next(iter(left.values()))[0].threads
         workers = max(1, min(len(left), fitting_workers(heaviest, device.memory), device.threads // max(threads, 1)))
     seconds = 3600 * sum(row.hours for row in rows) / workers

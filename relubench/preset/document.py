@@ -85,9 +85,9 @@ def _parse(text: str, name: str) -> yaml.Node | None:
     """The file as nodes; an anchor or an alias ends it at the event, before anything is made of it."""
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            mark = event.start_mark
+            line = event.start_mark.line + 1 if event.start_mark else 1
             raise UsageError(
-                f"{name}:{mark.line + 1}:{mark.column + 1}: anchors (&) and aliases (*) are not allowed here",
+                f"{name}:{line}: anchors (&) and aliases (*) are not allowed here",
                 "write the values out",
             )
     return yaml.compose(text, Loader=yaml.SafeLoader)

@@ -78,5 +78,16 @@ def _plain(value: Any) -> Any:
 
 
 def _dump(values: Mapping[str, Any]) -> list[str]:
-    text = yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
-    return text.rstrip("\n").split("\n")
+    """Lines of block mappings, in which lists are written in one line."""
+    lines: list[str] = []
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            lines += [f"{key}:", *(f"  {line}" for line in _dump(value))]
+        else:
+            lines.append(f"{key}: {_inline(value)}")
+    return lines
+
+
+def _inline(value: Any) -> str:
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=100_000, sort_keys=False)
+    return text.removesuffix("\n").removesuffix("\n...")

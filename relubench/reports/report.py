@@ -80,7 +80,10 @@ def training_columns(rows: Sequence[Row], against: str = "") -> list[Column]:
         Column(header="epochs", parts=lambda row: [short(row["epochs"])], leaves=2),
     ]
     keys = list(rows[0]) if rows else []
-    varied = [Column(header="l1", parts=lambda row: [f"{row['l1']:g}"])] if "l1" in keys else []
+    # The variant's label says what its rows have in common.
+    settings = [one for one in settings if "variant" not in keys or one.header != "init"]
+    told = "l1" in keys and "variant" not in keys
+    varied = [Column(header="l1", parts=lambda row: [f"{row['l1']:g}"])] if told else []
     varied += [Column(header="noise", parts=lambda row: [f"{row['test_noise']:g}"])] if "test_noise" in keys else []
     columns = [
         _plain("activation"),
