@@ -262,7 +262,7 @@ def _key(spec: RunSpec) -> tuple[Any, ...]:
 
 def _kind(spec: RunSpec) -> tuple[Any, ...]:
     """Networks of one kind take times in proportion to their multiplications."""
-    return ("mlp" if not spec.channels else spec.model, spec.batch_size, spec.optimizer)
+    return ("mlp" if not spec.channels else spec.model, spec.batch_size, spec.optimizer, spec.norm)
 
 
 def _multiplications(spec: RunSpec, choice: Choice) -> float:

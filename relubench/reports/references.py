@@ -21,6 +21,7 @@ PAPER_NOTE = 'published: Glorot, Bordes & Bengio 2011, "Deep Sparse Rectifier Ne
 ARTICLE_TITLE = 'ReLU — How max(0, x) Turned Deep Networks from "Lab Toy" to "Industrial Cornerstone"'
 ARTICLE_NOTE = f"article: “{ARTICLE_TITLE}”; most of its numbers are not in the published paper"
 NORB_NOTE = "norb is small NORB; the paper used jittered-cluttered NORB (norb-jittered-cluttered): no published value"
+NISTP_NOTE = "nistp-like is made from NIST SD19 alone and is not NISTP: the article's numbers beside it are not its own"
 
 TABLE_1 = f"{PAPER}, Table 1"
 RESCALED = f"{PAPER}, rescaled softplus"
@@ -28,6 +29,8 @@ FIGURE_4 = f"{PAPER}, figure 4 (digitised)"
 SPARSITY = f"{PAPER}, section 4.1"
 FIGURE_4_LABELS = 233_172
 """Labelled images at the right end of figure 4: all of them."""
+REBUILT_NISTP = "nistp-like"
+"""The article's rows for NISTP are shown beside it, with a note; the paper's are not: it says what its data were."""
 PAPER_NETWORK = {"norb-jittered-cluttered": (4000, 2000)}
 """Hidden widths of the paper's network where they are not three times 1000."""
 
@@ -141,6 +144,8 @@ def footnotes(rows: Sequence[SummaryRow]) -> list[str]:
     if any(row.article_error_pct is not None or row.article_sparsity_pct is not None for row in rows):
         others = list(dict.fromkeys(note for row in rows if (note := _other_values(row))))
         notes.append("; ".join([ARTICLE_NOTE, *others]))
+    if any(row.dataset == REBUILT_NISTP and row.article_error_pct is not None for row in rows):
+        notes.append(NISTP_NOTE)
     if any(row.dataset == "norb" for row in rows):
         notes.append(NORB_NOTE)
     return notes
@@ -169,6 +174,7 @@ def _entries_of(known: Sequence[Entry], table: str, activation: str, pretraining
 def _in_article(dataset: str, model: str, activation: str, pretraining: str) -> list[Entry]:
     """The article's rows for one network, those of the data set's main table first."""
     name, beta = _name_and_beta(activation)
+    dataset = "nistp" if dataset == REBUILT_NISTP else dataset
     widths = hidden_widths(model)
     matching = [
         one

@@ -274,7 +274,7 @@ def _standings(
             extra = [f"{name} {getattr(row, name)}" for name in varying]
             extra += [groups[index].variant_and_noise] if len(variants) > 1 else []
             extra += [f"l1 {l1:g}"] if l1 is not None and not groups[index].variant else []
-            label = row.activation if len(acts) > 1 or not extra else ""
+            label = row.activation if len(acts) > 1 or not groups[index].variant else ""
             label = f"{label} ({', '.join(extra)})" if label and extra else label or ", ".join(extra)
             undecided = (
                 difference is not None
