@@ -208,8 +208,10 @@ def _only(
     known = {choice.label for config in configs for choice in select(config.act)}
     wanted: set[str] = set()
     for text in acts:
-        found = {choice.label for choice in select([text])} & known
-        if not found:
+        labels = {choice.label for choice in select([text])}
+        found = labels & known
+        # A pattern may reach beyond the preset; what is spelled out may not.
+        if not found or any(label in text for label in labels - known):
             hint = did_you_mean(text, known, f"it has {', '.join(sorted(known))}; --set act=[...] replaces them")
             raise UsageError(f"--act {text}: {name} has no such activation", hint)
         wanted |= found

@@ -26,7 +26,7 @@ def test_a_preset_is_one_table_then_cached_without_torch() -> None:
     assert [shown[key] for key in ("command", "preset", "scale")] == ["run", "normalisation", "smoke"]
     labels = ["none", "batch", "layer", "rms", "dropout 0.5"]
     assert [(row["variant"], row["activation"]) for row in shown["rows"]] == [
-        (label, act) for label in labels for act in ("relu", "tanh")
+        (label, act) for label in labels for act in ("tanh", "relu")
     ]
     compared = [row["difference_pct"] is not None for row in shown["rows"]]
     assert compared == [False, False] + [True] * 8

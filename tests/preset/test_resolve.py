@@ -85,6 +85,8 @@ def test_some_of_the_activations(make: Make):
     preset = make(text, acts=["tanh", "g*"])
     assert preset.variants[0].config.act == ("tanh", "gelu")
     assert preset.comparison.activation is None
+    with pytest.raises(UsageError, match="--act relu,silu: mine has no such activation"):
+        make(text, acts=["relu,silu"])
     with pytest.raises(UsageError, match="--act sigmoid: mine has no such activation") as refused:
         make(text, acts=["sigmoid"])
     assert "gelu, relu, tanh" in refused.value.hint
