@@ -12,11 +12,10 @@ import numpy as np
 from relubench.config import ExperimentConfig, experiment
 from relubench.errors import ComputeError
 from relubench.reports.render import render
-from relubench.reports.report import Report, run_records, training_report
-from relubench.reports.summary import summarize
+from relubench.reports.report import Report
+from relubench.reports.study import study_report
 from relubench.results import RunResult, Tuning
 from relubench.runner import Study
-from relubench.version import __version__
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +102,8 @@ def train(
     finished = [result for result in study.results if result.outcome != "failed"]
     if not finished:
         raise ComputeError(f"none of the {study.total} runs could be computed", "; ".join(dict.fromkeys(failures)))
-    timings = study.timings
-    runs = run_records(study.results, timings, study.wrong)
-    summary = summarize(study.results, timings, study.wrong, study.tuned)
     masks = {result.id: mask for result in finished if (mask := study.wrong(result)) is not None}
-    report = training_report(summary, version=__version__, device=study.device.name, runs=runs)
-    return Results(config, report, study.results, masks, list(study.tuned.values()))
+    return Results(config, study_report(study), study.results, masks, study.tuned)
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:

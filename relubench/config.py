@@ -8,17 +8,22 @@ flags.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from relubench.errors import UsageError
 from relubench.lookup import did_you_mean
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 MAX_SEED = 2**31 - 1
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+BoundedUniform = Annotated[str, Field(pattern=r"^uniform:(0*\.0*[1-9]\d*|0*[1-9]\d*(\.\d+)?)$")]
+""" `uniform:B`: weights from [-B, B], a positive decimal number; zero biases."""
 
 
 class Section(BaseModel):
@@ -40,13 +45,17 @@ class DataSection(Section):
     """The usual split of the data set, or that of Glorot et al. 2011 (another for cifar10: 50k/5k/5k)."""
     labels: Annotated[int, Field(ge=1)] | None = None
     """Train on the labels of this many training images only; pre-training still sees all images."""
+    test_noise: tuple[NonNegative, ...] = ()
+    """Test each network again under Gaussian noise of these standard deviations, in units of the scaled input."""
 
 
 class ModelSection(Section):
     name: str = "auto"
     """mlp-3x1000, resmlp-20x100, cnn, torchvision:resnet18, ./file.py:Net, ...; auto: the data set's own."""
-    init: Literal["auto", "xavier", "he", "lecun", "uniform", "own"] = "xavier"
-    """Initial weights; auto matches the gain to the activation. Networks of torchvision and your own keep their own."""
+    init: Literal["auto", "xavier", "he", "lecun", "uniform", "own"] | BoundedUniform = "xavier"
+    """Initial weights; auto matches the gain to the activation, uniform:0.01 draws from [-0.01, 0.01].
+
+    Networks of torchvision and your own keep their own."""
     norm: Literal["none", "batch", "layer", "rms"] = "none"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Probability of zeroing a hidden unit in training."""
@@ -118,6 +127,12 @@ class ExperimentConfig(Section):
             raise ValueError("at least one activation is needed")
         return act
 
+    @model_validator(mode="after")
+    def _testable(self) -> ExperimentConfig:
+        if any(self.data.test_noise) and self.keep != "best":
+            raise ValueError(f"test_noise needs the best weights, so keep (={self.keep}) must not be other than best")
+        return self
+
 
 PROTOCOLS: dict[str, dict[str, Any]] = {
     "paper": {},
@@ -157,7 +172,7 @@ def experiment(*layers: Mapping[str, Any]) -> ExperimentConfig:
     try:
         return ExperimentConfig.model_validate(values)
     except ValidationError as error:
-        raise _usage_error(error) from error
+        raise refusal(error) from error
 
 
 def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
@@ -192,10 +207,16 @@ def _shorten_warmup(values: dict[str, Any], asked: Mapping[str, Any]) -> None:
         train["warmup_epochs"] = epochs / 2
 
 
-def _usage_error(error: ValidationError) -> UsageError:
+def key_path(found: ErrorDetails) -> list[str]:
+    """The key that a check of the schema failed at, without the types that a union tried."""
+    path = [str(part) for part in found["loc"] if not str(part).startswith(("function-", "constrained-", "literal"))]
+    return [part for part in path if part not in ("float", "int", "str", "none")]
+
+
+def refusal(error: ValidationError) -> UsageError:
+    """What the schema found first, as an error for the user."""
     first = error.errors()[0]
-    path = [str(part) for part in first["loc"] if not str(part).startswith(("function-", "constrained-", "literal"))]
-    path = [part for part in path if part not in ("float", "int", "str", "none")]
+    path = key_path(first)
     key = ".".join(path) or "the configuration"
     if first["type"] == "extra_forbidden":
         return UsageError(f"there is no configuration key {key}", did_you_mean(key, known_keys(), _KEYS_HINT))

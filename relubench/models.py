@@ -173,8 +173,11 @@ def init_scale(rule: str, fan_in: int, fan_out: int, gain: float) -> tuple[bool,
 
     xavier: U(+-sqrt(6/(fan_in+fan_out))) (Glorot & Bengio 2010, eq. 16); he: N(0, 2/fan_in) (He et al. 2015, eq. 10);
     lecun: N(0, 1/fan_in) (LeCun et al. 1998); uniform: U(+-1/sqrt(fan_in)), biases too (torch.nn.Linear);
-    auto: N(0, gain^2/fan_in) with gain = 1/sqrt(E[f(z)^2]), z ~ N(0, 1), so that activations keep unit second moment.
+    uniform:B: U(+-B); auto: N(0, gain^2/fan_in) with gain = 1/sqrt(E[f(z)^2]), z ~ N(0, 1), so that activations keep
+    unit second moment.
     """
+    if bound := rule.partition(":")[2]:
+        return True, float(bound)
     return {
         "xavier": (True, sqrt(6.0 / (fan_in + fan_out))),
         "he": (False, sqrt(2.0 / fan_in)),

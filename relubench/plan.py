@@ -108,6 +108,8 @@ class RunSpec:
     parameters: int = field(metadata={"note": True})
     """0 for a foreign network that was not looked at."""
     foreign: ForeignNetwork | None = field(default=None, metadata={"note": True})
+    variant: str = field(default="", metadata={"note": True})
+    """The label of the study's variant that asked for it."""
 
     @property
     def id(self) -> str:
@@ -124,6 +126,11 @@ class RunSpec:
     def architecture(self) -> Architecture:
         return Architecture(name=self.model, channels=self.channels, hidden=self.hidden)
 
+    def notes(self) -> dict[str, Any]:
+        """The notes as JSON values: they may differ between two commands that ask for the same run."""
+        values = {one.name: getattr(self, one.name) for one in fields(self) if one.metadata.get("note")}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -134,13 +141,31 @@ class RunSpec:
         return cls(**{**values, **shapes, "foreign": ForeignNetwork(**foreign) if foreign else None})
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Variant:
+    """One configuration of a study; a study of several prints them in one table."""
+
+    config: ExperimentConfig
+    label: str = ""
+    """Tells its rows from those of the other variants."""
+    as_published: frozenset[str] = frozenset()
+    """Keys whose setting is the reference's own, though the protocol has another: no departure from it."""
+
+
 def expand(
-    config: ExperimentConfig, choices: Sequence[Choice], prepared: PreparedData, device: Device, lr: Sequence[float]
+    config: ExperimentConfig,
+    choices: Sequence[Choice],
+    prepared: PreparedData,
+    device: Device,
+    lr: Sequence[float],
+    *,
+    lone: bool | None = None,
 ) -> list[RunSpec]:
     """One RunSpec for each choice and seed, choices outermost; `lr` holds one learning rate a choice.
 
     On a processor a lone run takes every thread and several runs take one thread each, so the number asked for (not the
-    number still to do) decides, and the same command always takes the same path.
+    number still to do) decides, and the same command always takes the same path. `lone`: whether the whole study is
+    one run; by default that is decided by these choices and seeds.
     """
     check_precision(config.train.precision, device.kind)
     arch = parse_model(config.model.name if config.model.name != "auto" else default_model(prepared.name))
@@ -150,7 +175,7 @@ def expand(
         raise UsageError(
             f"--augment {config.data.augment} needs a convolutional network, not {arch.name}", "add --model cnn"
         )
-    lone = len(choices) * len(config.seeds) == 1
+    lone = len(choices) * len(config.seeds) == 1 if lone is None else lone
     threads = 0 if device.kind != "cpu" else device.threads if lone else 1
     return [
         replace(spec, seed=seed)
@@ -166,25 +191,31 @@ def tuning_seeds(config: ExperimentConfig) -> tuple[int, ...]:
     return tuple(itertools.islice(free, config.train.lr_seeds))
 
 
-def departures(config: ExperimentConfig) -> tuple[str, ...]:
+def departures(config: ExperimentConfig, as_published: frozenset[str] = frozenset()) -> tuple[str, ...]:
     """Whatever is set otherwise than the protocol has it, the learning rate and the initialisation aside.
 
-    Those two have columns of their own, and so have what is compared: activations, data set, model and seeds.
+    Those two have columns of their own, and so have what is compared: activations, data set, model, seeds and test
+    noise. `as_published`: keys that do not count, such as 'train.l1'.
     """
     standard = experiment({"train": {"protocol": config.train.protocol, "epochs": config.train.epochs}})
     usual_epochs = experiment({"train": {"protocol": config.train.protocol}}).train.epochs
     found: list[str] = []
-    for mine, usual in ((config.train, standard.train), (config.model, standard.model), (config.data, standard.data)):
+    for section in ("train", "model", "data"):
+        mine, usual = getattr(config, section), getattr(standard, section)
         for key in type(mine).model_fields:
             value = getattr(mine, key)
-            if key not in ("name", *NOT_OF_A_RUN, "init", "match", "protocol") and value != getattr(usual, key):
-                found.append(_spoken(key, value))
-    if config.train.epochs != usual_epochs:
+            if (
+                key not in ("name", *NOT_OF_A_RUN, "init", "match", "protocol", "test_noise")
+                and f"{section}.{key}" not in as_published
+                and value != getattr(usual, key)
+            ):
+                found.append(spoken(key, value))
+    if config.train.epochs != usual_epochs and "train.epochs" not in as_published:
         found.append(f"{config.train.epochs} epoch{'s' if config.train.epochs > 1 else ''}")
     return tuple(found)
 
 
-def _spoken(key: str, value: object) -> str:
+def spoken(key: str, value: object) -> str:
     """A setting in words: 'sign flip', 'no momentum', 'batch size 64', '500 training images'."""
     if key == "train_size":
         return f"{value} training images"

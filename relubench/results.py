@@ -167,6 +167,8 @@ class Tuning:
     """Asked for, of each trial."""
     lr: float
     """The rate with the lowest error; the larger one of two equal ones."""
+    variant: str = ""
+    """The label of the study's variant that it belongs to."""
 
     @property
     def budget(self) -> str:
@@ -191,6 +193,8 @@ class Event:
     run: str = ""
     """The run's id; empty for a note, which concerns all."""
     activation: str = ""
+    variant: str = ""
+    """The label of the study's variant that the run belongs to."""
     seed: int = 0
     lr: float = 0.0
     tuning: bool = False

@@ -1,10 +1,11 @@
 """Carries out a study: takes from the store what is there, and trains the rest on worker processes.
 
-    Study.open -> select activations, prepare data, resolve the device
-    study.run  -> events, until every run is finished
+    Study.open -> select activations, prepare data, resolve the device, for each variant
+    study.run  -> events, until every run of every variant is finished
 
 On a processor every network is a job of its own, and as many single-threaded workers run as there are threads; a lone
-run takes them all. On another device networks of one shape are one job, stacked.
+run takes them all. On another device networks of one shape are one job, stacked. The workers are shared by all
+variants: none is idle while a run of any of them is waiting.
 """
 
 from __future__ import annotations
@@ -20,37 +21,36 @@ from typing import Any
 
 import numpy as np
 
-from relubench.activations import Choice, select
 from relubench.config import ExperimentConfig
 from relubench.crew import Crew
-from relubench.data import DataOptions, PreparedData, prepare
 from relubench.device import Device, resolve
 from relubench.errors import ComputeError, UsageError
-from relubench.memory import BASE_BYTES, member_bytes, stack_members
+from relubench.memory import fitting_workers, member_bytes, stack_members
+from relubench.noise import noise_jobs, under_noise
 from relubench.places import runs_root
-from relubench.plan import LR_GRIDS, ForeignNetwork, RunSpec, expand, tuning_seeds
+from relubench.plan import ForeignNetwork, RunSpec, Variant
 from relubench.results import Event, EventKind, Outcome, RunResult, Timing, Tuning
 from relubench.store import Store
+from relubench.tuning import Trials, best_rate, spoken, trials
+from relubench.variants import Part, lay_out, make_ready
 from relubench.worker import Job
 
 
 @dataclass(slots=True)
 class Study:
-    """One experiment being carried out; `results` grows while `run` is iterated."""
+    """An experiment, or several variants of one, being carried out; `results` grows while `run` is iterated."""
 
-    config: ExperimentConfig
-    choices: list[Choice]
-    prepared: PreparedData
+    parts: list[Part]
     device: Device
     store: Store
     fresh: bool
     note: Callable[[str], None]
-    network: ForeignNetwork | None = None
-    """Of a model that somebody else wrote."""
-    specs: list[RunSpec] = field(default_factory=list)
+    networks: dict[tuple[str, str, int], ForeignNetwork] = field(default_factory=dict)
+    """Of models that somebody else wrote, by model, data and batch."""
+    asked: list[tuple[Part, RunSpec]] = field(default_factory=list)
     """The runs to report, once the learning rates are known."""
-    tuned: dict[str, Tuning] = field(default_factory=dict)
-    """By activation, what `--lr auto` found; empty where the rate was given."""
+    tuned: list[Tuning] = field(default_factory=list)
+    """What `--lr auto` found; empty where the rates were given."""
     found: dict[str, RunResult] = field(default_factory=dict)
     unstored: dict[str, RunResult] = field(default_factory=dict)
     """Computed runs that the disk had no room for; their timings and masks are beside."""
@@ -60,7 +60,7 @@ class Study:
     @classmethod
     def open(
         cls,
-        config: ExperimentConfig,
+        asked: ExperimentConfig | Sequence[Variant],
         *,
         data_dir: Path | None = None,
         runs_dir: Path | None = None,
@@ -68,30 +68,63 @@ class Study:
         note: Callable[[str], None] = lambda text: None,
     ) -> Study:
         """Everything that can be refused is refused here, before any work; data may be downloaded."""
-        choices = select(config.act)
+        variants = [Variant(config=asked)] if isinstance(asked, ExperimentConfig) else list(asked)
         store = Store(runs_root(runs_dir))
         _check_writable(store.root)
-        device = resolve(config.device)
-        prepared = prepare(config.data.name, data_dir=data_dir, options=DataOptions.of(config.data), progress=note)
-        study = cls(config, choices, prepared, device, store, fresh, note)
+        device = resolve(variants[0].config.device)
+        parts = make_ready(variants, data_dir, note)
+        study = cls(parts, device, store, fresh, note)
         # Shapes and precision are checked even where the learning rates are not known yet.
-        specs = study._expand([1.0 if config.train.lr == "auto" else config.train.lr] * len(choices))
-        if config.train.lr != "auto":
-            study.specs = specs
-        study._check_own(specs)
-        if config.model.match == "width" and all(choice.columns == 1 for choice in choices):
+        runs = study._lay_out()
+        if not study._tuned:
+            study.asked = runs
+        study._check_own([spec for _, spec in runs])
+        gated = any(choice.columns > 1 for part in parts for choice in part.choices)
+        if any(part.config.model.match == "width" for part in parts) and not gated:
             note("--match width changes nothing here: none of the activations is gated")
         return study
 
     @property
+    def config(self) -> ExperimentConfig:
+        """The first variant's configuration."""
+        return self.parts[0].config
+
+    @property
+    def specs(self) -> list[RunSpec]:
+        return [spec for _, spec in self.asked]
+
+    @property
     def total(self) -> int:
-        """Runs to report."""
-        return len(self.choices) * len(self.config.seeds)
+        """Runs to report; one that two variants share counts once."""
+        if self.asked:
+            return len({spec.id for spec in self.specs})
+        return sum(part.runs for part in self.parts)
 
     @property
     def results(self) -> list[RunResult]:
         """What is finished or failed so far, in the order asked for."""
-        return [self.found[spec.id] for spec in self.specs if spec.id in self.found]
+        first: dict[str, RunResult] = {}
+        for result in self._described():
+            first.setdefault(result.id, result)
+        return list(first.values())
+
+    @property
+    def tabled(self) -> list[RunResult]:
+        """`results` as a table has them: once for each variant that has the run, and once for each test noise."""
+        parts = [part for part, spec in self.asked if spec.id in self.found]
+        return [
+            one
+            for part, result in zip(parts, self._described(), strict=True)
+            for one in under_noise(result, part.config.data.test_noise, self.store)
+        ]
+
+    def _described(self) -> list[RunResult]:
+        """The result of each run asked for, with this study's notes in place of those of the one that trained it."""
+        return [
+            replace(self.found[spec.id], spec={**self.found[spec.id].spec, **spec.notes()})
+            for spec in self.specs
+            if spec.id in self.found
+        ]
 
     @property
     def timings(self) -> dict[str, Timing | None]:
@@ -99,33 +132,43 @@ class Study:
 
     def wrong(self, result: RunResult) -> np.ndarray | None:
         """Which test examples the run got wrong, bool [N]."""
+        if noise := result.spec.get("test_noise"):
+            return self.store.noise(result.id, noise)
         if result.id in self.unstored:
             return self.unstored_wrong.get(result.id)
         return self.store.wrong(result.id)
 
     def run(self) -> Generator[Event, None, None]:
         """Carry the study out. Closing the iterator stops the workers, which write their checkpoints first."""
-        if self.config.train.lr == "auto":
+        if self._tuned:
             rates = yield from self._tune()
-            self.specs = self._expand(rates)
+            self.asked = self._lay_out(rates)
         yield from self._carry_out(self.specs, tuning=False)
+        yield from self._measure_noise()
 
-    def _expand(self, rates: Sequence[float], config: ExperimentConfig | None = None) -> list[RunSpec]:
-        specs = expand(config or self.config, self.choices, self.prepared, self.device, rates)
-        if not specs[0].architecture.foreign:
-            return specs
-        if self.network is None:
-            self.network = self._look_at(specs)
-        return [
-            replace(
-                spec, foreign=self.network, parameters=self.network.parameters + choice.learned * self.network.exchanged
-            )
-            for spec in specs
-            for choice in self.choices
-            if choice.label == spec.activation
-        ]
+    @property
+    def _tuned(self) -> bool:
+        """Whether learning rates have to be found first."""
+        return any(part.config.train.lr == "auto" for part in self.parts)
 
-    def _look_at(self, specs: Sequence[RunSpec]) -> ForeignNetwork:
+    def _lay_out(self, rates: Sequence[Sequence[float]] | None = None) -> list[tuple[Part, RunSpec]]:
+        """Every run of every variant, with what is known of other people's networks."""
+        runs = lay_out(self.parts, self.device, rates)
+        company = {id(part): [one for mine, one in runs if mine is part] for part in self.parts}
+        return [(part, self._with_network(part, spec, company[id(part)])) for part, spec in runs]
+
+    def _with_network(self, part: Part, spec: RunSpec, company: Sequence[RunSpec]) -> RunSpec:
+        """The run with what its network, if somebody else wrote it, was found to be; looked at once a study."""
+        if not spec.architecture.foreign:
+            return spec
+        key = (spec.model, spec.data_digest, spec.batch_size)
+        if key not in self.networks:
+            self.networks[key] = self._look_at(part, company)
+        network = self.networks[key]
+        learned = next(choice.learned for choice in part.choices if choice.label == spec.activation)
+        return replace(spec, foreign=network, parameters=network.parameters + learned * network.exchanged)
+
+    def _look_at(self, part: Part, specs: Sequence[RunSpec]) -> ForeignNetwork:
         """Build somebody else's network once, unless a run of it is stored; say what was found."""
         stored = (self.store.result(spec.id) for spec in specs if not self.fresh)
         known = next((result.spec["foreign"] for result in stored if result and result.spec.get("foreign")), None)
@@ -137,7 +180,7 @@ class Study:
 
             size = specs[0].batch_size
             with contextlib.redirect_stdout(sys.stderr):
-                found = inspect_network(specs[0], self.choices[0], self.prepared.n_train % size or size)
+                found = inspect_network(specs[0], part.choices[0], part.prepared.n_train % size or size)
         parts = [f"{found.exchanged} activations exchanged ({found.functions})", "initial weights its own"]
         parts[1:1] = [f"{found.kept} left as they are"] if found.kept else []
         parts += [found.stem] if found.stem else []
@@ -146,7 +189,8 @@ class Study:
 
     def _check_own(self, specs: Sequence[RunSpec]) -> None:
         """Probe formulas and users' own activations, unless all their runs are stored: such a run passed before."""
-        for choice in self.choices:
+        choices = {choice.label: choice for part in self.parts for choice in part.choices}
+        for choice in choices.values():
             mine = [spec for spec in specs if spec.activation == choice.label]
             if choice.kind == "table" or (mine and all(self._stored(spec) for spec in mine)):
                 continue
@@ -164,56 +208,52 @@ class Study:
     def _stored(self, spec: RunSpec) -> bool:
         return not self.fresh and self.store.result(spec.id) is not None
 
-    def _tune(self) -> Generator[Event, None, list[float]]:
-        """Train every activation at every rate of the grid, on seeds that are not reported; the best rate of each.
+    def _tune(self) -> Generator[Event, None, list[list[float]]]:
+        """The learning rates of every variant, searched where they are not given; trials of all share the workers."""
+        tried: list[Trials] = []
+        for part in self.parts:
+            found = trials(part, self.device).items()
+            tried.append({rate: [self._with_network(part, one, specs) for one in specs] for rate, specs in found})
+        yield from self._carry_out([spec for one in tried for specs in one.values() for spec in specs], tuning=True)
+        return [self._rates(part, by_rate) for part, by_rate in zip(self.parts, tried, strict=True)]
 
-        Best is the lowest mean validation error, the larger rate where two are equal.
-        """
-        train = self.config.train
-        grid = train.lr_grid or LR_GRIDS[train.optimizer]
-        alone = self.config.model_copy(update={"seeds": tuning_seeds(self.config)})
-        trials = {
-            rate: [replace(spec, threads=min(spec.threads, 1)) for spec in specs]
-            for rate in grid
-            for specs in [self._expand([rate] * len(self.choices), alone)]
-        }
-        yield from self._carry_out([spec for specs in trials.values() for spec in specs], tuning=True)
-        for choice in self.choices:
-            self.tuned[choice.label] = self._best_rate(choice.label, trials)
-        return [self.tuned[choice.label].lr for choice in self.choices]
+    def _rates(self, part: Part, tried: Trials) -> list[float]:
+        if not tried:
+            return part.fixed_rates()
+        found = [best_rate(part, choice.label, tried, self.found) for choice in part.choices]
+        for tuning in found:
+            for line in spoken(tuning):
+                self.note(line)
+        self.tuned += found
+        return [tuning.lr for tuning in found]
 
-    def _best_rate(self, label: str, trials: dict[float, list[RunSpec]]) -> Tuning:
-        means: dict[float, float | None] = {}
-        for rate, specs in trials.items():
-            found = [self.found.get(spec.id) for spec in specs if spec.activation == label]
-            errors = [one.valid_error_pct for one in found if one is not None and one.valid_error_pct is not None]
-            # A rate at which one seed of several has no error would be judged by its lucky ones.
-            means[rate] = sum(errors) / len(errors) if len(errors) == len(found) else None
-        known = {rate: error for rate, error in means.items() if error is not None}
-        if not known:
-            raise ComputeError(
-                f"--lr auto: {label} trained at no learning rate of {', '.join(f'{one:g}' for one in trials)}",
-                "name one with --lr, or see the messages above",
-            )
-        best = min(known, key=lambda rate: (known[rate], -rate))
-        train = self.config.train
-        tuning = Tuning(activation=label, errors=means, seeds=train.lr_seeds, epochs=train.epochs, lr=best)
-        tried = ", ".join(f"{rate:g}: {'-' if error is None else f'{error:.2f} %'}" for rate, error in means.items())
-        self.note(f"{label}: learning rate {best:g} (validation error at {tried})")
-        if tuning.edge != "inside":
-            self.note(
-                f"warning: {label}: {best:g} is the {tuning.edge} rate of the grid, a better one may lie beyond it: "
-                f"--set train.lr_grid=[...]"
-            )
-        return tuning
+    def _measure_noise(self) -> Iterator[Event]:
+        """Test the finished networks again under the noise that is asked for and not stored yet."""
+        wanted = [(part, spec) for part, spec in self.asked if part.config.data.test_noise]
+        found = [(part, spec) for part, spec in wanted if self._has_weights(spec)]
+        jobs = noise_jobs(found, self.store, fresh=self.fresh)
+        if not jobs:
+            return
+        self.note(f"testing {len(jobs)} networks under noise")
+        by_id = {job.specs[0].id: job.specs[0] for job in jobs}
+        with Crew(self._workers(jobs), jobs) as crew:
+            for message in crew.messages():
+                if message["event"] == "failed":
+                    spec, text = by_id[message["run"]], message["message"]
+                    yield self._event("failed", spec, True, outcome="failed", message=text, hint=message["hint"])
+
+    def _has_weights(self, spec: RunSpec) -> bool:
+        """Whether the run has ended with a test error and its weights are stored."""
+        result = self.found.get(spec.id)
+        return result is not None and result.test_error_pct is not None and self.store.weights(spec.id) is not None
 
     def _carry_out(self, specs: Sequence[RunSpec], *, tuning: bool) -> Iterator[Event]:
         """Events of these runs, stored ones first; afterwards `found` has them all."""
         self.store.sweep()
         pending: list[RunSpec] = []
-        for spec in specs:
+        for spec in {spec.id: spec for spec in specs}.values():
             result = None if self.fresh else self.store.result(spec.id)
-            if result is None:
+            if result is None or self._lacks_weights(result):
                 pending.append(spec)
                 continue
             self.found[spec.id] = result
@@ -230,31 +270,45 @@ class Study:
         """One job a network on a processor; elsewhere networks that differ in seed, rate or penalty share one."""
         groups: dict[RunSpec, list[RunSpec]] = {}
         for spec in specs:
-            alone = spec if spec.device == "cpu" else replace(spec, seed=0, lr=0.0, l1=0.0)
+            # On a processor every run is alone; elsewhere what differs in nothing but these lies in one stack.
+            shared = {"seed": 0, "lr": 0.0, "l1": 0.0, "protocol": "", "departures": (), "variant": ""}
+            alone = spec if spec.device == "cpu" else replace(spec, **shared)
             groups.setdefault(alone, []).append(spec)
-        by_label = {choice.label: choice for choice in self.choices}
+        choices = {choice.label: choice for part in self.parts for choice in part.choices}
+        prepared = {part.prepared.digest: part.prepared for part in self.parts}
         jobs: list[Job] = []
         for members in groups.values():
-            choice = by_label[members[0].activation]
+            choice = choices[members[0].activation]
             size = stack_members(members[0], choice.columns, choice.learned, self.device.memory)
             for start in range(0, len(members), size):
                 jobs.append(
                     Job(
                         specs=members[start : start + size],
                         choice=choice,
-                        prepared=self.prepared,
+                        prepared=prepared[members[0].data_digest],
                         store=self.store.root.absolute(),
                         keep="none" if tuning else self.config.keep,
-                        fresh=self.fresh,
+                        fresh=self.fresh or self._is_stored(members[start]),
                     )
                 )
-        return jobs
+        # The longest first, so that no worker is left alone with one at the end.
+        return sorted(jobs, key=lambda job: -_work(job))
+
+    def _is_stored(self, spec: RunSpec) -> bool:
+        """Whether the run is in the store: then it is trained again for its weights."""
+        return self.store.result(spec.id) is not None
+
+    def _lacks_weights(self, result: RunResult) -> bool:
+        """Whether noise is to be tested on a stored run whose weights were not kept."""
+        wanted = {spec.id for part, spec in self.asked if any(part.config.data.test_noise)}
+        tested = result.id in wanted and result.test_error_pct is not None
+        return tested and self.store.weights(result.id) is None
 
     def _workers(self, jobs: Sequence[Job]) -> int:
         if self.device.kind != "cpu":
             return 1
         heaviest = max(member_bytes(job.specs[0], job.choice.columns, job.choice.learned) for job in jobs)
-        fitting = int(0.8 * self.device.memory // (BASE_BYTES + heaviest))
+        fitting = fitting_workers(heaviest, self.device.memory)
         return max(1, min(len(jobs), fitting, self.device.threads // jobs[0].specs[0].threads))
 
     def _handle(self, message: dict[str, Any], spec: RunSpec, tuning: bool) -> Event:
@@ -269,7 +323,7 @@ class Study:
                 valid_error_pct=message.get("valid_error_pct"),
             )
         if kind == "failed":
-            self.found[spec.id] = _failed(spec, message["message"], self.prepared.n_test)
+            self.found[spec.id] = _failed(spec, message["message"], self._test_examples(spec))
             return self._event(
                 "failed", spec, tuning, outcome="failed", message=message["message"], hint=message["hint"]
             )
@@ -288,6 +342,9 @@ class Study:
             valid_error_pct=result.valid_error_pct,
             message=result.message,
         )
+
+    def _test_examples(self, spec: RunSpec) -> int:
+        return next(part.prepared.n_test for part in self.parts if part.prepared.digest == spec.data_digest)
 
     def _keep(self, message: dict[str, Any]) -> None:
         """Take a run over that could not be stored."""
@@ -317,6 +374,7 @@ class Study:
             kind=kind,
             run=spec.id,
             activation=spec.activation,
+            variant=spec.variant,
             seed=spec.seed,
             lr=spec.lr,
             tuning=tuning,
@@ -328,6 +386,12 @@ class Study:
             message=message,
             hint=hint,
         )
+
+
+def _work(job: Job) -> float:
+    """What a job costs, in multiplications of the dense layers; it orders jobs, and is no time."""
+    spec = job.specs[0]
+    return float(len(job.specs)) * spec.epochs * job.prepared.n_train * spec.parameters
 
 
 def _check_writable(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
     ROOT/runs/ID/run.json, test_wrong.bin[, weights.safetensors]    what the same command gives again, bit for bit
     ROOT/timings/ID.json                                            what the clock said of it
+    ROOT/noise/ID/S.bin                                             which test examples it got wrong under noise S
     ROOT/partial/ID/...                                             the checkpoint of an unfinished run
     ROOT/locks/ID.lock                                              held by the process that trains it
 
@@ -76,6 +77,24 @@ class Store:
         packed = np.frombuffer(path.read_bytes(), dtype=np.uint8)
         return np.unpackbits(packed, count=result.test_examples).astype(bool)
 
+    def noise(self, run: str, strength: float) -> np.ndarray | None:
+        """Which test examples the run got wrong under noise of that standard deviation, bool [N]; None: not known."""
+        result = self.result(run)
+        path = self._noise(run, strength)
+        if result is None or not path.exists():
+            return None
+        packed = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+        if packed.size != -(-result.test_examples // 8):
+            return None
+        return np.unpackbits(packed, count=result.test_examples).astype(bool)
+
+    def put_noise(self, run: str, strength: float, wrong: np.ndarray) -> None:
+        """Keep which test examples [N] a stored run got wrong under noise."""
+        write_atomically(self._noise(run, strength), np.packbits(wrong).tobytes())
+
+    def _noise(self, run: str, strength: float) -> Path:
+        return self.root / "noise" / run / f"{strength!r}.bin"
+
     def weights(self, run: str) -> Path | None:
         """The file of the run's weights, if they were kept."""
         path = self.folder(run) / WEIGHTS
@@ -131,6 +150,7 @@ class Store:
             place.rename(aside)
             shutil.rmtree(aside, ignore_errors=True)
         (self.root / "timings" / f"{run}.json").unlink(missing_ok=True)
+        shutil.rmtree(self.root / "noise" / run, ignore_errors=True)
         self.discard(run)
 
     def sweep(self) -> None:

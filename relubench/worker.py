@@ -56,6 +56,8 @@ class Job:
     """best, last or none: which weights are stored."""
     fresh: bool
     """Train it even if it is stored, from the start even if it was begun."""
+    noise: tuple[float, ...] = ()
+    """Train nothing: test the stored network under noise of these standard deviations."""
 
     @property
     def name(self) -> str:
@@ -72,6 +74,7 @@ class Job:
             "store": str(self.store),
             "keep": self.keep,
             "fresh": self.fresh,
+            "noise": list(self.noise),
         }
 
     @classmethod
@@ -83,6 +86,7 @@ class Job:
             store=Path(values["store"]),
             keep=values["keep"],
             fresh=values["fresh"],
+            noise=tuple(values["noise"]),
         )
 
 
@@ -125,7 +129,13 @@ class Interrupted(Exception):
 
 
 def carry_out(job: Job, emit: Emit, stop: Callable[[], bool]) -> None:
-    """Train a population and store its runs, in halves if it is too large for the memory; see `train_and_store`."""
+    """Train a population and store its runs, in halves if it is too large for the memory; see `train_and_store`.
+
+    A job with noise tests its stored network instead.
+    """
+    if job.noise:
+        test_under_noise(job, emit)
+        return
     try:
         train_and_store(job, emit, stop)
         return
@@ -158,6 +168,22 @@ def train_and_store(job: Job, emit: Emit, stop: Callable[[], bool]) -> None:
         for place in range(len(job.specs)):
             _put(job, store, population, test, clock, place, emit)
         store.discard(job.name)
+
+
+def test_under_noise(job: Job, emit: Emit) -> None:
+    """Test a stored network once for each strength of noise, and store which test examples it gets wrong."""
+    from relubench.engine.checkpoint import from_bytes
+
+    store, spec = Store(job.store), job.specs[0]
+    path = store.weights(spec.id)
+    if path is None:
+        raise ComputeError(f"the weights of {spec.id} are gone from {job.store}", "repeat with --no-cache")
+    population = _open(job)
+    population.load_weights(from_bytes(path.read_bytes())[0])
+    for strength in job.noise:
+        population.data.noise = strength
+        store.put_noise(spec.id, strength, population.evaluate("test").wrong[0])
+    emit({"event": "done", "run": spec.id})
 
 
 def _open(job: Job) -> Population:

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from relubench.cli.compare import compare
 from relubench.cli.doctor import doctor
 from relubench.cli.list_ import list_
+from relubench.cli.run import run
 from relubench.cli.runs import runs
 from relubench.cli.show import show
 from relubench.cli.train import train
@@ -56,6 +57,7 @@ app = typer.Typer(
 )
 app.command("train")(train)
 app.command("compare")(compare)
+app.command("run")(run)
 app.command("list")(list_)
 app.add_typer(runs, name="runs", cls=Commands)
 app.add_typer(show, name="show", cls=Commands)

@@ -29,3 +29,13 @@ def formats(incomplete: str) -> list[str]:
     from relubench.reports.render import FORMATS
 
     return [name for name in FORMATS if name.startswith(incomplete)]
+
+
+def presets(incomplete: str) -> list[str]:
+    from relubench.places import presets_folder
+
+    return sorted(path.stem for path in presets_folder().glob("*.yaml") if path.stem.startswith(incomplete))
+
+
+def scales(incomplete: str) -> list[str]:
+    return [name for name in ("smoke", "quick", "paper") if name.startswith(incomplete)]

@@ -76,8 +76,9 @@ class Ledger:
 
 
 def run_name(event: Event) -> str:
-    """How a person recognises a run: `relu seed 0`, or `relu lr 0.01 (tuning)`."""
-    return f"{event.activation} lr {event.lr:g} (tuning)" if event.tuning else f"{event.activation} seed {event.seed}"
+    """How a person recognises a run: `relu seed 0`, `relu, norm batch, seed 0`, or `relu lr 0.01 (tuning)`."""
+    name = f"{event.activation}, {event.variant}," if event.variant else event.activation
+    return f"{name} lr {event.lr:g} (tuning)" if event.tuning else f"{name} seed {event.seed}"
 
 
 def duration(seconds: float) -> str:

@@ -31,7 +31,7 @@ def list_(
         str | None,
         typer.Argument(
             metavar="KIND",
-            help="What to list: activations, datasets, models, formats or references.",
+            help="What to list: activations, datasets, models, presets, references or formats.",
             autocompletion=lambda incomplete: [name for name in KINDS if name.startswith(incomplete)],
         ),
     ] = None,
@@ -39,7 +39,7 @@ def list_(
     format: options.Format = None,
     output_file: options.OutputFile = None,
 ) -> None:
-    """List what can be named: activations, datasets, models, formats or references. The first column is the name."""
+    """List what can be named: activations, datasets, models, presets, references or formats. The name comes first."""
     if kind is None:
         raise UsageError("list needs to know what to list", f"`relubench list KIND`: {', '.join(KINDS)}")
     rows_of = find(kind, KINDS, kind="list", see=f"lists are {', '.join(KINDS)}")
@@ -107,6 +107,12 @@ def _references(data_dir: Path | None) -> list[Row]:
     return list(catalogue())
 
 
+def _presets(data_dir: Path | None) -> list[Row]:
+    from relubench.preset.catalogue import listing
+
+    return listing()
+
+
 def _short(value: float | int | str) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
@@ -117,4 +123,5 @@ KINDS: dict[str, Callable[[Path | None], list[Row]]] = {
     "models": _models,
     "formats": _formats,
     "references": _references,
+    "presets": _presets,
 }

@@ -291,3 +291,12 @@ Quiet = Annotated[
         help="Show no progress on stderr; errors and warnings of failed runs stay. Default: off.",
     ),
 ]
+Plot = Annotated[
+    Path | None,
+    typer.Option(
+        "--plot",
+        metavar="FILE",
+        rich_help_panel=RESULT,
+        help="Draw the learning curves into this file (.png, .pdf or .svg). Default: no plot.",
+    ),
+]

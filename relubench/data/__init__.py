@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from relubench.data.preparation import prepare as prepare
+    from relubench.data.preparation import prepared_already as prepared_already
     from relubench.data.preparation import status as status
     from relubench.data.prepared import DataOptions as DataOptions
     from relubench.data.prepared import PreparedData as PreparedData
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "prepare": "preparation",
+    "prepared_already": "preparation",
     "status": "preparation",
     "DataOptions": "prepared",
     "PreparedData": "prepared",

@@ -71,6 +71,16 @@ def _limit_labels(whole: PreparedData, labels: int) -> PreparedData:
     )
 
 
+def prepared_already(
+    name: str, *, data_dir: Path | None = None, options: DataOptions | None = None
+) -> PreparedData | None:
+    """The prepared data set called `name` if it is there; nothing is downloaded, parsed or written."""
+    if not status(name, data_dir).startswith("present"):
+        return None
+    request = _request(name, data_dir, options or DataOptions(), None)
+    return next((there for root in prepared_roots() if (there := _read(request, root)) is not None), None)
+
+
 def status(name: str, data_dir: Path | None = None) -> str:
     """'present at PATH', 'absent', or 'incomplete: ...': whether the source files of `name` are there (unverified)."""
     if _is_own(name):

@@ -14,6 +14,13 @@ import torch
 from torch import Tensor
 
 from relubench.data import PreparedData, arrays
+from relubench.network.streams import stream
+
+NOISE_SEED = 0
+"""The noise belongs to the test set, not to a network: it has one seed."""
+
+NOISE_BLOCK = 500
+"""Images that one stream draws the noise of."""
 
 
 @dataclass(slots=True)
@@ -24,6 +31,8 @@ class Images:
     flat: bool
     """Whether images are given out as rows [N, F]."""
     splits: dict[str, tuple[Tensor, Tensor]]
+    noise: float = 0.0
+    """Standard deviation of the Gaussian noise that is added to the scaled test images."""
 
     @classmethod
     def open(cls, prepared: PreparedData, *, device: str, flat: bool) -> Images:
@@ -48,9 +57,24 @@ class Images:
 
     def slices(self, split: str, size: int) -> Any:
         """The split in order, `size` images at a time, float32, with their labels."""
+        if self.noise and split == "test":
+            yield from self._noisy()
+            return
         x, y = self.splits[split]
         for start in range(0, len(y), size):
             yield self._scaled(x[start : start + size]), y[start : start + size]
+
+    def _noisy(self) -> Any:
+        """The test images in blocks of one size, so that each image meets the same noise whoever is tested."""
+        x, y = self.splits["test"]
+        for block, start in enumerate(range(0, len(y), NOISE_BLOCK)):
+            clean = self._scaled(x[start : start + NOISE_BLOCK])
+            shape = (NOISE_BLOCK, *self.prepared.input_shape)
+            unit = torch.empty(shape).normal_(generator=stream(NOISE_SEED, "test-noise", block))
+            yield (
+                clean.add_(unit[: len(clean)].to(clean.device).reshape(clean.shape), alpha=self.noise),
+                y[start : start + NOISE_BLOCK],
+            )
 
     def labels(self, split: str) -> np.ndarray:
         return self.splits[split][1].cpu().numpy()

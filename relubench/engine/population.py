@@ -285,6 +285,13 @@ class Population:
             found[name] = value.detach().cpu().contiguous()
         return found
 
+    def load_weights(self, tensors: dict[str, Tensor]) -> None:
+        """Take over what `weights` gave of one network; raises KeyError or RuntimeError if it is another's."""
+        names = [one.name for one in self.parameters]
+        names += [f"layer-{number}.{one.name}" for number, layer in enumerate(self.layers) for one in layer.buffers]
+        for name, value in zip(names, self._values(), strict=True):
+            value.copy_(tensors[name].to(value.device).reshape(value.shape))
+
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything that training goes on from: tensors, and plain values."""
         tensors = {key: value for one in self.parameters for key, value in one.tensors()}

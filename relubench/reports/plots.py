@@ -90,11 +90,14 @@ def _curves(results: Sequence[RunResult], timings: Mapping[str, Timing | None]) 
         for key in ("dataset", "model", "pretraining", "l1")
         if len({str(one.spec.get(key, "none")) for one in results}) > 1
     ]
+    # A variant's label says all of that.
+    named = len({one.spec.get("variant", "") for one in results}) > 1
     rows: dict[str, list[RunResult]] = {}
     without = []
     for one in results:
         if any(point.valid_error_pct is not None for point in one.curve):
             extra = "".join(f", {key} {one.spec.get(key, 'none')}" for key in differing)
+            extra = f", {one.spec.get('variant')}" if named else extra
             rows.setdefault(one.spec["activation"] + extra, []).append(one)
         else:
             without.append(one)

@@ -11,10 +11,10 @@ import functools
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from relubench.data import TABLE
 from relubench.errors import DataError
+from relubench.places import presets_folder
 from relubench.results import SummaryRow
 
 PAPER = "Glorot et al. 2011"
@@ -26,10 +26,16 @@ NORB_NOTE = (
     "The article names neither set; its network is an “MLP-3layer”, the paper's is mlp-4000-2000"
 )
 GENERATED_NOTE = "norb-generated is rendered by relubench: it is not NORB, and nothing published compares with it"
+NISTP_NOTE = "nistp-like is made from NIST SD19 alone and is not NISTP: the article's numbers beside it are not its own"
 
 TABLE_1 = f"{PAPER}, Table 1"
 RESCALED = f"{PAPER}, rescaled softplus"
+FIGURE_4 = f"{PAPER}, figure 4 (digitised)"
 SPARSITY = f"{PAPER}, section 4.1"
+FIGURE_4_LABELS = 233_172
+"""Labelled images at the right end of figure 4: all of them."""
+REBUILT_NISTP = "nistp-like"
+"""The article's rows for NISTP are shown beside it, with a note; the paper's are not: it says what its data were."""
 PAPER_NETWORK = {"norb-jittered-cluttered": (4000, 2000)}
 """Hidden widths of the paper's network where they are not three times 1000."""
 ARTICLE_ALSO: dict[tuple[str, tuple[int, ...] | None], tuple[int, ...]] = {("norb", (4000, 2000)): (1000, 1000, 1000)}
@@ -66,15 +72,6 @@ class Entry:
     citation: str = ""
 
 
-def presets_folder() -> Path:
-    """The folder of presets: inside an installed package, beside it in a checkout. DataError if neither is there."""
-    package = Path(__file__).resolve().parents[1]
-    for folder in (package / "presets", package.parent / "presets"):
-        if (folder / "reference").is_dir():
-            return folder
-    raise DataError(f"the presets are missing beside {package}", "install relubench again")
-
-
 @functools.cache
 def entries(source: str) -> tuple[Entry, ...]:
     """The rows of presets/reference/SOURCE.csv that hold a value; raises DataError on a missing or malformed file."""
@@ -87,45 +84,65 @@ def entries(source: str) -> tuple[Entry, ...]:
         raise DataError(f"cannot read {path}: {error!r}", "install relubench again") from error
 
 
-def published(dataset: str, model: str, activation: str, pretraining: str) -> Published | None:
+def tables() -> dict[str, list[str]]:
+    """The tables of each source that hold test errors: what a preset can be compared with."""
+    return {
+        source: list(dict.fromkeys(one.table for one in entries(source) if one.metric == "test_error"))
+        for source in ("glorot2011", "article")
+    }
+
+
+def published(
+    dataset: str, model: str, activation: str, pretraining: str, table: str | None = None, labels: int | None = None
+) -> Published | None:
     """What the paper reports for this network, or None.
 
     Table 1 for the error; section 4.1 for the sparsity of its rectifiers, which it does not split by pre-training; and
     for softplus with another beta the comparison of (1 / alpha) softplus(alpha x), which is softplus:beta=alpha.
+    `table`: one of the paper's tables alone; there the rectifier is alpha = inf, and figure 4 has rows by `labels`, the
+    number of labelled training images (None: all), of which the others know nothing.
     """
     if not same_network(dataset, model):
         return None
     name, beta = _name_and_beta(activation)
-    known = [one for one in entries("glorot2011") if one.dataset == dataset and one.activation == name]
-    if beta == 1:
-        source, conditions = TABLE_1, [one for one in known if one.table == "table1"]
+    known = [one for one in entries("glorot2011") if one.dataset == dataset]
+    if table == "figure4":
+        error = _first(_entries_of(known, table, name, pretraining, f"labels={labels or FIGURE_4_LABELS}"))
+        return Published(error, None, FIGURE_4) if error is not None and beta == 1 else None
+    if labels is not None:
+        return None
+    if table == "rescaled-softplus" or (table is None and beta != 1):
+        alpha = "alpha=inf" if name == "relu" else f"alpha={beta:g}" if beta else ""
+        source, found = RESCALED, _entries_of(known, "rescaled-softplus", "softplus", pretraining, alpha)
+        found = found if name in ("relu", "softplus") else []
     else:
-        alpha = f"alpha={beta:g}" if beta else ""
-        source, conditions = (
-            RESCALED,
-            [one for one in known if one.condition == alpha and one.table == "rescaled-softplus"],
-        )
-    error = _first(one for one in conditions if one.pretraining == pretraining and one.metric == "test_error")
-    sparsity = _first(one for one in known if one.table == "section4.1") if pretraining in ("none", "dae") else None
+        source, found = TABLE_1, _entries_of(known, "table1", name, pretraining, "") if beta == 1 else []
+    error = _first(found)
+    rectifier = [one for one in known if one.table == "section4.1" and one.activation == name]
+    sparsity = _first(rectifier) if pretraining in ("none", "dae") else None
     if error is None and sparsity is None:
         return None
     return Published(error, sparsity, source if error is not None else SPARSITY)
 
 
-def article(dataset: str, model: str, activation: str, pretraining: str, l1: float | None = None) -> Published | None:
+def article(
+    dataset: str, model: str, activation: str, pretraining: str, l1: float | None = None, table: str | None = None
+) -> Published | None:
     """What the article reports for this network, or None: its main table for the data set first, then its others.
 
-    `l1`: with a value, the row of its sparsity table for that coefficient comes before the main table.
+    `l1`: with a value, the row of its sparsity table for that coefficient comes before the main table. `table`: that
+    table alone.
     """
     known = _in_article(dataset, model, activation, pretraining)
+    known = [one for one in known if table is None or one.table == table]
     condition = "" if l1 is None else f"l1={_plain(l1)}"
     with_l1 = [one for one in known if condition and one.condition == condition]
     errors = [one for one in [*with_l1, *known] if one.metric == "test_error" and one.condition in ("", condition)]
     sparsity = _first(one for one in with_l1 if one.metric == "sparsity")
     if not errors and sparsity is None:
         return None
-    table = errors[0].table if errors else "sparsity"
-    return Published(errors[0].value if errors else None, sparsity, f"article, table {table}")
+    place = errors[0].table if errors else "sparsity"
+    return Published(errors[0].value if errors else None, sparsity, f"article, table {place}")
 
 
 SOURCES = ("glorot2011", "article", "others")
@@ -176,6 +193,8 @@ def footnotes(rows: Sequence[SummaryRow]) -> list[str]:
     if any(row.article_error_pct is not None or row.article_sparsity_pct is not None for row in rows):
         others = list(dict.fromkeys(note for row in rows if (note := _other_values(row))))
         notes.append("; ".join([ARTICLE_NOTE, *others]))
+    if any(row.dataset == REBUILT_NISTP and row.article_error_pct is not None for row in rows):
+        notes.append(NISTP_NOTE)
     if any(row.dataset == "norb" for row in rows):
         notes.append(NORB_NOTE)
     if any(row.dataset == "norb-generated" for row in rows):
@@ -224,9 +243,21 @@ def hidden_widths(model: str) -> tuple[int, ...] | None:
     return None
 
 
+def _entries_of(known: Sequence[Entry], table: str, activation: str, pretraining: str, condition: str) -> list[Entry]:
+    """The test errors of one table for one network."""
+    return [
+        one
+        for one in known
+        if one.table == table
+        and one.metric == "test_error"
+        and (one.activation, one.pretraining, one.condition) == (activation, pretraining, condition)
+    ]
+
+
 def _in_article(dataset: str, model: str, activation: str, pretraining: str) -> list[Entry]:
     """The article's rows for one network, those of the data set's main table first."""
     name, beta = _name_and_beta(activation)
+    dataset = "nistp" if dataset == REBUILT_NISTP else dataset
     widths = hidden_widths(model)
     widths = ARTICLE_ALSO.get((dataset, widths), widths)
     matching = [

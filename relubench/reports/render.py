@@ -62,10 +62,9 @@ def as_table(report: Report, screen: Screen) -> str:
 
 
 def as_json(report: Report, screen: Screen) -> str:
-    keys = ("command", "version", "device", "rows", "runs")
-    return json.dumps(
-        {key: _finite(getattr(report, key)) for key in keys}, allow_nan=False, ensure_ascii=False, indent=2
-    )
+    about = {key: getattr(report, key) for key in ("command", "version", "device")} | report.about
+    everything = {**about, "rows": report.rows, "runs": report.runs}
+    return json.dumps(_finite(everything), allow_nan=False, ensure_ascii=False, indent=2)
 
 
 def as_jsonl(report: Report, screen: Screen) -> str:

@@ -39,6 +39,8 @@ class Report:
     rows: list[Row]
     columns: Sequence[Column]
     runs: list[Row] = field(default_factory=list)
+    about: Row = field(default_factory=dict)
+    """What JSON says of the whole, beside its fixed keys: the preset and its scale."""
     title: str = ""
     caption: str = ""
     """What all rows share, in one line under the title."""
@@ -74,7 +76,7 @@ def training_report(
         device=device,
         rows=rows,
         runs=list(runs),
-        columns=training_columns(rows),
+        columns=training_columns(rows, summary.against),
         title=_title(summary, rows, device),
         caption=_caption(summary, rows),
         footnotes=summary.footnotes,
@@ -82,25 +84,34 @@ def training_report(
     )
 
 
-def training_columns(rows: Sequence[Row]) -> list[Column]:
-    """The columns that say something: those that are empty or the same in every row are left out."""
+def training_columns(rows: Sequence[Row], against: str = "") -> list[Column]:
+    """The columns that say something: those that are empty or the same in every row are left out.
+
+    `against`: what rows are compared with, if it was named; else the first row is.
+    """
     places = [_plain("dataset"), _plain("model"), _plain("pretraining")]
-    firsts = [row["activation"] for row in rows if row["difference_pct"] is None and row["n"]]
-    against = f"vs {firsts[0]}" if len(set(firsts)) == 1 and len(firsts[0]) <= 12 else "vs first"
+    firsts = [against] if against else [row["activation"] for row in rows if row["difference_pct"] is None and row["n"]]
+    header = f"vs {firsts[0]}" if len(set(firsts)) == 1 and len(firsts[0]) <= 20 else "vs first"
     settings = [
         Column(header="lr", parts=lambda row: [short(row["lr"])], leaves=7),
         _plain("init", leaves=6),
         Column(header="parameters", parts=lambda row: [short(row["parameters"])], leaves=3),
         Column(header="epochs", parts=lambda row: [short(row["epochs"])], leaves=2),
     ]
-    varied = [Column(header="l1", parts=lambda row: [f"{row['l1']:g}"])] if rows and "l1" in rows[0] else []
+    keys = list(rows[0]) if rows else []
+    # The variant's label says what its rows have in common.
+    settings = [one for one in settings if "variant" not in keys or one.header != "init"]
+    told = "l1" in keys and "variant" not in keys
+    varied = [Column(header="l1", parts=lambda row: [f"{row['l1']:g}"])] if told else []
+    varied += [Column(header="noise", parts=lambda row: [f"{row['test_noise']:g}"])] if "test_noise" in keys else []
     columns = [
         _plain("activation"),
+        *([_plain("variant")] if "variant" in keys else []),
         *(column for column in (*places, *settings) if _varies(column, rows)),
         *varied,
         *(column for column in [Column(header="n", parts=lambda row: [str(row["n"])])] if _varies(column, rows)),
         *([_outcome()] if any(row["outcome"] != "ok" for row in rows) else []),
-        *_measured(against),
+        *_measured(header),
     ]
     return [column for column in columns if any("".join(column.parts(row)) for row in rows)]
 

@@ -32,8 +32,8 @@ class Standing:
     """Seeds that the comparison has in common with the first row."""
 
 
-def closing(groups: Sequence[tuple[str, Sequence[Standing]]]) -> str:
-    """The sentence under a table, from its groups of comparable rows, each with its name (data set and model)."""
+def closing(groups: Sequence[tuple[str, Sequence[Standing]]], kind: str = "data sets and models") -> str:
+    """The sentence under a table, from its groups of comparable rows, each with its name; `kind` is what they are."""
     if not any(one.row.test_error_pct is not None for _, group in groups for one in group):
         return "No training ended with a test error."
     everything = [one for _, group in groups for one in group]
@@ -42,9 +42,10 @@ def closing(groups: Sequence[tuple[str, Sequence[Standing]]]) -> str:
     if len(groups) == 1:
         told = _about(groups[0][1])
     elif len(groups) > GROUPS_SPELLED_OUT:
-        told = _tally(groups)
+        told = _tally(groups, kind)
     else:
-        told = " ".join(f"On {name}: {_about(group)}" for name, group in groups)
+        lead = "On " if kind == "data sets and models" else "With "
+        told = " ".join(f"{lead}{name}: {_about(group)}" for name, group in groups)
     return f"{told} {_caution(everything)}".rstrip()
 
 
@@ -137,7 +138,7 @@ def _caution(group: Sequence[Standing]) -> str:
     return TWO_SEEDS if any(one.seeds == 2 for one in group) else ""
 
 
-def _tally(groups: Sequence[tuple[str, Sequence[Standing]]]) -> str:
+def _tally(groups: Sequence[tuple[str, Sequence[Standing]]], kind: str) -> str:
     """How often each label was lowest, and how many differences are real, where there are too many groups to tell."""
     wins: dict[str, int] = {}
     for _, group in groups:
@@ -150,7 +151,7 @@ def _tally(groups: Sequence[tuple[str, Sequence[Standing]]]) -> str:
     real = sum(one != "noise" for one in verdicts)
     told = ", ".join(f"{label} in {number}" for label, number in ranked)
     compared = f" {real} of {count(len(verdicts), 'difference')} to the first row of each are more than noise."
-    lowest = f"Lowest mean test error over {len(groups)} data sets and models: {told}."
+    lowest = f"Lowest mean test error over {len(groups)} {kind}: {told}."
     return lowest + (compared if verdicts else "")
 
 

@@ -1,7 +1,8 @@
 """From stored runs to table rows: means over seeds, intervals, paired differences to the first row, published numbers.
 
-Rows with the same data set and model share their test examples and are compared with the first of them. Pairs are made
-on the seeds that both rows have; Holm's correction goes over the whole table.
+Rows with the same data set and model share their test examples and are compared with the first of them, unless a
+`Comparison` says otherwise. Pairs are made on the seeds that both rows have; Holm's correction goes over the whole
+table.
 """
 
 from __future__ import annotations
@@ -31,6 +32,18 @@ DIGITS = 6
 WrongOf = Callable[[RunResult], Mask | None]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """What the rows of a study with variants are compared with, and what stands beside them."""
+
+    activation: str | None = None
+    """Rows are compared with this activation's row: in their own variant, or in `variant` if that is given too."""
+    variant: str | None = None
+    """Rows are compared with the row of this variant that has their own activation, or `activation`."""
+    references: Mapping[str, str] | None = None
+    """Source -> the table of it that is shown; None: the paper and the article, their main tables first."""
+
+
 @dataclass(frozen=True, slots=True)
 class Summary:
     """A table of results: its rows, the lines below it, and what all of its runs share."""
@@ -39,11 +52,13 @@ class Summary:
     footnotes: list[str]
     sentence: str
     varied: list[dict[str, Any]]
-    """For each row the keys, beside SummaryRow's, in which the rows differ: `l1`; empty where none does."""
+    """For each row the keys, beside SummaryRow's, in which the rows differ: l1, test_noise, variant."""
     facts: dict[str, Any] = field(default_factory=dict)
     """What every run's specification has in common."""
     seeds: int = 0
     """The most seeds that any row has, finished or not."""
+    against: str = ""
+    """The activation or variant that rows are compared with, if it was named."""
 
     def json_rows(self) -> list[dict[str, Any]]:
         """The rows with every column of the contract, in its order, and the varied keys after them."""
@@ -57,6 +72,8 @@ class Group:
     runs: dict[int, RunResult]
     masks: dict[int, Mask]
     l1: float | None
+    variant: str
+    noise: float | None
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -74,24 +91,37 @@ class Group:
         return next(iter(self.runs.values())).test_examples
 
     @property
-    def place(self) -> tuple[str, str]:
+    def place(self) -> tuple[Any, ...]:
         """Rows of one place are compared with each other."""
-        return self.spec["dataset"], self.spec["model"]
+        return self.spec["dataset"], self.spec["model"], self.variant, self.noise
+
+    @property
+    def variant_and_noise(self) -> str:
+        noise = None if self.noise is None else f"test noise {self.noise:g}"
+        return ", ".join(part for part in (self.variant, noise) if part)
 
 
 def summarize(
     results: Sequence[RunResult],
     timings: Mapping[str, Timing | None],
     wrong: WrongOf,
-    tuned: Mapping[str, Tuning] | None = None,
+    tuned: Sequence[Tuning] = (),
+    comparison: Comparison | None = None,
 ) -> Summary:
     """The table of these runs: a row for each activation (data set, model, pre-training, l1), in order of appearance.
 
-    `timings`: by run id; `wrong`: a run's mask over the test examples, or None where there is none; `tuned`: by
-    activation, what `--lr auto` found. Raises ValueError if two runs would be the same seed of the same row.
+    Variants and strengths of test noise have rows of their own; without a `comparison` a row is compared with the first
+    of its data set, model, variant and noise.
+
+    `timings`: by run id; `wrong`: a run's mask over the test examples, or None where there is none; `tuned`: what
+    `--lr auto` found. Raises ValueError if two runs would be the same seed of the same row.
     """
+    comparison = comparison or Comparison()
     groups = _groups(results, wrong)
-    rows = _compared(groups, [_row(group, timings, tuned or {}) for group in groups])
+    by_row = {(one.variant, one.activation): one for one in tuned}
+    firsts = _firsts(groups, comparison)
+    rows = [_row(group, timings, by_row, comparison.references) for group in groups]
+    rows = _compared(groups, rows, firsts)
     labels = _labels(groups, rows)
     judged = [
         verdicts.judge(label, row, group.spec, group.complete, group.test_examples)
@@ -101,16 +131,22 @@ def summarize(
     notes = [
         *outcome_notes([list(group.runs.values()) for group in groups], rows, labels),
         *method_notes(rows),
-        *tuning_notes(list((tuned or {}).values())),
+        *tuning_notes(tuned),
         *references.footnotes(rows),
         *references.split_notes(rows, {(one.spec["dataset"], one.spec.get("split", "standard")) for one in results}),
         *verdicts.footnotes(judged),
     ]
-    varied = [{} if group.l1 is None else {"l1": group.l1} for group in groups]
-    sentences = [closing(_standings(groups, rows, labels)), verdicts.sentence(judged)]
-    seeds = max((len(group.runs) for group in groups), default=0)
-    shared = _shared([one.spec for one in results])
-    return Summary(rows, notes, " ".join(one for one in sentences if one), varied, shared, seeds)
+    kind = "variants" if any(group.variant for group in groups) else "data sets and models"
+    sentences = [closing(_standings(groups, rows, firsts), kind), verdicts.sentence(judged)]
+    return Summary(
+        rows,
+        notes,
+        " ".join(one for one in sentences if one),
+        _varied(groups),
+        _shared([one.spec for one in results]),
+        max((len(group.runs) for group in groups), default=0),
+        comparison.variant or comparison.activation or "",
+    )
 
 
 def _groups(results: Sequence[RunResult], wrong: WrongOf) -> list[Group]:
@@ -118,8 +154,10 @@ def _groups(results: Sequence[RunResult], wrong: WrongOf) -> list[Group]:
     groups: dict[tuple[Any, ...], Group] = {}
     for one in results:
         l1 = one.spec.get("l1", 0.0) if l1_varies else None
-        key = (*(one.spec.get(name, "none") for name in ("activation", "dataset", "model", "pretraining")), l1)
-        group = groups.setdefault(key, Group({}, {}, l1))
+        variant, noise = one.spec.get("variant", ""), one.spec.get("test_noise")
+        names = ("activation", "dataset", "model", "pretraining")
+        key = (*(one.spec.get(name, "none") for name in names), l1, variant, noise)
+        group = groups.setdefault(key, Group({}, {}, l1, variant, noise))
         seed = one.spec["seed"]
         if seed in group.runs:
             raise ValueError(f"runs {group.runs[seed].id} and {one.id} are both seed {seed} of {key}")
@@ -129,12 +167,30 @@ def _groups(results: Sequence[RunResult], wrong: WrongOf) -> list[Group]:
     return list(groups.values())
 
 
-def _row(group: Group, timings: Mapping[str, Timing | None], tuned: Mapping[str, Tuning]) -> SummaryRow:
+def _varied(groups: Sequence[Group]) -> list[dict[str, Any]]:
+    """The extra keys of each row: what varies beside the columns, and the variant where that leaves rows alike."""
+
+    def known(group: Group) -> dict[str, Any]:
+        extra = {} if group.l1 is None else {"l1": group.l1}
+        return extra if group.noise is None else {**extra, "test_noise": group.noise}
+
+    names = ("activation", "dataset", "model", "pretraining", "init")
+    told = {(*(group.spec.get(name) for name in names), group.l1, group.noise) for group in groups}
+    alike = len(told) < len(groups)
+    return [{**known(group), "variant": group.variant} if alike else known(group) for group in groups]
+
+
+def _row(
+    group: Group,
+    timings: Mapping[str, Timing | None],
+    tuned: Mapping[tuple[str, str], Tuning],
+    tables: Mapping[str, str] | None,
+) -> SummaryRow:
     runs, spec = list(group.runs.values()), group.spec
     tested = [one for one in runs if one.test_error_pct is not None]
     errors = [one.test_error_pct for one in tested]
     interval = mean_error(group.complete) if group.complete else None
-    tuning = tuned.get(spec["activation"])
+    tuning = tuned.get((group.variant, spec["activation"]))
     clocks = [timings.get(one.id) for one in runs]
     row = SummaryRow(
         activation=spec["activation"],
@@ -156,17 +212,25 @@ def _row(group: Group, timings: Mapping[str, Timing | None], tuned: Mapping[str,
         lr_budget=tuning and tuning.budget,
         lr_edge=tuning and tuning.edge,
     )
-    return _with_references(row, spec, group.l1)
+    # Nothing is published of tests under noise.
+    return row if group.noise else _with_references(row, spec, group.l1, tables)
 
 
-def _with_references(row: SummaryRow, spec: Mapping[str, Any], l1: float | None) -> SummaryRow:
-    if spec.get("train_size") is not None or spec.get("labels") is not None:
-        # On a part of the training images or labels there is nothing published to stand beside.
+def _with_references(
+    row: SummaryRow, spec: Mapping[str, Any], l1: float | None, tables: Mapping[str, str] | None
+) -> SummaryRow:
+    if spec.get("train_size") is not None:
+        # On a part of the training images there is nothing published to stand beside.
         return row
     network = (row.dataset, row.model, row.activation, row.pretraining)
-    paper = references.published(*network)
+    shown = {"glorot2011": None, "article": None} if tables is None else tables
+    labels = spec.get("labels")
+    paper = references.published(*network, shown["glorot2011"], labels) if "glorot2011" in shown else None
+    # On a part of the labels only figure 4 of the paper has something to stand beside.
+    told = "article" in shown and labels is None
     # Where the penalty does not vary the article's main table speaks, and its l1 = 0 row adds only a sparsity.
-    article = references.article(*network, l1=0.0 if l1 is None and not spec.get("l1") else l1)
+    penalty = 0.0 if l1 is None and not spec.get("l1") else l1
+    article = references.article(*network, l1=penalty, table=shown["article"]) if told else None
     return replace(
         row,
         published_error_pct=paper and paper.error_pct,
@@ -177,10 +241,23 @@ def _with_references(row: SummaryRow, spec: Mapping[str, Any], l1: float | None)
     )
 
 
-def _firsts(groups: Sequence[Group]) -> list[int]:
-    """For each group the index of the first one in its place."""
+def _firsts(groups: Sequence[Group], comparison: Comparison) -> list[int]:
+    """For each group the index of the one that it is compared with; its own where that one is missing."""
     places = [group.place for group in groups]
-    return [places.index(place) for place in places]
+    if comparison.activation is None and comparison.variant is None:
+        return [places.index(place) for place in places]
+    wanted = {(group.spec["activation"], group.variant, group.noise): index for index, group in enumerate(groups)}
+    return [
+        wanted.get(
+            (
+                comparison.activation or group.spec["activation"],
+                group.variant if comparison.variant is None else comparison.variant,
+                group.noise,
+            ),
+            index if comparison.variant else places.index(group.place),
+        )
+        for index, group in enumerate(groups)
+    ]
 
 
 def _pair(group: Group, first: Group) -> tuple[list[Mask], list[Mask]]:
@@ -194,12 +271,9 @@ def _pair(group: Group, first: Group) -> tuple[list[Mask], list[Mask]]:
     return [group.masks[seed] for seed in seeds], [first.masks[seed] for seed in seeds]
 
 
-def _compared(groups: Sequence[Group], rows: Sequence[SummaryRow]) -> list[SummaryRow]:
-    """The rows with their differences to the first of their place, Holm's correction over the whole table."""
-    pairs = [
-        ([], []) if index == first else _pair(groups[index], groups[first])
-        for index, first in enumerate(_firsts(groups))
-    ]
+def _compared(groups: Sequence[Group], rows: Sequence[SummaryRow], firsts: Sequence[int]) -> list[SummaryRow]:
+    """The rows with their differences to those they are compared with, Holm's correction over the whole table."""
+    pairs = [([], []) if index == first else _pair(groups[index], groups[first]) for index, first in enumerate(firsts)]
     differences = [paired_difference(mine, base) if mine else None for mine, base in pairs]
     adjusted = holm([one.p for one in differences if one])
     left = iter(adjusted)
@@ -227,33 +301,54 @@ def _different(
 
 
 def _labels(groups: Sequence[Group], rows: Sequence[SummaryRow]) -> list[str]:
-    """Activations, with pre-training and penalty where these vary."""
-    varying = len({row.pretraining for row in rows}) > 1
-    found = []
-    for group, row in zip(groups, rows, strict=True):
-        extra = [f"pretraining {row.pretraining}"] * varying
-        extra += [] if group.l1 is None else [f"l1 {group.l1:g}"]
-        found.append(f"{row.activation} ({', '.join(extra)})" if extra else row.activation)
-    return found
+    """Activations, with whatever else tells the rows of the whole table apart."""
+    variants = len({group.variant_and_noise for group in groups}) > 1
+    extras = [_extra(group, row, rows, variants=variants) for group, row in zip(groups, rows, strict=True)]
+    return [
+        f"{row.activation} ({', '.join(extra)})" if extra else row.activation
+        for row, extra in zip(rows, extras, strict=True)
+    ]
 
 
 def _standings(
-    groups: Sequence[Group], rows: Sequence[SummaryRow], labels: Sequence[str]
+    groups: Sequence[Group], rows: Sequence[SummaryRow], firsts: Sequence[int]
 ) -> list[tuple[str, list[Standing]]]:
-    """The rows with their labels, by place."""
-    places: dict[tuple[str, str], list[Standing]] = {}
-    for index, first in enumerate(_firsts(groups)):
-        compared = rows[index].difference_pct is not None
-        seeds = len(_pair(groups[index], groups[first])[0]) if compared else 0
-        places.setdefault(groups[index].place, []).append(Standing(labels[index], rows[index], seeds))
-    return [(f"{dataset}, {model}", standings) for (dataset, model), standings in places.items()]
+    """The rows with their labels, by the row that they are compared with, which leads its list."""
+    lists: dict[int, list[int]] = {first: [first] for first in firsts}
+    for index, first in enumerate(firsts):
+        lists[first] += [index] if index != first else []
+    found: list[tuple[str, list[Standing]]] = []
+    for first, members in lists.items():
+        variants = {groups[index].variant_and_noise for index in members}
+        acts = {rows[index].activation for index in members}
+        standings = []
+        for index in members:
+            extra = _extra(groups[index], rows[index], rows, variants=len(variants) > 1)
+            label = rows[index].activation if len(acts) > 1 or not groups[index].variant_and_noise else ""
+            label = f"{label} ({', '.join(extra)})" if label and extra else label or ", ".join(extra)
+            compared = rows[index].difference_pct is not None
+            seeds = len(_pair(groups[index], groups[first])[0]) if compared else 0
+            standings.append(Standing(label, rows[index], seeds))
+        one = rows[first]
+        shared = next(iter(variants)) if len(variants) == 1 else one.activation if len(acts) == 1 else ""
+        found.append((shared or f"{one.dataset}, {one.model}", standings))
+    return found
+
+
+def _extra(group: Group, row: SummaryRow, rows: Sequence[SummaryRow], *, variants: bool) -> list[str]:
+    """What a row's label says beside its activation."""
+    extra = [f"pretraining {row.pretraining}"] if len({one.pretraining for one in rows}) > 1 else []
+    extra += [group.variant_and_noise] if variants and group.variant_and_noise else []
+    return extra + ([f"l1 {group.l1:g}"] if group.l1 is not None and not group.variant else [])
 
 
 def _shared(specs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The keys on which all specifications agree."""
     if not specs:
         return {}
-    return {key: value for key, value in specs[0].items() if all(one.get(key) == value for one in specs)}
+    shared = {key: value for key, value in specs[0].items() if all(one.get(key) == value for one in specs)}
+    changes = [one.get("departures", ()) for one in specs]
+    return shared | {"departures": [one for one in changes[0] if all(one in other for other in changes)]}
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

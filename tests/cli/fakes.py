@@ -104,6 +104,10 @@ class FakeStudy:
     def timings(self) -> dict[str, Timing | None]:
         return {one.id: timing() for one in self.results}
 
+    @property
+    def tabled(self) -> list[RunResult]:
+        return self.results
+
     def wrong(self, one: RunResult) -> np.ndarray | None:
         return mask(one.spec["seed"]) if one.test_error_pct is not None else None
 

@@ -4,6 +4,7 @@ import hashlib
 
 import pytest
 
+from relubench import places
 from relubench.errors import DataError
 from relubench.reports import references
 from relubench.reports.references import article, published
@@ -85,9 +86,9 @@ def test_footnotes_name_sources_and_the_other_value():
 
 
 def test_missing_presets_name_the_fix(monkeypatch, tmp_path):
-    monkeypatch.setattr(references, "__file__", str(tmp_path / "a" / "b" / "references.py"))
+    monkeypatch.setattr(places, "__file__", str(tmp_path / "a" / "places.py"))
     with pytest.raises(DataError, match="presets are missing"):
-        references.presets_folder()
+        places.presets_folder()
 
 
 SHA256 = {
@@ -99,7 +100,7 @@ SHA256 = {
 
 @pytest.mark.parametrize("name", SHA256)
 def test_shipped_numbers_are_the_checked_ones(name):
-    content = (references.presets_folder() / "reference" / f"{name}.csv").read_bytes()
+    content = (places.presets_folder() / "reference" / f"{name}.csv").read_bytes()
     assert hashlib.sha256(content).hexdigest() == SHA256[name]
 
 
@@ -166,3 +167,22 @@ def test_values_of_the_wider_family(dataset, model, activation, metric, value):
 def test_nothing_from_memory_is_shipped():
     assert {one.mark for one in references.entries("others")} == {"A", "B"}
     assert all(one.citation for one in references.entries("others"))
+
+
+def test_one_table_alone():
+    norb = ("norb-jittered-cluttered", "mlp-4000-2000")
+    assert published(*norb, "relu", "none", "rescaled-softplus").source == "Glorot et al. 2011, rescaled softplus"
+    assert published(*norb, "softplus:beta=2", "none", "table1") is None
+    assert published(*norb, "tanh", "none", "figure4", 10_000).error_pct == 44.3
+    assert published(*norb, "tanh", "none", "figure4").error_pct == 19.3
+    assert published(*norb, "tanh", "none", "figure4", 20_000) is None
+    assert published(*norb, "tanh", "none", "table1", 10_000) is None
+    assert article("mnist", "mlp-3x1000", "sigmoid", "none", table="architectures").error_pct == 2.2
+    assert article("mnist", "cnn", "sigmoid", "none", table="mnist") is None
+
+
+def test_the_articles_nistp_stands_beside_the_rebuild_with_a_note():
+    assert article("nistp-like", "mlp-3x1000", "relu", "none").error_pct == 8.8
+    assert published("nistp-like", "mlp-3x1000", "relu", "none") is None
+    row = SummaryRow(activation="relu", dataset="nistp-like", model="mlp-3x1000", article_error_pct=8.8)
+    assert references.footnotes([row])[-1] == references.NISTP_NOTE

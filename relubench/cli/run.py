@@ -1,0 +1,164 @@
+"""`relubench run PRESET`: a whole experiment out of one YAML file, in one table."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from relubench.cli import completion, options, output
+from relubench.cli.overrides import overrides
+from relubench.cli.study import show_study, silent
+from relubench.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from relubench.preset.resolve import Preset
+    from relubench.reports.report import Report
+    from relubench.runner import Study
+
+PresetName = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="PRESET",
+        autocompletion=completion.presets,
+        help="A name of `relubench list presets`, or a YAML file of your own.",
+    ),
+]
+ScaleName = Annotated[
+    str | None,
+    typer.Option(
+        "--scale",
+        metavar="smoke|quick|paper",
+        autocompletion=completion.scales,
+        rich_help_panel=options.TRAINING,
+        help="How much of it: smoke is offline and takes under a minute, quick is a short look at the real data, paper "
+        "is the whole experiment. Default: quick.",
+    ),
+]
+SubsetOfActs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--act",
+        metavar="NAME",
+        autocompletion=completion.acts,
+        rich_help_panel=options.NETWORK,
+        help="Only these activations of the preset. Default: all of them.",
+    ),
+]
+PresetSeeds = Annotated[
+    str | None,
+    typer.Option(
+        "--seeds",
+        metavar="N",
+        rich_help_panel=options.TRAINING,
+        help="Train each network N times, with the seeds 0 to N-1. Default: as the preset says.",
+    ),
+]
+Print = Annotated[
+    bool,
+    typer.Option(
+        "--print",
+        rich_help_panel=options.RESULT,
+        help="Print the preset at this scale as a YAML file that `relubench run` accepts, and train nothing.",
+    ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        rich_help_panel=options.RESULT,
+        help="Print the price (runs, hours on this machine, disk), and train nothing.",
+    ),
+]
+
+
+def run(
+    ctx: typer.Context,
+    preset: PresetName = None,
+    scale: ScaleName = None,
+    act: SubsetOfActs = None,
+    seeds: PresetSeeds = None,
+    device: options.Device = None,
+    assignments: options.Set = None,
+    data_dir: options.DataDir = None,
+    runs_dir: options.RunsDir = None,
+    no_cache: options.NoCache = False,
+    print_: Print = False,
+    dry_run: DryRun = False,
+    format: options.Format = None,
+    output_file: options.OutputFile = None,
+    plot: options.Plot = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Run a preset: a whole experiment, in one table beside the published numbers.
+
+    A run that is stored already is not trained again, and an interrupted one goes on where it stopped.
+    """
+    if preset is None:
+        raise UsageError("run needs a preset", "`relubench list presets` shows them")
+    if print_ and dry_run:
+        raise UsageError("--print and --dry-run exclude each other", "give one of them")
+    target = output.choose(format, output_file) if not print_ else _yaml_target(ctx, output_file)
+    output.check_plot(plot)
+    asked = _open(ctx, preset)
+    note = silent if quiet else output.say
+    if print_:
+        from relubench.preset.written import as_yaml
+
+        output.emit(as_yaml(asked), target)
+        return
+    if dry_run:
+        _price(asked, data_dir, runs_dir, no_cache, target)
+        return
+    from relubench.runner import Study
+
+    if asked.stand_in:
+        note(f"{asked.name} at scale {asked.scale}: {asked.stand_in}")
+    study = Study.open(asked.variants, data_dir=data_dir, runs_dir=runs_dir, fresh=no_cache, note=note)
+    show_study(study, lambda: _report(study, asked), target, plot, quiet=quiet)
+
+
+def _open(ctx: typer.Context, preset: str) -> Preset:
+    """The preset with the flags on top; --act chooses among its activations."""
+    from relubench.config import parse_assignments
+    from relubench.preset.catalogue import open_preset
+
+    given: dict[str, Any] = {**ctx.params, "act": None}
+    layers = [parse_assignments(ctx.params.get("assignments") or ()), overrides(given)]
+    return open_preset(preset, ctx.params.get("scale"), layers, ctx.params.get("act") or ())
+
+
+def _yaml_target(ctx: typer.Context, path: Path | None) -> output.Target:
+    """--print writes YAML, whatever the suffix; a format would be ignored."""
+    if ctx.params.get("format") is not None:
+        raise UsageError("--format means nothing to --print, which writes YAML", "leave --format out")
+    if ctx.params.get("plot") is not None:
+        raise UsageError("--plot means nothing to --print, which trains nothing", "leave --plot out")
+    if path is not None:
+        output.check_file("--output", path)
+    return output.Target(format="tsv", path=path)
+
+
+def _report(study: Study, preset: Preset) -> Report:
+    from relubench.reports.study import study_report
+
+    about = {"preset": preset.name, "scale": preset.scale}
+    report = study_report(study, command="run", comparison=preset.comparison, about=about)
+    title = f"{preset.name}{f' ({preset.scale})' if preset.scale else ''}: {report.title}"
+    caption = "; ".join(part for part in (preset.stand_in, report.caption) if part)
+    return replace(report, title=title, caption=caption)
+
+
+def _price(preset: Preset, data_dir: Path | None, runs_dir: Path | None, fresh: bool, target: output.Target) -> None:
+    from relubench.price import price
+
+    found = price(preset.variants, data_dir=data_dir, runs_dir=runs_dir, fresh=fresh)
+    rows = [one.to_json() for one in found.rows]
+    title = f"{preset.name}{f' ({preset.scale})' if preset.scale else ''}: {found.sentence}"
+    shown = [one.for_people() for one in found.rows] if target.for_people else rows
+    output.emit_listings([output.Listing(rows=shown, title=title)], "run", target)
+    if not target.for_people:
+        output.say(title)

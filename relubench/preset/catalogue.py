@@ -1,0 +1,58 @@
+"""The presets that come with the program, and a user's own files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from relubench.errors import UsageError
+from relubench.lookup import did_you_mean, near_names
+from relubench.places import presets_folder
+from relubench.preset.document import Document, read_document
+from relubench.preset.resolve import Preset, resolve
+from relubench.preset.schema import SCALES
+
+SUFFIXES = (".yaml", ".yml")
+
+
+def names() -> list[str]:
+    """The presets that come with the program."""
+    return sorted(path.stem for path in presets_folder().glob("*.yaml"))
+
+
+def load(text: str) -> tuple[str, Document]:
+    """The preset called `text`, or the file at that path: its name and its document. Raises UsageError."""
+    path = Path(text).expanduser()
+    if "/" in text or "\\" in text or path.suffix.lower() in SUFFIXES:
+        if not path.exists():
+            beside = [one.name for one in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
+            close = near_names(path.name, beside) or near_names(path.stem, names())
+            hint = f"did you mean {' or '.join(close)}? " if close else ""
+            raise UsageError(f"there is no file {text}", f"{hint}`relubench list presets` shows those that come along")
+        return path.stem, read_document(path, text)
+    known = names()
+    if text not in known:
+        hint = did_you_mean(text, known, "see `relubench list presets`; a file of your own ends in .yaml")
+        raise UsageError(f"there is no preset called {text!r}", hint)
+    return text, read_document(presets_folder() / f"{text}.yaml", f"presets/{text}.yaml")
+
+
+def open_preset(
+    text: str, scale: str | None, overrides: Sequence[Mapping[str, Any]] = (), acts: Sequence[str] = ()
+) -> Preset:
+    """The preset called `text`, or the file at that path, at a scale."""
+    name, document = load(text)
+    return resolve(document, name, scale, overrides=overrides, acts=acts)
+
+
+def listing() -> list[dict[str, Any]]:
+    """A row for each preset that comes along: its name, what it is, and its runs at each scale."""
+    rows: list[dict[str, Any]] = []
+    for name in names():
+        _, document = load(name)
+        scales = document.values.get("scales") or {}
+        runs = {scale: resolve(document, name, scale).runs if scale in scales else None for scale in SCALES}
+        about = {"description": document.values["description"], "source": document.values.get("source")}
+        rows.append({"name": name, **about, **{f"{scale}_runs": number for scale, number in runs.items()}})
+    return rows

@@ -1,0 +1,251 @@
+"""From a preset file to the variants of a study: base < scale < variant < --set and flags."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from relubench.activations import select
+from relubench.config import ExperimentConfig, experiment, key_path, merge
+from relubench.errors import UsageError
+from relubench.lookup import did_you_mean
+from relubench.plan import Variant, spoken
+from relubench.preset.document import Document
+from relubench.preset.schema import PresetFile, ScaleEntry, check, scale_named
+from relubench.reports.summary import Comparison
+
+MOST_RUNS = 10_000
+"""Runs that one preset may ask for: at a minute each that is a week."""
+
+OWN_KEYS = frozenset(PresetFile.model_fields) - frozenset(ExperimentConfig.model_fields)
+"""Keys of a preset that are not the configuration's."""
+SCALE_KEYS = frozenset(ScaleEntry.model_fields) - frozenset(ExperimentConfig.model_fields)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preset:
+    """A preset at one scale: what is trained, and what its table shows."""
+
+    name: str
+    scale: str | None
+    description: str
+    source: str | None
+    stand_in: str | None
+    variants: list[Variant]
+    comparison: Comparison
+    references: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def runs(self) -> int:
+        return sum(_runs(one.config) for one in self.variants)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One variant of the file: its label, what it sets, and where that stands."""
+
+    label: str
+    values: dict[str, Any]
+    places: list[tuple[str, ...]]
+    """Prefixes of the lines that its keys have."""
+
+
+def resolve(
+    document: Document,
+    name: str,
+    scale: str | None = None,
+    *,
+    overrides: Sequence[Mapping[str, Any]] = (),
+    acts: Sequence[str] = (),
+) -> Preset:
+    """The preset at that scale (None: quick, or what the file has), with `overrides` of --set and flags on top.
+
+    `acts`: keep these activations of the preset only. Raises UsageError, by line where the file is to blame.
+    """
+    check(document)
+    for one in document.values.get("scales") or {None: None}:
+        _configs(document, one, _entries(document, one))
+    chosen = scale_named(document, scale)
+    entries = _entries(document, chosen)
+    configs = _configs(document, chosen, entries)
+    if asked := merge(*overrides):
+        _refuse_varied(name, asked, entries)
+        configs = [experiment(*_layers(document, chosen), entry.values, asked) for entry in entries]
+    if acts:
+        entries, configs = _only(name, acts, entries, configs)
+    published = frozenset(document.values.get("as_published") or ())
+    labels = [entry.label for entry in entries]
+    preset = Preset(
+        name=name,
+        scale=chosen,
+        description=document.values["description"],
+        source=document.values.get("source"),
+        stand_in=_of_scale(document, chosen).get("stand_in"),
+        variants=[
+            Variant(config=config, label=label, as_published=published)
+            for label, config in zip(labels, configs, strict=True)
+        ],
+        comparison=_comparison(document, chosen, labels, configs, narrowed=bool(acts or asked)),
+        references=list(document.values.get("reference") or ()),
+    )
+    return _few_enough(preset)
+
+
+def _of_scale(document: Document, scale: str | None) -> Mapping[str, Any]:
+    return (document.values.get("scales") or {}).get(scale) or {}
+
+
+def _layers(document: Document, scale: str | None) -> list[dict[str, Any]]:
+    """The configuration keys of the preset and of its scale."""
+    base = {key: value for key, value in document.values.items() if key not in OWN_KEYS}
+    over = {key: value for key, value in _of_scale(document, scale).items() if key not in SCALE_KEYS}
+    return [base, over]
+
+
+def _entries(document: Document, scale: str | None) -> list[Entry]:
+    """The variants: those listed, times the grid; a scale's own take the place of the preset's."""
+    over = _of_scale(document, scale)
+    own = bool(over.get("variants") or over.get("grid"))
+    source, root = (over, ("scales", str(scale))) if own else (document.values, ())
+    listed = source.get("variants") or [{}]
+    grid: dict[str, list[Any]] = source.get("grid") or {}
+    size = len(listed) * math.prod(len(one) for one in grid.values())
+    if size > MOST_RUNS:
+        raise document.refuse((*root, "grid"), f"the grid has {size:,} points; {MOST_RUNS:,} runs are the most", _SPLIT)
+    found = [
+        _entry(root, place, one, dict(zip(grid, point, strict=True)))
+        for place, one in enumerate(listed)
+        for point in itertools.product(*grid.values())
+    ]
+    for place, entry in enumerate(found):
+        if any(entry.label == other.label for other in found[:place]):
+            told = f"are both called {entry.label!r}" if entry.label else "have no label"
+            raise document.refuse(entry.places[0], f"two variants {told}", "give each a label of its own")
+    return found
+
+
+_SPLIT = "split it into several presets, or leave values out"
+
+
+def _entry(root: tuple[str, ...], place: int, listed: Mapping[str, Any], point: Mapping[str, Any]) -> Entry:
+    label = listed.get("label")
+    words = [label] if label else []
+    values = {key: value for key, value in listed.items() if key != "label"}
+    words += _words(values) if not label else []
+    for key, value in point.items():
+        section, _, inner = key.partition(".")
+        values = merge(values, {section: {inner: value}})
+        words.append(_word(inner, value))
+    return Entry(", ".join(words), values, [(*root, "variants", str(place)), (*root, "grid")])
+
+
+def _words(values: Mapping[str, Any]) -> list[str]:
+    """A variant without a label is called by what it sets."""
+    found = []
+    for section, inner in values.items():
+        pairs = inner.items() if isinstance(inner, Mapping) else [(section, inner)]
+        found += [_word(key, value) for key, value in pairs]
+    return found
+
+
+def _word(key: str, value: Any) -> str:
+    if key == "name":
+        return str(value)
+    if isinstance(value, list):
+        return f"{key} {' '.join(str(one) for one in value)}"
+    return spoken(key, value)
+
+
+def _configs(document: Document, scale: str | None, entries: Sequence[Entry]) -> list[ExperimentConfig]:
+    """The checked configuration of each variant; an error carries the line of the key that is wrong."""
+    found: list[ExperimentConfig] = []
+    for entry in entries:
+        try:
+            config = experiment(*_layers(document, scale), entry.values)
+            select(config.act)
+        except UsageError as error:
+            cause = error.__cause__
+            path = tuple(key_path(cause.errors()[0])) if isinstance(cause, ValidationError) else ("act",)
+            raise document.refuse(_place(document, scale, entry, path), error.message, error.hint) from error
+        found.append(config)
+    return found
+
+
+def _place(document: Document, scale: str | None, entry: Entry, path: tuple[str, ...]) -> tuple[str, ...]:
+    """Where the strongest layer that sets the key stands."""
+    listed, grid = entry.places
+    places = [(*grid, ".".join(path)), (*listed, *path), ("scales", str(scale), *path), path]
+    return next((place for place in places if place in document.lines), path[:1])
+
+
+def _refuse_varied(name: str, asked: Mapping[str, Any], entries: Sequence[Entry]) -> None:
+    """Raises UsageError where --set or a flag names a key that tells the variants apart."""
+    for path in _paths(asked):
+        if any(path in _paths(entry.values) for entry in entries):
+            raise UsageError(
+                f"{name} varies {'.'.join(path)}: it cannot be set for all of its variants",
+                f"`relubench run {name} --print > mine.yaml`, then edit that",
+            )
+
+
+def _paths(values: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from ((key, *rest) for rest in _paths(value))
+        else:
+            yield (key,)
+
+
+def _only(
+    name: str, acts: Sequence[str], entries: Sequence[Entry], configs: Sequence[ExperimentConfig]
+) -> tuple[list[Entry], list[ExperimentConfig]]:
+    """The variants with only those of their activations that `acts` names; one without any of them goes."""
+    known = {choice.label for config in configs for choice in select(config.act)}
+    wanted: set[str] = set()
+    for text in acts:
+        labels = {choice.label for choice in select([text])}
+        found = labels & known
+        # A pattern may reach beyond the preset; what is spelled out may not.
+        if not found or any(label in text for label in labels - known):
+            hint = did_you_mean(text, known, f"it has {', '.join(sorted(known))}; --set act=[...] replaces them")
+            raise UsageError(f"--act {text}: {name} has no such activation", hint)
+        wanted |= found
+    kept: list[tuple[Entry, ExperimentConfig]] = []
+    for entry, config in zip(entries, configs, strict=True):
+        if mine := tuple(choice.label for choice in select(config.act) if choice.label in wanted):
+            kept.append((entry, config.model_copy(update={"act": mine})))
+    return [entry for entry, _ in kept], [config for _, config in kept]
+
+
+def _comparison(
+    document: Document, scale: str | None, labels: Sequence[str], configs: Sequence[ExperimentConfig], *, narrowed: bool
+) -> Comparison:
+    """The baseline and the references; a baseline that --act or --set left out gives way to the first row."""
+    over = _of_scale(document, scale).get("baseline")
+    path = ("scales", str(scale), "baseline") if over else ("baseline",)
+    baseline: Mapping[str, str] = over or document.values.get("baseline") or {}
+    acts = [choice.label for config in configs for choice in select(config.act)]
+    kept: dict[str, str | None] = {}
+    for key, known in (("act", acts), ("variant", labels)):
+        value = baseline.get(key)
+        kept[key] = value if value in known else None
+        if value is not None and value not in known and not narrowed:
+            hint = did_you_mean(value, known, f"there are {', '.join(dict.fromkeys(known))}")
+            raise document.refuse((*path, key), f"the baseline {value!r} is none of its rows", hint)
+    tables = {one["source"]: one["table"] for one in document.values.get("reference") or ()}
+    return Comparison(activation=kept["act"], variant=kept["variant"], references=tables)
+
+
+def _runs(config: ExperimentConfig) -> int:
+    return len(select(config.act)) * len(config.seeds)
+
+
+def _few_enough(preset: Preset) -> Preset:
+    if preset.runs > MOST_RUNS:
+        raise UsageError(f"{preset.name} asks for {preset.runs:,} runs; {MOST_RUNS:,} are the most", _SPLIT)
+    return preset

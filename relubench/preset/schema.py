@@ -1,0 +1,169 @@
+"""What a preset file may say. It embeds the configuration's own schema, in which every default lives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from relubench.config import DataSection, ExperimentConfig, ModelSection, Section, TrainSection, key_path, known_keys
+from relubench.lookup import did_you_mean, find
+from relubench.preset.document import Document
+from relubench.reports.references import tables
+
+SCALES = ("smoke", "quick", "paper")
+"""smoke: offline, under a minute; quick: the real data, a little of it; paper: the whole experiment."""
+
+Text = Annotated[str, Field(min_length=1, max_length=2000)]
+
+
+class Reference(Section):
+    """A table of published numbers that stands beside the rows."""
+
+    source: str
+    table: str
+
+
+class Baseline(Section):
+    """What rows are compared with: an activation (in the row's own variant), a variant (with the row's own activation),
+    or with both one row."""
+
+    act: str | None = None
+    variant: str | None = None
+
+
+class VariantEntry(Section):
+    """What one variant sets otherwise than the preset."""
+
+    label: Text | None = None
+    act: tuple[str, ...] = ("relu",)
+    data: DataSection = DataSection()
+    model: ModelSection = ModelSection()
+    train: TrainSection = TrainSection()
+
+
+Grid = dict[str, Annotated[list[Any], Field(min_length=1)]]
+
+
+class ScaleEntry(Section):
+    """What a scale sets otherwise than the preset; its variants and grid take the place of the preset's."""
+
+    stand_in: Text | None = None
+    """What replaces the experiment's own data or network here: it is said under the table."""
+    baseline: Baseline = Baseline()
+    variants: Annotated[tuple[VariantEntry, ...], Field(min_length=1)] | None = None
+    grid: Grid = Field(default_factory=dict)
+    act: tuple[str, ...] = ("relu",)
+    data: DataSection = DataSection()
+    model: ModelSection = ModelSection()
+    train: TrainSection = TrainSection()
+    seeds: tuple[int, ...] = (0,)
+
+
+class PresetFile(ExperimentConfig):
+    """A preset: a configuration, what varies in it, its scales, and what it is compared with."""
+
+    description: Text
+    source: Text | None = None
+    """Where the experiment comes from, in a few words."""
+    command: Literal["train"] = "train"
+    reference: tuple[Reference, ...] = ()
+    baseline: Baseline = Baseline()
+    as_published: tuple[str, ...] = ()
+    """Keys whose setting is the reference's own: no departure from it, whatever the protocol says."""
+    variants: Annotated[tuple[VariantEntry, ...], Field(min_length=1)] | None = None
+    grid: Grid = Field(default_factory=dict)
+    scales: dict[str, ScaleEntry] = Field(default_factory=dict)
+
+
+def check(document: Document) -> None:
+    """Refuse what is not a preset: unknown keys, wrong types, references and scales that do not exist, by line."""
+    values = document.values
+    for name in values["scales"] if isinstance(values.get("scales"), dict) else ():
+        if name not in SCALES:
+            raise document.refuse(
+                ("scales", name),
+                f"there is no scale {name!r}",
+                did_you_mean(name, SCALES, f"scales are {', '.join(SCALES)}"),
+            )
+    try:
+        PresetFile.model_validate(values)
+    except ValidationError as error:
+        # Rules about two keys are checked once base, scale and variant are one.
+        shape = [one for one in error.errors() if one["type"] != "value_error"]
+        if shape:
+            raise _refusal(document, shape) from error
+    for place, reference in enumerate(values.get("reference") or ()):
+        _check_reference(document, ("reference", str(place)), reference)
+    for place, key in enumerate(values.get("as_published") or ()):
+        check_key(document, ("as_published", str(place)), key)
+    grids = [(("grid",), values.get("grid") or {})]
+    scales = (values.get("scales") or {}).items()
+    grids += [(("scales", name, "grid"), (scale or {}).get("grid") or {}) for name, scale in scales]
+    for path, grid in grids:
+        for key in grid:
+            check_key(document, (*path, key), key)
+            if not key.startswith(("data.", "model.", "train.")):
+                raise document.refuse(
+                    (*path, key), f"a grid cannot vary {key}", "it varies keys of data, model and train"
+                )
+
+
+def check_key(document: Document, path: Sequence[str], key: str) -> None:
+    """Raises UsageError if the configuration has no such key."""
+    if key not in known_keys():
+        hint = did_you_mean(key, known_keys(), "keys are written like model.init")
+        raise document.refuse(path, f"there is no configuration key {key}", hint)
+
+
+def _check_reference(document: Document, path: tuple[str, ...], reference: Mapping[str, str]) -> None:
+    known = tables()
+    for key, kind, names in (
+        ("source", "source of references", list(known)),
+        ("table", f"table in {reference['source']}", known.get(reference["source"], [])),
+    ):
+        if reference[key] not in names:
+            raise document.refuse(
+                (*path, key),
+                f"there is no {kind} called {reference[key]!r}",
+                did_you_mean(reference[key], names, f"there are {', '.join(names)}"),
+            )
+
+
+def _refusal(document: Document, found: Sequence[Any]) -> Exception:
+    first = found[0]
+    path = [part for part in key_path(first) if part != "[key]"]
+    if first["type"] == "extra_forbidden":
+        known = _keys_at(path[:-1])
+        hint = did_you_mean(path[-1], known, f"the keys there are {', '.join(known)}")
+        return document.refuse(path, f"there is no key {'.'.join(path)}", hint)
+    if first["type"] == "missing":
+        return document.refuse(path, f"{'.'.join(path)} is missing", f"add {path[-1]}: ...")
+    rules = [one["msg"] for one in found if one["loc"][: len(path)] == first["loc"][: len(path)]]
+    rules = [one.removeprefix("Input ")[0].lower() + one.removeprefix("Input ")[1:] for one in rules]
+    value = str(first["input"])
+    shown = value if len(value) <= 60 else f"{value[:57]}..."
+    rule = f"{'.'.join(path)} {' or '.join(dict.fromkeys(rules))}, got {shown!r}"
+    return document.refuse(path, rule, "see `relubench run NAME --print` for a preset that is right")
+
+
+def _keys_at(path: Sequence[str]) -> list[str]:
+    """The keys that the mapping at `path` may have."""
+    sections: dict[str, type[Section]] = {"data": DataSection, "model": ModelSection, "train": TrainSection}
+    sections |= {"reference": Reference, "baseline": Baseline, "variants": VariantEntry, "scales": ScaleEntry}
+    named = [part for part in path if part in sections]
+    return list((sections[named[-1]] if named else PresetFile).model_fields)
+
+
+def scale_named(document: Document, asked: str | None) -> str | None:
+    """The scale to run at: the one asked for, else quick, else the file's first; None where the file has none."""
+    scales = document.values.get("scales") or {}
+    if asked is not None:
+        find(asked, dict.fromkeys(scales), kind=f"scale of {document.name}", see=_scales_hint(list(scales)))
+        return asked
+    return "quick" if "quick" in scales else next(iter(scales), None)
+
+
+def _scales_hint(scales: Sequence[str]) -> str:
+    return f"it has {', '.join(scales)}" if scales else "it has no scales: leave --scale out"

@@ -1,0 +1,93 @@
+"""A resolved preset as a YAML file that gives the same runs: every key with its meaning, nothing left to defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from relubench.config import ExperimentConfig, Section
+from relubench.plan import Variant
+from relubench.preset.resolve import Preset
+
+
+def as_yaml(preset: Preset) -> str:
+    """The preset's text: the first variant's whole configuration, then what each variant sets otherwise."""
+    first = preset.variants[0]
+    scale = f" at the scale {preset.scale}" if preset.scale else ""
+    lines = [f"# {preset.name}{scale}: {preset.runs} runs. Run it with: relubench run FILE.yaml"]
+    about: dict[str, Any] = {"description": preset.description, "source": preset.source, "command": "train"}
+    about |= {"reference": preset.references, "baseline": _baseline(preset)}
+    about |= {"as_published": sorted(first.as_published)}
+    lines += _dump({key: value for key, value in about.items() if value})
+    lines += ["", *_configuration(first.config)]
+    if len(preset.variants) > 1 or first.label:
+        lines += ["", "# What each row's variant sets otherwise.", "variants:"]
+        lines += ["  " + line for one in preset.variants for line in _variant(one, first)]
+    if preset.scale:
+        lines += ["", "# Everything above is the preset at this scale.", "scales:"]
+        said = {"stand_in": preset.stand_in} if preset.stand_in else {}
+        lines += [f"  {line}" for line in _dump({preset.scale: said})]
+    return "\n".join(lines) + "\n"
+
+
+def _baseline(preset: Preset) -> dict[str, str]:
+    found = {"act": preset.comparison.activation, "variant": preset.comparison.variant}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _configuration(config: ExperimentConfig) -> list[str]:
+    lines: list[str] = []
+    for key, value in config:
+        if isinstance(value, Section):
+            lines.append(f"{key}:")
+            for inner, one in value:
+                lines += _described(type(value).model_fields[inner].description, 2)
+                lines += [f"  {line}" for line in _dump({inner: _plain(one)})]
+        else:
+            lines += _described(ExperimentConfig.model_fields[key].description, 0)
+            lines += _dump({key: _plain(value)})
+    return lines
+
+
+def _described(text: str | None, indent: int) -> list[str]:
+    return [f"{' ' * indent}# {' '.join(text.split())}"] if text else []
+
+
+def _variant(one: Variant, first: Variant) -> list[str]:
+    """The variant as an item of a list."""
+    values = {"label": one.label, **_differences(one.config.model_dump(), first.config.model_dump())}
+    lines = _dump({key: value for key, value in values.items() if value not in ("", {})} or {"label": "all"})
+    return [("- " if place == 0 else "  ") + line for place, line in enumerate(lines)]
+
+
+def _differences(mine: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in mine.items():
+        if isinstance(value, Mapping):
+            inner = _differences(value, other[key])
+            found |= {key: inner} if inner else {}
+        elif value != other[key]:
+            found[key] = _plain(value)
+    return found
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _dump(values: Mapping[str, Any]) -> list[str]:
+    """Lines of block mappings, in which lists are written in one line."""
+    lines: list[str] = []
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            lines += [f"{key}:", *(f"  {line}" for line in _dump(value))]
+        else:
+            lines.append(f"{key}: {_inline(value)}")
+    return lines
+
+
+def _inline(value: Any) -> str:
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=100_000, sort_keys=False)
+    return text.removesuffix("\n").removesuffix("\n...")

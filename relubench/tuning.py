@@ -1,0 +1,70 @@
+"""The learning-rate search of `--lr auto`: every activation at every rate of the grid, on seeds of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from relubench.device import Device
+from relubench.errors import ComputeError
+from relubench.plan import LR_GRIDS, RunSpec, expand, tuning_seeds
+from relubench.results import RunResult, Tuning
+from relubench.variants import Part
+
+Trials = dict[float, list[RunSpec]]
+"""Learning rate -> the runs of every activation of a variant on every tuning seed."""
+
+
+def trials(part: Part, device: Device) -> Trials:
+    """The tuning runs of a variant, each on one thread; none where its learning rate is given."""
+    train = part.config.train
+    if train.lr != "auto":
+        return {}
+    alone = part.config.model_copy(update={"seeds": tuning_seeds(part.config)})
+    found: Trials = {}
+    for rate in train.lr_grid or LR_GRIDS[train.optimizer]:
+        runs = expand(alone, part.choices, part.prepared, device, [rate] * len(part.choices))
+        found[rate] = [replace(spec, threads=min(spec.threads, 1), variant=part.variant.label) for spec in runs]
+    return found
+
+
+def best_rate(part: Part, label: str, tried: Trials, found: Mapping[str, RunResult]) -> Tuning:
+    """The rate with the lowest mean validation error, the larger where two are equal; `label`: the activation's.
+
+    Raises ComputeError if it trained at no rate.
+    """
+    means: dict[float, float | None] = {}
+    for rate, specs in tried.items():
+        runs = [found.get(spec.id) for spec in specs if spec.activation == label]
+        errors = [one.valid_error_pct for one in runs if one is not None and one.valid_error_pct is not None]
+        # A rate at which one seed of several has no error would be judged by its lucky ones.
+        means[rate] = sum(errors) / len(errors) if len(errors) == len(runs) else None
+    known = {rate: error for rate, error in means.items() if error is not None}
+    if not known:
+        raise ComputeError(
+            f"--lr auto: {label} trained at no learning rate of {', '.join(f'{one:g}' for one in tried)}",
+            "name one with --lr, or see the messages above",
+        )
+    train = part.config.train
+    return Tuning(
+        activation=label,
+        variant=part.variant.label,
+        errors=means,
+        seeds=train.lr_seeds,
+        epochs=train.epochs,
+        lr=min(known, key=lambda rate: (known[rate], -rate)),
+    )
+
+
+def spoken(tuning: Tuning) -> list[str]:
+    """What is to be said of a search: the rate with all that was tried, and a warning where it lies at an edge."""
+    label = f"{tuning.activation} ({tuning.variant})" if tuning.variant else tuning.activation
+    errors = {rate: "-" if error is None else f"{error:.2f} %" for rate, error in tuning.errors.items()}
+    tried = ", ".join(f"{rate:g}: {error}" for rate, error in errors.items())
+    lines = [f"{label}: learning rate {tuning.lr:g} (validation error at {tried})"]
+    if tuning.edge != "inside":
+        lines.append(
+            f"warning: {label}: {tuning.lr:g} is the {tuning.edge} rate of the grid, a better one may lie beyond it: "
+            "--set train.lr_grid=[...]"
+        )
+    return lines

@@ -1,0 +1,81 @@
+"""The variants of a study made ready: activations selected, data prepared, runs laid out over all. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from relubench.activations import Choice, select
+from relubench.config import ExperimentConfig
+from relubench.data import DataOptions, PreparedData, prepare
+from relubench.device import Device
+from relubench.errors import UsageError
+from relubench.plan import RunSpec, Variant, departures, expand
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One variant with its activations and its data."""
+
+    variant: Variant
+    choices: list[Choice]
+    prepared: PreparedData
+
+    @property
+    def config(self) -> ExperimentConfig:
+        return self.variant.config
+
+    @property
+    def runs(self) -> int:
+        """Networks to train."""
+        return len(self.choices) * len(self.config.seeds)
+
+    def fixed_rates(self) -> list[float]:
+        """The learning rate of each activation; where it is still to be found, 1.0 stands in its place."""
+        lr = self.config.train.lr
+        return [1.0 if lr == "auto" else lr] * len(self.choices)
+
+    def specs(self, device: Device, rates: Sequence[float], *, lone: bool) -> list[RunSpec]:
+        """The runs of this variant, marked with its label and with what it departs from."""
+        variant = self.variant
+        marks = {"variant": variant.label, "departures": departures(self.config, variant.as_published)}
+        runs = expand(self.config, self.choices, self.prepared, device, rates, lone=lone)
+        return [replace(spec, **marks) for spec in runs]
+
+
+def make_ready(variants: Sequence[Variant], data_dir: Path | None, note: Callable[[str], None]) -> list[Part]:
+    """Select the activations and prepare the data of every variant; data may be downloaded.
+
+    Raises UsageError for what cannot be, also where the variants do not share one device or one way to keep weights.
+    """
+    for key in ("device", "keep"):
+        values = {getattr(one.config, key) for one in variants}
+        if len(values) > 1:
+            raise UsageError(
+                f"all variants of a study need one {key}, not {', '.join(sorted(values))}", f"set {key} for all of them"
+            )
+    chosen = [select(one.config.act) for one in variants]
+    prepared: dict[tuple[str, DataOptions], PreparedData] = {}
+    parts: list[Part] = []
+    for variant, choices in zip(variants, chosen, strict=True):
+        data = variant.config.data
+        options = DataOptions.of(data)
+        if (data.name, options) not in prepared:
+            prepared[data.name, options] = prepare(data.name, data_dir=data_dir, options=options, progress=note)
+        parts.append(Part(variant, choices, prepared[data.name, options]))
+    return parts
+
+
+def lay_out(
+    parts: Sequence[Part], device: Device, rates: Sequence[Sequence[float]] | None = None
+) -> list[tuple[Part, RunSpec]]:
+    """Every run of every variant in order; `rates` holds a learning rate for each activation of each variant.
+
+    Whether the study is one lone run, which takes all threads, is decided over all variants together.
+    """
+    lone = sum(part.runs for part in parts) == 1
+    rates = [part.fixed_rates() for part in parts] if rates is None else rates
+    return [
+        (part, spec) for part, mine in zip(parts, rates, strict=True) for spec in part.specs(device, mine, lone=lone)
+    ]

@@ -1,0 +1,138 @@
+"""`relubench run`: trained, cached without torch, printed and run again, priced, refused."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from relubench.preset.catalogue import open_preset
+from relubench.runner import Study
+from tests.cli.fakes import Cli, program
+from tests.cli.test_program import watched
+
+SMALL = ("--scale", "smoke", "--set", "train.epochs=1", "--device", "cpu")
+
+
+def test_a_preset_is_one_table_then_cached_without_torch() -> None:
+    argv = ("run", "normalisation", *SMALL, "--act", "relu,tanh", "--set", "train.batch_size=64")
+    first = program(*argv, "--format", "json")
+    assert first.returncode == 0, first.stderr
+    shown = json.loads(first.stdout)
+    assert [shown[key] for key in ("command", "preset", "scale")] == ["run", "normalisation", "smoke"]
+    labels = ["none", "batch", "layer", "rms", "dropout 0.5"]
+    assert [(row["variant"], row["activation"]) for row in shown["rows"]] == [
+        (label, act) for label in labels for act in ("tanh", "relu")
+    ]
+    compared = [row["difference_pct"] is not None for row in shown["rows"]]
+    assert compared == [False, False] + [True] * 8
+    by_row = {(row["variant"], row["activation"]): row for row in shown["rows"]}
+    gap = by_row["rms", "tanh"]["test_error_pct"] - by_row["none", "tanh"]["test_error_pct"]
+    assert by_row["rms", "tanh"]["difference_pct"] == pytest.approx(gap, abs=1e-5)
+    # Several runs take one thread each, in all of the preset.
+    assert {run["path"] for run in shown["runs"]} == {"cpu, 1 thread"}
+    assert "10 of 10 runs finished" in first.stderr
+
+    code, _, modules = watched(*argv)
+    assert code == 0
+    assert not modules & {"torch", "torchvision"}
+    table = program(*argv, "--format", "table").stdout
+    assert table.startswith("normalisation (smoke): digits")
+    assert "digits (scikit-learn's 8x8) stands in for mnist" in " ".join(table.split())
+    assert "vs none" in table
+
+
+def test_noise_is_tested_once_on_stored_networks() -> None:
+    argv = ("run", "noise-robustness", *SMALL, "--act", "relu,tanh", "--format", "json")
+    first = program(*argv)
+    assert first.returncode == 0, first.stderr
+    assert "testing 2 networks under noise" in first.stderr
+    shown = json.loads(first.stdout)
+    assert len(shown["runs"]) == 2
+    errors = {(row["activation"], row["test_noise"]): row["test_error_pct"] for row in shown["rows"]}
+    assert list(errors) == [(act, noise) for act in ("relu", "tanh") for noise in (0.0, 0.1, 0.2, 0.3, 0.5)]
+    assert errors["relu", 0.5] > errors["relu", 0.0]
+    clean = json.loads(program("train", "--act", "relu,tanh", "--epochs", "1", "--device", "cpu", *argv[-2:]).stdout)
+    assert clean["rows"][0]["test_error_pct"] == errors["relu", 0.0]
+    assert {run["id"] for run in clean["runs"]} == {run["id"] for run in shown["runs"]}
+    again = program(*argv)
+    assert (again.stdout, "testing" in again.stderr) == (first.stdout, False)
+
+
+def test_a_printed_preset_gives_the_same_runs(cli: Cli, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    assert cli("run", "initialisation", "--scale", "smoke", "--seeds", "2", "--print", "--output", str(mine)).code == 0
+    assert "# Probability of zeroing a hidden unit in training." in mine.read_text()
+    asked = open_preset("initialisation", "smoke", [{"seeds": [0, 1]}])
+    again = open_preset(str(mine), None)
+    ids = [[spec.id for spec in Study.open(one.variants).specs] for one in (asked, again)]
+    assert ids[0] == ids[1]
+    assert len(set(ids[0])) == 36
+
+
+def test_the_price_of_a_large_preset_is_quick_and_trains_nothing(cli: Cli, tmp_path: Path) -> None:
+    begun = time.process_time()
+    ended = cli("run", "glorot2011-table1-mnist", "--scale", "paper", "--dry-run", "--data-dir", str(tmp_path))
+    assert ended.code == 0, ended.err
+    # Processor time of this process: other work on the machine does not count.
+    assert time.process_time() - begun < 10
+    rows = list(csv.DictReader(io.StringIO(ended.out), delimiter="\t"))
+    assert [row["runs"] for row in rows] == ["15", "15", "15"]
+    assert [row["tuning_runs"] for row in rows] == ["12", "12", "12"]
+    assert all(float(row["hours"]) > 0 and int(row["disk_bytes"]) > 15 * 4 * 2_797_010 for row in rows)
+    assert {row["data"] for row in rows} == {"no"}
+    assert "45 runs, 36 tuning runs, about" in ended.err
+    assert "not here yet: mnist" in ended.err
+    assert list((tmp_path / "runs").glob("runs/*")) == []
+
+
+def test_the_price_of_what_is_stored_is_nothing(cli: Cli, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(
+        "description: x\nact: [relu, tanh]\ndata: {name: digits}\nmodel: {name: mlp-1x4}\ntrain: {epochs: 1}\n"
+    )
+    assert cli("run", str(mine), "--quiet").code == 0
+    ended = cli("run", str(mine), "--dry-run", "--format", "table")
+    assert "2 runs, 2 of them stored, nothing to train" in ended.out
+
+
+def test_presets_are_listed(cli: Cli) -> None:
+    ended = cli("list", "presets")
+    assert ended.code == 0
+    assert ended.out.startswith("name\tdescription\tsource\tsmoke_runs\tquick_runs\tpaper_runs\n")
+    assert "article-architectures\t" in ended.out
+    assert not watched("list", "presets")[2] & {"torch", "torchvision"}
+
+
+@pytest.mark.parametrize(
+    ("argv", "error", "hint"),
+    [
+        ((), "run needs a preset", "relubench list presets"),
+        (("article-mnsit",), "there is no preset called 'article-mnsit'", "article-mnist"),
+        (("./nothing.yaml",), "there is no file ./nothing.yaml", "relubench list presets"),
+        (
+            ("article-mnist", "--scale", "tiny"),
+            "presets/article-mnist.yaml called 'tiny'",
+            "smoke",
+        ),
+        (("article-mnist", "--print", "--dry-run"), "--print and --dry-run exclude each other", "one of them"),
+        (("article-mnist", "--print", "--format", "json"), "--format means nothing to --print", "leave --format out"),
+        (("article-mnist", "--print", "--plot", "x.svg"), "--plot means nothing to --print", "leave --plot out"),
+        (("article-mnist", "--act", "gelu"), "--act gelu: article-mnist has no such activation", "relu"),
+        (("article-mnist", "--set", "train.lrr=1"), "there is no configuration key train.lrr", "train.lr"),
+        (("article-mnist", "--seeds", "0"), "--seeds must be 1 to 10000, got 0", "--seeds 5"),
+        (("depth", "--set", "model.name=cnn"), "depth varies model.name", "--print"),
+        (("article-mnist", "--plot", "x.foo"), "--plot x.foo", ".png"),
+    ],
+)
+def test_refused_before_any_work(cli: Cli, argv: tuple[str, ...], error: str, hint: str) -> None:
+    ended = cli("run", *argv)
+    assert (ended.code, ended.out) == (2, "")
+    lines = ended.err.splitlines()
+    assert len(lines) == 2, ended.err
+    assert lines[0].startswith("error: ") and error in lines[0]
+    assert lines[1].startswith("hint: ") and hint in lines[1]
