@@ -107,7 +107,6 @@ def _check_single(network: nn.Module, spec: RunSpec) -> None:
             network.train()(example(spec, 1))
     except ValueError as problem:
         raise UsageError(
-            f"{spec.model} cannot train on the one image that --batch-size {spec.batch_size} leaves at the end: "
-            f"{problem}",
+            f"{spec.model} cannot train on the one image that --batch-size {spec.batch_size} leaves over: {problem}",
             f"try --batch-size {spec.batch_size + 1}",
         ) from problem

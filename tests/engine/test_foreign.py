@@ -267,7 +267,7 @@ def test_a_network_of_ones_own_that_cannot_be_trained_is_refused(name: str, told
 
 def test_a_last_batch_of_one_image_is_refused_where_it_cannot_be_normalised(own: str):
     choice, (spec,) = runs("relu", model={"name": f"{own}:make"})
-    with pytest.raises(UsageError, match="cannot train on the one image that --batch-size 10 leaves at the end"):
+    with pytest.raises(UsageError, match="cannot train on the one image that --batch-size 10 leaves over"):
         inspect_network(spec, choice, 1)
 
 
