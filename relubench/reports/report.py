@@ -37,11 +37,18 @@ class Report:
     rows: list[Row]
     columns: Sequence[Column]
     runs: list[Row] = field(default_factory=list)
+    lines: list[Row] | None = None
+    """What the columns are given where a line for people is not a row: several rows in one, say."""
     title: str = ""
     caption: str = ""
     """What all rows share, in one line under the title."""
     footnotes: Sequence[str] = ()
     sentence: str = ""
+
+    @property
+    def shown(self) -> list[Row]:
+        """A line of the table each."""
+        return self.rows if self.lines is None else self.lines
 
 
 def training_report(
