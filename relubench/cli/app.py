@@ -12,6 +12,7 @@ from relubench.cli.list_ import list_
 from relubench.cli.runs import runs
 from relubench.cli.speed import speed
 from relubench.cli.train import train
+from relubench.cli.verify import verify
 from relubench.lookup import find
 from relubench.version import __version__
 
@@ -55,6 +56,7 @@ app = typer.Typer(
 )
 app.command("train")(train)
 app.command("speed")(speed)
+app.command("verify")(verify)
 app.command("list")(list_)
 app.add_typer(runs, name="runs", cls=Commands)
 app.command("doctor")(doctor)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import FunctionType
 from typing import Any, cast
 
 import torch
@@ -20,6 +19,7 @@ from torch import Tensor
 from relubench.activations.definition import Activation
 from relubench.errors import ComputeError
 from relubench.network.streams import stream
+from relubench.timing.compiler import own_code
 from relubench.timing.roof import Traffic
 
 TORCH_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -296,7 +296,7 @@ def _compile(function: Callable[..., Any], *arguments: Tensor) -> tuple[float, C
     """Seconds of the first call, and the compiled function."""
     import time
 
-    compiled = torch.compile(_own_code(function), dynamic=False)
+    compiled = torch.compile(own_code(function), dynamic=False)
     start = time.perf_counter()
     compiled(*arguments)
     return time.perf_counter() - start, compiled
@@ -308,20 +308,9 @@ def _compile_backward(
     """Seconds of the first forward and backward call, and the compiled forward, whose backward is compiled too."""
     import time
 
-    compiled = torch.compile(_own_code(lambda x: function(x)), dynamic=False)
+    compiled = torch.compile(own_code(lambda x: function(x)), dynamic=False)
     start = time.perf_counter()
     with torch.enable_grad():
         x = z.detach().requires_grad_()
         torch.autograd.grad(compiled(x), [x, *leaves], arena.grad, allow_unused=True)
     return time.perf_counter() - start, compiled
-
-
-_numbers = iter(range(2**31))
-
-
-def _own_code(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function with code of its own: the compiler counts recompilations by code, and gives up after eight."""
-    if not isinstance(function, FunctionType):
-        return function
-    code = function.__code__.replace(co_name=f"activation_{next(_numbers)}")
-    return FunctionType(code, function.__globals__, function.__name__, function.__defaults__, function.__closure__)

@@ -55,12 +55,12 @@ class Request:
 
 def named_sizes(caches: Caches, device: str) -> dict[str, int]:
     """Elements of the three usual sizes in fp32: input and output fill half the second cache, a quarter of the last
-    (which other cores share), and four times the last."""
+    (which other cores share), and twice the last, so that going through them in turn finds nothing left of it."""
     if device != "cpu":
         return dict(GPU_SIZES)
     pair = 8
     last = caches.last // 4 if caches.last > caches.second else caches.last // 2
-    return {"cache": caches.second // 2 // pair, "last": last // pair, "memory": 4 * caches.last // pair}
+    return {"cache": caches.second // 2 // pair, "last": last // pair, "memory": 2 * caches.last // pair}
 
 
 def parse_sizes(texts: list[str], caches: Caches, device: str) -> tuple[Size, ...]:

@@ -27,11 +27,11 @@ from relubench.timing.roof import patterns, roof_task
 BASE, TWIN = "relu", "relu again"
 """What ratios are taken to, and the same once more."""
 
-SAMPLE_S = 0.002
+SAMPLE_S = 0.003
 """A sample repeats a short call until it lasts about this long."""
 
-COLD_BYTES_FACTOR = 2
-"""From this many times the last cache on, a tensor has left it when it is needed again."""
+COLD_CACHES = 2
+"""From this many times the last cache on, input and output have left it when they are needed again."""
 
 
 @dataclass(slots=True)
@@ -163,7 +163,7 @@ def prepare(
         for dtype in request.dtypes:
             pool = "inplace" in request.passes
             arena = Arena.make(size.elements, columns, TORCH_DTYPES[dtype], device, request.seed, pool=pool)
-            cold = size.elements * DTYPES[dtype] >= COLD_BYTES_FACTOR * last_cache // 2
+            cold = 2 * size.elements * DTYPES[dtype] >= COLD_CACHES * last_cache
             for mode in ("eager", "compiled") if request.compiled else ("eager",):
                 for name in request.passes:
                     cell = Cell(size, dtype, mode, name, arena, cold)
