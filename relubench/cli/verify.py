@@ -102,7 +102,9 @@ def _other(against: str | None, choices: Sequence[Choice]) -> Choice | None:
         raise UsageError(f"--against {against} names several activations", "name one")
     for one in (*choices, *others):
         if one.columns > 1:
-            raise UsageError(f"--against compares functions of one variable, and {one.label} has {one.columns}", "leave it out")
+            raise UsageError(
+                f"--against compares functions of one variable, and {one.label} has {one.columns}", "leave it out"
+            )
     return others[0]
 
 
@@ -127,7 +129,13 @@ def _rows(
             except Exception as problem:
                 why = problem.message if isinstance(problem, RelubenchError) else f"{type(problem).__name__}: {problem}"
                 row = VerifyRow(
-                    activation=choice.label, dtype=dtype, pass_="forward", points=0, forms="", outcome="failed", message=why
+                    activation=choice.label,
+                    dtype=dtype,
+                    pass_="forward",
+                    points=0,
+                    forms="",
+                    outcome="failed",
+                    message=why,
                 )
                 rows.append(row.to_json())
     if not quiet and sys.stderr.isatty():

@@ -75,9 +75,7 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
     for cell, row in cells.items():
         words = [PASSES.get(row["pass"], row["pass"]), SIZES.get(row["size"], short(row["elements"]))]
         words += [row[key] for key in varying]
-        columns.append(
-            Column(header=", ".join(words), parts=_numbers(cell), style=_style(cell), leaves=_leaves(row))
-        )
+        columns.append(Column(header=", ".join(words), parts=_numbers(cell), style=_style(cell), leaves=_leaves(row)))
     largest = max((row["elements"] for row in rows), default=0)
     columns += [_roof_column(cell, row, varying) for cell, row in cells.items() if row["elements"] == largest]
     kept = next((cell for cell, row in cells.items() if row["pass"] in ("forward+backward", "backward")), None)
@@ -158,7 +156,9 @@ def _footnotes(rows: Sequence[Row], course: Course) -> list[str]:
     )
     notes.append(f"{course.rounds} rounds in {course.seconds:.0f} s: {how}; medians, ratios paired by round")
     notes.append(_roof_note(course))
-    allocating = sorted({row["activation"] for row in rows if row["storage"] == "allocating" and row["mode"] == "eager"})
+    allocating = sorted(
+        {row["activation"] for row in rows if row["storage"] == "allocating" and row["mode"] == "eager"}
+    )
     plain = [row for row in rows if row["pass"] != "allocating" and row["storage"] == "allocating"]
     if plain and allocating:
         notes.append(
@@ -167,10 +167,15 @@ def _footnotes(rows: Sequence[Row], course: Course) -> list[str]:
         )
     cold = sorted({row["elements"] for row in rows if row["cache"] == "cold"})
     notes.append(
-        "caches are warm" + (f", but cold by their size at {', '.join(f'{one:,}' for one in cold)} elements" if cold else "")
+        "caches are warm"
+        + (f", but cold by their size at {', '.join(f'{one:,}' for one in cold)} elements" if cold else "")
         + "; inputs are a unit normal; gradients are the engine's, with training noise where there is any"
     )
-    notes += [GATED_NOTE] if any(row["activation"] in ("glu", "maxout") or "glu" in row["activation"] for row in rows) else []
+    notes += (
+        [GATED_NOTE]
+        if any(row["activation"] in ("glu", "maxout") or "glu" in row["activation"] for row in rows)
+        else []
+    )
     compiled = [row["compile_seconds"] for row in rows if row["compile_seconds"] is not None]
     if compiled:
         notes.append(f"compile time, not in the figures: median {sorted(compiled)[len(compiled) // 2]:.1f} s a form")
@@ -190,7 +195,9 @@ def _roof_note(course: Course) -> str:
     seen: dict[str, str] = {}
     for text in found:
         seen.setdefault(text.rsplit(" ", 1)[0], text)
-    return f"roof, measured here in the same rounds ({SIZES.get(size, size)}, {dtype}, GB/s): {', '.join(seen.values())}"
+    return (
+        f"roof, measured here in the same rounds ({SIZES.get(size, size)}, {dtype}, GB/s): {', '.join(seen.values())}"
+    )
 
 
 def sentence(rows: Sequence[Row], course: Course) -> str:

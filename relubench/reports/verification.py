@@ -69,7 +69,11 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
 def _bound(row: Row) -> list[str]:
     if row["bound_ulp"] is None:
         return []
-    return [f"{row['bound_ulp']:g}", f"or {row['bound_absolute']:.0e}"] if row["bound_absolute"] else [f"{row['bound_ulp']:g}"]
+    return (
+        [f"{row['bound_ulp']:g}", f"or {row['bound_absolute']:.0e}"]
+        if row["bound_absolute"]
+        else [f"{row['bound_ulp']:g}"]
+    )
 
 
 def _significant(value: float | int | None) -> str:
@@ -93,5 +97,7 @@ def _footnotes(rows: Sequence[Row], torch: str, compiled: bool) -> list[str]:
         f"known of PyTorch {torch}'s kernels, and not counted as wrong: {why} ({', '.join(dict.fromkeys(names))})"
         for why, names in excused.items()
     ]
-    notes += [f"{row['activation']}, {row['dtype']} {row['pass']}: {row['message']}" for row in rows if row["outcome"] != "ok"]
+    notes += [
+        f"{row['activation']}, {row['dtype']} {row['pass']}: {row['message']}" for row in rows if row["outcome"] != "ok"
+    ]
     return notes

@@ -254,7 +254,9 @@ class Kept(torch.autograd.graph.saved_tensors_hooks):
         return self
 
     def _note(self, one: Tensor) -> Tensor:
-        self.storages[one.untyped_storage().data_ptr()] = one.untyped_storage().nbytes()
+        place = one.untyped_storage().data_ptr()
+        # What it is a part of may be larger: only what is saved counts.
+        self.storages[place] = max(self.storages.get(place, 0), one.numel() * one.element_size())
         return one
 
     def bytes(self, leaves: list[Tensor]) -> int:

@@ -131,9 +131,7 @@ def warnings(session: Session) -> list[str]:
     ]
     if firsts and (slow := float(np.median(firsts))) > SLOW_FIRST:
         found.append(f"the first round was {100 * slow:.0f} % slower than the others; it is left out")
-    drifts = [
-        statistics.drift(one.samples) for cell in session.cells for one in cell.contestants if one.role == "roof"
-    ]
+    drifts = [statistics.drift(one.samples) for cell in session.cells for one in cell.contestants if one.role == "roof"]
     known = [one for one in drifts if one]
     if known and (slower := float(np.median(known))) > SLOWER_AT_THE_END:
         found.append(

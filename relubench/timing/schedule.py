@@ -152,9 +152,7 @@ class Session:
         one.positions.append(position)
 
 
-def prepare(
-    request: Request, choices: Sequence[Choice], *, device: str, last_cache: int, clock: Clock
-) -> Session:
+def prepare(request: Request, choices: Sequence[Choice], *, device: str, last_cache: int, clock: Clock) -> Session:
     """Every cell with its contestants, each tried once; what raises is kept as a failure, with its reason."""
     built = {choice.label: _built(choice) for choice in choices}
     columns = max((one.columns for one in built.values() if isinstance(one, Activation)), default=1)

@@ -17,7 +17,7 @@ from relubench.verification.compare import FORMATS, Array, Bound
 TAIL = 2.0**-106
 """Absolute error where exp underflows and its product with x, or with a gate's partner, is all that is left."""
 
-CANCELLED = 4.0
+CANCELLED = {"fp32": 32.0, "fp16": 4.0, "bf16": 4.0}
 """Absolute error where digits cancel, in units of the rounding error of numbers just below 1 (times 8 if gated)."""
 
 EXACT = frozenset(
@@ -40,12 +40,15 @@ def bound(name: str, pass_: str, dtype: str, *, own: bool = False) -> Bound:
     rounding = 2.0 ** -FORMATS[dtype][0]
     if own:
         return Bound(OWN_ULP, OWN_ABSOLUTE * rounding)
+    if (name, pass_) == ("squared_relu", "backward"):
+        # PyTorch's vector sqrt is not always the nearest number (2.14, AVX512).
+        return Bound(1.0)
     if name in EXACT:
         return Bound(ROUNDED_ONCE)
     gated = 8.0 if name in ("glu", "geglu", "swiglu") else 1.0
     ulp = ULP_FP32 if dtype == "fp32" else COMPOSED.get(name, ULP_16)
     cancels = pass_ == "backward" or name in CANCELLING_FORWARD
-    return Bound(ulp, max(TAIL, CANCELLED * gated * rounding if cancels else 0.0))
+    return Bound(ulp, max(TAIL, CANCELLED[dtype] * gated * rounding if cancels else 0.0))
 
 
 @dataclass(frozen=True, slots=True)

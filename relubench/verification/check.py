@@ -68,7 +68,13 @@ class Reference:
 
 
 def check(
-    choice: Choice, dtype: str, *, seed: int = 0, compiled: bool = False, size: int = points.MILLION, against: Choice | None = None
+    choice: Choice,
+    dtype: str,
+    *,
+    seed: int = 0,
+    compiled: bool = False,
+    size: int = points.MILLION,
+    against: Choice | None = None,
 ) -> list[VerifyRow]:
     """The rows of one activation in one type: forward and backward."""
     activation = build(choice)
@@ -92,7 +98,9 @@ def reference_of(choice: Choice, activation: Activation, against: Choice | None)
         return Reference("truth", lambda x: np.max(x, axis=0), _winner)
     one = truth.of_table(choice.name, dict(choice.parameters))
     if activation.columns == 1:
-        return Reference("truth", lambda x: one.value(x[0]), lambda x: one.slope(x[0])[None], one.slope_from_output, one.kinks)
+        return Reference(
+            "truth", lambda x: one.value(x[0]), lambda x: one.slope(x[0])[None], one.slope_from_output, one.kinks
+        )
     return Reference(
         "truth",
         lambda x: _product(x[0], one.value(x[1])),
@@ -128,7 +136,11 @@ def _product(a: Array, b: Array) -> Array:
 
 def _inputs(choice: Choice, dtype: str, kinks: tuple[float, ...], seed: int, size: int) -> Tensor:
     x = points.stratified(kinks, seed, size) if dtype == "fp32" else points.every_pattern(points.DTYPES[dtype])
-    return points.shuffled(x, choice.columns, seed) if choice.name == "maxout" else points.partners(x, choice.columns, seed)
+    return (
+        points.shuffled(x, choice.columns, seed)
+        if choice.name == "maxout"
+        else points.partners(x, choice.columns, seed)
+    )
 
 
 def _forward(

@@ -80,7 +80,9 @@ def _population(activation: Activation, z: Tensor, ones: Tensor | None) -> Tenso
     padded = torch.nn.functional.pad(z, (0, padding))
     # [C, P, B, F] to [P, B, C*F], chunk after chunk along the features.
     spread = padded.view(columns, MEMBERS, -1, FEATURES).permute(1, 2, 0, 3).flatten(-2).contiguous()
-    learned = [Parameter(str(place), torch.full((MEMBERS, 1, 1), one), False) for place, one in enumerate(activation.learned)]
+    learned = [
+        Parameter(str(place), torch.full((MEMBERS, 1, 1), one), False) for place, one in enumerate(activation.learned)
+    ]
     for one in learned:
         one.value = one.value.to(z.dtype)
     closed = activation.gradient is not None
