@@ -104,9 +104,52 @@ Plot = Annotated[
         help="Draw ns an element against size into this file (.png, .pdf or .svg). Default: no plot.",
     ),
 ]
+Network = Annotated[
+    bool,
+    typer.Option(
+        "--network",
+        rich_help_panel=options.NETWORK,
+        help="Train networks instead, as `relubench train` does, and tell the time an epoch and to an error, beside "
+        "the article's. --act is then sigmoid,tanh,relu unless given. Default: off.",
+    ),
+]
+Target = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        metavar="P%",
+        rich_help_panel=options.NETWORK,
+        help="The validation error to reach, with --network. Default: the lowest that every activation reaches.",
+    ),
+]
+
+OF_OPERATORS = {
+    "size": "--size",
+    "dtype": "--dtype",
+    "pass_": "--pass",
+    "compile_": "--compile",
+    "threads": "--threads",
+    "rel_ci": "--rel-ci",
+    "budget": "--budget",
+}
+OF_NETWORKS = {
+    "dataset": "--dataset",
+    "model": "--model",
+    "protocol": "--protocol",
+    "epochs": "--epochs",
+    "batch_size": "--batch-size",
+    "lr": "--lr",
+    "seeds": "--seeds",
+    "assignments": "--set",
+    "data_dir": "--data-dir",
+    "runs_dir": "--runs-dir",
+    "target": "--target",
+}
+"""Flags that mean something with --network alone, and those that mean nothing with it."""
 
 
 def speed(
+    ctx: typer.Context,
     act: Act = None,
     size: SizeOption = None,
     dtype: Dtype = None,
@@ -116,6 +159,18 @@ def speed(
     rel_ci: RelCi = None,
     budget: Budget = None,
     seed: options.Seed = None,
+    network: Network = False,
+    target: Target = None,
+    dataset: options.Dataset = None,
+    model: options.Model = None,
+    protocol: options.Protocol = None,
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    lr: options.LearningRate = None,
+    seeds: options.Seeds = None,
+    assignments: options.Set = None,
+    data_dir: options.DataDir = None,
+    runs_dir: options.RunsDir = None,
     device: options.Device = None,
     format: options.Format = None,
     output_file: options.OutputFile = None,
@@ -123,8 +178,18 @@ def speed(
     quiet: options.Quiet = False,
 ) -> None:
     """Time every activation on this machine, beside relu, relu again, and the memory's measured roof."""
-    target = output.choose(format, output_file)
+    place = output.choose(format, output_file)
     output.check_plot(plot)
+    strangers = OF_OPERATORS if network else OF_NETWORKS
+    if odd := next((flag for name, flag in strangers.items() if ctx.params.get(name)), None):
+        raise UsageError(
+            f"{odd} means nothing {'with' if network else 'without'} --network",
+            f"leave {odd} out, or {'leave --network out' if network else 'add --network'}",
+        )
+    if network:
+        from relubench.cli.speed_network import network as time_networks
+
+        return time_networks(ctx.params, place, target, plot, quiet)
     from relubench.activations import select
     from relubench.device import resolve
     from relubench.timing.machine import Watch, alone
@@ -137,7 +202,7 @@ def speed(
     with alone(lambda: say("another timing run is under way on this machine: waiting for it to end")):
         watch = Watch()
         session = _measure(request, choices, where, quiet)
-    _emit(session, watch, where, target, plot, quiet)
+    return _emit(session, watch, where, place, plot, quiet)
 
 
 def _request(

@@ -170,13 +170,13 @@ class FakeCuda:
         self.log: list[str] = []
         self.captures = captures
 
-    def Event(self, enable_timing: bool) -> FakeCuda:  # noqa: N802
+    def Event(self, enable_timing: bool) -> FakeCuda:
         return self
 
-    def Stream(self) -> FakeCuda:  # noqa: N802
+    def Stream(self) -> FakeCuda:
         return self
 
-    def CUDAGraph(self) -> FakeCuda:  # noqa: N802
+    def CUDAGraph(self) -> FakeCuda:
         return self
 
     def record(self) -> None:
