@@ -7,6 +7,7 @@ fused with the product that makes the weights' gradient, that product counts as 
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -80,7 +81,7 @@ def lowest_common_target(results: Sequence[RunResult]) -> float | None:
 
 
 def reached(result: RunResult, timing: Timing | None, target: float) -> tuple[int | None, float | None]:
-    """The first epoch with that validation error or less, and the seconds until then; None where it is never reached."""
+    """The first epoch with that validation error or less, and the seconds until then; None where there is none."""
     for point in result.curve:
         if point.valid_error_pct is not None and point.valid_error_pct <= target:
             known = timing is not None and point.epoch <= len(timing.epoch_seconds)
@@ -222,7 +223,7 @@ def _facts(
 def _epoch(clock: Timing) -> float | None:
     """Median seconds of an epoch, validation included."""
     marks = [0.0, *clock.epoch_seconds]
-    return _median([after - before for before, after in zip(marks, marks[1:], strict=False)])
+    return _median([after - before for before, after in itertools.pairwise(marks)])
 
 
 def _pareto(mine: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> bool | None:

@@ -254,11 +254,11 @@ def _until(request: Request, rel_ci: str | None, budget: str | None, seed: str |
 
 
 def _measure(request: Request, choices: Sequence[Choice], device: Device, quiet: bool) -> Session:
+    import torch
+
     from relubench.timing.clocks import check_dtypes, choose_clock
     from relubench.timing.machine import caches
     from relubench.timing.schedule import prepare
-
-    import torch
 
     check_dtypes(request.dtypes, device.kind)
     # As the engine does while it trains.
@@ -284,7 +284,8 @@ def _progress(session: Session, share: float, quiet: bool) -> None:
     if quiet or not sys.stderr.isatty():
         return
     open_cells = sum(not cell.done for cell in session.cells)
-    text = f"round {session.rounds + 1}, {open_cells} of {len(session.cells)} cells open, {100 * share:.0f} % of the budget"
+    cells = f"{open_cells} of {len(session.cells)} cells open"
+    text = f"round {session.rounds + 1}, {cells}, {100 * share:.0f} % of the budget"
     sys.stderr.write(f"\r{text:<78}" if not session.ended else "\r" + " " * 78 + "\r")
     sys.stderr.flush()
 

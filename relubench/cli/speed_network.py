@@ -83,5 +83,7 @@ def _percent(text: str | None) -> float | None:
     except ValueError:
         value = -1.0
     if not 0 < value < 100:
-        raise UsageError(f"--target must be a validation error between 0 and 100 %, got {text!r}", "for example --target 2%")
+        raise UsageError(
+            f"--target must be a validation error between 0 and 100 %, got {text!r}", "for example --target 2%"
+        )
     return value

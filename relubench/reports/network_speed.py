@@ -58,7 +58,9 @@ def _columns() -> list[Column]:
 
     return [
         Column(header="activation", parts=lambda row: [row["activation"]], right=False),
-        Column(header="images/s", parts=lambda row: [short(row["images_per_second"] and round(row["images_per_second"]))]),
+        Column(
+            header="images/s", parts=lambda row: [short(row["images_per_second"] and round(row["images_per_second"]))]
+        ),
         Column(header="µs an image", parts=_stages, leaves=1),
         Column(header="epoch", parts=lambda row: [duration(row["seconds_per_epoch"])]),
         compared("epoch ratio", "epoch_ratio_to_sigmoid", "article_epoch_ratio"),

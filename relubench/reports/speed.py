@@ -1,4 +1,4 @@
-"""The table of `relubench speed`: a line for each activation, a column for each size and pass, and what they rest on."""
+"""The table of `relubench speed`: a line for each activation, a column for each size and pass, what they rest on."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def plot_speed(rows: Sequence[Row], runs: Sequence[Row], path: Path, *, title: s
 
 def roof_curve(panel: tuple[str, str, str], runs: Sequence[Row]) -> list[tuple[int, float]]:
     """(elements, ns an element) of the measured roof of a plain activation; empty where it was not measured."""
-    dtype, mode, name = panel
+    name = panel[-1]
     mine = [run for run in runs if run["role"] == "roof" and (run["dtype"], run["mode"], run["pass"]) == panel]
     by_size: dict[int, dict[str, float]] = {}
     for run in mine:

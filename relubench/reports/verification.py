@@ -82,7 +82,7 @@ def _significant(value: float | int | None) -> str:
 
 def _footnotes(rows: Sequence[Row], torch: str, compiled: bool) -> list[str]:
     notes = [
-        "fp16 and bf16: all 65,536 bit patterns; fp32: a million, as many of each sign and exponent, and every corner's "
+        "fp16 and bf16: all 65,536 bit patterns; fp32: a million, as many of each sign and exponent, and each corner's "
         "neighbours; a gated activation's gate gets these, its partner 1/8 to 8",
         "right is what lies within either bound; a backward pass that reads a rounded output is held to that output, "
         "and its error is shown against the true slope all the same",

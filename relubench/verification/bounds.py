@@ -21,7 +21,8 @@ CANCELLED = {"fp32": 32.0, "fp16": 4.0, "bf16": 4.0}
 """Absolute error where digits cancel, in units of the rounding error of numbers just below 1 (times 8 if gated)."""
 
 EXACT = frozenset(
-    "identity hardtanh relu nrelu relu6 squared_relu leaky_relu prelu rrelu maxout bilinear reglu".split()
+    ("identity", "hardtanh", "relu", "nrelu", "relu6", "squared_relu")
+    + ("leaky_relu", "prelu", "rrelu", "maxout", "bilinear", "reglu")
 )
 CANCELLING_FORWARD = frozenset({"gelu", "geglu", "hardswish"})
 COMPOSED = {"lecun_tanh": 3.0, "softsign": 3.0, "swish": 20.0, "geglu": 8.0, "swiglu": 8.0}

@@ -51,9 +51,9 @@ def special(kinks: Sequence[float]) -> Tensor:
         up, down = np.nextafter(up, np.float32(np.inf)), np.nextafter(down, np.float32(-np.inf))
         near += [up, down]
     limits = np.finfo(np.float32)
-    ends = np.array(
-        [0.0, -0.0, np.nan, limits.tiny, -limits.tiny, limits.smallest_subnormal, -limits.smallest_subnormal]
-        + [limits.max, limits.min],
+    ends = np.array(  # noqa: RUF005
+        [0.0, -0.0, np.nan, limits.tiny, -limits.tiny, limits.smallest_subnormal]
+        + [-limits.smallest_subnormal, limits.max, limits.min],
         dtype=np.float32,
     )
     return torch.from_numpy(np.concatenate([*near, ends]))

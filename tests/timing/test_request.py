@@ -40,7 +40,7 @@ def test_bad_sizes_are_refused(text: str) -> None:
 
 def test_a_size_beyond_the_memory_is_refused_before_it_is_allocated() -> None:
     asked = request.Request(sizes=(request.Size("x", 2**31),))
-    with pytest.raises(UsageError, match="needs about 60.1 GB, and 8.0 GB are free") as refused:
+    with pytest.raises(UsageError, match=r"needs about 60\.1 GB, and 8\.0 GB are free") as refused:
         request.check_memory(asked, 2, CPU.memory, None)
     smaller = int(refused.value.hint.split()[2])
     request.check_memory(request.Request(sizes=(request.Size("x", smaller),)), 2, CPU.memory, None)
