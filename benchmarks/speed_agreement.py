@@ -2,7 +2,7 @@
 
     python -m benchmarks.speed_agreement [--rounds 15]
 
-For some activations and sizes, in turn: the inner clock of `relubench speed`, and an independent one, perf_counter around
+For some activations and sizes, in turn: the inner clock of `relubench speed`, and one of its own, perf_counter around
 an unrolled loop (on CUDA: around replays of a graph, with a synchronization at either end). Medians over the rounds;
 they must agree within 3 %. And a plain copy_ beside the measured read-write roof: 95 to 105 %. Exit 1 if not.
 """

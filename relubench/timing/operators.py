@@ -1,7 +1,7 @@
 """One activation as something to time: the call, what is put back before a sample, its traffic, what backward keeps.
 
 What is timed is what the engine runs: the forward pass into storage that exists, the closed-form gradient written over
-the incoming one. Without a closed form it is autograd, which allocates; the row's `storage` says which. Every contestant
+the incoming one. Without a closed form it is autograd, which allocates; `storage` says which. Every contestant
 of a cell works on the same tensors, so that none has the better addresses.
 
 Shapes: N output elements; z [columns*N], chunk after chunk; h and grad [N].

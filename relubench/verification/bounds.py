@@ -20,10 +20,8 @@ TAIL = 2.0**-106
 CANCELLED = {"fp32": 32.0, "fp16": 4.0, "bf16": 4.0}
 """Absolute error where digits cancel, in units of the rounding error of numbers just below 1 (times 8 if gated)."""
 
-EXACT = frozenset(
-    ("identity", "hardtanh", "relu", "nrelu", "relu6", "squared_relu")
-    + ("leaky_relu", "prelu", "rrelu", "maxout", "bilinear", "reglu")
-)
+PIECEWISE = ("hardtanh", "relu", "nrelu", "relu6", "leaky_relu", "prelu", "rrelu", "maxout")
+EXACT = frozenset({*PIECEWISE, "identity", "squared_relu", "bilinear", "reglu"})
 CANCELLING_FORWARD = frozenset({"gelu", "geglu", "hardswish"})
 COMPOSED = {"lecun_tanh": 3.0, "softsign": 3.0, "swish": 20.0, "geglu": 8.0, "swiglu": 8.0}
 """Ulp in 16 bits of what is made of several kernels, each of which rounds; of the others 1."""

@@ -51,11 +51,8 @@ def special(kinks: Sequence[float]) -> Tensor:
         up, down = np.nextafter(up, np.float32(np.inf)), np.nextafter(down, np.float32(-np.inf))
         near += [up, down]
     limits = np.finfo(np.float32)
-    ends = np.array(  # noqa: RUF005
-        [0.0, -0.0, np.nan, limits.tiny, -limits.tiny, limits.smallest_subnormal]
-        + [-limits.smallest_subnormal, limits.max, limits.min],
-        dtype=np.float32,
-    )
+    tiny = (limits.tiny, limits.smallest_subnormal, limits.max)
+    ends = np.array([0.0, -0.0, np.nan, *tiny, *(-one for one in tiny)], dtype=np.float32)
     return torch.from_numpy(np.concatenate([*near, ends]))
 
 
