@@ -13,7 +13,9 @@ from relubench.cli.list_ import list_
 from relubench.cli.run import run
 from relubench.cli.runs import runs
 from relubench.cli.show import show
+from relubench.cli.speed import speed
 from relubench.cli.train import train
+from relubench.cli.verify import verify
 from relubench.lookup import find
 from relubench.version import __version__
 
@@ -58,6 +60,8 @@ app = typer.Typer(
 app.command("train")(train)
 app.command("compare")(compare)
 app.command("run")(run)
+app.command("speed")(speed)
+app.command("verify")(verify)
 app.command("list")(list_)
 app.add_typer(runs, name="runs", cls=Commands)
 app.add_typer(show, name="show", cls=Commands)

@@ -26,7 +26,7 @@ def show_study(
 
     Raises typer.Exit(130) if it was interrupted, ComputeError if nothing was computed.
     """
-    interrupted = _carry_out(study, quiet)
+    interrupted = carry_out(study, quiet)
     finished = sum(result.outcome != "failed" for result in study.results)
     if study.results:
         report = report_of()
@@ -48,7 +48,7 @@ def silent(text: str) -> None:
     """--quiet: notes go nowhere."""
 
 
-def _carry_out(study: Study, quiet: bool) -> bool:
+def carry_out(study: Study, quiet: bool) -> bool:
     """Run the study to its end; returns whether it was interrupted."""
     display = progress.choose(study.total, study.config.train.epochs, quiet=quiet)
     # A generator: closing it stops the workers.

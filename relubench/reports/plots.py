@@ -67,7 +67,11 @@ def plot_curves(
     curves, without = _curves(results, timings)
     if not curves:
         raise ComputeError("no run has a learning curve to plot", "see why with `relubench show run ID`")
-    figure = _draw(curves, without, tuned)
+    save(_draw(curves, without, tuned), path)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes a figure whole or not at all, in the format of the suffix; ComputeError if the file cannot be written."""
     try:
         # Without a date and random ids the same results give the same file.
         metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower())

@@ -129,7 +129,7 @@ FORMATS: dict[str, Callable[[Report, Screen], str]] = {
 
 def _people(report: Report) -> list[list[str]]:
     """The cells for people, each in one line."""
-    return [[_cell(column, row) for column in report.columns] for row in report.rows]
+    return [[_cell(column, row) for column in report.columns] for row in report.shown]
 
 
 def _cell(column: Column, row: Row) -> str:

@@ -41,11 +41,18 @@ class Report:
     runs: list[Row] = field(default_factory=list)
     about: Row = field(default_factory=dict)
     """What JSON says of the whole, beside its fixed keys: the preset and its scale."""
+    lines: list[Row] | None = None
+    """What the columns are given where a line for people is not a row: several rows in one, say."""
     title: str = ""
     caption: str = ""
     """What all rows share, in one line under the title."""
     footnotes: Sequence[str] = ()
     sentence: str = ""
+
+    @property
+    def shown(self) -> list[Row]:
+        """A line of the table each."""
+        return self.rows if self.lines is None else self.lines
 
 
 def run_records(

@@ -36,9 +36,9 @@ def draw(report: Report, width: int | None = None, colour: bool | None = None) -
         console.print(Text(report.title, style="bold"))
     if report.caption:
         console.print(Text(report.caption, style="dim"))
-    if columns and report.rows:
+    if columns and report.shown:
         console.print(_table(report, columns, stacked, cap))
-    elif not report.rows:
+    elif not report.shown:
         console.print(Text("nothing to show"))
     left = [column.header for column in report.columns if column not in columns]
     hidden = [f"not shown at this width: {', '.join(left)}"] if left else []
@@ -85,7 +85,7 @@ def _table(report: Report, columns: Sequence[Column], stacked: bool, cap: int | 
             overflow="fold",
             max_width=None if column.right else cap,
         )
-    for row in report.rows:
+    for row in report.shown:
         joint = "\n" if stacked else " "
         cells = [column.parts(row) for column in columns]
         texts = [joint.join(part.strip() for part in parts) if stacked else joint.join(parts) for parts in cells]

@@ -1,0 +1,143 @@
+"""`relubench verify`: are the values and gradients of an activation right, pattern by pattern?"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from relubench.cli import options, output
+from relubench.errors import ComputeError, RelubenchError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from relubench.activations import Choice
+    from relubench.reports.report import Row
+
+CHECKED = "What is checked"
+
+Act = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--act",
+        metavar="NAME",
+        autocompletion=options.completion.acts,
+        rich_help_panel=CHECKED,
+        help="An activation to check, as in `relubench train`; a formula or your own is compared with itself in "
+        "float64. Default: all of the table.",
+    ),
+]
+Dtype = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--dtype",
+        metavar="fp32|fp16|bf16",
+        rich_help_panel=CHECKED,
+        help="The type of the values; several split at commas. Default: fp32,fp16,bf16.",
+    ),
+]
+Against = Annotated[
+    str | None,
+    typer.Option(
+        "--against",
+        metavar="NAME",
+        autocompletion=options.completion.acts,
+        rich_help_panel=CHECKED,
+        help="Compare with this activation in float64 instead. Default: the true function, or itself.",
+    ),
+]
+Compile = Annotated[
+    bool,
+    typer.Option("--compile", rich_help_panel=CHECKED, help="Check what torch.compile makes, too. Default: off."),
+]
+
+
+def verify(
+    act: Act = None,
+    dtype: Dtype = None,
+    against: Against = None,
+    compile_: Compile = False,
+    device: options.Device = None,
+    format: options.Format = None,
+    output_file: options.OutputFile = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Compare the values and gradients of every activation with the true function; exit 1 where something is wrong."""
+    target = output.choose(format, output_file)
+    from relubench.activations import select
+    from relubench.device import resolve
+    from relubench.timing.request import DTYPES, check_compiler, check_names
+
+    where = resolve(device or "cpu")
+    if where.kind != "cpu":
+        raise UsageError(f"verify checks the processor's kernels, not {where.kind}'s", "leave --device out")
+    choices = select(act or ["all"])
+    other = _other(against, choices)
+    dtypes = check_names("--dtype", dtype or list(DTYPES), tuple(DTYPES))
+    if compile_:
+        check_compiler(where)
+    rows = _rows(choices, dtypes, other, compile_, quiet)
+    from relubench.reports.verification import verification_report
+
+    report = verification_report(rows, device=where.name, torch=where.torch, compiled=compile_)
+    output.emit_report(report, target)
+    if not target.for_people and not quiet:
+        output.say(report.sentence)
+    if any(row["outcome"] != "ok" for row in rows):
+        raise ComputeError(
+            f"{sum(row['outcome'] != 'ok' for row in rows)} of {len(rows)} checks found something wrong",
+            "the table says what, where, and what is true there",
+        )
+
+
+def _other(against: str | None, choices: Sequence[Choice]) -> Choice | None:
+    from relubench.activations import select
+
+    if against is None:
+        return None
+    others = select([against])
+    if len(others) > 1:
+        raise UsageError(f"--against {against} names several activations", "name one")
+    for one in (*choices, *others):
+        if one.columns > 1:
+            raise UsageError(
+                f"--against compares functions of one variable, and {one.label} has {one.columns}", "leave it out"
+            )
+    return others[0]
+
+
+def _rows(
+    choices: Sequence[Choice], dtypes: Sequence[str], against: Choice | None, compiled: bool, quiet: bool
+) -> list[Row]:
+    import torch
+
+    from relubench.verification.check import VerifyRow, check
+
+    torch.set_num_threads(1)
+    # Subnormal numbers are among those checked.
+    torch.set_flush_denormal(False)
+    rows: list[Row] = []
+    for choice in choices:
+        for dtype in dtypes:
+            if not quiet and sys.stderr.isatty():
+                sys.stderr.write(f"\r{choice.label} {dtype}".ljust(78))
+                sys.stderr.flush()
+            try:
+                rows += [row.to_json() for row in check(choice, dtype, compiled=compiled, against=against)]
+            except Exception as problem:
+                why = problem.message if isinstance(problem, RelubenchError) else f"{type(problem).__name__}: {problem}"
+                row = VerifyRow(
+                    activation=choice.label,
+                    dtype=dtype,
+                    pass_="forward",
+                    points=0,
+                    forms="",
+                    outcome="failed",
+                    message=why,
+                )
+                rows.append(row.to_json())
+    if not quiet and sys.stderr.isatty():
+        sys.stderr.write("\r" + " " * 78 + "\r")
+    return rows

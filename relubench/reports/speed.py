@@ -1,0 +1,223 @@
+"""The table of `relubench speed`: a line for each activation, a column for each size and pass, what they rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from relubench.reports.cells import short
+from relubench.reports.report import Column, Report, Row
+from relubench.version import __version__
+
+STAMP = ("size", "dtype", "mode", "pass")
+"""What tells the cells of one activation apart."""
+
+SIZES = {"cache": "in cache", "last": "last cache", "memory": "memory"}
+PASSES = {"forward": "forward", "forward+backward": "fwd+bwd", "inplace": "in place"}
+
+GATED_NOTE = "a gated activation's size counts its outputs: it reads two elements for each (maxout: one a piece)"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Course:
+    """How the measurement went: what is said under the table."""
+
+    clock: str
+    ended: str
+    rounds: int
+    seconds: float
+    budget_s: float
+    rel_ci: float
+    aa_cells: int
+    aa_called: int
+    aa_expected: tuple[int, int]
+    aa_widest: float
+    roofs: Sequence[tuple[str, str, str, float]]
+    """(size, dtype, pattern, GB/s)"""
+    warnings: Sequence[str] = ()
+    sizes: Sequence[tuple[str, int]] = ()
+
+
+def speed_report(rows: Sequence[Row], runs: Sequence[Row], course: Course, *, device: str) -> Report:
+    """The report of these rows (SpeedRow.to_json)."""
+    return Report(
+        command="speed",
+        version=__version__,
+        device=device,
+        rows=list(rows),
+        runs=list(runs),
+        lines=merge(rows),
+        columns=_columns(rows),
+        title=f"speed · {device} · {course.clock}",
+        caption=_caption(course),
+        footnotes=_footnotes(rows, course),
+        sentence=sentence(rows, course),
+    )
+
+
+def merge(rows: Sequence[Row]) -> list[Row]:
+    """One line for each activation: its rows by their cell."""
+    lines: dict[str, Row] = {}
+    for row in rows:
+        line = lines.setdefault(row["activation"], {"activation": row["activation"]})
+        line[_cell(row)] = row
+    return list(lines.values())
+
+
+def _cell(row: Row) -> str:
+    return "|".join(str(row[key]) for key in STAMP)
+
+
+def _columns(rows: Sequence[Row]) -> list[Column]:
+    cells = {_cell(row): row for row in rows}
+    varying = [key for key in ("dtype", "mode") if len({row[key] for row in rows}) > 1]
+    columns = [Column(header="activation", parts=lambda line: [line["activation"]], right=False)]
+    for cell, row in cells.items():
+        words = [PASSES.get(row["pass"], row["pass"]), SIZES.get(row["size"], short(row["elements"]))]
+        words += [row[key] for key in varying]
+        columns.append(Column(header=", ".join(words), parts=_numbers(cell), style=_style(cell), leaves=_leaves(row)))
+    largest = max((row["elements"] for row in rows), default=0)
+    columns += [_roof_column(cell, row, varying) for cell, row in cells.items() if row["elements"] == largest]
+    kept = next((cell for cell, row in cells.items() if row["pass"] in ("forward+backward", "backward")), None)
+    if kept is not None:
+        columns.append(Column(header="kept B", parts=lambda line: [_of(line, kept, "kept_bytes_per_element")]))
+    return columns
+
+
+def _roof_column(cell: str, row: Row, varying: Sequence[str]) -> Column:
+    words = [f"roof % {PASSES.get(row['pass'], row['pass'])}", *(row[key] for key in varying)]
+    return Column(header=", ".join(words), parts=lambda line: [_share(line.get(cell))], leaves=9)
+
+
+def _leaves(row: Row) -> int:
+    """The sizes in memory, where a network's activations lie, stay longest."""
+    return {"cache": 1, "last": 2}.get(row["size"], 3) + (3 if row["pass"] == "forward+backward" else 0)
+
+
+def _numbers(cell: str) -> Callable[[Row], list[str]]:
+    def parts(line: Row) -> list[str]:
+        row = line.get(cell)
+        if row is None:
+            return []
+        if row["outcome"] != "ok":
+            return [row["outcome"]]
+        return [significant(row["ns_per_element"]), f"{_ratio(row):>9}"]
+
+    return parts
+
+
+def _ratio(row: Row) -> str:
+    if row["ratio_to_relu"] is None:
+        return ""
+    low, high = row["ratio_to_relu_ci_low"], row["ratio_to_relu_ci_high"]
+    around = "" if low is None else f"±{50 * (high - low) / row['ratio_to_relu']:.0f}%"
+    return f"×{row['ratio_to_relu']:.2f}{around}"
+
+
+def _share(row: Row | None) -> str:
+    return "" if row is None or row["roof_share"] is None else f"{100 * row['roof_share']:.0f}"
+
+
+def _style(cell: str) -> Callable[[Row], str]:
+    colours = {"faster": "green", "slower": "red", "no difference": "dim"}
+    return lambda line: colours.get((line.get(cell) or {}).get("verdict") or "", "")
+
+
+def _of(line: Row, cell: str, key: str) -> str:
+    row = line.get(cell)
+    return "" if row is None or row[key] is None else f"{row[key]:g}"
+
+
+def significant(value: float | None) -> str:
+    """Three digits: 0.0312, 1.25, 48.1."""
+    if value is None:
+        return ""
+    return f"{value:#.3g}".rstrip(".")
+
+
+def _caption(course: Course) -> str:
+    sizes = ", ".join(f"{SIZES.get(name, name)}: {elements:,}" for name, elements in course.sizes)
+    return f"ns an element, ratio to relu with half its 95 % interval, share of the measured roof; elements {sizes}"
+
+
+def _footnotes(rows: Sequence[Row], course: Course) -> list[str]:
+    notes = list(course.warnings)
+    low, high = course.aa_expected
+    notes.append(
+        f"A/A: relu against itself in the same schedule: {course.aa_called} of {course.aa_cells} intervals leave out 1 "
+        f"({low} to {high} expected at 5 %), the widest reaches {100 * course.aa_widest:.1f} %; a difference is called "
+        "one only beyond its cell's A/A interval"
+    )
+    how = (
+        f"every interval is narrower than {100 * course.rel_ci:g} %"
+        if course.ended == "interval"
+        else f"the budget of {course.budget_s:g} s ended it before every interval was narrower than "
+        f"{100 * course.rel_ci:g} %"
+    )
+    notes.append(f"{course.rounds} rounds in {course.seconds:.0f} s: {how}; medians, ratios paired by round")
+    notes.append(_roof_note(course))
+    allocating = sorted(
+        {row["activation"] for row in rows if row["storage"] == "allocating" and row["mode"] == "eager"}
+    )
+    plain = [row for row in rows if row["pass"] != "allocating" and row["storage"] == "allocating"]
+    if plain and allocating:
+        notes.append(
+            f"allocating their results (no form writes into storage that exists): {', '.join(allocating)}; "
+            "all others write into it"
+        )
+    cold = sorted({row["elements"] for row in rows if row["cache"] == "cold"})
+    notes.append(
+        "caches are warm"
+        + (f", but cold by their size at {', '.join(f'{one:,}' for one in cold)} elements" if cold else "")
+        + "; inputs are a unit normal; gradients are the engine's, with training noise where there is any"
+    )
+    notes += (
+        [GATED_NOTE]
+        if any(row["activation"] in ("glu", "maxout") or "glu" in row["activation"] for row in rows)
+        else []
+    )
+    compiled = [row["compile_seconds"] for row in rows if row["compile_seconds"] is not None]
+    if compiled:
+        notes.append(f"compile time, not in the figures: median {sorted(compiled)[len(compiled) // 2]:.1f} s a form")
+    failed = {row["activation"]: row["message"] for row in rows if row["outcome"] == "failed"}
+    notes += [f"{name}: failed ({why})" for name, why in failed.items()]
+    return [one for one in notes if one]
+
+
+def _roof_note(course: Course) -> str:
+    """The roofs of the largest size, in GB/s."""
+    if not course.roofs:
+        return ""
+    size, dtype = course.roofs[-1][0], course.roofs[-1][1]
+    found = dict.fromkeys(
+        f"{pattern} {gb:.1f}" for where, kind, pattern, gb in course.roofs if (where, kind) == (size, dtype)
+    )
+    seen: dict[str, str] = {}
+    for text in found:
+        seen.setdefault(text.rsplit(" ", 1)[0], text)
+    return (
+        f"roof, measured here in the same rounds ({SIZES.get(size, size)}, {dtype}, GB/s): {', '.join(seen.values())}"
+    )
+
+
+def sentence(rows: Sequence[Row], course: Course) -> str:
+    """Who is slower than relu, by how much, and what that is worth: one sentence."""
+    best = [row for row in rows if row["outcome"] == "ok" and row["ratio_to_relu"] is not None]
+    if not best:
+        return "Nothing could be compared with relu."
+    last = best[-1]
+    place = [row for row in best if all(row[key] == last[key] for key in STAMP) and row["activation"] != "relu"]
+    where = f"{PASSES.get(last['pass'], last['pass'])}, {SIZES.get(last['size'], last['size'])}, {last['dtype']}"
+    if not place:
+        return f"relu takes {significant(last['ns_per_element'])} ns an element ({where})."
+    slow = max(place, key=lambda row: row["ratio_to_relu"])
+    level = [row["activation"] for row in place if row["verdict"] == "no difference"]
+    faster = [row["activation"] for row in place if row["verdict"] == "faster"]
+    parts = [f"{slow['activation']} is the slowest, {slow['ratio_to_relu']:.2f} times relu's time"]
+    if slow["verdict"] == "no difference":
+        parts = ["no activation is told apart from relu"] if len(level) == len(place) else parts
+    elif level:
+        parts.append(f"{', '.join(level)} cannot be told from relu")
+    if faster:
+        parts.append(f"{', '.join(faster)} {'is' if len(faster) == 1 else 'are'} faster")
+    return f"In {where}: {'; '.join(parts)}."

@@ -1,0 +1,103 @@
+"""The table of `relubench verify`: the largest errors of every activation and type, and what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from relubench.reports.cells import count, listed, short
+from relubench.reports.report import Column, Report, Row
+from relubench.version import __version__
+
+
+def verification_report(rows: Sequence[Row], *, device: str, torch: str, compiled: bool) -> Report:
+    """The report of these rows (VerifyRow.to_json)."""
+    return Report(
+        command="verify",
+        version=__version__,
+        device=device,
+        rows=list(rows),
+        columns=_columns(rows),
+        title=f"verify · {device} · PyTorch {torch}",
+        caption="errors against the true function in float64, in units in the last place (ulp) and absolutely",
+        footnotes=_footnotes(rows, torch, compiled),
+        sentence=sentence(rows),
+    )
+
+
+def sentence(rows: Sequence[Row]) -> str:
+    """What was checked, and what is wrong: one sentence."""
+    names = list(dict.fromkeys(row["activation"] for row in rows))
+    dtypes = list(dict.fromkeys(row["dtype"] for row in rows))
+    bad = [row for row in rows if row["outcome"] != "ok"]
+    checked = f"{count(len(names), 'activation')} in {', '.join(dtypes)}, {sum(row['points'] for row in rows):,} values"
+    if not bad:
+        return f"Nothing is wrong: {checked}, each within its kernel's declared bound."
+    which = list(dict.fromkeys(f"{row['activation']} ({row['dtype']} {row['pass']})" for row in bad))
+    return f"Wrong: {listed(which)}; checked were {checked}."
+
+
+def _columns(rows: Sequence[Row]) -> list[Column]:
+    def number(key: str, header: str, leaves: int = 0) -> Column:
+        return Column(header=header, parts=lambda row: [_significant(row[key])], leaves=leaves)
+
+    def word(key: str, leaves: int = 0) -> Column:
+        return Column(header=key, parts=lambda row: [str(row[key])], right=False, leaves=leaves)
+
+    columns = [
+        word("activation"),
+        word("dtype"),
+        word("pass"),
+        number("max_error_ulp", "max ulp"),
+        number("mean_error_ulp", "mean ulp", 3),
+        number("max_error", "max error", 4),
+        number("at", "at x", 1),
+        Column(header="bound", parts=_bound, leaves=2),
+        number("known", "known", 5),
+        number("wrong", "wrong"),
+        Column(
+            header="outcome",
+            parts=lambda row: [row["outcome"]],
+            right=False,
+            style=lambda row: "" if row["outcome"] == "ok" else "red",
+        ),
+    ]
+    if len({row["against"] for row in rows}) > 1:
+        columns.insert(3, word("against"))
+    return columns
+
+
+def _bound(row: Row) -> list[str]:
+    if row["bound_ulp"] is None:
+        return []
+    return (
+        [f"{row['bound_ulp']:g}", f"or {row['bound_absolute']:.0e}"]
+        if row["bound_absolute"]
+        else [f"{row['bound_ulp']:g}"]
+    )
+
+
+def _significant(value: float | int | None) -> str:
+    return short(value) if isinstance(value, int) or value is None else f"{value:.3g}"
+
+
+def _footnotes(rows: Sequence[Row], torch: str, compiled: bool) -> list[str]:
+    notes = [
+        "fp16 and bf16: all 65,536 bit patterns; fp32: a million, as many of each sign and exponent, and each corner's "
+        "neighbours; a gated activation's gate gets these, its partner 1/8 to 8",
+        "right is what lies within either bound; a backward pass that reads a rounded output is held to that output, "
+        "and its error is shown against the true slope all the same",
+        "forms compared: eager, into storage, in place, in a population" + (", compiled" if compiled else ""),
+    ]
+    excused: dict[str, list[str]] = {}
+    for row in rows:
+        if row["known"] and row["outcome"] == "ok" and row["message"]:
+            for why in row["message"].split("; "):
+                excused.setdefault(why, []).append(row["activation"])
+    notes += [
+        f"known of PyTorch {torch}'s kernels, and not counted as wrong: {why} ({', '.join(dict.fromkeys(names))})"
+        for why, names in excused.items()
+    ]
+    notes += [
+        f"{row['activation']}, {row['dtype']} {row['pass']}: {row['message']}" for row in rows if row["outcome"] != "ok"
+    ]
+    return notes

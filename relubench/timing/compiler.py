@@ -1,0 +1,18 @@
+"""torch.compile, one function at a time."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
+
+_numbers = itertools.count()
+
+
+def own_code(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function with code of its own: the compiler counts recompilations by code, and gives up after eight."""
+    if not isinstance(function, FunctionType):
+        return function
+    code = function.__code__.replace(co_name=f"activation_{next(_numbers)}")
+    return FunctionType(code, function.__globals__, function.__name__, function.__defaults__, function.__closure__)

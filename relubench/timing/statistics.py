@@ -1,0 +1,110 @@
+"""Medians and ratios of interleaved samples with intervals that assume no distribution, and what they allow to say.
+
+Every round measures every contestant of a cell once, in random order, so that a round's samples saw the same machine:
+ratios are taken within rounds, and their median is reported. Its interval lies between two of the ordered ratios whose
+ranks the binomial distribution gives (Hollander, Wolfe & Chicken 2014, section 3.6): it holds at any noise, and needs
+six rounds. Against itself a contestant is as often above 1 as below, since the order is random: the level is exact.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+LEVEL = 0.05
+"""Two-sided: intervals are 95 % or a little more."""
+
+LEAST_ROUNDS = 6
+"""With fewer not even the lowest and the highest of all enclose the median with 95 % probability."""
+
+Verdict = Literal["faster", "slower", "no difference"]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A median with its interval; the ends are None where there are too few samples for one."""
+
+    median: float
+    low: float | None
+    high: float | None
+    samples: int
+
+    @property
+    def relative_width(self) -> float:
+        """The interval's whole width over the median; infinite without an interval."""
+        if self.low is None or self.high is None or self.median == 0:
+            return math.inf
+        return (self.high - self.low) / abs(self.median)
+
+
+def median(values: Sequence[float]) -> Estimate:
+    """The median of independent samples with its distribution-free interval; ValueError if there are none."""
+    if not len(values):
+        raise ValueError("no samples, no median")
+    ordered = np.sort(np.asarray(values, dtype=np.float64))
+    rank = interval_rank(len(ordered))
+    middle = float(np.median(ordered))
+    if rank == 0:
+        return Estimate(middle, None, None, len(ordered))
+    return Estimate(middle, float(ordered[rank - 1]), float(ordered[-rank]), len(ordered))
+
+
+def ratio(mine: Sequence[float], base: Sequence[float]) -> Estimate:
+    """The median over rounds of mine/base, both in the order of the rounds; ValueError where the rounds differ."""
+    if len(mine) != len(base):
+        raise ValueError(f"{len(mine)} and {len(base)} rounds cannot be paired")
+    return median([one / other for one, other in zip(mine, base, strict=True)])
+
+
+def interval_rank(samples: int, level: float = LEVEL) -> int:
+    """The largest k with P(Binomial(n, 1/2) < k) <= level/2: the k-th from either end are the interval; 0 for none."""
+    below, k = 0.0, 0
+    while k <= samples // 2:
+        below += math.comb(samples, k) / 2**samples
+        if below > level / 2:
+            return k
+        k += 1
+    return k
+
+
+def is_difference(one: Estimate, level: float = 1.0) -> bool:
+    """Whether the interval leaves out `level`."""
+    return one.low is not None and one.high is not None and not one.low <= level <= one.high
+
+
+def own_band(twin: Estimate) -> tuple[float, float]:
+    """What the ratio of a thing to itself was here: its interval, mirrored about 1 in the logarithm."""
+    if twin.low is None or twin.high is None or twin.low <= 0:
+        return 0.0, math.inf
+    widest = max(twin.high, 1 / twin.low, 1.0)
+    return 1 / widest, widest
+
+
+def verdict(one: Estimate, band: tuple[float, float]) -> Verdict | None:
+    """What may be said of a ratio: faster or slower only where its interval lies beyond the machine's own band."""
+    if one.low is None or one.high is None:
+        return None
+    if one.high < band[0]:
+        return "faster"
+    return "slower" if one.low > band[1] else "no difference"
+
+
+def binomial_band(trials: int, share: float, level: float = LEVEL) -> tuple[int, int]:
+    """The counts that a share of `trials` leaves out with a probability of at most level/2 on either side."""
+    chances = [math.comb(trials, k) * share**k * (1 - share) ** (trials - k) for k in range(trials + 1)]
+    upto = np.cumsum(chances)
+    low = int(np.searchsorted(upto, level / 2, side="right"))
+    high = int(np.searchsorted(upto, 1 - level / 2, side="left"))
+    return low, min(high, trials)
+
+
+def drift(samples: Sequence[float]) -> float:
+    """How much slower the last third of a series is than its first: 0.05 is 5 % slower; 0 for fewer than six."""
+    third = len(samples) // 3
+    if third < 2:
+        return 0.0
+    return float(np.median(samples[-third:]) / np.median(samples[:third])) - 1.0

@@ -1,0 +1,70 @@
+"""Errors in units in the last place of the true value, and which of them are wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Array = NDArray[np.float64]
+
+FORMATS = {"fp32": (24, -126, 127), "fp16": (11, -14, 15), "bf16": (8, -126, 127)}
+"""Binary digits, least and greatest exponent of a normal number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What a kernel is allowed: so many ulp of the true value, or so much absolutely where digits cancel."""
+
+    ulp: float
+    absolute: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """Of computed values against true ones, each [N]."""
+
+    ulp: Array
+    absolute: Array
+    wrong_class: NDArray[np.bool_]
+    """NaN, infinity or a finite number where it should be another of these."""
+
+    def beyond(self, bound: Bound) -> NDArray[np.bool_]:
+        """Which ones the bound does not cover."""
+        return self.wrong_class | ((self.ulp > bound.ulp) & (self.absolute > bound.absolute))
+
+
+def ulp_size(true: Array, dtype: str) -> Array:
+    """The distance of neighbouring numbers of the type at the true value; that of the subnormals below them."""
+    digits, least, greatest = FORMATS[dtype]
+    _, exponent = np.frexp(np.where(np.isfinite(true), true, 1.0))
+    return np.ldexp(1.0, np.clip(exponent - 1, least, greatest) - (digits - 1))
+
+
+def errors(computed: Tensor, true: Array, dtype: str) -> Errors:
+    """How far `computed` [N] of that type is from `true` [N].
+
+    A value beyond the largest number rounds to infinity: infinity counts as the number that would come next.
+    """
+    digits, _, greatest = FORMATS[dtype]
+    values = computed.detach().cpu().to(torch.float64).numpy()
+    next_number = np.ldexp(1.0, greatest + 1)
+    endless = np.isinf(true)
+    # Where the true value would round to infinity, or nearly so, infinity is an answer like any other.
+    overflow = ~endless & (np.abs(true) >= next_number * (1 - 2.0 ** (2 - digits)))
+    shown = np.where(np.isinf(values) & overflow, np.copysign(next_number, values), values)
+    clipped = np.where(overflow, np.clip(true, -next_number, next_number), true)
+    with np.errstate(invalid="ignore"):
+        same = (np.isnan(shown) & np.isnan(clipped)) | (shown == clipped)
+        absolute = np.where(same, 0.0, np.abs(shown - clipped))
+        ulp = absolute / ulp_size(clipped, dtype)
+    wrong = ~same & ~(np.isfinite(shown) & np.isfinite(clipped))
+    return Errors(np.where(wrong, np.inf, ulp), np.where(wrong, np.inf, absolute), wrong)
+
+
+def differing(a: Tensor, b: Tensor) -> int:
+    """How many entries differ; all NaNs are one, and so are both zeros."""
+    return int(((a != b) & ~(a.isnan() & b.isnan())).sum())

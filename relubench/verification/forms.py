@@ -1,0 +1,100 @@
+"""The ways in which an activation is computed here: eager, into storage, in place, in a population, compiled.
+
+Shapes: C columns, N points; z [C, N], h [N]. P member, B batch, F features in a population.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from relubench.activations.definition import Activation
+from relubench.network.layers import ClosedForm, Tape
+from relubench.network.optimizers import Parameter, Sgd
+from relubench.timing.compiler import own_code
+
+MEMBERS, FEATURES = 4, 64
+
+
+def forward_forms(activation: Activation, z: Tensor, *, compiled: bool) -> Iterator[tuple[str, Tensor]]:
+    """(form, h [N]) for every form of the forward pass, in evaluation; the first is the eager one."""
+    function = evaluated(activation, z.dtype)
+    flat = z.flatten()
+    with torch.no_grad():
+        yield "eager", function(flat)
+        if activation.out is not None:
+            yield "into storage", activation.out(flat, torch.empty_like(z[0]), 0)
+        if activation.inplace is not None:
+            yield "in place", activation.inplace(flat.clone())
+        if activation.module is None:
+            yield "population", _population(activation, z, None)
+        if compiled:
+            yield "compiled", torch.compile(own_code(function), dynamic=False)(flat)
+
+
+def backward_forms(activation: Activation, z: Tensor, *, compiled: bool) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """(form, slopes [C, N], h [N]) for every form of the backward pass from gradients of 1, without noise."""
+    function = evaluated(activation, z.dtype)
+    flat = z.flatten()
+    ones = torch.ones_like(z[0])
+    if activation.gradient is not None:
+        with torch.no_grad():
+            h = function(flat)
+            saved = flat if activation.saves == "z" else h
+            yield "eager", activation.gradient(ones.clone(), saved, 0).view_as(z), h
+            if activation.module is None:
+                yield "population", _population(activation, z, ones), h
+    else:
+        yield "eager", *_by_autograd(function, z, ones)
+    if compiled:
+        yield "compiled", *_by_autograd(torch.compile(own_code(function), dynamic=False), z, ones)
+
+
+def evaluated(activation: Activation, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+    """f of z [C*N], chunk after chunk, as in evaluation: what is learned at its start, no noise."""
+    if activation.module is not None:
+        return activation.module().to(dtype).eval()
+    learned = tuple(torch.tensor([value], dtype=dtype) for value in activation.learned)
+
+    def function(z: Tensor) -> Tensor:
+        return activation.function(z, learned=learned, dim=0)
+
+    return function
+
+
+def _by_autograd(function: Callable[[Tensor], Tensor], z: Tensor, ones: Tensor) -> tuple[Tensor, Tensor]:
+    with torch.enable_grad():
+        x = z.flatten().requires_grad_()
+        h = function(x)
+        (slopes,) = torch.autograd.grad(h, x, ones)
+    return slopes.view_as(z), h.detach()
+
+
+def _population(activation: Activation, z: Tensor, ones: Tensor | None) -> Tensor:
+    """The engine's own layer on a stack of members: h [N], or with gradients of `ones` the slopes [C, N]."""
+    columns, points = z.shape
+    padding = -points % (MEMBERS * FEATURES)
+    padded = torch.nn.functional.pad(z, (0, padding))
+    # [C, P, B, F] to [P, B, C*F], chunk after chunk along the features.
+    spread = padded.view(columns, MEMBERS, -1, FEATURES).permute(1, 2, 0, 3).flatten(-2).contiguous()
+    learned = [
+        Parameter(str(place), torch.full((MEMBERS, 1, 1), one), False) for place, one in enumerate(activation.learned)
+    ]
+    for one in learned:
+        one.value = one.value.to(z.dtype)
+    closed = activation.gradient is not None
+    layer = ClosedForm(activation, -1) if closed else Tape(activation, -1, learned, None)
+    h = layer.forward(spread, training=True)
+    if ones is None:
+        return h.reshape(-1)[:points]
+    grad = torch.ones_like(h)
+    slopes = layer.backward(grad, _no_update(), first=False)
+    back = slopes.view(MEMBERS, -1, columns, FEATURES).permute(2, 0, 1, 3).reshape(columns, -1)
+    return back[:, :points]
+
+
+def _no_update() -> Sgd:
+    return Sgd([Parameter("none", torch.zeros(1), False)], [math.nan], 0.0, 0.0, stacked=False)

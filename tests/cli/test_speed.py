@@ -1,0 +1,102 @@
+"""`relubench speed` and `relubench verify` from argv: what is refused, what is printed, and how they end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.fakes import Cli
+
+QUICK = ("--size", "512", "--budget", "0.2s", "--device", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("argv", "error"),
+    [
+        (("--dtype", "fp23"), "there is no dtype called 'fp23'"),
+        (("--budget", "0"), "--budget must be a number above 0"),
+        (("--rel-ci", "x%"), "--rel-ci must be a number above 0"),
+        (("--size", "huge"), "--size is cache, last, memory, sweep or 1 to"),
+        (("--size", "2147483648"), "--size 2147483648 needs about"),
+        (("--pass", "sideways"), "there is no pass called 'sideways'"),
+        (("--threads", "0"), "--threads must be 1 to 4096"),
+        (("--dataset", "mnist"), "--dataset means nothing without --network"),
+        (("--network", "--size", "64k"), "--size means nothing with --network"),
+        (("--network", "--target", "200%"), "--target must be a validation error between 0 and 100 %"),
+        (("--plot", "x.bmp"), "the suffix does not say the format"),
+    ],
+)
+def test_speed_refuses(cli: Cli, argv: tuple[str, ...], error: str) -> None:
+    ended = cli("speed", "--device", "cpu", *argv)
+    assert (ended.code, ended.out) == (2, "")
+    assert error in ended.err.splitlines()[0]
+    assert ended.err.splitlines()[1].startswith("hint: ")
+
+
+def test_cuda_without_one_says_what_was_found(cli: Cli) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    ended = cli("speed", "--device", "cuda")
+    assert ended.code == 2
+    assert "there is no cuda device here" in ended.err
+    assert "found: " in ended.err
+
+
+def test_speed_prints_rows_and_raw_samples(cli: Cli, tmp_path: Path) -> None:
+    plot = tmp_path / "speed.png"
+    ended = cli("speed", *QUICK, "--act", "relu,gelu,glu", "--format", "json", "--plot", str(plot))
+    assert ended.code == 0, ended.err
+    value = json.loads(ended.out)
+    assert list(value) == ["command", "version", "device", "rows", "runs"]
+    assert [row["activation"] for row in value["rows"] if row["pass"] == "forward"] == ["relu", "gelu", "glu"]
+    for row in value["rows"]:
+        assert (row["elements"], row["dtype"], row["outcome"]) == (512, "fp32", "ok")
+        assert all(row[key] > 0 for key in ("ns_per_element", "gb_per_s", "ratio_to_relu", "roof_share"))
+        assert (row["kept_bytes_per_element"] is not None) == (row["pass"] == "forward+backward")
+    twins = [run for run in value["runs"] if run["role"] == "twin"]
+    assert [len(run["samples_ns_per_element"]) == len(run["position_in_round"]) > 0 for run in twins] == [True, True]
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_speed_table_says_what_it_rests_on(cli: Cli) -> None:
+    ended = cli("speed", *QUICK, "--act", "relu,tanh", "--format", "table")
+    assert ended.code == 0, ended.err
+    for words in (
+        "A/A: relu against itself",
+        "ended it before",
+        "roof, measured here",
+        "Timer, 1 thread",
+        "In fwd+bwd",
+    ):
+        assert words in ended.out, words
+
+
+def test_a_failed_activation_is_a_row(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def broken(x): raise ValueError('no luck')\n")
+    mine = f"{tmp_path}/mine.py:broken"
+    ended = cli("speed", *QUICK, "--act", f"{mine},tanh", "--pass", "forward", "--format", "json")
+    assert ended.code == 0
+    assert [row["outcome"] for row in json.loads(ended.out)["rows"]] == ["failed", "ok"]
+    alone = cli("speed", *QUICK, "--act", mine)
+    assert (alone.code, "no activation could be measured" in alone.err) == (1, True)
+
+
+def test_verify_is_silent_about_what_is_right_and_fails_for_what_is_wrong(cli: Cli) -> None:
+    right = cli("verify", "--act", "relu", "--dtype", "bf16", "--format", "json")
+    assert right.code == 0, right.err
+    assert [row["pass"] for row in json.loads(right.out)["rows"]] == ["forward", "backward"]
+    assert "Nothing is wrong" in right.err
+    wrong = cli("verify", "--act", "log(1+exp(x))", "--dtype", "fp16", "--format", "table")
+    assert wrong.code == 1
+    assert "Wrong: log(1+exp(x))" in wrong.out
+    assert "checks found something wrong" in wrong.err
+
+
+def test_verify_against_another(cli: Cli) -> None:
+    assert cli("verify", "--act", "max(0,x)", "--dtype", "bf16", "--against", "relu").code == 0
+    refused = cli("verify", "--act", "glu", "--against", "relu")
+    assert (refused.code, "--against compares functions of one variable" in refused.err) == (2, True)

@@ -1,0 +1,80 @@
+"""Intervals and verdicts: their ranks, their coverage, and what they call a difference."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from relubench.timing import statistics
+
+
+@pytest.mark.parametrize("samples", [1, 5, 6, 10, 25, 100])
+def test_ranks_are_the_binomial_distributions(samples: int) -> None:
+    rank = statistics.interval_rank(samples)
+    assert 2 * binom.cdf(rank - 1, samples, 0.5) <= 0.05 < 2 * binom.cdf(rank, samples, 0.5)
+    assert (rank == 0) == (samples < statistics.LEAST_ROUNDS)
+
+
+def test_few_rounds_have_no_interval_and_no_verdict() -> None:
+    one = statistics.ratio([2.0] * 5, [1.0] * 5)
+    assert (one.median, one.low, one.relative_width) == (2.0, None, math.inf)
+    assert statistics.verdict(one, (0.9, 1.1)) is None
+
+
+def test_pairs_forgive_drift_that_both_share() -> None:
+    drift = np.linspace(1, 3, 12)
+    one = statistics.ratio(list(2 * drift), list(drift))
+    assert (one.median, one.low, one.high) == (2.0, 2.0, 2.0)
+    assert statistics.median(list(drift)).relative_width > 0.3
+
+
+def test_unequal_rounds_are_refused() -> None:
+    with pytest.raises(ValueError, match="3 and 2 rounds cannot be paired"):
+        statistics.ratio([1.0] * 3, [1.0] * 2)
+    with pytest.raises(ValueError, match="no samples"):
+        statistics.median([])
+
+
+@pytest.mark.parametrize("stops_early", [False, True])
+def test_false_differences_are_as_rare_as_stated(stops_early: bool) -> None:
+    """The same thing twice under heavy-tailed noise that both share: at most the stated share is called different."""
+    generator = np.random.default_rng(7)
+    trials, called = 600, 0
+    for _ in range(trials):
+        shared = generator.gamma(2.0, 1.0, size=30)
+        a, b = (shared * (1 + generator.pareto(3.0, size=30) / 50) for _ in range(2))
+        for rounds in range(6, 31) if stops_early else (30,):
+            one = statistics.ratio(list(a[:rounds]), list(b[:rounds]))
+            if one.relative_width < 0.02:
+                break
+        called += statistics.is_difference(one)
+    _, high = statistics.binomial_band(trials, statistics.LEVEL)
+    assert called <= high
+
+
+def test_a_true_difference_is_found_beyond_the_band_only() -> None:
+    generator = np.random.default_rng(1)
+    base = generator.uniform(1, 1.2, size=20)
+    slower = statistics.ratio(list(base * 1.1), list(base))
+    assert statistics.verdict(slower, (1 / 1.05, 1.05)) == "slower"
+    assert statistics.verdict(slower, (1 / 1.2, 1.2)) == "no difference"
+    assert statistics.verdict(statistics.ratio(list(base / 2), list(base)), (0.9, 1.1)) == "faster"
+
+
+def test_own_band_is_mirrored() -> None:
+    assert statistics.own_band(statistics.Estimate(1.0, 0.8, 1.1, 9)) == pytest.approx((0.8, 1.25))
+    assert statistics.own_band(statistics.Estimate(1.0, None, None, 3)) == (0.0, math.inf)
+
+
+@pytest.mark.parametrize("trials", [6, 60, 300])
+def test_binomial_band(trials: int) -> None:
+    low, high = statistics.binomial_band(trials, 0.05)
+    assert (low, high) == (binom.ppf(0.025, trials, 0.05), binom.ppf(0.975, trials, 0.05))
+
+
+def test_drift() -> None:
+    assert statistics.drift([1.0] * 4 + [1.1] * 4 + [1.2] * 4) == pytest.approx(0.2)
+    assert statistics.drift([1.0, 9.0]) == 0.0

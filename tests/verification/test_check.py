@@ -1,0 +1,196 @@
+"""`verify`: the true functions against mpmath, the distance in ulp against exact arithmetic, and planted errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import mpmath
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from relubench.activations import ACTIVATIONS, Choice, build, select
+from relubench.activations.definition import Activation, plain
+from relubench.verification import check as checking
+from relubench.verification import points, truth
+from relubench.verification.bounds import bound
+from relubench.verification.compare import Bound, errors, ulp_size
+from tests.activations.reference import ELEMENTWISE, GATES
+
+PLACES = (-80.0, -30.0, -9.3, -5.5, -2.9, -1.3, -0.4, -1e-5, 1e-5, 0.3, 0.9, 1.7, 3.4, 5.9, 8.2, 19.0, 80.0)
+
+
+def choice(label: str) -> Choice:
+    return select([label])[0]
+
+
+@pytest.mark.parametrize("label", list(ELEMENTWISE))
+def test_truth_is_mpmaths(label: str) -> None:
+    """Value and slope to 13 digits; the leaky slopes are those of float32 parameters."""
+    one = choice(label)
+    parameters = {
+        key: float(np.float32(value)) if key in ("negative_slope", "init") else value for key, value in one.parameters
+    }
+    true, f = truth.of_table(one.name, parameters), ELEMENTWISE[label]
+    if one.name in ("leaky_relu", "prelu", "rrelu"):
+        slope = float(true.value(np.array([-1.0]))[0])
+        f = lambda x: x if x > 0 else -mpmath.mpf(slope) * x  # noqa: E731
+    x = np.array(PLACES)
+    expected = np.array([float(f(mpmath.mpf(one))) for one in PLACES])
+    assert np.allclose(true.value(x), expected, rtol=1e-11, atol=1e-37), label
+    slopes = np.array([float(mpmath.diff(f, mpmath.mpf(one), h=mpmath.mpf(10) ** -15)) for one in PLACES])
+    assert np.allclose(true.slope(x), slopes, rtol=1e-9, atol=1e-25), label
+    if true.slope_from_output is not None:
+        assert np.allclose(true.slope_from_output(true.value(x)), true.slope(x), rtol=1e-7, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", list(GATES))
+def test_truth_of_gates_is_mpmaths(name: str) -> None:
+    expected = np.array([float(GATES[name](mpmath.mpf(one))) for one in PLACES])
+    assert np.allclose(truth.of_table(name, {}).value(np.array(PLACES)), expected, rtol=1e-13)
+
+
+def test_limits() -> None:
+    ends = np.array([-np.inf, np.inf])
+    assert truth.of_table("gelu", {"approximate": "none"}).value(ends).tolist() == [0.0, np.inf]
+    assert truth.of_table("silu", {}).slope(ends).tolist() == [0.0, 1.0]
+    assert truth.of_table("softsign", {}).value(ends).tolist() == [-1.0, 1.0]
+    assert np.isnan(truth.of_table("relu", {}).value(np.array([np.nan]))).all()
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "fp16", "bf16"])
+def test_ulp_is_the_distance_of_neighbours(dtype: str) -> None:
+    kind = points.DTYPES[dtype]
+    for value in (1.0, 1.75, 2.0, 3e-5, 1e-7, 700.0):
+        x = torch.tensor([value], dtype=kind)
+        bits = {2: torch.int16, 4: torch.int32}[kind.itemsize]
+        after = (x.view(bits) + 1).view(kind)
+        gap = float(after.double() - x.double())
+        assert ulp_size(x.double().numpy(), dtype)[0] == gap
+        assert errors(after, x.double().numpy(), dtype).ulp[0] == 1.0
+
+
+def test_overflow_and_classes() -> None:
+    largest = float(torch.finfo(torch.float16).max)
+    true = np.array([largest * 2, largest, 1.0, np.nan, np.inf, 1.0, 65519.0])
+    computed = torch.tensor([np.inf, largest, np.nan, np.nan, largest, np.inf, np.inf], dtype=torch.float16)
+    found = errors(computed, true, "fp16")
+    assert found.wrong_class.tolist() == [False, False, True, False, True, True, False]
+    assert found.ulp[0] == 0.0
+    assert 0 < found.ulp[6] <= 1
+    assert found.beyond(Bound(1.0)).tolist() == [False, False, True, False, True, True, False]
+
+
+def test_points_hold_every_exponent_and_corner() -> None:
+    x = points.stratified((2.5,), 0, 100_000)
+    bits = x.view(torch.int32).long() & 0xFFFFFFFF
+    heads, counts = torch.unique(bits >> 23, return_counts=True)
+    assert len(heads) == 512
+    assert int(counts.min()) >= 195
+    near = np.nextafter(np.float32(2.5), np.float32(3))
+    assert all((x == value).any() for value in (2.5, float(near), 0.0, float("inf"), -6.0))
+    assert torch.equal(x, points.stratified((2.5,), 0, 100_000)) or x.isnan().any()
+    assert len(points.every_pattern(torch.bfloat16).view(torch.int16).unique()) == 65536
+
+
+@pytest.mark.parametrize("dtype", ["fp16", "bf16"])
+@pytest.mark.parametrize("name", list(ACTIVATIONS))
+def test_every_built_in_activation_is_right_on_every_pattern(name: str, dtype: str) -> None:
+    for row in checking.check(choice(name), dtype):
+        assert row.outcome == "ok", row
+        # Without the NaNs of fp16, which have no slope.
+        assert row.points >= 63_000
+
+
+@pytest.mark.parametrize("name", list(ACTIVATIONS))
+def test_every_built_in_activation_is_right_in_fp32(name: str) -> None:
+    for row in checking.check(choice(name), "fp32", size=60_000):
+        assert row.outcome == "ok", row
+
+
+def planted(monkeypatch: pytest.MonkeyPatch, name: str, change: Callable[[Activation], Activation]) -> Choice:
+    """The activation with an error in it."""
+    wrong = change(build(choice(name)))
+    monkeypatch.setattr(checking, "build", lambda one: wrong)
+    return choice(name)
+
+
+def one_ulp_up(f: Callable[[Tensor], Tensor], where: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    def function(z: Tensor) -> Tensor:
+        h = f(z)
+        up = torch.nextafter(h, torch.full_like(h, torch.inf))
+        return torch.where(where(z), up, h)
+
+    return function
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", ["relu", "hardtanh", "leaky_relu"])
+def test_a_planted_ulp_is_found(monkeypatch: pytest.MonkeyPatch, name: str, dtype: str) -> None:
+    f = build(choice(name)).function
+    wrong = one_ulp_up(f, lambda z: (z > 0.25) & (z < 0.3))
+    one = planted(monkeypatch, name, lambda right: replace(right, function=plain(wrong)))
+    forward, _ = checking.check(one, dtype, size=60_000)
+    assert (forward.outcome, forward.wrong > 0) == ("wrong", True)
+    assert forward.at is not None
+    assert 0.25 < forward.at < 0.3
+    assert "eager: " in forward.message
+    assert forward.max_error_ulp is not None
+    assert forward.max_error_ulp <= 1.5
+
+
+def test_a_wrong_branch_of_a_gradient_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gradient(grad: Tensor, h: Tensor, dim: int = -1, /) -> Tensor:
+        return torch.where(h >= 0, grad, 0.0)
+
+    one = planted(monkeypatch, "relu", lambda right: replace(right, gradient=gradient))
+    _, backward = checking.check(one, "bf16")
+    assert backward.outcome == "wrong"
+    assert "where 0 is true" in backward.message
+
+
+@pytest.mark.parametrize("end", [float("inf"), float("-inf")])
+def test_a_nan_at_infinity_is_found(monkeypatch: pytest.MonkeyPatch, end: float) -> None:
+    def function(z: Tensor) -> Tensor:
+        return torch.where(z == end, torch.nan, torch.relu(z))
+
+    one = planted(monkeypatch, "relu", lambda right: replace(right, function=plain(function)))
+    forward, _ = checking.check(one, "fp16")
+    assert (forward.outcome, forward.wrong, forward.at) == ("wrong", 1, end)
+
+
+def test_a_form_that_differs_from_the_others_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def out(z: Tensor, out: Tensor, dim: int = -1, /) -> Tensor:
+        return torch.clamp_min(z, 2.0**-60, out=out)
+
+    one = planted(monkeypatch, "relu", lambda right: replace(right, out=out))
+    forward, _ = checking.check(one, "bf16")
+    assert forward.outcome == "wrong"
+    assert forward.message.startswith("into storage: ")
+    assert forward.forms_differ > 0
+
+
+def test_known_departures_are_named_not_counted() -> None:
+    forward, _ = checking.check(choice("gelu"), "bf16")
+    assert (forward.outcome, forward.known > 1) == ("ok", True)
+    assert "NaN at -inf" in forward.message
+    assert "infinite above half of the largest number" in forward.message
+
+
+def test_a_formula_is_compared_with_itself_and_with_another() -> None:
+    forward, backward = checking.check(choice("x*sigmoid(1.7*x)"), "fp32", size=30_000)
+    assert (forward.against, backward.against) == ("itself in float64", "itself in float64")
+    naive, _ = checking.check(choice("log(1+exp(x))"), "fp16")
+    assert naive.outcome == "wrong"
+    assert "inf at x = " in naive.message
+    same, _ = checking.check(choice("max(0,x)"), "fp16", against=choice("relu"))
+    assert (same.outcome, same.against) == ("ok", "relu")
+    other, _ = checking.check(choice("max(0,x)"), "fp16", against=choice("gelu"))
+    assert other.outcome == "wrong"
+
+
+def test_bounds_of_exact_activations_are_below_one_ulp() -> None:
+    assert bound("relu", "forward", "fp32").ulp < 1
+    assert bound("relu", "forward", "fp32").absolute == 0
