@@ -77,6 +77,8 @@ def check(
     against: Choice | None = None,
 ) -> list[VerifyRow]:
     """The rows of one activation in one type: forward and backward."""
+    # Training flushes subnormal numbers, process-wide; here they are part of what is checked.
+    torch.set_flush_denormal(False)
     activation = build(choice)
     reference = reference_of(choice, activation, against)
     z = _inputs(choice, dtype, reference.kinks, seed, size)

@@ -202,7 +202,7 @@ def test_a_run_is_stored_with_what_was_exchanged_and_needs_no_second_look(own: s
     assert stored["foreign"]["exchanged"] == 2
     assert RunSpec.from_json(stored) == study.specs[0]
     again = Study.open(config, runs_dir=tmp_path / "runs", note=notes.append)
-    assert again.network == study.network
+    assert list(again.networks.values()) == list(study.networks.values())
     Path(own).write_text(OWN + "\n# changed\n")
     changed = Study.open(config, runs_dir=tmp_path / "runs")
     assert changed.specs[0].id != study.specs[0].id
