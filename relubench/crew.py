@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from relubench.worker import Job
+from relubench.jobs import Job
 
 STOP_SECONDS = 30.0
 """How long interrupted workers have for their checkpoints."""

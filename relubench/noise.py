@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from relubench.jobs import Job
 from relubench.plan import RunSpec
 from relubench.results import RunResult
 from relubench.store import Store
 from relubench.variants import Part
-from relubench.worker import Job
 
 
 def noise_jobs(asked: Sequence[tuple[Part, RunSpec]], store: Store, *, fresh: bool) -> list[Job]:

@@ -10,9 +10,7 @@ variants: none is idle while a run of any of them is waiting.
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import sys
 import uuid
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,7 +23,9 @@ from relubench.config import ExperimentConfig
 from relubench.crew import Crew
 from relubench.device import Device, resolve
 from relubench.errors import ComputeError, UsageError
-from relubench.memory import fitting_workers, member_bytes, stack_members
+from relubench.inspection import look_at_network, probe_own
+from relubench.jobs import Job, jobs_of
+from relubench.memory import fitting_workers, member_bytes
 from relubench.noise import noise_jobs, under_noise
 from relubench.places import runs_root
 from relubench.plan import ForeignNetwork, RunSpec, Variant
@@ -33,7 +33,6 @@ from relubench.results import Event, EventKind, Outcome, RunResult, Timing, Tuni
 from relubench.store import Store
 from relubench.tuning import Trials, best_rate, spoken, trials
 from relubench.variants import Part, lay_out, make_ready
-from relubench.worker import Job
 
 
 @dataclass(slots=True)
@@ -163,47 +162,19 @@ class Study:
             return spec
         key = (spec.model, spec.data_digest, spec.batch_size)
         if key not in self.networks:
-            self.networks[key] = self._look_at(part, company)
+            stored = [] if self.fresh else [self.store.result(one.id) for one in company]
+            self.networks[key] = look_at_network(company, part, stored, self.note)
         network = self.networks[key]
         learned = next(choice.learned for choice in part.choices if choice.label == spec.activation)
         return replace(spec, foreign=network, parameters=network.parameters + learned * network.exchanged)
-
-    def _look_at(self, part: Part, specs: Sequence[RunSpec]) -> ForeignNetwork:
-        """Build somebody else's network once, unless a run of it is stored; say what was found."""
-        stored = (self.store.result(spec.id) for spec in specs if not self.fresh)
-        known = next((result.spec["foreign"] for result in stored if result and result.spec.get("foreign")), None)
-        if known is not None:
-            found = ForeignNetwork(**known)
-        else:
-            # Imports torch, which a study with nothing left to compute does without.
-            from relubench.foreign.inspection import inspect_network
-
-            size = specs[0].batch_size
-            with contextlib.redirect_stdout(sys.stderr):
-                found = inspect_network(specs[0], part.choices[0], part.prepared.n_train % size or size)
-        parts = [f"{found.exchanged} activations exchanged ({found.functions})", "initial weights its own"]
-        parts[1:1] = [f"{found.kept} left as they are"] if found.kept else []
-        parts += [found.stem] if found.stem else []
-        self.note(f"{specs[0].model}: {'; '.join(parts)}")
-        return found
 
     def _check_own(self, specs: Sequence[RunSpec]) -> None:
         """Probe formulas and users' own activations, unless all their runs are stored: such a run passed before."""
         choices = {choice.label: choice for part in self.parts for choice in part.choices}
         for choice in choices.values():
             mine = [spec for spec in specs if spec.activation == choice.label]
-            if choice.kind == "table" or (mine and all(self._stored(spec) for spec in mine)):
-                continue
-            # Imports torch, which a study with nothing left to compute does without.
-            from relubench.activations import probe
-
-            # What a user's own code prints must not get between the rows.
-            with contextlib.redirect_stdout(sys.stderr):
-                found = probe(choice)
-            for warning in found.warnings:
-                self.note(f"{choice.label}: {warning}")
-            if found.equals is not None:
-                self.note(f"{choice.label} equals {found.equals}")
+            if choice.kind != "table" and not (mine and all(self._stored(spec) for spec in mine)):
+                probe_own(choice, self.note)
 
     def _stored(self, spec: RunSpec) -> bool:
         return not self.fresh and self.store.result(spec.id) is not None
@@ -267,36 +238,15 @@ class Study:
                 yield self._handle(message, by_id[message["run"]], tuning)
 
     def _jobs(self, specs: Sequence[RunSpec], tuning: bool) -> list[Job]:
-        """One job a network on a processor; elsewhere networks that differ in seed, rate or penalty share one."""
-        groups: dict[RunSpec, list[RunSpec]] = {}
-        for spec in specs:
-            # On a processor every run is alone; elsewhere what differs in nothing but these lies in one stack.
-            shared = {"seed": 0, "lr": 0.0, "l1": 0.0, "protocol": "", "departures": (), "variant": ""}
-            alone = spec if spec.device == "cpu" else replace(spec, **shared)
-            groups.setdefault(alone, []).append(spec)
-        choices = {choice.label: choice for part in self.parts for choice in part.choices}
-        prepared = {part.prepared.digest: part.prepared for part in self.parts}
-        jobs: list[Job] = []
-        for members in groups.values():
-            choice = choices[members[0].activation]
-            size = stack_members(members[0], choice.columns, choice.learned, self.device.memory)
-            for start in range(0, len(members), size):
-                jobs.append(
-                    Job(
-                        specs=members[start : start + size],
-                        choice=choice,
-                        prepared=prepared[members[0].data_digest],
-                        store=self.store.root.absolute(),
-                        keep="none" if tuning else self.config.keep,
-                        fresh=self.fresh or self._is_stored(members[start]),
-                    )
-                )
-        # The longest first, so that no worker is left alone with one at the end.
-        return sorted(jobs, key=lambda job: -_work(job))
-
-    def _is_stored(self, spec: RunSpec) -> bool:
-        """Whether the run is in the store: then it is trained again for its weights."""
-        return self.store.result(spec.id) is not None
+        return jobs_of(
+            specs,
+            {choice.label: choice for part in self.parts for choice in part.choices},
+            {part.prepared.digest: part.prepared for part in self.parts},
+            self.store,
+            keep="none" if tuning else self.config.keep,
+            fresh=self.fresh,
+            memory=self.device.memory,
+        )
 
     def _lacks_weights(self, result: RunResult) -> bool:
         """Whether noise is to be tested on a stored run whose weights were not kept."""
@@ -386,12 +336,6 @@ class Study:
             message=message,
             hint=hint,
         )
-
-
-def _work(job: Job) -> float:
-    """What a job costs, in multiplications of the dense layers; it orders jobs, and is no time."""
-    spec = job.specs[0]
-    return float(len(job.specs)) * spec.epochs * job.prepared.n_train * spec.parameters
 
 
 def _check_writable(folder: Path) -> None:

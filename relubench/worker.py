@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import os
 import platform
@@ -19,14 +18,12 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from relubench.activations import Choice
-from relubench.data import PreparedData
 from relubench.errors import ComputeError, RelubenchError
+from relubench.jobs import Job
 from relubench.plan import RunSpec
 from relubench.results import RunResult, Timing
 from relubench.store import Store, write_atomically
@@ -42,52 +39,6 @@ CHECKPOINT_SECONDS = 60.0
 PROGRESS_SECONDS = 0.2
 
 Emit = Callable[[dict[str, Any]], None]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Job:
-    """One population to train; its members share everything but seed, learning rate and L1 penalty."""
-
-    specs: list[RunSpec]
-    choice: Choice
-    prepared: PreparedData
-    store: Path
-    keep: str
-    """best, last or none: which weights are stored."""
-    fresh: bool
-    """Train it even if it is stored, from the start even if it was begun."""
-    noise: tuple[float, ...] = ()
-    """Train nothing: test the stored network under noise of these standard deviations."""
-
-    @property
-    def name(self) -> str:
-        """What its checkpoint and its lock go by: the run's id, or a digest of all its members' ids."""
-        if len(self.specs) == 1:
-            return self.specs[0].id
-        return "p" + hashlib.sha256(" ".join(spec.id for spec in self.specs).encode()).hexdigest()[:15]
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "specs": [spec.to_json() for spec in self.specs],
-            "choice": self.choice.to_json(),
-            "prepared": self.prepared.to_json(),
-            "store": str(self.store),
-            "keep": self.keep,
-            "fresh": self.fresh,
-            "noise": list(self.noise),
-        }
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Job:
-        return cls(
-            specs=[RunSpec.from_json(one) for one in values["specs"]],
-            choice=Choice.from_json(values["choice"]),
-            prepared=PreparedData.from_json(values["prepared"]),
-            store=Path(values["store"]),
-            keep=values["keep"],
-            fresh=values["fresh"],
-            noise=tuple(values["noise"]),
-        )
 
 
 @dataclass(slots=True)

@@ -22,7 +22,8 @@ import torch
 import relubench.engine.population
 import relubench.store
 import relubench.worker
-from relubench.worker import Job, carry_out
+from relubench.jobs import Job
+from relubench.worker import carry_out
 
 CALLS = ("half written", "before fsync", "before replace", "after replace", "before rename", "after rename")
 

@@ -10,8 +10,8 @@ from relubench.activations import Choice, select
 from relubench.config import experiment
 from relubench.data import PreparedData, prepare
 from relubench.device import Device
+from relubench.jobs import Job
 from relubench.plan import RunSpec, expand
-from relubench.worker import Job
 
 CPU = Device(kind="cpu", name="test", threads=1, memory=2**33, torch="test")
 

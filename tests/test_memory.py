@@ -19,7 +19,8 @@ from specs import job, runs
 MEASURE = """
 import json, re, sys
 import torch
-from relubench.worker import Job, _open
+from relubench.jobs import Job
+from relubench.worker import _open
 job = Job.from_json(json.loads(sys.argv[1]))
 torch.set_num_threads(1)
 torch.mm(torch.ones(64, 64), torch.ones(64, 64))

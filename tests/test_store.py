@@ -105,7 +105,7 @@ def test_delete_and_discard(tmp_path: Path):
 def test_two_processes_train_a_run_once(tmp_path: Path):
     one = job("relu", tmp_path / "runs", train={"epochs": 3}, model={"name": "mlp-2x64"})
     program = (
-        "import json, sys; from relubench.worker import Job, carry_out; told = [];"
+        "import json, sys; from relubench.jobs import Job; from relubench.worker import carry_out; told = [];"
         "carry_out(Job.from_json(json.loads(sys.argv[1])), told.append, lambda: False);"
         "print(json.dumps([message for message in told if message['event'] == 'done']))"
     )

@@ -1,0 +1,113 @@
+"""What a worker is handed: one population of runs, with all it needs to be trained elsewhere. Torch-free.
+
+On a processor every network is a job of its own; on another device networks of one shape are one job, stacked, as many
+as fit into its memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from relubench.activations import Choice
+from relubench.data import PreparedData
+from relubench.memory import stack_members
+from relubench.plan import RunSpec
+from relubench.store import Store
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """One population to train; its members share everything but seed, learning rate and L1 penalty."""
+
+    specs: list[RunSpec]
+    choice: Choice
+    prepared: PreparedData
+    store: Path
+    keep: str
+    """best, last or none: which weights are stored."""
+    fresh: bool
+    """Train it even if it is stored, from the start even if it was begun."""
+    noise: tuple[float, ...] = ()
+    """Train nothing: test the stored network under noise of these standard deviations."""
+
+    @property
+    def name(self) -> str:
+        """What its checkpoint and its lock go by: the run's id, or a digest of all its members' ids."""
+        if len(self.specs) == 1:
+            return self.specs[0].id
+        return "p" + hashlib.sha256(" ".join(spec.id for spec in self.specs).encode()).hexdigest()[:15]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "specs": [spec.to_json() for spec in self.specs],
+            "choice": self.choice.to_json(),
+            "prepared": self.prepared.to_json(),
+            "store": str(self.store),
+            "keep": self.keep,
+            "fresh": self.fresh,
+            "noise": list(self.noise),
+        }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Job:
+        return cls(
+            specs=[RunSpec.from_json(one) for one in values["specs"]],
+            choice=Choice.from_json(values["choice"]),
+            prepared=PreparedData.from_json(values["prepared"]),
+            store=Path(values["store"]),
+            keep=values["keep"],
+            fresh=values["fresh"],
+            noise=tuple(values["noise"]),
+        )
+
+
+def jobs_of(
+    specs: Sequence[RunSpec],
+    choices: Mapping[str, Choice],
+    prepared: Mapping[str, PreparedData],
+    store: Store,
+    *,
+    keep: str,
+    fresh: bool,
+    memory: int,
+) -> list[Job]:
+    """The jobs of these runs, the longest first, so that no worker is left alone with one at the end.
+
+    `choices` by activation label, `prepared` by digest, `memory` the device's in bytes. A run that is stored all the
+    same is trained again: its weights were not kept.
+    """
+    jobs: list[Job] = []
+    for members in _stackable(specs):
+        choice = choices[members[0].activation]
+        size = stack_members(members[0], choice.columns, choice.learned, memory)
+        for start in range(0, len(members), size):
+            jobs.append(
+                Job(
+                    specs=members[start : start + size],
+                    choice=choice,
+                    prepared=prepared[members[0].data_digest],
+                    store=store.root.absolute(),
+                    keep=keep,
+                    fresh=fresh or store.result(members[start].id) is not None,
+                )
+            )
+    return sorted(jobs, key=_work, reverse=True)
+
+
+def _stackable(specs: Sequence[RunSpec]) -> list[list[RunSpec]]:
+    """The runs in groups that can lie in one stack: alone on a processor, elsewhere alike in all but these."""
+    shared: dict[str, Any] = {"seed": 0, "lr": 0.0, "l1": 0.0, "protocol": "", "departures": (), "variant": ""}
+    groups: dict[RunSpec, list[RunSpec]] = {}
+    for spec in specs:
+        groups.setdefault(spec if spec.device == "cpu" else replace(spec, **shared), []).append(spec)
+    return list(groups.values())
+
+
+def _work(job: Job) -> float:
+    """What a job costs, in multiplications of the dense layers; it orders jobs, and is no time."""
+    spec = job.specs[0]
+    return float(len(job.specs)) * spec.epochs * job.prepared.n_train * spec.parameters
