@@ -59,7 +59,7 @@ def maxout(pieces: int) -> Activation:
 
     def gradient(grad: Tensor, z: Tensor, dim: int = -1, /) -> Tensor:
         axis = _first(z, dim)
-        # max's indices are the first of equals too, and on a processor argmax takes fourteen times as long.
+        # Of equals max's indices name the first too, and on a processor argmax takes longer.
         winner = _by_piece(z, dim).max(dim=axis, keepdim=True).indices
         below = torch.zeros_like(z)
         _by_piece(below, dim).scatter_(axis, winner, grad.unsqueeze(axis))
