@@ -19,7 +19,7 @@ EVALUATION_IMAGES = 2000
 """Images in a batch of an evaluation, at most."""
 
 CACHED_IMAGES = 250
-"""The same for convolutional networks on a processor, whose activations then stay in the cache: a third faster."""
+"""The same for convolutional networks on a processor, whose activations then stay in the cache."""
 
 FOREIGN_EVALUATION_IMAGES = 128
 """The same for a network that somebody else wrote: its layers keep far more values than an mlp's."""
