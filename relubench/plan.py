@@ -13,6 +13,7 @@ from relubench.architecture import (
     Architecture,
     check_input,
     default_model,
+    hidden_units,
     matched,
     parameter_count,
     parse_model,
@@ -25,6 +26,12 @@ from relubench.version import ENGINE_VERSION
 
 LR_GRIDS = {"sgd": (0.1, 0.01, 0.001, 0.0001), "adam": (0.01, 0.001, 0.0001), "adamw": (0.01, 0.001, 0.0001)}
 """Learning rates that --lr auto tries; for sgd the paper's own (Glorot et al. 2011, section 4.1)."""
+
+PAPER_L1_DIVISOR = 30.0
+"""What the paper's L1 coefficient seems to be divided by; see `l1_of_sum`."""
+
+COMPARED = ("name", "lr", "init", "match", "protocol", "probe", "l1_pairs", "l1_scale")
+"""Settings that have a place of their own in a table, or change no result: not told as departures."""
 
 TUNING_SEED = 2**31 - 1
 """The seed of the tuning runs: none that --seeds N reports."""
@@ -63,7 +70,10 @@ class RunSpec:
     warmup_epochs: float
     patience: int | None
     l1: float
+    """The coefficient of the sum over a layer's units, averaged over the batch."""
     precision: str
+    probe: str
+    """What is looked at after each epoch; it changes what is stored of a run, not its numbers."""
     pretraining: str = "none"
     seed: int
     device: str
@@ -73,6 +83,9 @@ class RunSpec:
     torch: str
     engine: int = ENGINE_VERSION
     protocol: str = field(metadata={"note": True})
+    l1_asked: float = field(metadata={"note": True})
+    """The strength as it was asked for, in `l1_scale`."""
+    l1_scale: str = field(metadata={"note": True})
     departures: tuple[str, ...] = field(metadata={"note": True})
     """What was set otherwise than the protocol has it, e.g. 'momentum 0.9'."""
     train_size: int | None = field(metadata={"note": True})
@@ -102,7 +115,7 @@ class RunSpec:
 def expand(
     config: ExperimentConfig, choices: Sequence[Choice], prepared: PreparedData, device: Device, lr: Sequence[float]
 ) -> list[RunSpec]:
-    """One RunSpec for each choice and seed, choices outermost; `lr` holds one learning rate a choice.
+    """One RunSpec for each choice, L1 strength and seed, choices outermost; `lr` holds one learning rate a choice.
 
     On a processor a lone run takes every thread and several runs take one thread each, so the number asked for (not the
     number still to do) decides, and the same command always takes the same path.
@@ -114,14 +127,36 @@ def expand(
         raise UsageError(
             f"--augment {config.data.augment} needs a convolutional network, not {arch.name}", "add --model cnn"
         )
-    lone = len(choices) * len(config.seeds) == 1
+    drawn = _strengths_and_seeds(config)
+    lone = len(choices) * len(drawn) == 1
     threads = 0 if device.kind != "cpu" else device.threads if lone else 1
     return [
-        replace(spec, seed=seed)
+        replace(spec, seed=seed, l1=l1_of_sum(l1, spec), l1_asked=l1)
         for choice, rate in zip(choices, lr, strict=True)
         for spec in [_resolve(config, choice, prepared, device, arch, rate, threads)]
-        for seed in config.seeds
+        for l1, seed in drawn
     ]
+
+
+def l1_of_sum(strength: float, spec: RunSpec) -> float:
+    """The coefficient of sum |h| over a layer's units that `strength` is under the network's `l1_scale`.
+
+    sum: itself. mean: over the units of a hidden layer, of which there are as many as its layers have on average.
+    paper: a thirtieth, at which the paper's 0.001 gives about the 83.4 % of zeros that it reports; it does not state
+    its scaling (Glorot et al. 2011, section 4.1), and 30 is what a mean over its batch of 10 and 3 layers would be.
+    """
+    if spec.l1_scale == "paper":
+        return strength / PAPER_L1_DIVISOR
+    if spec.l1_scale == "mean":
+        units = hidden_units(spec.architecture, spec.input_shape)
+        return strength * len(units) / sum(units)
+    return strength
+
+
+def _strengths_and_seeds(config: ExperimentConfig) -> list[tuple[float, int]]:
+    if config.train.l1_pairs:
+        return list(zip(config.train.strengths, config.seeds, strict=True))
+    return [(l1, seed) for l1 in dict.fromkeys(config.train.strengths) for seed in config.seeds]
 
 
 def departures(config: ExperimentConfig) -> tuple[str, ...]:
@@ -135,7 +170,8 @@ def departures(config: ExperimentConfig) -> tuple[str, ...]:
     for mine, usual in ((config.train, standard.train), (config.model, standard.model), (config.data, standard.data)):
         for key in type(mine).model_fields:
             value = getattr(mine, key)
-            if key not in ("name", "lr", "init", "match", "protocol") and value != getattr(usual, key):
+            compared = key in COMPARED or isinstance(value, tuple)
+            if not compared and value != getattr(usual, key):
                 found.append(_spoken(key, value))
     if config.train.epochs != usual_epochs:
         found.append(f"{config.train.epochs} epoch{'s' if config.train.epochs > 1 else ''}")
@@ -202,5 +238,7 @@ def _resolve(
         parameters=parameter_count(arch, prepared.input_shape, prepared.classes, **shape),
         departures=departures(config),
         train_size=config.data.train_size,
-        **config.train.model_dump(exclude={"lr"}),
+        l1=0.0,
+        l1_asked=0.0,
+        **config.train.model_dump(exclude={"lr", "l1", "l1_pairs"}),
     )

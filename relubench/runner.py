@@ -83,12 +83,16 @@ class Study:
     @property
     def total(self) -> int:
         """Runs to report."""
-        return len(self.choices) * len(self.config.seeds)
+        train = self.config.train
+        strengths = 1 if train.l1_pairs else len(dict.fromkeys(train.strengths))
+        return len(self.choices) * len(self.config.seeds) * strengths
 
     @property
     def results(self) -> list[RunResult]:
         """What is finished or failed so far, in the order asked for."""
-        return [self.found[spec.id] for spec in self.specs if spec.id in self.found]
+        # A stored run has the notes of whoever trained it; a table shows those of who asked now.
+        found = ((spec, self.found.get(spec.id)) for spec in self.specs)
+        return [replace(result, spec=spec.to_json()) for spec, result in found if result is not None]
 
     @property
     def timings(self) -> dict[str, Timing | None]:
@@ -136,7 +140,8 @@ class Study:
         Best is the lowest validation error, the larger rate where two are equal.
         """
         grid = LR_GRIDS[self.config.train.optimizer]
-        alone = self.config.model_copy(update={"seeds": (TUNING_SEED,)})
+        train = self.config.train.model_copy(update={"l1": self.config.train.strengths[0], "l1_pairs": False})
+        alone = self.config.model_copy(update={"seeds": (TUNING_SEED,), "train": train})
         trials = {
             rate: [replace(spec, threads=min(spec.threads, 1)) for spec in specs]
             for rate in grid
@@ -185,7 +190,7 @@ class Study:
         """One job a network on a processor; elsewhere networks that differ in seed, rate or penalty share one."""
         groups: dict[RunSpec, list[RunSpec]] = {}
         for spec in specs:
-            alone = spec if spec.device == "cpu" else replace(spec, seed=0, lr=0.0, l1=0.0)
+            alone = spec if spec.device == "cpu" else replace(spec, seed=0, lr=0.0, l1=0.0, l1_asked=0.0)
             groups.setdefault(alone, []).append(spec)
         by_label = {choice.label: choice for choice in self.choices}
         jobs: list[Job] = []
