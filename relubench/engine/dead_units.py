@@ -1,8 +1,8 @@
 """Dead units, for any activation: those whose slope is nothing at every image; and those cut off from the output.
 
-A unit is dead if |f'(z)| <= eps at every image looked at (see `slopes.SlopeScale.eps`); with several columns, in each of
-them. A living unit is cut off if every weight from it into the next layer is 0 or ends at a dead or cut-off unit: then
-no gradient reaches it, whatever its own slope.
+A unit is dead if |f'(z)| <= eps at every image looked at (see `slopes.SlopeScale.eps`), and with several columns if so
+in each of them. A living unit is cut off if every weight from it into the next layer is 0 or ends at a dead or cut-off
+unit: then no gradient reaches it, whatever its own slope.
 
 Shapes: P member, O/I outputs/inputs of a weight, U units. One network has P = 1 here.
 """
@@ -34,7 +34,7 @@ def stage_places(layers: Sequence[Layer]) -> list[int]:
 
 
 def judge(layers: Sequence[Layer], living: Sequence[Tensor], columns: int, stacked: bool) -> list[Standing]:
-    """The standing of every hidden layer, from which of its columns had a slope at some image, [P, columns * U] each."""
+    """The standing of every hidden layer, from which of its columns [P, columns * U] had a slope at some image."""
     found: list[Standing] = []
     reached: Tensor | None = None
     for place, live in reversed(list(zip(stage_places(layers), living, strict=True))):

@@ -1,7 +1,7 @@
-"""What gradients do: their norms in the weights and outputs of every hidden layer, and how far a step moves the weights.
+"""What gradients do: their norms in every hidden layer's weights and outputs, and how far a step moves the weights.
 
-The loss is the training's: mean cross-entropy and L1 penalty. Dropout and noise are off; batch norm takes the statistics
-of the images it is given, as in training. Nothing that training goes on from is changed.
+The loss is the training's: mean cross-entropy and L1 penalty. Dropout and noise are off; batch norm takes the
+statistics of the images it is given, as in training. Nothing that training goes on from is changed.
 
 Shapes: P member, B batch, K classes. One network drops P.
 """

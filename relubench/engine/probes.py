@@ -1,7 +1,7 @@
 """Looks at a population after each epoch, off the training path: what its hidden layers do on a fixed set of images.
 
-The images are 2,000 of the training part (of a small one 4 %), the same for every network of a data set. A look changes nothing that training
-goes on from: the same losses, to the bit, with and without.
+The images are 2,000 of the training part (of a small one 4 %), the same for every network of a data set. A look changes
+nothing that training goes on from: the same losses, to the bit, with and without.
 
 Shapes: P member, B batch, U units. One network has P = 1 here.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -40,6 +40,16 @@ LINES = 5
 """Lines along which linear pieces are counted, each between two of the probe images."""
 
 
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One hidden layer on a batch of images: its outputs, their slopes, and of the first images z and h."""
+
+    first_z: Tensor
+    first_h: Tensor
+    h: Tensor
+    slope: Tensor
+
+
 class Prober:
     """The looks at one population, and what has to be remembered from one to the next."""
 
@@ -53,7 +63,7 @@ class Prober:
         self.index = order[:images].to(spec.device)
         self.places = stage_places(population.layers)
         widest = max(hidden_units(spec.architecture, spec.input_shape))
-        self.slice = max(20, min(PROBE_IMAGES, SLICE_VALUES // (widest * self.members)))
+        self.slice = max(SAMPLE_IMAGES, min(PROBE_IMAGES, SLICE_VALUES // (widest * self.members)))
         self.scale: SlopeScale | None = None
         self.dead: list[Tensor] = []
         """The dead units of each layer at the last look, [P, U]."""
@@ -66,9 +76,8 @@ class Prober:
         """Record what every member's layers do after `epoch` (0: before training), unless it has stopped before."""
         watched = [one for one in self.population.members if not one.stopped or one.curve[-1].epoch == epoch]
         tallies, samples = self._tallies()
-        assert self.scale is not None
         living = [one.live for one in tallies]
-        standings = judge(self.population.layers, living, self.scale.columns, self.population.stacked)
+        standings = judge(self.population.layers, living, self._scale.columns, self.population.stacked)
         norms, ratios = self._gradients() if self.with_gradients else ([], [])
         for place, member in enumerate(self.population.members):
             if member not in watched:
@@ -110,31 +119,41 @@ class Prober:
 
     def _tallies(self) -> tuple[list[Tally], list[Sample]]:
         """What is counted of each hidden layer over all of the images."""
-        x, _ = self.population.data.train_batch(self.index[:SAMPLE_IMAGES])
-        samples = [sample(z, slopes(layer, z.clone())[0], self.members) for layer, z in self._stages(x)]
-        tallies = [Tally(taken) for taken in samples]
+        samples: list[Sample] = []
+        tallies: list[Tally] = []
         for x, _ in self._slices():
-            for (layer, z), tally in zip(self._stages(x), tallies, strict=True):
-                self._add(tally, *slopes(layer, z))
+            for number, stage in enumerate(self._stages(x)):
+                if number == len(tallies):
+                    samples.append(sample(stage.first_z, stage.first_h, self.members))
+                    tallies.append(Tally(samples[-1]))
+                tallies[number].add(stage.h, stage.slope, self._scale, self._living(stage))
         return tallies, samples
 
-    def _add(self, tally: Tally, h: Tensor, slope: Tensor) -> None:
-        assert self.scale is not None
-        tally.add(h, slope, self.scale, living_columns(slope, self.scale.eps, self.members))
+    def _living(self, stage: Stage) -> Tensor:
+        return living_columns(stage.slope, self._scale.eps, self.members)
 
-    def _stages(self, x: Tensor) -> Iterator[tuple[Any, Tensor]]:
-        """Every hidden layer with its pre-activation, which the receiver may overwrite; x [B, ...]."""
+    @property
+    def _scale(self) -> SlopeScale:
+        assert self.scale is not None
+        return self.scale
+
+    def _stages(self, x: Tensor) -> Iterator[Stage]:
+        """Every hidden layer on the images x [B, ...], in evaluation mode."""
         population = self.population
         h = x.expand(self.members, *x.shape) if population.stacked else x
         for layer in population.layers[: self.places[-1] + 1]:
-            if layer.hidden:
-                if self.scale is None:
-                    self.scale = slope_scale(layer, h.shape)
-                z = h
-                h = z if layer is population.layers[self.places[-1]] else layer.forward(z.clone(), training=False)
-                yield layer, z
-            else:
+            if not layer.hidden:
                 h = layer.forward(h, training=False)
+                continue
+            self.scale = self.scale or slope_scale(layer, h.shape)
+            # slopes overwrites its z.
+            first_z = self._first(h).clone()
+            h, slope = slopes(layer, h)
+            yield Stage(first_z, self._first(h), h, slope)
+
+    def _first(self, value: Tensor) -> Tensor:
+        """The part that belongs to the first images of a batch."""
+        return value[:, :SAMPLE_IMAGES] if self.population.stacked else value[:SAMPLE_IMAGES]
 
     def _slices(self, images: int = PROBE_IMAGES) -> Iterator[tuple[Tensor, Tensor]]:
         for part in self.index[:images].split(self.slice):
@@ -155,16 +174,13 @@ class Prober:
 
     def _confirm(self, ended: Sequence[Member], standings: Sequence[Standing]) -> None:
         """The dead units of members that have ended, each candidate looked at with every training image."""
-        assert self.scale is not None
         living = [~one.idle for one in standings]
         for x, _ in self.population.data.slices("train", self.slice):
             if all(bool(live.all()) for live in living):
                 break
-            for number, (layer, z) in enumerate(self._stages(x)):
-                if not bool(living[number].all()):
-                    _, slope = slopes(layer, z)
-                    living[number] |= living_columns(slope, self.scale.eps, self.members)
-        final = judge(self.population.layers, living, self.scale.columns, self.population.stacked)
+            for number, stage in enumerate(self._stages(x)):
+                living[number] |= self._living(stage)
+        final = judge(self.population.layers, living, self._scale.columns, self.population.stacked)
         for place, member in enumerate(self.population.members):
             if member not in ended:
                 continue
@@ -177,7 +193,7 @@ class Prober:
                         candidates=int(seen.dead[place].sum()),
                         cut_off=int(true.cut_off[place].sum()),
                         born_dead=int(self.born_dead[layer][place].sum()),
-                        eps=self.scale.eps,
+                        eps=self._scale.eps,
                     )
                 )
 
