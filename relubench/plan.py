@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from relubench.activations import Choice
+from relubench.activations import ACTIVATIONS, Choice
 from relubench.architecture import (
     Architecture,
     check_input,
@@ -192,6 +192,16 @@ def _spoken(key: str, value: object) -> str:
         if isinstance(value, float)
         else f"{words} {value}"
     )
+
+
+def why_no_regions(spec: RunSpec) -> str | None:
+    """Why linear regions cannot be counted in this network; None if they can."""
+    kind, _, _ = spec.activation.partition(":")
+    if kind not in ACTIVATIONS or ACTIVATIONS[kind].kinks is None:
+        return f"{spec.activation} is not piecewise linear"
+    if spec.channels:
+        return f"{spec.model} is no mlp"
+    return f"{spec.norm} norm is not piecewise linear" if spec.norm in ("layer", "rms") else None
 
 
 def check_precision(precision: str, device: str) -> None:

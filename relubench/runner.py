@@ -28,7 +28,7 @@ from relubench.device import Device, resolve
 from relubench.errors import ComputeError, UsageError
 from relubench.memory import BASE_BYTES, member_bytes, stack_members
 from relubench.places import runs_root
-from relubench.plan import LR_GRIDS, TUNING_SEED, RunSpec, expand
+from relubench.plan import LR_GRIDS, TUNING_SEED, RunSpec, expand, why_no_regions
 from relubench.results import Event, EventKind, Outcome, RunResult, Timing
 from relubench.store import Store
 from relubench.worker import Job
@@ -76,6 +76,7 @@ class Study:
         if config.train.lr != "auto":
             study.specs = specs
         study._check_own(specs)
+        study._check_regions(specs)
         if config.model.match == "width" and all(choice.columns == 1 for choice in choices):
             note("--match width changes nothing here: none of the activations is gated")
         return study
@@ -130,6 +131,18 @@ class Study:
                 self.note(f"{choice.label}: {warning}")
             if found.equals is not None:
                 self.note(f"{choice.label} equals {found.equals}")
+
+    def _check_regions(self, specs: Sequence[RunSpec]) -> None:
+        """Raises UsageError where linear regions are asked for and no network has any to count."""
+        if self.config.train.probe not in ("regions", "all"):
+            return
+        reasons = [why_no_regions(spec) for spec in specs]
+        told = list(dict.fromkeys(one for one in reasons if one is not None))
+        if self.config.train.probe == "regions" and None not in reasons:
+            rule = "linear regions are those of an mlp with a piecewise-linear activation"
+            raise UsageError(f"{rule}: {', '.join(told)}", "for example --act relu --model mlp-3x128 --probe regions")
+        for one in told:
+            self.note(f"no linear regions are counted: {one}")
 
     def _stored(self, spec: RunSpec) -> bool:
         return not self.fresh and self.store.result(spec.id) is not None

@@ -192,6 +192,16 @@ Precision = Annotated[
         help="The arithmetic of the matrix products. Default: fp32.",
     ),
 ]
+Probe = Annotated[
+    str | None,
+    typer.Option(
+        "--probe",
+        metavar="WHAT",
+        rich_help_panel=TRAINING,
+        help="What is looked at after each epoch and stored with the run: none, activations (zeros, dead units, "
+        "saturation), gradients (their norms as well), regions (linear pieces as well) or all. Default: activations.",
+    ),
+]
 Seeds = Annotated[
     str | None,
     typer.Option(
@@ -288,5 +298,14 @@ Quiet = Annotated[
         "-q",
         rich_help_panel=RESULT,
         help="Show no progress on stderr; errors and warnings of failed runs stay. Default: off.",
+    ),
+]
+Plot = Annotated[
+    Path | None,
+    typer.Option(
+        "--plot",
+        metavar="FILE",
+        rich_help_panel=RESULT,
+        help="Draw the learning curves into this file (.png, .pdf or .svg). Default: no plot.",
     ),
 ]

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from relubench.activations import ACTIVATIONS, select
+from relubench.activations import ACTIVATIONS
 from relubench.network.layers import NORM_EPS, Affine, ClosedForm, Dropout, Layer, Norm, SignFlip, Tape
 
 SAME = 1e-9
@@ -55,19 +55,13 @@ class Pieces:
     """In t, [S, F]."""
 
 
-def piecewise_linear(activation: str) -> bool:
-    """Whether the activation with this label is linear between kinks that are known."""
-    choice = select([activation])[0]
-    return choice.kind == "table" and ACTIVATIONS[choice.name].kinks is not None
-
-
 @torch.no_grad()
 def linear_stages(layers: Sequence[Layer], activation: str, member: int | None) -> list[Stage]:
     """The network of one member (None: of a single network) in evaluation mode, as linear maps and bends.
 
     Raises ValueError for a layer that is neither.
     """
-    kinks = ACTIVATIONS[select([activation])[0].name].kinks
+    kinks = ACTIVATIONS[activation.partition(":")[0]].kinks
     found: list[Stage] = []
     for layer in layers:
         if isinstance(layer, Affine):

@@ -23,6 +23,7 @@ from relubench.engine.linear_regions import count_pieces, linear_stages
 from relubench.engine.slopes import SlopeScale, slope_scale, slopes
 from relubench.engine.tally import Sample, Tally, sample
 from relubench.network.streams import stream
+from relubench.plan import why_no_regions
 from relubench.results import DeadUnits, LayerProbe, RegionPoint
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Prober:
         spec = population.spec
         self.population, self.members = population, len(population.members)
         self.with_gradients = spec.probe in ("gradients", "all")
-        self.with_regions = spec.probe in ("regions", "all")
+        self.with_regions = spec.probe in ("regions", "all") and why_no_regions(spec) is None
         order = torch.randperm(population.data.n_train, generator=stream(0, "probe"))
         images = min(PROBE_IMAGES, max(LEAST_IMAGES, int(PROBE_SHARE * len(order))))
         self.index = order[:images].to(spec.device)
@@ -90,7 +91,7 @@ class Prober:
             if self.with_regions:
                 member.regions.append(RegionPoint(epoch=epoch, lines=self._regions(place)))
         self.dead = [one.dead for one in standings]
-        self.born_dead = self.born_dead or self.dead
+        self.born_dead = self.born_dead or [one.clone() for one in self.dead]
         if ended := [one for one in watched if _ends(one, epoch)]:
             self._confirm(ended, standings)
 

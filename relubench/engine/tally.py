@@ -35,9 +35,10 @@ def sample(z: Tensor, h: Tensor, members: int) -> Sample:
     """The scale and quantiles of a layer from some of its pre-activations and their outputs."""
     by_member = z.reshape(members, -1)
     step = -(-by_member.shape[1] // MOST_QUANTILE_VALUES)
-    # NumPy's sort is ten times as fast as torch's on one thread.
-    ordered = np.sort(by_member[:, ::step].cpu().numpy(), axis=1)
-    at = [round(one * (ordered.shape[1] - 1)) for one in QUANTILES]
+    values = by_member[:, ::step].cpu().numpy()
+    at = [round(one * (values.shape[1] - 1)) for one in QUANTILES]
+    # Partial sorting, which torch does not have, takes a tenth of the time.
+    ordered = np.partition(values, at, axis=1)
     scale = h.reshape(members, -1).square().mean(dim=1).sqrt()
     return Sample(NEAR * scale, ordered[:, at].tolist())
 

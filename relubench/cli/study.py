@@ -1,0 +1,75 @@
+"""A study before the user's eyes: progress while it runs, its table and plot, and what an interruption leaves."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import typer
+
+from relubench.cli import output, progress
+from relubench.errors import EXIT_INTERRUPTED, ComputeError
+
+if TYPE_CHECKING:
+    from relubench.cli.output import Target
+    from relubench.reports.report import Report
+    from relubench.results import Event
+    from relubench.runner import Study
+
+
+def show_study(
+    study: Study,
+    report_of: Callable[[], Report],
+    target: Target,
+    plot: Path | None,
+    *,
+    quiet: bool,
+    draw: Callable[[Study, Path], None] | None = None,
+) -> None:
+    """Carry the study out and show what came of it; `report_of` is asked once, for what is finished by then.
+
+    `draw` makes the plot, by default the learning curves. Raises typer.Exit(130) if it was interrupted, ComputeError
+    if nothing was computed.
+    """
+    interrupted = carry_out(study, quiet)
+    finished = sum(result.outcome != "failed" for result in study.results)
+    if study.results:
+        report = report_of()
+        output.emit_report(report, target)
+        if plot is not None and finished:
+            (draw or _draw_curves)(study, plot)
+        if not target.for_people and not quiet:
+            output.say(report.sentence)
+    if interrupted:
+        output.say(f"interrupted: {finished} of {study.total} runs are finished; the same command goes on from here")
+        raise typer.Exit(EXIT_INTERRUPTED)
+    if not finished:
+        raise ComputeError(f"none of the {study.total} runs could be computed", "see the warnings above")
+
+
+def silent(text: str) -> None:
+    """--quiet: notes go nowhere."""
+
+
+def _draw_curves(study: Study, plot: Path) -> None:
+    from relubench.reports.plots import plot_curves
+
+    plot_curves(study.results, study.timings, plot)
+
+
+def carry_out(study: Study, quiet: bool) -> bool:
+    """Run the study to its end; returns whether it was interrupted."""
+    display = progress.choose(study.total, study.config.train.epochs, quiet=quiet)
+    # A generator: closing it stops the workers.
+    events = cast("Generator[Event]", study.run())
+    try:
+        with contextlib.closing(events):
+            for event in events:
+                display.show(event)
+    except KeyboardInterrupt:
+        return True
+    finally:
+        display.close()
+    return False
