@@ -7,6 +7,7 @@ flags.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -102,6 +103,10 @@ class ExperimentConfig(Section):
     keep: Literal["best", "last", "none"] = "best"
     """Which weights are stored with each run."""
 
+    def one_strength(self) -> ExperimentConfig:
+        """The same without an L1 penalty."""
+        return self.model_copy(update={"train": self.train.model_copy(update={"l1": 0.0, "l1_pairs": False})})
+
     @field_validator("seeds")
     @classmethod
     def _distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
@@ -185,6 +190,18 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
             value = {key: value}
         merged = merge(merged, value)
     return merged
+
+
+def check_strength(option: str, text: str) -> float:
+    """The L1 strength that `text` is; raises UsageError for what is no number, negative or not finite."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        hint = f"for example {option} 0,0.001,0.01"
+        raise UsageError(f"{option} must be finite numbers of at least 0, split at commas, got {text!r}", hint)
+    return value + 0.0
 
 
 def _shorten_warmup(values: dict[str, Any], asked: Mapping[str, Any]) -> None:

@@ -60,7 +60,11 @@ def plot_curves(results: Sequence[RunResult], timings: Mapping[str, Timing | Non
     curves, without = _curves(results, timings)
     if not curves:
         raise ComputeError("no run has a learning curve to plot", "see why with `relubench show run ID`")
-    figure = _draw(curves, without)
+    save(_draw(curves, without), path)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write the figure whole or not at all, in the format of the path's suffix; ComputeError if it cannot be."""
     try:
         # Without a date and random ids the same results give the same file.
         metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower())

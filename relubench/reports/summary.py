@@ -62,29 +62,47 @@ class Group:
         return self.spec["dataset"], self.spec["model"]
 
 
-def summarize(results: Sequence[RunResult], timings: Mapping[str, Timing | None], wrong: WrongOf) -> Summary:
+def summarize(
+    results: Sequence[RunResult],
+    timings: Mapping[str, Timing | None],
+    wrong: WrongOf,
+    *,
+    by_strength: bool = False,
+) -> Summary:
     """The table of these runs: a row for each activation (data set, model, pre-training, l1), in order of appearance.
 
-    `timings`: by run id; `wrong`: a run's mask over the test examples, or None where there is none. Raises ValueError
-    if two runs would be the same seed of the same row.
+    `timings`: by run id; `wrong`: a run's mask over the test examples, or None where there is none. `by_strength`: rows
+    are those of an L1 strength even where there is only one, and say their near zeros. Raises ValueError if two runs
+    would be the same seed of the same row.
     """
-    groups = _groups(results, wrong)
+    groups = _groups(results, wrong, by_strength)
     rows = [_row(group, timings) for group in groups]
     differences = _differences(groups)
     rows = _with_verdicts(rows, differences)
     notes = [*_outcome_notes(groups, rows), *_method_notes(rows, differences), *references.footnotes(rows)]
     notes += _departure_notes(results, rows)
     varied = [{} if group.l1 is None else {"l1": group.l1} for group in groups]
+    if by_strength:
+        varied = [{**one, "near_zeros_pct": _near(group)} for one, group in zip(varied, groups, strict=True)]
     sentence = closing(_standings(groups, rows, differences))
     seeds = max((len(group.runs) for group in groups), default=0)
     return Summary(rows, notes, sentence, varied, _shared([one.spec for one in results]), seeds)
 
 
-def _groups(results: Sequence[RunResult], wrong: WrongOf) -> list[Group]:
-    l1_varies = len({one.spec.get("l1") for one in results}) > 1
+def _near(group: Group) -> float | None:
+    return _mean([one.near_zeros_pct for one in group.runs.values() if one.test_error_pct is not None])
+
+
+def _strength(spec: Mapping[str, Any]) -> float:
+    """The L1 strength as it was asked for."""
+    return spec.get("l1_asked", spec.get("l1", 0.0))
+
+
+def _groups(results: Sequence[RunResult], wrong: WrongOf, by_strength: bool) -> list[Group]:
+    l1_varies = by_strength or len({_strength(one.spec) for one in results}) > 1
     groups: dict[tuple[Any, ...], Group] = {}
     for one in results:
-        l1 = one.spec.get("l1", 0.0) if l1_varies else None
+        l1 = _strength(one.spec) if l1_varies else None
         key = (*(one.spec.get(name, "none") for name in ("activation", "dataset", "model", "pretraining")), l1)
         group = groups.setdefault(key, Group({}, {}, l1))
         seed = one.spec["seed"]
@@ -120,6 +138,7 @@ def _row(group: Group, timings: Mapping[str, Timing | None]) -> SummaryRow:
         init=_same([one.spec.get("init") for one in runs]),
         parameters=_same([one.parameters for one in runs]),
         sparsity_pct=_mean([one.sparsity_pct for one in tested]),
+        dead_units_pct=_mean([one.dead_units_pct for one in tested]),
         epochs=_mean([one.epochs for one in runs]),
         seconds=None if None in clocks else sum(one.seconds for one in clocks if one),
     )
