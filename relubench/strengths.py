@@ -14,8 +14,8 @@ from relubench.results import RunResult
 PILOTS = 8
 PILOT_SUMS = (1e-7, 1e-2)
 """Strengths of the short runs, as coefficients of the sum; between them zeros go from none the more to all."""
-PILOT_SHARE = 0.1
-"""Of the epochs asked for, that a short run has."""
+PILOT_SHARE, LEAST_EPOCHS = 0.1, 3
+"""A short run has this share of the epochs asked for, but so many if there are."""
 LOW_PCT, HIGH_PCT = 70.0, 99.0
 ZERO_EVERY = 10
 """One network in so many has no penalty."""
@@ -25,7 +25,7 @@ def pilot(config: ExperimentConfig, specs: Sequence[RunSpec]) -> ExperimentConfi
     """Eight short runs of the first activation, whose strengths are a logarithmic grid; on a seed not reported."""
     unit = l1_of_sum(1.0, specs[0])
     strengths = tuple(float(f"{one / unit:.3g}") for one in np.geomspace(*PILOT_SUMS, PILOTS))
-    epochs = max(1, math.ceil(PILOT_SHARE * config.train.epochs))
+    epochs = min(config.train.epochs, max(LEAST_EPOCHS, math.ceil(PILOT_SHARE * config.train.epochs)))
     change = {"l1": strengths, "epochs": epochs, "warmup_epochs": min(config.train.warmup_epochs, epochs / 2)}
     train = config.train.model_copy(update=change)
     return config.model_copy(update={"act": config.act[:1], "seeds": (TUNING_SEED,), "train": train, "keep": "none"})
@@ -34,9 +34,12 @@ def pilot(config: ExperimentConfig, specs: Sequence[RunSpec]) -> ExperimentConfi
 def span(results: Sequence[RunResult]) -> tuple[float, float]:
     """The strengths at which zeros reach 70 and 99 %, between the short runs on a logarithmic scale.
 
-    Where they never are so few or so many, the end of the grid. Near zeros count where there are no exact ones.
+    Where they never are so few or so many, the end of the grid, as far as networks learn at all. Near zeros count
+    where there are no exact ones.
     """
-    ordered = sorted((one for one in results if zeros(one) is not None), key=lambda one: one.spec["l1_asked"])
+    learned = [one for one in results if one.outcome == "ok" and zeros(one) is not None]
+    usable = learned or [one for one in results if zeros(one) is not None]
+    ordered = sorted(usable, key=lambda one: one.spec["l1_asked"])
     strengths = [one.spec["l1_asked"] for one in ordered]
     # Noise must not make the curve fall.
     shares = np.maximum.accumulate([zeros(one) or 0.0 for one in ordered])

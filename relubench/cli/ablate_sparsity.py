@@ -11,6 +11,7 @@ from relubench.cli import options, output
 from relubench.cli.overrides import experiment, whole_number
 from relubench.cli.study import carry_out, show_study, silent
 from relubench.errors import EXIT_INTERRUPTED, ComputeError, UsageError
+from relubench.lookup import find
 
 if TYPE_CHECKING:
     from relubench.config import ExperimentConfig
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 GRID = (0.0, 0.001, 0.01, 0.1, 1.0)
 """The article's strengths."""
+SCALES = ("sum", "mean", "paper")
 MAX_NETS = 10_000
 
 Strengths = Annotated[
@@ -100,6 +102,7 @@ def ablate_sparsity(
     output.check_plot(plot)
     settings: dict[str, Any] = {"train": {}}
     if l1_scale is not None:
+        find(l1_scale, SCALES, kind="scale", see=f"--l1-scale is one of {', '.join(SCALES)}")
         settings["train"]["l1_scale"] = l1_scale
     if l1 is not None:
         settings["train"]["l1"] = _strengths(l1)
