@@ -23,7 +23,7 @@ import numpy as np
 from relubench.activations import Choice, select
 from relubench.config import ExperimentConfig
 from relubench.crew import Crew
-from relubench.data import DataOptions, PreparedData, prepare
+from relubench.data import DataOptions, PreparedData, arrays, prepare
 from relubench.device import Device, resolve
 from relubench.errors import ComputeError, UsageError
 from relubench.memory import BASE_BYTES, member_bytes, stack_members
@@ -70,6 +70,7 @@ class Study:
         device = resolve(config.device)
         options = DataOptions(image_size=config.data.image_size, train_size=config.data.train_size)
         prepared = prepare(config.data.name, data_dir=data_dir, options=options, progress=note)
+        _check_classes(prepared)
         study = cls(config, choices, prepared, device, store, fresh, note)
         # Shapes and precision are checked even where the learning rates are not known yet.
         specs = study._expand([1.0 if config.train.lr == "auto" else config.train.lr] * len(choices))
@@ -317,6 +318,15 @@ def _check_writable(folder: Path) -> None:
             f"the runs folder {folder} cannot be written: {error.strerror or error}",
             "name another with --runs-dir or RELUBENCH_RUNS_DIR",
         ) from error
+
+
+def _check_classes(prepared: PreparedData) -> None:
+    """Raises UsageError where there is nothing to tell apart."""
+    _, labels = arrays(prepared, "train")
+    if len(np.unique(labels)) < 2:
+        raise UsageError(
+            f"a data set needs at least two classes, {prepared.name} has one class only", "use another --dataset"
+        )
 
 
 def _failed(spec: RunSpec, message: str, test_examples: int) -> RunResult:

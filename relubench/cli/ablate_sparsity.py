@@ -102,7 +102,7 @@ def ablate_sparsity(
     output.check_plot(plot)
     settings: dict[str, Any] = {"train": {}}
     if l1_scale is not None:
-        find(l1_scale, SCALES, kind="scale", see=f"--l1-scale is one of {', '.join(SCALES)}")
+        find(l1_scale, dict.fromkeys(SCALES), kind="scale", see=f"--l1-scale is one of {', '.join(SCALES)}")
         settings["train"]["l1_scale"] = l1_scale
     if l1 is not None:
         settings["train"]["l1"] = _strengths(l1)

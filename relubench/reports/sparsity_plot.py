@@ -39,7 +39,7 @@ def plot_sparsity(results: Sequence[RunResult], path: Path) -> None:
     drawn = {label: points([one for one in results if one.spec["activation"] == label]) for label in labels}
     if not any(errors for _, errors in drawn.values()):
         raise ComputeError("no network has a test error to plot", "see why in the table")
-    figure = Figure(figsize=(7.2, 4.8), layout="constrained")
+    figure = Figure(figsize=(7.2, 5.4), layout="constrained")
     axes = figure.subplots()
     _paper(axes)
     for place, (label, (zeros, errors)) in enumerate(drawn.items()):
@@ -52,7 +52,7 @@ def plot_sparsity(results: Sequence[RunResult], path: Path) -> None:
     axes.set_title(_title(results), fontsize="medium")
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize="small", frameon=False, loc="upper left")
+    figure.legend(fontsize="small", frameon=False, loc="outside lower center", ncols=2)
     save(figure, path)
 
 
