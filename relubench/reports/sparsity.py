@@ -41,7 +41,8 @@ def sparsity_report(study: Study) -> Report:
         columns=_columns(rows),
         footnotes=[SCALES[scale], *notes, *_notes(rows, by_label)],
         sentence=" ".join(
-            _told(label, runs, summary) for label, runs, summary in zip(labels, by_label, summaries, strict=True)
+            _told(label if len(labels) > 1 else "", runs, summary)
+            for label, runs, summary in zip(labels, by_label, summaries, strict=True)
         ),
     )
 
@@ -127,7 +128,8 @@ def _notes(rows: Sequence[Row], by_label: Sequence[Sequence[RunResult]]) -> list
 
 def _without_zeros(runs: Sequence[RunResult]) -> bool:
     known = [one.sparsity_pct for one in runs if one.sparsity_pct is not None]
-    return bool(known) and max(known) < 0.01
+    # Under a crushing penalty even a smooth activation underflows to 0: the least sparse network tells.
+    return bool(known) and min(known) < 0.01
 
 
 def points(runs: Sequence[RunResult]) -> tuple[list[float], list[float]]:
@@ -144,7 +146,7 @@ def _told(label: str, runs: Sequence[RunResult], summary: Summary) -> str:
     """Where the error of one activation starts to rise."""
     kind = "near zeros" if _without_zeros(runs) else "zeros"
     found = onset(*points(runs))
-    start = f"{label}: " if label != "relu" or len(summary.rows) == 0 else ""
+    start = f"{label}: " if label else ""
     if found is not None:
         return start + _by_fit(found, kind)
     return start + _by_rows(_rows(summary), kind)
