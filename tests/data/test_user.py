@@ -95,7 +95,7 @@ def test_bad_arrays_are_refused(small_npz, changes, message):
 
 
 def test_one_class_is_a_request_that_makes_no_sense(small_npz):
-    with pytest.raises(UsageError, match="at least two classes, .*own.npz has one class only") as caught:
+    with pytest.raises(UsageError, match=r"at least two classes, .*own\.npz has one class only") as caught:
         prepare(str(small_npz(y_train=Y * 0)))
     assert caught.value.exit_code == 2 and caught.value.hint
 
