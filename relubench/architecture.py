@@ -138,6 +138,19 @@ def head_inputs(arch: Architecture, input_shape: tuple[int, ...]) -> int:
     return arch.hidden[-1] if arch.hidden else _dense_inputs(arch, input_shape)
 
 
+def hidden_units(arch: Architecture, input_shape: tuple[int, ...]) -> list[int]:
+    """Units of each hidden layer after its activation; in a convolution every channel at every pixel is one."""
+    side = input_shape[-2:] if arch.channels else (1, 1)
+    found: list[int] = []
+    for shape in layer_shapes(arch, input_shape):
+        if not shape.convolution:
+            found.append(shape.units)
+            continue
+        found.append(shape.units * side[0] * side[1])
+        side = (side[0] // 2, side[1] // 2)
+    return found
+
+
 def parameter_count(
     arch: Architecture, input_shape: tuple[int, ...], classes: int, *, columns: int, learned: int, norm: str
 ) -> int:

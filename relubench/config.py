@@ -7,6 +7,7 @@ flags.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -83,9 +84,20 @@ class TrainSection(Section):
     """Epochs over which the learning rate rises linearly from zero."""
     patience: Annotated[int, Field(ge=1)] | None = None
     """Stop after this many epochs without a lower validation error."""
-    l1: NonNegative = 0.0
-    """L1 penalty on the hidden activations: summed over units, averaged over the batch."""
+    l1: NonNegative | Annotated[tuple[NonNegative, ...], Field(min_length=1)] = 0.0
+    """Strength of the L1 penalty on the hidden activations, averaged over the batch; several are compared."""
+    l1_scale: Literal["sum", "mean", "paper"] = "sum"
+    """Over a layer's units the penalty is their sum, their mean, or a thirtieth of the sum (see plan.l1_of_sum)."""
+    l1_pairs: bool = False
+    """With several strengths: the first with the first seed and so on, instead of each with every seed."""
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    probe: Literal["none", "activations", "gradients", "regions", "all"] = "activations"
+    """What is looked at after each epoch: activations and dead units, gradients as well, linear regions as well."""
+
+    @property
+    def strengths(self) -> tuple[float, ...]:
+        """The L1 strengths, as they were asked for."""
+        return self.l1 if isinstance(self.l1, tuple) else (self.l1,)
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainSection:
@@ -113,12 +125,23 @@ class ExperimentConfig(Section):
     keep: Literal["best", "last", "none"] = "best"
     """Which weights are stored with each run."""
 
+    def one_strength(self) -> ExperimentConfig:
+        """The same without an L1 penalty."""
+        return self.model_copy(update={"train": self.train.model_copy(update={"l1": 0.0, "l1_pairs": False})})
+
     @field_validator("seeds")
     @classmethod
     def _distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
         if not seeds:
             raise ValueError("at least one seed is needed")
         return tuple(sorted(set(seeds)))
+
+    @model_validator(mode="after")
+    def _paired(self) -> ExperimentConfig:
+        if self.train.l1_pairs and len(self.train.strengths) != len(self.seeds):
+            strengths, seeds = len(self.train.strengths), len(self.seeds)
+            raise ValueError(f"the {strengths} strengths of train.l1 must not differ in number from the {seeds} seeds")
+        return self
 
     @field_validator("act")
     @classmethod
@@ -195,6 +218,18 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
             value = {key: value}
         merged = merge(merged, value)
     return merged
+
+
+def check_strength(option: str, text: str) -> float:
+    """The L1 strength that `text` is; raises UsageError for what is no number, negative or not finite."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        hint = f"for example {option} 0,0.001,0.01"
+        raise UsageError(f"{option} must be finite numbers of at least 0, split at commas, got {text!r}", hint)
+    return value + 0.0
 
 
 def _shorten_warmup(values: dict[str, Any], asked: Mapping[str, Any]) -> None:

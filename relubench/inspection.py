@@ -10,7 +10,8 @@ import sys
 from collections.abc import Callable, Sequence
 
 from relubench.activations import Choice
-from relubench.plan import ForeignNetwork, RunSpec
+from relubench.errors import UsageError
+from relubench.plan import ForeignNetwork, RunSpec, why_no_regions
 from relubench.results import RunResult
 from relubench.variants import Part
 
@@ -28,6 +29,22 @@ def probe_own(choice: Choice, note: Note) -> None:
         note(f"{choice.label}: {warning}")
     if found.equals is not None:
         note(f"{choice.label} equals {found.equals}")
+
+
+def check_regions(runs: Sequence[tuple[Part, RunSpec]], note: Note) -> None:
+    """Raises UsageError where a variant asks for linear regions and none of its networks has any to count."""
+    for part in dict.fromkeys(id(part) for part, _ in runs):
+        mine = [(one, spec) for one, spec in runs if id(one) == part]
+        asked = mine[0][0].config.train.probe
+        if asked not in ("regions", "all"):
+            continue
+        reasons = [why_no_regions(spec) for _, spec in mine]
+        told = list(dict.fromkeys(one for one in reasons if one is not None))
+        if asked == "regions" and None not in reasons:
+            rule = "linear regions are those of an mlp with a piecewise-linear activation"
+            raise UsageError(f"{rule}: {', '.join(told)}", "for example --act relu --model mlp-3x128 --probe regions")
+        for one in told:
+            note(f"no linear regions are counted: {one}")
 
 
 def look_at_network(

@@ -100,7 +100,8 @@ def jobs_of(
 
 def _stackable(specs: Sequence[RunSpec]) -> list[list[RunSpec]]:
     """The runs in groups that can lie in one stack: alone on a processor, elsewhere alike in all but these."""
-    shared: dict[str, Any] = {"seed": 0, "lr": 0.0, "l1": 0.0, "protocol": "", "departures": (), "variant": ""}
+    shared: dict[str, Any] = {"seed": 0, "lr": 0.0, "l1": 0.0, "l1_asked": 0.0, "l1_scale": ""}
+    shared |= {"protocol": "", "departures": (), "variant": ""}
     groups: dict[RunSpec, list[RunSpec]] = {}
     for spec in specs:
         groups.setdefault(spec if spec.device == "cpu" else replace(spec, **shared), []).append(spec)

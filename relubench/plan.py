@@ -10,12 +10,13 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import metadata
 from typing import Any
 
-from relubench.activations import Choice
+from relubench.activations import ACTIVATIONS, Choice
 from relubench.activations.own import choose_own
 from relubench.architecture import (
     Architecture,
     check_input,
     default_model,
+    hidden_units,
     matched,
     parameter_count,
     parse_model,
@@ -30,8 +31,26 @@ from relubench.version import ENGINE_VERSION
 LR_GRIDS = {"sgd": (0.1, 0.01, 0.001, 0.0001), "adam": (0.01, 0.001, 0.0001), "adamw": (0.01, 0.001, 0.0001)}
 """Learning rates that --lr auto tries; for sgd the paper's own (Glorot et al. 2011, section 4.1)."""
 
-NOT_OF_A_RUN = ("lr", "lr_grid", "lr_seeds")
-"""Keys of `train` that a run's specification has no field for: `lr` is resolved, the others say how."""
+NOT_OF_A_RUN = ("lr", "lr_grid", "lr_seeds", "l1", "l1_pairs")
+"""Keys of `train` that a run's specification has no field for: `lr` and `l1` are resolved, the others say how."""
+
+PAPER_L1_DIVISOR = 30.0
+"""What the paper's L1 coefficient seems to be divided by; see `l1_of_sum`."""
+
+COMPARED = (
+    "name",
+    "lr",
+    "lr_grid",
+    "lr_seeds",
+    "init",
+    "match",
+    "protocol",
+    "probe",
+    "l1_pairs",
+    "l1_scale",
+    "test_noise",
+)
+"""Settings that have a place of their own in a table, or change no result: not told as departures."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,7 +107,10 @@ class RunSpec:
     warmup_epochs: float
     patience: int | None
     l1: float
+    """The coefficient of the sum over a layer's units, averaged over the batch."""
     precision: str
+    probe: str
+    """What is looked at after each epoch; it changes what is stored of a run, not its numbers."""
     pretraining: str = "none"
     seed: int
     device: str
@@ -98,6 +120,9 @@ class RunSpec:
     torch: str
     engine: int = ENGINE_VERSION
     protocol: str = field(metadata={"note": True})
+    l1_asked: float = field(metadata={"note": True})
+    """The strength as it was asked for, in `l1_scale`."""
+    l1_scale: str = field(metadata={"note": True})
     departures: tuple[str, ...] = field(metadata={"note": True})
     """What was set otherwise than the protocol has it, e.g. 'momentum 0.9'."""
     train_size: int | None = field(metadata={"note": True})
@@ -161,7 +186,7 @@ def expand(
     *,
     lone: bool | None = None,
 ) -> list[RunSpec]:
-    """One RunSpec for each choice and seed, choices outermost; `lr` holds one learning rate a choice.
+    """One RunSpec for each choice, L1 strength and seed, choices outermost; `lr` holds one learning rate a choice.
 
     On a processor a lone run takes every thread and several runs take one thread each, so the number asked for (not the
     number still to do) decides, and the same command always takes the same path. `lone`: whether the whole study is
@@ -175,13 +200,14 @@ def expand(
         raise UsageError(
             f"--augment {config.data.augment} needs a convolutional network, not {arch.name}", "add --model cnn"
         )
-    lone = len(choices) * len(config.seeds) == 1 if lone is None else lone
+    drawn = strengths_and_seeds(config)
+    lone = len(choices) * len(drawn) == 1 if lone is None else lone
     threads = 0 if device.kind != "cpu" else device.threads if lone else 1
     return [
-        replace(spec, seed=seed)
+        replace(spec, seed=seed, l1=l1_of_sum(l1, spec), l1_asked=l1)
         for choice, rate in zip(choices, lr, strict=True)
         for spec in [_resolve(config, choice, prepared, device, arch, rate, threads)]
-        for seed in config.seeds
+        for l1, seed in drawn
     ]
 
 
@@ -189,6 +215,28 @@ def tuning_seeds(config: ExperimentConfig) -> tuple[int, ...]:
     """The seeds of the tuning runs, from the highest down: none that is reported."""
     free = (seed for seed in range(MAX_SEED, -1, -1) if seed not in config.seeds)
     return tuple(itertools.islice(free, config.train.lr_seeds))
+
+
+def l1_of_sum(strength: float, spec: RunSpec) -> float:
+    """The coefficient of sum |h| over a layer's units that `strength` is under the network's `l1_scale`.
+
+    sum: itself. mean: over the units of a hidden layer, of which there are as many as its layers have on average.
+    paper: a thirtieth, at which the paper's 0.001 gives about the 83.4 % of zeros that it reports; it does not state
+    its scaling (Glorot et al. 2011, section 4.1), and 30 is what a mean over its batch of 10 and 3 layers would be.
+    """
+    if spec.l1_scale == "paper":
+        return strength / PAPER_L1_DIVISOR
+    if spec.l1_scale == "mean":
+        units = hidden_units(spec.architecture, spec.input_shape)
+        return strength * len(units) / sum(units)
+    return strength
+
+
+def strengths_and_seeds(config: ExperimentConfig) -> list[tuple[float, int]]:
+    """The L1 strength and the seed of each network of an activation."""
+    if config.train.l1_pairs:
+        return list(zip(config.train.strengths, config.seeds, strict=True))
+    return [(l1, seed) for l1 in dict.fromkeys(config.train.strengths) for seed in config.seeds]
 
 
 def departures(config: ExperimentConfig, as_published: frozenset[str] = frozenset()) -> tuple[str, ...]:
@@ -204,11 +252,8 @@ def departures(config: ExperimentConfig, as_published: frozenset[str] = frozense
         mine, usual = getattr(config, section), getattr(standard, section)
         for key in type(mine).model_fields:
             value = getattr(mine, key)
-            if (
-                key not in ("name", *NOT_OF_A_RUN, "init", "match", "protocol", "test_noise")
-                and f"{section}.{key}" not in as_published
-                and value != getattr(usual, key)
-            ):
+            compared = key in COMPARED or isinstance(value, tuple) or f"{section}.{key}" in as_published
+            if not compared and value != getattr(usual, key):
                 found.append(spoken(key, value))
     if config.train.epochs != usual_epochs and "train.epochs" not in as_published:
         found.append(f"{config.train.epochs} epoch{'s' if config.train.epochs > 1 else ''}")
@@ -237,7 +282,8 @@ def spoken(key: str, value: object) -> str:
 
 def check_foreign(config: ExperimentConfig, choices: Sequence[Choice], arch: Architecture) -> None:
     """Raises UsageError for what means nothing in a network that somebody else wrote, or only there."""
-    model, l1 = config.model, config.train.l1
+    model, l1 = config.model, max(config.train.strengths)
+    probe = config.train.probe if "probe" in config.train.model_fields_set else "none"
     if not arch.foreign:
         if model.init == "own":
             raise UsageError(
@@ -260,6 +306,7 @@ def check_foreign(config: ExperimentConfig, choices: Sequence[Choice], arch: Arc
         f"--dropout {model.dropout:g}": model.dropout > 0,
         "--sign-flip": model.sign_flip,
         f"train.l1={l1:g}": l1 > 0,
+        f"--probe {probe}": probe != "none",
     }
     for option, given in meaningless.items():
         if given:
@@ -276,6 +323,16 @@ def model_digest(arch: Architecture) -> str | None:
     if arch.name.startswith(PREFIX):
         return f"torchvision {metadata.version('torchvision')}"
     return choose_own(arch.name).source_digest
+
+
+def why_no_regions(spec: RunSpec) -> str | None:
+    """Why linear regions cannot be counted in this network; None if they can."""
+    kind, _, _ = spec.activation.partition(":")
+    if kind not in ACTIVATIONS or ACTIVATIONS[kind].kinks is None:
+        return f"{spec.activation} is not piecewise linear"
+    if spec.channels:
+        return f"{spec.model} is no mlp"
+    return f"{spec.norm} norm is not piecewise linear" if spec.norm in ("layer", "rms") else None
 
 
 def check_precision(precision: str, device: str) -> None:
@@ -325,5 +382,7 @@ def _resolve(
         train_size=config.data.train_size,
         labels=config.data.labels,
         split=config.data.split,
-        **config.train.model_dump(exclude=set(NOT_OF_A_RUN)),
+        l1=0.0,
+        l1_asked=0.0,
+        **{**config.train.model_dump(exclude=set(NOT_OF_A_RUN)), **({"probe": "none"} if arch.foreign else {})},
     )

@@ -27,6 +27,72 @@ class EpochPoint:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LayerProbe:
+    """What one hidden layer did on the probe images, in evaluation mode, after an epoch (0: before training).
+
+    Shares are percent of units times images; a number that was not finite, or not looked at, is None.
+    """
+
+    epoch: int
+    layer: int
+    """1-based, from the input."""
+    units: int
+    """Of a convolution its channels."""
+    zeros_pct: float | None
+    """Outputs that are exactly 0."""
+    near_zeros_pct: float | None
+    """Outputs with |h| at most 1 % of the layer's root mean square; exact zeros are among them."""
+    mean: float | None
+    variance: float | None
+    """Of the outputs, over units and images together."""
+    quantiles: list[float | None]
+    """Of the pre-activations: at 1, 25, 50, 75 and 99 %, over the first 100 images."""
+    saturated_pct: float | None
+    """Outputs whose slope |f'(z)| is below 1 % of the activation's largest."""
+    dead: int | None
+    """Units whose |f'(z)| exceeds `eps` at none of the images."""
+    died: int | None
+    """Dead ones that were not at the look before."""
+    revived: int | None
+    """Living ones that were dead at the look before."""
+    cut_off: int | None
+    """Living units whose every weight into the next layer is 0 or ends at a dead or cut-off unit."""
+    idle_columns: int | None
+    """Pre-activations without slope at any image; more than `dead` only where a unit has several (maxout, gated)."""
+    weight_gradient: float | None = None
+    """Norm of the loss's gradient in the layer's weights, averaged over the images."""
+    activation_gradient: float | None = None
+    """Norm of an image's loss's gradient in the layer's outputs, mean over the images."""
+    update_ratio: float | None = None
+    """Norm of what the next step would add to the weights, over the weights' norm."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeadUnits:
+    """The dead units of one hidden layer after the last epoch, confirmed on the whole training set."""
+
+    layer: int
+    units: int
+    dead: int
+    candidates: int
+    """Dead on the probe images."""
+    cut_off: int
+    born_dead: int
+    """Dead on the probe images before training."""
+    eps: float
+    """A unit is dead if |f'(z)| <= eps at every training image; 0 where f is piecewise linear or has flat parts."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RegionPoint:
+    """Linear pieces of the network along lines between training images, after an epoch (0: before training)."""
+
+    epoch: int
+    lines: list[int]
+    """The number of pieces on each line, the same lines at every epoch."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunResult:
     """One trained network: the specification it came from, its curve, and its errors in percent."""
 
@@ -49,7 +115,15 @@ class RunResult:
     sparsity_pct: float | None
     """Exact zeros among the hidden activations on the test set, averaged over hidden layers."""
     sparsity_by_layer_pct: list[float] = field(default_factory=list)
+    near_zeros_pct: float | None = None
+    """Of the tested weights, on the probe images, averaged over hidden layers."""
+    dead_units_pct: float | None = None
+    """Of all hidden units, those that are dead after the last epoch."""
     curve: list[EpochPoint] = field(default_factory=list)
+    probes: list[LayerProbe] = field(default_factory=list)
+    """By epoch, then by layer."""
+    dead_units: list[DeadUnits] = field(default_factory=list)
+    regions: list[RegionPoint] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -57,8 +131,9 @@ class RunResult:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> RunResult:
-        curve = [EpochPoint(**point) for point in values["curve"]]
-        return cls(**{**values, "curve": curve})
+        kinds = {"curve": EpochPoint, "probes": LayerProbe, "dead_units": DeadUnits, "regions": RegionPoint}
+        read = {key: [kind(**one) for one in values.get(key, ())] for key, kind in kinds.items()}
+        return cls(**{**values, **read})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

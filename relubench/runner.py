@@ -23,7 +23,7 @@ from relubench.config import ExperimentConfig
 from relubench.crew import Crew
 from relubench.device import Device, resolve
 from relubench.errors import ComputeError, UsageError
-from relubench.inspection import look_at_network, probe_own
+from relubench.inspection import check_regions, look_at_network, probe_own
 from relubench.jobs import Job, jobs_of
 from relubench.memory import fitting_workers, member_bytes
 from relubench.noise import noise_jobs, under_noise
@@ -78,6 +78,7 @@ class Study:
         if not study._tuned:
             study.asked = runs
         study._check_own([spec for _, spec in runs])
+        check_regions(runs, note)
         gated = any(choice.columns > 1 for part in parts for choice in part.choices)
         if any(part.config.model.match == "width" for part in parts) and not gated:
             note("--match width changes nothing here: none of the activations is gated")

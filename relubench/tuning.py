@@ -20,7 +20,8 @@ def trials(part: Part, device: Device) -> Trials:
     train = part.config.train
     if train.lr != "auto":
         return {}
-    alone = part.config.model_copy(update={"seeds": tuning_seeds(part.config)})
+    first = train.model_copy(update={"l1": train.strengths[0], "l1_pairs": False})
+    alone = part.config.model_copy(update={"seeds": tuning_seeds(part.config), "train": first})
     found: Trials = {}
     for rate in train.lr_grid or LR_GRIDS[train.optimizer]:
         runs = expand(alone, part.choices, part.prepared, device, [rate] * len(part.choices))

@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from relubench.activations import Choice, select
 from relubench.config import ExperimentConfig
-from relubench.data import DataOptions, PreparedData, prepare
+from relubench.data import DataOptions, PreparedData, arrays, prepare
 from relubench.device import Device
 from relubench.errors import UsageError
-from relubench.plan import RunSpec, Variant, departures, expand
+from relubench.plan import RunSpec, Variant, departures, expand, strengths_and_seeds
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class Part:
     @property
     def runs(self) -> int:
         """Networks to train."""
-        return len(self.choices) * len(self.config.seeds)
+        return len(self.choices) * len(strengths_and_seeds(self.config))
 
     def fixed_rates(self) -> list[float]:
         """The learning rate of each activation; where it is still to be found, 1.0 stands in its place."""
@@ -63,8 +65,18 @@ def make_ready(variants: Sequence[Variant], data_dir: Path | None, note: Callabl
         options = DataOptions.of(data)
         if (data.name, options) not in prepared:
             prepared[data.name, options] = prepare(data.name, data_dir=data_dir, options=options, progress=note)
+            _check_classes(prepared[data.name, options])
         parts.append(Part(variant, choices, prepared[data.name, options]))
     return parts
+
+
+def _check_classes(prepared: PreparedData) -> None:
+    """Raises UsageError where there is nothing to tell apart."""
+    _, labels = arrays(prepared, "train")
+    if len(np.unique(labels)) < 2:
+        raise UsageError(
+            f"a data set needs at least two classes, {prepared.name} has one class only", "use another --dataset"
+        )
 
 
 def lay_out(

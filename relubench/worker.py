@@ -31,7 +31,7 @@ from relubench.version import __version__
 
 if TYPE_CHECKING:
     from relubench.engine.evaluation import Evaluation
-    from relubench.engine.population import Population
+    from relubench.engine.population import Member, Population
 
 CHECKPOINT_SECONDS = 60.0
 """A checkpoint is written at most this often, and when a worker is interrupted."""
@@ -242,7 +242,12 @@ def _put(
         test_examples=job.prepared.n_test,
         sparsity_pct=sum(zeros) / len(zeros) if zeros else None,
         sparsity_by_layer_pct=zeros,
+        near_zeros_pct=None if diverged else _near_zeros(member),
+        dead_units_pct=_dead_units(member),
         curve=member.curve,
+        probes=member.probes,
+        dead_units=member.dead_units,
+        regions=member.regions,
         versions={"relubench": __version__, "torch": spec.torch, "python": platform.python_version()},
     )
     timing = clock.timing(len(job.specs))
@@ -254,6 +259,20 @@ def _put(
         mask = None if wrong is None else np.packbits(wrong).tobytes().hex()
         lost = {"result": result.to_json(), "timing": timing.to_json(), "wrong": mask}
         emit({"event": "done", "run": spec.id, "not_stored": error.strerror or str(error), **lost})
+
+
+def _near_zeros(member: Member) -> float | None:
+    """Near zeros of the tested weights, which the best epoch's look saw, over the hidden layers; None unless looked."""
+    seen = [one.near_zeros_pct for one in member.probes if one.epoch == member.best_epoch]
+    known = [one for one in seen if one is not None]
+    return sum(known) / len(known) if known and len(known) == len(seen) else None
+
+
+def _dead_units(member: Member) -> float | None:
+    """The share of dead units among all hidden ones, in percent; None unless they were counted."""
+    if not member.dead_units:
+        return None
+    return 100.0 * sum(one.dead for one in member.dead_units) / sum(one.units for one in member.dead_units)
 
 
 def _weights(job: Job, population: Population, place: int) -> bytes | None:

@@ -43,6 +43,8 @@ class ActivationRow:
     """Pre-activation columns per output unit, or the name of the parameter that says how many."""
     learned: tuple[str, ...] = ()
     noisy: bool = False
+    kinks: tuple[float, ...] | None = None
+    """Where f bends if it is linear between (a maximum of columns bends where two are equal); None: it is not."""
 
     def columns_with(self, parameters: Mapping[str, ParameterValue]) -> int:
         """Pre-activation columns per output unit under these (complete) parameters."""
@@ -61,6 +63,7 @@ _ROWS = (
         torch_gain=1.0,
         source="classical",
         target="elementwise:identity",
+        kinks=(),
     ),
     ActivationRow(
         name="sigmoid",
@@ -97,6 +100,7 @@ _ROWS = (
         year=2004,
         source="Collobert 2004",
         target="elementwise:hardtanh",
+        kinks=(-1.0, 1.0),
     ),
     ActivationRow(
         name="abs_tanh",
@@ -125,6 +129,7 @@ _ROWS = (
         year=2010,
         source="Nair & Hinton 2010; supervised, Glorot, Bordes & Bengio 2011",
         target="elementwise:relu",
+        kinks=(0.0,),
     ),
     ActivationRow(
         name="nrelu",
@@ -135,6 +140,7 @@ _ROWS = (
         source="Nair & Hinton 2010",
         noisy=True,
         target="adaptive:nrelu",
+        kinks=(0.0,),
     ),
     ActivationRow(
         name="relu6",
@@ -144,6 +150,7 @@ _ROWS = (
         year=2010,
         source="Krizhevsky 2010, Convolutional Deep Belief Networks on CIFAR-10",
         target="elementwise:relu6",
+        kinks=(0.0, 6.0),
     ),
     ActivationRow(
         name="squared_relu",
@@ -165,6 +172,7 @@ _ROWS = (
         parameters={"negative_slope": 0.01},
         ranges={"negative_slope": (-1.0, 1.0)},
         target="elementwise:leaky_relu",
+        kinks=(0.0,),
     ),
     ActivationRow(
         name="prelu",
@@ -177,6 +185,7 @@ _ROWS = (
         ranges={"init": (-1.0, 1.0)},
         learned=("a",),
         target="adaptive:prelu",
+        kinks=(0.0,),
     ),
     ActivationRow(
         name="rrelu",
@@ -189,6 +198,7 @@ _ROWS = (
         ranges={"lower": (0.0, 1.0), "upper": (0.0, 1.0)},
         noisy=True,
         target="adaptive:rrelu",
+        kinks=(0.0,),
     ),
     ActivationRow(
         name="softplus",
@@ -344,6 +354,7 @@ _ROWS = (
         ranges={"pieces": (2, 16)},
         columns="pieces",
         target="gated:maxout",
+        kinks=(),
     ),
 )
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from relubench.cli.ablate_sparsity import ablate_sparsity
 from relubench.cli.compare import compare
 from relubench.cli.doctor import doctor
 from relubench.cli.list_ import list_
@@ -58,6 +59,7 @@ app = typer.Typer(
     epilog="For example: relubench train --act relu --act gelu --dataset mnist --seeds 5",
 )
 app.command("train")(train)
+app.command("ablate-sparsity")(ablate_sparsity)
 app.command("compare")(compare)
 app.command("run")(run)
 app.command("speed")(speed)

@@ -193,6 +193,16 @@ Precision = Annotated[
         help="The arithmetic of the matrix products. Default: fp32.",
     ),
 ]
+Probe = Annotated[
+    str | None,
+    typer.Option(
+        "--probe",
+        metavar="WHAT",
+        rich_help_panel=TRAINING,
+        help="What is looked at after each epoch and stored with the run: none, activations (zeros, dead units, "
+        "saturation), gradients (their norms as well), regions (linear pieces as well) or all. Default: activations.",
+    ),
+]
 Seeds = Annotated[
     str | None,
     typer.Option(

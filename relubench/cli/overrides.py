@@ -44,18 +44,25 @@ FLAGS: dict[str, Flag] = {
     "schedule": Flag(option="--schedule", key="train.schedule"),
     "patience": Flag(option="--patience", key="train.patience", number="whole"),
     "precision": Flag(option="--precision", key="train.precision"),
+    "probe": Flag(option="--probe", key="train.probe"),
     "device": Flag(option="--device", key="device"),
     "keep": Flag(option="--keep", key="keep"),
 }
 """Parameter name of a command -> what it sets."""
 
 
-def experiment(given: Mapping[str, Any]) -> ExperimentConfig:
-    """The checked configuration out of a command's parameters (`ctx.params`); raises UsageError naming the flag."""
+def experiment(
+    given: Mapping[str, Any], *, defaults: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None
+) -> ExperimentConfig:
+    """The checked configuration out of a command's parameters (`ctx.params`); raises UsageError naming the flag.
+
+    `defaults` are the command's own, weaker than --set; `settings` come from flags of its own.
+    """
     from relubench import config
 
     try:
-        return config.experiment(config.parse_assignments(given.get("assignments") or ()), overrides(given))
+        assigned = config.parse_assignments(given.get("assignments") or ())
+        return config.experiment(defaults or {}, assigned, overrides(given), settings or {})
     except UsageError as error:
         raise _in_terms_of_flags(error, given) from error
 

@@ -81,6 +81,7 @@ def show(
     curve = [asdict(point) for point in result.curve]
     listings = [output.Listing(rows=curve, title=f"learning curve of {result.id}")]
     if target.format in ("table", "markdown", "latex"):
+        listings += _looks(result)
         listings.insert(0, output.Listing(rows=_settings(store, result, timing), title=f"run {result.id}"))
     output.emit_listings(listings, "runs show", target)
 
@@ -200,12 +201,27 @@ def _settings(store: Store, result: RunResult, timing: Timing | None) -> list[Ro
     facts |= {"path": result.path, "epochs_trained": result.epochs, "best_epoch": result.best_epoch}
     facts |= {"valid_error_pct": result.valid_error_pct, "test_error_pct": result.test_error_pct}
     facts |= {"test_examples": result.test_examples, "sparsity_pct": result.sparsity_pct}
+    facts |= {"near_zeros_pct": result.near_zeros_pct, "dead_units_pct": result.dead_units_pct}
     if timing is not None:
         facts |= {"seconds": timing.seconds, "images_per_second": timing.images_per_second}
         facts |= {"host": timing.host, "finished": timing.finished, "interruptions": timing.interruptions}
     facts |= {f"version of {name}": version for name, version in result.versions.items()}
     facts |= {"folder": str(store.folder(result.id)), "size": readable(folder_size(store.folder(result.id)))}
     return [{"name": name, "value": _plain(value)} for name, value in facts.items() if value is not None]
+
+
+def _looks(result: RunResult) -> list[output.Listing]:
+    """What the probes saw, by epoch and layer, and the dead units; nothing for a run without."""
+    looks = [{key: value for key, value in asdict(one).items() if key != "quantiles"} for one in result.probes]
+    told = {key for one in looks for key, value in one.items() if value is not None}
+    looks = [{key: value for key, value in one.items() if key in told} for one in looks]
+    regions = [{"epoch": one.epoch, "linear_pieces": one.lines} for one in result.regions]
+    tables = [
+        (looks, "hidden layers on the probe images", ("idle_columns", "variance", "mean", "cut_off")),
+        ([asdict(one) for one in result.dead_units], "dead units on the training set, after the last epoch", ()),
+        (regions, "linear pieces along lines between images", ()),
+    ]
+    return [output.Listing(rows=rows, title=title, leaving=leaving) for rows, title, leaving in tables if rows]
 
 
 def _plain(value: Any) -> Any:

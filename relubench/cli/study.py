@@ -20,11 +20,18 @@ if TYPE_CHECKING:
 
 
 def show_study(
-    study: Study, report_of: Callable[[], Report], target: Target, plot: Path | None, *, quiet: bool
+    study: Study,
+    report_of: Callable[[], Report],
+    target: Target,
+    plot: Path | None,
+    *,
+    quiet: bool,
+    draw: Callable[[Study, Path], None] | None = None,
 ) -> None:
     """Carry the study out and show what came of it; `report_of` is asked once, for what is finished by then.
 
-    Raises typer.Exit(130) if it was interrupted, ComputeError if nothing was computed.
+    `draw` makes the plot, by default the learning curves. Raises typer.Exit(130) if it was interrupted, ComputeError
+    if nothing was computed.
     """
     interrupted = carry_out(study, quiet)
     finished = sum(result.outcome != "failed" for result in study.results)
@@ -32,9 +39,7 @@ def show_study(
         report = report_of()
         output.emit_report(report, target)
         if plot is not None and finished:
-            from relubench.reports.plots import plot_curves
-
-            plot_curves(study.results, study.timings, plot, study.tuned)
+            (draw or _draw_curves)(study, plot)
         if not target.for_people and not quiet:
             output.say(report.sentence)
     if interrupted:
@@ -46,6 +51,12 @@ def show_study(
 
 def silent(text: str) -> None:
     """--quiet: notes go nowhere."""
+
+
+def _draw_curves(study: Study, plot: Path) -> None:
+    from relubench.reports.plots import plot_curves
+
+    plot_curves(study.results, study.timings, plot, study.tuned)
 
 
 def carry_out(study: Study, quiet: bool) -> bool:

@@ -36,6 +36,7 @@ def train(
     schedule: options.Schedule = None,
     patience: options.Patience = None,
     precision: options.Precision = None,
+    probe: options.Probe = None,
     seeds: options.Seeds = None,
     seed: options.Seed = None,
     device: options.Device = None,

@@ -166,6 +166,8 @@ def _check_together(
     if x.shape[1:] != train.shape[1:] or x.dtype != train.dtype:
         both = f"{train.dtype} {train.shape[1:]} in x_train and {x.dtype} {x.shape[1:]} in x_{split}"
         _refuse(path, f"has images {both}", "every split needs images of one shape and type")
+    if split == "train" and classes == 1:
+        raise UsageError(f"a data set needs at least two classes, {path} has one class only", "label two or more")
     if split == "train" and not 2 <= classes <= len(y):
         hint = "labels are the classes 0, 1, 2, ...: at least two, each with an example to train on"
         _refuse(path, f"has labels up to {classes - 1} in y_train, with {len(y)} examples", hint)

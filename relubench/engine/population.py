@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +24,7 @@ from relubench.data.augment import augment
 from relubench.engine.evaluation import Evaluation, accumulator, evaluate
 from relubench.engine.graph import ChunkGraph
 from relubench.engine.images import Images
+from relubench.engine.probes import Prober, recall, recorded
 from relubench.memory import CHUNK_IMAGES
 from relubench.models import Builder
 from relubench.network.foreign import Foreign
@@ -31,7 +32,7 @@ from relubench.network.layers import Buffer, UserModule
 from relubench.network.optimizers import build_optimizer
 from relubench.network.streams import MemberNoise, epoch_order
 from relubench.plan import RunSpec
-from relubench.results import EpochPoint
+from relubench.results import DeadUnits, EpochPoint, LayerProbe, RegionPoint
 
 CHANCE_SIGMAS = 2.0
 """A network is stalled if it does not beat chance by more than this many standard errors of the validation set."""
@@ -46,6 +47,9 @@ class Member:
     best_epoch: int | None = None
     best_error: float = math.inf
     stopped: Literal["", "patience", "diverged"] = ""
+    probes: list[LayerProbe] = field(default_factory=list)
+    dead_units: list[DeadUnits] = field(default_factory=list)
+    regions: list[RegionPoint] = field(default_factory=list)
 
     def record(self, point: EpochPoint, patience: int | None) -> bool:
         """Add a point of the curve; returns whether it is the best so far. Nothing counts after a stop."""
@@ -105,6 +109,7 @@ class Population:
         self.order_PN = torch.empty(0)
         self.batch_chunk = max(1, CHUNK_IMAGES // first.batch_size)
         self.graph = ChunkGraph(self) if self._can_be_captured() else None
+        self.prober = Prober(self) if first.probe != "none" else None
 
     def _can_be_captured(self) -> bool:
         """Whether a chunk of steps is the same kernels every time: on CUDA, without draws and without user code."""
@@ -117,14 +122,24 @@ class Population:
     def train(self) -> Iterator[Step]:
         """Train to the end, from wherever the population stands."""
         spec = self.spec
-        steps = math.ceil(self.data.n_train / spec.batch_size)
+        steps = self._steps()
+        if self.epoch == self.step == 0:
+            self._look()
         while self.epoch < spec.epochs and not all(member.stopped for member in self.members):
             self._order()
             while self.step < steps:
                 seen = self._train_chunk(min(self.batch_chunk, steps - self.step), steps)
                 yield Step(self.epoch + 1, self.step / steps, seen, epoch_ended=False)
             self._end_epoch(steps)
+            self._look()
             yield Step(self.epoch, 1.0, 0, epoch_ended=True)
+
+    def _steps(self) -> int:
+        return math.ceil(self.data.n_train / self.spec.batch_size)
+
+    def _look(self) -> None:
+        if self.prober is not None:
+            self.prober.look(self.epoch)
 
     def _order(self) -> None:
         orders = [epoch_order(member.spec.seed, self.epoch, self.data.n_train) for member in self.members]
@@ -188,6 +203,10 @@ class Population:
             return grad.add_(torch.sign(h), alpha=self.spec.l1 / batch)
         scale_P = (self.l1_P / batch).view(-1, *[1] * (h.dim() - 1))
         return grad.addcmul_(torch.sign(h), scale_P.expand_as(h))
+
+    def next_factor(self) -> float:
+        """What the schedule makes of the learning rate at the next step."""
+        return self._lr_factor(self.step, self._steps())
 
     def _lr_factor(self, step: int, steps: int) -> float:
         """What the schedule makes of the learning rate at this step of the current epoch."""
@@ -299,12 +318,14 @@ class Population:
         tensors |= {f"best/{place}": value for place, value in enumerate(self.best)}
         tensors |= {f"noise/{place}": noise.state() for place, noise in enumerate(self._noises())}
         tensors["loss"] = self.loss_P
+        tensors |= self.prober.state() if self.prober is not None else {}
         members = [
             {
                 "curve": [asdict(point) for point in one.curve],
                 "best_epoch": one.best_epoch,
                 "best_error": None if math.isinf(one.best_error) else one.best_error,
                 "stopped": one.stopped,
+                **recorded(one),
             }
             for one in self.members
         ]
@@ -322,11 +343,14 @@ class Population:
         for place, noise in enumerate(self._noises()):
             noise.load(tensors[f"noise/{place}"])
         self.loss_P.copy_(tensors["loss"])
+        if self.prober is not None:
+            self.prober.load(tensors)
         self.epoch, self.step = values["epoch"], values["step"]
         for member, kept in zip(self.members, values["members"], strict=True):
             member.curve = [EpochPoint(**point) for point in kept["curve"]]
             member.best_epoch, member.stopped = kept["best_epoch"], kept["stopped"]
             member.best_error = math.inf if kept["best_error"] is None else kept["best_error"]
+            recall(member, kept)
 
     def _noises(self) -> list[MemberNoise]:
         noises = [layer.noise for layer in self.layers if layer.noise is not None]

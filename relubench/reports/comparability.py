@@ -63,8 +63,9 @@ def _training(spec: Mapping[str, Any], *, article: bool = False) -> str | None:
         changed.append(f"{spec['epochs']} epoch{'' if spec['epochs'] == 1 else 's'} of {EPOCHS}")
     if spec.get("optimizer", "sgd") == "sgd" and "lr" in spec and spec["lr"] not in LR_GRIDS["sgd"]:
         changed.append(f"learning rate {spec['lr']:g}")
-    if not article and spec.get("l1", 0.0) > PAPER_L1:
-        changed.append(f"L1 {spec['l1']:g}")
+    l1 = spec.get("l1_asked", 0.0) if spec.get("l1_scale") == "paper" else spec.get("l1", 0.0)
+    if not article and l1 > PAPER_L1:
+        changed.append(f"L1 {l1:g}")
     return f"trained otherwise: {', '.join(changed)}" if changed else None
 
 

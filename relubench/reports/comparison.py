@@ -22,7 +22,18 @@ from relubench.stats import holm, paired_difference, unpaired_difference
 PAIRED, EXAMPLES, UNPAIRED = "seeds and examples", "examples", "nothing"
 """What the two sides of a difference have in common."""
 DIGITS = 6
-NOT_SETTINGS = ("seed", "activation", "dataset", "model", "pretraining", "l1", "parameters", "departures", "hidden")
+NOT_SETTINGS = (
+    "seed",
+    "activation",
+    "dataset",
+    "model",
+    "pretraining",
+    "l1",
+    "l1_asked",
+    "parameters",
+    "departures",
+    "hidden",
+)
 """Keys of a specification that match rows, or follow from others."""
 
 

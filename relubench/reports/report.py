@@ -230,11 +230,12 @@ def _caption(summary: Summary, rows: Sequence[Row]) -> str:
     """Learning rate, initialisation, penalty, parameters and epochs where they are the same for all rows."""
     shared = {key: {row[key] for row in rows} for key in ("lr", "init", "parameters", "epochs")}
     one = {key: next(iter(values)) for key, values in shared.items() if len(values) == 1}
-    l1 = summary.facts.get("l1")
+    l1 = summary.facts.get("l1_asked", summary.facts.get("l1"))
+    scale = summary.facts.get("l1_scale", "sum")
     parts = [
         f"lr {short(one['lr'])}" if one.get("lr") is not None else None,
         f"init {one['init']}" if one.get("init") is not None else None,
-        f"L1 {l1:g}" if isinstance(l1, int | float) and l1 else None,
+        f"L1 {l1:g}{'' if scale == 'sum' else f' ({scale})'}" if isinstance(l1, int | float) and l1 else None,
         f"{short(one['parameters'])} parameters" if one.get("parameters") is not None else None,
         _epochs(one.get("epochs")),
     ]

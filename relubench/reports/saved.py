@@ -60,7 +60,7 @@ def read(path: Path) -> Saved:
     found: dict[Key, SavedRow] = {}
     for row in rows:
         mine = [run for run in runs if _belongs(run, row)]
-        penalty = row.get("l1", mine[0]["spec"].get("l1", 0.0) if mine else 0.0)
+        penalty = row.get("l1", _strength(mine[0]["spec"]) if mine else 0.0)
         key = (row["activation"], row["dataset"], row["model"], row["pretraining"], float(penalty or 0.0))
         if key in found:
             raise UsageError(f"{path} has two rows of {row['activation']} that nothing tells apart", HINT)
@@ -81,7 +81,12 @@ def _sound(record: Row) -> bool:
 def _belongs(run: Row, row: Row) -> bool:
     spec = run["spec"]
     same = all(spec.get(key, "none") == row[key] for key in ("activation", "dataset", "model", "pretraining"))
-    return same and ("l1" not in row or spec.get("l1", 0.0) == row["l1"])
+    return same and ("l1" not in row or _strength(spec) == row["l1"])
+
+
+def _strength(spec: Row) -> float:
+    """The L1 strength as it was asked for."""
+    return spec.get("l1_asked", spec.get("l1", 0.0))
 
 
 def _masks(runs: list[Row], path: Path) -> dict[int, Mask]:

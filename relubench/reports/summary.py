@@ -107,6 +107,8 @@ def summarize(
     wrong: WrongOf,
     tuned: Sequence[Tuning] = (),
     comparison: Comparison | None = None,
+    *,
+    by_strength: bool = False,
 ) -> Summary:
     """The table of these runs: a row for each activation (data set, model, pre-training, l1), in order of appearance.
 
@@ -114,10 +116,11 @@ def summarize(
     of its data set, model, variant and noise.
 
     `timings`: by run id; `wrong`: a run's mask over the test examples, or None where there is none; `tuned`: what
-    `--lr auto` found. Raises ValueError if two runs would be the same seed of the same row.
+    `--lr auto` found; `by_strength`: rows are those of an L1 strength even where there is only one, and say their near
+    zeros. Raises ValueError if two runs would be the same seed of the same row.
     """
     comparison = comparison or Comparison()
-    groups = _groups(results, wrong)
+    groups = _groups(results, wrong, by_strength)
     by_row = {(one.variant, one.activation): one for one in tuned}
     firsts = _firsts(groups, comparison)
     rows = [_row(group, timings, by_row, comparison.references) for group in groups]
@@ -138,22 +141,34 @@ def summarize(
     ]
     kind = "variants" if any(group.variant for group in groups) else "data sets and models"
     sentences = [closing(_standings(groups, rows, firsts), kind), verdicts.sentence(judged)]
+    varied = _varied(groups)
+    if by_strength:
+        varied = [{**one, "near_zeros_pct": _near(group)} for one, group in zip(varied, groups, strict=True)]
     return Summary(
         rows,
         notes,
         " ".join(one for one in sentences if one),
-        _varied(groups),
+        varied,
         _shared([one.spec for one in results]),
         max((len(group.runs) for group in groups), default=0),
         comparison.variant or comparison.activation or "",
     )
 
 
-def _groups(results: Sequence[RunResult], wrong: WrongOf) -> list[Group]:
-    l1_varies = len({one.spec.get("l1") for one in results}) > 1
+def _near(group: Group) -> float | None:
+    return _mean([one.near_zeros_pct for one in group.runs.values() if one.test_error_pct is not None])
+
+
+def _strength(spec: Mapping[str, Any]) -> float:
+    """The L1 strength as it was asked for."""
+    return spec.get("l1_asked", spec.get("l1", 0.0))
+
+
+def _groups(results: Sequence[RunResult], wrong: WrongOf, by_strength: bool) -> list[Group]:
+    l1_varies = by_strength or len({_strength(one.spec) for one in results}) > 1
     groups: dict[tuple[Any, ...], Group] = {}
     for one in results:
-        l1 = one.spec.get("l1", 0.0) if l1_varies else None
+        l1 = _strength(one.spec) if l1_varies else None
         variant, noise = one.spec.get("variant", ""), one.spec.get("test_noise")
         names = ("activation", "dataset", "model", "pretraining")
         key = (*(one.spec.get(name, "none") for name in names), l1, variant, noise)
@@ -207,6 +222,7 @@ def _row(
         init=_same([one.spec.get("init") for one in runs]),
         parameters=_same([one.parameters for one in runs]),
         sparsity_pct=_mean([one.sparsity_pct for one in tested]),
+        dead_units_pct=_mean([one.dead_units_pct for one in tested]),
         epochs=_mean([one.epochs for one in runs]),
         seconds=None if None in clocks else round(sum(one.seconds for one in clocks if one), 3),
         lr_budget=tuning and tuning.budget,

@@ -81,7 +81,6 @@ def with_bad(value, count=1):
         ({"y_train": Y.astype(float)}, "has float64 labels in y_train"),
         ({"y_train": Y - 1}, r"has 8 negative labels in y_train, the first \(-1\) at 0"),
         ({"y_train": Y + 500}, "has labels up to 502 in y_train, with 24 examples"),
-        ({"y_train": Y * 0}, "has labels up to 0 in y_train"),
         ({"y_test": np.array([0, 1, 2, 3, 4, 0, 1, 2, 0])}, "has 2 labels in y_test up to 4, never seen in training"),
         ({"y_train": Y[:23]}, "has 24 images in x_train and 23 labels in y_train"),
         ({"x_test": X[:9, :4]}, r"uint8 \(1, 5, 6\) in x_train and uint8 \(1, 4, 6\) in x_test"),
@@ -93,6 +92,12 @@ def test_bad_arrays_are_refused(small_npz, changes, message):
     with pytest.raises(DataError, match=f"own.npz .*{message}") as caught:
         prepare(str(small_npz(**changes)))
     assert caught.value.exit_code == 3 and caught.value.hint
+
+
+def test_one_class_is_a_request_that_makes_no_sense(small_npz):
+    with pytest.raises(UsageError, match=r"at least two classes, .*own\.npz has one class only") as caught:
+        prepare(str(small_npz(y_train=Y * 0)))
+    assert caught.value.exit_code == 2 and caught.value.hint
 
 
 def test_a_class_without_training_examples_is_said(small_npz):

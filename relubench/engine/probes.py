@@ -1,0 +1,243 @@
+"""Looks at a population after each epoch, off the training path: what its hidden layers do on a fixed set of images.
+
+The images are 2,000 of the training part (of a small one 4 %), the same for every network of a data set. A look changes
+nothing that training goes on from: the same losses, to the bit, with and without.
+
+Shapes: P member, B batch, U units. One network has P = 1 here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from relubench.architecture import hidden_units
+from relubench.engine.dead_units import Standing, judge, living_columns, stage_places
+from relubench.engine.gradients import GradientNorms, gradient_norms, update_ratios
+from relubench.engine.linear_regions import count_pieces, linear_stages
+from relubench.engine.slopes import SlopeScale, slope_scale, slopes
+from relubench.engine.tally import Sample, Tally, sample
+from relubench.network.streams import stream
+from relubench.plan import why_no_regions
+from relubench.results import DeadUnits, LayerProbe, RegionPoint
+
+if TYPE_CHECKING:
+    from relubench.engine.population import Member, Population
+
+PROBE_IMAGES, PROBE_SHARE, LEAST_IMAGES = 2000, 1 / 25, 100
+"""As many training images are looked at, or this share of a smaller set (but these), so that a look stays cheap."""
+SAMPLE_IMAGES = 100
+"""The scale for near zeros and the quantiles of pre-activations come from this many of them."""
+GRADIENT_IMAGES = 1000
+"""Gradients are taken on the first of them, since a backward pass costs twice a forward one."""
+SLICE_VALUES = 500_000
+"""Pre-activations of the widest layer that are looked at at once: they stay in the cache."""
+LINES = 5
+"""Lines along which linear pieces are counted, each between two of the probe images."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One hidden layer on a batch of images: its outputs, their slopes, and of the first images z and h."""
+
+    first_z: Tensor
+    first_h: Tensor
+    h: Tensor
+    slope: Tensor
+
+
+class Prober:
+    """The looks at one population, and what has to be remembered from one to the next."""
+
+    def __init__(self, population: Population) -> None:
+        spec = population.spec
+        self.population, self.members = population, len(population.members)
+        self.with_gradients = spec.probe in ("gradients", "all")
+        self.with_regions = spec.probe in ("regions", "all") and why_no_regions(spec) is None
+        order = torch.randperm(population.data.n_train, generator=stream(0, "probe"))
+        images = min(PROBE_IMAGES, max(LEAST_IMAGES, int(PROBE_SHARE * len(order))))
+        self.index = order[:images].to(spec.device)
+        self.places = stage_places(population.layers)
+        widest = max(hidden_units(spec.architecture, spec.input_shape))
+        self.slice = max(SAMPLE_IMAGES, min(PROBE_IMAGES, SLICE_VALUES // (widest * self.members)))
+        self.scale: SlopeScale | None = None
+        self.dead: list[Tensor] = []
+        """The dead units of each layer at the last look, [P, U]."""
+        self.born_dead: list[Tensor] = []
+
+    # -- one look ----------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def look(self, epoch: int) -> None:
+        """Record what every member's layers do after `epoch` (0: before training), unless it has stopped before."""
+        watched = [one for one in self.population.members if not one.stopped or one.curve[-1].epoch == epoch]
+        tallies, samples = self._tallies()
+        living = [one.live for one in tallies]
+        standings = judge(self.population.layers, living, self._scale.columns, self.population.stacked)
+        norms, ratios = self._gradients() if self.with_gradients else ([], [])
+        for place, member in enumerate(self.population.members):
+            if member not in watched:
+                continue
+            for layer, (tally, taken, standing) in enumerate(zip(tallies, samples, standings, strict=True)):
+                record = self._record(epoch, layer, place, tally, taken, standing)
+                if norms:
+                    record = _with_gradients(record, norms[layer], ratios[layer], place)
+                member.probes.append(record)
+            if self.with_regions:
+                member.regions.append(RegionPoint(epoch=epoch, lines=self._regions(place)))
+        self.dead = [one.dead for one in standings]
+        self.born_dead = self.born_dead or [one.clone() for one in self.dead]
+        if ended := [one for one in watched if _ends(one, epoch)]:
+            self._confirm(ended, standings)
+
+    def _record(
+        self, epoch: int, layer: int, place: int, tally: Tally, taken: Sample, standing: Standing
+    ) -> LayerProbe:
+        dead = standing.dead[place]
+        before = self.dead[layer][place] if self.dead else dead
+        mean, variance = tally.moments(place)
+        return LayerProbe(
+            epoch=epoch,
+            layer=layer + 1,
+            units=dead.numel(),
+            zeros_pct=tally.share(tally.zeros, place),
+            near_zeros_pct=tally.share(tally.near, place),
+            mean=_finite(mean),
+            variance=_finite(variance),
+            quantiles=[_finite(one) for one in taken.quantiles[place]],
+            saturated_pct=tally.share(tally.saturated, place),
+            dead=int(dead.sum()),
+            died=int((dead & ~before).sum()),
+            revived=int((before & ~dead).sum()),
+            cut_off=int(standing.cut_off[place].sum()),
+            idle_columns=int(standing.idle[place].sum()),
+        )
+
+    def _tallies(self) -> tuple[list[Tally], list[Sample]]:
+        """What is counted of each hidden layer over all of the images."""
+        samples: list[Sample] = []
+        tallies: list[Tally] = []
+        for x, _ in self._slices():
+            for number, stage in enumerate(self._stages(x)):
+                if number == len(tallies):
+                    samples.append(sample(stage.first_z, stage.first_h, self.members))
+                    tallies.append(Tally(samples[-1]))
+                tallies[number].add(stage.h, stage.slope, self._scale, self._living(stage))
+        return tallies, samples
+
+    def _living(self, stage: Stage) -> Tensor:
+        return living_columns(stage.slope, self._scale.eps, self.members)
+
+    @property
+    def _scale(self) -> SlopeScale:
+        assert self.scale is not None
+        return self.scale
+
+    def _stages(self, x: Tensor) -> Iterator[Stage]:
+        """Every hidden layer on the images x [B, ...], in evaluation mode."""
+        population = self.population
+        h = x.expand(self.members, *x.shape) if population.stacked else x
+        for layer in population.layers[: self.places[-1] + 1]:
+            if not layer.hidden:
+                h = layer.forward(h, training=False)
+                continue
+            self.scale = self.scale or slope_scale(layer, h.shape)
+            # slopes overwrites its z.
+            first_z = self._first(h).clone()
+            h, slope = slopes(layer, h)
+            yield Stage(first_z, self._first(h), h, slope)
+
+    def _first(self, value: Tensor) -> Tensor:
+        """The part that belongs to the first images of a batch."""
+        return value[:, :SAMPLE_IMAGES] if self.population.stacked else value[:SAMPLE_IMAGES]
+
+    def _slices(self, images: int = PROBE_IMAGES) -> Iterator[tuple[Tensor, Tensor]]:
+        for part in self.index[:images].split(self.slice):
+            yield self.population.data.train_batch(part)
+
+    def _gradients(self) -> tuple[list[GradientNorms], list[Tensor]]:
+        norms = gradient_norms(self.population, self._slices(GRADIENT_IMAGES))
+        step = self.population.data.train_batch(self.index[: self.population.spec.batch_size])
+        return norms, update_ratios(self.population, *step)
+
+    def _regions(self, place: int) -> list[int]:
+        population = self.population
+        stages = linear_stages(population.layers, population.spec.activation, place if population.stacked else None)
+        x, _ = population.data.train_batch(self.index[: 2 * LINES])
+        return [count_pieces(stages, a, b) for a, b in zip(x[0::2], x[1::2], strict=False)]
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def _confirm(self, ended: Sequence[Member], standings: Sequence[Standing]) -> None:
+        """The dead units of members that have ended, each candidate looked at with every training image."""
+        living = [~one.idle for one in standings]
+        for x, _ in self.population.data.slices("train", self.slice):
+            if all(bool(live.all()) for live in living):
+                break
+            for number, stage in enumerate(self._stages(x)):
+                living[number] |= self._living(stage)
+        final = judge(self.population.layers, living, self._scale.columns, self.population.stacked)
+        for place, member in enumerate(self.population.members):
+            if member not in ended:
+                continue
+            for layer, (seen, true) in enumerate(zip(standings, final, strict=True)):
+                member.dead_units.append(
+                    DeadUnits(
+                        layer=layer + 1,
+                        units=true.dead.shape[1],
+                        dead=int(true.dead[place].sum()),
+                        candidates=int(seen.dead[place].sum()),
+                        cut_off=int(true.cut_off[place].sum()),
+                        born_dead=int(self.born_dead[layer][place].sum()),
+                        eps=self._scale.eps,
+                    )
+                )
+
+    # -- state -------------------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Tensor]:
+        """What the next look compares with."""
+        kept = {f"probe/dead/{place}": one for place, one in enumerate(self.dead)}
+        return kept | {f"probe/born/{place}": one for place, one in enumerate(self.born_dead)}
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        def layers(name: str) -> list[Tensor]:
+            found = [tensors.get(f"probe/{name}/{place}") for place in range(len(self.places))]
+            return [one.to(self.index.device) for one in found if one is not None]
+
+        self.dead, self.born_dead = layers("dead"), layers("born")
+
+
+def recorded(member: Member) -> dict[str, list[dict[str, Any]]]:
+    """The member's looks as plain values, for a checkpoint."""
+    return {name: [asdict(one) for one in getattr(member, name)] for name in ("probes", "dead_units", "regions")}
+
+
+def recall(member: Member, kept: dict[str, list[dict[str, Any]]]) -> None:
+    """Take `recorded` back."""
+    member.probes = [LayerProbe(**one) for one in kept["probes"]]
+    member.dead_units = [DeadUnits(**one) for one in kept["dead_units"]]
+    member.regions = [RegionPoint(**one) for one in kept["regions"]]
+
+
+def _ends(member: Member, epoch: int) -> bool:
+    """Whether the member has trained to its end, and to a finite one."""
+    return member.stopped == "patience" or (not member.stopped and epoch == member.spec.epochs)
+
+
+def _with_gradients(record: LayerProbe, norms: GradientNorms, ratios: Tensor, place: int) -> LayerProbe:
+    return replace(
+        record,
+        weight_gradient=_finite(float(norms.weight[place])),
+        activation_gradient=_finite(float(norms.activation[place])),
+        update_ratio=_finite(float(ratios[place])),
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

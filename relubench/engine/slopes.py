@@ -1,0 +1,80 @@
+"""Slopes of hidden activations: f(z) with df/dz for any of them, and from which size on a slope counts.
+
+Shapes: P member, B batch. Units lie in dimension -1, in images [.., C, Y, X] in dimension -3; of an activation with
+several columns a unit, z and its slope have columns * units there, chunk after chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from relubench.network.layers import ClosedForm, Differentiated, Layer, Tape
+
+EXPECTED = 6.0
+"""The activation's largest slope is looked for within this of 0, where normalised pre-activations lie."""
+GRID = 1201
+SATURATED = 0.01
+"""Below this part of the activation's largest slope an output is saturated."""
+DEAD = 0.001
+"""Up to this part of it a smooth activation's slope is no slope."""
+FEW_SLOPES = 16
+"""Distinct slopes on the grid, at most, of what is taken as piecewise linear."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlopeScale:
+    """What slopes of one activation are measured by."""
+
+    columns: int
+    saturated: float
+    """|f'| below this is saturated."""
+    eps: float
+    """|f'| up to this is none: 0 where f is piecewise linear or has flat parts, else 0.001 of its largest slope."""
+
+
+@torch.no_grad()
+def slopes(layer: Layer, z: Tensor) -> tuple[Tensor, Tensor]:
+    """h = f(z) in evaluation mode and its slope in every column, of z's shape; overwrites z."""
+    if isinstance(layer, ClosedForm):
+        h = layer.forward(z, training=False)
+        return h, layer.gradient(torch.ones_like(h), layer.saved, layer.dim)
+    assert isinstance(layer, Differentiated)
+    with torch.enable_grad():
+        x = z.detach().requires_grad_()
+        h = layer.apply(x, [one.value for one in layer.parameters], training=False)
+        (slope,) = torch.autograd.grad(h.sum(), x, allow_unused=True, materialize_grads=True)
+    return h.detach(), slope
+
+
+def columns_of(layer: Layer) -> int:
+    """Pre-activations of one unit."""
+    return layer.activation.columns if isinstance(layer, ClosedForm | Tape) else 1
+
+
+def slope_scale(layer: Layer, like: Sequence[int]) -> SlopeScale:
+    """The scale of the hidden layer `layer`, whose z has as many dimensions as `like` (and its P in front, if any).
+
+    Of several columns one runs over the grid while the others stay at 1, where a product shows the gate's own slope.
+    """
+    columns, axis = columns_of(layer), -3 if len(like) >= 4 else -1
+    moving = torch.linspace(-EXPECTED, EXPECTED, GRID)
+    rows = torch.ones(GRID, columns)
+    rows[:, -1] = moving
+    shape = [GRID, columns, 1, 1] if axis == -3 else [GRID, columns]
+    z = rows.reshape(shape)
+    members = like[0] if len(like) in (3, 5) else 0
+    z = z.expand(members, *shape).clone() if members else z
+    device = next((one.value.device for one in layer.parameters), None)
+    _, slope = slopes(layer, z.to(device) if device is not None else z)
+    size = slope.cpu().abs().amax(dim=axis)
+    size = (size[0] if members else size).flatten()
+    flat = bool(((size[1:] == 0) & (size[:-1] == 0)).any())
+    # Rounded, because a slope of 0.01 is not the same number at every z.
+    few = len(torch.unique(torch.round(size, decimals=5))) <= FEW_SLOPES
+    largest = float(size.max())
+    # A hair below, so that leaky_relu's default slope of exactly 1 % is on the same side everywhere.
+    return SlopeScale(columns, SATURATED * largest * (1 - 1e-6), 0.0 if flat or few else DEAD * largest)

@@ -1,0 +1,186 @@
+"""The report of an ablation of sparsity: a row a strength, the article's beside it, and where error starts to rise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from relubench.reports import references
+from relubench.reports.cells import count, duration, fixed, listed, signed, signed_bracket
+from relubench.reports.onset import Onset, onset
+from relubench.reports.report import Column, Report, Row, training_report
+from relubench.reports.study import json_runs
+from relubench.reports.summary import Summary, summarize
+from relubench.results import RunResult
+from relubench.version import __version__
+
+if TYPE_CHECKING:
+    from relubench.runner import Study
+
+ARTICLE_NETWORK = ("mnist", "mlp-3x1000", "relu", "none")
+PAPER_ONSET = 85.0
+"""Zeros up to which the paper sees no harm (Glorot et al. 2011, caption of Figure 3)."""
+
+
+def sparsity_report(study: Study) -> Report:
+    """The table of what is finished or failed so far; every activation is compared with its own first strength."""
+    results = sorted(study.results, key=lambda one: one.spec["l1_asked"])
+    labels = list(dict.fromkeys(one.spec["activation"] for one in study.results))
+    by_label = [[one for one in results if one.spec["activation"] == label] for label in labels]
+    summaries = [summarize(one, study.timings, study.wrong, by_strength=True) for one in by_label]
+    rows = [_beside_article(row) for summary in summaries for row in _rows(summary)]
+    whole = replace(summaries[0], facts=_shared([one.facts for one in summaries]))
+    base = training_report(whole, version=__version__, device=study.device.name, runs=json_runs(study))
+    scale = study.config.train.l1_scale
+    notes = list(dict.fromkeys(note for one in summaries for note in one.footnotes if "article:" not in note))
+    return replace(
+        base,
+        command="ablate-sparsity",
+        rows=rows,
+        columns=_columns(rows),
+        footnotes=[SCALES[scale], *notes, *_notes(rows, by_label)],
+        sentence=" ".join(
+            _told(label if len(labels) > 1 else "", runs, summary)
+            for label, runs, summary in zip(labels, by_label, summaries, strict=True)
+        ),
+    )
+
+
+SCALES = {
+    "sum": "l1 times the sum of |h| over a layer's units, averaged over the batch",
+    "mean": "l1 times the mean of |h| over a layer's units, averaged over the batch",
+    "paper": "l1 times a thirtieth of the sum of |h| over a layer's units, averaged over the batch",
+}
+
+
+def _rows(summary: Summary) -> list[Row]:
+    """Rows with the paper's numbers only where its own strength was asked for."""
+    scale = summary.facts.get("l1_scale")
+    silent = {"published_error_pct": None, "published_sparsity_pct": None, "published_source": None}
+    papers_own = [scale == "paper" and row["l1"] == 0.001 for row in summary.json_rows()]
+    rows = [row if own else {**row, **silent} for row, own in zip(summary.json_rows(), papers_own, strict=True)]
+    # The article's strengths are coefficients of a mean.
+    return [row if scale == "mean" or row["l1"] == 0 else {**row, "article_error_pct": None} for row in rows]
+
+
+def _beside_article(row: Row) -> Row:
+    """The row with the article's numbers for its strength, which are for MNIST whatever was trained here."""
+    known = references.article(*ARTICLE_NETWORK, l1=row["l1"]) if row["activation"] == "relu" else None
+    if known is None or known.sparsity_pct is None or "article_error_pct" not in row:
+        return {**row, "article_error_pct": None, "article_sparsity_pct": None}
+    return {**row, "article_error_pct": known.error_pct, "article_sparsity_pct": known.sparsity_pct}
+
+
+def _columns(rows: Sequence[Row]) -> list[Column]:
+    """The columns that say something."""
+    several = len({row["activation"] for row in rows}) > 1
+    columns = [
+        *([Column(header="activation", parts=lambda row: [row["activation"]], right=False)] if several else []),
+        Column(header="l1", parts=lambda row: [f"{row['l1']:.3g}"]),
+        Column(header="zeros %", parts=lambda row: [fixed(row["sparsity_pct"], 1)]),
+        Column(header="near zeros %", parts=lambda row: [fixed(row["near_zeros_pct"], 1)], leaves=3),
+        Column(header="test error %", parts=_error),
+        Column(header="vs the first l1", parts=_difference, leaves=4),
+        Column(header="dead %", parts=lambda row: [fixed(row["dead_units_pct"], 1)], leaves=5),
+        Column(header="n", parts=lambda row: [str(row["n"])], leaves=2),
+        *([Column(header="outcome", parts=lambda row: [row["outcome"]], right=False)] if _worse(rows) else []),
+        Column(header="time", parts=lambda row: [duration(row["seconds"])], leaves=1),
+        Column(header="article zeros %", parts=lambda row: [fixed(row["article_sparsity_pct"], 0)], leaves=6),
+        Column(header="article error %", parts=lambda row: [fixed(row["article_error_pct"])], leaves=7),
+    ]
+    return [column for column in columns if any("".join(column.parts(row)) for row in rows)]
+
+
+def _worse(rows: Sequence[Row]) -> bool:
+    return any(row["outcome"] != "ok" for row in rows)
+
+
+def _error(row: Row) -> list[str]:
+    if row["test_error_ci_low_pct"] is None:
+        return [fixed(row["test_error_pct"])]
+    return [
+        fixed(row["test_error_pct"]),
+        f"[{fixed(row['test_error_ci_low_pct'])}, {fixed(row['test_error_ci_high_pct'])}]",
+    ]
+
+
+def _difference(row: Row) -> list[str]:
+    if row["difference_pct"] is None:
+        return []
+    interval = signed_bracket(row["difference_ci_low_pct"], row["difference_ci_high_pct"])
+    return [signed(row["difference_pct"]), interval, f"{row['verdict'] or '':<6}"]
+
+
+def _notes(rows: Sequence[Row], by_label: Sequence[Sequence[RunResult]]) -> list[str]:
+    notes = [
+        "zeros are exact ones on the test set; near zeros are |h| up to 1 % of the layer's root mean square, on "
+        "the probe images; dead units have no slope at any training image after the last epoch"
+    ]
+    smooth = [runs[0].spec["activation"] for runs in by_label if _without_zeros(runs)]
+    if smooth:
+        notes.append(f"{listed(smooth)}: near zeros only, since the activation has no exact ones")
+    if any(row["article_sparsity_pct"] is not None for row in rows):
+        elsewhere = "" if rows[0]["dataset"] == "mnist" else "; they are for MNIST"
+        notes.append(references.ARTICLE_NOTE + elsewhere)
+    return notes
+
+
+def _without_zeros(runs: Sequence[RunResult]) -> bool:
+    known = [one.sparsity_pct for one in runs if one.sparsity_pct is not None]
+    # Under a crushing penalty even a smooth activation underflows to 0: the least sparse network tells.
+    return bool(known) and min(known) < 0.01
+
+
+def points(runs: Sequence[RunResult]) -> tuple[list[float], list[float]]:
+    """Sparsities and test errors of the networks that trained; near zeros where there are no exact ones."""
+    smooth = _without_zeros(runs)
+    pairs = [
+        (one.near_zeros_pct if smooth else one.sparsity_pct, one.test_error_pct) for one in runs if one.outcome == "ok"
+    ]
+    known = [(zeros, error) for zeros, error in pairs if zeros is not None and error is not None]
+    return [zeros for zeros, _ in known], [error for _, error in known]
+
+
+def _told(label: str, runs: Sequence[RunResult], summary: Summary) -> str:
+    """Where the error of one activation starts to rise."""
+    kind = "near zeros" if _without_zeros(runs) else "zeros"
+    found = onset(*points(runs))
+    start = f"{label}: " if label else ""
+    if found is not None:
+        return start + _by_fit(found, kind)
+    return start + _by_rows(_rows(summary), kind)
+
+
+def _by_fit(found: Onset, kind: str) -> str:
+    of = count(found.points, "network")
+    if not found.rises:
+        return f"No rise of the error with sparsity is seen over {of}."
+    beyond = found.low <= PAPER_ONSET <= found.high
+    paper = "which holds" if beyond else "which does not hold" if found.high < PAPER_ONSET else "which is below"
+    return (
+        f"The error rises from {fixed(found.at, 1)} % {kind} on [{fixed(found.low, 1)}, {fixed(found.high, 1)}], by "
+        f"{fixed(found.slope, 3)} points a point of sparsity ({of}); the paper sees no harm up to about "
+        f"{PAPER_ONSET:.0f} %, {paper} the interval."
+    )
+
+
+def _by_rows(rows: Sequence[Row], kind: str) -> str:
+    compared = [row for row in rows[1:] if row["difference_pct"] is not None]
+    higher = [row for row in compared if row["verdict"] == "higher"]
+    if not compared:
+        return f"One strength says nothing about where the error rises; {count(len(rows), 'row')} cannot be compared."
+    base = f"l1 {rows[0]['l1']:.3g}"
+    if not higher:
+        return f"At no strength up to {compared[-1]['l1']:.3g} is the error higher than at {base} beyond noise."
+    first = higher[0]
+    zeros = first["near_zeros_pct"] if kind == "near zeros" else first["sparsity_pct"]
+    interval = signed_bracket(first["difference_ci_low_pct"], first["difference_ci_high_pct"])
+    return (
+        f"The error starts to rise at l1 {first['l1']:.3g} ({fixed(zeros, 1)} % {kind}): "
+        f"{signed(first['difference_pct'])} points {interval} against {base}; below it no rise is beyond noise."
+    )
+
+
+def _shared(facts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return {key: value for key, value in facts[0].items() if all(one.get(key) == value for one in facts)}

@@ -1,0 +1,101 @@
+"""Sparsity against test error: our networks and their fit over the paper's own points (its Figure 3)."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relubench.errors import ComputeError, DataError
+from relubench.reports.cells import count
+from relubench.reports.onset import onset
+from relubench.reports.plots import COLOURS, save
+from relubench.reports.references import presets_folder
+from relubench.reports.sparsity import points
+from relubench.results import RunResult
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+DEGREE = 2
+"""Of the fitted polynomial, as in the paper's figure."""
+
+
+def plot_sparsity(results: Sequence[RunResult], path: Path) -> None:
+    """Writes the figure to `path` as png, svg or pdf, by its suffix.
+
+    Networks that diverged or stayed at chance are counted and not drawn. Raises ComputeError if none is left or the
+    file cannot be written.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    matplotlib.rcParams["svg.hashsalt"] = "relubench"
+    labels = list(dict.fromkeys(one.spec["activation"] for one in results))
+    drawn = {label: points([one for one in results if one.spec["activation"] == label]) for label in labels}
+    if not any(errors for _, errors in drawn.values()):
+        raise ComputeError("no network has a test error to plot", "see why in the table")
+    figure = Figure(figsize=(7.2, 5.4), layout="constrained")
+    axes = figure.subplots()
+    _paper(axes)
+    for place, (label, (zeros, errors)) in enumerate(drawn.items()):
+        _ours(axes, label, np.asarray(zeros), np.asarray(errors), COLOURS[place % len(COLOURS)])
+    lost = len(results) - sum(len(errors) for _, errors in drawn.values())
+    if lost:
+        axes.plot([], [], " ", label=f"{count(lost, 'network')} diverged or at chance: not drawn")
+    axes.set_xlabel("zeros among the hidden activations (%)")
+    axes.set_ylabel("test error (%)")
+    axes.set_title(_title(results), fontsize="medium")
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(fontsize="small", frameon=False, loc="outside lower center", ncols=2)
+    save(figure, path)
+
+
+def paper_points() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sparsity and test error in percent of the 170 networks that can be told apart in the paper's Figure 3."""
+    path = presets_folder() / "reference" / "glorot2011_figure3.csv"
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [(float(row["sparsity_pct"]), float(row["test_error_pct"])) for row in csv.DictReader(file)]
+    except (OSError, KeyError, ValueError) as error:
+        raise DataError(f"cannot read {path}: {error!r}", "install relubench again") from error
+    found = np.array(rows)
+    return found[:, 0], found[:, 1]
+
+
+def _paper(axes: Axes) -> None:
+    zeros, errors = paper_points()
+    name = f"Glorot et al. 2011, Figure 3 (MNIST): {len(zeros)} networks"
+    axes.plot(zeros, errors, "o", color="0.7", markersize=3.5, label=name)
+    _fit(axes, zeros, errors, "0.5", "their fit of degree 2")
+
+
+def _ours(axes: Axes, label: str, zeros: NDArray[np.float64], errors: NDArray[np.float64], colour: str) -> None:
+    axes.plot(
+        zeros, errors, "D", color=colour, markersize=4, alpha=0.8, label=f"{label}: {count(len(zeros), 'network')}"
+    )
+    if len(np.unique(zeros)) > DEGREE + 1:
+        _fit(axes, zeros, errors, colour, f"{label}: fit of degree 2")
+    found = onset(list(zeros), list(errors))
+    if found is not None and found.rises:
+        axes.axvspan(found.low, found.high, color=colour, alpha=0.12, linewidth=0)
+        axes.axvline(
+            found.at, color=colour, linewidth=1, linestyle=":", label=f"{label}: rises from {found.at:.1f} % on"
+        )
+
+
+def _fit(axes: Axes, zeros: NDArray[np.float64], errors: NDArray[np.float64], colour: str, name: str) -> None:
+    line = np.linspace(zeros.min(), zeros.max(), 200)
+    centre = zeros.mean()
+    fitted = np.polyval(np.polyfit(zeros - centre, errors, DEGREE), line - centre)
+    axes.plot(line, fitted, color=colour, linewidth=1.6, label=name)
+
+
+def _title(results: Sequence[RunResult]) -> str:
+    spec = results[0].spec
+    return f"{spec['dataset']} · {spec['model']} · {spec['epochs']} epochs · batch {spec['batch_size']}"

@@ -1,0 +1,128 @@
+"""`relubench ablate-sparsity`: strengths, scales, refusals, the figure, and the whole program on the digits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from relubench.plan import l1_of_sum
+from relubench.strengths import draw, pilot, span
+from specs import runs
+from tests.cli.fakes import Cli, FakeStudy, program, result
+
+SMALL = ("--model", "mlp-1x8", "--batch-size", "64", "--epochs", "1", "--device", "cpu", "--quiet")
+
+
+@pytest.mark.parametrize(
+    ("argv", "error"),
+    [
+        (("--l1", "-1"), "--l1 must be finite numbers of at least 0"),
+        (("--l1", "0,inf"), "--l1 must be finite numbers of at least 0"),
+        (("--l1", "0,,1"), "--l1 must be finite numbers of at least 0"),
+        (("--set", "train.l1=-1"), "train.l1 should be greater than or equal to 0"),
+        (("--set", "train.l1=[0,.nan]"), "train.l1"),
+        (("--nets", "0"), "--nets must be 1 to"),
+        (("--nets", "3", "--l1", "0"), "exclude each other"),
+        (("--nets", "3", "--seeds", "2"), "exclude each other"),
+        (("--l1-scale", "median"), "there is no scale called 'median'"),
+    ],
+)
+def test_refused_before_any_work(cli: Cli, study: FakeStudy, argv: tuple[str, ...], error: str) -> None:
+    ended = cli("ablate-sparsity", *argv)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith("error: ")
+    assert error in ended.err
+    assert study.config is None
+
+
+def test_one_class_is_refused(cli: Cli, tmp_path: Path) -> None:
+    x, y = np.zeros((40, 4), np.uint8), np.zeros(40, np.int64)
+    np.savez(tmp_path / "one.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    ended = cli("ablate-sparsity", "--dataset", str(tmp_path / "one.npz"), "--device", "cpu")
+    assert ended.code == 2
+    assert "one class" in ended.err
+
+
+def test_the_scales_of_one_strength() -> None:
+    found = {}
+    for scale in ("sum", "mean", "paper"):
+        _, specs = runs("relu", train={"l1": 0.3, "l1_scale": scale}, model={"name": "mlp-100-50"})
+        found[scale] = specs[0].l1
+        assert specs[0].l1_asked == 0.3
+        assert l1_of_sum(0.3, specs[0]) == specs[0].l1
+    assert found == pytest.approx({"sum": 0.3, "mean": 0.3 / 75, "paper": 0.01})
+    ids = {runs("relu", train={"l1": l1, "l1_scale": scale})[1][0].id for l1, scale in ((30.0, "paper"), (1.0, "sum"))}
+    assert len(ids) == 1
+
+
+def test_every_strength_with_every_seed_or_each_with_its_own() -> None:
+    _, every = runs("relu", seeds=2, train={"l1": [0.0, 0.1]})
+    assert [(one.l1, one.seed) for one in every] == [(0.0, 0), (0.0, 1), (0.1, 0), (0.1, 1)]
+    _, paired = runs("relu", seeds=2, train={"l1": [0.0, 0.1], "l1_pairs": True})
+    assert [(one.l1, one.seed) for one in paired] == [(0.0, 0), (0.1, 1)]
+
+
+def test_drawn_strengths_span_the_range_that_short_runs_found() -> None:
+    from relubench.config import experiment
+
+    config = experiment({"act": ["relu"], "train": {"l1": 0.0, "l1_scale": "mean"}})
+    trial = pilot(config, runs("relu")[1])
+    assert len(trial.train.strengths) == 8
+    assert trial.train.epochs == 3
+    shares = [40, 45, 60, 80, 95, 98.5, 99.5, 99.9]
+    ran = [_with(result("relu", place, l1_asked=10.0**place), share) for place, share in enumerate(shares)]
+    low, high = span(ran)
+    assert (low, high) == (pytest.approx(10**2.5), pytest.approx(10**5.5))
+    drawn = draw(config, 60, low, high).train.strengths
+    assert sum(one == 0 for one in drawn) == 6
+    assert all(low * 0.99 <= one <= high * 1.01 for one in drawn if one)
+    assert drawn[:20] == draw(config, 20, low, high).train.strengths
+
+
+def _with(one, share):
+    from dataclasses import replace
+
+    return replace(one, sparsity_pct=share)
+
+
+def test_rows_stand_beside_the_articles_and_a_collapse_is_a_row(cli: Cli, study: FakeStudy, tmp_path: Path) -> None:
+    notes = {"l1_scale": "mean", "dataset": "mnist", "model": "mlp-3x1000", "batch_size": 10, "epochs": 2}
+    study.script = [
+        result("relu", 0, run_id="a", l1_asked=0.0, **notes),
+        result("relu", 0, run_id="b", l1_asked=0.01, **notes),
+        result("relu", 0, outcome="stalled", run_id="c", l1_asked=1.0, **notes),
+    ]
+    plot = tmp_path / "figure.svg"
+    ended = cli("ablate-sparsity", "--l1", "1,0,0.01", "--format", "json", "--plot", str(plot))
+    assert ended.code == 0
+    assert study.config is not None
+    assert study.config.train.l1 == (0.0, 0.01, 1.0)
+    rows = json.loads(ended.out)["rows"]
+    assert [(row["l1"], row["outcome"]) for row in rows] == [(0.0, "ok"), (0.01, "ok"), (1.0, "stalled")]
+    beside = [(row["article_sparsity_pct"], row["article_error_pct"]) for row in rows]
+    assert beside == [
+        (50, 1.43),
+        (75, 1.52),
+        (99, 4.2),
+    ]
+    assert "diverged or at chance: not drawn" in plot.read_text()
+
+
+def test_trained_on_the_digits() -> None:
+    ended = program("ablate-sparsity", "--act", "relu,gelu", "--l1", "0,1000", "--format", "json", *SMALL)
+    assert ended.returncode == 0, ended.stderr
+    shown = json.loads(ended.stdout)
+    assert shown["command"] == "ablate-sparsity"
+    rows = {(row["activation"], row["l1"]): row for row in shown["rows"]}
+    assert list(rows) == [("relu", 0.0), ("relu", 1000.0), ("gelu", 0.0), ("gelu", 1000.0)]
+    assert rows["relu", 1000.0]["dead_units_pct"] == 100
+    assert rows["relu", 1000.0]["outcome"] == "stalled"
+    assert rows["gelu", 0.0]["sparsity_pct"] == 0
+    assert rows["gelu", 0.0]["near_zeros_pct"] is not None
+    people = program("ablate-sparsity", "--act", "relu,gelu", "--l1", "0,1000", "--format", "markdown", *SMALL)
+    assert "gelu: near zeros only" in people.stdout
+    shown_run = program("runs", "show", shown["runs"][0]["id"], "--format", "markdown")
+    assert "hidden layers on the probe images" in shown_run.stdout

@@ -1,0 +1,39 @@
+"""Where error starts to rise: a known broken line, noise alone, and the paper's own points."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from relubench.reports.onset import onset
+from relubench.reports.sparsity_plot import paper_points
+
+
+def test_a_known_rise_lies_in_the_interval():
+    random = np.random.default_rng(1)
+    x = random.uniform(70, 99, 120)
+    y = 1.4 + 0.08 * np.maximum(0, x - 86) + random.normal(0, 0.08, 120)
+    found = onset(list(x), list(y))
+    assert found is not None
+    assert found.rises
+    assert found.low < 86 < found.high
+    assert found.high - found.low < 6
+
+
+def test_noise_alone_does_not_rise():
+    random = np.random.default_rng(2)
+    found = onset(list(random.uniform(70, 99, 60)), list(random.normal(1.4, 0.1, 60)))
+    assert found is not None
+    assert not found.rises
+
+
+def test_too_few_points_say_nothing():
+    assert onset([70.0, 80.0, 90.0], [1.4, 1.4, 1.8]) is None
+    assert onset([50.0] * 30, [1.4] * 30) is None
+
+
+def test_the_papers_own_points_rise_from_about_85_percent():
+    found = onset(*(list(one) for one in paper_points()))
+    assert found is not None
+    assert found.points == 170
+    assert found.rises
+    assert 84 < found.low < found.at < found.high < 92
