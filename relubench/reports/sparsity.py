@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from relubench.reports import references
 from relubench.reports.cells import count, duration, fixed, listed, signed, signed_bracket
 from relubench.reports.onset import Onset, onset
-from relubench.reports.report import Column, Report, Row, training_report
-from relubench.reports.study import json_runs
+from relubench.reports.report import Column, Report, Row, run_records, training_report
 from relubench.reports.summary import Summary, summarize
 from relubench.results import RunResult
 from relubench.version import __version__
@@ -31,7 +30,8 @@ def sparsity_report(study: Study) -> Report:
     summaries = [summarize(one, study.timings, study.wrong, by_strength=True) for one in by_label]
     rows = [_beside_article(row) for summary in summaries for row in _rows(summary)]
     whole = replace(summaries[0], facts=_shared([one.facts for one in summaries]))
-    base = training_report(whole, version=__version__, device=study.device.name, runs=json_runs(study))
+    runs = run_records(study.results, study.timings, study.wrong)
+    base = training_report(whole, version=__version__, device=study.device.name, runs=runs)
     scale = study.config.train.l1_scale
     notes = list(dict.fromkeys(note for one in summaries for note in one.footnotes if "article:" not in note))
     return replace(
@@ -41,8 +41,8 @@ def sparsity_report(study: Study) -> Report:
         columns=_columns(rows),
         footnotes=[SCALES[scale], *notes, *_notes(rows, by_label)],
         sentence=" ".join(
-            _told(label if len(labels) > 1 else "", runs, summary)
-            for label, runs, summary in zip(labels, by_label, summaries, strict=True)
+            _told(label if len(labels) > 1 else "", mine, summary)
+            for label, mine, summary in zip(labels, by_label, summaries, strict=True)
         ),
     )
 
@@ -109,7 +109,7 @@ def _difference(row: Row) -> list[str]:
     if row["difference_pct"] is None:
         return []
     interval = signed_bracket(row["difference_ci_low_pct"], row["difference_ci_high_pct"])
-    return [signed(row["difference_pct"]), interval, f"{row['verdict'] or '':<6}"]
+    return [signed(row["difference_pct"]), interval, f"{row['difference_verdict'] or '':<6}"]
 
 
 def _notes(rows: Sequence[Row], by_label: Sequence[Sequence[RunResult]]) -> list[str]:
@@ -167,7 +167,7 @@ def _by_fit(found: Onset, kind: str) -> str:
 
 def _by_rows(rows: Sequence[Row], kind: str) -> str:
     compared = [row for row in rows[1:] if row["difference_pct"] is not None]
-    higher = [row for row in compared if row["verdict"] == "higher"]
+    higher = [row for row in compared if row["difference_verdict"] == "higher"]
     if not compared:
         return f"One strength says nothing about where the error rises; {count(len(rows), 'row')} cannot be compared."
     base = f"l1 {rows[0]['l1']:.3g}"
