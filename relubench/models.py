@@ -54,6 +54,14 @@ class Builder:
         fan_in = head_inputs(spec.architecture, spec.input_shape)
         return [*found, self._affine(fan_in, spec.classes, gain=1.0, rule="lecun" if spec.init == "he" else spec.init)]
 
+    def hidden_stages(self) -> list[list[Layer]]:
+        """The layers of each dense hidden stage, bottom up."""
+        stages: list[list[Layer]] = []
+        for shape in layer_shapes(self.spec.architecture, self.spec.input_shape):
+            stages.append(self._stage(shape))
+            self.place += 1
+        return stages
+
     def _stage(self, shape: LayerShape) -> list[Layer]:
         spec, activation = self.spec, self.activation
         outputs = shape.units * activation.columns

@@ -19,8 +19,10 @@ from relubench.architecture import (
 )
 from relubench.config import ExperimentConfig, experiment
 from relubench.data import PreparedData
+from relubench.data.prepared import image_range
 from relubench.device import Device
 from relubench.errors import UsageError
+from relubench.stack import SHUFFLED, StackSpec, stack_spec
 from relubench.version import ENGINE_VERSION
 
 LR_GRIDS = {"sgd": (0.1, 0.01, 0.001, 0.0001), "adam": (0.01, 0.001, 0.0001), "adamw": (0.01, 0.001, 0.0001)}
@@ -65,6 +67,9 @@ class RunSpec:
     l1: float
     precision: str
     pretraining: str = "none"
+    """The row's name: none, rbm, dae, or one of them with -shuffled behind it (the control)."""
+    stack: StackSpec | None = None
+    """How the hidden layers were pre-trained; None: not at all."""
     seed: int
     device: str
     device_name: str
@@ -84,6 +89,9 @@ class RunSpec:
         """16 hexadecimal digits of the SHA-256 over every field that is not a note."""
         notes = {one.name for one in fields(self) if one.metadata.get("note")}
         facts = {key: value for key, value in asdict(self).items() if key not in notes}
+        if self.stack is None:
+            # So that a run without pre-training keeps the id that it had before there was any.
+            del facts["stack"]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
@@ -96,13 +104,24 @@ class RunSpec:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> RunSpec:
         shapes = {key: tuple(values[key]) for key in ("input_shape", "channels", "hidden", "departures")}
-        return cls(**{**values, **shapes})
+        stack = values.get("stack")
+        return cls(**{**values, **shapes, "stack": StackSpec.from_json(stack) if stack else None})
+
+
+def rows(config: ExperimentConfig, choices: Sequence[Choice]) -> list[tuple[Choice, str]]:
+    """What is compared: every activation with every way of pre-training, activations outermost."""
+    methods = [
+        name
+        for method in config.pretrain.methods
+        for name in ([method, method + SHUFFLED] if config.pretrain.control and method != "none" else [method])
+    ]
+    return [(choice, method) for choice in choices for method in methods]
 
 
 def expand(
     config: ExperimentConfig, choices: Sequence[Choice], prepared: PreparedData, device: Device, lr: Sequence[float]
 ) -> list[RunSpec]:
-    """One RunSpec for each choice and seed, choices outermost; `lr` holds one learning rate a choice.
+    """One RunSpec for each row and seed, rows outermost; `lr` holds one learning rate a row.
 
     On a processor a lone run takes every thread and several runs take one thread each, so the number asked for (not the
     number still to do) decides, and the same command always takes the same path.
@@ -114,12 +133,15 @@ def expand(
         raise UsageError(
             f"--augment {config.data.augment} needs a convolutional network, not {arch.name}", "add --model cnn"
         )
-    lone = len(choices) * len(config.seeds) == 1
+    compared = rows(config, choices)
+    check_stack(config, arch)
+    lone = len(compared) * len(config.seeds) == 1
     threads = 0 if device.kind != "cpu" else device.threads if lone else 1
     return [
         replace(spec, seed=seed)
-        for choice, rate in zip(choices, lr, strict=True)
+        for (choice, method), rate in zip(compared, lr, strict=True)
         for spec in [_resolve(config, choice, prepared, device, arch, rate, threads)]
+        for spec in [_pretrained(spec, method, config, choice, prepared)]
         for seed in config.seeds
     ]
 
@@ -162,6 +184,33 @@ def check_precision(precision: str, device: str) -> None:
     """Raises UsageError where the device has no such arithmetic."""
     if precision == "tf32" and device != "cuda":
         raise UsageError(f"--precision tf32 exists on cuda only, not on {device}", "use --precision fp32 or bf16")
+
+
+def check_stack(config: ExperimentConfig, arch: Architecture) -> None:
+    """Raises UsageError where the network has layers that cannot be pre-trained."""
+    if set(config.pretrain.methods) == {"none"}:
+        return
+    if arch.channels:
+        raise UsageError(
+            f"--model {arch.name} has convolutions: only dense layers are pre-trained", "use --model mlp-3x1000"
+        )
+    if config.model.norm != "none":
+        raise UsageError(
+            f"--norm {config.model.norm} stands between weights and activation: such a layer is not pre-trained",
+            "leave --norm out, or pre-train with --method none",
+        )
+
+
+def _pretrained(
+    spec: RunSpec, method: str, config: ExperimentConfig, choice: Choice, prepared: PreparedData
+) -> RunSpec:
+    if method == "none":
+        return spec
+    low, high = image_range(prepared)
+    stack = stack_spec(
+        method, config.pretrain, choice, layers=len(spec.hidden), batch_size=spec.batch_size, low=low, high=high
+    )
+    return replace(spec, pretraining=method, stack=stack)
 
 
 def _resolve(

@@ -11,7 +11,7 @@ Shapes: P member, B batch, F features, K classes, N examples. One network drops 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -280,6 +280,14 @@ class Population:
                 value = value.squeeze(0) if value.shape[0] == 1 else value
             found[name] = value.detach().cpu().contiguous()
         return found
+
+    def start_from(self, place: int, weights: Mapping[str, Tensor]) -> None:
+        """Give the member at `place` these parameters, by name, before it is trained; what is not named stays."""
+        for one in self.parameters:
+            if one.name in weights:
+                value = one.value[place] if self.stacked else one.value
+                value.copy_(weights[one.name].view_as(value))
+        _copy(self.best, self._values())
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything that training goes on from: tensors, and plain values."""
