@@ -28,7 +28,8 @@ from relubench.device import Device, resolve
 from relubench.errors import ComputeError, UsageError
 from relubench.memory import BASE_BYTES, member_bytes, stack_members
 from relubench.places import runs_root
-from relubench.plan import LR_GRIDS, TUNING_SEED, RunSpec, expand
+from relubench.plan import LR_GRIDS, TUNING_SEED, RunSpec, expand, rows
+from relubench.pretraining.identity import layer_id
 from relubench.results import Event, EventKind, Outcome, RunResult, Timing
 from relubench.store import Store
 from relubench.worker import Job
@@ -52,6 +53,8 @@ class Study:
     """Computed runs that the disk had no room for; their timings and masks are beside."""
     unstored_timings: dict[str, Timing] = field(default_factory=dict)
     unstored_wrong: dict[str, np.ndarray] = field(default_factory=dict)
+    pretraining_rates: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """Row (activation and method) -> the rates of its layers, where they were searched for."""
 
     @classmethod
     def open(
@@ -72,8 +75,8 @@ class Study:
         prepared = prepare(config.data.name, data_dir=data_dir, options=options, progress=note)
         study = cls(config, choices, prepared, device, store, fresh, note)
         # Shapes and precision are checked even where the learning rates are not known yet.
-        specs = study._expand([1.0 if config.train.lr == "auto" else config.train.lr] * len(choices))
-        if config.train.lr != "auto":
+        specs = study._expand([1.0 if config.train.lr == "auto" else config.train.lr] * len(study.rows))
+        if config.train.lr != "auto" and not study._searches_stacks:
             study.specs = specs
         study._check_own(specs)
         if config.model.match == "width" and all(choice.columns == 1 for choice in choices):
@@ -81,9 +84,18 @@ class Study:
         return study
 
     @property
+    def rows(self) -> list[tuple[Choice, str]]:
+        """What is compared: activations and methods of pre-training."""
+        return rows(self.config, self.choices)
+
+    @property
     def total(self) -> int:
         """Runs to report."""
-        return len(self.choices) * len(self.config.seeds)
+        return len(self.rows) * len(self.config.seeds)
+
+    @property
+    def _searches_stacks(self) -> bool:
+        return self.config.pretrain.lr == "auto" and set(self.config.pretrain.methods) != {"none"}
 
     @property
     def results(self) -> list[RunResult]:
@@ -102,13 +114,21 @@ class Study:
 
     def run(self) -> Generator[Event, None, None]:
         """Carry the study out. Closing the iterator stops the workers, which write their checkpoints first."""
-        if self.config.train.lr == "auto":
-            rates = yield from self._tune()
-            self.specs = self._expand(rates)
+        if self._searches_stacks:
+            yield from self._tune_stacks()
+        lr = self.config.train.lr
+        rates = (yield from self._tune()) if lr == "auto" else [lr] * len(self.rows)
+        self.specs = self._expand(rates)
         yield from self._carry_out(self.specs, tuning=False)
 
-    def _expand(self, rates: Sequence[float]) -> list[RunSpec]:
-        return expand(self.config, self.choices, self.prepared, self.device, rates)
+    def _expand(self, rates: Sequence[float], config: ExperimentConfig | None = None) -> list[RunSpec]:
+        specs = expand(config or self.config, self.choices, self.prepared, self.device, rates)
+        return [self._with_stack_rates(spec) for spec in specs]
+
+    def _with_stack_rates(self, spec: RunSpec) -> RunSpec:
+        """The run with the rates of pre-training that the search found."""
+        found = self.pretraining_rates.get(_stack_name(spec))
+        return spec if spec.stack is None or not found else replace(spec, stack=spec.stack.with_rates(found))
 
     def _check_own(self, specs: Sequence[RunSpec]) -> None:
         """Probe formulas and users' own activations, unless all their runs are stored: such a run passed before."""
@@ -140,10 +160,52 @@ class Study:
         trials = {
             rate: [replace(spec, threads=min(spec.threads, 1)) for spec in specs]
             for rate in grid
-            for specs in [expand(alone, self.choices, self.prepared, self.device, [rate] * len(self.choices))]
+            for specs in [self._expand([rate] * len(self.rows), alone)]
         }
         yield from self._carry_out([spec for specs in trials.values() for spec in specs], tuning=True)
-        return [self._best_rate(place, trials) for place in range(len(self.choices))]
+        return [self._best_rate(place, trials) for place in range(len(self.rows))]
+
+    def _tune_stacks(self) -> Generator[Event, None, None]:
+        """Find each layer's rate of pre-training, bottom up: the lowest validation reconstruction error of the grid.
+
+        On a seed that is not reported, as the paper did it (section 4.1); the larger rate where two are equal.
+        """
+        alone = self.config.model_copy(update={"seeds": (TUNING_SEED,)})
+        # A control has the stack of the row that it controls.
+        specs = {_stack_name(spec): spec for spec in self._expand([1.0] * len(self.rows), alone) if spec.stack}
+        for layer in range(max(spec.stack.layers for spec in specs.values() if spec.stack)):
+            trials = {
+                (name, rate): replace(
+                    spec, threads=min(spec.threads, 1), stack=spec.stack.with_rates((*self._rates_below(name), rate))
+                )
+                for name, spec in specs.items()
+                if spec.stack is not None
+                for rate in LR_GRIDS["sgd"]
+            }
+            missing = [spec for spec in trials.values() if self.store.layer(layer_id(spec, layer)) is None]
+            yield from self._work(self._jobs(missing, tuning=True, pretrain_only=True), tuning=True)
+            for name in specs:
+                mine = {rate: layer_id(spec, layer) for (of, rate), spec in trials.items() if of == name}
+                self.pretraining_rates[name] = (*self._rates_below(name), self._best_stack_rate(name, layer, mine))
+        for name, rates in self.pretraining_rates.items():
+            self.note(f"{name}: learning rates of pre-training {', '.join(f'{rate:g}' for rate in rates)}")
+
+    def _rates_below(self, name: str) -> tuple[float, ...]:
+        return self.pretraining_rates.get(name, ())
+
+    def _best_stack_rate(self, name: str, layer: int, layers: dict[float, str]) -> float:
+        errors = {
+            rate: found.error
+            for rate, run in layers.items()
+            if (found := self.store.layer(run)) is not None and found.error is not None
+        }
+        if not errors:
+            raise ComputeError(
+                f"--pretrain-lr auto: layer {layer + 1} of {name} trained at no learning rate of "
+                f"{', '.join(f'{one:g}' for one in layers)}",
+                "name one with --pretrain-lr, or see the messages above",
+            )
+        return min(errors, key=lambda rate: (errors[rate], -rate))
 
     def _best_rate(self, place: int, trials: dict[float, list[RunSpec]]) -> float:
         errors = {
@@ -151,7 +213,8 @@ class Study:
             for rate, specs in trials.items()
             if (result := self.found.get(specs[place].id)) is not None and result.valid_error_pct is not None
         }
-        label = self.choices[place].label
+        choice, method = self.rows[place]
+        label = choice.label if method == "none" else f"{choice.label} ({method})"
         if not errors:
             raise ComputeError(
                 f"--lr auto: {label} trained at no learning rate of {', '.join(f'{one:g}' for one in trials)}",
@@ -173,15 +236,18 @@ class Study:
                 continue
             self.found[spec.id] = result
             yield self._event("cached", spec, tuning, outcome=result.outcome, valid_error_pct=result.valid_error_pct)
-        jobs = self._jobs(pending, tuning)
+        yield from self._work(self._jobs(pending, tuning), tuning)
+
+    def _work(self, jobs: Sequence[Job], tuning: bool) -> Iterator[Event]:
+        """Events of these jobs, until the workers have done them."""
         if not jobs:
             return
-        by_id = {spec.id: spec for spec in pending}
+        by_id = {spec.id: spec for job in jobs for spec in job.specs}
         with Crew(self._workers(jobs), jobs) as crew:
             for message in crew.messages():
                 yield self._handle(message, by_id[message["run"]], tuning)
 
-    def _jobs(self, specs: Sequence[RunSpec], tuning: bool) -> list[Job]:
+    def _jobs(self, specs: Sequence[RunSpec], tuning: bool, pretrain_only: bool = False) -> list[Job]:
         """One job a network on a processor; elsewhere networks that differ in seed, rate or penalty share one."""
         groups: dict[RunSpec, list[RunSpec]] = {}
         for spec in specs:
@@ -200,7 +266,8 @@ class Study:
                         prepared=self.prepared,
                         store=self.store.root.absolute(),
                         keep="none" if tuning else self.config.keep,
-                        fresh=self.fresh,
+                        fresh=self.fresh and not pretrain_only,
+                        pretrain_only=pretrain_only,
                     )
                 )
         return jobs
@@ -222,7 +289,11 @@ class Study:
                 epochs_done=message.get("epochs_done", 0.0),
                 images_per_second=message.get("images_per_second"),
                 valid_error_pct=message.get("valid_error_pct"),
+                stage=message.get("stage", ""),
             )
+        if kind == "pretrained":
+            assert spec.stack is not None
+            return self._event("done", spec, tuning, epochs_done=float(spec.stack.total_epochs), stage="pre-training")
         if kind == "failed":
             self.found[spec.id] = _failed(spec, message["message"], self.prepared.n_test)
             return self._event(
@@ -238,7 +309,7 @@ class Study:
             "done",
             spec,
             tuning,
-            epochs_done=float(result.epochs),
+            epochs_done=float(result.epochs + (spec.stack.total_epochs if spec.stack else 0)),
             outcome=result.outcome,
             valid_error_pct=result.valid_error_pct,
             message=result.message,
@@ -264,6 +335,7 @@ class Study:
         epochs_done: float = 0.0,
         images_per_second: float | None = None,
         valid_error_pct: float | None = None,
+        stage: str = "",
         outcome: Outcome | None = None,
         message: str = "",
         hint: str = "",
@@ -272,17 +344,24 @@ class Study:
             kind=kind,
             run=spec.id,
             activation=spec.activation,
+            pretraining=spec.pretraining,
             seed=spec.seed,
             lr=spec.lr,
             tuning=tuning,
             epochs_done=epochs_done,
-            epochs=spec.epochs,
+            epochs=spec.epochs + (spec.stack.total_epochs if spec.stack else 0),
+            stage=stage,
             images_per_second=images_per_second,
             valid_error_pct=valid_error_pct,
             outcome=outcome,
             message=message,
             hint=hint,
         )
+
+
+def _stack_name(spec: RunSpec) -> str:
+    """The row whose stack the run starts from: 'relu (rbm)'."""
+    return f"{spec.activation} ({spec.stack.method})" if spec.stack else spec.activation
 
 
 def _check_writable(folder: Path) -> None:
