@@ -79,7 +79,7 @@ class TrainSection(Section):
         return self
 
 
-Method = Literal["none", "rbm", "dae"]
+Method = Literal["none", "rbm", "dae", "file"]
 
 
 class PretrainSection(Section):
@@ -91,6 +91,8 @@ class PretrainSection(Section):
     """Learning rate of pre-training; auto chooses each layer's by reconstruction error, on a seed not reported."""
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     """By default that of the supervised training, as in the paper."""
+    source: str | None = None
+    """The file of weights that the method file starts from."""
     control: bool = False
     """Add a row that starts from the pre-trained weights shuffled within each layer."""
     visible: Literal["auto", "bernoulli", "gaussian"] = "auto"
@@ -122,6 +124,8 @@ class PretrainSection(Section):
             value = getattr(self, key)
             if value != type(self).model_fields[key].default and method not in self.methods:
                 raise ValueError(f"{key} (={value}) belongs to the method {method}, which is not asked for")
+        if ("file" in self.methods) != (self.source is not None):
+            raise ValueError(f"source (={self.source}) and the method file belong together: --from FILE sets both")
         if self.control and set(self.methods) == {"none"}:
             raise ValueError("control (=True) belongs to a pre-training method, and none is asked for")
         return self
@@ -255,7 +259,9 @@ def _usage_error(error: ValidationError) -> UsageError:
     return UsageError(f"{key} {rule}, got {first['input']!r}", f"set it with --set {key}=VALUE or its own flag")
 
 
-_KEYS_HINT = "the keys are " + ", ".join(["act", "data.*", "model.*", "train.*", "pretrain.*", "seeds", "device", "keep"])
+_KEYS_HINT = "the keys are " + ", ".join(
+    ["act", "data.*", "model.*", "train.*", "pretrain.*", "seeds", "device", "keep"]
+)
 
 
 def known_keys() -> list[str]:

@@ -6,8 +6,10 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
+from relubench import stack_file
 from relubench.activations import Choice
 from relubench.architecture import (
     Architecture,
@@ -22,7 +24,7 @@ from relubench.data import PreparedData
 from relubench.data.prepared import image_range
 from relubench.device import Device
 from relubench.errors import UsageError
-from relubench.stack import SHUFFLED, StackSpec, stack_spec
+from relubench.stack import FROM_FILE, SHUFFLED, StackSpec, stack_spec
 from relubench.version import ENGINE_VERSION
 
 LR_GRIDS = {"sgd": (0.1, 0.01, 0.001, 0.0001), "adam": (0.01, 0.001, 0.0001), "adamw": (0.01, 0.001, 0.0001)}
@@ -206,6 +208,11 @@ def _pretrained(
 ) -> RunSpec:
     if method == "none":
         return spec
+    if method.removesuffix(SHUFFLED) == FROM_FILE:
+        assert config.pretrain.source is not None
+        file = stack_file.read(Path(config.pretrain.source))
+        stack_file.check_fit(file, spec.input_shape, spec.hidden, choice.columns)
+        return replace(spec, pretraining=method, stack=replace(file.spec, shuffled=method.endswith(SHUFFLED)))
     low, high = image_range(prepared)
     stack = stack_spec(
         method, config.pretrain, choice, layers=len(spec.hidden), batch_size=spec.batch_size, low=low, high=high

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from relubench import stack_file
 from relubench.activations import Choice, select
 from relubench.config import ExperimentConfig
 from relubench.crew import Crew
@@ -31,6 +32,8 @@ from relubench.places import runs_root
 from relubench.plan import LR_GRIDS, TUNING_SEED, RunSpec, expand, rows
 from relubench.pretraining.identity import layer_id
 from relubench.results import Event, EventKind, Outcome, RunResult, Timing
+from relubench.stack import FROM_FILE
+from relubench.stacking import import_file
 from relubench.store import Store
 from relubench.worker import Job
 
@@ -78,6 +81,11 @@ class Study:
         specs = study._expand([1.0 if config.train.lr == "auto" else config.train.lr] * len(study.rows))
         if config.train.lr != "auto" and not study._searches_stacks:
             study.specs = specs
+        if config.pretrain.source is not None:
+            file = stack_file.read(Path(config.pretrain.source))
+            for spec in specs:
+                if spec.stack is not None and spec.stack.source:
+                    import_file(file, spec, store)
         study._check_own(specs)
         if config.model.match == "width" and all(choice.columns == 1 for choice in choices):
             note("--match width changes nothing here: none of the activations is gated")
@@ -95,7 +103,7 @@ class Study:
 
     @property
     def _searches_stacks(self) -> bool:
-        return self.config.pretrain.lr == "auto" and set(self.config.pretrain.methods) != {"none"}
+        return self.config.pretrain.lr == "auto" and not set(self.config.pretrain.methods) <= {"none", FROM_FILE}
 
     @property
     def results(self) -> list[RunResult]:
@@ -172,7 +180,7 @@ class Study:
         """
         alone = self.config.model_copy(update={"seeds": (TUNING_SEED,)})
         # A control has the stack of the row that it controls.
-        specs = {_stack_name(spec): spec for spec in self._expand([1.0] * len(self.rows), alone) if spec.stack}
+        specs = {_stack_name(spec): spec for spec in self._expand([1.0] * len(self.rows), alone) if _trains_stack(spec)}
         for layer in range(max(spec.stack.layers for spec in specs.values() if spec.stack)):
             trials = {
                 (name, rate): replace(
@@ -357,6 +365,10 @@ class Study:
             message=message,
             hint=hint,
         )
+
+
+def _trains_stack(spec: RunSpec) -> bool:
+    return spec.stack is not None and not spec.stack.source
 
 
 def _stack_name(spec: RunSpec) -> str:

@@ -52,6 +52,8 @@ class StackSpec:
     """Whether the network starts from the finished weights in random order, layer by layer: the control."""
     source: str = ""
     """SHA-256 of the file that the stack was read from."""
+    origin: str = ""
+    """What that file says of itself."""
     visible: tuple[str, ...] = ()
     """The rbm's visible units, layer by layer: bernoulli, bipolar, gaussian."""
     hidden: str = ""
@@ -80,7 +82,9 @@ class StackSpec:
     def facts(self, layer: int) -> dict[str, Any]:
         """What the training of one layer depends on."""
         facts = {name: getattr(self, name) for name in ("method", "epochs", "batch_size", "hidden", "k", "momentum")}
-        facts |= {name: getattr(self, name) for name in ("weight_decay", "sampled", "noise", "corruption", "tied", "l1")}
+        facts |= {
+            name: getattr(self, name) for name in ("weight_decay", "sampled", "noise", "corruption", "tied", "l1")
+        }
         facts |= {name: kinds[layer] if kinds else "" for name, kinds in self._by_layer().items()}
         return {**facts, "rate": self.rates[layer]}
 

@@ -20,6 +20,7 @@ from relubench.errors import ComputeError
 from relubench.plan import RunSpec
 from relubench.pretraining.identity import layer_id
 from relubench.results import PretrainedLayer, Timing
+from relubench.stack_file import StackFile, to_bytes
 from relubench.store import Store, write_atomically
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ CHECKPOINT_SECONDS = 60.0
 """A checkpoint is written at most this often, and when a worker is interrupted."""
 
 PROGRESS_SECONDS = 0.2
+
+SHOWN = 10
+"""Validation images whose reconstructions are kept with a first layer."""
 
 Emit = Callable[[dict[str, Any]], None]
 
@@ -176,11 +180,13 @@ class _LayerJob:
         return True
 
     def _save(self, training: LayerTraining) -> None:
-        from relubench.engine.checkpoint import to_bytes
+        from relubench.engine import checkpoint
 
         tensors, values = training.state()
         names = ("seconds", "images", "epoch_seconds", "interruptions")
-        content = to_bytes(tensors, {"layer": values, "clock": {name: getattr(self, name) for name in names}})
+        content = checkpoint.to_bytes(
+            tensors, {"layer": values, "clock": {name: getattr(self, name) for name in names}}
+        )
         try:
             write_atomically(self.store.checkpoint(self.id), content)
         except OSError as error:
@@ -216,20 +222,60 @@ class _LayerJob:
             facts={"activation": self.spec.activation, "seed": self.spec.seed, **self.spec.stack.facts(self.layer)},
             curve=training.curve,
         )
-        timing = Timing(
-            seconds=self.seconds,
-            epoch_seconds=self.epoch_seconds,
-            images_per_second=self.images / max(self.seconds, 1e-9),
-            host=platform.node(),
-            finished=datetime.now(UTC).isoformat(timespec="seconds"),
-            interruptions=self.interruptions,
-        )
+        timing = _timing(self.seconds, self.epoch_seconds, self.images, self.interruptions)
         weights = {name: one.cpu().contiguous() for name, one in training.model.network().items()}
-        self.store.put_layer(layer, timing, None if training.diverged else save(weights))
+        if training.diverged:
+            self.store.put_layer(layer, timing, None)
+        else:
+            self.store.put_layer(layer, timing, save(weights), None if self.layer else save(_shown(training)))
         return layer
 
 
-def stack_files(spec: RunSpec, store: Store) -> list[Path]:
-    """The files of the run's finished layers, bottom up."""
+def _shown(training: LayerTraining) -> dict[str, Tensor]:
+    """The first validation images and what the layer makes of them, for pictures."""
+    images = next(iter(training.source.slices("valid", SHOWN)))
+    again = training.model.reconstruction(images)
+    return {"images": images.cpu().contiguous(), "reconstructions": again.cpu().contiguous()}
+
+
+def import_file(file: StackFile, spec: RunSpec, store: Store) -> None:
+    """Put the layers of a stack's file into the store, where a run that starts from it looks for them."""
+    from safetensors.numpy import save
+
+    for layer, (tensors, seconds) in enumerate(zip(file.layers, file.seconds, strict=True)):
+        name = layer_id(spec, layer)
+        if store.layer(name) is not None:
+            continue
+        record = PretrainedLayer(
+            id=name,
+            layer=layer + 1,
+            units=spec.hidden[layer],
+            outcome="ok",
+            facts={"source": file.digest, **file.facts},
+        )
+        store.put_layer(record, _timing(seconds, [], 0, 0), save(tensors))
+
+
+def export_file(spec: RunSpec, store: Store, path: Path) -> None:
+    """Write the run's pre-trained stack into a file of its own; raises ComputeError if a layer is missing."""
+    from safetensors.numpy import load
+
     assert spec.stack is not None
-    return [store.layer_weights(layer_id(spec, layer)) for layer in range(spec.stack.layers)]
+    names = [layer_id(spec, layer) for layer in range(spec.stack.layers)]
+    if not all(store.layer_weights(name).exists() for name in names):
+        raise ComputeError(f"{path} was not written: the stack is not whole", "see the messages above")
+    clocks = [store.timing(name) for name in names]
+    facts = {"method": spec.stack.method, "activation": spec.activation, "dataset": spec.dataset, "seed": spec.seed}
+    facts |= {"hidden": spec.hidden, "seconds": [one.seconds if one else 0.0 for one in clocks]}
+    write_atomically(path, to_bytes([load(store.layer_weights(name).read_bytes()) for name in names], facts))
+
+
+def _timing(seconds: float, epoch_seconds: list[float], images: int, interruptions: int) -> Timing:
+    return Timing(
+        seconds=seconds,
+        epoch_seconds=epoch_seconds,
+        images_per_second=images / max(seconds, 1e-9),
+        host=platform.node(),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        interruptions=interruptions,
+    )

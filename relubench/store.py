@@ -1,7 +1,7 @@
 """The run store: a folder a run, which exists whole or not at all. Torch-free.
 
     ROOT/runs/ID/run.json, test_wrong.bin[, weights.safetensors]    what the same command gives again, bit for bit
-    ROOT/stacks/ID/layer.json[, weights.safetensors]                a pre-trained layer, which several runs may share
+    ROOT/stacks/ID/layer.json[, weights.safetensors, ...]           a pre-trained layer, which several runs may share
     ROOT/timings/ID.json                                            what the clock said of it
     ROOT/partial/ID/...                                             the checkpoint of an unfinished run
     ROOT/locks/ID.lock                                              held by the process that trains it
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 LOCK_SECONDS = 1.0
 """How long a process waits for another's lock before it asks whether it should go on waiting."""
 
-LAYER = "layer.json"
+LAYER, RECONSTRUCTIONS = "layer.json", "reconstructions.safetensors"
 RUN, WRONG, WEIGHTS, CHECKPOINT = "run.json", "test_wrong.bin", "weights.safetensors", "checkpoint.safetensors"
 
 
@@ -115,9 +115,17 @@ class Store:
         """The file of a finished layer's weights."""
         return self.root / "stacks" / layer / WEIGHTS
 
-    def put_layer(self, layer: PretrainedLayer, timing: Timing, weights: bytes | None) -> None:
+    def layer_reconstructions(self, layer: str) -> Path:
+        """The file of a first layer's reconstructions: `images` and `reconstructions`, both [n, inputs]."""
+        return self.root / "stacks" / layer / RECONSTRUCTIONS
+
+    def put_layer(
+        self, layer: PretrainedLayer, timing: Timing, weights: bytes | None, reconstructions: bytes | None = None
+    ) -> None:
         """Store a pre-trained layer whole; one that is there already is replaced. Its checkpoint goes."""
-        files = {LAYER: _json(layer.to_json()), **({WEIGHTS: weights} if weights is not None else {})}
+        files = {LAYER: _json(layer.to_json())}
+        files |= {WEIGHTS: weights} if weights is not None else {}
+        files |= {RECONSTRUCTIONS: reconstructions} if reconstructions is not None else {}
         write_atomically(self.root / "timings" / f"{layer.id}.json", _json(timing.to_json()))
         self._write(self.root / "stacks" / layer.id, files)
         self.discard(layer.id)
@@ -166,7 +174,9 @@ class Store:
         """Remove temporary folders and files that killed processes left behind an hour ago or more."""
         import time
 
-        for stale in (one for where in ("runs", "stacks", "timings", "partial/*") for one in self.root.glob(f"{where}/.*-*")):
+        for stale in (
+            one for where in ("runs", "stacks", "timings", "partial/*") for one in self.root.glob(f"{where}/.*-*")
+        ):
             with contextlib.suppress(OSError):
                 if time.time() - stale.stat().st_mtime > 3600:
                     shutil.rmtree(stale) if stale.is_dir() else stale.unlink()

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from relubench.engine.evaluation import Evaluation
     from relubench.engine.population import Population
 
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
     """One population to train; its members share everything but seed, learning rate and L1 penalty."""

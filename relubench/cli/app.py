@@ -9,7 +9,9 @@ from typer.core import TyperGroup
 
 from relubench.cli.doctor import doctor
 from relubench.cli.list_ import list_
+from relubench.cli.pretrain import pretrain
 from relubench.cli.runs import runs
+from relubench.cli.show import show
 from relubench.cli.train import train
 from relubench.lookup import find
 from relubench.version import __version__
@@ -53,6 +55,8 @@ app = typer.Typer(
     epilog="For example: relubench train --act relu --act gelu --dataset mnist --seeds 5",
 )
 app.command("train")(train)
+app.command("pretrain")(pretrain)
 app.command("list")(list_)
 app.add_typer(runs, name="runs", cls=Commands)
+app.add_typer(show, name="show", cls=Commands)
 app.command("doctor")(doctor)

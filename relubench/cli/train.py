@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relubench.cli import options, output, progress
+from relubench.cli import options, output
 from relubench.cli.overrides import experiment
-from relubench.errors import EXIT_INTERRUPTED, ComputeError
+from relubench.cli.study import note_to, present, stored_runs
 from relubench.version import __version__
 
 if TYPE_CHECKING:
     from relubench.reports.report import Report
-    from relubench.results import Event
     from relubench.runner import Study
 
 Plot = Annotated[
@@ -73,39 +70,8 @@ def train(
     config = experiment(ctx.params)
     from relubench.runner import Study
 
-    study = Study.open(
-        config, data_dir=data_dir, runs_dir=runs_dir, fresh=no_cache, note=_silent if quiet else output.say
-    )
-    interrupted = _carry_out(study, quiet)
-    finished = sum(result.outcome != "failed" for result in study.results)
-    if study.results:
-        report = _report(study)
-        output.emit_report(report, target)
-        if plot is not None and finished:
-            _plot(study, plot)
-        if not target.for_people and not quiet:
-            output.say(report.sentence)
-    if interrupted:
-        output.say(f"interrupted: {finished} of {study.total} runs are finished; the same command goes on from here")
-        raise typer.Exit(EXIT_INTERRUPTED)
-    if not finished:
-        raise ComputeError(f"none of the {study.total} runs could be computed", "see the warnings above")
-
-
-def _carry_out(study: Study, quiet: bool) -> bool:
-    """Run the study to its end under the eyes of the user; returns whether it was interrupted."""
-    display = progress.choose(study.total, study.config.train.epochs, quiet=quiet)
-    # A generator: closing it stops the workers.
-    events = cast("Generator[Event]", study.run())
-    try:
-        with contextlib.closing(events):
-            for event in events:
-                display.show(event)
-    except KeyboardInterrupt:
-        return True
-    finally:
-        display.close()
-    return False
+    study = Study.open(config, data_dir=data_dir, runs_dir=runs_dir, fresh=no_cache, note=note_to(quiet))
+    present(study, _report, target, plot=plot, quiet=quiet, epochs=study.config.train.epochs)
 
 
 def _report(study: Study) -> Report:
@@ -113,18 +79,5 @@ def _report(study: Study) -> Report:
     from relubench.reports.report import training_report
     from relubench.reports.summary import summarize
 
-    timings = study.timings
-    summary = summarize(study.results, timings, study.wrong)
-    clocks = {run: timing.to_json() if timing else None for run, timing in timings.items()}
-    runs = [{**result.to_json(), "timing": clocks.get(result.id)} for result in study.results]
-    return training_report(summary, version=__version__, device=study.device.name, runs=runs)
-
-
-def _plot(study: Study, plot: Path) -> None:
-    from relubench.reports.plots import plot_curves
-
-    plot_curves(study.results, study.timings, plot)
-
-
-def _silent(text: str) -> None:
-    """--quiet: notes go nowhere."""
+    summary = summarize(study.results, study.timings, study.wrong)
+    return training_report(summary, version=__version__, device=study.device.name, runs=stored_runs(study))

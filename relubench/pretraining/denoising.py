@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from relubench.network.layers import Affine, Layer
-from relubench.network.optimizers import Parameter, Sgd
+from relubench.network.optimizers import Sgd
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +83,6 @@ class Autoencoder:
         self.update = Sgd(self.parameters, [rate], 0.0, 0.0, stacked=False)
         self.output = RECONSTRUCTIONS[reconstruction]
         self.rate, self.l1 = rate, l1
-        # h D and g D^T as the engine computes a forward pass, which knows the fastest way at every batch size.
-        self.back = Affine(Parameter("decoder", self.decoder, True), Parameter("zero", self._zero(), False), False, False)
-
-    def _zero(self) -> Tensor:
-        return self.decoder.new_zeros(self.decoder.shape[0])
 
     def code(self, x: Tensor, training: bool = False) -> Tensor:
         """h [B, H]."""
@@ -109,7 +104,7 @@ class Autoencoder:
         error = (r - target).view(-1)
         error = torch.dot(error, error)
         grad_a = self.output.gradient(a, r, target).mul_(scale)
-        grad = self.back.forward(grad_a, training=True)
+        grad = torch.mm(grad_a, self.decoder.t())
         if self.l1:
             grad = grad.add_(torch.sign(h), alpha=self.l1 * scale)
         for layer in reversed(self.after):

@@ -17,25 +17,20 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from relubench.network.layers import Affine
-from relubench.network.optimizers import Parameter
 from relubench.pretraining.units import HIDDEN, VISIBLE
 
 
 class Rbm:
     """Weights [O, I], hidden biases [O] and visible biases [I], which `step` changes in place."""
 
-    def __init__(
-        self, weight: Tensor, hidden_bias: Tensor, visible_bias: Tensor, *, hidden: str, visible: str
-    ) -> None:
+    def __init__(self, weight: Tensor, hidden_bias: Tensor, visible_bias: Tensor, *, hidden: str, visible: str) -> None:
         self.weight, self.hidden_bias, self.visible_bias = weight, hidden_bias, visible_bias
         self.hidden, self.visible = HIDDEN[hidden], VISIBLE[visible]
-        self.up = Affine(Parameter("weight", weight, True), Parameter("bias", hidden_bias, False), False, False)
         self.rows: dict[int, tuple[Tensor, Tensor]] = {}
 
     def hidden_mean(self, v: Tensor) -> Tensor:
         """E[h | v] [B, O]."""
-        return self.hidden.mean(self.up.forward(v, training=False))
+        return self.hidden.mean(self._up(v))
 
     def visible_mean(self, h: Tensor) -> Tensor:
         """E[v | h] [B, I]."""
@@ -43,7 +38,7 @@ class Rbm:
 
     def free_energy(self, v: Tensor) -> Tensor:
         """F(v) [B], in nats: -log of the unnormalised probability of v."""
-        x = self.up.forward(v, training=False)
+        x = self._up(v)
         return self.visible.energy(v, self.visible_bias) - self.hidden.log_partition(x).sum(dim=-1)
 
     def reconstruction(self, v: Tensor) -> Tensor:
@@ -61,7 +56,7 @@ class Rbm:
         v[:batch].copy_(v0)
         visible = v[:batch]
         for step in range(k + 1):
-            x = self.up.forward(visible, training=True)
+            x = self._up(visible)
             mean = self.hidden.mean(x)
             if step == 0:
                 h[:batch].copy_(mean)
@@ -75,6 +70,9 @@ class Rbm:
                 visible = self.visible.sample(a, visible, generator)
         v[batch:].copy_(visible)
         return v, h
+
+    def _up(self, v: Tensor) -> Tensor:
+        return torch.addmm(self.hidden_bias, v, self.weight.t())
 
     def _storage(self, v0: Tensor) -> tuple[Tensor, Tensor]:
         batch = len(v0)

@@ -45,9 +45,18 @@ class Report:
 
 
 def training_report(
-    summary: Summary, *, version: str, device: str | None, runs: Sequence[Row] = (), command: str = "train"
+    summary: Summary,
+    *,
+    version: str,
+    device: str | None,
+    runs: Sequence[Row] = (),
+    command: str = "train",
+    against: str | None = None,
 ) -> Report:
-    """The report of a summary: its columns, with whatever all rows share said once above the table."""
+    """The report of a summary: its columns, with whatever all rows share said once above the table.
+
+    `against`: what the differences are to, where that is not the first row's activation.
+    """
     rows = summary.json_rows()
     return Report(
         command=command,
@@ -55,7 +64,7 @@ def training_report(
         device=device,
         rows=rows,
         runs=list(runs),
-        columns=training_columns(rows),
+        columns=training_columns(rows, against),
         title=_title(summary, rows, device),
         caption=_caption(summary, rows),
         footnotes=summary.footnotes,
@@ -63,11 +72,12 @@ def training_report(
     )
 
 
-def training_columns(rows: Sequence[Row]) -> list[Column]:
+def training_columns(rows: Sequence[Row], against: str | None = None) -> list[Column]:
     """The columns that say something: those that are empty or the same in every row are left out."""
     places = [_plain("dataset"), _plain("model"), _plain("pretraining")]
     firsts = [row["activation"] for row in rows if row["difference_pct"] is None and row["n"]]
-    against = f"vs {firsts[0]}" if len(set(firsts)) == 1 and len(firsts[0]) <= 12 else "vs first"
+    if against is None:
+        against = firsts[0] if len(set(firsts)) == 1 and len(firsts[0]) <= 12 else "first"
     settings = [
         Column(header="lr", parts=lambda row: [short(row["lr"])], leaves=7),
         _plain("init", leaves=6),
@@ -81,7 +91,7 @@ def training_columns(rows: Sequence[Row]) -> list[Column]:
         *varied,
         *(column for column in [Column(header="n", parts=lambda row: [str(row["n"])])] if _varies(column, rows)),
         *([_outcome()] if any(row["outcome"] != "ok" for row in rows) else []),
-        *_measured(against),
+        *_measured(f"vs {against}"),
     ]
     return [column for column in columns if any("".join(column.parts(row)) for row in rows)]
 

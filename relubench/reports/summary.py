@@ -51,24 +51,34 @@ class Group:
     runs: dict[int, RunResult]
     masks: dict[int, Mask]
     l1: float | None
+    within: tuple[str, ...] = ()
+    """Keys of the specification on which rows must agree too to be compared with each other."""
 
     @property
     def spec(self) -> dict[str, Any]:
         return next(iter(self.runs.values())).spec
 
     @property
-    def place(self) -> tuple[str, str]:
+    def place(self) -> tuple[str, ...]:
         """Rows of one place are compared with each other."""
-        return self.spec["dataset"], self.spec["model"]
+        return (self.spec["dataset"], self.spec["model"], *(self.spec[key] for key in self.within))
 
 
-def summarize(results: Sequence[RunResult], timings: Mapping[str, Timing | None], wrong: WrongOf) -> Summary:
+def summarize(
+    results: Sequence[RunResult],
+    timings: Mapping[str, Timing | None],
+    wrong: WrongOf,
+    *,
+    within: tuple[str, ...] = (),
+) -> Summary:
     """The table of these runs: a row for each activation (data set, model, pre-training, l1), in order of appearance.
+
+    Rows are compared with the first row that agrees with them on data set, model and the keys `within`.
 
     `timings`: by run id; `wrong`: a run's mask over the test examples, or None where there is none. Raises ValueError
     if two runs would be the same seed of the same row.
     """
-    groups = _groups(results, wrong)
+    groups = [replace(one, within=within) for one in _groups(results, wrong)]
     rows = [_row(group, timings) for group in groups]
     differences = _differences(groups)
     rows = _with_verdicts(rows, differences)
@@ -191,7 +201,7 @@ def _standings(
 ) -> list[tuple[str, list[Standing]]]:
     """The rows with their labels, by place."""
     varying = [name for name in ("pretraining",) if len({getattr(row, name) for row in rows}) > 1]
-    places: dict[tuple[str, str], list[Standing]] = {}
+    places: dict[tuple[str, ...], list[Standing]] = {}
     for index, first in enumerate(_firsts(groups)):
         row, difference, l1 = rows[index], differences[index], groups[index].l1
         extra = [*(f"{name} {getattr(row, name)}" for name in varying), *([] if l1 is None else [f"l1 {l1:g}"])]
@@ -202,7 +212,7 @@ def _standings(
         needed = seeds_to_resolve(*_pair(groups[index], groups[first])) if undecided else None
         standing = Standing(label, row, difference.seeds if difference else 0, needed, undecided)
         places.setdefault(groups[index].place, []).append(standing)
-    return [(f"{dataset}, {model}", standings) for (dataset, model), standings in places.items()]
+    return [(", ".join(place), standings) for place, standings in places.items()]
 
 
 def _outcome_notes(groups: Sequence[Group], rows: Sequence[SummaryRow]) -> list[str]:
@@ -218,7 +228,8 @@ def _outcome_notes(groups: Sequence[Group], rows: Sequence[SummaryRow]) -> list[
                 f"; its mean is over the {count(row.n, 'seed')} with a test error" if 0 < row.n < len(runs) else ""
             )
             reason = f" ({why})" if why else ""
-            label = row.activation if group.l1 is None else f"{row.activation} (l1 {group.l1:g})"
+            label = row.activation if row.pretraining == "none" else f"{row.activation} ({row.pretraining})"
+            label = label if group.l1 is None else f"{label} (l1 {group.l1:g})"
             notes.append(f"{label}: {len(which)} of {count(len(runs), 'seed')} {outcome}{reason}{counted}")
         if row.n and row.test_error_ci_low_pct is None:
             notes.append(f"{row.activation}: no interval, since which test examples it got wrong is not stored")
