@@ -1,7 +1,7 @@
 """`python -m benchmarks.rbm`: a 784-1000 Bernoulli RBM on MNIST, relubench against scikit-learn's BernoulliRBM.
 
 Both train on the same 50,000 images as float32 in [0, 1], with the same batch size, learning rate, epochs and threads,
-in turn and in one process. relubench's time includes what it does after every epoch: validation errors and free energies.
+in turn and in one process. relubench's time includes what it does after every epoch: validation errors, free energies.
 Writes a JSON file, and the filters and reconstructions of relubench's RBM as PNG.
 """
 
@@ -93,7 +93,7 @@ def drain(training: LayerTraining) -> None:
 
 
 def timed(work, threads: int) -> float:
-    """Seconds that it takes: of the processor with one thread, which nobody else's work lengthens, else of the clock."""
+    """Seconds that it takes: with one thread the processor's, which others lengthen less, else the clock's."""
     clock = time.process_time if threads == 1 else time.perf_counter
     start = clock()
     work()

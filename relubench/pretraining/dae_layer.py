@@ -1,7 +1,7 @@
 """A hidden layer of a network, pre-trained as a denoising autoencoder.
 
-The encoder is the network's own layer with its own initial weights. The target is the uncorrupted input, with the signs
-of a flipped layer below taken back (its decoder's output has them), mapped to 0..1 where the reconstruction asks for it.
+The encoder is the network's own layer with its own initial weights. The target is the uncorrupted input, with the
+signs of a flipped layer below taken back, mapped to 0..1 where the reconstruction asks for it.
 """
 
 from __future__ import annotations
@@ -51,8 +51,9 @@ class DaeLayer:
         """The corrupted rows and the targets of a chunk, which `step` takes by batches."""
         return self._corrupt(x, self.corruption.generators[0]), self.target(x)
 
-    def step(self, noisy: Tensor, target: Tensor) -> Tensor:
+    def step(self, *rows: Tensor) -> Tensor:
         """One update; returns the sum of squared reconstruction errors."""
+        noisy, target = rows
         return self.autoencoder.step(noisy, target)
 
     def squared_error(self, batches: Iterable[Tensor]) -> Iterable[Tensor]:
@@ -80,11 +81,11 @@ class DaeLayer:
 
     def _corrupt(self, x: Tensor, generator: torch.Generator) -> Tensor:
         # Salt and pepper are the ends of the range before the flip; the other noises know no sign.
-        flipped = self.signs is not None and self.stack.noise == "salt-pepper"
+        signs = self.signs if self.stack.noise == "salt-pepper" else None
         low, high = self.statistics.low, self.statistics.high
-        x = x * self.signs if flipped else x
+        x = x if signs is None else x * signs
         noisy = corrupt(x, self.stack.noise, self.stack.corruption, low, high, generator)
-        return noisy * self.signs if flipped else noisy
+        return noisy if signs is None else noisy * signs
 
 
 def target_map(reconstruction: str, statistics: Statistics, signs: Tensor | None) -> AffineMap:

@@ -60,9 +60,9 @@ class RbmLayer:
         """The rows of a chunk that `step` takes by batches."""
         return (self.map(x),)
 
-    def step(self, v: Tensor) -> Tensor:
+    def step(self, *rows: Tensor) -> Tensor:
         """One update; returns the sum of squared reconstruction errors."""
-        return self.trainer.step(v)
+        return self.trainer.step(*rows)
 
     def squared_error(self, batches: Iterable[Tensor]) -> Iterable[Tensor]:
         """Of each batch of the layer's inputs, the squared errors [n, I] of its reconstruction."""
