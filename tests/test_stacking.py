@@ -21,7 +21,7 @@ from specs import job
 SECTIONS: dict[str, Any] = {
     "train": {"epochs": 3, "batch_size": 10, "lr": 0.05},
     "model": {"name": "mlp-40-24"},
-    "pretrain": {"methods": ["rbm"], "epochs": 2, "lr": 0.05},
+    "pretrain": {"methods": ["rbm"], "epochs": 2, "lr": 0.01},
 }
 
 
@@ -137,7 +137,7 @@ def test_an_exported_stack_serves_another_run(tmp_path: Path):
     stack_file.check_fit(file, (1, 8, 8), (40, 24), 1)
     stack_file.check_fit(file, (1, 8, 8), (40, 24, 9), 1)
     for hidden in ((40,), (40, 25), (24, 40)):
-        with pytest.raises(UsageError, match="does not fit the network|has 2 layers, the network 1"):
+        with pytest.raises(UsageError, match=r"does not fit the network|has 2 layers, the network 1"):
             stack_file.check_fit(file, (1, 8, 8), hidden, 1)
 
 

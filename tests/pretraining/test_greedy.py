@@ -48,7 +48,7 @@ def stack(choice: Choice, spec: RunSpec) -> list[LayerTraining]:
         ("tanh", "dae", {}),
         ("gelu", "dae", {"noise": "gaussian"}),
         ("prelu", "dae", {"tied": False, "lr": 0.003}),
-        ("swiglu", "dae", {"tied": False, "lr": 0.003}),
+        ("swiglu", "dae", {"tied": False, "lr": 0.001}),
         ("relu", "dae", {"noise": "salt-pepper", "reconstruction": "scaled", "l1": 1e-3}),
     ],
 )

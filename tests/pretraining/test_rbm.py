@@ -91,7 +91,7 @@ def free_energy(rbm: Rbm, visible: str, v: Tensor) -> Tensor:
 
 
 def transition(rbm: Rbm, visible: str, hidden: str) -> Tensor:
-    """T [S, S]: the probability of one visible state after another, over all hidden states, exactly or by quadrature."""
+    """T [S, S]: the probability of one visible state after another, over all hidden states (NReLU: by quadrature)."""
     v = states(visible, rbm.weight.shape[1])
     x = v @ rbm.weight.t() + rbm.hidden_bias
     found = torch.zeros(len(v), len(v), dtype=torch.float64)
