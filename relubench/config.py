@@ -113,6 +113,65 @@ class TrainSection(Section):
         return self
 
 
+Method = Literal["none", "rbm", "dae", "file"]
+
+
+class PretrainSection(Section):
+    methods: tuple[Method, ...] = ("none",)
+    """How the hidden layers are pre-trained; several make several rows of each activation."""
+    epochs: Annotated[int, Field(ge=1, le=100_000)] = 10
+    """Passes over the images for each layer."""
+    lr: Positive | Literal["auto"] = "auto"
+    """Learning rate of pre-training; auto chooses each layer's by reconstruction error, on a seed not reported."""
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """By default that of the supervised training, as in the paper."""
+    source: str | None = None
+    """The file of weights that the method file starts from."""
+    control: bool = False
+    """Add a row that starts from the pre-trained weights shuffled within each layer."""
+    visible: Literal["auto", "bernoulli", "gaussian"] = "auto"
+    """rbm: the first layer's visible units; auto: bernoulli for images in [0, 1], else gaussian, standardised."""
+    k: Annotated[int, Field(ge=1, le=1000)] = 1
+    """rbm: steps of contrastive divergence."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """rbm."""
+    weight_decay: NonNegative = 0.0
+    """rbm."""
+    sampled: bool = False
+    """rbm: draw the last reconstruction too, instead of taking its mean."""
+    reconstruction: Literal["auto", "softplus", "scaled", "linear", "rectifier", "cross-entropy"] = "auto"
+    """dae: output layer and cost; auto: cross-entropy for sigmoid and tanh, else softplus with quadratic cost."""
+    noise: Literal["masking", "salt-pepper", "gaussian"] = "masking"
+    """dae: how the input is corrupted."""
+    corruption: Annotated[float, Field(ge=0, le=1)] = 0.25
+    """dae: share of the inputs that noise replaces; with gaussian its standard deviation."""
+    tied: bool = True
+    """dae: the decoder uses the encoder's weights, transposed."""
+    l1: NonNegative = 0.0
+    """dae: L1 penalty on the code: summed over units, averaged over the batch."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> PretrainSection:
+        users = {key: "rbm" for key in ("visible", "k", "momentum", "weight_decay", "sampled")}
+        users |= {key: "dae" for key in ("reconstruction", "noise", "corruption", "tied", "l1")}
+        for key, method in users.items():
+            value = getattr(self, key)
+            if value != type(self).model_fields[key].default and method not in self.methods:
+                raise ValueError(f"{key} (={value}) belongs to the method {method}, which is not asked for")
+        if ("file" in self.methods) != (self.source is not None):
+            raise ValueError(f"source (={self.source}) and the method file belong together: --from FILE sets both")
+        if self.control and set(self.methods) == {"none"}:
+            raise ValueError("control (=True) belongs to a pre-training method, and none is asked for")
+        return self
+
+    @field_validator("methods")
+    @classmethod
+    def _each_once(cls, methods: tuple[Method, ...]) -> tuple[Method, ...]:
+        if not methods:
+            raise ValueError("at least one method is needed")
+        return tuple(dict.fromkeys(methods))
+
+
 class ExperimentConfig(Section):
     """A whole experiment: which activations, on what, how trained, over which seeds."""
 
@@ -120,6 +179,7 @@ class ExperimentConfig(Section):
     data: DataSection = DataSection()
     model: ModelSection = ModelSection()
     train: TrainSection = TrainSection()
+    pretrain: PretrainSection = PretrainSection()
     seeds: tuple[Annotated[int, Field(ge=0, le=MAX_SEED)], ...] = (0,)
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     keep: Literal["best", "last", "none"] = "best"
@@ -268,7 +328,9 @@ def refusal(error: ValidationError) -> UsageError:
     return UsageError(f"{key} {rule}, got {first['input']!r}", f"set it with --set {key}=VALUE or its own flag")
 
 
-_KEYS_HINT = "the keys are " + ", ".join(["act", "data.*", "model.*", "train.*", "seeds", "device", "keep"])
+_KEYS_HINT = "the keys are " + ", ".join(
+    ["act", "data.*", "model.*", "train.*", "pretrain.*", "seeds", "device", "keep"]
+)
 
 
 def known_keys() -> list[str]:

@@ -8,11 +8,15 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
+from relubench import stack_file
 from relubench.activations import Choice
 from relubench.errors import UsageError
 from relubench.plan import ForeignNetwork, RunSpec, why_no_regions
 from relubench.results import RunResult
+from relubench.stacking import import_file
+from relubench.store import Store
 from relubench.variants import Part
 
 Note = Callable[[str], None]
@@ -45,6 +49,13 @@ def check_regions(runs: Sequence[tuple[Part, RunSpec]], note: Note) -> None:
             raise UsageError(f"{rule}: {', '.join(told)}", "for example --act relu --model mlp-3x128 --probe regions")
         for one in told:
             note(f"no linear regions are counted: {one}")
+
+
+def import_stacks(runs: Sequence[tuple[Part, RunSpec]], store: Store) -> None:
+    """Put the pre-trained stacks that are read from files into the store, for the runs that start from them."""
+    for part, spec in runs:
+        if part.config.pretrain.source is not None and spec.stack is not None and spec.stack.source:
+            import_file(stack_file.read(Path(part.config.pretrain.source)), spec, store)
 
 
 def look_at_network(

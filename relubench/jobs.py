@@ -31,6 +31,8 @@ class Job:
     """best, last or none: which weights are stored."""
     fresh: bool
     """Train it even if it is stored, from the start even if it was begun."""
+    pretrain_only: bool = False
+    """Pre-train the members' stacks, and train nothing: what the search for a layer's rate asks for."""
     noise: tuple[float, ...] = ()
     """Train nothing: test the stored network under noise of these standard deviations."""
 
@@ -49,6 +51,7 @@ class Job:
             "store": str(self.store),
             "keep": self.keep,
             "fresh": self.fresh,
+            "pretrain_only": self.pretrain_only,
             "noise": list(self.noise),
         }
 
@@ -61,6 +64,7 @@ class Job:
             store=Path(values["store"]),
             keep=values["keep"],
             fresh=values["fresh"],
+            pretrain_only=values["pretrain_only"],
             noise=tuple(values["noise"]),
         )
 
@@ -74,6 +78,7 @@ def jobs_of(
     keep: str,
     fresh: bool,
     memory: int,
+    pretrain_only: bool = False,
 ) -> list[Job]:
     """The jobs of these runs, the longest first, so that no worker is left alone with one at the end.
 
@@ -92,7 +97,8 @@ def jobs_of(
                     prepared=prepared[members[0].data_digest],
                     store=store.root.absolute(),
                     keep=keep,
-                    fresh=fresh or store.result(members[start].id) is not None,
+                    fresh=fresh or (not pretrain_only and store.result(members[start].id) is not None),
+                    pretrain_only=pretrain_only,
                 )
             )
     return sorted(jobs, key=_work, reverse=True)

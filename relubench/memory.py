@@ -12,6 +12,9 @@ FLOAT_BYTES = 4
 CHUNK_IMAGES = 1024
 """Training images gathered at once; a chunk holds as many whole batches as fit, at least one."""
 
+CODE_BYTES = 512_000_000
+"""What the layers below make of the training images is kept while a layer is pre-trained, if it takes no more."""
+
 EVALUATION_VALUES = 4_000_000
 """Input values gathered at once for an evaluation, in a stack over all its members."""
 
@@ -41,7 +44,8 @@ def member_bytes(spec: RunSpec, columns: int, learned: int) -> int:
     inputs = math.prod(spec.input_shape)
     values = inputs + sum(_stage_values(spec, columns)) + 3 * spec.classes
     chunk = max(CHUNK_IMAGES, spec.batch_size)
-    return FLOAT_BYTES * (copies * parameters + values * spec.batch_size + 2 * chunk * inputs)
+    codes = CODE_BYTES if spec.stack is not None and spec.stack.layers > 1 else 0
+    return FLOAT_BYTES * (copies * parameters + values * spec.batch_size + 2 * chunk * inputs) + codes
 
 
 def evaluation_images(inputs: int, *, convolutional: bool, device: str, members: int = 1) -> int:

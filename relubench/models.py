@@ -67,6 +67,14 @@ class Builder:
         fork = Fork()
         return [fork, *stage, Join(fork, 1.0 / sqrt(len(self.spec.hidden) - 1))]
 
+    def hidden_stages(self) -> list[list[Layer]]:
+        """The layers of each dense hidden stage, bottom up."""
+        stages: list[list[Layer]] = []
+        for shape in layer_shapes(self.spec.architecture, self.spec.input_shape):
+            stages.append(self._stage(shape))
+            self.place += 1
+        return stages
+
     def _stage(self, shape: LayerShape) -> list[Layer]:
         spec, activation = self.spec, self.activation
         outputs = shape.units * activation.columns

@@ -8,8 +8,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
+from relubench import stack_file
 from relubench.activations import ACTIVATIONS, Choice
 from relubench.activations.own import choose_own
 from relubench.architecture import (
@@ -22,10 +24,14 @@ from relubench.architecture import (
     parse_model,
 )
 from relubench.classifiers import PREFIX
-from relubench.config import MAX_SEED, ExperimentConfig, experiment
+from relubench.config import MAX_SEED, ExperimentConfig
 from relubench.data import PreparedData
+from relubench.data.prepared import image_range
+from relubench.departures import departures
 from relubench.device import Device
 from relubench.errors import UsageError
+from relubench.refusals import check_foreign, check_precision, check_stack
+from relubench.stack import FROM_FILE, SHUFFLED, StackSpec, stack_spec
 from relubench.version import ENGINE_VERSION
 
 LR_GRIDS = {"sgd": (0.1, 0.01, 0.001, 0.0001), "adam": (0.01, 0.001, 0.0001), "adamw": (0.01, 0.001, 0.0001)}
@@ -36,21 +42,6 @@ NOT_OF_A_RUN = ("lr", "lr_grid", "lr_seeds", "l1", "l1_pairs")
 
 PAPER_L1_DIVISOR = 30.0
 """What the paper's L1 coefficient seems to be divided by; see `l1_of_sum`."""
-
-COMPARED = (
-    "name",
-    "lr",
-    "lr_grid",
-    "lr_seeds",
-    "init",
-    "match",
-    "protocol",
-    "probe",
-    "l1_pairs",
-    "l1_scale",
-    "test_noise",
-)
-"""Settings that have a place of their own in a table, or change no result: not told as departures."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,6 +103,9 @@ class RunSpec:
     probe: str
     """What is looked at after each epoch; it changes what is stored of a run, not its numbers."""
     pretraining: str = "none"
+    """The row's name: none, rbm, dae, or one of them with -shuffled behind it (the control)."""
+    stack: StackSpec | None = field(default=None, metadata={"absent": True})
+    """How the hidden layers were pre-trained; None: not at all."""
     seed: int
     device: str
     device_name: str
@@ -162,8 +156,12 @@ class RunSpec:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> RunSpec:
         shapes = {key: tuple(values[key]) for key in ("input_shape", "channels", "hidden", "departures")}
-        foreign = values.get("foreign")
-        return cls(**{**values, **shapes, "foreign": ForeignNetwork(**foreign) if foreign else None})
+        foreign, stack = values.get("foreign"), values.get("stack")
+        inner = {
+            "foreign": ForeignNetwork(**foreign) if foreign else None,
+            "stack": StackSpec.from_json(stack) if stack else None,
+        }
+        return cls(**{**values, **shapes, **inner})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -177,6 +175,16 @@ class Variant:
     """Keys whose setting is the reference's own, though the protocol has another: no departure from it."""
 
 
+def rows(config: ExperimentConfig, choices: Sequence[Choice]) -> list[tuple[Choice, str]]:
+    """What is compared: every activation with every way of pre-training, activations outermost."""
+    methods = [
+        name
+        for method in config.pretrain.methods
+        for name in ([method, method + SHUFFLED] if config.pretrain.control and method != "none" else [method])
+    ]
+    return [(choice, method) for choice in choices for method in methods]
+
+
 def expand(
     config: ExperimentConfig,
     choices: Sequence[Choice],
@@ -186,7 +194,7 @@ def expand(
     *,
     lone: bool | None = None,
 ) -> list[RunSpec]:
-    """One RunSpec for each choice, L1 strength and seed, choices outermost; `lr` holds one learning rate a choice.
+    """One RunSpec for each row, L1 strength and seed, rows outermost; `lr` holds one learning rate a row.
 
     On a processor a lone run takes every thread and several runs take one thread each, so the number asked for (not the
     number still to do) decides, and the same command always takes the same path. `lone`: whether the whole study is
@@ -200,13 +208,15 @@ def expand(
         raise UsageError(
             f"--augment {config.data.augment} needs a convolutional network, not {arch.name}", "add --model cnn"
         )
-    drawn = strengths_and_seeds(config)
-    lone = len(choices) * len(drawn) == 1 if lone is None else lone
+    drawn, compared = strengths_and_seeds(config), rows(config, choices)
+    check_stack(config, arch)
+    lone = len(compared) * len(drawn) == 1 if lone is None else lone
     threads = 0 if device.kind != "cpu" else device.threads if lone else 1
     return [
         replace(spec, seed=seed, l1=l1_of_sum(l1, spec), l1_asked=l1)
-        for choice, rate in zip(choices, lr, strict=True)
+        for (choice, method), rate in zip(compared, lr, strict=True)
         for spec in [_resolve(config, choice, prepared, device, arch, rate, threads)]
+        for spec in [_pretrained(spec, method, config, choice, prepared)]
         for l1, seed in drawn
     ]
 
@@ -239,83 +249,6 @@ def strengths_and_seeds(config: ExperimentConfig) -> list[tuple[float, int]]:
     return [(l1, seed) for l1 in dict.fromkeys(config.train.strengths) for seed in config.seeds]
 
 
-def departures(config: ExperimentConfig, as_published: frozenset[str] = frozenset()) -> tuple[str, ...]:
-    """Whatever is set otherwise than the protocol has it, the learning rate and the initialisation aside.
-
-    Those two have columns of their own, and so have what is compared: activations, data set, model, seeds and test
-    noise. `as_published`: keys that do not count, such as 'train.l1'.
-    """
-    standard = experiment({"train": {"protocol": config.train.protocol, "epochs": config.train.epochs}})
-    usual_epochs = experiment({"train": {"protocol": config.train.protocol}}).train.epochs
-    found: list[str] = []
-    for section in ("train", "model", "data"):
-        mine, usual = getattr(config, section), getattr(standard, section)
-        for key in type(mine).model_fields:
-            value = getattr(mine, key)
-            compared = key in COMPARED or isinstance(value, tuple) or f"{section}.{key}" in as_published
-            if not compared and value != getattr(usual, key):
-                found.append(spoken(key, value))
-    if config.train.epochs != usual_epochs and "train.epochs" not in as_published:
-        found.append(f"{config.train.epochs} epoch{'s' if config.train.epochs > 1 else ''}")
-    return tuple(found)
-
-
-def spoken(key: str, value: object) -> str:
-    """A setting in words: 'sign flip', 'no momentum', 'batch size 64', '500 training images'."""
-    if key == "train_size":
-        return f"{value} training images"
-    if key == "labels":
-        return f"{value:,} label{'s' if value != 1 else ''}"
-    if key == "split":
-        return "the paper's split"
-    words = {"l1": "L1"}.get(key, key.replace("_", " "))
-    if value is True:
-        return words
-    return (
-        f"no {words}"
-        if value in (0, None, "none")
-        else f"{words} {value:g}"
-        if isinstance(value, float)
-        else f"{words} {value}"
-    )
-
-
-def check_foreign(config: ExperimentConfig, choices: Sequence[Choice], arch: Architecture) -> None:
-    """Raises UsageError for what means nothing in a network that somebody else wrote, or only there."""
-    model, l1 = config.model, max(config.train.strengths)
-    probe = config.train.probe if "probe" in config.train.model_fields_set else "none"
-    if not arch.foreign:
-        if model.init == "own":
-            raise UsageError(
-                f"--init own belongs to networks of torchvision and your own, not to {arch.name}",
-                "use auto, xavier, he, lecun or uniform",
-            )
-        return
-    for choice in choices:
-        if choice.columns > 1:
-            raise UsageError(
-                f"{choice.label} is gated: it needs {choice.columns} pre-activations a unit, which the layers of "
-                f"{arch.name} do not give",
-                "leave it out, or compare gated activations on an mlp or the cnn",
-            )
-    # The protocol's own default is nobody's wish.
-    init = model.init if "init" in model.model_fields_set else "own"
-    meaningless = {
-        f"--init {init}": init not in ("own", "auto"),
-        f"--norm {model.norm}": model.norm != "none",
-        f"--dropout {model.dropout:g}": model.dropout > 0,
-        "--sign-flip": model.sign_flip,
-        f"train.l1={l1:g}": l1 > 0,
-        f"--probe {probe}": probe != "none",
-    }
-    for option, given in meaningless.items():
-        if given:
-            raise UsageError(
-                f"{option} means nothing to {arch.name}: its layers and initial weights are its own",
-                "leave it out; an mlp or the cnn takes it",
-            )
-
-
 def model_digest(arch: Architecture) -> str | None:
     """What tells apart versions of a network that somebody else wrote; None for the package's own."""
     if not arch.foreign:
@@ -335,10 +268,21 @@ def why_no_regions(spec: RunSpec) -> str | None:
     return f"{spec.norm} norm is not piecewise linear" if spec.norm in ("layer", "rms") else None
 
 
-def check_precision(precision: str, device: str) -> None:
-    """Raises UsageError where the device has no such arithmetic."""
-    if precision == "tf32" and device != "cuda":
-        raise UsageError(f"--precision tf32 exists on cuda only, not on {device}", "use --precision fp32 or bf16")
+def _pretrained(
+    spec: RunSpec, method: str, config: ExperimentConfig, choice: Choice, prepared: PreparedData
+) -> RunSpec:
+    if method == "none":
+        return spec
+    if method.removesuffix(SHUFFLED) == FROM_FILE:
+        assert config.pretrain.source is not None
+        file = stack_file.read(Path(config.pretrain.source))
+        stack_file.check_fit(file, spec.input_shape, spec.hidden, choice.columns)
+        return replace(spec, pretraining=method, stack=replace(file.spec, shuffled=method.endswith(SHUFFLED)))
+    low, high = image_range(prepared)
+    stack = stack_spec(
+        method, config.pretrain, choice, layers=len(spec.hidden), batch_size=spec.batch_size, low=low, high=high
+    )
+    return replace(spec, pretraining=method, stack=stack)
 
 
 def _resolve(

@@ -137,11 +137,53 @@ class RunResult:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LayerPoint:
+    """How well a layer explains its input, after an epoch (1-based) of its pre-training."""
+
+    epoch: int
+    train_error: float | None
+    """Mean squared reconstruction error per input value, over the epoch's steps; None where it was not finite."""
+    valid_error: float | None
+    """The same on the validation images, with the weights at the end of the epoch."""
+    train_free_energy: float | None = None
+    """Mean free energy of training images in nats (rbm): what it falls below that of validation images overfits."""
+    valid_free_energy: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PretrainedLayer:
+    """One pre-trained layer, without its weights: what the same settings give again, bit for bit."""
+
+    id: str
+    layer: int
+    """1-based, bottom up."""
+    units: int
+    outcome: Literal["ok", "diverged"]
+    message: str = ""
+    """Why it diverged."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """Its settings."""
+    curve: list[LayerPoint] = field(default_factory=list)
+
+    @property
+    def error(self) -> float | None:
+        """The last validation reconstruction error; None if it diverged or was read from a file."""
+        return self.curve[-1].valid_error if self.curve and self.outcome == "ok" else None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> PretrainedLayer:
+        return cls(**{**values, "curve": [LayerPoint(**point) for point in values["curve"]]})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Timing:
     """What the clock said of one run, in seconds of wall-clock time; sums over interruptions."""
 
     seconds: float
-    """Training, validation and the final test; not start-up."""
+    """Pre-training, training, validation and the final test; not start-up."""
     epoch_seconds: list[float]
     """Seconds from the start of training to the end of each epoch, validation included."""
     images_per_second: float
@@ -150,6 +192,8 @@ class Timing:
     finished: str
     """UTC, ISO 8601."""
     interruptions: int = 0
+    pretraining_seconds: float = 0.0
+    """The part of `seconds` that pre-training took, also where another run had it done already."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -242,6 +286,7 @@ class Tuning:
     """Asked for, of each trial."""
     lr: float
     """The rate with the lowest error; the larger one of two equal ones."""
+    pretraining: str = "none"
     variant: str = ""
     """The label of the study's variant that it belongs to."""
 
@@ -270,6 +315,7 @@ class Event:
     activation: str = ""
     variant: str = ""
     """The label of the study's variant that the run belongs to."""
+    pretraining: str = "none"
     seed: int = 0
     lr: float = 0.0
     tuning: bool = False
@@ -277,7 +323,9 @@ class Event:
     epochs_done: float = 0.0
     """Epochs trained so far, the fraction of the current one included."""
     epochs: int = 0
-    """Epochs asked for."""
+    """Epochs asked for, those of pre-training included."""
+    stage: str = ""
+    """What of the run is in progress, where that is not its training: the layer that is pre-trained."""
     images_per_second: float | None = None
     valid_error_pct: float | None = None
     """After the last finished epoch."""

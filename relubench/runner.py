@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -23,15 +24,17 @@ from relubench.config import ExperimentConfig
 from relubench.crew import Crew
 from relubench.device import Device, resolve
 from relubench.errors import ComputeError, UsageError
-from relubench.inspection import check_regions, look_at_network, probe_own
+from relubench.events import event, failed_result
+from relubench.inspection import check_regions, import_stacks, look_at_network, probe_own
 from relubench.jobs import Job, jobs_of
 from relubench.memory import fitting_workers, member_bytes
 from relubench.noise import noise_jobs, under_noise
 from relubench.places import runs_root
 from relubench.plan import ForeignNetwork, RunSpec, Variant
-from relubench.results import Event, EventKind, Outcome, RunResult, Timing, Tuning
+from relubench.results import Event, RunResult, Timing, Tuning
+from relubench.stack_search import Rates, StackSearch, with_rates
 from relubench.store import Store
-from relubench.tuning import Trials, best_rate, spoken, trials
+from relubench.tuning import Trials, best_rate, spoken, trials, tuning_specs
 from relubench.variants import Part, lay_out, make_ready
 
 
@@ -55,6 +58,8 @@ class Study:
     """Computed runs that the disk had no room for; their timings and masks are beside."""
     unstored_timings: dict[str, Timing] = field(default_factory=dict)
     unstored_wrong: dict[str, np.ndarray] = field(default_factory=dict)
+    stack_rates: Rates = field(default_factory=dict)
+    """What the search for rates of pre-training found."""
 
     @classmethod
     def open(
@@ -75,8 +80,9 @@ class Study:
         study = cls(parts, device, store, fresh, note)
         # Shapes and precision are checked even where the learning rates are not known yet.
         runs = study._lay_out()
-        if not study._tuned:
+        if not study._tuned and not study._searches_stacks:
             study.asked = runs
+        import_stacks(runs, store)
         study._check_own([spec for _, spec in runs])
         check_regions(runs, note)
         gated = any(choice.columns > 1 for part in parts for choice in part.choices)
@@ -99,6 +105,12 @@ class Study:
         if self.asked:
             return len({spec.id for spec in self.specs})
         return sum(part.runs for part in self.parts)
+
+    @property
+    def typical_epochs(self) -> int:
+        """Epochs of a run on average, those of pre-training included."""
+        runs = self.specs or [spec for _, spec in self._lay_out()]
+        return max(1, round(fmean(spec.epochs + (spec.stack.total_epochs if spec.stack else 0) for spec in runs)))
 
     @property
     def results(self) -> list[RunResult]:
@@ -140,9 +152,10 @@ class Study:
 
     def run(self) -> Generator[Event, None, None]:
         """Carry the study out. Closing the iterator stops the workers, which write their checkpoints first."""
-        if self._tuned:
-            rates = yield from self._tune()
-            self.asked = self._lay_out(rates)
+        if self._searches_stacks:
+            yield from self._tune_stacks()
+        rates = (yield from self._tune()) if self._tuned else None
+        self.asked = self._lay_out(rates)
         yield from self._carry_out(self.specs, tuning=False)
         yield from self._measure_noise()
 
@@ -151,10 +164,16 @@ class Study:
         """Whether learning rates have to be found first."""
         return any(part.config.train.lr == "auto" for part in self.parts)
 
+    @property
+    def _searches_stacks(self) -> bool:
+        """Whether rates of pre-training have to be found first."""
+        return any(part.searches_stacks for part in self.parts)
+
     def _lay_out(self, rates: Sequence[Sequence[float]] | None = None) -> list[tuple[Part, RunSpec]]:
         """Every run of every variant, with what is known of other people's networks."""
         runs = lay_out(self.parts, self.device, rates)
         company = {id(part): [one for mine, one in runs if mine is part] for part in self.parts}
+        runs = [(part, with_rates(spec, self.stack_rates)) for part, spec in runs]
         return [(part, self._with_network(part, spec, company[id(part)])) for part, spec in runs]
 
     def _with_network(self, part: Part, spec: RunSpec, company: Sequence[RunSpec]) -> RunSpec:
@@ -185,19 +204,34 @@ class Study:
         tried: list[Trials] = []
         for part in self.parts:
             found = trials(part, self.device).items()
-            tried.append({rate: [self._with_network(part, one, specs) for one in specs] for rate, specs in found})
+            with_stacks = {rate: [with_rates(one, self.stack_rates) for one in specs] for rate, specs in found}
+            tried.append(
+                {rate: [self._with_network(part, one, specs) for one in specs] for rate, specs in with_stacks.items()}
+            )
         yield from self._carry_out([spec for one in tried for specs in one.values() for spec in specs], tuning=True)
         return [self._rates(part, by_rate) for part, by_rate in zip(self.parts, tried, strict=True)]
 
     def _rates(self, part: Part, tried: Trials) -> list[float]:
         if not tried:
             return part.fixed_rates()
-        found = [best_rate(part, choice.label, tried, self.found) for choice in part.choices]
+        found = [best_rate(part, choice.label, method, tried, self.found) for choice, method in part.rows]
         for tuning in found:
             for line in spoken(tuning):
                 self.note(line)
         self.tuned += found
         return [tuning.lr for tuning in found]
+
+    def _tune_stacks(self) -> Generator[Event, None, None]:
+        """Find the rates of pre-training, layer by layer; rows of all variants share the workers."""
+        searched = [part for part in self.parts if part.searches_stacks]
+        search = StackSearch.of([spec for part in searched for spec in tuning_specs(part, self.device)], self.store)
+        for layer in range(search.layers):
+            jobs = self._jobs(search.trials(layer), tuning=True, pretrain_only=True)
+            yield from self._work(jobs, tuning=True)
+            search.choose(layer)
+        for line in search.told():
+            self.note(line)
+        self.stack_rates = search.rates
 
     def _measure_noise(self) -> Iterator[Event]:
         """Test the finished networks again under the noise that is asked for and not stored yet."""
@@ -212,7 +246,7 @@ class Study:
             for message in crew.messages():
                 if message["event"] == "failed":
                     spec, text = by_id[message["run"]], message["message"]
-                    yield self._event("failed", spec, True, outcome="failed", message=text, hint=message["hint"])
+                    yield event("failed", spec, True, outcome="failed", message=text, hint=message["hint"])
 
     def _has_weights(self, spec: RunSpec) -> bool:
         """Whether the run has ended with a test error and its weights are stored."""
@@ -229,24 +263,28 @@ class Study:
                 pending.append(spec)
                 continue
             self.found[spec.id] = result
-            yield self._event("cached", spec, tuning, outcome=result.outcome, valid_error_pct=result.valid_error_pct)
-        jobs = self._jobs(pending, tuning)
+            yield event("cached", spec, tuning, outcome=result.outcome, valid_error_pct=result.valid_error_pct)
+        yield from self._work(self._jobs(pending, tuning), tuning)
+
+    def _work(self, jobs: Sequence[Job], tuning: bool) -> Iterator[Event]:
+        """Events of these jobs, until the workers have done them."""
         if not jobs:
             return
-        by_id = {spec.id: spec for spec in pending}
+        by_id = {spec.id: spec for job in jobs for spec in job.specs}
         with Crew(self._workers(jobs), jobs) as crew:
             for message in crew.messages():
                 yield self._handle(message, by_id[message["run"]], tuning)
 
-    def _jobs(self, specs: Sequence[RunSpec], tuning: bool) -> list[Job]:
+    def _jobs(self, specs: Sequence[RunSpec], tuning: bool, pretrain_only: bool = False) -> list[Job]:
         return jobs_of(
             specs,
             {choice.label: choice for part in self.parts for choice in part.choices},
             {part.prepared.digest: part.prepared for part in self.parts},
             self.store,
             keep="none" if tuning else self.config.keep,
-            fresh=self.fresh,
+            fresh=self.fresh and not pretrain_only,
             memory=self.device.memory,
+            pretrain_only=pretrain_only,
         )
 
     def _lacks_weights(self, result: RunResult) -> bool:
@@ -265,30 +303,32 @@ class Study:
     def _handle(self, message: dict[str, Any], spec: RunSpec, tuning: bool) -> Event:
         kind = message["event"]
         if kind in ("started", "progress", "epoch"):
-            return self._event(
+            return event(
                 kind,
                 spec,
                 tuning,
                 epochs_done=message.get("epochs_done", 0.0),
                 images_per_second=message.get("images_per_second"),
                 valid_error_pct=message.get("valid_error_pct"),
+                stage=message.get("stage", ""),
             )
+        if kind == "pretrained":
+            assert spec.stack is not None
+            return event("done", spec, tuning, epochs_done=float(spec.stack.total_epochs), stage="pre-training")
         if kind == "failed":
-            self.found[spec.id] = _failed(spec, message["message"], self._test_examples(spec))
-            return self._event(
-                "failed", spec, tuning, outcome="failed", message=message["message"], hint=message["hint"]
-            )
+            self.found[spec.id] = failed_result(spec, message["message"], self._test_examples(spec))
+            return event("failed", spec, tuning, outcome="failed", message=message["message"], hint=message["hint"])
         if "not_stored" in message:
             self._keep(message)
         result = self.unstored.get(spec.id, self.store.result(spec.id))
         if result is None:
             raise ComputeError(f"the run {spec.id} is gone from {self.store.root}", "was it deleted meanwhile? repeat")
         self.found[spec.id] = result
-        return self._event(
+        return event(
             "done",
             spec,
             tuning,
-            epochs_done=float(result.epochs),
+            epochs_done=float(result.epochs + (spec.stack.total_epochs if spec.stack else 0)),
             outcome=result.outcome,
             valid_error_pct=result.valid_error_pct,
             message=result.message,
@@ -308,36 +348,6 @@ class Study:
         label = f"{result.spec['activation']} seed {result.spec['seed']}"
         self.note(f"warning: {label} is not stored ({message['not_stored']}): make room in {self.store.root}")
 
-    def _event(
-        self,
-        kind: EventKind,
-        spec: RunSpec,
-        tuning: bool,
-        *,
-        epochs_done: float = 0.0,
-        images_per_second: float | None = None,
-        valid_error_pct: float | None = None,
-        outcome: Outcome | None = None,
-        message: str = "",
-        hint: str = "",
-    ) -> Event:
-        return Event(
-            kind=kind,
-            run=spec.id,
-            activation=spec.activation,
-            variant=spec.variant,
-            seed=spec.seed,
-            lr=spec.lr,
-            tuning=tuning,
-            epochs_done=epochs_done,
-            epochs=spec.epochs,
-            images_per_second=images_per_second,
-            valid_error_pct=valid_error_pct,
-            outcome=outcome,
-            message=message,
-            hint=hint,
-        )
-
 
 def _check_writable(folder: Path) -> None:
     """Raises UsageError where runs could not be stored."""
@@ -353,21 +363,3 @@ def _check_writable(folder: Path) -> None:
             f"the runs folder {folder} cannot be written: {error.strerror or error}",
             "name another with --runs-dir or RELUBENCH_RUNS_DIR",
         ) from error
-
-
-def _failed(spec: RunSpec, message: str, test_examples: int) -> RunResult:
-    """The record of a run that an error stopped; it is reported, and never stored."""
-    return RunResult(
-        id=spec.id,
-        spec=spec.to_json(),
-        outcome="failed",
-        message=message,
-        parameters=spec.parameters,
-        path="",
-        epochs=0,
-        best_epoch=None,
-        valid_error_pct=None,
-        test_error_pct=None,
-        test_examples=test_examples,
-        sparsity_pct=None,
-    )

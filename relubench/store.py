@@ -1,6 +1,7 @@
 """The run store: a folder a run, which exists whole or not at all. Torch-free.
 
     ROOT/runs/ID/run.json, test_wrong.bin[, weights.safetensors]    what the same command gives again, bit for bit
+    ROOT/stacks/ID/layer.json[, weights.safetensors, ...]           a pre-trained layer, which several runs may share
     ROOT/timings/ID.json                                            what the clock said of it
     ROOT/noise/ID/S.bin                                             which test examples it got wrong under noise S
     ROOT/partial/ID/...                                             the checkpoint of an unfinished run
@@ -17,18 +18,22 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from relubench.errors import ComputeError
-from relubench.results import RunResult, Timing
+from relubench.results import PretrainedLayer, RunResult, Timing
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
+LOCK_SECONDS = 1.0
+"""How long a process waits for another's lock before it asks whether it should go on waiting."""
+
+LAYER, RECONSTRUCTIONS = "layer.json", "reconstructions.safetensors"
 RUN, WRONG, WEIGHTS, CHECKPOINT = "run.json", "test_wrong.bin", "weights.safetensors", "checkpoint.safetensors"
 
 
@@ -112,7 +117,40 @@ class Store:
         if weights is not None:
             files[WEIGHTS] = weights
         write_atomically(self.root / "timings" / f"{result.id}.json", _json(timing.to_json()))
-        place = self.folder(result.id)
+        self._write(self.folder(result.id), files)
+        self.discard(result.id)
+
+    def layer(self, layer: str) -> PretrainedLayer | None:
+        """The pre-trained layer's record; None if there is none. Raises ComputeError for one that cannot be read."""
+        path = self.root / "stacks" / layer / LAYER
+        try:
+            return PretrainedLayer.from_json(json.loads(path.read_text()))
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError, KeyError) as error:
+            raise ComputeError(f"the pre-trained layer {path} cannot be read", f"remove {path.parent}") from error
+
+    def layer_weights(self, layer: str) -> Path:
+        """The file of a finished layer's weights."""
+        return self.root / "stacks" / layer / WEIGHTS
+
+    def layer_reconstructions(self, layer: str) -> Path:
+        """The file of a first layer's reconstructions: `images` and `reconstructions`, both [n, inputs]."""
+        return self.root / "stacks" / layer / RECONSTRUCTIONS
+
+    def put_layer(
+        self, layer: PretrainedLayer, timing: Timing, weights: bytes | None, reconstructions: bytes | None = None
+    ) -> None:
+        """Store a pre-trained layer whole; one that is there already is replaced. Its checkpoint goes."""
+        files = {LAYER: _json(layer.to_json())}
+        files |= {WEIGHTS: weights} if weights is not None else {}
+        files |= {RECONSTRUCTIONS: reconstructions} if reconstructions is not None else {}
+        write_atomically(self.root / "timings" / f"{layer.id}.json", _json(timing.to_json()))
+        self._write(self.root / "stacks" / layer.id, files)
+        self.discard(layer.id)
+
+    def _write(self, place: Path, files: dict[str, bytes]) -> None:
+        """Make a folder of these files in one move."""
         fresh = self._unique(place)
         try:
             for name, content in files.items():
@@ -121,7 +159,6 @@ class Store:
         except BaseException:
             shutil.rmtree(fresh, ignore_errors=True)
             raise
-        self.discard(result.id)
 
     def _move(self, fresh: Path, place: Path) -> None:
         """Put the folder `fresh` at `place` by a rename; an old one steps aside first, and then goes."""
@@ -157,20 +194,36 @@ class Store:
         """Remove temporary folders and files that killed processes left behind an hour ago or more."""
         import time
 
-        for stale in [*self.root.glob("runs/.*-*"), *self.root.glob("partial/*/.*-*"), *self.root.glob("timings/.*-*")]:
+        for stale in (
+            one for where in ("runs", "stacks", "timings", "partial/*") for one in self.root.glob(f"{where}/.*-*")
+        ):
             with contextlib.suppress(OSError):
                 if time.time() - stale.stat().st_mtime > 3600:
                     shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
 
     @contextlib.contextmanager
-    def lock(self, run: str) -> Iterator[BaseFileLock]:
-        """Hold the run for this process: whoever else wants to train it waits, then finds it finished."""
-        from filelock import FileLock
+    def lock(self, run: str, give_up: Callable[[], bool] = lambda: False) -> Iterator[BaseFileLock | None]:
+        """Hold the run (or layer) for this process: whoever else wants to train it waits, then finds it finished.
+
+        Gives None, unlocked, once `give_up` says so.
+        """
+        from filelock import FileLock, Timeout
 
         path = self.root / "locks" / f"{run}.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path) as held:
-            yield held
+        lock = FileLock(path)
+        while True:
+            try:
+                lock.acquire(timeout=LOCK_SECONDS)
+                break
+            except Timeout:
+                if give_up():
+                    yield None
+                    return
+        try:
+            yield lock
+        finally:
+            lock.release()
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -20,35 +20,41 @@ def trials(part: Part, device: Device) -> Trials:
     train = part.config.train
     if train.lr != "auto":
         return {}
+    return {rate: tuning_specs(part, device, rate) for rate in train.lr_grid or LR_GRIDS[train.optimizer]}
+
+
+def tuning_specs(part: Part, device: Device, lr: float = 1.0) -> list[RunSpec]:
+    """Every row of a variant on its tuning seeds, each run on one thread."""
+    train = part.config.train
     first = train.model_copy(update={"l1": train.strengths[0], "l1_pairs": False})
     alone = part.config.model_copy(update={"seeds": tuning_seeds(part.config), "train": first})
-    found: Trials = {}
-    for rate in train.lr_grid or LR_GRIDS[train.optimizer]:
-        runs = expand(alone, part.choices, part.prepared, device, [rate] * len(part.choices))
-        found[rate] = [replace(spec, threads=min(spec.threads, 1), variant=part.variant.label) for spec in runs]
-    return found
+    runs = expand(alone, part.choices, part.prepared, device, [lr] * len(part.rows))
+    return [replace(spec, threads=min(spec.threads, 1), variant=part.variant.label) for spec in runs]
 
 
-def best_rate(part: Part, label: str, tried: Trials, found: Mapping[str, RunResult]) -> Tuning:
-    """The rate with the lowest mean validation error, the larger where two are equal; `label`: the activation's.
+def best_rate(part: Part, label: str, method: str, tried: Trials, found: Mapping[str, RunResult]) -> Tuning:
+    """The rate with the lowest mean validation error, the larger where two are equal, of the row with that activation
+    and that way of pre-training.
 
     Raises ComputeError if it trained at no rate.
     """
     means: dict[float, float | None] = {}
     for rate, specs in tried.items():
-        runs = [found.get(spec.id) for spec in specs if spec.activation == label]
+        runs = [found.get(spec.id) for spec in specs if (spec.activation, spec.pretraining) == (label, method)]
         errors = [one.valid_error_pct for one in runs if one is not None and one.valid_error_pct is not None]
         # A rate at which one seed of several has no error would be judged by its lucky ones.
         means[rate] = sum(errors) / len(errors) if len(errors) == len(runs) else None
     known = {rate: error for rate, error in means.items() if error is not None}
     if not known:
         raise ComputeError(
-            f"--lr auto: {label} trained at no learning rate of {', '.join(f'{one:g}' for one in tried)}",
+            f"--lr auto: {_named(label, method)} trained at no learning rate of "
+            f"{', '.join(f'{one:g}' for one in tried)}",
             "name one with --lr, or see the messages above",
         )
     train = part.config.train
     return Tuning(
         activation=label,
+        pretraining=method,
         variant=part.variant.label,
         errors=means,
         seeds=train.lr_seeds,
@@ -59,7 +65,7 @@ def best_rate(part: Part, label: str, tried: Trials, found: Mapping[str, RunResu
 
 def spoken(tuning: Tuning) -> list[str]:
     """What is to be said of a search: the rate with all that was tried, and a warning where it lies at an edge."""
-    label = f"{tuning.activation} ({tuning.variant})" if tuning.variant else tuning.activation
+    label = _named(tuning.activation, tuning.pretraining, tuning.variant)
     errors = {rate: "-" if error is None else f"{error:.2f} %" for rate, error in tuning.errors.items()}
     tried = ", ".join(f"{rate:g}: {error}" for rate, error in errors.items())
     lines = [f"{label}: learning rate {tuning.lr:g} (validation error at {tried})"]
@@ -69,3 +75,9 @@ def spoken(tuning: Tuning) -> list[str]:
             "--set train.lr_grid=[...]"
         )
     return lines
+
+
+def _named(label: str, method: str, variant: str = "") -> str:
+    """'relu', 'relu (rbm)', 'relu (rbm, L1 0.001)'"""
+    extra = ", ".join(part for part in ("" if method == "none" else method, variant) if part)
+    return f"{label} ({extra})" if extra else label

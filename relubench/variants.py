@@ -11,9 +11,11 @@ import numpy as np
 from relubench.activations import Choice, select
 from relubench.config import ExperimentConfig
 from relubench.data import DataOptions, PreparedData, arrays, prepare
+from relubench.departures import departures
 from relubench.device import Device
 from relubench.errors import UsageError
-from relubench.plan import RunSpec, Variant, departures, expand, strengths_and_seeds
+from relubench.plan import RunSpec, Variant, expand, rows, strengths_and_seeds
+from relubench.stack import FROM_FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +31,25 @@ class Part:
         return self.variant.config
 
     @property
+    def rows(self) -> list[tuple[Choice, str]]:
+        """What is compared: activations and methods of pre-training."""
+        return rows(self.config, self.choices)
+
+    @property
+    def searches_stacks(self) -> bool:
+        """Whether rates of pre-training have to be found first."""
+        pretrain = self.config.pretrain
+        return pretrain.lr == "auto" and not set(pretrain.methods) <= {"none", FROM_FILE}
+
+    @property
     def runs(self) -> int:
         """Networks to train."""
-        return len(self.choices) * len(strengths_and_seeds(self.config))
+        return len(self.rows) * len(strengths_and_seeds(self.config))
 
     def fixed_rates(self) -> list[float]:
-        """The learning rate of each activation; where it is still to be found, 1.0 stands in its place."""
+        """The learning rate of each row; where it is still to be found, 1.0 stands in its place."""
         lr = self.config.train.lr
-        return [1.0 if lr == "auto" else lr] * len(self.choices)
+        return [1.0 if lr == "auto" else lr] * len(self.rows)
 
     def specs(self, device: Device, rates: Sequence[float], *, lone: bool) -> list[RunSpec]:
         """The runs of this variant, marked with its label and with what it departs from."""

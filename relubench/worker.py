@@ -16,8 +16,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,57 +25,14 @@ from relubench.errors import ComputeError, RelubenchError
 from relubench.jobs import Job
 from relubench.plan import RunSpec
 from relubench.results import RunResult, Timing
+from relubench.run_clock import Clock
+from relubench.stacking import CHECKPOINT_SECONDS, PROGRESS_SECONDS, Emit, Interrupted, Stack, obtain
 from relubench.store import Store, write_atomically
 from relubench.version import __version__
 
 if TYPE_CHECKING:
     from relubench.engine.evaluation import Evaluation
     from relubench.engine.population import Member, Population
-
-CHECKPOINT_SECONDS = 60.0
-"""A checkpoint is written at most this often, and when a worker is interrupted."""
-
-PROGRESS_SECONDS = 0.2
-
-Emit = Callable[[dict[str, Any]], None]
-
-
-@dataclass(slots=True)
-class Clock:
-    """Wall-clock time of a run, over all the processes that worked on it."""
-
-    seconds: float = 0.0
-    train_seconds: float = 0.0
-    images: int = 0
-    epoch_seconds: list[float] = field(default_factory=list)
-    interruptions: int = 0
-    mark: float = field(default_factory=time.perf_counter)
-
-    def tick(self) -> float:
-        """Seconds since the last tick, added to the total."""
-        now = time.perf_counter()
-        passed, self.mark = now - self.mark, now
-        self.seconds += passed
-        return passed
-
-    def to_json(self) -> dict[str, Any]:
-        names = ("seconds", "train_seconds", "images", "epoch_seconds", "interruptions")
-        return {name: getattr(self, name) for name in names}
-
-    def timing(self, members: int) -> Timing:
-        """One member's part; in a stack, its equal share."""
-        return Timing(
-            seconds=self.seconds / members,
-            epoch_seconds=[one / members for one in self.epoch_seconds],
-            images_per_second=self.images * members / max(self.train_seconds, 1e-9),
-            host=platform.node(),
-            finished=datetime.now(UTC).isoformat(timespec="seconds"),
-            interruptions=self.interruptions,
-        )
-
-
-class Interrupted(Exception):
-    """The worker was told to stop; the checkpoint is written."""
 
 
 def carry_out(job: Job, emit: Emit, stop: Callable[[], bool]) -> None:
@@ -107,18 +63,44 @@ def train_and_store(job: Job, emit: Emit, stop: Callable[[], bool]) -> None:
     with contextlib.ExitStack() as held:
         for run in sorted(spec.id for spec in job.specs):
             held.enter_context(store.lock(run))
-        if not job.fresh and all(store.result(spec.id) is not None for spec in job.specs):
+        if not (job.fresh or job.pretrain_only) and all(store.result(spec.id) is not None for spec in job.specs):
             for spec in job.specs:
                 emit({"event": "done", "run": spec.id, "cached": True})
             return
+        job, stacks = _pretrain(job, store, emit, stop)
+        if job.pretrain_only or not job.specs:
+            return
         population = _open(job)
+        for place, stack in enumerate(stacks):
+            population.start_from(place, stack.weights)
         clock = Clock() if job.fresh else _resume(job, store, population)
         _train(job, store, population, clock, emit, stop)
         test = population.evaluate("test", best=True, sparsity=True)
         clock.tick()
-        for place in range(len(job.specs)):
-            _put(job, store, population, test, clock, place, emit)
+        for place, stack in enumerate(stacks):
+            _put(job, store, population, test, clock, place, stack.seconds, emit)
         store.discard(job.name)
+
+
+def _pretrain(job: Job, store: Store, emit: Emit, stop: Callable[[], bool]) -> tuple[Job, list[Stack]]:
+    """The job without the members whose stack diverged, which are stored as such, and the stacks of the others."""
+    specs: list[RunSpec] = []
+    stacks: list[Stack] = []
+    for spec in job.specs:
+        stack = Stack()
+        if spec.stack is not None:
+            _prepare_torch(spec)
+            stack = obtain(spec, job.choice, job.prepared, store, fresh=job.fresh, emit=emit, stop=stop)
+        if job.pretrain_only:
+            emit({"event": "pretrained", "run": spec.id})
+        elif stack.diverged:
+            _store(
+                store, _diverged(spec, stack, job.prepared.n_test), Clock().timing(1, stack.seconds), None, None, emit
+            )
+        else:
+            specs.append(spec)
+            stacks.append(stack)
+    return replace(job, specs=specs), stacks
 
 
 def test_under_noise(job: Job, emit: Emit) -> None:
@@ -137,22 +119,46 @@ def test_under_noise(job: Job, emit: Emit) -> None:
     emit({"event": "done", "run": spec.id})
 
 
-def _open(job: Job) -> Population:
-    import torch
+def _diverged(spec: RunSpec, stack: Stack, test_examples: int) -> RunResult:
+    """The run whose pre-training ended it: its finished layers stay in the store."""
+    return RunResult(
+        id=spec.id,
+        spec=spec.to_json(),
+        outcome="diverged",
+        message=stack.diverged,
+        parameters=spec.parameters,
+        path=_path(spec, 1),
+        epochs=0,
+        best_epoch=None,
+        valid_error_pct=None,
+        test_error_pct=None,
+        test_examples=test_examples,
+        sparsity_pct=None,
+        versions=_versions(spec),
+    )
 
+
+def _open(job: Job) -> Population:
     from relubench.engine.images import Images
     from relubench.engine.population import Population
 
     first = job.specs[0]
-    if first.threads:
-        torch.set_num_threads(first.threads)
-    torch.set_flush_denormal(True)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = first.precision == "tf32"
-    if first.device == "cuda":
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.backends.cudnn.benchmark = False
+    _prepare_torch(first)
     data = Images.open(job.prepared, device=first.device, flat=not first.architecture.takes_images)
     return Population(job.specs, job.choice, data)
+
+
+def _prepare_torch(spec: RunSpec) -> None:
+    """Threads, precision and determinism, as the run has them."""
+    import torch
+
+    if spec.threads:
+        torch.set_num_threads(spec.threads)
+    torch.set_flush_denormal(True)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = spec.precision == "tf32"
+    if spec.device == "cuda":
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cudnn.benchmark = False
 
 
 def _resume(job: Job, store: Store, population: Population) -> Clock:
@@ -174,6 +180,8 @@ def _resume(job: Job, store: Store, population: Population) -> Clock:
 
 
 def _train(job: Job, store: Store, population: Population, clock: Clock, emit: Emit, stop: Callable[[], bool]) -> None:
+    stack = job.specs[0].stack
+    pretrained = stack.total_epochs if stack is not None else 0
     saved = shown = time.perf_counter()
     for step in population.train():
         passed = clock.tick()
@@ -191,7 +199,7 @@ def _train(job: Job, store: Store, population: Population, clock: Clock, emit: E
                     {
                         "event": "epoch" if step.epoch_ended else "progress",
                         "run": member.spec.id,
-                        "epochs_done": step.epoch - 1 + step.fraction,
+                        "epochs_done": pretrained + step.epoch - 1 + step.fraction,
                         "images_per_second": clock.images * len(job.specs) / max(clock.seconds, 1e-9),
                         "valid_error_pct": point.valid_error_pct if point else None,
                     }
@@ -216,7 +224,14 @@ def _save(job: Job, store: Store, population: Population, clock: Clock) -> None:
 
 
 def _put(
-    job: Job, store: Store, population: Population, test: Evaluation, clock: Clock, place: int, emit: Emit
+    job: Job,
+    store: Store,
+    population: Population,
+    test: Evaluation,
+    clock: Clock,
+    place: int,
+    pretraining: float,
+    emit: Emit,
 ) -> None:
     """Store the member's run, with its weights if they are to be kept, and report it."""
     spec, member = job.specs[place], population.members[place]
@@ -248,17 +263,28 @@ def _put(
         probes=member.probes,
         dead_units=member.dead_units,
         regions=member.regions,
-        versions={"relubench": __version__, "torch": spec.torch, "python": platform.python_version()},
+        versions=_versions(spec),
     )
-    timing = clock.timing(len(job.specs))
+    timing = clock.timing(len(job.specs), pretraining)
+    _store(store, result, timing, wrong, _weights(job, population, place), emit)
+
+
+def _store(
+    store: Store, result: RunResult, timing: Timing, wrong: np.ndarray | None, weights: bytes | None, emit: Emit
+) -> None:
+    """Store a finished run and report it."""
     try:
-        store.put(result, timing, wrong, _weights(job, population, place))
-        emit({"event": "done", "run": spec.id})
+        store.put(result, timing, wrong, weights)
+        emit({"event": "done", "run": result.id})
     except OSError as error:
         # It is computed all the same: reported now, and trained again another time.
         mask = None if wrong is None else np.packbits(wrong).tobytes().hex()
         lost = {"result": result.to_json(), "timing": timing.to_json(), "wrong": mask}
-        emit({"event": "done", "run": spec.id, "not_stored": error.strerror or str(error), **lost})
+        emit({"event": "done", "run": result.id, "not_stored": error.strerror or str(error), **lost})
+
+
+def _versions(spec: RunSpec) -> dict[str, str]:
+    return {"relubench": __version__, "torch": spec.torch, "python": platform.python_version()}
 
 
 def _near_zeros(member: Member) -> float | None:

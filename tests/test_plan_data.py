@@ -9,8 +9,9 @@ import pytest
 from relubench.activations import select
 from relubench.config import experiment, parse_assignments
 from relubench.data import DataOptions, prepare
+from relubench.departures import departures
 from relubench.errors import UsageError
-from relubench.plan import RunSpec, departures, expand
+from relubench.plan import RunSpec, expand
 from relubench.reports.references import split_notes
 from relubench.reports.summary import summarize
 from relubench.results import SummaryRow

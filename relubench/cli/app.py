@@ -11,6 +11,7 @@ from relubench.cli.ablate_sparsity import ablate_sparsity
 from relubench.cli.compare import compare
 from relubench.cli.doctor import doctor
 from relubench.cli.list_ import list_
+from relubench.cli.pretrain import pretrain
 from relubench.cli.run import run
 from relubench.cli.runs import runs
 from relubench.cli.show import show
@@ -59,6 +60,7 @@ app = typer.Typer(
     epilog="For example: relubench train --act relu --act gelu --dataset mnist --seeds 5",
 )
 app.command("train")(train)
+app.command("pretrain")(pretrain)
 app.command("ablate-sparsity")(ablate_sparsity)
 app.command("compare")(compare)
 app.command("run")(run)

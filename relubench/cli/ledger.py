@@ -77,7 +77,8 @@ class Ledger:
 
 def run_name(event: Event) -> str:
     """How a person recognises a run: `relu seed 0`, `relu, norm batch, seed 0`, or `relu lr 0.01 (tuning)`."""
-    name = f"{event.activation}, {event.variant}," if event.variant else event.activation
+    name = event.activation if event.pretraining == "none" else f"{event.activation} {event.pretraining}"
+    name = f"{name}, {event.variant}," if event.variant else name
     return f"{name} lr {event.lr:g} (tuning)" if event.tuning else f"{name} seed {event.seed}"
 
 
@@ -94,7 +95,7 @@ def duration(seconds: float) -> str:
 
 def facts(event: Event) -> str:
     """`validation error 1.93 %, 5800 images/s`: what is known of a running or finished run, empty if nothing is."""
-    known: list[str] = []
+    known = [event.stage] if event.stage else []
     if event.valid_error_pct is not None:
         known.append(f"validation error {event.valid_error_pct:.2f} %")
     if event.images_per_second:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 MAX_SEEDS = 10_000
 
+TAKES_AUTO = ("--lr", "--pretrain-lr")
+"""Flags that take a number or the word auto."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Flag:
@@ -50,6 +53,15 @@ FLAGS: dict[str, Flag] = {
 }
 """Parameter name of a command -> what it sets."""
 
+PRETRAIN_FLAGS: dict[str, Flag] = {
+    "pretrain_epochs": Flag(option="--pretrain-epochs", key="pretrain.epochs", number="whole"),
+    "pretrain_lr": Flag(option="--pretrain-lr", key="pretrain.lr", number="any"),
+    "control": Flag(option="--control", key="pretrain.control"),
+}
+"""Those of `pretrain` alone."""
+
+ALL_FLAGS = FLAGS | PRETRAIN_FLAGS
+
 
 def experiment(
     given: Mapping[str, Any], *, defaults: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None
@@ -70,7 +82,7 @@ def experiment(
 def overrides(given: Mapping[str, Any]) -> dict[str, Any]:
     """The nested mapping that the given flags ask for; a flag that was left out is not in it."""
     nested: dict[str, Any] = {}
-    for name, flag in FLAGS.items():
+    for name, flag in ALL_FLAGS.items():
         text = given.get(name)
         if text is None:
             continue
@@ -79,6 +91,8 @@ def overrides(given: Mapping[str, Any]) -> dict[str, Any]:
         place[key] = _value(flag, text)
     if given.get("act"):
         nested["act"] = tuple(given["act"])
+    if given.get("method"):
+        nested.setdefault("pretrain", {})["methods"] = _methods(given["method"])
     if seeds := _seeds(given.get("seeds"), given.get("seed")):
         nested["seeds"] = seeds
     return nested
@@ -90,6 +104,18 @@ def whole_number(option: str, text: str, low: int, high: int) -> int:
     if not low <= number <= high:
         raise UsageError(f"{option} must be {low} to {high}, got {text}", f"for example {option} {max(low, 5)}")
     return int(number)
+
+
+def _methods(given: Sequence[str]) -> tuple[str, ...]:
+    from relubench.config import Method
+
+    known = get_args(Method)
+    names = [name.strip() for text in given for name in text.split(",")]
+    for name in names:
+        if name not in known:
+            hint = did_you_mean(name, known, "for example --method none,rbm")
+            raise UsageError(f"--method must be of {', '.join(known)}, got {name!r}", hint)
+    return tuple(names)
 
 
 def _seeds(seeds: str | None, seed: str | None) -> tuple[int, ...]:
@@ -110,7 +136,7 @@ def _seeds(seeds: str | None, seed: str | None) -> tuple[int, ...]:
 def _value(flag: Flag, text: Any) -> Any:
     if flag.number == "whole":
         return _number(flag.option, text, int)
-    if flag.number == "any" and not (flag.option == "--lr" and text == "auto"):
+    if flag.number == "any" and not (flag.option in TAKES_AUTO and text == "auto"):
         return _number(flag.option, text, float)
     if isinstance(text, str) and (choices := _choices(flag.key)) and text not in choices:
         hint = did_you_mean(text, choices, f"for example {flag.option} {choices[0]}")
@@ -123,7 +149,7 @@ def _number(option: str, text: str, kind: type[int] | type[float]) -> int | floa
         return kind(text)
     except ValueError as error:
         rule, example = ("a whole number", "30") if kind is int else ("a number", "0.01")
-        either = " or auto" if option == "--lr" else ""
+        either = " or auto" if option in TAKES_AUTO else ""
         raise UsageError(f"{option} must be {rule}{either}, got {text!r}", f"for example {option} {example}") from error
 
 
@@ -139,9 +165,9 @@ def _choices(key: str) -> Sequence[str]:
 
 def _in_terms_of_flags(error: UsageError, given: Mapping[str, Any]) -> UsageError:
     """The same error, naming the flag that was typed where the schema names its own key."""
-    for name, flag in FLAGS.items():
+    for name, flag in ALL_FLAGS.items():
         if given.get(name) is not None and error.message.startswith((f"{flag.key} ", f"{flag.key}:")):
             message = flag.option + error.message.removeprefix(flag.key)
             return UsageError(message, f"give {flag.option} another value, or leave it out")
     # A rule about two keys is reported for the section that holds both.
-    return UsageError(error.message.removeprefix("train: "), error.hint)
+    return UsageError(error.message.removeprefix("train: ").removeprefix("pretrain: "), error.hint)

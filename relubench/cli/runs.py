@@ -67,7 +67,7 @@ def show(
     """Show a run's settings and learning curve. JSON holds all of it; tsv, csv and jsonl hold the curve."""
     target = output.choose(format, output_file)
     store = _store(runs_dir)
-    result = store.result(_find(run, store.ids()))
+    result = store.result(find_run(run, store.ids()))
     assert result is not None
     timing = store.timing(result.id)
     if target.format == "json":
@@ -101,7 +101,7 @@ def delete(
         raise UsageError("runs delete needs one of ID..., --all and --unfinished", "`relubench runs` lists the ids")
     store = _store(runs_dir)
     known = [*store.ids(), *store.unfinished()]
-    doomed = known if every else store.unfinished() if unfinished else [_find(one, known) for one in ids or []]
+    doomed = known if every else store.unfinished() if unfinished else [find_run(one, known) for one in ids or []]
     doomed = list(dict.fromkeys(doomed))
     if not doomed:
         output.say(f"there is nothing to delete in {store.root}")
@@ -130,7 +130,7 @@ def _refuse_before_command(ctx: typer.Context) -> None:
         raise UsageError(f"{flag} stands before `{ctx.invoked_subcommand}`", f"put it behind: {command} ... {flag}")
 
 
-def _find(start: str, known: list[str]) -> str:
+def find_run(start: str, known: list[str]) -> str:
     """The one id that begins with `start`."""
     matching = [one for one in known if one.startswith(start)] if start else []
     if start in known:

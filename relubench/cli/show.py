@@ -1,4 +1,4 @@
-"""`relubench show`: pictures of what there is. `show data NAME` writes a sheet of samples. Imports no torch."""
+"""`relubench show`: pictures of what there is, samples of a data set and the layers of a stored run."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from relubench.cli import completion, options, output
+from relubench.cli.runs import find_run
 from relubench.errors import UsageError
 from relubench.lookup import find
 
@@ -23,13 +24,13 @@ SHOWN_KEYS = ("image_size", "train_size", "split", "labels")
 show = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     invoke_without_command=True,
-    help="Write pictures of what there is: samples of a data set.",
+    help="Write pictures of what there is: samples of a data set, the layers of a run.",
 )
 
 
 @show.callback()
 def choose(ctx: typer.Context) -> None:
-    """Write pictures of what there is: samples of a data set."""
+    """Write pictures of what there is: samples of a data set, the layers of a run."""
     if ctx.invoked_subcommand is None:
         raise UsageError("show needs to know what to show", "for example `relubench show data mnist`")
 
@@ -88,6 +89,29 @@ def data(
     samples = draw_samples(prepared, part, count, seed, base)
     output.write_file(target, _sheet(prepared, part, samples, base))
     output.emit(str(target), output.Target(format="tsv"))
+
+
+@show.command("run")
+def run_(
+    run: Annotated[str, typer.Argument(metavar="ID", help="The run's id, or as much of its beginning as is unique.")],
+    folder: Annotated[
+        Path, typer.Option("--output", metavar="DIR", help="The folder that the PNG files go to. Default: this one.")
+    ] = Path(),
+    runs_dir: options.RunsDir = None,
+) -> None:
+    """Draw the first layer of a run as PNG: its filters, and reconstructions of images if it was pre-trained.
+
+    stdout has the names of the files.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"--output {folder} is no folder", f"make it first: mkdir -p {folder}")
+    from relubench.gallery import draw_run
+    from relubench.places import runs_root
+    from relubench.store import Store
+
+    store = Store(runs_root(runs_dir))
+    files = draw_run(store, find_run(run, store.ids()), folder)
+    output.emit("\n".join(str(one) for one in files), output.Target(format="tsv"))
 
 
 def _section(name: str, assignments: list[str]) -> DataSection:

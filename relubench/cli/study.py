@@ -61,7 +61,7 @@ def _draw_curves(study: Study, plot: Path) -> None:
 
 def carry_out(study: Study, quiet: bool) -> bool:
     """Run the study to its end; returns whether it was interrupted."""
-    display = progress.choose(study.total, study.config.train.epochs, quiet=quiet)
+    display = progress.choose(study.total, study.typical_epochs, quiet=quiet)
     # A generator: closing it stops the workers.
     events = cast("Generator[Event]", study.run())
     try:

@@ -146,6 +146,13 @@ def _load(prepared: PreparedData, name: str, *, mapped: bool = False) -> np.ndar
         ) from error
 
 
+def image_range(prepared: PreparedData) -> tuple[float, float]:
+    """The least and the largest value, as the engine sees them, of the first 10,000 training images."""
+    x, _ = arrays(prepared, "train")
+    ends = [float(one) * prepared.scale + prepared.shift for one in (x[:10_000].min(), x[:10_000].max())]
+    return min(ends), max(ends)
+
+
 def describe(parts: Parts, digest: str) -> dict[str, Any]:
     """The contents of meta.json, without the files' sizes."""
     return {

@@ -11,7 +11,7 @@ Shapes: P member, B batch, F features, K classes, N examples. One network drops 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -310,6 +310,14 @@ class Population:
         names += [f"layer-{number}.{one.name}" for number, layer in enumerate(self.layers) for one in layer.buffers]
         for name, value in zip(names, self._values(), strict=True):
             value.copy_(tensors[name].to(value.device).reshape(value.shape))
+
+    def start_from(self, place: int, weights: Mapping[str, Tensor]) -> None:
+        """Give the member at `place` these parameters, by name, before it is trained; what is not named stays."""
+        for one in self.parameters:
+            if one.name in weights:
+                value = one.value[place] if self.stacked else one.value
+                value.copy_(weights[one.name].view_as(value))
+        _copy(self.best, self._values())
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything that training goes on from: tensors, and plain values."""

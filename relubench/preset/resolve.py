@@ -12,9 +12,10 @@ from pydantic import ValidationError
 
 from relubench.activations import select
 from relubench.config import ExperimentConfig, experiment, key_path, merge
+from relubench.departures import spoken
 from relubench.errors import UsageError
 from relubench.lookup import did_you_mean
-from relubench.plan import Variant, spoken
+from relubench.plan import Variant
 from relubench.preset.document import Document
 from relubench.preset.schema import PresetFile, ScaleEntry, check, scale_named
 from relubench.reports.summary import Comparison

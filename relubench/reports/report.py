@@ -73,7 +73,12 @@ def run_records(
 
 
 def training_report(
-    summary: Summary, *, version: str, device: str | None, runs: Sequence[Row] = (), command: str = "train"
+    summary: Summary,
+    *,
+    version: str,
+    device: str | None,
+    runs: Sequence[Row] = (),
+    command: str = "train",
 ) -> Report:
     """The report of a summary: its columns, with whatever all rows share said once above the table."""
     rows = summary.json_rows()

@@ -40,6 +40,8 @@ class Comparison:
     """Rows are compared with this activation's row: in their own variant, or in `variant` if that is given too."""
     variant: str | None = None
     """Rows are compared with the row of this variant that has their own activation, or `activation`."""
+    within: tuple[str, ...] = ()
+    """Keys of the specification on which rows must agree to be compared with each other."""
     references: Mapping[str, str] | None = None
     """Source -> the table of it that is shown; None: the paper and the article, their main tables first."""
 
@@ -121,7 +123,7 @@ def summarize(
     """
     comparison = comparison or Comparison()
     groups = _groups(results, wrong, by_strength)
-    by_row = {(one.variant, one.activation): one for one in tuned}
+    by_row = {(one.variant, one.activation, one.pretraining): one for one in tuned}
     firsts = _firsts(groups, comparison)
     rows = [_row(group, timings, by_row, comparison.references) for group in groups]
     rows = _compared(groups, rows, firsts)
@@ -198,14 +200,14 @@ def _varied(groups: Sequence[Group]) -> list[dict[str, Any]]:
 def _row(
     group: Group,
     timings: Mapping[str, Timing | None],
-    tuned: Mapping[tuple[str, str], Tuning],
+    tuned: Mapping[tuple[str, str, str], Tuning],
     tables: Mapping[str, str] | None,
 ) -> SummaryRow:
     runs, spec = list(group.runs.values()), group.spec
     tested = [one for one in runs if one.test_error_pct is not None]
     errors = [one.test_error_pct for one in tested]
     interval = mean_error(group.complete) if group.complete else None
-    tuning = tuned.get((group.variant, spec["activation"]))
+    tuning = tuned.get((group.variant, spec["activation"], spec.get("pretraining", "none")))
     clocks = [timings.get(one.id) for one in runs]
     row = SummaryRow(
         activation=spec["activation"],
@@ -259,10 +261,12 @@ def _with_references(
 
 def _firsts(groups: Sequence[Group], comparison: Comparison) -> list[int]:
     """For each group the index of the one that it is compared with; its own where that one is missing."""
-    places = [group.place for group in groups]
+    places = [(*group.place, *(group.spec[key] for key in comparison.within)) for group in groups]
     if comparison.activation is None and comparison.variant is None:
         return [places.index(place) for place in places]
-    wanted = {(group.spec["activation"], group.variant, group.noise): index for index, group in enumerate(groups)}
+    wanted: dict[tuple[Any, ...], int] = {}
+    for index, group in enumerate(groups):
+        wanted.setdefault((group.spec["activation"], group.variant, group.noise), index)
     return [
         wanted.get(
             (
@@ -270,7 +274,7 @@ def _firsts(groups: Sequence[Group], comparison: Comparison) -> list[int]:
                 group.variant if comparison.variant is None else comparison.variant,
                 group.noise,
             ),
-            index if comparison.variant else places.index(group.place),
+            index if comparison.variant else places.index(places[index]),
         )
         for index, group in enumerate(groups)
     ]

@@ -1,0 +1,61 @@
+"""What an experiment sets otherwise than its protocol has it, in words. Torch-free."""
+
+from __future__ import annotations
+
+from relubench.config import ExperimentConfig, experiment
+
+COMPARED = (
+    "name",
+    "lr",
+    "lr_grid",
+    "lr_seeds",
+    "init",
+    "match",
+    "protocol",
+    "probe",
+    "l1_pairs",
+    "l1_scale",
+    "test_noise",
+)
+"""Settings that have a place of their own in a table, or change no result: not told as departures."""
+
+
+def departures(config: ExperimentConfig, as_published: frozenset[str] = frozenset()) -> tuple[str, ...]:
+    """Whatever is set otherwise than the protocol has it, the learning rate and the initialisation aside.
+
+    Those two have columns of their own, and so have what is compared: activations, data set, model, seeds and test
+    noise. `as_published`: keys that do not count, such as 'train.l1'.
+    """
+    standard = experiment({"train": {"protocol": config.train.protocol, "epochs": config.train.epochs}})
+    usual_epochs = experiment({"train": {"protocol": config.train.protocol}}).train.epochs
+    found: list[str] = []
+    for section in ("train", "model", "data"):
+        mine, usual = getattr(config, section), getattr(standard, section)
+        for key in type(mine).model_fields:
+            value = getattr(mine, key)
+            compared = key in COMPARED or isinstance(value, tuple) or f"{section}.{key}" in as_published
+            if not compared and value != getattr(usual, key):
+                found.append(spoken(key, value))
+    if config.train.epochs != usual_epochs and "train.epochs" not in as_published:
+        found.append(f"{config.train.epochs} epoch{'s' if config.train.epochs > 1 else ''}")
+    return tuple(found)
+
+
+def spoken(key: str, value: object) -> str:
+    """A setting in words: 'sign flip', 'no momentum', 'batch size 64', '500 training images'."""
+    if key == "train_size":
+        return f"{value} training images"
+    if key == "labels":
+        return f"{value:,} label{'s' if value != 1 else ''}"
+    if key == "split":
+        return "the paper's split"
+    words = {"l1": "L1"}.get(key, key.replace("_", " "))
+    if value is True:
+        return words
+    return (
+        f"no {words}"
+        if value in (0, None, "none")
+        else f"{words} {value:g}"
+        if isinstance(value, float)
+        else f"{words} {value}"
+    )

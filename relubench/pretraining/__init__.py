@@ -1,0 +1,1 @@
+"""Pre-trains the hidden layers of a network without labels, one after the other."""

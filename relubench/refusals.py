@@ -1,0 +1,67 @@
+"""What a network, a device or an activation cannot do, refused before any work. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from relubench.activations import Choice
+from relubench.architecture import Architecture
+from relubench.config import ExperimentConfig
+from relubench.errors import UsageError
+
+
+def check_foreign(config: ExperimentConfig, choices: Sequence[Choice], arch: Architecture) -> None:
+    """Raises UsageError for what means nothing in a network that somebody else wrote, or only there."""
+    model, l1 = config.model, max(config.train.strengths)
+    probe = config.train.probe if "probe" in config.train.model_fields_set else "none"
+    if not arch.foreign:
+        if model.init == "own":
+            raise UsageError(
+                f"--init own belongs to networks of torchvision and your own, not to {arch.name}",
+                "use auto, xavier, he, lecun or uniform",
+            )
+        return
+    for choice in choices:
+        if choice.columns > 1:
+            raise UsageError(
+                f"{choice.label} is gated: it needs {choice.columns} pre-activations a unit, which the layers of "
+                f"{arch.name} do not give",
+                "leave it out, or compare gated activations on an mlp or the cnn",
+            )
+    # The protocol's own default is nobody's wish.
+    init = model.init if "init" in model.model_fields_set else "own"
+    meaningless = {
+        f"--init {init}": init not in ("own", "auto"),
+        f"--norm {model.norm}": model.norm != "none",
+        f"--dropout {model.dropout:g}": model.dropout > 0,
+        "--sign-flip": model.sign_flip,
+        f"train.l1={l1:g}": l1 > 0,
+        f"--probe {probe}": probe != "none",
+    }
+    for option, given in meaningless.items():
+        if given:
+            raise UsageError(
+                f"{option} means nothing to {arch.name}: its layers and initial weights are its own",
+                "leave it out; an mlp or the cnn takes it",
+            )
+
+
+def check_precision(precision: str, device: str) -> None:
+    """Raises UsageError where the device has no such arithmetic."""
+    if precision == "tf32" and device != "cuda":
+        raise UsageError(f"--precision tf32 exists on cuda only, not on {device}", "use --precision fp32 or bf16")
+
+
+def check_stack(config: ExperimentConfig, arch: Architecture) -> None:
+    """Raises UsageError where the network has layers that cannot be pre-trained."""
+    if set(config.pretrain.methods) == {"none"}:
+        return
+    if arch.takes_images or arch.residual:
+        raise UsageError(
+            f"--model {arch.name}: only the layers of a plain mlp are pre-trained", "use --model mlp-3x1000"
+        )
+    if config.model.norm != "none":
+        raise UsageError(
+            f"--norm {config.model.norm} stands between weights and activation: such a layer is not pre-trained",
+            "leave --norm out, or pre-train with --method none",
+        )

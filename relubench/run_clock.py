@@ -1,0 +1,46 @@
+"""The clock of one job: wall-clock seconds that go on where an interrupted training stopped. Torch-free."""
+
+from __future__ import annotations
+
+import platform
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from relubench.results import Timing
+
+
+@dataclass(slots=True)
+class Clock:
+    """Wall-clock time of a run, over all the processes that worked on it."""
+
+    seconds: float = 0.0
+    train_seconds: float = 0.0
+    images: int = 0
+    epoch_seconds: list[float] = field(default_factory=list)
+    interruptions: int = 0
+    mark: float = field(default_factory=time.perf_counter)
+
+    def tick(self) -> float:
+        """Seconds since the last tick, added to the total."""
+        now = time.perf_counter()
+        passed, self.mark = now - self.mark, now
+        self.seconds += passed
+        return passed
+
+    def to_json(self) -> dict[str, Any]:
+        names = ("seconds", "train_seconds", "images", "epoch_seconds", "interruptions")
+        return {name: getattr(self, name) for name in names}
+
+    def timing(self, members: int, pretraining: float = 0.0) -> Timing:
+        """One member's part; in a stack of networks, its equal share. `pretraining`: seconds that came before."""
+        return Timing(
+            seconds=pretraining + self.seconds / members,
+            epoch_seconds=[pretraining + one / members for one in self.epoch_seconds],
+            images_per_second=self.images * members / max(self.train_seconds, 1e-9),
+            host=platform.node(),
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            interruptions=self.interruptions,
+            pretraining_seconds=pretraining,
+        )

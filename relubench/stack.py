@@ -1,0 +1,182 @@
+"""How a network's hidden layers are pre-trained, one after the other: all that a stack of them depends on. Torch-free.
+
+A network is pre-trained bottom up. Layer n learns, without labels, to explain what the finished layers below it make of
+the images: as a restricted Boltzmann machine (rbm) or as a denoising autoencoder (dae).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from relubench.activations import Choice
+from relubench.config import PretrainSection
+from relubench.errors import UsageError
+
+RBM_HIDDEN = {"sigmoid": "bernoulli", "tanh": "bipolar", "relu": "nrelu", "nrelu": "nrelu", "softplus": "stepped"}
+"""Activation -> the hidden units of an RBM whose mean it is (Nair & Hinton 2010 for the last two)."""
+
+RBM_NEXT = {"bernoulli": "bernoulli", "bipolar": "bipolar", "nrelu": "gaussian", "stepped": "gaussian"}
+"""Hidden units -> what they are as the visible units of the layer above."""
+
+DAE_ABOVE = {"sigmoid": "cross-entropy", "tanh": "cross-entropy"}
+DAE_ABOVE |= dict.fromkeys(("relu", "nrelu", "softplus", "relu6"), "softplus")
+"""Activation -> how its codes are reconstructed (Glorot et al. 2011, sections 3.2 and 4.1); any other one: linear."""
+
+CODES_IN_BOUNDS = ("sigmoid", "tanh")
+"""Activations whose codes cross-entropy takes as they are."""
+
+BOUNDED = ("cross-entropy", "scaled", "softplus", "rectifier")
+"""Reconstructions that cannot reach every number."""
+
+SHUFFLED = "-shuffled"
+"""What the control row's method ends in."""
+
+FROM_FILE = "file"
+"""The method of a stack that was read from a file."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StackSpec:
+    """The settings of a pre-trained stack; those of the method that is not used are at their neutral value."""
+
+    method: str
+    """rbm, dae or file."""
+    rates: tuple[float, ...]
+    """The learning rate of each layer, bottom up; there are as many layers as rates."""
+    epochs: int = 0
+    """Passes over the images, for each layer."""
+    batch_size: int = 0
+    shuffled: bool = False
+    """Whether the network starts from the finished weights in random order, layer by layer: the control."""
+    source: str = ""
+    """SHA-256 of the file that the stack was read from."""
+    origin: str = ""
+    """What that file says of itself."""
+    visible: tuple[str, ...] = ()
+    """The rbm's visible units, layer by layer: bernoulli, bipolar, gaussian."""
+    hidden: str = ""
+    """The rbm's hidden units: bernoulli, bipolar, nrelu, stepped."""
+    k: int = 0
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    sampled: bool = False
+    """Whether an rbm's last reconstruction is a sample; else its mean."""
+    reconstruction: tuple[str, ...] = ()
+    """The autoencoder's output, layer by layer: cross-entropy, softplus, scaled, linear, rectifier."""
+    noise: str = ""
+    corruption: float = 0.0
+    tied: bool = False
+    l1: float = 0.0
+
+    @property
+    def layers(self) -> int:
+        return len(self.rates)
+
+    @property
+    def total_epochs(self) -> int:
+        """Epochs over all layers."""
+        return self.layers * self.epochs
+
+    def facts(self, layer: int) -> dict[str, Any]:
+        """What the training of one layer depends on."""
+        facts = {name: getattr(self, name) for name in ("method", "epochs", "batch_size", "hidden", "k", "momentum")}
+        facts |= {
+            name: getattr(self, name) for name in ("weight_decay", "sampled", "noise", "corruption", "tied", "l1")
+        }
+        facts |= {name: kinds[layer] if kinds else "" for name, kinds in self._by_layer().items()}
+        return {**facts, "rate": self.rates[layer]}
+
+    def with_rates(self, rates: Sequence[float]) -> StackSpec:
+        """The same with these rates: a smaller stack, if they are fewer than the layers."""
+        return replace(self, rates=tuple(rates))
+
+    def _by_layer(self) -> dict[str, tuple[str, ...]]:
+        return {"visible": self.visible, "reconstruction": self.reconstruction}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> StackSpec:
+        lists = {key: tuple(values[key]) for key in ("rates", "visible", "reconstruction")}
+        return cls(**{**values, **lists})
+
+
+def stack_spec(
+    method: str, config: PretrainSection, choice: Choice, *, layers: int, batch_size: int, low: float, high: float
+) -> StackSpec:
+    """The stack of `layers` hidden layers that `method` (rbm, dae, with -shuffled behind it: the control) makes.
+
+    `low`, `high`: the range of the images. An automatic rate stands as 1.0 until it is known. Raises UsageError where
+    the activation, the images and the settings do not go together.
+    """
+    rate = 1.0 if config.lr == "auto" else config.lr
+    common = StackSpec(
+        method=method.removesuffix(SHUFFLED),
+        rates=(rate,) * layers,
+        epochs=config.epochs,
+        batch_size=config.batch_size or batch_size,
+        shuffled=method.endswith(SHUFFLED),
+    )
+    if common.method == "rbm":
+        hidden = _hidden_units(choice)
+        first = _visible_units(config.visible, low, high)
+        return replace(
+            common,
+            hidden=hidden,
+            visible=(first, *(RBM_NEXT[hidden],) * (layers - 1)),
+            k=config.k,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            sampled=config.sampled,
+        )
+    if config.tied and choice.columns > 1:
+        raise UsageError(
+            f"{choice.label} is gated: its weights cannot be tied to a decoder's",
+            "let the decoder have weights of its own: --set pretrain.tied=false",
+        )
+    return replace(
+        common,
+        reconstruction=_reconstructions(config.reconstruction, choice, layers, low, high),
+        noise=config.noise,
+        corruption=config.corruption,
+        tied=config.tied,
+        l1=config.l1,
+    )
+
+
+def _hidden_units(choice: Choice) -> str:
+    if choice.kind == "table" and choice.label in RBM_HIDDEN:
+        return RBM_HIDDEN[choice.label]
+    kind = "gated" if choice.columns > 1 else "a formula" if choice.kind == "formula" else "without a hidden unit type"
+    raise UsageError(
+        f"{choice.label} is {kind}: there is no RBM with such units",
+        f"--method rbm takes {', '.join(RBM_HIDDEN)}; --method dae takes any activation",
+    )
+
+
+def _visible_units(asked: str, low: float, high: float) -> str:
+    unit = low >= 0.0 and high <= 1.0
+    if asked == "bernoulli" and not unit:
+        raise UsageError(
+            f"Bernoulli visible units need images in 0..1, but these lie in {low:g}..{high:g}",
+            "leave pretrain.visible at auto, or set it to gaussian",
+        )
+    return asked if asked != "auto" else "bernoulli" if unit else "gaussian"
+
+
+def _reconstructions(asked: str, choice: Choice, layers: int, low: float, high: float) -> tuple[str, ...]:
+    """The first layer reconstructs the images, those above reconstruct codes."""
+    bounded = low >= -1.0 and high <= 1.0
+    above = DAE_ABOVE.get(choice.name, "linear") if asked == "auto" else asked
+    if asked in BOUNDED and not bounded:
+        raise UsageError(
+            f"a {asked} reconstruction needs images in -1..1, but these lie in {low:g}..{high:g}",
+            "leave pretrain.reconstruction at auto, or set it to linear",
+        )
+    if asked == "cross-entropy" and layers > 1 and choice.name not in CODES_IN_BOUNDS:
+        raise UsageError(
+            f"cross-entropy needs codes in 0..1 or -1..1, which {choice.label} does not give",
+            "--set pretrain.reconstruction=scaled scales them to 0..1",
+        )
+    first = ("cross-entropy" if above == "cross-entropy" else "softplus") if asked == "auto" else asked
+    return (first if bounded else "linear", *(above,) * (layers - 1))

@@ -1,0 +1,142 @@
+"""`relubench pretrain`: from argv to the configuration, and from runs to gains, costs and footnotes."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relubench.cli import overrides
+from relubench.cli.pretrain import pretrain
+from relubench.config import PretrainSection
+from relubench.results import RunResult
+from relubench.stack import StackSpec
+from tests.cli.fakes import Cli, FakeStudy, result
+
+QUICK = [
+    "--act",
+    "relu",
+    "--model",
+    "mlp-24-16",
+    "--epochs",
+    "2",
+    "--pretrain-epochs",
+    "1",
+    "--device",
+    "cpu",
+    "--quiet",
+]
+
+
+def with_stack(method: str, seed: int = 0, **spec: Any) -> RunResult:
+    import dataclasses
+
+    stack = StackSpec(
+        method="rbm", rates=(0.1, 0.01), epochs=10, visible=("bernoulli", "gaussian"), hidden="nrelu", k=1
+    )
+    return result("relu", seed, run_id=f"{method}{seed}", pretraining=method, stack=dataclasses.asdict(stack), **spec)
+
+
+def test_every_flag_of_its_own_quotes_its_default() -> None:
+    parameters = inspect.signature(pretrain, eval_str=True).parameters
+    for name, flag in overrides.PRETRAIN_FLAGS.items():
+        text = parameters[name].annotation.__metadata__[0].help
+        default = getattr(PretrainSection(), flag.key.removeprefix("pretrain."))
+        assert text.endswith(f"Default: {'off' if default is False else default}.")
+
+
+def test_flags_become_a_configuration(cli: Cli, study: FakeStudy) -> None:
+    study.script = [result()]
+    study.specs = []  # type: ignore[attr-defined]
+    argv = "pretrain --act relu --method none,rbm,dae --pretrain-epochs 3 --pretrain-lr 0.2 --control --seeds 2"
+    assert cli(*argv.split()).code == 0
+    assert study.config is not None
+    section = study.config.pretrain
+    assert section.methods == ("none", "rbm", "dae")
+    assert (section.epochs, section.lr, section.control) == (3, 0.2, True)
+    study.results.clear()
+    assert cli("pretrain").code == 0
+    assert study.config.pretrain.methods == ("none", "rbm")
+    assert study.config.pretrain.lr == "auto"
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        ("--method rmb", "--method must be of none, rbm, dae, file, got 'rmb'"),
+        ("--pretrain-lr fast", "--pretrain-lr must be a number or auto, got 'fast'"),
+        ("--pretrain-epochs 0", "--pretrain-epochs should be greater than or equal to 1"),
+        ("--from x --method rbm", "--from x and --method rbm exclude each other"),
+        ("--export x.safetensors --method rbm,dae", "--export writes one stack"),
+        ("--export no/such/x.safetensors", "there is no folder"),
+        ("--act swiglu", "swiglu is gated: there is no RBM with such units"),
+        ("--method dae --set pretrain.k=2", "belongs to the method rbm"),
+        ("--method none --control", "control (=True) belongs to a pre-training method"),
+    ],
+)
+def test_refusals_name_the_flag(cli: Cli, argv: str, words: str) -> None:
+    ended = cli("pretrain", *argv.split())
+    assert ended.code == 2
+    assert words in ended.err
+    assert len(ended.err.strip().splitlines()) == 2
+
+
+def test_the_table_compares_methods_within_an_activation(cli: Cli, study: FakeStudy) -> None:
+    study.script = [one for seed in range(2) for one in (result("relu", seed), with_stack("rbm", seed))]
+    study.specs = []  # type: ignore[attr-defined]
+    ended = cli("pretrain", "--format", "markdown")
+    assert "vs none" in ended.out
+    assert (
+        "relu rbm: visible units bernoulli, gaussian, hidden nrelu, CD-1, 10 epochs a layer at lr 0.1, 0.01"
+        in ended.out
+    )
+    assert "relu: rbm gains no more than noise" in ended.out
+    study.results.clear()
+    rows = json.loads(cli("pretrain", "--format", "json").out)["rows"]
+    assert [row["pretraining"] for row in rows] == ["none", "rbm"]
+    assert rows[1]["difference_pct"] == 0.0
+    assert rows[0]["pretraining_seconds"] == 0.0
+
+
+def test_published_gains_stand_beside_the_measured_one(cli: Cli, study: FakeStudy) -> None:
+    place = {"dataset": "mnist", "model": "mlp-3x1000"}
+    study.script = [result("relu", **place), with_stack("rbm", **place), with_stack("dae", **place)]
+    study.specs = []  # type: ignore[attr-defined]
+    out = cli("pretrain", "--format", "markdown").out
+    assert "the article's is -0.07 (1.43 to 1.50)" in out
+    assert "the paper's gain is +0.23 (1.43 to 1.20)" in out
+
+
+def test_end_to_end_with_export_import_and_pictures(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "stack.safetensors"
+    ended = cli("pretrain", *QUICK, "--pretrain-lr", "0.01", "--export", str(path), "--format", "json")
+    assert ended.code == 0, ended.err
+    found = json.loads(ended.out)
+    assert [row["pretraining"] for row in found["rows"]] == ["none", "rbm"]
+    assert found["rows"][1]["pretraining_seconds"] > 0
+    again = cli("pretrain", *QUICK, "--from", str(path), "--format", "json")
+    assert again.code == 0, again.err
+    rows = json.loads(again.out)["rows"]
+    assert [row["pretraining"] for row in rows] == ["none", "file"]
+    # The same weights, seed and batches: the same network.
+    assert rows[1]["test_error_pct"] == found["rows"][1]["test_error_pct"]
+    shown = cli("show", "run", found["runs"][1]["id"], "--output", str(tmp_path))
+    assert shown.code == 0, shown.err
+    names = [Path(line).name.partition("-")[2] for line in shown.out.split()]
+    assert names == ["filters-finetuned.png", "filters-pretrained.png", "reconstructions.png"]
+    assert all(Path(line).read_bytes().startswith(b"\x89PNG") for line in shown.out.split())
+    misfit = cli("pretrain", "--act", "relu", "--model", "mlp-25-16", "--from", str(path))
+    assert misfit.code == 2
+    assert "does not fit the network" in misfit.err
+
+
+def test_rates_are_searched_on_reconstruction_error(cli: Cli) -> None:
+    argv = "--act relu --model mlp-16 --epochs 1 --pretrain-epochs 1 --device cpu --method dae --format json"
+    ended = cli("pretrain", *argv.split())
+    assert ended.code == 0, ended.err
+    assert "relu (dae): learning rates of pre-training 0.1" in ended.err
+    [run] = json.loads(ended.out)["runs"]
+    assert run["spec"]["stack"]["rates"] == [0.1]
