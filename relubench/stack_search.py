@@ -70,11 +70,12 @@ class StackSearch:
             self.rates[name] = (*self.rates.get(name, ()), min(errors, key=lambda rate: (errors[rate], -rate)))
 
     def _tried(self, layer: int) -> dict[str, dict[float, RunSpec]]:
-        """For each row that has such a layer, the run of each rate."""
+        """For each row that has such a layer, the run of each rate; `lr` is what its progress is told by."""
         return {
             name: {
                 rate: replace(
                     spec,
+                    lr=rate,
                     threads=min(spec.threads, 1),
                     stack=spec.stack.with_rates((*self.rates.get(name, ()), rate)),
                 )

@@ -84,6 +84,10 @@ def differentiable(layer: Layer, x: Tensor) -> Tensor:
     """The layer's output in evaluation mode as autograd can follow it: an activation in place would not do."""
     if isinstance(layer, ClosedForm):
         return layer.activation.function(x, dim=layer.dim)
+    if isinstance(layer, Affine) and not layer.bf16:
+        # Its own forward uses a transposed view that was made outside of autograd.
+        w, b = layer.weight.value, layer.bias.value
+        return torch.baddbmm(b, x, w.mT) if layer.stacked else torch.nn.functional.linear(x, w, b)
     if isinstance(layer, Differentiated):
         batch_norm = isinstance(layer, Norm) and layer.kind == "batch"
         return layer.apply(x, [one.value for one in layer.parameters], training=batch_norm)

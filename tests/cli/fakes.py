@@ -101,6 +101,10 @@ class FakeStudy:
         return len(self.script)
 
     @property
+    def typical_epochs(self) -> int:
+        return 2
+
+    @property
     def timings(self) -> dict[str, Timing | None]:
         return {one.id: timing() for one in self.results}
 

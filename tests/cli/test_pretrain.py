@@ -50,7 +50,6 @@ def test_every_flag_of_its_own_quotes_its_default() -> None:
 
 def test_flags_become_a_configuration(cli: Cli, study: FakeStudy) -> None:
     study.script = [result()]
-    study.specs = []  # type: ignore[attr-defined]
     argv = "pretrain --act relu --method none,rbm,dae --pretrain-epochs 3 --pretrain-lr 0.2 --control --seeds 2"
     assert cli(*argv.split()).code == 0
     assert study.config is not None
@@ -86,7 +85,6 @@ def test_refusals_name_the_flag(cli: Cli, argv: str, words: str) -> None:
 
 def test_the_table_compares_methods_within_an_activation(cli: Cli, study: FakeStudy) -> None:
     study.script = [one for seed in range(2) for one in (result("relu", seed), with_stack("rbm", seed))]
-    study.specs = []  # type: ignore[attr-defined]
     ended = cli("pretrain", "--format", "markdown")
     assert "vs none" in ended.out
     assert (
@@ -104,7 +102,6 @@ def test_the_table_compares_methods_within_an_activation(cli: Cli, study: FakeSt
 def test_published_gains_stand_beside_the_measured_one(cli: Cli, study: FakeStudy) -> None:
     place = {"dataset": "mnist", "model": "mlp-3x1000"}
     study.script = [result("relu", **place), with_stack("rbm", **place), with_stack("dae", **place)]
-    study.specs = []  # type: ignore[attr-defined]
     out = cli("pretrain", "--format", "markdown").out
     assert "the article's is -0.07 (1.43 to 1.50)" in out
     assert "the paper's gain is +0.23 (1.43 to 1.20)" in out

@@ -43,7 +43,7 @@ def test_a_step_is_gradient_descent_on_the_cost(reconstruction: str, act: str, t
     a = h @ (leaves[0] if tied else leaves[3]) + leaves[2]
     cost = (COSTS[reconstruction](a, target) + 0.3 * h.abs().sum()) / BATCH
     grads = torch.autograd.grad(cost, leaves)
-    affine = Affine(Parameter("0.weight", weight, True), Parameter("0.bias", bias, False), False, False)
+    affine = Affine(Parameter("0.weight", weight, True), Parameter("0.bias", bias, False), False, False, "torch")
     encoder = [affine, ClosedForm(build(select([act])[0]), -1), SignFlip(signs)]
     model = Autoencoder(encoder, decoder, out, reconstruction=reconstruction, rate=RATE, l1=0.3)
     with torch.no_grad():

@@ -146,7 +146,7 @@ def test_stages_take_the_weights_of_finished_layers():
         ("elu", "rbm", {}, "elu is without a hidden unit type"),
         ("swiglu", "dae", {}, "its weights cannot be tied"),
         ("relu", "dae", {"pretrain": {"reconstruction": "cross-entropy"}}, "cross-entropy needs codes in"),
-        ("relu", "rbm", {"model": {"name": "cnn"}}, "only dense layers are pre-trained"),
+        ("relu", "rbm", {"model": {"name": "cnn"}}, "only the layers of a plain mlp are pre-trained"),
         ("relu", "rbm", {"model": {"norm": "batch"}}, "such a layer is not pre-trained"),
         ("relu", "rbm", {"model": {"name": "mlp-10-0"}}, "a layer has 1 to"),
         ("relu", "rbm", {"pretrain": {"corruption": 0.1}}, "belongs to the method dae"),
