@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from relubench.data.preparation import outline as outline
     from relubench.data.preparation import prepare as prepare
     from relubench.data.preparation import prepared_already as prepared_already
     from relubench.data.preparation import status as status
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from relubench.data.table import SourceRow as SourceRow
 
 _HOME = {
+    "outline": "preparation",
     "prepare": "preparation",
     "prepared_already": "preparation",
     "status": "preparation",
