@@ -17,7 +17,7 @@ from relubench.data.needs import resolve
 from relubench.data.prepared import PREPARATION_VERSION, DataOptions, Parts, PreparedData, read
 from relubench.data.request import Request, slug
 from relubench.data.split import check_labels, check_train_size, limit_train
-from relubench.data.table import PERTURBED, TABLE, SourceRow, perturbed_row
+from relubench.data.table import NOT_PUBLIC, PERTURBED, TABLE, SourceRow, perturbed_row
 from relubench.errors import DataError, UsageError
 
 SEE = "`relubench list datasets` shows them all; a file or folder of your own is ./file.npz or ./folder/"
@@ -154,6 +154,8 @@ def base_of(name: str) -> str:
 
 def row_of(name: str) -> SourceRow:
     """The table's row called `name`, or that of NAME+nistp; raises UsageError with near names if there is none."""
+    if name in NOT_PUBLIC:
+        raise UsageError(f"{name} is not public: it cannot be run", "`relubench list references` has what is published")
     stem = name.removesuffix(PERTURBED)
     if stem == name:
         return lookup.find(name, TABLE, kind="data set", see=SEE)

@@ -64,6 +64,12 @@ except ComputeError as error:
     assert said.endswith("pip install --force-reinstall torch torchvision")
 
 
+def test_data_that_nobody_can_get_are_never_run():
+    with pytest.raises(UsageError, match="opentable is not public: it cannot be run") as refused:
+        prepare("opentable")
+    assert "list references" in refused.value.hint
+
+
 def test_an_unknown_name_is_refused_with_near_names():
     with pytest.raises(UsageError, match="there is no data set called 'mnsit'") as caught:
         prepare("mnsit")
