@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from relubench import stack_file
@@ -58,9 +59,33 @@ def import_stacks(runs: Sequence[tuple[Part, RunSpec]], store: Store) -> None:
             import_file(stack_file.read(Path(part.config.pretrain.source)), spec, store)
 
 
-def look_at_network(
-    specs: Sequence[RunSpec], part: Part, stored: Sequence[RunResult | None], note: Note
-) -> ForeignNetwork:
+Networks = dict[tuple[str, str, int], ForeignNetwork]
+"""What was looked at, by model, data and batch."""
+
+
+def with_network(
+    spec: RunSpec,
+    part: Part,
+    company: Sequence[RunSpec],
+    networks: Networks,
+    stored: Callable[[str], RunResult | None],
+    note: Note,
+) -> RunSpec:
+    """The run with what its network, if somebody else wrote it, was found to be.
+
+    `company`: the runs of its part; `stored` gives the run of an id; `networks` grows, so that each is looked at once.
+    """
+    if not spec.architecture.foreign:
+        return spec
+    key = (spec.model, spec.data_digest, spec.batch_size)
+    if key not in networks:
+        networks[key] = _look_at(company, part, [stored(one.id) for one in company], note)
+    network = networks[key]
+    learned = next(choice.learned for choice in part.choices if choice.label == spec.activation)
+    return replace(spec, foreign=network, parameters=network.parameters + learned * network.exchanged)
+
+
+def _look_at(specs: Sequence[RunSpec], part: Part, stored: Sequence[RunResult | None], note: Note) -> ForeignNetwork:
     """What the network of these runs is, from a stored run of it or built once, and a note that says so."""
     known = next((one.spec["foreign"] for one in stored if one and one.spec.get("foreign")), None)
     found = ForeignNetwork(**known) if known is not None else _built(specs[0], part)

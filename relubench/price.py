@@ -16,8 +16,9 @@ from typing import Any
 
 from relubench.activations import Choice, select
 from relubench.architecture import KERNEL, head_inputs, layer_shapes
-from relubench.data import TABLE, DataOptions, PreparedData, SourceRow, prepare, prepared_already, status
+from relubench.data import DataOptions, outline, prepare, prepared_already, status
 from relubench.device import Device, resolve
+from relubench.inspection import Networks, with_network
 from relubench.memory import fitting_workers, member_bytes, stack_members
 from relubench.places import runs_root
 from relubench.plan import RunSpec, Variant
@@ -25,8 +26,6 @@ from relubench.reports.cells import count, duration
 from relubench.store import Store
 from relubench.tuning import trials
 from relubench.variants import Part, lay_out
-
-NOT_PREPARED = "not prepared"
 
 CALIBRATION_S = 2.0
 """Seconds of trial training in all, shared by the kinds of networks."""
@@ -103,7 +102,7 @@ def price(
     device, store = resolve(variants[0].config.device), Store(runs_root(runs_dir))
     parts = [_part(one, data_dir) for one in variants]
     here = [_is_here(one, data_dir) for one in variants]
-    asked = lay_out(parts, device)
+    asked = _looked_at(lay_out(parts, device), store)
     tuning = [[spec for specs in trials(part, device).values() for spec in specs] for part in parts]
     work = [([spec for owner, spec in asked if owner is part], runs) for part, runs in zip(parts, tuning, strict=True)]
     pending = [_unstored(part, [*own, *trial], store, fresh) for part, (own, trial) in zip(parts, work, strict=True)]
@@ -119,30 +118,24 @@ def _part(variant: Variant, data_dir: Path | None) -> Part:
     """The variant with its data set if that is prepared, else with an outline of it from the table."""
     config = variant.config
     name, options = config.data.name, DataOptions.of(config.data)
-    prepared = prepared_already(name, data_dir=data_dir, options=options)
-    if prepared is None and name in TABLE:
-        prepared = _outline(TABLE[name], config.data.train_size)
+    prepared = prepared_already(name, data_dir=data_dir, options=options) or outline(name, options)
     if prepared is None:
-        # Data of the user's own, which lie here, or a name that is unknown, which `prepare` refuses.
+        # Data of the user's own, which lie here.
         prepared = prepare(name, data_dir=data_dir, options=options)
     return Part(variant, select(config.act), prepared)
 
 
-def _outline(row: SourceRow, train_size: int | None) -> PreparedData:
-    """What the table says of a data set that is not prepared."""
-    return PreparedData(
-        name=row.name,
-        digest=NOT_PREPARED,
-        folder=Path(),
-        input_shape=row.input_shape,
-        classes=row.classes,
-        n_train=train_size or row.n_train,
-        n_valid=row.n_valid,
-        n_test=row.n_test,
-        scale=1.0,
-        shift=0.0,
-        source=row.citation,
-    )
+def _looked_at(asked: Sequence[tuple[Part, RunSpec]], store: Store) -> list[tuple[Part, RunSpec]]:
+    """The runs with what is known of networks that somebody else wrote: their size and their memory."""
+    networks: Networks = {}
+    return [
+        (part, with_network(spec, part, [one for owner, one in asked if owner is part], networks, store.result, silent))
+        for part, spec in asked
+    ]
+
+
+def silent(_: str) -> None:
+    """A price says nothing else."""
 
 
 def _is_here(variant: Variant, data_dir: Path | None) -> bool:
@@ -150,7 +143,7 @@ def _is_here(variant: Variant, data_dir: Path | None) -> bool:
 
 
 def _unstored(part: Part, specs: Sequence[RunSpec], store: Store, fresh: bool) -> list[RunSpec]:
-    if fresh or part.prepared.digest == NOT_PREPARED:
+    if fresh or not part.prepared.digest:
         return list(specs)
     return [spec for spec in specs if not (store.folder(spec.id) / "run.json").exists()]
 
@@ -219,8 +212,10 @@ def _speeds(parts: Sequence[Part], pending: Sequence[Sequence[RunSpec]], store: 
     ranked = sorted(unknown.items(), key=lambda item: -sum(amount for amount, _, _ in item[1]))
     begun = time.monotonic()
     for kind, runs in ranked:
-        if time.monotonic() - begun > CALIBRATION_S:
-            break
+        # From one mlp to another times can be scaled, from a network of somebody else's to nothing.
+        foreign = runs[0][1].architecture.foreign
+        if time.monotonic() - begun > CALIBRATION_S and not foreign:
+            continue
         _, spec, choice = max(runs, key=lambda one: one[0])
         speeds.measured[kind] = (_timed(spec, choice, device, len(ranked)), _multiplications(spec, choice))
     return speeds
@@ -262,11 +257,13 @@ def _key(spec: RunSpec) -> tuple[Any, ...]:
 
 def _kind(spec: RunSpec) -> tuple[Any, ...]:
     """Networks of one kind take times in proportion to their multiplications."""
-    return ("mlp" if not spec.channels else spec.model, spec.batch_size, spec.optimizer, spec.norm)
+    return (spec.model if spec.architecture.takes_images else "mlp", spec.batch_size, spec.optimizer, spec.norm)
 
 
 def _multiplications(spec: RunSpec, choice: Choice) -> float:
-    """Of one image's forward pass."""
+    """Of one image's forward pass; 1 for a network that somebody else wrote, which is a kind of its own."""
+    if spec.architecture.foreign:
+        return 1.0
     total = float(head_inputs(spec.architecture, spec.input_shape) * spec.classes)
     side = spec.input_shape[-2:] if spec.channels else (1, 1)
     for shape in layer_shapes(spec.architecture, spec.input_shape):

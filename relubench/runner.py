@@ -25,12 +25,12 @@ from relubench.crew import Crew
 from relubench.device import Device, resolve
 from relubench.errors import ComputeError, UsageError
 from relubench.events import event, failed_result
-from relubench.inspection import check_regions, import_stacks, look_at_network, probe_own
+from relubench.inspection import Networks, check_regions, import_stacks, probe_own, with_network
 from relubench.jobs import Job, jobs_of
 from relubench.memory import fitting_workers, member_bytes
 from relubench.noise import noise_jobs, under_noise
 from relubench.places import runs_root
-from relubench.plan import ForeignNetwork, RunSpec, Variant
+from relubench.plan import RunSpec, Variant
 from relubench.results import Event, RunResult, Timing, Tuning
 from relubench.stack_search import Rates, StackSearch, with_rates
 from relubench.store import Store
@@ -47,8 +47,8 @@ class Study:
     store: Store
     fresh: bool
     note: Callable[[str], None]
-    networks: dict[tuple[str, str, int], ForeignNetwork] = field(default_factory=dict)
-    """Of models that somebody else wrote, by model, data and batch."""
+    networks: Networks = field(default_factory=dict)
+    """Of models that somebody else wrote."""
     asked: list[tuple[Part, RunSpec]] = field(default_factory=list)
     """The runs to report, once the learning rates are known."""
     tuned: list[Tuning] = field(default_factory=list)
@@ -178,15 +178,8 @@ class Study:
 
     def _with_network(self, part: Part, spec: RunSpec, company: Sequence[RunSpec]) -> RunSpec:
         """The run with what its network, if somebody else wrote it, was found to be; looked at once a study."""
-        if not spec.architecture.foreign:
-            return spec
-        key = (spec.model, spec.data_digest, spec.batch_size)
-        if key not in self.networks:
-            stored = [] if self.fresh else [self.store.result(one.id) for one in company]
-            self.networks[key] = look_at_network(company, part, stored, self.note)
-        network = self.networks[key]
-        learned = next(choice.learned for choice in part.choices if choice.label == spec.activation)
-        return replace(spec, foreign=network, parameters=network.parameters + learned * network.exchanged)
+        stored = (lambda _: None) if self.fresh else self.store.result
+        return with_network(spec, part, company, self.networks, stored, self.note)
 
     def _check_own(self, specs: Sequence[RunSpec]) -> None:
         """Probe formulas and users' own activations, unless all their runs are stored: such a run passed before."""

@@ -85,6 +85,8 @@ def _module(dotted: str) -> ModuleSpec | None:
     """What importlib.util.find_spec says, but that imports the parents."""
     importlib.invalidate_caches()
     parts = dotted.split(".")
+    if not all(part.isidentifier() for part in parts):
+        return None
     spec, places = None, None
     for depth in range(1, len(parts) + 1):
         name = ".".join(parts[:depth])

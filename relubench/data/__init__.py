@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from relubench.data.preparation import outline as outline
     from relubench.data.preparation import prepare as prepare
     from relubench.data.preparation import prepared_already as prepared_already
     from relubench.data.preparation import status as status
@@ -14,10 +15,12 @@ if TYPE_CHECKING:
     from relubench.data.prepared import Split as Split
     from relubench.data.prepared import arrays as arrays
     from relubench.data.prepared import training_images as training_images
+    from relubench.data.table import NOT_PUBLIC as NOT_PUBLIC
     from relubench.data.table import TABLE as TABLE
     from relubench.data.table import SourceRow as SourceRow
 
 _HOME = {
+    "outline": "preparation",
     "prepare": "preparation",
     "prepared_already": "preparation",
     "status": "preparation",
@@ -26,6 +29,7 @@ _HOME = {
     "Split": "prepared",
     "arrays": "prepared",
     "training_images": "prepared",
+    "NOT_PUBLIC": "table",
     "TABLE": "table",
     "SourceRow": "table",
 }

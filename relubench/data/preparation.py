@@ -17,7 +17,7 @@ from relubench.data.needs import resolve
 from relubench.data.prepared import PREPARATION_VERSION, DataOptions, Parts, PreparedData, read
 from relubench.data.request import Request, slug
 from relubench.data.split import check_labels, check_train_size, limit_train
-from relubench.data.table import PERTURBED, TABLE, SourceRow, perturbed_row
+from relubench.data.table import NOT_PUBLIC, PERTURBED, TABLE, SourceRow, perturbed_row
 from relubench.errors import DataError, UsageError
 
 SEE = "`relubench list datasets` shows them all; a file or folder of your own is ./file.npz or ./folder/"
@@ -81,6 +81,32 @@ def prepared_already(
     return next((there for root in prepared_roots() if (there := _read(request, root)) is not None), None)
 
 
+def outline(name: str, options: DataOptions) -> PreparedData | None:
+    """What the table says of a set that is not prepared, without a digest or a folder; None for data of a user's own.
+
+    Raises UsageError for a name that is unknown and for options that do not fit.
+    """
+    if _is_own(name):
+        return None
+    row = row_of(name).divided(options.split)
+    _check_counts(row, options)
+    whole = options.train_size or row.n_train
+    return PreparedData(
+        name=row.name,
+        digest="",
+        folder=Path(),
+        input_shape=row.input_shape,
+        classes=row.classes,
+        n_train=options.labels or whole,
+        n_valid=row.n_valid,
+        n_test=row.n_test,
+        scale=1.0,
+        shift=0.0,
+        source=row.citation,
+        labels=options.labels if options.labels != whole else None,
+    )
+
+
 def status(name: str, data_dir: Path | None = None) -> str:
     """'present at PATH', 'absent', or 'incomplete: ...': whether the source files of `name` are there (unverified)."""
     if _is_own(name):
@@ -102,18 +128,23 @@ def _request(name: str, data_dir: Path | None, options: DataOptions, progress: S
         path = Path(name).expanduser()
         return folder.request(name, path, options) if path.is_dir() else user.request(name, path, options)
     row = row_of(name).divided(options.split)
+    # Before anything is downloaded.
+    _check_counts(row, options)
+    make = _of_perturbed if row.base else _of_table
+    return make(row, data_dir, options, progress)
+
+
+def _check_counts(row: SourceRow, options: DataOptions) -> None:
+    """Raises UsageError for options that the set `row` cannot meet."""
     if options.image_size is not None:
         raise UsageError(
-            f"image_size is for folders of images: the images of {name} are all {row.input_shape[-1]} pixels wide",
+            f"image_size is for folders of images: the images of {row.name} are all {row.input_shape[-1]} pixels wide",
             "leave image_size out",
         )
     if options.train_size is not None and not row.base:
-        check_train_size(options.train_size, row.n_train, name)
+        check_train_size(options.train_size, row.n_train, row.name)
     if options.labels is not None:
-        # Before anything is downloaded.
-        check_labels(options.labels, options.train_size or row.n_train, name)
-    make = _of_perturbed if row.base else _of_table
-    return make(row, data_dir, options, progress)
+        check_labels(options.labels, options.train_size or row.n_train, row.name)
 
 
 def base_of(name: str) -> str:
@@ -123,6 +154,8 @@ def base_of(name: str) -> str:
 
 def row_of(name: str) -> SourceRow:
     """The table's row called `name`, or that of NAME+nistp; raises UsageError with near names if there is none."""
+    if name in NOT_PUBLIC:
+        raise UsageError(f"{name} is not public: it cannot be run", "`relubench list references` has what is published")
     stem = name.removesuffix(PERTURBED)
     if stem == name:
         return lookup.find(name, TABLE, kind="data set", see=SEE)

@@ -21,6 +21,8 @@ Role = tuple[str, ...]
 PERTURBED = "+nistp"
 """Behind the name of a grey set: its perturbed version."""
 PERTURBED_SIDE = 32
+NOT_PUBLIC = ("opentable",)
+"""Sets of Glorot et al. 2011 that nobody can get: their numbers are carried, they are never run."""
 NISTP_VALID, NISTP_TEST = 80_000, 20_000
 """NISTP's sizes (Glorot et al. 2011); a smaller source gives what it has."""
 

@@ -147,8 +147,7 @@ def _draw(curves: Sequence[Curve], without: Sequence[RunResult], tuned: Sequence
         if curve.seconds is not None:
             _line(right, curve, curve.seconds, look)
     if tuned:
-        by_activation = {one.runs[0].spec["activation"]: look for one, look in zip(curves, looks, strict=True)}
-        draw_sensitivity(others[0], tuned, by_activation)
+        draw_sensitivity(others[0], tuned, {_tuned_as(one): look for one, look in zip(curves, looks, strict=True)})
         _error_axis(others[0], [error for one in tuned for error in one.errors.values() if error is not None])
     _axes(left, right, curves)
     for axes in (left, right, *others):
@@ -166,6 +165,12 @@ def _draw(curves: Sequence[Curve], without: Sequence[RunResult], tuned: Sequence
     )
     figure.suptitle(_title(curves, without), fontsize="medium")
     return figure
+
+
+def _tuned_as(curve: Curve) -> tuple[str, str]:
+    """The variant and the activation of a line: what its learning rate was searched for."""
+    spec = curve.runs[0].spec
+    return spec.get("variant", ""), spec["activation"]
 
 
 def _look(place: int) -> dict[str, str]:

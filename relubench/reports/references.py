@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from relubench.data import TABLE
+from relubench.data import NOT_PUBLIC, TABLE
 from relubench.errors import DataError
 from relubench.places import presets_folder
 from relubench.results import SummaryRow
@@ -66,6 +66,8 @@ class Entry:
     unit: str
     note: str
     source: str
+    page: str = ""
+    """Of the PDF, from 1; empty for pages without any."""
     protocol: str = ""
     mark: str = "A"
     """A: read in the source itself; B: read in a page about it."""
@@ -146,8 +148,28 @@ def article(
 
 
 SOURCES = ("glorot2011", "article", "others")
-NOT_PUBLIC = ("opentable", "amazon-polarity")
-"""Data that nobody can get: carried, never run."""
+
+
+OF_THE_PAPER = (
+    "SGD in batches of 10, a constant rate from 0.1, 0.01, 0.001, 0.0001 by validation error, L1 of 0.001 on "
+    "activations, rectifiers half of them negated; epochs, seeds and bounds of the initial weights not stated"
+)
+OF_ITS_PRETRAINING = "; stacked denoising auto-encoders, masking 0.25"
+OF_OPENTABLE = "10-fold cross-validation, bag of 5000 words, 5000 units a layer, denoising auto-encoders, L1"
+UNSTATED = "none stated"
+PAGES = {"table1": "6", "rescaled-softplus": "6", "section4.1": "7", "figure4": "7", "table2": "8", "section4.2": "8"}
+"""Of Glorot, Bordes & Bengio 2011."""
+
+
+def _protocol(entry: Entry) -> str:
+    """How the number was got, as far as its source says."""
+    if entry.protocol:
+        return entry.protocol
+    if entry.source == "article":
+        return UNSTATED
+    if entry.dataset == "opentable":
+        return OF_OPENTABLE
+    return OF_THE_PAPER + (OF_ITS_PRETRAINING if entry.pretraining == "dae" else "")
 
 
 def catalogue() -> list[dict[str, str | float | None]]:
@@ -170,10 +192,11 @@ def catalogue() -> list[dict[str, str | float | None]]:
                 "metric": one.metric,
                 "value": one.value,
                 "unit": one.unit,
-                "protocol": one.protocol or None,
+                "protocol": _protocol(one),
                 "note": "; ".join(["data not public"] * (one.dataset in NOT_PUBLIC) + [one.note] * bool(one.note))
                 or None,
                 "table": one.table or None,
+                "page": one.page or (PAGES.get(one.table) if one.source == "glorot2011" else None),
                 "read in": "the source" if one.mark == "A" else "a page about it",
                 "source": one.citation or cited[one.source],
             }

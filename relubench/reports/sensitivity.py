@@ -11,8 +11,8 @@ from relubench.results import Tuning
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Looks = Mapping[str, dict[str, str]]
-"""How each activation's line is drawn; keywords of Axes.plot."""
+Looks = Mapping[tuple[str, str], dict[str, str]]
+"""How each variant's and activation's line is drawn; keywords of Axes.plot."""
 
 
 def draw_sensitivity(axes: Axes, tuned: Sequence[Tuning], looks: Looks) -> None:
@@ -23,7 +23,7 @@ def draw_sensitivity(axes: Axes, tuned: Sequence[Tuning], looks: Looks) -> None:
     for one in tuned:
         rates = sorted(one.errors)
         errors = [math.nan if (error := one.errors[rate]) is None else error for rate in rates]
-        look = looks.get(one.activation, {"color": "0.5", "linestyle": "-"})
+        look = looks.get((one.variant, one.activation), {"color": "0.5", "linestyle": "-"})
         axes.plot(
             rates, errors, color=look["color"], linestyle=look["linestyle"], linewidth=1.4, marker="o", markersize=3
         )

@@ -90,6 +90,36 @@ def test_the_price_of_a_large_preset_is_quick_and_trains_nothing(cli: Cli, tmp_p
     assert list((tmp_path / "runs").glob("runs/*")) == []
 
 
+def test_the_price_goes_with_the_number_of_labels(cli: Cli, tmp_path: Path) -> None:
+    ended = cli("run", "glorot2011-figure4", "--scale", "paper", "--dry-run", "--data-dir", str(tmp_path))
+    hours = [float(row["hours"]) for row in csv.DictReader(io.StringIO(ended.out), delimiter="\t")]
+    assert len(hours) == 5 and hours == sorted(hours)
+    # 10,000 or 233,280 training images, and as many that validate beside either.
+    assert hours[4] / hours[0] == pytest.approx((233_280 + 58_320 / 4) / (10_000 + 58_320 / 4), rel=1e-3)
+
+
+def test_the_price_of_a_network_of_torchvision(cli: Cli, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(
+        "description: x\nact: [relu, silu]\ndata: {name: cifar10, augment: crop+flip}\n"
+        "model: {name: 'torchvision:shufflenet_v2_x0_5'}\ntrain: {protocol: modern, epochs: 1}\n"
+    )
+    ended = cli("run", str(mine), "--dry-run", "--data-dir", str(tmp_path))
+    assert ended.code == 0, ended.err
+    (row,) = csv.DictReader(io.StringIO(ended.out), delimiter="\t")
+    assert (row["runs"], row["data"], row["basis"]) == ("2", "no", "two seconds of training")
+    assert float(row["hours"]) > 0
+    # Weights of two networks with 352,042 parameters in 32 bits each, and their records.
+    assert int(row["disk_bytes"]) == 2 * (20_000 + 4 * 352_042)
+
+
+def test_the_price_of_perturbed_images_downloads_nothing(cli: Cli, tmp_path: Path) -> None:
+    ended = cli("run", "article-nistp", "--scale", "paper", "--dry-run", "--data-dir", str(tmp_path))
+    assert ended.code == 0 and "not here yet: nistp-like" in ended.err
+    ended = cli("run", "article-nistp", "--scale", "paper", "--dry-run", "--set", "data.labels=600000")
+    assert (ended.code, ended.out) == (2, "") and "labels 600000 is more than the 581609 training images" in ended.err
+
+
 def test_the_price_of_what_is_stored_is_nothing(cli: Cli, tmp_path: Path) -> None:
     mine = tmp_path / "mine.yaml"
     mine.write_text(

@@ -33,6 +33,7 @@ def isolated(monkeypatch, tmp_path):
     monkeypatch.setenv("no_proxy", "*")
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))  # For processes that a test starts.
 
 
 @pytest.fixture

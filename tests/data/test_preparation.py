@@ -28,7 +28,7 @@ def in_new_process(code, **environment):
     return done.stdout.split()
 
 
-def test_a_prepared_copy_is_found_without_importing_anything_heavy():
+def test_a_prepared_copy_is_found_without_importing_anything_heavy(tmp_path):
     code = f"""
 import sys
 from relubench.data import TABLE, arrays, prepare, status
@@ -36,7 +36,7 @@ p = prepare("digits")
 arrays(p, "train"), status("mnist")
 print(p.digest, *sorted(set("{HEAVY}".split(", ")) & set(sys.modules)))
 """
-    first, second = in_new_process(code), in_new_process(code)
+    first, second = (in_new_process(code, RELUBENCH_CACHE_DIR=str(tmp_path)) for _ in range(2))
     assert "sklearn" in first and second == first[:1]
 
 
@@ -62,6 +62,12 @@ except ComputeError as error:
     said = " ".join(in_new_process(code))
     assert said.startswith("1 torchvision cannot be imported: operator torchvision::nms does not exist |")
     assert said.endswith("pip install --force-reinstall torch torchvision")
+
+
+def test_data_that_nobody_can_get_are_never_run():
+    with pytest.raises(UsageError, match="opentable is not public: it cannot be run") as refused:
+        prepare("opentable")
+    assert "list references" in refused.value.hint
 
 
 def test_an_unknown_name_is_refused_with_near_names():

@@ -44,6 +44,15 @@ def test_learning_rates_are_a_panel_of_their_own(lab):
     assert [line.get_color() for line in rates.lines if line not in rings] == list(plots.COLOURS[:2])
 
 
+def test_a_learning_rate_line_looks_like_the_curve_of_its_own_variant(lab):
+    lab.train("relu", variant="few", seeds=1).train("relu", variant="all", seeds=1)
+    found = {"activation": "relu", "errors": {0.1: 3.0, 0.01: 2.0}, "seeds": 1, "epochs": 8, "lr": 0.01}
+    left, _, rates = drawn(lab, [Tuning(**found, variant="all"), Tuning(**found, variant="few")])
+    by_label = {line.get_label(): line.get_color() for line in left.lines if line.get_label().startswith("relu")}
+    lines = [line.get_color() for line in rates.lines if line.get_linestyle() != "None"]
+    assert lines == [by_label["relu, all"], by_label["relu, few"]] and lines[0] != lines[1]
+
+
 def test_many_lines_are_named_where_they_end_and_apart(lab):
     for number in range(12):
         lab.train(f"act{number}", seeds=1, scale=1 + number / 100)

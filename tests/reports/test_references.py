@@ -1,6 +1,8 @@
 """The published and the article's numbers, and the lines that keep them apart."""
 
+import csv
 import hashlib
+from pathlib import Path
 
 import pytest
 
@@ -104,6 +106,18 @@ def test_shipped_numbers_are_the_checked_ones(name):
     assert hashlib.sha256(content).hexdigest() == SHA256[name]
 
 
+@pytest.mark.parametrize("name", SHA256)
+def test_shipped_numbers_are_those_of_the_project_s_notes(name):
+    notes = Path(__file__).parents[3] / "shared" / "reference" / f"{name}.csv"
+    if not notes.is_file():
+        pytest.skip("needs the notes that the project was built from, in shared/reference beside it")
+    with (
+        notes.open(newline="") as theirs,
+        (places.presets_folder() / "reference" / f"{name}.csv").open(newline="") as ours,
+    ):
+        assert list(csv.DictReader(ours)) == list(csv.DictReader(theirs))
+
+
 TABLE_1 = {
     "dae": {
         "relu": {"mnist": 1.20, "cifar10": 49.96, "nistp": 32.86, "norb": 16.46},
@@ -139,6 +153,10 @@ def test_the_catalogue_names_every_number_once_with_its_source():
     rows = references.catalogue()
     assert len({row["name"] for row in rows}) == len(rows) > 250
     assert all(row["source"] and row["metric"] for row in rows)
+    assert all(row["protocol"] for row in rows)
+    # The article and READMEs have no pages; what was read in a page about a source has none of the source's.
+    unpaged = {row["name"].split(":")[0] for row in rows if not row["page"]}
+    assert unpaged == {"article", "misra2019", "caffenet-benchmark", "clevert2015", "xu2015"}
     opentable = [row for row in rows if row["dataset"] == "opentable"]
     assert opentable and all(row["note"].startswith("data not public") for row in opentable)
 
