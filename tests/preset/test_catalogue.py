@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import pytest
 
 from relubench.activations import select
@@ -12,8 +13,11 @@ from relubench.data import DataOptions, PreparedData, outline
 from relubench.device import resolve
 from relubench.errors import UsageError
 from relubench.preset.catalogue import listing, load, names, open_preset
+from relubench.preset.resolve import Preset
 from relubench.preset.schema import SCALES
 from relubench.preset.written import as_yaml
+from relubench.reports.summary import Summary, summarize
+from relubench.results import RunResult
 from relubench.variants import Part, lay_out
 
 NAMES = names()
@@ -46,7 +50,11 @@ def test_each_preset_is_right_at_each_scale(name: str, scale: str, tmp_path: Pat
 def test_each_preset_can_be_trained_at_each_scale(name: str, scale: str):
     """Every network with every setting, on data of the table's size: what the plan refuses is refused here."""
     preset = open_preset(name, scale)
-    parts = [
+    assert len(lay_out(parts_of(preset), resolve("cpu"))) == preset.runs
+
+
+def parts_of(preset: Preset) -> list[Part]:
+    return [
         Part(
             one,
             select(one.config.act),
@@ -54,7 +62,47 @@ def test_each_preset_can_be_trained_at_each_scale(name: str, scale: str):
         )
         for one in preset.variants
     ]
-    assert len(lay_out(parts, resolve("cpu"))) == preset.runs
+
+
+REFERRING = [name for name in NAMES if open_preset(name, "paper").references]
+
+
+@pytest.mark.parametrize("name", REFERRING)
+def test_each_published_number_judges_the_row_it_stands_beside(name: str):
+    """What comes of a whole experiment, were every network wrong on a fifth of the test examples."""
+    preset = open_preset(name, "paper", [{"seeds": [0, 1]}])
+    rows = tabled(preset).rows
+    assert any(row.published_error_pct or row.article_error_pct for row in rows) or "nistp" in name
+    beyond = {"a rebuild of NISTP, which is not public", "the article does not describe its cnn"}
+    for row in rows:
+        if row.published_error_pct is not None or row.article_error_pct is not None:
+            assert row.verdict != "not comparable" or row.verdict_reason in beyond, row
+
+
+def tabled(preset: Preset) -> Summary:
+    """The table of the preset's runs, with test results out of a generator."""
+    results, masks = [], {}
+    for number, (part, spec) in enumerate(lay_out(parts_of(preset), resolve("cpu"))):
+        wrong = np.random.default_rng(number).random(part.prepared.n_test) < 0.2
+        masks[str(number)] = wrong
+        results.append(
+            RunResult(
+                id=str(number),
+                spec={**spec.to_json(), "lr": 0.1},
+                outcome="ok",
+                parameters=1,
+                path="",
+                epochs=1,
+                best_epoch=1,
+                valid_error_pct=20.0,
+                test_error_pct=100 * float(wrong.mean()),
+                test_examples=wrong.size,
+                sparsity_pct=None,
+                curve=[],
+            )
+        )
+    timings = dict.fromkeys(masks, None)
+    return summarize(results, timings, lambda one: masks[one.id], comparison=preset.comparison)
 
 
 def test_the_list_counts_runs():

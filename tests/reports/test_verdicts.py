@@ -6,6 +6,7 @@ import pytest
 from relubench import equivalence
 from relubench.reports import references
 from relubench.reports.references import Entry
+from relubench.reports.summary import Comparison, summarize
 
 MNIST = {"examples": 10_000, "scale": 0.28, "seeds": 5}
 """About 1.4 % of 10,000 examples."""
@@ -74,6 +75,8 @@ def test_without_a_test_error_there_is_no_verdict(lab):
         ("relu", {"pretraining": "made-up"}, "the paper has no pre-training by made-up"),
         ("gelu", {"dataset": "cifar10"}, "not among the paper's activations; published for"),
         ("relu", {"dataset": "digits"}, "nothing is published on digits"),
+        ("relu", {"dataset": "nistp-like"}, "a rebuild of NISTP, which is not public"),
+        ("gelu", {"dataset": "nistp-like"}, "a rebuild of NISTP, which is not public"),
         ("mish", {"dataset": "norb"}, "the paper used jittered-cluttered NORB"),
         ("relu", {"dataset": "cifar10"}, "another split: 45,000 training images, in the paper 50,000"),
     ],
@@ -86,6 +89,36 @@ def test_not_comparable_says_why(lab, activation, spec, reason):
     assert row.verdict == "not comparable" and row.verdict_reason.startswith(reason)
     if row.published_error_pct is not None:
         assert any(row.verdict_reason in note for note in lab.summary().footnotes)
+
+
+@pytest.mark.parametrize(
+    ("spec", "examples", "value"),
+    [
+        ({"dataset": "cifar10", "split": "paper"}, 5000, 50.86),
+        ({"dataset": "norb-jittered-cluttered", "model": "mlp-4000-2000"}, 58_320, 16.40),
+    ],
+)
+def test_the_papers_split_and_one_next_to_it_are_comparable(lab, spec, examples, value):
+    lab.train("relu", seeds=3, examples=examples, scale=value / 5)
+    for one in lab.results:
+        one.spec.update(spec)
+    (row,) = lab.summary().rows
+    assert row.published_error_pct == value and row.verdict in ("reproduced", "better", "worse", "undecided")
+
+
+def test_some_labels_are_not_comparable_with_the_articles_value_of_all(lab):
+    lab.train("relu", seeds=2, examples=10_000)
+    for one in lab.results:
+        one.spec.update(labels=1000)
+    (row,) = lab.summary().rows
+    assert (row.verdict, row.verdict_reason) == ("not comparable", "trained on 1,000 labels only")
+
+
+def test_noise_and_a_preset_without_references_say_why_nothing_is_compared(lab):
+    lab.train("relu", seeds=2, test_noise=0.1, examples=10_000).train("relu", seeds=2, variant="x", examples=10_000)
+    rows = summarize(lab.results, lab.timings, lambda one: lab.masks[one.id], comparison=Comparison(references={})).rows
+    reasons = ["tested on noisy images", "no table of published numbers was asked for"]
+    assert [row.verdict_reason for row in rows] == reasons
 
 
 def test_another_test_set_is_not_comparable(lab):
