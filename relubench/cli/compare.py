@@ -25,7 +25,8 @@ def compare(
 ) -> None:
     """Compare saved results row by row: errors, times, and whether the difference is more than noise.
 
-    Rows match by activation, data set, model, pre-training and L1. Runs that are the same bit for bit are identical.
+    Rows match by activation, data set, model, pre-training, L1, variant and test noise. Runs that are the same bit for
+    bit are identical.
     """
     if len(files) < 2:
         raise UsageError(f"compare needs two files or more, got {len(files)}", "relubench compare A.json B.json")

@@ -16,24 +16,13 @@ from relubench.distributions import ALPHA, Z
 from relubench.errors import UsageError
 from relubench.reports.cells import bracket, count, fixed, listed, short, signed, signed_bracket
 from relubench.reports.report import Column, Report
-from relubench.reports.saved import Key, Row, Saved, SavedRow
+from relubench.reports.saved import MATCHED, Key, Row, Saved, SavedRow
 from relubench.stats import holm, paired_difference, unpaired_difference
 
 PAIRED, EXAMPLES, UNPAIRED = "seeds and examples", "examples", "nothing"
 """What the two sides of a difference have in common."""
 DIGITS = 6
-NOT_SETTINGS = (
-    "seed",
-    "activation",
-    "dataset",
-    "model",
-    "pretraining",
-    "l1",
-    "l1_asked",
-    "parameters",
-    "departures",
-    "hidden",
-)
+NOT_SETTINGS = ("seed", *MATCHED, "l1_asked", "parameters", "departures", "hidden")
 """Keys of a specification that match rows, or follow from others."""
 
 
@@ -58,7 +47,7 @@ def compare(tables: Sequence[Saved], version: str) -> Report:
         if not common:
             raise UsageError(
                 f"{other.path} and {first.path} have no row in common",
-                "rows match by activation, data set, model, pre-training and L1",
+                "rows match by activation, data set, model, pre-training, L1, variant and test noise",
             )
         for key in common:
             found = _change(first.rows[key], other.rows[key])
@@ -111,7 +100,7 @@ def _mover(a: Row, b: Row) -> Change | None:
 
 def _row(key: Key, other: Saved, before: SavedRow, after: SavedRow, change: Change | None) -> Row:
     a, b = after.row, before.row
-    values: Row = dict(zip(("activation", "dataset", "model", "pretraining", "l1"), key, strict=True))
+    values: Row = dict(zip(MATCHED, key, strict=True))
     values |= {"file": str(other.path), "baseline_n": b["n"], "n": a["n"]}
     for name, row in (("baseline_", b), ("", a)):
         for part in ("test_error_pct", "test_error_ci_low_pct", "test_error_ci_high_pct"):
@@ -157,7 +146,7 @@ def _ratio(before: SavedRow, after: SavedRow) -> float | None:
 
 
 def _columns(first: Saved, others: Sequence[Saved], rows: Sequence[Row]) -> list[Column]:
-    places = [key for key in ("dataset", "model", "pretraining", "l1") if len({row[key] for row in rows}) > 1]
+    places = [key for key in MATCHED[1:] if len({row[key] for row in rows}) > 1]
     later = others[0].path.stem if len(others) == 1 else "later"
     columns = [
         _named("activation"),
@@ -174,7 +163,7 @@ def _columns(first: Saved, others: Sequence[Saved], rows: Sequence[Row]) -> list
 
 
 def _named(key: str) -> Column:
-    return Column(header=key, parts=lambda row: [short(row[key])], right=False)
+    return Column(header=key.replace("_", " "), parts=lambda row: [short(row[key])], right=False)
 
 
 def _error(prefix: str) -> Callable[[Row], list[str]]:
@@ -244,19 +233,29 @@ def _spoken(key: str, value: Any) -> str:
 
 
 def _label(key: Key) -> str:
-    activation, dataset, model, pretraining, l1 = key
+    activation, dataset, model, pretraining, l1, variant, noise = key
     extra = [dataset, model, *([pretraining] if pretraining != "none" else []), *([f"l1 {l1:g}"] if l1 else [])]
+    extra += [*([variant] if variant else []), *([f"test noise {noise:g}"] if noise else [])]
     return f"{activation} ({', '.join(extra)})"
+
+
+def _told_apart(row: Row, rows: Sequence[Row]) -> str:
+    """The activation, and in brackets whatever else the rows do not have in common."""
+    varied = [key for key in MATCHED[1:] if len({one[key] for one in rows}) > 1]
+    words = [
+        f"{key} {short(row[key])}" if isinstance(row[key], float) else str(row[key]) for key in varied if row[key] != ""
+    ]
+    return f"{row['activation']} ({', '.join(words).replace('_', ' ')})" if words else row["activation"]
 
 
 def _sentence(rows: Sequence[Row]) -> str:
     kinds = ("identical", "same", "lower", "higher", "noise")
-    words = {"noise": "within noise", "same": "the same on every test example"}
+    words = {"noise": "within noise", "same": "with the same error"}
     told = [
         f"{len(names)} {words.get(kind, kind)} ({listed(names)})"
         for kind in kinds
-        if (names := [row["activation"] for row in rows if row["verdict"] == kind])
+        if (names := [_told_apart(row, rows) for row in rows if row["verdict"] == kind])
     ]
-    unknown = [row["activation"] for row in rows if row["verdict"] is None]
+    unknown = [_told_apart(row, rows) for row in rows if row["verdict"] is None]
     told += [f"{len(unknown)} without a verdict ({listed(unknown)})"] if unknown else []
     return f"Of {count(len(rows), 'row')}, {', '.join(told)}."

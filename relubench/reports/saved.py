@@ -11,8 +11,10 @@ from relubench.errors import UsageError
 from relubench.stats import Mask, unpack_mask
 
 Row = dict[str, Any]
-Key = tuple[str, str, str, str, float]
-"""Activation, data set, model, pre-training, L1."""
+MATCHED = ("activation", "dataset", "model", "pretraining", "l1", "variant", "test_noise")
+"""What rows of two files must have in common to be compared; a study's variant only where a row is named by it."""
+Key = tuple[Any, ...]
+"""A row's values of MATCHED."""
 
 NEEDED = ("activation", "dataset", "model", "pretraining", "n", "test_error_pct", "test_error_ci_low_pct")
 NEEDED_OF_RUN = ("id", "spec", "outcome", "test_error_pct", "test_examples")
@@ -61,10 +63,13 @@ def read(path: Path) -> Saved:
     for row in rows:
         mine = [run for run in runs if _belongs(run, row)]
         penalty = row.get("l1", _strength(mine[0]["spec"]) if mine else 0.0)
-        key = (row["activation"], row["dataset"], row["model"], row["pretraining"], float(penalty or 0.0))
+        noise = float(row.get("test_noise") or 0.0)
+        names = (row[name] for name in MATCHED[:4])
+        key = (*names, float(penalty or 0.0), row.get("variant") or "", noise)
         if key in found:
             raise UsageError(f"{path} has two rows of {row['activation']} that nothing tells apart", HINT)
-        found[key] = SavedRow(row, mine, _masks(mine, path))
+        # What a file has of its runs is about the clean test images.
+        found[key] = SavedRow(row, [] if noise else mine, {} if noise else _masks(mine, path))
     return Saved(path, str(content["version"]), content.get("device"), found)
 
 
@@ -81,7 +86,8 @@ def _sound(record: Row) -> bool:
 def _belongs(run: Row, row: Row) -> bool:
     spec = run["spec"]
     same = all(spec.get(key, "none") == row[key] for key in ("activation", "dataset", "model", "pretraining"))
-    return same and ("l1" not in row or _strength(spec) == row["l1"])
+    same = same and ("l1" not in row or _strength(spec) == row["l1"])
+    return same and ("variant" not in row or spec.get("variant", "") == row["variant"])
 
 
 def _strength(spec: Row) -> float:

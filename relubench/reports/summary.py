@@ -191,7 +191,7 @@ def _varied(groups: Sequence[Group]) -> list[dict[str, Any]]:
         extra = {} if group.l1 is None else {"l1": group.l1}
         return extra if group.noise is None else {**extra, "test_noise": group.noise}
 
-    names = ("activation", "dataset", "model", "pretraining", "init")
+    names = ("activation", "dataset", "model", "pretraining")
     told = {(*(group.spec.get(name) for name in names), group.l1, group.noise) for group in groups}
     alike = len(told) < len(groups)
     return [{**known(group), "variant": group.variant} if alike else known(group) for group in groups]

@@ -117,6 +117,29 @@ def test_three_files_name_theirs(cli: Cli, tmp_path: Path) -> None:
     ]
 
 
+def test_variants_of_a_study_and_strengths_of_noise_are_rows_of_their_own(cli: Cli, tmp_path: Path) -> None:
+    files = []
+    for name, rate in (("a", 0.05), ("b", 0.2)):
+        few = json.loads(save(tmp_path / "few.json", {"relu": rate}, variant="few labels").read_text())
+        many = json.loads(save(tmp_path / "many.json", {"relu": 0.05}, variant="all labels").read_text())
+        noisy = {**many["rows"][0], "test_noise": 0.5, "test_error_pct": 100 * rate}
+        noisy |= {"test_error_ci_low_pct": 100 * rate - 1, "test_error_ci_high_pct": 100 * rate + 1}
+        runs = [{**run, "id": f"{run['spec']['variant']} {run['id']}"} for one in (few, many) for run in one["runs"]]
+        rows_of = [
+            {**few["rows"][0], "variant": "few labels"},
+            *({**row, "variant": "all labels"} for row in (many["rows"][0], noisy)),
+        ]
+        files.append(edit(save(tmp_path / f"{name}.json", {"relu": 0.05}), rows=rows_of, runs=runs))
+    found = rows(cli, *files)
+    assert [(row["variant"], row["test_noise"], row["verdict"], row["in_common"]) for row in found] == [
+        ("few labels", 0.0, "higher", "seeds and examples"),
+        ("all labels", 0.0, "identical", "seeds and examples"),
+        ("all labels", 0.5, "higher", "nothing"),
+    ]
+    told = cli("compare", *map(str, files), "--format", "table").out
+    assert "test noise" in told and "1 identical (relu (all labels, test noise 0))" in " ".join(told.split())
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_every_format(cli: Cli, tmp_path: Path, format: str) -> None:
     a, b = save(tmp_path / "a.json", {"relu": 0.05}), save(tmp_path / "b.json", {"relu": 0.12}, lr=0.01)
