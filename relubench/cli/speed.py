@@ -200,8 +200,10 @@ def speed(
     request = _until(request, rel_ci, budget, seed)
     say = (lambda text: None) if quiet else output.say
     with alone(lambda: say("another timing run is under way on this machine: waiting for it to end")):
+        session = _prepare(request, choices, where)
+        # Not before: what the compiler's processes do is not a neighbour's.
         watch = Watch()
-        session = _measure(request, choices, where, quiet)
+        _measure(session, quiet)
     return _emit(session, watch, where, place, plot, quiet)
 
 
@@ -253,7 +255,8 @@ def _until(request: Request, rel_ci: str | None, budget: str | None, seed: str |
     return request
 
 
-def _measure(request: Request, choices: Sequence[Choice], device: Device, quiet: bool) -> Session:
+def _prepare(request: Request, choices: Sequence[Choice], device: Device) -> Session:
+    """Every form of every activation, compiled where asked, called once; ComputeError where none works."""
     import torch
 
     from relubench.timing.clocks import check_dtypes, choose_clock
@@ -268,10 +271,15 @@ def _measure(request: Request, choices: Sequence[Choice], device: Device, quiet:
     session = prepare(request, choices, device=device.kind, last_cache=caches().last, clock=clock)
     if not any(one.task and one.role == "activation" for cell in session.cells for one in cell.contestants):
         raise ComputeError("no activation could be measured", _why(session))
+    return session
+
+
+def _measure(session: Session, quiet: bool) -> None:
+    import torch
+
     with torch.no_grad():
         for share in session.run():
             _progress(session, share, quiet)
-    return session
 
 
 def _why(session: Session) -> str:

@@ -214,9 +214,9 @@ def sentence(rows: Sequence[Row], course: Course) -> str:
     level = [row["activation"] for row in place if row["verdict"] == "no difference"]
     faster = [row["activation"] for row in place if row["verdict"] == "faster"]
     parts = [f"{slow['activation']} is the slowest, {slow['ratio_to_relu']:.2f} times relu's time"]
-    if slow["verdict"] == "no difference":
-        parts = ["no activation is told apart from relu"] if len(level) == len(place) else parts
-    elif level:
+    if slow["verdict"] != "slower":
+        parts = [] if len(level) < len(place) else ["no activation can be told from relu"]
+    if level and len(level) < len(place):
         parts.append(f"{', '.join(level)} cannot be told from relu")
     if faster:
         parts.append(f"{', '.join(faster)} {'is' if len(faster) == 1 else 'are'} faster")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
-from torch.utils import benchmark
 
 from relubench.errors import UsageError
+
+# Importing the Timer imports torch's builder of extensions, which remarks on a CUDA toolkit without a GPU.
+logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+from torch.utils import benchmark  # noqa: E402
 
 Call = Callable[[], object]
 

@@ -145,12 +145,14 @@ def _inplace(activation: Activation, z: Tensor, arena: Arena, compiled: bool) ->
 
 
 def _backward(activation: Activation, z: Tensor, arena: Arena, compiled: bool) -> Task:
-    traffic = (_backward_traffic(activation),)
+    traffic = _backward_traffic(activation, z, arena)
     refill = _restore(arena)
     gradient = activation.gradient
     if gradient is None or compiled:
         function, leaves = training(activation, z)
-        seconds, function = _compile_backward(function, z, leaves, arena) if compiled else (None, function)
+        seconds = None
+        if compiled:
+            seconds, function = _compile_backward(function, z, leaves, arena, keeps_tape=True)
         with torch.enable_grad():
             x = z.detach().requires_grad_()
             kept = Kept()
@@ -179,7 +181,7 @@ def _backward(activation: Activation, z: Tensor, arena: Arena, compiled: bool) -
 
 
 def _both(activation: Activation, z: Tensor, arena: Arena, compiled: bool) -> Task:
-    traffic = (Traffic(reads=activation.columns, writes=1), _backward_traffic(activation))
+    traffic = (Traffic(reads=activation.columns, writes=1), *_backward_traffic(activation, z, arena))
     gradient, out = activation.gradient, activation.out
     if gradient is None or out is None or compiled:
         return _both_by_autograd(activation, z, arena, compiled)
@@ -197,7 +199,9 @@ def _both(activation: Activation, z: Tensor, arena: Arena, compiled: bool) -> Ta
 
 def _both_by_autograd(activation: Activation, z: Tensor, arena: Arena, compiled: bool) -> Task:
     function, leaves = training(activation, z)
-    seconds, function = _compile_backward(function, z, leaves, arena) if compiled else (None, function)
+    seconds = None
+    if compiled:
+        seconds, function = _compile_backward(function, z, leaves, arena, keeps_tape=False)
     with torch.enable_grad():
         x = z.detach().requires_grad_()
         kept = Kept()
@@ -212,7 +216,7 @@ def _both_by_autograd(activation: Activation, z: Tensor, arena: Arena, compiled:
     return Task(
         call=call,
         refill=_restore(arena),
-        traffic=(Traffic(reads=activation.columns, writes=1), _backward_traffic(activation)),
+        traffic=(Traffic(reads=activation.columns, writes=1), *_backward_traffic(activation, z, arena)),
         storage="allocating",
         kept_bytes=kept.bytes(leaves) / arena.elements,
         compile_s=seconds,
@@ -263,10 +267,15 @@ class Kept(torch.autograd.graph.saved_tensors_hooks):
         return sum(size for place, size in self.storages.items() if place not in learned)
 
 
-def _backward_traffic(activation: Activation) -> Traffic:
-    if activation.columns == 1:
-        return Traffic(reads=2, writes=1, in_place=True)
-    return Traffic(reads=activation.columns + 1, writes=activation.columns)
+def _backward_traffic(activation: Activation, z: Tensor, arena: Arena) -> tuple[Traffic, ...]:
+    """What a backward pass has to move; nothing where the gradient is handed on as it came (identity)."""
+    if activation.columns > 1:
+        return (Traffic(reads=activation.columns + 1, writes=activation.columns),)
+    if activation.gradient is not None:
+        came = arena.grad.copy_(arena.grad_source)
+        if torch.equal(activation.gradient(came, z, 0), arena.grad_source):
+            return ()
+    return (Traffic(reads=2, writes=1, in_place=True),)
 
 
 def _storage_of(activation: Activation) -> str:
@@ -303,14 +312,20 @@ def _compile(function: Callable[..., Any], *arguments: Tensor) -> tuple[float, C
 
 
 def _compile_backward(
-    function: Callable[[Tensor], Tensor], z: Tensor, leaves: list[Tensor], arena: Arena
+    function: Callable[[Tensor], Tensor], z: Tensor, leaves: list[Tensor], arena: Arena, *, keeps_tape: bool
 ) -> tuple[float, Callable[[Tensor], Tensor]]:
     """Seconds of the first forward and backward call, and the compiled forward, whose backward is compiled too."""
     import time
 
+    import torch._functorch.config as backward_config
+
     compiled = torch.compile(own_code(lambda x: function(x)), dynamic=False)
     start = time.perf_counter()
-    with torch.enable_grad():
+    if keeps_tape:
+        # The backward pass alone is called many times over one tape, which must not give its buffers away; PyTorch
+        # looks at this at every call, not only while it compiles.
+        backward_config.donated_buffer = False
+    with backward_config.patch(donated_buffer=not keeps_tape), torch.enable_grad():
         x = z.detach().requires_grad_()
         torch.autograd.grad(compiled(x), [x, *leaves], arena.grad, allow_unused=True)
     return time.perf_counter() - start, compiled

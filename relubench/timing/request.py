@@ -26,8 +26,9 @@ LARGEST = 2**31
 GPU_SIZES = {"cache": 2**20, "last": 2**22, "memory": 2**27}
 """Elements on a GPU, whose caches nobody tells: 4 MB, 16 MB and 512 MB in fp32."""
 
-TENSORS = 3
-"""Tensors of the output's size that a measurement holds at least, beside its input: output, gradient, scratch."""
+HELD, WORKING = 4, 2
+"""Tensors of the output's size that each size and dtype holds beside its input, from beginning to end (output, gradient
+twice, a partner), and those that a call makes beside the gradient of its input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +98,12 @@ def check_names(option: str, texts: list[str], known: tuple[str, ...]) -> tuple[
 
 
 def check_memory(request: Request, columns: int, memory: int, free: int | None) -> None:
-    """Raises UsageError where the largest size would not fit, before anything is allocated."""
-    largest = request.sizes[-1].elements
-    needed = largest * max(DTYPES[one] for one in request.dtypes) * (columns * 2 + TENSORS)
+    """Raises UsageError where all sizes together would not fit, before anything is allocated."""
+    largest, every = request.sizes[-1].elements, sum(one.elements for one in request.sizes)
+    items = [DTYPES[one] for one in request.dtypes]
+    # In place, a copy of the input is worked on.
+    held = columns + HELD + ("inplace" in request.passes)
+    needed = every * sum(items) * held + largest * max(items) * (columns + WORKING)
     room = min(memory, free) if free is not None else memory
     if needed > 0.8 * room:
         raise UsageError(
@@ -113,7 +117,7 @@ def check_compiler(device: Device) -> None:
     import os
 
     if device.kind == "cpu":
-        compiler = os.environ.get("CXX", "g++")
+        compiler = os.environ.get("CXX") or "g++"
         if shutil.which(compiler) is None and shutil.which("clang++") is None:
             raise UsageError(
                 f"--compile needs a C++ compiler on a processor, and {compiler} is not there",

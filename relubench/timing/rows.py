@@ -159,14 +159,13 @@ def _row(cell: Cell, one: Contestant) -> SpeedRow:
         return SpeedRow(**{**fields, "outcome": "failed", "message": one.failure or "it was not measured in time"})
     ns = statistics.median(one.samples)
     traffic = one.task.traffic
-    roofs = {each.label: float(np.median(each.samples)) for each in cell.contestants if each.role == "roof"}
     measured: dict[str, Any] = {
         "storage": one.task.storage,
         "ns_per_element": ns.median,
         "ns_per_element_ci_low": ns.low,
         "ns_per_element_ci_high": ns.high,
-        "gb_per_s": bytes_per_element(traffic, DTYPES[cell.dtype]) / ns.median,
-        "roof_share": roof_ns(traffic, roofs) / ns.median,
+        "gb_per_s": bytes_per_element(traffic, DTYPES[cell.dtype]) / ns.median if traffic else None,
+        "roof_share": _roof_share(cell, one),
         "kept_bytes_per_element": one.task.kept_bytes,
         "compile_seconds": one.task.compile_s,
         "rounds": len(one.samples),
@@ -174,6 +173,18 @@ def _row(cell: Cell, one: Contestant) -> SpeedRow:
         **_compared(cell, one),
     }
     return SpeedRow(**{**fields, **measured})
+
+
+def _roof_share(cell: Cell, one: Contestant) -> float | None:
+    """The median over rounds of the roof's time over the activation's; None where it moves nothing."""
+    assert one.task is not None
+    roofs = [each for each in cell.contestants if each.role == "roof"]
+    shares = []
+    for place, mine in enumerate(one.samples):
+        in_round = {each.label: each.samples[place] for each in roofs if place < len(each.samples)}
+        if len(in_round) == len(roofs):
+            shares.append(roof_ns(one.task.traffic, in_round) / mine)
+    return float(np.median(shares)) if shares and one.task.traffic else None
 
 
 def _compared(cell: Cell, one: Contestant) -> dict[str, Any]:

@@ -40,10 +40,32 @@ def test_bad_sizes_are_refused(text: str) -> None:
 
 def test_a_size_beyond_the_memory_is_refused_before_it_is_allocated() -> None:
     asked = request.Request(sizes=(request.Size("x", 2**31),))
-    with pytest.raises(UsageError, match=r"needs about 60\.1 GB, and 8\.0 GB are free") as refused:
+    with pytest.raises(UsageError, match=r"needs about 85\.9 GB, and 8\.0 GB are free") as refused:
         request.check_memory(asked, 2, CPU.memory, None)
     smaller = int(refused.value.hint.split()[2])
     request.check_memory(request.Request(sizes=(request.Size("x", smaller),)), 2, CPU.memory, None)
+
+
+def test_memory_counts_every_size_and_dtype_since_all_are_held_at_once() -> None:
+    half = request.Size("x", 10 * 2**20)
+    request.check_memory(request.Request(sizes=(half,)), 1, 2**30, None)
+    several = request.Request(sizes=tuple(request.Size(str(one), half.elements) for one in range(4)))
+    with pytest.raises(UsageError, match=r"and 1\.1 GB are free"):
+        request.check_memory(several, 1, 2**30, None)
+    with pytest.raises(UsageError, match=r"and 1\.1 GB are free"):
+        wide = request.Request(sizes=several.sizes[:2], dtypes=("fp32", "fp16", "bf16"), passes=("inplace",))
+        request.check_memory(wide, 1, 2**30, None)
+
+
+def test_an_arena_takes_no_more_than_was_estimated() -> None:
+    """What is held, in tensors of the output's size, beside columns for the input."""
+    import torch
+
+    from relubench.timing.operators import Arena
+
+    made = Arena.make(2**19, 2, torch.float32, "cpu", 0, pool=True)
+    held = sum(one.numel() for one in (made.z, made.h, made.grad_source, made.grad, made.other, *made.pool))
+    assert held <= (2 + request.HELD + 1) * 2**19
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "x"])

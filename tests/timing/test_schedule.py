@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -152,6 +153,46 @@ def test_gated_traffic_counts_both_columns() -> None:
     assert roof.bytes_per_element(forward, 4) == 12
     assert roof.patterns(forward) == {"two reads and a write"}
     assert roof.roof_ns((roof.Traffic(reads=3, writes=2),), {"two reads and a write": 3.0}) == pytest.approx(5.0)
+
+
+def test_what_hands_its_gradient_on_has_no_backward_traffic() -> None:
+    arena = operators.Arena.make(64, 1, torch.float32, "cpu", 0, pool=False)
+    identity = build(select(["identity"])[0])
+    assert operators.task(identity, "backward", arena).traffic == ()
+    assert operators.task(identity, "forward+backward", arena).traffic == (roof.Traffic(reads=1, writes=1),)
+    done = finish(session(["identity"], FakeClock(), passes=("backward",)))
+    row = next(row for row in rows.rows(done) if row.activation == "identity")
+    assert (row.gb_per_s, row.roof_share) == (None, None)
+    assert row.ns_per_element == pytest.approx(1.0)
+
+
+def test_the_share_of_the_roof_is_taken_within_rounds() -> None:
+    """Roof and activation slow down together: their quotient does not move, though their medians might."""
+    done = session(["relu"], FakeClock(), passes=("forward",))
+    cell = done.cells[0]
+    for one in cell.contestants:
+        one.samples = [2.0, 4.0, 8.0, 16.0] if one.role == "roof" else [4.0, 8.0, 16.0]
+    assert rows.rows(done)[0].roof_share == 0.5
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+@pytest.mark.parametrize("name", ["forward", "allocating", "backward", "forward+backward"])
+def test_compiled_forms_compute_the_same_and_can_be_called_again(name: str) -> None:
+    arena = operators.Arena.make(256, 1, torch.float32, "cpu", 0, pool=False)
+    silu = build(select(["silu"])[0])
+    one = operators.task(silu, name, arena, compiled=True)
+    assert one.compile_s is not None
+    assert one.compile_s > 0
+    for _ in range(3):
+        one.refill()
+        made = one.call()
+    z = arena.z[:256]
+    expected = torch.nn.functional.silu(z)
+    if "backward" in name:
+        expected = torch.ops.aten.silu_backward(arena.grad_source, z)
+        made = made[0]  # type: ignore[index]
+    assert isinstance(made, torch.Tensor)
+    assert torch.allclose(made, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_host_clock_times_and_skips_warm_up_where_it_is_of_no_use() -> None:

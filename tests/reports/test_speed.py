@@ -1,0 +1,56 @@
+"""The closing sentence of `relubench speed`, from made-up rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from relubench.reports.speed import Course, sentence
+
+COURSE = Course(
+    clock="fake",
+    ended="budget",
+    rounds=9,
+    seconds=60.0,
+    budget_s=60.0,
+    rel_ci=0.02,
+    aa_cells=1,
+    aa_called=0,
+    aa_expected=(0, 1),
+    aa_widest=0.01,
+    roofs=[],
+)
+
+
+def row(name: str, ratio: float | None, verdict: str | None) -> dict[str, Any]:
+    cell = {"size": "memory", "dtype": "fp32", "mode": "eager", "pass": "forward"}
+    return {
+        "activation": name,
+        "outcome": "ok",
+        "ratio_to_relu": ratio,
+        "verdict": verdict,
+        "ns_per_element": 1.0,
+        **cell,
+    }
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (
+            [row("tanh", 8.0, "slower"), row("relu6", 1.0, "no difference"), row("silu", 0.5, "faster")],
+            "tanh is the slowest, 8.00 times relu's time; relu6 cannot be told from relu; silu is faster.",
+        ),
+        ([row("tanh", 1.1, "no difference"), row("elu", 1.2, "no difference")], "no activation can be told from relu."),
+        ([row("tanh", 0.2, "faster"), row("elu", 0.3, "faster")], "tanh, elu are faster."),
+        ([row("tanh", 1.3, "no difference"), row("elu", 0.3, "faster")], "tanh cannot be told from relu; elu is"),
+    ],
+)
+def test_the_sentence_claims_no_more_than_the_verdicts(rows: list[dict[str, Any]], said: str) -> None:
+    made = sentence([row("relu", 1.0, None), *rows], COURSE)
+    assert made.startswith(f"In forward, memory, fp32: {said}")
+
+
+def test_without_ratios_nothing_is_compared() -> None:
+    assert sentence([row("relu", None, None)], COURSE) == "Nothing could be compared with relu."
