@@ -1,43 +1,38 @@
 """How fast networks train, activation by activation: time in each stage, an epoch, and until an error is reached.
 
-Epochs and seconds come from the stored learning curves. The stages come from an instrumented pass of the engine's own
-layers over some batches, off the training path, with an optimizer that notes the time spent in it. Since the update is
-fused with the product that makes the weights' gradient, that product counts as update.
+What an image costs is measured here and now (`timing.steps`), in rounds in which every network takes its turn; how many
+epochs an error takes comes from the learning curves, which no neighbour can slow down. Time is their product: epochs
+times training images times the time of one, validation left out.
 """
 
 from __future__ import annotations
 
-import itertools
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from statistics import median
+from typing import Any
 
-from relubench.activations import Choice
-from relubench.data import PreparedData
-from relubench.plan import RunSpec
-from relubench.results import RunResult, Timing
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from relubench.network.optimizers import Optimizer, Parameter
-
-BATCHES, WARM_UP = 200, 20
-"""Batches of the instrumented pass, and those before them that do not count."""
+from relubench.results import RunResult
+from relubench.timing import statistics
+from relubench.timing.steps import STAGES, StepRace
 
 BASE = "sigmoid"
 """What the article's ratios are taken to."""
 
+Article = Mapping[tuple[str, str, str], float]
+"""(activation, pretraining, metric) -> value of the article's speed table."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Stages:
-    """Microseconds an image."""
+class Pace:
+    """What a network's steps cost: medians over the rounds."""
 
-    data: float
-    forward: float
-    backward: float
-    update: float
+    us_per_image: float | None = None
+    stages: Mapping[str, float]
+    ratio: statistics.Estimate | None = None
+    """To sigmoid's time; None without sigmoid."""
+    verdict: str | None = None
+    failure: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,19 +51,39 @@ class NetworkRow:
     backward_us_per_image: float | None = None
     update_us_per_image: float | None = None
     seconds_per_epoch: float | None = None
+    """All training images; validation left out."""
     target_error_pct: float | None = None
     """On the validation set."""
     epochs_to_target: float | None = None
     seconds_to_target: float | None = None
     best_valid_error_pct: float | None = None
+    seconds_to_best: float | None = None
     pareto: bool | None = None
-    """Whether no other activation is both as accurate and faster to its best."""
+    """Whether at some time of the training nobody had a lower error yet."""
     epoch_ratio_to_sigmoid: float | None = None
+    epoch_ratio_ci_low: float | None = None
+    epoch_ratio_ci_high: float | None = None
+    verdict: str | None = None
+    """Of an epoch's time: faster, slower or no difference, beyond the machine's own A/A band."""
     epochs_ratio_to_sigmoid: float | None = None
     seconds_ratio_to_sigmoid: float | None = None
     article_epoch_ratio: float | None = None
     article_epochs_ratio: float | None = None
     article_hours_ratio: float | None = None
+    message: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Point:
+    """The end of an epoch: the lowest validation error up to then, the median over the seeds."""
+
+    activation: str
+    epoch: int
+    seconds: float
+    valid_error_pct: float
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -80,161 +95,148 @@ def lowest_common_target(results: Sequence[RunResult]) -> float | None:
     return max(best, default=None)
 
 
-def reached(result: RunResult, timing: Timing | None, target: float) -> tuple[int | None, float | None]:
-    """The first epoch with that validation error or less, and the seconds until then; None where there is none."""
-    for point in result.curve:
-        if point.valid_error_pct is not None and point.valid_error_pct <= target:
-            known = timing is not None and point.epoch <= len(timing.epoch_seconds)
-            return point.epoch, timing.epoch_seconds[point.epoch - 1] if timing is not None and known else None
-    return None, None
+def epochs_to(result: RunResult, target: float) -> int | None:
+    """The first epoch with that validation error or less; None where there is none."""
+    found = (one.epoch for one in result.curve if one.valid_error_pct is not None and one.valid_error_pct <= target)
+    return next(found, None)
+
+
+def paces(race: StepRace) -> dict[str, Pace]:
+    """What the steps of each network cost; a verdict only beyond what the base differs from itself."""
+    twin = race.twin
+    band = statistics.own_band(twin) if twin is not None else (0.0, float("inf"))
+    found: dict[str, Pace] = {}
+    for one in race.networks:
+        if one.role != "network":
+            continue
+        ratio = race.ratio(one.label) if race.base == BASE and one.label != BASE else None
+        found[one.label] = Pace(
+            us_per_image=float(median(one.samples)) if one.samples else None,
+            stages={name: float(median(values)) for name, values in one.stages.items() if values},
+            ratio=ratio,
+            verdict=None if ratio is None else statistics.verdict(ratio, band),
+            failure=one.failure,
+        )
+    return found
 
 
 def network_rows(
-    results: Sequence[RunResult],
-    timings: Mapping[str, Timing | None],
-    stages: Mapping[str, Stages],
-    target: float | None,
-    article: Mapping[tuple[str, str], float],
+    results: Sequence[RunResult], known: Mapping[str, Pace], images: int, target: float | None, article: Article
 ) -> list[NetworkRow]:
-    """A row for each activation; `article`: (activation, metric) -> value of its speed table."""
-    groups: dict[str, list[RunResult]] = {}
-    for one in results:
-        groups.setdefault(one.spec["activation"], []).append(one)
-    plain = {label: _facts(runs, timings, stages.get(label), target) for label, runs in groups.items()}
-    base = plain.get(BASE, {})
+    """A row for each activation and pre-training; `images` are those of an epoch."""
+    groups = by_row(results)
+    plain = {key: _facts(runs, known.get(key[0]), images, target) for key, runs in groups.items()}
+    base = plain.get((BASE, "none"), {})
+    best = {one.activation for one in front(points(results, known, images))}
     rows = []
-    for label, facts in plain.items():
+    for key, facts in plain.items():
+        ratio = known[key[0]].ratio if key[0] in known else None
         compared: dict[str, Any] = {
-            "epoch_ratio_to_sigmoid": _over(facts, base, "seconds_per_epoch"),
+            "epoch_ratio_to_sigmoid": ratio.median if ratio else _over(facts, base, "seconds_per_epoch"),
             "epochs_ratio_to_sigmoid": _over(facts, base, "epochs_to_target"),
             "seconds_ratio_to_sigmoid": _over(facts, base, "seconds_to_target"),
-            "article_epoch_ratio": _article(article, label, "epoch_time_cpu"),
-            "article_epochs_ratio": _article(article, label, "convergence"),
-            "article_hours_ratio": _article(article, label, "total_time"),
+            "article_epoch_ratio": _article(article, key, "epoch_time_cpu"),
+            "article_epochs_ratio": _article(article, key, "convergence"),
+            "article_hours_ratio": _article(article, key, "total_time"),
         }
-        others = [one for name, one in plain.items() if name != label]
-        rows.append(NetworkRow(**facts, **compared, target_error_pct=target, pareto=_pareto(facts, others)))
+        pareto = label(key) in best if facts["seconds_per_epoch"] is not None else None
+        rows.append(NetworkRow(**{**facts, **compared}, target_error_pct=target, pareto=pareto))
     return rows
 
 
-def measure_stages(spec: RunSpec, choice: Choice, prepared: PreparedData) -> Stages:
-    """Where an image's training time goes, from an instrumented pass; on a processor, with the run's threads."""
-    import torch
-
-    from relubench.engine.images import Images
-    from relubench.engine.population import Population
-
-    if spec.threads:
-        torch.set_num_threads(spec.threads)
-    torch.set_flush_denormal(True)
-    images = Images.open(prepared, device=spec.device, flat=not spec.channels)
-    population = Population([spec], choice, images)
-    noted = Noted(population.update)
-    seconds: dict[str, float] = dict.fromkeys(("data", "forward", "backward", "update"), 0.0)
-    with torch.no_grad():
-        for number in range(WARM_UP + BATCHES):
-            if number == WARM_UP:
-                seconds = dict.fromkeys(seconds, 0.0)
-                noted.seconds = 0.0
-            _batch(population, noted, images, number, seconds)
-    seconds["update"] = noted.seconds
-    seconds["backward"] -= noted.seconds
-    scale = 1e6 / (BATCHES * spec.batch_size)
-    return Stages(**{key: value * scale for key, value in seconds.items()})
+def by_row(results: Sequence[RunResult]) -> dict[tuple[str, str], list[RunResult]]:
+    """The runs of each row: (activation, pretraining)."""
+    groups: dict[tuple[str, str], list[RunResult]] = {}
+    for one in results:
+        groups.setdefault((one.spec["activation"], one.spec.get("pretraining", "none")), []).append(one)
+    return groups
 
 
-class Noted:
-    """An optimizer, and the seconds spent in it."""
-
-    def __init__(self, inner: Optimizer) -> None:
-        self.inner, self.seconds = inner, 0.0
-
-    def set_factor(self, factor: float | Tensor) -> None:
-        self.inner.set_factor(factor)
-
-    def product(self, parameter: Parameter, delta: Tensor, x: Tensor) -> None:
-        start = time.perf_counter()
-        self.inner.product(parameter, delta, x)
-        self.seconds += time.perf_counter() - start
-
-    def gradient(self, parameter: Parameter, grad: Tensor) -> None:
-        start = time.perf_counter()
-        self.inner.gradient(parameter, grad)
-        self.seconds += time.perf_counter() - start
-
-    def finish(self) -> None:
-        start = time.perf_counter()
-        self.inner.finish()
-        self.seconds += time.perf_counter() - start
+def label(key: tuple[str, str]) -> str:
+    """sigmoid, or sigmoid + rbm"""
+    return key[0] if key[1] == "none" else f"{key[0]} + {key[1]}"
 
 
-def _batch(population: Any, noted: Noted, images: Any, number: int, seconds: dict[str, float]) -> None:
-    """One training step of a lone network, its stages' seconds added up."""
-    import torch
-
-    size, total = population.spec.batch_size, images.n_train
-    start = time.perf_counter()
-    index = torch.arange(number * size, (number + 1) * size) % total
-    x, labels = images.train_batch(index)
-    y = torch.nn.functional.one_hot(labels, population.spec.classes).to(torch.float32)
-    gathered = time.perf_counter()
-    for layer in population.layers:
-        x = layer.forward(x, training=True)
-    forwarded = time.perf_counter()
-    grad = torch.log_softmax(x, dim=-1).exp_().sub_(y).mul_(1.0 / size)
-    for place in range(len(population.layers) - 1, -1, -1):
-        grad = population.layers[place].backward(grad, noted, first=place == 0)
-    noted.finish()
-    done = time.perf_counter()
-    seconds["data"] += gathered - start
-    seconds["forward"] += forwarded - gathered
-    seconds["backward"] += done - forwarded
+def points(results: Sequence[RunResult], known: Mapping[str, Pace], images: int) -> list[Point]:
+    """Every epoch of every row whose network was timed, as long as all of its seeds have one."""
+    found: list[Point] = []
+    for key, runs in by_row(results).items():
+        pace = known.get(key[0])
+        if pace is None or pace.us_per_image is None:
+            continue
+        lowest = [_lowest(one) for one in runs]
+        for epoch in range(1, min(len(one) for one in lowest) + 1):
+            error = median(one[epoch - 1] for one in lowest)
+            seconds = epoch * images * pace.us_per_image / 1e6
+            found.append(Point(activation=label(key), epoch=epoch, seconds=seconds, valid_error_pct=float(error)))
+    return found
 
 
-def _facts(
-    runs: Sequence[RunResult], timings: Mapping[str, Timing | None], stages: Stages | None, target: float | None
-) -> dict[str, Any]:
+def front(known: Sequence[Point]) -> list[Point]:
+    """The Pareto front: the points for which nobody has an error as low in less time, or a lower one in the same."""
+    found: list[Point] = []
+    for one in sorted(known, key=lambda point: (point.seconds, point.valid_error_pct)):
+        if not found or one.valid_error_pct < found[-1].valid_error_pct:
+            found.append(one)
+    return found
+
+
+def step_records(race: StepRace) -> list[dict[str, Any]]:
+    """The raw samples of every network, the twin's too."""
+    return [
+        {
+            "contestant": one.label,
+            "role": one.role,
+            "samples_us_per_image": one.samples,
+            "position_in_round": one.positions,
+            **{f"{name}_samples_us_per_image": one.stages[name] for name in STAGES},
+        }
+        for one in race.networks
+        if one.samples
+    ]
+
+
+def _lowest(run: RunResult) -> list[float]:
+    """The lowest validation error up to each epoch, as far as there is one."""
+    found: list[float] = []
+    for one in run.curve:
+        if one.valid_error_pct is None:
+            break
+        found.append(min(one.valid_error_pct, found[-1]) if found else one.valid_error_pct)
+    return found
+
+
+def _facts(runs: Sequence[RunResult], pace: Pace | None, images: int, target: float | None) -> dict[str, Any]:
     spec = runs[0].spec
-    clocks = [(one, timings.get(one.id)) for one in runs]
-    hits = [reached(one, clock, target) for one, clock in clocks] if target is not None else []
+    pace = pace or Pace(stages={})
+    epoch = images * pace.us_per_image / 1e6 if pace.us_per_image is not None else None
     # A seed that never gets there makes the median unknown, not smaller.
-    epochs = [epoch for epoch, _ in hits]
-    seconds = [passed for _, passed in hits]
-    best = [one.valid_error_pct for one in runs]
+    epochs = _median([epochs_to(one, target) for one in runs]) if target is not None else None
+    to_best = _median([one.best_epoch for one in runs])
+    bad = next((one for one in runs if one.outcome != "ok"), None)
     return {
         "activation": spec["activation"],
         "dataset": spec["dataset"],
         "model": spec["model"],
         "pretraining": spec.get("pretraining", "none"),
         "n": sum(one.outcome == "ok" for one in runs),
-        "outcome": next((one.outcome for one in runs if one.outcome != "ok"), "ok"),
-        "images_per_second": _median([clock.images_per_second for _, clock in clocks if clock]),
-        "data_us_per_image": stages and stages.data,
-        "forward_us_per_image": stages and stages.forward,
-        "backward_us_per_image": stages and stages.backward,
-        "update_us_per_image": stages and stages.update,
-        "seconds_per_epoch": _median([_epoch(clock) for _, clock in clocks if clock]),
-        "epochs_to_target": _median(epochs),
-        "seconds_to_target": _median(seconds),
-        "best_valid_error_pct": _median(best),
+        "outcome": bad.outcome if bad is not None else "failed" if pace.failure else "ok",
+        "message": bad.message if bad is not None else pace.failure,
+        "images_per_second": 1e6 / pace.us_per_image if pace.us_per_image else None,
+        **{f"{name}_us_per_image": pace.stages.get(name) for name in STAGES},
+        "seconds_per_epoch": epoch,
+        "epochs_to_target": epochs,
+        "seconds_to_target": _times(epochs, epoch),
+        "best_valid_error_pct": _median([one.valid_error_pct for one in runs]),
+        "seconds_to_best": _times(to_best, epoch),
+        "epoch_ratio_ci_low": pace.ratio and pace.ratio.low,
+        "epoch_ratio_ci_high": pace.ratio and pace.ratio.high,
+        "verdict": pace.verdict,
     }
 
 
-def _epoch(clock: Timing) -> float | None:
-    """Median seconds of an epoch, validation included."""
-    marks = [0.0, *clock.epoch_seconds]
-    return _median([after - before for before, after in itertools.pairwise(marks)])
-
-
-def _pareto(mine: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> bool | None:
-    """Whether nobody has both a lower or equal error and less time an epoch."""
-    keys = ("best_valid_error_pct", "seconds_per_epoch")
-    if any(mine[key] is None for key in keys):
-        return None
-    known = [one for one in others if all(one[key] is not None for key in keys)]
-    return not any(
-        all(one[key] <= mine[key] for key in keys) and any(one[key] < mine[key] for key in keys) for one in known
-    )
+def _times(epochs: float | None, epoch: float | None) -> float | None:
+    return None if epochs is None or epoch is None else epochs * epoch
 
 
 def _over(mine: Mapping[str, Any], base: Mapping[str, Any], key: str) -> float | None:
@@ -242,14 +244,12 @@ def _over(mine: Mapping[str, Any], base: Mapping[str, Any], key: str) -> float |
     return None if a is None or not b else a / b
 
 
-def _article(table: Mapping[tuple[str, str], float], label: str, metric: str) -> float | None:
-    mine, base = table.get((label, metric)), table.get((BASE, metric))
+def _article(table: Article, key: tuple[str, str], metric: str) -> float | None:
+    mine, base = table.get((*key, metric)), table.get((BASE, "none", metric))
     return None if mine is None or not base else mine / base
 
 
 def _median(values: Sequence[float | None]) -> float | None:
     """The median; None where any is missing, or there are none."""
-    import statistics
-
     known = [one for one in values if one is not None]
-    return float(statistics.median(known)) if known and len(known) == len(values) else None
+    return float(median(known)) if known and len(known) == len(values) else None

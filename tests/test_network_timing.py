@@ -1,31 +1,52 @@
-"""Epochs and seconds to an error, ratios and Pareto, from made-up runs; the stages from a real network."""
+"""Epochs and seconds to an error, ratios, the Pareto front, from made-up runs; the race of steps from real networks."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import torch
 
-from relubench.network_timing import Stages, lowest_common_target, network_rows, reached
-from relubench.reports.network_speed import article_speed, network_report, sentence
+from relubench.config import experiment
+from relubench.device import resolve
+from relubench.network_timing import (
+    Pace,
+    Point,
+    epochs_to,
+    front,
+    lowest_common_target,
+    network_rows,
+    paces,
+    points,
+    step_records,
+)
+from relubench.plan import Variant
+from relubench.reports.network_speed import Race, article_speed, duration, for_people, leaders, network_report, sentence
+from relubench.reports.pareto_plot import plot_pareto
 from relubench.results import RunResult
-from tests.cli.fakes import result, timing
+from relubench.timing import statistics
+from relubench.timing.steps import Network, StepRace, line_up
+from relubench.variants import lay_out, make_ready
+from tests.cli.fakes import result
 
-STAGES = Stages(data=1.0, forward=2.0, backward=3.0, update=4.0)
+HALF = statistics.Estimate(0.25, 0.24, 0.26, 9)
+PACES = {
+    "sigmoid": Pace(us_per_image=40.0, stages={}),
+    "relu": Pace(us_per_image=10.0, stages={"data": 1.0, "forward": 2.0, "backward": 3.0, "update": 4.0}, ratio=HALF),
+}
+IMAGES = 100_000
 
 
 def runs() -> list[RunResult]:
     slow = result("sigmoid", run_id="a")
-    points = [replace(slow.curve[0], valid_error_pct=9.0), replace(slow.curve[1], valid_error_pct=6.0)]
-    return [replace(slow, curve=points, valid_error_pct=6.0), result("relu", run_id="b")]
+    curve = [replace(slow.curve[0], valid_error_pct=9.0), replace(slow.curve[1], valid_error_pct=6.0)]
+    return [replace(slow, curve=curve, valid_error_pct=6.0), result("relu", run_id="b")]
 
 
 def test_the_first_epoch_that_is_good_enough() -> None:
     one = result("relu")
-    assert reached(one, timing(4.0), 7.0) == (1, 2.0)
-    assert reached(one, timing(4.0), 5.0) == (2, 4.0)
-    assert reached(one, None, 5.0) == (2, None)
-    assert reached(one, timing(4.0), 1.0) == (None, None)
+    assert [epochs_to(one, target) for target in (7.0, 5.0, 1.0)] == [1, 2, None]
 
 
 def test_the_common_target_is_one_that_all_reach() -> None:
@@ -34,24 +55,166 @@ def test_the_common_target_is_one_that_all_reach() -> None:
 
 
 def test_rows_are_ratios_to_sigmoid_beside_the_articles() -> None:
-    made = network_rows(runs(), {"a": timing(8.0), "b": timing(2.0)}, {"relu": STAGES}, 6.0, article_speed())
-    sigmoid, relu = made
-    assert (relu.seconds_per_epoch, relu.epoch_ratio_to_sigmoid, relu.seconds_ratio_to_sigmoid) == (1.0, 0.25, 0.25)
+    sigmoid, relu = network_rows(runs(), PACES, IMAGES, 6.0, article_speed())
+    assert (sigmoid.seconds_per_epoch, sigmoid.seconds_to_target, sigmoid.epochs_to_target) == (4.0, 8.0, 2)
+    assert (relu.seconds_per_epoch, relu.epochs_to_target, relu.seconds_to_target) == (1.0, 2, 2.0)
+    assert (relu.epoch_ratio_to_sigmoid, relu.epoch_ratio_ci_low, relu.seconds_ratio_to_sigmoid) == (0.25, 0.24, 0.25)
     assert (relu.article_epoch_ratio, relu.article_epochs_ratio) == (0.25, 0.375)
     assert relu.article_hours_ratio == pytest.approx(1.5 / 16)
     assert (sigmoid.pareto, relu.pareto) == (False, True)
-    assert (sigmoid.data_us_per_image, relu.update_us_per_image) == (None, 4.0)
+    assert (sigmoid.data_us_per_image, relu.update_us_per_image, relu.images_per_second) == (None, 4.0, 1e5)
+
+
+def test_a_pretrained_row_stands_beside_the_articles_own() -> None:
+    rbm = replace(runs()[0], id="c", spec={**runs()[0].spec, "pretraining": "rbm"})
+    rows = network_rows([*runs(), rbm], PACES, IMAGES, 6.0, article_speed())
+    assert [(row.activation, row.pretraining) for row in rows] == [
+        ("sigmoid", "none"),
+        ("relu", "none"),
+        ("sigmoid", "rbm"),
+    ]
+    assert (rows[2].article_epochs_ratio, rows[2].epochs_ratio_to_sigmoid) == (0.5, 1.0)
 
 
 def test_a_target_that_is_not_reached_is_missing() -> None:
-    row = network_rows(runs(), {"a": timing(8.0), "b": timing(2.0)}, {}, 5.5, article_speed())[0]
+    row = network_rows(runs(), PACES, IMAGES, 5.5, article_speed())[0]
     assert (row.epochs_to_target, row.seconds_to_target, row.epochs_ratio_to_sigmoid) == (None, None, None)
 
 
-def test_the_report_names_its_sources() -> None:
-    rows = [
-        row.to_json() for row in network_rows(runs(), {"a": timing(8.0), "b": timing(2.0)}, {}, 6.0, article_speed())
+def test_what_could_not_be_timed_has_no_time_and_says_why() -> None:
+    untimed = {**PACES, "relu": Pace(stages={}, failure="ValueError: no luck")}
+    row = network_rows(runs(), untimed, IMAGES, 6.0, article_speed())[1]
+    assert (row.outcome, row.message, row.seconds_per_epoch, row.pareto) == (
+        "failed",
+        "ValueError: no luck",
+        None,
+        None,
+    )
+    assert row.best_valid_error_pct == 5.0
+
+
+def test_the_front_is_what_nobody_beats() -> None:
+    known = [
+        Point(activation=name, epoch=1, seconds=seconds, valid_error_pct=error)
+        for name, seconds, error in [
+            ("a", 1.0, 9.0),
+            ("b", 2.0, 9.0),
+            ("b", 3.0, 4.0),
+            ("a", 3.0, 5.0),
+            ("a", 9.0, 3.0),
+        ]
     ]
-    report = network_report(rows, [], device="cpu", warnings=[])
+    assert [(one.activation, one.seconds) for one in front(known)] == [("a", 1.0), ("b", 3.0), ("a", 9.0)]
+    assert front([]) == []
+
+
+def test_points_never_rise_and_end_with_the_shortest_seed() -> None:
+    first = runs()[1]
+    worse = replace(first, curve=[first.curve[0], replace(first.curve[1], valid_error_pct=8.0)])
+    assert [one.valid_error_pct for one in points([worse], PACES, IMAGES)] == [7.0, 7.0]
+    short = replace(first, curve=first.curve[:1])
+    made = points([first, short], PACES, IMAGES)
+    assert [(one.epoch, one.seconds, one.valid_error_pct) for one in made] == [(1, 1.0, 7.0)]
+
+
+def test_the_report_names_its_sources_and_shows_the_front() -> None:
+    rows = [row.to_json() for row in network_rows(runs(), PACES, IMAGES, 6.0, article_speed())]
+    known = [one.to_json() for one in front(points(runs(), PACES, IMAGES))]
+    race = Race(
+        base="sigmoid",
+        threads=1,
+        rounds=9,
+        seconds=3.0,
+        ended="budget",
+        budget_s=3.0,
+        rel_ci=0.02,
+        aa_low=0.99,
+        aa_high=1.01,
+        images=IMAGES,
+        warnings=["warning: busy"],
+    )
+    report = network_report(rows, [], known, race, device="cpu")
     assert any("most of its numbers are not in the published paper" in one for one in report.footnotes)
+    assert any("0.990 to 1.010, which holds 1" in one for one in report.footnotes)
     assert sentence(rows).startswith("On this machine an epoch with relu takes 0.25 of sigmoid's time (article: 0.25)")
+    first, second = for_people(report)
+    assert (first.sentence, second.sentence) == ("", report.sentence)
+    assert [row["activation"] for row in second.shown] == ["relu", "relu"]
+    assert leaders(known) == known
+
+
+def test_short_times_are_milliseconds() -> None:
+    assert [duration(one) for one in (0.0214, 0.9996, 75.0, None)] == ["21.4 ms", "1.0 s", "1m15s", ""]
+
+
+def test_the_pareto_plot_is_drawn(tmp_path: Path) -> None:
+    found = points(runs(), PACES, IMAGES)
+    as_rows = [one.to_json() for one in found]
+    plot_pareto(as_rows, [one.to_json() for one in front(found)], 6.0, tmp_path / "p.png", title="t")
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.fixture
+def race(tmp_path: Path) -> StepRace:
+    asked = experiment(
+        {"act": ("sigmoid", "relu", "maxout"), "data": {"name": "digits"}, "model": {"name": "mlp-2x16"}}
+    )
+    (part,) = make_ready([Variant(config=asked)], tmp_path, lambda text: None)
+    specs = [spec for _, spec in lay_out([part], resolve("cpu"))]
+    return line_up(specs, part.choices, part.prepared, "sigmoid", 0.01, 0.02)
+
+
+def test_networks_take_turns_and_the_base_runs_twice(race: StepRace) -> None:
+    for _ in race.run():
+        pass
+    assert [one.label for one in race.networks] == ["sigmoid", "relu", "maxout", "sigmoid again"]
+    assert (race.ended, race.rounds) == ("budget", statistics.LEAST_ROUNDS)
+    for one in race.networks:
+        assert len(one.samples) == race.rounds
+        assert all(len(values) == race.rounds and min(values) > 0 for values in one.stages.values())
+    made = paces(race)
+    assert list(made) == ["sigmoid", "relu", "maxout"]
+    assert made["relu"].ratio is not None
+    assert made["sigmoid"].ratio is None
+    parts = made["relu"].stages
+    whole = made["relu"].us_per_image
+    assert whole is not None
+    assert sum(parts.values()) < 3 * whole
+    assert [one["role"] for one in step_records(race)] == ["network"] * 3 + ["twin"]
+
+
+def test_what_raises_in_a_step_leaves_the_race_and_the_others_go_on(race: StepRace) -> None:
+    class Broken:
+        def __getattr__(self, name: str) -> object:
+            raise ValueError("no luck")
+
+    race.of("relu").population = Broken()  # type: ignore[assignment]
+    for _ in race.run():
+        pass
+    assert paces(race)["relu"].failure == "ValueError: no luck"
+    assert len(race.of("maxout").samples) == race.rounds
+
+
+def test_instrumented_steps_train_as_the_engines_do(race: StepRace) -> None:
+    """The stages are those of the step that is timed: the same weights come of it."""
+    from relubench.timing.steps import parts, whole
+
+    first, second = race.of("sigmoid"), race.of("sigmoid again")
+    assert first.population is not None
+    assert second.population is not None
+    whole(first.population, first)
+    parts(second.population, second)
+    pairs = zip(first.population.parameters, second.population.parameters, strict=True)
+    assert all(torch.allclose(a.value, b.value, atol=1e-6) for a, b in pairs)
+
+
+def test_verdicts_are_beyond_the_bases_own_band() -> None:
+    same = [1.0, 1.01, 0.99, 1.0, 1.02, 0.98, 1.0]
+    networks = [
+        Network("sigmoid", "network", None, samples=list(same)),
+        Network("relu", "network", None, samples=[0.5 * one for one in same]),
+        Network("tanh", "network", None, samples=[1.005 * one for one in same]),
+        Network("sigmoid again", "twin", None, samples=same[::-1]),
+    ]
+    made = paces(StepRace(networks, "sigmoid", 1.0, 0.02))
+    assert (made["relu"].verdict, made["tanh"].verdict) == ("faster", "no difference")

@@ -112,9 +112,15 @@ def check_file(option: str, path: Path) -> None:
 
 def emit_report(report: Report, target: Target) -> None:
     """Write a report in the target's format."""
+    emit_reports([report], target)
+
+
+def emit_reports(reports: Sequence[Report], target: Target) -> None:
+    """Write reports in the target's format, one below the other."""
     from relubench.reports.render import render
 
-    emit(render(report, target.format, width=target.width, colour=target.colour), target)
+    texts = [render(one, target.format, width=target.width, colour=target.colour) for one in reports]
+    emit("\n".join(texts), target)
 
 
 def emit_listings(listings: Sequence[Listing], command: str, target: Target) -> None:

@@ -83,7 +83,8 @@ RelCi = Annotated[
         "--rel-ci",
         metavar="P%",
         rich_help_panel=OPERATORS,
-        help="Repeat until the 95 % interval of every ratio to relu is narrower than this. Default: 2%.",
+        help="Repeat until the 95 % interval of every ratio to relu (with --network to sigmoid) is narrower than this. "
+        "Default: 2%.",
     ),
 ]
 Budget = Annotated[
@@ -92,7 +93,7 @@ Budget = Annotated[
         "--budget",
         metavar="S",
         rich_help_panel=OPERATORS,
-        help="Stop repeating after this many seconds, preparation not counted. Default: 60s.",
+        help="Stop repeating after this many seconds, preparation not counted. Default: 60s, with --network 30s.",
     ),
 ]
 Plot = Annotated[
@@ -101,7 +102,8 @@ Plot = Annotated[
         "--plot",
         metavar="FILE",
         rich_help_panel=options.RESULT,
-        help="Draw ns an element against size into this file (.png, .pdf or .svg). Default: no plot.",
+        help="Draw ns an element against size, with --network error against time, into this file (.png, .pdf or "
+        ".svg). Default: no plot.",
     ),
 ]
 Network = Annotated[
@@ -129,8 +131,6 @@ OF_OPERATORS = {
     "pass_": "--pass",
     "compile_": "--compile",
     "threads": "--threads",
-    "rel_ci": "--rel-ci",
-    "budget": "--budget",
 }
 OF_NETWORKS = {
     "dataset": "--dataset",
@@ -189,7 +189,7 @@ def speed(
     if network:
         from relubench.cli.speed_network import network as time_networks
 
-        return time_networks(ctx.params, place, target, plot, quiet)
+        return time_networks(ctx.params, place, target, lambda one: _until(one, rel_ci, budget, None), plot, quiet)
     from relubench.activations import select
     from relubench.device import resolve
     from relubench.timing.machine import Watch, alone

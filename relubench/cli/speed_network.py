@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -12,63 +13,117 @@ from relubench.cli import output
 from relubench.cli.overrides import experiment
 from relubench.cli.study import carry_out
 from relubench.errors import EXIT_INTERRUPTED, ComputeError, UsageError
+from relubench.timing.request import Request
+
+if TYPE_CHECKING:
+    from relubench.reports.network_speed import Race
+    from relubench.runner import Study
+    from relubench.timing.steps import StepRace
 
 ARTICLE_ACTS = ("sigmoid", "tanh", "relu")
+BUDGET_S = 30.0
+"""For the steps; training is not counted."""
 
 
-def network(given: Mapping[str, Any], target: output.Target, error: str | None, plot: Path | None, quiet: bool) -> None:
-    """Train, measure the stages, and write the table."""
+def network(
+    given: Mapping[str, Any],
+    target: output.Target,
+    error: str | None,
+    until: Callable[[Request], Request],
+    plot: Path | None,
+    quiet: bool,
+) -> None:
+    """Train, measure the steps, and write the tables. `until` sets when to stop repeating."""
     from relubench.timing.machine import Watch, alone
 
     wanted = _percent(error)
-    acts = given.get("act") or list(ARTICLE_ACTS)
-    config = experiment({**given, "act": acts})
+    request = until(Request(sizes=(), budget_s=BUDGET_S))
+    config = experiment({**given, "act": given.get("act") or list(ARTICLE_ACTS)})
     from relubench.runner import Study
 
     say = (lambda text: None) if quiet else output.say
     study = Study.open(config, data_dir=given["data_dir"], runs_dir=given["runs_dir"], note=say)
-    with alone(lambda: say("another timing run is under way on this machine: waiting for it to end")):
-        watch = Watch()
-        interrupted = carry_out(study, quiet)
-        stages = {} if interrupted else _stages(study)
+    interrupted = carry_out(study, quiet)
     if not study.results:
         raise ComputeError(f"none of the {study.total} runs could be computed", "see the warnings above")
-    _emit(study, stages, wanted, watch.warnings(), target, quiet)
-    if plot is not None:
-        from relubench.reports.plots import plot_curves
-
-        plot_curves(study.results, study.timings, plot)
+    race, warnings = None, []
+    if not interrupted:
+        with alone(lambda: say("another timing run is under way on this machine: waiting for it to end")):
+            watch = Watch()
+            race = _race(study, request, quiet)
+            warnings = watch.warnings()
+    _emit(study, race, wanted, warnings, target, plot, quiet)
     if interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
 
 
-def _stages(study: Any) -> dict[str, Any]:
-    """Of every activation on a processor; elsewhere a step is one graph, without stages."""
-    from relubench.network_timing import measure_stages
+def _race(study: Study, request: Request, quiet: bool) -> StepRace:
+    from relubench.network_timing import BASE
+    from relubench.timing.steps import line_up
 
-    if study.device.kind != "cpu":
-        return {}
     part = study.parts[0]
-    by_label = {choice.label: choice for choice in part.choices}
-    first = {spec.activation: spec for spec in reversed(study.specs)}
-    return {label: measure_stages(spec, by_label[label], part.prepared) for label, spec in first.items()}
+    race = line_up(study.specs, part.choices, part.prepared, BASE, request.budget_s, request.rel_ci)
+    for share in race.run():
+        if not quiet and sys.stderr.isatty():
+            text = "" if race.ended else f"round {race.rounds}, {100 * share:.0f} % of the budget"
+            sys.stderr.write(f"\r{text:<60}" + ("\r" if race.ended else ""))
+            sys.stderr.flush()
+    return race
 
 
 def _emit(
-    study: Any, stages: Mapping[str, Any], wanted: float | None, warnings: list[str], target: output.Target, quiet: bool
+    study: Study,
+    race: StepRace | None,
+    wanted: float | None,
+    warnings: list[str],
+    target: output.Target,
+    plot: Path | None,
+    quiet: bool,
 ) -> None:
-    from relubench.network_timing import lowest_common_target, network_rows
-    from relubench.reports.network_speed import article_speed, network_report
+    from relubench import network_timing as timed
+    from relubench.reports.network_speed import article_speed, for_people, network_report
 
-    timings = study.timings
-    goal = wanted if wanted is not None else lowest_common_target(study.results)
-    rows = [row.to_json() for row in network_rows(study.results, timings, stages, goal, article_speed())]
-    clocks = {run: timing.to_json() if timing else None for run, timing in timings.items()}
-    runs = [{**one.to_json(), "timing": clocks.get(one.id)} for one in study.results]
-    report = network_report(rows, runs, device=study.device.name, warnings=warnings)
-    output.emit_report(report, target)
+    results, timings = study.results, study.timings
+    images = study.parts[0].prepared.n_train
+    known = timed.paces(race) if race else {}
+    goal = wanted if wanted is not None else timed.lowest_common_target(results)
+    rows = [row.to_json() for row in timed.network_rows(results, known, images, goal, article_speed())]
+    found = timed.points(results, known, images)
+    front = [one.to_json() for one in timed.front(found)]
+    runs = [
+        {**one.to_json(), "timing": timing.to_json() if (timing := timings.get(one.id)) else None} for one in results
+    ]
+    runs += timed.step_records(race) if race else []
+    about = _about(race, images, warnings) if race else None
+    report = network_report(rows, runs, front, about, device=study.device.name)
+    output.emit_reports(for_people(report) if target.for_people else [report], target)
+    if plot is not None and found:
+        from relubench.reports.pareto_plot import plot_pareto
+
+        plot_pareto([one.to_json() for one in found], front, rows[0]["target_error_pct"], plot, title=report.title)
     if not target.for_people and not quiet:
-        output.say(report.sentence)
+        for line in (*warnings, report.sentence):
+            output.say(line)
+
+
+def _about(race: StepRace, images: int, warnings: list[str]) -> Race:
+    from relubench.reports.network_speed import Race
+
+    spec = next(one.population.spec for one in race.networks if one.population is not None)
+    twin = race.twin
+    return Race(
+        base=race.base,
+        threads=spec.threads,
+        rounds=race.rounds,
+        seconds=race.seconds,
+        ended=race.ended,
+        budget_s=race.budget_s,
+        rel_ci=race.rel_ci,
+        aa_low=twin and twin.low,
+        aa_high=twin and twin.high,
+        images=images,
+        warnings=warnings,
+    )
 
 
 def _percent(text: str | None) -> float | None:

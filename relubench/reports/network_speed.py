@@ -1,26 +1,46 @@
-"""The table of `relubench speed --network`: time an epoch and to an error, each as the ratio to sigmoid."""
+"""The tables of `relubench speed --network`: time an epoch and to an error, and who has the lowest error when."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from relubench.reports.cells import duration, fixed, short
+from relubench.reports.cells import duration as seconds_or_more
+from relubench.reports.cells import fixed, short
 from relubench.reports.references import ARTICLE_NOTE, entries
 from relubench.reports.report import Column, Report, Row
 from relubench.version import __version__
 
 
-def article_speed() -> dict[tuple[str, str], float]:
-    """(activation, metric) -> value of the article's speed table, without pre-training."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Race:
+    """How the steps were measured: what is said under the table."""
+
+    base: str
+    threads: int
+    rounds: int
+    seconds: float
+    ended: str
+    budget_s: float
+    rel_ci: float
+    aa_low: float | None
+    aa_high: float | None
+    """The base's interval against itself."""
+    images: int
+    warnings: Sequence[str] = ()
+
+
+def article_speed() -> dict[tuple[str, str, str], float]:
+    """(activation, pretraining, metric) -> value of the article's speed table."""
     return {
-        (one.activation, one.metric): one.value
-        for one in entries("article")
-        if one.table == "speed" and one.pretraining == "none"
+        (one.activation, one.pretraining, one.metric): one.value for one in entries("article") if one.table == "speed"
     }
 
 
-def network_report(rows: Sequence[Row], runs: Sequence[Row], *, device: str, warnings: Sequence[str]) -> Report:
-    """The report of these rows (NetworkRow.to_json)."""
+def network_report(
+    rows: Sequence[Row], runs: Sequence[Row], front: Sequence[Row], race: Race | None, *, device: str
+) -> Report:
+    """The report of these rows (NetworkRow.to_json); `front`: the Pareto front (Point.to_json)."""
     first = rows[0]
     return Report(
         command="speed",
@@ -28,12 +48,49 @@ def network_report(rows: Sequence[Row], runs: Sequence[Row], *, device: str, war
         device=device,
         rows=list(rows),
         runs=list(runs),
-        columns=_columns(),
+        about={"pareto": list(front)},
+        columns=_columns(rows),
         title=f"speed of networks · {first['dataset']} · {first['model']} · {device}",
-        caption="ratios to sigmoid; in brackets the article's; µs an image: data, forward, backward, update",
-        footnotes=_footnotes(rows, warnings),
+        caption="medians; ratios to sigmoid, in brackets the article's; µs an image: data, forward, backward, update",
+        footnotes=_footnotes(rows, race),
         sentence=sentence(rows),
     )
+
+
+def for_people(report: Report) -> list[Report]:
+    """The report as people read it: its table, then the Pareto front's with what has to be said of both."""
+    front = report.about["pareto"]
+    if not front:
+        return [report]
+    columns = [
+        Column(header="from", parts=lambda row: [duration(row["seconds"])]),
+        Column(header="lowest valid %", parts=lambda row: [fixed(row["valid_error_pct"])]),
+        Column(header="activation", parts=lambda row: [row["activation"]], right=False),
+        Column(header="epoch", parts=lambda row: [str(row["epoch"])]),
+    ]
+    below = replace(
+        report,
+        rows=front,
+        lines=leaders(front),
+        columns=columns,
+        title="Pareto front: the lowest validation error so far, and whose it is",
+        caption="where the leader changes, and the last point",
+    )
+    return [replace(report, footnotes=(), sentence=""), below]
+
+
+def leaders(front: Sequence[Row]) -> list[Row]:
+    """The points of the front at which another activation takes the lead, and the last one."""
+    pairs = zip([None, *front], front, strict=False)
+    changes = [one for before, one in pairs if before is None or before["activation"] != one["activation"]]
+    return changes if changes[-1] is front[-1] else [*changes, front[-1]]
+
+
+def duration(seconds: float | None) -> str:
+    """21 ms, 1.4 s, 3m05s."""
+    if seconds is None or seconds >= 0.9995:
+        return seconds_or_more(seconds)
+    return f"{1e3 * seconds:.3g} ms"
 
 
 def sentence(rows: Sequence[Row]) -> str:
@@ -45,25 +102,30 @@ def sentence(rows: Sequence[Row]) -> str:
     parts = [f"an epoch with {row['activation']} takes {row['epoch_ratio_to_sigmoid']:.2f} of sigmoid's time"]
     if row["article_epoch_ratio"] is not None:
         parts[0] += f" (article: {row['article_epoch_ratio']:.2f})"
+    if row["verdict"] == "no difference":
+        parts[0] += ", no more than this machine differs from itself"
     if row["seconds_ratio_to_sigmoid"] is not None:
         parts.append(
             f"{row['target_error_pct']:.2f} % validation error {row['seconds_ratio_to_sigmoid']:.2f} of its time"
         )
+        if row["article_hours_ratio"] is not None:
+            parts[1] += f" (article, to convergence: {row['article_hours_ratio']:.2f})"
     return f"On this machine {', and '.join(parts)}."
 
 
-def _columns() -> list[Column]:
+def _columns(rows: Sequence[Row]) -> list[Column]:
     def compared(header: str, mine: str, theirs: str) -> Column:
         return Column(header=header, parts=lambda row: _pair(row[mine], row[theirs]))
 
-    return [
+    columns = [
         Column(header="activation", parts=lambda row: [row["activation"]], right=False),
+        Column(header="pretraining", parts=lambda row: [row["pretraining"]], right=False),
         Column(
             header="images/s", parts=lambda row: [short(row["images_per_second"] and round(row["images_per_second"]))]
         ),
         Column(header="µs an image", parts=_stages, leaves=1),
         Column(header="epoch", parts=lambda row: [duration(row["seconds_per_epoch"])]),
-        compared("epoch ratio", "epoch_ratio_to_sigmoid", "article_epoch_ratio"),
+        Column(header="epoch ratio", parts=_epoch_ratio, style=_style),
         Column(header="epochs to target", parts=lambda row: [short(row["epochs_to_target"])]),
         compared("epochs ratio", "epochs_ratio_to_sigmoid", "article_epochs_ratio"),
         Column(header="time to target", parts=lambda row: [duration(row["seconds_to_target"])]),
@@ -71,10 +133,22 @@ def _columns() -> list[Column]:
         Column(header="best valid %", parts=lambda row: [fixed(row["best_valid_error_pct"])]),
         Column(header="Pareto", parts=lambda row: [short(row["pareto"])], right=False, leaves=2),
     ]
+    return columns if len({row["pretraining"] for row in rows}) > 1 else [columns[0], *columns[2:]]
 
 
 def _pair(mine: float | None, article: float | None) -> list[str]:
     return [fixed(mine), f"({article:.2f})" if article is not None else ""]
+
+
+def _epoch_ratio(row: Row) -> list[str]:
+    low, high = row["epoch_ratio_ci_low"], row["epoch_ratio_ci_high"]
+    around = "" if low is None or high is None else f"±{50 * (high - low) / row['epoch_ratio_to_sigmoid']:.0f}%"
+    mine, article = _pair(row["epoch_ratio_to_sigmoid"], row["article_epoch_ratio"])
+    return [mine + around, article]
+
+
+def _style(row: Row) -> str:
+    return {"faster": "green", "slower": "red", "no difference": "dim"}.get(row["verdict"] or "", "")
 
 
 def _stages(row: Row) -> list[str]:
@@ -83,15 +157,43 @@ def _stages(row: Row) -> list[str]:
     return ["" if None in values else " ".join(f"{one:.1f}" for one in values)]
 
 
-def _footnotes(rows: Sequence[Row], warnings: Sequence[str]) -> list[str]:
+def _footnotes(rows: Sequence[Row], race: Race | None) -> list[str]:
     target = rows[0]["target_error_pct"]
-    notes = list(warnings)
+    notes = list(race.warnings) if race else []
+    if race is not None:
+        notes += _measured(race)
     if target is not None:
         notes.append(
             f"target: {target:.2f} % validation error; a blank is a target not reached by every seed; "
             "“converged” is not defined by the article"
         )
-    notes.append("stages from an instrumented pass; update is the weights' gradient product, fused with their update")
-    notes.append("Pareto: nobody is both as accurate and faster an epoch")
-    notes.append(f"{ARTICLE_NOTE}; its RBM row (12 min and 30 min of pre-training, 40 epochs, 17 h) is not run here")
+    notes.append(
+        "time to target: epochs by the learning curves times an epoch's measured time; update is the weights' gradient "
+        "product, fused with their update"
+    )
+    unrun = "" if any(row["pretraining"] == "rbm" for row in rows) else "; its RBM row (12 min and 30 min of "
+    unrun += "pre-training, 40 epochs, 17 h) is not run here" if unrun else ""
+    notes.append(f"{ARTICLE_NOTE}{unrun}")
+    notes += [f"{row['activation']}: {row['outcome']} ({row['message']})" for row in rows if row["outcome"] != "ok"]
+    return notes
+
+
+def _measured(race: Race) -> list[str]:
+    how = (
+        f"every ratio's interval is narrower than {100 * race.rel_ci:g} %"
+        if race.ended == "interval"
+        else f"the budget of {race.budget_s:g} s ended it before every interval was narrower than "
+        f"{100 * race.rel_ci:g} %"
+    )
+    threads = f", {race.threads} thread{'s' if race.threads > 1 else ''} each" if race.threads else ""
+    notes = [
+        f"steps measured here in {race.rounds} interleaved rounds, {race.seconds:.0f} s{threads}: {how}; an epoch is "
+        f"{race.images:,} images, validation left out"
+    ]
+    if race.aa_low is not None and race.aa_high is not None:
+        inside = race.aa_low <= 1 <= race.aa_high
+        notes.append(
+            f"A/A: {race.base} against itself in the same rounds: {race.aa_low:.3f} to {race.aa_high:.3f}, which "
+            f"{'holds' if inside else 'leaves out'} 1; a difference is called one only beyond it"
+        )
     return notes

@@ -100,3 +100,21 @@ def test_verify_against_another(cli: Cli) -> None:
     assert cli("verify", "--act", "max(0,x)", "--dtype", "bf16", "--against", "relu").code == 0
     refused = cli("verify", "--act", "glu", "--against", "relu")
     assert (refused.code, "--against compares functions of one variable" in refused.err) == (2, True)
+
+
+def test_networks_are_trained_and_timed(cli: Cli, tmp_path: Path) -> None:
+    plot = tmp_path / "pareto.png"
+    argv = ("--network", "--act", "sigmoid,relu", "--model", "mlp-1x16", "--epochs", "2", "--budget", "0.1s")
+    ended = cli("speed", *argv, "--device", "cpu", "--format", "json", "--plot", str(plot))
+    assert ended.code == 0, ended.err
+    value = json.loads(ended.out)
+    assert [row["activation"] for row in value["rows"]] == ["sigmoid", "relu"]
+    assert all(row["seconds_per_epoch"] > 0 for row in value["rows"])
+    assert value["rows"][1]["article_epoch_ratio"] == 0.25
+    assert value["pareto"][0]["seconds"] > 0
+    twin = next(run for run in value["runs"] if run.get("role") == "twin")
+    assert len(twin["samples_us_per_image"]) >= 6
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    shown = cli("speed", *argv, "--device", "cpu", "--format", "table")
+    for words in ("Pareto front", "A/A: sigmoid against itself", "On this machine an epoch with relu takes"):
+        assert words in shown.out, words

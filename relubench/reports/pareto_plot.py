@@ -1,0 +1,76 @@
+"""Error against time: how low each activation's validation error is by when, and the front of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from relubench.reports.plots import COLOURS, DASHES, LOG_SPREAD, save
+from relubench.reports.report import Row
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def plot_pareto(points: Sequence[Row], front: Sequence[Row], target: float | None, path: Path, *, title: str) -> None:
+    """Writes the figure: a stepped line for each activation, the Pareto front as a band behind them.
+
+    `points` and `front` are network_timing's (Point.to_json); `target` is the error that times are compared at.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.5, 5.2), layout="constrained")
+    axes = figure.subplots()
+    last = max(point["seconds"] for point in points)
+    steps = [(one["seconds"], one["valid_error_pct"]) for one in front]
+    axes.plot(
+        *zip(*steps, (last, steps[-1][1]), strict=True),
+        drawstyle="steps-post",
+        color="0.75",
+        linewidth=7,
+        solid_capstyle="butt",
+        label="Pareto front",
+        zorder=0,
+    )
+    for place, name in enumerate(dict.fromkeys(point["activation"] for point in points)):
+        mine = [point for point in points if point["activation"] == name]
+        axes.plot(
+            [point["seconds"] for point in mine],
+            [point["valid_error_pct"] for point in mine],
+            label=name,
+            color=COLOURS[place % len(COLOURS)],
+            linestyle=DASHES[place // len(COLOURS) % len(DASHES)],
+            drawstyle="steps-post",
+            linewidth=1.6,
+            marker="o",
+            markersize=3,
+        )
+    if target is not None:
+        axes.axhline(target, color="0.3", linewidth=0.8, linestyle=(0, (4, 3)))
+        axes.annotate(
+            f"target {target:.2f} %", (1.0, target), xycoords=("axes fraction", "data"), ha="right", va="bottom"
+        )
+    _scales(axes, [point["valid_error_pct"] for point in points])
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=6, fontsize="small", frameon=False)
+    axes.set_title(title, fontsize="medium")
+    save(figure, path)
+
+
+def _scales(axes: Axes, errors: Sequence[float]) -> None:
+    """Time is logarithmic; so is the error where it spreads far."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    plain = FuncFormatter(lambda value, place: f"{value:g}")
+    axes.set_xscale("log")
+    wide = min(errors) > 0 and max(errors) / min(errors) >= LOG_SPREAD
+    if wide:
+        axes.set_yscale("log")
+    for axis in (axes.xaxis, axes.yaxis) if wide else (axes.xaxis,):
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_major_formatter(plain)
+        axis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("training time in s, validation left out (logarithmic)")
+    axes.set_ylabel("lowest validation error so far, %" + (" (logarithmic)" if wide else ""))
