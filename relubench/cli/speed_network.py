@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import typer
 
 from relubench.cli import output
 from relubench.cli.overrides import experiment
+from relubench.cli.rounds import show_round
 from relubench.cli.study import carry_out
 from relubench.errors import EXIT_INTERRUPTED, ComputeError, UsageError
 from relubench.timing.request import Request
@@ -64,10 +64,7 @@ def _race(study: Study, request: Request, quiet: bool) -> StepRace:
     part = study.parts[0]
     race = line_up(study.specs, part.choices, part.prepared, BASE, request.budget_s, request.rel_ci)
     for share in race.run():
-        if not quiet and sys.stderr.isatty():
-            text = "" if race.ended else f"round {race.rounds}, {100 * share:.0f} % of the budget"
-            sys.stderr.write(f"\r{text:<60}" + ("\r" if race.ended else ""))
-            sys.stderr.flush()
+        show_round(race.rounds, share, ended=bool(race.ended), quiet=quiet)
     return race
 
 

@@ -49,7 +49,7 @@ def plot_pareto(points: Sequence[Row], front: Sequence[Row], target: float | Non
     if target is not None:
         axes.axhline(target, color="0.3", linewidth=0.8, linestyle=(0, (4, 3)))
         axes.annotate(
-            f"target {target:.2f} %", (1.0, target), xycoords=("axes fraction", "data"), ha="right", va="bottom"
+            f"target {target:.2f} %", (0.01, target), xycoords=("axes fraction", "data"), ha="left", va="bottom"
         )
     _scales(axes, [point["valid_error_pct"] for point in points])
     axes.grid(alpha=0.25, linewidth=0.6)

@@ -10,13 +10,13 @@ import numpy as np
 from relubench.timing import statistics
 from relubench.timing.request import DTYPES
 from relubench.timing.roof import bytes_per_element, roof_ns
-from relubench.timing.schedule import BASE, TWIN, Cell, Contestant, Session
+from relubench.timing.schedule import Cell, Contestant, Session
 
 SLOW_FIRST = 0.25
 """From this excess of the first round over the others on it is worth a line."""
 
 SLOWER_AT_THE_END = 0.05
-"""From this drift of the roofs over the run on the processor is said to have slowed down."""
+"""From this drift of roofs and bases over the run on the processor is said to have slowed down."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,7 +103,7 @@ def runs(session: Session) -> list[dict[str, Any]]:
 
 def against_itself(session: Session) -> AA:
     """The A/A test of this run."""
-    twins = [cell.ratio(cell.one(TWIN)) for cell in session.cells if cell.one(TWIN).samples]
+    twins = [cell.ratio(cell.twin) for cell in session.cells if cell.twin.samples]
     judged = [one for one in twins if one.low is not None]
     widest = max((statistics.own_band(one)[1] - 1 for one in judged), default=0.0)
     return AA(len(judged), sum(statistics.is_difference(one) for one in judged), widest)
@@ -130,7 +130,8 @@ def warnings(session: Session) -> list[str]:
     ]
     if firsts and (slow := float(np.median(firsts))) > SLOW_FIRST:
         found.append(f"the first round was {100 * slow:.0f} % slower than the others; it is left out")
-    drifts = [statistics.drift(one.samples) for cell in session.cells for one in cell.contestants if one.role == "roof"]
+    steady = [one for cell in session.cells for one in cell.contestants if one.role == "roof" or one.label == cell.base]
+    drifts = [statistics.drift(one.samples) for one in steady]
     known = [one for one in drifts if one]
     if known and (slower := float(np.median(known))) > SLOWER_AT_THE_END:
         found.append(
@@ -138,6 +139,11 @@ def warnings(session: Session) -> list[str]:
             "ratios are taken within rounds and bear it, ns do not"
         )
     return found
+
+
+def own_band(cell: Cell) -> tuple[float, float]:
+    """What the ratio of the cell's base to itself was."""
+    return statistics.own_band(cell.ratio(cell.twin)) if cell.twin.samples else (0.0, float("inf"))
 
 
 def _is_row(one: Contestant) -> bool:
@@ -188,16 +194,14 @@ def _roof_share(cell: Cell, one: Contestant) -> float | None:
 
 
 def _compared(cell: Cell, one: Contestant) -> dict[str, Any]:
-    if not cell.one(BASE).samples:
+    if not cell.one(cell.base).samples:
         return {}
     ratio = cell.ratio(one)
-    if one.label == BASE:
+    if one.label == cell.base:
         return {"ratio_to_relu": 1.0}
-    twin = cell.one(TWIN)
-    band = statistics.own_band(cell.ratio(twin)) if twin.samples else (0.0, float("inf"))
     return {
         "ratio_to_relu": ratio.median,
         "ratio_to_relu_ci_low": ratio.low,
         "ratio_to_relu_ci_high": ratio.high,
-        "verdict": statistics.verdict(ratio, band),
+        "verdict": statistics.verdict(ratio, own_band(cell)),
     }

@@ -24,8 +24,11 @@ from relubench.timing.operators import TORCH_DTYPES, Arena, Task, Unmeasurable, 
 from relubench.timing.request import DTYPES, Request, Size
 from relubench.timing.roof import patterns, roof_task
 
-BASE, TWIN = "relu", "relu again"
-"""What ratios are taken to, and the same once more."""
+BASE = "relu"
+"""What ratios are taken to where a cell does not name another."""
+
+AGAIN = " again"
+"""What the base's second name, for the A/A test, ends in."""
 
 SAMPLE_S = 0.003
 """A sample repeats a short call until it lasts about this long."""
@@ -40,7 +43,7 @@ class Contestant:
 
     label: str
     role: str
-    """activation, base, twin or roof."""
+    """activation (what is compared), base, twin or roof."""
     task: Task | None
     number: int = 1
     """Calls a sample."""
@@ -63,21 +66,26 @@ class Cell:
     mode: str
     name: str
     """The pass."""
-    arena: Arena
     cold: bool
     contestants: list[Contestant] = field(default_factory=list)
+    base: str = BASE
     done: bool = False
 
     def one(self, label: str) -> Contestant:
         return next(one for one in self.contestants if one.label == label)
 
     @property
+    def twin(self) -> Contestant:
+        """The base once more."""
+        return self.one(self.base + AGAIN)
+
+    @property
     def running(self) -> list[Contestant]:
         return [one for one in self.contestants if one.task is not None]
 
     def ratio(self, one: Contestant) -> statistics.Estimate:
-        """The ratio to ReLU over the rounds that both have."""
-        base = self.one(BASE).samples
+        """The ratio to the base over the rounds that both have."""
+        base = self.one(self.base).samples
         return statistics.ratio(one.samples, base[: len(one.samples)])
 
     def enough(self, rel_ci: float) -> bool:
@@ -164,8 +172,8 @@ def prepare(request: Request, choices: Sequence[Choice], *, device: str, last_ca
             cold = 2 * size.elements * DTYPES[dtype] >= COLD_CACHES * last_cache
             for mode in ("eager", "compiled") if request.compiled else ("eager",):
                 for name in request.passes:
-                    cell = Cell(size, dtype, mode, name, arena, cold)
-                    cell.contestants = _contestants(cell, built)
+                    cell = Cell(size, dtype, mode, name, cold)
+                    cell.contestants = _contestants(cell, arena, built)
                     if any(one.role == "activation" and not one.skipped for one in cell.contestants):
                         cells.append(cell)
     return Session(request, cells, clock)
@@ -186,22 +194,22 @@ def _built(choice: Choice) -> Activation | str:
         return reason(problem)
 
 
-def _contestants(cell: Cell, built: dict[str, Activation | str]) -> list[Contestant]:
+def _contestants(cell: Cell, arena: Arena, built: dict[str, Activation | str]) -> list[Contestant]:
     relu = build(select([BASE])[0])
-    found = [_try(label, "activation", one, cell) for label, one in built.items()]
+    found = [_try(label, "activation", one, cell, arena) for label, one in built.items()]
     if BASE not in built:
-        found.append(_try(BASE, "base", relu, cell))
-    found.append(_try(TWIN, "twin", relu, cell))
+        found.append(_try(BASE, "base", relu, cell, arena))
+    found.append(_try(BASE + AGAIN, "twin", relu, cell, arena))
     needed = sorted({name for one in found if one.task for name in patterns(one.task.traffic)})
-    return [*found, *(Contestant(name, "roof", roof_task(name, cell.arena)) for name in needed)]
+    return [*found, *(Contestant(name, "roof", roof_task(name, arena)) for name in needed)]
 
 
-def _try(label: str, role: str, activation: Activation | str, cell: Cell) -> Contestant:
+def _try(label: str, role: str, activation: Activation | str, cell: Cell, arena: Arena) -> Contestant:
     if isinstance(activation, str):
         return Contestant(label, role, None, failure=activation)
     try:
         with torch.no_grad():
-            return Contestant(label, role, task(activation, cell.name, cell.arena, compiled=cell.mode == "compiled"))
+            return Contestant(label, role, task(activation, cell.name, arena, compiled=cell.mode == "compiled"))
     except Unmeasurable as why:
         return Contestant(label, role, None, failure=str(why), skipped=True)
     except Exception as problem:

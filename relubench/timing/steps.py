@@ -27,10 +27,9 @@ from relubench.network.optimizers import Optimizer, Parameter
 from relubench.network.streams import stream
 from relubench.plan import RunSpec
 from relubench.timing import statistics
+from relubench.timing.schedule import AGAIN
 
 STAGES = ("data", "forward", "backward", "update")
-AGAIN = " again"
-"""What the base's second name ends in."""
 
 
 @dataclass(slots=True)

@@ -1,0 +1,147 @@
+"""`relubench speed` without a mode: activations as operators, beside relu, relu again and the measured roof."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from relubench.cli import output
+from relubench.cli.overrides import whole_number
+from relubench.cli.rounds import show_round
+from relubench.errors import ComputeError, UsageError
+
+if TYPE_CHECKING:
+    from relubench.activations import Choice
+    from relubench.device import Device
+    from relubench.timing.machine import Watch
+    from relubench.timing.request import Request
+    from relubench.timing.schedule import Session
+
+
+def operators(given: Mapping[str, Any], target: output.Target, plot: Path | None, quiet: bool) -> None:
+    """Time every activation in every size, type and pass that is asked for, and write the table."""
+    from relubench.activations import select
+    from relubench.device import resolve
+    from relubench.timing.machine import Watch, alone
+
+    where = resolve(given["device"] or "auto")
+    choices = select(given["act"] or ["all"])
+    request = until(_request(where, choices, given, sweep=plot is not None), given)
+    say = (lambda text: None) if quiet else output.say
+    with alone(lambda: say("another timing run is under way on this machine: waiting for it to end")):
+        session = _prepare(request, choices, where)
+        # Not before: what the compiler's processes do is not a neighbour's.
+        watch = Watch()
+        _measure(session, quiet)
+    _emit(session, watch, where, target, plot, quiet)
+
+
+def until(request: Request, given: Mapping[str, Any]) -> Request:
+    """The request with when to stop (--rel-ci, --budget), and the seed of inputs and order (--seed)."""
+    from dataclasses import replace
+
+    from relubench.config import MAX_SEED
+    from relubench.timing.request import parse_number
+
+    if given["rel_ci"] is not None:
+        request = replace(request, rel_ci=parse_number("--rel-ci", given["rel_ci"], "%") / 100)
+    if given["budget"] is not None:
+        request = replace(request, budget_s=parse_number("--budget", given["budget"], "s"))
+    if given["seed"] is not None:
+        request = replace(request, seed=whole_number("--seed", given["seed"], 0, MAX_SEED))
+    return request
+
+
+def _request(device: Device, choices: Sequence[Choice], given: Mapping[str, Any], *, sweep: bool) -> Request:
+    """The checked request for what to measure; UsageError before anything is allocated."""
+    from relubench.timing import request as asked
+    from relubench.timing.machine import caches, free_memory
+
+    threads: str | None = given["threads"]
+    passes: list[str] = [one for text in given["pass_"] or asked.DEFAULT_PASSES for one in text.split(",")]
+    passes = list(asked.PASSES) if "all" in passes else passes
+    made = asked.Request(
+        sizes=asked.parse_sizes(
+            given["size"] or (["sweep"] if sweep else list(asked.NAMED_SIZES)), caches(), device.kind
+        ),
+        dtypes=asked.check_names("--dtype", given["dtype"] or ["fp32"], tuple(asked.DTYPES)),
+        passes=asked.check_names("--pass", passes, asked.PASSES),
+        compiled=given["compile_"],
+        threads=whole_number("--threads", threads, 1, 4096) if threads is not None else 1,
+    )
+    if threads is not None and device.kind != "cpu":
+        raise UsageError(f"--threads {threads} means nothing on {device.kind}", "leave it out, or add --device cpu")
+    columns = max(choice.columns for choice in choices)
+    asked.check_memory(made, columns, device.memory, free_memory() if device.kind == "cpu" else None)
+    if given["compile_"]:
+        asked.check_compiler(device)
+    return made
+
+
+def _prepare(request: Request, choices: Sequence[Choice], device: Device) -> Session:
+    """Every form of every activation, compiled where asked, called once; ComputeError where none works."""
+    import torch
+
+    from relubench.timing.clocks import check_dtypes, choose_clock
+    from relubench.timing.machine import caches
+    from relubench.timing.schedule import prepare
+
+    check_dtypes(request.dtypes, device.kind)
+    # As the engine does while it trains.
+    torch.set_flush_denormal(True)
+    torch.set_num_threads(request.threads)
+    clock = choose_clock(device.kind, request.threads)
+    session = prepare(request, choices, device=device.kind, last_cache=caches().last, clock=clock)
+    if not any(one.task and one.role == "activation" for cell in session.cells for one in cell.contestants):
+        raise ComputeError("no activation could be measured", _why(session))
+    return session
+
+
+def _measure(session: Session, quiet: bool) -> None:
+    import torch
+
+    with torch.no_grad():
+        for share in session.run():
+            cells = f"{sum(not cell.done for cell in session.cells)} of {len(session.cells)} cells open, "
+            show_round(session.rounds, share, ended=bool(session.ended), quiet=quiet, more=cells)
+
+
+def _why(session: Session) -> str:
+    failures = {one.failure for cell in session.cells for one in cell.contestants if one.failure}
+    return "; ".join(sorted(failures)) or "none of them has the form that --pass asks for"
+
+
+def _emit(
+    session: Session, watch: Watch, device: Device, target: output.Target, plot: Path | None, quiet: bool
+) -> None:
+    from relubench.reports.speed import Course, speed_report
+    from relubench.timing import rows as made
+
+    aa = made.against_itself(session)
+    roofs = [(cell.size.name, cell.dtype, name, gb) for cell, name, gb in made.roofs_gb_per_s(session)]
+    course = Course(
+        clock=session.clock.name,
+        ended=session.ended,
+        rounds=session.rounds,
+        seconds=session.seconds,
+        budget_s=session.request.budget_s,
+        rel_ci=session.request.rel_ci,
+        aa_cells=aa.cells,
+        aa_called=aa.called,
+        aa_expected=aa.expected,
+        aa_widest=aa.widest,
+        roofs=roofs,
+        warnings=[*watch.warnings(), *made.warnings(session)],
+        sizes=[(one.name, one.elements) for one in session.request.sizes],
+    )
+    rows = [row.to_json() for row in made.rows(session)]
+    report = speed_report(rows, made.runs(session), course, device=device.name)
+    output.emit_report(report, target)
+    if plot is not None:
+        from relubench.reports.speed_plot import plot_speed
+
+        plot_speed(rows, made.runs(session), plot, title=report.title)
+    if not target.for_people and not quiet:
+        for line in (*course.warnings, report.sentence):
+            output.say(line)

@@ -1,0 +1,138 @@
+"""`relubench speed --sparsity`: what a layer's exact zeros are worth on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from relubench.cli import output
+from relubench.cli.overrides import experiment
+from relubench.cli.rounds import show_round
+from relubench.cli.study import carry_out
+from relubench.errors import EXIT_INTERRUPTED, ComputeError, UsageError
+from relubench.timing.request import Request
+
+if TYPE_CHECKING:
+    from relubench.reports.sparsity_speed import Measured
+    from relubench.runner import Study
+    from relubench.sparsity_timing import Setting
+    from relubench.timing.schedule import Session
+
+BUDGET_S = 30.0
+
+
+def sparsity(
+    given: Mapping[str, Any],
+    target: output.Target,
+    until: Callable[[Request], Request],
+    plot: Path | None,
+    quiet: bool,
+) -> None:
+    """Train one network, take its activations, multiply them with and without their zeros, and write the tables."""
+    from relubench.timing.machine import Watch, alone
+
+    request = until(Request(sizes=(), budget_s=BUDGET_S))
+    config = experiment({**given, "act": given.get("act") or ["relu"]})
+    from relubench.runner import Study
+
+    say = (lambda text: None) if quiet else output.say
+    study = Study.open(config, data_dir=given["data_dir"], runs_dir=given["runs_dir"], note=say)
+    _check_one(study)
+    if carry_out(study, quiet):
+        raise typer.Exit(EXIT_INTERRUPTED)
+    known = _settings(study)
+    with alone(lambda: say("another timing run is under way on this machine: waiting for it to end")):
+        session = _session(request, known)
+        watch = Watch()
+        for share in session.run():
+            show_round(session.rounds, share, ended=bool(session.ended), quiet=quiet)
+        warnings = watch.warnings()
+    _emit(study, session, known, warnings, target, plot, quiet)
+
+
+def _check_one(study: Study) -> None:
+    if study.device.kind != "cpu":
+        raise UsageError(f"--sparsity measures the processor, not {study.device.kind}", "add --device cpu")
+    if study.total > 1:
+        raise UsageError(f"--sparsity takes one network, and {study.total} are asked for", "name one --act, one seed")
+
+
+def _settings(study: Study) -> list[Setting]:
+    from relubench.reports.sparsity_speed import paper_sparsity
+    from relubench.sparsity_timing import hidden_layers, settings
+
+    spec, part = study.specs[0], study.parts[0]
+    weights = study.store.weights(spec.id)
+    if weights is None:
+        why = next((one.message for one in study.results if one.message), "its weights were not kept")
+        raise ComputeError(f"the network cannot be looked at: {why}", f"relubench runs delete {spec.id}, and repeat")
+    choice = next(one for one in part.choices if one.label == spec.activation)
+    return settings(hidden_layers(spec, choice, part.prepared, weights), choice, paper_sparsity())
+
+
+def _session(request: Request, known: list[Setting]) -> Session:
+    import torch
+
+    from relubench.timing.clocks import choose_clock
+    from relubench.timing.products import prepare
+
+    torch.set_num_threads(request.threads)
+    torch.set_flush_denormal(True)
+    with torch.no_grad():
+        return prepare(request, [one.load for one in known], choose_clock("cpu", request.threads))
+
+
+def _emit(
+    study: Study,
+    session: Session,
+    known: list[Setting],
+    warnings: list[str],
+    target: output.Target,
+    plot: Path | None,
+    quiet: bool,
+) -> None:
+    from relubench.reports.sparsity_speed import WAYS, for_people, sparsity_report
+    from relubench.sparsity_timing import BATCHES, break_even, sparsity_rows
+    from relubench.timing import rows as timed
+
+    made = sparsity_rows(session, known)
+    even = {(batch, way): break_even(made, way, batch) for batch in BATCHES for way in WAYS}
+    about = _measured(study, session, [*warnings, *timed.warnings(session)])
+    report = sparsity_report(
+        [row.to_json() for row in made], timed.runs(session), even, about, device=study.device.name
+    )
+    output.emit_reports(for_people(report) if target.for_people else [report], target)
+    if plot is not None:
+        from relubench.reports.zeros_plot import plot_zeros
+
+        plot_zeros(report, plot)
+    if not target.for_people and not quiet:
+        for line in (*about.warnings, report.sentence):
+            output.say(line)
+
+
+def _measured(study: Study, session: Session, warnings: list[str]) -> Measured:
+    from relubench.reports.sparsity_speed import Measured, paper_sparsity
+    from relubench.timing.rows import against_itself
+
+    spec, aa = study.specs[0], against_itself(session)
+    return Measured(
+        dataset=spec.dataset,
+        model=spec.model,
+        activation=spec.activation,
+        paper_pct=paper_sparsity(),
+        clock=session.clock.name,
+        rounds=session.rounds,
+        seconds=session.seconds,
+        ended=session.ended,
+        budget_s=session.request.budget_s,
+        rel_ci=session.request.rel_ci,
+        aa_cells=aa.cells,
+        aa_called=aa.called,
+        aa_expected=aa.expected,
+        aa_widest=aa.widest,
+        warnings=warnings,
+    )

@@ -1,0 +1,118 @@
+"""The table of `relubench speed --arithmetic`: the article's operations, ns an element and as ratios to an addition."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from relubench.reports.references import ARTICLE_NOTE, entries
+from relubench.reports.report import Column, Report, Row
+from relubench.reports.speed import significant
+from relubench.version import __version__
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measured:
+    """How it was measured."""
+
+    clock: str
+    rounds: int
+    seconds: float
+    ended: str
+    budget_s: float
+    rel_ci: float
+    aa_low: float | None
+    aa_high: float | None
+    warnings: Sequence[str] = ()
+
+
+def article_cycles() -> dict[str, tuple[float, float]]:
+    """The article's cycles of each operation, least and most."""
+    known = {(one.condition, one.metric): one.value for one in entries("article") if one.table == "operations"}
+    return {
+        name: (value, known[name, "cycles_high"]) for (name, metric), value in known.items() if metric == "cycles_low"
+    }
+
+
+def arithmetic_report(rows: Sequence[Row], runs: Sequence[Row], about: Measured, *, device: str) -> Report:
+    """The report of these rows (ArithmeticRow.to_json)."""
+    return Report(
+        command="speed",
+        version=__version__,
+        device=device,
+        rows=list(rows),
+        runs=list(runs),
+        columns=_columns(),
+        title=f"arithmetic · {device} · {about.clock}",
+        caption=f"throughput on {rows[0]['elements']:,} float32 in the first cache, the cost of the call subtracted",
+        footnotes=_footnotes(about),
+        sentence=sentence(rows),
+    )
+
+
+def sentence(rows: Sequence[Row]) -> str:
+    """What an exponential costs beside an addition, here and in the article: one sentence."""
+    by_name = {row["operation"]: row for row in rows}
+    exp, compare = by_name["exp"], by_name["compare"]
+    if exp["ratio_to_add"] is None or compare["ratio_to_add"] is None:
+        return "Nothing could be compared with an addition."
+    return (
+        f"Here an exp takes {exp['ratio_to_add']:.1f} times as long as an addition (article: {_cycles(exp)}), and a "
+        f"comparison {compare['ratio_to_add']:.1f} times (article: {_cycles(compare)})."
+    )
+
+
+def _columns() -> list[Column]:
+    styles = {"cheaper": "green", "dearer": "red", "no difference": "dim"}
+    return [
+        Column(header="operation", parts=lambda row: [row["operation"]], right=False),
+        Column(header="ns an element", parts=_cost),
+        Column(header="ratio to add", parts=_ratio, style=lambda row: styles.get(row["verdict"] or "", "")),
+        Column(header="article, cycles", parts=lambda row: [_cycles(row)]),
+        Column(header="ns a call", parts=lambda row: [significant(row["call_ns"])], leaves=1),
+    ]
+
+
+def _cost(row: Row) -> list[str]:
+    if row["ns_per_element"] is None:
+        return []
+    low, high = row["ns_per_element_ci_low"], row["ns_per_element_ci_high"]
+    return [significant(row["ns_per_element"]), "" if low is None else f"[{significant(low)}, {significant(high)}]"]
+
+
+def _ratio(row: Row) -> list[str]:
+    value, low, high = row["ratio_to_add"], row["ratio_to_add_ci_low"], row["ratio_to_add_ci_high"]
+    if value is None:
+        return []
+    return [f"×{value:.2f}" + ("" if low is None else f"±{50 * (high - low) / value:.0f}%")]
+
+
+def _cycles(row: Row) -> str:
+    """The article's; an addition has one cycle, so that they are ratios to it as well."""
+    low, high = row["article_cycles_low"], row["article_cycles_high"]
+    if low is None:
+        return ""
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+
+
+def _footnotes(about: Measured) -> list[str]:
+    how = (
+        f"every interval is narrower than {100 * about.rel_ci:g} %"
+        if about.ended == "interval"
+        else f"the budget of {about.budget_s:g} s ended it before every call's interval was narrower than "
+        f"{100 * about.rel_ci:g} %"
+    )
+    notes = [*about.warnings]
+    if about.aa_low is not None and about.aa_high is not None:
+        notes.append(
+            f"A/A: add against itself in the same rounds: {about.aa_low:.2f} to {about.aa_high:.2f}; a difference is "
+            "called one only beyond it"
+        )
+    notes += [
+        f"{about.rounds} rounds in {about.seconds:.0f} s: {how}; a round's cost is that of the array less that of one "
+        "element",
+        "throughput of vector kernels; the article's cycles are those of one operation after the other; compare is the "
+        "maximum of two numbers, as relu needs it",
+        ARTICLE_NOTE,
+    ]
+    return notes

@@ -1,0 +1,174 @@
+"""The tables of `relubench speed --sparsity`: what leaving zeros out costs or saves, and from which sparsity on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from relubench.reports.cells import fixed
+from relubench.reports.references import entries
+from relubench.reports.report import Column, Report, Row
+from relubench.version import __version__
+
+WAYS = {"columns": "columns", "per_image": "per image", "csr": "CSR", "csr_converted": "CSR, converted before"}
+"""Key of each way of leaving zeros out -> its header."""
+
+MEANINGS = (
+    "columns: inputs that are zero for the whole batch are left out, the others gathered; per image: each image's "
+    "nonzeros by embedding_bag, nothing gathered; CSR: converted, then multiplied; all find the zeros themselves, but "
+    "for “converted before”, which is the product alone"
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measured:
+    """How it was measured, and what on."""
+
+    dataset: str
+    model: str
+    activation: str
+    paper_pct: float
+    clock: str
+    rounds: int
+    seconds: float
+    ended: str
+    budget_s: float
+    rel_ci: float
+    aa_cells: int
+    aa_called: int
+    aa_expected: tuple[int, int]
+    aa_widest: float
+    warnings: Sequence[str] = ()
+
+
+def paper_sparsity() -> float:
+    """The paper's share of exact zeros in a rectifier network on MNIST, in per cent (section 4.1)."""
+    return next(one.value for one in entries("glorot2011") if one.dataset == "mnist" and one.metric == "sparsity")
+
+
+def sparsity_report(
+    rows: Sequence[Row],
+    runs: Sequence[Row],
+    even: Mapping[tuple[int, str], float | None],
+    about: Measured,
+    *,
+    device: str,
+) -> Report:
+    """The report of these rows (SparsityRow.to_json); `even`: (batch, way) -> break-even sparsity in per cent."""
+    batches = list(dict.fromkeys(row["batch"] for row in rows))
+    table = [{"batch": batch, **{f"{way}_pct": even[batch, way] for way in WAYS}} for batch in batches]
+    return Report(
+        command="speed",
+        version=__version__,
+        device=device,
+        rows=list(rows),
+        runs=list(runs),
+        about={"break_even": table, "paper_sparsity_pct": about.paper_pct},
+        columns=_columns(about.paper_pct),
+        title=f"what sparsity buys · {about.dataset} · {about.model} · {about.activation} · {device}",
+        caption="µs an image of the product h W^T; × the dense product's time with half the 95 % interval",
+        footnotes=_footnotes(rows, about),
+        sentence=sentence(rows, table, about.paper_pct),
+    )
+
+
+def for_people(report: Report) -> list[Report]:
+    """The report as people read it: its table, then the break-even points with what has to be said of both."""
+    columns = [Column(header="batch", parts=lambda row: [str(row["batch"])])]
+    columns += [Column(header=name, parts=_point(f"{way}_pct")) for way, name in WAYS.items()]
+    below = replace(
+        report,
+        rows=report.about["break_even"],
+        columns=columns,
+        title="break-even: zeros in % from which on it is no slower than the dense product",
+        caption=f"interpolated; the paper's network has {report.about['paper_sparsity_pct']:g} % (MNIST)",
+    )
+    return [replace(report, footnotes=(), sentence=""), below]
+
+
+def sentence(rows: Sequence[Row], table: Sequence[Row], paper: float) -> str:
+    """What the paper's sparsity would buy here, at best, for each batch: one sentence."""
+    parts = []
+    for line in table:
+        mine = [row for row in rows if row["batch"] == line["batch"] and row["source"] == "shifted"]
+        if not mine:
+            continue
+        row = min(mine, key=lambda one: abs(one["sparsity_pct"] - paper))
+        known = {way: row[f"{way}_ratio"] for way in ("columns", "per_image", "csr") if row[f"{way}_ratio"] is not None}
+        if not known:
+            continue
+        way = min(known, key=lambda one: known[one])
+        even = line[f"{way}_pct"]
+        since = "no break-even" if even is None else f"break-even {even:.0f} %"
+        size = "one image" if line["batch"] == 1 else f"a batch of {line['batch']}"
+        unit = " times the dense product's time" if not parts else ""
+        parts.append(f"{known[way]:.2f}{unit} for {size} ({WAYS[way]}, {since})")
+    if not parts:
+        return "Nothing could be compared with the dense product."
+    return f"At the paper's {paper:g} % zeros, leaving them out takes {', '.join(parts)}."
+
+
+def _columns(paper: float) -> list[Column]:
+    def ratio(way: str, header: str) -> Column:
+        styles = {"faster": "green", "slower": "red", "no difference": "dim"}
+        return Column(
+            header=header,
+            parts=lambda row: _ratio(row, way),
+            style=lambda row: styles.get(row[f"{way}_verdict"] or "", ""),
+        )
+
+    return [
+        Column(header="batch", parts=lambda row: [str(row["batch"])]),
+        Column(header="activations", parts=lambda row: [_source(row, paper)], right=False),
+        Column(header="zeros %", parts=lambda row: [fixed(row["sparsity_pct"], 1)]),
+        Column(header="zero columns %", parts=lambda row: [fixed(row["zero_columns_pct"], 1)], leaves=1),
+        Column(header="dense", parts=lambda row: [fixed(row["dense_us"], 1)]),
+        *(ratio(way, name) for way, name in WAYS.items()),
+    ]
+
+
+def _source(row: Row, paper: float) -> str:
+    if row["source"] == "trained":
+        return f"layer {row['layer']} as trained"
+    return "bias moved" + (", the paper's zeros" if abs(row["sparsity_pct"] - paper) < 1 else "")
+
+
+def _ratio(row: Row, way: str) -> list[str]:
+    value = row[f"{way}_ratio"]
+    if value is None:
+        return []
+    low, high = row[f"{way}_ratio_ci_low"], row[f"{way}_ratio_ci_high"]
+    return [f"×{value:.2f}" + ("" if low is None else f"±{50 * (high - low) / value:.0f}%")]
+
+
+def _point(key: str) -> Callable[[Row], list[str]]:
+    return lambda row: ["never" if row[key] is None else "always" if row[key] == 0 else f"{row[key]:.0f}"]
+
+
+def _footnotes(rows: Sequence[Row], about: Measured) -> list[str]:
+    how = (
+        f"every interval is narrower than {100 * about.rel_ci:g} %"
+        if about.ended == "interval"
+        else f"the budget of {about.budget_s:g} s ended it before every interval was narrower than "
+        f"{100 * about.rel_ci:g} %"
+    )
+    low, high = about.aa_expected
+    shifted = next((row for row in rows if row["source"] == "shifted"), None)
+    notes = [
+        *about.warnings,
+        MEANINGS,
+        f"A/A: the dense product against itself in the same rounds: {about.aa_called} of {about.aa_cells} intervals "
+        f"leave out 1 ({low} to {high} expected at 5 %), the widest reaches {100 * about.aa_widest:.1f} %; a "
+        "difference is called one only beyond its cell's A/A interval",
+        f"{about.rounds} rounds in {about.seconds:.0f} s: {how}; {about.clock}; caches are warm; calls of PyTorch "
+        "included",
+    ]
+    if shifted is not None:
+        notes.append(
+            f"bias moved: layer {shifted['layer']}'s pre-activations on validation images, f(z - c), times weights "
+            f"{shifted['inputs']:,} x {shifted['outputs']:,}"
+        )
+    notes += [
+        f"batch {row['batch']}, {row['sparsity_pct']:.1f} % zeros: {row['message']}" for row in rows if row["message"]
+    ]
+    return notes
