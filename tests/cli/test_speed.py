@@ -118,3 +118,50 @@ def test_networks_are_trained_and_timed(cli: Cli, tmp_path: Path) -> None:
     shown = cli("speed", *argv, "--device", "cpu", "--format", "table")
     for words in ("Pareto front", "A/A: sigmoid against itself", "On this machine an epoch with relu takes"):
         assert words in shown.out, words
+
+
+def test_sparsity_of_a_trained_network(cli: Cli, tmp_path: Path) -> None:
+    plot = tmp_path / "zeros.png"
+    argv = ("--sparsity", "--model", "mlp-2x24", "--epochs", "1", "--budget", "0.1s", "--device", "cpu")
+    ended = cli("speed", *argv, "--format", "json", "--plot", str(plot))
+    assert ended.code == 0, ended.err
+    value = json.loads(ended.out)
+    assert {row["source"] for row in value["rows"]} == {"trained", "shifted"}
+    assert all(row["outcome"] == "ok" and row["dense_us"] > 0 for row in value["rows"])
+    assert [one["batch"] for one in value["break_even"]] == [1, 10, 128]
+    assert value["paper_sparsity_pct"] == 83.4
+    assert any(run["role"] == "twin" and run["samples_ns_per_element"] for run in value["runs"])
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    shown = cli("speed", *argv, "--format", "table")
+    for words in ("layer 1 as trained", "the paper's zeros", "break-even", "At the paper's 83.4 % zeros"):
+        assert words in shown.out, words
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "error"),
+    [
+        (("--sparsity", "--network"), 2, "--network and --sparsity are different measurements"),
+        (("--sparsity", "--act", "relu,tanh"), 2, "--sparsity takes one network, and 2 are asked for"),
+        (("--sparsity", "--dtype", "bf16"), 2, "--dtype means nothing with --sparsity"),
+        (("--arithmetic", "--act", "relu"), 2, "--act means nothing with --arithmetic"),
+        (
+            ("--sparsity", "--act", "glu", "--epochs", "1"),
+            2,
+            "--sparsity needs a hidden layer that a dense one follows",
+        ),
+        (("--sparsity", "--act", "tanh", "--epochs", "1"), 1, "tanh has no exact zeros here"),
+    ],
+)
+def test_sparsity_and_arithmetic_refuse(cli: Cli, argv: tuple[str, ...], code: int, error: str) -> None:
+    ended = cli("speed", *argv)
+    assert (ended.code, ended.out) == (code, "")
+    assert error in ended.err.splitlines()[-2]
+
+
+def test_arithmetic_prints_the_articles_cycles(cli: Cli) -> None:
+    ended = cli("speed", "--arithmetic", "--budget", "0.2s", "--format", "json")
+    assert ended.code == 0, ended.err
+    rows = json.loads(ended.out)["rows"]
+    assert [row["operation"] for row in rows] == ["add", "multiply", "compare", "divide", "exp", "log"]
+    assert (rows[-1]["article_cycles_low"], rows[-1]["article_cycles_high"]) == (50, 100)
+    assert all(row["rounds"] >= 1 and row["call_ns"] > 0 for row in rows)

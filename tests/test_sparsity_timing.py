@@ -1,0 +1,145 @@
+"""What zeros buy: the ways of multiplying give the same product, levels are met, break-even points are interpolated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from relubench.activations import select
+from relubench.reports.sparsity_plot import plot_sparsity
+from relubench.reports.sparsity_speed import WAYS as SHOWN
+from relubench.reports.sparsity_speed import Measured, for_people, paper_sparsity, sentence, sparsity_report
+from relubench.sparsity_timing import (
+    BATCHES,
+    LEVELS,
+    Hidden,
+    SparsityRow,
+    break_even,
+    field,
+    settings,
+    sparsity_rows,
+)
+from relubench.timing import products
+from relubench.timing.request import Request
+
+ABOUT = Measured(
+    dataset="mnist",
+    model="mlp-2x32",
+    activation="relu",
+    paper_pct=83.4,
+    clock="fake",
+    rounds=8,
+    seconds=1.0,
+    ended="budget",
+    budget_s=1.0,
+    rel_ci=0.02,
+    aa_cells=3,
+    aa_called=0,
+    aa_expected=(0, 1),
+    aa_widest=0.01,
+)
+
+
+class NoClock:
+    name = "none"
+
+    def sample(self, call: Callable[[], object], number: int, *, cold: bool) -> float:
+        call()
+        return 1e-6
+
+
+def hidden(units: int = 40, outputs: int = 24) -> Hidden:
+    generator = torch.Generator().manual_seed(1)
+    z = torch.randn(256, units, generator=generator)
+    return Hidden(name="1", z=z, h=z.relu(), w_t=torch.randn(units, outputs, generator=generator))
+
+
+@pytest.mark.parametrize("batch", [1, 7])
+@pytest.mark.parametrize("way", products.WAYS)
+def test_every_way_gives_the_dense_product(way: str, batch: int) -> None:
+    one = hidden()
+    h = one.h[:batch].clone()
+    h[-1] = 0.0  # An image without any activation has to come out as zeros.
+    made = products.ways(one.w_t)[way](h)()
+    assert torch.allclose(made, h @ one.w_t, atol=1e-4)
+
+
+def test_a_way_that_is_wrong_is_a_failed_row_and_the_others_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = products.ways
+
+    def wrong(w_t: torch.Tensor) -> dict[str, products.Way]:
+        return {**right(w_t), "csr": lambda h: lambda: 2 * (h @ w_t)}
+
+    monkeypatch.setattr(products, "ways", wrong)
+    known = settings([hidden()], select(["relu"])[0], 83.4)[:1]
+    session = products.prepare(Request(sizes=(), budget_s=0.01), [one.load for one in known], NoClock())
+    for _ in session.run():
+        pass
+    (row,) = sparsity_rows(session, known)
+    assert (row.outcome, row.csr_us, row.columns_us is not None) == ("failed", None, True)
+    assert "its product is" in row.message
+
+
+def test_levels_are_met_by_moving_the_bias() -> None:
+    made = settings([hidden()], select(["relu"])[0], 83.4)
+    shifted = [one for one in made if one.source == "shifted" and one.load.batch == 128]
+    assert [one.sparsity_pct for one in shifted] == pytest.approx(sorted([*LEVELS, 83.4]), abs=0.6)
+    trained = [one for one in made if one.source == "trained"]
+    assert [one.load.batch for one in trained] == list(BATCHES)
+    assert trained[-1].sparsity_pct == pytest.approx(50, abs=2)
+    assert trained[0].zero_columns_pct == pytest.approx(trained[0].sparsity_pct)
+    assert trained[-1].zero_columns_pct < 1
+
+
+def line(*ratios: float | None, batch: int = 1) -> list[SparsityRow]:
+    common: dict[str, Any] = {"source": "shifted", "layer": "1", "batch": batch, "inputs": 4, "outputs": 4}
+    levels = [0.0, 50.0, 80.0, 100.0]
+    return [
+        SparsityRow(**common, sparsity_pct=level, zero_columns_pct=0.0, dense_us=1.0, csr_us=ratio, csr_ratio=ratio)
+        for level, ratio in zip(levels, ratios, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ratios", "expected"),
+    [
+        ((2.0, 1.5, 0.5, 0.1), 65.0),
+        ((2.0, 0.9, 1.2, 0.8), 90.0),
+        ((0.9, 0.8, 0.7, 0.6), 0.0),
+        ((3.0, 2.0, 2.0, 1.5), None),
+        ((None, None, None, None), None),
+    ],
+)
+def test_break_even_is_the_last_crossing(ratios: tuple[float | None, ...], expected: float | None) -> None:
+    assert break_even(line(*ratios), "csr", 1) == pytest.approx(expected)
+    assert break_even(line(*ratios), "csr", 10) is None
+
+
+def test_keys_are_named_after_the_ways() -> None:
+    assert [field(way) for way in products.WAYS] == ["dense", *SHOWN]
+
+
+def test_the_report_marks_the_papers_zeros_and_the_break_even(tmp_path: Path) -> None:
+    assert paper_sparsity() == 83.4
+    made = [replace(one, columns_ratio=2.0, per_image_ratio=1.5) for one in line(2.0, 1.5, 0.5, 0.1)]
+    rows = [one.to_json() for one in made]
+    even = {(1, way): break_even(made, way, 1) for way in SHOWN}
+    report = sparsity_report(rows, [], even, ABOUT, device="cpu")
+    assert report.about["break_even"] == [
+        {"batch": 1, "columns_pct": None, "per_image_pct": None, "csr_pct": 65.0, "csr_converted_pct": None}
+    ]
+    assert report.sentence == (
+        "At the paper's 83.4 % zeros, leaving them out takes 0.50 times the dense product's time for one image (CSR, "
+        "break-even 65 %)."
+    )
+    first, second = for_people(report)
+    assert (first.sentence, second.sentence) == ("", report.sentence)
+    assert [column.parts(second.rows[0])[0] for column in second.columns] == ["1", "never", "never", "65", "never"]
+    assert sentence([], [], 83.4) == "Nothing could be compared with the dense product."
+    plot_sparsity(report, tmp_path / "s.png")
+    assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
