@@ -1,26 +1,36 @@
 """Ten A/A runs of the whole command: how often is relu called different from itself, and do the tables agree?
 
-    python -m benchmarks.speed_aa [--runs 10] [-- more flags of `relubench speed`]
+    python -m benchmarks.speed_aa [--runs 10] [--tables FOLDER [--new N]] [--output FILE] [-- flags of speed]
 
 Each run is a process of its own with a seed of its own. Prints the false differences against the binomial band of the
 stated 5 %, and for every activation in memory how far two successive tables are apart: within 5 %, or within the
-interval.
+interval. With --tables every run's JSON is kept, those that are there already are not repeated, and at most --new are
+added, so that the machine need not be quiet for a quarter of an hour in one piece.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
+from benchmarks.machine import describe
 from relubench.timing.statistics import LEVEL, binomial_band, is_difference, ratio
 
+CLOSE = 0.05
+KEYS = ("ns_per_element", "ratio_to_relu")
 
-def table(seed: int, flags: list[str]) -> dict[str, Any]:
-    command = [sys.executable, "-m", "relubench", "speed", "--seed", str(seed), "--format", "json", *flags]
-    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+def measure(seed: int, flags: list[str], path: Path) -> None:
+    command = [sys.executable, "-m", "relubench", "speed", "--seed", str(seed), "--output", str(path), *flags]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    for line in ended.stderr.splitlines():
+        print(f"  {line}", flush=True)
 
 
 def false_differences(made: dict[str, Any]) -> tuple[int, int]:
@@ -34,42 +44,78 @@ def false_differences(made: dict[str, Any]) -> tuple[int, int]:
     return sum(is_difference(one) for one in judged), len(judged)
 
 
-def apart(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
-    """Activations beyond the caches that two tables time more than 5 % apart, though their intervals do not say so."""
+def compare(first: dict[str, Any], second: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    """For every activation beyond the caches: how far two tables are apart, and whether their intervals touch."""
     found = []
     for a, b in zip(first["rows"], second["rows"], strict=True):
-        if a["cache"] != "cold" or a["ns_per_element"] is None or b["ns_per_element"] is None:
+        if a["cache"] != "cold" or a[key] is None or b[key] is None or a[f"{key}_ci_low"] is None:
             continue
-        gap = abs(a["ns_per_element"] / b["ns_per_element"] - 1)
-        touching = all(one["ns_per_element_ci_low"] is not None for one in (a, b)) and (
-            a["ns_per_element_ci_low"] <= b["ns_per_element_ci_high"]
-            and b["ns_per_element_ci_low"] <= a["ns_per_element_ci_high"]
-        )
-        if gap > 0.05 and not touching:
-            found.append(f"{a['activation']} {a['pass']} {100 * gap:.0f} %")
+        gap = abs(a[key] / b[key] - 1)
+        touching = a[f"{key}_ci_low"] <= b[f"{key}_ci_high"] and b[f"{key}_ci_low"] <= a[f"{key}_ci_high"]
+        found.append({"what": f"{a['activation']} {a['pass']}", "gap": gap, "touching": touching})
     return found
+
+
+def agreement(tables: list[dict[str, Any]], key: str) -> dict[str, Any]:
+    """Of all successive pairs: how many are within 5 %, within the interval, and neither."""
+    pairs = [one for a, b in itertools.pairwise(tables) for one in compare(a, b, key)]
+    gaps = sorted(one["gap"] for one in pairs)
+    neither = [one for one in pairs if one["gap"] > CLOSE and not one["touching"]]
+    return {
+        "comparisons": len(pairs),
+        "within_5_pct": sum(gap <= CLOSE for gap in gaps),
+        "further_apart_but_intervals_touch": sum(one["gap"] > CLOSE and one["touching"] for one in pairs),
+        "neither": [f"{one['what']} {100 * one['gap']:.1f} %" for one in neither],
+        "median_gap_pct": round(100 * gaps[len(gaps) // 2], 3) if gaps else None,
+        "largest_gap_pct": round(100 * gaps[-1], 3) if gaps else None,
+    }
+
+
+def summary(tables: list[dict[str, Any]]) -> dict[str, Any]:
+    counts = [false_differences(made) for made in tables]
+    called, cells = sum(one for one, _ in counts), sum(one for _, one in counts)
+    low, high = binomial_band(cells, LEVEL)
+    return {
+        "runs": len(tables),
+        "false_differences": called,
+        "aa_intervals": cells,
+        "expected_low": low,
+        "expected_high": high,
+        "level": LEVEL,
+        "by_run": counts,
+        **{key: agreement(tables, key) for key in KEYS},
+        "version": tables[0]["version"],
+        "device": tables[0]["device"],
+    }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--tables", type=Path, help="keep each run's JSON here, and take from it what is there")
+    parser.add_argument("--new", type=int, help="with --tables, measure at most so many runs this time")
+    parser.add_argument("--output", type=Path, help="a JSON file for the result")
     parser.add_argument("flags", nargs="*", help="flags of `relubench speed`, after --")
     given = parser.parse_args()
-    called = cells = 0
-    last: dict[str, Any] | None = None
-    bad: list[str] = []
-    for seed in range(given.runs):
-        made = table(seed, given.flags)
-        mine, judged = false_differences(made)
-        called, cells = called + mine, cells + judged
-        bad += apart(last, made) if last is not None else []
-        last = made
-        print(f"run {seed}: {mine} of {judged} A/A intervals leave out 1", flush=True)
-    low, high = binomial_band(cells, LEVEL)
-    print(f"{called} of {cells} false differences; {low} to {high} are expected at {100 * LEVEL:g} %")
-    print(f"tables apart by more than 5 % and their intervals: {', '.join(bad) or 'none'}")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = given.tables or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = [folder / f"{seed}.json" for seed in range(given.runs)]
+        missing = [path for path in paths if not path.exists()]
+        for path in missing[: given.new]:
+            measure(int(path.stem), given.flags, path)
+            print(f"run {path.stem}: {false_differences(json.loads(path.read_text()))}", flush=True)
+        tables = [json.loads(path.read_text()) for path in paths if path.exists()]
+    if len(tables) < given.runs:
+        print(f"{len(tables)} of {given.runs} runs are there; the same command goes on")
+        return 0
+    made = summary(tables)
+    print(json.dumps(made, indent=1))
+    if given.output:
+        machine = describe(["python", "-m", "benchmarks.speed_aa", "--", *given.flags], None)
+        given.output.write_text(json.dumps({**made, "machine": machine}, indent=1) + "\n")
     # An interval between ranks covers a little more than it says: fewer than expected is no fault.
-    return 0 if called <= high else 1
+    return 0 if made["false_differences"] <= made["expected_high"] else 1
 
 
 if __name__ == "__main__":

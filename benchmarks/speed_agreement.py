@@ -1,6 +1,6 @@
 """Does `relubench speed` agree with clocks that are not its own?
 
-    python -m benchmarks.speed_agreement [--rounds 15]
+    python -m benchmarks.speed_agreement [--rounds 15] [--output FILE]
 
 For some activations and sizes, in turn: the inner clock of `relubench speed`, and one of its own, perf_counter around
 an unrolled loop (on CUDA: around replays of a graph, with a synchronization at either end). Medians over the rounds;
@@ -10,14 +10,18 @@ they must agree within 3 %. And a plain copy_ beside the measured read-write roo
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import torch
 
+from benchmarks.machine import describe
 from relubench.activations import build, select
 from relubench.timing.clocks import choose_clock
 from relubench.timing.machine import Watch, alone, caches
@@ -70,29 +74,58 @@ def copy_share(arena: Arena, cold: bool, device: str, rounds: int) -> float:
     return statistics.median(pairs)
 
 
+def measure(device: str, rounds: int) -> list[dict[str, Any]]:
+    """One record for each size and activation, and one for copy_; prints each as it comes."""
+    found: list[dict[str, Any]] = []
+    for name, elements in named_sizes(caches(), device).items():
+        arena = Arena.make(elements, 2, torch.float32, device, 0, pool=False)
+        cold = name == "memory"
+        for label in ACTIVATIONS:
+            made = task(build(select([label])[0]), "forward", arena)
+            a, b = compare(arena, made, cold, device, rounds)
+            print(
+                f"{label:10} {name:7} {1e9 * a / elements:8.4f} {1e9 * b / elements:8.4f} ns  {a / b:.3f}", flush=True
+            )
+            found.append(
+                {
+                    "what": label,
+                    "size": name,
+                    "elements": elements,
+                    "command_ns_per_element": mine,
+                    "independent_ns_per_element": theirs,
+                    "ratio": a / b,
+                    "agrees": abs(a / b - 1) <= CLOSE,
+                }
+            )
+        share = copy_share(arena, cold, device, 2 * rounds)
+        print(f"{'copy_':10} {name:7} reaches {100 * share:.1f} % of the roof", flush=True)
+        agrees = ROOF[0] <= share <= ROOF[1] or name != "memory"
+        found.append(
+            {"what": "copy_", "size": name, "elements": elements, "share_of_the_roof": share, "agrees": agrees}
+        )
+    return found
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--output", type=Path, help="a JSON file for the result")
     given = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    good, watch = True, Watch()
     with alone(lambda: print("waiting for another timing run", file=sys.stderr)), torch.no_grad():
-        for name, elements in named_sizes(caches(), given.device).items():
-            arena = Arena.make(elements, 2, torch.float32, given.device, 0, pool=False)
-            cold = name == "memory"
-            for label in ACTIVATIONS:
-                made = task(build(select([label])[0]), "forward", arena)
-                a, b = compare(arena, made, cold, given.device, given.rounds)
-                good &= abs(a / b - 1) <= CLOSE
-                print(f"{label:10} {name:7} {1e9 * a / elements:8.4f} {1e9 * b / elements:8.4f} ns  {a / b:.3f}")
-            share = copy_share(arena, cold, given.device, 2 * given.rounds)
-            good &= ROOF[0] <= share <= ROOF[1] or name != "memory"
-            print(f"{'copy_':10} {name:7} reaches {100 * share:.0f} % of the roof")
-    for line in watch.warnings():
+        watch = Watch()
+        found = measure(given.device, given.rounds)
+        warnings = watch.warnings()
+    for line in warnings:
         print(line)
+    good = all(one["agrees"] for one in found)
     print("agrees" if good else "does not agree")
+    if given.output:
+        machine = describe(["python", "-m", "benchmarks.speed_agreement", "--rounds", str(given.rounds)], None)
+        result = {"agrees": good, "rounds": given.rounds, "rows": found, "warnings": warnings, "machine": machine}
+        given.output.write_text(json.dumps(result, indent=1) + "\n")
     return 0 if good else 1
 
 

@@ -214,6 +214,8 @@ def sentence(rows: Sequence[Row], course: Course) -> str:
     level = [row["activation"] for row in place if row["verdict"] == "no difference"]
     faster = [row["activation"] for row in place if row["verdict"] == "faster"]
     parts = [f"{slow['activation']} is the slowest, {slow['ratio_to_relu']:.2f} times relu's time"]
+    if all(row["verdict"] is None for row in place):
+        return f"In {where}: too few rounds to tell anything from relu; give it a larger --budget."
     if slow["verdict"] != "slower":
         parts = [] if len(level) < len(place) else ["no activation can be told from relu"]
     if level and len(level) < len(place):

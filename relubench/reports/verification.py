@@ -36,6 +36,20 @@ def sentence(rows: Sequence[Row]) -> str:
     return f"Wrong: {listed(which)}; checked were {checked}."
 
 
+def _agreement(rows: Sequence[Row]) -> str:
+    """Which forms give other bits than the eager one somewhere."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        for one in filter(None, row["differing_forms"].split(", ")):
+            found.setdefault(one.rpartition(" ")[0], []).append(row["activation"])
+    if not found:
+        return "all forms of an activation give the same bits"
+    parts = [f"{form} ({', '.join(dict.fromkeys(names))})" for form, names in found.items()]
+    return (
+        f"other bits than the eager form somewhere, judged by the same bound: {'; '.join(parts)}; all others the same"
+    )
+
+
 def _columns(rows: Sequence[Row]) -> list[Column]:
     def number(key: str, header: str, leaves: int = 0) -> Column:
         return Column(header=header, parts=lambda row: [_significant(row[key])], leaves=leaves)
@@ -88,6 +102,7 @@ def _footnotes(rows: Sequence[Row], torch: str, compiled: bool) -> list[str]:
         "and its error is shown against the true slope all the same",
         "forms compared: eager, into storage, in place, in a population" + (", compiled" if compiled else ""),
     ]
+    notes.append(_agreement(rows))
     excused: dict[str, list[str]] = {}
     for row in rows:
         if row["known"] and row["outcome"] == "ok" and row["message"]:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any
+
+# Compiling imports torch's builder of extensions, which remarks on a CUDA toolkit without a GPU.
+logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
 
 _numbers = itertools.count()
 

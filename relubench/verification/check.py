@@ -49,6 +49,8 @@ class VerifyRow:
     """Values where PyTorch's kernel is known to be wrong."""
     forms_differ: int = 0
     """Values of the worst form that are not the eager form's, bit for bit."""
+    differing_forms: str = ""
+    """Which forms these are, each with its number: 'compiled 12'."""
     against: str = "truth"
     message: str = ""
 
@@ -227,6 +229,7 @@ def _judge(
         wrong=worst.wrong,
         known=max(one.known for one in found),
         forms_differ=max(one.differ for one in found),
+        differing_forms=", ".join(f"{one.form} {one.differ}" for one in found if one.differ),
         against=reference.name,
         message="; ".join(dict.fromkeys(one for one in messages if one)),
     )

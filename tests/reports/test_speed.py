@@ -52,5 +52,10 @@ def test_the_sentence_claims_no_more_than_the_verdicts(rows: list[dict[str, Any]
     assert made.startswith(f"In forward, memory, fp32: {said}")
 
 
+def test_too_few_rounds_tell_nothing() -> None:
+    made = sentence([row("relu", 1.0, None), row("tanh", 8.0, None)], COURSE)
+    assert made.endswith("too few rounds to tell anything from relu; give it a larger --budget.")
+
+
 def test_without_ratios_nothing_is_compared() -> None:
     assert sentence([row("relu", None, None)], COURSE) == "Nothing could be compared with relu."

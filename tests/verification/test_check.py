@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from relubench.activations import ACTIVATIONS, Choice, build, select
 from relubench.activations.definition import Activation, plain
+from relubench.reports.verification import verification_report
 from relubench.verification import check as checking
 from relubench.verification import points, truth
 from relubench.verification.bounds import bound
@@ -170,6 +172,19 @@ def test_a_form_that_differs_from_the_others_is_found(monkeypatch: pytest.Monkey
     assert forward.outcome == "wrong"
     assert forward.message.startswith("into storage: ")
     assert forward.forms_differ > 0
+    assert forward.differing_forms.startswith("into storage ")
+    report = verification_report([forward.to_json()], device="cpu", torch="2", compiled=False)
+    assert any("other bits than the eager form somewhere" in note for note in report.footnotes)
+    assert any("into storage (relu)" in note for note in report.footnotes)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "silu"])
+def test_compiled_forms_are_checked_too(name: str) -> None:
+    for row in checking.check(choice(name), "fp32", size=30_000, compiled=True):
+        assert (row.outcome, "compiled" in row.forms) == ("ok", True)
+        # Nothing has to be rounded in a piecewise-linear activation.
+        assert name == "silu" or row.forms_differ == 0
 
 
 def test_known_departures_are_named_not_counted() -> None:
