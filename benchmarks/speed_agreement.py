@@ -83,9 +83,8 @@ def measure(device: str, rounds: int) -> list[dict[str, Any]]:
         for label in ACTIVATIONS:
             made = task(build(select([label])[0]), "forward", arena)
             a, b = compare(arena, made, cold, device, rounds)
-            print(
-                f"{label:10} {name:7} {1e9 * a / elements:8.4f} {1e9 * b / elements:8.4f} ns  {a / b:.3f}", flush=True
-            )
+            mine, theirs = 1e9 * a / elements, 1e9 * b / elements
+            print(f"{label:10} {name:7} {mine:8.4f} {theirs:8.4f} ns  {a / b:.3f}", flush=True)
             found.append(
                 {
                     "what": label,

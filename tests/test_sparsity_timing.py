@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from relubench.activations import select
-from relubench.reports.sparsity_plot import plot_sparsity
 from relubench.reports.sparsity_speed import WAYS as SHOWN
 from relubench.reports.sparsity_speed import Measured, for_people, paper_sparsity, sentence, sparsity_report
+from relubench.reports.zeros_plot import plot_zeros
 from relubench.sparsity_timing import (
     BATCHES,
     LEVELS,
@@ -141,5 +141,5 @@ def test_the_report_marks_the_papers_zeros_and_the_break_even(tmp_path: Path) ->
     assert (first.sentence, second.sentence) == ("", report.sentence)
     assert [column.parts(second.rows[0])[0] for column in second.columns] == ["1", "never", "never", "65", "never"]
     assert sentence([], [], 83.4) == "Nothing could be compared with the dense product."
-    plot_sparsity(report, tmp_path / "s.png")
+    plot_zeros(report, tmp_path / "s.png")
     assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")

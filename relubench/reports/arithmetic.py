@@ -28,7 +28,7 @@ class Measured:
 
 def article_cycles() -> dict[str, tuple[float, float]]:
     """The article's cycles of each operation, least and most."""
-    known = {(one.condition, one.metric): one.value for one in entries("article") if one.table == "operations"}
+    known = {(one.condition, one.metric): one.value for one in entries("article_operations")}
     return {
         name: (value, known[name, "cycles_high"]) for (name, metric), value in known.items() if metric == "cycles_low"
     }

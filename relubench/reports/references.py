@@ -147,7 +147,7 @@ def article(
     return Published(errors[0].value if errors else None, sparsity, f"article, table {place}")
 
 
-SOURCES = ("glorot2011", "article", "others")
+SOURCES = ("glorot2011", "article", "article_operations", "others")
 
 
 OF_THE_PAPER = (

@@ -45,9 +45,7 @@ def _agreement(rows: Sequence[Row]) -> str:
     if not found:
         return "all forms of an activation give the same bits"
     parts = [f"{form} ({', '.join(dict.fromkeys(names))})" for form, names in found.items()]
-    return (
-        f"other bits than the eager form somewhere, judged by the same bound: {'; '.join(parts)}; all others the same"
-    )
+    return f"other bits than the eager form somewhere, within the same bound: {'; '.join(parts)}; all others the same"
 
 
 def _columns(rows: Sequence[Row]) -> list[Column]:
