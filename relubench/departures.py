@@ -35,10 +35,15 @@ def departures(config: ExperimentConfig, as_published: frozenset[str] = frozense
             value = getattr(mine, key)
             compared = key in COMPARED or isinstance(value, tuple) or f"{section}.{key}" in as_published
             if not compared and value != getattr(usual, key):
-                found.append(spoken(key, value))
+                found.append(spoken(key, value) + (_scale(config) if key == "l1" and value else ""))
     if config.train.epochs != usual_epochs and "train.epochs" not in as_published:
         found.append(f"{config.train.epochs} epoch{'s' if config.train.epochs > 1 else ''}")
     return tuple(found)
+
+
+def _scale(config: ExperimentConfig) -> str:
+    """What an L1 strength multiplies, where it is not the sum over units: ' (paper scale)'."""
+    return "" if config.train.l1_scale == "sum" else f" ({config.train.l1_scale} scale)"
 
 
 def spoken(key: str, value: object) -> str:

@@ -32,6 +32,15 @@ def test_departures_speak_of_labels_and_split():
     assert departures(experiment()) == ()
 
 
+def test_departures_say_what_an_l1_strength_multiplies():
+    def told(**train: object) -> tuple[str, ...]:
+        return departures(experiment({"train": train}))
+
+    assert told(l1=0.001) == ("L1 0.001",)
+    assert told(l1=0.001, l1_scale="paper") == ("L1 0.001 (paper scale)",)
+    assert told(l1_scale="mean") == ()
+
+
 def test_labels_change_a_runs_id_and_survive_the_store():
     plain, few = spec_of(), spec_of(labels=100)
     assert few.id != plain.id and (few.labels, plain.labels) == (100, None)

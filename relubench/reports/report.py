@@ -240,7 +240,7 @@ def _caption(summary: Summary, rows: Sequence[Row]) -> str:
     parts = [
         f"lr {short(one['lr'])}" if one.get("lr") is not None else None,
         f"init {one['init']}" if one.get("init") is not None else None,
-        f"L1 {l1:g}{'' if scale == 'sum' else f' ({scale})'}" if isinstance(l1, int | float) and l1 else None,
+        f"L1 {l1:g}{'' if scale == 'sum' else f' ({scale} scale)'}" if isinstance(l1, int | float) and l1 else None,
         f"{short(one['parameters'])} parameters" if one.get("parameters") is not None else None,
         _epochs(one.get("epochs")),
     ]

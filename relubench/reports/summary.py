@@ -248,6 +248,8 @@ def _with_references(
     told = "article" in shown and labels is None
     # Where the penalty does not vary the article's main table speaks, and its l1 = 0 row adds only a sparsity.
     penalty = 0.0 if l1 is None and not spec.get("l1") else l1
+    # Its strengths are read as coefficients of a mean: under another scale they are other penalties.
+    told = told and (not spec.get("l1") or spec.get("l1_scale", "sum") == "mean" or l1 is None)
     article = references.article(*network, l1=penalty, table=shown["article"]) if told else None
     return replace(
         row,

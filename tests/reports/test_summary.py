@@ -23,8 +23,13 @@ def test_json_rows_have_the_columns_in_order_and_l1_where_it_varies(lab):
     assert list(lab.train("relu").summary().json_rows()[0]) == SummaryRow.columns()
     summary = lab.train("relu", l1=0.01).summary()
     assert [list(row) for row in summary.json_rows()] == [[*SummaryRow.columns(), "l1"]] * 2
-    assert [row["article_error_pct"] for row in summary.json_rows()] == [1.43, 1.52]
     assert "relu (l1 0.01) differs" in summary.sentence
+
+
+@pytest.mark.parametrize(("scale", "beside"), [("mean", 1.52), ("sum", None), ("paper", None)])
+def test_the_articles_strengths_stand_beside_those_of_a_mean_only(lab, scale, beside):
+    summary = lab.train("relu").train("relu", l1=0.01, l1_scale=scale).summary()
+    assert [row["article_error_pct"] for row in summary.json_rows()] == [1.43, beside]
 
 
 def test_pairs_are_the_common_seeds(lab):
