@@ -46,8 +46,36 @@ def list_(
     if data_dir is not None and kind != "datasets":
         raise UsageError(f"--data-dir means nothing to the {kind}", "it belongs to `relubench list datasets`")
     target = output.choose(format, output_file)
-    listing = output.Listing(rows=rows_of(data_dir), title=kind, leaving=LEAVING, notes=NOTES.get(kind, ()))
+    rows = rows_of(data_dir)
+    if kind == "references" and target.for_people:
+        output.emit_listings(_by_table(rows), "list", target)
+        return
+    listing = output.Listing(rows=rows, title=kind, leaving=LEAVING, notes=NOTES.get(kind, ()))
     output.emit_listings([listing], "list", target)
+
+
+def _by_table(rows: list[Row]) -> list[output.Listing]:
+    """The references as their sources have them, table by table: the name says what a number is of."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        page = row["page"] and f"page {row['page']}"
+        groups.setdefault(", ".join(filter(None, (row["source"], row["table"], page))), []).append(row)
+    return [
+        output.Listing(
+            rows=[{key: row[key] for key in ("name", "value", "unit", *_noted(group))} for row in group],
+            title=title,
+            notes=[*dict.fromkeys(row["protocol"] for row in group), *_read_elsewhere(group)],
+        )
+        for title, group in groups.items()
+    ]
+
+
+def _noted(group: list[Row]) -> list[str]:
+    return ["note"] if any(row["note"] for row in group) else []
+
+
+def _read_elsewhere(group: list[Row]) -> list[str]:
+    return [f"read in {row['read in']}" for row in group if row["read in"] != "the source"][:1]
 
 
 def _activations(data_dir: Path | None) -> list[Row]:

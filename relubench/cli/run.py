@@ -145,7 +145,7 @@ def _yaml_target(ctx: typer.Context, path: Path | None) -> output.Target:
 def _report(study: Study, preset: Preset) -> Report:
     from relubench.reports.study import study_report
 
-    about = {"preset": preset.name, "scale": preset.scale}
+    about = {"preset": preset.name, "scale": preset.scale, "stand_in": preset.stand_in}
     report = study_report(study, command="run", comparison=preset.comparison, about=about)
     title = f"{preset.name}{f' ({preset.scale})' if preset.scale else ''}: {report.title}"
     caption = "; ".join(part for part in (preset.stand_in, report.caption) if part)

@@ -167,4 +167,7 @@ def _span(response: Response) -> tuple[int, int | None]:
 
 
 def _reason(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    """What went wrong, without the objects and the address that requests and urllib3 put around it."""
+    inner = getattr(error.args[0], "reason", None) if error.args else None
+    text = " ".join(str(inner or error).split())
+    return re.sub(r"^(HTTPS?Connection\(.*?\)|<[^>]*>): ", "", text) or type(error).__name__

@@ -68,6 +68,16 @@ def test_references_are_listed_with_their_source(cli: Cli) -> None:
     assert other["source"].startswith("Nair & Hinton 2010") and other["protocol"]
 
 
+def test_people_see_references_table_by_table_with_page_and_protocol(cli: Cli) -> None:
+    shown = cli("list", "references", "--format", "table").out
+    assert shown.count("Glorot, Bordes & Bengio 2011, table1, page 6\n") == 1
+    (line,) = (one for one in shown.splitlines() if one.startswith("glorot2011:table1:mnist:mlp-3x1000:relu:none:"))
+    assert line.split()[1:3] == ["1.43", "percent"]
+    assert "median of 5 runs" in shown and "read in a page about it" in shown
+    names = [row["name"] for row in json.loads(cli("list", "references", "--format", "json").out)["rows"]]
+    assert all(name in shown for name in names)
+
+
 def test_data_sets_say_whether_they_are_there(cli: Cli) -> None:
     rows = {row["name"]: row for row in json.loads(cli("list", "datasets", "--format", "json").out)["rows"]}
     assert (rows["digits"]["present"], rows["digits"]["shape"], rows["digits"]["test"]) == ("yes", "1x8x8", 360)

@@ -24,6 +24,7 @@ def test_a_preset_is_one_table_then_cached_without_torch() -> None:
     assert first.returncode == 0, first.stderr
     shown = json.loads(first.stdout)
     assert [shown[key] for key in ("command", "preset", "scale")] == ["run", "normalisation", "smoke"]
+    assert shown["stand_in"].startswith("digits (scikit-learn's 8x8) stands in for mnist")
     labels = ["none", "batch", "layer", "rms", "dropout 0.5"]
     assert [(row["variant"], row["activation"]) for row in shown["rows"]] == [
         (label, act) for label in labels for act in ("tanh", "relu")
