@@ -49,6 +49,28 @@ def closing(groups: Sequence[tuple[str, Sequence[Standing]]], kind: str = "data 
     return f"{told} {_caution(everything)}".rstrip()
 
 
+def settling(groups: Sequence[tuple[str, Sequence[Standing]]]) -> list[str]:
+    """A line on what would settle the differences within noise; none for a lone one, of which the sentence says it.
+
+    Of those that are noise for the number of comparisons alone, nothing is said: it is not seeds that they lack.
+    """
+    compared = [
+        (f"{one.label} ({name})" if len(groups) > 1 else one.label, one)
+        for name, group in groups
+        for one in group[1:]
+        if one.row.difference_pct and one.seeds > 1
+    ]
+    noise = [(label, one) for label, one in compared if one.row.difference_verdict == "noise" and _spans_zero(one.row)]
+    if len(compared) < 2 or not noise:
+        return []
+    known = [(label, max(needed - one.seeds, 1)) for label, one in noise if (needed := one.row.seeds_to_resolve)]
+    never = [label for label, one in noise if one.row.seeds_to_resolve is None]
+    told = [f"about {count(more, 'more seed')} for {label}" for label, more in sorted(known, key=lambda one: one[1])]
+    parts = [listed(told)] if told else []
+    parts += [f"no number of seeds for {listed(never)}: the test set is too small for it"] if never else []
+    return [f"to show the differences called noise, if they are as large as they look: {'; '.join(parts)}"]
+
+
 def _about(group: Sequence[Standing]) -> str:
     finished = [one for one in group if one.row.test_error_pct is not None]
     if not finished:
@@ -105,9 +127,13 @@ def _comparison(one: Standing, *, alone: bool) -> str:
     size = f"{signed(row.difference_pct)} points {interval}"
     if row.difference_verdict != "noise":
         return f"{one.label} is {row.difference_verdict}, {size}"
-    if (row.difference_ci_low_pct or 0) > 0 or (row.difference_ci_high_pct or 0) < 0:
+    if not _spans_zero(row):
         return f"{one.label}'s {size} counts as noise among so many comparisons"
     return f"{one.label} differs by no more than noise, {size}{_remedy(one) if alone else ''}"
+
+
+def _spans_zero(row: SummaryRow) -> bool:
+    return (row.difference_ci_low_pct or 0) <= 0 <= (row.difference_ci_high_pct or 0)
 
 
 def _remedy(one: Standing) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from relubench.distributions import ALPHA
 from relubench.reports import references, verdicts
 from relubench.reports.footnotes import OUTCOMES, method_notes, outcome_notes, tuning_notes
-from relubench.reports.sentence import Standing, closing
+from relubench.reports.sentence import Standing, closing, settling
 from relubench.results import RunResult, SummaryRow, Timing, Tuning
 from relubench.stats import (
     Difference,
@@ -133,16 +133,18 @@ def summarize(
         for label, row, group in zip(labels, rows, groups, strict=True)
     ]
     rows = [one.row for one in judged]
+    standings = _standings(groups, rows, firsts)
     notes = [
         *outcome_notes([list(group.runs.values()) for group in groups], rows, labels),
         *method_notes(rows),
+        *settling(standings),
         *tuning_notes(tuned),
         *references.footnotes(rows),
         *references.split_notes(rows, {(one.spec["dataset"], one.spec.get("split", "standard")) for one in results}),
         *verdicts.footnotes(judged),
     ]
     kind = "variants" if any(group.variant for group in groups) else "data sets and models"
-    sentences = [closing(_standings(groups, rows, firsts), kind), verdicts.sentence(judged)]
+    sentences = [closing(standings, kind), verdicts.sentence(judged)]
     varied = _varied(groups)
     if by_strength:
         varied = [{**one, "near_zeros_pct": _near(group)} for one, group in zip(varied, groups, strict=True)]

@@ -92,6 +92,22 @@ def test_sentence_says_what_would_settle_a_lone_comparison(lab):
     assert "more seeds would show it" in sentence or "no number of seeds would settle" in sentence
 
 
+def test_a_line_says_what_would_settle_each_of_several_comparisons(lab):
+    lab.train("relu").train("sigmoid", scale=2).train("tanh", scale=1.15).train("elu")
+    summary = lab.summary()
+    (line,) = (note for note in summary.footnotes if note.startswith("to show the differences called noise"))
+    by_name = {row.activation: row for row in summary.rows}
+    assert by_name["sigmoid"].difference_verdict == "higher" and "sigmoid" not in line
+    for name in ("tanh", "elu"):
+        assert by_name[name].difference_verdict == "noise"
+        needed = by_name[name].seeds_to_resolve
+        told = f"about {needed - 3} more seed" if needed else "no number of seeds for"
+        assert name in line and told in line
+    lone = lab.results[:3] + lab.results[6:9]
+    lab.results[:] = lone
+    assert not any("called noise, if they" in note for note in lab.summary().footnotes)
+
+
 def test_sentence_where_nothing_can_be_compared(lab):
     lab.train("relu").train("tanh").spoil("tanh", "diverged", seeds=(0, 1, 2))
     assert "Not compared: tanh (diverged)." in lab.summary().sentence
