@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from relubench.config import ExperimentConfig, experiment
-from relubench.errors import ComputeError
+from relubench.config import ExperimentConfig, contradictions, experiment
+from relubench.errors import ComputeError, UsageError
 from relubench.reports.render import render
 from relubench.reports.report import Report
 from relubench.reports.study import study_report
@@ -91,7 +91,10 @@ def train(
         "model": {"name": model},
         "train": {"protocol": protocol, "epochs": epochs, "batch_size": batch_size, "lr": lr},
     }
-    config = experiment(settings or {}, _given(named))
+    asked = _given(named)
+    for key, value, other in contradictions(settings or {}, asked):
+        raise UsageError(f"{key} is given twice: {value!r} and {other!r}", "leave one of them out")
+    config = experiment(settings or {}, asked)
     study = Study.open(
         config,
         data_dir=Path(data_dir) if data_dir is not None else None,

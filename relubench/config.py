@@ -8,6 +8,7 @@ flags.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -235,13 +236,41 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
 
 
 def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """One nested mapping out of several: a later one overrides an earlier one key by key."""
+    """One nested mapping out of several: a later one overrides an earlier one key by key.
+
+    Raises UsageError where one has a value and another keys: neither may vanish behind the other.
+    """
     merged: dict[str, Any] = {}
     for layer in layers:
         for key, value in layer.items():
-            old = merged.get(key)
-            merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+            old = merged.get(key, value)
+            if isinstance(old, Mapping) != isinstance(value, Mapping):
+                lone, keys = (value, old) if isinstance(old, Mapping) else (old, value)
+                raise UsageError(
+                    f"{key} cannot be {lone!r} and have keys of its own ({', '.join(keys)})",
+                    "set a section's keys one by one, such as train.l1=0.001",
+                )
+            merged[key] = merge(old, value) if isinstance(old, Mapping) and old is not value else value
     return merged
+
+
+def leaves(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """A nested mapping laid flat: 'train.lr' -> its value."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        path = f"{above}{key}"
+        flat |= leaves(value, f"{path}.") if isinstance(value, Mapping) else {path: value}
+    return flat
+
+
+def contradictions(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Keys that two layers of one request set to different values, with both values."""
+    mine, theirs = leaves(one), leaves(other)
+
+    def plain(value: Any) -> Any:
+        return list(value) if isinstance(value, tuple) else value
+
+    return [(key, mine[key], theirs[key]) for key in mine if key in theirs and plain(mine[key]) != plain(theirs[key])]
 
 
 def experiment(*layers: Mapping[str, Any]) -> ExperimentConfig:
@@ -276,6 +305,8 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
             ) from error
         for key in reversed(keys):
             value = {key: value}
+        for key, first, second in contradictions(merged, value):
+            raise UsageError(f"--set {key} is given twice: {first!r} and {second!r}", "leave one of them out")
         merged = merge(merged, value)
     return merged
 
@@ -321,11 +352,23 @@ def refusal(error: ValidationError) -> UsageError:
         return UsageError(
             f"{key}: {rule}", "change one of the two" if "must not" in rule or "belongs" in rule else rule
         )
-    rules = [one["msg"] for one in error.errors() if one["loc"][: len(path)] == first["loc"][: len(path)]]
-    rule = " or ".join(
-        dict.fromkeys(one.removeprefix("Input ")[0].lower() + one.removeprefix("Input ")[1:] for one in rules)
-    )
-    return UsageError(f"{key} {rule}, got {first['input']!r}", f"set it with --set {key}=VALUE or its own flag")
+    alternatives = [one for one in error.errors() if one["loc"][: len(path)] == first["loc"][: len(path)]]
+    rule = " or ".join(dict.fromkeys(_rule(one) for one in alternatives))
+    wanted = "[VALUE, ...]" if first["type"] == "tuple_type" else "VALUE"
+    names = _NAMES.findall(first["msg"]) if first["type"] == "literal_error" else []
+    hint = did_you_mean(str(first["input"]), names, f"set it with --set {key}={wanted} or its own flag")
+    return UsageError(f"{key} {rule}, got {first['input']!r}", hint)
+
+
+_NAMES = re.compile(r"'([^']+)'")
+
+
+def _rule(found: ErrorDetails) -> str:
+    """What the schema wants, in the words of a command line."""
+    if found["type"] == "string_pattern_mismatch":
+        return "'uniform:B' with a bound B above 0"
+    rule = found["msg"].removeprefix("Input ").replace("a valid tuple", "a list")
+    return rule[0].lower() + rule[1:]
 
 
 _KEYS_HINT = "the keys are " + ", ".join(

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,8 @@ class Crew:
             worker, message = self.inbox.get()
             if message is None:
                 yield from self._lost(worker)
+            elif message["event"] == "busy":
+                yield from self._postpone(worker)
             elif message["event"] == "idle":
                 worker.job = None
                 yield from self._give(worker)
@@ -57,6 +60,13 @@ class Crew:
         assert worker.job is not None
         for spec in worker.job.specs:
             yield {"event": "started", "run": spec.id}
+
+    def _postpone(self, worker: _Worker) -> Iterator[dict[str, Any]]:
+        """Another process has a run of the worker's job: it comes last, and is waited for then."""
+        assert worker.job is not None
+        self.waiting.append(replace(worker.job, patient=True))
+        for spec in worker.job.specs:
+            yield {"event": "postponed", "run": spec.id}
 
     def _lost(self, worker: _Worker) -> Iterator[dict[str, Any]]:
         """A worker ended without being asked to: its job failed, and a new worker takes its place."""

@@ -33,6 +33,8 @@ class Job:
     """Train it even if it is stored, from the start even if it was begun."""
     pretrain_only: bool = False
     """Pre-train the members' stacks, and train nothing: what the search for a layer's rate asks for."""
+    patient: bool = True
+    """Wait while another process trains one of its runs; else it is handed back, and something else done first."""
     noise: tuple[float, ...] = ()
     """Train nothing: test the stored network under noise of these standard deviations."""
 
@@ -52,6 +54,7 @@ class Job:
             "keep": self.keep,
             "fresh": self.fresh,
             "pretrain_only": self.pretrain_only,
+            "patient": self.patient,
             "noise": list(self.noise),
         }
 
@@ -65,6 +68,7 @@ class Job:
             keep=values["keep"],
             fresh=values["fresh"],
             pretrain_only=values["pretrain_only"],
+            patient=values["patient"],
             noise=tuple(values["noise"]),
         )
 
@@ -99,6 +103,7 @@ def jobs_of(
                     keep=keep,
                     fresh=fresh or (not pretrain_only and store.result(members[start].id) is not None),
                     pretrain_only=pretrain_only,
+                    patient=False,
                 )
             )
     return sorted(jobs, key=_work, reverse=True)

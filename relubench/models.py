@@ -33,7 +33,7 @@ from relubench.network.layers import (
 from relubench.network.optimizers import Parameter
 from relubench.network.products import library
 from relubench.network.residual import Fork, Join
-from relubench.network.streams import MemberNoise, stream
+from relubench.network.streams import MemberNoise, ModuleNoise, stream
 from relubench.plan import RunSpec
 
 
@@ -158,7 +158,8 @@ class Builder:
             return lambda _: next(tensors)
 
         parameters = [self._parameter(f"module-{name}", value(name)) for name in named[0]]
-        return UserModule(modules, parameters, self.stacked)
+        noise = ModuleNoise(self.seeds, self.place, self.device)
+        return UserModule(modules, parameters, noise, self.stacked)
 
     def _signs(self, shape: LayerShape) -> Tensor:
         def signs(seed: int) -> Tensor:

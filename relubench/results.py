@@ -302,12 +302,15 @@ class Tuning:
         return "lowest" if self.lr == min(self.errors) else "highest" if self.lr == max(self.errors) else "inside"
 
 
-EventKind = Literal["note", "cached", "started", "progress", "epoch", "done", "failed"]
+EventKind = Literal["note", "cached", "started", "postponed", "progress", "epoch", "done", "failed"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Event:
-    """What happens while runs are carried out, for whoever shows it: started, (progress | epoch)*, done."""
+    """What happens while runs are carried out, for whoever shows it: started, (progress | epoch)*, done.
+
+    A run that another process is training is postponed after it was started, and started again later.
+    """
 
     kind: EventKind
     run: str = ""

@@ -295,6 +295,11 @@ class Study:
 
     def _handle(self, message: dict[str, Any], spec: RunSpec, tuning: bool) -> Event:
         kind = message["event"]
+        if kind == "postponed":
+            return event(kind, spec, tuning)
+        if kind == "waiting":
+            told = f"another process is training {spec.activation} seed {spec.seed}: waiting for it"
+            return event("note", spec, tuning, message=told)
         if kind in ("started", "progress", "epoch"):
             return event(
                 kind,

@@ -78,9 +78,7 @@ def obtain(
     assert spec.stack is not None
     stack = Stack()
     for layer in range(spec.stack.layers):
-        with store.lock(layer_id(spec, layer), stop) as held:
-            if held is None:
-                raise Interrupted
+        with store.lock(layer_id(spec, layer), _unless(stop)):
             job = _LayerJob(spec, choice, prepared, store, layer, stack.layers, fresh)
             found = None if fresh and not spec.stack.source else store.layer(job.id)
             found = found or job.train(emit, stop)
@@ -93,6 +91,17 @@ def obtain(
     if spec.stack.shuffled:
         stack.layers = [shuffled(one, spec.seed, layer) for layer, one in enumerate(stack.layers)]
     return stack
+
+
+def _unless(stop: Callable[[], bool]) -> Callable[[], bool]:
+    """Wait for a layer that another process is training, until `stop`."""
+
+    def go_on() -> bool:
+        if stop():
+            raise Interrupted
+        return True
+
+    return go_on
 
 
 def read_layer(store: Store, layer: str) -> dict[str, Tensor]:

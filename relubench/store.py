@@ -30,11 +30,15 @@ from relubench.results import PretrainedLayer, RunResult, Timing
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
-LOCK_SECONDS = 1.0
+LOCK_SECONDS = 0.2
 """How long a process waits for another's lock before it asks whether it should go on waiting."""
 
 LAYER, RECONSTRUCTIONS = "layer.json", "reconstructions.safetensors"
 RUN, WRONG, WEIGHTS, CHECKPOINT = "run.json", "test_wrong.bin", "weights.safetensors", "checkpoint.safetensors"
+
+
+class Busy(Exception):
+    """Another process is training the run."""
 
 
 class Store:
@@ -188,6 +192,7 @@ class Store:
             shutil.rmtree(aside, ignore_errors=True)
         (self.root / "timings" / f"{run}.json").unlink(missing_ok=True)
         shutil.rmtree(self.root / "noise" / run, ignore_errors=True)
+        self._lock(run).unlink(missing_ok=True)
         self.discard(run)
 
     def sweep(self) -> None:
@@ -202,28 +207,30 @@ class Store:
                     shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
 
     @contextlib.contextmanager
-    def lock(self, run: str, give_up: Callable[[], bool] = lambda: False) -> Iterator[BaseFileLock | None]:
+    def lock(self, run: str, go_on: Callable[[], bool] = lambda: True) -> Iterator[BaseFileLock]:
         """Hold the run (or layer) for this process: whoever else wants to train it waits, then finds it finished.
 
-        Gives None, unlocked, once `give_up` says so.
+        While another process has it, `go_on` is asked again and again; raises Busy once that says no.
         """
         from filelock import FileLock, Timeout
 
-        path = self.root / "locks" / f"{run}.lock"
+        path = self._lock(run)
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path)
-        while True:
+        held, wait = FileLock(path), 0.0
+        while not held.is_locked:
             try:
-                lock.acquire(timeout=LOCK_SECONDS)
-                break
-            except Timeout:
-                if give_up():
-                    yield None
-                    return
+                held.acquire(timeout=wait)
+            except Timeout as error:
+                wait = LOCK_SECONDS
+                if not go_on():
+                    raise Busy(run) from error
         try:
-            yield lock
+            yield held
         finally:
-            lock.release()
+            held.release()
+
+    def _lock(self, run: str) -> Path:
+        return self.root / "locks" / f"{run}.lock"
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -2,5 +2,5 @@
 
 __version__ = "0.1.0"
 
-ENGINE_VERSION = 2
+ENGINE_VERSION = 3
 """Part of every run's id. Raised by any change that moves results; the reason goes into CHANGELOG.md."""

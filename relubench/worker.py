@@ -7,7 +7,6 @@ then writes a checkpoint and leaves. Ctrl-C, which reaches every process of a te
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import platform
@@ -15,19 +14,20 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from relubench.errors import ComputeError, RelubenchError
+from relubench.errors import ComputeError
 from relubench.jobs import Job
+from relubench.mishaps import explain, free_memory, is_out_of_memory
 from relubench.plan import RunSpec
 from relubench.results import RunResult, Timing
 from relubench.run_clock import Clock
 from relubench.stacking import CHECKPOINT_SECONDS, PROGRESS_SECONDS, Emit, Interrupted, Stack, obtain
-from relubench.store import Store, write_atomically
+from relubench.store import Busy, Store, write_atomically
 from relubench.version import __version__
 
 if TYPE_CHECKING:
@@ -51,18 +51,21 @@ def carry_out(job: Job, emit: Emit, stop: Callable[[], bool]) -> None:
             raise
         print(f"{len(job.specs)} networks at once do not fit into the memory: trying halves", file=sys.stderr)
     # Only here, with the error gone, is nothing of the whole population left in memory.
-    _free_memory()
+    free_memory()
     middle = len(job.specs) // 2
     for half in (job.specs[:middle], job.specs[middle:]):
         carry_out(replace(job, specs=half), emit, stop)
 
 
 def train_and_store(job: Job, emit: Emit, stop: Callable[[], bool]) -> None:
-    """Train one population and store its runs; raises Interrupted after `stop`, RelubenchError for what failed."""
+    """Train one population and store its runs; raises Interrupted after `stop`, RelubenchError for what failed.
+
+    Raises Busy if another process is training one of them and the job is not patient.
+    """
     store = Store(job.store)
     with contextlib.ExitStack() as held:
         for run in sorted(spec.id for spec in job.specs):
-            held.enter_context(store.lock(run))
+            held.enter_context(store.lock(run, _waiting(job, run, emit, stop)))
         if not (job.fresh or job.pretrain_only) and all(store.result(spec.id) is not None for spec in job.specs):
             for spec in job.specs:
                 emit({"event": "done", "run": spec.id, "cached": True})
@@ -70,16 +73,33 @@ def train_and_store(job: Job, emit: Emit, stop: Callable[[], bool]) -> None:
         job, stacks = _pretrain(job, store, emit, stop)
         if job.pretrain_only or not job.specs:
             return
-        population = _open(job)
-        for place, stack in enumerate(stacks):
-            population.start_from(place, stack.weights)
+        population = _open(job, stacks)
         clock = Clock() if job.fresh else _resume(job, store, population)
+        if clock is None:
+            population, clock = _open(job, stacks), Clock()
+        _tell(job, population, clock, emit, "progress")
         _train(job, store, population, clock, emit, stop)
         test = population.evaluate("test", best=True, sparsity=True)
         clock.tick()
         for place, stack in enumerate(stacks):
             _put(job, store, population, test, clock, place, stack.seconds, emit)
         store.discard(job.name)
+
+
+def _waiting(job: Job, run: str, emit: Emit, stop: Callable[[], bool]) -> Callable[[], bool]:
+    """Whether to wait on while another process trains `run`: asked again and again, told once."""
+    told = False
+
+    def go_on() -> bool:
+        nonlocal told
+        if stop():
+            raise Interrupted
+        if job.patient and not told:
+            emit({"event": "waiting", "run": run})
+            told = True
+        return job.patient
+
+    return go_on
 
 
 def _pretrain(job: Job, store: Store, emit: Emit, stop: Callable[[], bool]) -> tuple[Job, list[Stack]]:
@@ -138,14 +158,18 @@ def _diverged(spec: RunSpec, stack: Stack, test_examples: int) -> RunResult:
     )
 
 
-def _open(job: Job) -> Population:
+def _open(job: Job, stacks: Sequence[Stack] = ()) -> Population:
+    """The networks before their first step, on top of their pre-trained stacks."""
     from relubench.engine.images import Images
     from relubench.engine.population import Population
 
     first = job.specs[0]
     _prepare_torch(first)
     data = Images.open(job.prepared, device=first.device, flat=not first.architecture.takes_images)
-    return Population(job.specs, job.choice, data)
+    population = Population(job.specs, job.choice, data)
+    for place, stack in enumerate(stacks):
+        population.start_from(place, stack.weights)
+    return population
 
 
 def _prepare_torch(spec: RunSpec) -> None:
@@ -161,8 +185,11 @@ def _prepare_torch(spec: RunSpec) -> None:
         torch.backends.cudnn.benchmark = False
 
 
-def _resume(job: Job, store: Store, population: Population) -> Clock:
-    """Load the checkpoint, if there is one that can be read; the clock goes on from where it stood."""
+def _resume(job: Job, store: Store, population: Population) -> Clock | None:
+    """Load the checkpoint, if there is one; the clock goes on from where it stood.
+
+    None: it cannot be used, and a part of it may have got into the population.
+    """
     from relubench.engine.checkpoint import from_bytes
 
     path = store.checkpoint(job.name)
@@ -173,15 +200,13 @@ def _resume(job: Job, store: Store, population: Population) -> Clock:
         return Clock()
     except (ValueError, KeyError, RuntimeError) as error:
         print(f"the checkpoint {path} cannot be used ({error}): starting anew", file=sys.stderr)
-        return Clock()
+        return None
     clock = Clock(**values["clock"])
     clock.interruptions += 1
     return clock
 
 
 def _train(job: Job, store: Store, population: Population, clock: Clock, emit: Emit, stop: Callable[[], bool]) -> None:
-    stack = job.specs[0].stack
-    pretrained = stack.total_epochs if stack is not None else 0
     saved = shown = time.perf_counter()
     for step in population.train():
         passed = clock.tick()
@@ -193,22 +218,29 @@ def _train(job: Job, store: Store, population: Population, clock: Clock, emit: E
         now = time.perf_counter()
         if step.epoch_ended or now - shown >= PROGRESS_SECONDS:
             shown = now
-            for member in population.members:
-                point = member.curve[-1] if member.curve else None
-                emit(
-                    {
-                        "event": "epoch" if step.epoch_ended else "progress",
-                        "run": member.spec.id,
-                        "epochs_done": pretrained + step.epoch - 1 + step.fraction,
-                        "images_per_second": clock.images * len(job.specs) / max(clock.seconds, 1e-9),
-                        "valid_error_pct": point.valid_error_pct if point else None,
-                    }
-                )
+            _tell(job, population, clock, emit, "epoch" if step.epoch_ended else "progress")
         if stop() or now - saved >= CHECKPOINT_SECONDS:
             saved = now
             _save(job, store, population, clock)
             if stop():
                 raise Interrupted
+
+
+def _tell(job: Job, population: Population, clock: Clock, emit: Emit, kind: str) -> None:
+    """Report how far every member is, its pre-training behind it."""
+    stack = job.specs[0].stack
+    pretrained = stack.total_epochs if stack is not None else 0
+    for member in population.members:
+        point = member.curve[-1] if member.curve else None
+        emit(
+            {
+                "event": kind,
+                "run": member.spec.id,
+                "epochs_done": pretrained + population.epochs_done,
+                "images_per_second": clock.images * len(job.specs) / clock.seconds if clock.images else None,
+                "valid_error_pct": point.valid_error_pct if point else None,
+            }
+        )
 
 
 def _save(job: Job, store: Store, population: Population, clock: Clock) -> None:
@@ -311,43 +343,10 @@ def _weights(job: Job, population: Population, place: int) -> bytes | None:
     return to_bytes(tensors, {"run": spec.id, "activation": spec.activation, "model": spec.model, "kept": job.keep})
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether torch, on any device, or Python ran out of memory."""
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
-
-
-def _free_memory() -> None:
-    import gc
-
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-
-
 def _path(spec: RunSpec, members: int) -> str:
     if spec.device == "cpu":
         return f"cpu, {spec.threads} thread{'s' if spec.threads != 1 else ''}"
     return f"{spec.device}, stack of {members}"
-
-
-def explain(error: BaseException, job: Job) -> RelubenchError:
-    """The error as a user should see it."""
-    if isinstance(error, RelubenchError):
-        return error
-    spec = job.specs[0]
-    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if is_out_of_memory(error):
-        return ComputeError(
-            f"out of memory training {spec.activation}: {spec.model}, batch {spec.batch_size}, {len(job.specs)} in all",
-            f"try --batch-size {max(1, spec.batch_size // 2)}"
-            + (f" or --seeds {max(1, len(job.specs) // 2)}" if len(job.specs) > 1 else " or a smaller --model"),
-        )
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return ComputeError("the disk is full: the run could not be stored", f"make room in {job.store}, then repeat")
-    return ComputeError(f"training {spec.activation} failed: {type(error).__name__}: {text}", "--debug shows where")
 
 
 def main() -> None:
@@ -377,6 +376,8 @@ def main() -> None:
             carry_out(job, emit, lambda: stopping)
         except Interrupted:
             break
+        except Busy:
+            emit({"event": "busy"})
         except Exception as error:
             if os.environ.get("RELUBENCH_DEBUG"):
                 traceback.print_exc()

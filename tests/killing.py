@@ -1,8 +1,8 @@
 """Carries out a job in forked processes that are killed, over and over, then once more to the end.
 
-Run as a program: `python -m killing JOBS.json STORE SEED KILLS`, with the number of kills for each job. Half of them
-come at a random moment, half inside a chosen call of a write: while the file is half written, before it is flushed,
-before or after a rename.
+Run as a program: `python -m killing JOBS.json STORE SEED KILLS`, with the number of kills for each job. Half of the
+attempts are killed at a random moment, half inside a chosen call of a write, if they get that far: while the file is
+half written, before it is flushed, before or after a rename. Prints how many were killed, and how many inside a write.
 """
 
 from __future__ import annotations
@@ -27,8 +27,12 @@ from relubench.worker import carry_out
 
 CALLS = ("half written", "before fsync", "before replace", "after replace", "before rename", "after rename")
 
+INSIDE = os.pipe()
+"""One byte for each death inside a write, from the process that died."""
+
 
 def die() -> None:
+    os.write(INSIDE[1], b".")
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -70,6 +74,7 @@ def inject(call: str, countdown: int) -> None:
 
 def attempt(job: Job, chance: random.Random | None) -> int:
     """One process that works on the job; killed by chance, or with None allowed to end. Returns its wait status."""
+    call = chance.choice(CALLS) if chance is not None and chance.random() < 0.5 else ""
     child = os.fork()
     if child == 0:
         code = 1
@@ -78,14 +83,15 @@ def attempt(job: Job, chance: random.Random | None) -> int:
             if chance is not None:
                 # Checkpoints of every chunk, so that a short run has many moments to die in.
                 relubench.worker.CHECKPOINT_SECONDS = 0.0
-                if chance.random() < 0.5:
-                    inject(chance.choice(CALLS), chance.randint(1, 12))
+                if call:
+                    # Renames move the finished run only: an old one aside, which is not there, and the new one in.
+                    inject(call, chance.randint(1, 2 if "rename" in call else 12))
             carry_out(job, lambda message: None, lambda: False)
             code = 0
         finally:
             os._exit(code)
-    if chance is not None:
-        time.sleep(chance.uniform(0.02, 0.25))
+    if chance is not None and not call:
+        time.sleep(chance.uniform(0.02, 0.5))
         os.kill(child, signal.SIGKILL)
     return os.waitpid(child, 0)[1]
 
@@ -104,7 +110,8 @@ def main(jobs: str, store: str, seed: str, kills: str) -> None:
                 relubench.store.Store(job.store).delete(spec.id)
         status = attempt(job, None)
         assert status == 0, f"the last attempt ended with status {status}"
-    print(died)
+    os.close(INSIDE[1])
+    print(died, len(os.read(INSIDE[0], 10_000)))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ import errno
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +15,11 @@ import pytest
 
 import relubench.store
 from relubench.errors import ComputeError
+from relubench.jobs import Job
+from relubench.mishaps import explain
 from relubench.results import RunResult, Timing
-from relubench.store import Store
-from relubench.worker import carry_out, explain
+from relubench.store import Busy, Store
+from relubench.worker import Interrupted, carry_out
 from specs import job
 
 TIMING = Timing(
@@ -115,9 +119,45 @@ def test_two_processes_train_a_run_once(tmp_path: Path):
     assert sorted(message.get("cached", False) for messages in told for message in messages) == [False, True]
 
 
-def test_fresh_trains_again_and_gives_the_same_bytes(tmp_path: Path):
-    from dataclasses import replace
+@pytest.fixture
+def held(tmp_path: Path) -> Iterator[Job]:
+    """A job whose run another process is training for as long as the test runs."""
+    one = job("relu", tmp_path, train={"epochs": 1}, model={"name": "mlp-1x16"})
+    program = (
+        "import sys; from pathlib import Path; from relubench.store import Store\n"
+        "with Store(Path(sys.argv[1])).lock(sys.argv[2]):\n"
+        "    print('held', flush=True)\n"
+        "    sys.stdin.read()"
+    )
+    argv = [sys.executable, "-c", program, str(tmp_path), one.specs[0].id]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        yield one
+        other.kill()
 
+
+def test_what_another_process_trains_is_handed_back(held: Job):
+    with pytest.raises(Busy, match=held.specs[0].id):
+        carry_out(replace(held, patient=False), lambda message: None, lambda: False)
+
+
+def test_waiting_for_another_process_is_told_once_and_can_be_interrupted(held: Job):
+    told: list[dict[str, object]] = []
+    asked = iter([False, False, False, True])
+    with pytest.raises(Interrupted):
+        carry_out(held, told.append, lambda: next(asked))
+    assert told == [{"event": "waiting", "run": held.specs[0].id}]
+
+
+def test_delete_takes_the_lock_along(tmp_path: Path):
+    store = Store(tmp_path)
+    with store.lock("abc"):
+        store.put(result("abc"), TIMING, None, None)
+    store.delete("abc")
+    assert [one for one in tmp_path.rglob("*") if one.is_file()] == []
+
+
+def test_fresh_trains_again_and_gives_the_same_bytes(tmp_path: Path):
     one = job("relu", tmp_path, train={"epochs": 1}, model={"name": "mlp-2x64"})
     carry_out(one, lambda message: None, lambda: False)
     folder = Store(tmp_path).folder(one.specs[0].id)

@@ -25,17 +25,18 @@ class Ledger:
     _trained: float = field(default=0.0, init=False)
     """Epochs trained since the start by runs that have ended."""
     _begun: dict[str, float] = field(default_factory=dict, init=False)
-    """Epochs that each running run brought along from its checkpoint."""
+    """Epochs that each running run had behind it when it was first heard of: those of its checkpoint."""
     _start: float | None = field(default=None, init=False)
 
     def record(self, event: Event) -> None:
         """Take one event in."""
         match event.kind:
             case "started":
-                self._start = self.clock() if self._start is None else self._start
-                self._begun[event.run] = event.epochs_done
                 self.running[event.run] = event
             case "progress" | "epoch":
+                # From here on, not from "started": a worker's first seconds go into importing torch.
+                self._start = self.clock() if self._start is None else self._start
+                self._begun.setdefault(event.run, event.epochs_done)
                 last = self.running.get(event.run)
                 error = (
                     event.valid_error_pct if event.valid_error_pct is not None or last is None else last.valid_error_pct
@@ -45,6 +46,8 @@ class Ledger:
                 self.finished += not event.tuning
             case "done" | "failed":
                 self._end(event)
+            case "postponed":
+                self.running.pop(event.run, None)
             case "note":
                 pass
 
@@ -53,7 +56,7 @@ class Ledger:
         if self._start is None or self.clock() - self._start < SHORTEST_S:
             return None
         trained = self._trained + sum(
-            event.epochs_done - self._begun.get(run, 0.0) for run, event in self.running.items()
+            event.epochs_done - self._begun.get(run, event.epochs_done) for run, event in self.running.items()
         )
         if trained <= 0:
             return None

@@ -231,8 +231,8 @@ Set = Annotated[
         "--set",
         metavar="KEY.PATH=VALUE",
         rich_help_panel=TRAINING,
-        help="Set any key of the configuration, for example train.l1=0.001; give it several times. A flag of its own "
-        "comes before it.",
+        help="Set any key of the configuration, for example train.l1=0.001; give it several times. What contradicts a "
+        "flag is refused.",
     ),
 ]
 DataDir = Annotated[

@@ -73,10 +73,28 @@ def experiment(
     from relubench import config
 
     try:
-        assigned = config.parse_assignments(given.get("assignments") or ())
-        return config.experiment(defaults or {}, assigned, overrides(given), settings or {})
+        return config.experiment(defaults or {}, *layers(given), settings or {})
     except UsageError as error:
         raise _in_terms_of_flags(error, given) from error
+
+
+def layers(given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What --set and the flags ask for, weakest first; raises UsageError where they contradict each other."""
+    from relubench import config
+
+    assigned, flags = config.parse_assignments(given.get("assignments") or ()), overrides(given)
+    for key, value, _ in config.contradictions(assigned, flags):
+        raise UsageError(f"{_typed(key, given)} and --set {key}={value} exclude each other", "leave one of them out")
+    return [assigned, flags]
+
+
+def _typed(key: str, given: Mapping[str, Any]) -> str:
+    """The flag that set `key`, as it was typed."""
+    names = {"act": "--act", "seeds": "--seeds", "seed": "--seed"} | {name: one.option for name, one in FLAGS.items()}
+    keys = {"act": "act", "seeds": "seeds", "seed": "seeds"} | {name: one.key for name, one in FLAGS.items()}
+    name = next(name for name in names if keys[name] == key and given.get(name) is not None)
+    value = ",".join(given[name]) if name == "act" else given[name]
+    return names[name] if value is True else f"{names[name]} {value}"
 
 
 def overrides(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,6 +186,7 @@ def _in_terms_of_flags(error: UsageError, given: Mapping[str, Any]) -> UsageErro
     for name, flag in ALL_FLAGS.items():
         if given.get(name) is not None and error.message.startswith((f"{flag.key} ", f"{flag.key}:")):
             message = flag.option + error.message.removeprefix(flag.key)
-            return UsageError(message, f"give {flag.option} another value, or leave it out")
+            near, question, _ = error.hint.rpartition("? ")
+            return UsageError(message, f"{near}{question}give {flag.option} another value, or leave it out")
     # A rule about two keys is reported for the section that holds both.
     return UsageError(error.message.removeprefix("train: ").removeprefix("pretrain: "), error.hint)

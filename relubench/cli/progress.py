@@ -130,7 +130,7 @@ class LiveBars:
             self.console.print(line_of(event, self.ledger), markup=False, highlight=False)
         if event.kind in ("started", "progress", "epoch"):
             self._update(self.ledger.running[event.run])
-        elif event.run in self._tasks and event.kind in ("done", "failed"):
+        elif event.run in self._tasks and event.kind in ("done", "failed", "postponed"):
             self._bars.remove_task(self._tasks.pop(event.run))
         left = self.ledger.seconds_left()
         counted = f"{self.ledger.finished}/{self.ledger.total}"

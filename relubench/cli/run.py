@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relubench.cli import completion, options, output
-from relubench.cli.overrides import overrides
+from relubench.cli.overrides import layers
 from relubench.cli.study import show_study, silent
 from relubench.errors import UsageError
 
@@ -123,12 +123,10 @@ def run(
 
 def _open(ctx: typer.Context, preset: str) -> Preset:
     """The preset with the flags on top; --act chooses among its activations."""
-    from relubench.config import parse_assignments
     from relubench.preset.catalogue import open_preset
 
     given: dict[str, Any] = {**ctx.params, "act": None}
-    layers = [parse_assignments(ctx.params.get("assignments") or ()), overrides(given)]
-    return open_preset(preset, ctx.params.get("scale"), layers, ctx.params.get("act") or ())
+    return open_preset(preset, ctx.params.get("scale"), layers(given), ctx.params.get("act") or ())
 
 
 def _yaml_target(ctx: typer.Context, path: Path | None) -> output.Target:

@@ -43,7 +43,8 @@ def show_study(
         if not target.for_people and not quiet:
             output.say(report.sentence)
     if interrupted:
-        output.say(f"interrupted: {finished} of {study.total} runs are finished; the same command goes on from here")
+        again = "the same command without --no-cache" if study.fresh else "the same command"
+        output.say(f"interrupted: {finished} of {study.total} runs are finished; {again} goes on from here")
         raise typer.Exit(EXIT_INTERRUPTED)
     if not finished:
         raise ComputeError(f"none of the {study.total} runs could be computed", "see the warnings above")

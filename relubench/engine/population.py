@@ -141,6 +141,11 @@ class Population:
         if self.prober is not None:
             self.prober.look(self.epoch)
 
+    @property
+    def epochs_done(self) -> float:
+        """Epochs trained, the fraction of the current one included."""
+        return self.epoch + self.step / self._steps()
+
     def _order(self) -> None:
         orders = [epoch_order(member.spec.seed, self.epoch, self.data.n_train) for member in self.members]
         self.order_PN = (torch.stack(orders) if self.stacked else orders[0]).to(self.spec.device)

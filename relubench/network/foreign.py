@@ -7,8 +7,7 @@ stand in for torch's global ones while the forward runs. Shapes: B batch, K clas
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -18,39 +17,22 @@ from relubench.memory import FOREIGN_EVALUATION_IMAGES
 from relubench.network.exchange import Exchange, Use
 from relubench.network.layers import Buffer, Layer
 from relubench.network.optimizers import Optimizer, Parameter
-from relubench.network.streams import MemberNoise, stream
+from relubench.network.streams import MemberNoise, StandIn, joined_states, load_joined_states, stream
 
 
 class NetworkNoise(MemberNoise):
-    """A member's generators for one network: of the processor and of the device, then one for each exchanged use."""
+    """A member's generators for one network: what stands in for torch's own, then one for each exchanged use."""
 
     def __init__(self, seed: int, uses: int, device: str) -> None:
-        self.devices = ["cpu"] if device == "cpu" else ["cpu", device]
-        self.chance = [stream(seed, "network", place, device=one) for place, one in enumerate(self.devices)]
+        self.chance = StandIn(seed, "network", device=device)
         self.activations = [stream(seed, "activation", place, device=device) for place in range(uses)]
-        self.generators = [*self.chance, *self.activations]
+        self.generators = [*self.chance.generators, *self.activations]
 
     def state(self) -> Tensor:
-        return torch.cat([one.get_state() for one in self.generators])
+        return joined_states(self.generators)
 
     def load(self, state: Tensor) -> None:
-        sizes = [len(one.get_state()) for one in self.generators]
-        for generator, one in zip(self.generators, state.split(sizes), strict=True):
-            generator.set_state(one.clone())
-
-    @contextlib.contextmanager
-    def standing_in(self) -> Iterator[None]:
-        """Whatever draws from torch's global generators inside draws from these."""
-        aside = [_global_state(one) for one in self.devices]
-        for device, generator in zip(self.devices, self.chance, strict=True):
-            _set_global_state(device, generator.get_state())
-        try:
-            yield
-            for device, generator in zip(self.devices, self.chance, strict=True):
-                generator.set_state(_global_state(device))
-        finally:
-            for device, state in zip(self.devices, aside, strict=True):
-                _set_global_state(device, state)
+        load_joined_states(self.generators, state)
 
 
 class Foreign(Layer):
@@ -64,7 +46,7 @@ class Foreign(Layer):
     ) -> None:
         self.network, self.activation, self.bf16, self.device = network, activation, bf16, device
         exchanged = [use for use in uses if not use.kept]
-        self.noise = self.chance = NetworkNoise(seed, len(exchanged) if activation.draw else 0, device)
+        self.noise = self.draws = NetworkNoise(seed, len(exchanged) if activation.draw else 0, device)
         self.own = nn.ModuleDict()
         self.leaves: list[Tensor] = []
         self.parameters = self.trained = self._parameters()
@@ -83,7 +65,7 @@ class Foreign(Layer):
             self.network.train(training)
             self.own.train(training)
         if training:
-            with torch.enable_grad(), self.chance.standing_in():
+            with torch.enable_grad(), self.draws.chance.standing_in():
                 self.y = self._run(x)
             return self.y.detach()
         self.zeros = torch.zeros_like(self.zeros, device=x.device)
@@ -141,22 +123,7 @@ class Foreign(Layer):
         def function(z: Tensor) -> Tensor:
             noise = None
             if activation.draw is not None and self.network.training:
-                noise = activation.draw(z.shape, self.chance.activations[number])
+                noise = activation.draw(z.shape, self.draws.activations[number])
             return activation.function(z, learned=learned, noise=noise)
 
         return function
-
-
-def _global_state(device: str) -> Tensor:
-    if device == "cuda":
-        return torch.cuda.get_rng_state()
-    return torch.mps.get_rng_state() if device == "mps" else torch.get_rng_state()
-
-
-def _set_global_state(device: str, state: Tensor) -> None:
-    if device == "cuda":
-        torch.cuda.set_rng_state(state)
-    elif device == "mps":
-        torch.mps.set_rng_state(state)
-    else:
-        torch.set_rng_state(state)

@@ -22,7 +22,7 @@ from relubench.activations.definition import Activation
 from relubench.architecture import KERNEL
 from relubench.network.optimizers import Optimizer, Parameter
 from relubench.network.products import TURNED_BATCH, Library, onednn_linear
-from relubench.network.streams import MemberNoise
+from relubench.network.streams import MemberNoise, ModuleNoise
 
 BATCHNORM_MOMENTUM, NORM_EPS = 0.1, 1e-5
 """torch.nn.BatchNorm's defaults."""
@@ -275,9 +275,12 @@ class UserModule(Differentiated):
 
     hidden = True
 
-    def __init__(self, modules: Sequence[nn.Module], parameters: Sequence[Parameter], stacked: bool) -> None:
+    def __init__(
+        self, modules: Sequence[nn.Module], parameters: Sequence[Parameter], noise: ModuleNoise, stacked: bool
+    ) -> None:
         super().__init__(parameters)
         self.modules, self.stacked = list(modules), stacked
+        self.noise = self.draws = noise
         self.names = [name for name, _ in self.modules[0].named_parameters()]
         self.buffers = [
             Buffer(name, value, place) for place, one in enumerate(self.modules) for name, value in one.named_buffers()
@@ -287,12 +290,14 @@ class UserModule(Differentiated):
         for module in self.modules:
             module.train(training)
         if not self.stacked:
-            return self._call(self.modules[0], x, leaves)
+            return self._call(0, x, leaves)
         members = [[leaf[place] for leaf in leaves] for place in range(len(self.modules))]
-        return torch.stack([self._call(*one) for one in zip(self.modules, x, members, strict=True)])
+        return torch.stack([self._call(place, *one) for place, one in enumerate(zip(x, members, strict=True))])
 
-    def _call(self, module: nn.Module, x: Tensor, leaves: Sequence[Tensor]) -> Tensor:
-        return torch.func.functional_call(module, dict(zip(self.names, leaves, strict=True)), (x,))
+    def _call(self, place: int, x: Tensor, leaves: Sequence[Tensor]) -> Tensor:
+        module, parameters = self.modules[place], dict(zip(self.names, leaves, strict=True))
+        with self.draws.members[place].standing_in():
+            return torch.func.functional_call(module, parameters, (x,))
 
 
 class Norm(Differentiated):

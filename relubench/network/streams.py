@@ -6,8 +6,9 @@ with the same seed see the same batches in the same order and start from the sam
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -42,3 +43,68 @@ class MemberNoise:
     def load(self, state: Tensor) -> None:
         for generator, one in zip(self.generators, state, strict=True):
             generator.set_state(one.clone())
+
+
+class StandIn:
+    """One network's own generators, of the processor and of its device, in the place of torch's global ones.
+
+    For code of other people, which draws from those: what it draws depends on the member's seed alone.
+    """
+
+    def __init__(self, seed: int, role: str, *places: int, device: str) -> None:
+        self.devices = ["cpu"] if device == "cpu" else ["cpu", device]
+        self.generators = [stream(seed, role, *places, number, device=one) for number, one in enumerate(self.devices)]
+
+    @contextlib.contextmanager
+    def standing_in(self) -> Iterator[None]:
+        """Whatever draws from torch's global generators inside draws from these."""
+        aside = [_global_state(one) for one in self.devices]
+        for device, generator in zip(self.devices, self.generators, strict=True):
+            _set_global_state(device, generator.get_state())
+        try:
+            yield
+            for device, generator in zip(self.devices, self.generators, strict=True):
+                generator.set_state(_global_state(device))
+        finally:
+            for device, state in zip(self.devices, aside, strict=True):
+                _set_global_state(device, state)
+
+
+class ModuleNoise(MemberNoise):
+    """For each member what stands in for torch's global generators while its module of a user's own runs."""
+
+    def __init__(self, seeds: Sequence[int], place: int, device: str) -> None:
+        self.members = [StandIn(seed, "module", place, device=device) for seed in seeds]
+        self.generators = [generator for one in self.members for generator in one.generators]
+
+    def state(self) -> Tensor:
+        return joined_states(self.generators)
+
+    def load(self, state: Tensor) -> None:
+        load_joined_states(self.generators, state)
+
+
+def joined_states(generators: Sequence[torch.Generator]) -> Tensor:
+    """The states of generators of different devices, which differ in size, in one row of bytes."""
+    return torch.cat([one.get_state() for one in generators])
+
+
+def load_joined_states(generators: Sequence[torch.Generator], state: Tensor) -> None:
+    sizes = [len(one.get_state()) for one in generators]
+    for generator, one in zip(generators, state.split(sizes), strict=True):
+        generator.set_state(one.clone())
+
+
+def _global_state(device: str) -> Tensor:
+    if device == "cuda":
+        return torch.cuda.get_rng_state()
+    return torch.mps.get_rng_state() if device == "mps" else torch.get_rng_state()
+
+
+def _set_global_state(device: str, state: Tensor) -> None:
+    if device == "cuda":
+        torch.cuda.set_rng_state(state)
+    elif device == "mps":
+        torch.mps.set_rng_state(state)
+    else:
+        torch.set_rng_state(state)

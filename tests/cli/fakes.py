@@ -97,6 +97,10 @@ class FakeStudy:
         return self
 
     @property
+    def fresh(self) -> bool:
+        return bool(self.asked.get("fresh"))
+
+    @property
     def total(self) -> int:
         return len(self.script)
 

@@ -103,6 +103,19 @@ BAD = [
     (("train", "--seeds", "10001"), "--seeds must be 1 to 10000, got 10001", "--seeds 5"),
     (("train", "--seed", "-1"), "--seed must be 0 to 2147483647, got -1", "--seed"),
     (("train", "--set", "foo"), "--set needs key.path=value, got 'foo'", "--set train.momentum=0.9"),
+    (
+        ("train", "--set", "train=3", "--epochs", "1"),
+        "train cannot be 3 and have keys of its own (epochs)",
+        "one by one",
+    ),
+    (("train", "--set", "train.epochs=7", "--epochs", "3"), "--epochs 3 and --set train.epochs=7 exclude", "leave one"),
+    (("train", "--set", "seeds=[4]", "--seed", "1"), "--seed 1 and --set seeds=[4] exclude", "leave one"),
+    (("train", "--set", "act=[tanh]", "--act", "relu"), "--act relu and --set act=['tanh'] exclude", "leave one"),
+    (("train", "--set", "model.sign_flip=false", "--sign-flip"), "--sign-flip and --set model.sign_flip=", "leave one"),
+    (("run", "depth", "--set", "seeds=[4]", "--seeds", "2"), "--seeds 2 and --set seeds=[4] exclude", "leave one"),
+    (("train", "--set", "train.l1=1", "--set", "train.l1=2"), "--set train.l1 is given twice: 1 and 2", "leave one"),
+    (("train", "--set", "seeds=3"), "seeds should be a list, got 3", "seeds=[VALUE, ...]"),
+    (("train", "--init", "xavir"), "or 'uniform:B' with a bound B above 0, got 'xavir'", "did you mean xavier?"),
     (("train", "--set", "train.lrr=1"), "there is no configuration key train.lrr", "train.lr"),
     (
         ("train", "--optimizer", "adam", "--momentum", "0.9"),
@@ -253,3 +266,19 @@ def test_no_color_and_columns_on_a_terminal() -> None:
     shown = on_a_terminal("list", "models", NO_COLOR="1", COLUMNS="60")
     assert "\x1b" not in shown
     assert max(map(len, shown.splitlines())) <= 60
+
+
+def test_ctrl_c_is_served_while_the_program_is_still_being_imported() -> None:
+    script = """
+import sys
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == "typer":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupting())
+from relubench.__main__ import main
+sys.argv = ["relubench", "train"]
+sys.exit(main())
+"""
+    ended = program(script=script)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")

@@ -43,10 +43,12 @@ def ledger(clock: Clock) -> Ledger:
 def test_time_left_is_at_the_speed_of_all_workers(ledger: Ledger, clock: Clock) -> None:
     ledger.record(event("started"))
     assert ledger.seconds_left() is None
+    ledger.record(event("progress", epochs_done=0.0))
     clock.now = 10.0
     ledger.record(event("epoch", epochs_done=5.0))
     assert ledger.seconds_left() == pytest.approx((25 + 30) * 2)
     ledger.record(event("started", run="b"))
+    ledger.record(event("progress", run="b", epochs_done=0.0))
     clock.now = 20.0
     ledger.record(event("epoch", epochs_done=10.0))
     ledger.record(event("progress", run="b", epochs_done=10.0))
@@ -55,10 +57,27 @@ def test_time_left_is_at_the_speed_of_all_workers(ledger: Ledger, clock: Clock) 
 
 
 def test_what_a_checkpoint_brought_along_is_no_speed(ledger: Ledger, clock: Clock) -> None:
-    ledger.record(event("started", epochs_done=20.0))
+    ledger.record(event("started"))
+    ledger.record(event("progress", epochs_done=20.0))
     clock.now = 10.0
     ledger.record(event("epoch", epochs_done=21.0))
     assert ledger.seconds_left() == pytest.approx((9 + 30) * 10)
+
+
+def test_starting_a_worker_is_no_training(ledger: Ledger, clock: Clock) -> None:
+    ledger.record(event("started"))
+    clock.now = 100.0
+    ledger.record(event("progress", epochs_done=0.0))
+    clock.now = 110.0
+    ledger.record(event("epoch", epochs_done=5.0))
+    assert ledger.seconds_left() == pytest.approx((25 + 30) * 2)
+
+
+def test_a_postponed_run_is_not_running(ledger: Ledger, clock: Clock) -> None:
+    ledger.record(event("started"))
+    ledger.record(event("postponed"))
+    assert ledger.running == {} and ledger.finished == 0
+    assert lines(ledger, clock, [(0, event("started")), (0, event("postponed"))]) == []
 
 
 def test_tuning_runs_are_not_counted(ledger: Ledger) -> None:
@@ -95,6 +114,7 @@ def test_plain_lines(ledger: Ledger, clock: Clock) -> None:
             (0, event("note", message="preparing digits")),
             (0, event("cached", run="b")),
             (0, event("started")),
+            (0, event("progress", epochs_done=0.0)),
             (1, event("epoch", epochs_done=1.0, **epoch)),
             (3, event("progress", epochs_done=2.5)),
             (6, event("epoch", epochs_done=3.0, **epoch)),
@@ -142,6 +162,7 @@ def test_live_bars(ledger: Ledger, clock: Clock, capsys: pytest.CaptureFixture[s
     display = progress.LiveBars(console, ledger)
     display.show(event("note", message="a [note] stays"))
     display.show(event("started"))
+    display.show(event("progress", epochs_done=0.0))
     clock.now = 10.0
     display.show(event("progress", epochs_done=2.5, images_per_second=5800.0, valid_error_pct=1.93))
     display._bars.refresh()

@@ -85,9 +85,11 @@ def test_without_flags_the_schema_decides(cli: Cli, study: FakeStudy) -> None:
     assert study.asked["fresh"] is False
 
 
-def test_a_flag_beats_set(cli: Cli, study: FakeStudy) -> None:
+def test_flags_and_set_together(cli: Cli, study: FakeStudy) -> None:
+    """What both set to the same value contradicts nothing."""
     study.script = [result()]
-    cli("train", "--set", "train.epochs=7", "--set", "train.l1=0.001", "--epochs", "3", "--seed", "5", "--lr", "auto")
+    both = ("--set", "train.epochs=3", "--epochs", "3", "--set", "seeds=[5]")
+    cli("train", "--set", "train.l1=0.001", "--seed", "5", "--lr", "auto", *both)
     assert study.config is not None
     assert (study.config.train.epochs, study.config.train.l1, study.config.train.lr) == (3, 0.001, "auto")
     assert study.config.seeds == (5,)
@@ -169,3 +171,10 @@ def test_interrupted_before_anything(cli: Cli, study: FakeStudy) -> None:
     ended = cli("train", "--quiet")
     assert (ended.code, ended.out) == (130, "")
     assert ended.err == "interrupted: 0 of 2 runs are finished; the same command goes on from here\n"
+
+
+def test_interrupted_without_the_cache_goes_on_with_it(cli: Cli, study: FakeStudy) -> None:
+    study.script = [None, result("relu")]
+    ended = cli("train", "--quiet", "--no-cache")
+    again = "the same command without --no-cache goes on from here"
+    assert ended.err == f"interrupted: 0 of 2 runs are finished; {again}\n"

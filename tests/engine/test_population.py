@@ -68,6 +68,21 @@ def test_a_member_of_a_stack_agrees_with_the_same_network_alone(act: str):
         torch.testing.assert_close(together.weights(2, best=False)[name].view_as(value), value, rtol=1e-3, atol=1e-4)
 
 
+def test_what_a_users_module_draws_is_the_members_own():
+    """nn.RReLU draws from the global generator: whatever that holds, the run is the same, and it stays as it was."""
+    first = trained(population("torch.nn:RReLU", train={"epochs": 1, "lr": 0.02}, **EVERYTHING))
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    again = trained(population("torch.nn:RReLU", train={"epochs": 1, "lr": 0.02}, **EVERYTHING))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert again.members[0].curve == first.members[0].curve
+    choice, specs = runs("torch.nn:RReLU", seeds=3, train={"epochs": 1}, **EVERYTHING)
+    forth = trained(Population(specs, choice, first.data))
+    back = trained(Population(specs[::-1], choice, first.data))
+    for place in range(3):
+        assert forth.members[place].curve == back.members[2 - place].curve
+
+
 def test_permuting_members_permutes_their_results():
     choice, specs = runs("nrelu", seeds=3, train={"epochs": 1}, **EVERYTHING)
     data = Images.open(digits(), device="cpu", flat=True)

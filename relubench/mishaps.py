@@ -1,0 +1,42 @@
+"""What stops a training: recognised, and said as a user should hear it."""
+
+from __future__ import annotations
+
+import errno
+
+from relubench.errors import ComputeError, RelubenchError
+from relubench.jobs import Job
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether torch, on any device, or Python ran out of memory."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
+
+
+def free_memory() -> None:
+    """Give back what a failed training left behind."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def explain(error: BaseException, job: Job) -> RelubenchError:
+    """The error as a user should see it."""
+    if isinstance(error, RelubenchError):
+        return error
+    spec = job.specs[0]
+    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if is_out_of_memory(error):
+        return ComputeError(
+            f"out of memory training {spec.activation}: {spec.model}, batch {spec.batch_size}, {len(job.specs)} in all",
+            f"try --batch-size {max(1, spec.batch_size // 2)}"
+            + (f" or --seeds {max(1, len(job.specs) // 2)}" if len(job.specs) > 1 else " or a smaller --model"),
+        )
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return ComputeError("the disk is full: the run could not be stored", f"make room in {job.store}, then repeat")
+    return ComputeError(f"training {spec.activation} failed: {type(error).__name__}: {text}", "--debug shows where")
