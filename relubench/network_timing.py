@@ -2,7 +2,7 @@
 
 What an image costs is measured here and now (`timing.steps`), in rounds in which every network takes its turn; how many
 epochs an error takes comes from the learning curves, which no neighbour can slow down. Time is their product: epochs
-times training images times the time of one, validation left out.
+times training images times the time of one, validation left out. Pre-training adds what its own clock said.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from relubench.results import RunResult
+from relubench.results import RunResult, Timing
 from relubench.timing import statistics
 from relubench.timing.steps import STAGES, StepRace
 
 BASE = "sigmoid"
 """What the article's ratios are taken to."""
+
+Clocks = Mapping[str, Timing | None]
+"""What the clock said of each run, by its id."""
 
 Article = Mapping[tuple[str, str, str], float]
 """(activation, pretraining, metric) -> value of the article's speed table."""
@@ -52,10 +55,13 @@ class NetworkRow:
     update_us_per_image: float | None = None
     seconds_per_epoch: float | None = None
     """All training images; validation left out."""
+    pretraining_seconds: float | None = None
+    """By the clock of the pre-training itself, which may have shared the machine."""
     target_error_pct: float | None = None
     """On the validation set."""
     epochs_to_target: float | None = None
     seconds_to_target: float | None = None
+    """Pre-training included."""
     best_valid_error_pct: float | None = None
     seconds_to_best: float | None = None
     pareto: bool | None = None
@@ -121,13 +127,21 @@ def paces(race: StepRace) -> dict[str, Pace]:
 
 
 def network_rows(
-    results: Sequence[RunResult], known: Mapping[str, Pace], images: int, target: float | None, article: Article
+    results: Sequence[RunResult],
+    known: Mapping[str, Pace],
+    images: int,
+    target: float | None,
+    article: Article,
+    clocks: Clocks,
 ) -> list[NetworkRow]:
     """A row for each activation and pre-training; `images` are those of an epoch."""
     groups = by_row(results)
-    plain = {key: _facts(runs, known.get(key[0]), images, target) for key, runs in groups.items()}
+    plain = {
+        key: _facts(runs, known.get(key[0]), images, target, pretraining(key, runs, clocks))
+        for key, runs in groups.items()
+    }
     base = plain.get((BASE, "none"), {})
-    best = {one.activation for one in front(points(results, known, images))}
+    best = {one.activation for one in front(points(results, known, images, clocks))}
     rows = []
     for key, facts in plain.items():
         ratio = known[key[0]].ratio if key[0] in known else None
@@ -157,17 +171,25 @@ def label(key: tuple[str, str]) -> str:
     return key[0] if key[1] == "none" else f"{key[0]} + {key[1]}"
 
 
-def points(results: Sequence[RunResult], known: Mapping[str, Pace], images: int) -> list[Point]:
+def pretraining(key: tuple[str, str], runs: Sequence[RunResult], clocks: Clocks) -> float | None:
+    """Median seconds of pre-training over the seeds; 0 without any, None where a clock was lost."""
+    if key[1] == "none":
+        return 0.0
+    found = [clocks.get(one.id) for one in runs]
+    return _median([one.pretraining_seconds if one else None for one in found])
+
+
+def points(results: Sequence[RunResult], known: Mapping[str, Pace], images: int, clocks: Clocks) -> list[Point]:
     """Every epoch of every row whose network was timed, as long as all of its seeds have one."""
     found: list[Point] = []
     for key, runs in by_row(results).items():
-        pace = known.get(key[0])
-        if pace is None or pace.us_per_image is None:
+        pace, before = known.get(key[0]), pretraining(key, runs, clocks)
+        if pace is None or pace.us_per_image is None or before is None:
             continue
         lowest = [_lowest(one) for one in runs]
         for epoch in range(1, min(len(one) for one in lowest) + 1):
             error = median(one[epoch - 1] for one in lowest)
-            seconds = epoch * images * pace.us_per_image / 1e6
+            seconds = before + epoch * images * pace.us_per_image / 1e6
             found.append(Point(activation=label(key), epoch=epoch, seconds=seconds, valid_error_pct=float(error)))
     return found
 
@@ -206,7 +228,9 @@ def _lowest(run: RunResult) -> list[float]:
     return found
 
 
-def _facts(runs: Sequence[RunResult], pace: Pace | None, images: int, target: float | None) -> dict[str, Any]:
+def _facts(
+    runs: Sequence[RunResult], pace: Pace | None, images: int, target: float | None, before: float | None
+) -> dict[str, Any]:
     spec = runs[0].spec
     pace = pace or Pace(stages={})
     epoch = images * pace.us_per_image / 1e6 if pace.us_per_image is not None else None
@@ -225,18 +249,19 @@ def _facts(runs: Sequence[RunResult], pace: Pace | None, images: int, target: fl
         "images_per_second": 1e6 / pace.us_per_image if pace.us_per_image else None,
         **{f"{name}_us_per_image": pace.stages.get(name) for name in STAGES},
         "seconds_per_epoch": epoch,
+        "pretraining_seconds": None if spec.get("pretraining", "none") == "none" else before,
         "epochs_to_target": epochs,
-        "seconds_to_target": _times(epochs, epoch),
+        "seconds_to_target": _in_all(epochs, epoch, before),
         "best_valid_error_pct": _median([one.valid_error_pct for one in runs]),
-        "seconds_to_best": _times(to_best, epoch),
+        "seconds_to_best": _in_all(to_best, epoch, before),
         "epoch_ratio_ci_low": pace.ratio and pace.ratio.low,
         "epoch_ratio_ci_high": pace.ratio and pace.ratio.high,
         "verdict": pace.verdict,
     }
 
 
-def _times(epochs: float | None, epoch: float | None) -> float | None:
-    return None if epochs is None or epoch is None else epochs * epoch
+def _in_all(epochs: float | None, epoch: float | None, before: float | None) -> float | None:
+    return None if epochs is None or epoch is None or before is None else before + epochs * epoch
 
 
 def _over(mine: Mapping[str, Any], base: Mapping[str, Any], key: str) -> float | None:

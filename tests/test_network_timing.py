@@ -28,7 +28,7 @@ from relubench.results import RunResult
 from relubench.timing import statistics
 from relubench.timing.steps import Network, StepRace, line_up
 from relubench.variants import lay_out, make_ready
-from tests.cli.fakes import result
+from tests.cli.fakes import result, timing
 
 HALF = statistics.Estimate(0.25, 0.24, 0.26, 9)
 PACES = {
@@ -55,7 +55,7 @@ def test_the_common_target_is_one_that_all_reach() -> None:
 
 
 def test_rows_are_ratios_to_sigmoid_beside_the_articles() -> None:
-    sigmoid, relu = network_rows(runs(), PACES, IMAGES, 6.0, article_speed())
+    sigmoid, relu = network_rows(runs(), PACES, IMAGES, 6.0, article_speed(), {})
     assert (sigmoid.seconds_per_epoch, sigmoid.seconds_to_target, sigmoid.epochs_to_target) == (4.0, 8.0, 2)
     assert (relu.seconds_per_epoch, relu.epochs_to_target, relu.seconds_to_target) == (1.0, 2, 2.0)
     assert (relu.epoch_ratio_to_sigmoid, relu.epoch_ratio_ci_low, relu.seconds_ratio_to_sigmoid) == (0.25, 0.24, 0.25)
@@ -65,25 +65,29 @@ def test_rows_are_ratios_to_sigmoid_beside_the_articles() -> None:
     assert (sigmoid.data_us_per_image, relu.update_us_per_image, relu.images_per_second) == (None, 4.0, 1e5)
 
 
-def test_a_pretrained_row_stands_beside_the_articles_own() -> None:
+def test_a_pretrained_row_stands_beside_the_articles_own_and_counts_its_pretraining() -> None:
     rbm = replace(runs()[0], id="c", spec={**runs()[0].spec, "pretraining": "rbm"})
-    rows = network_rows([*runs(), rbm], PACES, IMAGES, 6.0, article_speed())
-    assert [(row.activation, row.pretraining) for row in rows] == [
-        ("sigmoid", "none"),
-        ("relu", "none"),
-        ("sigmoid", "rbm"),
-    ]
+    clocks = {"c": replace(timing(9.0), pretraining_seconds=5.0)}
+    rows = network_rows([*runs(), rbm], PACES, IMAGES, 6.0, article_speed(), clocks)
+    keys = [("sigmoid", "none"), ("relu", "none"), ("sigmoid", "rbm")]
+    assert [(row.activation, row.pretraining) for row in rows] == keys
     assert (rows[2].article_epochs_ratio, rows[2].epochs_ratio_to_sigmoid) == (0.5, 1.0)
+    assert [row.pretraining_seconds for row in rows] == [None, None, 5.0]
+    assert (rows[2].seconds_to_target, rows[0].seconds_to_target) == (13.0, 8.0)
+    assert points([rbm], PACES, IMAGES, clocks)[0].seconds == 9.0
+    assert points([rbm], PACES, IMAGES, {}) == []
+    report = network_report([row.to_json() for row in rows], [], [], None, device="cpu")
+    assert "pretraining" in [column.header for column in report.columns]
 
 
 def test_a_target_that_is_not_reached_is_missing() -> None:
-    row = network_rows(runs(), PACES, IMAGES, 5.5, article_speed())[0]
+    row = network_rows(runs(), PACES, IMAGES, 5.5, article_speed(), {})[0]
     assert (row.epochs_to_target, row.seconds_to_target, row.epochs_ratio_to_sigmoid) == (None, None, None)
 
 
 def test_what_could_not_be_timed_has_no_time_and_says_why() -> None:
     untimed = {**PACES, "relu": Pace(stages={}, failure="ValueError: no luck")}
-    row = network_rows(runs(), untimed, IMAGES, 6.0, article_speed())[1]
+    row = network_rows(runs(), untimed, IMAGES, 6.0, article_speed(), {})[1]
     assert (row.outcome, row.message, row.seconds_per_epoch, row.pareto) == (
         "failed",
         "ValueError: no luck",
@@ -111,15 +115,15 @@ def test_the_front_is_what_nobody_beats() -> None:
 def test_points_never_rise_and_end_with_the_shortest_seed() -> None:
     first = runs()[1]
     worse = replace(first, curve=[first.curve[0], replace(first.curve[1], valid_error_pct=8.0)])
-    assert [one.valid_error_pct for one in points([worse], PACES, IMAGES)] == [7.0, 7.0]
+    assert [one.valid_error_pct for one in points([worse], PACES, IMAGES, {})] == [7.0, 7.0]
     short = replace(first, curve=first.curve[:1])
-    made = points([first, short], PACES, IMAGES)
+    made = points([first, short], PACES, IMAGES, {})
     assert [(one.epoch, one.seconds, one.valid_error_pct) for one in made] == [(1, 1.0, 7.0)]
 
 
 def test_the_report_names_its_sources_and_shows_the_front() -> None:
-    rows = [row.to_json() for row in network_rows(runs(), PACES, IMAGES, 6.0, article_speed())]
-    known = [one.to_json() for one in front(points(runs(), PACES, IMAGES))]
+    rows = [row.to_json() for row in network_rows(runs(), PACES, IMAGES, 6.0, article_speed(), {})]
+    known = [one.to_json() for one in front(points(runs(), PACES, IMAGES, {}))]
     race = Race(
         base="sigmoid",
         threads=1,
@@ -148,7 +152,7 @@ def test_short_times_are_milliseconds() -> None:
 
 
 def test_the_pareto_plot_is_drawn(tmp_path: Path) -> None:
-    found = points(runs(), PACES, IMAGES)
+    found = points(runs(), PACES, IMAGES, {})
     as_rows = [one.to_json() for one in found]
     plot_pareto(as_rows, [one.to_json() for one in front(found)], 6.0, tmp_path / "p.png", title="t")
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")

@@ -136,6 +136,17 @@ Target = Annotated[
     ),
 ]
 
+Method = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--method",
+        metavar="none|rbm|dae",
+        rich_help_panel=options.NETWORK,
+        help="How hidden layers are pre-trained, as in `relubench pretrain`, with --network; several split at commas. "
+        "Default: none.",
+    ),
+]
+
 NETWORK_FLAGS = {
     "dataset": "--dataset",
     "model": "--model",
@@ -157,7 +168,7 @@ OPERATOR_FLAGS = {
 }
 MODES = {
     "": OPERATOR_FLAGS | {"act": "--act", "plot": "--plot"},
-    "--network": NETWORK_FLAGS | {"target": "--target", "act": "--act", "plot": "--plot"},
+    "--network": NETWORK_FLAGS | {"target": "--target", "method": "--method", "act": "--act", "plot": "--plot"},
     "--sparsity": NETWORK_FLAGS | {"act": "--act", "plot": "--plot"},
     "--arithmetic": {},
 }
@@ -179,6 +190,7 @@ def speed(
     sparsity: Sparsity = False,
     arithmetic: Arithmetic = False,
     target: Target = None,
+    method: Method = None,
     dataset: options.Dataset = None,
     model: options.Model = None,
     protocol: options.Protocol = None,

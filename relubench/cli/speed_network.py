@@ -84,8 +84,8 @@ def _emit(
     images = study.parts[0].prepared.n_train
     known = timed.paces(race) if race else {}
     goal = wanted if wanted is not None else timed.lowest_common_target(results)
-    rows = [row.to_json() for row in timed.network_rows(results, known, images, goal, article_speed())]
-    found = timed.points(results, known, images)
+    rows = [row.to_json() for row in timed.network_rows(results, known, images, goal, article_speed(), timings)]
+    found = timed.points(results, known, images, timings)
     front = [one.to_json() for one in timed.front(found)]
     runs = [
         {**one.to_json(), "timing": timing.to_json() if (timing := timings.get(one.id)) else None} for one in results

@@ -126,6 +126,7 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
         Column(header="µs an image", parts=_stages, leaves=1),
         Column(header="epoch", parts=lambda row: [duration(row["seconds_per_epoch"])]),
         Column(header="epoch ratio", parts=_epoch_ratio, style=_style),
+        Column(header="pre-training", parts=lambda row: [duration(row["pretraining_seconds"])]),
         Column(header="epochs to target", parts=lambda row: [short(row["epochs_to_target"])]),
         compared("epochs ratio", "epochs_ratio_to_sigmoid", "article_epochs_ratio"),
         Column(header="time to target", parts=lambda row: [duration(row["seconds_to_target"])]),
@@ -133,7 +134,8 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
         Column(header="best valid %", parts=lambda row: [fixed(row["best_valid_error_pct"])]),
         Column(header="Pareto", parts=lambda row: [short(row["pareto"])], right=False, leaves=2),
     ]
-    return columns if len({row["pretraining"] for row in rows}) > 1 else [columns[0], *columns[2:]]
+    plain = all(row["pretraining"] == "none" for row in rows)
+    return [one for one in columns if not (plain and one.header in ("pretraining", "pre-training"))]
 
 
 def _pair(mine: float | None, article: float | None) -> list[str]:
@@ -171,9 +173,13 @@ def _footnotes(rows: Sequence[Row], race: Race | None) -> list[str]:
         "time to target: epochs by the learning curves times an epoch's measured time; update is the weights' gradient "
         "product, fused with their update"
     )
-    unrun = "" if any(row["pretraining"] == "rbm" for row in rows) else "; its RBM row (12 min and 30 min of "
-    unrun += "pre-training, 40 epochs, 17 h) is not run here" if unrun else ""
-    notes.append(f"{ARTICLE_NOTE}{unrun}")
+    if any(row["pretraining"] != "none" for row in rows):
+        notes.append(
+            "pre-training by its own clock, which may have shared the machine; it counts into the time to target"
+        )
+    run = any(row["pretraining"] == "rbm" for row in rows)
+    rbm = "its RBM row has 12 min an epoch and 30 min of pre-training, 40 epochs, 17 h"
+    notes.append(f"{ARTICLE_NOTE}; {rbm}{'' if run else ' (--method none,rbm runs it)'}")
     notes += [f"{row['activation']}: {row['outcome']} ({row['message']})" for row in rows if row["outcome"] != "ok"]
     return notes
 

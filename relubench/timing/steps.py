@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import torch
@@ -128,7 +128,8 @@ def line_up(
     by_label = {choice.label: choice for choice in choices}
     first: dict[str, RunSpec] = {}
     for spec in specs:
-        first.setdefault(spec.activation, spec)
+        # A step costs the same whatever the weights were before.
+        first.setdefault(spec.activation, replace(spec, pretraining="none", stack=None))
     base = base if base in first else specs[0].activation
     if specs[0].threads:
         torch.set_num_threads(specs[0].threads)
