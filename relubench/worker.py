@@ -23,6 +23,7 @@ import numpy as np
 from relubench.errors import ComputeError
 from relubench.jobs import Job
 from relubench.mishaps import explain, free_memory, is_out_of_memory
+from relubench.pages import map_constants
 from relubench.plan import RunSpec
 from relubench.results import RunResult, Timing
 from relubench.run_clock import Clock
@@ -370,6 +371,7 @@ def main() -> None:
         except BrokenPipeError:
             stopping = True
 
+    map_constants()
     for line in sys.stdin:
         job = Job.from_json(json.loads(line))
         try:

@@ -83,6 +83,7 @@ def _prepare(request: Request, choices: Sequence[Choice], device: Device) -> Ses
     """Every form of every activation, compiled where asked, called once; ComputeError where none works."""
     import torch
 
+    from relubench.pages import map_constants
     from relubench.timing.clocks import check_dtypes, choose_clock
     from relubench.timing.machine import caches
     from relubench.timing.schedule import prepare
@@ -90,6 +91,7 @@ def _prepare(request: Request, choices: Sequence[Choice], device: Device) -> Ses
     check_dtypes(request.dtypes, device.kind)
     # As the engine does while it trains.
     torch.set_flush_denormal(True)
+    map_constants()
     torch.set_num_threads(request.threads)
     clock = choose_clock(device.kind, request.threads)
     session = prepare(request, choices, device=device.kind, last_cache=caches().last, clock=clock)

@@ -76,11 +76,13 @@ def _settings(study: Study) -> list[Setting]:
 def _session(request: Request, known: list[Setting]) -> Session:
     import torch
 
+    from relubench.pages import map_constants
     from relubench.timing.clocks import choose_clock
     from relubench.timing.products import prepare
 
     torch.set_num_threads(request.threads)
     torch.set_flush_denormal(True)
+    map_constants()
     with torch.no_grad():
         return prepare(request, [one.load for one in known], choose_clock("cpu", request.threads))
 

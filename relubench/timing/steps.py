@@ -25,6 +25,7 @@ from relubench.engine.population import Population
 from relubench.errors import RelubenchError
 from relubench.network.optimizers import Optimizer, Parameter
 from relubench.network.streams import stream
+from relubench.pages import map_constants
 from relubench.plan import RunSpec
 from relubench.timing import statistics
 from relubench.timing.schedule import AGAIN
@@ -134,6 +135,7 @@ def line_up(
     if specs[0].threads:
         torch.set_num_threads(specs[0].threads)
     torch.set_flush_denormal(True)
+    map_constants()
     images = Images.open(prepared, device=specs[0].device, flat=not specs[0].channels)
     entries = [(label, "network", spec) for label, spec in first.items()]
     entries.append((base + AGAIN, "twin", first[base]))
