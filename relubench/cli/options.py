@@ -307,6 +307,7 @@ Plot = Annotated[
         "--plot",
         metavar="FILE",
         rich_help_panel=RESULT,
-        help="Draw the learning curves into this file (.png, .pdf or .svg). Default: no plot.",
+        help="Draw the learning curves into this file (.png, .pdf or .svg), with --probe gradients the norms of "
+        "the gradient by layer instead. Default: no plot.",
     ),
 ]

@@ -147,7 +147,8 @@ def _report(study: Study, preset: Preset) -> Report:
     report = study_report(study, command="run", comparison=preset.comparison, about=about)
     title = f"{preset.name}{f' ({preset.scale})' if preset.scale else ''}: {report.title}"
     caption = "; ".join(part for part in (preset.stand_in, report.caption) if part)
-    return replace(report, title=title, caption=caption)
+    notes = [*report.footnotes, *([preset.claim] if preset.claim else [])]
+    return replace(report, title=title, caption=caption, footnotes=notes)
 
 
 def _price(preset: Preset, data_dir: Path | None, runs_dir: Path | None, fresh: bool, target: output.Target) -> None:

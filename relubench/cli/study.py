@@ -30,8 +30,8 @@ def show_study(
 ) -> None:
     """Carry the study out and show what came of it; `report_of` is asked once, for what is finished by then.
 
-    `draw` makes the plot, by default the learning curves. Raises typer.Exit(130) if it was interrupted, ComputeError
-    if nothing was computed.
+    `draw` makes the plot, by default gradient norms or learning curves. Raises typer.Exit(130) if it was interrupted,
+    ComputeError if nothing was computed.
     """
     interrupted = carry_out(study, quiet)
     finished = sum(result.outcome != "failed" for result in study.results)
@@ -39,7 +39,7 @@ def show_study(
         report = report_of()
         output.emit_report(report, target)
         if plot is not None and finished:
-            (draw or _draw_curves)(study, plot)
+            (draw or _draw)(study, plot)
         if not target.for_people and not quiet:
             output.say(report.sentence)
     if interrupted:
@@ -54,7 +54,15 @@ def silent(text: str) -> None:
     """--quiet: notes go nowhere."""
 
 
-def _draw_curves(study: Study, plot: Path) -> None:
+def _draw(study: Study, plot: Path) -> None:
+    """Gradient norms by layer where they were looked at, else the learning curves."""
+    from relubench.reports.gradients import has_gradients
+
+    if has_gradients(study.results):
+        from relubench.reports.gradient_plot import plot_gradients
+
+        plot_gradients(study.results, plot)
+        return
     from relubench.reports.plots import plot_curves
 
     plot_curves(study.results, study.timings, plot, study.tuned)

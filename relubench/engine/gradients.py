@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from relubench.engine.evaluation import accumulator
 from relubench.network.layers import Affine, ClosedForm, Convolution, Differentiated, Layer, Norm
 
 if TYPE_CHECKING:
@@ -35,7 +36,9 @@ def gradient_norms(population: Population, batches: Iterable[tuple[Tensor, Tenso
     weights = [layer.weight.value for layer in layers if isinstance(layer, Affine | Convolution)][:-1]
     kept = [(buffer.value, buffer.value.clone()) for layer in layers for buffer in layer.buffers]
     total = [torch.zeros_like(one) for one in weights]
-    sums: list[Tensor] = [torch.zeros(members, device=population.spec.device) for _ in weights]
+    # Squares of what is left of a gradient below fifty layers of sigmoid, 1e-30, are 0 in float32.
+    exact = accumulator(population.spec.device)
+    sums = [torch.zeros(members, device=population.spec.device, dtype=exact) for _ in weights]
     images = 0
     for x, labels in batches:
         grads, outputs = _backward(population, weights, x, labels)
@@ -43,11 +46,13 @@ def gradient_norms(population: Population, batches: Iterable[tuple[Tensor, Tenso
         for place, (grad, output) in enumerate(zip(grads, outputs, strict=True)):
             total[place] += grad
             by_image = output.reshape(members, len(labels), -1)
-            sums[place] += by_image.norm(dim=2).sum(dim=1)
+            sums[place] += torch.linalg.vector_norm(by_image, dim=2, dtype=exact).sum(dim=1)
     for value, before in kept:
         value.copy_(before)
     return [
-        GradientNorms((one / images).reshape(members, -1).norm(dim=1), output / images)
+        GradientNorms(
+            torch.linalg.vector_norm((one / images).reshape(members, -1), dim=1, dtype=exact), output / images
+        )
         for one, output in zip(total, sums, strict=True)
     ]
 

@@ -40,6 +40,8 @@ class Preset:
     variants: list[Variant]
     comparison: Comparison
     references: list[dict[str, str]] = field(default_factory=list)
+    claim: str | None = None
+    """What the source says will come out, in words."""
 
     @property
     def runs(self) -> int:
@@ -93,6 +95,7 @@ def resolve(
         ],
         comparison=_comparison(document, chosen, labels, configs, narrowed=bool(acts or asked)),
         references=list(document.values.get("reference") or ()),
+        claim=document.values.get("claim"),
     )
     return _few_enough(preset)
 

@@ -67,6 +67,8 @@ class PresetFile(ExperimentConfig):
     description: Text
     source: Text | None = None
     """Where the experiment comes from, in a few words."""
+    claim: Text | None = None
+    """What the source says will come out where it has no table of it: a line under the rows."""
     command: Literal["train"] = "train"
     reference: tuple[Reference, ...] = ()
     baseline: Baseline = Baseline()

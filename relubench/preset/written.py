@@ -17,7 +17,8 @@ def as_yaml(preset: Preset) -> str:
     first = preset.variants[0]
     scale = f" at the scale {preset.scale}" if preset.scale else ""
     lines = [f"# {preset.name}{scale}: {preset.runs} runs. Run it with: relubench run FILE.yaml"]
-    about: dict[str, Any] = {"description": preset.description, "source": preset.source, "command": "train"}
+    about: dict[str, Any] = {"description": preset.description, "source": preset.source, "claim": preset.claim}
+    about |= {"command": "train"}
     about |= {"reference": preset.references, "baseline": _baseline(preset)}
     about |= {"as_published": sorted(first.as_published)}
     lines += _dump({key: value for key, value in about.items() if value})

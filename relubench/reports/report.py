@@ -7,11 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from relubench.reports.cells import bracket, count, duration, fixed, short, signed, signed_bracket
+from relubench.reports.gradients import power
 from relubench.reports.summary import Summary
 from relubench.results import RunResult, Timing
 from relubench.stats import Mask, pack_mask
 
 Row = dict[str, Any]
+
+MANY_DEAD_PCT = 10.0
+"""From this share of dead units in a row on, the column of them is the last to leave."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,7 +127,7 @@ def training_columns(rows: Sequence[Row], against: str = "") -> list[Column]:
         *varied,
         *(column for column in [Column(header="n", parts=lambda row: [str(row["n"])])] if _varies(column, rows)),
         *([_outcome()] if any(row["outcome"] != "ok" for row in rows) else []),
-        *_measured(header),
+        *_measured(header, rows),
     ]
     return [column for column in columns if any("".join(column.parts(row)) for row in rows)]
 
@@ -134,15 +138,26 @@ def listing_columns(rows: Sequence[Row]) -> list[Column]:
     return [_listed(key, rows) for key in keys]
 
 
-def _measured(against: str) -> list[Column]:
+def _measured(against: str, rows: Sequence[Row]) -> list[Column]:
+    # Where many units are dead, that is what the table is about.
+    many_dead = any((row["dead_units_pct"] or 0.0) >= MANY_DEAD_PCT for row in rows)
     return [
         Column(header="test error %", parts=_error),
         Column(header=against, parts=_difference, style=_difference_style),
+        *(_gradients() if rows and "gradient_ratio" in rows[0] else []),
         Column(header="zeros %", parts=lambda row: [fixed(row["sparsity_pct"], 1)], leaves=5),
-        Column(header="dead %", parts=lambda row: [fixed(row["dead_units_pct"], 1)], leaves=4),
+        Column(header="dead %", parts=lambda row: [fixed(row["dead_units_pct"], 1)], leaves=11 if many_dead else 4),
         Column(header="time", parts=lambda row: [duration(row["seconds"])], leaves=8),
         Column(header="published", parts=_reference("published"), style=_verdict_style("published"), leaves=10),
         Column(header="article", parts=_reference("article"), style=_verdict_style("article"), leaves=9),
+    ]
+
+
+def _gradients() -> list[Column]:
+    return [
+        Column(header="gradient 1st/last", parts=lambda row: [power(row["gradient_ratio"])]),
+        Column(header="trained", parts=lambda row: [power(row["gradient_ratio_trained"])], leaves=6),
+        Column(header="article's bound", parts=lambda row: [power(row["article_gradient_bound"])], leaves=7),
     ]
 
 

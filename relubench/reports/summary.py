@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from relubench.distributions import ALPHA
-from relubench.reports import references, verdicts
+from relubench.reports import gradients, references, verdicts
 from relubench.reports.footnotes import OUTCOMES, method_notes, outcome_notes, tuning_notes
 from relubench.reports.sentence import Standing, closing, settling
 from relubench.results import RunResult, SummaryRow, Timing, Tuning
@@ -148,6 +148,10 @@ def summarize(
     varied = _varied(groups)
     if by_strength:
         varied = [{**one, "near_zeros_pct": _near(group)} for one, group in zip(varied, groups, strict=True)]
+    if gradients.has_gradients(results):
+        pairs = zip(varied, groups, strict=True)
+        varied = [{**one, **gradients.gradient_facts(list(group.runs.values()))} for one, group in pairs]
+        notes.append(gradients.NOTE)
     return Summary(
         rows,
         notes,

@@ -1,0 +1,68 @@
+"""What the gradient probes say in a table: how much of the gradient of the last hidden layer is left at the first.
+
+The gradient here is that of an image's loss in a layer's outputs. On its way from the last hidden layer to the first of
+L it passes L - 1 slopes; the article bounds a sigmoid's by 0.25 each, whatever the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from relubench.reports.cells import short
+from relubench.results import LayerProbe, RunResult
+
+Row = dict[str, Any]
+
+BOUND = 0.25
+"""The largest slope of sigmoid, by which the article bounds what a layer passes down."""
+BOUNDED = "sigmoid"
+NOTE = (
+    "gradient 1st/last: norm of the loss's gradient in the first hidden layer's outputs over that in the last one's, "
+    "on the probe images, before training and after the last epoch; the article's bound for sigmoid is 0.25 for each "
+    "of the layers that the gradient passes, weights left aside"
+)
+
+
+def has_gradients(results: Iterable[RunResult]) -> bool:
+    """Whether any run looked at gradients."""
+    return any(one.activation_gradient is not None for run in results for one in run.probes)
+
+
+def gradient_facts(runs: Sequence[RunResult]) -> Row:
+    """The keys of one row: norms before training, means over seeds, and how they stand to each other; null if unknown.
+
+    `gradient_ratio` is that of the first hidden layer to the last before training, `gradient_ratio_trained` after the
+    last epoch.
+    """
+    first, last, ratio = _ratio([layers_at(one, 0) for one in runs])
+    *_, trained = _ratio([layers_at(one, one.epochs) for one in runs if one.epochs])
+    depth = max((one.layer for run in runs for one in run.probes), default=0)
+    bounded = depth > 0 and {one.spec["activation"] for one in runs} == {BOUNDED}
+    return {
+        "gradient_first": first,
+        "gradient_last": last,
+        "gradient_ratio": ratio,
+        "gradient_ratio_trained": trained,
+        "article_gradient_bound": BOUND ** (depth - 1) if bounded else None,
+    }
+
+
+def layers_at(run: RunResult, epoch: int) -> list[LayerProbe]:
+    """The look at each hidden layer after that epoch, from the input on."""
+    return [one for one in run.probes if one.epoch == epoch]
+
+
+def _ratio(looks: Iterable[Sequence[LayerProbe]]) -> tuple[float | None, float | None, float | None]:
+    """First layer's and last layer's norm, means over the runs that have both, and the first over the last."""
+    ends = [(one[0].activation_gradient, one[-1].activation_gradient) for one in looks if one]
+    known = [(first, last) for first, last in ends if first is not None and last is not None]
+    if not known:
+        return None, None, None
+    first, last = (sum(one) / len(known) for one in zip(*known, strict=True))
+    return first, last, first / last if last else None
+
+
+def power(value: float | None) -> str:
+    """0.85, 3.1e-07"""
+    return "" if value is None else f"{value:.1e}" if value and value < 1e-3 else short(round(value, 4))
