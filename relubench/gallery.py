@@ -1,20 +1,40 @@
-"""Pictures of a stored run's first layer: filters, and reconstructions where it was pre-trained."""
+"""Pictures of a stored run: first-layer filters, reconstructions where it was pre-trained, and linear regions."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from relubench.errors import UsageError
-from relubench.plan import RunSpec
+from relubench.data import DataOptions, prepare
+from relubench.errors import RelubenchError, UsageError
+from relubench.plan import RunSpec, why_no_regions
 from relubench.pretraining.identity import layer_id
 from relubench.reports import pictures
 from relubench.store import Store
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-def draw_run(store: Store, run: str, folder: Path) -> list[Path]:
-    """The PNG files that were written into `folder`; raises UsageError for a run without pictures to draw."""
+    from relubench.data import PreparedData
+    from relubench.engine.images import Images
+
+GRID_POINTS = 500
+"""On each side of the square in which regions are drawn."""
+SHOWN, LOOKED_AT = 3, 1000
+"""Images that a plane goes through, chosen among so many."""
+
+
+def draw_run(
+    store: Store, run: str, folder: Path, data_dir: Path | None = None, note: Callable[[str], None] = lambda text: None
+) -> list[Path]:
+    """The PNG files that were written into `folder`; raises UsageError for a run without pictures to draw.
+
+    Where linear regions cannot be drawn `note` is told why.
+    """
     from safetensors.numpy import load
 
     result = store.result(run)
@@ -32,7 +52,66 @@ def draw_run(store: Store, run: str, folder: Path) -> list[Path]:
     if layer and (path := store.layer_reconstructions(layer)).exists():
         shown = load(path.read_bytes())
         pages["reconstructions"] = pictures.reconstructions(shown["images"], shown["reconstructions"], spec.input_shape)
-    return _write(pages, folder, run)
+    files = _write(pages, folder, run)
+    kept = store.weights(run)
+    if kept is None or not kept.exists():
+        return files
+    try:
+        return [*files, _regions(spec, kept, data_dir, folder / f"{run}-regions.png")]
+    except (RelubenchError, ValueError) as error:
+        note(f"linear regions are not drawn: {error}")
+        return files
+
+
+def _regions(spec: RunSpec, weights: Path, data_dir: Path | None, path: Path) -> Path:
+    """The figure of the network's linear regions on a plane through three validation images of different classes."""
+    if why := why_no_regions(spec):
+        raise ValueError(why)
+    if spec.architecture.residual:
+        raise ValueError(f"{spec.model} is not a plain mlp")
+    from safetensors.torch import load
+
+    from relubench.activations import select
+    from relubench.engine.images import Images
+    from relubench.engine.linear_regions import linear_stages
+    from relubench.engine.plane import plane_through, regions_on
+    from relubench.engine.population import Population
+    from relubench.reports.regions_plot import plot_regions
+
+    data = Images.open(_data(spec, data_dir), device="cpu", flat=True)
+    one = Population([replace(spec, device="cpu", probe="none")], select([spec.activation])[0], data)
+    one.load_weights(load(weights.read_bytes()))
+    x, classes = _three(data)
+    plane = plane_through(*x)
+    found = regions_on(linear_stages(one.layers, spec.activation, None), plane, GRID_POINTS)
+    low, high = float(x.min()), float(x.max())
+    tiles = pictures.as_images((x.numpy() - low) / max(high - low, 1e-12), spec.input_shape)
+    corners = [(*corner, tile) for corner, tile in zip(plane.corners, tiles, strict=True)]
+    about = f"{spec.activation} · {spec.model} · {spec.dataset} · seed {spec.seed}"
+    told = f"{found.count:,} linear regions on a grid of {GRID_POINTS} x {GRID_POINTS} points"
+    title = f"{about}\n{told}, classes {', '.join(map(str, classes))}; black: the class named changes"
+    plot_regions(found.region, found.label, plane.square, corners, title, path)
+    return path
+
+
+def _data(spec: RunSpec, data_dir: Path | None) -> PreparedData:
+    options = DataOptions(train_size=spec.train_size, split=spec.split, labels=spec.labels)  # pyright: ignore[reportArgumentType]
+    prepared = prepare(spec.dataset, data_dir=data_dir, options=options)
+    if prepared.digest != spec.data_digest:
+        raise ValueError(f"{spec.dataset} is not the data that the run was trained on")
+    return prepared
+
+
+def _three(data: Images) -> tuple[Tensor, list[int]]:
+    """The first validation image of each of the first three classes, [3, F], and those classes; two images of one if
+    there are no more."""
+    x, y = next(iter(data.slices("valid", LOOKED_AT)))
+    labels = y.tolist()
+    places = [labels.index(one) for one in sorted(set(labels))[:SHOWN]]
+    places += [place for place in range(len(labels)) if place not in places][: SHOWN - len(places)]
+    if len(places) < SHOWN:
+        raise ValueError(f"a plane needs {SHOWN} validation images, and there are {len(labels)}")
+    return x[places], [labels[place] for place in places]
 
 
 def _write(pages: dict[str, np.ndarray], folder: Path, run: str) -> list[Path]:

@@ -9,6 +9,7 @@ import typer
 
 from relubench.cli import completion, options, output
 from relubench.cli.runs import find_run
+from relubench.cli.study import silent
 from relubench.errors import UsageError
 from relubench.lookup import find
 
@@ -97,9 +98,12 @@ def run_(
     folder: Annotated[
         Path, typer.Option("--output", metavar="DIR", help="The folder that the PNG files go to. Default: this one.")
     ] = Path(),
+    data_dir: options.DataDir = None,
     runs_dir: options.RunsDir = None,
+    quiet: options.Quiet = False,
 ) -> None:
-    """Draw the first layer of a run as PNG: its filters, and reconstructions of images if it was pre-trained.
+    """Draw a run as PNG: the filters of its first layer, reconstructions of images if it was pre-trained, and the
+    linear regions on a plane through three images if it is a piecewise-linear mlp.
 
     stdout has the names of the files.
     """
@@ -110,7 +114,8 @@ def run_(
     from relubench.store import Store
 
     store = Store(runs_root(runs_dir))
-    files = draw_run(store, find_run(run, store.ids()), folder)
+    note = silent if quiet else output.say
+    files = draw_run(store, find_run(run, store.ids()), folder, data_dir, note)
     output.emit("\n".join(str(one) for one in files), output.Target(format="tsv"))
 
 

@@ -79,7 +79,7 @@ def _panels(results: Sequence[RunResult]) -> list[tuple[str, list[RunResult]]]:
     keys = ["variant"] if "variant" in keys else keys
     found: dict[str, list[RunResult]] = {}
     for one in probed:
-        found.setdefault(", ".join(str(one.spec[key]) for key in keys), []).append(one)
+        found.setdefault(", ".join(str(one.spec.get(key, "")) for key in keys), []).append(one)
     return list(found.items())
 
 

@@ -123,7 +123,7 @@ def test_end_to_end_with_export_import_and_pictures(cli: Cli, tmp_path: Path) ->
     shown = cli("show", "run", found["runs"][1]["id"], "--output", str(tmp_path))
     assert shown.code == 0, shown.err
     names = [Path(line).name.partition("-")[2] for line in shown.out.split()]
-    assert names == ["filters-finetuned.png", "filters-pretrained.png", "reconstructions.png"]
+    assert names == ["filters-finetuned.png", "filters-pretrained.png", "reconstructions.png", "regions.png"]
     assert all(Path(line).read_bytes().startswith(b"\x89PNG") for line in shown.out.split())
     misfit = cli("pretrain", "--act", "relu", "--model", "mlp-25-16", "--from", str(path))
     assert misfit.code == 2

@@ -209,3 +209,75 @@ def test_a_collapsed_network_is_all_dead():
     member = one.members[0]
     assert [(end.dead, end.units) for end in member.dead_units] == [(8, 8), (8, 8)]
     assert one.still_at_chance(member)
+
+
+FIVE = ("relu", "leaky_relu", "gelu", "prelu", "maxout")
+FLAT = ("relu", "gelu")
+"""Those of them that have no slope far below 0."""
+
+
+def set_layer(one: Population, layer: int, heights: list[float]) -> None:
+    """Give each unit of a hidden layer one pre-activation, whatever the image; every other column of a unit is 0."""
+    weight = [par for par in one.parameters if par.name.endswith("weight")][layer]
+    offset = next(par for par in one.parameters if par.name == f"{layer}.bias")
+    weight.value.zero_()
+    offset.value.zero_()
+    offset.value[..., : len(heights)] = torch.tensor(heights)
+
+
+@pytest.mark.parametrize("sign_flip", [False, True])
+@pytest.mark.parametrize("members", [1, 2])
+@pytest.mark.parametrize("act", FIVE)
+def test_dead_died_revived_and_saturated_are_exact_for_each_kind(act: str, members: int, sign_flip: bool):
+    one = population(act, members=members, model={"name": "mlp-2x8", "match": "width", "sign_flip": sign_flip})
+    assert one.prober is not None
+    set_layer(one, 0, [-40.0, 1, 1, 1, 1, 1, 1, 2])
+    one.prober.look(0)
+    set_layer(one, 0, [1, -40.0, -40.0, 1, 1, 1, 1, 2])
+    one.prober.look(1)
+    for member in one.members:
+        before, after = (look for look in member.probes if look.layer == 1)
+        flat = act in FLAT
+        assert (before.dead, before.died, before.revived) == ((1, 0, 0) if flat else (0, 0, 0))
+        assert (after.dead, after.died, after.revived) == ((2, 2, 1) if flat else (0, 0, 0))
+        assert before.saturated_pct == (12.5 if flat else 0.0)
+        assert after.saturated_pct == (25.0 if flat else 0.0)
+        # gelu(-40) is -0.0; a maximum is that of 0 and -40.
+        assert before.zeros_pct == (12.5 if act in (*FLAT, "maxout") else 0.0)
+        # One column of each maximum is beaten at every image.
+        assert before.idle_columns == (8 if act == "maxout" else 1 if flat else 0)
+
+
+@pytest.mark.parametrize("members", [1, 2])
+@pytest.mark.parametrize("act", FIVE)
+def test_units_that_nobody_hears_are_cut_off_whatever_the_activation(act: str, members: int):
+    one = population(act, members=members, model={"name": "mlp-3x8", "match": "width"})
+    for layer in range(2):
+        set_layer(one, layer, [1.0] * 8)
+    weights = [par.value for par in one.parameters if par.name.endswith("weight")]
+    weights[1].fill_(0.01)
+    weights[2].fill_(0.01)
+    weights[3].fill_(0.01)
+    # Nobody hears unit 2 of the third layer, and only it would hear unit 5 of the second.
+    weights[3][..., :, 2] = 0.0
+    weights[2][..., :, 5] = 0.0
+    weights[2][..., 2, 5] = 1.0
+    assert one.prober is not None
+    one.prober.look(0)
+    for member in one.members:
+        assert [(look.dead, look.cut_off) for look in member.probes] == [(0, 0), (0, 1), (0, 1)]
+
+
+def test_a_gradient_below_fifty_layers_of_sigmoid_is_small_and_not_zero():
+    one = population("sigmoid", model={"name": "mlp-50x8"}, train={"probe": "gradients"})
+    assert one.prober is not None
+    one.prober.look(0)
+    norms = [look.activation_gradient for look in one.members[0].probes]
+    assert norms[0] is not None
+    assert norms[-1] is not None
+    # A norm whose squares underflow in float32.
+    assert 0 < norms[0] < 1e-23
+    assert norms[-1] > 0.1
+    weights = [look.weight_gradient for look in one.members[0].probes]
+    assert weights[0] is not None
+    assert 0 < weights[0] < 1e-23

@@ -27,7 +27,7 @@ def test_the_promised_presets_are_there():
     tables = {f"glorot2011-table1-{one}" for one in ("mnist", "cifar10", "nistp", "norb")}
     article = {"mnist", "norb", "norb-failed-baselines", "cifar10", "nistp", "architectures"}
     others = {"glorot2011-rescaled-softplus", "glorot2011-figure4", "modern-activations", "initialisation"}
-    others |= {"normalisation", "depth", "noise-robustness", "cnn-zoo"}
+    others |= {"normalisation", "depth", "noise-robustness", "cnn-zoo", "dying-relu", "vanishing-gradients"}
     assert set(NAMES) >= tables | {f"article-{one}" for one in article} | others
 
 
@@ -103,6 +103,11 @@ def tabled(preset: Preset) -> Summary:
         )
     timings = dict.fromkeys(masks, None)
     return summarize(results, timings, lambda one: masks[one.id], comparison=preset.comparison)
+
+
+def test_what_a_source_claims_without_a_table_is_carried_along():
+    assert "30 to 50 %" in (open_preset("dying-relu", "smoke").claim or "")
+    assert open_preset("depth", "smoke").claim is None
 
 
 def test_the_list_counts_runs():
