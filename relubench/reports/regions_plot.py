@@ -32,7 +32,8 @@ def plot_regions(
     figure = Figure(figsize=(7.2, 7.4), layout="constrained")
     axes = figure.subplots()
     axes.imshow(_colours(region), origin="lower", extent=square, interpolation="nearest")
-    u, v = (np.linspace(*square[at : at + 2], label.shape[0]) for at in (0, 2))
+    low_u, high_u, low_v, high_v = square
+    u, v = np.linspace(low_u, high_u, label.shape[1]), np.linspace(low_v, high_v, label.shape[0])
     for one in np.unique(label):
         if 0 < (label == one).mean() < 1:
             axes.contour(u, v, (label == one).astype(float), levels=[0.5], colors="black", linewidths=1.3)
@@ -42,8 +43,8 @@ def plot_regions(
         away = 34 if y >= max(one[1] for one in corners) else -34
         box = AnnotationBbox(tile, (x, y), xybox=(0, away), boxcoords="offset points", pad=0.15, frameon=True)
         axes.add_artist(box)
-    axes.set_xlim(*square[:2])
-    axes.set_ylim(*square[2:])
+    axes.set_xlim(low_u, high_u)
+    axes.set_ylim(low_v, high_v)
     axes.set_aspect("equal")
     axes.set_xlabel("distance in the plane, in units of the scaled input")
     axes.set_title(title, fontsize="medium")
