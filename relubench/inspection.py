@@ -13,6 +13,7 @@ from pathlib import Path
 
 from relubench import stack_file
 from relubench.activations import Choice
+from relubench.config import ExperimentConfig
 from relubench.errors import UsageError
 from relubench.plan import ForeignNetwork, RunSpec, why_no_regions
 from relubench.results import RunResult
@@ -102,3 +103,29 @@ def _built(spec: RunSpec, part: Part) -> ForeignNetwork:
 
     with contextlib.redirect_stdout(sys.stderr):
         return inspect_network(spec, part.choices[0], part.prepared.n_train % spec.batch_size or spec.batch_size)
+
+
+def remarks(part: Part) -> list[str]:
+    """What was asked for that changes nothing, or hardly what was meant."""
+    train, match = part.config.train, part.config.model.match
+    found = []
+    if match == "width" and not any(choice.columns > 1 for choice in part.choices):
+        found.append("--match width changes nothing here: none of the activations is gated")
+    if train.batch_size > part.prepared.n_train:
+        images = f"{part.prepared.n_train:,} training images"
+        found.append(f"batches of {train.batch_size:,}: {part.prepared.name} has {images}, so a step takes them all")
+    if train.optimizer != "sgd" and "lr" not in train.model_fields_set:
+        found.append(
+            f"lr {train.lr:g} is the paper's for sgd, and large for {train.optimizer}: try --lr 0.001 or --lr auto"
+        )
+    return found
+
+
+def other_weights(store: Store, stored: Sequence[RunResult], config: ExperimentConfig) -> str:
+    """A line about stored runs without the weights that were asked for; empty if they have them, or nobody asked."""
+    if "keep" not in config.model_fields_set or config.keep == "none":
+        return ""
+    tested = [one.id for one in stored if one.test_error_pct is not None]
+    lacking = sum(store.kept(run) != config.keep for run in tested)
+    runs = f"{lacking} stored run{'s' if lacking != 1 else ''}"
+    return f"{runs} kept other weights than --keep {config.keep}: --no-cache trains again" if lacking else ""

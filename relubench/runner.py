@@ -25,7 +25,15 @@ from relubench.crew import Crew
 from relubench.device import Device, resolve
 from relubench.errors import ComputeError, UsageError
 from relubench.events import event, failed_result
-from relubench.inspection import Networks, check_regions, import_stacks, probe_own, with_network
+from relubench.inspection import (
+    Networks,
+    check_regions,
+    import_stacks,
+    other_weights,
+    probe_own,
+    remarks,
+    with_network,
+)
 from relubench.jobs import Job, jobs_of
 from relubench.memory import fitting_workers, member_bytes
 from relubench.noise import noise_jobs, under_noise
@@ -85,9 +93,8 @@ class Study:
         import_stacks(runs, store)
         study._check_own([spec for _, spec in runs])
         check_regions(runs, note)
-        gated = any(choice.columns > 1 for part in parts for choice in part.choices)
-        if any(part.config.model.match == "width" for part in parts) and not gated:
-            note("--match width changes nothing here: none of the activations is gated")
+        for line in dict.fromkeys(line for part in parts for line in remarks(part)):
+            note(line)
         return study
 
     @property
@@ -250,13 +257,17 @@ class Study:
         """Events of these runs, stored ones first; afterwards `found` has them all."""
         self.store.sweep()
         pending: list[RunSpec] = []
+        stored: list[RunResult] = []
         for spec in {spec.id: spec for spec in specs}.values():
             result = None if self.fresh else self.store.result(spec.id)
             if result is None or self._lacks_weights(result):
                 pending.append(spec)
                 continue
             self.found[spec.id] = result
+            stored.append(result)
             yield event("cached", spec, tuning, outcome=result.outcome, valid_error_pct=result.valid_error_pct)
+        if not tuning and (told := other_weights(self.store, stored, self.config)):
+            self.note(told)
         yield from self._work(self._jobs(pending, tuning), tuning)
 
     def _work(self, jobs: Sequence[Job], tuning: bool) -> Iterator[Event]:

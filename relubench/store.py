@@ -109,6 +109,16 @@ class Store:
         path = self.folder(run) / WEIGHTS
         return path if path.exists() else None
 
+    def kept(self, run: str) -> str:
+        """Which weights are stored with the run: best, last or none."""
+        path = self.weights(run)
+        if path is None:
+            return "none"
+        with path.open("rb") as file:
+            header = file.read(int.from_bytes(file.read(8), "little"))
+        # As engine.checkpoint writes it; read here without torch.
+        return str(json.loads(json.loads(header)["__metadata__"]["relubench"])["kept"])
+
     def checkpoint(self, run: str) -> Path:
         """Where the run's checkpoint is, or would be."""
         return self.root / "partial" / run / CHECKPOINT

@@ -105,7 +105,7 @@ def _guarded(label: str, function: Callable[[Tensor], Tensor]) -> Callable[[Tens
                 found = function(z)
         except UsageError:
             raise
-        except Exception as problem:
+        except (Exception, SystemExit) as problem:
             raise UsageError(
                 f"{label} failed on a {z.dtype} tensor of shape {tuple(z.shape)}: {type(problem).__name__}: {problem}",
                 "an activation takes one tensor of any shape and gives one of the same shape",

@@ -136,7 +136,15 @@ def emit(text: str, target: Target) -> None:
     """Write the result to the target, with one line end behind it."""
     text = text if text.endswith("\n") or not text else text + "\n"
     if target.path is not None:
-        write_file(target.path, text.encode("utf-8"))
+        try:
+            write_file(target.path, text.encode("utf-8"))
+        except OSError as error:
+            # It may have taken hours, and it may be stored nowhere else.
+            emit(text, replace(target, path=None))
+            raise ComputeError(
+                f"--output {target.path} was not written: {error.strerror or error}",
+                "the result is on stdout instead; name another file",
+            ) from error
     elif sys.stdout is None:
         raise ComputeError("stdout is closed: the result cannot be shown", "write it to a file with --output FILE")
     else:

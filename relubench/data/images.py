@@ -42,7 +42,7 @@ def inspect(files: Sequence[Path], image_size: int | None) -> Kind:
         if image_size is None and size != first:
             raise DataError(
                 f"the images differ in size: {files[0]} has {first[1]}x{first[0]} pixels, {file} {size[1]}x{size[0]}",
-                "set image_size to scale and cut them all to one square",
+                "--set data.image_size=N scales and cuts them all to one square",
             )
     if first is None:
         raise DataError("there is no image to read", "give at least one image for each class")

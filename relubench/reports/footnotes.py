@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from relubench.reports.cells import count, fixed, listed
 from relubench.results import RunResult, SummaryRow, Tuning
@@ -46,6 +47,19 @@ def method_notes(rows: Sequence[SummaryRow]) -> list[str]:
     low, high = fixed(min(seen)), fixed(max(seen))
     sizes = f"{low} points" if low == high else f"{low} to {high} points"
     return [note, f"the smallest difference this table could have seen, with 80 % probability: {sizes}"]
+
+
+def match_notes(specs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the gated networks have in common with the plain ones; `specs` one a row."""
+    words = {
+        "parameters": "narrowed to the parameters of the plain network, within 1 %",
+        "width": "as wide as the plain network, so with more parameters",
+    }
+    notes = []
+    for match, told in words.items():
+        names = dict.fromkeys(one["activation"] for one in specs if one.get("match") == match)
+        notes += [f"{listed(list(names))}: {told}"] if names else []
+    return notes
 
 
 def tuning_notes(tuned: Sequence[Tuning]) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from relubench.distributions import ALPHA
 from relubench.reports import gradients, references, verdicts
-from relubench.reports.footnotes import OUTCOMES, method_notes, outcome_notes, tuning_notes
+from relubench.reports.footnotes import OUTCOMES, match_notes, method_notes, outcome_notes, tuning_notes
 from relubench.reports.sentence import Standing, closing, settling
 from relubench.results import RunResult, SummaryRow, Timing, Tuning
 from relubench.stats import (
@@ -138,6 +138,7 @@ def summarize(
         *outcome_notes([list(group.runs.values()) for group in groups], rows, labels),
         *method_notes(rows),
         *settling(standings),
+        *match_notes([group.spec for group in groups]),
         *tuning_notes(tuned),
         *references.footnotes(rows),
         *references.split_notes(rows, {(one.spec["dataset"], one.spec.get("split", "standard")) for one in results}),
@@ -354,6 +355,7 @@ def _standings(
             extra = _extra(groups[index], rows[index], rows, variants=len(variants) > 1)
             label = rows[index].activation if len(acts) > 1 or not groups[index].variant_and_noise else ""
             label = f"{label} ({', '.join(extra)})" if label and extra else label or ", ".join(extra)
+            label = label or rows[index].activation
             compared = rows[index].difference_pct is not None
             seeds = len(_pair(groups[index], groups[first])[0]) if compared else 0
             standings.append(Standing(label, rows[index], seeds))

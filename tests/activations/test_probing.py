@@ -122,3 +122,9 @@ def test_probing_leaves_the_random_numbers_alone():
     torch.manual_seed(0)
     probe(select(["torch.nn:RReLU"])[0])
     assert torch.equal(torch.rand(1), expected)
+
+
+def test_a_unit_that_ends_the_program_is_refused(tmp_path: Path):
+    (tmp_path / "leaving.py").write_text("import sys\ndef unit(x):\n    sys.exit(3)\n")
+    with pytest.raises(UsageError, match=r"leaving\.py:unit failed on a .* SystemExit: 3"):
+        probe(select([f"{tmp_path / 'leaving.py'}:unit"])[0])

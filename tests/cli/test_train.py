@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import json
 import re
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from relubench.cli import overrides
+from relubench.cli import output, overrides
 from relubench.cli.train import train
 from relubench.config import PROTOCOLS, ExperimentConfig, experiment
 from tests.cli.fakes import Cli, FakeStudy, result
@@ -178,3 +179,21 @@ def test_interrupted_without_the_cache_goes_on_with_it(cli: Cli, study: FakeStud
     ended = cli("train", "--quiet", "--no-cache")
     again = "the same command without --no-cache goes on from here"
     assert ended.err == f"interrupted: 0 of 2 runs are finished; {again}\n"
+
+
+def test_a_result_that_cannot_be_written_is_shown(
+    cli: Cli, study: FakeStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(output, "write_file", full)
+    study.script = [result("relu")]
+    path = tmp_path / "r.json"
+    ended = cli("train", "--output", str(path), "--quiet")
+    assert ended.code == 1
+    assert ended.err == (
+        f"error: --output {path} was not written: No space left on device\n"
+        "hint: the result is on stdout instead; name another file\n"
+    )
+    assert json.loads(ended.out)["rows"][0]["activation"] == "relu"

@@ -142,3 +142,20 @@ def test_data_sets_are_compared_apart(lab):
 def test_stalled_keeps_its_error(lab):
     lab.train("relu", seeds=1).spoil("relu", "stalled", seeds=(0,), error=90.0)
     assert "It stalled: it is still at chance." in lab.summary().sentence
+
+
+@pytest.mark.parametrize(
+    ("match", "told"),
+    [
+        ("parameters", "swiglu, glu: narrowed to the parameters of the plain network, within 1 %"),
+        ("width", "swiglu, glu: as wide as the plain network, so with more parameters"),
+    ],
+)
+def test_the_table_says_how_gated_networks_compare(lab, match, told):
+    summary = lab.train("relu", match="-").train("swiglu", match=match).train("glu", match=match).summary()
+    assert told in summary.footnotes
+    assert not any("plain network" in note for note in lab.__class__().train("relu", match="-").summary().footnotes)
+
+
+def test_a_lone_row_under_noise_has_its_name_in_the_sentence(lab):
+    assert lab.train("relu", test_noise=0.1).summary().sentence.startswith("relu reached a")
