@@ -10,9 +10,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from relubench.store import Busy, Store
 from tests.cli.fakes import ROOT, program
 from tests.cli.test_program import watched
 
@@ -78,3 +81,49 @@ def test_interrupted_and_resumable(number: signal.Signals) -> None:
     listed = json.loads(program("runs", "--format", "json").stdout)["rows"]
     # One that had not begun to train when the signal came has nothing to go on from.
     assert {row["outcome"] for row in listed} == {"unfinished"}
+
+
+def is_training(root: Path) -> bool:
+    """Whether any process holds a run of the store."""
+    for path in root.glob("locks/*.lock"):
+        try:
+            with Store(root).lock(path.stem, lambda: False):
+                continue
+        except Busy:
+            return True
+    return False
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 90
+    while not condition():
+        assert time.monotonic() < end, "waited for 90 s"
+        time.sleep(0.05)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
+def test_a_command_killed_over_and_over_leaves_the_folders_of_one_never_killed(tmp_path: Path) -> None:
+    """SIGKILL to the command alone, whose workers then notice, or to all of its processes at once."""
+    argv = [sys.executable, "-m", "relubench", "train", "--act", "nrelu,prelu", "--epochs", "300", "--quiet", *SMALL]
+    stores = {name: tmp_path / name for name in ("whole", "broken")}
+    for delay, everyone in ((0.3, False), (0.6, True), (0.9, False)):
+        killed = subprocess.Popen(
+            [*argv, "--runs-dir", str(stores["broken"])], cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True
+        )
+        wait_for(lambda: is_training(stores["broken"]))
+        time.sleep(delay)
+        if everyone:
+            os.killpg(killed.pid, signal.SIGKILL)
+        killed.kill()
+        killed.wait()
+        wait_for(lambda: not is_training(stores["broken"]))
+    ended = [program(*argv[3:], "--runs-dir", str(root)) for root in stores.values()]
+    assert [one.returncode for one in ended] == [0, 0], ended[1].stderr
+    whole, broken = (
+        {str(path.relative_to(root)): path.read_bytes() for path in root.glob("runs/[0-9a-f]*/*")}
+        for root in stores.values()
+    )
+    assert len(whole) == 6
+    assert broken == whole
+    listed = json.loads(program("runs", "--runs-dir", str(stores["broken"]), "--format", "json").stdout)["rows"]
+    assert len(listed) == 2 and "unfinished" not in {row["outcome"] for row in listed}
