@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import sqrt
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +36,10 @@ from relubench.network.products import library
 from relubench.network.residual import Fork, Join
 from relubench.network.streams import MemberNoise, ModuleNoise, stream
 from relubench.plan import RunSpec
+from relubench.route import by_kernels
+
+if TYPE_CHECKING:
+    from relubench.network.dense import Kernels
 
 
 class Builder:
@@ -46,6 +51,12 @@ class Builder:
         self.activation: Activation = build(choice)
         self.gain = matched_gain(choice) if spec.init == "auto" else 1.0
         self.place = 0
+        self.kernels: Kernels | None = None
+        if by_kernels(spec) and not stacked:
+            # Imported here: a compiler is of no use to the others.
+            from relubench.network.dense import Kernels
+
+            self.kernels = Kernels(spec.batch_size, max(1, spec.threads))
 
     def layers(self) -> list[Layer]:
         """Every layer in order, input to logits."""
@@ -90,11 +101,15 @@ class Builder:
             stage.append(Dropout(spec.dropout, MemberNoise(self.seeds, "dropout", self.place, self.device)))
         return [*stage, MaxPool()] if shape.convolution else stage
 
-    def _affine(self, fan_in: int, outputs: int, *, gain: float, rule: str) -> Affine:
+    def _affine(self, fan_in: int, outputs: int, *, gain: float, rule: str) -> Layer:
         weight, bias = self._weights((outputs, fan_in), fan_in, outputs, gain, rule)
         bias.value = bias.value[:, None, :].contiguous() if self.stacked else bias.value
         spec = self.spec
         chosen = library(spec.device, spec.device_name, spec.threads, fan_in * outputs)
+        if self.kernels is not None:
+            from relubench.network.dense import Dense
+
+            return Dense(weight, bias, self.kernels, chosen, first=self.place == 0)
         return Affine(weight, bias, self.stacked, spec.precision == "bf16", chosen)
 
     def _convolution(self, inputs: int, outputs: int, *, gain: float, rule: str) -> Convolution:

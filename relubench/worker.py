@@ -26,6 +26,7 @@ from relubench.mishaps import explain, free_memory, is_out_of_memory
 from relubench.pages import map_constants
 from relubench.plan import RunSpec
 from relubench.results import RunResult, Timing
+from relubench.route import route
 from relubench.run_clock import Clock
 from relubench.stacking import CHECKPOINT_SECONDS, PROGRESS_SECONDS, Emit, Interrupted, Stack, obtain
 from relubench.store import Busy, Store, write_atomically
@@ -282,7 +283,7 @@ def _put(
         outcome=outcome,
         message=message,
         parameters=population.parameter_count,
-        path=_path(spec, len(job.specs)),
+        path=route(spec, len(job.specs)),
         epochs=len(member.curve),
         best_epoch=None if diverged else member.best_epoch,
         valid_error_pct=None if diverged else member.best_error,
@@ -344,10 +345,6 @@ def _weights(job: Job, population: Population, place: int) -> bytes | None:
     return to_bytes(tensors, {"run": spec.id, "activation": spec.activation, "model": spec.model, "kept": job.keep})
 
 
-def _path(spec: RunSpec, members: int) -> str:
-    if spec.device == "cpu":
-        return f"cpu, {spec.threads} thread{'s' if spec.threads != 1 else ''}"
-    return f"{spec.device}, stack of {members}"
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -90,7 +91,8 @@ class Population:
         assert not foreign or len(specs) == 1, "a network that somebody else wrote is never stacked"
         self.stacked = (first.device != "cpu" or len(specs) > 1) and not foreign
         seeds = [spec.seed for spec in specs]
-        self.layers = Builder(first, choice, seeds, self.stacked).layers()
+        builder = Builder(first, choice, seeds, self.stacked)
+        self.layers, self.kernels = builder.layers(), builder.kernels
         self.parameters = [one for layer in self.layers for one in layer.parameters]
         self.update = build_optimizer(
             self.parameters,
@@ -161,7 +163,8 @@ class Population:
         if self.graph is not None and index.shape[-1] == self.batch_chunk * size:
             self.graph.run(x, y, factors)
         else:
-            self.train_steps(x, y, factors)
+            with self.kernels.working() if self.kernels is not None else nullcontext():
+                self.train_steps(x, y, factors)
         self.step += chunk
         if not self.stacked and not bool(torch.isfinite(self.loss_P).all()):
             self.step = steps

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from relubench.activations.definition import Activation
 from relubench.architecture import KERNEL
 from relubench.network.optimizers import Optimizer, Parameter
-from relubench.network.products import TURNED_BATCH, Library, onednn_linear
+from relubench.network.products import TURNED_BATCH, Library, evaluated, onednn_linear
 from relubench.network.streams import MemberNoise, ModuleNoise
 
 BATCHNORM_MOMENTUM, NORM_EPS = 0.1, 1e-5
@@ -49,6 +49,10 @@ class Layer(ABC):
     zero_counts: Sequence[Tensor] = ()
     """Of a layer that holds hidden activations itself: for each, as of the last evaluated batch, the sum over examples
     of the share of exact zeros; [P]."""
+
+    def before_evaluation(self) -> None:
+        """Prepare what a whole evaluation uses; the parameters stay as they are until it has ended."""
+        return
 
     @abstractmethod
     def forward(self, x: Tensor, training: bool) -> Tensor:
@@ -80,10 +84,8 @@ class Affine(Layer):
         if self.stacked:
             z = _storage(self.outputs, x, w.shape[-2]) if training else None
             return torch.baddbmm(b, x, self.weight_t, out=z)
-        if self.library == "onednn":
-            return onednn_linear(x, w, b)
-        if not training:
-            return torch.addmm(b, x, self.weight_t)
+        if not training or self.library == "onednn":
+            return evaluated(self.library, x, w, b)
         z = _storage(self.outputs, x, w.shape[-2])
         if self.library == "turned" and x.shape[0] <= TURNED_BATCH:
             turned = _storage(self.turned_outputs, w, x.shape[0])

@@ -1,0 +1,346 @@
+"""The passes through one dense layer, y = x W + b, each of which reads the weights once.
+
+At a small batch the weights' traffic is what a step costs. `forward` reads each weight once for the whole batch.
+`backward` takes a row of W from memory, makes from it the gradient of the input, updates it, and puts it back: two reads
+and a write in all, where three products take three reads, two writes and the gradient's storage. For batches of more
+than one block of samples the same is done with a few rows at a time, which stay in the cache between the two.
+
+Rows of W belong to inputs, so that a row whose input is zero in the whole batch (the border of a digit) is neither read
+nor updated: both would leave every bit as it is. Every sum is taken in an order that does not depend on the number of
+workers.
+
+Shapes: B batch, in blocks of `block` samples, padded to whole blocks; I inputs, O outputs, C = O padded to whole vectors.
+W [I+1, C], its last row unused; b [C]; x [B, I]; y, delta [B, C]; below [B, I+1 or more]; packed [I, B].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from llvmlite import ir
+
+from relubench.kernels.emit import I64, LINE, Kernel, Numbers, word
+from relubench.kernels.team import meet
+
+WORDS = (
+    *("team", "workers", "batch", "x", "x_stride", "inputs", "skip", "segment"),
+    *("rows", "packed", "counts", "w", "stride", "b", "y", "delta", "below", "below_stride", "rate"),
+)
+"""What a layer's kernels are called with. `skip`: 1 to leave out inputs that are zero in the whole batch. `segment`:
+inputs that a worker packs. `rate`: the address of minus the learning rate. Strides are in numbers."""
+
+MOST_BLOCK = 12
+"""Samples in a block: two vectors of sums for each, and what they are made of, fill 32 registers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a batch is cut into blocks."""
+
+    block: int
+    blocks: int
+
+    @property
+    def padded(self) -> int:
+        return self.block * self.blocks
+
+    @property
+    def tile(self) -> int:
+        """Rows of W that are taken at once; lists of rows are padded to a multiple of it."""
+        return 8 if self.blocks == 1 else 12
+
+
+def plan(batch: int) -> Plan:
+    """One block up to 12 samples; beyond that blocks of 8, 10 or 12, whichever leave the least over."""
+    if batch <= MOST_BLOCK:
+        return Plan(batch, 1)
+    # Each block costs about two samples' time on top.
+    size = min((8, 10, 12), key=lambda one: -(-batch // one) * (one + 2))
+    return Plan(size, -(-batch // size))
+
+
+def emit_forward(module: ir.Module, numbers: Numbers, cut: Plan) -> None:
+    """forward: pack x, then y = x W + b."""
+    k = Kernel(module, "forward", numbers, WORDS)
+    _pack(k, cut)
+    meet(k, k.words_at("team"))
+    _multiply(k, cut)
+    k.b.ret_void()
+
+
+def emit_backward(module: ir.Module, numbers: Numbers, cut: Plan, *, first: bool) -> None:
+    """backward, or backward_first: below = delta W^T (unless first), W += rate x^T delta, b += rate sum(delta)."""
+    k = Kernel(module, "backward_first" if first else "backward", numbers, WORDS)
+    _update_bias(k, cut)
+    if cut.blocks == 1:
+        _rows_at_once(k, cut, first)
+    else:
+        _tiles(k, cut, first)
+    k.b.ret_void()
+
+
+# -- packing -----------------------------------------------------------------------------------------------------------
+
+
+def _pack(k: Kernel, cut: Plan) -> None:
+    """This worker's inputs as packed [listed inputs, B], and the list of their rows; padded with the unused row."""
+    b, rows, packed = k.b, *_segment_of(k, k.worker, cut)
+    x, batch = k.numbers_at("x"), k["batch"]
+    start = k.times(k["segment"], k.worker)
+    end = k.add(start, k["segment"])
+    stop = b.select(b.icmp_signed("<", end, k["inputs"]), end, k["inputs"])
+    dense = b.icmp_signed("==", k["skip"], word(0))
+
+    def one_input(place: ir.Value, carried: list[ir.Value]) -> list[ir.Value]:
+        at = k.times(carried[0], cut.padded)
+
+        def samples(sample: ir.Value, found: list[ir.Value]) -> list[ir.Value]:
+            some = found[0]
+            for number in range(cut.block):
+                # Beyond the batch the last sample is repeated: its delta there is zero.
+                wanted = k.add(sample, word(number))
+                last = b.sub(batch, word(1))
+                there = b.select(b.icmp_signed("<", wanted, last), wanted, last)
+                value = k.load(x, k.add(k.times(there, k["x_stride"]), place))
+                k.store(value, packed, k.add(at, wanted))
+                some = b.or_(some, b.fcmp_unordered("!=", value, ir.Constant(k.numbers.scalar, 0.0)))
+            return [some]
+
+        (listed,) = k.loop(word(0), word(cut.padded), cut.block, samples, [dense])
+        k.store_word(place, rows, carried[0])
+        return [k.add(carried[0], b.zext(listed, I64))]
+
+    (count,) = k.loop(start, stop, 1, one_input, [word(0)])
+    k.store_word(count, k.words_at("counts"), k.times(k.worker, LINE))
+    padded = k.times(b.udiv(k.add(count, word(cut.tile - 1)), word(cut.tile)), cut.tile)
+
+    def nothing(place: ir.Value, carried: list[ir.Value]) -> None:
+        k.store_word(k["inputs"], rows, place)
+        at = k.times(place, cut.padded)
+        k.loop(word(0), word(cut.padded), 1, lambda n, _: k.store(_zero(k), packed, k.add(at, n)))
+
+    k.loop(count, padded, 1, nothing)
+
+
+def _segment_of(k: Kernel, worker: ir.Value, cut: Plan) -> tuple[ir.Value, ir.Value]:
+    """Where that worker's list of rows and its packed inputs begin."""
+    first = k.times(worker, k["segment"])
+    rows = k.b.gep(k.words_at("rows"), [first])
+    return rows, k.b.gep(k.numbers_at("packed"), [k.times(first, cut.padded)])
+
+
+def _count(k: Kernel, worker: ir.Value) -> ir.Value:
+    return k.load_word(k.words_at("counts"), k.times(worker, LINE))
+
+
+def _zero(k: Kernel) -> ir.Constant:
+    return ir.Constant(k.numbers.scalar, 0.0)
+
+
+# -- forward -----------------------------------------------------------------------------------------------------------
+
+
+def _multiply(k: Kernel, cut: Plan) -> None:
+    """y = x W + b in this worker's columns: a tile of rows stays in the cache while all blocks of samples meet it."""
+    left, right = _columns(k)
+    width = _width(k, cut.block)
+
+    def begin(column: ir.Value, _: list[ir.Value]) -> None:
+        value = k.load_vector(k.numbers_at("b"), column)
+        k.loop(word(0), word(cut.padded), 1, lambda sample, _: _store(k, value, "y", sample, column))
+
+    def segment(worker: ir.Value, _: list[ir.Value]) -> None:
+        rows, packed = _segment_of(k, worker, cut)
+
+        def tile(place: ir.Value, _: list[ir.Value]) -> None:
+            starts = _starts(k, rows, place, cut.tile)
+            values = k.b.gep(packed, [k.times(place, cut.padded)])
+
+            def block(sample: ir.Value, _: list[ir.Value]) -> None:
+                def sums(column: ir.Value, vectors: int) -> None:
+                    _add_products(k, cut, starts, k.b.gep(values, [sample]), sample, column, vectors)
+
+                _in_strips(k, left, right, width, sums)
+
+            k.loop(word(0), word(cut.padded), cut.block, block)
+
+        k.loop(word(0), _count(k, worker), cut.tile, tile)
+
+    k.loop(left, right, k.numbers.lanes, begin)
+    k.loop(word(0), k["workers"], 1, segment)
+
+
+def _add_products(
+    k: Kernel, cut: Plan, starts: list[ir.Value], values: ir.Value, sample: ir.Value, column: ir.Value, vectors: int
+) -> None:
+    """y[block, strip] += x[block, tile] W[tile, strip], the sums in registers."""
+    places = [k.add(column, word(number * k.numbers.lanes)) for number in range(vectors)]
+    samples = [k.add(sample, word(number)) for number in range(cut.block)]
+    sums = [[_load(k, "y", one, place) for place in places] for one in samples]
+    for row, start in enumerate(starts):
+        weights = [k.load_vector(k.numbers_at("w"), k.add(start, place)) for place in places]
+        for number, mine in enumerate(sums):
+            x = k.spread(k.load(values, word(row * cut.padded + number)))
+            mine[:] = [k.fma(x, weight, total) for weight, total in zip(weights, mine, strict=True)]
+    for one, mine in zip(samples, sums, strict=True):
+        for place, total in zip(places, mine, strict=True):
+            _store(k, total, "y", one, place)
+
+
+# -- backward ----------------------------------------------------------------------------------------------------------
+
+
+def _update_bias(k: Kernel, cut: Plan) -> None:
+    """b += rate * sum over samples of delta, in this worker's columns."""
+    left, right = _columns(k)
+    rate = _rate(k)
+
+    def column(place: ir.Value, _: list[ir.Value]) -> None:
+        (total,) = k.loop(
+            *(word(0), word(cut.padded), 1),
+            lambda sample, sums: [k.b.fadd(sums[0], _load(k, "delta", sample, place))],
+            [k.zeros()],
+        )
+        bias = k.numbers_at("b")
+        k.store_vector(k.fma(rate, total, k.load_vector(bias, place)), bias, place)
+
+    k.loop(left, right, k.numbers.lanes, column)
+
+
+def _rows_at_once(k: Kernel, cut: Plan, first: bool) -> None:
+    """One block of samples: a row of W is read once for the gradient of its input and for its update."""
+    rows, packed = _segment_of(k, k.worker, cut)
+    rate = _rate(k)
+
+    def row(place: ir.Value, _: list[ir.Value]) -> None:
+        number = k.load_word(rows, place)
+        (start,) = _starts(k, rows, place, 1)
+        values = k.b.gep(packed, [k.times(place, cut.padded)])
+        steps = [k.b.fmul(rate, k.spread(k.load(values, word(one)))) for one in range(cut.block)]
+
+        def strip(column: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+            weight = updated = k.load_vector(k.numbers_at("w"), k.add(start, column))
+            found = []
+            for one, step in enumerate(steps):
+                delta = _load(k, "delta", word(one), column)
+                if not first:
+                    found.append(k.fma(delta, weight, sums[one]))
+                updated = k.fma(step, delta, updated)
+            k.store_vector(updated, k.numbers_at("w"), k.add(start, column))
+            return found
+
+        none = [] if first else [k.zeros()] * cut.block
+        for one, total in enumerate(k.loop(word(0), k["stride"], k.numbers.lanes, strip, none)):
+            _store_below(k, k.total(total), word(one), number)
+
+    k.loop(word(0), _count(k, k.worker), 1, row)
+
+
+def _tiles(k: Kernel, cut: Plan, first: bool) -> None:
+    """Several blocks of samples: a tile of rows is read from the cache for all gradients, then for its update."""
+    rows, packed = _segment_of(k, k.worker, cut)
+
+    def tile(place: ir.Value, _: list[ir.Value]) -> None:
+        if not first:
+            _gradients_below(k, cut, rows, place)
+        _update_rows(k, cut, _starts(k, rows, place, cut.tile), k.b.gep(packed, [k.times(place, cut.padded)]))
+
+    k.loop(word(0), _count(k, k.worker), cut.tile, tile)
+
+
+def _gradients_below(k: Kernel, cut: Plan, rows: ir.Value, place: ir.Value) -> None:
+    """below[all, tile] = delta W[tile]^T, a few samples and rows at a time."""
+    height, samples = (4 if k.numbers.registers == 32 else 2), cut.block // 2
+
+    def few(row: ir.Value, _: list[ir.Value]) -> None:
+        starts = _starts(k, rows, row, height)
+        numbers = [k.load_word(rows, k.add(row, word(one))) for one in range(height)]
+
+        def block(sample: ir.Value, _: list[ir.Value]) -> None:
+            some = [k.add(sample, word(one)) for one in range(samples)]
+
+            def strip(column: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+                weights = [k.load_vector(k.numbers_at("w"), k.add(start, column)) for start in starts]
+                deltas = [_load(k, "delta", one, column) for one in some]
+                pairs = [(delta, weight) for delta in deltas for weight in weights]
+                return [k.fma(*pair, total) for pair, total in zip(pairs, sums, strict=True)]
+
+            sums = k.loop(word(0), k["stride"], k.numbers.lanes, strip, [k.zeros()] * (height * samples))
+            pairs = [(one, number) for one in some for number in numbers]
+            for (one, number), total in zip(pairs, sums, strict=True):
+                _store_below(k, k.total(total), one, number)
+
+        k.loop(word(0), word(cut.padded), samples, block)
+
+    k.loop(place, k.add(place, word(cut.tile)), height, few)
+
+
+def _update_rows(k: Kernel, cut: Plan, starts: list[ir.Value], values: ir.Value) -> None:
+    """W[tile] += rate x[all, tile]^T delta, the sums over the samples in registers."""
+    rate, w = _rate(k), k.numbers_at("w")
+
+    def strip(column: ir.Value, vectors: int) -> None:
+        places = [k.add(column, word(number * k.numbers.lanes)) for number in range(vectors)]
+
+        def one_sample(sample: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+            deltas = [_load(k, "delta", sample, place) for place in places]
+            mine = k.b.gep(values, [sample])
+            xs = [k.spread(k.load(mine, word(row * cut.padded))) for row in range(len(starts))]
+            pairs = [(x, delta) for x in xs for delta in deltas]
+            return [k.fma(*pair, total) for pair, total in zip(pairs, sums, strict=True)]
+
+        sums = k.loop(word(0), word(cut.padded), 1, one_sample, [k.zeros()] * (len(starts) * vectors))
+        wheres = [k.add(start, place) for start in starts for place in places]
+        for where, total in zip(wheres, sums, strict=True):
+            k.store_vector(k.fma(rate, total, k.load_vector(w, where)), w, where)
+
+    _in_strips(k, word(0), k["stride"], _width(k, cut.tile), strip)
+
+
+# -- what all of them use ----------------------------------------------------------------------------------------------
+
+
+def _width(k: Kernel, height: int) -> int:
+    """Vectors beside each other in a tile of sums of that height."""
+    return 2 if 2 * height <= k.numbers.registers - 4 else 1
+
+
+def _in_strips(
+    k: Kernel, left: ir.Value, right: ir.Value, width: int, strip: Callable[[ir.Value, int], None]
+) -> None:
+    """strip(column, vectors) for strips `width` vectors wide, then for what is left over."""
+    wide = width * k.numbers.lanes
+    whole = k.add(left, k.times(k.b.udiv(k.b.sub(right, left), word(wide)), wide))
+    k.loop(left, whole, wide, lambda column, _: strip(column, width))
+    if width > 1:
+        k.loop(whole, right, k.numbers.lanes, lambda column, _: strip(column, 1))
+
+
+def _columns(k: Kernel) -> tuple[ir.Value, ir.Value]:
+    """This worker's share of the outputs, in whole vectors."""
+    vectors = k.b.udiv(k["stride"], word(k.numbers.lanes))
+    first, last = (k.b.udiv(k.times(vectors, k.add(k.worker, word(more))), k["workers"]) for more in (0, 1))
+    return k.times(first, k.numbers.lanes), k.times(last, k.numbers.lanes)
+
+
+def _starts(k: Kernel, rows: ir.Value, place: ir.Value, count: int) -> list[ir.Value]:
+    """Where in W the next rows of the list begin."""
+    return [k.times(k.load_word(rows, k.add(place, word(row))), k["stride"]) for row in range(count)]
+
+
+def _rate(k: Kernel) -> ir.Value:
+    return k.spread(k.load(k.numbers_at("rate"), word(0)))
+
+
+def _load(k: Kernel, name: str, sample: ir.Value, column: ir.Value) -> ir.Value:
+    """A vector of y or delta."""
+    return k.load_vector(k.numbers_at(name), k.add(k.times(sample, k["stride"]), column))
+
+
+def _store(k: Kernel, value: ir.Value, name: str, sample: ir.Value, column: ir.Value) -> None:
+    k.store_vector(value, k.numbers_at(name), k.add(k.times(sample, k["stride"]), column))
+
+
+def _store_below(k: Kernel, value: ir.Value, sample: ir.Value, row: ir.Value) -> None:
+    k.store(value, k.numbers_at("below"), k.add(k.times(sample, k["below_stride"]), row))

@@ -1,0 +1,197 @@
+"""What kernels are written with: LLVM's instructions as loops, vectors and atomic counters.
+
+A kernel is a function (args, worker) of an array of 64-bit words, which its maker fills with addresses and sizes, and of
+the number of the thread that runs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from llvmlite import ir
+
+I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
+WORDS = I64.as_pointer()
+KERNEL = ir.FunctionType(ir.VoidType(), [WORDS, I64])
+
+LINE = 8
+"""Words in a cache line."""
+
+IMPATIENCE = 64
+"""Looks at a counter before the thread offers its core to another."""
+
+Body = Callable[[ir.Value, list[ir.Value]], Sequence[ir.Value] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """The kind of number that kernels compute with, and the registers that hold vectors of them."""
+
+    double: bool
+    lanes: int
+    """Numbers in a vector."""
+    registers: int
+    pause: str
+    """The instruction that a waiting thread repeats; may be empty."""
+
+    @property
+    def scalar(self) -> ir.Type:
+        return ir.DoubleType() if self.double else ir.FloatType()
+
+    @property
+    def vector(self) -> ir.VectorType:
+        return ir.VectorType(self.scalar, self.lanes)
+
+    @property
+    def bytes(self) -> int:
+        return 8 if self.double else 4
+
+
+def word(value: int) -> ir.Constant:
+    return ir.Constant(I64, value)
+
+
+class Kernel:
+    """One function in the making; its methods append to it, and return the value that they compute."""
+
+    def __init__(self, module: ir.Module, name: str, numbers: Numbers, words: Sequence[str], kind: ir.FunctionType = KERNEL):
+        self.module, self.numbers = module, numbers
+        self.function = ir.Function(module, kind, name)
+        self.b = ir.IRBuilder(self.function.append_basic_block("entry"))
+        self.args, *rest = self.function.args
+        self.worker = rest[0] if rest else word(0)
+        self.words = {one: self.load_word(self.args, word(place)) for place, one in enumerate(words)}
+
+    def __getitem__(self, name: str) -> ir.Value:
+        """The argument of that name, a word."""
+        return self.words[name]
+
+    def numbers_at(self, name: str) -> ir.Value:
+        """The argument of that name, as the address of numbers."""
+        return self.b.inttoptr(self.words[name], self.numbers.scalar.as_pointer())
+
+    def words_at(self, name: str) -> ir.Value:
+        return self.b.inttoptr(self.words[name], WORDS)
+
+    # -- sizes -------------------------------------------------------------------------------------------------------
+
+    def add(self, *values: ir.Value) -> ir.Value:
+        total = values[0]
+        for value in values[1:]:
+            total = self.b.add(total, value)
+        return total
+
+    def times(self, left: ir.Value, right: ir.Value | int) -> ir.Value:
+        return self.b.mul(left, word(right) if isinstance(right, int) else right)
+
+    # -- memory ------------------------------------------------------------------------------------------------------
+
+    def load_word(self, base: ir.Value, place: ir.Value) -> ir.Value:
+        return self.b.load(self.b.gep(base, [place]))
+
+    def store_word(self, value: ir.Value, base: ir.Value, place: ir.Value) -> None:
+        self.b.store(value, self.b.gep(base, [place]))
+
+    def load(self, base: ir.Value, place: ir.Value) -> ir.Value:
+        """One number."""
+        return self.b.load(self.b.gep(base, [place]))
+
+    def store(self, value: ir.Value, base: ir.Value, place: ir.Value) -> None:
+        self.b.store(value, self.b.gep(base, [place]))
+
+    def load_vector(self, base: ir.Value, place: ir.Value) -> ir.Value:
+        found = self.b.load(self._vector_at(base, place))
+        found.align = self.numbers.bytes
+        return found
+
+    def store_vector(self, value: ir.Value, base: ir.Value, place: ir.Value) -> None:
+        self.b.store(value, self._vector_at(base, place)).align = self.numbers.bytes
+
+    def _vector_at(self, base: ir.Value, place: ir.Value) -> ir.Value:
+        return self.b.bitcast(self.b.gep(base, [place]), self.numbers.vector.as_pointer())
+
+    # -- vectors -----------------------------------------------------------------------------------------------------
+
+    def zeros(self) -> ir.Value:
+        return ir.Constant(self.numbers.vector, [0.0] * self.numbers.lanes)
+
+    def spread(self, number: ir.Value) -> ir.Value:
+        """A vector of that number in every lane."""
+        nothing = ir.Constant(self.numbers.vector, ir.Undefined)
+        first = self.b.insert_element(nothing, number, ir.Constant(I32, 0))
+        return self.b.shuffle_vector(first, nothing, _lanes([0] * self.numbers.lanes))
+
+    def fma(self, left: ir.Value, right: ir.Value, plus: ir.Value) -> ir.Value:
+        """left*right + plus, rounded once."""
+        vector = self.numbers.vector
+        name = f"llvm.fma.v{self.numbers.lanes}f{8 * self.numbers.bytes}"
+        intrinsic = self.module.globals.get(name) or ir.Function(
+            self.module, ir.FunctionType(vector, [vector] * 3), name
+        )
+        return self.b.call(intrinsic, [left, right, plus])
+
+    def total(self, vector: ir.Value) -> ir.Value:
+        """The sum over the lanes, by halves: always in the same order."""
+        lanes = self.numbers.lanes
+        while lanes > 1:
+            lanes //= 2
+            low = self.b.shuffle_vector(vector, vector, _lanes(range(lanes)))
+            high = self.b.shuffle_vector(vector, vector, _lanes(range(lanes, 2 * lanes)))
+            vector = self.b.fadd(low, high)
+        return self.b.extract_element(vector, ir.Constant(I32, 0))
+
+    # -- control -----------------------------------------------------------------------------------------------------
+
+    def loop(
+        self, start: ir.Value, stop: ir.Value, step: int, body: Body, carried: Sequence[ir.Value] = ()
+    ) -> list[ir.Value]:
+        """body(place, values) for place = start, start+step... below stop; the values go from turn to turn."""
+        b, before = self.b, self.b.block
+        head, inside, after = (b.append_basic_block(name) for name in ("head", "body", "after"))
+        b.branch(head)
+        b.position_at_end(head)
+        place = b.phi(I64)
+        place.add_incoming(start, before)
+        values = [b.phi(one.type) for one in carried]
+        for phi, one in zip(values, carried, strict=True):
+            phi.add_incoming(one, before)
+        b.cbranch(b.icmp_signed("<", place, stop), inside, after)
+        b.position_at_end(inside)
+        results = body(place, list(values)) or ()
+        place.add_incoming(b.add(place, word(step)), b.block)
+        for phi, one in zip(values, results, strict=True):
+            phi.add_incoming(one, b.block)
+        b.branch(head)
+        b.position_at_end(after)
+        return list(values)
+
+    def wait(self, counter: ir.Value, least: ir.Value, offer: ir.Value) -> None:
+        """Wait until the word at `counter` is `least` or more; `offer` is the address of a function () -> int."""
+        b, before = self.b, self.b.block
+        look, again, yielding, after = (b.append_basic_block(name) for name in ("look", "again", "offer", "after"))
+        b.branch(look)
+        b.position_at_end(look)
+        looks = b.phi(I64)
+        looks.add_incoming(word(0), before)
+        reached = b.icmp_signed(">=", b.load_atomic(counter, "acquire", 8), least)
+        b.cbranch(reached, after, again)
+        b.position_at_end(again)
+        if self.numbers.pause:
+            b.asm(ir.FunctionType(ir.VoidType(), []), self.numbers.pause, "~{memory}", [], True)
+        more = b.add(looks, word(1))
+        looks.add_incoming(more, again)
+        b.cbranch(b.icmp_signed("<", more, word(IMPATIENCE)), look, yielding)
+        b.position_at_end(yielding)
+        b.call(b.inttoptr(offer, ir.FunctionType(I32, []).as_pointer()), [])
+        looks.add_incoming(word(0), yielding)
+        b.branch(look)
+        b.position_at_end(after)
+
+    def count(self, counter: ir.Value, more: int = 1) -> ir.Value:
+        """Add to the word at `counter`, so that whoever sees the sum sees what was written before; its old value."""
+        return self.b.atomic_rmw("add", counter, word(more), "acq_rel")
+
+
+def _lanes(places: Sequence[int] | range) -> ir.Constant:
+    return ir.Constant(ir.VectorType(I32, len(places)), [ir.Constant(I32, place) for place in places])

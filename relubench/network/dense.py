@@ -1,0 +1,142 @@
+"""The dense layers of one network by the kernels of relubench.kernels: what they need in memory, and their calls.
+
+Shapes: B batch, padded to whole blocks; I/O features in/out; C = O padded to whole vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from relubench.kernels.compiled import compiled
+from relubench.kernels.dense import WORDS, Plan, plan
+from relubench.kernels.emit import LINE
+from relubench.kernels.team import Team
+from relubench.network.layers import Layer
+from relubench.network.optimizers import Optimizer, Parameter, Sgd
+from relubench.network.products import Library, evaluated
+
+ALIGNMENT = 64
+"""Bytes: a vector of the widest registers, and a cache line."""
+
+
+class Kernels:
+    """The kernels for one size of batch, and the threads that carry them out."""
+
+    def __init__(self, batch: int, workers: int) -> None:
+        self.cut: Plan = plan(batch)
+        self.workers = workers
+        self.codes = {double: compiled(self.cut, double=double) for double in (False,)}
+        run, serve = (self.codes[False].addresses[name] for name in ("run", "serve"))
+        self.team = Team(workers, run, serve)
+
+    def of(self, dtype: torch.dtype) -> tuple[dict[str, int], int]:
+        """The kernels' addresses for float32 or float64, and the lanes of their vectors."""
+        double = dtype == torch.float64
+        if double not in self.codes:
+            self.codes[double] = compiled(self.cut, double=double)
+        return dict(self.codes[double].addresses), self.codes[double].numbers.lanes
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Inside, the threads wait for kernels, and torch keeps to one: they would only displace each other."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            with self.team.working():
+                yield
+        finally:
+            torch.set_num_threads(threads)
+
+
+class Dense(Layer):
+    """z = x W^T + b, W [O, I] and b [O], trained by plain SGD; `first`: its input is data, whose gradient nobody reads.
+
+    The parameters' values are views of storage laid out for the kernels, W by columns. Whoever exchanges such a value
+    for another tensor, of float32 or float64, finds it laid out anew at the next step.
+    """
+
+    def __init__(self, weight: Parameter, bias: Parameter, kernels: Kernels, library: Library, first: bool) -> None:
+        self.weight, self.bias, self.kernels, self.library, self.first = weight, bias, kernels, library, first
+        self.parameters = (weight, bias)
+        self._lay_out()
+
+    def before_evaluation(self) -> None:
+        self.by_rows.copy_(self.weight.value)
+
+    def forward(self, x: Tensor, training: bool) -> Tensor:
+        if not training:
+            return evaluated(self.library, x, self.by_rows, self.bias.value)
+        if self.weight.value is not self.w or self.bias.value is not self.b:
+            self._lay_out()
+        x = x if x.stride(-1) == 1 else x.contiguous()
+        batch = x.shape[0]
+        self._tell(x=x, batch=batch, x_stride=x.stride(0))
+        self.kernels.team.run(self.codes["forward"], self.address)
+        return self.y[:batch, : self.w.shape[0]]
+
+    def backward(self, grad: Tensor, update: Optimizer, first: bool) -> Tensor:
+        assert isinstance(update, Sgd) and first == self.first
+        batch, outputs = grad.shape
+        self.delta[:batch, :outputs].copy_(grad)
+        if batch < self.filled:
+            self.delta[batch:].zero_()
+        self.filled = batch
+        if update.lr != self.lr:
+            self.lr = update.lr
+            self.rate.fill_(-self.lr)
+        self.kernels.team.run(self.codes["backward_first" if first else "backward"], self.address)
+        return grad if first else self.below[:batch, : self.w.shape[1]]
+
+    def _lay_out(self) -> None:
+        """Take the parameters' values over into storage of the kernels' own layout, and make all other storage."""
+        like, cut, workers = self.weight.value, self.kernels.cut, self.kernels.workers
+        outputs, inputs = like.shape
+        codes, lanes = self.kernels.of(like.dtype)
+        columns, self.codes = _whole(outputs, lanes), codes
+        w, b = _zeros(like, inputs + 1, columns), _zeros(like, columns)
+        self.w = self.weight.value = w[:inputs, :outputs].t()
+        self.w.copy_(like)
+        self.b, old = b[:outputs], self.bias.value
+        self.bias.value = self.b
+        self.b.copy_(old)
+        self.by_rows = torch.empty(outputs, inputs, dtype=like.dtype)
+        """W as PyTorch's products want it, for evaluations."""
+        self.y, self.delta = (_zeros(like, cut.padded, columns) for _ in range(2))
+        self.below = _zeros(like, cut.padded, _whole(inputs + 1, lanes))
+        self.rate, self.lr, self.filled = _zeros(like, 1), 0.0, 0
+        segment = _whole(-(-inputs // workers), cut.tile)
+        self.packed = _zeros(like, workers * segment, cut.padded)
+        self.rows = torch.zeros(workers * segment, dtype=torch.int64)
+        self.counts = torch.zeros(workers * LINE, dtype=torch.int64)
+        self.words = torch.zeros(len(WORDS), dtype=torch.int64)
+        self.said, self.address = self.words.numpy(), self.words.data_ptr()
+        self._tell(team=self.kernels.team.address, workers=workers, inputs=inputs, skip=int(self.first))
+        self._tell(segment=segment, stride=columns, below_stride=self.below.stride(0), w=w, b=b)
+        for name in ("rows", "packed", "counts", "y", "delta", "below", "rate"):
+            self._tell(**{name: getattr(self, name)})
+
+    def _tell(self, **values: int | Tensor) -> None:
+        """Write arguments of the kernels."""
+        for name, value in values.items():
+            self.said[PLACES[name]] = value.data_ptr() if isinstance(value, Tensor) else value
+
+
+PLACES = {name: place for place, name in enumerate(WORDS)}
+
+
+def _whole(size: int, unit: int) -> int:
+    """The least multiple of `unit` that is not below `size`."""
+    return -(-size // unit) * unit
+
+
+def _zeros(like: Tensor, *shape: int) -> Tensor:
+    """Zeros of that shape and of like's type, at an address that the widest vectors start at."""
+    size = torch.Size(shape).numel()
+    spare = ALIGNMENT // like.element_size()
+    storage = torch.zeros(size + spare, dtype=like.dtype)
+    start = -storage.data_ptr() % ALIGNMENT // like.element_size()
+    return storage[start : start + size].view(shape)
