@@ -6,6 +6,7 @@ import math
 
 from relubench.architecture import layer_shapes, parameter_count
 from relubench.plan import ForeignNetwork, RunSpec
+from relubench.route import by_kernels
 
 FLOAT_BYTES = 4
 
@@ -27,6 +28,9 @@ CACHED_IMAGES = 250
 FOREIGN_EVALUATION_IMAGES = 128
 """The same for a network that somebody else wrote: its layers keep far more values than an mlp's."""
 
+COMPILER_BYTES = 100_000_000
+"""What the compiler of kernels leaves in a process."""
+
 BASE_BYTES = 450_000_000
 """A process that has imported torch."""
 
@@ -44,8 +48,9 @@ def member_bytes(spec: RunSpec, columns: int, learned: int) -> int:
     inputs = math.prod(spec.input_shape)
     values = inputs + sum(_stage_values(spec, columns)) + 3 * spec.classes
     chunk = max(CHUNK_IMAGES, spec.batch_size)
+    compiler = COMPILER_BYTES if by_kernels(spec) else 0
     codes = CODE_BYTES if spec.stack is not None and spec.stack.layers > 1 else 0
-    return FLOAT_BYTES * (copies * parameters + values * spec.batch_size + 2 * chunk * inputs) + codes
+    return FLOAT_BYTES * (copies * parameters + values * spec.batch_size + 2 * chunk * inputs) + codes + compiler
 
 
 def evaluation_images(inputs: int, *, convolutional: bool, device: str, members: int = 1) -> int:
@@ -78,8 +83,8 @@ def stack_members(spec: RunSpec, columns: int, learned: int, memory: int) -> int
 
 
 def _copies(spec: RunSpec) -> int:
-    """Tensors of a parameter's size: itself, the best epoch's, and the optimizer's state and gradients."""
-    return 2 + {"sgd": int(spec.momentum > 0), "adam": 3, "adamw": 3}[spec.optimizer]
+    """Tensors of a parameter's size: itself, the best epoch's, the optimizer's state and gradients, one turned over."""
+    return 2 + int(by_kernels(spec)) + {"sgd": int(spec.momentum > 0), "adam": 3, "adamw": 3}[spec.optimizer]
 
 
 def _foreign_bytes(spec: RunSpec, network: ForeignNetwork, learned: int) -> int:

@@ -52,17 +52,17 @@ class Builder:
         self.gain = matched_gain(choice) if spec.init == "auto" else 1.0
         self.place = 0
         self.kernels: Kernels | None = None
-        if by_kernels(spec) and not stacked:
-            # Imported here: a compiler is of no use to the others.
-            from relubench.network.dense import Kernels
-
-            self.kernels = Kernels(spec.batch_size, max(1, spec.threads))
 
     def layers(self) -> list[Layer]:
         """Every layer in order, input to logits."""
         spec = self.spec
         if spec.architecture.foreign:
             return [foreign_layer(replace(spec, seed=self.seeds[0]), self.choice)]
+        if by_kernels(spec) and not self.stacked:
+            # Imported here: a compiler is of no use to the others.
+            from relubench.network.dense import Kernels
+
+            self.kernels = Kernels(spec.batch_size, max(1, spec.threads))
         found: list[Layer] = []
         for shape in layer_shapes(spec.architecture, spec.input_shape):
             if found and isinstance(found[-1], MaxPool) and not shape.convolution:
@@ -101,16 +101,17 @@ class Builder:
             stage.append(Dropout(spec.dropout, MemberNoise(self.seeds, "dropout", self.place, self.device)))
         return [*stage, MaxPool()] if shape.convolution else stage
 
-    def _affine(self, fan_in: int, outputs: int, *, gain: float, rule: str) -> Layer:
+    def _affine(self, fan_in: int, outputs: int, *, gain: float, rule: str) -> Affine:
         weight, bias = self._weights((outputs, fan_in), fan_in, outputs, gain, rule)
         bias.value = bias.value[:, None, :].contiguous() if self.stacked else bias.value
         spec = self.spec
         chosen = library(spec.device, spec.device_name, spec.threads, fan_in * outputs)
+        affine = Affine(weight, bias, self.stacked, spec.precision == "bf16", chosen)
         if self.kernels is not None:
-            from relubench.network.dense import Dense
+            from relubench.network.dense import Passes
 
-            return Dense(weight, bias, self.kernels, chosen, first=self.place == 0)
-        return Affine(weight, bias, self.stacked, spec.precision == "bf16", chosen)
+            affine.passes = Passes(weight, bias, self.kernels, chosen, first=self.place == 0)
+        return affine
 
     def _convolution(self, inputs: int, outputs: int, *, gain: float, rule: str) -> Convolution:
         area = KERNEL**2

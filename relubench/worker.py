@@ -149,7 +149,7 @@ def _diverged(spec: RunSpec, stack: Stack, test_examples: int) -> RunResult:
         outcome="diverged",
         message=stack.diverged,
         parameters=spec.parameters,
-        path=_path(spec, 1),
+        path=route(spec, 1),
         epochs=0,
         best_epoch=None,
         valid_error_pct=None,

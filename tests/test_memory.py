@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +39,20 @@ print((kib("VmHWM") - before) * 1024)
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 @pytest.mark.parametrize(
-    ("model", "train"),
+    ("model", "train", "device_name"),
     [
-        ("mlp-3x1000", {"batch_size": 10}),
-        ("mlp-3x1000", {"batch_size": 512, "optimizer": "adamw", "lr": 0.001}),
-        ("mlp-4000-2000", {"batch_size": 10, "momentum": 0.9}),
+        ("mlp-3x1000", {"batch_size": 10}, "test"),
+        ("mlp-3x1000", {"batch_size": 10}, "AMD (AVX512)"),
+        ("mlp-3x1000", {"batch_size": 128}, "AMD (AVX512)"),
+        ("mlp-3x1000", {"batch_size": 512, "optimizer": "adamw", "lr": 0.001}, "test"),
+        ("mlp-4000-2000", {"batch_size": 10, "momentum": 0.9}, "test"),
     ],
 )
-def test_the_prediction_is_close_to_what_a_process_takes(model: str, train: dict[str, Any], tmp_path: Path):
+def test_the_prediction_is_close_to_what_a_process_takes(
+    model: str, train: dict[str, Any], device_name: str, tmp_path: Path
+):
     one = job("relu", tmp_path, model={"name": model}, train=train)
+    one = replace(one, specs=[replace(one.specs[0], device_name=device_name)])
     argv = [sys.executable, "-c", MEASURE, json.dumps(one.to_json())]
     measured = int(subprocess.run(argv, capture_output=True, text=True, check=True).stdout)
     predicted = member_bytes(one.specs[0], 1, 0) + evaluation_bytes(one.specs[0], 1, one.prepared.n_valid)

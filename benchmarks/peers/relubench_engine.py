@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.network import Weights
+from benchmarks.network import CLASSES, Weights
 from relubench.activations import select
 from relubench.config import experiment
 from relubench.data import prepare
@@ -27,7 +27,7 @@ def train_mlp(
     population = _population("mlp-" + "-".join(map(str, hidden)), tensors, lr, x.shape[1], data_dir)
     with torch.no_grad():
         for images, labels in zip(torch.from_numpy(x), torch.from_numpy(y), strict=True):
-            population.train_step(images, labels)
+            population.train_step(images, _one_hot(labels, images.dtype))
     named = {one.name: one.value.numpy() for one in population.parameters}
     return [(named[f"{place}.weight"], named[f"{place}.bias"]) for place in range(len(weights))]
 
@@ -40,8 +40,13 @@ def train_cnn(
     named = {one.name: one.value for one in population.parameters}
     for images, labels in zip(x, y, strict=True):
         with torch.no_grad():
-            population.train_step(images.contiguous(memory_format=torch.channels_last), labels)
+            y_hot = _one_hot(labels, images.dtype)
+            population.train_step(images.contiguous(memory_format=torch.channels_last), y_hot)
         yield [(named[f"{place}.weight"], named[f"{place}.bias"]) for place in range(len(weights))]
+
+
+def _one_hot(labels: Tensor, dtype: torch.dtype) -> Tensor:
+    return torch.nn.functional.one_hot(labels, CLASSES).to(dtype)
 
 
 def _population(

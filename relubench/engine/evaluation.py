@@ -39,8 +39,6 @@ def evaluate(
     wrong: list[Tensor] = []
     loss_P: Tensor | float = 0.0
     zeros: list[Tensor] = []
-    for layer in layers:
-        layer.before_evaluation()
     for x, y in data.slices(split, size):
         h = x.unsqueeze(0).expand(members, *x.shape) if stacked else x
         counts = []

@@ -264,13 +264,17 @@ class Population:
     def evaluate(self, split: str, *, best: bool = False, sparsity: bool = False) -> Evaluation:
         """Errors of every member on a split, with the current weights or the best epoch's."""
         if not best:
-            return evaluate(self.layers, self.data, split, len(self.members), self.stacked, sparsity)
+            return self._evaluate(split, sparsity)
         current = self._values()
         aside = [one.clone() for one in current]
         _copy(current, self.best)
-        found = evaluate(self.layers, self.data, split, len(self.members), self.stacked, sparsity)
+        found = self._evaluate(split, sparsity)
         _copy(current, aside)
         return found
+
+    def _evaluate(self, split: str, sparsity: bool) -> Evaluation:
+        with self.kernels.evaluating() if self.kernels is not None else nullcontext():
+            return evaluate(self.layers, self.data, split, len(self.members), self.stacked, sparsity)
 
     @property
     def parameter_count(self) -> int:

@@ -1,16 +1,16 @@
 """The passes through one dense layer, y = x W + b, each of which reads the weights once.
 
 At a small batch the weights' traffic is what a step costs. `forward` reads each weight once for the whole batch.
-`backward` takes a row of W from memory, makes from it the gradient of the input, updates it, and puts it back: two reads
-and a write in all, where three products take three reads, two writes and the gradient's storage. For batches of more
-than one block of samples the same is done with a few rows at a time, which stay in the cache between the two.
+`backward` takes a row of W from memory, makes from it the gradient of the input, updates it, and puts it back: two
+reads and a write in all, where three products take three reads, two writes and the gradient's storage. For batches of
+more than one block of samples the same is done with a few rows at a time, which stay in the cache between the two.
 
 Rows of W belong to inputs, so that a row whose input is zero in the whole batch (the border of a digit) is neither read
 nor updated: both would leave every bit as it is. Every sum is taken in an order that does not depend on the number of
 workers.
 
-Shapes: B batch, in blocks of `block` samples, padded to whole blocks; I inputs, O outputs, C = O padded to whole vectors.
-W [I+1, C], its last row unused; b [C]; x [B, I]; y, delta [B, C]; below [B, I+1 or more]; packed [I, B].
+Shapes: B batch, in blocks of `block` samples, padded to whole blocks; I inputs, O outputs, C = O padded to whole
+vectors. W [I+1, C], its last row unused; b [C]; x [B, I]; y, delta [B, C]; below [B, I+1 or more]; packed [I, B].
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from relubench.kernels.emit import I64, LINE, Kernel, Numbers, word
+from relubench.kernels.emit import I64, LINE, Kernel, Numbers, Value, word
 from relubench.kernels.team import meet
 
 WORDS = (
@@ -92,10 +92,10 @@ def _pack(k: Kernel, cut: Plan) -> None:
     stop = b.select(b.icmp_signed("<", end, k["inputs"]), end, k["inputs"])
     dense = b.icmp_signed("==", k["skip"], word(0))
 
-    def one_input(place: ir.Value, carried: list[ir.Value]) -> list[ir.Value]:
+    def one_input(place: Value, carried: list[Value]) -> list[Value]:
         at = k.times(carried[0], cut.padded)
 
-        def samples(sample: ir.Value, found: list[ir.Value]) -> list[ir.Value]:
+        def samples(sample: Value, found: list[Value]) -> list[Value]:
             some = found[0]
             for number in range(cut.block):
                 # Beyond the batch the last sample is repeated: its delta there is zero.
@@ -115,7 +115,7 @@ def _pack(k: Kernel, cut: Plan) -> None:
     k.store_word(count, k.words_at("counts"), k.times(k.worker, LINE))
     padded = k.times(b.udiv(k.add(count, word(cut.tile - 1)), word(cut.tile)), cut.tile)
 
-    def nothing(place: ir.Value, carried: list[ir.Value]) -> None:
+    def nothing(place: Value, carried: list[Value]) -> None:
         k.store_word(k["inputs"], rows, place)
         at = k.times(place, cut.padded)
         k.loop(word(0), word(cut.padded), 1, lambda n, _: k.store(_zero(k), packed, k.add(at, n)))
@@ -123,14 +123,14 @@ def _pack(k: Kernel, cut: Plan) -> None:
     k.loop(count, padded, 1, nothing)
 
 
-def _segment_of(k: Kernel, worker: ir.Value, cut: Plan) -> tuple[ir.Value, ir.Value]:
+def _segment_of(k: Kernel, worker: Value, cut: Plan) -> tuple[Value, Value]:
     """Where that worker's list of rows and its packed inputs begin."""
     first = k.times(worker, k["segment"])
     rows = k.b.gep(k.words_at("rows"), [first])
     return rows, k.b.gep(k.numbers_at("packed"), [k.times(first, cut.padded)])
 
 
-def _count(k: Kernel, worker: ir.Value) -> ir.Value:
+def _count(k: Kernel, worker: Value) -> Value:
     return k.load_word(k.words_at("counts"), k.times(worker, LINE))
 
 
@@ -146,19 +146,19 @@ def _multiply(k: Kernel, cut: Plan) -> None:
     left, right = _columns(k)
     width = _width(k, cut.block)
 
-    def begin(column: ir.Value, _: list[ir.Value]) -> None:
+    def begin(column: Value, _: list[Value]) -> None:
         value = k.load_vector(k.numbers_at("b"), column)
         k.loop(word(0), word(cut.padded), 1, lambda sample, _: _store(k, value, "y", sample, column))
 
-    def segment(worker: ir.Value, _: list[ir.Value]) -> None:
+    def segment(worker: Value, _: list[Value]) -> None:
         rows, packed = _segment_of(k, worker, cut)
 
-        def tile(place: ir.Value, _: list[ir.Value]) -> None:
+        def tile(place: Value, _: list[Value]) -> None:
             starts = _starts(k, rows, place, cut.tile)
             values = k.b.gep(packed, [k.times(place, cut.padded)])
 
-            def block(sample: ir.Value, _: list[ir.Value]) -> None:
-                def sums(column: ir.Value, vectors: int) -> None:
+            def block(sample: Value, _: list[Value]) -> None:
+                def sums(column: Value, vectors: int) -> None:
                     _add_products(k, cut, starts, k.b.gep(values, [sample]), sample, column, vectors)
 
                 _in_strips(k, left, right, width, sums)
@@ -172,7 +172,7 @@ def _multiply(k: Kernel, cut: Plan) -> None:
 
 
 def _add_products(
-    k: Kernel, cut: Plan, starts: list[ir.Value], values: ir.Value, sample: ir.Value, column: ir.Value, vectors: int
+    k: Kernel, cut: Plan, starts: list[Value], values: Value, sample: Value, column: Value, vectors: int
 ) -> None:
     """y[block, strip] += x[block, tile] W[tile, strip], the sums in registers."""
     places = [k.add(column, word(number * k.numbers.lanes)) for number in range(vectors)]
@@ -196,7 +196,7 @@ def _update_bias(k: Kernel, cut: Plan) -> None:
     left, right = _columns(k)
     rate = _rate(k)
 
-    def column(place: ir.Value, _: list[ir.Value]) -> None:
+    def column(place: Value, _: list[Value]) -> None:
         (total,) = k.loop(
             *(word(0), word(cut.padded), 1),
             lambda sample, sums: [k.b.fadd(sums[0], _load(k, "delta", sample, place))],
@@ -213,13 +213,13 @@ def _rows_at_once(k: Kernel, cut: Plan, first: bool) -> None:
     rows, packed = _segment_of(k, k.worker, cut)
     rate = _rate(k)
 
-    def row(place: ir.Value, _: list[ir.Value]) -> None:
+    def row(place: Value, _: list[Value]) -> None:
         number = k.load_word(rows, place)
         (start,) = _starts(k, rows, place, 1)
         values = k.b.gep(packed, [k.times(place, cut.padded)])
         steps = [k.b.fmul(rate, k.spread(k.load(values, word(one)))) for one in range(cut.block)]
 
-        def strip(column: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+        def strip(column: Value, sums: list[Value]) -> list[Value]:
             weight = updated = k.load_vector(k.numbers_at("w"), k.add(start, column))
             found = []
             for one, step in enumerate(steps):
@@ -241,7 +241,7 @@ def _tiles(k: Kernel, cut: Plan, first: bool) -> None:
     """Several blocks of samples: a tile of rows is read from the cache for all gradients, then for its update."""
     rows, packed = _segment_of(k, k.worker, cut)
 
-    def tile(place: ir.Value, _: list[ir.Value]) -> None:
+    def tile(place: Value, _: list[Value]) -> None:
         if not first:
             _gradients_below(k, cut, rows, place)
         _update_rows(k, cut, _starts(k, rows, place, cut.tile), k.b.gep(packed, [k.times(place, cut.padded)]))
@@ -249,18 +249,18 @@ def _tiles(k: Kernel, cut: Plan, first: bool) -> None:
     k.loop(word(0), _count(k, k.worker), cut.tile, tile)
 
 
-def _gradients_below(k: Kernel, cut: Plan, rows: ir.Value, place: ir.Value) -> None:
+def _gradients_below(k: Kernel, cut: Plan, rows: Value, place: Value) -> None:
     """below[all, tile] = delta W[tile]^T, a few samples and rows at a time."""
     height, samples = (4 if k.numbers.registers == 32 else 2), cut.block // 2
 
-    def few(row: ir.Value, _: list[ir.Value]) -> None:
+    def few(row: Value, _: list[Value]) -> None:
         starts = _starts(k, rows, row, height)
         numbers = [k.load_word(rows, k.add(row, word(one))) for one in range(height)]
 
-        def block(sample: ir.Value, _: list[ir.Value]) -> None:
+        def block(sample: Value, _: list[Value]) -> None:
             some = [k.add(sample, word(one)) for one in range(samples)]
 
-            def strip(column: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+            def strip(column: Value, sums: list[Value]) -> list[Value]:
                 weights = [k.load_vector(k.numbers_at("w"), k.add(start, column)) for start in starts]
                 deltas = [_load(k, "delta", one, column) for one in some]
                 pairs = [(delta, weight) for delta in deltas for weight in weights]
@@ -276,14 +276,14 @@ def _gradients_below(k: Kernel, cut: Plan, rows: ir.Value, place: ir.Value) -> N
     k.loop(place, k.add(place, word(cut.tile)), height, few)
 
 
-def _update_rows(k: Kernel, cut: Plan, starts: list[ir.Value], values: ir.Value) -> None:
+def _update_rows(k: Kernel, cut: Plan, starts: list[Value], values: Value) -> None:
     """W[tile] += rate x[all, tile]^T delta, the sums over the samples in registers."""
     rate, w = _rate(k), k.numbers_at("w")
 
-    def strip(column: ir.Value, vectors: int) -> None:
+    def strip(column: Value, vectors: int) -> None:
         places = [k.add(column, word(number * k.numbers.lanes)) for number in range(vectors)]
 
-        def one_sample(sample: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+        def one_sample(sample: Value, sums: list[Value]) -> list[Value]:
             deltas = [_load(k, "delta", sample, place) for place in places]
             mine = k.b.gep(values, [sample])
             xs = [k.spread(k.load(mine, word(row * cut.padded))) for row in range(len(starts))]
@@ -306,9 +306,7 @@ def _width(k: Kernel, height: int) -> int:
     return 2 if 2 * height <= k.numbers.registers - 4 else 1
 
 
-def _in_strips(
-    k: Kernel, left: ir.Value, right: ir.Value, width: int, strip: Callable[[ir.Value, int], None]
-) -> None:
+def _in_strips(k: Kernel, left: Value, right: Value, width: int, strip: Callable[[Value, int], None]) -> None:
     """strip(column, vectors) for strips `width` vectors wide, then for what is left over."""
     wide = width * k.numbers.lanes
     whole = k.add(left, k.times(k.b.udiv(k.b.sub(right, left), word(wide)), wide))
@@ -317,30 +315,30 @@ def _in_strips(
         k.loop(whole, right, k.numbers.lanes, lambda column, _: strip(column, 1))
 
 
-def _columns(k: Kernel) -> tuple[ir.Value, ir.Value]:
+def _columns(k: Kernel) -> tuple[Value, Value]:
     """This worker's share of the outputs, in whole vectors."""
     vectors = k.b.udiv(k["stride"], word(k.numbers.lanes))
     first, last = (k.b.udiv(k.times(vectors, k.add(k.worker, word(more))), k["workers"]) for more in (0, 1))
     return k.times(first, k.numbers.lanes), k.times(last, k.numbers.lanes)
 
 
-def _starts(k: Kernel, rows: ir.Value, place: ir.Value, count: int) -> list[ir.Value]:
+def _starts(k: Kernel, rows: Value, place: Value, count: int) -> list[Value]:
     """Where in W the next rows of the list begin."""
     return [k.times(k.load_word(rows, k.add(place, word(row))), k["stride"]) for row in range(count)]
 
 
-def _rate(k: Kernel) -> ir.Value:
+def _rate(k: Kernel) -> Value:
     return k.spread(k.load(k.numbers_at("rate"), word(0)))
 
 
-def _load(k: Kernel, name: str, sample: ir.Value, column: ir.Value) -> ir.Value:
+def _load(k: Kernel, name: str, sample: Value, column: Value) -> Value:
     """A vector of y or delta."""
     return k.load_vector(k.numbers_at(name), k.add(k.times(sample, k["stride"]), column))
 
 
-def _store(k: Kernel, value: ir.Value, name: str, sample: ir.Value, column: ir.Value) -> None:
+def _store(k: Kernel, value: Value, name: str, sample: Value, column: Value) -> None:
     k.store_vector(value, k.numbers_at(name), k.add(k.times(sample, k["stride"]), column))
 
 
-def _store_below(k: Kernel, value: ir.Value, sample: ir.Value, row: ir.Value) -> None:
+def _store_below(k: Kernel, value: Value, sample: Value, row: Value) -> None:
     k.store(value, k.numbers_at("below"), k.add(k.times(sample, k["below_stride"]), row))

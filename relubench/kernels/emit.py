@@ -1,17 +1,18 @@
 """What kernels are written with: LLVM's instructions as loops, vectors and atomic counters.
 
-A kernel is a function (args, worker) of an array of 64-bit words, which its maker fills with addresses and sizes, and of
-the number of the thread that runs it.
+A kernel is a function (args, worker) of an array of 64-bit words, which its maker fills with addresses and sizes, and
+of the number of the thread that runs it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from llvmlite import ir
 
-I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
+I32, I64 = ir.IntType(32), ir.IntType(64)
 WORDS = I64.as_pointer()
 KERNEL = ir.FunctionType(ir.VoidType(), [WORDS, I64])
 
@@ -21,7 +22,10 @@ LINE = 8
 IMPATIENCE = 64
 """Looks at a counter before the thread offers its core to another."""
 
-Body = Callable[[ir.Value, list[ir.Value]], Sequence[ir.Value] | None]
+Value = Any
+"""What an instruction computes: llvmlite's own classes are not annotated."""
+
+Body = Callable[[Value, list[Value]], Sequence[Value] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,74 +59,76 @@ def word(value: int) -> ir.Constant:
 class Kernel:
     """One function in the making; its methods append to it, and return the value that they compute."""
 
-    def __init__(self, module: ir.Module, name: str, numbers: Numbers, words: Sequence[str], kind: ir.FunctionType = KERNEL):
+    def __init__(
+        self, module: ir.Module, name: str, numbers: Numbers, words: Sequence[str] = (), kind: Any = KERNEL
+    ) -> None:
         self.module, self.numbers = module, numbers
         self.function = ir.Function(module, kind, name)
-        self.b = ir.IRBuilder(self.function.append_basic_block("entry"))
+        self.b: Any = ir.IRBuilder(self.function.append_basic_block("entry"))
         self.args, *rest = self.function.args
         self.worker = rest[0] if rest else word(0)
         self.words = {one: self.load_word(self.args, word(place)) for place, one in enumerate(words)}
 
-    def __getitem__(self, name: str) -> ir.Value:
+    def __getitem__(self, name: str) -> Value:
         """The argument of that name, a word."""
         return self.words[name]
 
-    def numbers_at(self, name: str) -> ir.Value:
+    def numbers_at(self, name: str) -> Value:
         """The argument of that name, as the address of numbers."""
         return self.b.inttoptr(self.words[name], self.numbers.scalar.as_pointer())
 
-    def words_at(self, name: str) -> ir.Value:
+    def words_at(self, name: str) -> Value:
         return self.b.inttoptr(self.words[name], WORDS)
 
     # -- sizes -------------------------------------------------------------------------------------------------------
 
-    def add(self, *values: ir.Value) -> ir.Value:
+    def add(self, *values: Value) -> Value:
         total = values[0]
         for value in values[1:]:
             total = self.b.add(total, value)
         return total
 
-    def times(self, left: ir.Value, right: ir.Value | int) -> ir.Value:
+    def times(self, left: Value, right: Value | int) -> Value:
         return self.b.mul(left, word(right) if isinstance(right, int) else right)
 
     # -- memory ------------------------------------------------------------------------------------------------------
 
-    def load_word(self, base: ir.Value, place: ir.Value) -> ir.Value:
+    def load_word(self, base: Value, place: Value) -> Value:
         return self.b.load(self.b.gep(base, [place]))
 
-    def store_word(self, value: ir.Value, base: ir.Value, place: ir.Value) -> None:
+    def store_word(self, value: Value, base: Value, place: Value) -> None:
         self.b.store(value, self.b.gep(base, [place]))
 
-    def load(self, base: ir.Value, place: ir.Value) -> ir.Value:
+    def load(self, base: Value, place: Value) -> Value:
         """One number."""
         return self.b.load(self.b.gep(base, [place]))
 
-    def store(self, value: ir.Value, base: ir.Value, place: ir.Value) -> None:
+    def store(self, value: Value, base: Value, place: Value) -> None:
         self.b.store(value, self.b.gep(base, [place]))
 
-    def load_vector(self, base: ir.Value, place: ir.Value) -> ir.Value:
+    def load_vector(self, base: Value, place: Value) -> Value:
         found = self.b.load(self._vector_at(base, place))
         found.align = self.numbers.bytes
         return found
 
-    def store_vector(self, value: ir.Value, base: ir.Value, place: ir.Value) -> None:
+    def store_vector(self, value: Value, base: Value, place: Value) -> None:
         self.b.store(value, self._vector_at(base, place)).align = self.numbers.bytes
 
-    def _vector_at(self, base: ir.Value, place: ir.Value) -> ir.Value:
+    def _vector_at(self, base: Value, place: Value) -> Value:
         return self.b.bitcast(self.b.gep(base, [place]), self.numbers.vector.as_pointer())
 
     # -- vectors -----------------------------------------------------------------------------------------------------
 
-    def zeros(self) -> ir.Value:
+    def zeros(self) -> Value:
         return ir.Constant(self.numbers.vector, [0.0] * self.numbers.lanes)
 
-    def spread(self, number: ir.Value) -> ir.Value:
+    def spread(self, number: Value) -> Value:
         """A vector of that number in every lane."""
         nothing = ir.Constant(self.numbers.vector, ir.Undefined)
         first = self.b.insert_element(nothing, number, ir.Constant(I32, 0))
         return self.b.shuffle_vector(first, nothing, _lanes([0] * self.numbers.lanes))
 
-    def fma(self, left: ir.Value, right: ir.Value, plus: ir.Value) -> ir.Value:
+    def fma(self, left: Value, right: Value, plus: Value) -> Value:
         """left*right + plus, rounded once."""
         vector = self.numbers.vector
         name = f"llvm.fma.v{self.numbers.lanes}f{8 * self.numbers.bytes}"
@@ -131,7 +137,7 @@ class Kernel:
         )
         return self.b.call(intrinsic, [left, right, plus])
 
-    def total(self, vector: ir.Value) -> ir.Value:
+    def total(self, vector: Value) -> Value:
         """The sum over the lanes, by halves: always in the same order."""
         lanes = self.numbers.lanes
         while lanes > 1:
@@ -143,9 +149,7 @@ class Kernel:
 
     # -- control -----------------------------------------------------------------------------------------------------
 
-    def loop(
-        self, start: ir.Value, stop: ir.Value, step: int, body: Body, carried: Sequence[ir.Value] = ()
-    ) -> list[ir.Value]:
+    def loop(self, start: Value, stop: Value, step: int, body: Body, carried: Sequence[Value] = ()) -> list[Value]:
         """body(place, values) for place = start, start+step... below stop; the values go from turn to turn."""
         b, before = self.b, self.b.block
         head, inside, after = (b.append_basic_block(name) for name in ("head", "body", "after"))
@@ -166,7 +170,7 @@ class Kernel:
         b.position_at_end(after)
         return list(values)
 
-    def wait(self, counter: ir.Value, least: ir.Value, offer: ir.Value) -> None:
+    def wait(self, counter: Value, least: Value, offer: Value) -> None:
         """Wait until the word at `counter` is `least` or more; `offer` is the address of a function () -> int."""
         b, before = self.b, self.b.block
         look, again, yielding, after = (b.append_basic_block(name) for name in ("look", "again", "offer", "after"))
@@ -188,7 +192,7 @@ class Kernel:
         b.branch(look)
         b.position_at_end(after)
 
-    def count(self, counter: ir.Value, more: int = 1) -> ir.Value:
+    def count(self, counter: Value, more: int = 1) -> Value:
         """Add to the word at `counter`, so that whoever sees the sum sees what was written before; its old value."""
         return self.b.atomic_rmw("add", counter, word(more), "acq_rel")
 

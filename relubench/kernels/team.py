@@ -7,14 +7,16 @@ Python's do, wakes too late. So the helpers of a team are awake while `working`,
 from __future__ import annotations
 
 import ctypes
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
 
-from relubench.kernels.emit import I64, KERNEL, LINE, WORDS, Kernel, Numbers, word
+from relubench.kernels.emit import I64, KERNEL, LINE, WORDS, Kernel, Numbers, Value, word
 
 JOB, DONE, ARRIVED, FIXED = 0, LINE, 2 * LINE, 3 * LINE
 """Places in a team's words: how many kernels were given out, how often a helper finished one, how often anybody came to
@@ -28,7 +30,7 @@ SERVE = ir.FunctionType(ir.VoidType(), [WORDS, I64])
 
 def emit_run(module: ir.Module, numbers: Numbers) -> None:
     """run(team, kernel, args): the kernel by all workers; returns when all have finished."""
-    k = Kernel(module, "run", numbers, (), RUN)
+    k = Kernel(module, "run", numbers, kind=RUN)
     team, code, args = k.function.args
     workers = k.load_word(team, word(WORKERS))
     k.store_word(code, team, word(CODE))
@@ -42,7 +44,7 @@ def emit_run(module: ir.Module, numbers: Numbers) -> None:
 
 def emit_serve(module: ir.Module, numbers: Numbers) -> None:
     """serve(team, worker): take part in every kernel, until one is null."""
-    k = Kernel(module, "serve", numbers, (), SERVE)
+    k = Kernel(module, "serve", numbers, kind=SERVE)
     b, (team, worker) = k.b, k.function.args
     before, look, work, after = b.block, *(b.append_basic_block(name) for name in ("next", "work", "end"))
     b.branch(look)
@@ -61,19 +63,19 @@ def emit_serve(module: ir.Module, numbers: Numbers) -> None:
     b.ret_void()
 
 
-def meet(k: Kernel, team: ir.Value) -> None:
+def meet(k: Kernel, team: Value) -> None:
     """Go on when every worker has come here."""
     arrived, workers = _at(k, team, ARRIVED), k.load_word(team, word(WORKERS))
     meeting = k.b.udiv(k.count(arrived), workers)
     k.wait(arrived, k.times(k.add(meeting, word(1)), workers), k.load_word(team, word(OFFER)))
 
 
-def _at(k: Kernel, team: ir.Value, place: int) -> ir.Value:
+def _at(k: Kernel, team: Value, place: int) -> Value:
     return k.b.gep(team, [word(place)])
 
 
 class Team:
-    """The calling thread and `workers` - 1 helpers, for kernels compiled beside `run` and `serve` at these addresses."""
+    """The calling thread and `workers` - 1 helpers; `run` and `serve` are addresses of what is emitted above."""
 
     def __init__(self, workers: int, run: int, serve: int) -> None:
         self.workers = workers
@@ -121,6 +123,6 @@ class Team:
 
 def _offer_address() -> int:
     """The function by which a thread offers its core to another."""
-    if hasattr(ctypes, "windll"):
-        return ctypes.cast(ctypes.windll.kernel32.SwitchToThread, ctypes.c_void_p).value or 0
-    return ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value or 0
+    library: Any = ctypes
+    found = library.windll.kernel32.SwitchToThread if sys.platform == "win32" else ctypes.CDLL(None).sched_yield
+    return ctypes.cast(found, ctypes.c_void_p).value or 0

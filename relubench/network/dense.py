@@ -15,7 +15,6 @@ from relubench.kernels.compiled import compiled
 from relubench.kernels.dense import WORDS, Plan, plan
 from relubench.kernels.emit import LINE
 from relubench.kernels.team import Team
-from relubench.network.layers import Layer
 from relubench.network.optimizers import Optimizer, Parameter, Sgd
 from relubench.network.products import Library, evaluated
 
@@ -32,6 +31,7 @@ class Kernels:
         self.codes = {double: compiled(self.cut, double=double) for double in (False,)}
         run, serve = (self.codes[False].addresses[name] for name in ("run", "serve"))
         self.team = Team(workers, run, serve)
+        self.passes: list[Passes] = []
 
     def of(self, dtype: torch.dtype) -> tuple[dict[str, int], int]:
         """The kernels' addresses for float32 or float64, and the lanes of their vectors."""
@@ -51,8 +51,19 @@ class Kernels:
         finally:
             torch.set_num_threads(threads)
 
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Inside, the weights stay as they are, and evaluations need not turn them each time."""
+        for one in self.passes:
+            one.by_rows = one.weight.value.contiguous()
+        try:
+            yield
+        finally:
+            for one in self.passes:
+                one.by_rows = None
 
-class Dense(Layer):
+
+class Passes:
     """z = x W^T + b, W [O, I] and b [O], trained by plain SGD; `first`: its input is data, whose gradient nobody reads.
 
     The parameters' values are views of storage laid out for the kernels, W by columns. Whoever exchanges such a value
@@ -60,16 +71,19 @@ class Dense(Layer):
     """
 
     def __init__(self, weight: Parameter, bias: Parameter, kernels: Kernels, library: Library, first: bool) -> None:
-        self.weight, self.bias, self.kernels, self.library, self.first = weight, bias, kernels, library, first
-        self.parameters = (weight, bias)
+        self.weight, self.bias, self.kernels, self.first = weight, bias, kernels, first
+        self.library: Library = library
+        self.by_rows: Tensor | None = None
+        """W as PyTorch's products want it; there during an evaluation."""
         self._lay_out()
+        kernels.passes.append(self)
 
-    def before_evaluation(self) -> None:
-        self.by_rows.copy_(self.weight.value)
+    def evaluate(self, x: Tensor) -> Tensor:
+        w = self.weight.value.contiguous() if self.by_rows is None else self.by_rows
+        return evaluated(self.library, x, w, self.bias.value)
 
-    def forward(self, x: Tensor, training: bool) -> Tensor:
-        if not training:
-            return evaluated(self.library, x, self.by_rows, self.bias.value)
+    def forward(self, x: Tensor) -> Tensor:
+        """z [B, O], in storage that the next call overwrites."""
         if self.weight.value is not self.w or self.bias.value is not self.b:
             self._lay_out()
         x = x if x.stride(-1) == 1 else x.contiguous()
@@ -79,6 +93,7 @@ class Dense(Layer):
         return self.y[:batch, : self.w.shape[0]]
 
     def backward(self, grad: Tensor, update: Optimizer, first: bool) -> Tensor:
+        """Update the parameters; the gradient of the last `forward`'s input [B, I], or `grad` if nobody reads it."""
         assert isinstance(update, Sgd) and first == self.first
         batch, outputs = grad.shape
         self.delta[:batch, :outputs].copy_(grad)
@@ -103,8 +118,6 @@ class Dense(Layer):
         self.b, old = b[:outputs], self.bias.value
         self.bias.value = self.b
         self.b.copy_(old)
-        self.by_rows = torch.empty(outputs, inputs, dtype=like.dtype)
-        """W as PyTorch's products want it, for evaluations."""
         self.y, self.delta = (_zeros(like, cut.padded, columns) for _ in range(2))
         self.below = _zeros(like, cut.padded, _whole(inputs + 1, lanes))
         self.rate, self.lr, self.filled = _zeros(like, 1), 0.0, 0

@@ -13,6 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +24,9 @@ from relubench.architecture import KERNEL
 from relubench.network.optimizers import Optimizer, Parameter
 from relubench.network.products import TURNED_BATCH, Library, evaluated, onednn_linear
 from relubench.network.streams import MemberNoise, ModuleNoise
+
+if TYPE_CHECKING:
+    from relubench.network.dense import Passes
 
 BATCHNORM_MOMENTUM, NORM_EPS = 0.1, 1e-5
 """torch.nn.BatchNorm's defaults."""
@@ -50,10 +54,6 @@ class Layer(ABC):
     """Of a layer that holds hidden activations itself: for each, as of the last evaluated batch, the sum over examples
     of the share of exact zeros; [P]."""
 
-    def before_evaluation(self) -> None:
-        """Prepare what a whole evaluation uses; the parameters stay as they are until it has ended."""
-        return
-
     @abstractmethod
     def forward(self, x: Tensor, training: bool) -> Tensor:
         """The layer's output; in training it keeps what `backward` needs."""
@@ -67,15 +67,19 @@ class Affine(Layer):
     """z = x W^T + b, W [O, I] and b [O] (in a stack [P, O, I] and [P, 1, O])."""
 
     def __init__(self, weight: Parameter, bias: Parameter, stacked: bool, bf16: bool, library: Library) -> None:
-        self.weight, self.bias, self.stacked, self.bf16, self.library = weight, bias, stacked, bf16, library
+        self.weight, self.bias, self.stacked, self.bf16 = weight, bias, stacked, bf16
+        self.library: Library = library
         self.parameters = (weight, bias)
+        self.passes: Passes | None = None
+        """The layer's kernels, where it has any."""
         self.x = weight.value
-        self.weight_t = weight.value.mT
         self.outputs: dict[tuple[int, int], Tensor] = {}
         self.turned_outputs: dict[tuple[int, int], Tensor] = {}
         self.input_grads: dict[tuple[int, int], Tensor] = {}
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
+        if self.passes is not None:
+            return self.passes.forward(x) if training else self.passes.evaluate(x)
         w, b = self.weight.value, self.bias.value
         if training:
             self.x = x
@@ -83,16 +87,18 @@ class Affine(Layer):
             return torch.matmul(x.bfloat16(), w.mT.bfloat16()).float().add_(b)
         if self.stacked:
             z = _storage(self.outputs, x, w.shape[-2]) if training else None
-            return torch.baddbmm(b, x, self.weight_t, out=z)
+            return torch.baddbmm(b, x, w.mT, out=z)
         if not training or self.library == "onednn":
             return evaluated(self.library, x, w, b)
         z = _storage(self.outputs, x, w.shape[-2])
         if self.library == "turned" and x.shape[0] <= TURNED_BATCH:
             turned = _storage(self.turned_outputs, w, x.shape[0])
             return torch.add(torch.mm(w, x.t(), out=turned).t(), b, out=z)
-        return torch.addmm(b, x, self.weight_t, out=z)
+        return torch.addmm(b, x, w.mT, out=z)
 
     def backward(self, grad: Tensor, update: Optimizer, first: bool) -> Tensor:
+        if self.passes is not None:
+            return self.passes.backward(grad, update, first)
         below = grad if first else self._below(grad)
         if self.bf16:
             update.gradient(self.weight, torch.matmul(grad.mT.bfloat16(), self.x.bfloat16()).float())
@@ -107,7 +113,7 @@ class Affine(Layer):
         if self.bf16:
             return torch.matmul(grad.bfloat16(), w.bfloat16()).float()
         if self.library == "onednn":
-            return onednn_linear(grad, self.weight_t, None)
+            return onednn_linear(grad, w.mT, None)
         below = _storage(self.input_grads, grad, w.shape[-1])
         return torch.bmm(grad, w, out=below) if self.stacked else torch.mm(grad, w, out=below)
 

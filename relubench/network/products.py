@@ -1,8 +1,8 @@
 """Who multiplies the matrices of one network's dense layers on a processor: a choice by its maker, never by timing.
 
 Plain SGD on a dense network goes through generated kernels, which read each weight once (`relubench.kernels`). For all
-else PyTorch sends a float32 product to MKL, which keeps its best kernels for Intel's processors. On AMD's, oneDNN (which
-PyTorch carries too) multiplies two to three times as fast.
+else PyTorch sends a float32 product to MKL, which keeps its best kernels for Intel's processors. On AMD's, oneDNN
+(which PyTorch carries too) multiplies two to three times as fast.
 """
 
 from __future__ import annotations

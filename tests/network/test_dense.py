@@ -1,0 +1,186 @@
+"""The generated kernels of dense layers: their values, the order of their sums, what they leave out, who uses them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from relubench.engine.images import Images
+from relubench.engine.population import Population
+from relubench.kernels.dense import plan
+from relubench.network.dense import Kernels, Passes
+from relubench.network.optimizers import Parameter, Sgd
+from relubench.plan import RunSpec
+from relubench.route import by_kernels, route
+from specs import digits, runs
+
+AMD = "AMD EPYC (AVX512)"
+"""The name decides who uses the kernels; they themselves are made for the processor that runs this."""
+
+RATE = 0.1
+
+
+class Trial:
+    """A layer by kernels, and what one step of it must come to, in float64."""
+
+    def __init__(
+        self,
+        batch: int,
+        inputs: int,
+        outputs: int,
+        *,
+        workers: int = 1,
+        first: bool = False,
+        dtype: Any = torch.float32,
+    ) -> None:
+        generator = torch.Generator().manual_seed(batch)
+        w = torch.randn(outputs, inputs, generator=generator, dtype=torch.float64)
+        self.w, self.b = w / inputs**0.5, torch.randn(outputs, generator=generator, dtype=torch.float64)
+        self.x, self.grad = (
+            torch.randn(batch, size, generator=generator, dtype=torch.float64) for size in (inputs, outputs)
+        )
+        self.x[:, ::3] = 0.0
+        weight, bias = (Parameter(name, one.to(dtype), True) for name, one in (("w", self.w), ("b", self.b)))
+        self.parameters, self.dtype, self.first = (weight, bias), dtype, first
+        self.update = Sgd(self.parameters, [RATE], 0.0, 0.0, stacked=False)
+        self.kernels = Kernels(batch, workers)
+        self.passes = Passes(weight, bias, self.kernels, "torch", first)
+
+    def step(self, rows: int | None = None) -> list[Tensor]:
+        """z, the gradient below, W and b after a step on the first `rows` of the batch."""
+        with self.kernels.working():
+            z = self.passes.forward(self.x[:rows].to(self.dtype)).clone()
+            below = self.passes.backward(self.grad[:rows].to(self.dtype), self.update, self.first).clone()
+        return [z, below, *(one.value.clone() for one in self.parameters)]
+
+    def expected(self, rows: int | None = None) -> list[Tensor]:
+        x, grad = self.x[:rows], self.grad[:rows]
+        below = grad if self.first else grad @ self.w
+        return [x @ self.w.t() + self.b, below, self.w - RATE * grad.t() @ x, self.b - RATE * grad.sum(dim=0)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize(
+    ("batch", "inputs", "outputs"), [(1, 40, 24), (3, 37, 10), (10, 100, 33), (12, 64, 64), (13, 50, 70), (40, 31, 17)]
+)
+def test_a_step_is_the_products(batch: int, inputs: int, outputs: int, first: bool, dtype: torch.dtype):
+    trial = Trial(batch, inputs, outputs, first=first, dtype=dtype)
+    close = {"rtol": 1e-4, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 1e-12, "atol": 1e-12}
+    for found, expected in zip(trial.step(), trial.expected(), strict=True):
+        torch.testing.assert_close(found.double(), expected, **close)
+
+
+@pytest.mark.parametrize(("batch", "rows"), [(10, 3), (30, 11), (40, 1)])
+def test_the_last_batch_of_an_epoch_is_smaller(batch: int, rows: int):
+    trial = Trial(batch, 30, 20, dtype=torch.float64)
+    trial.step()
+    trial.w, trial.b = (one.value.clone() for one in trial.parameters)
+    for found, expected in zip(trial.step(rows), trial.expected(rows), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("batch", [10, 40])
+def test_the_number_of_threads_changes_no_bit(batch: int, first: bool):
+    alone, *others = (Trial(batch, 101, 83, workers=workers, first=first) for workers in (1, 2, 5))
+    for _ in range(3):
+        expected = alone.step()
+        for other in others:
+            assert all(map(torch.equal, other.step(), expected))
+
+
+def test_inputs_that_are_zero_in_the_whole_batch_are_left_out_without_a_trace():
+    left_out, dense = (Trial(10, 60, 40, first=first) for first in (True, False))
+    for _ in range(3):
+        found, expected = left_out.step(), dense.step()
+        assert all(torch.equal(found[place], expected[place]) for place in (0, 2, 3))
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_what_is_not_finite_is_passed_on(value: float):
+    trial = Trial(10, 40, 30, first=True)
+    trial.x[4, 7] = value
+    z, _, w, _ = trial.step()
+    assert not torch.isfinite(z[4]).any() and torch.isfinite(z[:4]).all()
+    assert not torch.isfinite(w[:, 7]).any() and torch.isfinite(w[:, :7]).all()
+
+
+def test_an_exchanged_value_is_laid_out_anew():
+    trial = Trial(10, 20, 30, dtype=torch.float64)
+    trial.step()
+    trial.w, trial.b = trial.w * 2.0, trial.b - 1.0
+    trial.parameters[0].value, trial.parameters[1].value = trial.w.clone(), trial.b.clone()
+    for found, expected in zip(trial.step(), trial.expected(), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_blocks_of_samples_leave_little_over():
+    for batch in range(1, 257):
+        cut = plan(batch)
+        assert batch <= cut.padded < batch + cut.block and cut.block <= 12
+    assert plan(10).padded == 10 and plan(128).padded <= 132
+
+
+# -- a network ---------------------------------------------------------------------------------------------------------
+
+
+def network(**sections: Any) -> tuple[Any, RunSpec]:
+    train = {"epochs": 2, **sections.pop("train", {})}
+    choice, (spec,) = runs("relu", train=train, model={"name": "mlp-2x300"}, **sections)
+    return choice, replace(spec, device_name=AMD)
+
+
+def trained(spec: RunSpec, choice: Any) -> Population:
+    population = Population([spec], choice, Images.open(digits(), device="cpu", flat=True))
+    for _ in population.train():
+        continue
+    return population
+
+
+def test_a_network_learns_the_same_as_without_kernels():
+    choice, spec = network()
+    by, without = trained(spec, choice), trained(replace(spec, device_name="AMD"), choice)
+    assert by.kernels is not None and without.kernels is None
+    for mine, theirs in zip(by.members[0].curve, without.members[0].curve, strict=True):
+        assert mine.train_loss == pytest.approx(theirs.train_loss, rel=1e-2)
+        assert mine.valid_error_pct == pytest.approx(theirs.valid_error_pct, abs=1.2)
+
+
+def test_a_network_ends_in_the_same_bits_on_any_number_of_threads_and_when_resumed():
+    choice, spec = network(train={"batch_size": 7})
+    whole = trained(spec, choice)
+    halves = Population([replace(spec, threads=3)], choice, Images.open(digits(), device="cpu", flat=True))
+    halves.batch_chunk = 50
+    next(halves.train())
+    tensors, values = halves.state()
+    resumed = Population([spec], choice, Images.open(digits(), device="cpu", flat=True))
+    resumed.load({key: one.clone() for key, one in tensors.items()}, values)
+    for _ in resumed.train():
+        continue
+    assert resumed.members[0].curve == whole.members[0].curve
+    for one, other in zip(resumed.parameters, whole.parameters, strict=True):
+        assert torch.equal(one.value, other.value)
+
+
+def test_a_network_that_diverges_is_seen_to():
+    choice, spec = network(train={"lr": 1e6})
+    assert trained(spec, choice).members[0].stopped == "diverged"
+
+
+def test_the_route_is_a_function_of_the_specification():
+    _, spec = network()
+    assert by_kernels(spec) and route(spec, 1) == "cpu, 1 thread, kernels"
+    assert route(replace(spec, device_name="AMD EPYC", threads=2), 1) == "cpu, 2 threads"
+    others: list[dict[str, Any]] = [
+        *({"optimizer": "adam"}, {"momentum": 0.9}, {"weight_decay": 1e-4}, {"precision": "bf16"}),
+        *({"hidden": (64, 64)}, {"channels": (32, 64)}, {"batch_size": 1000}, {"device": "cuda"}),
+    ]
+    for other in others:
+        assert not by_kernels(replace(spec, **other)), other
+    intel = replace(spec, device_name="Intel Xeon (AVX512)")
+    assert by_kernels(intel) and not by_kernels(replace(intel, batch_size=128))
