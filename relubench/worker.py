@@ -345,8 +345,6 @@ def _weights(job: Job, population: Population, place: int) -> bytes | None:
     return to_bytes(tensors, {"run": spec.id, "activation": spec.activation, "model": spec.model, "kept": job.keep})
 
 
-
-
 def main() -> None:
     """Carry out jobs until the input ends."""
     # What a user's own module prints must not end up between the reports.

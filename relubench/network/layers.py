@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from relubench.activations.definition import Activation
 from relubench.architecture import KERNEL
 from relubench.network.optimizers import Optimizer, Parameter
-from relubench.network.products import TURNED_BATCH, Library, evaluated, onednn_linear
+from relubench.network.products import TURNED_BATCH, Library, evaluated, onednn_linear, storage
 from relubench.network.streams import MemberNoise, ModuleNoise
 
 if TYPE_CHECKING:
@@ -86,13 +86,13 @@ class Affine(Layer):
         if self.bf16:
             return torch.matmul(x.bfloat16(), w.mT.bfloat16()).float().add_(b)
         if self.stacked:
-            z = _storage(self.outputs, x, w.shape[-2]) if training else None
+            z = storage(self.outputs, x, w.shape[-2]) if training else None
             return torch.baddbmm(b, x, w.mT, out=z)
         if not training or self.library == "onednn":
             return evaluated(self.library, x, w, b)
-        z = _storage(self.outputs, x, w.shape[-2])
+        z = storage(self.outputs, x, w.shape[-2])
         if self.library == "turned" and x.shape[0] <= TURNED_BATCH:
-            turned = _storage(self.turned_outputs, w, x.shape[0])
+            turned = storage(self.turned_outputs, w, x.shape[0])
             return torch.add(torch.mm(w, x.t(), out=turned).t(), b, out=z)
         return torch.addmm(b, x, w.mT, out=z)
 
@@ -114,7 +114,7 @@ class Affine(Layer):
             return torch.matmul(grad.bfloat16(), w.bfloat16()).float()
         if self.library == "onednn":
             return onednn_linear(grad, w.mT, None)
-        below = _storage(self.input_grads, grad, w.shape[-1])
+        below = storage(self.input_grads, grad, w.shape[-1])
         return torch.bmm(grad, w, out=below) if self.stacked else torch.mm(grad, w, out=below)
 
 
@@ -393,11 +393,3 @@ def draw(noise: MemberNoise, like: Tensor, one: Callable[[Sequence[int], torch.G
     if len(noise.generators) == 1 and like.dim() in (2, 4):
         return one(like.shape, noise.generators[0])
     return torch.stack([one(like.shape[1:], generator) for generator in noise.generators])
-
-
-def _storage(kept: dict[tuple[int, int], Tensor], like: Tensor, columns: int) -> Tensor:
-    """Storage for [..., rows, columns] with the rows of `like`, made once for each shape."""
-    key = (like.shape[-2], columns)
-    if key not in kept:
-        kept[key] = like.new_empty(*like.shape[:-1], columns)
-    return kept[key]

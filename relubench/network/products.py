@@ -38,3 +38,11 @@ def evaluated(chosen: Library, x: Tensor, w: Tensor, b: Tensor) -> Tensor:
 def onednn_linear(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
     """x W^T + b, x [B, I], W [O, I] with any strides, b [O]."""
     return torch.ops.mkldnn._linear_pointwise(x, w, b, "none", [], "")
+
+
+def storage(kept: dict[tuple[int, int], Tensor], like: Tensor, columns: int) -> Tensor:
+    """Storage for [..., rows, columns] with the rows of `like`, made once for each shape."""
+    key = (like.shape[-2], columns)
+    if key not in kept:
+        kept[key] = like.new_empty(*like.shape[:-1], columns)
+    return kept[key]
