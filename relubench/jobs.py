@@ -122,4 +122,6 @@ def _stackable(specs: Sequence[RunSpec]) -> list[list[RunSpec]]:
 def _work(job: Job) -> float:
     """What a job costs, in multiplications of the dense layers; it orders jobs, and is no time."""
     spec = job.specs[0]
-    return float(len(job.specs)) * spec.epochs * job.prepared.n_train * spec.parameters
+    images = 0 if job.pretrain_only else spec.epochs * job.prepared.n_train
+    images += spec.stack.epochs * job.prepared.with_all_images.n_train if spec.stack else 0
+    return float(len(job.specs)) * images * spec.parameters

@@ -106,6 +106,8 @@ class RunSpec:
     """The row's name: none, rbm, dae, or one of them with -shuffled behind it (the control)."""
     stack: StackSpec | None = field(default=None, metadata={"absent": True})
     """How the hidden layers were pre-trained; None: not at all."""
+    images_digest: str | None = field(default=None, metadata={"absent": True})
+    """Of all the images that were pre-trained on, where only some of them have a label; None: `data_digest`."""
     seed: int
     device: str
     device_name: str
@@ -282,7 +284,7 @@ def _pretrained(
     stack = stack_spec(
         method, config.pretrain, choice, layers=len(spec.hidden), batch_size=spec.batch_size, low=low, high=high
     )
-    return replace(spec, pretraining=method, stack=stack)
+    return replace(spec, pretraining=method, stack=stack, images_digest=prepared.images_digest)
 
 
 def _resolve(

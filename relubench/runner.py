@@ -40,7 +40,7 @@ from relubench.noise import noise_jobs, under_noise
 from relubench.places import runs_root
 from relubench.plan import RunSpec, Variant
 from relubench.results import Event, RunResult, Timing, Tuning
-from relubench.stack_search import Rates, StackSearch, with_rates
+from relubench.stack_search import Rates, StackSearch, shared_stacks, with_rates
 from relubench.store import Store
 from relubench.tuning import Trials, best_rate, spoken, trials, tuning_specs
 from relubench.variants import Part, lay_out, make_ready
@@ -268,6 +268,8 @@ class Study:
             yield event("cached", spec, tuning, outcome=result.outcome, valid_error_pct=result.valid_error_pct)
         if not tuning and (told := other_weights(self.store, stored, self.config)):
             self.note(told)
+        if not self.fresh:
+            yield from self._work(self._jobs(shared_stacks(pending, self.store), True, pretrain_only=True), tuning=True)
         yield from self._work(self._jobs(pending, tuning), tuning)
 
     def _work(self, jobs: Sequence[Job], tuning: bool) -> Iterator[Event]:

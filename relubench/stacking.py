@@ -149,7 +149,7 @@ class _LayerJob:
                 f"the stack that was read from a file is gone from {self.store.root}", "give --from again"
             )
         mark = time.perf_counter()
-        data = Images.open(self.prepared, device=self.spec.device, flat=True)
+        data = Images.open(self.prepared.with_all_images, device=self.spec.device, flat=True)
         training = LayerTraining(self.spec, self.choice, data, self.layer, self.below)
         if not self.fresh and not self._resume(training):
             training = LayerTraining(self.spec, self.choice, data, self.layer, self.below)

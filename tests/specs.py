@@ -8,7 +8,7 @@ from typing import Any
 
 from relubench.activations import Choice, select
 from relubench.config import experiment
-from relubench.data import PreparedData, prepare
+from relubench.data import DataOptions, PreparedData, prepare
 from relubench.device import Device
 from relubench.jobs import Job
 from relubench.plan import RunSpec, expand
@@ -16,8 +16,8 @@ from relubench.plan import RunSpec, expand
 CPU = Device(kind="cpu", name="test", threads=1, memory=2**33, torch="test")
 
 
-def digits() -> PreparedData:
-    return prepare("digits")
+def digits(labels: int | None = None) -> PreparedData:
+    return prepare("digits", options=DataOptions(labels=labels))
 
 
 def runs(act: str, *, seeds: int = 1, **sections: Any) -> tuple[Choice, list[RunSpec]]:
@@ -25,10 +25,11 @@ def runs(act: str, *, seeds: int = 1, **sections: Any) -> tuple[Choice, list[Run
     config = experiment({"act": [act], "seeds": list(range(seeds)), **sections})
     choice = select([act])[0]
     assert config.train.lr != "auto"
-    specs = expand(config, [choice], digits(), CPU, [config.train.lr])
+    specs = expand(config, [choice], digits(config.data.labels), CPU, [config.train.lr])
     return choice, [replace(spec, threads=1) for spec in specs]
 
 
 def job(act: str, store: Path, *, seeds: int = 1, keep: str = "best", **sections: Any) -> Job:
     choice, specs = runs(act, seeds=seeds, **sections)
-    return Job(specs=specs, choice=choice, prepared=digits(), store=store, keep=keep, fresh=False)
+    prepared = digits(specs[0].labels)
+    return Job(specs=specs, choice=choice, prepared=prepared, store=store, keep=keep, fresh=False)

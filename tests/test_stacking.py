@@ -13,6 +13,7 @@ import relubench.stacking
 from relubench import stack_file
 from relubench.errors import DataError, UsageError
 from relubench.pretraining.identity import layer_id
+from relubench.stack_search import shared_stacks
 from relubench.stacking import export_file
 from relubench.store import Store
 from relubench.worker import Interrupted, Job, carry_out
@@ -25,8 +26,9 @@ SECTIONS: dict[str, Any] = {
 }
 
 
-def of(method: str, store: Path, act: str = "relu", **pretrain: Any) -> Job:
-    return job(act, store, **{**SECTIONS, "pretrain": {**SECTIONS["pretrain"], "methods": [method], **pretrain}})
+def of(method: str, store: Path, act: str = "relu", data: dict[str, Any] | None = None, **pretrain: Any) -> Job:
+    sections = {**SECTIONS, "pretrain": {**SECTIONS["pretrain"], "methods": [method], **pretrain}}
+    return job(act, store, **sections, data=data or {})
 
 
 def finish(one: Job) -> list[dict[str, Any]]:
@@ -156,3 +158,30 @@ def test_what_is_no_stack_is_refused(tmp_path: Path):
     (tmp_path / "gap").write_bytes(save({"1.weight": np.zeros(3)}))
     with pytest.raises(DataError, match="lacks a layer"):
         stack_file.read(tmp_path / "gap")
+
+
+def test_few_labels_are_pretrained_on_all_images_and_share_the_stack_of_all_labels(tmp_path: Path):
+    few, fewer, all_ = (of("rbm", tmp_path, data={"labels": labels}) for labels in (100, 60, None))
+    messages = finish(few)
+    layers = [layer_id(one.specs[0], layer) for one in (few, fewer, all_) for layer in (0, 1)]
+    assert layers[0:2] == layers[2:4] == layers[4:6]
+    assert len({one.specs[0].id for one in (few, fewer, all_)}) == 3
+    seen = Store(tmp_path).timing(layers[0])
+    # Two epochs of all 1,077 images, not of the 100 with a label.
+    assert seen is not None and seen.images_per_second * seen.seconds == pytest.approx(2 * 1077)
+    assert any("layer 1" in one.get("stage", "") for one in messages)
+    for other in (fewer, all_):
+        assert not any("layer" in one.get("stage", "") for one in finish(other))
+    result = Store(tmp_path).result(few.specs[0].id)
+    assert result is not None and result.test_error_pct is not None
+    assert result.spec["labels"] == 100
+
+
+def test_a_stack_that_several_runs_start_from_is_trained_before_them(tmp_path: Path):
+    few, all_ = of("rbm", tmp_path, data={"labels": 100}), of("rbm", tmp_path)
+    store, alone = Store(tmp_path), of("dae", tmp_path)
+    runs = [one.specs[0] for one in (few, all_, alone)]
+    assert shared_stacks(runs, store) == [runs[0]]
+    finish(replace(few, pretrain_only=True))
+    assert store.result(runs[0].id) is None
+    assert shared_stacks(runs, store) == []

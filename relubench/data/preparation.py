@@ -66,6 +66,8 @@ def _limit_labels(whole: PreparedData, labels: int) -> PreparedData:
         whole,
         labels=labels,
         n_train=labels,
+        n_images=whole.n_train,
+        images_digest=whole.digest,
         digest=digest.of_value({"data": whole.digest, "labels": labels}),
         source=f"{whole.source}; labels of only {labels:,} of {whole.n_train:,} training images, drawn class by class",
     )
@@ -104,6 +106,8 @@ def outline(name: str, options: DataOptions) -> PreparedData | None:
         shift=0.0,
         source=row.citation,
         labels=options.labels if options.labels != whole else None,
+        n_images=whole if options.labels not in (None, whole) else None,
+        images_digest="" if options.labels not in (None, whole) else None,
     )
 
 

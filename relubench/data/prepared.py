@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -96,6 +96,18 @@ class PreparedData:
     """For people: where it came from, and which split."""
     labels: int | None = None
     """Set where only some training images have a label; all of them are in `training_images`."""
+    n_images: int | None = None
+    """Set likewise: training images with a label or without."""
+    images_digest: str | None = None
+    """Set likewise: the digest of the same set with all of its labels."""
+
+    @property
+    def with_all_images(self) -> PreparedData:
+        """The set as pre-training sees it: every training image, whether it has a label or not."""
+        if self.n_images is None or self.images_digest is None:
+            return self
+        whole = {"n_train": self.n_images, "digest": self.images_digest}
+        return replace(self, labels=None, n_images=None, images_digest=None, **whole)
 
     def to_json(self) -> dict[str, Any]:
         """JSON values, for a process that trains on it."""
@@ -147,8 +159,13 @@ def _load(prepared: PreparedData, name: str, *, mapped: bool = False) -> np.ndar
 
 
 def image_range(prepared: PreparedData) -> tuple[float, float]:
-    """The least and the largest value, as the engine sees them, of the first 10,000 training images."""
-    x, _ = arrays(prepared, "train")
+    """The least and the largest value, as the engine sees them, of the first 10,000 training images.
+
+    Images without a label count. Of a set that is only outlined, 0 and 1: nothing is known of its values.
+    """
+    if not prepared.digest:
+        return 0.0, 1.0
+    x, _ = training_images(prepared)
     ends = [float(one) * prepared.scale + prepared.shift for one in (x[:10_000].min(), x[:10_000].max())]
     return min(ends), max(ends)
 

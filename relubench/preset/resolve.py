@@ -15,10 +15,10 @@ from relubench.config import ExperimentConfig, experiment, key_path, merge
 from relubench.departures import spoken
 from relubench.errors import UsageError
 from relubench.lookup import did_you_mean
-from relubench.plan import Variant
+from relubench.plan import Variant, rows, strengths_and_seeds
 from relubench.preset.document import Document
 from relubench.preset.schema import PresetFile, ScaleEntry, check, scale_named
-from relubench.reports.summary import Comparison
+from relubench.reports.baselines import Comparison
 
 MOST_RUNS = 10_000
 """Runs that one preset may ask for: at a minute each that is a week."""
@@ -144,7 +144,7 @@ def _entry(root: tuple[str, ...], place: int, listed: Mapping[str, Any], point: 
     for key, value in point.items():
         section, _, inner = key.partition(".")
         values = merge(values, {section: {inner: value}})
-        words.append(_word(inner, value))
+        words.append(_word(section, inner, value))
     return Entry(", ".join(words), values, [(*root, "variants", str(place)), (*root, "grid")])
 
 
@@ -153,16 +153,18 @@ def _words(values: Mapping[str, Any]) -> list[str]:
     found = []
     for section, inner in values.items():
         pairs = inner.items() if isinstance(inner, Mapping) else [(section, inner)]
-        found += [_word(key, value) for key, value in pairs]
+        found += [_word(section, key, value) for key, value in pairs]
     return found
 
 
-def _word(key: str, value: Any) -> str:
+def _word(section: str, key: str, value: Any) -> str:
     if key == "name":
         return str(value)
     if isinstance(value, list):
-        return f"{key} {' '.join(str(one) for one in value)}"
-    return spoken(key, value)
+        values = " ".join(str(one) for one in value)
+        return values if key == "methods" else f"{key} {values}"
+    told = spoken(key, value)
+    return f"pre-training {told}" if section == "pretrain" else told
 
 
 def _configs(document: Document, scale: str | None, entries: Sequence[Entry]) -> list[ExperimentConfig]:
@@ -234,19 +236,22 @@ def _comparison(
     path = ("scales", str(scale), "baseline") if over else ("baseline",)
     baseline: Mapping[str, str] = over or document.values.get("baseline") or {}
     acts = [choice.label for config in configs for choice in select(config.act)]
+    methods = [method for config in configs for method in config.pretrain.methods]
     kept: dict[str, str | None] = {}
-    for key, known in (("act", acts), ("variant", labels)):
+    for key, known in (("act", acts), ("variant", labels), ("pretraining", methods)):
         value = baseline.get(key)
         kept[key] = value if value in known else None
         if value is not None and value not in known and not narrowed:
             hint = did_you_mean(value, known, f"there are {', '.join(dict.fromkeys(known))}")
             raise document.refuse((*path, key), f"the baseline {value!r} is none of its rows", hint)
     tables = {one["source"]: one["table"] for one in document.values.get("reference") or ()}
-    return Comparison(activation=kept["act"], variant=kept["variant"], references=tables)
+    return Comparison(
+        activation=kept["act"], variant=kept["variant"], pretraining=kept["pretraining"], references=tables
+    )
 
 
 def _runs(config: ExperimentConfig) -> int:
-    return len(select(config.act)) * len(config.seeds)
+    return len(rows(config, select(config.act))) * len(strengths_and_seeds(config))
 
 
 def _few_enough(preset: Preset) -> Preset:

@@ -7,7 +7,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from relubench.config import DataSection, ExperimentConfig, ModelSection, Section, TrainSection, key_path, known_keys
+from relubench.config import (
+    DataSection,
+    ExperimentConfig,
+    Method,
+    ModelSection,
+    PretrainSection,
+    Section,
+    TrainSection,
+    key_path,
+    known_keys,
+)
 from relubench.lookup import did_you_mean, find
 from relubench.preset.document import Document
 from relubench.reports.references import tables
@@ -16,6 +26,15 @@ SCALES = ("smoke", "quick", "paper")
 """smoke: offline, under a minute; quick: the real data, a little of it; paper: the whole experiment."""
 
 Text = Annotated[str, Field(min_length=1, max_length=2000)]
+
+
+VARIED: dict[str, type[Section]] = {
+    "data": DataSection,
+    "model": ModelSection,
+    "train": TrainSection,
+    "pretrain": PretrainSection,
+}
+"""The sections whose keys a scale, a variant or a grid may set."""
 
 
 class Reference(Section):
@@ -27,10 +46,14 @@ class Reference(Section):
 
 class Baseline(Section):
     """What rows are compared with: an activation (in the row's own variant), a variant (with the row's own activation),
-    or with both one row."""
+    or with both one row.
+
+    With `pretraining` the rows of all other ways of pre-training are compared with those of this one that have their
+    own variant and activation; what else stands here then holds for the latter."""
 
     act: str | None = None
     variant: str | None = None
+    pretraining: Method | None = None
 
 
 class VariantEntry(Section):
@@ -41,6 +64,7 @@ class VariantEntry(Section):
     data: DataSection = DataSection()
     model: ModelSection = ModelSection()
     train: TrainSection = TrainSection()
+    pretrain: PretrainSection = PretrainSection()
 
 
 Grid = dict[str, Annotated[list[Any], Field(min_length=1)]]
@@ -58,6 +82,7 @@ class ScaleEntry(Section):
     data: DataSection = DataSection()
     model: ModelSection = ModelSection()
     train: TrainSection = TrainSection()
+    pretrain: PretrainSection = PretrainSection()
     seeds: tuple[int, ...] = (0,)
 
 
@@ -106,9 +131,9 @@ def check(document: Document) -> None:
     for path, grid in grids:
         for key in grid:
             check_key(document, (*path, key), key)
-            if not key.startswith(("data.", "model.", "train.")):
+            if not key.startswith(tuple(f"{name}." for name in VARIED)):
                 raise document.refuse(
-                    (*path, key), f"a grid cannot vary {key}", "it varies keys of data, model and train"
+                    (*path, key), f"a grid cannot vary {key}", "it varies keys of data, model, train and pretrain"
                 )
 
 
@@ -152,7 +177,7 @@ def _refusal(document: Document, found: Sequence[Any]) -> Exception:
 
 def _keys_at(path: Sequence[str]) -> list[str]:
     """The keys that the mapping at `path` may have."""
-    sections: dict[str, type[Section]] = {"data": DataSection, "model": ModelSection, "train": TrainSection}
+    sections: dict[str, type[Section]] = dict(VARIED)
     sections |= {"reference": Reference, "baseline": Baseline, "variants": VariantEntry, "scales": ScaleEntry}
     named = [part for part in path if part in sections]
     return list((sections[named[-1]] if named else PresetFile).model_fields)

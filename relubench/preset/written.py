@@ -35,6 +35,7 @@ def as_yaml(preset: Preset) -> str:
 
 def _baseline(preset: Preset) -> dict[str, str]:
     found = {"act": preset.comparison.activation, "variant": preset.comparison.variant}
+    found |= {"pretraining": preset.comparison.pretraining}
     return {key: value for key, value in found.items() if value is not None}
 
 

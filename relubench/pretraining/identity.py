@@ -34,13 +34,10 @@ def layer_id(spec: RunSpec, layer: int) -> str:
     if spec.stack.source:
         return _named({"source": spec.stack.source, "layer": layer})
     facts = {name: getattr(spec, name) for name in _OF_RUN} | spec.stack.facts(layer)
-    facts |= {"images": _images(spec), "units": spec.hidden[layer], "layer": layer}
+    # Labels are of no account: fine-tunings on few and on many of them share a stack.
+    images = spec.data_digest if spec.images_digest is None else spec.images_digest
+    facts |= {"images": images, "units": spec.hidden[layer], "layer": layer}
     return _named({**facts, "below": layer_id(spec, layer - 1) if layer else ""})
-
-
-def _images(spec: RunSpec) -> str:
-    """The digest of the images that are pre-trained on."""
-    return spec.data_digest
 
 
 def _named(facts: dict[str, object]) -> str:

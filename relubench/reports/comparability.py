@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from relubench.config import TrainSection
+from relubench.config import PretrainSection, TrainSection
 from relubench.data import TABLE
 from relubench.plan import LR_GRIDS
 from relubench.reports import references
@@ -28,6 +28,9 @@ PAPER_TRAINING = {
     "precision": "fp32",
 }
 """Section 4.1: plain SGD at a constant rate, mini-batches of 10, and nothing else mentioned."""
+
+PAPER_NOISE = ("masking", 0.25)
+"""Section 4.1: what the denoising autoencoders' inputs are corrupted by."""
 
 PAPER_L1 = 0.001
 """The paper's coefficient on activations; its scaling is not stated, so anything up to it is its protocol."""
@@ -75,7 +78,19 @@ def _training(spec: Mapping[str, Any], *, article: bool = False) -> str | None:
     l1 = spec.get("l1_asked", 0.0) if spec.get("l1_scale") == "paper" else spec.get("l1", 0.0)
     if not article and l1 > PAPER_L1:
         changed.append(f"L1 {l1:g}")
+    changed += _pretraining(spec.get("stack"))
     return f"trained otherwise: {', '.join(changed)}" if changed else None
+
+
+def _pretraining(stack: Mapping[str, Any] | None) -> list[str]:
+    """What a stack was pre-trained with otherwise than stated; of the article's RBMs nothing is."""
+    if not stack or stack["source"]:
+        return []
+    usual = PretrainSection().epochs
+    changed = [f"{stack['epochs']} of {usual} epochs a layer of pre-training"] if stack["epochs"] < usual else []
+    if stack["method"] == "dae" and (stack["noise"], stack["corruption"]) != PAPER_NOISE:
+        changed.append(f"{stack['noise']} noise {stack['corruption']:g}")
+    return changed
 
 
 def _data_split(dataset: str, split: Literal["standard", "paper"], test_examples: int) -> str | None:

@@ -12,9 +12,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from relubench.distributions import ALPHA
-from relubench.reports import gradients, references, verdicts
+from relubench.reports import baselines, gradients, references, verdicts
+from relubench.reports.baselines import Comparison
 from relubench.reports.footnotes import OUTCOMES, match_notes, method_notes, outcome_notes, tuning_notes
+from relubench.reports.gains import gains
 from relubench.reports.sentence import Standing, closing, settling
+from relubench.reports.stacks import stack_notes, stack_seconds
 from relubench.results import RunResult, SummaryRow, Timing, Tuning
 from relubench.stats import (
     Difference,
@@ -30,20 +33,6 @@ DIGITS = 6
 """Decimals kept of a percentage: one test example in a million is 0.0001 %."""
 
 WrongOf = Callable[[RunResult], Mask | None]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Comparison:
-    """What the rows of a study with variants are compared with, and what stands beside them."""
-
-    activation: str | None = None
-    """Rows are compared with this activation's row: in their own variant, or in `variant` if that is given too."""
-    variant: str | None = None
-    """Rows are compared with the row of this variant that has their own activation, or `activation`."""
-    within: tuple[str, ...] = ()
-    """Keys of the specification on which rows must agree to be compared with each other."""
-    references: Mapping[str, str] | None = None
-    """Source -> the table of it that is shown; None: the paper and the article, their main tables first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +112,9 @@ def summarize(
     """
     comparison = comparison or Comparison()
     groups = _groups(results, wrong, by_strength)
+    methods = {baselines.method_of(group) for group in groups}
     by_row = {(one.variant, one.activation, one.pretraining): one for one in tuned}
-    firsts = _firsts(groups, comparison)
+    firsts = baselines.firsts(groups, comparison)
     rows = [_row(group, timings, by_row, comparison.references) for group in groups]
     rows = _compared(groups, rows, firsts)
     labels = _labels(groups, rows)
@@ -139,14 +129,18 @@ def summarize(
         *method_notes(rows),
         *settling(standings),
         *match_notes([group.spec for group in groups]),
+        *baselines.notes(comparison, methods),
         *tuning_notes(tuned),
+        *stack_notes(results),
         *references.footnotes(rows),
         *references.split_notes(rows, {(one.spec["dataset"], one.spec.get("split", "standard")) for one in results}),
         *verdicts.footnotes(judged),
     ]
-    kind = "variants" if any(group.variant for group in groups) else "data sets and models"
-    sentences = [closing(standings, kind), verdicts.sentence(judged)]
+    sentences = [_closing(groups, rows, firsts, comparison.pretraining), verdicts.sentence(judged)]
     varied = _varied(groups)
+    if any(group.spec.get("stack") for group in groups):
+        shares = [stack_seconds(list(group.runs.values()), timings) for group in groups]
+        varied = [{**one, "pretraining_seconds": share} for one, share in zip(varied, shares, strict=True)]
     if by_strength:
         varied = [{**one, "near_zeros_pct": _near(group)} for one, group in zip(varied, groups, strict=True)]
     if gradients.has_gradients(results):
@@ -160,7 +154,7 @@ def summarize(
         varied,
         _shared([one.spec for one in results]),
         max((len(group.runs) for group in groups), default=0),
-        comparison.variant or comparison.activation or "",
+        baselines.against(comparison, methods),
     )
 
 
@@ -268,27 +262,6 @@ def _with_references(
     )
 
 
-def _firsts(groups: Sequence[Group], comparison: Comparison) -> list[int]:
-    """For each group the index of the one that it is compared with; its own where that one is missing."""
-    places = [(*group.place, *(group.spec[key] for key in comparison.within)) for group in groups]
-    if comparison.activation is None and comparison.variant is None:
-        return [places.index(place) for place in places]
-    wanted: dict[tuple[Any, ...], int] = {}
-    for index, group in enumerate(groups):
-        wanted.setdefault((group.spec["activation"], group.variant, group.noise), index)
-    return [
-        wanted.get(
-            (
-                comparison.activation or group.spec["activation"],
-                group.variant if comparison.variant is None else comparison.variant,
-                group.noise,
-            ),
-            index if comparison.variant else places.index(places[index]),
-        )
-        for index, group in enumerate(groups)
-    ]
-
-
 def _pair(group: Group, first: Group) -> tuple[list[Mask], list[Mask]]:
     """The masks of both on the seeds they share, in the order of the first, where they have the same examples."""
     if group.spec.get("data_digest") != first.spec.get("data_digest"):
@@ -337,6 +310,21 @@ def _labels(groups: Sequence[Group], rows: Sequence[SummaryRow]) -> list[str]:
         f"{row.activation} ({', '.join(extra)})" if extra else row.activation
         for row, extra in zip(rows, extras, strict=True)
     ]
+
+
+def _closing(groups: Sequence[Group], rows: Sequence[SummaryRow], firsts: Sequence[int], base: str | None) -> str:
+    """The sentence over the rows, with what pre-training gained for those that are compared with method `base`."""
+    kind = "variants" if any(group.variant for group in groups) else "data sets and models"
+    kept = [index for index, row in enumerate(rows) if base in (None, row.pretraining)]
+    places = {index: place for place, index in enumerate(kept)}
+    plain = ([groups[one] for one in kept], [rows[one] for one in kept], [places[firsts[one]] for one in kept])
+    pairs = [
+        (", ".join(part for part in (groups[index].variant_and_noise, row.activation) if part), row, rows[first])
+        for index, (row, first) in enumerate(zip(rows, firsts, strict=True))
+        if index not in places and index != first
+    ]
+    told = [closing(_standings(*plain), kind)] if kept else []
+    return " ".join(one for one in (*told, gains(pairs)) if one)
 
 
 def _standings(

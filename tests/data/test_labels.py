@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from relubench.data import DataOptions, PreparedData, arrays, prepare, training_images
+from relubench.data import DataOptions, PreparedData, arrays, outline, prepare, training_images
+from relubench.data.prepared import image_range
 from relubench.errors import UsageError
 
 
@@ -21,6 +22,17 @@ def test_training_sees_the_labelled_images_and_pretraining_all():
     assert np.array_equal(images[labelled], x) and np.array_equal(y_all[labelled], y)
     assert np.array_equal(arrays(few, "valid")[0], arrays(whole, "valid")[0])
     assert training_images(whole)[1].tolist() == list(range(1077))
+
+
+def test_with_all_images_it_is_the_set_of_all_labels():
+    whole, few = digits(), digits(labels=100)
+    seen = few.with_all_images
+    assert (seen.digest, seen.n_train, seen.labels) == (whole.digest, 1077, None)
+    assert np.array_equal(arrays(seen, "train")[0], arrays(whole, "train")[0])
+    assert image_range(few) == image_range(whole) == (0.0, 1.0)
+    assert whole.with_all_images == whole
+    sketch = outline("digits", DataOptions(labels=100))
+    assert sketch is not None and (sketch.n_train, sketch.with_all_images.n_train) == (100, 1077)
 
 
 def test_labels_are_balanced_nested_and_drawn_once():

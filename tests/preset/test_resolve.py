@@ -121,7 +121,11 @@ def test_what_varies_cannot_be_set(make: Make):
             r"mine\.yaml:6: there is no configuration key model\.nrm",
             "model.norm",
         ),
-        (BASE + "grid:\n  seeds: [[1]]\n", r"mine\.yaml:6: a grid cannot vary seeds", "data, model and train"),
+        (
+            BASE + "grid:\n  seeds: [[1]]\n",
+            r"mine\.yaml:6: a grid cannot vary seeds",
+            "data, model, train and pretrain",
+        ),
         (BASE + "grid:\n  model.norm: [none, bach]\n", r"mine\.yaml:6: model\.norm should be 'none', 'batch'", "norm"),
         (BASE + "grid:\n  model.norm: []\n", r"mine\.yaml:6: grid\.model\.norm list should have at least 1", "--print"),
         (BASE + "reference:\n  - {source: glorot, table: table1}\n", r"mine\.yaml:6: there is no source", "glorot2011"),

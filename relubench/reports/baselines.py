@@ -1,0 +1,96 @@
+"""Which row each row of a table is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """What the rows of a study with variants are compared with, and what stands beside them."""
+
+    activation: str | None = None
+    """Rows are compared with this activation's row: in their own variant, or in `variant` if that is given too."""
+    variant: str | None = None
+    """Rows are compared with the row of this variant that has their own activation, or `activation`."""
+    pretraining: str | None = None
+    """Rows that are pre-trained otherwise are compared with those of this method that have their own variant and
+    activation; the above holds for the latter."""
+    within: tuple[str, ...] = ()
+    """Keys of the specification on which rows must agree to be compared with each other."""
+    references: Mapping[str, str] | None = None
+    """Source -> the table of it that is shown; None: the paper and the article, their main tables first."""
+
+
+class Candidate(Protocol):
+    """What of a row decides about its comparison."""
+
+    @property
+    def spec(self) -> Mapping[str, Any]: ...
+    @property
+    def place(self) -> tuple[Any, ...]: ...
+    @property
+    def variant(self) -> str: ...
+    @property
+    def noise(self) -> float | None: ...
+    @property
+    def l1(self) -> float | None: ...
+
+
+def firsts(candidates: Sequence[Candidate], comparison: Comparison) -> list[int]:
+    """For each row the index of the one that it is compared with; its own where that one is missing."""
+    places = [(*one.place, *(one.spec[key] for key in comparison.within)) for one in candidates]
+    if comparison.pretraining is not None:
+        places = [(*place, method_of(one)) for place, one in zip(places, candidates, strict=True)]
+    wanted: dict[tuple[Any, ...], int] = {}
+    for index, one in enumerate(candidates):
+        where = (one.spec["activation"], one.variant, one.noise)
+        for key in ((*where, method_of(one), one.l1), (*where, method_of(one)), where):
+            wanted.setdefault(key, index)
+    return [_first(index, one, comparison, wanted, places) for index, one in enumerate(candidates)]
+
+
+def _first(
+    index: int,
+    one: Candidate,
+    comparison: Comparison,
+    wanted: Mapping[tuple[Any, ...], int],
+    places: Sequence[tuple[Any, ...]],
+) -> int:
+    if comparison.pretraining not in (None, method_of(one)):
+        own = (one.spec["activation"], one.variant, one.noise, comparison.pretraining)
+        return wanted.get((*own, one.l1), wanted.get(own, index))
+    if comparison.activation is None and comparison.variant is None:
+        return index if comparison.pretraining is not None else places.index(places[index])
+    where = (
+        comparison.activation or one.spec["activation"],
+        one.variant if comparison.variant is None else comparison.variant,
+        one.noise,
+    )
+    fallback = index if comparison.variant else places.index(places[index])
+    return wanted.get((*where, method_of(one)), wanted.get(where, fallback))
+
+
+def method_of(one: Candidate) -> str:
+    """How the row's networks were pre-trained."""
+    return one.spec.get("pretraining", "none")
+
+
+def against(comparison: Comparison, methods: Collection[str]) -> str:
+    """What rows are compared with, in a few words; empty where it is the first of them."""
+    named = comparison.variant or comparison.activation or ""
+    if comparison.pretraining is None or not set(methods) - {comparison.pretraining}:
+        return named
+    return " / ".join(one for one in (named, comparison.pretraining) if one)
+
+
+def notes(comparison: Comparison, methods: Collection[str]) -> list[str]:
+    """A line where not all rows are compared with the same one."""
+    named = comparison.variant or comparison.activation
+    if named is None or " / " not in against(comparison, methods):
+        return []
+    base = "without pre-training" if comparison.pretraining == "none" else f"pre-trained by {comparison.pretraining}"
+    rest = f"the others with {named}"
+    return [f"rows with pre-training are compared with the same network {base}, {rest}"]

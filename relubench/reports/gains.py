@@ -1,0 +1,70 @@
+"""What pre-training gained over the same network without, in words, and what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from relubench.reports.cells import count, duration, fixed, signed, signed_bracket
+from relubench.results import SummaryRow
+
+SPELLED_OUT = 6
+"""Gains up to this many are told one by one, more are counted."""
+
+
+def gains(pairs: Sequence[tuple[str, SummaryRow, SummaryRow]]) -> str:
+    """'sigmoid: rbm gains 1.21 points [+1.02, +1.40] over no pre-training, ...; ...' of (name, row, its first row)."""
+    if not pairs:
+        return ""
+    if len(pairs) > SPELLED_OUT:
+        return " ".join(_counted(pairs, method) for method in dict.fromkeys(row.pretraining for _, row, _ in pairs))
+    names = dict.fromkeys(name for name, _, _ in pairs)
+    told = [f"{name}: " + "; ".join(gain(row, first) for one, row, first in pairs if one == name) for name in names]
+    return ". ".join(told) + "."
+
+
+def gain(row: SummaryRow, first: SummaryRow) -> str:
+    """'rbm gains 1.21 points [+1.02, +1.40] over none, in 1.8 times the time (3m against 1m40s); ...'"""
+    base = "no pre-training" if first.pretraining == "none" else first.pretraining
+    if row.difference_pct is None:
+        return f"{row.pretraining} could not be compared with {base} ({row.outcome})"
+    low, high = row.difference_ci_low_pct, row.difference_ci_high_pct
+    interval = signed_bracket(None if high is None else -high, None if low is None else -low)
+    size = f"{signed(-row.difference_pct)} points {interval}"
+    words = {"lower": f"gains {size}", "higher": f"loses, {size}"}
+    told = (
+        f"{row.pretraining} {words.get(row.difference_verdict or '', f'gains no more than noise, {size}')}, over {base}"
+    )
+    return told + _cost(row, first) + _elsewhere(row, first)
+
+
+def _counted(pairs: Sequence[tuple[str, SummaryRow, SummaryRow]], method: str) -> str:
+    """'dae gained more than noise in 3 of 10 comparisons with no pre-training (...) and lost in none.'"""
+    mine = [(name, row, first) for name, row, first in pairs if row.pretraining == method]
+    compared = [(name, row) for name, row, _ in mine if row.difference_pct is not None]
+    base = "no pre-training" if mine[0][2].pretraining == "none" else mine[0][2].pretraining
+    better, worse = ([name for name, row in compared if row.difference_verdict == word] for word in ("lower", "higher"))
+    gained = f"{len(better) or 'none'} of {count(len(compared), 'comparison')} with {base}"
+    gained += f" ({', '.join(better)})" if better else ""
+    lost = f"{len(worse)} ({', '.join(worse)})" if worse else "none"
+    return f"{method} gained more than noise in {gained} and lost in {lost}."
+
+
+def _cost(row: SummaryRow, first: SummaryRow) -> str:
+    if not row.seconds or not first.seconds:
+        return ""
+    times = row.seconds / first.seconds
+    return f", in {times:.2g} times the time ({duration(row.seconds)} against {duration(first.seconds)})"
+
+
+def _elsewhere(row: SummaryRow, first: SummaryRow) -> str:
+    """The gains that were published, where both of a pair are known."""
+    pairs = {
+        "the paper's gain": (first.published_error_pct, row.published_error_pct),
+        "the article's": (first.article_error_pct, row.article_error_pct),
+    }
+    known = [
+        f"{name} is {signed(without - with_)} ({fixed(without)} to {fixed(with_)})"
+        for name, (without, with_) in pairs.items()
+        if without is not None and with_ is not None
+    ]
+    return f"; {', '.join(known)}" if known else ""
