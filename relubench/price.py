@@ -23,8 +23,9 @@ from relubench.memory import fitting_workers, member_bytes, stack_members
 from relubench.places import runs_root
 from relubench.plan import RunSpec, Variant
 from relubench.reports.cells import count, duration
+from relubench.stack_price import StackPrices
 from relubench.store import Store
-from relubench.tuning import trials
+from relubench.tuning import trials, tuning_specs
 from relubench.variants import Part, lay_out
 
 CALIBRATION_S = 2.0
@@ -53,6 +54,8 @@ class PriceRow:
     stored: int
     """Runs of these that need no training."""
     tuning_runs: int
+    layers: int
+    """Trainings of single layers, those of a search for their rates included."""
     hours: float
     disk_bytes: int
     basis: str
@@ -65,6 +68,7 @@ class PriceRow:
         shown = {"time": duration(3600 * self.hours), "disk": _megabytes(self.disk_bytes)}
         facts = {"variant": self.variant or "all", "dataset": self.dataset, "data here": self.data, "model": self.model}
         numbers = {"runs": self.runs, "stored": self.stored, "tuning runs": self.tuning_runs}
+        numbers |= {"layers to pre-train": self.layers} if self.layers else {}
         return {**facts, **numbers, **shown, "basis": self.basis}
 
 
@@ -111,7 +115,28 @@ def price(
         _row(part, own, len(trial), left, there, speeds)
         for part, (own, trial), left, there in zip(parts, work, pending, here, strict=True)
     ]
+    rows = _with_stacks(rows, parts, pending, StackPrices(store, fresh), device)
     return Price(rows, _sentence(rows, parts, pending, device))
+
+
+def _with_stacks(
+    rows: Sequence[PriceRow],
+    parts: Sequence[Part],
+    pending: Sequence[Sequence[RunSpec]],
+    prices: StackPrices,
+    device: Device,
+) -> list[PriceRow]:
+    """The rows with what pre-training adds; a stack that several variants share is the first one's."""
+    found: list[PriceRow] = []
+    for row, part, left in zip(rows, parts, pending, strict=True):
+        seeds = set(part.config.seeds)
+        own = [spec for spec in left if spec.seed in seeds]
+        tuning = tuning_specs(part, device) if part.searches_stacks else [one for one in left if one.seed not in seeds]
+        layers = prices.layers(own, tuning if own else [], searched=part.searches_stacks)
+        choices = {choice.label: choice for choice in part.choices}
+        hours = prices.seconds(layers, choices, part.prepared.with_all_images.n_train) / 3600
+        found.append(replace(row, layers=sum(one.trainings for one in layers), hours=round(row.hours + hours, 5)))
+    return found
 
 
 def _part(variant: Variant, data_dir: Path | None) -> Part:
@@ -168,6 +193,7 @@ def _row(
         runs=len(own),
         stored=len(own) - len(kept),
         tuning_runs=tuning,
+        layers=0,
         hours=round(seconds / 3600, 5),
         disk_bytes=disk,
         basis=", ".join(sorted(bases)) or "all stored",
@@ -190,9 +216,11 @@ def _sentence(
         threads = next(iter(left.values()))[0].threads
         workers = max(1, min(len(left), fitting_workers(heaviest, device.memory), device.threads // max(threads, 1)))
     seconds = 3600 * sum(row.hours for row in rows) / workers
-    runs, stored, tuning = (sum(getattr(row, key) for row in rows) for key in ("runs", "stored", "tuning_runs"))
+    keys = ("runs", "stored", "tuning_runs", "layers")
+    runs, stored, tuning, layers = (sum(getattr(row, key) for row in rows) for key in keys)
     absent = dict.fromkeys(row.dataset for row in rows if row.data == "no")
     told = [count(runs, "run"), f"{stored} of them stored" if stored else "", f"{tuning} tuning runs" if tuning else ""]
+    told += [f"{count(layers, 'layer')} to pre-train" if layers else ""]
     told += [f"about {duration(seconds)} on {count(workers, 'worker')} ({device.name})" if left else "nothing to train"]
     told += [f"{_megabytes(sum(row.disk_bytes for row in rows))} of disk"]
     told += [f"not here yet: {', '.join(absent)}"] if absent else []

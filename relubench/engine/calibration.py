@@ -35,7 +35,7 @@ def images_per_second(specs: Sequence[RunSpec], choice: Choice, seconds: float) 
     if first.architecture.foreign and first.device == "cpu":
         specs = [replace(spec, batch_size=min(spec.batch_size, FOREIGN_BATCH)) for spec in specs]
         steps = 1
-    population = Population(specs, choice, _random_images(first))
+    population = Population(specs, choice, random_images(first))
     population.batch_chunk = steps
     seen, start = 0, None
     for step in population.train():
@@ -51,7 +51,8 @@ def images_per_second(specs: Sequence[RunSpec], choice: Choice, seconds: float) 
     return seen * len(specs) / max(time.perf_counter() - start, 1e-9)
 
 
-def _random_images(spec: RunSpec) -> Images:
+def random_images(spec: RunSpec) -> Images:
+    """Noise with random labels, in the shape of the run's data set."""
     generator = torch.Generator().manual_seed(0)
     count = max(IMAGES, STEPS * spec.batch_size)
     flat = not spec.architecture.takes_images

@@ -93,13 +93,14 @@ class LayerTraining:
             order = torch.randperm(self.data.n_train, generator=generator).to(self.spec.device)
             while self.step < steps:
                 index = order[self.step * size : (self.step + chunk) * size]
-                self._train_chunk(index)
+                self.train_rows(index)
                 self.step = min(self.step + chunk, steps)
                 yield LayerStep(self.epoch + self.step / steps, len(index), epoch_ended=False)
             self._end_epoch()
             yield LayerStep(self.epoch, 0, epoch_ended=True)
 
-    def _train_chunk(self, index: Tensor) -> None:
+    def train_rows(self, index: Tensor) -> None:
+        """Take the steps of these training images, batch by batch."""
         rows = self.model.prepare(self.source.chunk(index))
         for start in range(0, len(index), self.stack.batch_size):
             part = slice(start, start + self.stack.batch_size)

@@ -319,12 +319,12 @@ def _closing(groups: Sequence[Group], rows: Sequence[SummaryRow], firsts: Sequen
     places = {index: place for place, index in enumerate(kept)}
     plain = ([groups[one] for one in kept], [rows[one] for one in kept], [places[firsts[one]] for one in kept])
     pairs = [
-        (", ".join(part for part in (groups[index].variant_and_noise, row.activation) if part), row, rows[first])
+        (row.activation + (f" ({told})" if (told := groups[index].variant_and_noise) else ""), row, rows[first])
         for index, (row, first) in enumerate(zip(rows, firsts, strict=True))
         if index not in places and index != first
     ]
-    told = [closing(_standings(*plain), kind)] if kept else []
-    return " ".join(one for one in (*told, gains(pairs)) if one)
+    plainly = closing(_standings(*plain), kind) if kept else ""
+    return " ".join(one for one in (plainly, gains(pairs)) if one)
 
 
 def _standings(

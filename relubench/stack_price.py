@@ -1,0 +1,88 @@
+"""What the pre-training of a study would cost: every layer that is not stored counts once, whoever starts from it.
+
+A few steps of pre-training are timed for each method and activation; other layers are scaled by their weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from relubench.activations import Choice
+from relubench.architecture import layer_shapes
+from relubench.plan import LR_GRIDS, RunSpec
+from relubench.pretraining.identity import layer_id
+from relubench.store import Store
+
+TRIAL_S = 0.2
+"""Seconds of trial pre-training for each method, activation and batch size."""
+
+TRIAL_RATE = 1e-4
+"""Small, so that random images do not make it diverge."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer to pre-train, and how often: several times where its rate is searched."""
+
+    spec: RunSpec
+    layer: int
+    trainings: int = 1
+
+
+@dataclass(slots=True)
+class StackPrices:
+    """Prices layers; one that was counted for one variant costs the next one nothing."""
+
+    store: Store
+    fresh: bool
+    counted: set[str] = field(default_factory=set)
+    speeds: dict[tuple[str, str, int], tuple[float, int]] = field(default_factory=dict)
+    """Method, activation and batch size -> images a second, and the weights of the layer that was timed."""
+
+    def layers(self, own: Sequence[RunSpec], tuning: Sequence[RunSpec], *, searched: bool) -> list[Layer]:
+        """What has to be pre-trained for these runs, and before them for those on the tuning seeds.
+
+        `searched`: whether each layer's rate is found first, on the tuning seeds, whose own stacks are then there.
+        """
+        trials = len(LR_GRIDS["sgd"]) if searched else 1
+        return [*self._new(tuning, trials, known=not searched), *self._new(own, 1, known=not searched)]
+
+    def _new(self, specs: Sequence[RunSpec], trainings: int, *, known: bool) -> list[Layer]:
+        found: list[Layer] = []
+        for spec in specs:
+            if spec.stack is None or spec.stack.source:
+                continue
+            for layer in range(spec.stack.layers):
+                name = layer_id(spec, layer)
+                # Without its rate a layer has no name to be found by.
+                stored = known and not self.fresh and self.store.layer(name) is not None
+                if name not in self.counted and not stored:
+                    found.append(Layer(spec, layer, trainings))
+                self.counted.add(name)
+        return found
+
+    def seconds(self, layers: Sequence[Layer], choices: Mapping[str, Choice], images: int) -> float:
+        """Of one worker, for layers that all see this many training images."""
+        return sum(
+            one.trainings * one.spec.stack.epochs * images / self._speed(one, choices[one.spec.activation])
+            for one in layers
+            if one.spec.stack is not None
+        )
+
+    def _speed(self, one: Layer, choice: Choice) -> float:
+        from relubench.pretraining.calibration import layer_images_per_second
+
+        stack = one.spec.stack
+        assert stack is not None
+        key = (stack.method, choice.label, stack.batch_size)
+        if key not in self.speeds:
+            slow = replace(one.spec, stack=replace(stack, rates=(TRIAL_RATE,) * stack.layers))
+            self.speeds[key] = layer_images_per_second(slow, choice, TRIAL_S), _weights(slow, 0)
+        speed, weights = self.speeds[key]
+        return speed * weights / _weights(one.spec, one.layer)
+
+
+def _weights(spec: RunSpec, layer: int) -> int:
+    shape = list(layer_shapes(spec.architecture, spec.input_shape))[layer]
+    return shape.inputs * shape.units
