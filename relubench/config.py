@@ -116,6 +116,10 @@ class TrainSection(Section):
 
 Method = Literal["none", "rbm", "dae", "file"]
 
+_METHOD_OF: dict[str, Method] = dict.fromkeys(("visible", "k", "momentum", "weight_decay", "sampled"), "rbm")
+_METHOD_OF |= dict.fromkeys(("reconstruction", "noise", "corruption", "tied", "l1"), "dae")
+"""Key of PretrainSection -> the one method that it belongs to."""
+
 
 class PretrainSection(Section):
     methods: tuple[Method, ...] = ("none",)
@@ -151,11 +155,21 @@ class PretrainSection(Section):
     l1: NonNegative = 0.0
     """dae: L1 penalty on the code: summed over units, averaged over the batch."""
 
+    def only(self, methods: Sequence[Method]) -> PretrainSection:
+        """The same for those of its methods that are among these; what belongs to another is at its default."""
+        kept = tuple(one for one in self.methods if one in methods)
+        unused = [key for key, method in _METHOD_OF.items() if method not in kept]
+        changes: dict[str, Any] = {key: type(self).model_fields[key].default for key in unused}
+        changes |= {
+            "source": self.source if "file" in kept else None,
+            "methods": kept,
+            "control": self.control and set(kept) != {"none"},
+        }
+        return self.model_copy(update=changes)
+
     @model_validator(mode="after")
     def _consistent(self) -> PretrainSection:
-        users = {key: "rbm" for key in ("visible", "k", "momentum", "weight_decay", "sampled")}
-        users |= {key: "dae" for key in ("reconstruction", "noise", "corruption", "tied", "l1")}
-        for key, method in users.items():
+        for key, method in _METHOD_OF.items():
             value = getattr(self, key)
             if value != type(self).model_fields[key].default and method not in self.methods:
                 raise ValueError(f"{key} (={value}) belongs to the method {method}, which is not asked for")

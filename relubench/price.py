@@ -68,7 +68,7 @@ class PriceRow:
         shown = {"time": duration(3600 * self.hours), "disk": _megabytes(self.disk_bytes)}
         facts = {"variant": self.variant or "all", "dataset": self.dataset, "data here": self.data, "model": self.model}
         numbers = {"runs": self.runs, "stored": self.stored, "tuning runs": self.tuning_runs}
-        numbers |= {"layers to pre-train": self.layers} if self.layers else {}
+        numbers |= {"layers": self.layers} if self.layers else {}
         return {**facts, **numbers, **shown, "basis": self.basis}
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args, get_origin
 
 from relubench.errors import UsageError
 from relubench.lookup import did_you_mean
 
 if TYPE_CHECKING:
-    from relubench.config import ExperimentConfig
+    from relubench.config import ExperimentConfig, Method
 
 MAX_SEEDS = 10_000
 
@@ -110,7 +110,7 @@ def overrides(given: Mapping[str, Any]) -> dict[str, Any]:
     if given.get("act"):
         nested["act"] = tuple(given["act"])
     if given.get("method"):
-        nested.setdefault("pretrain", {})["methods"] = _methods(given["method"])
+        nested.setdefault("pretrain", {})["methods"] = methods_of(given["method"])
     if seeds := _seeds(given.get("seeds"), given.get("seed")):
         nested["seeds"] = seeds
     return nested
@@ -124,7 +124,8 @@ def whole_number(option: str, text: str, low: int, high: int) -> int:
     return int(number)
 
 
-def _methods(given: Sequence[str]) -> tuple[str, ...]:
+def methods_of(given: Sequence[str]) -> tuple[Method, ...]:
+    """The ways of pre-training that --method names, once or several times; raises UsageError for any other."""
     from relubench.config import Method
 
     known = get_args(Method)
@@ -133,7 +134,7 @@ def _methods(given: Sequence[str]) -> tuple[str, ...]:
         if name not in known:
             hint = did_you_mean(name, known, "for example --method none,rbm")
             raise UsageError(f"--method must be of {', '.join(known)}, got {name!r}", hint)
-    return tuple(names)
+    return tuple(cast("list[Method]", names))
 
 
 def _seeds(seeds: str | None, seed: str | None) -> tuple[int, ...]:

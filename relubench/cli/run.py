@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relubench.cli import completion, options, output
-from relubench.cli.overrides import layers
+from relubench.cli.overrides import layers, methods_of
 from relubench.cli.study import show_study, silent
 from relubench.errors import UsageError
 
@@ -48,6 +48,15 @@ SubsetOfActs = Annotated[
         help="Only these activations of the preset. Default: all of them.",
     ),
 ]
+SubsetOfMethods = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--method",
+        metavar="none|rbm|dae",
+        rich_help_panel=options.TRAINING,
+        help="Only these of the preset's ways of pre-training, split at commas. Default: all of them.",
+    ),
+]
 PresetSeeds = Annotated[
     str | None,
     typer.Option(
@@ -80,6 +89,7 @@ def run(
     preset: PresetName = None,
     scale: ScaleName = None,
     act: SubsetOfActs = None,
+    method: SubsetOfMethods = None,
     seeds: PresetSeeds = None,
     device: options.Device = None,
     assignments: options.Set = None,
@@ -122,11 +132,12 @@ def run(
 
 
 def _open(ctx: typer.Context, preset: str) -> Preset:
-    """The preset with the flags on top; --act chooses among its activations."""
+    """The preset with the flags on top; --act and --method choose among what it has."""
     from relubench.preset.catalogue import open_preset
 
-    given: dict[str, Any] = {**ctx.params, "act": None}
-    return open_preset(preset, ctx.params.get("scale"), layers(given), ctx.params.get("act") or ())
+    given: dict[str, Any] = {**ctx.params, "act": None, "method": None}
+    methods = methods_of(ctx.params.get("method") or ())
+    return open_preset(preset, ctx.params.get("scale"), layers(given), ctx.params.get("act") or (), methods)
 
 
 def _yaml_target(ctx: typer.Context, path: Path | None) -> output.Target:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from relubench.config import Method
 from relubench.errors import UsageError
 from relubench.lookup import did_you_mean, near_names
 from relubench.places import presets_folder
@@ -39,11 +40,15 @@ def load(text: str) -> tuple[str, Document]:
 
 
 def open_preset(
-    text: str, scale: str | None, overrides: Sequence[Mapping[str, Any]] = (), acts: Sequence[str] = ()
+    text: str,
+    scale: str | None,
+    overrides: Sequence[Mapping[str, Any]] = (),
+    acts: Sequence[str] = (),
+    methods: Sequence[Method] = (),
 ) -> Preset:
     """The preset called `text`, or the file at that path, at a scale."""
     name, document = load(text)
-    return resolve(document, name, scale, overrides=overrides, acts=acts)
+    return resolve(document, name, scale, overrides=overrides, acts=acts, methods=methods)
 
 
 def listing() -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from relubench.activations import select
-from relubench.config import ExperimentConfig, experiment, key_path, merge
+from relubench.config import ExperimentConfig, Method, experiment, key_path, merge
 from relubench.departures import spoken
 from relubench.errors import UsageError
 from relubench.lookup import did_you_mean
@@ -65,10 +65,12 @@ def resolve(
     *,
     overrides: Sequence[Mapping[str, Any]] = (),
     acts: Sequence[str] = (),
+    methods: Sequence[Method] = (),
 ) -> Preset:
     """The preset at that scale (None: quick, or what the file has), with `overrides` of --set and flags on top.
 
-    `acts`: keep these activations of the preset only. Raises UsageError, by line where the file is to blame.
+    `acts`, `methods`: keep these activations and ways of pre-training only. Raises UsageError, by line where the file
+    is to blame.
     """
     check(document)
     for one in document.values.get("scales") or {None: None}:
@@ -81,6 +83,8 @@ def resolve(
         configs = [experiment(*_layers(document, chosen), entry.values, asked) for entry in entries]
     if acts:
         entries, configs = _only(name, acts, entries, configs)
+    if methods:
+        entries, configs = _only_methods(name, methods, entries, configs)
     published = frozenset(document.values.get("as_published") or ())
     labels = [entry.label for entry in entries]
     preset = Preset(
@@ -93,7 +97,7 @@ def resolve(
             Variant(config=config, label=label, as_published=published)
             for label, config in zip(labels, configs, strict=True)
         ],
-        comparison=_comparison(document, chosen, labels, configs, narrowed=bool(acts or asked)),
+        comparison=_comparison(document, chosen, labels, configs, narrowed=bool(acts or methods or asked)),
         references=list(document.values.get("reference") or ()),
         claim=document.values.get("claim"),
     )
@@ -225,6 +229,22 @@ def _only(
     for entry, config in zip(entries, configs, strict=True):
         if mine := tuple(choice.label for choice in select(config.act) if choice.label in wanted):
             kept.append((entry, config.model_copy(update={"act": mine})))
+    return [entry for entry, _ in kept], [config for _, config in kept]
+
+
+def _only_methods(
+    name: str, methods: Sequence[Method], entries: Sequence[Entry], configs: Sequence[ExperimentConfig]
+) -> tuple[list[Entry], list[ExperimentConfig]]:
+    """The variants with only these ways of pre-training; one without any of them goes."""
+    known = list(dict.fromkeys(method for config in configs for method in config.pretrain.methods))
+    for method in methods:
+        if method not in known:
+            raise UsageError(f"--method {method}: {name} does not pre-train so", f"it has {', '.join(known)}")
+    kept = [
+        (entry, config.model_copy(update={"pretrain": config.pretrain.only(methods)}))
+        for entry, config in zip(entries, configs, strict=True)
+        if set(methods) & set(config.pretrain.methods)
+    ]
     return [entry for entry, _ in kept], [config for _, config in kept]
 
 

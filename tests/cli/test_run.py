@@ -82,21 +82,35 @@ def test_the_price_of_a_large_preset_is_quick_and_trains_nothing(cli: Cli, tmp_p
     # Processor time of this process: other work on the machine does not count.
     assert time.process_time() - begun < 10
     rows = list(csv.DictReader(io.StringIO(ended.out), delimiter="\t"))
-    assert [row["runs"] for row in rows] == ["15", "15", "15"]
-    assert [row["tuning_runs"] for row in rows] == ["12", "12", "12"]
-    assert all(float(row["hours"]) > 0 and int(row["disk_bytes"]) > 15 * 4 * 2_797_010 for row in rows)
+    assert [row["runs"] for row in rows] == ["30", "30", "30"]
+    assert [row["tuning_runs"] for row in rows] == ["24", "24", "24"]
+    # Three activations, three layers: five seeds, and four rates on the seed that is not reported.
+    assert [row["layers"] for row in rows] == ["81", "81", "81"]
+    assert all(float(row["hours"]) > 0 and int(row["disk_bytes"]) > 30 * 4 * 2_797_010 for row in rows)
     assert {row["data"] for row in rows} == {"no"}
-    assert "45 runs, 36 tuning runs, about" in ended.err
+    assert "90 runs, 72 tuning runs, 243 layers to pre-train, about" in ended.err
     assert "not here yet: mnist" in ended.err
     assert list((tmp_path / "runs").glob("runs/*")) == []
 
 
 def test_the_price_goes_with_the_number_of_labels(cli: Cli, tmp_path: Path) -> None:
-    ended = cli("run", "glorot2011-figure4", "--scale", "paper", "--dry-run", "--data-dir", str(tmp_path))
+    argv = ("--dry-run", "--data-dir", str(tmp_path), "--method", "none")
+    ended = cli("run", "glorot2011-figure4", "--scale", "paper", *argv)
+    assert ended.code == 0, ended.err
     hours = [float(row["hours"]) for row in csv.DictReader(io.StringIO(ended.out), delimiter="\t")]
     assert len(hours) == 5 and hours == sorted(hours)
     # 10,000 or 233,280 training images, and as many that validate beside either.
     assert hours[4] / hours[0] == pytest.approx((233_280 + 58_320 / 4) / (10_000 + 58_320 / 4), rel=1e-3)
+
+
+def test_a_stack_that_serves_all_numbers_of_labels_is_priced_once(cli: Cli, tmp_path: Path) -> None:
+    argv = ("run", "pretraining-three-ways", "--scale", "smoke", "--act", "relu", "--dry-run", "--format", "json")
+    fixed = json.loads(cli(*argv, "--set", "pretrain.lr=0.01").out)["rows"]
+    searched = json.loads(cli(*argv).out)["rows"]
+    # Two methods, two layers; four rates of each in the search. The second variant's stacks are the first one's.
+    assert [row["layers"] for row in fixed] == [4, 0]
+    assert [row["layers"] for row in searched] == [4 * 4 + 4, 0]
+    assert searched[0]["hours"] > fixed[0]["hours"] > 0
 
 
 def test_the_price_of_a_network_of_torchvision(cli: Cli, tmp_path: Path) -> None:
@@ -154,6 +168,8 @@ def test_presets_are_listed(cli: Cli) -> None:
         (("article-mnist", "--print", "--format", "json"), "--format means nothing to --print", "leave --format out"),
         (("article-mnist", "--print", "--plot", "x.svg"), "--plot means nothing to --print", "leave --plot out"),
         (("article-mnist", "--act", "gelu"), "--act gelu: article-mnist has no such activation", "relu"),
+        (("article-mnist", "--method", "dae"), "--method dae: article-mnist does not pre-train so", "none, rbm"),
+        (("article-mnist", "--method", "rmb"), "--method must be of none, rbm, dae, file, got 'rmb'", "rbm"),
         (("article-mnist", "--set", "train.lrr=1"), "there is no configuration key train.lrr", "train.lr"),
         (("article-mnist", "--seeds", "0"), "--seeds must be 1 to 10000, got 0", "--seeds 5"),
         (("depth", "--set", "model.name=cnn"), "depth varies model.name", "--print"),

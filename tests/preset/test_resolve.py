@@ -92,6 +92,33 @@ def test_some_of_the_activations(make: Make):
     assert "gelu, relu, tanh" in refused.value.hint
 
 
+PRETRAINED = "pretrain: {methods: [none, dae], l1: 0.001, epochs: 2}\nbaseline: {act: relu, pretraining: none}\n"
+
+
+def test_ways_of_pretraining_are_rows_and_can_be_narrowed(make: Make):
+    preset = make(BASE + PRETRAINED)
+    assert preset.runs == 4
+    assert (preset.comparison.activation, preset.comparison.pretraining) == ("relu", "none")
+    assert make(as_yaml(preset)) == preset
+    without = make(BASE + PRETRAINED, methods=["none"])
+    assert without.runs == 2
+    # What belongs to autoencoders is gone with them, so the printed preset is right.
+    assert without.variants[0].config.pretrain.l1 == 0.0
+    assert make(as_yaml(without)) == without
+    alone = make(BASE + PRETRAINED, methods=["dae"])
+    assert (alone.runs, alone.comparison.pretraining) == (2, None)
+
+
+def test_a_grid_over_pretraining_says_so(make: Make):
+    preset = make(BASE + "grid: {pretrain.methods: [[none], [rbm]], pretrain.epochs: [1, 2]}\n")
+    assert [one.label for one in preset.variants] == [
+        "none, pre-training epochs 1",
+        "none, pre-training epochs 2",
+        "rbm, pre-training epochs 1",
+        "rbm, pre-training epochs 2",
+    ]
+
+
 def test_what_varies_cannot_be_set(make: Make):
     text = BASE + "grid: {model.norm: [none, batch]}\n"
     with pytest.raises(UsageError, match=r"mine varies model\.norm: it cannot be set for all"):
@@ -149,6 +176,18 @@ def test_what_varies_cannot_be_set(make: Make):
             r"mine\.yaml:7: variants\.0\.train\.lr should",
             "--print",
         ),
+        (BASE + "pretrain:\n  method: [rbm]\n", r"mine\.yaml:6: there is no key pretrain\.method", "methods"),
+        (
+            BASE + "scales:\n  smoke:\n    pretrain: {methods: [rmb]}\n",
+            r"mine\.yaml:7: scales\.smoke\.pretrain\.methods",
+            "--print",
+        ),
+        (
+            BASE + "pretrain:\n  k: 2\n",
+            r"mine\.yaml:5: pretrain: k \(=2\) belongs to the method rbm",
+            "change one",
+        ),
+        (BASE + "baseline: {pretraining: rbm}\n", r"mine\.yaml:5: the baseline 'rbm' is none of its rows", "none"),
         (BASE + "command: pretrain\n", r"mine\.yaml:5: command should be 'train'", "--print"),
     ],
 )
