@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 from relubench.version import __version__
 
 if TYPE_CHECKING:
-    from relubench.api import Results, train
+    from relubench.api import Results, pretrain, train
     from relubench.errors import RelubenchError
 
-__all__ = ["RelubenchError", "Results", "__version__", "train"]
+__all__ = ["RelubenchError", "Results", "__version__", "pretrain", "train"]
 
 
 def __getattr__(name: str) -> Any:
     # Late, so that `relubench --help` does not pay for what it does not use.
-    if name in ("Results", "train"):
+    if name in ("Results", "pretrain", "train"):
         from relubench import api
 
         return getattr(api, name)

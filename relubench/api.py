@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from relubench.config import ExperimentConfig, contradictions, experiment
+from relubench.config import ExperimentConfig, Method, contradictions, experiment
 from relubench.errors import ComputeError, UsageError
+from relubench.reports.pretraining import pretraining_report
 from relubench.reports.render import render
 from relubench.reports.report import Report
 from relubench.reports.study import study_report
@@ -91,10 +92,66 @@ def train(
         "model": {"name": model},
         "train": {"protocol": protocol, "epochs": epochs, "batch_size": batch_size, "lr": lr},
     }
+    config = _configuration({}, settings or {}, named)
+    return _computed(config, data_dir, runs_dir, fresh, study_report)
+
+
+def pretrain(
+    act: str | Sequence[str] | None = None,
+    *,
+    method: Method | Sequence[Method] | None = None,
+    pretrain_epochs: int | None = None,
+    pretrain_lr: float | Literal["auto"] | None = None,
+    control: bool | None = None,
+    dataset: str | None = None,
+    model: str | None = None,
+    seeds: int | Sequence[int] | None = None,
+    protocol: Literal["paper", "modern"] | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | Literal["auto"] | None = None,
+    device: Literal["auto", "cpu", "cuda", "mps"] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    data_dir: str | Path | None = None,
+    runs_dir: str | Path | None = None,
+    fresh: bool = False,
+) -> Results:
+    """What `relubench pretrain` computes: every activation pre-trained by each `method`, compared with the first.
+
+    By default that is none and rbm; `control` adds rows that start from the pre-trained weights shuffled. The rest is
+    as in `train`, and `settings` may have a section more: `{"pretrain": {"k": 5}}`.
+    """
+    named: dict[str, Any] = {
+        "act": (act,) if isinstance(act, str) else act,
+        "seeds": range(seeds) if isinstance(seeds, int) else seeds,
+        "device": device,
+        "data": {"name": dataset},
+        "model": {"name": model},
+        "train": {"protocol": protocol, "epochs": epochs, "batch_size": batch_size, "lr": lr},
+        "pretrain": {"epochs": pretrain_epochs, "lr": pretrain_lr, "control": control},
+    }
+    if method is not None:
+        named["pretrain"]["methods"] = (method,) if isinstance(method, str) else tuple(method)
+    config = _configuration({"pretrain": {"methods": ("none", "rbm")}}, settings or {}, named)
+    return _computed(config, data_dir, runs_dir, fresh, pretraining_report)
+
+
+def _configuration(
+    defaults: Mapping[str, Any], settings: Mapping[str, Any], named: Mapping[str, Any]
+) -> ExperimentConfig:
     asked = _given(named)
-    for key, value, other in contradictions(settings or {}, asked):
+    for key, value, other in contradictions(settings, asked):
         raise UsageError(f"{key} is given twice: {value!r} and {other!r}", "leave one of them out")
-    config = experiment(settings or {}, asked)
+    return experiment(defaults, settings, asked)
+
+
+def _computed(
+    config: ExperimentConfig,
+    data_dir: str | Path | None,
+    runs_dir: str | Path | None,
+    fresh: bool,
+    report: Callable[[Study], Report],
+) -> Results:
     study = Study.open(
         config,
         data_dir=Path(data_dir) if data_dir is not None else None,
@@ -106,7 +163,7 @@ def train(
     if not finished:
         raise ComputeError(f"none of the {study.total} runs could be computed", "; ".join(dict.fromkeys(failures)))
     masks = {result.id: mask for result in finished if (mask := study.wrong(result)) is not None}
-    return Results(config, study_report(study), study.results, masks, study.tuned)
+    return Results(config, report(study), study.results, masks, study.tuned)
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:

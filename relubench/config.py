@@ -160,12 +160,8 @@ class PretrainSection(Section):
         kept = tuple(one for one in self.methods if one in methods)
         unused = [key for key, method in _METHOD_OF.items() if method not in kept]
         changes: dict[str, Any] = {key: type(self).model_fields[key].default for key in unused}
-        changes |= {
-            "source": self.source if "file" in kept else None,
-            "methods": kept,
-            "control": self.control and set(kept) != {"none"},
-        }
-        return self.model_copy(update=changes)
+        changes |= {"source": self.source if "file" in kept else None}
+        return self.model_copy(update=changes | {"methods": kept, "control": self.control and set(kept) != {"none"}})
 
     @model_validator(mode="after")
     def _consistent(self) -> PretrainSection:

@@ -190,3 +190,19 @@ def test_what_departs_from_the_protocol_is_said():
 def test_augmentation_needs_a_convolutional_network():
     with pytest.raises(relubench.RelubenchError, match="--augment crop needs a convolutional network"):
         relubench.train(act="relu", settings={"data": {"augment": "crop"}})
+
+
+def test_pretraining_from_python() -> None:
+    table = relubench.pretrain(
+        act="sigmoid",
+        method=["none", "dae"],
+        pretrain_epochs=1,
+        pretrain_lr=0.01,
+        model="mlp-16",
+        epochs=1,
+        device="cpu",
+    )
+    assert [row["pretraining"] for row in table.rows] == ["none", "dae"]
+    assert table.rows[1]["difference_pct"] is not None and table.rows[1]["pretraining_seconds"] > 0
+    with pytest.raises(relubench.RelubenchError, match="belongs to the method rbm"):
+        relubench.pretrain(method="dae", settings={"pretrain": {"k": 2}})
