@@ -43,11 +43,13 @@ def plot_zeros(report: Report, path: Path) -> None:
 
 def _panel(axes: Axes, rows: Sequence[Row], even: Row, paper: float) -> None:
     shifted = sorted((row for row in rows if row["source"] == "shifted"), key=lambda row: row["sparsity_pct"])
+    # Layers of another size take another time.
+    sizes = {(row["inputs"], row["outputs"]) for row in shifted}
+    alike = [row for row in rows if row["source"] == "trained" and (row["inputs"], row["outputs"]) in sizes]
     for place, (way, name) in enumerate({"dense": "dense", **WAYS}.items()):
         colour = COLOURS[-1] if way == "dense" else COLOURS[place - 1]
         line = [(row["sparsity_pct"], row[f"{way}_us"]) for row in shifted if row[f"{way}_us"] is not None]
-        own = [(row["sparsity_pct"], row[f"{way}_us"]) for row in rows if row["source"] == "trained"]
-        own = [point for point in own if point[1] is not None]
+        own = [(row["sparsity_pct"], row[f"{way}_us"]) for row in alike if row[f"{way}_us"] is not None]
         if line:
             style = ":" if way == "csr_converted" else "-"
             axes.plot(*zip(*line, strict=True), color=colour, linestyle=style, linewidth=1.6, label=name)
@@ -58,7 +60,7 @@ def _panel(axes: Axes, rows: Sequence[Row], even: Row, paper: float) -> None:
                 edgecolor="white",
                 s=34,
                 zorder=4,
-                label="layers as trained" if way == "columns" else None,
+                label="layers of this size as trained" if way == "columns" else None,
             )
     _marks(axes, shifted, even, paper)
     axes.set_title(f"batch {even['batch']}", fontsize="medium")
