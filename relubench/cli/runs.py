@@ -16,16 +16,18 @@ from relubench.cli.sizes import folder_size, readable
 from relubench.errors import RelubenchError, UsageError
 
 if TYPE_CHECKING:
-    from relubench.results import RunResult, Timing
+    from collections.abc import Sequence
+
+    from relubench.results import PretrainedLayer, RunResult, Timing
     from relubench.store import Store
 
 Row = dict[str, Any]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking. Default: ask, and refuse in a pipe.")]
 
-LEAVING = ("size", "time", "epochs", "batch size", "optimizer", "date", "lr", "model")
+LEAVING = ("pretraining", "size", "time", "epochs", "batch size", "optimizer", "date", "lr", "model")
 """What a narrow terminal can do without."""
 
-OF_SPEC = ("activation", "dataset", "model", "seed", "optimizer", "lr", "batch_size")
+OF_SPEC = ("activation", "pretraining", "dataset", "model", "seed", "optimizer", "lr", "batch_size")
 """What a run's row shows of its specification."""
 
 runs = typer.Typer(
@@ -75,13 +77,14 @@ def show(
             **result.to_json(),
             "timing": timing.to_json() if timing else None,
             "folder": str(store.folder(result.id)),
+            "layers": [layer.to_json() for layer in _layers(store, result)],
         }
         output.emit(json.dumps(everything, indent=1, allow_nan=False), target)
         return
     curve = [asdict(point) for point in result.curve]
     listings = [output.Listing(rows=curve, title=f"learning curve of {result.id}")]
     if target.format in ("table", "markdown", "latex"):
-        listings += _looks(result)
+        listings += [*_layer_curves(_layers(store, result)), *_looks(result)]
         listings.insert(0, output.Listing(rows=_settings(store, result, timing), title=f"run {result.id}"))
     output.emit_listings(listings, "runs show", target)
 
@@ -161,9 +164,8 @@ def _summary(store: Store, run: str) -> Row:
         return _row(run, outcome="unreadable", size_bytes=size)
     timing = store.timing(run)
     row = _row(run, outcome=result.outcome, size_bytes=size)
-    row |= {
-        key: result.spec.get(key) for key in ("activation", "dataset", "model", "seed", "optimizer", "lr", "batch_size")
-    }
+    row |= {key: result.spec.get(key) for key in OF_SPEC}
+    row["pretraining"] = row["pretraining"] or "none"
     row |= {"epochs": result.epochs, "test_error_pct": result.test_error_pct}
     return row | {"seconds": round(timing.seconds, 3) if timing else None, "date": timing.finished if timing else None}
 
@@ -210,6 +212,32 @@ def _settings(store: Store, result: RunResult, timing: Timing | None) -> list[Ro
     return [{"name": name, "value": _plain(value)} for name, value in facts.items() if value is not None]
 
 
+def _layers(store: Store, result: RunResult) -> list[PretrainedLayer]:
+    """The pre-trained layers that the run started from, as far as they are stored; none for a run without."""
+    if not result.spec.get("stack"):
+        return []
+    from relubench.plan import RunSpec
+    from relubench.pretraining.identity import layer_id
+
+    spec = RunSpec.from_json(result.spec)
+    assert spec.stack is not None
+    found = [store.layer(layer_id(spec, layer)) for layer in range(spec.stack.layers)]
+    return [layer for layer in found if layer is not None]
+
+
+def _layer_curves(layers: Sequence[PretrainedLayer]) -> list[output.Listing]:
+    """Reconstruction errors, and free energies where there are any, of each layer by epoch."""
+    listings = []
+    for layer in layers:
+        points = [asdict(point) for point in layer.curve]
+        told = {key for point in points for key, value in point.items() if value is not None}
+        rows = [{key: value for key, value in point.items() if key in told} for point in points]
+        title = f"pre-training of layer {layer.layer}, {layer.units} units: mean squared reconstruction errors"
+        title += ", free energies in nats" if "train_free_energy" in told else ""
+        listings += [output.Listing(rows=rows, title=f"{title}{f' ({layer.message})' if layer.message else ''}")]
+    return [listing for listing in listings if listing.rows]
+
+
 def _looks(result: RunResult) -> list[output.Listing]:
     """What the probes saw, by epoch and layer, and the dead units; nothing for a run without."""
     looks = [{key: value for key, value in asdict(one).items() if key != "quantiles"} for one in result.probes]
@@ -225,4 +253,6 @@ def _looks(result: RunResult) -> list[output.Listing]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_plain(one)}" for key, one in value.items() if one not in ("", [], None))
     return "x".join(str(one) for one in value) if isinstance(value, (list, tuple)) else value

@@ -125,6 +125,16 @@ def test_end_to_end_with_export_import_and_pictures(cli: Cli, tmp_path: Path) ->
     names = [Path(line).name.partition("-")[2] for line in shown.out.split()]
     assert names == ["filters-finetuned.png", "filters-pretrained.png", "reconstructions.png", "regions.png"]
     assert all(Path(line).read_bytes().startswith(b"\x89PNG") for line in shown.out.split())
+    pretrained, plain = found["runs"][1]["id"], found["runs"][0]["id"]
+    listed = {row["id"]: row["pretraining"] for row in json.loads(cli("runs", "--format", "json").out)["rows"]}
+    assert (listed[plain], listed[pretrained]) == ("none", "rbm")
+    layers = json.loads(cli("runs", "show", pretrained, "--format", "json").out)["layers"]
+    assert [(one["layer"], one["units"], len(one["curve"])) for one in layers] == [(1, 24, 1), (2, 16, 1)]
+    assert layers[0]["curve"][0]["valid_free_energy"] is not None
+    told = cli("runs", "show", pretrained, "--format", "markdown").out
+    assert "pre-training of layer 2, 16 units: mean squared reconstruction errors, free energies in nats" in told
+    assert json.loads(cli("runs", "show", plain, "--format", "json").out)["layers"] == []
+    assert "pre-training of layer" not in cli("runs", "show", plain, "--format", "markdown").out
     misfit = cli("pretrain", "--act", "relu", "--model", "mlp-25-16", "--from", str(path))
     assert misfit.code == 2
     assert "does not fit the network" in misfit.err
