@@ -20,8 +20,8 @@ LINE = 8
 """Words in a cache line."""
 
 IMPATIENCE = 1024
-"""Looks at a counter, 50 nanoseconds each, before the thread offers its core to another. Offering it sooner gives a busy
-neighbour a slice of milliseconds for a wait of microseconds; a longer look keeps a helper from its core."""
+"""Looks at a counter, 50 nanoseconds each, before the thread offers its core to another. Offering it sooner gives a
+busy neighbour a slice of milliseconds for a wait of microseconds; a longer look keeps a helper from its core."""
 
 Value = Any
 """What an instruction computes: llvmlite's own classes are not annotated."""
