@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from benchmarks.network import CLASSES, Weights
 from relubench.activations import select
 from relubench.config import experiment
 from relubench.data import prepare
+from relubench.data.prepared import DataOptions
 from relubench.device import resolve
 from relubench.engine.images import Images
 from relubench.engine.population import Population
@@ -53,15 +55,30 @@ def _population(
     model: str, weights: Sequence[tuple[Tensor, Tensor]], lr: float, batch_size: int, data_dir: Path | None
 ) -> Population:
     """A population of one, as the command makes it, but for its initial weights and their precision."""
-    train = {"lr": lr, "batch_size": batch_size}
-    config = experiment({"act": ["relu"], "data": {"name": "mnist"}, "model": {"name": model}, "train": train})
-    choices = select(config.act)
-    prepared = prepare("mnist", data_dir=data_dir)
-    specs = expand(config, choices, prepared, resolve("cpu"), [lr])
-    images = Images.open(prepared, device="cpu", flat=not specs[0].channels)
-    population = Population(specs, choices[0], images)
-    named = {one.name: one for one in population.parameters}
+    found = population(model, lr=lr, batch_size=batch_size, data_dir=data_dir)
+    named = {one.name: one for one in found.parameters}
     for place, (weight, bias) in enumerate(weights):
         named[f"{place}.weight"].value = weight.clone(memory_format=torch.preserve_format)
         named[f"{place}.bias"].value = bias.clone()
-    return population
+    return found
+
+
+def population(
+    model: str,
+    *,
+    lr: float,
+    batch_size: int,
+    data_dir: Path | None,
+    images: int | None = None,
+    epochs: int = 1,
+    seed: int = 0,
+    threads: int | None = None,
+) -> Population:
+    """A population of one on MNIST, as the command makes it; `threads`: as for a lone run."""
+    train = {"lr": lr, "batch_size": batch_size, "epochs": epochs}
+    config = experiment({"act": ["relu"], "seeds": [seed], "model": {"name": model}, "train": train})
+    choices = select(config.act)
+    prepared = prepare("mnist", data_dir=data_dir, options=DataOptions(train_size=images))
+    (spec,) = expand(config, choices, prepared, resolve("cpu"), [lr])
+    spec = replace(spec, threads=threads or spec.threads)
+    return Population([spec], choices[0], Images.open(prepared, device="cpu", flat=not spec.channels))
