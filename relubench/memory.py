@@ -83,8 +83,8 @@ def stack_members(spec: RunSpec, columns: int, learned: int, memory: int) -> int
 
 
 def _copies(spec: RunSpec) -> int:
-    """Tensors of a parameter's size: itself, the best epoch's, the optimizer's state and gradients, one turned over."""
-    return 2 + int(by_kernels(spec)) + {"sgd": int(spec.momentum > 0), "adam": 3, "adamw": 3}[spec.optimizer]
+    """Tensors of a parameter's size: itself, the best epoch's, the optimizer's state and gradients, the kernels'."""
+    return 2 + 2 * int(by_kernels(spec)) + {"sgd": int(spec.momentum > 0), "adam": 3, "adamw": 3}[spec.optimizer]
 
 
 def _foreign_bytes(spec: RunSpec, network: ForeignNetwork, learned: int) -> int:

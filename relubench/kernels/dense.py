@@ -6,11 +6,16 @@ reads and a write in all, where three products take three reads, two writes and 
 more than one block of samples the same is done with a few rows at a time, which stay in the cache between the two.
 
 Rows of W belong to inputs, so that a row whose input is zero in the whole batch (the border of a digit) is neither read
-nor updated: both would leave every bit as it is. Every sum is taken in an order that does not depend on the number of
-workers.
+nor updated: both would leave every bit as it is.
+
+A worker has columns of W to itself in all passes, in storage of their own: a line that another core has written takes
+long to come, and a core fetches lines ahead that it never needs, whoever writes them. For the same reason each worker
+packs all of x, sums y apart from the others, and makes its own part of the gradient below; the parts are then added,
+always in the same order.
 
 Shapes: B batch, in blocks of `block` samples, padded to whole blocks; I inputs, O outputs, C = O padded to whole
-vectors. W [I+1, C], its last row unused; b [C]; x [B, I]; y, delta [B, C]; below [B, I+1 or more]; packed [I, B].
+vectors, D the most columns of a worker. W [workers, I+1, D], its last row unused; b [C]; x [B, I]; y, delta [B, C];
+sums [workers, B, C]; below [workers, B, I+1 or more], the sum in the first; packed [workers, I, B].
 """
 
 from __future__ import annotations
@@ -24,11 +29,13 @@ from relubench.kernels.emit import I64, LINE, Kernel, Numbers, Value, word
 from relubench.kernels.team import meet
 
 WORDS = (
-    *("team", "workers", "batch", "x", "x_stride", "inputs", "skip", "segment"),
-    *("rows", "packed", "counts", "w", "stride", "b", "y", "delta", "below", "below_stride", "rate"),
+    *("team", "workers", "batch", "x", "x_stride", "inputs", "skip", "segment", "rows", "packed", "counts"),
+    *("w", "w_part", "w_stride", "b", "stride", "sums", "sums_part", "y", "delta"),
+    *("below", "below_part", "below_stride", "rate"),
 )
 """What a layer's kernels are called with. `skip`: 1 to leave out inputs that are zero in the whole batch. `segment`:
-inputs that a worker packs. `rate`: the address of minus the learning rate. Strides are in numbers."""
+rows of a list and of packed inputs, of which each worker has its own. `rate`: the address of minus the learning rate.
+Parts (from one worker to the next) and strides (from one row to the next) are in numbers; `stride` is C."""
 
 MOST_BLOCK = 12
 """Samples in a block: two vectors of sums for each, and what they are made of, fill 32 registers."""
@@ -64,7 +71,6 @@ def emit_forward(module: ir.Module, numbers: Numbers, cut: Plan) -> None:
     """forward: pack x, then y = x W + b."""
     k = Kernel(module, "forward", numbers, WORDS)
     _pack(k, cut)
-    meet(k, k.words_at("team"))
     _multiply(k, cut)
     k.b.ret_void()
 
@@ -77,6 +83,9 @@ def emit_backward(module: ir.Module, numbers: Numbers, cut: Plan, *, first: bool
         _rows_at_once(k, cut, first)
     else:
         _tiles(k, cut, first)
+    if not first:
+        meet(k, k.words_at("team"))
+        _add_parts(k, cut)
     k.b.ret_void()
 
 
@@ -84,12 +93,9 @@ def emit_backward(module: ir.Module, numbers: Numbers, cut: Plan, *, first: bool
 
 
 def _pack(k: Kernel, cut: Plan) -> None:
-    """This worker's inputs as packed [listed inputs, B], and the list of their rows; padded with the unused row."""
-    b, rows, packed = k.b, *_segment_of(k, k.worker, cut)
+    """The inputs as packed [listed inputs, B], and the list of their rows; padded with the unused row."""
+    b, rows, packed = k.b, *_listed(k, cut)
     x, batch = k.numbers_at("x"), k["batch"]
-    start = k.times(k["segment"], k.worker)
-    end = k.add(start, k["segment"])
-    stop = b.select(b.icmp_signed("<", end, k["inputs"]), end, k["inputs"])
     dense = b.icmp_signed("==", k["skip"], word(0))
 
     def one_input(place: Value, carried: list[Value]) -> list[Value]:
@@ -111,7 +117,7 @@ def _pack(k: Kernel, cut: Plan) -> None:
         k.store_word(place, rows, carried[0])
         return [k.add(carried[0], b.zext(listed, I64))]
 
-    (count,) = k.loop(start, stop, 1, one_input, [word(0)])
+    (count,) = k.loop(word(0), k["inputs"], 1, one_input, [word(0)])
     k.store_word(count, k.words_at("counts"), k.times(k.worker, LINE))
     padded = k.times(b.udiv(k.add(count, word(cut.tile - 1)), word(cut.tile)), cut.tile)
 
@@ -123,15 +129,15 @@ def _pack(k: Kernel, cut: Plan) -> None:
     k.loop(count, padded, 1, nothing)
 
 
-def _segment_of(k: Kernel, worker: Value, cut: Plan) -> tuple[Value, Value]:
-    """Where that worker's list of rows and its packed inputs begin."""
-    first = k.times(worker, k["segment"])
+def _listed(k: Kernel, cut: Plan) -> tuple[Value, Value]:
+    """Where this worker's list of rows and its packed inputs begin."""
+    first = k.times(k.worker, k["segment"])
     rows = k.b.gep(k.words_at("rows"), [first])
     return rows, k.b.gep(k.numbers_at("packed"), [k.times(first, cut.padded)])
 
 
-def _count(k: Kernel, worker: Value) -> Value:
-    return k.load_word(k.words_at("counts"), k.times(worker, LINE))
+def _count(k: Kernel) -> Value:
+    return k.load_word(k.words_at("counts"), k.times(k.worker, LINE))
 
 
 def _zero(k: Kernel) -> ir.Constant:
@@ -148,44 +154,54 @@ def _multiply(k: Kernel, cut: Plan) -> None:
 
     def begin(column: Value, _: list[Value]) -> None:
         value = k.load_vector(k.numbers_at("b"), column)
-        k.loop(word(0), word(cut.padded), 1, lambda sample, _: _store(k, value, "y", sample, column))
+        k.loop(word(0), word(cut.padded), 1, lambda sample, _: k.store_vector(value, *_sum(k, sample, column)))
 
-    def segment(worker: Value, _: list[Value]) -> None:
-        rows, packed = _segment_of(k, worker, cut)
+    rows, packed = _listed(k, cut)
 
-        def tile(place: Value, _: list[Value]) -> None:
-            starts = _starts(k, rows, place, cut.tile)
-            values = k.b.gep(packed, [k.times(place, cut.padded)])
+    def tile(place: Value, _: list[Value]) -> None:
+        starts = _starts(k, rows, place, cut.tile)
+        values = k.b.gep(packed, [k.times(place, cut.padded)])
 
-            def block(sample: Value, _: list[Value]) -> None:
-                def sums(column: Value, vectors: int) -> None:
-                    _add_products(k, cut, starts, k.b.gep(values, [sample]), sample, column, vectors)
+        def block(sample: Value, _: list[Value]) -> None:
+            def sums(column: Value, vectors: int) -> None:
+                _add_products(k, cut, starts, k.b.gep(values, [sample]), sample, column, vectors)
 
-                _in_strips(k, left, right, width, sums)
+            _in_strips(k, left, right, width, sums)
 
-            k.loop(word(0), word(cut.padded), cut.block, block)
+        k.loop(word(0), word(cut.padded), cut.block, block)
 
-        k.loop(word(0), _count(k, worker), cut.tile, tile)
+    def end(column: Value, _: list[Value]) -> None:
+        k.loop(
+            *(word(0), word(cut.padded), 1),
+            lambda sample, _: _store(k, k.load_vector(*_sum(k, sample, column)), "y", sample, column),
+        )
 
     k.loop(left, right, k.numbers.lanes, begin)
-    k.loop(word(0), k["workers"], 1, segment)
+    k.loop(word(0), _count(k), cut.tile, tile)
+    k.loop(left, right, k.numbers.lanes, end)
 
 
 def _add_products(
     k: Kernel, cut: Plan, starts: list[Value], values: Value, sample: Value, column: Value, vectors: int
 ) -> None:
-    """y[block, strip] += x[block, tile] W[tile, strip], the sums in registers."""
+    """sums[block, strip] += x[block, tile] W[tile, strip], in registers."""
     places = [k.add(column, word(number * k.numbers.lanes)) for number in range(vectors)]
     samples = [k.add(sample, word(number)) for number in range(cut.block)]
-    sums = [[_load(k, "y", one, place) for place in places] for one in samples]
+    sums = [[k.load_vector(*_sum(k, one, place)) for place in places] for one in samples]
     for row, start in enumerate(starts):
-        weights = [k.load_vector(k.numbers_at("w"), k.add(start, place)) for place in places]
+        weights = [k.load_vector(*_weight(k, start, place)) for place in places]
         for number, mine in enumerate(sums):
             x = k.spread(k.load(values, word(row * cut.padded + number)))
             mine[:] = [k.fma(x, weight, total) for weight, total in zip(weights, mine, strict=True)]
     for one, mine in zip(samples, sums, strict=True):
         for place, total in zip(places, mine, strict=True):
-            _store(k, total, "y", one, place)
+            k.store_vector(total, *_sum(k, one, place))
+
+
+def _sum(k: Kernel, sample: Value, column: Value) -> tuple[Value, Value]:
+    """Base and place of a vector of this worker's own sums: in a common y, one core would fetch the other's ahead."""
+    part = k.times(k.worker, k["sums_part"])
+    return k.numbers_at("sums"), k.add(part, k.times(sample, k["stride"]), column)
 
 
 # -- backward ----------------------------------------------------------------------------------------------------------
@@ -210,8 +226,8 @@ def _update_bias(k: Kernel, cut: Plan) -> None:
 
 def _rows_at_once(k: Kernel, cut: Plan, first: bool) -> None:
     """One block of samples: a row of W is read once for the gradient of its input and for its update."""
-    rows, packed = _segment_of(k, k.worker, cut)
-    rate = _rate(k)
+    rows, packed = _listed(k, cut)
+    rate, (left, right) = _rate(k), _columns(k)
 
     def row(place: Value, _: list[Value]) -> None:
         number = k.load_word(rows, place)
@@ -220,37 +236,38 @@ def _rows_at_once(k: Kernel, cut: Plan, first: bool) -> None:
         steps = [k.b.fmul(rate, k.spread(k.load(values, word(one)))) for one in range(cut.block)]
 
         def strip(column: Value, sums: list[Value]) -> list[Value]:
-            weight = updated = k.load_vector(k.numbers_at("w"), k.add(start, column))
+            weight = updated = k.load_vector(*_weight(k, start, column))
             found = []
             for one, step in enumerate(steps):
                 delta = _load(k, "delta", word(one), column)
                 if not first:
                     found.append(k.fma(delta, weight, sums[one]))
                 updated = k.fma(step, delta, updated)
-            k.store_vector(updated, k.numbers_at("w"), k.add(start, column))
+            k.store_vector(updated, *_weight(k, start, column))
             return found
 
         none = [] if first else [k.zeros()] * cut.block
-        for one, total in enumerate(k.loop(word(0), k["stride"], k.numbers.lanes, strip, none)):
+        for one, total in enumerate(k.loop(left, right, k.numbers.lanes, strip, none)):
             _store_below(k, k.total(total), word(one), number)
 
-    k.loop(word(0), _count(k, k.worker), 1, row)
+    k.loop(word(0), _count(k), 1, row)
 
 
 def _tiles(k: Kernel, cut: Plan, first: bool) -> None:
     """Several blocks of samples: a tile of rows is read from the cache for all gradients, then for its update."""
-    rows, packed = _segment_of(k, k.worker, cut)
+    rows, packed = _listed(k, cut)
 
     def tile(place: Value, _: list[Value]) -> None:
         if not first:
             _gradients_below(k, cut, rows, place)
         _update_rows(k, cut, _starts(k, rows, place, cut.tile), k.b.gep(packed, [k.times(place, cut.padded)]))
 
-    k.loop(word(0), _count(k, k.worker), cut.tile, tile)
+    k.loop(word(0), _count(k), cut.tile, tile)
 
 
 def _gradients_below(k: Kernel, cut: Plan, rows: Value, place: Value) -> None:
-    """below[all, tile] = delta W[tile]^T, a few samples and rows at a time."""
+    """below[all, tile] = delta W[tile]^T in this worker's columns, a few samples and rows at a time."""
+    left, right = _columns(k)
     height, samples = (4 if k.numbers.registers == 32 else 2), cut.block // 2
 
     def few(row: Value, _: list[Value]) -> None:
@@ -261,12 +278,12 @@ def _gradients_below(k: Kernel, cut: Plan, rows: Value, place: Value) -> None:
             some = [k.add(sample, word(one)) for one in range(samples)]
 
             def strip(column: Value, sums: list[Value]) -> list[Value]:
-                weights = [k.load_vector(k.numbers_at("w"), k.add(start, column)) for start in starts]
+                weights = [k.load_vector(*_weight(k, start, column)) for start in starts]
                 deltas = [_load(k, "delta", one, column) for one in some]
                 pairs = [(delta, weight) for delta in deltas for weight in weights]
                 return [k.fma(*pair, total) for pair, total in zip(pairs, sums, strict=True)]
 
-            sums = k.loop(word(0), k["stride"], k.numbers.lanes, strip, [k.zeros()] * (height * samples))
+            sums = k.loop(left, right, k.numbers.lanes, strip, [k.zeros()] * (height * samples))
             pairs = [(one, number) for one in some for number in numbers]
             for (one, number), total in zip(pairs, sums, strict=True):
                 _store_below(k, k.total(total), one, number)
@@ -278,7 +295,7 @@ def _gradients_below(k: Kernel, cut: Plan, rows: Value, place: Value) -> None:
 
 def _update_rows(k: Kernel, cut: Plan, starts: list[Value], values: Value) -> None:
     """W[tile] += rate x[all, tile]^T delta, the sums over the samples in registers."""
-    rate, w = _rate(k), k.numbers_at("w")
+    rate = _rate(k)
 
     def strip(column: Value, vectors: int) -> None:
         places = [k.add(column, word(number * k.numbers.lanes)) for number in range(vectors)]
@@ -291,11 +308,32 @@ def _update_rows(k: Kernel, cut: Plan, starts: list[Value], values: Value) -> No
             return [k.fma(*pair, total) for pair, total in zip(pairs, sums, strict=True)]
 
         sums = k.loop(word(0), word(cut.padded), 1, one_sample, [k.zeros()] * (len(starts) * vectors))
-        wheres = [k.add(start, place) for start in starts for place in places]
+        wheres = [_weight(k, start, place) for start in starts for place in places]
         for where, total in zip(wheres, sums, strict=True):
-            k.store_vector(k.fma(rate, total, k.load_vector(w, where)), w, where)
+            k.store_vector(k.fma(rate, total, k.load_vector(*where)), *where)
 
-    _in_strips(k, word(0), k["stride"], _width(k, cut.tile), strip)
+    _in_strips(k, *_columns(k), _width(k, cut.tile), strip)
+
+
+def _add_parts(k: Kernel, cut: Plan) -> None:
+    """The parts of the gradient below, added into the first: each worker some columns of it."""
+    below, lanes = k.numbers_at("below"), k.numbers.lanes
+    left, right = _share(k, k.b.udiv(k["below_stride"], word(lanes)))
+
+    def column(place: Value, _: list[Value]) -> None:
+        def one_sample(sample: Value, _: list[Value]) -> None:
+            where = k.add(k.times(sample, k["below_stride"]), place)
+
+            def part(number: Value, sums: list[Value]) -> list[Value]:
+                return [k.b.fadd(sums[0], k.load_vector(below, k.add(where, k.times(number, k["below_part"]))))]
+
+            (total,) = k.loop(word(1), k["workers"], 1, part, [k.load_vector(below, where)])
+            k.store_vector(total, below, where)
+
+        k.loop(word(0), word(cut.padded), 1, one_sample)
+
+    several = k.b.select(k.b.icmp_signed(">", k["workers"], word(1)), right, left)
+    k.loop(k.times(left, lanes), k.times(several, lanes), lanes, column)
 
 
 # -- what all of them use ----------------------------------------------------------------------------------------------
@@ -317,14 +355,25 @@ def _in_strips(k: Kernel, left: Value, right: Value, width: int, strip: Callable
 
 def _columns(k: Kernel) -> tuple[Value, Value]:
     """This worker's share of the outputs, in whole vectors."""
-    vectors = k.b.udiv(k["stride"], word(k.numbers.lanes))
-    first, last = (k.b.udiv(k.times(vectors, k.add(k.worker, word(more))), k["workers"]) for more in (0, 1))
+    first, last = _share(k, k.b.udiv(k["stride"], word(k.numbers.lanes)))
     return k.times(first, k.numbers.lanes), k.times(last, k.numbers.lanes)
 
 
+def _share(k: Kernel, units: Value) -> tuple[Value, Value]:
+    """Where this worker's share begins and ends when `units` are dealt out."""
+    first, last = (k.b.udiv(k.times(units, k.add(k.worker, word(more))), k["workers"]) for more in (0, 1))
+    return first, last
+
+
 def _starts(k: Kernel, rows: Value, place: Value, count: int) -> list[Value]:
-    """Where in W the next rows of the list begin."""
-    return [k.times(k.load_word(rows, k.add(place, word(row))), k["stride"]) for row in range(count)]
+    """Where the next rows of the list would begin in this worker's part of W if it had all columns."""
+    part = k.b.sub(k.times(k.worker, k["w_part"]), _columns(k)[0])
+    return [k.add(part, k.times(k.load_word(rows, k.add(place, word(row))), k["w_stride"])) for row in range(count)]
+
+
+def _weight(k: Kernel, start: Value, column: Value) -> tuple[Value, Value]:
+    """Base and place of a vector of W."""
+    return k.numbers_at("w"), k.add(start, column)
 
 
 def _rate(k: Kernel) -> Value:
@@ -341,4 +390,6 @@ def _store(k: Kernel, value: Value, name: str, sample: Value, column: Value) -> 
 
 
 def _store_below(k: Kernel, value: Value, sample: Value, row: Value) -> None:
-    k.store(value, k.numbers_at("below"), k.add(k.times(sample, k["below_stride"]), row))
+    """Into this worker's part of the gradient below."""
+    part = k.times(k.worker, k["below_part"])
+    k.store(value, k.numbers_at("below"), k.add(part, k.times(sample, k["below_stride"]), row))

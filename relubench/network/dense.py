@@ -1,12 +1,13 @@
 """The dense layers of one network by the kernels of relubench.kernels: what they need in memory, and their calls.
 
-Shapes: B batch, padded to whole blocks; I/O features in/out; C = O padded to whole vectors.
+Shapes: B batch, padded to whole blocks; I/O features in/out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -42,14 +43,21 @@ class Kernels:
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Inside, the threads wait for kernels, and torch keeps to one: they would only displace each other."""
+        """Inside, the threads wait for kernels, and torch keeps to one: they would only displace each other.
+
+        Meanwhile the weights are in the kernels' storage alone.
+        """
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
+        for one in self.passes:
+            one.take()
         try:
             with self.team.working():
                 yield
         finally:
             torch.set_num_threads(threads)
+            for one in self.passes:
+                one.give()
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -66,8 +74,8 @@ class Kernels:
 class Passes:
     """z = x W^T + b, W [O, I] and b [O], trained by plain SGD; `first`: its input is data, whose gradient nobody reads.
 
-    The parameters' values are views of storage laid out for the kernels, W by columns. Whoever exchanges such a value
-    for another tensor, of float32 or float64, finds it laid out anew at the next step.
+    The weights' value lies by columns, as the kernels have them, so that it is soon taken over and given back. Whoever
+    exchanges a parameter's value for another tensor, of float32 or float64, finds it laid out anew at the next step.
     """
 
     def __init__(self, weight: Parameter, bias: Parameter, kernels: Kernels, library: Library, first: bool) -> None:
@@ -84,8 +92,8 @@ class Passes:
 
     def forward(self, x: Tensor) -> Tensor:
         """z [B, O], in storage that the next call overwrites."""
-        if self.weight.value is not self.w or self.bias.value is not self.b:
-            self._lay_out()
+        if not self.kernels.team.awake:
+            self.take()
         x = x if x.stride(-1) == 1 else x.contiguous()
         batch = x.shape[0]
         self._tell(x=x, batch=batch, x_stride=x.stride(0))
@@ -104,33 +112,58 @@ class Passes:
             self.lr = update.lr
             self.rate.fill_(-self.lr)
         self.kernels.team.run(self.codes["backward_first" if first else "backward"], self.address)
+        if not self.kernels.team.awake:
+            self.give()
         return grad if first else self.below[:batch, : self.w.shape[1]]
+
+    def take(self) -> None:
+        """Take the weights over from their value, if anybody has changed it."""
+        if self.weight.value is not self.w or self.bias.value is not self.b:
+            self._lay_out()
+        elif self.w._version != self.version:
+            self._exchange(lambda mine, theirs: mine.copy_(theirs))
+
+    def give(self) -> None:
+        """Write the weights back into their value."""
+        self._exchange(lambda mine, theirs: theirs.copy_(mine))
+
+    def _exchange(self, copy: Callable[[Tensor, Tensor], Tensor]) -> None:
+        """Between each worker's columns and the same of the value [I, O]."""
+        inputs, by_columns = self.w.shape[1], self.w.t()
+        for mine, (left, right) in zip(self.blocks, self.columns, strict=True):
+            copy(mine[:inputs, : right - left], by_columns[:, left:right])
+        self.version = self.w._version
 
     def _lay_out(self) -> None:
         """Take the parameters' values over into storage of the kernels' own layout, and make all other storage."""
         like, cut, workers = self.weight.value, self.kernels.cut, self.kernels.workers
         outputs, inputs = like.shape
-        codes, lanes = self.kernels.of(like.dtype)
-        columns, self.codes = _whole(outputs, lanes), codes
-        w, b = _zeros(like, inputs + 1, columns), _zeros(like, columns)
-        self.w = self.weight.value = w[:inputs, :outputs].t()
-        self.w.copy_(like)
-        self.b, old = b[:outputs], self.bias.value
-        self.bias.value = self.b
-        self.b.copy_(old)
-        self.y, self.delta = (_zeros(like, cut.padded, columns) for _ in range(2))
-        self.below = _zeros(like, cut.padded, _whole(inputs + 1, lanes))
+        self.codes, lanes = self.kernels.of(like.dtype)
+        stride, bias = _whole(outputs, lanes), self.bias.value
+        self.w = self.weight.value = like.t().contiguous().t()
+        padded = _zeros(like, stride)
+        self.b = self.bias.value = padded[:outputs]
+        self.b.copy_(bias)
+        edges = [stride // lanes * worker // workers * lanes for worker in range(workers + 1)]
+        self.columns = [(left, max(left, min(right, outputs))) for left, right in pairwise(edges)]
+        self.blocks = _zeros(like, workers, inputs + 1, max(right - left for left, right in pairwise(edges)))
+        self._exchange(lambda mine, theirs: mine.copy_(theirs))
+        self.sums = _zeros(like, workers, cut.padded, stride)
+        self.y, self.delta = (_zeros(like, cut.padded, stride) for _ in range(2))
+        self.parts = _zeros(like, workers, cut.padded, _whole(inputs + 1, lanes))
+        self.below = self.parts[0]
         self.rate, self.lr, self.filled = _zeros(like, 1), 0.0, 0
-        segment = _whole(-(-inputs // workers), cut.tile)
+        segment = _whole(inputs, cut.tile)
         self.packed = _zeros(like, workers * segment, cut.padded)
         self.rows = torch.zeros(workers * segment, dtype=torch.int64)
         self.counts = torch.zeros(workers * LINE, dtype=torch.int64)
         self.words = torch.zeros(len(WORDS), dtype=torch.int64)
         self.said, self.address = self.words.numpy(), self.words.data_ptr()
         self._tell(team=self.kernels.team.address, workers=workers, inputs=inputs, skip=int(self.first))
-        self._tell(segment=segment, stride=columns, below_stride=self.below.stride(0), w=w, b=b)
-        for name in ("rows", "packed", "counts", "y", "delta", "below", "rate"):
-            self._tell(**{name: getattr(self, name)})
+        self._tell(w=self.blocks, w_part=self.blocks.stride(0), w_stride=self.blocks.stride(1))
+        self._tell(b=padded, stride=stride, sums=self.sums, sums_part=self.sums.stride(0), y=self.y, delta=self.delta)
+        self._tell(below=self.parts, below_part=self.parts.stride(0), below_stride=self.parts.stride(1))
+        self._tell(segment=segment, rows=self.rows, packed=self.packed, counts=self.counts, rate=self.rate)
 
     def _tell(self, **values: int | Tensor) -> None:
         """Write arguments of the kernels."""

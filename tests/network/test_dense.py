@@ -86,12 +86,16 @@ def test_the_last_batch_of_an_epoch_is_smaller(batch: int, rows: int):
 
 @pytest.mark.parametrize("first", [False, True])
 @pytest.mark.parametrize("batch", [10, 40])
-def test_the_number_of_threads_changes_no_bit(batch: int, first: bool):
-    alone, *others = (Trial(batch, 101, 83, workers=workers, first=first) for workers in (1, 2, 5))
+def test_more_threads_change_last_bits_of_the_gradient_below_only_and_always_alike(batch: int, first: bool):
+    alone, *others = (Trial(batch, 101, 83, workers=workers, first=first) for workers in (1, 2, 2, 5, 5))
     for _ in range(3):
         expected = alone.step()
-        for other in others:
-            assert all(map(torch.equal, other.step(), expected))
+        found = [other.step() for other in others]
+        for one in found:
+            assert all(torch.equal(one[place], expected[place]) for place in (0, 2, 3))
+            torch.testing.assert_close(one[1], expected[1], rtol=1e-4, atol=1e-5)
+        for one, other in ((found[0], found[1]), (found[2], found[3])):
+            assert torch.equal(one[1], other[1])
 
 
 def test_inputs_that_are_zero_in_the_whole_batch_are_left_out_without_a_trace():
@@ -151,10 +155,12 @@ def test_a_network_learns_the_same_as_without_kernels():
         assert mine.valid_error_pct == pytest.approx(theirs.valid_error_pct, abs=1.2)
 
 
-def test_a_network_ends_in_the_same_bits_on_any_number_of_threads_and_when_resumed():
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_network_ends_in_the_same_bits_when_resumed(threads: int):
     choice, spec = network(train={"batch_size": 7})
+    spec = replace(spec, threads=threads)
     whole = trained(spec, choice)
-    halves = Population([replace(spec, threads=3)], choice, Images.open(digits(), device="cpu", flat=True))
+    halves = Population([spec], choice, Images.open(digits(), device="cpu", flat=True))
     halves.batch_chunk = 50
     next(halves.train())
     tensors, values = halves.state()
