@@ -108,8 +108,8 @@ def test_runs_lists_finished_and_unfinished(cli: Cli, store: Store) -> None:
     rows = {row["id"]: row for row in json.loads(cli("runs", "--format", "json").out)["rows"]}
     assert len(rows) == 3
     finished = rows["aaaa111122223333"]
-    assert list(finished)[1:9] == [
-        *("activation", "dataset", "model", "seed", "optimizer", "lr", "batch_size", "epochs"),
+    assert list(finished)[1:10] == [
+        *("activation", "pretraining", "dataset", "model", "seed", "optimizer", "lr", "batch_size", "epochs"),
     ]
     assert (finished["activation"], finished["outcome"], finished["test_error_pct"]) == ("relu", "ok", 10.0)
     assert (finished["seconds"], finished["date"]) == (1.5, "2026-01-02T03:04:05+00:00")
