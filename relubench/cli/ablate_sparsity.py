@@ -16,6 +16,7 @@ from relubench.lookup import find
 if TYPE_CHECKING:
     from relubench.config import ExperimentConfig
     from relubench.reports.report import Report
+    from relubench.results import RunResult
     from relubench.runner import Study
 
 GRID = (0.0, 0.001, 0.01, 0.1, 1.0)
@@ -138,17 +139,23 @@ def _nets(text: str, given: dict[str, Any]) -> int:
 def _drawn(config: ExperimentConfig, nets: int, where: dict[str, Any], quiet: bool) -> ExperimentConfig:
     """The configuration of `nets` networks whose strengths span the range that short runs find."""
     from relubench.runner import Study
-    from relubench.strengths import draw, pilot, span, told
+    from relubench.strengths import LATER_ROUNDS, draw, first_strengths, next_strengths, pilot, span, told
 
-    trial = pilot(config, Study.open(config.one_strength(), **where).specs)
-    study = Study.open(trial, **where)
-    if carry_out(study, quiet):
-        output.say("interrupted in the short runs that find the range; the same command goes on from here")
-        raise typer.Exit(EXIT_INTERRUPTED)
-    if not any(one.outcome != "failed" for one in study.results):
-        raise ComputeError("none of the short runs that find the range could be computed", "see the warnings above")
-    low, high = span(study.results)
-    where["note"](told(study.results, low, high))
+    results: list[RunResult] = []
+    strengths = first_strengths(Study.open(config.one_strength(), **where).specs[0])
+    for _ in range(1 + LATER_ROUNDS):
+        if not strengths:
+            break
+        study = Study.open(pilot(config, strengths), **where)
+        if carry_out(study, quiet):
+            output.say("interrupted in the short runs that find the range; the same command goes on from here")
+            raise typer.Exit(EXIT_INTERRUPTED)
+        results += [one for one in study.results if one.outcome != "failed"]
+        if not results:
+            raise ComputeError("none of the short runs that find the range could be computed", "see the warnings above")
+        strengths = next_strengths(results)
+    low, high = span(results)
+    where["note"](told(results, low, high))
     return draw(config, nets, low, high)
 
 

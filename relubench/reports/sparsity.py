@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from relubench.reports import references
 from relubench.reports.cells import count, duration, fixed, listed, signed, signed_bracket
-from relubench.reports.onset import Onset, onset
+from relubench.reports.onset import LEAST_POINTS, Onset, onset
 from relubench.reports.report import Column, Report, Row, run_records, training_report
 from relubench.reports.summary import Summary, summarize
 from relubench.results import RunResult
@@ -169,7 +169,7 @@ def _by_rows(rows: Sequence[Row], kind: str) -> str:
     compared = [row for row in rows[1:] if row["difference_pct"] is not None]
     higher = [row for row in compared if row["difference_verdict"] == "higher"]
     if not compared:
-        return f"One strength says nothing about where the error rises; {count(len(rows), 'row')} cannot be compared."
+        return f"Where the error rises cannot be said: {_too_few(rows)}."
     base = f"l1 {rows[0]['l1']:.3g}"
     if not higher:
         return f"At no strength up to {compared[-1]['l1']:.3g} is the error higher than at {base} beyond noise."
@@ -180,6 +180,14 @@ def _by_rows(rows: Sequence[Row], kind: str) -> str:
         f"The error starts to rise at l1 {first['l1']:.3g} ({fixed(zeros, 1)} % {kind}): "
         f"{signed(first['difference_pct'])} points {interval} against {base}; below it no rise is beyond noise."
     )
+
+
+def _too_few(rows: Sequence[Row]) -> str:
+    if len(rows) == 1:
+        return "there is one strength only"
+    if any(row["n"] > 1 for row in rows):
+        return "the networks of different strengths share no seeds"
+    return f"{LEAST_POINTS} networks that train are needed for a fit, and there are {count(len(rows), 'strength')}"
 
 
 def _shared(facts: Sequence[dict[str, Any]]) -> dict[str, Any]:
