@@ -41,14 +41,14 @@ def judge(layers: Sequence[Layer], living: Sequence[Tensor], columns: int, stack
         by_unit = live.unflatten(1, (columns, -1)).any(dim=1)
         weight = _next_weight(layers, place, stacked)
         feeds = weight != 0
-        if reached is not None:
+        if reached is not None and not bool(reached.all()):
             feeds = feeds & reached.view(*reached.shape, *[1] * (feeds.dim() - 2))
         heard = feeds.flatten(3).any(dim=3) if feeds.dim() > 3 else feeds
         heard = heard.any(dim=1)
         # Behind a convolution a dense layer has a weight for each of a channel's pixels.
         heard = heard.unflatten(1, (by_unit.shape[1], -1)).any(dim=2)
         cut_off = by_unit & ~heard
-        reached = live & ~cut_off.repeat(1, columns)
+        reached = live & ~(cut_off.repeat(1, columns) if columns > 1 else cut_off)
         found.insert(0, Standing(~by_unit, cut_off, ~live))
     return found
 

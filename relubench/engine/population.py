@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -141,7 +141,8 @@ class Population:
 
     def _look(self) -> None:
         if self.prober is not None:
-            self.prober.look(self.epoch)
+            with self._evaluating():
+                self.prober.look(self.epoch)
 
     @property
     def epochs_done(self) -> float:
@@ -273,8 +274,11 @@ class Population:
         return found
 
     def _evaluate(self, split: str, sparsity: bool) -> Evaluation:
-        with self.kernels.evaluating() if self.kernels is not None else nullcontext():
+        with self._evaluating():
             return evaluate(self.layers, self.data, split, len(self.members), self.stacked, sparsity)
+
+    def _evaluating(self) -> AbstractContextManager[None]:
+        return self.kernels.evaluating() if self.kernels is not None else nullcontext()
 
     @property
     def parameter_count(self) -> int:

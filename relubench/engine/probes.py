@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from relubench.architecture import hidden_units
+from relubench.engine.confirmation import look_again
 from relubench.engine.dead_units import Standing, judge, living_columns, stage_places
 from relubench.engine.gradients import GradientNorms, gradient_norms, update_ratios
 from relubench.engine.linear_regions import count_pieces, linear_stages
@@ -141,7 +142,7 @@ class Prober:
     def _stages(self, x: Tensor) -> Iterator[Stage]:
         """Every hidden layer on the images x [B, ...], in evaluation mode."""
         population = self.population
-        h = x.expand(self.members, *x.shape) if population.stacked else x
+        h = self._of_all(x)
         for layer in population.layers[: self.places[-1] + 1]:
             if not layer.hidden:
                 h = layer.forward(h, training=False)
@@ -151,6 +152,10 @@ class Prober:
             first_z = self._first(h).clone()
             h, slope = slopes(layer, h)
             yield Stage(first_z, self._first(h), h, slope)
+
+    def _of_all(self, x: Tensor) -> Tensor:
+        """The images as every member sees them: in a stack [P, B, ...]."""
+        return x.expand(self.members, *x.shape) if self.population.stacked else x
 
     def _first(self, value: Tensor) -> Tensor:
         """The part that belongs to the first images of a batch."""
@@ -176,11 +181,10 @@ class Prober:
     def _confirm(self, ended: Sequence[Member], standings: Sequence[Standing]) -> None:
         """The dead units of members that have ended, each candidate looked at with every training image."""
         living = [~one.idle for one in standings]
-        for x, _ in self.population.data.slices("train", self.slice):
-            if all(bool(live.all()) for live in living):
+        population = self.population
+        for x, _ in population.data.slices("train", self.slice):
+            if not look_again(population.layers, living, self._of_all(x), self._scale.eps):
                 break
-            for number, stage in enumerate(self._stages(x)):
-                living[number] |= self._living(stage)
         final = judge(self.population.layers, living, self._scale.columns, self.population.stacked)
         for place, member in enumerate(self.population.members):
             if member not in ended:

@@ -17,7 +17,7 @@ from relubench.engine.slopes import SlopeScale
 NEAR = 0.01
 """An output is near zero if |h| is at most this part of the layer's root mean square."""
 QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
-MOST_QUANTILE_VALUES = 20_000
+MOST_QUANTILE_VALUES = 4_000
 """Of more pre-activations every so-manieth is sorted."""
 
 
