@@ -23,9 +23,19 @@ def by_kernels(spec: RunSpec) -> bool:
     dense = not spec.channels and not spec.architecture.foreign
     if spec.device != "cpu" or "AVX" not in spec.device_name or not (plain and dense):
         return False
-    most = KERNEL_BATCH_AMD if "AMD" in spec.device_name else KERNEL_BATCH
     widths = (math.prod(spec.input_shape), *spec.hidden, spec.classes)
-    return spec.batch_size <= most and sum(one * other for one, other in pairwise(widths)) >= LARGE
+    return spec.batch_size <= _most(spec) and sum(one * other for one, other in pairwise(widths)) >= LARGE
+
+
+def rbm_by_kernels(spec: RunSpec, weights: int) -> bool:
+    """Whether a layer of so many weights is pre-trained as an RBM by generated kernels (`relubench.kernels.rbm`)."""
+    fits = spec.stack is not None and spec.stack.batch_size <= _most(spec)
+    return spec.device == "cpu" and "AVX" in spec.device_name and fits and weights >= LARGE
+
+
+def _most(spec: RunSpec) -> int:
+    """The largest batch that kernels are for."""
+    return KERNEL_BATCH_AMD if "AMD" in spec.device_name else KERNEL_BATCH
 
 
 def route(spec: RunSpec, members: int) -> str:

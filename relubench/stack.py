@@ -13,6 +13,7 @@ from typing import Any
 from relubench.activations import Choice
 from relubench.config import PretrainSection
 from relubench.errors import UsageError
+from relubench.version import PRETRAINING_VERSION
 
 RBM_HIDDEN = {"sigmoid": "bernoulli", "tanh": "bipolar", "relu": "nrelu", "nrelu": "nrelu", "softplus": "stepped"}
 """Activation -> the hidden units of an RBM whose mean it is (Nair & Hinton 2010 for the last two)."""
@@ -69,6 +70,8 @@ class StackSpec:
     corruption: float = 0.0
     tied: bool = False
     l1: float = 0.0
+    version: int = 0
+    """PRETRAINING_VERSION of what trained it; 0 for a file."""
 
     @property
     def layers(self) -> int:
@@ -86,7 +89,7 @@ class StackSpec:
             name: getattr(self, name) for name in ("weight_decay", "sampled", "noise", "corruption", "tied", "l1")
         }
         facts |= {name: kinds[layer] if kinds else "" for name, kinds in self._by_layer().items()}
-        return {**facts, "rate": self.rates[layer]}
+        return {**facts, "rate": self.rates[layer], "version": self.version}
 
     def with_rates(self, rates: Sequence[float]) -> StackSpec:
         """The same with these rates: a smaller stack, if they are fewer than the layers."""
@@ -116,6 +119,7 @@ def stack_spec(
         epochs=config.epochs,
         batch_size=config.batch_size or batch_size,
         shuffled=method.endswith(SHUFFLED),
+        version=PRETRAINING_VERSION,
     )
     if common.method == "rbm":
         hidden = _hidden_units(choice)

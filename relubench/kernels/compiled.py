@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -12,9 +12,12 @@ from llvmlite import binding, ir
 
 from relubench.kernels.dense import Plan, emit_backward, emit_forward
 from relubench.kernels.emit import Numbers
+from relubench.kernels.rbm import emit_down, emit_mean, emit_up, emit_up_sparse, emit_update_sparse
 from relubench.kernels.team import emit_run, emit_serve
 
 FUNCTIONS = ("run", "serve", "forward", "backward", "backward_first")
+RBM_FUNCTIONS = ("run", "serve", "up", "up_sparse", "mean", "draw", "down", "down_sigmoid")
+RBM_FUNCTIONS += ("backward_first", "update_sparse")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +33,38 @@ class Compiled:
 def compiled(cut: Plan, *, double: bool) -> Compiled:
     """The kernels for batches cut like that, in float64 or float32; compiled once a process."""
     numbers = numbers_of(host_features(), double)
-    module = ir.Module("relubench")
-    emit_run(module, numbers)
-    emit_serve(module, numbers)
+    module = _module(numbers)
     emit_forward(module, numbers, cut)
     for first in (False, True):
         emit_backward(module, numbers, cut, first=first)
+    return _finished(module, numbers, FUNCTIONS)
+
+
+@lru_cache(maxsize=8)
+def compiled_rbm(cut: Plan) -> Compiled:
+    """The kernels of an RBM for batches cut like that, in float32; compiled once a process."""
+    numbers = numbers_of(host_features(), double=False)
+    module = _module(numbers)
+    for emit in (emit_up, emit_up_sparse, emit_update_sparse):
+        emit(module, numbers, cut)
+    for fused in (False, True):
+        emit_down(module, numbers, cut, sigmoid_=fused)
+        emit_mean(module, numbers, drawn=fused)
+    emit_backward(module, numbers, cut, first=True)
+    return _finished(module, numbers, RBM_FUNCTIONS)
+
+
+def _module(numbers: Numbers) -> ir.Module:
+    """A module with what a team of threads needs."""
+    module = ir.Module("relubench")
+    emit_run(module, numbers)
+    emit_serve(module, numbers)
+    return module
+
+
+def _finished(module: ir.Module, numbers: Numbers, functions: Sequence[str]) -> Compiled:
     engine = _compile(module)
-    return Compiled({name: engine.get_function_address(name) for name in FUNCTIONS}, numbers, engine)
+    return Compiled({name: engine.get_function_address(name) for name in functions}, numbers, engine)
 
 
 @lru_cache(maxsize=1)

@@ -71,14 +71,14 @@ def emit_forward(module: ir.Module, numbers: Numbers, cut: Plan) -> None:
     """forward: pack x, then y = x W + b."""
     k = Kernel(module, "forward", numbers, WORDS)
     _pack(k, cut)
-    _multiply(k, cut)
+    multiply(k, cut, listed_products)
     k.b.ret_void()
 
 
 def emit_backward(module: ir.Module, numbers: Numbers, cut: Plan, *, first: bool) -> None:
     """backward, or backward_first: below = delta W^T (unless first), W += rate x^T delta, b += rate sum(delta)."""
     k = Kernel(module, "backward_first" if first else "backward", numbers, WORDS)
-    _update_bias(k, cut)
+    update_bias(k, cut)
     if cut.blocks == 1:
         _rows_at_once(k, cut, first)
     else:
@@ -147,38 +147,42 @@ def _zero(k: Kernel) -> ir.Constant:
 # -- forward -----------------------------------------------------------------------------------------------------------
 
 
-def _multiply(k: Kernel, cut: Plan) -> None:
-    """y = x W + b in this worker's columns: a tile of rows stays in the cache while all blocks of samples meet it."""
-    left, right = _columns(k)
-    width = _width(k, cut.block)
+def multiply(k: Kernel, cut: Plan, add_products: Callable[[Kernel, Plan], None]) -> None:
+    """y = x W + b in this worker's columns; `add_products` adds x W to the sums, which begin as b."""
+    left, right = columns(k)
 
     def begin(column: Value, _: list[Value]) -> None:
         value = k.load_vector(k.numbers_at("b"), column)
-        k.loop(word(0), word(cut.padded), 1, lambda sample, _: k.store_vector(value, *_sum(k, sample, column)))
+        k.loop(word(0), word(cut.padded), 1, lambda sample, _: k.store_vector(value, *sum_at(k, sample, column)))
 
+    def end(column: Value, _: list[Value]) -> None:
+        k.loop(
+            *(word(0), word(cut.padded), 1),
+            lambda sample, _: _store(k, k.load_vector(*sum_at(k, sample, column)), "y", sample, column),
+        )
+
+    k.loop(left, right, k.numbers.lanes, begin)
+    add_products(k, cut)
+    k.loop(left, right, k.numbers.lanes, end)
+
+
+def listed_products(k: Kernel, cut: Plan) -> None:
+    """sums += x W over the listed rows: a tile of rows stays in the cache while all blocks of samples meet it."""
     rows, packed = _listed(k, cut)
 
     def tile(place: Value, _: list[Value]) -> None:
-        starts = _starts(k, rows, place, cut.tile)
+        starts = row_starts(k, rows, place, cut.tile)
         values = k.b.gep(packed, [k.times(place, cut.padded)])
 
         def block(sample: Value, _: list[Value]) -> None:
             def sums(column: Value, vectors: int) -> None:
                 _add_products(k, cut, starts, k.b.gep(values, [sample]), sample, column, vectors)
 
-            _in_strips(k, left, right, width, sums)
+            _in_strips(k, *columns(k), _width(k, cut.block), sums)
 
         k.loop(word(0), word(cut.padded), cut.block, block)
 
-    def end(column: Value, _: list[Value]) -> None:
-        k.loop(
-            *(word(0), word(cut.padded), 1),
-            lambda sample, _: _store(k, k.load_vector(*_sum(k, sample, column)), "y", sample, column),
-        )
-
-    k.loop(left, right, k.numbers.lanes, begin)
     k.loop(word(0), _count(k), cut.tile, tile)
-    k.loop(left, right, k.numbers.lanes, end)
 
 
 def _add_products(
@@ -187,18 +191,18 @@ def _add_products(
     """sums[block, strip] += x[block, tile] W[tile, strip], in registers."""
     places = [k.add(column, word(number * k.numbers.lanes)) for number in range(vectors)]
     samples = [k.add(sample, word(number)) for number in range(cut.block)]
-    sums = [[k.load_vector(*_sum(k, one, place)) for place in places] for one in samples]
+    sums = [[k.load_vector(*sum_at(k, one, place)) for place in places] for one in samples]
     for row, start in enumerate(starts):
-        weights = [k.load_vector(*_weight(k, start, place)) for place in places]
+        weights = [k.load_vector(*weight_at(k, start, place)) for place in places]
         for number, mine in enumerate(sums):
             x = k.spread(k.load(values, word(row * cut.padded + number)))
             mine[:] = [k.fma(x, weight, total) for weight, total in zip(weights, mine, strict=True)]
     for one, mine in zip(samples, sums, strict=True):
         for place, total in zip(places, mine, strict=True):
-            k.store_vector(total, *_sum(k, one, place))
+            k.store_vector(total, *sum_at(k, one, place))
 
 
-def _sum(k: Kernel, sample: Value, column: Value) -> tuple[Value, Value]:
+def sum_at(k: Kernel, sample: Value, column: Value) -> tuple[Value, Value]:
     """Base and place of a vector of this worker's own sums: in a common y, one core would fetch the other's ahead."""
     part = k.times(k.worker, k["sums_part"])
     return k.numbers_at("sums"), k.add(part, k.times(sample, k["stride"]), column)
@@ -207,15 +211,15 @@ def _sum(k: Kernel, sample: Value, column: Value) -> tuple[Value, Value]:
 # -- backward ----------------------------------------------------------------------------------------------------------
 
 
-def _update_bias(k: Kernel, cut: Plan) -> None:
+def update_bias(k: Kernel, cut: Plan) -> None:
     """b += rate * sum over samples of delta, in this worker's columns."""
-    left, right = _columns(k)
-    rate = _rate(k)
+    left, right = columns(k)
+    rate = rate_of(k)
 
     def column(place: Value, _: list[Value]) -> None:
         (total,) = k.loop(
             *(word(0), word(cut.padded), 1),
-            lambda sample, sums: [k.b.fadd(sums[0], _load(k, "delta", sample, place))],
+            lambda sample, sums: [k.b.fadd(sums[0], load_sample(k, "delta", sample, place))],
             [k.zeros()],
         )
         bias = k.numbers_at("b")
@@ -227,23 +231,23 @@ def _update_bias(k: Kernel, cut: Plan) -> None:
 def _rows_at_once(k: Kernel, cut: Plan, first: bool) -> None:
     """One block of samples: a row of W is read once for the gradient of its input and for its update."""
     rows, packed = _listed(k, cut)
-    rate, (left, right) = _rate(k), _columns(k)
+    rate, (left, right) = rate_of(k), columns(k)
 
     def row(place: Value, _: list[Value]) -> None:
         number = k.load_word(rows, place)
-        (start,) = _starts(k, rows, place, 1)
+        (start,) = row_starts(k, rows, place, 1)
         values = k.b.gep(packed, [k.times(place, cut.padded)])
         steps = [k.b.fmul(rate, k.spread(k.load(values, word(one)))) for one in range(cut.block)]
 
         def strip(column: Value, sums: list[Value]) -> list[Value]:
-            weight = updated = k.load_vector(*_weight(k, start, column))
+            weight = updated = k.load_vector(*weight_at(k, start, column))
             found = []
             for one, step in enumerate(steps):
-                delta = _load(k, "delta", word(one), column)
+                delta = load_sample(k, "delta", word(one), column)
                 if not first:
                     found.append(k.fma(delta, weight, sums[one]))
                 updated = k.fma(step, delta, updated)
-            k.store_vector(updated, *_weight(k, start, column))
+            k.store_vector(updated, *weight_at(k, start, column))
             return found
 
         none = [] if first else [k.zeros()] * cut.block
@@ -260,26 +264,26 @@ def _tiles(k: Kernel, cut: Plan, first: bool) -> None:
     def tile(place: Value, _: list[Value]) -> None:
         if not first:
             _gradients_below(k, cut, rows, place)
-        _update_rows(k, cut, _starts(k, rows, place, cut.tile), k.b.gep(packed, [k.times(place, cut.padded)]))
+        _update_rows(k, cut, row_starts(k, rows, place, cut.tile), k.b.gep(packed, [k.times(place, cut.padded)]))
 
     k.loop(word(0), _count(k), cut.tile, tile)
 
 
 def _gradients_below(k: Kernel, cut: Plan, rows: Value, place: Value) -> None:
     """below[all, tile] = delta W[tile]^T in this worker's columns, a few samples and rows at a time."""
-    left, right = _columns(k)
+    left, right = columns(k)
     height, samples = (4 if k.numbers.registers == 32 else 2), cut.block // 2
 
     def few(row: Value, _: list[Value]) -> None:
-        starts = _starts(k, rows, row, height)
+        starts = row_starts(k, rows, row, height)
         numbers = [k.load_word(rows, k.add(row, word(one))) for one in range(height)]
 
         def block(sample: Value, _: list[Value]) -> None:
             some = [k.add(sample, word(one)) for one in range(samples)]
 
             def strip(column: Value, sums: list[Value]) -> list[Value]:
-                weights = [k.load_vector(*_weight(k, start, column)) for start in starts]
-                deltas = [_load(k, "delta", one, column) for one in some]
+                weights = [k.load_vector(*weight_at(k, start, column)) for start in starts]
+                deltas = [load_sample(k, "delta", one, column) for one in some]
                 pairs = [(delta, weight) for delta in deltas for weight in weights]
                 return [k.fma(*pair, total) for pair, total in zip(pairs, sums, strict=True)]
 
@@ -295,30 +299,30 @@ def _gradients_below(k: Kernel, cut: Plan, rows: Value, place: Value) -> None:
 
 def _update_rows(k: Kernel, cut: Plan, starts: list[Value], values: Value) -> None:
     """W[tile] += rate x[all, tile]^T delta, the sums over the samples in registers."""
-    rate = _rate(k)
+    rate = rate_of(k)
 
     def strip(column: Value, vectors: int) -> None:
         places = [k.add(column, word(number * k.numbers.lanes)) for number in range(vectors)]
 
         def one_sample(sample: Value, sums: list[Value]) -> list[Value]:
-            deltas = [_load(k, "delta", sample, place) for place in places]
+            deltas = [load_sample(k, "delta", sample, place) for place in places]
             mine = k.b.gep(values, [sample])
             xs = [k.spread(k.load(mine, word(row * cut.padded))) for row in range(len(starts))]
             pairs = [(x, delta) for x in xs for delta in deltas]
             return [k.fma(*pair, total) for pair, total in zip(pairs, sums, strict=True)]
 
         sums = k.loop(word(0), word(cut.padded), 1, one_sample, [k.zeros()] * (len(starts) * vectors))
-        wheres = [_weight(k, start, place) for start in starts for place in places]
+        wheres = [weight_at(k, start, place) for start in starts for place in places]
         for where, total in zip(wheres, sums, strict=True):
             k.store_vector(k.fma(rate, total, k.load_vector(*where)), *where)
 
-    _in_strips(k, *_columns(k), _width(k, cut.tile), strip)
+    _in_strips(k, *columns(k), _width(k, cut.tile), strip)
 
 
 def _add_parts(k: Kernel, cut: Plan) -> None:
     """The parts of the gradient below, added into the first: each worker some columns of it."""
     below, lanes = k.numbers_at("below"), k.numbers.lanes
-    left, right = _share(k, k.b.udiv(k["below_stride"], word(lanes)))
+    left, right = share(k, k.b.udiv(k["below_stride"], word(lanes)))
 
     def column(place: Value, _: list[Value]) -> None:
         def one_sample(sample: Value, _: list[Value]) -> None:
@@ -353,34 +357,34 @@ def _in_strips(k: Kernel, left: Value, right: Value, width: int, strip: Callable
         k.loop(whole, right, k.numbers.lanes, lambda column, _: strip(column, 1))
 
 
-def _columns(k: Kernel) -> tuple[Value, Value]:
+def columns(k: Kernel) -> tuple[Value, Value]:
     """This worker's share of the outputs, in whole vectors."""
-    first, last = _share(k, k.b.udiv(k["stride"], word(k.numbers.lanes)))
+    first, last = share(k, k.b.udiv(k["stride"], word(k.numbers.lanes)))
     return k.times(first, k.numbers.lanes), k.times(last, k.numbers.lanes)
 
 
-def _share(k: Kernel, units: Value) -> tuple[Value, Value]:
+def share(k: Kernel, units: Value) -> tuple[Value, Value]:
     """Where this worker's share begins and ends when `units` are dealt out."""
     first, last = (k.b.udiv(k.times(units, k.add(k.worker, word(more))), k["workers"]) for more in (0, 1))
     return first, last
 
 
-def _starts(k: Kernel, rows: Value, place: Value, count: int) -> list[Value]:
+def row_starts(k: Kernel, rows: Value, place: Value, count: int) -> list[Value]:
     """Where the next rows of the list would begin in this worker's part of W if it had all columns."""
-    part = k.b.sub(k.times(k.worker, k["w_part"]), _columns(k)[0])
+    part = k.b.sub(k.times(k.worker, k["w_part"]), columns(k)[0])
     return [k.add(part, k.times(k.load_word(rows, k.add(place, word(row))), k["w_stride"])) for row in range(count)]
 
 
-def _weight(k: Kernel, start: Value, column: Value) -> tuple[Value, Value]:
+def weight_at(k: Kernel, start: Value, column: Value) -> tuple[Value, Value]:
     """Base and place of a vector of W."""
     return k.numbers_at("w"), k.add(start, column)
 
 
-def _rate(k: Kernel) -> Value:
+def rate_of(k: Kernel) -> Value:
     return k.spread(k.load(k.numbers_at("rate"), word(0)))
 
 
-def _load(k: Kernel, name: str, sample: Value, column: Value) -> Value:
+def load_sample(k: Kernel, name: str, sample: Value, column: Value) -> Value:
     """A vector of y or delta."""
     return k.load_vector(k.numbers_at(name), k.add(k.times(sample, k["stride"]), column))
 

@@ -139,22 +139,22 @@ class Passes:
         like, cut, workers = self.weight.value, self.kernels.cut, self.kernels.workers
         outputs, inputs = like.shape
         self.codes, lanes = self.kernels.of(like.dtype)
-        stride, bias = _whole(outputs, lanes), self.bias.value
+        stride, bias = whole(outputs, lanes), self.bias.value
         self.w = self.weight.value = like.t().contiguous().t()
-        padded = _zeros(like, stride)
+        padded = zeros(like, stride)
         self.b = self.bias.value = padded[:outputs]
         self.b.copy_(bias)
         edges = [stride // lanes * worker // workers * lanes for worker in range(workers + 1)]
         self.columns = [(left, max(left, min(right, outputs))) for left, right in pairwise(edges)]
-        self.blocks = _zeros(like, workers, inputs + 1, max(right - left for left, right in pairwise(edges)))
+        self.blocks = zeros(like, workers, inputs + 1, max(right - left for left, right in pairwise(edges)))
         self._exchange(lambda mine, theirs: mine.copy_(theirs))
-        self.sums = _zeros(like, workers, cut.padded, stride)
-        self.y, self.delta = (_zeros(like, cut.padded, stride) for _ in range(2))
-        self.parts = _zeros(like, workers, cut.padded, _whole(inputs + 1, lanes))
+        self.sums = zeros(like, workers, cut.padded, stride)
+        self.y, self.delta = (zeros(like, cut.padded, stride) for _ in range(2))
+        self.parts = zeros(like, workers, cut.padded, whole(inputs + 1, lanes))
         self.below = self.parts[0]
-        self.rate, self.lr, self.filled = _zeros(like, 1), 0.0, 0
-        segment = _whole(inputs, cut.tile)
-        self.packed = _zeros(like, workers * segment, cut.padded)
+        self.rate, self.lr, self.filled = zeros(like, 1), 0.0, 0
+        segment = whole(inputs, cut.tile)
+        self.packed = zeros(like, workers * segment, cut.padded)
         self.rows = torch.zeros(workers * segment, dtype=torch.int64)
         self.counts = torch.zeros(workers * LINE, dtype=torch.int64)
         self.words = torch.zeros(len(WORDS), dtype=torch.int64)
@@ -174,12 +174,12 @@ class Passes:
 PLACES = {name: place for place, name in enumerate(WORDS)}
 
 
-def _whole(size: int, unit: int) -> int:
+def whole(size: int, unit: int) -> int:
     """The least multiple of `unit` that is not below `size`."""
     return -(-size // unit) * unit
 
 
-def _zeros(like: Tensor, *shape: int) -> Tensor:
+def zeros(like: Tensor, *shape: int) -> Tensor:
     """Zeros of that shape and of like's type, at an address that the widest vectors start at."""
     size = torch.Size(shape).numel()
     spare = ALIGNMENT // like.element_size()

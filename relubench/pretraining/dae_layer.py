@@ -7,6 +7,7 @@ signs of a flipped layer below taken back, mapped to 0..1 where the reconstructi
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -46,6 +47,9 @@ class DaeLayer:
         _, bound = init_scale("xavier", units, inputs, 1.0)
         generator = stream(self.spec.seed, "pretrain-decoder", self.layer)
         return torch.empty(units, inputs).uniform_(-bound, bound, generator=generator).to(self.spec.device)
+
+    def working(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def prepare(self, x: Tensor) -> tuple[Tensor, ...]:
         """The corrupted rows and the targets of a chunk, which `step` takes by batches."""

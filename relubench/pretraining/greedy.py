@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
@@ -39,6 +40,7 @@ class Model(Protocol):
 
     noises: list[MemberNoise]
 
+    def working(self) -> AbstractContextManager[None]: ...
     def prepare(self, x: Tensor) -> tuple[Tensor, ...]: ...
     def step(self, *rows: Tensor) -> Tensor: ...
     def squared_error(self, batches: Iterable[Tensor]) -> Iterable[Tensor]: ...
@@ -101,10 +103,11 @@ class LayerTraining:
 
     def train_rows(self, index: Tensor) -> None:
         """Take the steps of these training images, batch by batch."""
-        rows = self.model.prepare(self.source.chunk(index))
-        for start in range(0, len(index), self.stack.batch_size):
-            part = slice(start, start + self.stack.batch_size)
-            self.error.add_(self.model.step(*(one[part] for one in rows)))
+        with self.model.working():
+            rows = self.model.prepare(self.source.chunk(index))
+            for start in range(0, len(index), self.stack.batch_size):
+                part = slice(start, start + self.stack.batch_size)
+                self.error.add_(self.model.step(*(one[part] for one in rows)))
 
     def _end_epoch(self) -> None:
         values = self.data.n_train * self.source.width

@@ -17,14 +17,26 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from relubench.network.products import Library, evaluated
 from relubench.pretraining.units import HIDDEN, VISIBLE
 
 
 class Rbm:
     """Weights [O, I], hidden biases [O] and visible biases [I], which `step` changes in place."""
 
-    def __init__(self, weight: Tensor, hidden_bias: Tensor, visible_bias: Tensor, *, hidden: str, visible: str) -> None:
+    def __init__(
+        self,
+        weight: Tensor,
+        hidden_bias: Tensor,
+        visible_bias: Tensor,
+        *,
+        hidden: str,
+        visible: str,
+        library: Library = "torch",
+    ) -> None:
+        """`library`: who multiplies, updates aside."""
         self.weight, self.hidden_bias, self.visible_bias = weight, hidden_bias, visible_bias
+        self.library: Library = library
         self.hidden, self.visible = HIDDEN[hidden], VISIBLE[visible]
         self.rows: dict[int, tuple[Tensor, Tensor]] = {}
 
@@ -34,7 +46,7 @@ class Rbm:
 
     def visible_mean(self, h: Tensor) -> Tensor:
         """E[v | h] [B, I]."""
-        return self.visible.mean(torch.addmm(self.visible_bias, h, self.weight))
+        return self.visible.mean(self._down(h))
 
     def free_energy(self, v: Tensor) -> Tensor:
         """F(v) [B], in nats: -log of the unnormalised probability of v."""
@@ -64,7 +76,7 @@ class Rbm:
                 torch.neg(mean, out=h[batch:])
                 break
             drawn = self.hidden.sample(x, mean, generator)
-            a = torch.addmm(self.visible_bias, drawn, self.weight)
+            a = self._down(drawn)
             visible = self.visible.mean(a)
             if sampled or step < k - 1:
                 visible = self.visible.sample(a, visible, generator)
@@ -72,7 +84,10 @@ class Rbm:
         return v, h
 
     def _up(self, v: Tensor) -> Tensor:
-        return torch.addmm(self.hidden_bias, v, self.weight.t())
+        return evaluated(self.library, v, self.weight, self.hidden_bias)
+
+    def _down(self, h: Tensor) -> Tensor:
+        return evaluated(self.library, h, self.weight.t(), self.visible_bias)
 
     def _storage(self, v0: Tensor) -> tuple[Tensor, Tensor]:
         batch = len(v0)

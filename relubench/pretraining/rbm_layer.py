@@ -8,20 +8,28 @@ section 5). The map is folded into the weights that the network gets.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
 
+from relubench.network.products import library
 from relubench.network.streams import MemberNoise, stream
 from relubench.plan import RunSpec
 from relubench.pretraining.rbm import ContrastiveDivergence, Rbm
+from relubench.pretraining.rbm_kernels import KernelDivergence
 from relubench.pretraining.source import AffineMap, Statistics
+from relubench.route import rbm_by_kernels
 
 INITIAL_DEVIATION = 0.01
 """Of the weights (Hinton 2010, section 8); biases of visible units start from the training mean."""
 
 LEAST_SHARE = 0.001
 """A visible unit that is nearly always off or on starts as one that is so this share of the time."""
+
+
+SPARSE = 0.5
+"""The share of zeros from which on they are left out of products one by one."""
 
 
 class RbmLayer:
@@ -34,15 +42,18 @@ class RbmLayer:
         self.layer, self.map = layer, visible_map(kind, statistics, signs)
         # For all but Gaussian units, whose biases start at zero, the map is the signs alone.
         mean = statistics.mean
-        unit = torch.empty(spec.hidden[layer], len(mean)).normal_(
+        weight = torch.empty(spec.hidden[layer], len(mean)).normal_(
             generator=stream(spec.seed, "pretrain-init", layer), std=INITIAL_DEVIATION
         )
+        by_kernels = rbm_by_kernels(spec, weight.numel())
         rbm = Rbm(
-            unit.to(device),
+            # Kernels have W by columns, and take it over sooner if it lies like that.
+            weight.t().contiguous().t() if by_kernels else weight.to(device),
             torch.zeros(spec.hidden[layer], device=device),
             initial_visible_bias(kind, mean),
             hidden=stack.hidden,
             visible=kind,
+            library=library(device, spec.device_name, spec.threads, weight.numel()),
         )
         self.rbm = rbm
         self.noises = [MemberNoise([spec.seed], "pretrain-sample", layer, device)]
@@ -55,6 +66,13 @@ class RbmLayer:
             sampled=stack.sampled,
             generator=self.noises[0].generators[0],
         )
+        sparse = statistics.zeros > SPARSE and self.map.shift is None
+        workers = max(1, spec.threads)
+        self.kernels = KernelDivergence(self.trainer, stack.batch_size, workers, sparse=sparse) if by_kernels else None
+
+    def working(self) -> AbstractContextManager[None]:
+        """What steps are taken in."""
+        return self.kernels.working() if self.kernels else nullcontext()
 
     def prepare(self, x: Tensor) -> tuple[Tensor, ...]:
         """The rows of a chunk that `step` takes by batches."""
@@ -62,7 +80,7 @@ class RbmLayer:
 
     def step(self, *rows: Tensor) -> Tensor:
         """One update; returns the sum of squared reconstruction errors."""
-        return self.trainer.step(*rows)
+        return (self.kernels or self.trainer).step(*rows)
 
     def squared_error(self, batches: Iterable[Tensor]) -> Iterable[Tensor]:
         """Of each batch of the layer's inputs, the squared errors [n, I] of its reconstruction."""
@@ -81,7 +99,10 @@ class RbmLayer:
             bias = bias + weight @ self.map.shift
         if self.map.factor is not None:
             weight = weight * self.map.factor
-        return {f"{self.layer}.weight": weight.clone(), f"{self.layer}.bias": bias.clone()}
+        return {
+            f"{self.layer}.weight": weight.clone(memory_format=torch.contiguous_format),
+            f"{self.layer}.bias": bias.clone(),
+        }
 
     def reconstruction(self, x: Tensor) -> Tensor:
         """[n, I] in the network's own values."""

@@ -19,12 +19,14 @@ from relubench.network.layers import Layer
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Of a layer's training inputs, before a sign flip: mean and standard deviation of each [I], and their range."""
+    """Of a layer's training inputs, before a sign flip: mean and standard deviation of each [I], and of all their range
+    and the share of zeros."""
 
     mean: Tensor
     deviation: Tensor
     low: float
     high: float
+    zeros: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class Source:
     def statistics(self, signs: Tensor | None) -> Statistics:
         """Over all training inputs; `signs` [I]: those of the flip that the layer below ends with."""
         total = square = torch.zeros(())
-        low, high, count = float("inf"), -float("inf"), 0
+        low, high, count, zeros = float("inf"), -float("inf"), 0, 0
         dtype = accumulator(self.data.splits["train"][0].device.type)
         batches = self.codes.split(EVALUATION_IMAGES) if self.codes is not None else self.slices("train")
         for x in batches:
@@ -79,9 +81,10 @@ class Source:
             square = square.to(x.device) + x.square().sum(dim=0, dtype=dtype)
             low, high = min(low, float(x.min())), max(high, float(x.max()))
             count += len(x)
+            zeros += x.numel() - int(torch.count_nonzero(x))
         mean = total / count
         deviation = (square / count - mean.square()).clamp_(min=0.0).sqrt()
-        return Statistics(mean.float(), deviation.float(), low, high)
+        return Statistics(mean.float(), deviation.float(), low, high, zeros / (count * self.width))
 
     def _up(self, x: Tensor) -> Tensor:
         for layer in self.below:
