@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -37,40 +37,49 @@ UNITS = 1000
 
 def main(
     epochs: Annotated[int, typer.Option(min=1)] = 5,
-    batch_size: Annotated[int, typer.Option(min=1)] = 10,
+    batch_size: Annotated[list[int], typer.Option(min=1, help="May be repeated.")] = [10, 100],  # noqa: B006
     lr: Annotated[float, typer.Option(help="The learning rate of both.")] = 0.05,
     rounds: Annotated[int, typer.Option(min=1, help="Trainings of each, in turn.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="Set OMP_NUM_THREADS to the same.")] = 1,
     data_dir: Annotated[Path | None, typer.Option(help="Where MNIST is. Default: $RELUBENCH_DATA_DIR.")] = None,
     output: Annotated[Path | None, typer.Option(help="Default: results/rbm-DATE.json; and .png.")] = None,
 ) -> None:
-    """Train both, compare their speed and their reconstructions, and draw the filters."""
+    """Train both, compare their speed and their reconstructions, and draw the filters (of the first batch size)."""
     torch.set_num_threads(threads)
     facts = machine.describe(["python -m benchmarks.rbm", *sys.argv[1:]], str(data_dir) if data_dir else None)
     prepared = prepare("mnist", data_dir=data_dir)
-    spec = specification(prepared, epochs, batch_size, lr, threads)
     data = Images.open(prepared, device="cpu", flat=True)
+    found, trained = [], []
+    for size in batch_size:
+        spec = specification(prepared, epochs, size, lr, threads)
+        result, training = compared(spec, data, lr, rounds)
+        found.append(result)
+        trained.append(training)
+    path = output or RESULTS / f"rbm-{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
+    settings = {"epochs": epochs, "lr": lr, "threads": threads, "images": data.n_train}
+    path.write_text(json.dumps({**facts, **settings, "batch_sizes": found}, indent=1) + "\n")
+    weight = trained[0].model.network()["0.weight"].numpy()
+    pictures.write_png(pictures.filters(weight, prepared.input_shape), path.with_suffix(".png"))
+
+
+def compared(spec: RunSpec, data: Images, lr: float, rounds: int) -> tuple[dict[str, Any], LayerTraining]:
+    """Seconds, errors and relubench's curve at one batch size; the last of relubench's trainings."""
+    assert spec.stack is not None
+    size, epochs = spec.stack.batch_size, spec.stack.epochs
     train, valid = (np.concatenate([x.numpy() for x, _ in data.slices(split, 5000)]) for split in ("train", "valid"))
     seconds: dict[str, list[float]] = {"relubench": [], "scikit-learn": []}
     for number in range(rounds):
         training = LayerTraining(replace(spec, seed=number), select(["sigmoid"])[0], data, 0, [])
-        seconds["relubench"].append(timed(lambda training=training: drain(training), threads))
-        peer = BernoulliRBM(UNITS, learning_rate=lr, batch_size=batch_size, n_iter=epochs, random_state=number)
-        seconds["scikit-learn"].append(timed(lambda peer=peer: peer.fit(train), threads))
-        print(
-            f"round {number + 1}: " + ", ".join(f"{name} {all_[-1]:.1f} s" for name, all_ in seconds.items()),
-            flush=True,
-        )
+        seconds["relubench"].append(timed(lambda training=training: drain(training), spec.threads))
+        peer = BernoulliRBM(UNITS, learning_rate=lr, batch_size=size, n_iter=epochs, random_state=number)
+        seconds["scikit-learn"].append(timed(lambda peer=peer: peer.fit(train), spec.threads))
+        told = ", ".join(f"{name} {all_[-1]:.1f} s" for name, all_ in seconds.items())
+        print(f"batches of {size}, round {number + 1}: {told}", flush=True)
     ratio = median(b / a for a, b in zip(*seconds.values(), strict=True))
     errors = {"relubench": training.curve[-1].valid_error, "scikit-learn": peer_error(peer, valid)}
-    found = {**facts, "epochs": epochs, "batch_size": batch_size, "lr": lr, "threads": threads, "seconds": seconds}
-    found |= {"images": len(train), "ratio": ratio, "valid_reconstruction_error": errors}
-    found |= {"curve": [asdict(point) for point in training.curve]}
-    path = output or RESULTS / f"rbm-{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
-    path.write_text(json.dumps(found, indent=1) + "\n")
-    weight = training.model.network()["0.weight"].numpy()
-    pictures.write_png(pictures.filters(weight, prepared.input_shape), path.with_suffix(".png"))
-    print(f"scikit-learn / relubench: {ratio:.2f} times the time; validation reconstruction error {errors}")
+    print(f"scikit-learn / relubench: {ratio:.2f} times the time; validation reconstruction error {errors}", flush=True)
+    found = {"batch_size": size, "seconds": seconds, "ratio": ratio, "valid_reconstruction_error": errors}
+    return {**found, "curve": [asdict(point) for point in training.curve]}, training
 
 
 def specification(prepared: PreparedData, epochs: int, batch_size: int, lr: float, threads: int) -> RunSpec:
