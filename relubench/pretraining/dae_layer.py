@@ -19,6 +19,9 @@ from relubench.plan import RunSpec
 from relubench.pretraining.denoising import Autoencoder, corrupt
 from relubench.pretraining.source import AffineMap, Statistics
 
+LEAST_MEAN = 0.001
+"""A target that is nearly always 0, or 1 where that is the most, starts as one whose mean is this far from it."""
+
 
 class DaeLayer:
     """The model that `greedy.LayerTraining` drives."""
@@ -35,7 +38,10 @@ class DaeLayer:
         self.autoencoder = Autoencoder(
             encoder,
             None if stack.tied else self._decoder(units, inputs),
-            torch.zeros(inputs, device=spec.device),
+            initial_bias(
+                stack.reconstruction[layer],
+                self.target(statistics.mean if signs is None else statistics.mean * signs),
+            ),
             reconstruction=stack.reconstruction[layer],
             rate=stack.rates[layer],
             l1=stack.l1,
@@ -90,6 +96,18 @@ class DaeLayer:
         x = x if signs is None else x * signs
         noisy = corrupt(x, self.stack.noise, self.stack.corruption, low, high, generator)
         return noisy if signs is None else noisy * signs
+
+
+def initial_bias(reconstruction: str, mean: Tensor) -> Tensor:
+    """The decoder's biases [I] at which a code of nothing is reconstructed as the targets' mean.
+
+    From zero, codes learn to be the mean first: on images with a bright ground all units are then on whatever is seen.
+    """
+    if reconstruction in ("cross-entropy", "scaled"):
+        return torch.logit(mean.clamp(LEAST_MEAN, 1.0 - LEAST_MEAN))
+    if reconstruction == "softplus":
+        return torch.log(torch.expm1(mean.clamp(min=LEAST_MEAN)))
+    return mean.clone()
 
 
 def target_map(reconstruction: str, statistics: Statistics, signs: Tensor | None) -> AffineMap:

@@ -130,7 +130,7 @@ class LayerTraining:
         self.diverged = self._divergence(train, valid, energies)
 
     def _divergence(self, train: float, valid: float, energies: Sequence[float | None]) -> str:
-        where = f"pre-training of layer {self.layer + 1} diverged in epoch {self.epoch}"
+        where = f"pre-training of layer {self.layer + 1} diverged in epoch {self.epoch}{self._slower()}"
         weights = self.model.network().values()
         if not all(math.isfinite(one) for one in (train, valid)) or not all(_all_finite(one) for one in weights):
             return f"{where}: weights or reconstruction errors were not finite"
@@ -138,6 +138,15 @@ class LayerTraining:
         if any(one is not None and not abs(one) <= bound for one in energies):
             return f"{where}: the free energy grows without bound"
         return ""
+
+    def _slower(self) -> str:
+        """What Hinton 2010 says of units that a learning rate of Bernoulli units is too large for (section 13.2)."""
+        stack = self.stack
+        if stack.method != "rbm" or stack.visible[self.layer] != "gaussian":
+            return ""
+        return (
+            f" (Gaussian visible units need rates 10 to 100 times smaller, here less than {stack.rates[self.layer]:g})"
+        )
 
     def _free_energy(self, split: str) -> float | None:
         found = [self.model.free_energy(x) for x in self.source.slices(split, FREE_ENERGY_EXAMPLES)]

@@ -8,12 +8,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from relubench.activations import build, select
+from relubench.engine.images import Images
 from relubench.network.layers import Affine, ClosedForm, SignFlip
 from relubench.network.optimizers import Parameter
 from relubench.network.streams import stream
-from relubench.pretraining.dae_layer import target_map
-from relubench.pretraining.denoising import Autoencoder, corrupt
+from relubench.pretraining.dae_layer import DaeLayer, initial_bias, target_map
+from relubench.pretraining.denoising import RECONSTRUCTIONS, Autoencoder, corrupt
+from relubench.pretraining.greedy import LayerTraining
 from relubench.pretraining.source import Statistics
+from specs import digits, runs
 
 COSTS = {
     "cross-entropy": lambda a, t: F.binary_cross_entropy_with_logits(a, t, reduction="sum"),
@@ -84,3 +87,27 @@ def test_targets_are_unflipped_and_brought_into_reach(
     seen = torch.tensor([[3.0, -1.5 if flipped else 1.5]])
     found = target_map(reconstruction, Statistics(torch.zeros(2), torch.ones(2), low, high), signs)(seen)
     assert found[0].tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("reconstruction", list(RECONSTRUCTIONS))
+def test_decoders_start_at_the_targets_mean(reconstruction: str):
+    mean = torch.tensor([0.001, 0.2, 0.5, 0.999])
+    assert torch.allclose(RECONSTRUCTIONS[reconstruction].mean(initial_bias(reconstruction, mean)), mean, atol=1e-6)
+    off = RECONSTRUCTIONS[reconstruction].mean(initial_bias(reconstruction, torch.zeros(1)))
+    assert 0.0 <= off.item() <= 0.0011
+
+
+def test_a_flipped_layers_decoder_starts_at_the_mean_of_its_targets():
+    """On codes of which half have a minus: before training, nothing is reconstructed as the mean."""
+    choice, (spec,) = runs(
+        "relu", model={"name": "mlp-48-32", "sign_flip": True}, pretrain={"methods": ["dae"], "epochs": 1, "lr": 0.01}
+    )
+    data = Images.open(digits(), device="cpu", flat=True)
+    first = LayerTraining(spec, choice, data, 0, [])
+    second = LayerTraining(spec, choice, data, 1, [first.model.network()])
+    model = second.model
+    assert isinstance(model, DaeLayer)
+    targets = torch.cat([model.target(x) for x in second.source.slices("train")])
+    assert targets.min() >= 0.0
+    found = model.autoencoder.output.mean(model.autoencoder.bias)
+    assert torch.allclose(found, targets.mean(dim=0).clamp(min=0.001), atol=1e-5)

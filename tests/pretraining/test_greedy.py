@@ -106,6 +106,14 @@ def test_a_layer_that_diverges_says_which_and_when():
     assert training.curve[-1].valid_error is None
 
 
+def test_a_layer_of_gaussian_units_that_diverges_says_what_rates_they_need():
+    choice, spec = pretrained("softplus", "rbm", visible="gaussian", lr=5.0)
+    training = LayerTraining(spec, choice, Images.open(digits(), device="cpu", flat=True), 0, [])
+    for _ in training.train():
+        pass
+    assert "(Gaussian visible units need rates 10 to 100 times smaller, here less than 5)" in training.diverged
+
+
 def test_a_free_energy_without_bound_is_a_divergence():
     choice, spec = pretrained("relu", "rbm", lr=0.02)
     training = LayerTraining(spec, choice, Images.open(digits(), device="cpu", flat=True), 0, [])
