@@ -158,13 +158,14 @@ class Population:
         size = self.spec.batch_size
         start = self.step * size
         index = self.order_PN[..., start : start + chunk * size]
-        x, labels = self.data.train_batch(index)
-        y = torch.nn.functional.one_hot(labels, self.spec.classes).to(torch.float32)
-        factors = [self._lr_factor(self.step + number, steps) for number in range(chunk)]
-        if self.graph is not None and index.shape[-1] == self.batch_chunk * size:
-            self.graph.run(x, y, factors)
-        else:
-            with self.kernels.working() if self.kernels is not None else nullcontext():
+        # Inside, so that torch has no second thread that looks out for work on a helper's core.
+        with self.kernels.working() if self.kernels is not None else nullcontext():
+            x, labels = self.data.train_batch(index)
+            y = torch.nn.functional.one_hot(labels, self.spec.classes).to(torch.float32)
+            factors = [self._lr_factor(self.step + number, steps) for number in range(chunk)]
+            if self.graph is not None and index.shape[-1] == self.batch_chunk * size:
+                self.graph.run(x, y, factors)
+            else:
                 self.train_steps(x, y, factors)
         self.step += chunk
         if not self.stacked and not bool(torch.isfinite(self.loss_P).all()):

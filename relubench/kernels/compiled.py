@@ -10,8 +10,9 @@ from typing import Any
 
 from llvmlite import binding, ir
 
-from relubench.kernels.dense import Plan, emit_backward, emit_forward
+from relubench.kernels.dense import emit_backward, emit_forward
 from relubench.kernels.emit import Numbers
+from relubench.kernels.layout import Plan
 from relubench.kernels.rbm import emit_down, emit_mean, emit_up, emit_up_sparse, emit_update_sparse
 from relubench.kernels.team import emit_run, emit_serve
 

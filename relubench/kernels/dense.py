@@ -3,7 +3,7 @@
 At a small batch the weights' traffic is what a step costs. `forward` reads each weight once for the whole batch.
 `backward` takes a row of W from memory, makes from it the gradient of the input, updates it, and puts it back: two
 reads and a write in all, where three products take three reads, two writes and the gradient's storage. For batches of
-more than one block of samples the same is done with a few rows at a time, which stay in the cache between the two.
+more than one block of samples see relubench.kernels.blocked.
 
 Rows of W belong to inputs, so that a row whose input is zero in the whole batch (the border of a digit) is neither read
 nor updated: both would leave every bit as it is.
@@ -20,57 +20,36 @@ sums [workers, B, C]; below [workers, B, I+1 or more], the sum in the first; pac
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 from llvmlite import ir
 
-from relubench.kernels.emit import I64, LINE, Kernel, Numbers, Value, word
-from relubench.kernels.team import meet
-
-WORDS = (
-    *("team", "workers", "batch", "x", "x_stride", "inputs", "skip", "segment", "rows", "packed", "counts"),
-    *("w", "w_part", "w_stride", "b", "stride", "sums", "sums_part", "y", "delta"),
-    *("below", "below_part", "below_stride", "rate"),
+from relubench.kernels import blocked
+from relubench.kernels.emit import I64, Kernel, Numbers, Value, word
+from relubench.kernels.layout import (
+    TILE,
+    WORDS,
+    Plan,
+    end_of_list,
+    in_strips,
+    listed,
+    listed_rows,
+    load_row,
+    multiply,
+    own_columns,
+    own_sum,
+    rate_of,
+    row_starts,
+    share_of,
+    store_below,
+    weight_at,
+    width_for,
 )
-"""What a layer's kernels are called with. `skip`: 1 to leave out inputs that are zero in the whole batch. `segment`:
-rows of a list and of packed inputs, of which each worker has its own. `rate`: the address of minus the learning rate.
-Parts (from one worker to the next) and strides (from one row to the next) are in numbers; `stride` is C."""
-
-MOST_BLOCK = 12
-"""Samples in a block: two vectors of sums for each, and what they are made of, fill 32 registers."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How a batch is cut into blocks."""
-
-    block: int
-    blocks: int
-
-    @property
-    def padded(self) -> int:
-        return self.block * self.blocks
-
-    @property
-    def tile(self) -> int:
-        """Rows of W that are taken at once; lists of rows are padded to a multiple of it."""
-        return 8 if self.blocks == 1 else 12
-
-
-def plan(batch: int) -> Plan:
-    """One block up to 12 samples; beyond that blocks of 8, 10 or 12, whichever leave the least over."""
-    if batch <= MOST_BLOCK:
-        return Plan(batch, 1)
-    # Each block costs about two samples' time on top.
-    size = min((8, 10, 12), key=lambda one: -(-batch // one) * (one + 2))
-    return Plan(size, -(-batch // size))
+from relubench.kernels.team import meet
 
 
 def emit_forward(module: ir.Module, numbers: Numbers, cut: Plan) -> None:
     """forward: pack x, then y = x W + b."""
     k = Kernel(module, "forward", numbers, WORDS)
-    _pack(k, cut)
+    _pack(k, cut) if cut.blocks == 1 else blocked.pack(k, cut)
     multiply(k, cut, listed_products)
     k.b.ret_void()
 
@@ -79,10 +58,7 @@ def emit_backward(module: ir.Module, numbers: Numbers, cut: Plan, *, first: bool
     """backward, or backward_first: below = delta W^T (unless first), W += rate x^T delta, b += rate sum(delta)."""
     k = Kernel(module, "backward_first" if first else "backward", numbers, WORDS)
     update_bias(k, cut)
-    if cut.blocks == 1:
-        _rows_at_once(k, cut, first)
-    else:
-        _tiles(k, cut, first)
+    _rows_at_once(k, cut, first) if cut.blocks == 1 else blocked.backward(k, cut, first)
     if not first:
         meet(k, k.words_at("team"))
         _add_parts(k, cut)
@@ -94,7 +70,7 @@ def emit_backward(module: ir.Module, numbers: Numbers, cut: Plan, *, first: bool
 
 def _pack(k: Kernel, cut: Plan) -> None:
     """The inputs as packed [listed inputs, B], and the list of their rows; padded with the unused row."""
-    b, rows, packed = k.b, *_listed(k, cut)
+    b, rows, packed = k.b, *listed(k, cut)
     x, batch = k.numbers_at("x"), k["batch"]
     dense = b.icmp_signed("==", k["skip"], word(0))
 
@@ -113,99 +89,45 @@ def _pack(k: Kernel, cut: Plan) -> None:
                 some = b.or_(some, b.fcmp_unordered("!=", value, ir.Constant(k.numbers.scalar, 0.0)))
             return [some]
 
-        (listed,) = k.loop(word(0), word(cut.padded), cut.block, samples, [dense])
+        (some,) = k.loop(word(0), word(cut.padded), cut.block, samples, [dense])
         k.store_word(place, rows, carried[0])
-        return [k.add(carried[0], b.zext(listed, I64))]
+        return [k.add(carried[0], b.zext(some, I64))]
 
     (count,) = k.loop(word(0), k["inputs"], 1, one_input, [word(0)])
-    k.store_word(count, k.words_at("counts"), k.times(k.worker, LINE))
-    padded = k.times(b.udiv(k.add(count, word(cut.tile - 1)), word(cut.tile)), cut.tile)
-
-    def nothing(place: Value, carried: list[Value]) -> None:
-        k.store_word(k["inputs"], rows, place)
-        at = k.times(place, cut.padded)
-        k.loop(word(0), word(cut.padded), 1, lambda n, _: k.store(_zero(k), packed, k.add(at, n)))
-
-    k.loop(count, padded, 1, nothing)
-
-
-def _listed(k: Kernel, cut: Plan) -> tuple[Value, Value]:
-    """Where this worker's list of rows and its packed inputs begin."""
-    first = k.times(k.worker, k["segment"])
-    rows = k.b.gep(k.words_at("rows"), [first])
-    return rows, k.b.gep(k.numbers_at("packed"), [k.times(first, cut.padded)])
-
-
-def _count(k: Kernel) -> Value:
-    return k.load_word(k.words_at("counts"), k.times(k.worker, LINE))
-
-
-def _zero(k: Kernel) -> ir.Constant:
-    return ir.Constant(k.numbers.scalar, 0.0)
+    end_of_list(k, cut, count)
 
 
 # -- forward -----------------------------------------------------------------------------------------------------------
 
 
-def multiply(k: Kernel, cut: Plan, add_products: Callable[[Kernel, Plan], None]) -> None:
-    """y = x W + b in this worker's columns; `add_products` adds x W to the sums, which begin as b."""
-    left, right = columns(k)
-
-    def begin(column: Value, _: list[Value]) -> None:
-        value = k.load_vector(k.numbers_at("b"), column)
-        k.loop(word(0), word(cut.padded), 1, lambda sample, _: k.store_vector(value, *sum_at(k, sample, column)))
-
-    def end(column: Value, _: list[Value]) -> None:
-        k.loop(
-            *(word(0), word(cut.padded), 1),
-            lambda sample, _: _store(k, k.load_vector(*sum_at(k, sample, column)), "y", sample, column),
-        )
-
-    k.loop(left, right, k.numbers.lanes, begin)
-    add_products(k, cut)
-    k.loop(left, right, k.numbers.lanes, end)
-
-
 def listed_products(k: Kernel, cut: Plan) -> None:
-    """sums += x W over the listed rows: a tile of rows stays in the cache while all blocks of samples meet it."""
-    rows, packed = _listed(k, cut)
+    """sums += x W over the listed rows, in this worker's columns."""
+    if cut.blocks > 1:
+        blocked.listed_products(k, cut)
+        return
+    rows, packed = listed(k, cut)
 
     def tile(place: Value, _: list[Value]) -> None:
-        starts = row_starts(k, rows, place, cut.tile)
-        values = k.b.gep(packed, [k.times(place, cut.padded)])
+        starts, values = row_starts(k, rows, place, TILE), k.b.gep(packed, [k.times(place, cut.padded)])
 
-        def block(sample: Value, _: list[Value]) -> None:
-            def sums(column: Value, vectors: int) -> None:
-                _add_products(k, cut, starts, k.b.gep(values, [sample]), sample, column, vectors)
+        def strip(column: Value, vectors: int) -> None:
+            _add_products(k, cut, starts, values, column, vectors)
 
-            _in_strips(k, *columns(k), _width(k, cut.block), sums)
+        in_strips(k, *own_columns(k), width_for(k.numbers, cut.block), strip)
 
-        k.loop(word(0), word(cut.padded), cut.block, block)
-
-    k.loop(word(0), _count(k), cut.tile, tile)
+    k.loop(word(0), listed_rows(k), TILE, tile)
 
 
-def _add_products(
-    k: Kernel, cut: Plan, starts: list[Value], values: Value, sample: Value, column: Value, vectors: int
-) -> None:
+def _add_products(k: Kernel, cut: Plan, starts: list[Value], values: Value, column: Value, vectors: int) -> None:
     """sums[block, strip] += x[block, tile] W[tile, strip], in registers."""
     places = [k.add(column, word(number * k.numbers.lanes)) for number in range(vectors)]
-    samples = [k.add(sample, word(number)) for number in range(cut.block)]
-    sums = [[k.load_vector(*sum_at(k, one, place)) for place in places] for one in samples]
+    wheres = [own_sum(k, word(sample), place) for sample in range(cut.block) for place in places]
+    sums = [k.load_vector(*where) for where in wheres]
     for row, start in enumerate(starts):
         weights = [k.load_vector(*weight_at(k, start, place)) for place in places]
-        for number, mine in enumerate(sums):
-            x = k.spread(k.load(values, word(row * cut.padded + number)))
-            mine[:] = [k.fma(x, weight, total) for weight, total in zip(weights, mine, strict=True)]
-    for one, mine in zip(samples, sums, strict=True):
-        for place, total in zip(places, mine, strict=True):
-            k.store_vector(total, *sum_at(k, one, place))
-
-
-def sum_at(k: Kernel, sample: Value, column: Value) -> tuple[Value, Value]:
-    """Base and place of a vector of this worker's own sums: in a common y, one core would fetch the other's ahead."""
-    part = k.times(k.worker, k["sums_part"])
-    return k.numbers_at("sums"), k.add(part, k.times(sample, k["stride"]), column)
+        sums = k.products((k.load(values, word(row * cut.padded + one)) for one in range(cut.block)), weights, sums)
+    for where, total in zip(wheres, sums, strict=True):
+        k.store_vector(total, *where)
 
 
 # -- backward ----------------------------------------------------------------------------------------------------------
@@ -213,13 +135,13 @@ def sum_at(k: Kernel, sample: Value, column: Value) -> tuple[Value, Value]:
 
 def update_bias(k: Kernel, cut: Plan) -> None:
     """b += rate * sum over samples of delta, in this worker's columns."""
-    left, right = columns(k)
+    left, right = own_columns(k)
     rate = rate_of(k)
 
     def column(place: Value, _: list[Value]) -> None:
         (total,) = k.loop(
             *(word(0), word(cut.padded), 1),
-            lambda sample, sums: [k.b.fadd(sums[0], load_sample(k, "delta", sample, place))],
+            lambda sample, sums: [k.b.fadd(sums[0], load_row(k, "delta", sample, place))],
             [k.zeros()],
         )
         bias = k.numbers_at("b")
@@ -230,8 +152,8 @@ def update_bias(k: Kernel, cut: Plan) -> None:
 
 def _rows_at_once(k: Kernel, cut: Plan, first: bool) -> None:
     """One block of samples: a row of W is read once for the gradient of its input and for its update."""
-    rows, packed = _listed(k, cut)
-    rate, (left, right) = rate_of(k), columns(k)
+    rows, packed = listed(k, cut)
+    rate, (left, right) = rate_of(k), own_columns(k)
 
     def row(place: Value, _: list[Value]) -> None:
         number = k.load_word(rows, place)
@@ -243,7 +165,7 @@ def _rows_at_once(k: Kernel, cut: Plan, first: bool) -> None:
             weight = updated = k.load_vector(*weight_at(k, start, column))
             found = []
             for one, step in enumerate(steps):
-                delta = load_sample(k, "delta", word(one), column)
+                delta = load_row(k, "delta", word(one), column)
                 if not first:
                     found.append(k.fma(delta, weight, sums[one]))
                 updated = k.fma(step, delta, updated)
@@ -252,77 +174,15 @@ def _rows_at_once(k: Kernel, cut: Plan, first: bool) -> None:
 
         none = [] if first else [k.zeros()] * cut.block
         for one, total in enumerate(k.loop(left, right, k.numbers.lanes, strip, none)):
-            _store_below(k, k.total(total), word(one), number)
+            store_below(k, k.total(total), word(one), number)
 
-    k.loop(word(0), _count(k), 1, row)
-
-
-def _tiles(k: Kernel, cut: Plan, first: bool) -> None:
-    """Several blocks of samples: a tile of rows is read from the cache for all gradients, then for its update."""
-    rows, packed = _listed(k, cut)
-
-    def tile(place: Value, _: list[Value]) -> None:
-        if not first:
-            _gradients_below(k, cut, rows, place)
-        _update_rows(k, cut, row_starts(k, rows, place, cut.tile), k.b.gep(packed, [k.times(place, cut.padded)]))
-
-    k.loop(word(0), _count(k), cut.tile, tile)
-
-
-def _gradients_below(k: Kernel, cut: Plan, rows: Value, place: Value) -> None:
-    """below[all, tile] = delta W[tile]^T in this worker's columns, a few samples and rows at a time."""
-    left, right = columns(k)
-    height, samples = (4 if k.numbers.registers == 32 else 2), cut.block // 2
-
-    def few(row: Value, _: list[Value]) -> None:
-        starts = row_starts(k, rows, row, height)
-        numbers = [k.load_word(rows, k.add(row, word(one))) for one in range(height)]
-
-        def block(sample: Value, _: list[Value]) -> None:
-            some = [k.add(sample, word(one)) for one in range(samples)]
-
-            def strip(column: Value, sums: list[Value]) -> list[Value]:
-                weights = [k.load_vector(*weight_at(k, start, column)) for start in starts]
-                deltas = [load_sample(k, "delta", one, column) for one in some]
-                pairs = [(delta, weight) for delta in deltas for weight in weights]
-                return [k.fma(*pair, total) for pair, total in zip(pairs, sums, strict=True)]
-
-            sums = k.loop(left, right, k.numbers.lanes, strip, [k.zeros()] * (height * samples))
-            pairs = [(one, number) for one in some for number in numbers]
-            for (one, number), total in zip(pairs, sums, strict=True):
-                _store_below(k, k.total(total), one, number)
-
-        k.loop(word(0), word(cut.padded), samples, block)
-
-    k.loop(place, k.add(place, word(cut.tile)), height, few)
-
-
-def _update_rows(k: Kernel, cut: Plan, starts: list[Value], values: Value) -> None:
-    """W[tile] += rate x[all, tile]^T delta, the sums over the samples in registers."""
-    rate = rate_of(k)
-
-    def strip(column: Value, vectors: int) -> None:
-        places = [k.add(column, word(number * k.numbers.lanes)) for number in range(vectors)]
-
-        def one_sample(sample: Value, sums: list[Value]) -> list[Value]:
-            deltas = [load_sample(k, "delta", sample, place) for place in places]
-            mine = k.b.gep(values, [sample])
-            xs = [k.spread(k.load(mine, word(row * cut.padded))) for row in range(len(starts))]
-            pairs = [(x, delta) for x in xs for delta in deltas]
-            return [k.fma(*pair, total) for pair, total in zip(pairs, sums, strict=True)]
-
-        sums = k.loop(word(0), word(cut.padded), 1, one_sample, [k.zeros()] * (len(starts) * vectors))
-        wheres = [weight_at(k, start, place) for start in starts for place in places]
-        for where, total in zip(wheres, sums, strict=True):
-            k.store_vector(k.fma(rate, total, k.load_vector(*where)), *where)
-
-    _in_strips(k, *columns(k), _width(k, cut.tile), strip)
+    k.loop(word(0), listed_rows(k), 1, row)
 
 
 def _add_parts(k: Kernel, cut: Plan) -> None:
     """The parts of the gradient below, added into the first: each worker some columns of it."""
     below, lanes = k.numbers_at("below"), k.numbers.lanes
-    left, right = share(k, k.b.udiv(k["below_stride"], word(lanes)))
+    left, right = share_of(k, k.b.udiv(k["below_stride"], word(lanes)))
 
     def column(place: Value, _: list[Value]) -> None:
         def one_sample(sample: Value, _: list[Value]) -> None:
@@ -338,62 +198,3 @@ def _add_parts(k: Kernel, cut: Plan) -> None:
 
     several = k.b.select(k.b.icmp_signed(">", k["workers"], word(1)), right, left)
     k.loop(k.times(left, lanes), k.times(several, lanes), lanes, column)
-
-
-# -- what all of them use ----------------------------------------------------------------------------------------------
-
-
-def _width(k: Kernel, height: int) -> int:
-    """Vectors beside each other in a tile of sums of that height."""
-    return 2 if 2 * height <= k.numbers.registers - 4 else 1
-
-
-def _in_strips(k: Kernel, left: Value, right: Value, width: int, strip: Callable[[Value, int], None]) -> None:
-    """strip(column, vectors) for strips `width` vectors wide, then for what is left over."""
-    wide = width * k.numbers.lanes
-    whole = k.add(left, k.times(k.b.udiv(k.b.sub(right, left), word(wide)), wide))
-    k.loop(left, whole, wide, lambda column, _: strip(column, width))
-    if width > 1:
-        k.loop(whole, right, k.numbers.lanes, lambda column, _: strip(column, 1))
-
-
-def columns(k: Kernel) -> tuple[Value, Value]:
-    """This worker's share of the outputs, in whole vectors."""
-    first, last = share(k, k.b.udiv(k["stride"], word(k.numbers.lanes)))
-    return k.times(first, k.numbers.lanes), k.times(last, k.numbers.lanes)
-
-
-def share(k: Kernel, units: Value) -> tuple[Value, Value]:
-    """Where this worker's share begins and ends when `units` are dealt out."""
-    first, last = (k.b.udiv(k.times(units, k.add(k.worker, word(more))), k["workers"]) for more in (0, 1))
-    return first, last
-
-
-def row_starts(k: Kernel, rows: Value, place: Value, count: int) -> list[Value]:
-    """Where the next rows of the list would begin in this worker's part of W if it had all columns."""
-    part = k.b.sub(k.times(k.worker, k["w_part"]), columns(k)[0])
-    return [k.add(part, k.times(k.load_word(rows, k.add(place, word(row))), k["w_stride"])) for row in range(count)]
-
-
-def weight_at(k: Kernel, start: Value, column: Value) -> tuple[Value, Value]:
-    """Base and place of a vector of W."""
-    return k.numbers_at("w"), k.add(start, column)
-
-
-def rate_of(k: Kernel) -> Value:
-    return k.spread(k.load(k.numbers_at("rate"), word(0)))
-
-
-def load_sample(k: Kernel, name: str, sample: Value, column: Value) -> Value:
-    """A vector of y or delta."""
-    return k.load_vector(k.numbers_at(name), k.add(k.times(sample, k["stride"]), column))
-
-
-def _store(k: Kernel, value: Value, name: str, sample: Value, column: Value) -> None:
-    k.store_vector(value, k.numbers_at(name), k.add(k.times(sample, k["stride"]), column))
-
-
-def _store_below(k: Kernel, value: Value, sample: Value, row: Value) -> None:
-    """Into this worker's part of the gradient below."""
-    part = k.times(k.worker, k["below_part"])
-    k.store(value, k.numbers_at("below"), k.add(part, k.times(sample, k["below_stride"]), row))

@@ -6,7 +6,7 @@ of the number of the thread that runs it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,6 +83,9 @@ class Kernel:
 
     # -- sizes -------------------------------------------------------------------------------------------------------
 
+    def least(self, left: Value, right: Value) -> Value:
+        return self.b.select(self.b.icmp_signed("<", left, right), left, right)
+
     def add(self, *values: Value) -> Value:
         total = values[0]
         for value in values[1:]:
@@ -112,6 +115,16 @@ class Kernel:
         found.align = self.numbers.bytes
         return found
 
+    def load_part(self, base: Value, place: Value, stop: Value) -> Value:
+        """A vector whose lanes from `stop` on, counted like the place, are not read and 0."""
+        lanes, kind = self.numbers.lanes, f"v{self.numbers.lanes}f{8 * self.numbers.bytes}"
+        numbered = ir.Constant(ir.VectorType(I64, lanes), [word(one) for one in range(lanes)])
+        inside = self.b.icmp_signed("<", numbered, self._words(self.b.sub(stop, place)))
+        at = self._vector_at(base, place)
+        signature = ir.FunctionType(self.numbers.vector, [at.type, I32, inside.type, self.numbers.vector])
+        load = self._intrinsic(f"llvm.masked.load.{kind}.p0", signature)
+        return self.b.call(load, [at, ir.Constant(I32, self.numbers.bytes), inside, self.zeros()])
+
     def store_vector(self, value: Value, base: Value, place: Value) -> None:
         self.b.store(value, self._vector_at(base, place)).align = self.numbers.bytes
 
@@ -131,12 +144,19 @@ class Kernel:
 
     def fma(self, left: Value, right: Value, plus: Value) -> Value:
         """left*right + plus, rounded once."""
-        vector = self.numbers.vector
-        name = f"llvm.fma.v{self.numbers.lanes}f{8 * self.numbers.bytes}"
-        intrinsic = self.module.globals.get(name) or ir.Function(
-            self.module, ir.FunctionType(vector, [vector] * 3), name
+        vector, kind = self.numbers.vector, f"v{self.numbers.lanes}f{8 * self.numbers.bytes}"
+        return self.b.call(
+            self._intrinsic(f"llvm.fma.{kind}", ir.FunctionType(vector, [vector] * 3)), [left, right, plus]
         )
-        return self.b.call(intrinsic, [left, right, plus])
+
+    def _intrinsic(self, name: str, signature: ir.FunctionType) -> Value:
+        return self.module.globals.get(name) or ir.Function(self.module, signature, name)
+
+    def _words(self, value: Value) -> Value:
+        """A vector of that word in as many lanes as a vector of numbers has."""
+        kind = ir.VectorType(I64, self.numbers.lanes)
+        first = self.b.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(I32, 0))
+        return self.b.shuffle_vector(first, ir.Constant(kind, ir.Undefined), _lanes([0] * self.numbers.lanes))
 
     def total(self, vector: Value) -> Value:
         """The sum over the lanes, by halves: always in the same order."""
@@ -147,6 +167,22 @@ class Kernel:
             high = self.b.shuffle_vector(vector, vector, _lanes(range(lanes, 2 * lanes)))
             vector = self.b.fadd(low, high)
         return self.b.extract_element(vector, ir.Constant(I32, 0))
+
+    def products(self, factors: Iterable[Value], vectors: Sequence[Value], sums: Sequence[Value]) -> list[Value]:
+        """The sums with each number among the factors times each vector added, vector by vector."""
+        several = iter(sums)
+        spread = (self.spread(one) for one in factors)
+        return [self.fma(one, vector, next(several)) for one in spread for vector in vectors]
+
+    def turned(self, rows: Sequence[Value]) -> list[Value]:
+        """The columns of as many vectors as each has lanes, by halves woven into each other."""
+        lanes, half = self.numbers.lanes, self.numbers.lanes // 2
+        weave = [
+            _lanes([one + lanes * odd for one in range(start, start + half) for odd in (0, 1)]) for start in (0, half)
+        ]
+        for _ in range(lanes.bit_length() - 1):
+            rows = [self.b.shuffle_vector(rows[one], rows[one + half], how) for one in range(half) for how in weave]
+        return list(rows)
 
     # -- control -----------------------------------------------------------------------------------------------------
 

@@ -20,24 +20,25 @@ from collections.abc import Callable, Sequence
 
 from llvmlite import ir
 
-from relubench.kernels import dense
-from relubench.kernels.dense import (
+from relubench.kernels import layout
+from relubench.kernels.dense import listed_products, update_bias
+from relubench.kernels.emit import I32, I64, Kernel, Numbers, Value, word
+from relubench.kernels.layout import (
     Plan,
-    columns,
-    listed_products,
-    load_sample,
+    load_row,
     multiply,
+    own_columns,
+    own_sum,
+    packed_batch,
+    plan,
     rate_of,
     row_starts,
-    share,
-    sum_at,
-    update_bias,
+    share_of,
     weight_at,
 )
-from relubench.kernels.emit import I32, I64, Kernel, Numbers, Value, word
 from relubench.kernels.team import meet
 
-WORDS = (*dense.WORDS, "mean", "drawn", "key", "c", "v", "v_part", "v_stride", "parts", "parts_part")
+WORDS = (*layout.WORDS, "mean", "drawn", "key", "c", "v", "v_part", "v_stride", "parts", "parts_part")
 """What the kernels are called with. `v`: for update_sparse the data, rows `v_stride` numbers apart and padded with
 zeros to a multiple of `mask_samples`; for up_sparse storage, zeros at first, for x, each worker's own, rows padded to a
 multiple of 64. `mean` and `drawn` beyond the batch are left alone: zeros. `parts`: storage for each worker's part of
@@ -52,7 +53,7 @@ STRIP = 8
 
 def even_plan(batch: int) -> Plan:
     """How a batch is cut: `down` takes half a block of samples at once."""
-    return dense.plan(batch + batch % 2)
+    return plan(batch + batch % 2)
 
 
 def mask_samples(cut: Plan, lanes: int) -> int:
@@ -100,7 +101,7 @@ def emit_update_sparse(module: ir.Module, numbers: Numbers, cut: Plan) -> None:
                 def one(bit: Value, sums: list[Value]) -> list[Value]:
                     sample = k.add(first, bit)
                     step = k.b.fmul(rate, k.spread(k.load(values, sample)))
-                    deltas = [load_sample(k, "delta", sample, place) for place in places]
+                    deltas = [load_row(k, "delta", sample, place) for place in places]
                     return [k.fma(step, delta, total) for delta, total in zip(deltas, sums, strict=True)]
 
                 def update() -> None:
@@ -145,7 +146,7 @@ def emit_mean(module: ir.Module, numbers: Numbers, *, drawn: bool) -> None:
 
         k.loop(word(0), k["batch"], 4, four)
 
-    k.loop(*columns(k), lanes, column)
+    k.loop(*own_columns(k), lanes, column)
     b.ret_void()
 
 
@@ -242,7 +243,7 @@ def _sparse_products(k: Kernel, cut: Plan) -> None:
         def tile(first: Value, _: list[Value]) -> None:
             def one_sample(sample: Value, _: list[Value]) -> None:
                 values = k.b.gep(v, [k.times(sample, k["v_stride"])])
-                wheres = [sum_at(k, sample, place) for place in places]
+                wheres = [own_sum(k, sample, place) for place in places]
 
                 def one(bit: Value, sums: list[Value]) -> list[Value]:
                     row = k.add(first, bit)
@@ -264,8 +265,8 @@ def _sparse_products(k: Kernel, cut: Plan) -> None:
 
 def _own_part(k: Kernel, cut: Plan) -> None:
     """`down` with this worker's columns of W, a few rows and half a block of samples at a time."""
-    left, right = columns(k)
-    height, samples = (4 if k.numbers.registers == 32 else 2), cut.block // 2
+    left, right = own_columns(k)
+    height, samples, line = (4 if k.numbers.registers == 32 else 2), cut.block // 2, packed_batch(k.numbers, cut)
     mine = k.b.gep(k.numbers_at("parts"), [k.times(k.worker, k["parts_part"])])
 
     def few(row: Value, _: list[Value]) -> None:
@@ -276,14 +277,14 @@ def _own_part(k: Kernel, cut: Plan) -> None:
 
             def strip(column: Value, sums: list[Value]) -> list[Value]:
                 weights = [k.load_vector(*weight_at(k, start, column)) for start in starts]
-                deltas = [load_sample(k, "drawn", one, column) for one in some]
+                deltas = [load_row(k, "drawn", one, column) for one in some]
                 pairs = [(delta, weight) for weight in weights for delta in deltas]
                 return [k.fma(*pair, total) for pair, total in zip(pairs, sums, strict=True)]
 
             sums = k.loop(left, right, k.numbers.lanes, strip, [k.zeros()] * (height * samples))
             places = [(number, one) for number in range(height) for one in some]
             for (number, one), total in zip(places, sums, strict=True):
-                k.store(k.total(total), mine, k.add(k.times(k.add(row, word(number)), cut.padded), one))
+                k.store(k.total(total), mine, k.add(k.times(k.add(row, word(number)), line), one))
 
         k.loop(word(0), word(cut.padded), samples, block)
 
@@ -295,7 +296,7 @@ def _add_parts(k: Kernel, cut: Plan, mean: Callable[[Value], Value]) -> None:
     b, lanes, parts, below = k.b, k.numbers.lanes, k.numbers_at("parts"), k.numbers_at("below")
 
     def row(number: Value, _: list[Value]) -> None:
-        first, bias = k.times(number, cut.padded), k.spread(k.load(k.numbers_at("c"), number))
+        first, bias = k.times(number, packed_batch(k.numbers, cut)), k.spread(k.load(k.numbers_at("c"), number))
         for start in range(0, cut.padded, lanes):
             place = k.add(first, word(start))
 
@@ -311,7 +312,7 @@ def _add_parts(k: Kernel, cut: Plan, mean: Callable[[Value], Value]) -> None:
             else:
                 k.store_vector(found, below, place)
 
-    k.loop(*share(k, k["inputs"]), 1, row)
+    k.loop(*share_of(k, k["inputs"]), 1, row)
 
 
 # -- what leaves out zeros ---------------------------------------------------------------------------------------------
@@ -351,7 +352,7 @@ def _over_bits(
 
 def _in_strips(k: Kernel, strip: Callable[[Value, int], None]) -> None:
     """strip(column, vectors) over this worker's columns: 8 vectors wide, then 4, 2 and 1 for what is left over."""
-    left, right = columns(k)
+    left, right = own_columns(k)
     width = STRIP
     while width:
         wide = width * k.numbers.lanes
@@ -366,7 +367,7 @@ def _places(k: Kernel, column: Value, vectors: int) -> list[Value]:
 
 def _row(k: Kernel, number: Value) -> Value:
     """Where that row would begin in this worker's part of W if it had all columns."""
-    part = k.b.sub(k.times(k.worker, k["w_part"]), columns(k)[0])
+    part = k.b.sub(k.times(k.worker, k["w_part"]), own_columns(k)[0])
     return k.add(part, k.times(number, k["w_stride"]))
 
 

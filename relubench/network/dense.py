@@ -12,9 +12,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from relubench.kernels.blocked import PIECE, turned_rows
 from relubench.kernels.compiled import compiled
-from relubench.kernels.dense import WORDS, Plan, plan
-from relubench.kernels.emit import LINE
+from relubench.kernels.emit import LINE, Numbers
+from relubench.kernels.layout import TILE, WORDS, Plan, packed_batch, plan
 from relubench.kernels.team import Team
 from relubench.network.optimizers import Optimizer, Parameter, Sgd
 from relubench.network.products import Library, evaluated
@@ -34,12 +35,12 @@ class Kernels:
         self.team = Team(workers, run, serve)
         self.passes: list[Passes] = []
 
-    def of(self, dtype: torch.dtype) -> tuple[dict[str, int], int]:
-        """The kernels' addresses for float32 or float64, and the lanes of their vectors."""
+    def of(self, dtype: torch.dtype) -> tuple[dict[str, int], Numbers]:
+        """The kernels' addresses for float32 or float64, and what they compute with."""
         double = dtype == torch.float64
         if double not in self.codes:
             self.codes[double] = compiled(self.cut, double=double)
-        return dict(self.codes[double].addresses), self.codes[double].numbers.lanes
+        return dict(self.codes[double].addresses), self.codes[double].numbers
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -55,9 +56,9 @@ class Kernels:
             with self.team.working():
                 yield
         finally:
-            torch.set_num_threads(threads)
             for one in self.passes:
                 one.give()
+            torch.set_num_threads(threads)
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -138,7 +139,8 @@ class Passes:
         """Take the parameters' values over into storage of the kernels' own layout, and make all other storage."""
         like, cut, workers = self.weight.value, self.kernels.cut, self.kernels.workers
         outputs, inputs = like.shape
-        self.codes, lanes = self.kernels.of(like.dtype)
+        self.codes, numbers = self.kernels.of(like.dtype)
+        lanes, turned, samples = numbers.lanes, turned_rows(numbers, cut), packed_batch(numbers, cut)
         stride, bias = whole(outputs, lanes), self.bias.value
         self.w = self.weight.value = like.t().contiguous().t()
         padded = zeros(like, stride)
@@ -149,12 +151,13 @@ class Passes:
         self.blocks = zeros(like, workers, inputs + 1, max(right - left for left, right in pairwise(edges)))
         self._exchange(lambda mine, theirs: mine.copy_(theirs))
         self.sums = zeros(like, workers, cut.padded, stride)
-        self.y, self.delta = (zeros(like, cut.padded, stride) for _ in range(2))
-        self.parts = zeros(like, workers, cut.padded, whole(inputs + 1, lanes))
+        self.y, self.delta = zeros(like, cut.padded, stride), zeros(like, samples, stride)
+        self.parts = zeros(like, workers, cut.padded, whole(inputs + 1, turned))
+        self.turned, self.turned_w = zeros(like, stride, samples), zeros(like, workers, PIECE, turned)
         self.below = self.parts[0]
         self.rate, self.lr, self.filled = zeros(like, 1), 0.0, 0
-        segment = whole(inputs, cut.tile)
-        self.packed = zeros(like, workers * segment, cut.padded)
+        segment = whole(inputs, max(TILE, lanes)) + 1
+        self.packed = zeros(like, workers * segment, samples)
         self.rows = torch.zeros(workers * segment, dtype=torch.int64)
         self.counts = torch.zeros(workers * LINE, dtype=torch.int64)
         self.words = torch.zeros(len(WORDS), dtype=torch.int64)
@@ -164,6 +167,7 @@ class Passes:
         self._tell(b=padded, stride=stride, sums=self.sums, sums_part=self.sums.stride(0), y=self.y, delta=self.delta)
         self._tell(below=self.parts, below_part=self.parts.stride(0), below_stride=self.parts.stride(1))
         self._tell(segment=segment, rows=self.rows, packed=self.packed, counts=self.counts, rate=self.rate)
+        self._tell(turned=self.turned, turned_w=self.turned_w)
 
     def _tell(self, **values: int | Tensor) -> None:
         """Write arguments of the kernels."""

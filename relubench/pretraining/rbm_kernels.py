@@ -18,6 +18,7 @@ from torch import Tensor
 
 from relubench.kernels.compiled import compiled_rbm
 from relubench.kernels.emit import LINE
+from relubench.kernels.layout import TILE, packed_batch
 from relubench.kernels.rbm import MASK, WORDS, even_plan, mask_samples
 from relubench.kernels.team import Team
 from relubench.network.dense import whole, zeros
@@ -75,18 +76,19 @@ class KernelDivergence:
         self.team = Team(workers, self.made.addresses["run"], self.made.addresses["serve"])
         outputs, inputs = self.rbm.weight.shape
         like, padded, lanes = self.rbm.weight, self.cut.padded, self.made.numbers.lanes
-        stride, listed = whole(outputs, lanes), whole(inputs, self.cut.tile)
+        stride, listed = whole(outputs, lanes), whole(inputs, TILE)
         edges = [stride // lanes * worker // workers * lanes for worker in range(workers + 1)]
         self.weights = Weights(like, self.rbm.hidden_bias, edges)
         self.velocity = Weights(trainer.velocity[0], trainer.velocity[1], edges) if trainer.velocity else None
+        line = packed_batch(self.made.numbers, self.cut)
         samples = whole(padded, mask_samples(self.cut, lanes))
         self.rows = zeros(like, workers, padded, whole(inputs, MASK))
         """For each worker the data [B, I], where its zeros are left out."""
-        self.v0 = zeros(like, listed, samples if sparse else padded)
-        self.v1 = zeros(like, listed, padded)
+        self.v0 = zeros(like, listed, samples if sparse else line)
+        self.v1 = zeros(like, listed, line)
         self.h0, self.h1, self.drawn, self.y = (zeros(like, padded, stride) for _ in range(4))
         self.sums = zeros(like, workers, padded, stride)
-        self.parts = zeros(like, workers, listed * padded + lanes)
+        self.parts = zeros(like, workers, listed * line + lanes)
         self.rates = zeros(like, 2)
         self.listed = torch.arange(listed).clamp_(max=inputs)
         self.counts = torch.full((workers * LINE,), inputs)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from relubench.engine.images import Images
 from relubench.engine.population import Population
-from relubench.kernels.dense import plan
+from relubench.kernels.layout import plan
 from relubench.network.dense import Kernels, Passes
 from relubench.network.optimizers import Parameter, Sgd
 from relubench.plan import RunSpec
