@@ -268,8 +268,8 @@ class Study:
             yield event("cached", spec, tuning, outcome=result.outcome, valid_error_pct=result.valid_error_pct)
         if not tuning and (told := other_weights(self.store, stored, self.config)):
             self.note(told)
-        if not self.fresh:
-            yield from self._work(self._jobs(shared_stacks(pending, self.store), True, pretrain_only=True), tuning=True)
+        stacks = shared_stacks(pending, self.store, fresh=self.fresh)
+        yield from self._work(self._jobs(stacks, True, pretrain_only=True), tuning=True)
         yield from self._work(self._jobs(pending, tuning), tuning)
 
     def _work(self, jobs: Sequence[Job], tuning: bool) -> Iterator[Event]:
@@ -288,7 +288,7 @@ class Study:
             {part.prepared.digest: part.prepared for part in self.parts},
             self.store,
             keep="none" if tuning else self.config.keep,
-            fresh=self.fresh and not pretrain_only,
+            fresh=self.fresh,
             memory=self.device.memory,
             pretrain_only=pretrain_only,
         )

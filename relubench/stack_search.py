@@ -24,8 +24,8 @@ def stack_name(spec: RunSpec) -> str:
     return f"{told}, {spec.variant}" if spec.variant else told
 
 
-def shared_stacks(specs: Sequence[RunSpec], store: Store) -> list[RunSpec]:
-    """One run for each stack that several of these start from and that is not whole yet.
+def shared_stacks(specs: Sequence[RunSpec], store: Store, *, fresh: bool) -> list[RunSpec]:
+    """One run for each stack that several of these start from and that is not whole yet; all stacks if `fresh`.
 
     They are pre-trained first: of two workers that need one stack, the other would only wait.
     """
@@ -33,7 +33,7 @@ def shared_stacks(specs: Sequence[RunSpec], store: Store) -> list[RunSpec]:
     for spec in specs:
         if spec.stack is not None:
             takers.setdefault(layer_id(spec, spec.stack.layers - 1), []).append(spec)
-    return [some[0] for top, some in takers.items() if len(some) > 1 and store.layer(top) is None]
+    return [some[0] for top, some in takers.items() if fresh or (len(some) > 1 and store.layer(top) is None)]
 
 
 def with_rates(spec: RunSpec, rates: Rates) -> RunSpec:

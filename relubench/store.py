@@ -205,6 +205,10 @@ class Store:
         self._lock(run).unlink(missing_ok=True)
         self.discard(run)
 
+    def delete_stacks(self) -> None:
+        """Drop every pre-trained layer."""
+        shutil.rmtree(self.root / "stacks", ignore_errors=True)
+
     def sweep(self) -> None:
         """Remove temporary folders and files that killed processes left behind an hour ago or more."""
         import time

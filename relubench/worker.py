@@ -112,7 +112,9 @@ def _pretrain(job: Job, store: Store, emit: Emit, stop: Callable[[], bool]) -> t
         stack = Stack()
         if spec.stack is not None:
             _prepare_torch(spec)
-            stack = obtain(spec, job.choice, job.prepared, store, fresh=job.fresh, emit=emit, stop=stop)
+            # Of a fresh run the stack was trained anew before, by a job of its own.
+            fresh = job.fresh and job.pretrain_only
+            stack = obtain(spec, job.choice, job.prepared, store, fresh=fresh, emit=emit, stop=stop)
         if job.pretrain_only:
             emit({"event": "pretrained", "run": spec.id})
         elif stack.diverged:

@@ -181,7 +181,21 @@ def test_a_stack_that_several_runs_start_from_is_trained_before_them(tmp_path: P
     few, all_ = of("rbm", tmp_path, data={"labels": 100}), of("rbm", tmp_path)
     store, alone = Store(tmp_path), of("dae", tmp_path)
     runs = [one.specs[0] for one in (few, all_, alone)]
-    assert shared_stacks(runs, store) == [runs[0]]
+    assert shared_stacks(runs, store, fresh=False) == [runs[0]]
     finish(replace(few, pretrain_only=True))
     assert store.result(runs[0].id) is None
-    assert shared_stacks(runs, store) == []
+    assert shared_stacks(runs, store, fresh=False) == []
+    assert shared_stacks(runs, store, fresh=True) == [runs[0], runs[2]]
+
+
+def test_fresh_trains_a_shared_stack_once(tmp_path: Path):
+    few, all_ = of("rbm", tmp_path, data={"labels": 100}), of("rbm", tmp_path)
+    stage = "rbm layer 1"
+    told = finish(replace(few, pretrain_only=True, fresh=True))
+    assert any(stage in str(one.get("stage")) for one in told)
+    before = contents(tmp_path)
+    told = [message for one in (few, all_) for message in finish(replace(one, fresh=True))]
+    assert not any(stage in str(one.get("stage")) for one in told)
+    assert before.items() <= contents(tmp_path).items()
+    told = finish(replace(few, pretrain_only=True, fresh=True))
+    assert any(stage in str(one.get("stage")) for one in told)

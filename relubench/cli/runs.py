@@ -92,7 +92,9 @@ def show(
 @runs.command()
 def delete(
     ids: Annotated[list[str] | None, typer.Argument(metavar="ID...", help="The runs to delete.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Delete all runs, finished or not. Default: off.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Delete all runs, finished or not, and pre-trained layers. Default: off.")
+    ] = False,
     unfinished: Annotated[
         bool, typer.Option("--unfinished", help="Delete the checkpoints of unfinished runs. Default: off.")
     ] = False,
@@ -114,6 +116,8 @@ def delete(
         return
     for run in doomed:
         store.delete(run)
+    if every:
+        store.delete_stacks()
     output.say(f"deleted {len(doomed)} run{'s' * (len(doomed) > 1)} from {store.root}")
 
 

@@ -171,7 +171,9 @@ def test_delete(cli: Cli, store: Store) -> None:
     assert store.unfinished() == []
     assert cli("runs", "delete", "aaaa1", "--yes").code == 0
     assert store.ids() == ["aaaa999922223333"]
+    (store.root / "stacks" / "layer").mkdir(parents=True)
     assert cli("runs", "delete", "--all", "--yes").err.startswith("deleted 1 run from ")
+    assert not (store.root / "stacks").exists()
     assert cli("runs", "delete", "--all", "--yes").err.startswith("there is nothing to delete in ")
 
 
