@@ -93,7 +93,7 @@ def show(
 def delete(
     ids: Annotated[list[str] | None, typer.Argument(metavar="ID...", help="The runs to delete.")] = None,
     every: Annotated[
-        bool, typer.Option("--all", help="Delete all runs, finished or not, and pre-trained layers. Default: off.")
+        bool, typer.Option("--all", help="Delete all runs and pre-trained layers, finished or not. Default: off.")
     ] = False,
     unfinished: Annotated[
         bool, typer.Option("--unfinished", help="Delete the checkpoints of unfinished runs. Default: off.")
