@@ -384,6 +384,8 @@ def main() -> None:
             for spec in job.specs:
                 report = {"event": "failed", "run": spec.id, "message": told.message, "hint": told.hint}
                 emit({**report, "exit_code": told.exit_code})
+        # A network's layers hold each other: left to themselves they are let go many networks later.
+        free_memory()
         emit({"event": "idle"})
         if stopping:
             break
