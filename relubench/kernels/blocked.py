@@ -181,7 +181,13 @@ def _gradients_below(k: Kernel, cut: Plan, row: Value) -> None:
 
         k.loop(word(0), word(cut.padded), cut.block, block)
 
+    def nothing(sample: Value, _: list[Value]) -> None:
+        for strip in strips:
+            k.store_vector(k.zeros(), below, k.add(part, k.times(sample, k["below_stride"]), strip))
+
     k.loop(left, right, PIECE, piece)
+    # A worker without columns has a part all the same, which would keep the sum of the step before.
+    k.loop(word(0), k.b.select(k.b.icmp_signed("<", left, right), word(0), word(cut.padded)), 1, nothing)
 
 
 def _turn_rows(k: Kernel, row: Value, start: Value, last: Value, height: int, into: Value) -> None:

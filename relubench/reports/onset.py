@@ -1,7 +1,8 @@
 """Where error starts to rise with sparsity: a broken line through the points, with a bootstrap interval.
 
-error = c + b * max(0, sparsity - s0): flat up to s0, then a straight rise. s0 is the one of least squares; the interval
-comes from refitting to networks drawn with replacement (Efron 1979).
+error = c + a * min(0, sparsity - s0) + b * max(0, sparsity - s0) with a <= 0: flat or falling up to s0 (a little L1 may
+help), then a straight rise. s0 is the one of least squares; the interval comes from refitting to networks drawn with
+replacement (Efron 1979).
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def onset(sparsity: Sequence[float], error: Sequence[float]) -> Onset | None:
     weights = np.vstack([np.ones(len(x)), drawn])
     # Beyond the 95 % quantile too few points are left to see a rise.
     places = np.linspace(x.min(), np.quantile(x, 0.95), PLACES)
-    fits = [_fit(weights, np.maximum(x - place, 0.0), y) for place in places]
+    fits = [_fit(weights, x - place, y) for place in places]
     misfit, slopes = np.array([one[0] for one in fits]), np.array([one[1] for one in fits])
     best = misfit.argmin(axis=0)
     at, slope = places[best], slopes[best, np.arange(len(best))]
@@ -56,10 +57,24 @@ def onset(sparsity: Sequence[float], error: Sequence[float]) -> Onset | None:
 
 
 def _fit(weights: Values, x: Values, y: Values) -> tuple[Values, Values]:
-    """Of each row of weights [D, N] the squared misfit [D] and the slope [D] of y on x by weighted least squares."""
+    """Of each row of weights [D, N] the squared misfit [D] and the slope [D] at x > 0 of the line broken at 0."""
+    below, above = np.minimum(x, 0.0), np.maximum(x, 0.0)
     total = weights.sum(axis=1)
-    mean_x, mean_y = weights @ x / total, weights @ y / total
-    spread = weights @ (x * x) / total - mean_x**2
-    together = weights @ (x * y) / total - mean_x * mean_y
-    slope = np.divide(together, spread, out=np.zeros_like(spread), where=spread > 1e-12)
-    return weights @ (y * y) / total - mean_y**2 - slope * together, slope
+
+    def covariance(one: Values, other: Values) -> Values:
+        return weights @ (one * other) / total - (weights @ one) * (weights @ other) / total**2
+
+    spread_below, spread_above, spread = covariance(below, below), covariance(above, above), covariance(y, y)
+    shared, with_below, with_above = covariance(below, above), covariance(below, y), covariance(above, y)
+    determinant = spread_below * spread_above - shared**2
+    falling = _ratio(with_below * spread_above - with_above * shared, determinant)
+    rising = _ratio(with_above * spread_below - with_below * shared, determinant)
+    # A rise below the place is no part of the line: then it is flat there.
+    flat = (falling >= 0.0) | (determinant <= 1e-12)
+    rising = np.where(flat, _ratio(with_above, spread_above), rising)
+    falling = np.where(flat, 0.0, falling)
+    return spread - falling * with_below - rising * with_above, rising
+
+
+def _ratio(above: Values, below: Values) -> Values:
+    return np.divide(above, below, out=np.zeros_like(above), where=below > 1e-12)
