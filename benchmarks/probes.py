@@ -35,8 +35,8 @@ class Case:
 
 
 CASES = (
-    Case(name="mnist, mlp-3x1000, batch 10", arguments=("--dataset", "mnist", "--batch-size", "10"), epochs=2),
-    Case(name="mnist, mlp-3x1000, batch 100", arguments=("--dataset", "mnist", "--batch-size", "100"), epochs=5),
+    Case(name="mnist, mlp-3x1000, batch 10", arguments=("--dataset", "mnist", "--batch-size", "10"), epochs=8),
+    Case(name="mnist, mlp-3x1000, batch 100", arguments=("--dataset", "mnist", "--batch-size", "100"), epochs=10),
     Case(name="digits, mlp-3x128, batch 10", arguments=("--dataset", "digits"), epochs=30),
 )
 

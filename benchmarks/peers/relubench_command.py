@@ -23,6 +23,9 @@ from benchmarks.peers.task import Measurement, Task
 ROOT = Path(__file__).parents[2]
 
 
+COUNTED = ("ok", "stalled")
+
+
 def command(task: Task) -> list[str]:
     """The arguments after `relubench`; the folders of data and runs are added by `run`."""
     model = "cnn" if task.cnn else "mlp-" + "-".join(map(str, task.hidden))
@@ -55,7 +58,8 @@ def run(task: Task) -> Measurement:
 
 def _measurement(task: Task, runs: list[dict[str, Any]], passed: float) -> Measurement:
     """A population takes as long as its busiest worker; what lies between two runs is in command_seconds only."""
-    bad = [run["outcome"] for run in runs if run["outcome"] != "ok" or run["epochs"] != task.epochs]
+    # A stalled network has taken its time as well: a deep one in a single short epoch of the scaling.
+    bad = [run["outcome"] for run in runs if run["outcome"] not in COUNTED or run["epochs"] != task.epochs]
     if bad or len(runs) != task.members:
         raise RuntimeError(f"relubench trained {len(runs)} networks, outcomes {bad or 'ok'}")
     threads = runs[0]["spec"]["threads"]

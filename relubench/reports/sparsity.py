@@ -156,12 +156,11 @@ def _by_fit(found: Onset, kind: str) -> str:
     of = count(found.points, "network")
     if not found.rises:
         return f"No rise of the error with sparsity is seen over {of}."
-    beyond = found.low <= PAPER_ONSET <= found.high
-    paper = "which holds" if beyond else "which does not hold" if found.high < PAPER_ONSET else "which is below"
+    place = "above" if found.high < PAPER_ONSET else "below" if found.low > PAPER_ONSET else "inside"
     return (
         f"The error rises from {fixed(found.at, 1)} % {kind} on [{fixed(found.low, 1)}, {fixed(found.high, 1)}], by "
         f"{fixed(found.slope, 3)} points a point of sparsity ({of}); the paper sees no harm up to about "
-        f"{PAPER_ONSET:.0f} %, {paper} the interval."
+        f"{PAPER_ONSET:.0f} %, {place} this interval."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from relubench.reports.onset import onset
 from relubench.reports.sparsity_plot import paper_points
@@ -17,6 +18,17 @@ def test_a_known_rise_lies_in_the_interval():
     assert found.rises
     assert found.low < 86 < found.high
     assert found.high - found.low < 6
+
+
+def test_a_fall_before_the_rise_does_not_move_it():
+    random = np.random.default_rng(3)
+    x = np.concatenate([random.uniform(38, 42, 10), random.uniform(80, 97, 60)])
+    y = 1.6 - 0.006 * np.minimum(0, x - 85) + 0.06 * np.maximum(0, x - 85) + random.normal(0, 0.06, 70)
+    found = onset(list(x), list(y))
+    assert found is not None
+    assert found.rises
+    assert found.low < 85 < found.high
+    assert found.slope == pytest.approx(0.06, rel=0.2)
 
 
 def test_noise_alone_does_not_rise():
