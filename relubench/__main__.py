@@ -30,6 +30,7 @@ def run(argv: Sequence[str]) -> int:
         return code
     except KeyboardInterrupt as error:
         _trace(error, debug)
+        sys.stderr.write("interrupted\n")
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         _drop_stdout()

@@ -17,6 +17,7 @@ from relubench.reports.report import Report
 from relubench.reports.study import study_report
 from relubench.results import RunResult, Tuning
 from relubench.runner import Study
+from relubench.stack import PRETRAIN_DEFAULTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +119,9 @@ def pretrain(
 ) -> Results:
     """What `relubench pretrain` computes: every activation pre-trained by each `method`, compared with the first.
 
-    By default that is none and rbm; `control` adds rows that start from the pre-trained weights shuffled. The rest is
-    as in `train`, and `settings` may have a section more: `{"pretrain": {"k": 5}}`.
+    By default that is none and rbm, of sigmoid, tanh, relu and softplus; `control` adds rows that start from the
+    pre-trained weights shuffled. The rest is as in `train`, and `settings` may have a section more:
+    `{"pretrain": {"k": 5}}`.
     """
     named: dict[str, Any] = {
         "act": (act,) if isinstance(act, str) else act,
@@ -132,7 +134,7 @@ def pretrain(
     }
     if method is not None:
         named["pretrain"]["methods"] = (method,) if isinstance(method, str) else tuple(method)
-    config = _configuration({"pretrain": {"methods": ("none", "rbm")}}, settings or {}, named)
+    config = _configuration(PRETRAIN_DEFAULTS, settings or {}, named)
     return _computed(config, data_dir, runs_dir, fresh, pretraining_report)
 
 

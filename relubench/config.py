@@ -170,7 +170,7 @@ class PretrainSection(Section):
             if value != type(self).model_fields[key].default and method not in self.methods:
                 raise ValueError(f"{key} (={value}) belongs to the method {method}, which is not asked for")
         if ("file" in self.methods) != (self.source is not None):
-            raise ValueError(f"source (={self.source}) and the method file belong together: --from FILE sets both")
+            raise ValueError("the method file and pretrain.source belong together: --from FILE sets both")
         if self.control and set(self.methods) == {"none"}:
             raise ValueError("control (=True) belongs to a pre-training method, and none is asked for")
         return self

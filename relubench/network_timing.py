@@ -186,6 +186,9 @@ def points(results: Sequence[RunResult], known: Mapping[str, Pace], images: int,
         pace, before = known.get(key[0]), pretraining(key, runs, clocks)
         if pace is None or pace.us_per_image is None or before is None:
             continue
+        # A network that does not learn is fast at nothing.
+        if any(one.outcome != "ok" for one in runs):
+            continue
         lowest = [_lowest(one) for one in runs]
         for epoch in range(1, min(len(one) for one in lowest) + 1):
             error = median(one[epoch - 1] for one in lowest)

@@ -15,6 +15,12 @@ from relubench.config import PretrainSection
 from relubench.errors import UsageError
 from relubench.version import PRETRAINING_VERSION
 
+PRETRAIN_DEFAULTS: dict[str, Any] = {
+    "act": ("sigmoid", "tanh", "relu", "softplus"),
+    "pretrain": {"methods": ("none", "rbm")},
+}
+"""What `pretrain` compares unless something else is asked for: all of them have an RBM."""
+
 RBM_HIDDEN = {"sigmoid": "bernoulli", "tanh": "bipolar", "relu": "nrelu", "nrelu": "nrelu", "softplus": "stepped"}
 """Activation -> the hidden units of an RBM whose mean it is (Nair & Hinton 2010 for the last two)."""
 

@@ -154,6 +154,9 @@ def _drawn(config: ExperimentConfig, nets: int, where: dict[str, Any], quiet: bo
         if not results:
             raise ComputeError("none of the short runs that find the range could be computed", "see the warnings above")
         strengths = next_strengths(results)
+    if not any(one.outcome == "ok" for one in results):
+        hint = "give more --epochs or another --lr, or your own strengths with --l1"
+        raise ComputeError(f"none of the {len(results)} short runs that find the range learned anything", hint)
     low, high = span(results)
     where["note"](told(results, low, high))
     return draw(config, nets, low, high)

@@ -82,7 +82,10 @@ def run_name(event: Event) -> str:
     """How a person recognises a run: `relu seed 0`, `relu, norm batch, seed 0`, or `relu lr 0.01 (tuning)`."""
     name = event.activation if event.pretraining == "none" else f"{event.activation} {event.pretraining}"
     name = f"{name}, {event.variant}," if event.variant else name
-    return f"{name} lr {event.lr:g} (tuning)" if event.tuning else f"{name} seed {event.seed}"
+    if event.tuning:
+        # A layer that several runs share, or a trial of its rate: the network's own rate says nothing of it.
+        return name.rstrip(",") if event.stage else f"{name} lr {event.lr:g} (tuning)"
+    return f"{name} seed {event.seed}"
 
 
 def duration(seconds: float) -> str:

@@ -130,6 +130,8 @@ def pretrain(
     study = Study.open(
         config, data_dir=data_dir, runs_dir=runs_dir, fresh=no_cache, note=silent if quiet else output.say
     )
+    if export is not None and (choices := sum(len(part.choices) for part in study.parts)) != 1:
+        raise UsageError(f"--export writes one stack: this asks for {choices} activations", "name one with --act")
     show_study(study, lambda: _report(study), target, plot, quiet=quiet)
     if export is not None:
         _export(study, export)
@@ -137,14 +139,18 @@ def pretrain(
 
 def _defaults(source: Path | None, method: list[str] | None) -> dict[str, Any]:
     """What the command has for a default where `train` pre-trains nothing."""
+    from relubench.stack import PRETRAIN_DEFAULTS
+
     if source is None:
-        return {"pretrain": {"methods": ("none", "rbm")}}
+        if "file" in ",".join(method or []).split(","):
+            raise UsageError("--method file starts from a stack, and none is given", "name its file with --from FILE")
+        return PRETRAIN_DEFAULTS
     if method:
         raise UsageError(
             f"--from {source} and --method {','.join(method)} exclude each other",
             "--from fine-tunes from a finished stack, and compares it with none",
         )
-    return {"pretrain": {"methods": ("none", "file"), "source": str(source.absolute())}}
+    return PRETRAIN_DEFAULTS | {"pretrain": {"methods": ("none", "file"), "source": str(source.absolute())}}
 
 
 def _check_export(export: Path | None, config: ExperimentConfig) -> None:
@@ -170,10 +176,6 @@ def _report(study: Study) -> Report:
 def _export(study: Study, path: Path) -> None:
     from relubench.stacking import export_file
 
-    pretrained = [spec for spec in study.specs if spec.stack is not None and not spec.stack.shuffled]
-    if len(pretrained) != 1:
-        raise UsageError(
-            f"--export writes one stack: there are {len(pretrained)}", "name one activation with --act and repeat"
-        )
-    export_file(pretrained[0], study.store, path)
+    (pretrained,) = (spec for spec in study.specs if spec.stack is not None and not spec.stack.shuffled)
+    export_file(pretrained, study.store, path)
     output.say(f"written: {path}")

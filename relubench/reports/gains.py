@@ -30,7 +30,7 @@ def gain(row: SummaryRow, first: SummaryRow) -> str:
     low, high = row.difference_ci_low_pct, row.difference_ci_high_pct
     interval = signed_bracket(None if high is None else -high, None if low is None else -low)
     size = f"{signed(-row.difference_pct)} points {interval}"
-    words = {"lower": f"gains {size}", "higher": f"loses, {size}"}
+    words = {"lower": f"gains {size}", "higher": f"loses {size}"}
     told = (
         f"{row.pretraining} {words.get(row.difference_verdict or '', f'gains no more than noise, {size}')}, over {base}"
     )

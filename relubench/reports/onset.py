@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 LEAST_POINTS = 20
+LEAST_BEYOND = 5
+"""Fewer networks beyond the onset do not make a rise."""
 DRAWS = 1000
 PLACES = 80
 """Candidates for s0."""
@@ -41,13 +43,16 @@ class Onset:
 def onset(sparsity: Sequence[float], error: Sequence[float]) -> Onset | None:
     """The onset fitted to networks' sparsities and errors, in percent; None for fewer than 20, or of one sparsity."""
     x, y = np.asarray(sparsity, float), np.asarray(error, float)
+    # What is drawn again must not hang on the order in which runs are given.
+    order = np.lexsort((y, x))
+    x, y = x[order], y[order]
     if len(x) < LEAST_POINTS or np.ptp(x) < 1e-6:
         return None
     random = np.random.default_rng(0)
     drawn = random.multinomial(len(x), np.full(len(x), 1 / len(x)), size=DRAWS).astype(float)
     weights = np.vstack([np.ones(len(x)), drawn])
     # Beyond the 95 % quantile too few points are left to see a rise.
-    places = np.linspace(x.min(), np.quantile(x, 0.95), PLACES)
+    places = np.linspace(x[0], min(np.quantile(x, 0.95), x[-LEAST_BEYOND]), PLACES)
     fits = [_fit(weights, x - place, y) for place in places]
     misfit, slopes = np.array([one[0] for one in fits]), np.array([one[1] for one in fits])
     best = misfit.argmin(axis=0)

@@ -27,7 +27,10 @@ def pretraining_report(study: Study) -> Report:
     timings = study.timings
     summary = summarize(study.tabled, timings, study.wrong, study.tuned, COMPARISON)
     firsts = [rows[0].pretraining for rows in _by_activation(summary.rows).values()]
-    summary = replace(summary, sentence=closing(summary), against="none" if set(firsts) == {"none"} else "")
+    sentence = closing(summary)
+    if study.config.pretrain.lr == "auto" and any(one.spec.get("stack") for one in study.results):
+        sentence += " The search for the rates of pre-training is not in these times."
+    summary = replace(summary, sentence=sentence, against="none" if set(firsts) == {"none"} else "")
     runs = run_records(study.results, timings, study.wrong)
     return training_report(summary, version=__version__, device=study.device.name, runs=runs, command="pretrain")
 

@@ -30,6 +30,9 @@ def sparsity_report(study: Study) -> Report:
     summaries = [summarize(one, study.timings, study.wrong, by_strength=True) for one in by_label]
     rows = [_beside_article(row) for summary in summaries for row in _rows(summary)]
     whole = replace(summaries[0], facts=_shared([one.facts for one in summaries]))
+    if study.config.train.l1_pairs:
+        # Of a row there are few, but every network has a seed of its own.
+        whole = replace(whole, seeds=len(study.config.seeds))
     runs = run_records(study.results, study.timings, study.wrong)
     base = training_report(whole, version=__version__, device=study.device.name, runs=runs)
     scale = study.config.train.l1_scale

@@ -49,6 +49,8 @@ def plot_sparsity(results: Sequence[RunResult], path: Path) -> None:
     lost = len(results) - sum(len(errors) for _, errors in drawn.values())
     if lost:
         axes.plot([], [], " ", label=f"{count(lost, 'network')} diverged or at chance: not drawn")
+    # A fit may leave what errors there can be.
+    axes.set_ylim(bottom=max(0.0, axes.get_ylim()[0]))
     axes.set_xlabel("zeros among the hidden activations (%)")
     axes.set_ylabel("test error (%)")
     axes.set_title(_title(results), fontsize="medium")

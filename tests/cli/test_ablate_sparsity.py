@@ -88,6 +88,14 @@ def _with(one, share):
     return replace(one, sparsity_pct=share)
 
 
+def test_a_range_is_not_drawn_from_short_runs_that_learned_nothing(cli: Cli, study: FakeStudy) -> None:
+    study.script = [result("relu", 0, outcome="stalled", l1_asked=0.1)]
+    study.specs = runs("relu")[1]
+    ended = cli("ablate-sparsity", "--nets", "25")
+    assert ended.code == 1
+    assert "none of the" in ended.err and "learned anything" in ended.err
+
+
 def test_rows_stand_beside_the_articles_and_a_collapse_is_a_row(cli: Cli, study: FakeStudy, tmp_path: Path) -> None:
     notes = {"l1_scale": "mean", "dataset": "mnist", "model": "mlp-3x1000", "batch_size": 10, "epochs": 2}
     study.script = [

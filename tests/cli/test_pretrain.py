@@ -13,7 +13,7 @@ from relubench.cli import overrides
 from relubench.cli.pretrain import pretrain
 from relubench.config import PretrainSection
 from relubench.results import RunResult
-from relubench.stack import StackSpec
+from relubench.stack import RBM_HIDDEN, StackSpec
 from tests.cli.fakes import Cli, FakeStudy, result
 
 QUICK = [
@@ -58,6 +58,7 @@ def test_flags_become_a_configuration(cli: Cli, study: FakeStudy) -> None:
     assert (section.epochs, section.lr, section.control) == (3, 0.2, True)
     study.results.clear()
     assert cli("pretrain").code == 0
+    assert set(study.config.act) <= set(RBM_HIDDEN), "the default method is rbm"
     assert study.config.pretrain.methods == ("none", "rbm")
     assert study.config.pretrain.lr == "auto"
 
@@ -147,3 +148,17 @@ def test_rates_are_searched_on_reconstruction_error(cli: Cli) -> None:
     assert "relu (dae): learning rates of pre-training 0.1" in ended.err
     [run] = json.loads(ended.out)["runs"]
     assert run["spec"]["stack"]["rates"] == [0.1]
+
+
+@pytest.mark.parametrize(
+    ("argv", "error"),
+    [
+        (("--act", "relu,tanh", "--export", "two.safetensors"), "this asks for 2 activations"),
+        (("--method", "none,file"), "--method file starts from a stack, and none is given"),
+    ],
+)
+def test_refused_before_any_training(cli: Cli, tmp_path: Path, argv: tuple[str, ...], error: str) -> None:
+    ended = cli("pretrain", "--dataset", "digits", "--device", "cpu", "--runs-dir", str(tmp_path / "runs"), *argv)
+    assert (ended.code, ended.out) == (2, "")
+    assert error in ended.err
+    assert not list((tmp_path / "runs").glob("stacks/*"))

@@ -281,4 +281,4 @@ sys.argv = ["relubench", "train"]
 sys.exit(main())
 """
     ended = program(script=script)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "interrupted\n")

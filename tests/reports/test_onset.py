@@ -31,6 +31,17 @@ def test_a_fall_before_the_rise_does_not_move_it():
     assert found.slope == pytest.approx(0.06, rel=0.2)
 
 
+def test_the_order_of_the_runs_is_of_no_account_and_two_networks_make_no_rise():
+    random = np.random.default_rng(4)
+    x = np.append(random.uniform(70, 90, 40), [95.0, 96.0])
+    y = np.append(random.normal(1.5, 0.1, 40), [9.0, 12.0])
+    mixed = random.permutation(len(x))
+    found = onset(list(x), list(y))
+    assert found == onset(list(x[mixed]), list(y[mixed]))
+    assert found is not None
+    assert np.count_nonzero(x >= found.high) >= 5
+
+
 def test_noise_alone_does_not_rise():
     random = np.random.default_rng(2)
     found = onset(list(random.uniform(70, 99, 60)), list(random.normal(1.4, 0.1, 60)))
