@@ -62,7 +62,9 @@ class Builder:
             # Imported here: a compiler is of no use to the others.
             from relubench.network.dense import Kernels
 
-            self.kernels = Kernels(spec.batch_size, max(1, spec.threads))
+            hidden = (shape.units for shape in layer_shapes(spec.architecture, spec.input_shape))
+            outputs = [*(units * self.activation.columns for units in hidden), spec.classes]
+            self.kernels = Kernels(spec.batch_size, max(1, spec.threads), outputs)
         found: list[Layer] = []
         for shape in layer_shapes(spec.architecture, spec.input_shape):
             if found and isinstance(found[-1], MaxPool) and not shape.convolution:

@@ -301,7 +301,13 @@ class Population:
 
     def _values(self) -> list[Tensor]:
         """Every parameter and every buffer, in a fixed order."""
+        self._settle()
         return [one.value for one in self.parameters] + [one.value for one in self._buffers()]
+
+    def _settle(self) -> None:
+        """Have every parameter's value up to date."""
+        if self.kernels is not None:
+            self.kernels.settle()
 
     def _owners(self) -> list[int | None]:
         """Of each of `_values`, the member it belongs to; None where it holds all of them along dimension 0."""
@@ -338,6 +344,7 @@ class Population:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything that training goes on from: tensors, and plain values."""
+        self._settle()
         tensors = {key: value for one in self.parameters for key, value in one.tensors()}
         tensors |= {f"buffer/{place}": one.value for place, one in enumerate(self._buffers())}
         tensors |= {f"best/{place}": value for place, value in enumerate(self.best)}

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from relubench.kernels.emit import I32, I64, Kernel, Numbers, Value, word
+from relubench.kernels import sparse
+from relubench.kernels.emit import I32, I64, LINE, Kernel, Numbers, Value, word
 from relubench.kernels.layout import (
     TILE,
     Plan,
@@ -30,6 +31,7 @@ from relubench.kernels.layout import (
     packed_batch,
     rate_of,
     row_starts,
+    turn_rows,
     weight_at,
     width_for,
 )
@@ -92,6 +94,27 @@ def _samples_inputs(k: Kernel, sample: Value, column: Value) -> Value:
     return k.load_part(row, column, k["inputs"])
 
 
+def products(k: Kernel, cut: Plan) -> None:
+    """sums += x W in this worker's columns, by whichever way suits the zeros in x."""
+    thin = sparse.mostly_zeros(k, lambda sample: _sample(k, "x", sample), word(0), k["inputs"])
+    k.store_word(k.b.zext(thin, I64), *_thin_inputs(k))
+    with k.b.if_else(thin) as (then, otherwise):
+        with then:
+            sparse.add_products(k, cut, lambda sample: _sample(k, "x", sample))
+        with otherwise:
+            listed_products(k, cut)
+
+
+def _sample(k: Kernel, name: str, sample: Value) -> Value:
+    """Where a sample of x or delta begins."""
+    return k.b.gep(k.numbers_at(name), [k.times(sample, k["x_stride" if name == "x" else "stride"])])
+
+
+def _thin_inputs(k: Kernel) -> tuple[Value, Value]:
+    """Where it stands whether the zeros of x are left out one by one."""
+    return k.words_at("counts"), k.add(k.times(k.worker, LINE), word(1))
+
+
 def listed_products(k: Kernel, cut: Plan) -> None:
     """sums += x W over the listed rows, in this worker's columns."""
     (rows, packed), samples = listed(k, cut), packed_batch(k.numbers, cut)
@@ -123,19 +146,61 @@ def listed_products(k: Kernel, cut: Plan) -> None:
     k.loop(word(0), listed_rows(k), height, group)
 
 
-def backward(k: Kernel, cut: Plan, first: bool) -> None:
-    """below = delta W^T (unless first) and W += rate x^T delta, in this worker's columns."""
-    height, turned = _group(k, cut), turned_rows(k.numbers, cut)
-    if not first:
-        _turn_delta(k, cut)
+def backward(k: Kernel, cut: Plan, first: bool, by_zeros: bool) -> None:
+    """below = delta W^T (unless first) and W += rate x^T delta, in this worker's columns.
+
+    `by_zeros`: whether zeros may be left out one by one.
+    """
+    thin, thin_inputs = (None if first else _thin_delta(k, cut)), k.load_word(*_thin_inputs(k))
+    height = word(_group(k, cut)) if thin is None else k.b.select(thin, word(_tall(k, cut)), word(_group(k, cut)))
+    if thin is not None:
+        with k.b.if_then(k.b.not_(thin)):
+            _turn_delta(k, cut)
 
     def group(start: Value, _: list[Value]) -> None:
-        last = k.least(k.add(start, word(height)), listed_rows(k))
-        if not first:
-            k.loop(start, last, turned, lambda row, _: _gradients_below(k, cut, row))
-        _update_rows(k, cut, start, last)
+        last = k.least(k.add(start, height), listed_rows(k))
+        if thin is not None:
+            with k.b.if_else(thin) as (then, otherwise):
+                with then:
+                    sparse.gradients_below(k, cut, start)
+                with otherwise:
+                    k.loop(start, last, turned_rows(k.numbers, cut), lambda row, _: _gradients_below(k, cut, row))
+        if not by_zeros:
+            _update_rows(k, cut, start, last)
+            return
+        with k.b.if_else(k.b.icmp_signed("==", thin_inputs, word(1))) as (then, otherwise):
+            with then:
+                sparse.update_rows(k, cut, start, last)
+            with otherwise:
+                _update_rows(k, cut, start, last)
 
     k.loop(word(0), listed_rows(k), height, group)
+    if thin is not None:
+        _nothing_below(k, cut)
+
+
+def _thin_delta(k: Kernel, cut: Plan) -> Value:
+    """Whether the zeros of this worker's columns of delta are left out one by one."""
+    thin = sparse.mostly_zeros(k, lambda sample: _sample(k, "delta", sample), *own_columns(k))
+    return k.b.and_(thin, k.b.icmp_signed(">=", k["inputs"], word(_tall(k, cut))))
+
+
+def _tall(k: Kernel, cut: Plan) -> int:
+    """Rows of W that are turned at once where zeros are left out."""
+    return cut.tall * k.numbers.lanes
+
+
+def _nothing_below(k: Kernel, cut: Plan) -> None:
+    """A worker without columns has a part of the gradient below all the same, which would keep the step before's."""
+    left, right = own_columns(k)
+    size = k.b.select(k.b.icmp_signed("<", left, right), word(0), k.times(k["below_stride"], cut.padded))
+    part = k.times(k.worker, k["below_part"])
+    lanes = k.numbers.lanes
+
+    def nothing(place: Value, _: list[Value]) -> None:
+        k.store_vector(k.zeros(), k.numbers_at("below"), k.add(part, place))
+
+    k.loop(word(0), size, lanes, nothing)
 
 
 def _turn_delta(k: Kernel, cut: Plan) -> None:
@@ -157,14 +222,14 @@ def _gradients_below(k: Kernel, cut: Plan, row: Value) -> None:
     """below[all, R rows] = delta W[R rows]^T in this worker's columns: a piece is turned, then all blocks meet it."""
     (left, right), height, samples = own_columns(k), turned_rows(k.numbers, cut), packed_batch(k.numbers, cut)
     below, turned = k.numbers_at("below"), k.numbers_at("turned")
-    mine = k.b.gep(k.numbers_at("turned_w"), [k.times(k.worker, PIECE * height)])
+    mine = k.b.gep(k.numbers_at("turned_w"), [k.times(k.worker, k["turned_part"])])
     part = k.add(k.times(k.worker, k["below_part"]), row)
     strips = [word(number) for number in range(0, height, k.numbers.lanes)]
 
     def piece(start: Value, _: list[Value]) -> None:
         last = k.least(k.add(start, word(PIECE)), right)
         begins = k.b.icmp_signed("==", start, left)
-        _turn_rows(k, row, start, last, height, mine)
+        turn_rows(k, row, start, last, len(strips), mine)
 
         def block(sample: Value, _: list[Value]) -> None:
             at = [k.add(part, k.times(k.add(sample, word(one)), k["below_stride"])) for one in range(cut.block)]
@@ -181,30 +246,7 @@ def _gradients_below(k: Kernel, cut: Plan, row: Value) -> None:
 
         k.loop(word(0), word(cut.padded), cut.block, block)
 
-    def nothing(sample: Value, _: list[Value]) -> None:
-        for strip in strips:
-            k.store_vector(k.zeros(), below, k.add(part, k.times(sample, k["below_stride"]), strip))
-
     k.loop(left, right, PIECE, piece)
-    # A worker without columns has a part all the same, which would keep the sum of the step before.
-    k.loop(word(0), k.b.select(k.b.icmp_signed("<", left, right), word(0), word(cut.padded)), 1, nothing)
-
-
-def _turn_rows(k: Kernel, row: Value, start: Value, last: Value, height: int, into: Value) -> None:
-    """W[row : row+R, start : last] by columns; rows beyond the last input are the unused one."""
-    lanes = k.numbers.lanes
-    part = k.b.sub(k.times(k.worker, k["w_part"]), own_columns(k)[0])
-
-    def columns(column: Value, _: list[Value]) -> None:
-        line = k.times(k.b.sub(column, start), height)
-        for strip in range(0, height, lanes):
-            numbers = [k.least(k.add(row, word(strip + one)), k["inputs"]) for one in range(lanes)]
-            starts = [k.add(part, k.times(number, k["w_stride"])) for number in numbers]
-            found = k.turned([k.load_vector(*weight_at(k, one, column)) for one in starts])
-            for one, vector in enumerate(found):
-                k.store_vector(vector, into, k.add(line, word(one * height + strip)))
-
-    k.loop(start, last, lanes, columns)
 
 
 def _update_rows(k: Kernel, cut: Plan, start: Value, last: Value) -> None:

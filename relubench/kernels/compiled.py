@@ -27,6 +27,7 @@ class Compiled:
 
     addresses: Mapping[str, int]
     numbers: Numbers
+    cut: Plan
     engine: Any
 
 
@@ -38,7 +39,7 @@ def compiled(cut: Plan, *, double: bool) -> Compiled:
     emit_forward(module, numbers, cut)
     for first in (False, True):
         emit_backward(module, numbers, cut, first=first)
-    return _finished(module, numbers, FUNCTIONS)
+    return _finished(module, numbers, cut, FUNCTIONS)
 
 
 @lru_cache(maxsize=8)
@@ -51,8 +52,8 @@ def compiled_rbm(cut: Plan) -> Compiled:
     for fused in (False, True):
         emit_down(module, numbers, cut, sigmoid_=fused)
         emit_mean(module, numbers, drawn=fused)
-    emit_backward(module, numbers, cut, first=True)
-    return _finished(module, numbers, RBM_FUNCTIONS)
+    emit_backward(module, numbers, cut, first=True, by_zeros=False)
+    return _finished(module, numbers, cut, RBM_FUNCTIONS)
 
 
 def _module(numbers: Numbers) -> ir.Module:
@@ -63,9 +64,9 @@ def _module(numbers: Numbers) -> ir.Module:
     return module
 
 
-def _finished(module: ir.Module, numbers: Numbers, functions: Sequence[str]) -> Compiled:
+def _finished(module: ir.Module, numbers: Numbers, cut: Plan, functions: Sequence[str]) -> Compiled:
     engine = _compile(module)
-    return Compiled({name: engine.get_function_address(name) for name in functions}, numbers, engine)
+    return Compiled({name: engine.get_function_address(name) for name in functions}, numbers, cut, engine)
 
 
 @lru_cache(maxsize=1)

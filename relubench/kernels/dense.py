@@ -50,15 +50,15 @@ def emit_forward(module: ir.Module, numbers: Numbers, cut: Plan) -> None:
     """forward: pack x, then y = x W + b."""
     k = Kernel(module, "forward", numbers, WORDS)
     _pack(k, cut) if cut.blocks == 1 else blocked.pack(k, cut)
-    multiply(k, cut, listed_products)
+    multiply(k, cut, listed_products if cut.blocks == 1 else blocked.products)
     k.b.ret_void()
 
 
-def emit_backward(module: ir.Module, numbers: Numbers, cut: Plan, *, first: bool) -> None:
+def emit_backward(module: ir.Module, numbers: Numbers, cut: Plan, *, first: bool, by_zeros: bool = True) -> None:
     """backward, or backward_first: below = delta W^T (unless first), W += rate x^T delta, b += rate sum(delta)."""
     k = Kernel(module, "backward_first" if first else "backward", numbers, WORDS)
     update_bias(k, cut)
-    _rows_at_once(k, cut, first) if cut.blocks == 1 else blocked.backward(k, cut, first)
+    _rows_at_once(k, cut, first) if cut.blocks == 1 else blocked.backward(k, cut, first, by_zeros)
     if not first:
         meet(k, k.words_at("team"))
         _add_parts(k, cut)

@@ -128,6 +128,20 @@ class Kernel:
     def store_vector(self, value: Value, base: Value, place: Value) -> None:
         self.b.store(value, self._vector_at(base, place)).align = self.numbers.bytes
 
+    def load_vectors(self, address: Value, count: int) -> list[Value]:
+        """The first so many vectors from there on."""
+        vectors = self.b.bitcast(address, self.numbers.vector.as_pointer())
+        found = [self.b.load(self.b.gep(vectors, [word(one)])) for one in range(count)]
+        for one in found:
+            one.align = self.numbers.bytes
+        return found
+
+    def store_vectors(self, values: Sequence[Value], address: Value) -> None:
+        """One after the other from there on."""
+        vectors = self.b.bitcast(address, self.numbers.vector.as_pointer())
+        for place, value in enumerate(values):
+            self.b.store(value, self.b.gep(vectors, [word(place)])).align = self.numbers.bytes
+
     def _vector_at(self, base: Value, place: Value) -> Value:
         return self.b.bitcast(self.b.gep(base, [place]), self.numbers.vector.as_pointer())
 
@@ -186,7 +200,9 @@ class Kernel:
 
     # -- control -----------------------------------------------------------------------------------------------------
 
-    def loop(self, start: Value, stop: Value, step: int, body: Body, carried: Sequence[Value] = ()) -> list[Value]:
+    def loop(
+        self, start: Value, stop: Value, step: int | Value, body: Body, carried: Sequence[Value] = ()
+    ) -> list[Value]:
         """body(place, values) for place = start, start+step... below stop; the values go from turn to turn."""
         b, before = self.b, self.b.block
         head, inside, after = (b.append_basic_block(name) for name in ("head", "body", "after"))
@@ -200,7 +216,7 @@ class Kernel:
         b.cbranch(b.icmp_signed("<", place, stop), inside, after)
         b.position_at_end(inside)
         results = body(place, list(values)) or ()
-        place.add_incoming(b.add(place, word(step)), b.block)
+        place.add_incoming(b.add(place, word(step) if isinstance(step, int) else step), b.block)
         for phi, one in zip(values, results, strict=True):
             phi.add_incoming(one, b.block)
         b.branch(head)

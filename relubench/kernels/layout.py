@@ -14,13 +14,14 @@ from relubench.kernels.emit import LINE, Kernel, Numbers, Value, word
 
 WORDS = (
     *("team", "workers", "batch", "x", "x_stride", "inputs", "skip", "segment", "rows", "packed", "counts"),
-    *("w", "w_part", "w_stride", "b", "stride", "sums", "sums_part", "y", "delta"),
-    *("below", "below_part", "below_stride", "rate", "turned", "turned_w"),
+    *("w", "w_part", "w_stride", "b", "columns", "stride", "sums", "sums_part", "y", "delta"),
+    *("below", "below_part", "below_stride", "rate", "turned", "turned_w", "turned_part"),
 )
 """What a layer's kernels are called with. `skip`: 1 to leave out inputs that are zero in the whole batch. `segment`:
 rows of a list and of packed inputs, of which each worker has its own. `rate`: the address of minus the learning rate.
 `turned`, `turned_w`: see relubench.kernels.blocked.
-Parts (from one worker to the next) and strides (from one row to the next) are in numbers; `stride` is C."""
+Parts (from one worker to the next) and strides (from one row to the next) are in numbers; `columns` is C, `stride` that
+of y, delta and sums."""
 
 MOST_BLOCK = 12
 """Samples in a block: two vectors of sums for each, and what they are made of, fill 32 registers."""
@@ -32,10 +33,14 @@ MOST_WIDTH = 3
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a batch is cut into blocks."""
+    """How a batch is cut into blocks, and the columns into strips where zeros are left out."""
 
     block: int
     blocks: int
+    strips: tuple[int, ...] = ()
+    """How many vectors wide strips of columns are made, widest first; what fits none of them goes by single vectors."""
+    tall: int = 1
+    """How many vectors of rows are turned at once there."""
 
     @property
     def padded(self) -> int:
@@ -122,7 +127,7 @@ def in_strips(k: Kernel, left: Value, right: Value, width: int, strip: Callable[
 
 def own_columns(k: Kernel) -> tuple[Value, Value]:
     """This worker's share of the outputs, in whole vectors."""
-    first, last = share_of(k, k.b.udiv(k["stride"], word(k.numbers.lanes)))
+    first, last = share_of(k, k.b.udiv(k["columns"], word(k.numbers.lanes)))
     return k.times(first, k.numbers.lanes), k.times(last, k.numbers.lanes)
 
 
@@ -133,9 +138,33 @@ def share_of(k: Kernel, units: Value) -> tuple[Value, Value]:
 
 
 def row_starts(k: Kernel, rows: Value, place: Value, count: int) -> list[Value]:
-    """Where the next rows of the list would begin in this worker's part of W if it had all columns."""
+    """`row_start` of the next rows of the list."""
+    return [row_start(k, k.load_word(rows, k.add(place, word(row)))) for row in range(count)]
+
+
+def row_start(k: Kernel, number: Value) -> Value:
+    """Where that row would begin in this worker's part of W if it had all columns."""
     part = k.b.sub(k.times(k.worker, k["w_part"]), own_columns(k)[0])
-    return [k.add(part, k.times(k.load_word(rows, k.add(place, word(row))), k["w_stride"])) for row in range(count)]
+    return k.add(part, k.times(number, k["w_stride"]))
+
+
+def turn_rows(k: Kernel, row: Value, start: Value, last: Value, vectors: int, into: Value) -> None:
+    """So many vectors of rows of W, from `row` on, by columns: W[row..., start : last]^T.
+
+    Rows beyond the last input are the unused one.
+    """
+    lanes = k.numbers.lanes
+    height = vectors * lanes
+
+    def columns(column: Value, _: list[Value]) -> None:
+        line = k.times(k.b.sub(column, start), height)
+        for strip in range(0, height, lanes):
+            starts = [row_start(k, k.least(k.add(row, word(strip + one)), k["inputs"])) for one in range(lanes)]
+            found = k.turned([k.load_vector(*weight_at(k, one, column)) for one in starts])
+            for one, vector in enumerate(found):
+                k.store_vector(vector, into, k.add(line, word(one * height + strip)))
+
+    k.loop(start, last, lanes, columns)
 
 
 def weight_at(k: Kernel, start: Value, column: Value) -> tuple[Value, Value]:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 
 from llvmlite import ir
 
-from relubench.kernels import layout
+from relubench.kernels import layout, sparse
 from relubench.kernels.dense import listed_products, update_bias
 from relubench.kernels.emit import I32, I64, Kernel, Numbers, Value, word
 from relubench.kernels.layout import (
@@ -28,7 +28,6 @@ from relubench.kernels.layout import (
     load_row,
     multiply,
     own_columns,
-    own_sum,
     packed_batch,
     plan,
     rate_of,
@@ -39,26 +38,14 @@ from relubench.kernels.layout import (
 from relubench.kernels.team import meet
 
 WORDS = (*layout.WORDS, "mean", "drawn", "key", "c", "v", "v_part", "v_stride", "parts", "parts_part")
-"""What the kernels are called with. `v`: for update_sparse the data, rows `v_stride` numbers apart and padded with
-zeros to a multiple of `mask_samples`; for up_sparse storage, zeros at first, for x, each worker's own, rows padded to a
-multiple of 64. `mean` and `drawn` beyond the batch are left alone: zeros. `parts`: storage for each worker's part of
-`below`, and a vector more."""
-
-MASK = 64
-"""Numbers whose zeros are found at once: the bits of a word."""
-
-STRIP = 8
-"""Vectors of sums beside each other where zeros are left out: a processor has as many sums under way at once."""
+"""What the kernels are called with. `v`: for update_sparse the data, rows `v_stride` numbers apart; for up_sparse
+storage for x, each worker's own. `mean` and `drawn` beyond the batch are left alone: zeros. `parts`: storage for each
+worker's part of `below`, and a vector more."""
 
 
 def even_plan(batch: int) -> Plan:
     """How a batch is cut: `down` takes half a block of samples at once."""
     return plan(batch + batch % 2)
-
-
-def mask_samples(cut: Plan, lanes: int) -> int:
-    """Samples whose zeros update_sparse finds at once."""
-    return min(MASK, -(-cut.padded // lanes) * lanes)
 
 
 def emit_up(module: ir.Module, numbers: Numbers, cut: Plan) -> None:
@@ -70,7 +57,10 @@ def emit_up(module: ir.Module, numbers: Numbers, cut: Plan) -> None:
 def emit_up_sparse(module: ir.Module, numbers: Numbers, cut: Plan) -> None:
     k = Kernel(module, "up_sparse", numbers, WORDS)
     _copy_rows(k)
-    multiply(k, cut, _sparse_products)
+    rows = _own_rows(k)
+    multiply(
+        k, cut, lambda k, _: sparse.add_products(k, cut, lambda sample: k.b.gep(rows, [k.times(sample, k["v_stride"])]))
+    )
     k.b.ret_void()
 
 
@@ -87,37 +77,31 @@ def emit_update_sparse(module: ir.Module, numbers: Numbers, cut: Plan) -> None:
     """A row of W at a time; one whose input is zero in the whole batch is left alone."""
     k = Kernel(module, "update_sparse", numbers, WORDS)
     update_bias(k, cut)
-    rate, group = rate_of(k), mask_samples(cut, numbers.lanes)
+    rate, weights = rate_of(k), sparse.own_weights(k)
 
     def strip(column: Value, vectors: int) -> None:
-        places = _places(k, column, vectors)
+        deltas, some_weights = (k.b.gep(one, [column]) for one in (k.numbers_at("delta"), weights))
 
         def row(number: Value, _: list[Value]) -> None:
             values = k.b.gep(k.numbers_at("v"), [k.times(number, k["v_stride"])])
-            start = _row(k, number)
-            wheres = [weight_at(k, start, place) for place in places]
+            at = k.b.gep(some_weights, [k.times(number, k["w_stride"])])
 
             def some(first: Value, _: list[Value]) -> None:
-                def one(bit: Value, sums: list[Value]) -> list[Value]:
+                def add(bit: Value, before: list[Value]) -> list[Value]:
                     sample = k.add(first, bit)
                     step = k.b.fmul(rate, k.spread(k.load(values, sample)))
-                    deltas = [load_row(k, "delta", sample, place) for place in places]
-                    return [k.fma(step, delta, total) for delta, total in zip(deltas, sums, strict=True)]
+                    here = k.load_vectors(k.b.gep(deltas, [k.times(sample, k["stride"])]), vectors)
+                    return [k.fma(step, delta, total) for delta, total in zip(here, before, strict=True)]
 
-                def update() -> None:
-                    sums = _over_bits(k, mask, one, [k.load_vector(*where) for where in wheres])
-                    for where, total in zip(wheres, sums, strict=True):
-                        k.store_vector(total, *where)
-
-                mask = _mask(k, values, first, group)
+                mask = sparse.mask_of(k, values, first, k["batch"])
                 with k.b.if_then(k.b.icmp_unsigned("!=", mask, word(0))):
-                    update()
+                    k.store_vectors(sparse.over_bits(k, mask, add, k.load_vectors(at, vectors)), at)
 
-            k.loop(word(0), word(cut.padded), group, some)
+            k.loop(word(0), k["batch"], sparse.MASK, some)
 
         k.loop(word(0), k["inputs"], 1, row)
 
-    _in_strips(k, strip)
+    sparse.in_strips(k, cut, strip)
     k.b.ret_void()
 
 
@@ -233,36 +217,6 @@ def _own_rows(k: Kernel) -> Value:
     return k.b.gep(k.numbers_at("v"), [k.times(k.worker, k["v_part"])])
 
 
-def _sparse_products(k: Kernel, cut: Plan) -> None:
-    """sums += x W: a tile of 64 rows by a strip of columns stays in the nearest cache while all samples meet it."""
-    v = _own_rows(k)
-
-    def strip(column: Value, vectors: int) -> None:
-        places = _places(k, column, vectors)
-
-        def tile(first: Value, _: list[Value]) -> None:
-            def one_sample(sample: Value, _: list[Value]) -> None:
-                values = k.b.gep(v, [k.times(sample, k["v_stride"])])
-                wheres = [own_sum(k, sample, place) for place in places]
-
-                def one(bit: Value, sums: list[Value]) -> list[Value]:
-                    row = k.add(first, bit)
-                    start, value = _row(k, row), k.spread(k.load(values, row))
-                    weights = [k.load_vector(*weight_at(k, start, place)) for place in places]
-                    return [k.fma(value, weight, total) for weight, total in zip(weights, sums, strict=True)]
-
-                mask = _mask(k, values, first, MASK)
-                sums = _over_bits(k, mask, one, [k.load_vector(*where) for where in wheres])
-                for where, total in zip(wheres, sums, strict=True):
-                    k.store_vector(total, *where)
-
-            k.loop(word(0), k["batch"], 1, one_sample)
-
-        k.loop(word(0), k["inputs"], MASK, tile)
-
-    _in_strips(k, strip)
-
-
 def _own_part(k: Kernel, cut: Plan) -> None:
     """`down` with this worker's columns of W, a few rows and half a block of samples at a time."""
     left, right = own_columns(k)
@@ -313,62 +267,6 @@ def _add_parts(k: Kernel, cut: Plan, mean: Callable[[Value], Value]) -> None:
                 k.store_vector(found, below, place)
 
     k.loop(*share_of(k, k["inputs"]), 1, row)
-
-
-# -- what leaves out zeros ---------------------------------------------------------------------------------------------
-
-
-def _mask(k: Kernel, values: Value, first: Value, count: int) -> Value:
-    """A word with a bit for each of `count` numbers that is not zero."""
-    lanes, mask = k.numbers.lanes, word(0)
-    for start in range(0, count, lanes):
-        there = k.b.fcmp_unordered("!=", k.load_vector(values, k.add(first, word(start))), k.zeros())
-        bits = k.b.zext(k.b.bitcast(there, ir.IntType(lanes)), I64)
-        mask = k.b.or_(mask, k.b.shl(bits, word(start)))
-    return mask
-
-
-def _over_bits(
-    k: Kernel, mask: Value, body: Callable[[Value, list[Value]], list[Value]], carried: Sequence[Value]
-) -> list[Value]:
-    """body(bit, values) for each bit of the mask that is set, from the lowest; the values go from turn to turn."""
-    b, before = k.b, k.b.block
-    head, inside, after = (b.append_basic_block(name) for name in ("bits", "bit", "done"))
-    b.branch(head)
-    b.position_at_end(head)
-    left, *values = (b.phi(one.type) for one in (mask, *carried))
-    for phi, one in zip((left, *values), (mask, *carried), strict=True):
-        phi.add_incoming(one, before)
-    b.cbranch(b.icmp_unsigned("!=", left, word(0)), inside, after)
-    b.position_at_end(inside)
-    results = body(b.cttz(left, ir.Constant(ir.IntType(1), 1)), list(values))
-    rest = b.and_(left, b.sub(left, word(1)))
-    for phi, one in zip((left, *values), (rest, *results), strict=True):
-        phi.add_incoming(one, b.block)
-    b.branch(head)
-    b.position_at_end(after)
-    return values
-
-
-def _in_strips(k: Kernel, strip: Callable[[Value, int], None]) -> None:
-    """strip(column, vectors) over this worker's columns: 8 vectors wide, then 4, 2 and 1 for what is left over."""
-    left, right = own_columns(k)
-    width = STRIP
-    while width:
-        wide = width * k.numbers.lanes
-        whole = k.add(left, k.times(k.b.udiv(k.b.sub(right, left), word(wide)), wide))
-        k.loop(left, whole, wide, lambda column, _, width=width: strip(column, width))
-        left, width = whole, width // 2
-
-
-def _places(k: Kernel, column: Value, vectors: int) -> list[Value]:
-    return [k.add(column, word(number * k.numbers.lanes)) for number in range(vectors)]
-
-
-def _row(k: Kernel, number: Value) -> Value:
-    """Where that row would begin in this worker's part of W if it had all columns."""
-    part = k.b.sub(k.times(k.worker, k["w_part"]), own_columns(k)[0])
-    return k.add(part, k.times(number, k["w_stride"]))
 
 
 def _spread(k: Kernel, number: Value) -> Value:

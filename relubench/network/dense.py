@@ -5,16 +5,17 @@ Shapes: B batch, padded to whole blocks; I/O features in/out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
+from relubench.kernels import sparse
 from relubench.kernels.blocked import PIECE, turned_rows
-from relubench.kernels.compiled import compiled
-from relubench.kernels.emit import LINE, Numbers
+from relubench.kernels.compiled import Compiled, compiled, host_features, numbers_of
+from relubench.kernels.emit import LINE
 from relubench.kernels.layout import TILE, WORDS, Plan, packed_batch, plan
 from relubench.kernels.team import Team
 from relubench.network.optimizers import Optimizer, Parameter, Sgd
@@ -25,44 +26,58 @@ ALIGNMENT = 64
 
 
 class Kernels:
-    """The kernels for one size of batch, and the threads that carry them out."""
+    """The kernels for one size of batch and layers of so many outputs, and the threads that carry them out."""
 
-    def __init__(self, batch: int, workers: int) -> None:
+    def __init__(self, batch: int, workers: int, outputs: Sequence[int]) -> None:
         self.cut: Plan = plan(batch)
-        self.workers = workers
-        self.codes = {double: compiled(self.cut, double=double) for double in (False,)}
+        self.workers, self.outputs = workers, tuple(outputs)
+        self.codes = {False: self._compiled(double=False)}
         run, serve = (self.codes[False].addresses[name] for name in ("run", "serve"))
         self.team = Team(workers, run, serve)
         self.passes: list[Passes] = []
+        self.ahead = False
 
-    def of(self, dtype: torch.dtype) -> tuple[dict[str, int], Numbers]:
-        """The kernels' addresses for float32 or float64, and what they compute with."""
+    def of(self, dtype: torch.dtype) -> Compiled:
+        """The kernels for float32 or float64."""
         double = dtype == torch.float64
         if double not in self.codes:
-            self.codes[double] = compiled(self.cut, double=double)
-        return dict(self.codes[double].addresses), self.codes[double].numbers
+            self.codes[double] = self._compiled(double=double)
+        return self.codes[double]
+
+    def _compiled(self, *, double: bool) -> Compiled:
+        if self.cut.blocks == 1:
+            return compiled(self.cut, double=double)
+        lanes = numbers_of(host_features(), double).lanes
+        return compiled(sparse.in_strips_of(self.cut, self.outputs, self.workers, lanes), double=double)
 
     @contextmanager
     def working(self) -> Iterator[None]:
         """Inside, the threads wait for kernels, and torch keeps to one: they would only displace each other.
 
-        Meanwhile the weights are in the kernels' storage alone.
+        From then on the weights are in the kernels' storage alone, until `settle`.
         """
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         for one in self.passes:
             one.take()
         try:
+            self.ahead = True
             with self.team.working():
                 yield
         finally:
+            torch.set_num_threads(threads)
+
+    def settle(self) -> None:
+        """Write the weights back into their values, where the kernels have gone ahead of those."""
+        if self.ahead:
             for one in self.passes:
                 one.give()
-            torch.set_num_threads(threads)
+        self.ahead = False
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """Inside, the weights stay as they are, and evaluations need not turn them each time."""
+        self.settle()
         for one in self.passes:
             one.by_rows = one.weight.value.contiguous()
         try:
@@ -136,24 +151,32 @@ class Passes:
         self.version = self.w._version
 
     def _lay_out(self) -> None:
-        """Take the parameters' values over into storage of the kernels' own layout, and make all other storage."""
-        like, cut, workers = self.weight.value, self.kernels.cut, self.kernels.workers
+        """Take the parameters' values over into storage of the kernels' own layout, and make all other storage.
+
+        Rows are an odd number of vectors apart, so that one column's lines do not displace each other from the cache.
+        """
+        like, workers = self.weight.value, self.kernels.workers
         outputs, inputs = like.shape
-        self.codes, numbers = self.kernels.of(like.dtype)
+        made = self.kernels.of(like.dtype)
+        self.codes, numbers, cut = dict(made.addresses), made.numbers, made.cut
         lanes, turned, samples = numbers.lanes, turned_rows(numbers, cut), packed_batch(numbers, cut)
-        stride, bias = whole(outputs, lanes), self.bias.value
+        columns, bias = whole(outputs, lanes), self.bias.value
+        stride = odd(columns, lanes)
         self.w = self.weight.value = like.t().contiguous().t()
-        padded = zeros(like, stride)
+        padded = zeros(like, columns)
         self.b = self.bias.value = padded[:outputs]
         self.b.copy_(bias)
-        edges = [stride // lanes * worker // workers * lanes for worker in range(workers + 1)]
+        edges = [columns // lanes * worker // workers * lanes for worker in range(workers + 1)]
         self.columns = [(left, max(left, min(right, outputs))) for left, right in pairwise(edges)]
-        self.blocks = zeros(like, workers, inputs + 1, max(right - left for left, right in pairwise(edges)))
+        widest = odd(max(right - left for left, right in pairwise(edges)), lanes)
+        self.blocks = zeros(like, workers, inputs + 1, widest)
         self._exchange(lambda mine, theirs: mine.copy_(theirs))
         self.sums = zeros(like, workers, cut.padded, stride)
         self.y, self.delta = zeros(like, cut.padded, stride), zeros(like, samples, stride)
-        self.parts = zeros(like, workers, cut.padded, whole(inputs + 1, turned))
-        self.turned, self.turned_w = zeros(like, stride, samples), zeros(like, workers, PIECE, turned)
+        below = odd(max(whole(inputs + 1, one) for one in (turned, cut.tall * lanes)), lanes)
+        self.parts = zeros(like, workers, cut.padded, below)
+        self.turned = zeros(like, columns, samples)
+        self.turned_w = zeros(like, workers, max(PIECE * turned, sparse.MASK * sparse.STRIP * lanes))
         self.below = self.parts[0]
         self.rate, self.lr, self.filled = zeros(like, 1), 0.0, 0
         segment = whole(inputs, max(TILE, lanes)) + 1
@@ -164,10 +187,18 @@ class Passes:
         self.said, self.address = self.words.numpy(), self.words.data_ptr()
         self._tell(team=self.kernels.team.address, workers=workers, inputs=inputs, skip=int(self.first))
         self._tell(w=self.blocks, w_part=self.blocks.stride(0), w_stride=self.blocks.stride(1))
-        self._tell(b=padded, stride=stride, sums=self.sums, sums_part=self.sums.stride(0), y=self.y, delta=self.delta)
+        self._tell(
+            b=padded,
+            columns=columns,
+            stride=stride,
+            sums=self.sums,
+            sums_part=self.sums.stride(0),
+            y=self.y,
+            delta=self.delta,
+        )
         self._tell(below=self.parts, below_part=self.parts.stride(0), below_stride=self.parts.stride(1))
         self._tell(segment=segment, rows=self.rows, packed=self.packed, counts=self.counts, rate=self.rate)
-        self._tell(turned=self.turned, turned_w=self.turned_w)
+        self._tell(turned=self.turned, turned_w=self.turned_w, turned_part=self.turned_w.stride(0))
 
     def _tell(self, **values: int | Tensor) -> None:
         """Write arguments of the kernels."""
@@ -181,6 +212,11 @@ PLACES = {name: place for place, name in enumerate(WORDS)}
 def whole(size: int, unit: int) -> int:
     """The least multiple of `unit` that is not below `size`."""
     return -(-size // unit) * unit
+
+
+def odd(size: int, lanes: int) -> int:
+    """The size, or a vector more, so that it is an odd number of vectors: see `Passes`."""
+    return (size // lanes | 1) * lanes
 
 
 def zeros(like: Tensor, *shape: int) -> Tensor:

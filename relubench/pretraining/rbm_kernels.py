@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from relubench.kernels.compiled import compiled_rbm
+from relubench.kernels.compiled import compiled_rbm, host_features, numbers_of
 from relubench.kernels.emit import LINE
 from relubench.kernels.layout import TILE, packed_batch
-from relubench.kernels.rbm import MASK, WORDS, even_plan, mask_samples
+from relubench.kernels.rbm import WORDS, even_plan
+from relubench.kernels.sparse import in_strips_of
 from relubench.kernels.team import Team
-from relubench.network.dense import whole, zeros
+from relubench.network.dense import odd, whole, zeros
 from relubench.pretraining.rbm import ContrastiveDivergence
 from relubench.pretraining.units import HIDDEN, VISIBLE
 
@@ -32,11 +33,11 @@ NEVER = -1e4
 class Weights:
     """A matrix [O, I] in each worker's columns [workers, I+1, D], the last row unused, and hidden biases [C]."""
 
-    def __init__(self, matrix: Tensor, bias: Tensor, edges: Sequence[int]) -> None:
+    def __init__(self, matrix: Tensor, bias: Tensor, edges: Sequence[int], lanes: int) -> None:
         self.matrix, self.bias = matrix, bias
         outputs, inputs = matrix.shape
         self.columns = [(left, max(left, min(right, outputs))) for left, right in pairwise(edges)]
-        width = max(right - left for left, right in pairwise(edges))
+        width = odd(max(right - left for left, right in pairwise(edges)), lanes)
         self.blocks = zeros(matrix, len(self.columns), inputs + 1, width)
         # Beyond the last unit the mean is then 0, and nothing changes.
         self.b = zeros(matrix, edges[-1]).fill_(NEVER)
@@ -71,20 +72,24 @@ class KernelDivergence:
     """
 
     def __init__(self, trainer: ContrastiveDivergence, batch: int, workers: int, *, sparse: bool) -> None:
-        self.trainer, self.rbm, self.cut, self.sparse = trainer, trainer.rbm, even_plan(batch), sparse
+        self.trainer, self.rbm, self.sparse = trainer, trainer.rbm, sparse
+        vector = numbers_of(host_features(), double=False).lanes
+        self.cut = in_strips_of(even_plan(batch), [len(self.rbm.weight)], workers, vector)
         self.made = compiled_rbm(self.cut)
         self.team = Team(workers, self.made.addresses["run"], self.made.addresses["serve"])
         outputs, inputs = self.rbm.weight.shape
         like, padded, lanes = self.rbm.weight, self.cut.padded, self.made.numbers.lanes
-        stride, listed = whole(outputs, lanes), whole(inputs, TILE)
-        edges = [stride // lanes * worker // workers * lanes for worker in range(workers + 1)]
-        self.weights = Weights(like, self.rbm.hidden_bias, edges)
-        self.velocity = Weights(trainer.velocity[0], trainer.velocity[1], edges) if trainer.velocity else None
+        columns, listed = whole(outputs, lanes), whole(inputs, TILE)
+        stride = odd(columns, lanes)
+        edges = [columns // lanes * worker // workers * lanes for worker in range(workers + 1)]
+        self.weights = Weights(like, self.rbm.hidden_bias, edges, lanes)
+        self.velocity = None
+        if trainer.velocity:
+            self.velocity = Weights(trainer.velocity[0], trainer.velocity[1], edges, lanes)
         line = packed_batch(self.made.numbers, self.cut)
-        samples = whole(padded, mask_samples(self.cut, lanes))
-        self.rows = zeros(like, workers, padded, whole(inputs, MASK))
+        self.rows = zeros(like, workers, padded, inputs)
         """For each worker the data [B, I], where its zeros are left out."""
-        self.v0 = zeros(like, listed, samples if sparse else line)
+        self.v0 = zeros(like, listed, line)
         self.v1 = zeros(like, listed, line)
         self.h0, self.h1, self.drawn, self.y = (zeros(like, padded, stride) for _ in range(4))
         self.sums = zeros(like, workers, padded, stride)
@@ -220,7 +225,13 @@ class KernelDivergence:
             **{"team": self.team.address, "workers": self.team.workers, "inputs": inputs, "segment": 0},
             **{"rows": self.listed, "counts": self.counts, "packed": self.v1, "drawn": self.drawn, "mean": self.h1},
             **{"w": blocks, "w_part": blocks.stride(0), "w_stride": blocks.stride(1), "b": self.weights.b},
-            **{"stride": self.y.stride(0), "sums": self.sums, "sums_part": self.sums.stride(0), "y": self.y},
+            **{
+                "columns": len(self.weights.b),
+                "stride": self.y.stride(0),
+                "sums": self.sums,
+                "sums_part": self.sums.stride(0),
+                "y": self.y,
+            },
             **{"below": self.v1, "parts": self.parts, "parts_part": self.parts.stride(0), "c": self.rbm.visible_bias},
         }
         updated = {"w": target.blocks, "b": target.b}

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from relubench.engine.images import Images
 from relubench.engine.population import Population
+from relubench.kernels import sparse
+from relubench.kernels.compiled import compiled
 from relubench.kernels.layout import plan
 from relubench.network.dense import Kernels, Passes
 from relubench.network.optimizers import Parameter, Sgd
@@ -47,7 +49,7 @@ class Trial:
         weight, bias = (Parameter(name, one.to(dtype), True) for name, one in (("w", self.w), ("b", self.b)))
         self.parameters, self.dtype, self.first = (weight, bias), dtype, first
         self.update = Sgd(self.parameters, [RATE], 0.0, 0.0, stacked=False)
-        self.kernels = Kernels(batch, workers)
+        self.kernels = Kernels(batch, workers, [outputs])
         self.passes = Passes(weight, bias, self.kernels, "torch", first)
 
     def step(self, rows: int | None = None) -> list[Tensor]:
@@ -55,6 +57,7 @@ class Trial:
         with self.kernels.working():
             z = self.passes.forward(self.x[:rows].to(self.dtype)).clone()
             below = self.passes.backward(self.grad[:rows].to(self.dtype), self.update, self.first).clone()
+        self.kernels.settle()
         return [z, below, *(one.value.clone() for one in self.parameters)]
 
     def expected(self, rows: int | None = None) -> list[Tensor]:
@@ -116,6 +119,76 @@ def test_what_is_not_finite_is_passed_on(value: float):
     z, _, w, _ = trial.step()
     assert not torch.isfinite(z[4]).any() and torch.isfinite(z[:4]).all()
     assert not torch.isfinite(w[:, 7]).any() and torch.isfinite(w[:, :7]).all()
+
+
+# -- zeros left out one by one -----------------------------------------------------------------------------------------
+
+
+def thin_trial(monkeypatch: pytest.MonkeyPatch, enough: int, *, zeros: float = 0.8, **given: Any) -> Trial:
+    """A layer with that share of zeros in x and in the gradient; `enough` per cent of them are left out."""
+    monkeypatch.setattr(sparse, "ENOUGH", enough)
+    compiled.cache_clear()
+    trial = Trial(**given)
+    generator = torch.Generator().manual_seed(1)
+    for one in (trial.x, trial.grad):
+        one.normal_(generator=generator)
+        one[torch.rand(one.shape, generator=generator) < zeros] = 0.0
+    return trial
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _kernels_as_they_are():
+    yield
+    compiled.cache_clear()
+
+
+NEVER = 101
+"""More zeros than there can be."""
+
+
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize(
+    ("batch", "inputs", "outputs", "workers", "dtype"),
+    [
+        *((13, 300, 40, 1, torch.float32), (50, 200, 300, 2, torch.float32), (130, 230, 83, 3, torch.float32)),
+        *((70, 64, 1040, 2, torch.float32), (40, 210, 10, 2, torch.float32), (33, 250, 90, 2, torch.float64)),
+    ],
+)
+def test_leaving_out_zeros_changes_no_bit(
+    monkeypatch: pytest.MonkeyPatch, batch: int, inputs: int, outputs: int, workers: int, dtype: Any, first: bool
+):
+    given: dict[str, Any] = {"batch": batch, "inputs": inputs, "outputs": outputs, "workers": workers}
+    by_zeros, dense = (
+        thin_trial(monkeypatch, enough, **given, dtype=dtype, first=first) for enough in (sparse.ENOUGH, NEVER)
+    )
+    for rows in (None, batch - 5, None):
+        for found, expected in zip(by_zeros.step(rows), dense.step(rows), strict=True):
+            assert torch.equal(found, expected)
+
+
+def test_zeros_are_left_out_only_where_there_are_enough(monkeypatch: pytest.MonkeyPatch):
+    # What is not finite shows whether it was multiplied by a zero.
+    ways = {}
+    for name, zeros in (("many", 0.8), ("few", 0.2)):
+        trial = thin_trial(monkeypatch, sparse.ENOUGH, zeros=zeros, batch=40, inputs=250, outputs=60)
+        trial.x[:, 7] = 0.0
+        trial.grad[:, 9] = 0.0
+        trial.parameters[0].value = trial.parameters[0].value.clone()
+        trial.parameters[0].value[:, 7] = float("inf")
+        trial.parameters[0].value[9, :] = float("inf")
+        z, below, *_ = trial.step()
+        ways[name] = bool(torch.isfinite(z[:, :9]).all()), bool(torch.isfinite(below[:, 8:]).all())
+    assert ways == {"many": (True, True), "few": (False, False)}
+
+
+def test_columns_are_cut_into_strips_of_nearly_one_width():
+    assert sparse.in_strips_of(plan(128), [1000, 1000, 10], 2, 16).strips == (11, 10)
+    for columns in range(1, 2000, 37):
+        cut = sparse.in_strips_of(plan(128), [columns, 10], 1, 16)
+        vectors = -(-columns // 16)
+        count = -(-vectors // sparse.STRIP)
+        assert set(cut.strips) >= {vectors // count, -(-vectors // count)} - {1}
+        assert 1 <= cut.tall <= sparse.STRIP
 
 
 def test_an_exchanged_value_is_laid_out_anew():
