@@ -64,7 +64,7 @@ class Builder:
 
             hidden = (shape.units for shape in layer_shapes(spec.architecture, spec.input_shape))
             outputs = [*(units * self.activation.columns for units in hidden), spec.classes]
-            self.kernels = Kernels(spec.batch_size, max(1, spec.threads), outputs)
+            self.kernels = Kernels(spec.batch_size, max(1, spec.threads), outputs, self.activation.leak or 0.0)
         found: list[Layer] = []
         for shape in layer_shapes(spec.architecture, spec.input_shape):
             if found and isinstance(found[-1], MaxPool) and not shape.convolution:
@@ -73,7 +73,23 @@ class Builder:
             found += self._around(stage) if spec.architecture.residual and self.place else stage
             self.place += 1
         fan_in = head_inputs(spec.architecture, spec.input_shape)
-        return [*found, self._affine(fan_in, spec.classes, gain=1.0, rule="lecun" if spec.init == "he" else spec.init)]
+        found.append(self._affine(fan_in, spec.classes, gain=1.0, rule="lecun" if spec.init == "he" else spec.init))
+        if self.kernels is not None:
+            self._join(found)
+        return found
+
+    def _join(self, layers: list[Layer]) -> None:
+        """Let the kernels do the activations' work, where nothing lies in between."""
+        for below, layer, above in zip(layers, layers[1:], layers[2:], strict=False):
+            if not isinstance(layer, ClosedForm) or layer.activation.leak is None or not isinstance(below, Affine):
+                continue
+            assert below.passes is not None
+            below.passes.bend()
+            layer.done_forward = True
+            # The penalty on activations comes between the gradient of h and the slope.
+            if isinstance(above, Affine) and above.passes is not None and not self.spec.l1:
+                above.passes.lie_over(below.passes)
+                layer.done_backward = True
 
     def _around(self, stage: list[Layer]) -> list[Layer]:
         """The stage with a skip around it."""

@@ -49,6 +49,8 @@ class Activation:
     inplace: Callable[[Tensor], Tensor] | None = None
     """h over z's own storage; only where saves == 'h'."""
     out: ActivationInto | None = None
+    leak: float | None = None
+    """Where it is z above 0 and leak*z elsewhere, slope leak at 0: generated kernels then compute it themselves."""
     learned: tuple[float, ...] = ()
     """Initial values; whoever trains owns one tensor for each, broadcastable to z."""
     draw: Callable[[Sequence[int], torch.Generator], Tensor] | None = None

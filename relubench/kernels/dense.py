@@ -28,8 +28,10 @@ from relubench.kernels.layout import (
     TILE,
     WORDS,
     Plan,
+    bent,
     end_of_list,
     in_strips,
+    leak_of,
     listed,
     listed_rows,
     load_row,
@@ -180,21 +182,28 @@ def _rows_at_once(k: Kernel, cut: Plan, first: bool) -> None:
 
 
 def _add_parts(k: Kernel, cut: Plan) -> None:
-    """The parts of the gradient below, added into the first: each worker some columns of it."""
-    below, lanes = k.numbers_at("below"), k.numbers.lanes
-    left, right = share_of(k, k.b.udiv(k["below_stride"], word(lanes)))
+    """The parts of the gradient below, added into the first or into the target: each worker some columns of it."""
+    below, target, lanes, leak = k.numbers_at("below"), k.numbers_at("target"), k.numbers.lanes, leak_of(k)
+    goes_on = k.b.icmp_signed("!=", k["target"], word(0))
+    inputs = k.b.udiv(k.add(k["inputs"], word(lanes - 1)), word(lanes))
+    left, right = share_of(k, k.b.select(goes_on, inputs, k.b.udiv(k["below_stride"], word(lanes))))
 
-    def column(place: Value, _: list[Value]) -> None:
-        def one_sample(sample: Value, _: list[Value]) -> None:
+    def one_sample(sample: Value, _: list[Value]) -> None:
+        def column(place: Value, _: list[Value]) -> None:
             where = k.add(k.times(sample, k["below_stride"]), place)
 
             def part(number: Value, sums: list[Value]) -> list[Value]:
                 return [k.b.fadd(sums[0], k.load_vector(below, k.add(where, k.times(number, k["below_part"]))))]
 
             (total,) = k.loop(word(1), k["workers"], 1, part, [k.load_vector(below, where)])
-            k.store_vector(total, below, where)
+            with k.b.if_else(goes_on) as (then, otherwise):
+                with then:
+                    h = k.load_vector(k.numbers_at("x"), k.add(k.times(sample, k["x_stride"]), place))
+                    k.store_vector(bent(k, total, h, leak), target, k.add(k.times(sample, k["target_stride"]), place))
+                with otherwise:
+                    k.store_vector(total, below, where)
 
-        k.loop(word(0), word(cut.padded), 1, one_sample)
+        k.loop(k.times(left, lanes), k.times(right, lanes), lanes, column)
 
-    several = k.b.select(k.b.icmp_signed(">", k["workers"], word(1)), right, left)
-    k.loop(k.times(left, lanes), k.times(several, lanes), lanes, column)
+    needed = k.b.or_(goes_on, k.b.icmp_signed(">", k["workers"], word(1)))
+    k.loop(word(0), k.b.select(needed, word(cut.padded), word(0)), 1, one_sample)

@@ -16,10 +16,13 @@ WORDS = (
     *("team", "workers", "batch", "x", "x_stride", "inputs", "skip", "segment", "rows", "packed", "counts"),
     *("w", "w_part", "w_stride", "b", "columns", "stride", "sums", "sums_part", "y", "delta"),
     *("below", "below_part", "below_stride", "rate", "turned", "turned_w", "turned_part"),
+    *("bends", "leak", "target", "target_stride"),
 )
 """What a layer's kernels are called with. `skip`: 1 to leave out inputs that are zero in the whole batch. `segment`:
 rows of a list and of packed inputs, of which each worker has its own. `rate`: the address of minus the learning rate.
-`turned`, `turned_w`: see relubench.kernels.blocked.
+`turned`, `turned_w`: see relubench.kernels.blocked. `bends`: 1 if y becomes y above 0 and leak*y elsewhere, `leak` the
+address of a number. `target`: if x is the y of another layer, which bends, that layer's delta, which the gradient below
+goes into with the bend's slope; else 0.
 Parts (from one worker to the next) and strides (from one row to the next) are in numbers; `columns` is C, `stride` that
 of y, delta and sums."""
 
@@ -105,11 +108,14 @@ def multiply(k: Kernel, cut: Plan, add_products: Callable[[Kernel, Plan], None])
         value = k.load_vector(k.numbers_at("b"), column)
         k.loop(word(0), word(cut.padded), 1, lambda sample, _: k.store_vector(value, *own_sum(k, sample, column)))
 
+    bends, leak = k.b.icmp_signed("!=", k["bends"], word(0)), leak_of(k)
+
     def end(column: Value, _: list[Value]) -> None:
-        k.loop(
-            *(word(0), word(cut.padded), 1),
-            lambda sample, _: store_row(k, k.load_vector(*own_sum(k, sample, column)), "y", sample, column),
-        )
+        def one_sample(sample: Value, _: list[Value]) -> None:
+            total = k.load_vector(*own_sum(k, sample, column))
+            store_row(k, k.b.select(bends, bent(k, total, total, leak), total), "y", sample, column)
+
+        k.loop(word(0), word(cut.padded), 1, one_sample)
 
     k.loop(*own_columns(k), k.numbers.lanes, begin)
     add_products(k, cut)
@@ -174,6 +180,17 @@ def weight_at(k: Kernel, start: Value, column: Value) -> tuple[Value, Value]:
 
 def rate_of(k: Kernel) -> Value:
     return k.spread(k.load(k.numbers_at("rate"), word(0)))
+
+
+def leak_of(k: Kernel) -> Value:
+    return k.spread(k.load(k.numbers_at("leak"), word(0)))
+
+
+def bent(k: Kernel, value: Value, where: Value, leak: Value) -> Value:
+    """The value where `where` is above 0 (or NaN), and elsewhere the leak times it, 0 if there is none."""
+    leaking = k.b.fcmp_ordered("!=", leak, k.zeros())
+    low = k.b.select(leaking, k.b.fmul(value, leak), k.zeros())
+    return k.b.select(k.b.fcmp_unordered(">", where, k.zeros()), value, low)
 
 
 def load_row(k: Kernel, name: str, sample: Value, column: Value) -> Value:

@@ -28,9 +28,9 @@ ALIGNMENT = 64
 class Kernels:
     """The kernels for one size of batch and layers of so many outputs, and the threads that carry them out."""
 
-    def __init__(self, batch: int, workers: int, outputs: Sequence[int]) -> None:
+    def __init__(self, batch: int, workers: int, outputs: Sequence[int], leak: float = 0.0) -> None:
         self.cut: Plan = plan(batch)
-        self.workers, self.outputs = workers, tuple(outputs)
+        self.workers, self.outputs, self.leak = workers, tuple(outputs), leak
         self.codes = {False: self._compiled(double=False)}
         run, serve = (self.codes[False].addresses[name] for name in ("run", "serve"))
         self.team = Team(workers, run, serve)
@@ -99,6 +99,8 @@ class Passes:
         self.library: Library = library
         self.by_rows: Tensor | None = None
         """W as PyTorch's products want it; there during an evaluation."""
+        self.bends = False
+        self.under: Passes | None = None
         self._lay_out()
         kernels.passes.append(self)
 
@@ -113,6 +115,8 @@ class Passes:
         x = x if x.stride(-1) == 1 else x.contiguous()
         batch = x.shape[0]
         self._tell(x=x, batch=batch, x_stride=x.stride(0))
+        if self.under is not None:
+            self._tell(target=self.under.delta, target_stride=self.under.delta.stride(0))
         self.kernels.team.run(self.codes["forward"], self.address)
         return self.y[:batch, : self.w.shape[0]]
 
@@ -120,17 +124,30 @@ class Passes:
         """Update the parameters; the gradient of the last `forward`'s input [B, I], or `grad` if nobody reads it."""
         assert isinstance(update, Sgd) and first == self.first
         batch, outputs = grad.shape
-        self.delta[:batch, :outputs].copy_(grad)
-        if batch < self.filled:
-            self.delta[batch:].zero_()
-        self.filled = batch
+        if grad.data_ptr() != self.delta.data_ptr():
+            self.delta[:batch, :outputs].copy_(grad)
+            if batch < self.filled:
+                self.delta[batch:].zero_()
+            self.filled = batch
         if update.lr != self.lr:
             self.lr = update.lr
             self.rate.fill_(-self.lr)
         self.kernels.team.run(self.codes["backward_first" if first else "backward"], self.address)
         if not self.kernels.team.awake:
             self.give()
-        return grad if first else self.below[:batch, : self.w.shape[1]]
+        if first:
+            return grad
+        below = self.below if self.under is None else self.under.delta
+        return below[:batch, : self.w.shape[1]]
+
+    def bend(self) -> None:
+        """From now on `forward` gives what the activation makes of z: z above 0, and elsewhere the kernels' leak*z."""
+        self.bends = True
+        self._tell(bends=1)
+
+    def lie_over(self, under: Passes) -> None:
+        """x is what `under` gives, which bends: from now on `backward` gives the gradient of its z, as its delta."""
+        self.under = under
 
     def take(self) -> None:
         """Take the weights over from their value, if anybody has changed it."""
@@ -179,6 +196,7 @@ class Passes:
         self.turned_w = zeros(like, workers, max(PIECE * turned, sparse.MASK * sparse.STRIP * lanes))
         self.below = self.parts[0]
         self.rate, self.lr, self.filled = zeros(like, 1), 0.0, 0
+        self.leak = zeros(like, 1).fill_(self.kernels.leak)
         segment = whole(inputs, max(TILE, lanes)) + 1
         self.packed = zeros(like, workers * segment, samples)
         self.rows = torch.zeros(workers * segment, dtype=torch.int64)
@@ -199,6 +217,7 @@ class Passes:
         self._tell(below=self.parts, below_part=self.parts.stride(0), below_stride=self.parts.stride(1))
         self._tell(segment=segment, rows=self.rows, packed=self.packed, counts=self.counts, rate=self.rate)
         self._tell(turned=self.turned, turned_w=self.turned_w, turned_part=self.turned_w.stride(0))
+        self._tell(bends=int(self.bends), leak=self.leak)
 
     def _tell(self, **values: int | Tensor) -> None:
         """Write arguments of the kernels."""

@@ -211,8 +211,13 @@ class ClosedForm(Layer):
         self.activation, self.dim, self.gradient = activation, dim, activation.gradient
         self.saved = torch.empty(0)
         self.outputs: dict[torch.Size, Tensor] = {}
+        # Whether in training the kernels of the layers below and above do its work.
+        self.done_forward = self.done_backward = False
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
+        if training and self.done_forward:
+            self.saved = x
+            return x
         if self.activation.inplace is not None:
             self.saved = h = self.activation.inplace(x)
             return h
@@ -226,7 +231,7 @@ class ClosedForm(Layer):
         return h
 
     def backward(self, grad: Tensor, update: Optimizer, first: bool) -> Tensor:
-        return self.gradient(grad, self.saved, self.dim)
+        return grad if self.done_backward else self.gradient(grad, self.saved, self.dim)
 
 
 class Differentiated(Layer, ABC):

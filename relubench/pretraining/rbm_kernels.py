@@ -230,6 +230,7 @@ class KernelDivergence:
                 "stride": self.y.stride(0),
                 "sums": self.sums,
                 "sums_part": self.sums.stride(0),
+                "leak": self.rates,
                 "y": self.y,
             },
             **{"below": self.v1, "parts": self.parts, "parts_part": self.parts.stride(0), "c": self.rbm.visible_bias},

@@ -14,7 +14,9 @@ from relubench.engine.population import Population
 from relubench.kernels import sparse
 from relubench.kernels.compiled import compiled
 from relubench.kernels.layout import plan
+from relubench.models import Builder
 from relubench.network.dense import Kernels, Passes
+from relubench.network.layers import ClosedForm
 from relubench.network.optimizers import Parameter, Sgd
 from relubench.plan import RunSpec
 from relubench.route import by_kernels, route
@@ -210,9 +212,9 @@ def test_blocks_of_samples_leave_little_over():
 # -- a network ---------------------------------------------------------------------------------------------------------
 
 
-def network(**sections: Any) -> tuple[Any, RunSpec]:
+def network(activation: str = "relu", **sections: Any) -> tuple[Any, RunSpec]:
     train = {"epochs": 2, **sections.pop("train", {})}
-    choice, (spec,) = runs("relu", train=train, model={"name": "mlp-2x300"}, **sections)
+    choice, (spec,) = runs(activation, train=train, model={"name": "mlp-2x300"}, **sections)
     return choice, replace(spec, device_name=AMD)
 
 
@@ -233,6 +235,32 @@ def test_a_network_learns_the_same_as_without_kernels(batch_size: int, threads: 
     for mine, theirs in zip(by.members[0].curve, without.members[0].curve, strict=True):
         assert mine.train_loss == pytest.approx(theirs.train_loss, rel=1e-2)
         assert mine.valid_error_pct == pytest.approx(theirs.valid_error_pct, abs=1.2)
+
+
+BESIDES: list[dict[str, Any]] = [
+    *({}, {"l1": 0.01}, {"dropout": 0.4}, {"norm": "batch"}, {"sign_flip": True}, {"batch_size": 50}),
+]
+"""What may lie between a layer's products and the next one's."""
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "leaky_relu:negative_slope=0.3"])
+@pytest.mark.parametrize(
+    "more", [{}, {"l1": 0.01}, {"dropout": 0.4}, {"norm": "batch"}, {"sign_flip": True}, {"batch_size": 50}]
+)
+@pytest.mark.parametrize("threads", [1, 3])
+def test_kernels_that_do_the_activations_work_change_no_bit(
+    monkeypatch: pytest.MonkeyPatch, activation: str, more: dict[str, Any], threads: int
+):
+    choice, spec = network(activation, train={"batch_size": 7, "epochs": 1})
+    spec = replace(spec, threads=threads, **more)
+    by_kernels_alone = trained(spec, choice)
+    done = [one.done_forward for one in by_kernels_alone.layers if isinstance(one, ClosedForm)]
+    assert len(done) == 2 and all(done) == ("norm" not in more)
+    monkeypatch.setattr(Builder, "_join", lambda *_: None)
+    apart = trained(spec, choice)
+    assert by_kernels_alone.members[0].curve == apart.members[0].curve
+    for one, other in zip(by_kernels_alone.parameters, apart.parameters, strict=True):
+        assert torch.equal(one.value, other.value)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
