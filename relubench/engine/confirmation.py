@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from relubench.engine.dead_units import living_columns, stage_places
+from relubench.engine.dead_units import by_member, living_columns, stage_places
 from relubench.engine.slopes import slopes
 from relubench.network.layers import Affine, ClosedForm, Layer
 
@@ -40,7 +40,7 @@ def look_again(layers: Sequence[Layer], living: Sequence[Tensor], x: Tensor, eps
         if number is not None and doubtful[number]:
             if not _by_columns(layer, h):
                 h, slope = slopes(layer, h)
-                living[number].logical_or_(living_columns(slope, eps, len(living[number])))
+                living[number].logical_or_(living_columns(by_member(slope).abs(), eps))
                 continue
             only = _candidates(living[number])
             _mark(living[number], only, layer, h[:, only], eps)
@@ -65,4 +65,4 @@ def _candidates(live: Tensor) -> Tensor:
 def _mark(live: Tensor, only: Tensor, layer: Layer, z: Tensor, eps: float) -> None:
     """Of the columns `only`, whose pre-activations are z [B, ..], note those that have a slope."""
     _, slope = slopes(layer, z)
-    live[0, only] = living_columns(slope, eps, 1)[0]
+    live[0, only] = living_columns(by_member(slope).abs(), eps)[0]

@@ -53,7 +53,9 @@ class Images:
     def train_batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """The training images and labels at index [B] or [P, B]: x [B, ...] or [P, B, ...] float32, y alike."""
         x, y = self.splits["train"]
-        return self._scaled(x[index] if index.dim() > 1 else x.index_select(0, index)), y[index]
+        if index.dim() > 1:
+            return self._scaled(x[index]), y[index]
+        return self._scaled(x.index_select(0, index)), y.index_select(0, index)
 
     def slices(self, split: str, size: int) -> Any:
         """The split in order, `size` images at a time, float32, with their labels."""

@@ -126,14 +126,16 @@ class Population:
         spec = self.spec
         steps = self._steps()
         if self.epoch == self.step == 0:
-            self._look()
+            with self._evaluating():
+                self._look()
         while self.epoch < spec.epochs and not all(member.stopped for member in self.members):
             self._order()
             while self.step < steps:
                 seen = self._train_chunk(min(self.batch_chunk, steps - self.step), steps)
                 yield Step(self.epoch + 1, self.step / steps, seen, epoch_ended=False)
-            self._end_epoch(steps)
-            self._look()
+            with self._evaluating():
+                self._end_epoch(steps)
+                self._look()
             yield Step(self.epoch, 1.0, 0, epoch_ended=True)
 
     def _steps(self) -> int:
@@ -141,8 +143,7 @@ class Population:
 
     def _look(self) -> None:
         if self.prober is not None:
-            with self._evaluating():
-                self.prober.look(self.epoch)
+            self.prober.look(self.epoch)
 
     @property
     def epochs_done(self) -> float:
@@ -231,7 +232,7 @@ class Population:
     # -- the end of an epoch -----------------------------------------------------------------------------------------
 
     def _end_epoch(self, steps: int) -> None:
-        found = self.evaluate("valid")
+        found = self._evaluate("valid", sparsity=False)
         losses = (self.loss_P / self.data.n_train).tolist()
         factor = self._lr_factor(steps - 1, steps)
         self.epoch, self.step = self.epoch + 1, 0
@@ -265,20 +266,21 @@ class Population:
 
     def evaluate(self, split: str, *, best: bool = False, sparsity: bool = False) -> Evaluation:
         """Errors of every member on a split, with the current weights or the best epoch's."""
-        if not best:
-            return self._evaluate(split, sparsity)
         current = self._values()
-        aside = [one.clone() for one in current]
-        _copy(current, self.best)
-        found = self._evaluate(split, sparsity)
-        _copy(current, aside)
+        aside = [one.clone() for one in current] if best else []
+        if best:
+            _copy(current, self.best)
+        with self._evaluating():
+            found = self._evaluate(split, sparsity)
+        if best:
+            _copy(current, aside)
         return found
 
     def _evaluate(self, split: str, sparsity: bool) -> Evaluation:
-        with self._evaluating():
-            return evaluate(self.layers, self.data, split, len(self.members), self.stacked, sparsity)
+        return evaluate(self.layers, self.data, split, len(self.members), self.stacked, sparsity)
 
     def _evaluating(self) -> AbstractContextManager[None]:
+        """Inside, no weight may change: an evaluation or a look, or one after the other."""
         return self.kernels.evaluating() if self.kernels is not None else nullcontext()
 
     @property

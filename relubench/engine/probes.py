@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from relubench.architecture import hidden_units
 from relubench.engine.confirmation import look_again
-from relubench.engine.dead_units import Standing, judge, living_columns, stage_places
+from relubench.engine.dead_units import Standing, by_member, judge, stage_places
 from relubench.engine.gradients import GradientNorms, gradient_norms, update_ratios
 from relubench.engine.linear_regions import count_pieces, linear_stages
 from relubench.engine.slopes import SlopeScale, slope_scale, slopes
-from relubench.engine.tally import Sample, Tally, sample
+from relubench.engine.tally import SAMPLE_IMAGES, Counted, Stage, Tally, joined, thinned
 from relubench.network.streams import stream
 from relubench.plan import why_no_regions
 from relubench.results import DeadUnits, LayerProbe, RegionPoint
@@ -32,24 +33,14 @@ if TYPE_CHECKING:
 
 PROBE_IMAGES, PROBE_SHARE, LEAST_IMAGES = 2000, 1 / 25, 100
 """As many training images are looked at, or this share of a smaller set (but these), so that a look stays cheap."""
-SAMPLE_IMAGES = 100
-"""The scale for near zeros and the quantiles of pre-activations come from this many of them."""
 GRADIENT_IMAGES = 1000
 """Gradients are taken on the first of them, since a backward pass costs twice a forward one."""
 SLICE_VALUES = 500_000
 """Pre-activations of the widest layer that are looked at at once: they stay in the cache."""
+JOINED_VALUES = 50_000
+"""Layers with up to so many outputs are counted together: a small layer's calls take longer than its numbers."""
 LINES = 5
 """Lines along which linear pieces are counted, each between two of the probe images."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """One hidden layer on a batch of images: its outputs, their slopes, and of the first images z and h."""
-
-    first_z: Tensor
-    first_h: Tensor
-    h: Tensor
-    slope: Tensor
 
 
 class Prober:
@@ -66,10 +57,14 @@ class Prober:
         self.places = stage_places(population.layers)
         widest = max(hidden_units(spec.architecture, spec.input_shape))
         self.slice = max(SAMPLE_IMAGES, min(PROBE_IMAGES, SLICE_VALUES // (widest * self.members)))
+        inputs = math.prod(spec.input_shape)
+        small = images <= self.slice and images * inputs <= SLICE_VALUES
+        self.kept = population.data.train_batch(self.index) if small else None
+        """The images of a look, where gathering them again would take longer than they are large."""
         self.scale: SlopeScale | None = None
-        self.dead: list[Tensor] = []
-        """The dead units of each layer at the last look, [P, U]."""
-        self.born_dead: list[Tensor] = []
+        self.dead: list[np.ndarray] = []
+        """The dead units of each layer at the last look, bool [P, U]."""
+        self.born_dead: list[np.ndarray] = []
 
     # -- one look ----------------------------------------------------------------------------------------------------
 
@@ -77,62 +72,68 @@ class Prober:
     def look(self, epoch: int) -> None:
         """Record what every member's layers do after `epoch` (0: before training), unless it has stopped before."""
         watched = [one for one in self.population.members if not one.stopped or one.curve[-1].epoch == epoch]
-        tallies, samples = self._tallies()
-        living = [one.live for one in tallies]
+        counted, living = self._count()
         standings = judge(self.population.layers, living, self._scale.columns, self.population.stacked)
         norms, ratios = self._gradients() if self.with_gradients else ([], [])
         for place, member in enumerate(self.population.members):
             if member not in watched:
                 continue
-            for layer, (tally, taken, standing) in enumerate(zip(tallies, samples, standings, strict=True)):
-                record = self._record(epoch, layer, place, tally, taken, standing)
+            for layer, standing in enumerate(standings):
+                record = self._record(epoch, layer, place, counted[layer * self.members + place], standing)
                 if norms:
                     record = _with_gradients(record, norms[layer], ratios[layer], place)
                 member.probes.append(record)
             if self.with_regions:
                 member.regions.append(RegionPoint(epoch=epoch, lines=self._regions(place)))
         self.dead = [one.dead for one in standings]
-        self.born_dead = self.born_dead or [one.clone() for one in self.dead]
+        self.born_dead = self.born_dead or [one.copy() for one in self.dead]
         if ended := [one for one in watched if _ends(one, epoch)]:
             self._confirm(ended, standings)
 
-    def _record(
-        self, epoch: int, layer: int, place: int, tally: Tally, taken: Sample, standing: Standing
-    ) -> LayerProbe:
+    def _record(self, epoch: int, layer: int, place: int, counted: Counted, standing: Standing) -> LayerProbe:
         dead = standing.dead[place]
         before = self.dead[layer][place] if self.dead else dead
-        mean, variance = tally.moments(place)
         return LayerProbe(
             epoch=epoch,
             layer=layer + 1,
-            units=dead.numel(),
-            zeros_pct=tally.share(tally.zeros, place),
-            near_zeros_pct=tally.share(tally.near, place),
-            mean=_finite(mean),
-            variance=_finite(variance),
-            quantiles=[_finite(one) for one in taken.quantiles[place]],
-            saturated_pct=tally.share(tally.saturated, place),
-            dead=int(dead.sum()),
-            died=int((dead & ~before).sum()),
-            revived=int((before & ~dead).sum()),
-            cut_off=int(standing.cut_off[place].sum()),
-            idle_columns=int(standing.idle[place].sum()),
+            units=len(dead),
+            zeros_pct=counted.zeros_pct,
+            near_zeros_pct=counted.near_pct,
+            mean=_finite(counted.mean),
+            variance=_finite(counted.variance),
+            quantiles=[_finite(one) for one in counted.quantiles],
+            saturated_pct=counted.saturated_pct,
+            dead=int(np.count_nonzero(dead)),
+            died=int(np.count_nonzero(dead & ~before)),
+            revived=int(np.count_nonzero(before & ~dead)),
+            cut_off=int(np.count_nonzero(standing.cut_off[place])),
+            idle_columns=int(np.count_nonzero(standing.idle[place])),
         )
 
-    def _tallies(self) -> tuple[list[Tally], list[Sample]]:
-        """What is counted of each hidden layer over all of the images."""
-        samples: list[Sample] = []
+    def _count(self) -> tuple[list[Counted], list[np.ndarray]]:
+        """What is counted on all of the images, layer by layer and of each the members; which columns had a slope."""
         tallies: list[Tally] = []
         for x, _ in self._slices():
-            for number, stage in enumerate(self._stages(x)):
+            for number, stages in enumerate(self._together(x)):
+                stage = joined(stages)
                 if number == len(tallies):
-                    samples.append(sample(stage.first_z, stage.first_h, self.members))
-                    tallies.append(Tally(samples[-1]))
-                tallies[number].add(stage.h, stage.slope, self._scale, self._living(stage))
-        return tallies, samples
+                    tallies.append(Tally(stage))
+                tallies[number].add(stage, self._scale)
+        counted = [one for tally in tallies for one in tally.counted()]
+        live = [tally.live.cpu().numpy() for tally in tallies]
+        return counted, [one for rows in live for one in rows.reshape(-1, self.members, rows.shape[1])]
 
-    def _living(self, stage: Stage) -> Tensor:
-        return living_columns(stage.slope, self._scale.eps, self.members)
+    def _together(self, x: Tensor) -> Iterator[list[Stage]]:
+        """The hidden layers on the images x, small ones of one shape together."""
+        stages: list[Stage] = []
+        for stage in self._stages(x):
+            # In one slice only: the groups have to be the same in each.
+            small = len(self.index) <= self.slice and stage.h.numel() <= JOINED_VALUES
+            if stages and not (small and stage.h.shape == stages[-1].h.shape):
+                yield stages
+                stages = []
+            stages.append(stage)
+        yield stages
 
     @property
     def _scale(self) -> SlopeScale:
@@ -149,19 +150,18 @@ class Prober:
                 continue
             self.scale = self.scale or slope_scale(layer, h.shape)
             # slopes overwrites its z.
-            first_z = self._first(h).clone()
+            z = thinned(by_member(h))
             h, slope = slopes(layer, h)
-            yield Stage(first_z, self._first(h), h, slope)
+            yield Stage(z, by_member(h), by_member(slope))
 
     def _of_all(self, x: Tensor) -> Tensor:
         """The images as every member sees them: in a stack [P, B, ...]."""
         return x.expand(self.members, *x.shape) if self.population.stacked else x
 
-    def _first(self, value: Tensor) -> Tensor:
-        """The part that belongs to the first images of a batch."""
-        return value[:, :SAMPLE_IMAGES] if self.population.stacked else value[:SAMPLE_IMAGES]
-
     def _slices(self, images: int = PROBE_IMAGES) -> Iterator[tuple[Tensor, Tensor]]:
+        if self.kept is not None and images >= len(self.index):
+            yield self.kept
+            return
         for part in self.index[:images].split(self.slice):
             yield self.population.data.train_batch(part)
 
@@ -180,12 +180,13 @@ class Prober:
 
     def _confirm(self, ended: Sequence[Member], standings: Sequence[Standing]) -> None:
         """The dead units of members that have ended, each candidate looked at with every training image."""
-        living = [~one.idle for one in standings]
         population = self.population
+        living = [torch.from_numpy(~one.idle).to(self.index.device) for one in standings]
         for x, _ in population.data.slices("train", self.slice):
             if not look_again(population.layers, living, self._of_all(x), self._scale.eps):
                 break
-        final = judge(self.population.layers, living, self._scale.columns, self.population.stacked)
+        lived = [one.cpu().numpy() for one in living]
+        final = judge(population.layers, lived, self._scale.columns, population.stacked)
         for place, member in enumerate(self.population.members):
             if member not in ended:
                 continue
@@ -194,10 +195,10 @@ class Prober:
                     DeadUnits(
                         layer=layer + 1,
                         units=true.dead.shape[1],
-                        dead=int(true.dead[place].sum()),
-                        candidates=int(seen.dead[place].sum()),
-                        cut_off=int(true.cut_off[place].sum()),
-                        born_dead=int(self.born_dead[layer][place].sum()),
+                        dead=int(np.count_nonzero(true.dead[place])),
+                        candidates=int(np.count_nonzero(seen.dead[place])),
+                        cut_off=int(np.count_nonzero(true.cut_off[place])),
+                        born_dead=int(np.count_nonzero(self.born_dead[layer][place])),
                         eps=self._scale.eps,
                     )
                 )
@@ -206,13 +207,13 @@ class Prober:
 
     def state(self) -> dict[str, Tensor]:
         """What the next look compares with."""
-        kept = {f"probe/dead/{place}": one for place, one in enumerate(self.dead)}
-        return kept | {f"probe/born/{place}": one for place, one in enumerate(self.born_dead)}
+        kept = {"dead": self.dead, "born": self.born_dead}
+        return {f"probe/{name}/{at}": torch.from_numpy(one) for name in kept for at, one in enumerate(kept[name])}
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        def layers(name: str) -> list[Tensor]:
+        def layers(name: str) -> list[np.ndarray]:
             found = [tensors.get(f"probe/{name}/{place}") for place in range(len(self.places))]
-            return [one.to(self.index.device) for one in found if one is not None]
+            return [one.cpu().numpy() for one in found if one is not None]
 
         self.dead, self.born_dead = layers("dead"), layers("born")
 

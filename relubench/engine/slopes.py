@@ -74,7 +74,7 @@ def slope_scale(layer: Layer, like: Sequence[int]) -> SlopeScale:
     size = (size[0] if members else size).flatten()
     flat = bool(((size[1:] == 0) & (size[:-1] == 0)).any())
     # Rounded, because a slope of 0.01 is not the same number at every z.
-    few = len(torch.unique(torch.round(size, decimals=5))) <= FEW_SLOPES
+    few = flat or len(torch.unique(torch.round(size, decimals=5))) <= FEW_SLOPES
     largest = float(size.max())
     # A hair below, so that leaky_relu's default slope of exactly 1 % is on the same side everywhere.
-    return SlopeScale(columns, SATURATED * largest * (1 - 1e-6), 0.0 if flat or few else DEAD * largest)
+    return SlopeScale(columns, SATURATED * largest * (1 - 1e-6), 0.0 if few else DEAD * largest)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from relubench.engine.confirmation import look_again
-from relubench.engine.dead_units import living_columns
+from relubench.engine.dead_units import by_member, living_columns
 from relubench.engine.images import Images
 from relubench.engine.population import Population
 from relubench.engine.slopes import slope_scale, slopes
@@ -42,7 +42,7 @@ def test_the_same_columns_live_as_in_a_plain_pass(act: str, members: int, model:
             continue
         eps = slope_scale(layer, h.shape).eps
         h, slope = slopes(layer, h)
-        living.append(living_columns(slope, eps, members))
+        living.append(living_columns(by_member(slope).abs(), eps))
     doubted = [torch.zeros_like(live) for live in living]
     for live in doubted:
         # Some columns are known to live from before, and not looked at.

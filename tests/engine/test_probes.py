@@ -85,7 +85,7 @@ def test_a_piece_of_maxout_that_never_wins_is_idle_and_no_unit_dead():
     first = one.members[0].probes[0]
     assert first.dead == 0
     assert first.idle_columns >= 3
-    living = one.prober._tallies()[0][0].live[0]
+    living = one.prober._count()[1][0][0]
     assert not living[[8, 9, 13]].any()
 
 
