@@ -10,14 +10,15 @@ from typing import Any
 
 from llvmlite import binding, ir
 
+from relubench.kernels import dense, rbm
 from relubench.kernels.dense import emit_backward, emit_forward
 from relubench.kernels.emit import Numbers
 from relubench.kernels.layout import Plan
 from relubench.kernels.rbm import emit_down, emit_mean, emit_up, emit_up_sparse, emit_update_sparse
 from relubench.kernels.team import emit_run, emit_serve
 
-FUNCTIONS = ("run", "serve", "forward", "backward", "backward_first")
-RBM_FUNCTIONS = ("run", "serve", "up", "up_sparse", "mean", "draw", "down", "down_sigmoid")
+FUNCTIONS = ("run", "serve", "forward", "backward", "gather", "backward_first")
+RBM_FUNCTIONS = ("run", "serve", "up", "up_sparse", "mean", "draw", "down", "gather", "gather_sigmoid")
 RBM_FUNCTIONS += ("backward_first", "update_sparse")
 
 
@@ -39,6 +40,7 @@ def compiled(cut: Plan, *, double: bool) -> Compiled:
     emit_forward(module, numbers, cut)
     for first in (False, True):
         emit_backward(module, numbers, cut, first=first)
+    dense.emit_gather(module, numbers, cut)
     return _finished(module, numbers, cut, FUNCTIONS)
 
 
@@ -47,10 +49,10 @@ def compiled_rbm(cut: Plan) -> Compiled:
     """The kernels of an RBM for batches cut like that, in float32; compiled once a process."""
     numbers = numbers_of(host_features(), double=False)
     module = _module(numbers)
-    for emit in (emit_up, emit_up_sparse, emit_update_sparse):
+    for emit in (emit_up, emit_up_sparse, emit_update_sparse, emit_down):
         emit(module, numbers, cut)
     for fused in (False, True):
-        emit_down(module, numbers, cut, sigmoid_=fused)
+        rbm.emit_gather(module, numbers, cut, sigmoid_=fused)
         emit_mean(module, numbers, drawn=fused)
     emit_backward(module, numbers, cut, first=True, by_zeros=False)
     return _finished(module, numbers, cut, RBM_FUNCTIONS)

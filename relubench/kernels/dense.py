@@ -45,7 +45,6 @@ from relubench.kernels.layout import (
     weight_at,
     width_for,
 )
-from relubench.kernels.team import meet
 
 
 def emit_forward(module: ir.Module, numbers: Numbers, cut: Plan) -> None:
@@ -57,13 +56,20 @@ def emit_forward(module: ir.Module, numbers: Numbers, cut: Plan) -> None:
 
 
 def emit_backward(module: ir.Module, numbers: Numbers, cut: Plan, *, first: bool, by_zeros: bool = True) -> None:
-    """backward, or backward_first: below = delta W^T (unless first), W += rate x^T delta, b += rate sum(delta)."""
+    """backward, or backward_first: below = delta W^T (unless first), W += rate x^T delta, b += rate sum(delta).
+
+    Of the gradient below each worker makes a part; see `emit_gather`.
+    """
     k = Kernel(module, "backward_first" if first else "backward", numbers, WORDS)
     update_bias(k, cut)
     _rows_at_once(k, cut, first) if cut.blocks == 1 else blocked.backward(k, cut, first, by_zeros)
-    if not first:
-        meet(k, k.words_at("team"))
-        _add_parts(k, cut)
+    k.b.ret_void()
+
+
+def emit_gather(module: ir.Module, numbers: Numbers, cut: Plan) -> None:
+    """gather: after `backward`, the parts of the gradient below become one."""
+    k = Kernel(module, "gather", numbers, WORDS)
+    _add_parts(k, cut)
     k.b.ret_void()
 
 

@@ -13,7 +13,7 @@ from llvmlite import ir
 from relubench.kernels.emit import LINE, Kernel, Numbers, Value, word
 
 WORDS = (
-    *("team", "workers", "batch", "x", "x_stride", "inputs", "skip", "segment", "rows", "packed", "counts"),
+    *("workers", "batch", "x", "x_stride", "inputs", "skip", "segment", "rows", "packed", "counts"),
     *("w", "w_part", "w_stride", "b", "columns", "stride", "sums", "sums_part", "y", "delta"),
     *("below", "below_part", "below_stride", "rate", "turned", "turned_w", "turned_part"),
     *("bends", "leak", "target", "target_stride"),

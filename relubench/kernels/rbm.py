@@ -4,8 +4,9 @@
     up_sparse     the same of data that is mostly zeros (images of digits): x [B, I], its zeros left out one by one
     mean          mean = sigmoid(y)
     draw          the same, and drawn = 1 with that probability, else 0
-    down          below [I, B] = W drawn^T + c
-    down_sigmoid  below = sigmoid(W drawn^T + c)
+    down          each worker's part of W drawn^T
+    gather        below [I, B] = W drawn^T + c, after down
+    gather_sigmoid  below = sigmoid(W drawn^T + c), after down
     update        W += rate v^T delta, b += rate sum(delta): dense's `backward_first`
     update_sparse the same of data that is mostly zeros, v^T [I, B]
 
@@ -35,7 +36,6 @@ from relubench.kernels.layout import (
     share_of,
     weight_at,
 )
-from relubench.kernels.team import meet
 
 WORDS = (*layout.WORDS, "mean", "drawn", "key", "c", "v", "v_part", "v_stride", "parts", "parts_part")
 """What the kernels are called with. `v`: for update_sparse the data, rows `v_stride` numbers apart; for up_sparse
@@ -64,11 +64,16 @@ def emit_up_sparse(module: ir.Module, numbers: Numbers, cut: Plan) -> None:
     k.b.ret_void()
 
 
-def emit_down(module: ir.Module, numbers: Numbers, cut: Plan, *, sigmoid_: bool) -> None:
-    """down, down_sigmoid: the rows in the order of the list."""
-    k = Kernel(module, "down_sigmoid" if sigmoid_ else "down", numbers, WORDS)
+def emit_down(module: ir.Module, numbers: Numbers, cut: Plan) -> None:
+    """down: each worker's part, the rows in the order of the list."""
+    k = Kernel(module, "down", numbers, WORDS)
     _own_part(k, cut)
-    meet(k, k.words_at("team"))
+    k.b.ret_void()
+
+
+def emit_gather(module: ir.Module, numbers: Numbers, cut: Plan, *, sigmoid_: bool) -> None:
+    """gather, gather_sigmoid: after `down` its parts become one."""
+    k = Kernel(module, "gather_sigmoid" if sigmoid_ else "gather", numbers, WORDS)
     _add_parts(k, cut, (lambda x: sigmoid(k, x)) if sigmoid_ else lambda x: x)
     k.b.ret_void()
 

@@ -132,7 +132,8 @@ class Passes:
         if update.lr != self.lr:
             self.lr = update.lr
             self.rate.fill_(-self.lr)
-        self.kernels.team.run(self.codes["backward_first" if first else "backward"], self.address)
+        name, then = ("backward_first", 0) if first else ("backward", self.codes["gather"])
+        self.kernels.team.run(self.codes[name], self.address, then)
         if not self.kernels.team.awake:
             self.give()
         if first:
@@ -203,7 +204,7 @@ class Passes:
         self.counts = torch.zeros(workers * LINE, dtype=torch.int64)
         self.words = torch.zeros(len(WORDS), dtype=torch.int64)
         self.said, self.address = self.words.numpy(), self.words.data_ptr()
-        self._tell(team=self.kernels.team.address, workers=workers, inputs=inputs, skip=int(self.first))
+        self._tell(workers=workers, inputs=inputs, skip=int(self.first))
         self._tell(w=self.blocks, w_part=self.blocks.stride(0), w_stride=self.blocks.stride(1))
         self._tell(
             b=padded,

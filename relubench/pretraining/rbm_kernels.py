@@ -58,10 +58,10 @@ class Weights:
 
 
 class Call:
-    """A kernel and its arguments."""
+    """A kernel, what follows it, if not 0, and their arguments."""
 
-    def __init__(self, code: int) -> None:
-        self.code, self.words = code, np.zeros(len(WORDS), np.int64)
+    def __init__(self, code: int, then: int) -> None:
+        self.code, self.then, self.words = code, then, np.zeros(len(WORDS), np.int64)
         self.address = self.words.ctypes.data
 
 
@@ -211,7 +211,7 @@ class KernelDivergence:
 
     def _run(self, name: str) -> None:
         call = self.calls[name]
-        self.team.run(call.code, call.address)
+        self.team.run(call.code, call.address, call.then)
 
     def _tell(self, name: str, **values: int | Tensor) -> None:
         """Arguments of a kernel."""
@@ -222,7 +222,7 @@ class KernelDivergence:
         """Make the calls of kernels that a step consists of."""
         blocks, target, inputs = self.weights.blocks, self.velocity or self.weights, len(self.rbm.visible_bias)
         common: dict[str, int | Tensor] = {
-            **{"team": self.team.address, "workers": self.team.workers, "inputs": inputs, "segment": 0},
+            **{"workers": self.team.workers, "inputs": inputs, "segment": 0},
             **{"rows": self.listed, "counts": self.counts, "packed": self.v1, "drawn": self.drawn, "mean": self.h1},
             **{"w": blocks, "w_part": blocks.stride(0), "w_stride": blocks.stride(1), "b": self.weights.b},
             **{
@@ -242,12 +242,14 @@ class KernelDivergence:
         calls = {
             "up_data": (up, {"packed": self.v0, **rows}),
             "up_model": ("up", {}),
-            **{name: (name, {}) for name in ("mean", "draw", "down", "down_sigmoid")},
+            **{name: (name, {}) for name in ("mean", "draw")},
+            **{"down": ("down gather", {}), "down_sigmoid": ("down gather_sigmoid", {})},
             "update_data": (update, {**data, "rate": self.rates}),
             "update_model": ("backward_first", {**updated, "delta": self.h1, "rate": self.rates[1:]}),
         }
         for name, (code, own) in calls.items():
-            self.calls[name] = Call(self.made.addresses[code])
+            kernel, *then = (self.made.addresses[one] for one in code.split())
+            self.calls[name] = Call(kernel, *then or [0])
             self._tell(name, **{**common, **own})
 
 
