@@ -88,3 +88,20 @@ def test_another_split_than_the_papers_is_noted():
     assert split_notes([mnist], {("mnist", "standard")}) == []
     run = result(dataset="cifar10", model="mlp-3x1000")
     assert note in summarize([run], {run.id: timing()}, lambda one: mask(0)).footnotes
+
+
+def test_a_lone_run_takes_every_thread_unless_its_steps_are_too_small_to_share():
+    four = replace(CPU, threads=4)
+
+    def threads(seeds: int = 1, **sections: object) -> set[int]:
+        config = experiment({"act": ["relu"], "seeds": list(range(seeds)), **sections})
+        return {spec.threads for spec in expand(config, select(["relu"]), prepare("digits"), four, [0.1])}
+
+    assert threads() == {1}
+    assert (
+        threads(train={"batch_size": 100})
+        == threads(model={"name": "mlp-2x300"})
+        == threads(model={"name": "cnn"})
+        == {4}
+    )
+    assert threads(seeds=2, model={"name": "mlp-2x300"}) == {1}

@@ -107,6 +107,15 @@ def test_more_threads_change_last_bits_of_the_gradient_below_only_and_always_ali
             assert torch.equal(one[1], other[1])
 
 
+@pytest.mark.parametrize("batch", [10, 40])
+def test_what_no_helper_begins_the_caller_does(batch: int):
+    with_helpers, without = (Trial(batch, 101, 83, workers=3) for _ in range(2))
+    without.kernels.team.awake = True  # So that none are started.
+    for _ in range(3):
+        for found, expected in zip(without.step(), with_helpers.step(), strict=True):
+            assert torch.equal(found, expected)
+
+
 def test_inputs_that_are_zero_in_the_whole_batch_are_left_out_without_a_trace():
     left_out, dense = (Trial(10, 60, 40, first=first) for first in (True, False))
     for _ in range(3):
