@@ -35,6 +35,11 @@ BASE_BYTES = 450_000_000
 """A process that has imported torch."""
 
 
+def chunk_factor(spec: RunSpec) -> int:
+    """How many chunks are gathered as one: kernels need a fiftieth of one's time to start and to end."""
+    return 2 if by_kernels(spec) else 1
+
+
 def member_bytes(spec: RunSpec, columns: int, learned: int) -> int:
     """Bytes that one network adds to a process: parameters, optimizer state, best weights, activations, a chunk.
 
@@ -47,7 +52,7 @@ def member_bytes(spec: RunSpec, columns: int, learned: int) -> int:
     copies = _copies(spec)
     inputs = math.prod(spec.input_shape)
     values = inputs + sum(_stage_values(spec, columns)) + 3 * spec.classes
-    chunk = max(CHUNK_IMAGES, spec.batch_size)
+    chunk = max(CHUNK_IMAGES * chunk_factor(spec), spec.batch_size)
     compiler = COMPILER_BYTES if by_kernels(spec) else 0
     codes = CODE_BYTES if spec.stack is not None and spec.stack.layers > 1 else 0
     return FLOAT_BYTES * (copies * parameters + values * spec.batch_size + 2 * chunk * inputs) + codes + compiler

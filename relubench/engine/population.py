@@ -26,7 +26,7 @@ from relubench.engine.evaluation import Evaluation, accumulator, evaluate
 from relubench.engine.graph import ChunkGraph
 from relubench.engine.images import Images
 from relubench.engine.probes import Prober, recall, recorded
-from relubench.memory import CHUNK_IMAGES
+from relubench.memory import CHUNK_IMAGES, chunk_factor
 from relubench.models import Builder
 from relubench.network.foreign import Foreign
 from relubench.network.layers import Buffer, UserModule
@@ -109,7 +109,8 @@ class Population:
         self.loss_P = torch.zeros(len(specs), dtype=accumulator(first.device), device=first.device)
         self.epoch, self.step = 0, 0
         self.order_PN = torch.empty(0)
-        self.batch_chunk = max(1, CHUNK_IMAGES // first.batch_size)
+        self.loss_chunk = max(1, CHUNK_IMAGES // first.batch_size)
+        self.batch_chunk = self.loss_chunk * chunk_factor(first)
         self.graph = ChunkGraph(self) if self._can_be_captured() else None
         self.prober = Prober(self) if first.probe != "none" else None
 
@@ -182,7 +183,8 @@ class Population:
             self.update.set_factor(factor)
             logs.append(self.train_step(self._augmented(x), y))
         # Once a chunk: three small operations a step are a tenth of a small network's time.
-        self.loss_P.sub_(torch.cat(logs, dim=-2).mul_(y_all).sum(dim=(-2, -1), dtype=self.loss_P.dtype))
+        for part in torch.cat(logs, dim=-2).mul_(y_all).split(self.loss_chunk * size, dim=-2):
+            self.loss_P.sub_(part.sum(dim=(-2, -1), dtype=self.loss_P.dtype))
 
     def _augmented(self, x: Tensor) -> Tensor:
         if self.augmentation is None:
