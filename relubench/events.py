@@ -28,6 +28,7 @@ def event(
         variant=spec.variant,
         seed=spec.seed,
         lr=spec.lr,
+        l1=spec.l1_asked,
         tuning=tuning,
         epochs_done=epochs_done,
         epochs=spec.epochs + (spec.stack.total_epochs if spec.stack else 0),

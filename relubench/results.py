@@ -321,6 +321,8 @@ class Event:
     pretraining: str = "none"
     seed: int = 0
     lr: float = 0.0
+    l1: float = 0.0
+    """The strength that was asked for."""
     tuning: bool = False
     """A run of `--lr auto`, which is not reported."""
     epochs_done: float = 0.0

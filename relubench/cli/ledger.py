@@ -79,13 +79,13 @@ class Ledger:
 
 
 def run_name(event: Event) -> str:
-    """How a person recognises a run: `relu seed 0`, `relu, norm batch, seed 0`, or `relu lr 0.01 (tuning)`."""
+    """How a person recognises a run: `relu seed 0`, `relu, norm batch, seed 0`, `relu l1 0.5 seed 0`, or by its rate."""
     name = event.activation if event.pretraining == "none" else f"{event.activation} {event.pretraining}"
     name = f"{name}, {event.variant}," if event.variant else name
     if event.tuning:
         # A layer that several runs share, or a trial of its rate: the network's own rate says nothing of it.
         return name.rstrip(",") if event.stage else f"{name} lr {event.lr:g} (tuning)"
-    return f"{name} seed {event.seed}"
+    return f"{name} l1 {event.l1:.3g} seed {event.seed}" if event.l1 else f"{name} seed {event.seed}"
 
 
 def duration(seconds: float) -> str:

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from relubench.cli import progress
-from relubench.cli.ledger import Ledger, duration
+from relubench.cli.ledger import Ledger, duration, run_name
 from relubench.results import Event
 
 
@@ -128,6 +128,12 @@ def test_plain_lines(ledger: Ledger, clock: Clock) -> None:
         "relu seed 0: epoch 3/30, validation error 1.93 %, 5800 images/s, 54 s left",
         "relu seed 0: done, validation error 1.50 %, 2 of 2 runs finished",
     ]
+
+
+def test_a_run_is_told_by_what_sets_it_apart():
+    assert run_name(event("done", seed=3)) == "relu seed 3"
+    assert run_name(event("done", seed=3, l1=0.123456)) == "relu l1 0.123 seed 3"
+    assert run_name(event("done", lr=0.01, tuning=True)) == "relu lr 0.01 (tuning)"
 
 
 def test_what_went_wrong_is_told(ledger: Ledger, clock: Clock) -> None:

@@ -290,6 +290,19 @@ def test_a_network_ends_in_the_same_bits_when_resumed(threads: int):
         assert torch.equal(one.value, other.value)
 
 
+def test_within_an_epoch_the_weights_are_those_that_the_kernels_have():
+    choice, spec = network(train={"batch_size": 7})
+    population = Population([spec], choice, Images.open(digits(), device="cpu", flat=True))
+    population.batch_chunk = 50
+    before = {name: one.clone() for name, one in population.weights(0, best=False).items()}
+    next(population.train())
+    now, (tensors, _) = population.weights(0, best=False), population.state()
+    for name, one in now.items():
+        assert torch.equal(one, tensors[name]) and not torch.equal(one, before[name])
+    population.evaluate("test", best=True)
+    assert all(torch.equal(one, now[name]) for name, one in population.weights(0, best=False).items())
+
+
 def test_a_network_that_diverges_is_seen_to():
     choice, spec = network(train={"lr": 1e6})
     assert trained(spec, choice).members[0].stopped == "diverged"
