@@ -79,7 +79,7 @@ class Ledger:
 
 
 def run_name(event: Event) -> str:
-    """How a person recognises a run: `relu seed 0`, `relu, norm batch, seed 0`, `relu l1 0.5 seed 0`, or by its rate."""
+    """How a person recognises a run: `relu seed 0`, `relu, norm batch, seed 0`, `relu l1 0.5 seed 0`, or by a rate."""
     name = event.activation if event.pretraining == "none" else f"{event.activation} {event.pretraining}"
     name = f"{name}, {event.variant}," if event.variant else name
     if event.tuning:
