@@ -10,6 +10,8 @@ import torch
 
 from relubench.config import experiment
 from relubench.device import resolve
+from relubench.engine.images import Images
+from relubench.engine.population import Population
 from relubench.network_timing import (
     Pace,
     Point,
@@ -185,6 +187,28 @@ def test_networks_take_turns_and_the_base_runs_twice(race: StepRace) -> None:
     assert whole is not None
     assert sum(parts.values()) < 3 * whole
     assert [one["role"] for one in step_records(race)] == ["network"] * 3 + ["twin"]
+
+
+def test_steps_by_kernels_are_timed_at_full_speed_and_update_within_backward(tmp_path: Path) -> None:
+    from relubench.timing.steps import parts, whole
+
+    asked = experiment({"act": ("sigmoid", "relu"), "data": {"name": "digits"}, "model": {"name": "mlp-2x300"}})
+    (part,) = make_ready([Variant(config=asked)], tmp_path, lambda text: None)
+    specs = [replace(spec, device_name="AMD EPYC (AVX512)") for _, spec in lay_out([part], resolve("cpu"))]
+    race = line_up(specs, part.choices, part.prepared, "sigmoid", 0.01, 0.02)
+    for _ in race.run():
+        pass
+    for one in race.networks:
+        assert (one.failure, len(one.samples)) == ("", race.rounds)
+        assert {name for name, values in one.stages.items() if values} == {"data", "forward", "backward"}
+    images = Images.open(part.prepared, device="cpu", flat=True)
+    first, second = (Network("relu", "network", Population([specs[-1]], part.choices[-1], images)) for _ in range(2))
+    assert first.population is not None
+    assert second.population is not None
+    whole(first.population, first)
+    parts(second.population, second)
+    weights = second.population.weights(0, best=False)
+    assert all(torch.equal(one, weights[name]) for name, one in first.population.weights(0, best=False).items())
 
 
 def test_what_raises_in_a_step_leaves_the_race_and_the_others_go_on(race: StepRace) -> None:

@@ -52,6 +52,9 @@ def network(
             watch = Watch()
             race = _race(study, request, quiet)
             warnings = watch.warnings()
+    if race is not None and all(one.failure for one in race.networks):
+        output.say(f"warning: no step could be timed: {race.networks[0].failure}")
+        race = None
     _emit(study, race, wanted, warnings, target, plot, quiet)
     if interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)

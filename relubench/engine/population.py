@@ -160,8 +160,7 @@ class Population:
         size = self.spec.batch_size
         start = self.step * size
         index = self.order_PN[..., start : start + chunk * size]
-        # Inside, so that torch has no second thread that looks out for work on a helper's core.
-        with self.kernels.working() if self.kernels is not None else nullcontext():
+        with self.working():
             x, labels = self.data.train_batch(index)
             y = torch.nn.functional.one_hot(labels, self.spec.classes).to(torch.float32)
             factors = [self._lr_factor(self.step + number, steps) for number in range(chunk)]
@@ -176,8 +175,7 @@ class Population:
 
     def train_steps(self, x_all: Tensor, y_all: Tensor, factors: Sequence[float] | Tensor) -> None:
         """One update on each batch of a chunk, with the learning rates scaled by its factor; adds to the loss."""
-        dim = 1 if self.stacked else 0
-        size = self.spec.batch_size
+        dim, size = (1 if self.stacked else 0), self.spec.batch_size
         batches, logs = zip(x_all.split(size, dim), y_all.split(size, dim), factors, strict=True), []
         for x, y, factor in batches:
             self.update.set_factor(factor)
@@ -307,6 +305,10 @@ class Population:
         """Every parameter and every buffer, in a fixed order."""
         self._settle()
         return [one.value for one in self.parameters] + [one.value for one in self._buffers()]
+
+    def working(self) -> AbstractContextManager[None]:
+        """Inside, steps go at full speed: torch has no second thread that looks out for work on a helper's core."""
+        return self.kernels.working() if self.kernels is not None else nullcontext()
 
     def _settle(self) -> None:
         """Have every parameter's value up to date."""

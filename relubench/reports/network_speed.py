@@ -155,8 +155,7 @@ def _style(row: Row) -> str:
 
 def _stages(row: Row) -> list[str]:
     keys = ("data", "forward", "backward", "update")
-    values = [row[f"{key}_us_per_image"] for key in keys]
-    return ["" if None in values else " ".join(f"{one:.1f}" for one in values)]
+    return [" ".join(f"{one:.1f}" for key in keys if (one := row[f"{key}_us_per_image"]) is not None)]
 
 
 def _footnotes(rows: Sequence[Row], race: Race | None) -> list[str]:
@@ -171,7 +170,7 @@ def _footnotes(rows: Sequence[Row], race: Race | None) -> list[str]:
         )
     notes.append(
         "time to target: epochs by the learning curves times an epoch's measured time; update is the weights' gradient "
-        "product, fused with their update"
+        "product, fused with their update, and part of backward where kernels do both"
     )
     if any(row["pretraining"] != "none" for row in rows):
         notes.append(

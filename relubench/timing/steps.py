@@ -152,31 +152,39 @@ def line_up(
 def whole(population: Population, place: Network) -> float:
     """Microseconds an image of the engine's own steps on the next chunk of training images, gathering included."""
     start = time.perf_counter()
-    x, y, batches = _chunk(population, place)
-    factors = [1.0] * batches
-    if population.graph is not None:
-        population.graph.run(x, y, factors)
-    else:
-        population.train_steps(x, y, factors)
+    with population.working():
+        x, y, batches = _chunk(population, place)
+        factors = [1.0] * batches
+        if population.graph is not None:
+            population.graph.run(x, y, factors)
+        else:
+            population.train_steps(x, y, factors)
     _synchronize(population.spec.device)
     return 1e6 * (time.perf_counter() - start) / (batches * population.spec.batch_size)
 
 
 @torch.no_grad()
 def parts(population: Population, place: Network) -> dict[str, float]:
-    """Microseconds an image in each stage, from instrumented steps; {} on a device whose calls do not wait."""
+    """Microseconds an image in each stage, from instrumented steps; {} on a device whose calls do not wait.
+
+    Kernels update the weights within the backward pass: there is no such stage then.
+    """
     spec = population.spec
     if spec.device != "cpu":
         return {}
-    start = time.perf_counter()
-    x_all, y_all, batches = _chunk(population, place)
+    noted = Noted(population.update) if population.kernels is None else None
     seconds: dict[str, float] = dict.fromkeys(STAGES, 0.0)
-    seconds["data"] = time.perf_counter() - start
-    noted = Noted(population.update)
-    for x, y in zip(x_all.split(spec.batch_size), y_all.split(spec.batch_size), strict=True):
-        _instrumented(population, noted, x, y, seconds)
-    seconds["update"] = noted.seconds
-    seconds["backward"] -= noted.seconds
+    with population.working():
+        start = time.perf_counter()
+        x_all, y_all, batches = _chunk(population, place)
+        seconds["data"] = time.perf_counter() - start
+        for x, y in zip(x_all.split(spec.batch_size), y_all.split(spec.batch_size), strict=True):
+            _instrumented(population, cast(Optimizer, noted or population.update), x, y, seconds)
+    if noted is None:
+        del seconds["update"]
+    else:
+        seconds["update"] = noted.seconds
+        seconds["backward"] -= noted.seconds
     return {name: 1e6 * value / (batches * spec.batch_size) for name, value in seconds.items()}
 
 
@@ -205,17 +213,17 @@ class Noted:
         self.seconds += time.perf_counter() - start
 
 
-def _instrumented(population: Population, noted: Noted, x: Tensor, y: Tensor, seconds: dict[str, float]) -> None:
+def _instrumented(population: Population, update: Optimizer, x: Tensor, y: Tensor, seconds: dict[str, float]) -> None:
     """One training step of a lone network, its stages' seconds added up."""
-    noted.set_factor(1.0)
+    update.set_factor(1.0)
     start = time.perf_counter()
     for layer in population.layers:
         x = layer.forward(x, training=True)
     forwarded = time.perf_counter()
     grad = torch.log_softmax(x, dim=-1).exp_().sub_(y).mul_(1.0 / len(y))
     for place in range(len(population.layers) - 1, -1, -1):
-        grad = population.layers[place].backward(grad, cast(Optimizer, noted), first=place == 0)
-    noted.finish()
+        grad = population.layers[place].backward(grad, update, first=place == 0)
+    update.finish()
     seconds["forward"] += forwarded - start
     seconds["backward"] += time.perf_counter() - forwarded
 
