@@ -13,9 +13,9 @@ import torch
 from llvmlite import ir
 from torch import Tensor
 
-from relubench.kernels import compiled as compilation
 from relubench.kernels.compiled import host_features, numbers_of
 from relubench.kernels.emit import I32, Kernel
+from relubench.kernels.object_code import engine_for
 from relubench.kernels.rbm import philox, sigmoid
 from relubench.network.streams import stream
 from relubench.pretraining.rbm import ContrastiveDivergence, Rbm
@@ -161,7 +161,7 @@ def function(emit: Callable[[Kernel, Any], None]) -> Callable[[int], None]:
     k = Kernel(module, "tried", numbers, ("at",))
     emit(k, numbers)
     k.b.ret_void()
-    engine = compilation._compile(module)
+    engine = engine_for(str(module), lambda: module)
     call = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64)(engine.get_function_address("tried"))
 
     def run(address: int, engine: Any = engine) -> None:
