@@ -231,8 +231,8 @@ def expand(
 def too_small_to_share(spec: RunSpec) -> bool:
     """Whether a step is over before several threads have agreed on their parts of it, and one is faster.
 
-    Two threads take twice as long as one for a step of 420,000 products (the digits' network, batch 10), a seventh less
-    for 1.3 million; and should they have to wait for a core, a hundred times as long.
+    So it is for the digits' network in batches of 10 (420,000 products), no longer in batches of 32; and threads that
+    have to wait for a core hold each other up at every product.
     """
     if spec.channels or spec.architecture.foreign:
         return False

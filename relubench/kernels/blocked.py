@@ -96,7 +96,7 @@ def _samples_inputs(k: Kernel, sample: Value, column: Value) -> Value:
 
 def products(k: Kernel, cut: Plan) -> None:
     """sums += x W in this worker's columns, by whichever way suits the zeros in x."""
-    thin = sparse.mostly_zeros(k, lambda sample: _sample(k, "x", sample), word(0), k["inputs"])
+    thin = sparse.mostly_zeros(k, cut, lambda sample: _sample(k, "x", sample), word(0), k["inputs"])
     k.store_word(k.b.zext(thin, I64), *_thin_inputs(k))
     with k.b.if_else(thin) as (then, otherwise):
         with then:
@@ -181,7 +181,7 @@ def backward(k: Kernel, cut: Plan, first: bool, by_zeros: bool) -> None:
 
 def _thin_delta(k: Kernel, cut: Plan) -> Value:
     """Whether the zeros of this worker's columns of delta are left out one by one."""
-    thin = sparse.mostly_zeros(k, lambda sample: _sample(k, "delta", sample), *own_columns(k))
+    thin = sparse.mostly_zeros(k, cut, lambda sample: _sample(k, "delta", sample), *own_columns(k))
     return k.b.and_(thin, k.b.icmp_signed(">=", k["inputs"], word(_tall(k, cut))))
 
 

@@ -44,6 +44,8 @@ class Plan:
     """How many vectors wide strips of columns are made, widest first; what fits none of them goes by single vectors."""
     tall: int = 1
     """How many vectors of rows are turned at once there."""
+    enough: int = 100
+    """Per cent of zeros from which on they are left out."""
 
     @property
     def padded(self) -> int:

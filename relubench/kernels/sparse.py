@@ -36,7 +36,7 @@ LOOKED_AT = 8
 # -- finding zeros -----------------------------------------------------------------------------------------------------
 
 
-def mostly_zeros(k: Kernel, line: Callable[[Value], Value], left: Value, right: Value) -> Value:
+def mostly_zeros(k: Kernel, cut: Plan, line: Callable[[Value], Value], left: Value, right: Value) -> Value:
     """Whether enough of the numbers left...right of the batch's samples are zero; line(sample) is their address."""
     lanes = k.numbers.lanes
 
@@ -51,7 +51,7 @@ def mostly_zeros(k: Kernel, line: Callable[[Value], Value], left: Value, right: 
         return [others, k.add(counts[1], k.b.sub(right, left))]
 
     others, looked_at = k.loop(word(0), k["batch"], LOOKED_AT, sample, [word(0), word(0)])
-    return k.b.icmp_signed("<", k.times(others, 100), k.times(looked_at, 100 - ENOUGH))
+    return k.b.icmp_signed("<", k.times(others, 100), k.times(looked_at, 100 - cut.enough))
 
 
 def mask_of(k: Kernel, values: Value, first: Value, stop: Value) -> Value:
@@ -231,4 +231,4 @@ def in_strips_of(cut: Plan, columns: Sequence[int], workers: int, lanes: int) ->
     strips = tuple(sorted(found - {0, 1}, reverse=True))
     # A strip costs about as much more as four vectors, whatever its width.
     costs = {size: sum(-(-one // (size * lanes)) * (size + 4) for one in columns[:-1]) for size in range(STRIP, 0, -1)}
-    return replace(cut, strips=strips, tall=min(costs, key=lambda size: costs[size]))
+    return replace(cut, strips=strips, tall=min(costs, key=lambda size: costs[size]), enough=ENOUGH)
