@@ -22,8 +22,8 @@ from relubench.engine.confirmation import look_again
 from relubench.engine.dead_units import Standing, by_member, judge, stage_places
 from relubench.engine.gradients import GradientNorms, gradient_norms, update_ratios
 from relubench.engine.linear_regions import count_pieces, linear_stages
-from relubench.engine.slopes import SlopeScale, slope_scale, slopes
-from relubench.engine.tally import SAMPLE_IMAGES, Counted, Stage, Tally, joined, thinned
+from relubench.engine.slopes import SlopeScale, slope_scale, traced
+from relubench.engine.tally import SAMPLE_IMAGES, Counted, Tally, Traced, joined, thinned
 from relubench.network.streams import stream
 from relubench.plan import why_no_regions
 from relubench.results import DeadUnits, LayerProbe, RegionPoint
@@ -114,8 +114,8 @@ class Prober:
         """What is counted on all of the images, layer by layer and of each the members; which columns had a slope."""
         tallies: list[Tally] = []
         for x, _ in self._slices():
-            for number, stages in enumerate(self._together(x)):
-                stage = joined(stages)
+            for number, layers in enumerate(self._together(x)):
+                stage = joined(layers)
                 if number == len(tallies):
                     tallies.append(Tally(stage))
                 tallies[number].add(stage, self._scale)
@@ -123,24 +123,24 @@ class Prober:
         live = [tally.live.cpu().numpy() for tally in tallies]
         return counted, [one for rows in live for one in rows.reshape(-1, self.members, rows.shape[1])]
 
-    def _together(self, x: Tensor) -> Iterator[list[Stage]]:
+    def _together(self, x: Tensor) -> Iterator[list[Traced]]:
         """The hidden layers on the images x, small ones of one shape together."""
-        stages: list[Stage] = []
-        for stage in self._stages(x):
+        layers: list[Traced] = []
+        for one in self._layers(x):
             # In one slice only: the groups have to be the same in each.
-            small = len(self.index) <= self.slice and stage.h.numel() <= JOINED_VALUES
-            if stages and not (small and stage.h.shape == stages[-1].h.shape):
-                yield stages
-                stages = []
-            stages.append(stage)
-        yield stages
+            small = len(self.index) <= self.slice and one.h.numel() <= JOINED_VALUES
+            if layers and not (small and one.h.shape == layers[-1].h.shape):
+                yield layers
+                layers = []
+            layers.append(one)
+        yield layers
 
     @property
     def _scale(self) -> SlopeScale:
         assert self.scale is not None
         return self.scale
 
-    def _stages(self, x: Tensor) -> Iterator[Stage]:
+    def _layers(self, x: Tensor) -> Iterator[Traced]:
         """Every hidden layer on the images x [B, ...], in evaluation mode."""
         population = self.population
         h = self._of_all(x)
@@ -149,10 +149,11 @@ class Prober:
                 h = layer.forward(h, training=False)
                 continue
             self.scale = self.scale or slope_scale(layer, h.shape)
-            # slopes overwrites its z.
+            # traced overwrites its z.
             z = thinned(by_member(h))
-            h, slope = slopes(layer, h)
-            yield Stage(z, by_member(h), by_member(slope))
+            h, trace = traced(layer, h)
+            output = by_member(h)
+            yield Traced(layer, z, output, output if trace is h else by_member(trace))
 
     def _of_all(self, x: Tensor) -> Tensor:
         """The images as every member sees them: in a stack [P, B, ...]."""

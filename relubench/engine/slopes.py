@@ -39,15 +39,26 @@ class SlopeScale:
 @torch.no_grad()
 def slopes(layer: Layer, z: Tensor) -> tuple[Tensor, Tensor]:
     """h = f(z) in evaluation mode and its slope in every column, of z's shape; overwrites z."""
+    h, trace = traced(layer, z)
+    return h, slope_of(layer, h, trace)
+
+
+def traced(layer: Layer, z: Tensor) -> tuple[Tensor, Tensor]:
+    """h = f(z) and what `slope_of` makes its slope from, of z's shape or h's; overwrites z."""
     if isinstance(layer, ClosedForm):
         h = layer.forward(z, training=False)
-        return h, layer.gradient(torch.ones_like(h), layer.saved, layer.dim)
+        return h, layer.saved
     assert isinstance(layer, Differentiated)
     with torch.enable_grad():
         x = z.detach().requires_grad_()
         h = layer.apply(x, [one.value for one in layer.parameters], training=False)
         (slope,) = torch.autograd.grad(h.sum(), x, allow_unused=True, materialize_grads=True)
     return h.detach(), slope
+
+
+def slope_of(layer: Layer, h: Tensor, trace: Tensor) -> Tensor:
+    """The slope in every column, for what `traced` gave; of several layers that have one activation also at once."""
+    return layer.gradient(torch.ones_like(h), trace, layer.dim) if isinstance(layer, ClosedForm) else trace
 
 
 def columns_of(layer: Layer) -> int:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from relubench.engine.dead_units import living_columns
-from relubench.engine.slopes import SlopeScale
+from relubench.engine.slopes import SlopeScale, slope_of
+from relubench.network.layers import Layer
 
 SAMPLE_IMAGES = 100
 """The scale for near zeros and the quantiles of pre-activations come from this many of the images."""
@@ -22,6 +23,17 @@ NEAR = 0.01
 QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
 MOST_QUANTILE_VALUES = 4_000
 """Of more pre-activations every so-manieth is sorted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """A hidden layer on a batch of images, its slopes not taken yet."""
+
+    layer: Layer
+    z: Tensor
+    h: Tensor
+    trace: Tensor
+    """See `slopes.traced`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +67,15 @@ def thinned(z: Tensor) -> Tensor:
     return rows[:, :: -(-rows.shape[1] // MOST_QUANTILE_VALUES)].clone()
 
 
-def joined(stages: Sequence[Stage]) -> Stage:
-    """Several layers of the same shape as further rows of one stage, layer after layer."""
-    if len(stages) == 1:
-        return stages[0]
-    return Stage(*(torch.cat([getattr(one, name) for one in stages]) for name in ("z", "h", "slope")))
+def joined(layers: Sequence[Traced]) -> Stage:
+    """Layers of one shape and activation as rows of one stage, layer after layer."""
+    first = layers[0]
+    if len(layers) == 1:
+        z, h, trace = first.z, first.h, first.trace
+    else:
+        z, h = (torch.cat([getattr(one, name) for one in layers]) for name in ("z", "h"))
+        trace = h if first.trace is first.h else torch.cat([one.trace for one in layers])
+    return Stage(z, h, slope_of(first.layer, h, trace))
 
 
 class Tally:

@@ -13,8 +13,8 @@ from relubench.engine import probes
 from relubench.engine.dead_units import judge, stage_places
 from relubench.engine.images import Images
 from relubench.engine.population import Population
-from relubench.engine.slopes import SlopeScale
-from relubench.engine.tally import Stage, Tally, joined
+from relubench.engine.slopes import SlopeScale, slopes, traced
+from relubench.engine.tally import Stage, Tally, Traced, joined
 from relubench.network.layers import Affine
 from specs import digits, runs
 
@@ -103,14 +103,22 @@ def test_a_tally_over_several_batches_counts_like_one_over_all() -> None:
             assert counted.variance == pytest.approx(float(h[row].double().var(correction=0)), rel=ROUNDING)
 
 
-def test_joined_stages_lie_layer_after_layer() -> None:
-    stages = [Stage(*(torch.full((2, 3, 4), float(10 * layer + kind)) for kind in range(3))) for layer in range(2)]
-    stage = joined(stages)
-    assert [stage.z[:, 0, 0].tolist(), stage.h[:, 0, 0].tolist(), stage.slope[:, 0, 0].tolist()] == [
-        [0.0, 0.0, 10.0, 10.0],
-        [1.0, 1.0, 11.0, 11.0],
-        [2.0, 2.0, 12.0, 12.0],
-    ]
+@pytest.mark.parametrize("act", ["relu", "gelu", "prelu"])
+def test_joined_layers_lie_layer_after_layer_with_the_slopes_of_each(act: str) -> None:
+    one = population(act, 1, {"name": "mlp-3x24"})
+    hidden = [layer for layer in one.layers if layer.hidden]
+    zs = [torch.randn(5, 24, generator=torch.Generator().manual_seed(number)) for number in range(3)]
+    layers = []
+    for layer, z in zip(hidden, zs, strict=True):
+        h, trace = traced(layer, z.clone())
+        output = h.unsqueeze(0)
+        layers.append(Traced(layer, z.unsqueeze(0), output, output if trace is h else trace.unsqueeze(0)))
+    stage = joined(layers)
+    for row, (layer, z) in enumerate(zip(hidden, zs, strict=True)):
+        h, slope = slopes(layer, z.clone())
+        assert torch.equal(stage.z[row], z)
+        assert torch.equal(stage.h[row], h)
+        assert torch.equal(stage.slope[row], slope)
 
 
 def cut_off_by_hand(one: Population, living: list[np.ndarray], member: int) -> list[np.ndarray]:
