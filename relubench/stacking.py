@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from relubench.activations import Choice
 from relubench.data import PreparedData
+from relubench.durable import write_atomically
 from relubench.errors import ComputeError
 from relubench.plan import RunSpec
 from relubench.pretraining.identity import layer_id
 from relubench.results import PretrainedLayer, Timing
 from relubench.stack_file import StackFile, to_bytes
-from relubench.store import Store, write_atomically
+from relubench.store import Store
 
 if TYPE_CHECKING:
     from torch import Tensor

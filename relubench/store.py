@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from relubench import durable
 from relubench.errors import ComputeError
 from relubench.results import PretrainedLayer, RunResult, Timing
 
@@ -99,7 +99,7 @@ class Store:
 
     def put_noise(self, run: str, strength: float, wrong: np.ndarray) -> None:
         """Keep which test examples [N] a stored run got wrong under noise."""
-        write_atomically(self._noise(run, strength), np.packbits(wrong).tobytes())
+        durable.write_atomically(self._noise(run, strength), np.packbits(wrong).tobytes())
 
     def _noise(self, run: str, strength: float) -> Path:
         return self.root / "noise" / run / f"{strength!r}.bin"
@@ -130,7 +130,7 @@ class Store:
             files[WRONG] = np.packbits(wrong).tobytes()
         if weights is not None:
             files[WEIGHTS] = weights
-        write_atomically(self.root / "timings" / f"{result.id}.json", _json(timing.to_json()))
+        durable.write_atomically(self.root / "timings" / f"{result.id}.json", _json(timing.to_json()))
         self._write(self.folder(result.id), files)
         self.discard(result.id)
 
@@ -159,7 +159,7 @@ class Store:
         files = {LAYER: _json(layer.to_json())}
         files |= {WEIGHTS: weights} if weights is not None else {}
         files |= {RECONSTRUCTIONS: reconstructions} if reconstructions is not None else {}
-        write_atomically(self.root / "timings" / f"{layer.id}.json", _json(timing.to_json()))
+        durable.write_atomically(self.root / "timings" / f"{layer.id}.json", _json(timing.to_json()))
         self._write(self.root / "stacks" / layer.id, files)
         self.discard(layer.id)
 
@@ -168,7 +168,7 @@ class Store:
         fresh = self._unique(place)
         try:
             for name, content in files.items():
-                write_durably(fresh / name, content)
+                durable.write_durably(fresh / name, content)
             self._move(fresh, place)
         except BaseException:
             shutil.rmtree(fresh, ignore_errors=True)
@@ -180,7 +180,7 @@ class Store:
         with contextlib.suppress(FileNotFoundError):
             place.rename(old)
         fresh.rename(place)
-        _flush_folder(place.parent)
+        durable.flush_folder(place.parent)
         shutil.rmtree(old, ignore_errors=True)
 
     def _unique(self, place: Path) -> Path:
@@ -245,35 +245,6 @@ class Store:
 
     def _lock(self, run: str) -> Path:
         return self.root / "locks" / f"{run}.lock"
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or as it was before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.parent / f".{path.name}-{uuid.uuid4().hex[:8]}"
-    try:
-        write_durably(fresh, content)
-        fresh.replace(path)
-    except BaseException:
-        fresh.unlink(missing_ok=True)
-        raise
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Write a new file and flush it to the disk."""
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _flush_folder(folder: Path) -> None:
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _json(values: dict[str, Any]) -> bytes:

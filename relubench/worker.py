@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from relubench.durable import write_atomically
 from relubench.errors import ComputeError
 from relubench.jobs import Job
 from relubench.mishaps import explain, free_memory, is_out_of_memory
@@ -29,7 +30,7 @@ from relubench.results import RunResult, Timing
 from relubench.route import route
 from relubench.run_clock import Clock
 from relubench.stacking import CHECKPOINT_SECONDS, PROGRESS_SECONDS, Emit, Interrupted, Stack, obtain
-from relubench.store import Busy, Store, write_atomically
+from relubench.store import Busy, Store
 from relubench.version import __version__
 
 if TYPE_CHECKING:

@@ -24,18 +24,16 @@ def arithmetic(
     import torch
 
     from relubench.device import resolve
-    from relubench.pages import map_constants
     from relubench.timing.arithmetic import prepare
     from relubench.timing.clocks import choose_clock
     from relubench.timing.machine import Watch, alone, caches
+    from relubench.timing.preparation import set_up
 
     where = resolve(given.get("device") or "cpu")
     if where.kind != "cpu":
         raise UsageError(f"--arithmetic measures the processor, not {where.kind}", "leave --device out")
     say = (lambda text: None) if quiet else output.say
-    torch.set_num_threads(request.threads)
-    torch.set_flush_denormal(True)
-    map_constants()
+    set_up(request)
     with alone(lambda: say("another timing run is under way on this machine: waiting for it to end")), torch.no_grad():
         session = prepare(request, caches().first, choose_clock("cpu", request.threads))
         watch = Watch()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from relubench.cli import output
 from relubench.cli.overrides import whole_number
 from relubench.cli.rounds import show_round
-from relubench.errors import ComputeError, UsageError
+from relubench.errors import UsageError
 
 if TYPE_CHECKING:
     from relubench.activations import Choice
@@ -23,17 +23,14 @@ def operators(given: Mapping[str, Any], target: output.Target, plot: Path | None
     """Time every activation in every size, type and pass that is asked for, and write the table."""
     from relubench.activations import select
     from relubench.device import resolve
-    from relubench.timing.machine import Watch, alone
+    from relubench.timing.machine import alone
 
     where = resolve(given["device"] or "auto")
     choices = select(given["act"] or ["all"])
     request = until(_request(where, choices, given, sweep=plot is not None), given)
     say = (lambda text: None) if quiet else output.say
     with alone(lambda: say("another timing run is under way on this machine: waiting for it to end")):
-        session = _prepare(request, choices, where)
-        # Not before: what the compiler's processes do is not a neighbour's.
-        watch = Watch()
-        _measure(session, quiet)
+        session, watch = _measured(request, choices, given, where, quiet)
     _emit(session, watch, where, target, plot, quiet)
 
 
@@ -79,39 +76,37 @@ def _request(device: Device, choices: Sequence[Choice], given: Mapping[str, Any]
     return made
 
 
-def _prepare(request: Request, choices: Sequence[Choice], device: Device) -> Session:
-    """Every form of every activation, compiled where asked, called once; ComputeError where none works."""
+def _measured(
+    request: Request, choices: Sequence[Choice], given: Mapping[str, Any], device: Device, quiet: bool
+) -> tuple[Session, Watch]:
+    """The finished measurement, and who else used the machine meanwhile."""
     import torch
 
-    from relubench.pages import map_constants
-    from relubench.timing.clocks import check_dtypes, choose_clock
-    from relubench.timing.machine import caches
-    from relubench.timing.schedule import prepare
+    from relubench.timing.clocks import check_dtypes
+    from relubench.timing.machine import Watch
+    from relubench.timing.preparation import check_measurable, operators_session
+    from relubench.timing.processes import Parts, parts
 
     check_dtypes(request.dtypes, device.kind)
-    # As the engine does while it trains.
-    torch.set_flush_denormal(True)
-    map_constants()
-    torch.set_num_threads(request.threads)
-    clock = choose_clock(device.kind, request.threads)
-    session = prepare(request, choices, device=device.kind, last_cache=caches().last, clock=clock)
-    if not any(one.task and one.role == "activation" for cell in session.cells for one in cell.contestants):
-        raise ComputeError("no activation could be measured", _why(session))
-    return session
-
-
-def _measure(session: Session, quiet: bool) -> None:
-    import torch
-
+    if parts(request, device.kind) > 1:
+        watch, whole = Watch(), Parts(request, given["act"] or ["all"])
+        for rounds, left, share in whole.run():
+            ended = bool(whole.session.ended)
+            _show(rounds, left, share, f"process {whole.done + 1}, ", ended=ended, quiet=quiet)
+        return whole.session, watch
+    session = operators_session(request, choices, device.kind)
+    check_measurable(session)
+    # Not before: what the compiler's processes do is not a neighbour's.
+    watch = Watch()
     with torch.no_grad():
         for share in session.run():
-            cells = f"{sum(not cell.done for cell in session.cells)} of {len(session.cells)} cells open, "
-            show_round(session.rounds, share, ended=bool(session.ended), quiet=quiet, more=cells)
+            left = sum(not cell.done for cell in session.cells)
+            _show(session.rounds, left, share, "", ended=bool(session.ended), quiet=quiet)
+    return session, watch
 
 
-def _why(session: Session) -> str:
-    failures = {one.failure for cell in session.cells for one in cell.contestants if one.failure}
-    return "; ".join(sorted(failures)) or "none of them has the form that --pass asks for"
+def _show(rounds: int, left: int, share: float, more: str, *, ended: bool, quiet: bool) -> None:
+    show_round(rounds, share, ended=ended, quiet=quiet, more=f"{more}{left} cells open, ")
 
 
 def _emit(
@@ -126,6 +121,7 @@ def _emit(
         clock=session.clock.name,
         ended=session.ended,
         rounds=session.rounds,
+        processes=max((len(cell.rounds) for cell in session.cells), default=0) or 1,
         seconds=session.seconds,
         budget_s=session.request.budget_s,
         rel_ci=session.request.rel_ci,

@@ -76,13 +76,11 @@ def _settings(study: Study) -> list[Setting]:
 def _session(request: Request, known: list[Setting]) -> Session:
     import torch
 
-    from relubench.pages import map_constants
     from relubench.timing.clocks import choose_clock
+    from relubench.timing.preparation import set_up
     from relubench.timing.products import prepare
 
-    torch.set_num_threads(request.threads)
-    torch.set_flush_denormal(True)
-    map_constants()
+    set_up(request)
     with torch.no_grad():
         return prepare(request, [one.load for one in known], choose_clock("cpu", request.threads))
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import tempfile
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import llvmlite
 from llvmlite import binding, ir
 
+from relubench.durable import write_atomically
 from relubench.places import cache_root
 
 DIGEST_BYTES = 32
@@ -79,7 +79,4 @@ def _kept(path: Path) -> bytes | None:
 def _keep(path: Path, code: bytes) -> None:
     """Put the code there in one go; where that cannot be written it is compiled the next time too."""
     with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(hashlib.sha256(code).digest() + code)
-        Path(file.name).replace(path)
+        write_atomically(path, hashlib.sha256(code).digest() + code)

@@ -27,9 +27,11 @@ def signed_bracket(low: float | None, high: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """0.4 s, 12 s, 3m05s, 1h02m."""
+    """21 ms, 0.4 s, 12 s, 3m05s, 1h02m."""
     if seconds is None or not math.isfinite(seconds):
         return ""
+    if 0 < seconds < 0.0995:
+        return f"{1e3 * seconds:.2g} ms"
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)

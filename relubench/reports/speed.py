@@ -25,6 +25,7 @@ class Course:
     clock: str
     ended: str
     rounds: int
+    processes: int
     seconds: float
     budget_s: float
     rel_ci: float
@@ -154,7 +155,7 @@ def _footnotes(rows: Sequence[Row], course: Course) -> list[str]:
         else f"the budget of {course.budget_s:g} s ended it before every interval was narrower than "
         f"{100 * course.rel_ci:g} %"
     )
-    notes.append(f"{course.rounds} rounds in {course.seconds:.0f} s: {how}; medians, ratios paired by round")
+    notes.append(f"{course.rounds} rounds in {course.seconds:.0f} s: {how}; {_observations(course)}")
     notes.append(_roof_note(course))
     allocating = sorted(
         {row["activation"] for row in rows if row["storage"] == "allocating" and row["mode"] == "eager"}
@@ -182,6 +183,16 @@ def _footnotes(rows: Sequence[Row], course: Course) -> list[str]:
     failed = {row["activation"]: row["message"] for row in rows if row["outcome"] == "failed"}
     notes += [f"{name}: failed ({why})" for name, why in failed.items()]
     return [one for one in notes if one]
+
+
+def _observations(course: Course) -> str:
+    """What the numbers are taken over, and what an interval therefore covers."""
+    if course.processes == 1:
+        return "medians, ratios paired by round, in one process: how the next one would differ is in no interval"
+    return (
+        f"geometric means over {course.processes} processes of their medians, ratios paired by round; intervals are "
+        "Student's over the processes, for addresses differ between them, and some kernels with those"
+    )
 
 
 def _roof_note(course: Course) -> str:

@@ -36,7 +36,7 @@ def stack_notes(results: Sequence[RunResult]) -> list[str]:
 def stack_seconds(runs: Sequence[RunResult], timings: Mapping[str, Timing | None]) -> float | None:
     """What of the runs' seconds was pre-training; None where a clock was lost."""
     clocks = [timings.get(one.id) for one in runs]
-    return None if None in clocks else sum(one.pretraining_seconds for one in clocks if one)
+    return None if None in clocks else round(sum(one.pretraining_seconds for one in clocks if one), 3)
 
 
 def _name(one: RunResult) -> str:

@@ -27,6 +27,9 @@ TORCH_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bflo
 POOL_BYTES = 2**20
 """In place, a small tensor would be its own output after one call: as many copies as fill this are taken in turn."""
 
+FEW = 2**16
+"""Elements on which it is found out what an activation gives and keeps."""
+
 Call = Callable[[], object]
 
 
@@ -68,6 +71,11 @@ class Arena:
     def elements(self) -> int:
         return self.h.numel()
 
+    @property
+    def few(self) -> int:
+        """Elements that a trial takes."""
+        return min(FEW, self.elements)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Task:
@@ -106,7 +114,7 @@ def task(activation: Activation, name: str, arena: Arena, *, compiled: bool = Fa
 
 def _forward(activation: Activation, z: Tensor, arena: Arena, compiled: bool) -> Task:
     function, _ = evaluation(activation, z)
-    _check(function(z), arena)
+    _check(function(z[: activation.columns * arena.few]), arena.few)
     traffic = (Traffic(reads=activation.columns, writes=1),)
     if compiled:
         seconds, into = _compile(lambda z, out: out.copy_(function(z)), z, arena.h)
@@ -121,7 +129,7 @@ def _forward(activation: Activation, z: Tensor, arena: Arena, compiled: bool) ->
 
 def _allocating(activation: Activation, z: Tensor, arena: Arena, compiled: bool) -> Task:
     function, _ = evaluation(activation, z)
-    _check(function(z), arena)
+    _check(function(z[: activation.columns * arena.few]), arena.few)
     seconds, call = _compile(function, z) if compiled else (None, function)
     traffic = (Traffic(reads=activation.columns, writes=1),)
     return Task(call=lambda: call(z), refill=_nothing, traffic=traffic, storage="allocating", compile_s=seconds)
@@ -158,7 +166,7 @@ def _backward(activation: Activation, z: Tensor, arena: Arena, compiled: bool) -
             kept = Kept()
             with kept:
                 y = function(x)
-        _check(y, arena)
+        _check(y, arena.elements)
         inputs = [x, *leaves]
         return Task(
             call=lambda: torch.autograd.grad(y, inputs, arena.grad, retain_graph=True, allow_unused=True),
@@ -169,7 +177,7 @@ def _backward(activation: Activation, z: Tensor, arena: Arena, compiled: bool) -
             compile_s=seconds,
         )
     h = activation.function(z, dim=0)
-    _check(h, arena)
+    _check(h, arena.elements)
     saved = z if activation.saves == "z" else h
     return Task(
         call=lambda: gradient(arena.grad, saved, 0),
@@ -185,7 +193,7 @@ def _both(activation: Activation, z: Tensor, arena: Arena, compiled: bool) -> Ta
     gradient, out = activation.gradient, activation.out
     if gradient is None or out is None or compiled:
         return _both_by_autograd(activation, z, arena, compiled)
-    _check(activation.function(z, dim=0), arena)
+    _check(activation.function(z[: activation.columns * arena.few], dim=0), arena.few)
     saves_z = activation.saves == "z"
 
     def call() -> object:
@@ -206,7 +214,11 @@ def _both_by_autograd(activation: Activation, z: Tensor, arena: Arena, compiled:
         x = z.detach().requires_grad_()
         kept = Kept()
         with kept:
-            _check(function(x), arena)
+            # Compiled for all of them, it would be compiled again for few.
+            some = x if compiled else x[: activation.columns * arena.few]
+            h = function(some)
+    elements = arena.elements if compiled else arena.few
+    _check(h, elements)
     inputs = [x, *leaves]
 
     def call() -> object:
@@ -218,7 +230,7 @@ def _both_by_autograd(activation: Activation, z: Tensor, arena: Arena, compiled:
         refill=_restore(arena),
         traffic=(Traffic(reads=activation.columns, writes=1), *_backward_traffic(activation, z, arena)),
         storage="allocating",
-        kept_bytes=kept.bytes(leaves) / arena.elements,
+        kept_bytes=kept.bytes(leaves) / elements,
         compile_s=seconds,
     )
 
@@ -272,8 +284,8 @@ def _backward_traffic(activation: Activation, z: Tensor, arena: Arena) -> tuple[
     if activation.columns > 1:
         return (Traffic(reads=activation.columns + 1, writes=activation.columns),)
     if activation.gradient is not None:
-        came = arena.grad.copy_(arena.grad_source)
-        if torch.equal(activation.gradient(came, z, 0), arena.grad_source):
+        came = arena.grad_source[: arena.few]
+        if torch.equal(activation.gradient(came.clone(), z[: arena.few], 0), came):
             return ()
     return (Traffic(reads=2, writes=1, in_place=True),)
 
@@ -292,13 +304,11 @@ def _nothing() -> None:
     """Nothing has to be put back: the input is not written to."""
 
 
-def _check(h: object, arena: Arena) -> None:
+def _check(h: object, elements: int) -> None:
     if not isinstance(h, Tensor):
         raise ComputeError(f"it gives {type(h).__name__}, not a tensor", "return one tensor")
-    if h.shape != arena.h.shape:
-        raise ComputeError(
-            f"it gives shape {tuple(h.shape)} for shape {tuple(arena.h.shape)}", "an activation keeps the shape"
-        )
+    if h.shape != (elements,):
+        raise ComputeError(f"it gives shape {tuple(h.shape)} for shape ({elements},)", "an activation keeps the shape")
 
 
 def _compile(function: Callable[..., Any], *arguments: Tensor) -> tuple[float, Callable[..., Any]]:

@@ -6,6 +6,7 @@ import re
 import shutil
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Any
 
 from relubench.device import Device
 from relubench.errors import UsageError
@@ -49,9 +50,16 @@ class Request:
     compiled: bool = False
     """Measure the compiled form beside the eager one."""
     threads: int = 1
-    budget_s: float = 60.0
+    budget_s: float = 75.0
     rel_ci: float = 0.02
     seed: int = 0
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Request:
+        """The request of which these are the `dataclasses.asdict`, as JSON gives them back."""
+        sizes = tuple(Size(**one) for one in values["sizes"])
+        several = {key: tuple(values[key]) for key in ("dtypes", "passes")}
+        return cls(**{**values, **several, "sizes": sizes})
 
 
 def named_sizes(caches: Caches, device: str) -> dict[str, int]:
@@ -86,7 +94,7 @@ def parse_number(option: str, text: str, unit: str = "") -> float:
     return number
 
 
-EXAMPLES = {"--budget": "60s", "--rel-ci": "2%"}
+EXAMPLES = {"--budget": "75s", "--rel-ci": "2%"}
 
 
 def check_names(option: str, texts: list[str], known: tuple[str, ...]) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ class SpeedRow:
     """warm: what a call needs may be in the cache; cold: it is not."""
     outcome: str = "ok"
     ns_per_element: float | None = None
-    """Median over the rounds, for each output element."""
+    """Median over the rounds, of several processes the geometric mean of theirs; for each output element."""
     ns_per_element_ci_low: float | None = None
     ns_per_element_ci_high: float | None = None
     gb_per_s: float | None = None
@@ -52,6 +52,7 @@ class SpeedRow:
     kept_bytes_per_element: float | None = None
     compile_seconds: float | None = None
     rounds: int = 0
+    processes: int = 0
     calls_per_sample: int | None = None
     message: str = ""
 
@@ -92,6 +93,7 @@ def runs(session: Session) -> list[dict[str, Any]]:
             "pass": cell.name,
             "samples_ns_per_element": one.samples,
             "position_in_round": one.positions,
+            "rounds_of_processes": cell.rounds or [len(one.samples)],
             "calls_per_sample": one.number,
             "first_round_ns_per_element": one.first,
         }
@@ -163,7 +165,7 @@ def _row(cell: Cell, one: Contestant) -> SpeedRow:
     fields = asdict(base)
     if one.task is None or not one.samples:
         return SpeedRow(**{**fields, "outcome": "failed", "message": one.failure or "it was not measured in time"})
-    ns = statistics.median(one.samples)
+    ns = cell.estimate(one.samples)
     traffic = one.task.traffic
     measured: dict[str, Any] = {
         "storage": one.task.storage,
@@ -175,6 +177,7 @@ def _row(cell: Cell, one: Contestant) -> SpeedRow:
         "kept_bytes_per_element": one.task.kept_bytes,
         "compile_seconds": one.task.compile_s,
         "rounds": len(one.samples),
+        "processes": max(1, len(cell.rounds)),
         "calls_per_sample": one.number,
         **_compared(cell, one),
     }

@@ -70,6 +70,8 @@ class Cell:
     contestants: list[Contestant] = field(default_factory=list)
     base: str = BASE
     done: bool = False
+    rounds: list[int] = field(default_factory=list)
+    """Of each process, where several have measured."""
 
     def one(self, label: str) -> Contestant:
         return next(one for one in self.contestants if one.label == label)
@@ -86,7 +88,11 @@ class Cell:
     def ratio(self, one: Contestant) -> statistics.Estimate:
         """The ratio to the base over the rounds that both have."""
         base = self.one(self.base).samples
-        return statistics.ratio(one.samples, base[: len(one.samples)])
+        return self.estimate([mine / other for mine, other in zip(one.samples, base, strict=False)])
+
+    def estimate(self, values: Sequence[float]) -> statistics.Estimate:
+        """What values of the rounds come to: their median, or what the processes' medians do."""
+        return statistics.over_processes(values, self.rounds) if len(self.rounds) > 1 else statistics.median(values)
 
     def enough(self, rel_ci: float) -> bool:
         """Whether every ratio's interval is as narrow as was asked."""
@@ -106,12 +112,17 @@ class Session:
     ended: str = ""
     """interval or budget: what ended it."""
     seconds: float = 0.0
+    before: int = 0
+    """Rounds that other processes had: the order goes on from there."""
+    calibrated: bool = False
+    """Whether it is known how many calls a sample takes, so that no round is left out."""
 
     def run(self) -> Iterator[float]:
         """Measure; yields after every round the share of the budget that is used."""
         start = self.now()
-        self._round(first=True, late=lambda: False)
-        yield (self.now() - start) / self.request.budget_s
+        if not self.calibrated:
+            self._round(first=True, late=lambda: False)
+            yield (self.now() - start) / self.request.budget_s
         while True:
             begun = self.now()
             # One round is measured whatever it takes: a row without a number would say less than a late one.
@@ -132,7 +143,7 @@ class Session:
 
     def _round(self, first: bool, late: Callable[[], bool]) -> None:
         """Sample every contestant of every open cell once. A cell is sampled whole or not at all."""
-        generator = stream(self.request.seed, "speed-order", -1 if first else self.rounds)
+        generator = stream(self.request.seed, "speed-order", -1 if first else self.before + self.rounds)
         # Small sizes first: what a cell finds in the cache does not depend on which cell came before then.
         for place in torch.randperm(len(self.cells), generator=generator).tolist():
             cell = self.cells[place]

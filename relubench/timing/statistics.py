@@ -4,6 +4,10 @@ Every round measures every contestant of a cell once, in random order, so that a
 ratios are taken within rounds, and their median is reported. Its interval lies between two of the ordered ratios whose
 ranks the binomial distribution gives (Hollander, Wolfe & Chicken 2014, section 3.6): it holds at any noise, and needs
 six rounds. Against itself a contestant is as often above 1 as below, since the order is random: the level is exact.
+
+Rounds of one process say nothing of the next one: where its stack and libraries lie makes some kernels faster or slower
+for as long as it lives (Mytkowicz et al. 2009, "Producing wrong data without doing anything obviously wrong!"). Several
+processes are therefore taken as so many observations, each the median of its rounds.
 """
 
 from __future__ import annotations
@@ -14,6 +18,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+
+from relubench.distributions import student_quantile
 
 LEVEL = 0.05
 """Two-sided: intervals are 95 % or a little more."""
@@ -26,7 +32,7 @@ Verdict = Literal["faster", "slower", "no difference"]
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A median with its interval; the ends are None where there are too few samples for one."""
+    """A median with its interval; the ends are None where there are too few samples for one. See `over_processes`."""
 
     median: float
     low: float | None
@@ -51,6 +57,20 @@ def median(values: Sequence[float]) -> Estimate:
     if rank == 0:
         return Estimate(middle, None, None, len(ordered))
     return Estimate(middle, float(ordered[rank - 1]), float(ordered[-rank]), len(ordered))
+
+
+def over_processes(values: Sequence[float], rounds: Sequence[int]) -> Estimate:
+    """The geometric mean of the processes' medians, with Student's interval on their logarithms.
+
+    `values`: positive, process after process, as many of each as it had `rounds`; ValueError for less than two.
+    """
+    if len(rounds) < 2 or sum(rounds) != len(values):
+        raise ValueError(f"{len(values)} values are not those of {len(rounds)} processes")
+    ends = np.cumsum(rounds)
+    logs = np.log([np.median(values[end - count : end]) for end, count in zip(ends, rounds, strict=True)])
+    middle, spread = float(np.mean(logs)), float(np.std(logs, ddof=1)) / math.sqrt(len(logs))
+    reach = student_quantile(1 - LEVEL / 2, len(logs) - 1) * spread
+    return Estimate(math.exp(middle), math.exp(middle - reach), math.exp(middle + reach), len(values))
 
 
 def ratio(mine: Sequence[float], base: Sequence[float]) -> Estimate:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 from pathlib import Path
 from typing import Any
 
 import pytest
 from llvmlite import ir
 
+import relubench.durable
 from relubench.kernels import object_code
 from relubench.kernels.emit import I64, word
 
@@ -66,3 +68,13 @@ def test_a_folder_that_cannot_be_written_is_done_without(tmp_path: Path, monkeyp
     monkeypatch.setenv("RELUBENCH_CACHE_DIR", str(tmp_path / "file"))
     made = Made()
     assert (made.answer(), made.answer(), made.times) == (42, 42, 2)
+
+
+def test_a_full_disk_leaves_nothing_behind(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(path: Path, content: bytes) -> None:
+        path.write_bytes(content[:10])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(relubench.durable, "write_durably", full)
+    assert Made().answer() == 42
+    assert list(folder.iterdir()) == []

@@ -78,3 +78,28 @@ def test_binomial_band(trials: int) -> None:
 def test_drift() -> None:
     assert statistics.drift([1.0] * 4 + [1.1] * 4 + [1.2] * 4) == pytest.approx(0.2)
     assert statistics.drift([1.0, 9.0]) == 0.0
+
+
+def test_over_processes_by_hand() -> None:
+    found = statistics.over_processes([1.0, 2.0, 9.0, 4.0, 8.0], [3, 1, 1])
+    logs = np.log([2.0, 4.0, 8.0])
+    reach = 4.302652729911275 * np.std(logs, ddof=1) / np.sqrt(3)
+    assert found.median == pytest.approx(4.0)
+    assert found.low == pytest.approx(np.exp(np.mean(logs) - reach))
+    assert found.high == pytest.approx(np.exp(np.mean(logs) + reach))
+    for values, rounds in (([1.0], [1]), ([1.0, 2.0], [1, 2])):
+        with pytest.raises(ValueError, match="processes"):
+            statistics.over_processes(values, rounds)
+
+
+def test_an_interval_over_processes_holds_what_one_over_rounds_does_not() -> None:
+    """Six processes of four rounds, each process off by some per cent of its own."""
+    generator, held, missed = np.random.default_rng(0), 0, 0
+    for _ in range(400):
+        places = np.exp(0.05 * generator.standard_normal(6))
+        values = (places[:, None] * np.exp(0.02 * generator.standard_normal((6, 4)))).ravel()
+        over, pooled = statistics.over_processes(values, [4] * 6), statistics.median(list(values))
+        held += not statistics.is_difference(over)
+        missed += statistics.is_difference(pooled)
+    assert 0.92 <= held / 400 <= 0.98
+    assert missed / 400 > 0.12

@@ -1,0 +1,149 @@
+"""A measurement over several processes, one after another, each with a part of the budget.
+
+Where a process's stack and libraries lie is drawn anew by each, and moves some kernels by several per cent for as long
+as the process lives: gelu's backward pass by 15 on an AMD EPYC. Within one process no number of rounds shows it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from relubench.errors import ComputeError
+from relubench.timing.clocks import choose_clock
+from relubench.timing.operators import Task
+from relubench.timing.preparation import check_measurable
+from relubench.timing.request import Request, Size
+from relubench.timing.roof import Traffic
+from relubench.timing.schedule import Cell, Contestant, Session
+
+LEAST, MOST = 4, 20
+"""Processes: with fewer an interval over them says next to nothing; a longer budget makes each part longer."""
+PART_S = 12.0
+"""A budget has as many parts as it has of these; a part's start, about 5 s, is in it."""
+
+
+def parts(request: Request, device: str) -> int:
+    """How many processes measure in turn: one on a GPU, for compiled forms, and where the budget is short."""
+    number = min(MOST, int(request.budget_s // PART_S))
+    return number if device == "cpu" and not request.compiled and number >= LEAST else 1
+
+
+ABSENT: dict[str, Any] = {"failure": "not every process could measure it"}
+
+
+class Parts:
+    """The session that several processes make together; see `run`."""
+
+    def __init__(self, request: Request, acts: Sequence[str]) -> None:
+        self.request, self.acts = request, list(acts)
+        self.session = Session(request, [], choose_clock("cpu", request.threads))
+        self.done = 0
+
+    def run(self) -> Iterator[tuple[int, int, float]]:
+        """Measure; yields after every round the rounds so far, the cells still open, and the used share of the budget.
+
+        Raises ComputeError where no activation can be measured, or a process ends without its samples.
+        """
+        session, budget, number = self.session, self.request.budget_s, parts(self.request, "cpu")
+        start = time.time()
+        while not session.ended:
+            begun = time.time()
+            # A part that ended early leaves its time to the others.
+            until = begun + (start + budget - begun) / max(1, number - self.done)
+            before, told = session.rounds, {}
+            for told in self._part(until):
+                yield before + told["rounds"], told["open"], (time.time() - start) / budget
+            self._take(told)
+            session.seconds = time.time() - start
+            if self.done >= number and all(cell.enough(self.request.rel_ci) for cell in session.cells):
+                session.ended = "interval"
+            elif session.seconds + 0.5 * (time.time() - begun) >= budget:
+                session.ended = "budget"
+        yield session.rounds, 0, 1.0
+
+    def _part(self, until: float) -> Iterator[dict[str, Any]]:
+        """What one process tells, line by line; the last has its samples."""
+        calls = [{one.label: one.number for one in cell.contestants} for cell in self.session.cells] or None
+        asked = {"request": asdict(self.request), "acts": self.acts, "before": self.session.rounds}
+        home = str(Path(__file__).parent.parent.parent)
+        path = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
+        process = subprocess.Popen(
+            [sys.executable, "-m", "relubench.timing.part"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": path},
+            text=True,
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        told: dict[str, Any] = {}
+        try:
+            with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
+                stdin.write(json.dumps({**asked, "until": until, "calls": calls}))
+            for line in process.stdout:
+                told = json.loads(line)
+                if "rounds" in told:
+                    yield {"open": 0, **told}
+        finally:
+            process.kill()
+            code = process.wait()
+        if "cells" not in told:
+            why = told.get("error", f"it ended early, with exit code {code}")
+            raise ComputeError(
+                f"a process that measures failed: {why}", "repeat it with a smaller --size or fewer --act"
+            )
+
+    def _take(self, told: dict[str, Any]) -> None:
+        """Add a process's samples to those of the others."""
+        session = self.session
+        if not session.cells:
+            session.cells = [_cell(one) for one in told["cells"]]
+            check_measurable(session)
+        for cell, found in zip(session.cells, told["cells"], strict=True):
+            cell.rounds.append(max((len(one["samples"]) for one in found["contestants"]), default=0))
+            by_label = {one["label"]: one for one in found["contestants"]}
+            for one in cell.contestants:
+                _add(one, by_label.get(one.label, ABSENT))
+        session.rounds += told["rounds"]
+        self.done += 1
+
+
+def _cell(found: dict[str, Any]) -> Cell:
+    """A cell as a process describes it, without samples."""
+    cell = Cell(Size(**found["size"]), found["dtype"], found["mode"], found["name"], found["cold"])
+    for one in found["contestants"]:
+        task = one["task"] and Task(
+            call=_measured_elsewhere,
+            refill=_measured_elsewhere,
+            traffic=tuple(Traffic(**traffic) for traffic in one["task"]["traffic"]),
+            storage=one["task"]["storage"],
+            kept_bytes=one["task"]["kept_bytes"],
+            calls=one["task"]["calls"],
+        )
+        contestant = Contestant(one["label"], one["role"], task, one["number"], skipped=one["skipped"])
+        contestant.first, contestant.failure = one["first"], one["failure"]
+        cell.contestants.append(contestant)
+    return cell
+
+
+def _add(one: Contestant, found: dict[str, Any]) -> None:
+    """A contestant's samples of one more process; what has failed in any of them has failed."""
+    one.failure = one.failure or found["failure"]
+    if one.failure:
+        one.task, one.samples, one.positions = None, [], []
+        return
+    one.samples += found["samples"]
+    one.positions += found["positions"]
+
+
+def _measured_elsewhere() -> None:
+    raise AssertionError("this task belongs to another process")
