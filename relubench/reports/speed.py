@@ -191,7 +191,7 @@ def _observations(course: Course) -> str:
         return "medians, ratios paired by round, in one process: how the next one would differ is in no interval"
     return (
         f"geometric means over {course.processes} processes of their medians, ratios paired by round; intervals are "
-        "Student's over the processes, for addresses differ between them, and some kernels with those"
+        "over the processes (addresses differ between them, and some kernels with those) and no narrower than the rounds'"
     )
 
 

@@ -62,6 +62,8 @@ def median(values: Sequence[float]) -> Estimate:
 def over_processes(values: Sequence[float], rounds: Sequence[int]) -> Estimate:
     """The geometric mean of the processes' medians, with Student's interval on their logarithms.
 
+    It reaches as far as that of `median` at least: a few processes may agree by chance better than their rounds allow.
+
     `values`: positive, process after process, as many of each as it had `rounds`; ValueError for less than two.
     """
     if len(rounds) < 2 or sum(rounds) != len(values):
@@ -70,7 +72,10 @@ def over_processes(values: Sequence[float], rounds: Sequence[int]) -> Estimate:
     logs = np.log([np.median(values[end - count : end]) for end, count in zip(ends, rounds, strict=True)])
     middle, spread = float(np.mean(logs)), float(np.std(logs, ddof=1)) / math.sqrt(len(logs))
     reach = student_quantile(1 - LEVEL / 2, len(logs) - 1) * spread
-    return Estimate(math.exp(middle), math.exp(middle - reach), math.exp(middle + reach), len(values))
+    low, high, by_rounds = math.exp(middle - reach), math.exp(middle + reach), median(values)
+    if by_rounds.low is not None and by_rounds.high is not None:
+        low, high = min(low, by_rounds.low), max(high, by_rounds.high)
+    return Estimate(math.exp(middle), low, high, len(values))
 
 
 def ratio(mine: Sequence[float], base: Sequence[float]) -> Estimate:
