@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from relubench.reports.references import ARTICLE_NOTE, entries
 from relubench.reports.report import Column, Report, Row
-from relubench.reports.speed import significant
+from relubench.reports.speed import ONE_PROCESS, significant
 from relubench.version import __version__
 
 
@@ -110,7 +110,7 @@ def _footnotes(about: Measured) -> list[str]:
         )
     notes += [
         f"{about.rounds} rounds in {about.seconds:.0f} s: {how}; a round's cost is that of the array less that of one "
-        "element",
+        f"element; {ONE_PROCESS}",
         "throughput of vector kernels; the article's cycles are those of one operation after the other; compare is the "
         "maximum of two numbers, as relu needs it",
         ARTICLE_NOTE,

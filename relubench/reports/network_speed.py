@@ -9,6 +9,7 @@ from relubench.reports.cells import duration as seconds_or_more
 from relubench.reports.cells import fixed, short
 from relubench.reports.references import ARTICLE_NOTE, entries
 from relubench.reports.report import Column, Report, Row
+from relubench.reports.speed import ONE_PROCESS
 from relubench.version import __version__
 
 
@@ -193,7 +194,7 @@ def _measured(race: Race) -> list[str]:
     threads = f", {race.threads} thread{'s' if race.threads > 1 else ''} each" if race.threads else ""
     notes = [
         f"steps measured here in {race.rounds} interleaved rounds, {race.seconds:.0f} s{threads}: {how}; an epoch is "
-        f"{race.images:,} images, validation left out"
+        f"{race.images:,} images, validation left out; {ONE_PROCESS}"
     ]
     if race.aa_low is not None and race.aa_high is not None:
         inside = race.aa_low <= 1 <= race.aa_high

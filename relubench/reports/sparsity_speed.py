@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from relubench.reports.cells import fixed
 from relubench.reports.references import entries
 from relubench.reports.report import Column, Report, Row
+from relubench.reports.speed import ONE_PROCESS
 from relubench.version import __version__
 
 WAYS = {"columns": "columns", "per_image": "per image", "csr": "CSR", "csr_converted": "CSR, converted before"}
@@ -161,7 +162,7 @@ def _footnotes(rows: Sequence[Row], about: Measured) -> list[str]:
         f"leave out 1 ({low} to {high} expected at 5 %), the widest reaches {100 * about.aa_widest:.1f} %; a "
         "difference is called one only beyond its cell's A/A interval",
         f"{about.rounds} rounds in {about.seconds:.0f} s: {how}; {about.clock}; caches are warm; calls of PyTorch "
-        "included",
+        f"included; {ONE_PROCESS}",
     ]
     if shifted is not None:
         notes.append(

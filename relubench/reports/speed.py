@@ -15,6 +15,8 @@ STAMP = ("size", "dtype", "mode", "pass")
 SIZES = {"cache": "in cache", "last": "last cache", "memory": "memory"}
 PASSES = {"forward": "forward", "forward+backward": "fwd+bwd", "inplace": "in place"}
 
+ONE_PROCESS = "in one process: how another would differ is in no interval"
+
 GATED_NOTE = "a gated activation's size counts its outputs: it reads two elements for each (maxout: one a piece)"
 
 
@@ -188,10 +190,10 @@ def _footnotes(rows: Sequence[Row], course: Course) -> list[str]:
 def _observations(course: Course) -> str:
     """What the numbers are taken over, and what an interval therefore covers."""
     if course.processes == 1:
-        return "medians, ratios paired by round, in one process: how the next one would differ is in no interval"
+        return f"medians, ratios paired by round, {ONE_PROCESS}"
     return (
-        f"geometric means over {course.processes} processes of their medians, ratios paired by round; intervals are "
-        "over the processes (addresses differ between them, and some kernels with those) and no narrower than the rounds'"
+        f"geometric means of {course.processes} processes' medians, ratios paired by round; intervals are over the "
+        "processes (addresses differ between them, and some kernels with those), as wide as those over rounds at least"
     )
 
 
