@@ -19,6 +19,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.machine import describe
 from relubench.timing.statistics import LEVEL, Estimate, binomial_band, is_difference, over_processes, ratio
 
@@ -78,6 +80,25 @@ def agreement(tables: list[dict[str, Any]], key: str) -> dict[str, Any]:
     }
 
 
+def between_processes(tables: list[dict[str, Any]]) -> dict[str, list[float]]:
+    """The tenth, the half and the ninth tenth of the processes' median ratios in memory, for what spreads most."""
+    found: dict[str, list[float]] = {}
+    for made in tables:
+        known = {(run["contestant"], run["pass"]): run for run in made["runs"] if run["size"] == "memory"}
+        for (label, name), run in known.items():
+            if run["role"] == "activation" and label != "relu":
+                found.setdefault(f"{label} {name}", []).extend(_by_process(run, known["relu", name]))
+    spreads = {what: np.quantile(ratios, (0.1, 0.5, 0.9)).round(3).tolist() for what, ratios in found.items()}
+    most = sorted(spreads, key=lambda what: spreads[what][0] / spreads[what][2])
+    return {what: spreads[what] for what in most[:5]}
+
+
+def _by_process(run: dict[str, Any], relu: dict[str, Any]) -> list[float]:
+    pairs = zip(run["samples_ns_per_element"], relu["samples_ns_per_element"], strict=True)
+    ratios, ends = [a / b for a, b in pairs], np.cumsum(relu["rounds_of_processes"])
+    return [float(np.median(part)) for part in np.split(ratios, ends[:-1])]
+
+
 def summary(tables: list[dict[str, Any]]) -> dict[str, Any]:
     counts = [false_differences(made) for made in tables]
     called, cells = sum(one for one, _ in counts), sum(one for _, one in counts)
@@ -91,6 +112,7 @@ def summary(tables: list[dict[str, Any]]) -> dict[str, Any]:
         "level": LEVEL,
         "by_run": counts,
         **{key: agreement(tables, key) for key in KEYS},
+        "between_processes": between_processes(tables),
         "version": tables[0]["version"],
         "device": tables[0]["device"],
     }

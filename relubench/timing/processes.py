@@ -1,7 +1,8 @@
 """A measurement over several processes, one after another, each with a part of the budget.
 
 Where a process's stack and libraries lie is drawn anew by each, and moves some kernels by several per cent for as long
-as the process lives: gelu's backward pass by 15 on an AMD EPYC. Within one process no number of rounds shows it.
+as the process lives: on an AMD EPYC gelu's forward and backward pass took 2.5 to 3.1 times relu's, process by process
+(benchmarks/results/speed-aa.json). Within one of them no number of rounds shows it.
 """
 
 from __future__ import annotations
