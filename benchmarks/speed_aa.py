@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import describe
-from relubench.timing.statistics import LEVEL, Estimate, binomial_band, is_difference, over_processes, ratio
+from relubench.timing.statistics import LEVEL, Estimate, binomial_band, is_difference, of_rounds
 
 CLOSE = 0.05
 KEYS = ("ns_per_element", "ratio_to_relu")
@@ -48,20 +48,34 @@ def false_differences(made: dict[str, Any]) -> tuple[int, int]:
 
 def _against_itself(twin: dict[str, Any], relu: dict[str, Any]) -> Estimate:
     mine, base = (one["samples_ns_per_element"] for one in (twin, relu))
-    rounds = relu["rounds_of_processes"]
-    ratios = [a / b for a, b in zip(mine, base, strict=True)]
-    return over_processes(ratios, rounds) if len(rounds) > 1 else ratio(mine, base)
+    return of_rounds([a / b for a, b in zip(mine, base, strict=True)], relu["rounds_of_processes"])
+
+
+def estimates(made: dict[str, Any], key: str) -> dict[str, Estimate]:
+    """What the command makes of its samples in memory, of every activation and pass: ns, or ratios to relu."""
+    known = {(run["contestant"], run["pass"]): run for run in made["runs"] if run["size"] == "memory"}
+    found: dict[str, Estimate] = {}
+    for (label, name), run in known.items():
+        relu = known["relu", name]
+        if run["role"] != "activation" or (key == "ratio_to_relu" and run is relu):
+            continue
+        values = run["samples_ns_per_element"]
+        if key == "ratio_to_relu":
+            values = [a / b for a, b in zip(values, relu["samples_ns_per_element"], strict=True)]
+        found[f"{label} {name}"] = of_rounds(values, run["rounds_of_processes"])
+    return found
 
 
 def compare(first: dict[str, Any], second: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    """For every activation beyond the caches: how far two tables are apart, and whether their intervals touch."""
+    """For every activation in memory: how far two tables are apart, and whether their intervals touch."""
     found = []
-    for a, b in zip(first["rows"], second["rows"], strict=True):
-        if a["cache"] != "cold" or a[key] is None or b[key] is None or a[f"{key}_ci_low"] is None:
+    others = estimates(second, key)
+    for what, a in estimates(first, key).items():
+        b = others[what]
+        if a.low is None or a.high is None or b.low is None or b.high is None:
             continue
-        gap = abs(a[key] / b[key] - 1)
-        touching = a[f"{key}_ci_low"] <= b[f"{key}_ci_high"] and b[f"{key}_ci_low"] <= a[f"{key}_ci_high"]
-        found.append({"what": f"{a['activation']} {a['pass']}", "gap": gap, "touching": touching})
+        touching = a.low <= b.high and b.low <= a.high
+        found.append({"what": what, "gap": abs(a.median / b.median - 1), "touching": touching})
     return found
 
 

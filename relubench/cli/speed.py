@@ -86,8 +86,9 @@ Budget = Annotated[
         "--budget",
         metavar="S",
         rich_help_panel=OPERATORS,
-        help="Stop repeating after this many seconds. From 48 on a processor is timed by several processes in turn, "
-        "whose start is counted. Default: 75s, with --network and --sparsity 30s, with --arithmetic 10s.",
+        help="Stop repeating after this many seconds. If there are 48 or more, a processor is timed by several "
+        "processes in turn, whose starts are counted (not with --compile); else by one, whose start is not. "
+        "Default: 75s, with --network and --sparsity 30s, with --arithmetic 10s.",
     ),
 ]
 Plot = Annotated[

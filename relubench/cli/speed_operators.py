@@ -14,7 +14,6 @@ from relubench.errors import UsageError
 if TYPE_CHECKING:
     from relubench.activations import Choice
     from relubench.device import Device
-    from relubench.timing.machine import Watch
     from relubench.timing.request import Request
     from relubench.timing.schedule import Session
 
@@ -30,8 +29,8 @@ def operators(given: Mapping[str, Any], target: output.Target, plot: Path | None
     request = until(_request(where, choices, given, sweep=plot is not None), given)
     say = (lambda text: None) if quiet else output.say
     with alone(lambda: say("another timing run is under way on this machine: waiting for it to end")):
-        session, watch = _measured(request, choices, given, where, quiet)
-    _emit(session, watch, where, target, plot, quiet)
+        session, warnings = _measured(request, choices, given, where, quiet)
+    _emit(session, warnings, where, target, plot, quiet)
 
 
 def until(request: Request, given: Mapping[str, Any]) -> Request:
@@ -78,8 +77,8 @@ def _request(device: Device, choices: Sequence[Choice], given: Mapping[str, Any]
 
 def _measured(
     request: Request, choices: Sequence[Choice], given: Mapping[str, Any], device: Device, quiet: bool
-) -> tuple[Session, Watch]:
-    """The finished measurement, and who else used the machine meanwhile."""
+) -> tuple[Session, list[str]]:
+    """The finished measurement, and what a reader has to know of the machine meanwhile."""
     import torch
 
     from relubench.timing.clocks import check_dtypes
@@ -90,10 +89,12 @@ def _measured(
     check_dtypes(request.dtypes, device.kind)
     if parts(request, device.kind) > 1:
         watch, whole = Watch(), Parts(request, given["act"] or ["all"])
-        for rounds, left, share in whole.run():
-            ended = bool(whole.session.ended)
-            _show(rounds, left, share, f"process {whole.done + 1}, ", ended=ended, quiet=quiet)
-        return whole.session, watch
+        try:
+            for rounds, left, share in whole.run():
+                _show(rounds, left, share, f"process {whole.done + 1}, ", ended=False, quiet=quiet)
+        finally:
+            _show(0, 0, 1.0, "", ended=True, quiet=quiet)
+        return whole.session, [*whole.warnings, *watch.warnings()]
     session = operators_session(request, choices, device.kind)
     check_measurable(session)
     # Not before: what the compiler's processes do is not a neighbour's.
@@ -102,7 +103,7 @@ def _measured(
         for share in session.run():
             left = sum(not cell.done for cell in session.cells)
             _show(session.rounds, left, share, "", ended=bool(session.ended), quiet=quiet)
-    return session, watch
+    return session, watch.warnings()
 
 
 def _show(rounds: int, left: int, share: float, more: str, *, ended: bool, quiet: bool) -> None:
@@ -110,7 +111,7 @@ def _show(rounds: int, left: int, share: float, more: str, *, ended: bool, quiet
 
 
 def _emit(
-    session: Session, watch: Watch, device: Device, target: output.Target, plot: Path | None, quiet: bool
+    session: Session, warnings: list[str], device: Device, target: output.Target, plot: Path | None, quiet: bool
 ) -> None:
     from relubench.reports.speed import Course, speed_report
     from relubench.timing import rows as made
@@ -130,7 +131,7 @@ def _emit(
         aa_expected=aa.expected,
         aa_widest=aa.widest,
         roofs=roofs,
-        warnings=[*watch.warnings(), *made.warnings(session)],
+        warnings=[*warnings, *made.warnings(session)],
         sizes=[(one.name, one.elements) for one in session.request.sizes],
     )
     rows = [row.to_json() for row in made.rows(session)]

@@ -146,17 +146,19 @@ def _caption(course: Course) -> str:
 def _footnotes(rows: Sequence[Row], course: Course) -> list[str]:
     notes = list(course.warnings)
     low, high = course.aa_expected
+    # Intervals over processes miss less often than they say.
+    expected = f"{low} to {high} expected at 5 %" if course.processes == 1 else f"at most {high} expected"
     notes.append(
         f"A/A: relu against itself in the same schedule: {course.aa_called} of {course.aa_cells} intervals leave out 1 "
-        f"({low} to {high} expected at 5 %), the widest reaches {100 * course.aa_widest:.1f} %; a difference is called "
+        f"({expected}), the widest reaches {100 * course.aa_widest:.1f} %; a difference is called "
         "one only beyond its cell's A/A interval"
     )
-    how = (
-        f"every interval is narrower than {100 * course.rel_ci:g} %"
-        if course.ended == "interval"
-        else f"the budget of {course.budget_s:g} s ended it before every interval was narrower than "
-        f"{100 * course.rel_ci:g} %"
-    )
+    asked = f"every interval {'is' if course.ended == 'interval' else 'was'} narrower than {100 * course.rel_ci:g} %"
+    how = {
+        "interval": asked,
+        "budget": f"the budget of {course.budget_s:g} s ended it before {asked}",
+        "failure": f"it ended before {asked}",
+    }[course.ended]
     notes.append(f"{course.rounds} rounds in {course.seconds:.0f} s: {how}; {_observations(course)}")
     notes.append(_roof_note(course))
     allocating = sorted(
@@ -192,8 +194,8 @@ def _observations(course: Course) -> str:
     if course.processes == 1:
         return f"medians, ratios paired by round, {ONE_PROCESS}"
     return (
-        f"geometric means of {course.processes} processes' medians, ratios paired by round; intervals are over the "
-        "processes (addresses differ between them, and some kernels with those), as wide as those over rounds at least"
+        f"medians, ratios paired by round; intervals are over the {course.processes} processes (addresses differ "
+        "between them, and some kernels with those), as wide as those over rounds at least"
     )
 
 

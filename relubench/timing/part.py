@@ -10,53 +10,73 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from relubench.timing.request import Request
-from relubench.timing.schedule import Cell, Contestant, Session, reason
+if TYPE_CHECKING:
+    from relubench.timing.schedule import Cell, Contestant, Session
+
+# Nothing else is imported before SIGINT is left to the parent, which ends this process.
 
 
 def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # What a user's own module prints must not end up between the lines.
     channel = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def tell(line: dict[str, Any]) -> None:
         channel.write(json.dumps(line) + "\n")
+        channel.flush()
 
+    code = 0
     try:
         _measure(json.load(sys.stdin), tell)
+    except BrokenPipeError:
+        # The parent is gone.
+        code = 1
     except Exception as problem:
-        tell({"error": reason(problem)})
-    channel.flush()
-    os._exit(0)
+        if os.environ.get("RELUBENCH_DEBUG"):
+            traceback.print_exc()
+        from relubench.timing.schedule import reason
+
+        tell({"error": reason(problem), "hint": getattr(problem, "hint", "")})
+    os._exit(code)
 
 
 def _measure(asked: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> None:
     import torch
 
     from relubench.activations import select
-    from relubench.timing.preparation import operators_session
+    from relubench.timing.preparation import is_measurable, operators_session
+    from relubench.timing.request import Request
 
     session = operators_session(Request.from_json(asked["request"]), select(asked["acts"]), "cpu")
     session.before = asked["before"]
     if asked["calls"] is not None:
         _calibrate(session, asked["calls"])
-    session.request = replace(session.request, budget_s=max(1e-3, asked["until"] - time.time()))
-    with torch.no_grad():
-        for _ in session.run():
-            tell({"rounds": session.rounds, "open": sum(not cell.done for cell in session.cells)})
-    tell({"rounds": session.rounds, "cells": [_cell(one) for one in session.cells]})
+    session.request = replace(session.request, budget_s=max(1e-3, asked["until"] - time.monotonic()))
+    tell({"rounds": 0, "open": _open(session)})
+    if is_measurable(session):
+        with torch.no_grad():
+            for _ in session.run():
+                tell({"rounds": session.rounds, "open": _open(session)})
+    cells = [_cell(one) for one in session.cells]
+    tell({"rounds": session.rounds, "open": _open(session), "cells": cells})
 
 
-def _calibrate(session: Session, calls: list[dict[str, int]]) -> None:
-    """Take over how many calls a sample of each contestant takes."""
-    for cell, known in zip(session.cells, calls, strict=True):
+def _open(session: Session) -> int:
+    return sum(not cell.done for cell in session.cells)
+
+
+def _calibrate(session: Session, calls: list[tuple[list[Any], dict[str, int]]]) -> None:
+    """Take over how many calls a sample of each contestant takes, by the stamp of its cell."""
+    known = {tuple(stamp): numbers for stamp, numbers in calls}
+    for cell in session.cells:
         for one in cell.contestants:
-            one.number = known.get(one.label, 1)
+            one.number = known.get(cell.stamp, {}).get(one.label, 1)
     session.calibrated = True
 
 

@@ -29,9 +29,14 @@ def operators_session(request: Request, choices: Sequence[Choice], device: str) 
     return prepare(request, choices, device=device, last_cache=caches().last, clock=clock)
 
 
+def is_measurable(session: Session) -> bool:
+    """Whether there is an activation to measure."""
+    return any(one.task for cell in session.cells for one in cell.contestants if one.role == "activation")
+
+
 def check_measurable(session: Session) -> None:
     """Raises ComputeError where no activation can be measured."""
-    every = [one for cell in session.cells for one in cell.contestants if one.role == "activation"]
-    if not any(one.task for one in every):
+    if not is_measurable(session):
+        every = [one for cell in session.cells for one in cell.contestants if one.role == "activation"]
         why = "; ".join(sorted({one.failure for one in every if one.failure}))
         raise ComputeError("no activation could be measured", why or "none of them has the form that --pass asks for")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -25,20 +26,22 @@ from relubench.timing.preparation import check_measurable
 from relubench.timing.request import Request, Size
 from relubench.timing.roof import Traffic
 from relubench.timing.schedule import Cell, Contestant, Session
+from relubench.timing.statistics import LEAST_PROCESSES
 
-LEAST, MOST = 4, 20
-"""Processes: with fewer an interval over them says next to nothing; a longer budget makes each part longer."""
+LEAST, MOST = LEAST_PROCESSES, 20
+"""Processes; a longer budget than MOST parts makes each part longer."""
 PART_S = 12.0
 """A budget has as many parts as it has of these; a part's start, about 5 s, is in it."""
+SMALLER = "repeat it with a smaller --size or fewer --act"
+START_SHARE = 1 / 2
+"""Where starts would take more than this share of the budget, there are fewer parts."""
+ABSENT: dict[str, Any] = {"failure": "not every process could measure it"}
 
 
 def parts(request: Request, device: str) -> int:
     """How many processes measure in turn: one on a GPU, for compiled forms, and where the budget is short."""
     number = min(MOST, int(request.budget_s // PART_S))
     return number if device == "cpu" and not request.compiled and number >= LEAST else 1
-
-
-ABSENT: dict[str, Any] = {"failure": "not every process could measure it"}
 
 
 class Parts:
@@ -48,32 +51,44 @@ class Parts:
         self.request, self.acts = request, list(acts)
         self.session = Session(request, [], choose_clock("cpu", request.threads))
         self.done = 0
+        self.warnings: list[str] = []
 
     def run(self) -> Iterator[tuple[int, int, float]]:
         """Measure; yields after every round the rounds so far, the cells still open, and the used share of the budget.
 
-        Raises ComputeError where no activation can be measured, or a process ends without its samples.
+        Raises ComputeError where no activation can be measured, or where the first process ends without its samples;
+        where a later one does, what the others found is kept.
         """
         session, budget, number = self.session, self.request.budget_s, parts(self.request, "cpu")
-        start = time.time()
+        start = time.monotonic()
         while not session.ended:
-            begun = time.time()
+            begun, before, told = time.monotonic(), session.rounds, {"rounds": 0}
+            yield before, len(session.cells), (begun - start) / budget
             # A part that ended early leaves its time to the others.
             until = begun + (start + budget - begun) / max(1, number - self.done)
-            before, told = session.rounds, {}
-            for told in self._part(until):
-                yield before + told["rounds"], told["open"], (time.time() - start) / budget
+            try:
+                for told in self._part(until):
+                    now = time.monotonic()
+                    if self.done == 0 and told["rounds"] == 0:
+                        number = max(LEAST, min(number, int(START_SHARE * budget / (now - begun))))
+                    yield before + told["rounds"], told["open"], (now - start) / budget
+            except ComputeError as problem:
+                if self.done == 0:
+                    raise
+                self.warnings.append(f"warning: {problem.message}; what the {self.done} before it found is given")
+                session.ended = "failure"
+                break
             self._take(told)
-            session.seconds = time.time() - start
-            if self.done >= number and all(cell.enough(self.request.rel_ci) for cell in session.cells):
+            session.seconds = time.monotonic() - start
+            if self.done >= LEAST and all(cell.enough(self.request.rel_ci) for cell in session.cells):
                 session.ended = "interval"
-            elif session.seconds + 0.5 * (time.time() - begun) >= budget:
+            elif session.seconds + 0.5 * (time.monotonic() - begun) >= budget:
                 session.ended = "budget"
-        yield session.rounds, 0, 1.0
 
     def _part(self, until: float) -> Iterator[dict[str, Any]]:
-        """What one process tells, line by line; the last has its samples."""
-        calls = [{one.label: one.number for one in cell.contestants} for cell in self.session.cells] or None
+        """What one process tells, line by line; the last has its samples. ComputeError where it never comes to that."""
+        cells = self.session.cells
+        calls = [(cell.stamp, {one.label: one.number for one in cell.contestants}) for cell in cells] or None
         asked = {"request": asdict(self.request), "acts": self.acts, "before": self.session.rounds}
         home = str(Path(__file__).parent.parent.parent)
         path = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -91,17 +106,15 @@ class Parts:
             with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
                 stdin.write(json.dumps({**asked, "until": until, "calls": calls}))
             for line in process.stdout:
-                told = json.loads(line)
+                # One that is killed may leave half a line.
+                told = json.loads(line) if line.endswith("\n") else {}
                 if "rounds" in told:
-                    yield {"open": 0, **told}
+                    yield told
         finally:
             process.kill()
             code = process.wait()
         if "cells" not in told:
-            why = told.get("error", f"it ended early, with exit code {code}")
-            raise ComputeError(
-                f"a process that measures failed: {why}", "repeat it with a smaller --size or fewer --act"
-            )
+            raise ComputeError(f"a process that measures {_how_it_ended(told, code)}", told.get("hint") or SMALLER)
 
     def _take(self, told: dict[str, Any]) -> None:
         """Add a process's samples to those of the others."""
@@ -109,13 +122,21 @@ class Parts:
         if not session.cells:
             session.cells = [_cell(one) for one in told["cells"]]
             check_measurable(session)
-        for cell, found in zip(session.cells, told["cells"], strict=True):
-            cell.rounds.append(max((len(one["samples"]) for one in found["contestants"]), default=0))
-            by_label = {one["label"]: one for one in found["contestants"]}
+        by_stamp = {_cell(found).stamp: found["contestants"] for found in told["cells"]}
+        for cell in session.cells:
+            by_label = {one["label"]: one for one in by_stamp.get(cell.stamp, [])}
+            cell.rounds.append(max((len(one["samples"]) for one in by_label.values()), default=0))
             for one in cell.contestants:
                 _add(one, by_label.get(one.label, ABSENT))
         session.rounds += told["rounds"]
         self.done += 1
+
+
+def _how_it_ended(told: dict[str, Any], code: int) -> str:
+    if "error" in told:
+        return f"failed: {told['error']}"
+    killed = hasattr(signal, "SIGKILL") and code == -signal.SIGKILL
+    return "was killed, most likely because memory ran out" if killed else f"ended with exit code {code}"
 
 
 def _cell(found: dict[str, Any]) -> Cell:

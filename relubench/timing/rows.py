@@ -37,7 +37,7 @@ class SpeedRow:
     """warm: what a call needs may be in the cache; cold: it is not."""
     outcome: str = "ok"
     ns_per_element: float | None = None
-    """Median over the rounds, of several processes the geometric mean of theirs; for each output element."""
+    """Median over the rounds, for each output element."""
     ns_per_element_ci_low: float | None = None
     ns_per_element_ci_high: float | None = None
     gb_per_s: float | None = None
@@ -136,9 +136,11 @@ def warnings(session: Session) -> list[str]:
     drifts = [statistics.drift(one.samples) for one in steady]
     known = [one for one in drifts if one]
     if known and (slower := float(np.median(known))) > SLOWER_AT_THE_END:
+        several = len(session.cells[0].rounds) > 1
+        causes = "throttled, busy, or by the processes' chance" if several else "throttled, or busy"
         found.append(
-            f"warning: the machine was {100 * slower:.0f} % slower at the end than at the start (throttled, or busy); "
-            "ratios are taken within rounds and bear it, ns do not"
+            f"warning: the machine was {100 * slower:.0f} % slower at the end than at the start ({causes}); ratios are "
+            "taken within rounds and bear it, ns do not"
         )
     return found
 

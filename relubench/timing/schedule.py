@@ -1,9 +1,9 @@
 """The schedule: rounds in which every contestant of every cell is sampled once, in random order, until it is enough.
 
 A cell is one size, dtype, mode and pass. In it compete the activations, ReLU (what the others are compared with), ReLU
-once more under another name (the A/A test), and the roofs of the traffic patterns that occur. The first round finds out
-how many calls a sample takes, and is left out. A cell ends when each of its ratios is known as well as was asked; the
-rest ends with the budget. Order and inputs come from named streams.
+once more under another name (the A/A test), and the roofs of the traffic patterns that occur. The first round, of
+several processes the first one's, finds out how many calls a sample takes, and is left out. A cell ends when each of
+its ratios is known as well as was asked; the rest ends with the budget. Order and inputs come from named streams.
 """
 
 from __future__ import annotations
@@ -91,8 +91,13 @@ class Cell:
         return self.estimate([mine / other for mine, other in zip(one.samples, base, strict=False)])
 
     def estimate(self, values: Sequence[float]) -> statistics.Estimate:
-        """What values of the rounds come to: their median, or what the processes' medians do."""
-        return statistics.over_processes(values, self.rounds) if len(self.rounds) > 1 else statistics.median(values)
+        """What values of the rounds come to, over the processes where several have measured."""
+        return statistics.of_rounds(values, self.rounds)
+
+    @property
+    def stamp(self) -> tuple[int, str, str, str]:
+        """What tells it from other cells."""
+        return self.size.elements, self.dtype, self.mode, self.name
 
     def enough(self, rel_ci: float) -> bool:
         """Whether every ratio's interval is as narrow as was asked."""
@@ -212,7 +217,12 @@ def _contestants(cell: Cell, arena: Arena, built: dict[str, Activation | str]) -
         found.append(_try(BASE, "base", relu, cell, arena))
     found.append(_try(BASE + AGAIN, "twin", relu, cell, arena))
     needed = sorted({name for one in found if one.task for name in patterns(one.task.traffic)})
-    return [*found, *(Contestant(name, "roof", roof_task(name, arena)) for name in needed)]
+    roofs = [Contestant(name, "roof", roof_task(name, arena)) for name in needed]
+    for one in roofs:
+        assert one.task is not None
+        one.task.refill()
+        one.task.call()
+    return [*found, *roofs]
 
 
 def _try(label: str, role: str, activation: Activation | str, cell: Cell, arena: Arena) -> Contestant:

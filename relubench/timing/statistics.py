@@ -7,7 +7,7 @@ six rounds. Against itself a contestant is as often above 1 as below, since the 
 
 Rounds of one process say nothing of the next one: where its stack and libraries lie makes some kernels faster or slower
 for as long as it lives (Mytkowicz et al. 2009, "Producing wrong data without doing anything obviously wrong!"). Several
-processes are therefore taken as so many observations, each the median of its rounds.
+processes are therefore taken as so many observations too, each the median of its rounds.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ LEVEL = 0.05
 
 LEAST_ROUNDS = 6
 """With fewer not even the lowest and the highest of all enclose the median with 95 % probability."""
+
+LEAST_PROCESSES = 4
+"""With fewer, Student's interval over them says next to nothing."""
 
 Verdict = Literal["faster", "slower", "no difference"]
 
@@ -60,22 +63,29 @@ def median(values: Sequence[float]) -> Estimate:
 
 
 def over_processes(values: Sequence[float], rounds: Sequence[int]) -> Estimate:
-    """The geometric mean of the processes' medians, with Student's interval on their logarithms.
+    """The median of all rounds; its interval holds `median`'s, and Student's on the logarithms of processes' medians.
 
-    It reaches as far as that of `median` at least: a few processes may agree by chance better than their rounds allow.
+    The former does not see that processes differ, and a few processes may agree by chance better than their rounds
+    allow; together they miss less often than 5 %. With fewer processes than LEAST_PROCESSES there is no interval.
 
-    `values`: positive, process after process, as many of each as it had `rounds`; ValueError for less than two.
+    `values`: positive, process after process, as many of each as it had `rounds`; ValueError where they are not.
     """
-    if len(rounds) < 2 or sum(rounds) != len(values):
+    if sum(rounds) != len(values):
         raise ValueError(f"{len(values)} values are not those of {len(rounds)} processes")
-    ends = np.cumsum(rounds)
-    logs = np.log([np.median(values[end - count : end]) for end, count in zip(ends, rounds, strict=True)])
-    middle, spread = float(np.mean(logs)), float(np.std(logs, ddof=1)) / math.sqrt(len(logs))
-    reach = student_quantile(1 - LEVEL / 2, len(logs) - 1) * spread
-    low, high, by_rounds = math.exp(middle - reach), math.exp(middle + reach), median(values)
-    if by_rounds.low is not None and by_rounds.high is not None:
-        low, high = min(low, by_rounds.low), max(high, by_rounds.high)
-    return Estimate(math.exp(middle), low, high, len(values))
+    found = median(values)
+    if len(rounds) < LEAST_PROCESSES:
+        return Estimate(found.median, None, None, found.samples)
+    parts = np.split(np.asarray(values, dtype=np.float64), np.cumsum(rounds)[:-1])
+    logs = np.log([np.median(part) for part in parts])
+    reach = student_quantile(1 - LEVEL / 2, len(logs) - 1) * float(np.std(logs, ddof=1)) / math.sqrt(len(logs))
+    ends = [found.median, *np.exp([np.mean(logs) - reach, np.mean(logs) + reach])]
+    ends += [one for one in (found.low, found.high) if one is not None]
+    return Estimate(found.median, float(min(ends)), float(max(ends)), found.samples)
+
+
+def of_rounds(values: Sequence[float], rounds: Sequence[int]) -> Estimate:
+    """What values of the rounds come to, of one process or of several that had so many each."""
+    return over_processes(values, rounds) if len(rounds) > 1 else median(values)
 
 
 def ratio(mine: Sequence[float], base: Sequence[float]) -> Estimate:

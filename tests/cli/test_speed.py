@@ -75,6 +75,20 @@ def test_speed_table_says_what_it_rests_on(cli: Cli) -> None:
         assert words in ended.out, words
 
 
+def test_a_longer_budget_takes_several_processes(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def broken(x): raise ValueError('no luck')\n")
+    argv = ("--act", f"relu,tanh,{tmp_path}/mine.py:broken", "--size", "512", "--pass", "forward", "--device", "cpu")
+    ended = cli("speed", *argv, "--budget", "48s", "--rel-ci", "1000%", "--output", str(tmp_path / "speed.json"))
+    assert ended.code == 0, ended.err
+    value = json.loads((tmp_path / "speed.json").read_text())
+    tanh = next(row for row in value["rows"] if row["activation"] == "tanh")
+    assert tanh["processes"] == 4
+    assert tanh["rounds"] >= 4 * 6
+    assert tanh["ratio_to_relu_ci_low"] < tanh["ratio_to_relu"] < tanh["ratio_to_relu_ci_high"]
+    assert [row["outcome"] for row in value["rows"]] == ["ok", "ok", "failed"]
+    assert all(len(run["rounds_of_processes"]) == 4 for run in value["runs"])
+
+
 def test_a_failed_activation_is_a_row(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("def broken(x): raise ValueError('no luck')\n")
     mine = f"{tmp_path}/mine.py:broken"

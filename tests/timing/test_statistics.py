@@ -81,15 +81,16 @@ def test_drift() -> None:
 
 
 def test_over_processes_by_hand() -> None:
-    found = statistics.over_processes([1.0, 2.0, 9.0, 4.0, 8.0], [3, 1, 1])
-    logs = np.log([2.0, 4.0, 8.0])
-    reach = 4.302652729911275 * np.std(logs, ddof=1) / np.sqrt(3)
-    assert found.median == pytest.approx(4.0)
-    assert found.low == pytest.approx(np.exp(np.mean(logs) - reach))
+    found = statistics.over_processes([1.0, 2.0, 9.0, 4.0, 8.0, 16.0], [3, 1, 1, 1])
+    logs = np.log([2.0, 4.0, 8.0, 16.0])
+    reach = 3.182446305284263 * np.std(logs, ddof=1) / 2
+    assert found.median == 6.0
+    assert found.low == 1.0 < np.exp(np.mean(logs) - reach), "that of the rounds reaches further"
     assert found.high == pytest.approx(np.exp(np.mean(logs) + reach))
-    for values, rounds in (([1.0], [1]), ([1.0, 2.0], [1, 2])):
-        with pytest.raises(ValueError, match="processes"):
-            statistics.over_processes(values, rounds)
+    few = statistics.over_processes([1.0, 2.0, 9.0, 4.0, 8.0], [3, 1, 1])
+    assert (few.median, few.low, few.high) == (4.0, None, None)
+    with pytest.raises(ValueError, match="processes"):
+        statistics.over_processes([1.0, 2.0], [1, 2])
 
 
 def test_processes_that_agree_by_chance_do_not_hide_what_their_rounds_say() -> None:
@@ -108,5 +109,5 @@ def test_an_interval_over_processes_holds_what_one_over_rounds_does_not() -> Non
         over, pooled = statistics.over_processes(values, [4] * 6), statistics.median(list(values))
         held += not statistics.is_difference(over)
         missed += statistics.is_difference(pooled)
-    assert 0.94 <= held / 400 <= 0.99
+    assert held / 400 >= 0.94
     assert missed / 400 > 0.12
