@@ -70,7 +70,8 @@ class Trial:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("first", [False, True])
 @pytest.mark.parametrize(
-    ("batch", "inputs", "outputs"), [(1, 40, 24), (3, 37, 10), (10, 100, 33), (12, 64, 64), (13, 50, 70), (40, 31, 17)]
+    ("batch", "inputs", "outputs"),
+    [(1, 40, 24), (3, 37, 10), (10, 100, 33), (12, 64, 64), (13, 50, 70), (40, 31, 17), (1000, 31, 17)],
 )
 def test_a_step_is_the_products(batch: int, inputs: int, outputs: int, first: bool, dtype: torch.dtype):
     trial = Trial(batch, inputs, outputs, first=first, dtype=dtype)
@@ -205,7 +206,7 @@ def test_an_exchanged_value_is_laid_out_anew():
 
 
 def test_blocks_of_samples_leave_little_over():
-    for batch in range(1, 257):
+    for batch in range(1, 1025):
         cut = plan(batch)
         assert batch <= cut.padded < batch + cut.block and cut.block <= 12
     assert plan(10).padded == 10 and plan(128).padded <= 132
@@ -228,7 +229,7 @@ def trained(spec: RunSpec, choice: Any) -> Population:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("batch_size", [10, 50])
+@pytest.mark.parametrize("batch_size", [10, 50, 600])
 def test_a_network_learns_the_same_as_without_kernels(batch_size: int, threads: int):
     choice, spec = network(train={"batch_size": batch_size})
     spec = replace(spec, threads=threads)
@@ -307,7 +308,7 @@ def test_the_route_is_a_function_of_the_specification():
     assert route(replace(spec, device_name="AMD EPYC", threads=2), 1) == "cpu, 2 threads"
     others: list[dict[str, Any]] = [
         *({"optimizer": "adam"}, {"momentum": 0.9}, {"weight_decay": 1e-4}, {"precision": "bf16"}),
-        *({"hidden": (64, 64)}, {"channels": (32, 64)}, {"batch_size": 1000}, {"device": "cuda"}),
+        *({"hidden": (64, 64)}, {"channels": (32, 64)}, {"batch_size": 1025}, {"device": "cuda"}),
     ]
     for other in others:
         assert not by_kernels(replace(spec, **other)), other

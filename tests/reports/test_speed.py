@@ -12,6 +12,7 @@ COURSE = Course(
     clock="fake",
     ended="budget",
     rounds=9,
+    processes=1,
     seconds=60.0,
     budget_s=60.0,
     rel_ci=0.02,

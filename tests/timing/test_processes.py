@@ -21,7 +21,7 @@ def measured(acts: list[str], number: int = 2) -> Parts:
     """A measurement of one round in each of so many processes."""
     one = Parts(REQUEST, acts)
     for _ in range(number):
-        for told in one._part(time.time()):
+        for told in one._part(time.monotonic()):
             last = told
         one._take(last)
     return one
@@ -53,7 +53,7 @@ def test_the_second_process_takes_over_how_many_calls_a_sample_takes() -> None:
     assert min(min(cell.values()) for cell in calls) > 1
     firsts = [each.first for each in one.session.cells[0].contestants]
     assert all(first is not None for first in firsts)
-    for told in one._part(time.time()):
+    for told in one._part(time.monotonic()):
         last = told
     for cell, known in zip(last["cells"], calls, strict=True):
         assert {each["label"]: each["number"] for each in cell["contestants"]} == known
@@ -71,7 +71,7 @@ def test_what_fails_in_one_process_is_a_failed_row(tmp_path: Path) -> None:
     one = measured(["tanh", f"{tmp_path}/mine.py:same"], 1)
     assert {row.outcome for row in rows.rows(one.session)} == {"ok"}
     flag.write_text("")
-    one._take(list(one._part(time.time()))[-1])
+    one._take(list(one._part(time.monotonic()))[-1])
     made = {row.activation.rpartition(":")[2]: row for row in rows.rows(one.session)}
     assert (made["same"].outcome, "no luck" in made["same"].message) == ("failed", True)
     assert (made["tanh"].outcome, made["tanh"].rounds) == ("ok", 2)
