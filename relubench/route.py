@@ -14,7 +14,7 @@ KERNEL_BATCH = 32
 """Up to this batch the weights' traffic is what a step costs, and the kernels have the least of it."""
 
 KERNEL_BATCH_AMD = 1024
-"""On AMD's processors they also multiply as fast as what PyTorch has, and leave out zeros; more samples leave the cache."""
+"""On AMD's processors they also multiply as fast as what PyTorch has, and leave out zeros; more leave the cache."""
 
 RBM_BATCH_AMD = 256
 """The same for the layers of RBMs."""
