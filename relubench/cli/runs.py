@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking. Default: ask, and refuse in a pipe.")]
 
-LEAVING = ("pretraining", "size", "time", "epochs", "batch size", "optimizer", "date", "lr", "model")
+LEAVING = ("pretraining", "l1", "size", "time", "epochs", "batch size", "optimizer", "date", "lr", "model")
 """What a narrow terminal can do without."""
 
-OF_SPEC = ("activation", "pretraining", "dataset", "model", "seed", "optimizer", "lr", "batch_size")
+OF_SPEC = ("activation", "pretraining", "dataset", "model", "seed", "optimizer", "lr", "l1", "batch_size")
 """What a run's row shows of its specification."""
 
 runs = typer.Typer(
@@ -170,6 +170,7 @@ def _summary(store: Store, run: str) -> Row:
     row = _row(run, outcome=result.outcome, size_bytes=size)
     row |= {key: result.spec.get(key) for key in OF_SPEC}
     row["pretraining"] = row["pretraining"] or "none"
+    row["l1"] = result.spec.get("l1_asked", row["l1"])
     row |= {"epochs": result.epochs, "test_error_pct": result.test_error_pct}
     return row | {"seconds": round(timing.seconds, 3) if timing else None, "date": timing.finished if timing else None}
 

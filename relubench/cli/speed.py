@@ -24,7 +24,7 @@ Act = Annotated[
         autocompletion=options.completion.acts,
         rich_help_panel=OPERATORS,
         help="An activation to time, as in `relubench train`; give it several times, or names split at commas. relu is "
-        "always timed with them. Default: all.",
+        "always timed with them, and has a row. Default: all.",
     ),
 ]
 SizeOption = Annotated[

@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from relubench.cli import output
 from relubench.cli.overrides import whole_number
 from relubench.cli.rounds import show_round
-from relubench.errors import UsageError
+from relubench.errors import EXIT_INTERRUPTED, UsageError
+from relubench.reports.cells import count
 
 if TYPE_CHECKING:
     from relubench.activations import Choice
@@ -20,17 +23,22 @@ if TYPE_CHECKING:
 
 def operators(given: Mapping[str, Any], target: output.Target, plot: Path | None, quiet: bool) -> None:
     """Time every activation in every size, type and pass that is asked for, and write the table."""
-    from relubench.activations import select
+    from relubench.activations import build, select
     from relubench.device import resolve
     from relubench.timing.machine import alone
 
     where = resolve(given["device"] or "auto")
     choices = select(given["act"] or ["all"])
     request = until(_request(where, choices, given, sweep=plot is not None), given)
+    for choice in choices:
+        # A name that is not there is refused; what raises while it is measured is a row.
+        build(choice)
     say = (lambda text: None) if quiet else output.say
     with alone(lambda: say("another timing run is under way on this machine: waiting for it to end")):
         session, warnings = _measured(request, choices, given, where, quiet)
     _emit(session, warnings, where, target, plot, quiet)
+    if session.ended == "interrupted":
+        raise typer.Exit(EXIT_INTERRUPTED)
 
 
 def until(request: Request, given: Mapping[str, Any]) -> Request:
@@ -92,6 +100,10 @@ def _measured(
         try:
             for rounds, left, share in whole.run():
                 _show(rounds, left, share, f"process {whole.done + 1}, ", ended=False, quiet=quiet)
+        except KeyboardInterrupt:
+            if not whole.done:
+                raise
+            whole.session.ended = "interrupted"
         finally:
             _show(0, 0, 1.0, "", ended=True, quiet=quiet)
         return whole.session, [*whole.warnings, *watch.warnings()]
@@ -99,21 +111,29 @@ def _measured(
     check_measurable(session)
     # Not before: what the compiler's processes do is not a neighbour's.
     watch = Watch()
-    with torch.no_grad():
-        for share in session.run():
-            left = sum(not cell.done for cell in session.cells)
-            _show(session.rounds, left, share, "", ended=bool(session.ended), quiet=quiet)
+    try:
+        with torch.no_grad():
+            for share in session.run():
+                left = sum(not cell.done for cell in session.cells)
+                _show(session.rounds, left, share, "", ended=False, quiet=quiet)
+    except KeyboardInterrupt:
+        if not session.rounds:
+            raise
+        session.ended = "interrupted"
+    finally:
+        _show(0, 0, 1.0, "", ended=True, quiet=quiet)
     return session, watch.warnings()
 
 
 def _show(rounds: int, left: int, share: float, more: str, *, ended: bool, quiet: bool) -> None:
-    show_round(rounds, share, ended=ended, quiet=quiet, more=f"{more}{left} cells open, ")
+    still = f"{count(left, 'cell')} to go, " if left else ""
+    show_round(rounds, min(1.0, share), ended=ended, quiet=quiet, more=more + still)
 
 
 def _emit(
     session: Session, warnings: list[str], device: Device, target: output.Target, plot: Path | None, quiet: bool
 ) -> None:
-    from relubench.reports.speed import Course, speed_report
+    from relubench.reports.speed import Course, failures, speed_report
     from relubench.timing import rows as made
 
     aa = made.against_itself(session)
@@ -141,6 +161,6 @@ def _emit(
         from relubench.reports.speed_plot import plot_speed
 
         plot_speed(rows, made.runs(session), plot, title=report.title)
-    if not target.for_people and not quiet:
-        for line in (*course.warnings, report.sentence):
+    if not target.for_people:
+        for line in (*course.warnings, *failures(rows), *([] if quiet else [report.sentence])):
             output.say(line)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from relubench.reports.cells import short
 from relubench.reports.report import Column, Report, Row
@@ -54,6 +54,7 @@ def speed_report(rows: Sequence[Row], runs: Sequence[Row], course: Course, *, de
         title=f"speed · {device} · {course.clock}",
         caption=_caption(course),
         footnotes=_footnotes(rows, course),
+        about={"measurement": asdict(course)},
         sentence=sentence(rows, course),
     )
 
@@ -158,6 +159,7 @@ def _footnotes(rows: Sequence[Row], course: Course) -> list[str]:
         "interval": asked,
         "budget": f"the budget of {course.budget_s:g} s ended it before {asked}",
         "failure": f"it ended before {asked}",
+        "interrupted": f"it was interrupted before {asked}",
     }[course.ended]
     notes.append(f"{course.rounds} rounds in {course.seconds:.0f} s: {how}; {_observations(course)}")
     notes.append(_roof_note(course))
@@ -184,9 +186,14 @@ def _footnotes(rows: Sequence[Row], course: Course) -> list[str]:
     compiled = [row["compile_seconds"] for row in rows if row["compile_seconds"] is not None]
     if compiled:
         notes.append(f"compile time, not in the figures: median {sorted(compiled)[len(compiled) // 2]:.1f} s a form")
-    failed = {row["activation"]: row["message"] for row in rows if row["outcome"] == "failed"}
-    notes += [f"{name}: failed ({why})" for name, why in failed.items()]
+    notes += failures(rows)
     return [one for one in notes if one]
+
+
+def failures(rows: Sequence[Row]) -> list[str]:
+    """What could not be measured, and why."""
+    failed = {row["activation"]: row["message"] for row in rows if row["outcome"] == "failed"}
+    return [f"{name}: failed ({why})" for name, why in failed.items()]
 
 
 def _observations(course: Course) -> str:

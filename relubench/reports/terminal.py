@@ -41,7 +41,7 @@ def draw(report: Report, width: int | None = None, colour: bool | None = None) -
     elif not report.shown:
         console.print(Text("nothing to show"))
     left = [column.header for column in report.columns if column not in columns]
-    hidden = [f"not shown at this width: {', '.join(left)}"] if left else []
+    hidden = [f"not shown at this width: {'; '.join(left)}"] if left else []
     for note in [*hidden, *report.footnotes]:
         console.print(Text(note, style="dim"))
     if report.sentence:

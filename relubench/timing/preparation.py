@@ -38,5 +38,5 @@ def check_measurable(session: Session) -> None:
     """Raises ComputeError where no activation can be measured."""
     if not is_measurable(session):
         every = [one for cell in session.cells for one in cell.contestants if one.role == "activation"]
-        why = "; ".join(sorted({one.failure for one in every if one.failure}))
+        why = "; ".join(sorted({f"{one.label}: {one.failure}" for one in every if one.failure}))
         raise ComputeError("no activation could be measured", why or "none of them has the form that --pass asks for")

@@ -151,7 +151,7 @@ def own_band(cell: Cell) -> tuple[float, float]:
 
 
 def _is_row(one: Contestant) -> bool:
-    return one.role == "activation" and not one.skipped
+    return one.role in ("activation", "base") and not one.skipped
 
 
 def _row(cell: Cell, one: Contestant) -> SpeedRow:

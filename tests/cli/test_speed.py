@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from relubench.timing.schedule import Session
 from tests.cli.fakes import Cli
 
 QUICK = ("--size", "512", "--budget", "0.2s", "--device", "cpu")
@@ -51,7 +53,8 @@ def test_speed_prints_rows_and_raw_samples(cli: Cli, tmp_path: Path) -> None:
     ended = cli("speed", *QUICK, "--act", "relu,gelu,glu", "--format", "json", "--plot", str(plot))
     assert ended.code == 0, ended.err
     value = json.loads(ended.out)
-    assert list(value) == ["command", "version", "device", "rows", "runs"]
+    assert list(value) == ["command", "version", "device", "measurement", "rows", "runs"]
+    assert (value["measurement"]["processes"], value["measurement"]["aa_cells"]) == (1, 2)
     assert [row["activation"] for row in value["rows"] if row["pass"] == "forward"] == ["relu", "gelu", "glu"]
     for row in value["rows"]:
         assert (row["elements"], row["dtype"], row["outcome"]) == (512, "fp32", "ok")
@@ -94,9 +97,36 @@ def test_a_failed_activation_is_a_row(cli: Cli, tmp_path: Path) -> None:
     mine = f"{tmp_path}/mine.py:broken"
     ended = cli("speed", *QUICK, "--act", f"{mine},tanh", "--pass", "forward", "--format", "json")
     assert ended.code == 0
-    assert [row["outcome"] for row in json.loads(ended.out)["rows"]] == ["failed", "ok"]
+    rows = json.loads(ended.out)["rows"]
+    assert [row["outcome"] for row in rows] == ["failed", "ok", "ok"]
+    assert rows[-1]["activation"] == "relu", "what the ratios are to has a row, asked for or not"
+    assert f"{mine}: failed (ValueError: no luck)" in ended.err
     alone = cli("speed", *QUICK, "--act", mine)
     assert (alone.code, "no activation could be measured" in alone.err) == (1, True)
+    assert f"{mine}: ValueError: no luck" in alone.err.splitlines()[1]
+    misspelt = cli("speed", *QUICK, "--act", f"relu,{tmp_path}/mine.py:brokn")
+    assert (misspelt.code, "there is no 'brokn' in it" in misspelt.err) == (2, True)
+
+
+@pytest.mark.parametrize("rounds", [0, 3])
+def test_what_was_measured_before_an_interruption_is_printed(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, rounds: int
+) -> None:
+    real, left = Session._round, rounds + 1
+
+    def interrupted(self: Session, first: bool, late: Callable[[], bool]) -> None:
+        nonlocal left
+        if not left:
+            raise KeyboardInterrupt
+        left -= 1
+        real(self, first, late)
+
+    monkeypatch.setattr(Session, "_round", interrupted)
+    ended = cli(
+        "speed", "--act", "relu,tanh", "--size", "512", "--budget", "20s", "--rel-ci", "0.001%", "--format", "table"
+    )
+    assert ended.code == 130
+    assert ("3 rounds in" in ended.out and "it was interrupted before" in ended.out) == bool(rounds)
 
 
 def test_verify_is_silent_about_what_is_right_and_fails_for_what_is_wrong(cli: Cli) -> None:
