@@ -201,8 +201,8 @@ def _observations(course: Course) -> str:
     if course.processes == 1:
         return f"medians, ratios paired by round, {ONE_PROCESS}"
     return (
-        f"medians, ratios paired by round; intervals are over the {course.processes} processes (addresses differ "
-        "between them, and some kernels with those), as wide as those over rounds at least"
+        f"medians, ratios paired by round; intervals are over the {course.processes} processes, from one to "
+        "the next of which some kernels differ, and as wide as those over rounds at least"
     )
 
 

@@ -1,7 +1,7 @@
 """A measurement over several processes, one after another, each with a part of the budget.
 
-Where a process's stack and libraries lie is drawn anew by each, and moves some kernels by several per cent for as long
-as the process lives: on an AMD EPYC gelu's forward and backward pass took 2.5 to 3.1 times relu's, process by process
+Some kernels are faster or slower for as long as a process lives, most likely by where its stack and libraries happen to
+lie: on an AMD EPYC gelu's forward and backward pass took 2.5 to 3.1 times relu's, process by process
 (benchmarks/results/speed-aa.json). Within one of them no number of rounds shows it.
 """
 
