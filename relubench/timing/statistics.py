@@ -5,9 +5,9 @@ ratios are taken within rounds, and their median is reported. Its interval lies 
 ranks the binomial distribution gives (Hollander, Wolfe & Chicken 2014, section 3.6): it holds at any noise, and needs
 six rounds. Against itself a contestant is as often above 1 as below, since the order is random: the level is exact.
 
-Rounds of one process say nothing of the next one: a process's layout in memory can make code faster or slower for as long
-as it lives (Mytkowicz et al. 2009, "Producing wrong data without doing anything obviously wrong!"). Several processes are
-therefore taken as so many observations too, each the median of its rounds.
+Rounds of one process say nothing of the next one: a process's layout in memory can make code faster or slower for as
+long as it lives (Mytkowicz et al. 2009, "Producing wrong data without doing anything obviously wrong!"). Several
+processes are therefore taken as so many observations too, each the median of its rounds.
 """
 
 from __future__ import annotations
