@@ -1,4 +1,7 @@
-"""Every test has run, cache and data folders of its own; the real MNIST is used where RELUBENCH_DATA_DIR holds it."""
+"""Every test has run, cache and data folders of its own; the real MNIST is used where RELUBENCH_DATA_DIR holds it.
+
+`--vector-bytes 16` (or 32) lets the generated kernels see a processor with narrower vectors than this one has.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,32 @@ import pytest
 
 # Read once, before any test sets its own: where the real data is, if anywhere.
 REAL_DATA = os.environ.get("RELUBENCH_DATA_DIR")
+
+WIDE_FEATURES = {16: ("avx", "fma", "f16c", "vaes", "vpclmulqdq", "gfni", "xop"), 32: ("avx512", "avx10")}
+"""By vector bytes: how the names of the processor features begin that need wider vectors."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--vector-bytes",
+        type=int,
+        choices=sorted(WIDE_FEATURES),
+        help="Generate kernels as on a processor whose vectors have this many bytes.",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hide the processor's wider vectors from the compiler, so that the tests of the kernels see a narrower machine."""
+    if (vector_bytes := config.getoption("--vector-bytes")) is None:
+        return
+    from llvmlite import binding
+
+    hidden = WIDE_FEATURES[vector_bytes] + (WIDE_FEATURES[32] if vector_bytes == 16 else ())
+    features = binding.get_host_cpu_features()
+    for name in features:
+        if name.startswith(hidden):
+            features[name] = False
+    binding.get_host_cpu_features = lambda: features
 
 
 @pytest.fixture(scope="session")

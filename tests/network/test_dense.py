@@ -12,6 +12,7 @@ from torch import Tensor
 from relubench.engine.images import Images
 from relubench.engine.population import Population
 from relubench.kernels import sparse
+from relubench.kernels.compiled import host_features, numbers_of
 from relubench.kernels.layout import plan
 from relubench.models import Builder
 from relubench.network.dense import Kernels, Passes
@@ -65,6 +66,12 @@ class Trial:
         x, grad = self.x[:rows], self.grad[:rows]
         below = grad if self.first else grad @ self.w
         return [x @ self.w.t() + self.b, below, self.w - RATE * grad.t() @ x, self.b - RATE * grad.sum(dim=0)]
+
+
+def test_the_vectors_are_as_wide_as_the_option_says(pytestconfig: pytest.Config):
+    vector_bytes = pytestconfig.getoption("--vector-bytes")
+    lanes = numbers_of(host_features(), double=False).lanes
+    assert lanes == vector_bytes // 4 if vector_bytes else lanes in (4, 8, 16)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

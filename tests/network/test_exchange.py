@@ -86,7 +86,7 @@ FUNCTIONS = [
 ]
 
 
-@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda one: str(one))
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__qualname__)
 def test_functional_calls_are_exchanged(function):
     network = Net(function)
     (use,) = survey(network, X, "mine")
@@ -164,7 +164,9 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("between", "told"), REFUSED, ids=lambda one: str(one)[:30])
+@pytest.mark.parametrize(
+    ("between", "told"), REFUSED, ids=lambda value: value[:30] if isinstance(value, str) else "network"
+)
 def test_what_cannot_be_exchanged_is_refused_by_name(between, told: str):
     network = Net(between)
     with pytest.raises(UsageError, match=f"mine: these calls cannot be exchanged: .*{told}"):
