@@ -19,7 +19,7 @@ from itertools import pairwise
 from llvmlite import ir
 
 from relubench.kernels.emit import I64, Kernel, Value, word
-from relubench.kernels.layout import Plan, listed, own_columns, packed_batch, rate_of, turn_rows
+from relubench.kernels.layout import TILE, Plan, listed, own_columns, packed_batch, rate_of, turn_rows
 
 MASK = 64
 """Numbers whose zeros are found at once: the bits of a word."""
@@ -229,6 +229,8 @@ def in_strips_of(cut: Plan, columns: Sequence[int], workers: int, lanes: int) ->
             count = max(1, -(-size // STRIP))
             found |= {size // count, size // count + bool(size % count)}
     strips = tuple(sorted(found - {0, 1}, reverse=True))
+    # The rows of a group are updated by whole tiles: one that reached into the next group would be updated twice.
+    sizes = (size for size in range(STRIP, 0, -1) if size * lanes % TILE == 0)
     # A strip costs about as much more as four vectors, whatever its width.
-    costs = {size: sum(-(-one // (size * lanes)) * (size + 4) for one in columns[:-1]) for size in range(STRIP, 0, -1)}
+    costs = {size: sum(-(-one // (size * lanes)) * (size + 4) for one in columns[:-1]) for size in sizes}
     return replace(cut, strips=strips, tall=min(costs, key=lambda size: costs[size]), enough=ENOUGH)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from relubench.engine.images import Images
 from relubench.engine.population import Population
 from relubench.kernels import sparse
 from relubench.kernels.compiled import host_features, numbers_of
-from relubench.kernels.layout import plan
+from relubench.kernels.layout import TILE, plan
 from relubench.models import Builder
 from relubench.network.dense import Kernels, Passes
 from relubench.network.layers import ClosedForm
@@ -40,6 +41,7 @@ class Trial:
         workers: int = 1,
         first: bool = False,
         dtype: Any = torch.float32,
+        layers: Sequence[int] = (),
     ) -> None:
         generator = torch.Generator().manual_seed(batch)
         w = torch.randn(outputs, inputs, generator=generator, dtype=torch.float64)
@@ -51,7 +53,7 @@ class Trial:
         weight, bias = (Parameter(name, one.to(dtype), True) for name, one in (("w", self.w), ("b", self.b)))
         self.parameters, self.dtype, self.first = (weight, bias), dtype, first
         self.update = Sgd(self.parameters, [RATE], 0.0, 0.0, stacked=False)
-        self.kernels = Kernels(batch, workers, [outputs])
+        self.kernels = Kernels(batch, workers, list(layers) or [outputs])
         self.passes = Passes(weight, bias, self.kernels, "torch", first)
 
     def step(self, rows: int | None = None) -> list[Tensor]:
@@ -191,6 +193,24 @@ def test_zeros_are_left_out_only_where_there_are_enough(monkeypatch: pytest.Monk
         z, below, *_ = trial.step()
         ways[name] = bool(torch.isfinite(z[:, :9]).all()), bool(torch.isfinite(below[:, 8:]).all())
     assert ways == {"many": (True, True), "few": (False, False)}
+
+
+@pytest.mark.parametrize("lanes", [2, 4, 8, 16])
+def test_a_group_of_rows_is_whole_tiles(lanes: int):
+    # Else the rows behind a group are updated with it, and once more with their own: seen with four lanes, where the
+    # gradient had many zeros and the inputs had few.
+    for hidden in ([300, 300, 10], [128, 10], [1000, 1000, 1000, 10], [37, 10], [10]):
+        assert sparse.in_strips_of(plan(50), hidden, 1, lanes).tall * lanes % TILE == 0
+
+
+@pytest.mark.parametrize("outputs", [[300], [300, 300, 10]])
+@pytest.mark.parametrize("batch", [16, 50])
+def test_many_zeros_in_the_gradient_and_few_in_the_inputs(batch: int, outputs: list[int]):
+    trial = Trial(batch, 300, 300, layers=outputs)
+    generator = torch.Generator().manual_seed(1)
+    trial.grad[torch.rand(trial.grad.shape, generator=generator) < 0.8] = 0.0
+    for found, expected in zip(trial.step(), trial.expected(), strict=True):
+        torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_columns_are_cut_into_strips_of_nearly_one_width():
