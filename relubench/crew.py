@@ -115,8 +115,12 @@ class _Worker:
 
     def _listen(self, inbox: queue.SimpleQueue[tuple[_Worker, dict[str, Any] | None]]) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            inbox.put((self, json.loads(line)))
+        try:
+            for line in self.process.stdout:
+                inbox.put((self, _message(line)))
+        except ValueError:
+            # Half a line is the last thing that a dying worker says; one that lives on says nothing of use any more.
+            self.process.kill()
         inbox.put((self, None))
 
     def give(self, job: Job) -> None:
@@ -146,3 +150,11 @@ class _Worker:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+def _message(line: str) -> dict[str, Any]:
+    """The message on a line; raises ValueError for half of one."""
+    message = json.loads(line)
+    if not isinstance(message, dict) or not isinstance(message.get("event"), str):
+        raise ValueError(f"{line[:80]!r} is no message")
+    return message

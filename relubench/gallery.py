@@ -41,20 +41,20 @@ def draw_run(
     assert result is not None
     spec = RunSpec.from_json(result.spec)
     layer = layer_id(spec, 0) if spec.stack is not None else ""
-    weights = {"finetuned": store.weights(run), "pretrained": store.layer_weights(layer) if layer else None}
-    found = {name: load(path.read_bytes()) for name, path in weights.items() if path is not None and path.exists()}
+    weights = {"finetuned": store.weights_of(run), "pretrained": store.layer_weights(layer) if layer else None}
+    found = {name: load(content) for name, content in weights.items() if content is not None}
     if not found or any(tensors["0.weight"].ndim != 2 for tensors in found.values()):
         raise UsageError(
             f"run {run} has no dense first layer to draw",
             "its weights were not kept (--keep none), or it is convolutional",
         )
     pages = {f"filters-{name}": pictures.filters(one["0.weight"], spec.input_shape) for name, one in found.items()}
-    if layer and (path := store.layer_reconstructions(layer)).exists():
-        shown = load(path.read_bytes())
+    if layer and (content := store.layer_reconstructions(layer)) is not None:
+        shown = load(content)
         pages["reconstructions"] = pictures.reconstructions(shown["images"], shown["reconstructions"], spec.input_shape)
     files = _write(pages, folder, run)
-    kept = store.weights(run)
-    if kept is None or not kept.exists():
+    kept = weights["finetuned"]
+    if kept is None:
         return files
     try:
         return [*files, _regions(spec, kept, data_dir, folder / f"{run}-regions.png")]
@@ -63,7 +63,7 @@ def draw_run(
         return files
 
 
-def _regions(spec: RunSpec, weights: Path, data_dir: Path | None, path: Path) -> Path:
+def _regions(spec: RunSpec, weights: bytes, data_dir: Path | None, path: Path) -> Path:
     """The figure of the network's linear regions on a plane through three validation images of different classes."""
     if why := why_no_regions(spec):
         raise ValueError(why)
@@ -80,7 +80,7 @@ def _regions(spec: RunSpec, weights: Path, data_dir: Path | None, path: Path) ->
 
     data = Images.open(_data(spec, data_dir), device="cpu", flat=True)
     one = Population([replace(spec, device="cpu", probe="none")], select([spec.activation])[0], data)
-    one.load_weights(load(weights.read_bytes()))
+    one.load_weights(load(weights))
     x, classes = _three(data)
     plane = plane_through(*x)
     found = regions_on(linear_stages(one.layers, spec.activation, None), plane, GRID_POINTS)

@@ -101,7 +101,7 @@ def jobs_of(
                     prepared=prepared[members[0].data_digest],
                     store=store.root.absolute(),
                     keep=keep,
-                    fresh=fresh or (not pretrain_only and store.result(members[start].id) is not None),
+                    fresh=fresh or (not pretrain_only and store.has(members[start].id)),
                     pretrain_only=pretrain_only,
                     patient=False,
                 )

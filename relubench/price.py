@@ -154,7 +154,17 @@ def _looked_at(asked: Sequence[tuple[Part, RunSpec]], store: Store) -> list[tupl
     """The runs with what is known of networks that somebody else wrote: their size and their memory."""
     networks: Networks = {}
     return [
-        (part, with_network(spec, part, [one for owner, one in asked if owner is part], networks, store.result, silent))
+        (
+            part,
+            with_network(
+                spec,
+                part,
+                [one for owner, one in asked if owner is part],
+                networks,
+                lambda run: store.result(run) if store.has(run) else None,
+                silent,
+            ),
+        )
         for part, spec in asked
     ]
 
@@ -170,7 +180,7 @@ def _is_here(variant: Variant, data_dir: Path | None) -> bool:
 def _unstored(part: Part, specs: Sequence[RunSpec], store: Store, fresh: bool) -> list[RunSpec]:
     if fresh or not part.prepared.digest:
         return list(specs)
-    return [spec for spec in specs if not (store.folder(spec.id) / "run.json").exists()]
+    return [spec for spec in specs if not store.has(spec.id)]
 
 
 def _row(
@@ -264,7 +274,7 @@ def _stored_speeds(store: Store) -> dict[tuple[Any, ...], float]:
     files = sorted(store.root.glob("timings/[0-9a-f]*.json"), key=lambda path: -path.stat().st_mtime)[:RECENT_RUNS]
     found: dict[tuple[Any, ...], list[float]] = {}
     for path in files:
-        timing, result = store.timing(path.stem), store.result(path.stem)
+        timing, result = store.timing(path.stem), store.believed(path.stem)
         if timing is None or result is None or timing.host != platform.node() or timing.images_per_second <= 0:
             continue
         try:

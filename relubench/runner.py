@@ -43,7 +43,7 @@ from relubench.results import Event, RunResult, Timing, Tuning
 from relubench.stack_search import Rates, StackSearch, shared_stacks, with_rates
 from relubench.store import Store
 from relubench.tuning import Trials, best_rate, spoken, trials, tuning_specs
-from relubench.variants import Part, lay_out, make_ready
+from relubench.variants import Part, check_data, lay_out, make_ready
 
 
 @dataclass(slots=True)
@@ -55,6 +55,7 @@ class Study:
     store: Store
     fresh: bool
     note: Callable[[str], None]
+    data_dir: Path | None = None
     networks: Networks = field(default_factory=dict)
     """Of models that somebody else wrote."""
     asked: list[tuple[Part, RunSpec]] = field(default_factory=list)
@@ -85,7 +86,7 @@ class Study:
         _check_writable(store.root)
         device = resolve(variants[0].config.device)
         parts = make_ready(variants, data_dir, note)
-        study = cls(parts, device, store, fresh, note)
+        study = cls(parts, device, store, fresh, note, data_dir)
         # Shapes and precision are checked even where the learning rates are not known yet.
         runs = study._lay_out()
         if not study._tuned and not study._searches_stacks:
@@ -185,8 +186,7 @@ class Study:
 
     def _with_network(self, part: Part, spec: RunSpec, company: Sequence[RunSpec]) -> RunSpec:
         """The run with what its network, if somebody else wrote it, was found to be; looked at once a study."""
-        stored = (lambda _: None) if self.fresh else self.store.result
-        return with_network(spec, part, company, self.networks, stored, self.note)
+        return with_network(spec, part, company, self.networks, self._believed, self.note)
 
     def _check_own(self, specs: Sequence[RunSpec]) -> None:
         """Probe formulas and users' own activations, unless all their runs are stored: such a run passed before."""
@@ -197,7 +197,11 @@ class Study:
                 probe_own(choice, self.note)
 
     def _stored(self, spec: RunSpec) -> bool:
-        return not self.fresh and self.store.result(spec.id) is not None
+        return self._believed(spec.id) is not None
+
+    def _believed(self, run: str) -> RunResult | None:
+        """The stored run, unless it is to be trained again: because that was asked for, or because it is damaged."""
+        return None if self.fresh else self.store.believed(run, self.note)
 
     def _tune(self) -> Generator[Event, None, list[list[float]]]:
         """The learning rates of every variant, searched where they are not given; trials of all share the workers."""
@@ -259,7 +263,7 @@ class Study:
         pending: list[RunSpec] = []
         stored: list[RunResult] = []
         for spec in {spec.id: spec for spec in specs}.values():
-            result = None if self.fresh else self.store.result(spec.id)
+            result = self._believed(spec.id)
             if result is None or self._lacks_weights(result):
                 pending.append(spec)
                 continue
@@ -276,6 +280,7 @@ class Study:
         """Events of these jobs, until the workers have done them."""
         if not jobs:
             return
+        check_data(self.parts, self.data_dir, self.note)
         by_id = {spec.id: spec for job in jobs for spec in job.specs}
         with Crew(self._workers(jobs), jobs) as crew:
             for message in crew.messages():

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -105,14 +104,14 @@ class Setting:
     load: Workload
 
 
-def hidden_layers(spec: RunSpec, choice: Choice, prepared: PreparedData, weights: Path) -> list[Hidden]:
+def hidden_layers(spec: RunSpec, choice: Choice, prepared: PreparedData, weights: bytes) -> list[Hidden]:
     """The dense hidden layers of a trained network whose output another dense layer reads.
 
     Raises UsageError where there is none, ComputeError where hardly any activation is zero.
     """
     images = Images.open(prepared, device="cpu", flat=not spec.channels)
     population = Population([spec], choice, images)
-    population.load_weights(from_bytes(weights.read_bytes())[0])
+    population.load_weights(from_bytes(weights)[0])
     x, _ = next(iter(images.slices("valid", max(IMAGES.values()))))
     found: list[Hidden] = []
     z = h = None

@@ -56,7 +56,7 @@ class StackPrices:
             for layer in range(spec.stack.layers):
                 name = layer_id(spec, layer)
                 # Without its rate a layer has no name to be found by.
-                stored = known and not self.fresh and self.store.layer(name) is not None
+                stored = known and not self.fresh and self.store.has_layer(name)
                 if name not in self.counted and not stored:
                     found.append(Layer(spec, layer, trainings))
                 self.counted.add(name)

@@ -33,7 +33,7 @@ def shared_stacks(specs: Sequence[RunSpec], store: Store, *, fresh: bool) -> lis
     for spec in specs:
         if spec.stack is not None:
             takers.setdefault(layer_id(spec, spec.stack.layers - 1), []).append(spec)
-    return [some[0] for top, some in takers.items() if fresh or (len(some) > 1 and store.layer(top) is None)]
+    return [some[0] for top, some in takers.items() if fresh or (len(some) > 1 and not store.has_layer(top))]
 
 
 def with_rates(spec: RunSpec, rates: Rates) -> RunSpec:
@@ -63,7 +63,7 @@ class StackSearch:
     def trials(self, layer: int) -> list[RunSpec]:
         """The runs whose stacks reach up to `layer` (0-based) and are still to be trained, on one thread each."""
         found = [spec for rates in self._tried(layer).values() for spec in rates.values()]
-        return [spec for spec in found if self.store.layer(layer_id(spec, layer)) is None]
+        return [spec for spec in found if not self.store.has_layer(layer_id(spec, layer))]
 
     def choose(self, layer: int) -> None:
         """Take each row's best rate for `layer`: the lowest validation error, the larger rate where two are equal.

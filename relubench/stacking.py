@@ -20,6 +20,7 @@ from relubench.durable import write_atomically
 from relubench.errors import ComputeError
 from relubench.plan import RunSpec
 from relubench.pretraining.identity import layer_id
+from relubench.record_folders import Damaged
 from relubench.results import PretrainedLayer, Timing
 from relubench.stack_file import StackFile, to_bytes
 from relubench.store import Store
@@ -81,7 +82,7 @@ def obtain(
     for layer in range(spec.stack.layers):
         with store.lock(layer_id(spec, layer), _unless(stop)):
             job = _LayerJob(spec, choice, prepared, store, layer, stack.layers, fresh)
-            found = None if fresh and not spec.stack.source else store.layer(job.id)
+            found = None if fresh and not spec.stack.source else _stored(store, job.id)
             found = found or job.train(emit, stop)
             timing = store.timing(job.id)
             stack.seconds += timing.seconds if timing else 0.0
@@ -92,6 +93,16 @@ def obtain(
     if spec.stack.shuffled:
         stack.layers = [shuffled(one, spec.seed, layer) for layer, one in enumerate(stack.layers)]
     return stack
+
+
+def _stored(store: Store, layer: str) -> PretrainedLayer | None:
+    """The record of a stored layer; None, and a line that says so, where it or its weights are damaged."""
+    try:
+        store.layer_weights(layer)
+        return store.layer(layer)
+    except Damaged as error:
+        print(f"warning: {error.message}; it is trained again", file=sys.stderr)
+        return None
 
 
 def _unless(stop: Callable[[], bool]) -> Callable[[], bool]:
@@ -107,16 +118,12 @@ def _unless(stop: Callable[[], bool]) -> Callable[[], bool]:
 
 def read_layer(store: Store, layer: str) -> dict[str, Tensor]:
     """A finished layer's parameters by name; raises ComputeError where the file is gone or damaged."""
-    from safetensors import SafetensorError
     from safetensors.torch import load
 
-    path = store.layer_weights(layer)
-    try:
-        return load(path.read_bytes())
-    except (OSError, SafetensorError) as error:
-        raise ComputeError(
-            f"the pre-trained layer {path} cannot be read: {error}", f"remove {path.parent} and repeat"
-        ) from error
+    content = store.layer_weights(layer)
+    if content is None:
+        raise ComputeError(f"the pre-trained layer {layer} has no weights", "repeat with --no-cache")
+    return load(content)
 
 
 @dataclass(slots=True)
@@ -175,14 +182,16 @@ class _LayerJob:
         """Load the checkpoint if there is one; returns whether the training can go on: not from half of one."""
         from relubench.engine.checkpoint import from_bytes
 
-        path = self.store.checkpoint(self.id)
         try:
-            tensors, values = from_bytes(path.read_bytes())
+            tensors, values = from_bytes(self.store.checkpoint_of(self.id))
             training.load(tensors, values["layer"])
         except FileNotFoundError:
             return True
         except (ValueError, KeyError, RuntimeError) as error:
-            print(f"the checkpoint {path} cannot be used ({error}): starting anew", file=sys.stderr)
+            print(
+                f"the checkpoint {self.store.checkpoint(self.id)} cannot be used ({error}): starting anew",
+                file=sys.stderr,
+            )
             return False
         for name, value in values["clock"].items():
             setattr(self, name, value)
@@ -198,7 +207,7 @@ class _LayerJob:
             tensors, {"layer": values, "clock": {name: getattr(self, name) for name in names}}
         )
         try:
-            write_atomically(self.store.checkpoint(self.id), content)
+            self.store.put_checkpoint(self.id, content)
         except OSError as error:
             # Training goes on without: a full disk may be emptied before the layer ends.
             print(f"no checkpoint was written: {error}", file=sys.stderr)
@@ -254,7 +263,7 @@ def import_file(file: StackFile, spec: RunSpec, store: Store) -> None:
 
     for layer, (tensors, seconds) in enumerate(zip(file.layers, file.seconds, strict=True)):
         name = layer_id(spec, layer)
-        if store.layer(name) is not None:
+        if store.has_layer(name):
             continue
         record = PretrainedLayer(
             id=name,
@@ -272,12 +281,13 @@ def export_file(spec: RunSpec, store: Store, path: Path) -> None:
 
     assert spec.stack is not None
     names = [layer_id(spec, layer) for layer in range(spec.stack.layers)]
-    if not all(store.layer_weights(name).exists() for name in names):
+    contents = [content for name in names if (content := store.layer_weights(name)) is not None]
+    if len(contents) < len(names):
         raise ComputeError(f"{path} was not written: the stack is not whole", "see the messages above")
     clocks = [store.timing(name) for name in names]
     facts = {"method": spec.stack.method, "activation": spec.activation, "dataset": spec.dataset, "seed": spec.seed}
     facts |= {"hidden": spec.hidden, "seconds": [one.seconds if one else 0.0 for one in clocks]}
-    write_atomically(path, to_bytes([load(store.layer_weights(name).read_bytes()) for name in names], facts))
+    write_atomically(path, to_bytes([load(content) for content in contents], facts))
 
 
 def _timing(seconds: float, epoch_seconds: list[float], images: int, interruptions: int) -> Timing:

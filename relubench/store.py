@@ -8,7 +8,8 @@
     ROOT/locks/ID.lock                                              held by the process that trains it
 
 A run is written into a temporary folder, flushed to the disk and moved into place by one rename. Several processes may
-share a store.
+share a store. Every file is checked against a SHA-256 before it is believed: `run.json` and `layer.json` carry their
+own and those of the files beside them, timings their own, and the other files begin with theirs.
 """
 
 from __future__ import annotations
@@ -16,15 +17,14 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from relubench import durable
-from relubench.errors import ComputeError
+from relubench import durable, integrity
+from relubench.record_folders import Damaged, RecordFolders, restored
 from relubench.results import PretrainedLayer, RunResult, Timing
 
 if TYPE_CHECKING:
@@ -46,14 +46,18 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.damaged: set[str] = set()
+        """Runs that were found damaged, each of which is noted once."""
+        self._runs = RecordFolders(root / "runs", RUN, "the stored run", "relubench runs delete {name}")
+        self._layers = RecordFolders(root / "stacks", LAYER, "the pre-trained layer", "remove {folder}")
 
     def folder(self, run: str) -> Path:
         """Where the finished run is, or would be."""
-        return self.root / "runs" / run
+        return self._runs.folder(run)
 
     def ids(self) -> list[str]:
         """The finished runs."""
-        return sorted(one.parent.name for one in self.root.glob(f"runs/[0-9a-f]*/{RUN}"))
+        return self._runs.names()
 
     def unfinished(self) -> list[str]:
         """Runs with a checkpoint and no result."""
@@ -61,133 +65,140 @@ class Store:
         return sorted(started - set(self.ids()))
 
     def result(self, run: str) -> RunResult | None:
-        """The finished run's record; None if there is none. Raises ComputeError for a record that cannot be read."""
-        path = self.folder(run) / RUN
+        """The finished run's record; None if there is none. Raises Damaged for one that is not what was written."""
+        values = self._runs.record(run)
+        return None if values is None else RunResult.from_json(values)
+
+    def believed(self, run: str, note: Callable[[str], None] = lambda text: None) -> RunResult | None:
+        """The finished run's record; None, and once a note, where it or its test results are damaged."""
         try:
-            return RunResult.from_json(json.loads(path.read_text()))
-        except FileNotFoundError:
+            self.wrong(run)
+            return self.result(run)
+        except Damaged as error:
+            if run not in self.damaged:
+                note(f"warning: {error.message}; it is trained again")
+            self.damaged.add(run)
             return None
-        except (ValueError, TypeError, KeyError) as error:
-            raise ComputeError(f"the stored run {path} cannot be read", f"relubench runs delete {run}") from error
+
+    def has(self, run: str) -> bool:
+        """Whether the finished run is stored, and its record and its test results are whole."""
+        return self.believed(run) is not None
 
     def timing(self, run: str) -> Timing | None:
-        """What the clock said of the run; None where that was lost."""
+        """What the clock said of the run; None where that was lost or damaged."""
         try:
-            return Timing.from_json(json.loads((self.root / "timings" / f"{run}.json").read_text()))
+            content = (self.root / "timings" / f"{run}.json").read_bytes()
+            return Timing.from_json(integrity.read_json(content, run))
         except (OSError, ValueError, TypeError):
             return None
 
     def wrong(self, run: str) -> np.ndarray | None:
-        """Which test examples the run got wrong, bool [N]; None if it has no test result."""
+        """Which test examples the run got wrong, bool [N]; None if it has no test result. Raises Damaged."""
         result = self.result(run)
-        path = self.folder(run) / WRONG
-        if result is None or result.test_error_pct is None or not path.exists():
+        if result is None or result.test_error_pct is None:
             return None
-        packed = np.frombuffer(path.read_bytes(), dtype=np.uint8)
-        return np.unpackbits(packed, count=result.test_examples).astype(bool)
+        content = self._runs.file(run, WRONG)
+        if content is None:
+            return None
+        if len(content) != -(-result.test_examples // 8):
+            raise self._runs.damaged(run, WRONG, "it does not hold the run's test examples")
+        return _unpacked(content, result.test_examples)
 
     def noise(self, run: str, strength: float) -> np.ndarray | None:
-        """Which test examples the run got wrong under noise of that standard deviation, bool [N]; None: not known."""
-        result = self.result(run)
-        path = self._noise(run, strength)
-        if result is None or not path.exists():
+        """Which test examples the run got wrong under noise of that standard deviation, bool [N].
+
+        None where that is not known or the file is damaged: it is measured again.
+        """
+        result, path = self.result(run), self._noise(run, strength)
+        try:
+            content = integrity.read(path.read_bytes(), f"{run}/{path.name}")
+        except (OSError, ValueError):
             return None
-        packed = np.frombuffer(path.read_bytes(), dtype=np.uint8)
-        if packed.size != -(-result.test_examples // 8):
-            return None
-        return np.unpackbits(packed, count=result.test_examples).astype(bool)
+        return None if result is None else _unpacked(content, result.test_examples)
 
     def put_noise(self, run: str, strength: float, wrong: np.ndarray) -> None:
         """Keep which test examples [N] a stored run got wrong under noise."""
-        durable.write_atomically(self._noise(run, strength), np.packbits(wrong).tobytes())
+        path = self._noise(run, strength)
+        durable.write_atomically(path, integrity.sealed(np.packbits(wrong).tobytes(), f"{run}/{path.name}"))
 
     def _noise(self, run: str, strength: float) -> Path:
         return self.root / "noise" / run / f"{strength!r}.bin"
 
     def weights(self, run: str) -> Path | None:
-        """The file of the run's weights, if they were kept."""
+        """The file of the run's weights, if they were kept; `weights_of` checks what it holds."""
         path = self.folder(run) / WEIGHTS
         return path if path.exists() else None
 
+    def weights_of(self, run: str) -> bytes | None:
+        """The content of the file of the run's weights; None if they were not kept. Raises Damaged."""
+        return self._runs.file(run, WEIGHTS)
+
     def kept(self, run: str) -> str:
-        """Which weights are stored with the run: best, last or none."""
-        path = self.weights(run)
-        if path is None:
+        """Which weights are stored with the run: best, last or none. Raises Damaged."""
+        content = self.weights_of(run)
+        if content is None:
             return "none"
-        with path.open("rb") as file:
-            header = file.read(int.from_bytes(file.read(8), "little"))
         # As engine.checkpoint writes it; read here without torch.
-        return str(json.loads(json.loads(header)["__metadata__"]["relubench"])["kept"])
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        return str(json.loads(header["__metadata__"]["relubench"])["kept"])
 
     def checkpoint(self, run: str) -> Path:
         """Where the run's checkpoint is, or would be."""
         return self.root / "partial" / run / CHECKPOINT
 
+    def put_checkpoint(self, run: str, content: bytes) -> None:
+        """Keep the state of a run, or of a layer, that is being trained."""
+        durable.write_atomically(self.checkpoint(run), integrity.sealed(content, run))
+
+    def checkpoint_of(self, run: str) -> bytes:
+        """What `put_checkpoint` was given; raises FileNotFoundError, and ValueError for a file that is damaged."""
+        return integrity.read(self.checkpoint(run).read_bytes(), run)
+
     def put(self, result: RunResult, timing: Timing, wrong: np.ndarray | None, weights: bytes | None) -> None:
         """Store a finished run whole; one that is there already is replaced. Its checkpoint goes."""
-        files: dict[str, bytes] = {RUN: _json(result.to_json())}
+        files: dict[str, bytes] = {}
         if wrong is not None:
             files[WRONG] = np.packbits(wrong).tobytes()
         if weights is not None:
             files[WEIGHTS] = weights
-        durable.write_atomically(self.root / "timings" / f"{result.id}.json", _json(timing.to_json()))
-        self._write(self.folder(result.id), files)
+        self._put_timing(result.id, timing)
+        self._runs.put(result.id, result.to_json(), files)
         self.discard(result.id)
 
     def layer(self, layer: str) -> PretrainedLayer | None:
-        """The pre-trained layer's record; None if there is none. Raises ComputeError for one that cannot be read."""
-        path = self.root / "stacks" / layer / LAYER
+        """The pre-trained layer's record; None if there is none. Raises Damaged."""
+        values = self._layers.record(layer)
+        return None if values is None else PretrainedLayer.from_json(values)
+
+    def has_layer(self, layer: str) -> bool:
+        """Whether the pre-trained layer is stored, and its record and its weights are whole."""
         try:
-            return PretrainedLayer.from_json(json.loads(path.read_text()))
-        except FileNotFoundError:
-            return None
-        except (ValueError, TypeError, KeyError) as error:
-            raise ComputeError(f"the pre-trained layer {path} cannot be read", f"remove {path.parent}") from error
+            self._layers.file(layer, WEIGHTS)
+            return self.layer(layer) is not None
+        except Damaged:
+            return False
 
-    def layer_weights(self, layer: str) -> Path:
-        """The file of a finished layer's weights."""
-        return self.root / "stacks" / layer / WEIGHTS
+    def layer_weights(self, layer: str) -> bytes | None:
+        """The content of the file of a finished layer's weights; None for a layer without. Raises Damaged."""
+        return self._layers.file(layer, WEIGHTS)
 
-    def layer_reconstructions(self, layer: str) -> Path:
-        """The file of a first layer's reconstructions: `images` and `reconstructions`, both [n, inputs]."""
-        return self.root / "stacks" / layer / RECONSTRUCTIONS
+    def layer_reconstructions(self, layer: str) -> bytes | None:
+        """The file of a first layer's reconstructions, `images` and `reconstructions` [n, inputs]. Raises Damaged."""
+        return self._layers.file(layer, RECONSTRUCTIONS)
 
     def put_layer(
         self, layer: PretrainedLayer, timing: Timing, weights: bytes | None, reconstructions: bytes | None = None
     ) -> None:
         """Store a pre-trained layer whole; one that is there already is replaced. Its checkpoint goes."""
-        files = {LAYER: _json(layer.to_json())}
-        files |= {WEIGHTS: weights} if weights is not None else {}
+        files = {WEIGHTS: weights} if weights is not None else {}
         files |= {RECONSTRUCTIONS: reconstructions} if reconstructions is not None else {}
-        durable.write_atomically(self.root / "timings" / f"{layer.id}.json", _json(timing.to_json()))
-        self._write(self.root / "stacks" / layer.id, files)
+        self._put_timing(layer.id, timing)
+        self._layers.put(layer.id, layer.to_json(), files)
         self.discard(layer.id)
 
-    def _write(self, place: Path, files: dict[str, bytes]) -> None:
-        """Make a folder of these files in one move."""
-        fresh = self._unique(place)
-        try:
-            for name, content in files.items():
-                durable.write_durably(fresh / name, content)
-            self._move(fresh, place)
-        except BaseException:
-            shutil.rmtree(fresh, ignore_errors=True)
-            raise
-
-    def _move(self, fresh: Path, place: Path) -> None:
-        """Put the folder `fresh` at `place` by a rename; an old one steps aside first, and then goes."""
-        old = self._unique(place)
-        with contextlib.suppress(FileNotFoundError):
-            place.rename(old)
-        fresh.rename(place)
-        durable.flush_folder(place.parent)
-        shutil.rmtree(old, ignore_errors=True)
-
-    def _unique(self, place: Path) -> Path:
-        """A new folder beside `place`, whose name no run has."""
-        fresh = place.parent / f".{place.name}-{uuid.uuid4().hex[:8]}"
-        fresh.mkdir(parents=True)
-        return fresh
+    def _put_timing(self, run: str, timing: Timing) -> None:
+        path = self.root / "timings" / f"{run}.json"
+        durable.write_atomically(path, integrity.sealed_json(timing.to_json(), run))
 
     def discard(self, run: str) -> None:
         """Drop the run's checkpoint."""
@@ -195,11 +206,7 @@ class Store:
 
     def delete(self, run: str) -> None:
         """Drop a run, finished or not."""
-        place = self.folder(run)
-        if place.exists():
-            aside = self._unique(place)
-            place.rename(aside)
-            shutil.rmtree(aside, ignore_errors=True)
+        self._runs.delete(run)
         (self.root / "timings" / f"{run}.json").unlink(missing_ok=True)
         shutil.rmtree(self.root / "noise" / run, ignore_errors=True)
         self._lock(run).unlink(missing_ok=True)
@@ -217,7 +224,7 @@ class Store:
             one for where in ("runs", "stacks", "timings", "partial/*") for one in self.root.glob(f"{where}/.*-*")
         ):
             with contextlib.suppress(OSError):
-                if time.time() - stale.stat().st_mtime > 3600:
+                if time.time() - stale.stat().st_mtime > 3600 and not restored(stale):
                     shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
 
     @contextlib.contextmanager
@@ -247,5 +254,6 @@ class Store:
         return self.root / "locks" / f"{run}.lock"
 
 
-def _json(values: dict[str, Any]) -> bytes:
-    return (json.dumps(values, indent=1, allow_nan=False) + "\n").encode()
+def _unpacked(content: bytes, examples: int) -> np.ndarray:
+    """The bits of a file as bool [examples]."""
+    return np.unpackbits(np.frombuffer(content, dtype=np.uint8), count=examples).astype(bool)

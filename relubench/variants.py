@@ -83,6 +83,16 @@ def make_ready(variants: Sequence[Variant], data_dir: Path | None, note: Callabl
     return parts
 
 
+def check_data(parts: Sequence[Part], data_dir: Path | None, note: Callable[[str], None]) -> None:
+    """Read the prepared data of every variant before training on them, and make anew what is damaged.
+
+    Raises DataError where the source files are gone meanwhile.
+    """
+    asked = {(part.config.data.name, DataOptions.of(part.config.data)) for part in parts}
+    for name, options in sorted(asked, key=str):
+        prepare(name, data_dir=data_dir, options=options, progress=note, check=True)
+
+
 def _check_classes(prepared: PreparedData) -> None:
     """Raises UsageError where there is nothing to tell apart."""
     _, labels = arrays(prepared, "train")

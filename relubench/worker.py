@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from relubench.durable import write_atomically
 from relubench.errors import ComputeError
 from relubench.jobs import Job
 from relubench.mishaps import explain, free_memory, is_out_of_memory
@@ -69,7 +68,7 @@ def train_and_store(job: Job, emit: Emit, stop: Callable[[], bool]) -> None:
     with contextlib.ExitStack() as held:
         for run in sorted(spec.id for spec in job.specs):
             held.enter_context(store.lock(run, _waiting(job, run, emit, stop)))
-        if not (job.fresh or job.pretrain_only) and all(store.result(spec.id) is not None for spec in job.specs):
+        if not (job.fresh or job.pretrain_only) and all(store.has(spec.id) for spec in job.specs):
             for spec in job.specs:
                 emit({"event": "done", "run": spec.id, "cached": True})
             return
@@ -133,11 +132,11 @@ def test_under_noise(job: Job, emit: Emit) -> None:
     from relubench.engine.checkpoint import from_bytes
 
     store, spec = Store(job.store), job.specs[0]
-    path = store.weights(spec.id)
-    if path is None:
+    weights = store.weights_of(spec.id)
+    if weights is None:
         raise ComputeError(f"the weights of {spec.id} are gone from {job.store}", "repeat with --no-cache")
     population = _open(job)
-    population.load_weights(from_bytes(path.read_bytes())[0])
+    population.load_weights(from_bytes(weights)[0])
     for strength in job.noise:
         population.data.noise = strength
         store.put_noise(spec.id, strength, population.evaluate("test").wrong[0])
@@ -197,14 +196,13 @@ def _resume(job: Job, store: Store, population: Population) -> Clock | None:
     """
     from relubench.engine.checkpoint import from_bytes
 
-    path = store.checkpoint(job.name)
     try:
-        tensors, values = from_bytes(path.read_bytes())
+        tensors, values = from_bytes(store.checkpoint_of(job.name))
         population.load(tensors, values["population"])
     except FileNotFoundError:
         return Clock()
     except (ValueError, KeyError, RuntimeError) as error:
-        print(f"the checkpoint {path} cannot be used ({error}): starting anew", file=sys.stderr)
+        print(f"the checkpoint {store.checkpoint(job.name)} cannot be used ({error}): starting anew", file=sys.stderr)
         return None
     clock = Clock(**values["clock"])
     clock.interruptions += 1
@@ -254,7 +252,7 @@ def _save(job: Job, store: Store, population: Population, clock: Clock) -> None:
     tensors, values = population.state()
     content = to_bytes(tensors, {"population": values, "clock": clock.to_json()})
     try:
-        write_atomically(store.checkpoint(job.name), content)
+        store.put_checkpoint(job.name, content)
     except OSError as error:
         # Training goes on without: a full disk may be emptied before the run ends.
         print(f"no checkpoint was written: {error}", file=sys.stderr)

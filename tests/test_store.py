@@ -94,7 +94,7 @@ def test_a_record_that_cannot_be_read_is_an_error_with_its_remedy(tmp_path: Path
     store = Store(tmp_path)
     store.put(result("abc"), TIMING, None, None)
     (store.folder("abc") / "run.json").write_text("{")
-    with pytest.raises(ComputeError, match=r"the stored run .* cannot be read") as refused:
+    with pytest.raises(ComputeError, match=r"the stored run .* is damaged: it carries no SHA-256") as refused:
         store.result("abc")
     assert refused.value.hint == "relubench runs delete abc"
 

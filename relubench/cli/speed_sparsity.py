@@ -65,7 +65,7 @@ def _settings(study: Study) -> list[Setting]:
     from relubench.sparsity_timing import hidden_layers, settings
 
     spec, part = study.specs[0], study.parts[0]
-    weights = study.store.weights(spec.id)
+    weights = study.store.weights_of(spec.id)
     if weights is None:
         why = next((one.message for one in study.results if one.message), "its weights were not kept")
         raise ComputeError(f"the network cannot be looked at: {why}", f"relubench runs delete {spec.id}, and repeat")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import shutil
 import tempfile
@@ -15,7 +14,8 @@ import numpy as np
 import platformdirs
 from filelock import FileLock, Timeout
 
-from relubench.data.prepared import META, Parts, describe
+from relubench import integrity
+from relubench.data.prepared import META, Parts, describe, file_digest
 from relubench.errors import ComputeError
 
 Say = Callable[[str], None]
@@ -143,6 +143,7 @@ def write(work: Path, target: Path, parts: Parts, digest: str) -> None:
     whole = work / "whole"
     whole.mkdir()
     sizes: dict[str, int] = {}
+    digests: dict[str, str] = {}
     for name, array in parts.arrays().items():
         file = whole / f"{name}.npy"
         if (made := _made_in(array, work)) is not None:
@@ -152,9 +153,9 @@ def write(work: Path, target: Path, parts: Parts, digest: str) -> None:
                 np.save(handle, np.ascontiguousarray(array), allow_pickle=False)
             handle.flush()
             os.fsync(handle.fileno())
-        sizes[file.name] = file.stat().st_size
-    with (whole / META).open("w", encoding="utf-8") as handle:
-        json.dump({**describe(parts, digest), "files": sizes}, handle, indent=1)
+        sizes[file.name], digests[file.name] = file.stat().st_size, file_digest(file)
+    with (whole / META).open("wb") as handle:
+        handle.write(integrity.sealed_json({**describe(parts, digest), "files": sizes, "digests": digests}, digest))
         handle.flush()
         os.fsync(handle.fileno())
     if target.exists():

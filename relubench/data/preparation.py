@@ -14,7 +14,7 @@ from relubench.data.cache import Say, disk_full_as_error, locked, prepared_roots
 from relubench.data.fetch import fetch
 from relubench.data.locate import roots_of, search
 from relubench.data.needs import resolve
-from relubench.data.prepared import PREPARATION_VERSION, DataOptions, Parts, PreparedData, read
+from relubench.data.prepared import PREPARATION_VERSION, DataOptions, Parts, PreparedData, is_whole, read
 from relubench.data.request import Request, slug
 from relubench.data.split import check_labels, check_train_size, limit_train
 from relubench.data.table import NOT_PUBLIC, PERTURBED, TABLE, SourceRow, perturbed_row
@@ -24,37 +24,43 @@ SEE = "`relubench list datasets` shows them all; a file or folder of your own is
 
 
 def prepare(
-    name: str, *, data_dir: Path | None = None, options: DataOptions | None = None, progress: Say | None = None
+    name: str,
+    *,
+    data_dir: Path | None = None,
+    options: DataOptions | None = None,
+    progress: Say | None = None,
+    check: bool = False,
 ) -> PreparedData:
     """The prepared data set called `name`: a row of TABLE, NAME+nistp, ./file.npz, or ./folder/ of images.
 
-    `progress` receives one line per notable step; without it downloads are silent too. Raises UsageError (unknown
+    `progress` receives one line per notable step; without it downloads are silent too. `check`: read the files of a
+    prepared copy, and make one anew that is not what was written. Raises UsageError (unknown
     name, options that do not fit), DataError (missing, truncated, altered or malformed files), ComputeError (no room,
     torchvision unusable).
     """
     try:
-        return _prepare(name, data_dir, options or DataOptions(), progress)
+        return _prepare(name, data_dir, options or DataOptions(), progress, check)
     except PermissionError as error:
         raise DataError(
             f"{error.filename or name} may not be read: {error.strerror}", "check who owns it, and its permissions"
         ) from error
 
 
-def _prepare(name: str, data_dir: Path | None, options: DataOptions, progress: Say | None) -> PreparedData:
+def _prepare(name: str, data_dir: Path | None, options: DataOptions, progress: Say | None, check: bool) -> PreparedData:
     say = progress or (lambda _: None)
-    whole = _realize(_request(name, data_dir, options, progress), options, say)
+    whole = _realize(_request(name, data_dir, options, progress), options, say, check)
     return whole if options.labels is None else _limit_labels(whole, options.labels)
 
 
-def _realize(request: Request, options: DataOptions, say: Say) -> PreparedData:
-    """The prepared copy of `request`, made if there is none."""
+def _realize(request: Request, options: DataOptions, say: Say, check: bool = False) -> PreparedData:
+    """The prepared copy of `request`, made if there is none, or with `check` none that is what was written."""
     for root in prepared_roots():
-        if (there := _read(request, root)) is not None:
+        if (there := _read(request, root, check)) is not None:
             return there
     with disk_full_as_error(f"the prepared copy of {request.name}", prepared_roots()[0]):
         root = writable_root(say)
         with locked(root / f".{request.key}.lock", f"another process is preparing {request.name}: waiting", say):
-            return _read(request, root) or _make(request, root, options, say)
+            return _read(request, root, check) or _make(request, root, options, say)
 
 
 def _limit_labels(whole: PreparedData, labels: int) -> PreparedData:
@@ -233,8 +239,11 @@ def _of_perturbed(row: SourceRow, data_dir: Path | None, options: DataOptions, p
     )
 
 
-def _read(request: Request, root: Path) -> PreparedData | None:
-    return read(root / request.key, name=request.name, digest=request.digest, origin=request.origin)
+def _read(request: Request, root: Path, check: bool = False) -> PreparedData | None:
+    folder = root / request.key
+    if check and not is_whole(folder, request.digest):
+        return None
+    return read(folder, name=request.name, digest=request.digest, origin=request.origin)
 
 
 def _make(request: Request, root: Path, options: DataOptions, say: Say) -> PreparedData:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from relubench import integrity
 from relubench.data.order import stratified_order
 from relubench.errors import DataError, UsageError
 
@@ -158,6 +159,58 @@ def _load(prepared: PreparedData, name: str, *, mapped: bool = False) -> np.ndar
         ) from error
 
 
+_WHOLE: set[tuple[Path, str]] = set()
+"""Folders, and the digests of their data, whose files this process has found to be what was written."""
+
+
+def check_whole(prepared: PreparedData) -> None:
+    """Raises DataError if a file of the prepared copy is not what was written; each copy is read once a process."""
+    try:
+        meta = _meta(prepared.folder, prepared.images_digest or prepared.digest)
+        changed = "" if meta is None else _changed(prepared.folder, meta)
+    except (OSError, ValueError) as error:
+        meta, changed = None, str(error)
+    if meta is None or changed:
+        raise DataError(
+            f"the prepared copy of {prepared.name} in {prepared.folder} is damaged{': ' * bool(changed)}{changed}",
+            "run the command again: it is made anew from the source files",
+        )
+
+
+def is_whole(folder: Path, digest: str) -> bool:
+    """Whether the files of the prepared copy are what was written."""
+    try:
+        meta = _meta(folder, digest)
+        return meta is not None and not _changed(folder, meta)
+    except (OSError, ValueError):
+        return False
+
+
+def _changed(folder: Path, meta: dict[str, Any]) -> str:
+    """Which file is not what was written, in words; empty if all are."""
+    if (folder, meta["digest"]) in _WHOLE:
+        return ""
+    for name, digest in meta["digests"].items():
+        if file_digest(folder / name) != digest:
+            return f"{name} does not match its SHA-256"
+    _WHOLE.add((folder, meta["digest"]))
+    return ""
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file, 64 hex digits; raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _meta(folder: Path, digest: str) -> dict[str, Any] | None:
+    """What meta.json says, if that is of these data and all files have their sizes; else None. Raises OSError."""
+    meta = integrity.read_json((folder / META).read_bytes(), digest)
+    sizes: dict[str, int] = meta["files"]
+    sized = len(sizes) == 2 * len(SPLITS) and sizes.keys() == meta["digests"].keys()
+    return meta if sized and all((folder / name).stat().st_size == size for name, size in sizes.items()) else None
+
+
 def image_range(prepared: PreparedData) -> tuple[float, float]:
     """The least and the largest value, as the engine sees them, of the first 10,000 training images.
 
@@ -187,13 +240,13 @@ def describe(parts: Parts, digest: str) -> dict[str, Any]:
 
 
 def read(folder: Path, *, name: str, digest: str, origin: str) -> PreparedData | None:
-    """The prepared data set in `folder`, or None if there is none or it is not whole (sizes, digest, meta.json)."""
+    """The prepared data set in `folder`, or None if there is none or it is not whole (sizes, digest, meta.json).
+
+    What the files hold is not read: see `check_whole`.
+    """
     try:
-        meta = json.loads((folder / META).read_text(encoding="utf-8"))
-        sizes: dict[str, int] = meta["files"]
-        whole = meta["digest"] == digest and len(sizes) == 2 * len(SPLITS)
-        whole = whole and all((folder / file).stat().st_size == size for file, size in sizes.items())
-        if not whole:
+        meta = _meta(folder, digest)
+        if meta is None:
             return None
         return PreparedData(
             name=name,

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from relubench.data import PreparedData, arrays
+from relubench.data.prepared import check_whole
 from relubench.network.streams import stream
 
 NOISE_SEED = 0
@@ -36,7 +37,11 @@ class Images:
 
     @classmethod
     def open(cls, prepared: PreparedData, *, device: str, flat: bool) -> Images:
-        """Map the prepared files; on other devices than the processor, copy them there whole."""
+        """Map the prepared files; on other devices than the processor, copy them there whole.
+
+        Raises DataError for files that are not what was written.
+        """
+        check_whole(prepared)
         splits: dict[str, tuple[Tensor, Tensor]] = {}
         for split in ("train", "valid", "test"):
             x, y = arrays(prepared, split)
