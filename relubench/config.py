@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from relubench.errors import UsageError
+from relubench.errors import UsageError, shown
 from relubench.lookup import did_you_mean
 
 if TYPE_CHECKING:
@@ -299,24 +299,15 @@ def experiment(*layers: Mapping[str, Any]) -> ExperimentConfig:
 
 def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
     """The nested mapping that `--set key.path=value` asks for; values are read as YAML scalars or lists."""
-    import yaml
+    from relubench.plain_yaml import assignment_of
 
     merged: dict[str, Any] = {}
     for text in assignments:
-        path, equals, raw = text.partition("=")
-        keys = path.strip().split(".")
-        if not equals or not all(keys):
-            raise UsageError(f"--set needs key.path=value, got {text!r}", "for example --set train.momentum=0.9")
-        try:
-            value: Any = yaml.safe_load(raw) if raw.strip() else None
-        except yaml.YAMLError as error:
-            raise UsageError(
-                f"--set {path}: {raw!r} is not a YAML value", "quote text that holds ':' or '['"
-            ) from error
+        keys, value = assignment_of(text)
         for key in reversed(keys):
             value = {key: value}
         for key, first, second in contradictions(merged, value):
-            raise UsageError(f"--set {key} is given twice: {first!r} and {second!r}", "leave one of them out")
+            raise UsageError(f"--set {key} is given twice: {shown(first)} and {shown(second)}", "leave one of them out")
         merged = merge(merged, value)
     return merged
 
@@ -366,8 +357,8 @@ def refusal(error: ValidationError) -> UsageError:
     rule = " or ".join(dict.fromkeys(_rule(one) for one in alternatives))
     wanted = "[VALUE, ...]" if first["type"] == "tuple_type" else "VALUE"
     names = _NAMES.findall(first["msg"]) if first["type"] == "literal_error" else []
-    hint = did_you_mean(str(first["input"]), names, f"set it with --set {key}={wanted} or its own flag")
-    return UsageError(f"{key} {rule}, got {first['input']!r}", hint)
+    hint = did_you_mean(shown(first["input"]).strip("'"), names, f"set it with --set {key}={wanted} or its own flag")
+    return UsageError(f"{key} {rule}, got {shown(first['input'])}", hint)
 
 
 _NAMES = re.compile(r"'([^']+)'")

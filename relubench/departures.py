@@ -47,20 +47,17 @@ def _scale(config: ExperimentConfig) -> str:
 
 
 def spoken(key: str, value: object) -> str:
-    """A setting in words: 'sign flip', 'no momentum', 'batch size 64', '500 training images'."""
+    """A setting in words: 'sign flip', 'no momentum', 'batch size 64', '500 training images', 'all labels'."""
     if key == "train_size":
-        return f"{value} training images"
+        return "all training images" if value is None else f"{value} training images"
     if key == "labels":
-        return f"{value:,} label{'s' if value != 1 else ''}"
+        count = f"{value:,}" if isinstance(value, int) else str(value)
+        return "all labels" if value is None else f"{count} label{'s' if value != 1 else ''}"
     if key == "split":
-        return "the paper's split"
+        return f"the {value} split" if value == "standard" else "the paper's split"
     words = {"l1": "L1"}.get(key, key.replace("_", " "))
     if value is True:
         return words
-    return (
-        f"no {words}"
-        if value in (0, None, "none")
-        else f"{words} {value:g}"
-        if isinstance(value, float)
-        else f"{words} {value}"
-    )
+    if value in (0, None, "none"):
+        return f"no {words}"
+    return f"{words} {value:g}" if isinstance(value, float) else f"{words} {value}"

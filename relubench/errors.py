@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+MOST_SHOWN = 60
+"""Characters of a user's value that a message repeats."""
+
 EXIT_COMPUTE = 1
 """Nothing could be computed, or memory or disk ran out."""
 EXIT_USAGE = 2
@@ -39,3 +42,9 @@ class DataError(RelubenchError):
     """Data is missing, truncated, altered or malformed (exit 3)."""
 
     exit_code = EXIT_DATA
+
+
+def shown(value: object) -> str:
+    """The value as a message repeats it: its repr, cut where it is long."""
+    text = repr(value[: 2 * MOST_SHOWN] if isinstance(value, str) else value)
+    return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 3]}..."

@@ -76,8 +76,33 @@ def test_an_assignment_without_key_or_value_is_refused(text: str):
 
 
 def test_an_assignment_that_is_no_yaml_is_refused():
-    with pytest.raises(UsageError, match="is not a YAML value"):
+    with pytest.raises(UsageError, match=r"--set model\.name:1:4: this is not YAML"):
         parse_assignments(["model.name=[1,"])
+
+
+BOMB = "train.lr_grid=[&a [1,1,1,1,1,1,1,1,1],&b [*a,*a,*a,*a,*a,*a,*a,*a,*a],&c [*b,*b,*b,*b,*b,*b,*b,*b,*b]]"
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        (BOMB, "anchors"),
+        ("train.epochs=!!int ''", r"--set train\.epochs: '' is no int"),
+        ("train.epochs=!!bool maybe", r"'maybe' is no bool"),
+        ("train.epochs=2001-99-99", r"the tag 'timestamp' is not allowed"),
+        ("train.epochs=" + "9" * 4300, r"has 4,300 characters"),
+        ("train.epochs=" + "9" * 900, r"train\.epochs .*, got 9{50,60}\.\.\.$"),
+        ("train.epochs=" + "[" * 9000, r"it is nested too deeply"),
+        ("train.epochs=" + "x" * 20_000, r"--set 'train\.epochs' has 20,013 characters"),
+        ("a." * 3000 + "a=1", r"--set needs key\.path=value"),
+        ("train={a: 1, a: 2}", r"the key 'a' stands there twice"),
+        ("train={1: 2}", r"a key is text"),
+    ],
+)
+def test_a_hostile_assignment_is_refused_in_a_short_message(text: str, rule: str):
+    with pytest.raises(UsageError, match=rule) as refused:
+        experiment(parse_assignments([text]), {"act": ["relu"]})
+    assert len(refused.value.message) + len(refused.value.hint) < 1000
 
 
 def test_every_known_key_can_be_set():

@@ -88,9 +88,9 @@ def test_a_checkpoint_that_fits_in_part_leaves_no_trace(tmp_path: Path, capfd: p
     other = replace(one, store=tmp_path / "broken")
     with pytest.raises(Interrupted):
         carry_out(other, lambda message: None, lambda: True)
-    path = Store(other.store).checkpoint(one.specs[0].id)
-    tensors, values = from_bytes(path.read_bytes())
-    path.write_bytes(to_bytes({**tensors, "loss": tensors["loss"].repeat(2)}, values))
+    store, run = Store(other.store), one.specs[0].id
+    tensors, values = from_bytes(store.checkpoint_of(run))
+    store.put_checkpoint(run, to_bytes({**tensors, "loss": tensors["loss"].repeat(2)}, values))
     carry_out(other, lambda message: None, lambda: False)
     assert "cannot be used" in capfd.readouterr().err
     assert contents(other.store / "runs") == contents(one.store / "runs")

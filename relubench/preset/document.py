@@ -1,7 +1,6 @@
 """A YAML file as plain values that remember their lines.
 
-Only mappings with text keys, lists and scalars are accepted: no tags, no anchors, no merge keys, no key twice. Without
-aliases a file cannot grow when it is read.
+Only mappings with text keys, lists and scalars are accepted, and no key twice: see `relubench.plain_yaml`.
 """
 
 from __future__ import annotations
@@ -13,14 +12,12 @@ from typing import Any
 
 import yaml
 
-from relubench.errors import UsageError
+from relubench.errors import UsageError, shown
+from relubench.plain_yaml import node_of, scalar_of
 
-MOST_BYTES = 1_000_000
-MOST_DEPTH = 20
+MOST_BYTES = 200_000
 
 Key = tuple[str, ...]
-
-SCALARS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float", "str"))
 
 
 @dataclass(slots=True)
@@ -48,16 +45,7 @@ class Document:
 def read_document(path: Path, name: str) -> Document:
     """The file's values; raises UsageError with file and line for whatever is not plain YAML."""
     document = Document(name)
-    try:
-        root = _parse(_text(path, name), name)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
-        raise UsageError(f"{place}: this is not YAML: {error.problem or error.context}", _YAML_HINT) from error
-    except yaml.YAMLError as error:
-        raise UsageError(f"{name}: this is not YAML: {str(error).splitlines()[0]}", _YAML_HINT) from error
-    except RecursionError as error:
-        raise UsageError(f"{name}: it is nested too deeply", "a preset needs no more than five levels") from error
+    root = node_of(_text(path, name), name)
     if root is None:
         raise UsageError(f"{name} is empty", _START_HINT)
     if not isinstance(root, yaml.MappingNode):
@@ -66,54 +54,41 @@ def read_document(path: Path, name: str) -> Document:
     return document
 
 
-_YAML_HINT = "quote text that holds ': ' or ' #', indent with spaces"
 _START_HINT = "`relubench run NAME --print > mine.yaml` writes one to start from"
 
 
 def _text(path: Path, name: str) -> str:
     try:
-        if path.stat().st_size > MOST_BYTES:
+        with path.open("rb") as file:
+            # A device never ends, and says that it is empty.
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
             raise UsageError(f"{name} is larger than {MOST_BYTES:,} bytes", "a preset is a page of text")
-        return path.read_text(encoding="utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(f"{name} is not UTF-8 text", "save it as UTF-8") from error
     except OSError as error:
         raise UsageError(f"{name} cannot be read: {error.strerror}", "give a YAML file that can be read") from error
 
 
-def _parse(text: str, name: str) -> yaml.Node | None:
-    """The file as nodes; an anchor or an alias ends it at the event, before anything is made of it."""
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            line = event.start_mark.line + 1 if event.start_mark else 1
-            raise UsageError(
-                f"{name}:{line}: anchors (&) and aliases (*) are not allowed here",
-                "write the values out",
-            )
-    return yaml.compose(text, Loader=yaml.SafeLoader)
-
-
 def _value(document: Document, node: yaml.Node, path: Key) -> Any:
     document.lines.setdefault(path, node.start_mark.line + 1)
-    if len(path) > MOST_DEPTH:
-        raise document.refuse(path, "it is nested too deeply", "a preset needs no more than five levels")
     if isinstance(node, yaml.MappingNode):
         return _mapping(document, node, path)
     if isinstance(node, yaml.SequenceNode) and node.tag == "tag:yaml.org,2002:seq":
-        return [_value(document, one, (*path, str(place))) for place, one in enumerate(node.value)]
-    if isinstance(node, yaml.ScalarNode) and node.tag in SCALARS:
+        return [_value(document, item, (*path, str(place))) for place, item in enumerate(node.value)]
+    if isinstance(node, yaml.ScalarNode):
         try:
-            return yaml.constructor.SafeConstructor().construct_object(node)
-        except (ValueError, yaml.YAMLError) as error:
-            raise document.refuse(path, f"{node.value!r} is not a value: {error}", "quote it if it is text") from error
-    raise document.refuse(
-        path, f"the tag {node.tag.removeprefix('tag:yaml.org,2002:')} is not allowed", "write plain text or numbers"
-    )
+            return scalar_of(node)
+        except ValueError as error:
+            raise document.refuse(path, str(error), "write plain text or numbers, and quote text") from error
+    tag = node.tag.removeprefix("tag:yaml.org,2002:")
+    raise document.refuse(path, f"the tag {shown(tag)} is not allowed", "write plain text or numbers")
 
 
 def _mapping(document: Document, node: yaml.MappingNode, path: Key) -> dict[str, Any]:
     if node.tag != "tag:yaml.org,2002:map":
-        raise document.refuse(path, f"the tag {node.tag} is not allowed", "write plain text or numbers")
+        raise document.refuse(path, f"the tag {shown(node.tag)} is not allowed", "write plain text or numbers")
     found: dict[str, Any] = {}
     for key_node, value_node in node.value:
         line = key_node.start_mark.line + 1
