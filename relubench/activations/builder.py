@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from relubench.activations.choice import Choice
 from relubench.activations.definition import Activation, plain
-from relubench.activations.evaluator import evaluator
 from relubench.activations.expression import parse_formula
+from relubench.activations.learning import formula_activation
 from relubench.activations.own import is_path, split_name
 from relubench.activations.table import ACTIVATIONS
 from relubench.errors import UsageError
@@ -33,7 +33,7 @@ def build(choice: Choice) -> Activation:
             module, _, name = ACTIVATIONS[choice.name].target.partition(":")
             return getattr(importlib.import_module(f"relubench.activations.{module}"), name)(**dict(choice.parameters))
         case "formula":
-            return Activation(function=plain(evaluator(parse_formula(choice.name))))
+            return formula_activation(parse_formula(choice.name))
         case "user":
             return _own(choice)
 

@@ -3,49 +3,42 @@
 from __future__ import annotations
 
 import ast
+import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import reduce
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from relubench.activations.expression import CONSTANTS, Formula
+from relubench.activations import special
+from relubench.activations.arithmetic import CONSTANTS
+from relubench.activations.definition import ActivationFunction
+from relubench.activations.expression import Formula
 from relubench.errors import UsageError
 
-Node = float | Callable[[Tensor], Tensor]
-"""A constant, folded, or a function of x."""
+Values = Mapping[str, Tensor]
+"""x and the learned parameters, by name."""
+Node = float | Callable[[Values], Tensor]
+"""A constant, folded, or a function of the values."""
 
-_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "exp": torch.exp,
-    "log": torch.log,
-    "log1p": torch.log1p,
-    "expm1": torch.expm1,
-    "sqrt": torch.sqrt,
-    "abs": torch.abs,
-    "sign": torch.sign,
-    "sin": torch.sin,
-    "cos": torch.cos,
-    "tan": torch.tan,
-    "sinh": torch.sinh,
-    "cosh": torch.cosh,
-    "tanh": torch.tanh,
-    "atan": torch.atan,
-    "asinh": torch.asinh,
-    "erf": torch.erf,
-    "sigmoid": torch.sigmoid,
-    "softplus": functional.softplus,
-    "relu": torch.relu,
-    "gelu": functional.gelu,
-    "silu": functional.silu,
-    "mish": functional.mish,
-    "elu": functional.elu,
-    "selu": torch.selu,
-    "softsign": functional.softsign,
-    "relu6": functional.relu6,
-    "hardtanh": functional.hardtanh,
-    "hardswish": functional.hardswish,
+
+def _members(module: Any, names: str) -> dict[str, Callable[..., Tensor]]:
+    return {name: getattr(module, name) for name in names.split()}
+
+
+_FUNCTIONS: dict[str, Callable[..., Tensor]] = {
+    **_members(torch, "log log1p log2 log10 sqrt abs sign floor ceil round trunc"),
+    **_members(torch, "sin cos tan tanh asin acos atan asinh acosh atanh"),
+    **_members(torch, "erf erfc erfinv lgamma digamma sigmoid relu selu"),
+    **_members(torch.special, "ndtr"),
+    **_members(functional, "logsigmoid hardsigmoid softsign relu6 gelu silu mish"),
+    **_members(functional, "hardswish tanhshrink"),
+    **_members(special, "exp exp2 expm1 sinh cosh sech csch sinc lambertw cbrt"),
+    **_members(special, "log_ndtr heaviside hypot logaddexp atan2 xlogy softplus leaky_relu"),
+    **_members(special, "threshold elu celu hardtanh hardshrink softshrink gelu_tanh"),
 }
 
 _OPERATORS: dict[type[ast.AST], Callable[..., Tensor]] = {
@@ -53,7 +46,6 @@ _OPERATORS: dict[type[ast.AST], Callable[..., Tensor]] = {
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
-    ast.Pow: operator.pow,
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
     ast.Gt: operator.gt,
@@ -63,43 +55,93 @@ _OPERATORS: dict[type[ast.AST], Callable[..., Tensor]] = {
 }
 
 
-def evaluator(formula: Formula) -> Callable[[Tensor], Tensor]:
-    """f(x) as the formula says, elementwise, in x's dtype; UsageError where a constant part is not finite."""
-    built = _build(formula.tree)
+def evaluator(formula: Formula) -> ActivationFunction:
+    """f(x) as the formula says, elementwise, in x's dtype; UsageError where a constant part is not finite.
+
+    Without `learned` its learned parameters are where they start.
+    """
+    names = [name for name, _ in formula.learned]
+    built = _Builder(CONSTANTS | dict(formula.fixed)).build(formula.tree)
     if not callable(built):
         raise UsageError(f"the formula {formula.text!r} does not depend on x", "a network cannot learn through it")
-    return built
+
+    def function(z: Tensor, *, learned: tuple[Tensor, ...] = (), noise: Tensor | None = None, dim: int = -1) -> Tensor:
+        values = learned or tuple(z.new_tensor([start]) for _, start in formula.learned)
+        return built({"x": z, **dict(zip(names, values, strict=True))})
+
+    return function
 
 
-def _build(node: ast.expr) -> Node:
-    match node:
-        case ast.Constant(value=int() | float() as value):
-            return float(value)
-        case ast.Name(id=name):
-            return _variable if name == "x" else CONSTANTS[name]
-        case ast.UnaryOp(operand=operand):
-            return _apply(torch.neg, [_build(operand)], node)
-        case ast.BinOp(left=left, op=op, right=right):
-            return _apply(_OPERATORS[type(op)], [_build(left), _build(right)], node)
-        case ast.Compare(left=left, ops=ops, comparators=rest):
-            return _apply(
-                _comparison([_OPERATORS[type(op)] for op in ops]), [_build(one) for one in (left, *rest)], node
+class _Builder:
+    """Builds closures; `constants` are the names that stand for numbers."""
+
+    def __init__(self, constants: Mapping[str, float]) -> None:
+        self.constants = constants
+
+    def build(self, node: ast.expr) -> Node:
+        match node:
+            case ast.Constant(value=int() | float() as value):
+                return float(value)
+            case ast.Name(id=name):
+                return self.constants[name] if name in self.constants else operator.itemgetter(name)
+            case ast.UnaryOp(operand=operand):
+                return _apply(torch.neg, [self.build(operand)], node)
+            case ast.BinOp(left=left, op=op, right=right):
+                function = _power if isinstance(op, ast.Pow) else _OPERATORS[type(op)]
+                return _apply(function, [self.build(left), self.build(right)], node)
+            case ast.Compare(left=left, ops=ops, comparators=rest):
+                compare = _comparison([_OPERATORS[type(op)] for op in ops])
+                return _apply(compare, [self.build(side) for side in (left, *rest)], node)
+            case ast.Call(func=ast.Name("where"), args=[condition, *branches]) if any(map(_may_overflow, branches)):
+                return self._choice(condition, branches, node)
+            case ast.Call(func=ast.Name(id=name), args=args):
+                return _apply(_function(name), [self.build(argument) for argument in args], node)
+        raise AssertionError(f"the checker let {ast.dump(node)} through")
+
+    def _choice(self, condition: ast.expr, branches: list[ast.expr], node: ast.expr) -> Node:
+        """where(condition, a, b), no branch passing a slope on where it is not taken: it would give 0 * infinity."""
+        parts = [self.build(part) for part in (condition, *branches)]
+        decide = parts[0]
+        if not callable(decide):
+            return _apply(_where, parts, node)
+
+        def choose(values: Values) -> Tensor:
+            holds = decide(values) != 0
+            taken = (
+                part({name: torch.where(here, value, value.detach()) for name, value in values.items()})
+                if callable(part)
+                else part
+                for part, here in zip(parts[1:], (holds, ~holds), strict=True)
             )
-        case ast.Call(func=ast.Name(id=name), args=args):
-            return _apply(_function(name), [_build(one) for one in args], node)
-    raise AssertionError(f"the checker let {ast.dump(node)} through")
+            a, b = taken
+            # The condition's dtype is x's, which two plain numbers then take.
+            return _where(holds.to(values["x"].dtype), a, b)
+
+        return choose
 
 
-def _variable(x: Tensor) -> Tensor:
-    return x
+def _may_overflow(branch: ast.expr) -> bool:
+    """Whether its slope may be infinite somewhere."""
+    return any(
+        isinstance(node, ast.Div | ast.Pow)
+        or (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id not in _TAME)
+        for node in ast.walk(branch)
+    )
+
+
+_TAME_NAMES = "abs sign min max clip where sin cos tanh atan erf sigmoid relu gelu silu softsign relu6"
+_TAME = frozenset(_TAME_NAMES.split())
 
 
 def _apply(function: Callable[..., Tensor], arguments: list[Node], node: ast.expr) -> Node:
-    """The function of x, or its value where no argument depends on x."""
-    if any(callable(one) for one in arguments):
-        return lambda x: function(*(one(x) if callable(one) else one for one in arguments))
-    values = [torch.tensor(one, dtype=torch.float64) for one in arguments]
-    value = float(function(*values))
+    """The function of the values, or its own value where no argument depends on them."""
+    if any(callable(argument) for argument in arguments):
+        return lambda values: function(*(part(values) if callable(part) else part for part in arguments))
+    numbers = [torch.tensor(argument, dtype=torch.float64) for argument in arguments]
+    try:
+        value = float(function(*numbers))
+    except (ValueError, RuntimeError):
+        value = math.nan
     if value - value != 0:
         raise UsageError(f"{ast.unparse(node)!r} is not a finite number", "correct that part of the formula")
     return value
@@ -115,7 +157,24 @@ def _function(name: str) -> Callable[..., Tensor]:
             return lambda *values: reduce(_greatest, values)
         case "min":
             return lambda *values: reduce(_least, values)
-    return _FUNCTIONS[name]
+    function = _FUNCTIONS[name]
+
+    def lifted(*values: Any) -> Tensor:
+        """The function of a first argument that is a tensor, as torch's functions need."""
+        if isinstance(values[0], Tensor):
+            return function(*values)
+        other = next(value for value in values if isinstance(value, Tensor))
+        return function(torch.full_like(other, values[0]), *values[1:])
+
+    return lifted
+
+
+def _power(base: Tensor | float, exponent: Tensor | float) -> Tensor:
+    if isinstance(exponent, Tensor) and not isinstance(base, Tensor):
+        # As special.exp: no 0 * infinity where nothing flows back.
+        logarithm = math.log(base)
+        return special.with_slope(lambda x: base**x, lambda x, h: h * logarithm)(exponent)
+    return base**exponent  # pyright: ignore[reportReturnType]
 
 
 def _comparison(operators: list[Callable[..., Tensor]]) -> Callable[..., Tensor]:
@@ -124,7 +183,7 @@ def _comparison(operators: list[Callable[..., Tensor]]) -> Callable[..., Tensor]
     def compare(*sides: Tensor | float) -> Tensor:
         dtype = next(side.dtype for side in sides if isinstance(side, Tensor))
         pairs = zip(operators, sides, sides[1:], strict=False)
-        return reduce(operator.mul, (torch.as_tensor(one(a, b)).to(dtype) for one, a, b in pairs))
+        return reduce(operator.mul, (torch.as_tensor(compares(a, b)).to(dtype) for compares, a, b in pairs))
 
     return compare
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relubench.activations.evaluator import evaluator
-from relubench.activations.expression import FUNCTIONS, MAX_CHARACTERS, parse_formula
+from relubench.activations.expression import parse_formula
+from relubench.activations.functions import FUNCTIONS
+from relubench.activations.notation import MAX_CHARACTERS
 from relubench.errors import UsageError
 
 X = torch.linspace(-4, 4, 33, dtype=torch.float64)
@@ -55,11 +57,18 @@ def test_value(text: str, expected: torch.Tensor):
     torch.testing.assert_close(evaluator(parse_formula(text))(X), expected, rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("name", [name for name, (least, most) in FUNCTIONS.items() if least == most == 1])
+def torch_s(name: str) -> Callable[..., torch.Tensor] | None:
+    # torch's heaviside takes a tensor for what it is at 0.
+    places = () if name == "heaviside" else (torch, torch.nn.functional, torch.special)
+    return next((found for place in places if (found := getattr(place, name, None)) is not None), None)
+
+
+@pytest.mark.parametrize("name", [name for name, row in FUNCTIONS.items() if row.counts[0] == 1 and torch_s(name)])
 def test_every_function_is_torch_s(name: str):
-    x = X.abs() + 0.1
-    torch_s = getattr(torch, name, None) or getattr(torch.nn.functional, name)
-    torch.testing.assert_close(evaluator(parse_formula(f"{name}(x)"))(x), torch_s(x))
+    x = (X.abs() + 0.1) / 5 if name in ("asin", "acos", "atanh", "erfinv", "logit") else X.abs() + 1
+    function = torch_s(name)
+    assert function is not None
+    torch.testing.assert_close(evaluator(parse_formula(f"{name}(x)"))(x), function(x))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
@@ -90,6 +99,7 @@ def test_nan_passes_through_max_and_min():
     ("text", "canonical"),
     [
         (" x * sigmoid( 1.7*x ) ", "x*sigmoid(1.7*x)"),
+        ("x\n", "x"),
         ("(x)", "x"),
         ("pow(x,2)", "x**2"),
         ("2.0*x", "2*x"),
@@ -110,57 +120,49 @@ def test_canonical_text(text: str, canonical: str):
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
-        ("torch.relu(x)", "only functions can be called", "product"),
-        ("x.real", "a dot is only part of a number", "not torch.tanh"),
+        ("x.real", "'real' after a dot is not a function", r"x.tanh\(\)"),
+        ("x\n+1", r"cannot contain '\\n'", "made of"),
         ("x[0]", r"cannot contain '\['", "made of"),
         ("x['a']", r"cannot contain '\['", "made of"),
-        ("lambda x: x", "cannot contain ':'", "made of"),
-        ("x + 'a'", "cannot contain", "made of"),
-        ("x^2", r"cannot contain '\^'", r"x\*\*2"),
+        ("x + 'a'", "'a' is not a number", "made of"),
         ("x\0", r"cannot contain '\\x00'", "made of"),
-        ("x\n", r"cannot contain '\\n'", "made of"),
-        ("2×x", "cannot contain '×'", r"2\*x"),
-        ("x + y", "'y' is not known", "known are"),
+        ("x + y", "'y' is not known", "lambda y"),
         ("sigmiod(x)", "'sigmiod' is not known", "did you mean sigmoid"),
-        ("__import__(x)", "'__import__' is not known", "known are"),
+        ("__import__(x)", "'__import__' is not known", "list functions"),
         ("sigmoid + x", "'sigmoid' is a function", r"write sigmoid\(...\)"),
-        ("x(2)", "'x' is not a function", r"x\*\(...\)"),
-        ("2(x)", "only functions can be called", r"2\*\(x\+1\)"),
-        ("exp(x=1)", "plain arguments", "made of"),
-        ("max(*x)", "plain arguments", "made of"),
-        ("max(x)", "at least 2 arguments, not 1", "made of"),
-        ("exp()", "takes 1 argument, not 0", "made of"),
-        ("where(x>0, x)", "takes 3 arguments, not 2", "made of"),
-        ("x if x > 0 else 1", "not part of a formula", r"where\(x>0, a, b\)"),
-        ("x > 0 and x < 1", "not part of a formula", "where"),
-        ("not x", "not part of a formula", "where"),
-        ("x is 1", "a comparison is one of", "made of"),
-        ("x // 2", "an operation is one of", "made of"),
-        ("(x, 1)", "tuple is not part of a formula", "made of"),
+        ("exp(y=x)", r"exp\(\) has no argument 'y' left", r"it is exp\(x\)"),
+        ("max(*x)", r"'\*' does not belong here", "made of"),
+        ("max(x)", "at least 2 arguments, not 1", r"it is max\(x, y\)"),
+        ("exp()", "takes 1 argument, not 0", r"it is exp\(x\)"),
+        ("where(x>0, x)", "takes 3 arguments, not 2", r"it is where\(condition, x, y\)"),
+        ("not x", "'not' joins conditions only", "where"),
+        ("x is 1", "'is' does not belong here", "made of"),
+        ("x // 2", "an operation is one of", r"floor\(x\)"),
+        ("(x, 1)", "',' does not belong here", "made of"),
         ("x*True", "True is not a number", "made of"),
         ("x*1j", "1j is not a number", "made of"),
-        ("x*...", "is not a number", "made of"),
+        ("x*...", "'...' does not belong here", "made of"),
         ("x*1e999", "a number is too large", "made of"),
         ("x*1" + "0" * 400, "a number is too large", "made of"),
         ("x +", "is not a formula: ", "made of"),
-        ("x x", r"is not a formula near column \d+: ", "made of"),
-        ("(x", "is not a formula", "made of"),
-        ("x := 1", "cannot contain ':'", "made of"),
-        ("x = 1", "is not a formula", "made of"),
+        ("x x", "'x' does not belong here", "made of"),
+        ("(x", "brackets or bars do not pair", "needs its"),
+        ("x := 1", "does not contain x", "made of"),
+        ("x = 1", "does not contain x", "made of"),
         ("x/0", "division by zero", "made of"),
         ("x/(1-1)", "division by zero", "made of"),
         ("x**x", "a power needs a number", r"x\*\*2"),
-        ("x**11", "at most 10 in size", "made of"),
-        ("x**-10.5", "at most 10 in size", "made of"),
+        ("x**11", "at most 10 in size", "smaller"),
+        ("x**-10.5", "at most 10 in size", "smaller"),
         ("x**2**3", "a power of a power", "multiply"),
         ("(x**2)**2", "a power of a power", "multiply"),
-        ("(1+x**6)**2", "at most 10 in size", "made of"),
+        ("(1+x**6)**2", "at most 10 in size", "smaller"),
         ("2**2**x", "a power of a power", "multiply"),
         ("x*9**9**9**9", "a power of a power", "multiply"),
         ("11**x", "above 0 and at most 10", r"exp\(a\*x\)"),
         ("(-2)**x", "above 0 and at most 10", r"exp\(a\*x\)"),
-        ("x*(-2)**0.5", "not a finite real number", "made of"),
-        ("x*0**-1", "not a finite real number", "made of"),
+        ("x*(-2)**0.5", "not a finite real number", "another"),
+        ("x*0**-1", "not a finite real number", "another"),
         ("pow(x, x)", "a power needs a number", r"x\*\*2"),
         ("exp(2)", "does not contain x", "made of"),
         ("x" + "+x" * 80, "at most 100 numbers", "shorter"),
@@ -192,13 +194,6 @@ def test_a_constant_part_that_is_not_finite_is_refused_when_built(text: str):
 def test_a_long_polynomial_is_no_deep_formula():
     text = "+".join(f"0.{power}*x**{power}" for power in range(1, 10)) + "+1" * 20
     assert evaluator(parse_formula(text))(torch.zeros(1)).item() == 20
-
-
-def test_python_s_own_warnings_stay_unseen():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        with pytest.raises(UsageError, match="not part of a formula"):
-            parse_formula("1if x else 2")
 
 
 FRAGMENTS = st.sampled_from(

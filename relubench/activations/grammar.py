@@ -1,0 +1,288 @@
+"""Tokens to a tree of Python's ast nodes, which no interpreter ever sees: operator precedence as in Python. Torch-free.
+
+Beyond Python: a product may leave its sign out (2x, 3(x+1), x sin(x)) where it can be read in one way only, a power is
+^ or **, and a choice may be written c ? a : b.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from relubench.activations.functions import NAMES, fold
+from relubench.activations.notation import GIVEN, MAX_DEPTH, SEE, Token, given_names, number, shown, split_name
+from relubench.errors import UsageError
+
+WORDS = frozenset(("if", "else", "and", "or", "not", "lambda", "return", "def", "in", "is"))
+_COMPARISONS: dict[str, type[ast.cmpop]] = {
+    "<": ast.Lt,
+    "<=": ast.LtE,
+    ">": ast.Gt,
+    ">=": ast.GtE,
+    "==": ast.Eq,
+    "!=": ast.NotEq,
+}
+_SUMS: dict[str, type[ast.operator]] = {"+": ast.Add, "-": ast.Sub}
+_PRODUCTS: dict[str, type[ast.operator]] = {"*": ast.Mult, "/": ast.Div}
+_LOGIC: tuple[tuple[tuple[str, ...], type[ast.boolop]], ...] = ((("or",), ast.Or), (("and", "&", "&&"), ast.And))
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A parameter's value as it follows a formula: name=value, or name~value where it is learned from there."""
+
+    name: str
+    learned: bool
+    value: ast.expr
+
+
+def parse(found: Sequence[Token], text: str) -> tuple[ast.expr, list[Setting]]:
+    """The tree of the formula and the settings after it; UsageError where the tokens of `text` are none."""
+    parser = _Parser(found, text)
+    tree = parser.choice()
+    settings: list[Setting] = []
+    while parser.takes(",", ":", *GIVEN) is not None:
+        settings.append(parser.setting())
+    if parser.next.kind != "end":
+        parser.refuse_next()
+    return tree, settings
+
+
+class _Parser:
+    """Recursive descent; the brackets' depth was bounded before, signs are bounded here."""
+
+    def __init__(self, found: Sequence[Token], text: str) -> None:
+        given = given_names(found)
+        self.found = [part for token in found for part in split_name(token, given)]
+        self.factors = {"x", "pi"} | given
+        """Names before a bracket that multiply it."""
+        self.text, self.place, self.nested, self.bare = text, 0, 0, False
+
+    @property
+    def next(self) -> Token:
+        return self.found[self.place]
+
+    def takes(self, *marks: str) -> str | None:
+        """The next token's text if it is one of these marks or words, which is then passed."""
+        token = self.next
+        if token.kind in ("mark", "name") and token.text in marks:
+            self.place += 1
+            return token.text
+        return None
+
+    def setting(self) -> Setting:
+        self.takes(*GIVEN)
+        token = self.next
+        self.place += 1
+        sign = self.takes("=", "~") if token.kind == "name" else None
+        if sign is None:
+            self.refuse(
+                f"{token.text!r} after the formula is not of the form name=value",
+                "a parameter follows the formula: a*x, a=0.25 (fixed) or a*x, a~0.25 (learned from there)",
+            )
+        return Setting(token.text, sign == "~", self.sum())
+
+    def choice(self) -> ast.expr:
+        """a if c else b, or c ? a : b."""
+        self.nested += 1
+        if self.nested > 2 * MAX_DEPTH:
+            self.refuse(f"a formula nests at most {MAX_DEPTH} deep", "write a flatter one")
+        tree = self.logic(0)
+        if self.takes("?"):
+            chosen = self.choice()
+            self.expect(":")
+            tree = ast.IfExp(tree, chosen, self.choice())
+        elif self.takes("if"):
+            condition = self.logic(0)
+            self.expect("else")
+            tree = ast.IfExp(condition, tree, self.choice())
+        self.nested -= 1
+        return tree
+
+    def logic(self, level: int) -> ast.expr:
+        if level == len(_LOGIC):
+            return self.negation()
+        words, op = _LOGIC[level]
+        sides = [self.logic(level + 1)]
+        while self.takes(*words):
+            sides.append(self.logic(level + 1))
+        return sides[0] if len(sides) == 1 else ast.BoolOp(op(), sides)
+
+    def negation(self) -> ast.expr:
+        times = 0
+        while self.takes("not"):
+            times += 1
+        tree = self.comparison()
+        return ast.UnaryOp(ast.Not(), tree) if times % 2 else tree
+
+    def comparison(self) -> ast.expr:
+        left, ops, others = self.sum(), [], []
+        while sign := self.takes(*_COMPARISONS):
+            ops.append(_COMPARISONS[sign]())
+            others.append(self.sum())
+        return ast.Compare(left, ops, others) if ops else left
+
+    def sum(self) -> ast.expr:
+        tree = self.product()
+        while sign := self.takes(*_SUMS):
+            tree = ast.BinOp(tree, _SUMS[sign](), self.product())
+        return tree
+
+    def product(self) -> ast.expr:
+        tree, divides = self.signed(), False
+        while True:
+            if sign := self.takes(*_PRODUCTS):
+                divides = sign == "/"
+                tree = ast.BinOp(tree, _PRODUCTS[sign](), self.signed())
+            elif self.follows():
+                if divides or self.bare:
+                    self.refuse(
+                        "a product without its sign is ambiguous after a division or a power",
+                        "write the sign, and brackets where they matter: 1/(2*x) or 1/2*x, x**2*(x+1)",
+                    )
+                tree = ast.BinOp(tree, ast.Mult(), self.power())
+            else:
+                return tree
+
+    def follows(self) -> bool:
+        """Whether the next token begins a factor whose sign was left out."""
+        token, last = self.next, self.found[self.place - 1]
+        if token.kind == "mark":
+            factor = last.kind in ("number", "mark") or last.text in self.factors
+            return token.text in ("√", "∛", "∕") or (token.text == "(" and factor)
+        if token.text in GIVEN and self.found[self.place + 1].text != "(":
+            return False
+        return token.kind == "name" and token.text not in WORDS and not token.text == last.text == "x"
+
+    def signed(self) -> ast.expr:
+        signs = ""
+        while sign := self.takes("+", "-"):
+            signs += sign
+        if len(signs) > MAX_DEPTH:
+            self.refuse(f"a formula nests at most {MAX_DEPTH} deep", "write a flatter one")
+        tree = self.power()
+        for sign in reversed(signs):
+            tree = ast.UnaryOp(ast.USub(), tree) if sign == "-" else ast.UnaryOp(ast.UAdd(), tree)
+        return tree
+
+    def power(self) -> ast.expr:
+        """base ** exponent, from the right; an exponent may have a sign."""
+        tree = self.called()
+        raised = self.takes("**", "^") is not None
+        if raised and isinstance(tree, ast.Name) and fold(tree.id) in NAMES and tree.id not in self.factors:
+            tree, raised = self.function_power(tree), False
+        elif raised:
+            self.nested += 1
+            if self.nested > 2 * MAX_DEPTH:
+                self.refuse(f"a formula nests at most {MAX_DEPTH} deep", "write a flatter one")
+            tree = ast.BinOp(tree, ast.Pow(), self.signed())
+            self.nested -= 1
+        self.bare = raised and self.found[self.place - 1].text != ")"
+        return tree
+
+    def function_power(self, function: ast.Name) -> ast.expr:
+        """sin^2(x) as (sin(x))^2; the inverse of a function has a name of its own."""
+        grouped = self.takes("(") is not None
+        token = self.next
+        if token.kind != "number":
+            name = function.id
+            self.refuse(f"{name!r} is a function", f"write {name}(x)**2, 1/{name}(x), or the inverse's name: asin(x)")
+        self.place += 1
+        if grouped:
+            self.expect(")")
+        self.expect("(")
+        return ast.BinOp(ast.Call(function, *self.arguments()), ast.Pow(), ast.Constant(number(token.text)))
+
+    def called(self) -> ast.expr:
+        """A primary and what is called on it: f(x), (x+1).tanh(), nn.Tanh()(x)."""
+        grouped = self.next.text == "("
+        tree = self.primary()
+        while True:
+            if self.takes("."):
+                token = self.next
+                self.place += 1
+                if token.kind != "name":
+                    self.refuse("a dot is followed by a name", SEE)
+                tree, grouped = ast.Attribute(tree, token.text), False
+            elif not grouped and self.is_callable(tree) and self.takes("("):
+                tree = ast.Call(tree, *self.arguments())
+            else:
+                return tree
+
+    def is_callable(self, tree: ast.expr) -> bool:
+        """Whether a bracket after it holds arguments; after a call it does where that made a layer: nn.Tanh()(x)."""
+        if not isinstance(tree, ast.Call):
+            return isinstance(tree, ast.Attribute) or (isinstance(tree, ast.Name) and tree.id not in self.factors)
+        name = tree.func.attr if isinstance(tree.func, ast.Attribute) else getattr(tree.func, "id", "")
+        return not tree.args or (name[:1].isupper() and isinstance(tree.func, ast.Attribute))
+
+    def arguments(self) -> tuple[list[ast.expr], list[ast.keyword]]:
+        args: list[ast.expr] = []
+        keywords: list[ast.keyword] = []
+        while not self.takes(")"):
+            named = self.next.kind == "name" and self.found[self.place + 1].text == "="
+            if named:
+                name = self.next.text
+                self.place += 2
+                keywords.append(ast.keyword(name, self.choice()))
+            elif keywords:
+                self.refuse("an argument without a name stands after one with a name", "give them in order")
+            else:
+                args.append(self.choice())
+            if not self.takes(","):
+                self.expect(")")
+                break
+        return args, keywords
+
+    def primary(self) -> ast.expr:
+        token = self.next
+        self.place += 1
+        match token.kind, token.text:
+            case "number", text:
+                return ast.Constant(number(text))
+            case "string", text:
+                return ast.Constant(text[1:-1])
+            case "name", text if text in ("True", "False"):
+                return ast.Constant(text == "True")
+            case "name", text if text not in WORDS:
+                return ast.Name(text)
+            case "mark", "(":
+                tree = self.choice()
+                self.expect(")")
+                return tree
+            case "mark", ("√" | "∛") as root:
+                return ast.Call(ast.Name("sqrt" if root == "√" else "cbrt"), [self.rooted()], [])
+            case "mark", "∕":
+                return ast.BinOp(self.called(), ast.Div(), self.called())
+        self.place -= 1
+        self.refuse_next()
+
+    def rooted(self) -> ast.expr:
+        """What stands under a root; without brackets, not what may also stand behind it."""
+        grouped = self.next.text == "("
+        tree = self.called()
+        if not grouped and (self.next.text in ("**", "^") or self.follows()):
+            self.refuse("what stands under the root is ambiguous", "write √(2*x) or √(2)*x")
+        return tree
+
+    def expect(self, mark: str) -> None:
+        if not self.takes(mark):
+            self.refuse_next()
+
+    def refuse_next(self) -> NoReturn:
+        token = self.next
+        last = self.found[self.place - 1] if self.place else token
+        if token.kind == "end":
+            self.refuse("it ends too early", SEE)
+        if last.kind == "name" and fold(last.text) in NAMES:
+            self.refuse(f"{last.text!r} is a function", f"write {last.text}(...)")
+        if token.text in ("//", "%"):
+            self.refuse("an operation is one of + - * / **", "x % 1 is x - floor(x), and x // 1 is floor(x)")
+        if token.text == "lambda":
+            self.refuse("'lambda' does not belong here", "a parameter may be called lam")
+        self.refuse(f"{token.text!r} does not belong here", SEE)
+
+    def refuse(self, why: str, hint: str) -> NoReturn:
+        raise UsageError(f"{shown(self.text)} is not a formula: {why}", hint)
