@@ -18,7 +18,12 @@ NOTES = {
     "datasets": (
         "NAME+nistp is the grey set NAME with the perturbations of NISTP, 32x32: mnist+nistp, digits+nistp, ...; "
         "nistp-like is emnist-byclass's",
-    )
+    ),
+    "functions": (
+        "as they are written in PyTorch, NumPy, JAX, Keras and math, too: torch.tanh(x), x.clamp(min=0), nn.Tanh()(x)",
+        "a formula has x, numbers, pi, e, + - * / ** (or ^), < <= > >= == !=, |x|, a if c else b, and, or, not",
+        "a parameter's value follows: 'x*sigmoid(b*x), b=1.7', or b~1.7 where it is learned, one value a layer",
+    ),
 }
 """Lines under a list, for people."""
 
@@ -31,7 +36,7 @@ def list_(
         str | None,
         typer.Argument(
             metavar="KIND",
-            help="What to list: activations, datasets, models, presets, references or formats.",
+            help="What to list: activations, functions, datasets, models, presets, references or formats.",
             autocompletion=lambda incomplete: [name for name in KINDS if name.startswith(incomplete)],
         ),
     ] = None,
@@ -39,7 +44,7 @@ def list_(
     format: options.Format = None,
     output_file: options.OutputFile = None,
 ) -> None:
-    """List what can be named: activations, datasets, models, presets, references or formats. The name comes first."""
+    """List what can be named: activations, functions (of formulas), datasets, models, presets, references, formats."""
     if kind is None:
         raise UsageError("list needs to know what to list", f"`relubench list KIND`: {', '.join(KINDS)}")
     rows_of = find(kind, KINDS, kind="list", see=f"lists are {', '.join(KINDS)}")
@@ -96,6 +101,20 @@ def _activations(data_dir: Path | None) -> list[Row]:
     ]
 
 
+def _functions(data_dir: Path | None) -> list[Row]:
+    from relubench.activations.functions import FUNCTIONS
+
+    return [
+        {
+            "name": row.name,
+            "written": row.signature,
+            "meaning": row.formula,
+            "also": ", ".join(row.also.split()) or None,
+        }
+        for row in FUNCTIONS.values()
+    ]
+
+
 def _datasets(data_dir: Path | None) -> list[Row]:
     from relubench.data import TABLE, status
     from relubench.data.table import PERTURBED
@@ -147,6 +166,7 @@ def _short(value: float | int | str) -> str:
 
 KINDS: dict[str, Callable[[Path | None], list[Row]]] = {
     "activations": _activations,
+    "functions": _functions,
     "datasets": _datasets,
     "models": _models,
     "formats": _formats,

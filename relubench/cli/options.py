@@ -25,9 +25,9 @@ Act = Annotated[
         autocompletion=completion.acts,
         rich_help_panel=NETWORK,
         help="An activation to compare; give it several times, or names split at commas. Parameters follow colons "
-        "(softplus:beta=3), an expression in x is a formula (x*sigmoid(x)), and * makes a pattern. The first one is "
-        "what the others are compared with. Default: sigmoid, tanh, relu, gelu (pretrain: softplus in its "
-        "place; ablate-sparsity: relu).",
+        "(softplus:beta=3), an expression in x is a formula (x*sigmoid(x): see `relubench list functions`), * makes "
+        "a pattern. The first one is what the others are compared with. Default: sigmoid, tanh, relu, gelu (pretrain: "
+        "softplus in its place; ablate-sparsity: relu).",
     ),
 ]
 Dataset = Annotated[

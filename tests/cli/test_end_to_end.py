@@ -42,6 +42,18 @@ def test_train_then_cached_then_listed() -> None:
     assert {row["id"] for row in listed} == {run["id"] for run in shown["runs"]}
 
 
+def test_a_formula_learns_its_parameter_and_has_one_run_however_it_is_typed() -> None:
+    argv = ("train", "--epochs", "1", "--format", "json", *SMALL, "--act")
+    first = json.loads(program(*argv, "x*sigmoid(b*x), b~1, swish").stdout)
+    mine, theirs = first["rows"]
+    assert mine["activation"] == "x*sigmoid(b*x):b~1"
+    for key in ("parameters", "test_error_pct", "valid_error_pct", "outcome"):
+        assert mine[key] == theirs[key]
+    again = program(*argv, "lambda z: z * torch.sigmoid(b*z):b ~ 1.0")
+    assert "1 of 1 runs are stored already" in again.stderr
+    assert json.loads(again.stdout)["runs"] == first["runs"][:1]
+
+
 @pytest.mark.parametrize(
     ("argv", "code", "error"),
     [

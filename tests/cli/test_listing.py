@@ -30,7 +30,15 @@ def store() -> Store:
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize(
-    "command", [("list", "models"), ("list", "datasets"), ("list", "formats"), ("list", "references"), ("runs",)]
+    "command",
+    [
+        ("list", "models"),
+        ("list", "functions"),
+        ("list", "datasets"),
+        ("list", "formats"),
+        ("list", "references"),
+        ("runs",),
+    ],
 )
 def test_every_listing_in_every_format(cli: Cli, store: Store, command: tuple[str, ...], format: str) -> None:
     ended = cli(*command, "--format", format)
@@ -40,7 +48,7 @@ def test_every_listing_in_every_format(cli: Cli, store: Store, command: tuple[st
 
 
 def test_the_first_column_of_a_list_is_the_name(cli: Cli) -> None:
-    for kind in ("datasets", "models", "formats", "references"):
+    for kind in ("functions", "datasets", "models", "formats", "references"):
         assert cli("list", kind).out.startswith("name\t")
 
 
@@ -58,6 +66,15 @@ def test_activations_are_listed(cli: Cli) -> None:
         "source": "",
     }
     assert rows["softplus"]["parameters"] == "beta=1:threshold=20"
+
+
+def test_functions_of_formulas_are_listed_with_their_other_names(cli: Cli) -> None:
+    rows = {row["name"]: row for row in json.loads(cli("list", "functions", "--format", "json").out)["rows"]}
+    assert rows["sigmoid"]["also"] == "sigma, expit, logistic, sigm"
+    assert rows["leaky_relu"]["written"] == "leaky_relu(x, negative_slope=0.01)"
+    shown = cli("list", "functions", "--format", "table").out
+    assert "torch.tanh(x)" in shown
+    assert "b~1.7 where it is learned" in shown
 
 
 def test_references_are_listed_with_their_source(cli: Cli) -> None:
