@@ -19,7 +19,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from relubench.activations import select
+from relubench.activations.builder import build
 from relubench.config import experiment, known_keys, parse_assignments
 from relubench.errors import RelubenchError
 from relubench.preset.document import read_document
@@ -185,19 +188,32 @@ def check_store(damage: tuple[str, bytes], folder: Path) -> str:
 
 
 _WORDS = "relu x maxout:pieces= ( ) * ** , : = 1e999 exp max ./a.py:f [ swish:beta=nan ~ ? b~1 .. ' |x| x^2 -x é"
+_WORDS += (
+    " torch. np. .clamp( min= lambda√ σ π ² ⁻ · − ½ \\frac{ } where( ax swish( quick_gelu( 'tanh' None ; => ,b=2 ,a~0"
+)
 _WHOLE = "x*sigmoid(x) max(x,0) exp(-x**2) leaky_relu:negative_slope=0.2 relu,tanh *elu all x/2 softplus:beta=3 gelu"
+_WHOLE += " torch.where(x>0,x,0.1*x) x.clamp(min=0) a*x+sin(b*x)**2/b,a=1,b~1 |x| nn.Tanh()(x) lambertw(exp(x)) ax²"
 
 
 def activation(rng: random.Random) -> str:
     if rng.random() < 0.5:
-        before, after = rng.choice(("", "", "-", "2*", "(")), rng.choice(("", "", "+x", ")", ":", "**9**9"))
+        before, after = (
+            rng.choice(("", "", "-", "2*", "(")),
+            rng.choice(("", "", "+x", ")", ":", "**9**9", ", b~1", ":a=2", "²", "(x)")),
+        )
         return before + rng.choice(_WHOLE.split()) + after
     words = (*_WORDS.split(), "x" * 300, "\x00", " ")
     return "".join(rng.choice(words) for _ in range(rng.randrange(1, 12)))
 
 
 def check_activation(text: str, folder: Path) -> str:
-    return f"taken as {select([text])[0].kind}"
+    choice = select([text])[0]
+    assert select([choice.label]) == [choice]
+    if choice.kind == "formula":
+        x = torch.linspace(-3, 3, 13)
+        h = build(choice).function(x)
+        assert (h.shape, h.dtype) == (x.shape, x.dtype)
+    return f"taken as {choice.kind}"
 
 
 Boundary = tuple[Callable[[random.Random], Any], Callable[[Any, Path], str]]
