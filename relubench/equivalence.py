@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from relubench.distributions import ALPHA, Z
-from relubench.stats import Mask, Spread, crossed_spread, fewest_seeds, stack
+from relubench.power import fewest_seeds
+from relubench.spread import Spread, crossed_spread
+from relubench.stats import Mask, stack
 
 Verdict = Literal["reproduced", "better", "worse", "undecided"]
 

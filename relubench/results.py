@@ -207,7 +207,8 @@ class Timing:
 class SummaryRow:
     """One row of the table: an activation over its seeds. The field order is the column order of every format.
 
-    Errors and differences are in percent of the test examples; intervals are 95 %; missing is None.
+    Errors and differences are in percent of the test examples; intervals are 95 %, those of differences all of a table
+    together; missing is None.
     """
 
     activation: str
@@ -241,15 +242,16 @@ class SummaryRow:
     """Against the published error, else the article's: 'reproduced', 'better', 'worse', 'undecided', or 'not
     comparable'."""
     difference_verdict: str | None = None
-    """Of the difference to the first row: 'higher', 'lower' or 'noise' (Holm-corrected over the table at 5 %)."""
+    """Of the difference to the first row: 'noise' where its interval holds zero, else 'higher' or 'lower'; of one seed
+    'higher on this test set' or 'lower on this test set'."""
     difference_p: float | None = None
-    """Of no difference to the first row, two-sided, adjusted by Holm's method over the table."""
+    """Of no difference to the first row, two-sided, times the number of comparisons in the table (Bonferroni)."""
     effect_size: float | None = None
     """The difference over the standard deviation of the seeds' differences (Cohen's d_z); None with one seed."""
     detectable_difference_pct: float | None = None
-    """The true difference that would have been called real with 80 % probability."""
+    """The true difference that would have been called one with 80 % probability or more; None if none would."""
     seeds_to_resolve: int | None = None
-    """Seeds at which noise of the size seen would be called a difference; None if no number is, or it is none."""
+    """Seeds with which a true difference of the size seen is called one with 80 % probability; None if no number is."""
     verdict_against: str | None = None
     """'published' or 'article'."""
     verdict_reason: str | None = None
@@ -265,6 +267,17 @@ class SummaryRow:
     """What `--lr auto` spent on this activation, e.g. '4 rates x 1 seed x 30 epochs'; None where the rate was given."""
     lr_edge: str | None = None
     """Whether the chosen rate is the 'lowest' or the 'highest' of the grid, or lies 'inside' it."""
+    n_learned: int | None = None
+    """Seeds with a test error that are not still at chance."""
+    seeds_to_resolve_low: int | None = None
+    """The same if trainings differ as little as the seeds leave open (80 %)."""
+    seeds_to_resolve_high: int | None = None
+    """The same if they differ as much; None if no number is enough."""
+
+    @property
+    def learned(self) -> bool:
+        """Whether any of its networks has risen above chance."""
+        return self.n_learned != 0
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 
 def fixed(value: float | None, digits: int = 2) -> str:
@@ -68,3 +69,26 @@ def listed(names: list[str], limit: int = 4) -> str:
     if len(names) <= limit:
         return ", ".join(names)
     return f"{', '.join(names[:limit])} and {len(names) - limit} more"
+
+
+def verdict_parts(verdict: str | None, width: int = 6) -> list[str]:
+    """'lower', 'on this test set': a word and what limits it, which may stand under it; filled up to `width`."""
+    first, *rest = (verdict or "").split(" ", maxsplit=1)
+    return [first, f"{rest[0]:<{width - len(first) - 1}}"] if rest else [f"{first:<{width}}"]
+
+
+def verdict_width(verdicts: Iterable[str | None]) -> int:
+    """Characters of the longest of a column's verdicts, so that numbers before them stand below each other."""
+    return max([6, *(len(verdict or "") for verdict in verdicts)])
+
+
+def seeds_range(low: int | None, likely: int | None, high: int | None, seeds: int) -> str:
+    """'about 6 to 60 more seeds', 'at least 12 more seeds' of numbers of seeds in all; '' if none is enough."""
+    ends = [None if number is None else max(number - seeds, 1) for number in (low, likely, high)]
+    if ends[0] is None or ends[1] is None:
+        return ""
+    if ends[2] is None:
+        return f"at least {count(ends[0], 'more seed')}"
+    if ends[0] == ends[2]:
+        return f"about {count(ends[0], 'more seed')}"
+    return f"about {ends[0]:,} to {count(ends[2], 'more seed')}"

@@ -7,6 +7,7 @@ from typing import Any
 
 from relubench.reports.cells import count, fixed, listed
 from relubench.results import RunResult, SummaryRow, Tuning
+from relubench.stats import ON_THIS_TEST_SET
 
 OUTCOMES = ("ok", "stalled", "diverged", "failed")
 """From best to worst: a row shows the worst of its seeds."""
@@ -40,13 +41,48 @@ def method_notes(rows: Sequence[SummaryRow]) -> list[str]:
         return []
     words = {True: "over seeds and test examples", False: "over test examples only (one seed)"}
     note = "95 % intervals " + " or ".join(words[one] for one in sorted(spans, reverse=True))
-    seen = [row.detectable_difference_pct for row in rows if row.detectable_difference_pct is not None]
-    if not seen:
+    compared = [row for row in rows if row.difference_pct is not None]
+    if not compared:
         return [note]
-    note += "; differences are paired by seed and example and called noise unless p < 0.05 after Holm's correction"
-    low, high = fixed(min(seen)), fixed(max(seen))
-    sizes = f"{low} points" if low == high else f"{low} to {high} points"
-    return [note, f"the smallest difference this table could have seen, with 80 % probability: {sizes}"]
+    verdicts = [row.difference_verdict or "" for row in compared]
+    return [
+        f"{note}; differences are paired by seed and example{together(len(compared))}",
+        *one_seed_note(verdicts),
+        smallest_seen([row.detectable_difference_pct for row in compared]),
+    ]
+
+
+def together(comparisons: int) -> str:
+    """What the intervals of differences hold, and when one is called noise."""
+    if comparisons == 1:
+        return ", noise where the interval holds zero"
+    return (
+        f", noise where the interval holds zero; with 95 % probability all {comparisons} of their intervals hold "
+        "(Bonferroni)"
+    )
+
+
+def one_seed_note(verdicts: Sequence[str]) -> list[str]:
+    """What a word of one seed does not say."""
+    if not any(verdict.endswith(ON_THIS_TEST_SET) for verdict in verdicts):
+        return []
+    return [
+        f"“lower{ON_THIS_TEST_SET}” is of one training each: others of the same two activations may differ the other way"
+    ]
+
+
+def smallest_seen(sizes: Sequence[float | None]) -> str:
+    """The smallest difference that could have been seen, as far as there is one; `sizes`: of each comparison."""
+    known = [size for size in sizes if size is not None]
+    if not known:
+        return (
+            "no difference, however large, would have been seen here with 80 % probability: too few seeds or examples"
+        )
+    low, high = fixed(min(known)), fixed(max(known))
+    told = f"{low} points" if low == high else f"{low} to {high} points"
+    unknown = len(sizes) - len(known)
+    rest = f"; for {unknown} of {len(sizes)} comparisons none that is possible" if unknown else ""
+    return f"the smallest difference this table could have seen, with 80 % probability or more: {told}{rest}"
 
 
 def match_notes(specs: Sequence[Mapping[str, Any]]) -> list[str]:

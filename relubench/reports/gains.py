@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from relubench.reports.cells import count, duration, fixed, signed, signed_bracket
 from relubench.results import SummaryRow
+from relubench.stats import ON_THIS_TEST_SET
 
 SPELLED_OUT = 6
 """Gains up to this many are told one by one, more are counted."""
@@ -30,11 +31,17 @@ def gain(row: SummaryRow, first: SummaryRow) -> str:
     low, high = row.difference_ci_low_pct, row.difference_ci_high_pct
     interval = signed_bracket(None if high is None else -high, None if low is None else -low)
     size = f"{signed(-row.difference_pct)} points {interval}"
-    words = {"lower": f"gains {size}", "higher": f"loses {size}"}
-    told = (
-        f"{row.pretraining} {words.get(row.difference_verdict or '', f'gains no more than noise, {size}')}, over {base}"
-    )
+    if not (row.learned or first.learned):
+        return f"{row.pretraining} and {base}: neither learned anything, both are still at chance"
+    told = f"{row.pretraining} {_gained(row.difference_verdict or 'noise')}{size}, over {base}"
     return told + _cost(row, first) + _elsewhere(row, first)
+
+
+def _gained(verdict: str) -> str:
+    """'gains ', 'loses on this test set ', 'gains no more than noise, '."""
+    first, *limit = verdict.split(" ", maxsplit=1)
+    word = {"lower": "gains", "higher": "loses"}.get(first, "gains no more than noise,")
+    return " ".join([word, *(f"{part}," for part in limit), ""])
 
 
 def _counted(pairs: Sequence[tuple[str, SummaryRow, SummaryRow]], method: str) -> str:
@@ -42,11 +49,17 @@ def _counted(pairs: Sequence[tuple[str, SummaryRow, SummaryRow]], method: str) -
     mine = [(name, row, first) for name, row, first in pairs if row.pretraining == method]
     compared = [(name, row) for name, row, _ in mine if row.difference_pct is not None]
     base = "no pre-training" if mine[0][2].pretraining == "none" else mine[0][2].pretraining
-    better, worse = ([name for name, row in compared if row.difference_verdict == word] for word in ("lower", "higher"))
+    better, worse = (
+        [name for name, row in compared if (row.difference_verdict or "").startswith(word)]
+        for word in ("lower", "higher")
+    )
+    noise = "noise"
+    if any((row.difference_verdict or "").endswith(ON_THIS_TEST_SET) for _, row in compared):
+        noise = "this test set's noise"
     gained = f"{len(better) or 'none'} of {count(len(compared), 'comparison')} with {base}"
     gained += f" ({', '.join(better)})" if better else ""
     lost = f"{len(worse)} ({', '.join(worse)})" if worse else "none"
-    return f"{method} gained more than noise in {gained} and lost in {lost}."
+    return f"{method} gained more than {noise} in {gained} and lost in {lost}."
 
 
 def _cost(row: SummaryRow, first: SummaryRow) -> str:

@@ -6,7 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from relubench.reports.cells import bracket, count, duration, fixed, short, signed, signed_bracket
+from relubench.reports.cells import (
+    bracket,
+    count,
+    duration,
+    fixed,
+    short,
+    signed,
+    signed_bracket,
+    verdict_parts,
+    verdict_width,
+)
 from relubench.reports.gradients import power
 from relubench.reports.summary import Summary
 from relubench.results import RunResult, Timing
@@ -143,7 +153,7 @@ def _measured(against: str, rows: Sequence[Row]) -> list[Column]:
     many_dead = any((row["dead_units_pct"] or 0.0) >= MANY_DEAD_PCT for row in rows)
     return [
         Column(header="test error %", parts=_error),
-        Column(header=against, parts=_difference, style=_difference_style),
+        Column(header=against, parts=difference_cell(rows), style=_difference_style),
         *(_gradients() if rows and "gradient_ratio" in rows[0] else []),
         Column(header="zeros %", parts=lambda row: [fixed(row["sparsity_pct"], 1)], leaves=5),
         Column(header="dead %", parts=lambda row: [fixed(row["dead_units_pct"], 1)], leaves=11 if many_dead else 4),
@@ -166,11 +176,17 @@ def _error(row: Row) -> list[str]:
     return [part for part in (fixed(row["test_error_pct"]), interval) if part]
 
 
-def _difference(row: Row) -> list[str]:
-    if row["difference_pct"] is None:
-        return []
-    interval = signed_bracket(row["difference_ci_low_pct"], row["difference_ci_high_pct"])
-    return [signed(row["difference_pct"]), interval, f"{row['difference_verdict'] or '':<6}"]
+def difference_cell(rows: Sequence[Row], key: str = "difference_verdict") -> Callable[[Row], list[str]]:
+    """What a cell says of a row's difference: its size, its interval and its word, of which `key` is the name."""
+    width = verdict_width(row[key] for row in rows)
+
+    def parts(row: Row) -> list[str]:
+        if row["difference_pct"] is None:
+            return []
+        interval = signed_bracket(row["difference_ci_low_pct"], row["difference_ci_high_pct"])
+        return [signed(row["difference_pct"]), interval, *verdict_parts(row[key], width)]
+
+    return parts
 
 
 def _reference(source: str) -> Callable[[Row], list[str]]:
@@ -202,7 +218,8 @@ def _outcome_style(row: Row) -> str:
 
 
 def _difference_style(row: Row) -> str:
-    return {"lower": "green", "higher": "red", "noise": "dim"}.get(row["difference_verdict"] or "", "")
+    first = (row["difference_verdict"] or "").split(" ")[0]
+    return {"lower": "green", "higher": "red", "noise": "dim"}.get(first, "")
 
 
 def _plain(key: str, leaves: int = 0) -> Column:

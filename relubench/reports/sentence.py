@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from relubench.reports.cells import bracket, count, fixed, listed, signed, signed_bracket
+from relubench.reports.cells import bracket, count, fixed, listed, seeds_range, signed, signed_bracket
 from relubench.results import SummaryRow
+from relubench.stats import ON_THIS_TEST_SET
 
 ONE_SEED = "test-set noise only; add --seeds 5 to include the noise between trainings"
 TWO_SEEDS = "Two seeds say little about how much trainings differ: --seeds 5 narrows the intervals."
+NOTHING_LEARNED = "Nothing learned anything, so that none is the best: every test error is still at chance"
+SHOWN = "80 % probability"
 SPELLED_OUT = 6
 """Comparisons up to this many are given one by one, more are counted."""
 GROUPS_SPELLED_OUT = 3
@@ -50,25 +53,26 @@ def closing(groups: Sequence[tuple[str, Sequence[Standing]]], kind: str = "data 
 
 
 def settling(groups: Sequence[tuple[str, Sequence[Standing]]]) -> list[str]:
-    """A line on what would settle the differences within noise; none for a lone one, of which the sentence says it.
-
-    Of those that are noise for the number of comparisons alone, nothing is said: it is not seeds that they lack.
-    """
+    """A line on what would settle the differences within noise; none for a lone one, of which the sentence says it."""
     compared = [
         (f"{one.label} ({name})" if len(groups) > 1 else one.label, one)
         for name, group in groups
         for one in group[1:]
         if one.row.difference_pct and one.seeds > 1
     ]
-    noise = [(label, one) for label, one in compared if one.row.difference_verdict == "noise" and _spans_zero(one.row)]
+    noise = [(label, one) for label, one in compared if one.row.difference_verdict == "noise"]
     if len(compared) < 2 or not noise:
         return []
-    known = [(label, max(needed - one.seeds, 1)) for label, one in noise if (needed := one.row.seeds_to_resolve)]
-    never = [label for label, one in noise if one.row.seeds_to_resolve is None]
-    told = [f"about {count(more, 'more seed')} for {label}" for label, more in sorted(known, key=lambda one: one[1])]
-    parts = [listed(told)] if told else []
+    known = sorted(
+        (one.row.seeds_to_resolve_low or 0, f"{more} for {label}") for label, one in noise if (more := _more_seeds(one))
+    )
+    never = [label for label, one in noise if not _more_seeds(one)]
+    parts = [listed([words for _, words in known])] if known else []
     parts += [f"no number of seeds for {listed(never)}: the test set is too small for it"] if never else []
-    return [f"to show the differences called noise, if they are as large as they look: {'; '.join(parts)}"]
+    return [
+        f"to show the differences called noise with {SHOWN}, if they are as large as they look: {'; '.join(parts)} "
+        "(a range is what these seeds leave open of how much trainings differ)"
+    ]
 
 
 def _about(group: Sequence[Standing]) -> str:
@@ -76,8 +80,11 @@ def _about(group: Sequence[Standing]) -> str:
     if not finished:
         return f"{listed([one.label for one in group])}: no test error."
     if len(group) == 1:
-        return f"{group[0].label} reached a test error of {_error(group[0].row)}."
-    lowest = _lowest(finished)
+        still = "" if group[0].row.learned else " It is still at chance."
+        return f"{group[0].label} reached a test error of {_error(group[0].row)}.{still}"
+    if not any(one.row.learned for one in finished):
+        return f"{NOTHING_LEARNED} ({listed([one.label for one in finished])})."
+    lowest = _lowest([one for one in finished if one.row.learned], len(finished))
     # The first row was named just before: 'it' is enough.
     first = "it" if lowest.startswith(f"{group[0].label} had") else group[0].label
     return f"{lowest} {_against_first(group, first)}"
@@ -86,15 +93,16 @@ def _about(group: Sequence[Standing]) -> str:
 def _alone(one: Standing) -> str:
     row = one.row
     over = f"with one seed ({ONE_SEED})" if row.n == 1 else f"over {row.n} seeds"
-    stalled = " It stalled: it is still at chance." if row.outcome == "stalled" and row.n == 1 else ""
+    stalled = "" if row.learned else " It stalled: it is still at chance."
     return f"{one.label} reached a test error of {_error(row)} {over}.{stalled}"
 
 
-def _lowest(finished: Sequence[Standing]) -> str:
-    kind = "test error" if max(one.row.n for one in finished) == 1 else "mean test error"
-    least = min(_shown(one.row) for one in finished)
-    best = [one for one in finished if _shown(one.row) == least]
-    if len(best) == len(finished) > 1:
+def _lowest(learned: Sequence[Standing], finished: int) -> str:
+    """Who of those that learned anything has the lowest error; `finished`: how many have an error at all."""
+    kind = "test error" if max(one.row.n for one in learned) == 1 else "mean test error"
+    least = min(_shown(one.row) for one in learned)
+    best = [one for one in learned if _shown(one.row) == least]
+    if len(best) == finished > 1:
         return f"All have the same {kind}, {fixed(least)} %."
     if len(best) == 1:
         return f"{best[0].label} had the lowest {kind}, {_error(best[0].row)}."
@@ -107,7 +115,8 @@ def _against_first(group: Sequence[Standing], named: str) -> str:
         return f"Nothing is compared: {first.label}, the first row, {UNFINISHED[first.row.outcome]}."
     compared = [one for one in others if one.row.difference_pct is not None]
     missing = [one for one in others if one.row.difference_pct is None]
-    parts = []
+    chance = [one.label for one in group if one.row.test_error_pct is not None and not one.row.learned]
+    parts = [f"Still at chance: {listed(chance)}."] if chance else []
     if compared:
         body = _one_by_one(compared) if len(compared) <= SPELLED_OUT else _counted(compared)
         parts.append(f"Compared with {named} ({_seeds(compared)}): {body}.")
@@ -127,30 +136,29 @@ def _comparison(one: Standing, *, alone: bool) -> str:
     size = f"{signed(row.difference_pct)} points {interval}"
     if row.difference_verdict != "noise":
         return f"{one.label} is {row.difference_verdict}, {size}"
-    if not _spans_zero(row):
-        return f"{one.label}'s {size} counts as noise among so many comparisons"
     return f"{one.label} differs by no more than noise, {size}{_remedy(one) if alone else ''}"
 
 
-def _spans_zero(row: SummaryRow) -> bool:
-    return (row.difference_ci_low_pct or 0) <= 0 <= (row.difference_ci_high_pct or 0)
+def _more_seeds(one: Standing) -> str:
+    row = one.row
+    return seeds_range(row.seeds_to_resolve_low, row.seeds_to_resolve, row.seeds_to_resolve_high, one.seeds)
 
 
 def _remedy(one: Standing) -> str:
     """What would settle a single undecided comparison."""
     if one.seeds < 2 or not one.row.difference_pct:
         return ""
-    needed = one.row.seeds_to_resolve
-    if needed is None:
+    more = _more_seeds(one)
+    if not more:
         return "; no number of seeds would settle a difference this small: the test set is too small for it"
-    more = max(needed - one.seeds, 1)
-    return f"; if the difference is as large as it looks, about {count(more, 'more seed')} would show it"
+    return f"; if the difference is as large as it looks, {more} would show it with {SHOWN}"
 
 
 def _counted(compared: Sequence[Standing]) -> str:
-    kinds = (("lower", "lower"), ("higher", "higher"), ("noise", "within noise"))
+    kinds = [f"{word}{limit}" for word in ("lower", "higher") for limit in ("", ON_THIS_TEST_SET)]
     named = [
-        (words, [one.label for one in compared if one.row.difference_verdict == verdict]) for verdict, words in kinds
+        (words, [one.label for one in compared if one.row.difference_verdict == verdict])
+        for verdict, words in [*((kind, kind) for kind in kinds), ("noise", "within noise")]
     ]
     return f"of {len(compared)}, " + ", ".join(
         f"{len(names)} {words} ({listed(names)})" for words, names in named if names
@@ -168,15 +176,18 @@ def _tally(groups: Sequence[tuple[str, Sequence[Standing]]], kind: str) -> str:
     """How often each label was lowest, and how many differences are real, where there are too many groups to tell."""
     wins: dict[str, int] = {}
     for _, group in groups:
-        finished = [one for one in group if one.row.test_error_pct is not None]
-        if finished:
-            best = min(finished, key=lambda one: _shown(one.row))
+        learned = [one for one in group if one.row.test_error_pct is not None and one.row.learned]
+        if learned:
+            best = min(learned, key=lambda one: _shown(one.row))
             wins[best.label] = wins.get(best.label, 0) + 1
+    if not wins:
+        return f"{NOTHING_LEARNED}."
     ranked = sorted(wins.items(), key=lambda item: -item[1])
     verdicts = [one.row.difference_verdict for _, group in groups for one in group if one.row.difference_verdict]
     real = sum(one != "noise" for one in verdicts)
     told = ", ".join(f"{label} in {number}" for label, number in ranked)
-    compared = f" {real} of {count(len(verdicts), 'difference')} to the first row of each are more than noise."
+    noise = "this test set's noise" if any(one.endswith(ON_THIS_TEST_SET) for one in verdicts) else "noise"
+    compared = f" {real} of {count(len(verdicts), 'difference')} to the first row of each are more than {noise}."
     lowest = f"Lowest mean test error over {len(groups)} {kind}: {told}."
     return lowest + (compared if verdicts else "")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from relubench.reports import references
 from relubench.reports.cells import count, duration, fixed, listed, signed, signed_bracket
 from relubench.reports.onset import LEAST_POINTS, Onset, onset
-from relubench.reports.report import Column, Report, Row, run_records, training_report
+from relubench.reports.report import Column, Report, Row, difference_cell, run_records, training_report
 from relubench.reports.summary import Summary, summarize
 from relubench.results import RunResult
 from relubench.version import __version__
@@ -84,7 +84,7 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
         Column(header="zeros %", parts=lambda row: [fixed(row["sparsity_pct"], 1)]),
         Column(header="near zeros %", parts=lambda row: [fixed(row["near_zeros_pct"], 1)], leaves=3),
         Column(header="test error %", parts=_error),
-        Column(header="vs the first l1", parts=_difference, leaves=4),
+        Column(header="vs the first l1", parts=difference_cell(rows), leaves=4),
         Column(header="dead %", parts=lambda row: [fixed(row["dead_units_pct"], 1)], leaves=5),
         Column(header="n", parts=lambda row: [str(row["n"])], leaves=2),
         *([Column(header="outcome", parts=lambda row: [row["outcome"]], right=False)] if _worse(rows) else []),
@@ -106,13 +106,6 @@ def _error(row: Row) -> list[str]:
         fixed(row["test_error_pct"]),
         f"[{fixed(row['test_error_ci_low_pct'])}, {fixed(row['test_error_ci_high_pct'])}]",
     ]
-
-
-def _difference(row: Row) -> list[str]:
-    if row["difference_pct"] is None:
-        return []
-    interval = signed_bracket(row["difference_ci_low_pct"], row["difference_ci_high_pct"])
-    return [signed(row["difference_pct"]), interval, f"{row['difference_verdict'] or '':<6}"]
 
 
 def _notes(rows: Sequence[Row], by_label: Sequence[Sequence[RunResult]]) -> list[str]:
@@ -169,17 +162,18 @@ def _by_fit(found: Onset, kind: str) -> str:
 
 def _by_rows(rows: Sequence[Row], kind: str) -> str:
     compared = [row for row in rows[1:] if row["difference_pct"] is not None]
-    higher = [row for row in compared if row["difference_verdict"] == "higher"]
+    higher = [row for row in compared if row["difference_verdict"].startswith("higher")]
     if not compared:
         return f"Where the error rises cannot be said: {_too_few(rows)}."
     base = f"l1 {rows[0]['l1']:.3g}"
     if not higher:
         return f"At no strength up to {compared[-1]['l1']:.3g} is the error higher than at {base} beyond noise."
     first = higher[0]
+    limit = first["difference_verdict"].removeprefix("higher")
     zeros = first["near_zeros_pct"] if kind == "near zeros" else first["sparsity_pct"]
     interval = signed_bracket(first["difference_ci_low_pct"], first["difference_ci_high_pct"])
     return (
-        f"The error starts to rise at l1 {first['l1']:.3g} ({fixed(zeros, 1)} % {kind}): "
+        f"The error starts to rise{limit} at l1 {first['l1']:.3g} ({fixed(zeros, 1)} % {kind}): "
         f"{signed(first['difference_pct'])} points {interval} against {base}; below it no rise is beyond noise."
     )
 

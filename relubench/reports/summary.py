@@ -1,8 +1,8 @@
 """From stored runs to table rows: means over seeds, intervals, paired differences to the first row, published numbers.
 
 Rows with the same data set and model share their test examples and are compared with the first of them, unless a
-`Comparison` says otherwise. Pairs are made on the seeds that both rows have; Holm's correction goes over the whole
-table.
+`Comparison` says otherwise. Pairs are made on the seeds that both rows have; the intervals of all differences of the
+table hold together.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from relubench.distributions import ALPHA
+from relubench.power import SeedsNeeded
 from relubench.reports import baselines, gradients, references, verdicts
 from relubench.reports.baselines import Comparison
 from relubench.reports.footnotes import OUTCOMES, match_notes, method_notes, outcome_notes, tuning_notes
@@ -19,15 +19,7 @@ from relubench.reports.gains import gains
 from relubench.reports.sentence import Standing, closing, settling
 from relubench.reports.stacks import stack_notes, stack_seconds
 from relubench.results import RunResult, SummaryRow, Timing, Tuning
-from relubench.stats import (
-    Difference,
-    Mask,
-    holm,
-    mean_error,
-    minimum_detectable_difference,
-    paired_difference,
-    seeds_to_resolve,
-)
+from relubench.stats import Difference, Mask, mean_error, paired_difference, seeds_to_resolve
 
 DIGITS = 6
 """Decimals kept of a percentage: one test example in a million is 0.0001 %."""
@@ -216,6 +208,7 @@ def _row(
         model=spec["model"],
         pretraining=spec.get("pretraining", "none"),
         n=len(errors),
+        n_learned=sum(one.outcome != "stalled" for one in tested),
         test_error_pct=_mean(errors),
         test_error_ci_low_pct=_rounded(interval and interval.low),
         test_error_ci_high_pct=_rounded(interval and interval.high),
@@ -274,31 +267,30 @@ def _pair(group: Group, first: Group) -> tuple[list[Mask], list[Mask]]:
 
 
 def _compared(groups: Sequence[Group], rows: Sequence[SummaryRow], firsts: Sequence[int]) -> list[SummaryRow]:
-    """The rows with their differences to those they are compared with, Holm's correction over the whole table."""
+    """The rows with their differences to those they are compared with, their intervals for as many as there are."""
     pairs = [([], []) if index == first else _pair(groups[index], groups[first]) for index, first in enumerate(firsts)]
-    differences = [paired_difference(mine, base) if mine else None for mine, base in pairs]
-    adjusted = holm([one.p for one in differences if one])
-    left = iter(adjusted)
+    comparisons = sum(bool(mine) for mine, _ in pairs)
     return [
-        row if one is None else _different(row, one, next(left), pair, len(adjusted))
-        for row, one, pair in zip(rows, differences, pairs, strict=True)
+        _different(row, paired_difference(*pair, comparisons), pair, comparisons) if pair[0] else row
+        for row, pair in zip(rows, pairs, strict=True)
     ]
 
 
-def _different(
-    row: SummaryRow, one: Difference, p: float, pair: tuple[list[Mask], list[Mask]], comparisons: int
-) -> SummaryRow:
-    noise = p >= ALPHA
+def _different(row: SummaryRow, found: Difference, pair: tuple[list[Mask], list[Mask]], comparisons: int) -> SummaryRow:
+    unsettled = found.verdict == "noise" and found.seeds > 1 and found.difference
+    needed = seeds_to_resolve(*pair, comparisons) if unsettled else SeedsNeeded(None, None, None)
     return replace(
         row,
-        difference_pct=_rounded(one.difference),
-        difference_ci_low_pct=_rounded(one.low),
-        difference_ci_high_pct=_rounded(one.high),
-        difference_verdict="noise" if noise else "higher" if one.difference > 0 else "lower",
-        difference_p=float(f"{p:.4g}"),
-        effect_size=None if one.effect is None else round(one.effect, 4),
-        detectable_difference_pct=_rounded(minimum_detectable_difference(*pair, comparisons)),
-        seeds_to_resolve=seeds_to_resolve(*pair) if noise and one.seeds > 1 and one.difference else None,
+        difference_pct=_rounded(found.difference),
+        difference_ci_low_pct=_rounded(found.low),
+        difference_ci_high_pct=_rounded(found.high),
+        difference_verdict=found.verdict,
+        difference_p=float(f"{found.p:.4g}"),
+        effect_size=None if found.effect is None else round(found.effect, 4),
+        detectable_difference_pct=_rounded(found.detectable),
+        seeds_to_resolve=needed.likely,
+        seeds_to_resolve_low=needed.low,
+        seeds_to_resolve_high=needed.high,
     )
 
 
