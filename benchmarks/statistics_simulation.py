@@ -243,6 +243,8 @@ def facts(world: World, seeds: int, examples: int, error: float) -> dict[str, An
     return {"kind": world.kind, "between": world.between, "seeds": seeds, "examples": examples, "error_pct": error}
 
 
+SECTIONS = {"mean": (0.4, 50), "table": (0.2, 20), "power": (0.3, 5), "seeds": (0.1, 20)}
+"""Each section's share of the time, and the tables that a cell draws in a round of it."""
 KINDS, BETWEEN = ("normal", "beta"), (0.0, 0.1, 0.4)
 WORLDS = {(kind, between): World(kind, between) for kind in KINDS for between in BETWEEN}
 
@@ -274,25 +276,31 @@ def cells() -> list[Cell]:
     return found
 
 
-def simulate(found: Sequence[Cell], minutes: float, tables: int) -> None:
-    """Rounds of `tables` tables over all cells, until the time is up; the first round is always whole."""
-    end = time.monotonic() + 60 * minutes
-    for number in itertools.count():
-        for place, cell in enumerate(found):
-            if number and time.monotonic() > end:
-                return
-            cell.round((number, place), tables)
+def simulate(found: Sequence[Cell], minutes: float) -> None:
+    """Rounds over the cells of each section in turn, until its share of the time is up; a first round is always whole."""
+    sections = [name for name in SECTIONS if any(cell.section == name for cell in found)]
+    whole = sum(SECTIONS[name][0] for name in sections)
+    for name in sections:
+        share, tables = SECTIONS[name]
+        end = time.monotonic() + 60 * minutes * share / whole
+        mine = [(place, cell) for place, cell in enumerate(found) if cell.section == name]
+        for number in itertools.count():
+            for place, cell in mine:
+                if number and time.monotonic() > end:
+                    break
+                cell.round((number, place), tables)
+            if time.monotonic() > end:
+                break
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=30.0, help="how long it may take (30)")
-    parser.add_argument("--tables", type=int, default=40, help="tables a cell and round (40)")
-    parser.add_argument("--section", choices=("mean", "table", "power", "seeds"), help="only this one (all)")
+    parser.add_argument("--section", choices=tuple(SECTIONS), help="only this one (all)")
     parser.add_argument("--output", type=Path, help="a JSON file for the result (stdout)")
     asked = parser.parse_args()
     found = [cell for cell in cells() if asked.section in (None, cell.section)]
-    simulate(found, asked.minutes, asked.tables)
+    simulate(found, asked.minutes)
     result = {
         "version": __version__,
         "python": platform.python_version(),

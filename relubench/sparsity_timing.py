@@ -161,13 +161,13 @@ def break_even(made: Sequence[SparsityRow], way: str, batch: int) -> float | Non
     """The sparsity in per cent from which on this way is as fast as the dense product, or faster.
 
     Interpolated between the two levels around the last crossing; 0 where it is faster at every level, None where it is
-    slower at the highest.
+    slower at the highest, and where the ratios have no interval.
     """
     key = f"{field(way)}_ratio"
     line = [
         (row.sparsity_pct, float(getattr(row, key)))
         for row in made
-        if row.source == "shifted" and row.batch == batch and getattr(row, key) is not None
+        if row.source == "shifted" and row.batch == batch and getattr(row, f"{field(way)}_verdict") is not None
     ]
     line.sort()
     if not line or line[-1][1] > 1:

@@ -68,13 +68,15 @@ class Spread:
 def blend(t: float, z: float, share: Values | float) -> Values | float:
     """The quantile where `share` of a variance was estimated and the rest is known: t for 1, z for 0.
 
-    (share^1.5 t^3 + (1 - share^1.5) z^3)^(1/3). Satterthwaite's degrees of freedom (1946) cover 87 to 95 % where a few
-    degrees stand beside a known part, since the share is estimated too; t and z weighted by their variances (Cochran &
-    Cox 1957) are too short at the levels that a correction for many comparisons asks for. This covers 95 to 97 % from
-    two degrees on, up to 98 % with one, and keeps the level of 28 comparisons.
+    (share^1.5 t^p + (1 - share^1.5) z^p)^(1/p) with p = 1 + 0.7 log2(t / z), found by simulation. Satterthwaite's
+    degrees of freedom (1946) cover 87 to 95 % where a few degrees stand beside a known part, whose share is estimated
+    too; t and z weighted by their variances (Cochran & Cox 1957) are too short at the levels that a correction for many
+    comparisons asks for. This covers 94.7 to 96.3 % from two degrees on, 95 to 98 % with one, and at the level of 28
+    comparisons errs at most 1.25 times as often as it may.
     """
+    power = 1 + 0.7 * math.log2(max(t / z, 1.0)) if z > 0 else 1.0
     part = share * share**0.5
-    return (part * t**3 + (1 - part) * z**3) ** (1 / 3)
+    return (part * t**power + (1 - part) * z**power) ** (1 / power)
 
 
 def crossed_spread(values: Values) -> Spread:

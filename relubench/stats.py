@@ -26,6 +26,8 @@ BOTH = "seeds x test set"
 TEST_SET = "test set only"
 ON_THIS_TEST_SET = " on this test set"
 """What one seed's 'lower' or 'higher' is limited to: another training may turn it."""
+DIFFERENT = ("lower", f"lower{ON_THIS_TEST_SET}", "higher", f"higher{ON_THIS_TEST_SET}")
+"""The words for a difference, in the order in which they are counted; any other is 'noise'."""
 
 SEVERAL_SEEDS = 0.5
 """Examples that `share_interval` adds to a mean over seeds: with one it covers more than it need, with a quarter less

@@ -169,6 +169,7 @@ def _report(study: Study) -> Report:
 
 
 def _draw(study: Study, plot: Path) -> None:
+    from relubench.reports.sparsity import without_trend
     from relubench.reports.sparsity_plot import plot_sparsity
 
-    plot_sparsity(study.results, plot)
+    plot_sparsity(study.results, plot, without_trend(study))

@@ -36,7 +36,7 @@ def list_(
         str | None,
         typer.Argument(
             metavar="KIND",
-            help="What to list: activations, functions, datasets, models, presets, references or formats.",
+            help="What to list: activations, functions, datasets, models, presets, references, formats or columns.",
             autocompletion=lambda incomplete: [name for name in KINDS if name.startswith(incomplete)],
         ),
     ] = None,
@@ -44,7 +44,10 @@ def list_(
     format: options.Format = None,
     output_file: options.OutputFile = None,
 ) -> None:
-    """List what can be named: activations, functions (of formulas), datasets, models, presets, references, formats."""
+    """List what can be named: activations, functions (of formulas), datasets, models, presets, references, formats.
+
+    `list columns` says what the columns of a table mean. The name comes first.
+    """
     if kind is None:
         raise UsageError("list needs to know what to list", f"`relubench list KIND`: {', '.join(KINDS)}")
     rows_of = find(kind, KINDS, kind="list", see=f"lists are {', '.join(KINDS)}")
@@ -154,6 +157,12 @@ def _references(data_dir: Path | None) -> list[Row]:
     return list(catalogue())
 
 
+def _columns(data_dir: Path | None) -> list[Row]:
+    from relubench.reports.meanings import MEANINGS
+
+    return [{"name": name, "in": unit or None, "meaning": meaning} for name, (unit, meaning) in MEANINGS.items()]
+
+
 def _presets(data_dir: Path | None) -> list[Row]:
     from relubench.preset.catalogue import listing
 
@@ -172,4 +181,5 @@ KINDS: dict[str, Callable[[Path | None], list[Row]]] = {
     "formats": _formats,
     "references": _references,
     "presets": _presets,
+    "columns": _columns,
 }

@@ -83,6 +83,11 @@ DryRun = Annotated[
     ),
 ]
 
+SMOKE = (
+    "A smoke test: it shows that the preset runs, and nothing is concluded from its numbers; --scale quick is a first "
+    "look at the real data."
+)
+
 
 def run(
     ctx: typer.Context,
@@ -159,7 +164,9 @@ def _report(study: Study, preset: Preset) -> Report:
     title = f"{preset.name}{f' ({preset.scale})' if preset.scale else ''}: {report.title}"
     caption = "; ".join(part for part in (preset.stand_in, report.caption) if part)
     notes = [*report.footnotes, *([preset.claim] if preset.claim else [])]
-    return replace(report, title=title, caption=caption, footnotes=notes)
+    # Two epochs on a stand-in say nothing of what the preset asks.
+    sentence = SMOKE if preset.scale == "smoke" else report.sentence
+    return replace(report, title=title, caption=caption, footnotes=notes, sentence=sentence)
 
 
 def _price(preset: Preset, data_dir: Path | None, runs_dir: Path | None, fresh: bool, target: output.Target) -> None:

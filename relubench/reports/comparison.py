@@ -1,47 +1,27 @@
-"""Two or more saved tables beside each other: what each row's error and time have become, and what else differs.
-
-Where the files carry which test examples each run got wrong, differences are paired by seed and example, or by example
-alone if no seed is common. Else the interval is MOVER's from the two printed ones (Zou & Donner 2008), unpaired.
-"""
+"""Two or more saved tables beside each other: what each row's error and time have become, and what else differs."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any
 
-from relubench.distributions import ALPHA, Z
 from relubench.errors import UsageError
-from relubench.reports.cells import bracket, count, fixed, listed, short, signed, signed_bracket
-from relubench.reports.report import Column, Report
+from relubench.reports.cells import bracket, count, fixed, listed, short
+from relubench.reports.changes import EXAMPLES, PAIRED, UNPAIRED, Change, change
+from relubench.reports.footnotes import one_seed_note, smallest_seen, together
+from relubench.reports.report import Column, Report, difference_cell
 from relubench.reports.saved import MATCHED, Key, Row, Saved, SavedRow
-from relubench.stats import holm, paired_difference, unpaired_difference
+from relubench.stats import DIFFERENT
 
-PAIRED, EXAMPLES, UNPAIRED = "seeds and examples", "examples", "nothing"
-"""What the two sides of a difference have in common."""
 DIGITS = 6
 NOT_SETTINGS = ("seed", *MATCHED, "l1_asked", "parameters", "departures", "hidden")
 """Keys of a specification that match rows, or follow from others."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A difference in percentage points, later less earlier."""
-
-    difference: float
-    low: float
-    high: float
-    p: float
-    common: str
-
-
 def compare(tables: Sequence[Saved], version: str) -> Report:
     """Each later table against the first, row by row; raises UsageError where no row is in both."""
     first, others = tables[0], tables[1:]
-    rows: list[Row] = []
-    changes: list[Change | None] = []
+    pairs: list[tuple[Key, Saved]] = []
     for other in others:
         common = [key for key in first.rows if key in other.rows]
         if not common:
@@ -49,15 +29,12 @@ def compare(tables: Sequence[Saved], version: str) -> Report:
                 f"{other.path} and {first.path} have no row in common",
                 "rows match by activation, data set, model, pre-training, L1, variant and test noise",
             )
-        for key in common:
-            found = _change(first.rows[key], other.rows[key])
-            changes.append(found)
-            rows.append(_row(key, other, first.rows[key], other.rows[key], found))
-    adjusted = iter(holm([one.p for one in changes if one]))
-    for row, change in zip(rows, changes, strict=True):
-        if change is not None:
-            row["difference_p"] = float(f"{next(adjusted):.4g}")
-            row["verdict"] = row["verdict"] or _verdict(change, row["difference_p"])
+        pairs += [(key, other) for key in common]
+    # Runs that are the same bit for bit are no comparison.
+    tried = [
+        key for key, other in pairs if not _identical(first.rows[key], other.rows[key]) and _tested(first, other, key)
+    ]
+    rows = [_row(key, other, first.rows[key], other.rows[key], max(len(tried), 1)) for key, other in pairs]
     return Report(
         command="compare",
         version=version,
@@ -65,41 +42,18 @@ def compare(tables: Sequence[Saved], version: str) -> Report:
         rows=rows,
         columns=_columns(first, others, rows),
         title=f"{first.path.name} against {', '.join(one.path.name for one in others)}",
-        footnotes=[*_method(rows), *(note for one in others for note in _notes(first, one))],
+        footnotes=[*_method(rows, len(tried)), *(note for other in others for note in _notes(first, other))],
         sentence=_sentence(rows),
     )
 
 
-def _change(before: SavedRow, after: SavedRow) -> Change | None:
+def _tested(first: Saved, other: Saved, key: Key) -> bool:
+    return None not in (first.rows[key].row["test_error_pct"], other.rows[key].row["test_error_pct"])
+
+
+def _row(key: Key, other: Saved, before: SavedRow, after: SavedRow, comparisons: int) -> Row:
     a, b = after.row, before.row
-    if a["test_error_pct"] is None or b["test_error_pct"] is None:
-        return None
-    if before.masks and after.masks and before.digests == after.digests and len(before.digests) == 1:
-        seeds = [seed for seed in before.masks if seed in after.masks]
-        if seeds:
-            one = paired_difference([after.masks[seed] for seed in seeds], [before.masks[seed] for seed in seeds])
-            return Change(one.difference, one.low, one.high, one.p, PAIRED)
-        if min(len(before.masks), len(after.masks)) > 1 or len(before.masks) == len(after.masks):
-            one = unpaired_difference(list(after.masks.values()), list(before.masks.values()))
-            return Change(one.difference, one.low, one.high, one.p, EXAMPLES)
-    return _mover(a, b)
-
-
-def _mover(a: Row, b: Row) -> Change | None:
-    """Zou & Donner's interval of a - b out of the intervals of both, and the level at which it touches zero."""
-    ends = [row[f"test_error_ci_{end}_pct"] for row in (a, b) for end in ("low", "high")]
-    if None in ends:
-        return None
-    gap = a["test_error_pct"] - b["test_error_pct"]
-    down = math.hypot(a["test_error_pct"] - ends[0], ends[3] - b["test_error_pct"])
-    up = math.hypot(ends[1] - a["test_error_pct"], b["test_error_pct"] - ends[2])
-    towards_zero = down if gap > 0 else up
-    p = 2 * NormalDist().cdf(-Z * abs(gap) / towards_zero) if towards_zero > 0 else float(gap == 0)
-    return Change(gap, gap - down, gap + up, p, UNPAIRED)
-
-
-def _row(key: Key, other: Saved, before: SavedRow, after: SavedRow, change: Change | None) -> Row:
-    a, b = after.row, before.row
+    found, same = change(before, after, comparisons), _identical(before, after)
     values: Row = dict(zip(MATCHED, key, strict=True))
     values |= {"file": str(other.path), "baseline_n": b["n"], "n": a["n"]}
     for name, row in (("baseline_", b), ("", a)):
@@ -107,12 +61,13 @@ def _row(key: Key, other: Saved, before: SavedRow, after: SavedRow, change: Chan
             values[name + part] = row.get(part)
         values[f"{name}outcome"] = row.get("outcome")
     values |= {
-        "difference_pct": change and round(change.difference, DIGITS),
-        "difference_ci_low_pct": change and round(change.low, DIGITS),
-        "difference_ci_high_pct": change and round(change.high, DIGITS),
-        "difference_p": None,
-        "verdict": "identical" if _identical(before, after) else None,
-        "in_common": change and change.common,
+        "difference_pct": found and round(found.difference, DIGITS),
+        "difference_ci_low_pct": found and round(found.low, DIGITS),
+        "difference_ci_high_pct": found and round(found.high, DIGITS),
+        "difference_p": found and float(f"{found.p:.4g}"),
+        "verdict": "identical" if same else found and _verdict(found),
+        "detectable_difference_pct": None if same or found is None else _rounded(found.detectable),
+        "in_common": found and found.common,
         "seconds_ratio": _ratio(before, after),
     }
     return values
@@ -132,11 +87,13 @@ def _identical(before: SavedRow, after: SavedRow) -> bool:
     )
 
 
-def _verdict(change: Change, p: float) -> str:
+def _verdict(found: Change) -> str:
     """same: not one test example differs, or not one digit of an unpaired error."""
-    if change.difference == 0 and p == 1:
-        return "same"
-    return "noise" if p >= ALPHA else "higher" if change.difference > 0 else "lower"
+    return "same" if found.difference == 0 and found.p == 1 else found.verdict
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, DIGITS)
 
 
 def _ratio(before: SavedRow, after: SavedRow) -> float | None:
@@ -154,7 +111,7 @@ def _columns(first: Saved, others: Sequence[Saved], rows: Sequence[Row]) -> list
         *([Column(header="file", parts=lambda row: [row["file"]], right=False)] if len(others) > 1 else []),
         Column(header=f"{first.path.stem} error %", parts=_error("baseline_"), leaves=2),
         Column(header=f"{later} error %", parts=_error(""), leaves=1),
-        Column(header="difference", parts=_difference),
+        Column(header="difference", parts=_difference(rows)),
         Column(
             header="time", parts=lambda row: [f"x {row['seconds_ratio']:.2f}" if row["seconds_ratio"] else ""], leaves=3
         ),
@@ -177,14 +134,12 @@ def _error(prefix: str) -> Callable[[Row], list[str]]:
     return parts
 
 
-def _difference(row: Row) -> list[str]:
-    if row["difference_pct"] is None:
-        return [row["verdict"] or ""]
-    interval = signed_bracket(row["difference_ci_low_pct"], row["difference_ci_high_pct"])
-    return [signed(row["difference_pct"]), interval, f"{row['verdict']:<9}"]
+def _difference(rows: Sequence[Row]) -> Callable[[Row], list[str]]:
+    plain = difference_cell(rows, "verdict")
+    return lambda row: [row["verdict"] or ""] if row["difference_pct"] is None else plain(row)
 
 
-def _method(rows: Sequence[Row]) -> list[str]:
+def _method(rows: Sequence[Row], comparisons: int) -> list[str]:
     words = {
         PAIRED: "paired by seed and test example",
         EXAMPLES: "paired by test example (no seed is common)",
@@ -199,9 +154,11 @@ def _method(rows: Sequence[Row]) -> list[str]:
         + ("" if len(kinds) == 1 else f": {listed([row['activation'] for row in rows if row['in_common'] == kind])}")
         for kind in kinds
     )
-    return [
-        f"differences, later less earlier, with 95 % intervals, {each}; noise unless p < 0.05 after Holm's correction"
-    ]
+    notes = [f"differences, later less earlier, {each}{together(comparisons)}"]
+    notes += one_seed_note([row["verdict"] or "" for row in rows])
+    tried = [row for row in rows if row["difference_pct"] is not None and row["verdict"] != "identical"]
+    sizes = [row["detectable_difference_pct"] for row in tried]
+    return [*notes, smallest_seen(sizes)] if sizes else notes
 
 
 def _notes(first: Saved, other: Saved) -> list[str]:
@@ -249,7 +206,7 @@ def _told_apart(row: Row, rows: Sequence[Row]) -> str:
 
 
 def _sentence(rows: Sequence[Row]) -> str:
-    kinds = ("identical", "same", "lower", "higher", "noise")
+    kinds = ("identical", "same", *DIFFERENT, "noise")
     words = {"noise": "within noise", "same": "with the same error"}
     told = [
         f"{len(names)} {words.get(kind, kind)} ({listed(names)})"

@@ -66,18 +66,15 @@ def one_seed_note(verdicts: Sequence[str]) -> list[str]:
     """What a word of one seed does not say."""
     if not any(verdict.endswith(ON_THIS_TEST_SET) for verdict in verdicts):
         return []
-    return [
-        f"“lower{ON_THIS_TEST_SET}” is of one training each: others of the same two activations may differ the other way"
-    ]
+    word = next(verdict for verdict in verdicts if verdict.endswith(ON_THIS_TEST_SET))
+    return [f"“{word}” is of one training each: others of the same two may differ the other way"]
 
 
 def smallest_seen(sizes: Sequence[float | None]) -> str:
     """The smallest difference that could have been seen, as far as there is one; `sizes`: of each comparison."""
     known = [size for size in sizes if size is not None]
     if not known:
-        return (
-            "no difference, however large, would have been seen here with 80 % probability: too few seeds or examples"
-        )
+        return "no difference that is possible would have been seen with 80 % probability: too few seeds or examples"
     low, high = fixed(min(known)), fixed(max(known))
     told = f"{low} points" if low == high else f"{low} to {high} points"
     unknown = len(sizes) - len(known)

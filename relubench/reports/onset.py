@@ -2,7 +2,8 @@
 
 error = c + a * min(0, sparsity - s0) + b * max(0, sparsity - s0) with a <= 0: flat or falling up to s0 (a little L1 may
 help), then a straight rise. s0 is the one of least squares; the interval comes from refitting to networks drawn with
-replacement (Efron 1979).
+replacement (Efron 1979). Since s0 is put where a rise fits best, that interval's slope is above 0 too often: whether
+there is a rise at all is asked of the same networks with their errors exchanged (Fisher 1935).
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ LEAST_POINTS = 20
 LEAST_BEYOND = 5
 """Fewer networks beyond the onset do not make a rise."""
 DRAWS = 1000
+ALLOWED = 0.025
+"""One side of 5 %."""
 PLACES = 80
 """Candidates for s0."""
 
@@ -33,11 +36,13 @@ class Onset:
     slope: float
     slope_low: float
     points: int
+    chance: float
+    """Of a rise that stands out as much where errors and sparsities have nothing to do with each other."""
 
     @property
     def rises(self) -> bool:
         """Whether the error rises at all, beyond noise."""
-        return self.slope_low > 0
+        return self.slope_low > 0 and self.chance <= ALLOWED
 
 
 def onset(sparsity: Sequence[float], error: Sequence[float]) -> Onset | None:
@@ -58,7 +63,30 @@ def onset(sparsity: Sequence[float], error: Sequence[float]) -> Onset | None:
     best = misfit.argmin(axis=0)
     at, slope = places[best], slopes[best, np.arange(len(best))]
     low, high = np.quantile(at[1:], [0.025, 0.975])
-    return Onset(float(at[0]), float(low), float(high), float(slope[0]), float(np.quantile(slope[1:], 0.025)), len(x))
+    least = float(np.quantile(slope[1:], 0.025))
+    chance = _chance(x, y, places, random)
+    return Onset(float(at[0]), float(low), float(high), float(slope[0]), least, len(x), chance)
+
+
+def _chance(x: Values, y: Values, places: Values, random: np.random.Generator) -> float:
+    """The share of exchanges of the errors whose best rise, over its standard error, is as large as the one seen."""
+    errors = np.vstack([y, *(random.permutation(y) for _ in range(DRAWS))])
+    errors -= errors.mean(axis=1, keepdims=True)
+    best = np.zeros(len(errors))
+    for place in places:
+        below, above = np.minimum(x - place, 0.0), np.maximum(x - place, 0.0)
+        below, above = below - below.mean(), above - above.mean()
+        with_below, with_above = errors @ below, errors @ above
+        # What of the rise the falling part does not explain, where that part falls.
+        falls = (with_below < 0) & (below @ below > 1e-12)
+        shared = above @ below / max(below @ below, 1e-12)
+        of_rise = above @ above - np.where(falls, shared * (above @ below), 0.0)
+        with_rise = with_above - np.where(falls, shared * with_below, 0.0)
+        explained = np.where(falls, with_below**2 / max(below @ below, 1e-12), 0.0)
+        slope = with_rise / np.maximum(of_rise, 1e-12)
+        misfit = np.maximum((errors**2).sum(axis=1) - explained - slope * with_rise, 1e-12)
+        best = np.maximum(best, slope * np.sqrt(np.maximum(of_rise, 0.0) / misfit))
+    return float((best >= best[0] * (1 - 1e-9)).sum() / len(best))
 
 
 def _fit(weights: Values, x: Values, y: Values) -> tuple[Values, Values]:

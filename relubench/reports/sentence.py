@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from relubench.reports.cells import bracket, count, fixed, listed, seeds_range, signed, signed_bracket
 from relubench.results import SummaryRow
-from relubench.stats import ON_THIS_TEST_SET
+from relubench.stats import DIFFERENT, ON_THIS_TEST_SET
 
 ONE_SEED = "test-set noise only; add --seeds 5 to include the noise between trainings"
 TWO_SEEDS = "Two seeds say little about how much trainings differ: --seeds 5 narrows the intervals."
@@ -155,10 +155,9 @@ def _remedy(one: Standing) -> str:
 
 
 def _counted(compared: Sequence[Standing]) -> str:
-    kinds = [f"{word}{limit}" for word in ("lower", "higher") for limit in ("", ON_THIS_TEST_SET)]
     named = [
         (words, [one.label for one in compared if one.row.difference_verdict == verdict])
-        for verdict, words in [*((kind, kind) for kind in kinds), ("noise", "within noise")]
+        for verdict, words in [*((kind, kind) for kind in DIFFERENT), ("noise", "within noise")]
     ]
     return f"of {len(compared)}, " + ", ".join(
         f"{len(names)} {words} ({listed(names)})" for words, names in named if names

@@ -122,6 +122,22 @@ def _notes(rows: Sequence[Row], by_label: Sequence[Sequence[RunResult]]) -> list
     return notes
 
 
+def without_trend(study: Study) -> dict[str, str]:
+    """Activations whose error does not change with sparsity beyond noise, and the reason: no curve belongs there."""
+    reasons: dict[str, str] = {}
+    for label in dict.fromkeys(one.spec["activation"] for one in study.results):
+        mine = sorted(
+            (one for one in study.results if one.spec["activation"] == label), key=lambda one: one.spec["l1_asked"]
+        )
+        found = onset(*points(mine))
+        rows = summarize(mine, study.timings, study.wrong, by_strength=True).rows
+        verdicts = [row.difference_verdict for row in rows if row.difference_verdict]
+        if (found is not None and found.rises) or any(verdict != "noise" for verdict in verdicts):
+            continue
+        reasons[label] = "all differences are noise" if verdicts else "no change of the error beyond noise"
+    return reasons
+
+
 def _without_zeros(runs: Sequence[RunResult]) -> bool:
     known = [one.sparsity_pct for one in runs if one.sparsity_pct is not None]
     # Under a crushing penalty even a smooth activation underflows to 0: the least sparse network tells.

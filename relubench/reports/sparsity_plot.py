@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,11 +27,11 @@ FIT_FROM, LEAST_FITTED = 70.0, 10
 """Ours is fitted where the paper's networks lie, from 70 % on, if there are so many networks of ours."""
 
 
-def plot_sparsity(results: Sequence[RunResult], path: Path) -> None:
+def plot_sparsity(results: Sequence[RunResult], path: Path, flat: Mapping[str, str]) -> None:
     """Writes the figure to `path` as png, svg or pdf, by its suffix.
 
-    Networks that diverged or stayed at chance are counted and not drawn. Raises ComputeError if none is left or the
-    file cannot be written.
+    `flat`: activations to which no curve is fitted, with the reason, which the legend gives. Networks that diverged or
+    stayed at chance are counted and not drawn. Raises ComputeError if none is left or the file cannot be written.
     """
     import matplotlib
     from matplotlib.figure import Figure
@@ -45,7 +45,12 @@ def plot_sparsity(results: Sequence[RunResult], path: Path) -> None:
     axes = figure.subplots()
     _paper(axes)
     for place, (label, (zeros, errors)) in enumerate(drawn.items()):
-        _ours(axes, label, np.asarray(zeros), np.asarray(errors), COLOURS[place % len(COLOURS)])
+        colour, reason = COLOURS[place % len(COLOURS)], flat.get(label)
+        _ours(axes, label, np.asarray(zeros), np.asarray(errors), colour)
+        if reason is None:
+            _our_fit(axes, label, np.asarray(zeros), np.asarray(errors), colour)
+        else:
+            axes.plot([], [], " ", label=f"{label}: no curve is fitted ({reason})")
     lost = len(results) - sum(len(errors) for _, errors in drawn.values())
     if lost:
         axes.plot([], [], " ", label=f"{count(lost, 'network')} diverged or at chance: not drawn")
@@ -83,6 +88,9 @@ def _ours(axes: Axes, label: str, zeros: NDArray[np.float64], errors: NDArray[np
     axes.plot(
         zeros, errors, "D", color=colour, markersize=4, alpha=0.8, label=f"{label}: {count(len(zeros), 'network')}"
     )
+
+
+def _our_fit(axes: Axes, label: str, zeros: NDArray[np.float64], errors: NDArray[np.float64], colour: str) -> None:
     # A parabola over a gap without networks would show a minimum that nobody measured.
     among = zeros >= FIT_FROM if np.count_nonzero(zeros >= FIT_FROM) > LEAST_FITTED else np.ones_like(zeros, bool)
     if len(np.unique(zeros[among])) > DEGREE + 1:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from relubench.reports.cells import fixed
+from relubench.reports.cells import fixed, listed
 from relubench.reports.references import entries
 from relubench.reports.report import Column, Report, Row
 from relubench.reports.speed import ONE_PROCESS
+from relubench.timing.statistics import LEAST_ROUNDS
 from relubench.version import __version__
 
 WAYS = {"columns": "columns", "per_image": "per image", "csr": "CSR", "csr_converted": "CSR, converted before"}
@@ -18,6 +19,10 @@ MEANINGS = (
     "columns: inputs that are zero for the whole batch are left out, the others gathered; per image: each image's "
     "nonzeros by embedding_bag, nothing gathered; CSR: converted, then multiplied; all find the zeros themselves, but "
     "for “converted before”, which is the product alone"
+)
+
+NO_INTERVALS = (
+    f"no interval, not even of A/A: it takes {LEAST_ROUNDS} rounds, and no difference is called one without it"
 )
 
 
@@ -76,7 +81,7 @@ def sparsity_report(
 def for_people(report: Report) -> list[Report]:
     """The report as people read it: its table, then the break-even points with what has to be said of both."""
     columns = [Column(header="batch", parts=lambda row: [str(row["batch"])])]
-    columns += [Column(header=name, parts=_point(f"{way}_pct")) for way, name in WAYS.items()]
+    columns += [Column(header=name, parts=_point(way, report.rows)) for way, name in WAYS.items()]
     below = replace(
         report,
         rows=report.about["break_even"],
@@ -89,24 +94,35 @@ def for_people(report: Report) -> list[Report]:
 
 def sentence(rows: Sequence[Row], table: Sequence[Row], paper: float) -> str:
     """What the paper's sparsity would buy here, at best, for each batch: one sentence."""
-    parts = []
+    parts: list[str] = []
+    unknown: list[str] = []
     for line in table:
         mine = [row for row in rows if row["batch"] == line["batch"] and row["source"] == "shifted"]
         if not mine:
             continue
         row = min(mine, key=lambda one: abs(one["sparsity_pct"] - paper))
-        known = {way: row[f"{way}_ratio"] for way in ("columns", "per_image", "csr") if row[f"{way}_ratio"] is not None}
-        if not known:
+        ways = [way for way in ("columns", "per_image", "csr") if row[f"{way}_ratio"] is not None]
+        if not ways:
             continue
-        way = min(known, key=lambda one: known[one])
+        size = "one image" if line["batch"] == 1 else f"a batch of {line['batch']}"
+        known = {way: row[f"{way}_ratio"] for way in ways if row[f"{way}_verdict"] is not None}
+        if not known:
+            unknown.append(size)
+            continue
+        way = min(known, key=lambda way: known[way])
+        if row[f"{way}_verdict"] == "no difference":
+            parts.append(f"as long as the dense product, within noise, for {size}")
+            continue
         even = line[f"{way}_pct"]
         since = "no break-even" if even is None else f"break-even {even:.0f} %"
-        size = "one image" if line["batch"] == 1 else f"a batch of {line['batch']}"
-        unit = " times the dense product's time" if not parts else ""
+        unit = " times the dense product's time" if not any("times" in part for part in parts) else ""
         parts.append(f"{known[way]:.2f}{unit} for {size} ({WAYS[way]}, {since})")
-    if not parts:
-        return "Nothing could be compared with the dense product."
-    return f"At the paper's {paper:g} % zeros, leaving them out takes {', '.join(parts)}."
+    told = [f"At the paper's {paper:g} % zeros, leaving them out takes {', '.join(parts)}."] if parts else []
+    if unknown:
+        told.append(
+            f"Of {listed(unknown)} nothing can be said: there were too few rounds for an interval (give more --budget)."
+        )
+    return " ".join(told) or "Nothing could be compared with the dense product."
 
 
 def _columns(paper: float) -> list[Column]:
@@ -142,8 +158,17 @@ def _ratio(row: Row, way: str) -> list[str]:
     return [f"×{value:.2f}" + ("" if low is None else f"±{50 * (high - low) / value:.0f}%")]
 
 
-def _point(key: str) -> Callable[[Row], list[str]]:
-    return lambda row: ["never" if row[key] is None else "always" if row[key] == 0 else f"{row[key]:.0f}"]
+def _point(way: str, rows: Sequence[Row]) -> Callable[[Row], list[str]]:
+    """The break-even sparsity of one way; nothing where no ratio has an interval."""
+    known = {row["batch"] for row in rows if row["source"] == "shifted" and row[f"{way}_verdict"] is not None}
+
+    def parts(line: Row) -> list[str]:
+        value = line[f"{way}_pct"]
+        if line["batch"] not in known:
+            return ["no interval"]
+        return ["never" if value is None else "always" if value == 0 else f"{value:.0f}"]
+
+    return parts
 
 
 def _footnotes(rows: Sequence[Row], about: Measured) -> list[str]:
@@ -160,7 +185,9 @@ def _footnotes(rows: Sequence[Row], about: Measured) -> list[str]:
         MEANINGS,
         f"A/A: the dense product against itself in the same rounds: {about.aa_called} of {about.aa_cells} intervals "
         f"leave out 1 ({low} to {high} expected at 5 %), the widest reaches {100 * about.aa_widest:.1f} %; a "
-        "difference is called one only beyond its cell's A/A interval",
+        "difference is called one only beyond its cell's A/A interval"
+        if about.aa_cells
+        else NO_INTERVALS,
         f"{about.rounds} rounds in {about.seconds:.0f} s: {how}; {about.clock}; caches are warm; calls of PyTorch "
         f"included; {ONE_PROCESS}",
     ]

@@ -153,6 +153,8 @@ def _footnotes(rows: Sequence[Row], course: Course) -> list[str]:
         f"A/A: relu against itself in the same schedule: {course.aa_called} of {course.aa_cells} intervals leave out 1 "
         f"({expected}), the widest reaches {100 * course.aa_widest:.1f} %; a difference is called "
         "one only beyond its cell's A/A interval"
+        if course.aa_cells
+        else "no interval, not even of relu against itself (A/A): too few rounds, and no difference is called one"
     )
     asked = f"every interval {'is' if course.ended == 'interval' else 'was'} narrower than {100 * course.rel_ci:g} %"
     how = {
