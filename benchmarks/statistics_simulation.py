@@ -277,7 +277,7 @@ def cells() -> list[Cell]:
 
 
 def simulate(found: Sequence[Cell], minutes: float) -> None:
-    """Rounds over the cells of each section in turn, until its share of the time is up; a first round is always whole."""
+    """Rounds over the cells of each section in turn, until its share of the time is up; first rounds are whole."""
     sections = [name for name in SECTIONS if any(cell.section == name for cell in found)]
     whole = sum(SECTIONS[name][0] for name in sections)
     for name in sections:

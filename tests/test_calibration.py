@@ -41,7 +41,8 @@ def test_intervals_cover_95_percent(seeds):
         a, b = networks(rng, 2, seeds)
         mean, paired = stats.mean_error(a), stats.paired_difference(a, b)
         covered += [mean.low <= 100 * ERROR <= mean.high, paired.low <= 0 <= paired.high]
-    assert np.all((covered / TABLES >= 0.93) & (covered / TABLES <= 0.97)), covered
+    # With three seeds the interval of a difference is a little wider than it need be.
+    assert np.all((covered / TABLES >= 0.935) & (covered / TABLES <= 0.98)), covered
 
 
 def test_two_seeds_cover_at_least_95_percent():
@@ -56,12 +57,12 @@ def test_two_seeds_cover_at_least_95_percent():
 
 
 def test_one_activation_three_times_is_rarely_called_different():
-    """A/A/A: three rows of one activation, disjoint seeds, the same examples, Holm's correction over the table."""
+    """A/A/A: three rows of one activation, disjoint seeds, the same examples, the correction for two comparisons."""
     rng = np.random.default_rng(23)
     called = 0
     for _ in range(TABLES):
         first, *others = networks(rng, 3, 3, own=0.0)
-        called += min(stats.holm([stats.unpaired_difference(one, first).p for one in others])) < 0.05
+        called += any(stats.unpaired_difference(other, first, 2).verdict != "noise" for other in others)
     assert called / TABLES <= 0.068, called
 
 

@@ -99,10 +99,12 @@ def test_levels_are_met_by_moving_the_bias() -> None:
 def line(*ratios: float | None, batch: int = 1) -> list[SparsityRow]:
     common: dict[str, Any] = {"source": "shifted", "layer": "1", "batch": batch, "inputs": 4, "outputs": 4}
     levels = [0.0, 50.0, 80.0, 100.0]
-    return [
-        SparsityRow(**common, sparsity_pct=level, zero_columns_pct=0.0, dense_us=1.0, csr_us=ratio, csr_ratio=ratio)
-        for level, ratio in zip(levels, ratios, strict=True)
-    ]
+    made = []
+    for level, ratio in zip(levels, ratios, strict=True):
+        word = None if ratio is None else "faster" if ratio < 1 else "slower"
+        facts = {**common, "sparsity_pct": level, "zero_columns_pct": 0.0, "dense_us": 1.0}
+        made.append(SparsityRow(**facts, csr_us=ratio, csr_ratio=ratio, csr_verdict=word))
+    return made
 
 
 @pytest.mark.parametrize(
@@ -126,7 +128,10 @@ def test_keys_are_named_after_the_ways() -> None:
 
 def test_the_report_marks_the_papers_zeros_and_the_break_even(tmp_path: Path) -> None:
     assert paper_sparsity() == 83.4
-    made = [replace(one, columns_ratio=2.0, per_image_ratio=1.5) for one in line(2.0, 1.5, 0.5, 0.1)]
+    made = [
+        replace(one, columns_ratio=2.0, columns_verdict="slower", per_image_ratio=1.5, per_image_verdict="slower")
+        for one in line(2.0, 1.5, 0.5, 0.1)
+    ]
     rows = [one.to_json() for one in made]
     even = {(1, way): break_even(made, way, 1) for way in SHOWN}
     report = sparsity_report(rows, [], even, ABOUT, device="cpu")
@@ -139,7 +144,31 @@ def test_the_report_marks_the_papers_zeros_and_the_break_even(tmp_path: Path) ->
     )
     first, second = for_people(report)
     assert (first.sentence, second.sentence) == ("", report.sentence)
-    assert [column.parts(second.rows[0])[0] for column in second.columns] == ["1", "never", "never", "65", "never"]
+    shown = [column.parts(second.rows[0])[0] for column in second.columns]
+    assert shown == ["1", "never", "never", "65", "no interval"]
     assert sentence([], [], 83.4) == "Nothing could be compared with the dense product."
+    assert "not even of A/A" not in " ".join(report.footnotes)
     plot_zeros(report, tmp_path / "s.png")
     assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_nobody_wins_without_an_interval() -> None:
+    made = [replace(row, csr_verdict=None) for row in line(2.0, 1.5, 0.5, 0.1)]
+    rows = [row.to_json() for row in made]
+    even = {(1, way): break_even(made, way, 1) for way in SHOWN}
+    about = replace(ABOUT, aa_cells=0, aa_called=0, aa_expected=(0, 0))
+    report = sparsity_report(rows, [], even, about, device="cpu")
+    assert report.about["break_even"][0]["csr_pct"] is None
+    assert report.sentence.startswith("Of one image nothing can be said: there were too few rounds")
+    assert any("no interval, not even of A/A" in note for note in report.footnotes)
+    assert not any("0 of 0" in note for note in report.footnotes)
+    _, second = for_people(report)
+    assert {column.parts(second.rows[0])[0] for column in second.columns[1:]} == {"no interval"}
+
+
+def test_the_fastest_way_within_noise_is_no_winner() -> None:
+    made = [replace(row, csr_verdict="no difference") for row in line(1.02, 1.01, 0.99, 0.98)]
+    report = sparsity_report(
+        [row.to_json() for row in made], [], {(1, way): break_even(made, way, 1) for way in SHOWN}, ABOUT, device="cpu"
+    )
+    assert "as long as the dense product, within noise, for one image" in report.sentence

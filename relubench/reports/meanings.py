@@ -86,4 +86,4 @@ MEANINGS: dict[str, tuple[str, str]] = {
     ),
     "pretraining_seconds": ("s", "the part of seconds that pre-training took"),
 }
-"""Key -> (unit, meaning), in the order of the rows; what follows seeds_to_resolve_high is there only where it varies."""
+"""Key -> (unit, meaning), in the order of the rows; from l1 on only where a table has them."""

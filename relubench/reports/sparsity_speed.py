@@ -21,9 +21,7 @@ MEANINGS = (
     "for “converted before”, which is the product alone"
 )
 
-NO_INTERVALS = (
-    f"no interval, not even of A/A: it takes {LEAST_ROUNDS} rounds, and no difference is called one without it"
-)
+NO_INTERVALS = f"no interval, not even of A/A: {LEAST_ROUNDS} rounds are needed, and no difference is called one"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -177,3 +177,34 @@ def test_what_cannot_be_compared_is_refused(cli: Cli, tmp_path: Path) -> None:
     assert "the test results of a run cannot be read" in cli("compare", str(a), str(b)).err
     edit(a, runs=content["runs"], rows=content["rows"] * 2)
     assert "two rows of relu" in cli("compare", str(a), str(b)).err
+
+
+def test_interval_and_word_agree_and_what_could_have_been_seen_is_said(cli: Cli, tmp_path: Path) -> None:
+    """Two seeds whose trainings differ widely: a large difference of wide interval is noise, and the table says why."""
+    rates = {"relu": 0.05, "tanh": 0.1, "elu": 0.07}
+    a = save(tmp_path / "a.json", rates, seeds=(0, 1))
+    b = save(tmp_path / "b.json", {"relu": 0.06, "tanh": 0.25, "elu": 0.07}, seeds=(0, 1), lr=0.01)
+    found = rows(cli, a, b)
+    for row in found:
+        inside = row["difference_ci_low_pct"] <= 0 <= row["difference_ci_high_pct"]
+        assert (row["verdict"] in ("noise", "same")) == inside == (row["difference_p"] >= 0.05)
+        assert row["detectable_difference_pct"] is None or 0 < row["detectable_difference_pct"] <= 100
+    shown = cli("compare", str(a), str(b), "--format", "table").out
+    assert "difference" in shown and "could have seen" in " ".join(shown.split())
+
+
+def test_one_seed_is_different_on_this_test_set_only(cli: Cli, tmp_path: Path) -> None:
+    a = save(tmp_path / "a.json", {"relu": 0.05}, seeds=(0,))
+    b = save(tmp_path / "b.json", {"relu": 0.25}, seeds=(0,), lr=0.01)
+    assert rows(cli, a, b)[0]["verdict"] == "higher on this test set"
+    ended = cli("compare", str(a), str(b), "--format", "markdown")
+    assert "1 higher on this test set (relu)" in ended.out and "is of one training each" in ended.out
+
+
+def test_identical_runs_are_no_comparison(cli: Cli, tmp_path: Path) -> None:
+    a = save(tmp_path / "a.json", {"relu": 0.05})
+    b = save(tmp_path / "b.json", {"relu": 0.08}, lr=0.01)
+    (alone,) = rows(cli, a, b)
+    with_others = rows(cli, a, a, b)
+    assert with_others[0]["verdict"] == "identical" and with_others[0]["detectable_difference_pct"] is None
+    assert with_others[1]["difference_ci_low_pct"] == alone["difference_ci_low_pct"]

@@ -33,6 +33,7 @@ def store() -> Store:
     "command",
     [
         ("list", "models"),
+        ("list", "columns"),
         ("list", "functions"),
         ("list", "datasets"),
         ("list", "formats"),

@@ -1,8 +1,16 @@
 """Rows, differences and verdicts, and the sentence that closes a table."""
 
+from dataclasses import replace
+
 import pytest
 
+from relubench.reports.cells import seeds_range
+from relubench.reports.gains import gain
+from relubench.reports.meanings import MEANINGS
+from relubench.reports.render import render
+from relubench.reports.report import training_report
 from relubench.results import SummaryRow
+from tests.reports.conftest import Lab
 
 
 def test_rows_in_order_of_appearance_with_paired_differences(lab):
@@ -77,7 +85,7 @@ def test_sentence_for_one_seed(lab):
     assert "with one seed (test-set noise only; add --seeds 5 to include the noise between trainings)" in sentence
     two = lab.train("sigmoid", seeds=1, scale=3).summary()
     assert two.sentence.endswith("Test-set noise only; add --seeds 5 to include the noise between trainings.")
-    assert "relu had the lowest test error" in two.sentence and "sigmoid is higher, +" in two.sentence
+    assert "relu had the lowest test error" in two.sentence and "sigmoid is higher on this test set, +" in two.sentence
 
 
 def test_sentence_for_a_real_and_an_undecided_difference(lab):
@@ -100,9 +108,9 @@ def test_a_line_says_what_would_settle_each_of_several_comparisons(lab):
     assert by_name["sigmoid"].difference_verdict == "higher" and "sigmoid" not in line
     for name in ("tanh", "elu"):
         assert by_name[name].difference_verdict == "noise"
-        needed = by_name[name].seeds_to_resolve
-        told = f"about {needed - 3} more seed" if needed else "no number of seeds for"
-        assert name in line and told in line
+        row = by_name[name]
+        told = seeds_range(row.seeds_to_resolve_low, row.seeds_to_resolve, row.seeds_to_resolve_high, 3)
+        assert name in line and (told or "no number of seeds for") in line
     lone = lab.results[:3] + lab.results[6:9]
     lab.results[:] = lone
     assert not any("called noise, if they" in note for note in lab.summary().footnotes)
@@ -159,3 +167,107 @@ def test_the_table_says_how_gated_networks_compare(lab, match, told):
 
 def test_a_lone_row_under_noise_has_its_name_in_the_sentence(lab):
     assert lab.train("relu", test_noise=0.1).summary().sentence.startswith("relu reached a")
+
+
+ACTS = ("relu", "sigmoid", "tanh", "elu", "gelu")
+
+
+def test_interval_word_and_p_agree_in_every_row(lab):
+    for number, act in enumerate(ACTS):
+        lab.train(act, scale=1 + 0.14 * number)
+    rows = lab.summary().rows[1:]
+    for row in rows:
+        inside = row.difference_ci_low_pct <= 0 <= row.difference_ci_high_pct
+        assert (row.difference_verdict == "noise") == inside == (row.difference_p >= 0.05), row
+    assert {row.difference_verdict for row in rows} == {"noise", "higher"}
+    # Four comparisons together have wider intervals than one.
+    lab.results[:] = [one for one in lab.results if one.spec["activation"] in ("relu", "gelu")]
+    (_, alone) = lab.summary().rows
+    assert alone.difference_ci_high_pct < rows[-1].difference_ci_high_pct
+    assert alone.detectable_difference_pct < rows[-1].detectable_difference_pct
+
+
+def test_one_seed_is_called_different_on_this_test_set_only(lab):
+    summary = lab.train("relu", seeds=1).train("sigmoid", seeds=1, scale=3).train("elu", seeds=1, scale=0.3).summary()
+    words = [row.difference_verdict for row in summary.rows]
+    assert words == [None, "higher on this test set", "lower on this test set"]
+    assert any("is of one training each" in note for note in summary.footnotes)
+    table = render(training_report(summary, version="0", device=None), "table", width=80)
+    assert max(map(len, table.splitlines())) <= 80 and table.count("on this test set") >= 2
+    wide = render(training_report(summary, version="0", device=None), "markdown")
+    assert "higher on this test set" in wide and "lower on this test set" in wide
+
+
+def test_many_of_one_seed_are_counted_with_their_limit(lab):
+    lab.train("relu", seeds=1)
+    for number in range(8):
+        lab.train(f"act{number}", seeds=1, scale=5 if number < 5 else 1)
+    assert "of 8, 5 higher on this test set (act0, act1, act2, act3 and 1 more), 3 within" in lab.summary().sentence
+    for dataset in ("norb", "cifar10", "nistp"):
+        lab.train("relu", seeds=1, dataset=dataset).train("tanh", seeds=1, dataset=dataset, scale=4)
+    assert "are more than this test set's noise" in lab.summary().sentence
+
+
+def test_the_table_says_what_it_could_have_seen_or_that_it_could_not(lab):
+    summary = lab.train("relu").train("tanh").summary()
+    (note,) = (note for note in summary.footnotes if note.startswith("the smallest difference"))
+    assert f"{summary.rows[1].detectable_difference_pct:.2f} points" in note
+    few = Lab().train("relu", seeds=2, examples=2).train("tanh", seeds=2, examples=2).summary()
+    assert few.rows[1].detectable_difference_pct is None
+    assert any("no difference that is possible would have been seen" in note for note in few.footnotes)
+
+
+def test_nobody_wins_where_nothing_was_learned(lab):
+    lab.train("relu", seeds=1).train("hardswish", seeds=1).train("tanh", seeds=1)
+    lab.spoil("relu", "failed", seeds=(0,)).spoil("hardswish", "stalled", seeds=(0,), error=90.0)
+    lab.spoil("tanh", "diverged", seeds=(0,))
+    sentence = lab.summary().sentence
+    assert "lowest" not in sentence
+    assert "Nothing learned anything, so that none is the best" in sentence and "hardswish" in sentence
+
+
+def test_the_lowest_is_one_that_learned(lab):
+    lab.train("relu").train("tanh").spoil("relu", "stalled", seeds=(0, 1, 2), error=1.0)
+    summary = lab.summary()
+    assert [row.n_learned for row in summary.rows] == [0, 3]
+    assert "tanh had the lowest mean test error" in summary.sentence and "Still at chance: relu." in summary.sentence
+    lab.spoil("tanh", "stalled", seeds=(0,), error=90.0)
+    assert "tanh had the lowest" in lab.summary().sentence
+    for dataset in ("norb", "cifar10", "nistp"):
+        lab.train("relu", dataset=dataset)
+    lab.results[:] = [replace(one, outcome="stalled") for one in lab.results]
+    assert lab.summary().sentence.startswith("Nothing learned anything")
+
+
+def test_a_range_of_seeds_is_given_and_in_order(lab):
+    summary = lab.train("relu", seeds=4).train("tanh", seeds=4, scale=1.3).summary()
+    row = summary.rows[1]
+    if row.difference_verdict == "noise" and row.seeds_to_resolve:
+        numbers = [row.seeds_to_resolve_low, row.seeds_to_resolve, row.seeds_to_resolve_high or 10**9]
+        assert numbers == sorted(numbers) and "with 80 % probability" in summary.sentence
+    assert seeds_range(9, 20, 63, 3) == "about 6 to 60 more seeds"
+    assert seeds_range(9, 20, None, 3) == "at least 6 more seeds"
+    assert seeds_range(4, 4, 4, 4) == "about 1 more seed"
+    assert seeds_range(None, None, None, 3) == ""
+
+
+@pytest.mark.parametrize(
+    ("verdict", "told"),
+    [
+        ("lower", "rbm gains +2.00 points"),
+        ("higher on this test set", "rbm loses on this test set, +2.00 points"),
+        ("lower on this test set", "rbm gains on this test set, +2.00 points"),
+        ("noise", "rbm gains no more than noise, +2.00 points"),
+    ],
+)
+def test_a_gain_has_the_words_of_its_row(verdict, told):
+    common = {"activation": "relu", "dataset": "mnist", "model": "mlp", "n": 1}
+    row = SummaryRow(**common, pretraining="rbm", difference_pct=-2.0, difference_verdict=verdict)
+    assert gain(row, SummaryRow(**common)).startswith(told)
+    still = replace(row, n_learned=0)
+    assert "neither learned anything" in gain(still, SummaryRow(**common, n_learned=0))
+
+
+def test_every_column_is_explained():
+    assert list(MEANINGS)[: len(SummaryRow.columns())] == SummaryRow.columns()
+    assert all(meaning for _, meaning in MEANINGS.values())
