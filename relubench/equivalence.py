@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from relubench.distributions import ALPHA, Z
-from relubench.power import fewest_seeds
+from relubench.power import SeedsNeeded, fewest_seeds, range_of_variances
 from relubench.spread import Spread, crossed_spread
 from relubench.stats import Mask, stack
 
@@ -32,7 +32,7 @@ class Reproduction:
     high: float
     margin: float
     verdict: Verdict
-    seeds_to_settle: int | None
+    seeds_to_settle: SeedsNeeded
     """The seeds at which a difference as seen would no longer be undecided; None if decided, or if no number is."""
 
 
@@ -80,11 +80,20 @@ def against(wrong: Sequence[Mask], published_pct: float, test_examples: int, mar
     noise = _Noise(len(errors), crossed_spread(errors), share * (1 - share) / test_examples)
     gap, margin = float(errors.mean()) - share, margin_pct / 100
     verdict = _verdict(gap, margin, noise.spread(len(errors)))
-    needed = None
-    if verdict == "undecided":
-        needed = fewest_seeds(len(errors), lambda seeds: _verdict(gap, margin, noise.spread(seeds)) != "undecided")
+    needed = _settling(noise, gap, margin) if verdict == "undecided" else SeedsNeeded(None, None, None)
     half = noise.spread(len(errors)).half_width(1 - ALPHA / 2)
     return Reproduction(100 * gap, 100 * (gap - half), 100 * (gap + half), margin_pct, verdict, needed)
+
+
+def _settling(noise: _Noise, gap: float, margin: float) -> SeedsNeeded:
+    """The seeds that would decide, for the variances between trainings that our seeds leave open."""
+
+    def needed(between: float) -> int | None:
+        mine = replace(noise, mine=replace(noise.mine, between_seeds=between))
+        return fewest_seeds(noise.seeds, lambda seeds: _verdict(gap, margin, mine.spread(seeds)) != "undecided")
+
+    low, likely, high = range_of_variances(noise.mine)
+    return SeedsNeeded(needed(likely), needed(low), needed(high))
 
 
 def _verdict(gap: float, margin: float, spread: Spread) -> Verdict:

@@ -110,16 +110,22 @@ def seeds_needed(spread: Spread, seeds: int, size: float, quantile: float) -> Se
 
     `low` and `high` are for the variances between trainings in the middle 80 % of what `seeds` seeds leave open.
     """
-    variances, chances = variances_left_open(spread)
-    order = np.argsort(variances)
-    upto = np.cumsum(chances[order]) - chances[order] / 2
-    low, likely, high = np.interp([RANGE[0], 0.5, RANGE[1]], upto, variances[order])
+    low, likely, high = range_of_variances(spread)
 
     def needed(between: float) -> int | None:
         truth = Spread(spread.degrees, between, spread.examples, spread.interaction)
         return fewest_seeds(seeds, lambda more: power_of_seeds(truth.of_seeds(seeds, more), size, quantile) >= POWER)
 
     return SeedsNeeded(needed(likely), needed(low), needed(high))
+
+
+def range_of_variances(spread: Spread) -> tuple[float, float, float]:
+    """The variance between seeds at the lower end, the middle and the upper end of the 80 % that seeds leave open."""
+    variances, chances = variances_left_open(spread)
+    order = np.argsort(variances)
+    upto = np.cumsum(chances[order]) - chances[order] / 2
+    low, likely, high = np.interp([RANGE[0], 0.5, RANGE[1]], upto, variances[order])
+    return float(low), float(likely), float(high)
 
 
 def power_of_seeds(truth: Spread, size: float, quantile: float) -> float:

@@ -69,9 +69,9 @@ def settling(groups: Sequence[tuple[str, Sequence[Standing]]]) -> list[str]:
     never = [label for label, one in noise if not _more_seeds(one)]
     parts = [listed([words for _, words in known])] if known else []
     parts += [f"no number of seeds for {listed(never)}: the test set is too small for it"] if never else []
+    why = " (a range is what these seeds leave open of how much trainings differ)" if known else ""
     return [
-        f"to show the differences called noise with {SHOWN}, if they are as large as they look: {'; '.join(parts)} "
-        "(a range is what these seeds leave open of how much trainings differ)"
+        f"to show the differences called noise with {SHOWN}, if they are as large as they look: {'; '.join(parts)}{why}"
     ]
 
 

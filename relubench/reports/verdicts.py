@@ -8,7 +8,7 @@ from typing import Any
 
 from relubench.equivalence import Reproduction, against, margin_pct
 from relubench.reports import references
-from relubench.reports.cells import count, listed, signed, signed_bracket
+from relubench.reports.cells import listed, seeds_range, signed, signed_bracket
 from relubench.reports.comparability import PAPER_IMAGES, why_not
 from relubench.results import SummaryRow
 from relubench.stats import Mask
@@ -52,7 +52,7 @@ def judge(label: str, row: SummaryRow, spec: Mapping[str, Any], masks: Sequence[
     row = replace(
         row,
         verdict=found.verdict,
-        verdict_reason=_settling(found) if found.verdict == "undecided" else None,
+        verdict_reason=_settling(found, len(masks)) if found.verdict == "undecided" else None,
         reference_difference_pct=round(found.difference, DIGITS),
         reference_ci_low_pct=round(found.low, DIGITS),
         reference_ci_high_pct=round(found.high, DIGITS),
@@ -127,10 +127,12 @@ def _grouped(judged: Sequence[Judged], verdict: str) -> str:
     )
 
 
-def _settling(found: Reproduction) -> str:
-    if found.seeds_to_settle is None:
+def _settling(found: Reproduction, seeds: int) -> str:
+    needed = found.seeds_to_settle
+    more = seeds_range(needed.low, needed.likely, needed.high, seeds)
+    if not more:
         return "no number of seeds would settle it: the test set's noise and the reference's own do not shrink"
-    return f"about {count(found.seeds_to_settle, 'seed')} would settle it, if the difference is as it looks"
+    return f"{more} would settle it, if the difference is as it looks"
 
 
 def _untuned(judged: Sequence[Judged]) -> list[str]:

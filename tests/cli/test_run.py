@@ -45,6 +45,9 @@ def test_a_preset_is_one_table_then_cached_without_torch() -> None:
     assert table.startswith("normalisation (smoke): digits")
     assert "digits (scikit-learn's 8x8) stands in for mnist" in " ".join(table.split())
     assert "vs none" in table
+    words = " ".join(table.split())
+    assert "A smoke test: it shows that the preset runs, and nothing is concluded" in words
+    assert "lowest" not in words and "Lowest" not in words
 
 
 def test_noise_is_tested_once_on_stored_networks() -> None:

@@ -60,3 +60,11 @@ def test_the_papers_own_points_rise_from_about_85_percent():
     assert found.points == 170
     assert found.rises
     assert 84 < found.low < found.at < found.high < 92
+
+
+def test_a_rise_is_rarely_seen_in_a_flat_cloud():
+    """The onset is put where a rise fits best: the slope's interval alone is fooled 5 to 9 times in 100."""
+    random = np.random.default_rng(12)
+    clouds = [(random.uniform(60, 99, 20), 2 + random.normal(0, 0.1, 20)) for _ in range(40)]
+    rises = sum(onset(list(x), list(y)).rises for x, y in clouds)
+    assert rises <= 4
