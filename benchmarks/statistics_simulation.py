@@ -191,12 +191,12 @@ def power_cell(world: World, seeds: int, examples: int, error: float, rows: int,
         (first, second), _ = world.table(rng, seeds, examples, [error, error])
         size = paired_difference(second, first, rows).detectable
         if size is None or not 0 < error + sign * size < 99:
-            return {"tried": 0, "seen_of_tried": 0, "points": 0}
+            return {"tried": 0, "seen_of_tried": 0, "points_of_tried": 0}
         seen = 0
         for _ in range(3):
             (first, second), _ = world.table(rng, seeds, examples, [error, error + sign * size])
             seen += paired_difference(second, first, rows).verdict.startswith("higher" if sign > 0 else "lower")
-        return {"tried": 3, "seen_of_tried": seen, "points": 3 * size}
+        return {"tried": 3, "seen_of_tried": seen, "points_of_tried": 3 * size}
 
     return Cell("power", {**facts(world, seeds, examples, error), "comparisons": rows, "sign": sign}, draw)
 

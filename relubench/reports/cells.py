@@ -83,10 +83,15 @@ def verdict_width(verdicts: Iterable[str | None]) -> int:
 
 
 def seeds_range(low: int | None, likely: int | None, high: int | None, seeds: int) -> str:
-    """'about 6 to 60 more seeds', 'at least 12 more seeds' of numbers of seeds in all; '' if none is enough."""
+    """'about 6 to 60 more seeds', 'at least 12 more seeds' of numbers of seeds in all; '' if none is enough.
+
+    Where only the lowest is known, it is not likely that a number is enough.
+    """
     ends = [None if number is None else max(number - seeds, 1) for number in (low, likely, high)]
-    if ends[0] is None or ends[1] is None:
+    if ends[0] is None:
         return ""
+    if ends[1] is None:
+        return f"at least {count(ends[0], 'more seed')}, if any number of them,"
     if ends[2] is None:
         return f"at least {count(ends[0], 'more seed')}"
     if ends[0] == ends[2]:

@@ -63,10 +63,9 @@ def settling(groups: Sequence[tuple[str, Sequence[Standing]]]) -> list[str]:
     noise = [(label, one) for label, one in compared if one.row.difference_verdict == "noise"]
     if len(compared) < 2 or not noise:
         return []
-    known = sorted(
-        (one.row.seeds_to_resolve_low or 0, f"{more} for {label}") for label, one in noise if (more := _more_seeds(one))
-    )
-    never = [label for label, one in noise if not _more_seeds(one)]
+    ranges = [(label, one.row.seeds_to_resolve_low or 0, _more_seeds(one).rstrip(",")) for label, one in noise]
+    known = sorted((least, f"{more} for {label}") for label, least, more in ranges if more)
+    never = [label for label, _, more in ranges if not more]
     parts = [listed([words for _, words in known])] if known else []
     parts += [f"no number of seeds for {listed(never)}: the test set is too small for it"] if never else []
     why = " (a range is what these seeds leave open of how much trainings differ)" if known else ""

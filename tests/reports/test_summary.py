@@ -248,6 +248,7 @@ def test_a_range_of_seeds_is_given_and_in_order(lab):
     assert seeds_range(9, 20, 63, 3) == "about 6 to 60 more seeds"
     assert seeds_range(9, 20, None, 3) == "at least 6 more seeds"
     assert seeds_range(4, 4, 4, 4) == "about 1 more seed"
+    assert seeds_range(9, None, None, 3) == "at least 6 more seeds, if any number of them,"
     assert seeds_range(None, None, None, 3) == ""
 
 

@@ -142,7 +142,10 @@ def test_an_undecided_row_says_what_would_settle_it():
     assert found.verdict == "undecided" and found.seeds_to_settle.likely is None
     few = [np.random.default_rng(seed).random(10_000) < 0.0155 for seed in range(3)]
     found = equivalence.against(few, 1.43, 10_000, 0.4)
-    assert found.verdict == "undecided" and 3 < found.seeds_to_settle.likely < 100
+    needed = found.seeds_to_settle
+    assert found.verdict == "undecided" and 3 <= needed.low < 100
+    # Seeds that leave the variance between trainings open leave this open too.
+    assert needed.likely is None or needed.low <= needed.likely
 
 
 def test_no_number_of_seeds_settles_what_the_test_set_hides():
