@@ -59,8 +59,8 @@ def margin_pct(typical_pct: float, test_examples: int) -> float:
 
     At once that half-width nothing could be reproduced: two test sets of that size differ by as much. At twice, two
     equal networks are found equal in 37 to 76 % of simulated cases, by the seeds and by how much trainings differ.
-    `typical_pct` is one error for all values of a source: a margin that moved with the published value would give way to
-    its noise. Percentage points, at least LEAST_MARGIN_PCT.
+    `typical_pct` is one error for all values of a source: a margin that moved with the published value would give way
+    to its noise. Percentage points, at least LEAST_MARGIN_PCT.
     """
     share = typical_pct / 100
     return max(2 * 100 * Z * math.sqrt(share * (1 - share) / test_examples), LEAST_MARGIN_PCT)
