@@ -7,11 +7,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from relubench.version import __version__
 
+# As typing has it: nothing may be imported before `__main__` has put the search path right.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from relubench.api import Results, pretrain, train
     from relubench.errors import RelubenchError
 

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
+
+# `python -m` puts the working folder first on the search path: a json.py in it is not ours to import.
+if __name__ == "__main__" and not sys.flags.safe_path:
+    with contextlib.suppress(OSError):
+        here = os.getcwd()  # noqa: PTH109 - pathlib would be looked for in that folder
+        sys.path[:1] = [one for one in sys.path[:1] if one not in ("", here)]
+
+import signal
 import traceback
 from collections.abc import Sequence
 from types import FrameType
@@ -49,6 +56,12 @@ def run(argv: Sequence[str]) -> int:
 
 def main() -> int:
     """The console script: `run` on the process's own arguments, streams and signals; returns the exit code."""
+    # What is started by libraries must not import from the working folder either.
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
+    from relubench.processes import load_torch_elsewhere, working_folder_exists
+
+    if not working_folder_exists():
+        load_torch_elsewhere()
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         # What is ignored stays so: nohup and some schedulers ask for that.

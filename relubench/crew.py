@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import queue
-import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from relubench.jobs import Job
+from relubench.processes import Stderr, command, ending, environment, folder, lacks_of_memory
 
 STOP_SECONDS = 30.0
 """How long interrupted workers have for their checkpoints."""
@@ -71,57 +68,62 @@ class Crew:
     def _lost(self, worker: _Worker) -> Iterator[dict[str, Any]]:
         """A worker ended without being asked to: its job failed, and a new worker takes its place."""
         job, worker.job = worker.job, None
-        code = worker.process.wait()
+        cause, memory = worker.ending()
         if job is None:
             return
-        batch = job.specs[0].batch_size
-        killed = code == -signal.SIGKILL if hasattr(signal, "SIGKILL") else False
-        cause = "was killed, most likely because memory ran out" if killed else f"ended with exit code {code}"
+        hint = "repeating the command goes on from the last checkpoint"
+        if memory:
+            smaller = max(1, job.specs[0].batch_size // 2)
+            hint = f"try --batch-size {smaller} or fewer runs at once (OMP_NUM_THREADS=1); {hint}"
         for spec in job.specs:
-            yield {
-                "event": "failed",
-                "run": spec.id,
-                "message": f"the process training {spec.activation} {cause}",
-                "hint": f"try --batch-size {max(1, batch // 2)} or fewer runs at once (OMP_NUM_THREADS=1); "
-                "repeating the command goes on from the last checkpoint",
-            }
+            message = f"the process training {spec.activation} {cause}"
+            yield {"event": "failed", "run": spec.id, "message": message, "hint": hint}
         fresh = _Worker(self.inbox, job.specs[0].threads)
         self.workers[self.workers.index(worker)] = fresh
         yield from self._give(fresh)
 
 
 class _Worker:
-    """One process of `python -m relubench.worker`, and the job it has."""
+    """One process of `relubench.worker`, and the job it has."""
 
     def __init__(self, inbox: queue.SimpleQueue[tuple[_Worker, dict[str, Any] | None]], threads: int) -> None:
-        home = str(Path(__file__).parent.parent)
-        path = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
-        environment = {**os.environ, "PYTHONPATH": path, "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+        values = {**environment(), "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
         if threads:
-            environment["OMP_NUM_THREADS"] = str(threads)
-        if "OMP_WAIT_POLICY" not in environment:
+            values["OMP_NUM_THREADS"] = str(threads)
+        if "OMP_WAIT_POLICY" not in values:
             # By default a thread that waits for another spins for milliseconds, and one busy neighbour then slows a run
             # on all cores forty times over; spinning this briefly costs a quiet machine a few percent.
-            environment.setdefault("GOMP_SPINCOUNT", "10000")
+            values.setdefault("GOMP_SPINCOUNT", "10000")
         self.job: Job | None = None
+        self.lacks = lacks_of_memory()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "relubench.worker"],
+            command("from relubench.worker import main\nmain()"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=environment,
+            stderr=subprocess.PIPE,
+            env=values,
+            cwd=folder(),
             text=True,
         )
+        assert self.process.stderr is not None
+        self.stderr = Stderr(self.process.stderr)
         threading.Thread(target=self._listen, args=(inbox,), daemon=True).start()
 
     def _listen(self, inbox: queue.SimpleQueue[tuple[_Worker, dict[str, Any] | None]]) -> None:
         assert self.process.stdout is not None
         try:
             for line in self.process.stdout:
+                self.stderr.has_begun.set()
                 inbox.put((self, _message(line)))
         except ValueError:
             # Half a line is the last thing that a dying worker says; one that lives on says nothing of use any more.
             self.process.kill()
         inbox.put((self, None))
+
+    def ending(self) -> tuple[str, bool]:
+        """How the process ended, once it has, and whether most likely memory ran out."""
+        code = self.process.wait()
+        return ending(code, self.lacks, self.stderr.last_lines())
 
     def give(self, job: Job) -> None:
         """Hand the worker its next job."""

@@ -13,13 +13,16 @@ from pathlib import Path
 
 from relubench import stack_file
 from relubench.activations import Choice
+from relubench.activations.own import checked, choose_own, is_checked, is_own, renewed
+from relubench.classifiers import PREFIX
 from relubench.config import ExperimentConfig
+from relubench.device import Device
 from relubench.errors import UsageError
 from relubench.plan import ForeignNetwork, RunSpec, why_no_regions
 from relubench.results import RunResult
 from relubench.stacking import import_file
 from relubench.store import Store
-from relubench.variants import Part
+from relubench.variants import Part, lay_out
 
 Note = Callable[[str], None]
 
@@ -30,11 +33,50 @@ def probe_own(choice: Choice, note: Note) -> None:
 
     # What a user's own code prints must not get between the rows.
     with contextlib.redirect_stdout(sys.stderr):
-        found = probe(choice)
+        own = choice.kind == "user"
+        found = checked(choice, "activation", lambda: probe(choice), note) if own else probe(choice)
     for warning in found.warnings:
         note(f"{choice.label}: {warning}")
     if found.equals is not None:
         note(f"{choice.label} equals {found.equals}")
+
+
+def settle(parts: Sequence[Part], device: Device, networks: Networks, note: Note) -> set[str]:
+    """Check users' own code whose run ids are not known yet: they hold a digest of all that it brings in.
+
+    The choices get their digests, and `networks` what was looked at; returns the labels of what was probed.
+    """
+    probed: set[str] = set()
+    for part in parts:
+        for place, choice in enumerate(part.choices):
+            if choice.kind == "user" and choice.label not in probed and not is_checked(choice):
+                probe_own(choice, note)
+                probed.add(choice.label)
+            if choice.kind == "user":
+                part.choices[place] = renewed(choice)
+    if any(_is_unchecked(part.config.model.name) for part in parts):
+        for part, spec in lay_out(parts, device):
+            if _is_unchecked(spec.model):
+                networks[_key(spec)] = _look_at([spec], part, [], note)
+    return probed
+
+
+def _is_unchecked(model: str) -> bool:
+    """Whether this is a network of the user's own that was never checked, or has changed since."""
+    own = is_own(model) and not model.startswith(PREFIX)
+    return own and not is_checked(choose_own(model, "network"), "network")
+
+
+def check_own(
+    parts: Sequence[Part], specs: Sequence[RunSpec], stored: Callable[[RunSpec], bool], probed: set[str], note: Note
+) -> None:
+    """Probe formulas and users' own activations, unless all their runs are stored: such a run passed before."""
+    choices = {choice.label: choice for part in parts for choice in part.choices}
+    for choice in choices.values():
+        mine = [spec for spec in specs if spec.activation == choice.label]
+        known = choice.kind == "table" or choice.label in probed or (mine and all(stored(spec) for spec in mine))
+        if not known:
+            probe_own(choice, note)
 
 
 def check_regions(runs: Sequence[tuple[Part, RunSpec]], note: Note) -> None:
@@ -78,7 +120,7 @@ def with_network(
     """
     if not spec.architecture.foreign:
         return spec
-    key = (spec.model, spec.data_digest, spec.batch_size)
+    key = _key(spec)
     if key not in networks:
         networks[key] = _look_at(company, part, [stored(one.id) for one in company], note)
     network = networks[key]
@@ -86,10 +128,14 @@ def with_network(
     return replace(spec, foreign=network, parameters=network.parameters + learned * network.exchanged)
 
 
+def _key(spec: RunSpec) -> tuple[str, str, int]:
+    return spec.model, spec.data_digest, spec.batch_size
+
+
 def _look_at(specs: Sequence[RunSpec], part: Part, stored: Sequence[RunResult | None], note: Note) -> ForeignNetwork:
     """What the network of these runs is, from a stored run of it or built once, and a note that says so."""
     known = next((one.spec["foreign"] for one in stored if one and one.spec.get("foreign")), None)
-    found = ForeignNetwork(**known) if known is not None else _built(specs[0], part)
+    found = ForeignNetwork(**known) if known is not None else _built(specs[0], part, note)
     plural = "" if found.exchanged == 1 else "s"
     told = [f"{found.exchanged} activation{plural} exchanged ({found.functions})"]
     told += [f"{found.kept} left as they are"] if found.kept else []
@@ -98,11 +144,16 @@ def _look_at(specs: Sequence[RunSpec], part: Part, stored: Sequence[RunResult | 
     return found
 
 
-def _built(spec: RunSpec, part: Part) -> ForeignNetwork:
+def _built(spec: RunSpec, part: Part, note: Note) -> ForeignNetwork:
     from relubench.foreign.inspection import inspect_network
 
-    with contextlib.redirect_stdout(sys.stderr):
+    def inspect() -> ForeignNetwork:
         return inspect_network(spec, part.choices[0], part.prepared.n_train % spec.batch_size or spec.batch_size)
+
+    with contextlib.redirect_stdout(sys.stderr):
+        if spec.model.startswith(PREFIX):
+            return inspect()
+        return checked(choose_own(spec.model, "network"), "network", inspect, note)
 
 
 def remarks(part: Part) -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 
+from relubench.activations.own import changed, choose_own
+from relubench.classifiers import PREFIX
 from relubench.errors import ComputeError, RelubenchError
 from relubench.jobs import Job
 
@@ -40,3 +42,14 @@ def explain(error: BaseException, job: Job) -> RelubenchError:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return ComputeError("the disk is full: the run could not be stored", f"make room in {job.store}, then repeat")
     return ComputeError(f"training {spec.activation} failed: {type(error).__name__}: {text}", "--debug shows where")
+
+
+def check_unchanged(job: Job) -> None:
+    """Raises ComputeError where a user's code has changed since the run got its id."""
+    spec, now = job.specs[0], list[str]()
+    if job.choice.kind == "user":
+        now += changed(job.choice)
+    if spec.architecture.foreign and not spec.model.startswith(PREFIX):
+        now += changed(choose_own(spec.model, "network"), "network")
+    if now:
+        raise ComputeError(f"{now[0]} has changed since the command began", "repeat the command")

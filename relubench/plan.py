@@ -275,7 +275,7 @@ def model_digest(arch: Architecture) -> str | None:
         return None
     if arch.name.startswith(PREFIX):
         return f"torchvision {metadata.version('torchvision')}"
-    return choose_own(arch.name).source_digest
+    return choose_own(arch.name, "network").source_digest
 
 
 def why_no_regions(spec: RunSpec) -> str | None:

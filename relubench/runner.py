@@ -27,11 +27,12 @@ from relubench.errors import ComputeError, UsageError
 from relubench.events import event, failed_result
 from relubench.inspection import (
     Networks,
+    check_own,
     check_regions,
     import_stacks,
     other_weights,
-    probe_own,
     remarks,
+    settle,
     with_network,
 )
 from relubench.jobs import Job, jobs_of
@@ -87,12 +88,13 @@ class Study:
         device = resolve(variants[0].config.device)
         parts = make_ready(variants, data_dir, note)
         study = cls(parts, device, store, fresh, note, data_dir)
+        probed = settle(parts, device, study.networks, note)
         # Shapes and precision are checked even where the learning rates are not known yet.
         runs = study._lay_out()
         if not study._tuned and not study._searches_stacks:
             study.asked = runs
         import_stacks(runs, store)
-        study._check_own([spec for _, spec in runs])
+        check_own(parts, [spec for _, spec in runs], study._stored, probed, note)
         check_regions(runs, note)
         for line in dict.fromkeys(line for part in parts for line in remarks(part)):
             note(line)
@@ -187,14 +189,6 @@ class Study:
     def _with_network(self, part: Part, spec: RunSpec, company: Sequence[RunSpec]) -> RunSpec:
         """The run with what its network, if somebody else wrote it, was found to be; looked at once a study."""
         return with_network(spec, part, company, self.networks, self._believed, self.note)
-
-    def _check_own(self, specs: Sequence[RunSpec]) -> None:
-        """Probe formulas and users' own activations, unless all their runs are stored: such a run passed before."""
-        choices = {choice.label: choice for part in self.parts for choice in part.choices}
-        for choice in choices.values():
-            mine = [spec for spec in specs if spec.activation == choice.label]
-            if choice.kind != "table" and not (mine and all(self._stored(spec) for spec in mine)):
-                probe_own(choice, self.note)
 
     def _stored(self, spec: RunSpec) -> bool:
         return self._believed(spec.id) is not None

@@ -111,7 +111,8 @@ def hidden_layers(spec: RunSpec, choice: Choice, prepared: PreparedData, weights
     """
     images = Images.open(prepared, device="cpu", flat=not spec.channels)
     population = Population([spec], choice, images)
-    population.load_weights(from_bytes(weights)[0])
+    tensors, values = from_bytes(weights)
+    population.load_weights(tensors, values.get("held", ()))
     x, _ = next(iter(images.slices("valid", max(IMAGES.values()))))
     found: list[Hidden] = []
     z = h = None

@@ -22,7 +22,7 @@ import numpy as np
 
 from relubench.errors import ComputeError
 from relubench.jobs import Job
-from relubench.mishaps import explain, free_memory, is_out_of_memory
+from relubench.mishaps import check_unchanged, explain, free_memory, is_out_of_memory
 from relubench.pages import map_constants
 from relubench.plan import RunSpec
 from relubench.results import RunResult, Timing
@@ -136,7 +136,8 @@ def test_under_noise(job: Job, emit: Emit) -> None:
     if weights is None:
         raise ComputeError(f"the weights of {spec.id} are gone from {job.store}", "repeat with --no-cache")
     population = _open(job)
-    population.load_weights(from_bytes(weights)[0])
+    tensors, values = from_bytes(weights)
+    population.load_weights(tensors, values.get("held", ()))
     for strength in job.noise:
         population.data.noise = strength
         store.put_noise(spec.id, strength, population.evaluate("test").wrong[0])
@@ -168,6 +169,7 @@ def _open(job: Job, stacks: Sequence[Stack] = ()) -> Population:
     from relubench.engine.population import Population
 
     first = job.specs[0]
+    check_unchanged(job)
     _prepare_torch(first)
     data = Images.open(job.prepared, device=first.device, flat=not first.architecture.takes_images)
     population = Population(job.specs, job.choice, data)
@@ -342,8 +344,10 @@ def _weights(job: Job, population: Population, place: int) -> bytes | None:
     if job.keep == "none":
         return None
     spec = job.specs[place]
-    tensors = population.weights(place, best=job.keep == "best")
-    return to_bytes(tensors, {"run": spec.id, "activation": spec.activation, "model": spec.model, "kept": job.keep})
+    best = job.keep == "best"
+    facts = {"run": spec.id, "activation": spec.activation, "model": spec.model, "kept": job.keep}
+    held = population.held_values(place, best=best)
+    return to_bytes(population.weights(place, best=best), facts | ({"held": held} if held else {}))
 
 
 def main() -> None:

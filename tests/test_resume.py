@@ -54,6 +54,55 @@ def test_killed_runs_end_in_the_same_bytes(tmp_path: Path):
     assert Store(broken).unfinished() == []
 
 
+STATEFUL = """
+import random
+import torch
+
+class Steps:
+    def __init__(self): self.done = 0
+
+class Act(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.ones(()))
+        self.steps, self.chance, self.slope = Steps(), random.Random(1), 0.0
+    def forward(self, x):
+        if self.training:
+            self.mean = 0.9 * self.mean + 0.1 * x.detach().abs().mean()
+            self.steps.done += 1
+            self.slope = self.chance.uniform(0.0, 1.0 / self.steps.done)
+        return torch.nn.functional.leaky_relu(x, self.slope) / self.mean
+
+class Net(torch.nn.Module):
+    def __init__(self, num_classes=10):
+        super().__init__()
+        self.a, self.norm, self.b = torch.nn.Linear(64, 16), torch.nn.BatchNorm1d(16), torch.nn.Linear(16, num_classes)
+        self.seen = [0]
+    def forward(self, x):
+        self.seen[0] += self.training
+        return self.b(torch.relu(self.norm(self.a(x.flatten(1))))) / (1 + 0.01 * self.seen[0])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
+def test_killed_runs_of_ones_own_modules_end_in_the_same_bytes(tmp_path: Path):
+    """What they hold beside parameters goes on, too: replaced buffers, numbers, objects, generators."""
+    (tmp_path / "own.py").write_text(STATEFUL)
+    train = {"epochs": 4, "batch_size": 50, "lr": 0.1}
+    own = f"{tmp_path}/own.py"
+    pairs = [(f"{own}:Act", "mlp-1x16"), (f"{own}:Act", f"{own}:Net")]
+    jobs = [job(act, tmp_path / "whole", train=train, model={"name": model}) for act, model in pairs]
+    for one in jobs:
+        carry_out(one, lambda message: None, lambda: False)
+    (tmp_path / "jobs.json").write_text(json.dumps([one.to_json() for one in jobs]))
+    killing = [sys.executable, "-m", "killing", str(tmp_path / "jobs.json"), str(tmp_path / "broken"), "3", "4"]
+    done = subprocess.run(killing, capture_output=True, text=True, timeout=600, cwd=Path(__file__).parent)
+    assert done.returncode == 0, done.stderr
+    whole, broken = (contents(tmp_path / name / "runs") for name in ("whole", "broken"))
+    assert len(whole) > 3
+    assert {name: broken[name] for name in whole} == whole
+
+
 def test_an_interrupted_run_writes_a_checkpoint_and_goes_on_from_it(tmp_path: Path):
     from relubench.worker import Interrupted
 

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib
-import importlib.util
-import sys
-from collections.abc import Callable
-from importlib.machinery import SourceFileLoader
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -20,6 +16,7 @@ from relubench.activations.choice import Choice
 from relubench.activations.definition import Activation, plain
 from relubench.activations.expression import parse_formula
 from relubench.activations.learning import formula_activation
+from relubench.activations.loading import RESERVED, load
 from relubench.activations.own import is_path, split_name
 from relubench.activations.table import ACTIVATIONS
 from relubench.errors import UsageError
@@ -79,11 +76,13 @@ def _class(found: type[nn.Module], arguments: dict[str, Any], label: str) -> Act
     try:
         # Parameters drawn here must not shift anybody's random numbers.
         with torch.random.fork_rng(devices=[]):
-            make()
+            module = make()
     except Exception as problem:
         raise UsageError(
             f"{label} cannot be instantiated: {_reason(problem)}", "arguments follow colons: ./file.py:Name:size=3"
         ) from problem
+
+    refuse_iterators(module, label)
 
     def function(z: Tensor, *, learned: tuple[Tensor, ...] = (), noise: Tensor | None = None, dim: int = -1) -> Tensor:
         raise AssertionError(f"{label} is a class: use its instances")
@@ -91,36 +90,36 @@ def _class(found: type[nn.Module], arguments: dict[str, Any], label: str) -> Act
     return Activation(function=function, module=make)
 
 
+def refuse_iterators(module: nn.Module, label: str) -> None:
+    """Raises UsageError where a module holds an iterator: its position cannot be stored with the best epoch."""
+    for path, part in module.named_modules():
+        for name, value in vars(part).items():
+            if isinstance(value, Iterator):
+                raise UsageError(
+                    f"{label} keeps {type(value).__name__} in {f'{path}.{name}'.strip('.')}: what it gives next cannot "
+                    "be stored with the best epoch's weights",
+                    "count in a buffer, a number or a list",
+                )
+
+
 def _import(place: str, label: str) -> ModuleType:
     try:
-        return _from_file(Path(place)) if is_path(place) else importlib.import_module(place)
+        return load(Path(place) if is_path(place) else place)
     except (Exception, SystemExit) as problem:
-        raise UsageError(
-            f"{label}: importing {place} failed: {_reason(problem)}", "the file must import on its own with this Python"
-        ) from problem
+        reason = f"{label}: importing {place} failed: {_reason(problem)}"
+        raise UsageError(reason, _shadowed(place, problem) or _ALONE) from problem
 
 
-def _from_file(file: Path) -> ModuleType:
-    """The file as a module, imported once a process for each content."""
-    name = f"relubench_own_{hashlib.sha256(bytes(file) + file.read_bytes()).hexdigest()[:16]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    # The loader of source files whatever the suffix: a path is recognised by its slash, too.
-    loader = SourceFileLoader(name, str(file))
-    spec = importlib.util.spec_from_loader(name, loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    # As for a script, what lies beside the file can be imported.
-    if str(file.parent) not in sys.path:
-        sys.path.append(str(file.parent))
-    # Dataclasses and pickling look their module up by name while it is being executed.
-    sys.modules[name] = module
-    try:
-        loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
+_ALONE = "the file must import on its own with this Python"
+
+
+def _shadowed(place: str, problem: BaseException) -> str:
+    """The hint where an import failed since the standard library's module was taken, not the file of that name."""
+    name = problem.name if isinstance(problem, ImportError) else None
+    if not name or not is_path(place) or name.partition(".")[0] not in RESERVED:
+        return ""
+    beside = Path(place).parent / f"{name.partition('.')[0]}.py"
+    return f"{beside} is not taken for {name}: rename it, or write `from .{name} import`" if beside.is_file() else ""
 
 
 def _attribute(module: ModuleType, name: str, label: str, wanted: str) -> object:

@@ -8,15 +8,23 @@ import importlib
 import math
 import re
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
+from typing import Literal, TypeVar
 
 from relubench.activations.choice import Choice
+from relubench.activations.loading import module_name
+from relubench.activations.manifest import Manifest, digest_of, gathered, key_of, reached, remember, remembered
+from relubench.activations.records import Record, changed_global, is_users_file, recording
 from relubench.activations.table import ParameterValue
 from relubench.errors import UsageError
 
 FORM = "./file.py:Name or package.module:Name, then :key=value for its arguments"
+
+Role = Literal["activation", "network"]
+Result = TypeVar("Result")
 
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 
@@ -39,19 +47,73 @@ def is_own(text: str) -> bool:
     return any(mark in place for mark in "./\\")
 
 
-def choose_own(text: str) -> Choice:
-    """The Choice for a user's own; UsageError if it is malformed or its file is not there."""
+def choose_own(text: str, role: Role = "activation") -> Choice:
+    """The Choice for a user's own; UsageError if it is malformed or its file is not there.
+
+    Its digest covers all that it was seen to use in its last check, or the sources that can be read off, if
+    `is_checked` says no: then `checked` gives the digest that a run's key takes.
+    """
     own = _parse(text)
     file = source_file(own.place)
     place = str(file) if is_path(own.place) else own.place
-    return Choice(
+    choice = Choice(
         # Numbers as Python writes them: 3 and 3.0 may not be the same to the user's own code.
         label=":".join([own.place, own.name, *(f"{key}={value}" for key, value in own.parameters)]),
         kind="user",
         name=f"{place}:{own.name}",
         parameters=own.parameters,
-        source_digest=_digest(file),
     )
+    known = _current(choice, role)
+    return replace(choice, source_digest=known.digest if known is not None else _static_digest(file, own.place))
+
+
+def renewed(choice: Choice, role: Role = "activation") -> Choice:
+    """The same choice with its digest as of now."""
+    return replace(choice, source_digest=choose_own(choice.label, role).source_digest)
+
+
+def is_checked(choice: Choice, role: Role = "activation") -> bool:
+    """Whether the object was checked, and nothing that it used then has changed."""
+    return _current(choice, role) is not None
+
+
+def changed(choice: Choice, role: Role = "activation") -> list[str]:
+    """The files and versions that are no longer what they were when the object was checked; none if it never was."""
+    known = remembered(_key(choice, role))
+    return known.changes(environment=False) if known is not None else []
+
+
+def checked(choice: Choice, role: Role, check: Callable[[], Result], note: Callable[[str], None]) -> Result:
+    """What `check` gives, which runs the user's code; all that the code brings in meanwhile is kept for the key."""
+    record = Record()
+    with recording(record):
+        result = check()
+    place, _ = split_name(choice.name)
+    file = source_file(place)
+    module = module_name(file if is_path(place) else place)
+    if name := changed_global(reached([module, *record.modules])):
+        raise UsageError(
+            f"{choice.label} changes the global {name} of its module: it is shared by all layers and all networks, and "
+            "cannot be stored with the best epoch's weights",
+            "keep such a value in a torch.nn.Module: self.register_buffer, or an attribute",
+        )
+    manifest = gathered(module, _sources(file, place), record)
+    remember(_key(choice, role), manifest)
+    if manifest.unseen:
+        note(
+            f"{choice.label}: what its code takes from {', '.join(manifest.unseen)} is out of sight, and not part of a "
+            "run's id: after a change there use --no-cache"
+        )
+    return result
+
+
+def _current(choice: Choice, role: Role) -> Manifest | None:
+    known = remembered(_key(choice, role))
+    return known if known is not None and not known.changes() else None
+
+
+def _key(choice: Choice, role: Role) -> str:
+    return key_of(role, choice.name, [list(one) for one in choice.parameters])
 
 
 def is_path(place: str) -> bool:
@@ -77,7 +139,12 @@ def source_file(place: str) -> Path:
         raise UsageError(f"there is no file {place!r}", f"the path is taken from {Path.cwd()}")
     spec = _module(place)
     if spec is None or not spec.has_location or spec.origin is None:
-        raise UsageError(f"there is no module {place!r}", f"a file that is not installed is named by its path: {FORM}")
+        here = Path(place.partition(".")[0])
+        if here.is_dir() or here.with_suffix(".py").is_file():
+            hint = "the working folder is not searched: set PYTHONPATH=. for it, or name the file's path"
+        else:
+            hint = f"a file that is not installed is named by its path: {FORM}"
+        raise UsageError(f"there is no module {place!r}", hint)
     return Path(spec.origin)
 
 
@@ -97,30 +164,35 @@ def _module(dotted: str) -> ModuleSpec | None:
     return spec
 
 
-def _digest(file: Path) -> str:
+def _static_digest(file: Path, place: str) -> str:
     """SHA-256 over the file and whatever it imports from beside it, directly or not; nothing is executed."""
-    sources: dict[Path, bytes] = {}
-    waiting = [file]
     try:
-        while waiting:
-            one = waiting.pop()
-            if one not in sources:
-                sources[one] = one.read_bytes()
-                waiting += _imported(one, sources[one], file.parent)
-        if len(sources) == 1:
-            return hashlib.sha256(sources[file]).hexdigest()
-        together = hashlib.sha256()
-        for one in sorted(sources):
-            together.update(hashlib.sha256(sources[one]).digest())
-        return together.hexdigest()
+        sources = _sources(file, place)
+        return digest_of([hashlib.sha256(one.read_bytes()).digest() for one in sources])
     except OSError as problem:
         raise UsageError(
             f"{str(file)!r} cannot be read: {problem.strerror}", "check the file's permissions"
         ) from problem
 
 
-def _imported(file: Path, source: bytes, beside: Path) -> list[Path]:
-    """The files in `beside` or in the file's own package that its import statements name; none if it does not parse."""
+def _sources(file: Path, place: str) -> list[Path]:
+    """The file, and the files that it imports from beside it or from its package's folder, directly or not."""
+    roots = [file.parent]
+    if not is_path(place) and is_users_file(str(file)):
+        depth = place.count(".") + (file.name == "__init__.py")
+        roots.append(file.parents[depth])
+    sources: set[Path] = set()
+    waiting = [file]
+    while waiting:
+        source = waiting.pop()
+        if source not in sources:
+            sources.add(source)
+            waiting += _imported(source, source.read_bytes(), roots)
+    return sorted(sources)
+
+
+def _imported(file: Path, source: bytes, roots: Sequence[Path]) -> list[Path]:
+    """The files in `roots` or in the file's own package that its import statements name; none if it does not parse."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
@@ -128,12 +200,11 @@ def _imported(file: Path, source: bytes, beside: Path) -> list[Path]:
     found: list[Path] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found += [path for alias in node.names for path in _modules(beside, alias.name)]
+            found += [path for root in roots for alias in node.names for path in _modules(root, alias.name)]
         elif isinstance(node, ast.ImportFrom):
-            root = file.parents[node.level - 1] if node.level else beside
-            module = node.module or ""
-            for alias in node.names:
-                found += _modules(root, f"{module}.{alias.name}".strip("."))
+            places = [file.parents[node.level - 1]] if node.level else roots
+            names = [f"{node.module or ''}.{alias.name}".strip(".") for alias in node.names]
+            found += [path for root in places for name in names for path in _modules(root, name)]
     return found
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 from typing import Any, Literal
 
 from relubench.device import REPAIR
+from relubench.processes import command, environment, folder
 
 Finding = tuple[str, Literal["ok", "warning", "error"], str, str | None]
 """Name, status, detail, remedy."""
@@ -58,12 +56,11 @@ def torch_checks() -> list[Finding]:
 
 def ask() -> Answer:
     """Import both in a fresh process of this Python, with the same search path; the probe is stored on the way."""
-    package_home = str(Path(__file__).parents[2])
-    search = [one for one in (os.environ.get("PYTHONPATH"), package_home) if one]
     try:
         ended = subprocess.run(
-            [sys.executable, "-P", "-c", _SCRIPT],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(search)},
+            command(_SCRIPT),
+            env=environment(),
+            cwd=folder(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from relubench.engine.evaluation import accumulator
 from relubench.network.layers import Affine, ClosedForm, Convolution, Differentiated, Layer, Norm
+from relubench.network.module_state import HeldStates
 
 if TYPE_CHECKING:
     from relubench.engine.population import Population
@@ -35,6 +36,7 @@ def gradient_norms(population: Population, batches: Iterable[tuple[Tensor, Tenso
     layers, members = population.layers, len(population.members)
     weights = [layer.weight.value for layer in layers if isinstance(layer, Affine | Convolution)][:-1]
     kept = [(buffer.value, buffer.value.clone()) for layer in layers for buffer in layer.buffers]
+    held = HeldStates.now(population.held)
     total = [torch.zeros_like(one) for one in weights]
     # Squares of what is left of a gradient below fifty layers of sigmoid, 1e-30, are 0 in float32.
     exact = accumulator(population.spec.device)
@@ -49,6 +51,7 @@ def gradient_norms(population: Population, batches: Iterable[tuple[Tensor, Tenso
             sums[place] += torch.linalg.vector_norm(by_image, dim=2, dtype=exact).sum(dim=1)
     for value, before in kept:
         value.copy_(before)
+    held.put_back()
     return [
         GradientNorms(
             torch.linalg.vector_norm((one / images).reshape(members, -1), dim=1, dtype=exact), output / images

@@ -13,8 +13,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,59 +25,20 @@ from relubench.data.augment import augment
 from relubench.engine.evaluation import Evaluation, accumulator, evaluate
 from relubench.engine.graph import ChunkGraph
 from relubench.engine.images import Images
+from relubench.engine.member import Member, Step
 from relubench.engine.probes import Prober, recall, recorded
 from relubench.memory import CHUNK_IMAGES, chunk_factor
 from relubench.models import Builder
 from relubench.network.foreign import Foreign
 from relubench.network.layers import Buffer, UserModule
+from relubench.network.module_state import Held, HeldStates
 from relubench.network.optimizers import build_optimizer
 from relubench.network.streams import MemberNoise, epoch_order
 from relubench.plan import RunSpec
-from relubench.results import DeadUnits, EpochPoint, LayerProbe, RegionPoint
+from relubench.results import EpochPoint
 
 CHANCE_SIGMAS = 2.0
 """A network is stalled if it does not beat chance by more than this many standard errors of the validation set."""
-
-
-@dataclass(slots=True)
-class Member:
-    """What is kept of one network beside its parameters."""
-
-    spec: RunSpec
-    curve: list[EpochPoint]
-    best_epoch: int | None = None
-    best_error: float = math.inf
-    stopped: Literal["", "patience", "diverged"] = ""
-    probes: list[LayerProbe] = field(default_factory=list)
-    dead_units: list[DeadUnits] = field(default_factory=list)
-    regions: list[RegionPoint] = field(default_factory=list)
-
-    def record(self, point: EpochPoint, patience: int | None) -> bool:
-        """Add a point of the curve; returns whether it is the best so far. Nothing counts after a stop."""
-        if self.stopped:
-            return False
-        self.curve.append(point)
-        if point.train_loss is None or point.valid_loss is None or point.valid_error_pct is None:
-            self.stopped = "diverged"
-            return False
-        better = point.valid_error_pct < self.best_error
-        if better:
-            self.best_epoch, self.best_error = point.epoch, point.valid_error_pct
-        elif patience is not None and self.best_epoch is not None and point.epoch - self.best_epoch >= patience:
-            self.stopped = "patience"
-        return better
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """Where training stands: yielded after every chunk of steps, and after the validation that ends an epoch."""
-
-    epoch: int
-    """The epoch in progress, or just ended; 1-based."""
-    fraction: float
-    images: int
-    """Training images that each member has seen since the last Step."""
-    epoch_ended: bool
 
 
 class Population:
@@ -105,7 +66,9 @@ class Population:
         self.l1_P = torch.tensor([spec.l1 for spec in specs], device=first.device)
         self.has_l1 = any(spec.l1 for spec in specs)
         self.augmentation = MemberNoise(seeds, "augment", 0, first.device) if first.augment != "none" else None
+        self.held = Held.of(self.layers)
         self.best = [one.clone() for one in self._values()]
+        self.best_held = HeldStates.now(self.held)
         self.loss_P = torch.zeros(len(specs), dtype=accumulator(first.device), device=first.device)
         self.epoch, self.step = 0, 0
         self.order_PN = torch.empty(0)
@@ -251,16 +214,13 @@ class Population:
         self.loss_P.zero_()
 
     def _keep_best(self, better: Sequence[bool]) -> None:
+        self.best_held.renew(better)
         if not self.stacked:
             if better[0]:
                 _copy(self.best, self._values())
             return
         chosen = torch.tensor(better, device=self.loss_P.device)
-        for kept, now, member in zip(self.best, self._values(), self._owners(), strict=True):
-            if member is not None:
-                if better[member]:
-                    kept.copy_(now)
-                continue
+        for kept, now in zip(self.best, self._values(), strict=True):
             by_member = now.reshape(len(better), -1)
             kept.copy_(torch.where(chosen[:, None], by_member, kept.reshape(len(better), -1)).view_as(now))
 
@@ -268,12 +228,15 @@ class Population:
         """Errors of every member on a split, with the current weights or the best epoch's."""
         current = self._values()
         aside = [one.clone() for one in current] if best else []
+        held = HeldStates.now(self.held) if best else None
         if best:
             _copy(current, self.best)
+            self.best_held.put_back()
         with self._evaluating():
             found = self._evaluate(split, sparsity)
-        if best:
+        if held is not None:
             _copy(current, aside)
+            held.put_back()
         return found
 
     def _evaluate(self, split: str, sparsity: bool) -> Evaluation:
@@ -315,30 +278,37 @@ class Population:
         if self.kernels is not None:
             self.kernels.settle()
 
-    def _owners(self) -> list[int | None]:
-        """Of each of `_values`, the member it belongs to; None where it holds all of them along dimension 0."""
-        return [None for _ in self.parameters] + [one.member for one in self._buffers()]
+    def _names(self) -> list[str]:
+        """Of each of `_values`, the name in a file."""
+        names = [one.name for one in self.parameters]
+        return names + [
+            f"layer-{number}.{one.name}" for number, layer in enumerate(self.layers) for one in layer.buffers
+        ]
 
     def weights(self, place: int, *, best: bool) -> dict[str, Tensor]:
         """The parameters and buffers of the member at `place`, by name."""
-        names = [one.name for one in self.parameters]
-        names += [f"layer-{number}.{one.name}" for number, layer in enumerate(self.layers) for one in layer.buffers]
         found: dict[str, Tensor] = {}
-        for name, value, member in zip(names, self.best if best else self._values(), self._owners(), strict=True):
-            if member not in (None, place):
-                continue
-            if self.stacked and member is None:
+        for name, value in zip(self._names(), self.best if best else self._values(), strict=True):
+            if self.stacked:
                 value = value.unflatten(0, (len(self.members), -1))[place]
                 value = value.squeeze(0) if value.shape[0] == 1 else value
             found[name] = value.detach().cpu().contiguous()
-        return found
+        return found | self._held(best).packed(member=place)[0]
 
-    def load_weights(self, tensors: dict[str, Tensor]) -> None:
-        """Take over what `weights` gave of one network; raises KeyError or RuntimeError if it is another's."""
-        names = [one.name for one in self.parameters]
-        names += [f"layer-{number}.{one.name}" for number, layer in enumerate(self.layers) for one in layer.buffers]
-        for name, value in zip(names, self._values(), strict=True):
+    def held_values(self, place: int, *, best: bool) -> list[Any]:
+        """What somebody else's modules of the member at `place` hold beside `weights`, as JSON values."""
+        return self._held(best).packed(member=place)[1]
+
+    def _held(self, best: bool) -> HeldStates:
+        return self.best_held if best else HeldStates.now(self.held)
+
+    def load_weights(self, tensors: dict[str, Tensor], held: Sequence[Any] = ()) -> None:
+        """Take over `weights` and `held_values` of one network; errors of keys, values or shapes: it is another's."""
+        for name, value in zip(self._names(), self._values(), strict=True):
             value.copy_(tensors[name].to(value.device).reshape(value.shape))
+        states = HeldStates.now(self.held)
+        states.unpack(tensors, held, self.spec.device)
+        states.put_back()
 
     def start_from(self, place: int, weights: Mapping[str, Tensor]) -> None:
         """Give the member at `place` these parameters, by name, before it is trained; what is not named stays."""
@@ -354,6 +324,9 @@ class Population:
         tensors = {key: value for one in self.parameters for key, value in one.tensors()}
         tensors |= {f"buffer/{place}": one.value for place, one in enumerate(self._buffers())}
         tensors |= {f"best/{place}": value for place, value in enumerate(self.best)}
+        now, values = HeldStates.now(self.held).packed("held/")
+        best, best_values = self.best_held.packed("best-held/")
+        tensors |= now | best
         tensors |= {f"noise/{place}": noise.state() for place, noise in enumerate(self._noises())}
         tensors["loss"] = self.loss_P
         tensors |= self.prober.state() if self.prober is not None else {}
@@ -367,10 +340,13 @@ class Population:
             }
             for one in self.members
         ]
-        return tensors, {"epoch": self.epoch, "step": self.step, "members": members}
+        held = {"held": values, "best_held": best_values} if self.held else {}
+        return tensors, {"epoch": self.epoch, "step": self.step, "members": members, **held}
 
     def load(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         """Go on from `state()`; raises KeyError or RuntimeError if it is another population's."""
+        if self.held and self.prober is not None:
+            self.prober.measure_scale()
         for one in self.parameters:
             for key, value in one.tensors():
                 value.copy_(tensors[key])
@@ -378,6 +354,10 @@ class Population:
             buffer.value.copy_(tensors[f"buffer/{place}"])
         for place, value in enumerate(self.best):
             value.copy_(tensors[f"best/{place}"])
+        now = HeldStates.now(self.held)
+        for states, kept in ((now, "held"), (self.best_held, "best_held")):
+            states.unpack(tensors, values.get(kept, ()), self.spec.device)
+        now.put_back()
         for place, noise in enumerate(self._noises()):
             noise.load(tensors[f"noise/{place}"])
         self.loss_P.copy_(tensors["loss"])

@@ -206,6 +206,11 @@ class Prober:
 
     # -- state -------------------------------------------------------------------------------------------------------
 
+    def measure_scale(self) -> None:
+        """Find the scale of slopes before anything is loaded: a module of somebody else's may have another later."""
+        x, _ = next(iter(self._slices()))
+        next(self._layers(x), None)
+
     def state(self) -> dict[str, Tensor]:
         """What the next look compares with."""
         kept = {"dead": self.dead, "born": self.born_dead}

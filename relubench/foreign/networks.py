@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from relubench.activations import Choice, build
-from relubench.activations.builder import own_object
+from relubench.activations.builder import own_object, refuse_iterators
 from relubench.activations.own import choose_own
 from relubench.architecture import Architecture
 from relubench.classifiers import PREFIX
@@ -118,6 +118,7 @@ def _own(arch: Architecture, input_shape: tuple[int, ...], classes: int, seed: i
         ) from problem
     if not isinstance(network, nn.Module):
         raise UsageError(f"{choice.label} gives {type(network).__name__}, not a torch.nn.Module", WANTED)
+    refuse_iterators(network, choice.label)
     return network
 
 

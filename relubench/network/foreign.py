@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from relubench.activations.definition import Activation
 from relubench.memory import FOREIGN_EVALUATION_IMAGES
 from relubench.network.exchange import Exchange, Use
-from relubench.network.layers import Buffer, Layer
+from relubench.network.layers import Layer
 from relubench.network.optimizers import Optimizer, Parameter
 from relubench.network.streams import MemberNoise, StandIn, joined_states, load_joined_states, stream
 
@@ -48,17 +48,13 @@ class Foreign(Layer):
         exchanged = [use for use in uses if not use.kept]
         self.noise = self.draws = NetworkNoise(seed, len(exchanged) if activation.draw else 0, device)
         self.own = nn.ModuleDict()
+        self.held = [(self.network, 0), (self.own, 0)]
         self.leaves: list[Tensor] = []
         self.parameters = self.trained = self._parameters()
         functions = [self._function(number, seed) for number in range(len(exchanged))]
         self.exchange = Exchange(network, uses, functions)
         self.y = torch.empty(0)
         self.zeros = torch.zeros(len(exchanged), dtype=torch.float32 if device == "mps" else torch.float64)
-
-    @property
-    def buffers(self) -> list[Buffer]:  # type: ignore[override]
-        """As the modules hold them now: a forward may replace them."""
-        return [Buffer(name, one) for module in (self.network, self.own) for name, one in module.named_buffers()]
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         if self.network.training != training:

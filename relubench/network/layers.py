@@ -34,12 +34,10 @@ BATCHNORM_MOMENTUM, NORM_EPS = 0.1, 1e-5
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """State that training changes but no gradient does."""
+    """State that training changes but no gradient does: every member's, side by side along dimension 0."""
 
     name: str
     value: Tensor
-    member: int | None = None
-    """Whose it is; None: every member's, side by side along dimension 0."""
 
 
 class Layer(ABC):
@@ -47,6 +45,8 @@ class Layer(ABC):
 
     parameters: Sequence[Parameter] = ()
     buffers: Sequence[Buffer] = ()
+    held: Sequence[tuple[nn.Module, int]] = ()
+    """Modules of somebody else's, each with its member: their state is taken and put back by `module_state`."""
     noise: MemberNoise | None = None
     hidden = False
     """Whether its output is a hidden activation: what sparsity is counted on and L1 acts on."""
@@ -295,9 +295,7 @@ class UserModule(Differentiated):
         self.modules, self.stacked = list(modules), stacked
         self.noise = self.draws = noise
         self.names = [name for name, _ in self.modules[0].named_parameters()]
-        self.buffers = [
-            Buffer(name, value, place) for place, one in enumerate(self.modules) for name, value in one.named_buffers()
-        ]
+        self.held = [(one, place) for place, one in enumerate(self.modules)]
 
     def apply(self, x: Tensor, leaves: Sequence[Tensor], training: bool) -> Tensor:
         for module in self.modules:

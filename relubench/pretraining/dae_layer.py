@@ -46,6 +46,7 @@ class DaeLayer:
             rate=stack.rates[layer],
             l1=stack.l1,
         )
+        self.layers = encoder
         self.corruption = MemberNoise([spec.seed], "pretrain-corruption", layer, spec.device)
         self.noises = [self.corruption, *(one.noise for one in encoder if one.noise is not None)]
 

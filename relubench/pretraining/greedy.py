@@ -21,6 +21,7 @@ from relubench.engine.images import Images
 from relubench.memory import CHUNK_IMAGES
 from relubench.models import Builder
 from relubench.network.layers import Layer, SignFlip
+from relubench.network.module_state import Held, HeldStates
 from relubench.network.streams import MemberNoise, stream
 from relubench.plan import RunSpec
 from relubench.pretraining.dae_layer import DaeLayer
@@ -39,6 +40,8 @@ class Model(Protocol):
     """What learns a layer: RbmLayer or DaeLayer."""
 
     noises: list[MemberNoise]
+    layers: Sequence[Layer]
+    """The network's own."""
 
     def working(self) -> AbstractContextManager[None]: ...
     def prepare(self, x: Tensor) -> tuple[Tensor, ...]: ...
@@ -157,8 +160,10 @@ class LayerTraining:
         """Everything that training goes on from: tensors, and plain values."""
         tensors = {**self.model.tensors(), "error": self.error}
         tensors |= {f"noise/{place}": noise.state() for place, noise in enumerate(self.model.noises)}
+        held, trees = HeldStates.now(Held.of(self.model.layers)).packed("held/")
         curve = [asdict(point) for point in self.curve]
-        return tensors, {"epoch": self.epoch, "step": self.step, "curve": curve, "diverged": self.diverged}
+        values = {"epoch": self.epoch, "step": self.step, "curve": curve, "diverged": self.diverged}
+        return tensors | held, values | ({"held": trees} if trees else {})
 
     def load(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Go on from `state()`; raises KeyError or RuntimeError if it is another layer's."""
@@ -166,6 +171,9 @@ class LayerTraining:
             value.copy_(tensors[name])
         for place, noise in enumerate(self.model.noises):
             noise.load(tensors[f"noise/{place}"])
+        states = HeldStates.now(Held.of(self.model.layers))
+        states.unpack(tensors, values.get("held", ()), self.spec.device)
+        states.put_back()
         self.error.copy_(tensors["error"])
         self.epoch, self.step, self.diverged = values["epoch"], values["step"], values["diverged"]
         self.curve = [LayerPoint(**point) for point in values["curve"]]

@@ -7,12 +7,13 @@ section 5). The map is folded into the weights that the network gets.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
 
+from relubench.network.layers import Layer
 from relubench.network.products import library
 from relubench.network.streams import MemberNoise, stream
 from relubench.plan import RunSpec
@@ -56,6 +57,7 @@ class RbmLayer:
             library=library(device, spec.device_name, spec.threads, weight.numel()),
         )
         self.rbm = rbm
+        self.layers: Sequence[Layer] = ()
         self.noises = [MemberNoise([spec.seed], "pretrain-sample", layer, device)]
         self.trainer = ContrastiveDivergence(
             rbm,

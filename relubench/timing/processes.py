@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from relubench.errors import ComputeError
+from relubench.processes import Stderr, command, ending, environment, folder, lacks_of_memory
 from relubench.timing.clocks import choose_clock
 from relubench.timing.operators import Task
 from relubench.timing.preparation import check_measurable
@@ -90,22 +87,26 @@ class Parts:
         cells = self.session.cells
         calls = [(cell.stamp, {one.label: one.number for one in cell.contestants}) for cell in cells] or None
         asked = {"request": asdict(self.request), "acts": self.acts, "before": self.session.rounds}
-        home = str(Path(__file__).parent.parent.parent)
-        path = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
+        lacks = lacks_of_memory()
         process = subprocess.Popen(
-            [sys.executable, "-m", "relubench.timing.part"],
+            command("from relubench.timing.part import main\nmain()"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": path},
+            stderr=subprocess.PIPE,
+            env=environment(),
+            cwd=folder(),
             text=True,
         )
         assert process.stdin is not None
         assert process.stdout is not None
+        assert process.stderr is not None
+        stderr = Stderr(process.stderr)
         told: dict[str, Any] = {}
         try:
             with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
                 stdin.write(json.dumps({**asked, "until": until, "calls": calls}))
             for line in process.stdout:
+                stderr.has_begun.set()
                 # One that is killed may leave half a line.
                 told = json.loads(line) if line.endswith("\n") else {}
                 if "rounds" in told:
@@ -114,7 +115,10 @@ class Parts:
             process.kill()
             code = process.wait()
         if "cells" not in told:
-            raise ComputeError(f"a process that measures {_how_it_ended(told, code)}", told.get("hint") or SMALLER)
+            raise ComputeError(
+                f"a process that measures {_how_it_ended(told, code, lacks, stderr.last_lines())}",
+                told.get("hint") or SMALLER,
+            )
 
     def _take(self, told: dict[str, Any]) -> None:
         """Add a process's samples to those of the others."""
@@ -132,11 +136,10 @@ class Parts:
         self.done += 1
 
 
-def _how_it_ended(told: dict[str, Any], code: int) -> str:
+def _how_it_ended(told: dict[str, Any], code: int, lacks: int | None, last_lines: str) -> str:
     if "error" in told:
         return f"failed: {told['error']}"
-    killed = hasattr(signal, "SIGKILL") and code == -signal.SIGKILL
-    return "was killed, most likely because memory ran out" if killed else f"ended with exit code {code}"
+    return ending(code, lacks, last_lines)[0]
 
 
 def _cell(found: dict[str, Any]) -> Cell:

@@ -1,0 +1,177 @@
+"""What a user's own activation or network was made of when it was last checked: files, variables, versions. Torch-free.
+
+A run's key holds a digest of it. It is kept beside the caches, so that a later command need not run the code to know
+that nothing has changed: if every file, variable and version is as it was, so is the digest; else the code is checked
+again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from relubench.activations.records import RECORDS, Record
+from relubench.activations.watching import UNSEEN_CALLS, UNSEEN_PACKAGES, read_files
+from relubench.durable import write_atomically
+from relubench.places import cache_root
+
+IN_THE_KEY = ("torch", "relubench")
+"""Distributions whose versions a run's key has anyway."""
+
+LARGE = 2**22
+"""Bytes from which on a file is not read again in one process while its inode says that it is the same."""
+
+_here: dict[str, Manifest] = {}
+"""Of this process, for where the cache cannot be written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """Everything that a user's object was seen to depend on, with its digests at that time."""
+
+    files: Mapping[str, str | None]
+    """Path -> SHA-256; None for one that was looked for and not there."""
+    environment: Mapping[str, str | None] = field(default_factory=dict)
+    distributions: Mapping[str, str | None] = field(default_factory=dict)
+    unseen: tuple[str, ...] = ()
+    """Where else its code gets something from, which cannot be followed."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over all of it: of a single file, the file's own."""
+        contents = [self.files[path] for path in sorted(self.files)]
+        if not self.environment and not self.distributions and None not in contents:
+            return digest_of([bytes.fromhex(one) for one in contents if one is not None])
+        names = [Path(path).name for path in sorted(self.files)]
+        facts = [list(zip(names, contents, strict=True)), dict(self.environment), dict(self.distributions)]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def changes(self, *, environment: bool = True) -> list[str]:
+        """What is no longer as it was, by name."""
+        changed = [path for path, digest in self.files.items() if file_digest(path) != digest]
+        changed += [name for name, version in self.distributions.items() if _version(name) != version]
+        if environment:
+            changed += [name for name, value in self.environment.items() if _variable(name) != value]
+        return changed
+
+
+def digest_of(digests: list[bytes]) -> str:
+    """One digest for several files' digests, in the order of their paths; a single one is itself."""
+    return digests[0].hex() if len(digests) == 1 else hashlib.sha256(b"".join(digests)).hexdigest()
+
+
+def gathered(module: str, sources: Iterable[Path], check: Record) -> Manifest:
+    """What the imported `module` and its check brought in; `sources` are known from reading the code."""
+    records = {name: RECORDS[name] for name in reached([module, *check.modules])}
+    files: dict[str, str | None] = {str(path): file_digest(path) for path in sources}
+    variables: set[str] = set()
+    packages: set[str] = {module.partition(".")[0]} - {name.partition(".")[0] for name in records}
+    unseen: set[str] = set()
+    for record in (*records.values(), check):
+        files |= {path: file_digest(path) for path in read_files(record)}
+        files |= {record.path: record.digest} if record.path else {}
+        variables |= record.environment
+        packages |= record.packages
+        unseen |= record.unseen
+    text = "\n".join(Path(path).read_text(errors="replace") for path in files if path.endswith(".py") and files[path])
+    unseen |= (packages & UNSEEN_PACKAGES) | {call.rstrip(".") for call in UNSEEN_CALLS if call in text}
+    return Manifest(
+        files=dict(sorted(files.items())),
+        environment={name: _variable(name) for name in sorted(variables)},
+        distributions={name: _version(name) for name in _distributions(packages)},
+        unseen=tuple(sorted(unseen)),
+    )
+
+
+def reached(names: Iterable[str]) -> list[str]:
+    """The users' modules that these import, directly or not, themselves included."""
+    waiting, seen = list(names), set[str]()
+    while waiting:
+        name = waiting.pop()
+        if name in RECORDS and name not in seen:
+            seen.add(name)
+            waiting += RECORDS[name].modules
+    return sorted(seen)
+
+
+def _distributions(packages: set[str]) -> list[str]:
+    """The distributions that install these top-level names."""
+    # Nearly all are called like what they install; to know the others, every installed file list has to be read.
+    named = {name for name in packages if _version(name) is not None}
+    others = packages - named
+    known = _installed() if others else {}
+    return sorted((named | {one for name in others for one in known.get(name, ())}) - set(IN_THE_KEY))
+
+
+@functools.cache
+def _installed() -> Mapping[str, list[str]]:
+    return metadata.packages_distributions()
+
+
+def file_digest(path: str | Path) -> str | None:
+    """SHA-256 of a file; None where it is not there or cannot be read."""
+    try:
+        facts = Path(path).stat()
+        if facts.st_size < LARGE:
+            return _hashed(str(path))
+        return _hashed_once(str(path), facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+    except OSError:
+        return None
+
+
+def _hashed(path: str) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@functools.cache
+def _hashed_once(path: str, *facts: int) -> str:
+    return _hashed(path)
+
+
+def _variable(name: str) -> str | None:
+    value = os.environ.get(name)
+    return None if value is None else hashlib.sha256(os.fsencode(value)).hexdigest()
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+# -- kept ---------------------------------------------------------------------------------------------------------
+
+
+def key_of(role: str, name: str, parameters: Any) -> str:
+    """What a manifest is kept under."""
+    return hashlib.sha256(json.dumps([role, name, parameters]).encode()).hexdigest()[:24]
+
+
+def remember(key: str, manifest: Manifest) -> None:
+    """Keep a manifest for later commands; where the cache cannot be written, for this process."""
+    _here[key] = manifest
+    with contextlib.suppress(OSError):
+        write_atomically(_place(key), json.dumps(asdict(manifest), indent=1).encode())
+
+
+def remembered(key: str) -> Manifest | None:
+    """The manifest that was kept; None where there is none, or none that can be read."""
+    try:
+        values = json.loads(_place(key).read_text())
+        return Manifest(**{**values, "unseen": tuple(values["unseen"])})
+    except (OSError, ValueError, TypeError, KeyError):
+        return _here.get(key)
+
+
+def _place(key: str) -> Path:
+    return cache_root() / "own" / f"{key}.json"

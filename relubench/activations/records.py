@@ -1,0 +1,134 @@
+"""What users' modules and functions use: records that importing them and checking them leave behind. Torch-free."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+import sysconfig
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FunctionType, ModuleType
+
+MARK = "__relubench_record__"
+"""In the builtins of a user's module: its full name."""
+
+
+@dataclass(slots=True)
+class Record:
+    """What a module brought in while it was imported, or an object while it was checked."""
+
+    modules: set[str] = field(default_factory=set)
+    """Users' modules, by their full names."""
+    packages: set[str] = field(default_factory=set)
+    """Top-level names of what is installed."""
+    files: dict[str, None] = field(default_factory=dict)
+    """Files that were opened for reading, there or not."""
+    written: set[str] = field(default_factory=set)
+    environment: set[str] = field(default_factory=set)
+    unseen: set[str] = field(default_factory=set)
+    """What cannot be followed, in a few words each."""
+    digest: str = ""
+    """SHA-256 of the module's source as it was compiled."""
+    path: str = ""
+    numbers: dict[str, str] = field(default_factory=dict)
+    """The module's global numbers, by name, as they were once it was imported."""
+
+
+RECORDS: dict[str, Record] = {}
+"""Of every user's module that was imported here."""
+_local = threading.local()
+
+
+def is_users(kind: type) -> bool:
+    """Whether a class is defined in a module of the user's own."""
+    return kind.__module__ in RECORDS
+
+
+def is_users_file(path: str) -> bool:
+    """Whether a file is neither part of Python, nor installed, nor relubench's own."""
+    return not path.startswith(_system_folders()) and not path.startswith("<")
+
+
+@functools.cache
+def _system_folders() -> tuple[str, ...]:
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    places = {sysconfig.get_path(name) for name in names} | {str(Path(__file__).parents[1])}
+    # Also what `pip install --target` made.
+    places |= {one for one in sys.path if one.endswith(("site-packages", "dist-packages")) or _is_installed_to(one)}
+    return tuple(f"{form}/" for one in places for form in {one, str(Path(one).resolve())})
+
+
+def _is_installed_to(folder: str) -> bool:
+    return bool(folder) and next(Path(folder).glob("*.dist-info"), None) is not None
+
+
+class _Shared:
+    """What is one for all threads: a backward pass may run in another."""
+
+    record: Record | None = None
+    """Of the check that runs."""
+
+
+_shared = _Shared()
+
+
+@contextlib.contextmanager
+def recording(record: Record) -> Iterator[None]:
+    """Inside, what users' functions bring in is noted in `record`; what importing brings in, with the module."""
+    before, _shared.record = _shared.record, record
+    try:
+        yield
+    finally:
+        _shared.record = before
+
+
+def current_record() -> Record | None:
+    """The record for what a user's code does now: the module's that is being imported, else that of the check."""
+    names = executing()
+    return RECORDS.get(names[-1]) if names else _shared.record
+
+
+def executing() -> list[str]:
+    """The users' modules that are being imported in this thread, the innermost last."""
+    if not hasattr(_local, "executing"):
+        _local.executing = []
+    return _local.executing
+
+
+def changed_global(names: Iterable[str]) -> str:
+    """The first global number of these modules that is no longer as importing it left it; empty if none is."""
+    for name in names:
+        module, record = sys.modules.get(name), RECORDS.get(name)
+        if module is not None and record is not None:
+            now = global_numbers(module)
+            changed = [key for key, value in record.numbers.items() if now.get(key, value) != value]
+            if changed:
+                return changed[0]
+    return ""
+
+
+def global_numbers(module: ModuleType) -> dict[str, str]:
+    """What a module's functions may count in: global numbers and tensors, and those of its functions and classes."""
+    owners = [("", vars(module))]
+    for name, value in vars(module).items():
+        if isinstance(value, type | FunctionType) and value.__module__ == module.__name__:
+            owners.append((f"{name}.", vars(value)))
+    found = {f"{prefix}{name}": _number(value) for prefix, values in owners for name, value in values.items()}
+    return {name: value for name, value in found.items() if value}
+
+
+def _number(value: object) -> str:
+    """A number, or a container of numbers, as text; a tensor's count of changes; empty for anything else."""
+    if isinstance(value, int | float | complex) and not isinstance(value, bool):
+        return repr(value)
+    if hasattr(value, "_version") and hasattr(value, "untyped_storage"):
+        return f"tensor {value._version}"  # type: ignore[attr-defined]
+    if isinstance(value, list | dict | deque):
+        parts = list(value.values()) if isinstance(value, dict) else list(value)
+        texts = [_number(one) for one in parts[:100]]
+        return f"{len(parts)} {texts}" if parts and all(texts) else ""
+    return ""

@@ -1,0 +1,107 @@
+"""A run's id holds all that a user's code brings in: activations and networks, first and cached runs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from relubench.activations import manifest, probe
+from relubench.activations.own import checked, choose_own, is_checked, renewed
+from relubench.config import experiment
+from relubench.runner import Study
+
+ACT = "import os\nfrom near import S\ndef act(x): return S * x.relu()\n"
+NEAR = "import os\nwith open(os.path.dirname(__file__) + '/scale.txt') as file: S = float(file.read())\n"
+NET = (
+    "import os, torch\nfrom near import S\n"
+    "class Net(torch.nn.Module):\n"
+    "    def __init__(self, num_classes=10):\n"
+    "        super().__init__()\n"
+    "        self.a, self.b = torch.nn.Linear(64, 8), torch.nn.Linear(8, num_classes)\n"
+    "    def forward(self, x): return self.b(torch.relu(self.a(x.flatten(1))) * S)\n"
+)
+QUICK = {"epochs": 1, "batch_size": 500}
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "lab"
+    folder.mkdir()
+    for name, text in (("mine.py", ACT), ("near.py", NEAR), ("net.py", NET), ("scale.txt", "1")):
+        (folder / name).write_text(text)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def opened(act: str = "./mine.py:act", model: str = "mlp-1x8", notes: list[str] | None = None) -> Study:
+    config = experiment({"act": [act], "model": {"name": model}, "train": QUICK, "device": "cpu"})
+    return Study.open(config, note=(notes if notes is not None else []).append)
+
+
+CHANGES = [("near.py", NEAR + "\n"), ("scale.txt", "2")]
+
+
+@pytest.mark.parametrize(("act", "model"), [("./mine.py:act", "mlp-1x8"), ("relu", "./net.py:Net")])
+def test_a_run_is_another_once_what_its_code_uses_has_changed(act: str, model: str, lab: Path):
+    before = opened(act, model).specs[0].id
+    seen = {before}
+    for name, text in CHANGES:
+        old = (lab / name).read_text()
+        (lab / name).write_text(text)
+        seen.add(opened(act, model).specs[0].id)
+        (lab / name).write_text(old)
+        assert opened(act, model).specs[0].id == before
+    assert len(seen) == 1 + len(CHANGES)
+
+
+def test_one_file_as_activation_and_as_network_is_checked_as_either(lab: Path):
+    """Their checks run other code: what the one was seen to use says nothing of the other."""
+    study = opened("./mine.py:act", "./net.py:Net")
+    assert study.specs[0].activation_digest != study.specs[0].model_digest
+    assert opened("./mine.py:act", "./net.py:Net").specs == study.specs
+
+
+def test_code_that_changes_while_its_runs_wait_is_not_trained(lab: Path):
+    study = opened()
+    (lab / "scale.txt").write_text("3")
+    failed = [one.message for one in study.run() if one.kind == "failed"]
+    assert failed == [f"{lab}/scale.txt has changed since the command began"]
+    assert study.store.ids() == []
+
+
+def test_where_the_cache_cannot_be_written_the_id_is_the_same(lab: Path, monkeypatch: pytest.MonkeyPatch):
+    """Then every command checks the code again, and comes to the same."""
+    before = choose_own("./mine.py:act").source_digest
+    (lab / "file").write_text("")
+    monkeypatch.setattr(manifest, "cache_root", lambda: lab / "file" / "cache")
+    monkeypatch.setattr(manifest, "_here", {})
+    choice = choose_own("./mine.py:act")
+    assert choice.source_digest == before and not is_checked(choice)
+    checked(choice, "activation", lambda: probe(choice), lambda line: None)
+    without = renewed(choice).source_digest
+    monkeypatch.undo()
+    monkeypatch.chdir(lab)
+    assert opened().specs[0].activation_digest == without != before
+
+
+def test_a_cached_command_runs_none_of_the_code_and_imports_no_torch(lab: Path, tmp_path: Path):
+    script = (
+        "import sys\nfrom relubench.__main__ import run\n"
+        "code = run(['train', '--act', './mine.py:act', '--model', './net.py:Net', '--epochs', '1', '--seed', '0',"
+        " '--batch-size', '500', '--device', 'cpu', '--format', 'tsv', '-q'])\n"
+        "own = [name for name in sys.modules if name.startswith('relubench_own_')]\n"
+        "print(code, [name for name in ('torch', 'near') if name in sys.modules] + own)\n"
+    )
+    told = []
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", script], capture_output=True, text=True, env={**os.environ}, timeout=120
+        )
+        assert done.returncode == 0, done.stderr
+        told.append(done.stdout.splitlines())
+    assert told[0][1] == told[1][1], "the second row is the stored one"
+    assert "torch" in told[0][2] and told[1][2] == "0 []"
