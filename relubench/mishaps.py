@@ -48,8 +48,8 @@ def check_unchanged(job: Job) -> None:
     """Raises ComputeError where a user's code has changed since the run got its id."""
     spec, now = job.specs[0], list[str]()
     if job.choice.kind == "user":
-        now += changed(job.choice)
+        now += changed(job.choice, spec.activation_digest)
     if spec.architecture.foreign and not spec.model.startswith(PREFIX):
-        now += changed(choose_own(spec.model, "network"), "network")
+        now += changed(choose_own(spec.model, "network"), spec.model_digest, "network")
     if now:
         raise ComputeError(f"{now[0]} has changed since the command began", "repeat the command")

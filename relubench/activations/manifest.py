@@ -166,11 +166,13 @@ def remember(key: str, manifest: Manifest) -> None:
 
 def remembered(key: str) -> Manifest | None:
     """The manifest that was kept; None where there is none, or none that can be read."""
+    if key in _here:
+        return _here[key]
     try:
         values = json.loads(_place(key).read_text())
         return Manifest(**{**values, "unseen": tuple(values["unseen"])})
     except (OSError, ValueError, TypeError, KeyError):
-        return _here.get(key)
+        return None
 
 
 def _place(key: str) -> Path:

@@ -77,10 +77,15 @@ def is_checked(choice: Choice, role: Role = "activation") -> bool:
     return _current(choice, role) is not None
 
 
-def changed(choice: Choice, role: Role = "activation") -> list[str]:
-    """The files and versions that are no longer what they were when the object was checked; none if it never was."""
+def changed(choice: Choice, digest: str | None, role: Role = "activation") -> list[str]:
+    """The files and versions that are not what they were when a run's key got this digest; none if never checked.
+
+    Where another process has checked the object since, that is the object's place.
+    """
     known = remembered(_key(choice, role))
-    return known.changes(environment=False) if known is not None else []
+    if known is None:
+        return []
+    return known.changes(environment=False) or ([] if known.digest == digest else [split_name(choice.name)[0]])
 
 
 def checked(choice: Choice, role: Role, check: Callable[[], Result], note: Callable[[str], None]) -> Result:

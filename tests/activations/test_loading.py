@@ -310,10 +310,13 @@ def test_an_iterator_is_refused(tmp_path: Path):
 def test_changes_are_named(tmp_path: Path):
     write(tmp_path, mine="from near import f\n", near="def f(x): return 2 * x\n")
     choice = choose_own(f"{tmp_path}/mine.py:f")
-    assert changed(choice) == []
-    digest(choice.label)
+    assert changed(choice, "any") == []
+    before = digest(choice.label)
+    assert changed(choice, before) == []
     write(tmp_path, near="def f(x): return 3 * x\n")
-    assert changed(choice) == [f"{tmp_path}/near.py"]
+    assert changed(choice, before) == [f"{tmp_path}/near.py"]
+    digest(choice.label)
+    assert changed(choice, before) == [f"{tmp_path}/mine.py"], "checked again since, by whoever"
 
 
 @pytest.fixture
