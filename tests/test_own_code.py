@@ -8,11 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from relubench.activations import manifest, probe
 from relubench.activations.own import checked, choose_own, is_checked, renewed
 from relubench.config import experiment
+from relubench.foreign.networks import draw_network
 from relubench.runner import Study
+from specs import runs
 
 ACT = "import os\nfrom near import S\ndef act(x): return S * x.relu()\n"
 NEAR = "import os\nwith open(os.path.dirname(__file__) + '/scale.txt') as file: S = float(file.read())\n"
@@ -56,6 +59,21 @@ def test_a_run_is_another_once_what_its_code_uses_has_changed(act: str, model: s
         (lab / name).write_text(old)
         assert opened(act, model).specs[0].id == before
     assert len(seen) == 1 + len(CHANGES)
+
+
+@pytest.mark.parametrize("order", ["ab", "ba"])
+def test_two_networks_in_one_process_have_their_own_helpers(order: str, tmp_path: Path):
+    specs = {}
+    for name, scale in (("a", 2), ("b", 3)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "net.py").write_text(NET)
+        (tmp_path / name / "near.py").write_text(f"S = {scale}.0\n")
+        _, (specs[name],) = runs("relu", model={"name": f"{tmp_path}/{name}/net.py:Net"})
+    x = torch.ones(1, 64)
+    found = {name: draw_network(specs[name])[0](x) for name in order}
+    assert not torch.equal(found["a"], found["b"])
+    own = {name: sys.modules[type(draw_network(specs[name])[0]).__module__].S for name in order}
+    assert own == {"a": 2, "b": 3}
 
 
 def test_one_file_as_activation_and_as_network_is_checked_as_either(lab: Path):

@@ -121,14 +121,20 @@ def test_a_workers_death_is_told(
     assert capfd.readouterr().err == "", "what it wrote before it began is in the message alone"
 
 
-@pytest.mark.parametrize("way", ["-m", "-P"])
+@pytest.mark.parametrize("way", ["-m", "-P", "from a folder that is gone"])
 def test_a_command_imports_nothing_of_the_working_folder_but_what_is_named(way: str, trapped: Path):
     if way == "-m":
         # What Python itself imports for -m comes before any of ours.
         (trapped / "types.py").unlink()
-    argv = [*(["-P"] if way == "-P" else []), "-m", "relubench", "train", "--act", "./mine.py:act,tanh"]
+    mine = "./mine.py:act"
+    if way not in ("-m", "-P"):
+        mine = f"{trapped}/mine.py:act"
+        (trapped / "gone").mkdir()
+        os.chdir(trapped / "gone")
+        (trapped / "gone").rmdir()
+    argv = [*(["-P"] if way == "-P" else []), "-m", "relubench", "train", "--act", f"{mine},tanh"]
     argv += ["--model", "mlp-1x8", "--epochs", "1", "--seed", "0", "--format", "tsv"]
     done = subprocess.run([sys.executable, *argv], capture_output=True, text=True, timeout=120, check=False)
     assert "executed" not in done.stderr
     assert done.returncode == 0, done.stderr
-    assert [line.split("\t")[0] for line in done.stdout.splitlines()[1:]] == ["./mine.py:act", "tanh"]
+    assert [line.split("\t")[0] for line in done.stdout.splitlines()[1:]] == [mine, "tanh"]

@@ -212,8 +212,12 @@ class _Finder:
         if not (name.startswith(PREFIX) or getattr(_local, "depth", 0)):
             return None
         spec = PathFinder.find_spec(name, path)
-        if spec is None or type(spec.loader) is not SourceFileLoader or not is_users_file(spec.origin or "<"):
+        if spec is None or not spec.has_location or not is_users_file(spec.origin or "<"):
             return spec if name.startswith(PREFIX) else None
+        if type(spec.loader) is not SourceFileLoader:
+            # Compiled: it is known by its file, and what it uses is out of sight.
+            RECORDS[name] = Record(path=spec.origin or "", digest=_digest_of(spec.origin or ""), modules={name})
+            return spec
         spec.loader, spec.cached = _Loader(name, spec.loader.path), None
         return spec
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import sys
 import sysconfig
 import threading
@@ -59,7 +60,7 @@ def _system_folders() -> tuple[str, ...]:
     places = {sysconfig.get_path(name) for name in names} | {str(Path(__file__).parents[1])}
     # Also what `pip install --target` made.
     places |= {one for one in sys.path if one.endswith(("site-packages", "dist-packages")) or _is_installed_to(one)}
-    return tuple(f"{form}/" for one in places for form in {one, str(Path(one).resolve())})
+    return tuple(f"{form}{os.sep}" for one in places for form in {one, str(Path(one).resolve())})
 
 
 def _is_installed_to(folder: str) -> bool:

@@ -1,4 +1,4 @@
-"""What somebody else's module holds beside its parameters: buffers, and plain attributes that training may change.
+"""What somebody else's module holds beside what is trained: buffers, and plain attributes that training may change.
 
 A forward may add to a buffer in place, replace it, or count in a plain attribute: all three are the state of a network.
 `capture` takes it as a value of its own, `restore` puts it back, and `packed` and `unpacked` turn it into tensors and
@@ -33,7 +33,7 @@ class State:
     """The state of a module, independent of it."""
 
     modules: dict[str, dict[str, Any]]
-    """Path -> attribute -> what `_taken` made of it; a buffer's attribute is written 'buffer NAME'."""
+    """Path -> attribute -> what `_Taker` made of it; of a buffer 'buffer NAME', of a frozen one 'parameter NAME'."""
     objects: dict[int, Tensor] = field(default_factory=dict)
     """By the id of its copy, the tensor as the module held it: one that is still there is written to."""
 
@@ -127,6 +127,8 @@ def capture(module: nn.Module) -> State:
     modules: dict[str, dict[str, Any]] = {}
     for path, part in module.named_modules():
         found = {f"buffer {name}": taker.take(one) for name, one in part._buffers.items()}
+        frozen = ((name, one) for name, one in part._parameters.items() if one is not None and not one.requires_grad)
+        found |= {f"parameter {name}": taker.take(one.data) for name, one in frozen}
         found |= {name: taker.take(one) for name, one in vars(part).items() if name not in INTERNAL}
         modules[path] = {name: one for name, one in found.items() if one is not ABSENT}
     return State(modules, taker.objects)
@@ -142,9 +144,11 @@ def restore(module: nn.Module, state: State) -> None:
             if _Taker().take(vars(part)[name]) is not ABSENT:
                 delattr(part, name)
         for name, one in wanted.items():
-            kind, _, buffer = name.partition(" ")
-            if kind == "buffer" and buffer:
-                part._buffers[buffer] = giver.give(one, part._buffers.get(buffer))
+            kind, _, inner = name.partition(" ")
+            if inner and kind == "buffer":
+                part._buffers[inner] = giver.give(one, part._buffers.get(inner))
+            elif inner and kind == "parameter":
+                part.get_parameter(inner).data.copy_(giver.give(one, None))
             else:
                 part.__dict__[name] = giver.give(one, vars(part).get(name))
 
@@ -323,8 +327,7 @@ def packed(state: State, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     modules = {
         path: {
-            key: pack(one, ".".join(filter(None, (name, path, key.removeprefix("buffer ")))))
-            for key, one in values.items()
+            key: pack(one, ".".join(filter(None, (name, path, key.rpartition(" ")[2])))) for key, one in values.items()
         }
         for path, values in state.modules.items()
         if values

@@ -377,3 +377,17 @@ def test_a_process_of_its_own_finds_the_same_digest(tmp_path: Path):
     )
     told = subprocess.run([sys.executable, "-c", script, text], capture_output=True, text=True, env={**os.environ})
     assert told.stdout.split() == [here, "False", "False"], told.stderr
+
+
+def test_a_compiled_module_beside_the_file_is_part_of_the_digest(tmp_path: Path):
+    """Known by its file: here Python's own byte code, without its source."""
+    import py_compile
+
+    seen = []
+    for scale in (2, 3):
+        write(tmp_path, near=f"S = {scale}\n", mine="import near\ndef act(x): return near.S * x\n")
+        py_compile.compile(str(tmp_path / "near.py"), str(tmp_path / "near.pyc"), doraise=True)
+        (tmp_path / "near.py").unlink()
+        seen.append(digest(f"{tmp_path}/mine.py:act"))
+        assert value(f"{tmp_path}/mine.py:act") == [-scale, 2 * scale]
+    assert seen[0] != seen[1]

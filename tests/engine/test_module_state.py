@@ -98,6 +98,12 @@ class Late(Counting):
     def count(self): return getattr(self, "n", 0)
     def step(self): self.n = self.count() + 1
 
+class Frozen(Counting):
+    def __init__(self):
+        super().__init__()
+        self.n = nn.Parameter(torch.zeros(()), requires_grad=False)
+    def step(self): self.n.data += 1
+
 class InChild(Counting):
     def __init__(self):
         super().__init__()
@@ -175,7 +181,7 @@ def test_the_best_epoch_is_tested_with_its_own_state_however_it_is_kept(kind: st
     assert error_of(one) == expected, "testing leaves no trace"
 
 
-@pytest.mark.parametrize("kind", ["Replaced", "Number", "InChild"])
+@pytest.mark.parametrize("kind", ["Replaced", "Number", "InChild", "Frozen"])
 def test_a_network_is_tested_with_the_best_epochs_state(kind: str, file: str):
     found = {kind: error_of(trained("relu", f"{file}:Network:kind={kind}")) for kind in ("InPlace", kind)}
     assert found[kind] == found["InPlace"] < 0.85
