@@ -152,6 +152,7 @@ class _Worker:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        self.stderr.join()
 
 
 def _message(line: str) -> dict[str, Any]:

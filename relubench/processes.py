@@ -116,8 +116,12 @@ class Stderr:
 
     def last_lines(self) -> str:
         """The last lines of a process that has ended, in one."""
-        self.thread.join(1.0)  # Whatever it has started may hold its stderr open.
+        self.join()
         return " / ".join(self.lines)
+
+    def join(self) -> None:
+        """Wait until all is passed on; not for long, for what the process has started may hold its stderr open."""
+        self.thread.join(1.0)
 
     def _pass_on(self, pipe: IO[Any]) -> None:
         held, half = b"", b""
@@ -126,8 +130,10 @@ class Stderr:
             self._keep(whole)
             held += written
             if self.has_begun.is_set() or "RELUBENCH_DEBUG" in os.environ:
-                with contextlib.suppress(OSError):
-                    os.write(2, held)
+                # Where stderr was closed, another file may have its number.
+                if sys.__stderr__ is not None:
+                    with contextlib.suppress(OSError):
+                        os.write(2, held)
                 held = b""
         self._keep([half])
 
