@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from relubench.activations import Choice, build
 from relubench.errors import UsageError
 from relubench.foreign.networks import LOOKED_AT, draw_network, example, uses_of
-from relubench.network.exchange import Use
+from relubench.network.calls import Use
 from relubench.network.foreign import Foreign
 from relubench.plan import ForeignNetwork, RunSpec
 

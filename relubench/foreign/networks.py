@@ -22,7 +22,8 @@ from relubench.architecture import Architecture
 from relubench.classifiers import PREFIX
 from relubench.errors import UsageError
 from relubench.foreign import stems
-from relubench.network.exchange import Use, survey
+from relubench.network.calls import Use
+from relubench.network.survey import survey
 from relubench.network.foreign import Foreign
 from relubench.network.streams import stream
 from relubench.plan import RunSpec
