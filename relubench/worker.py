@@ -10,11 +10,14 @@ import contextlib
 import json
 import os
 import platform
+import queue
 import signal
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +38,10 @@ from relubench.version import __version__
 if TYPE_CHECKING:
     from relubench.engine.evaluation import Evaluation
     from relubench.engine.population import Member, Population
+
+
+GRACE_SECONDS = 25.0
+"""How long a worker whose input has ended may still need for its checkpoint."""
 
 
 def carry_out(job: Job, emit: Emit, stop: Callable[[], bool]) -> None:
@@ -367,8 +374,11 @@ def main() -> None:
         except BrokenPipeError:
             stopping = True
 
+    if not os.environ.get("RELUBENCH_DEBUG"):
+        # What libraries warn of was said once, when the network was looked at.
+        warnings.simplefilter("ignore")
     map_constants()
-    for line in sys.stdin:
+    for line in _jobs(on_terminate):
         job = Job.from_json(json.loads(line))
         try:
             carry_out(job, emit, lambda: stopping)
@@ -392,6 +402,26 @@ def main() -> None:
     with contextlib.suppress(BrokenPipeError):
         channel.flush()
     os._exit(0)
+
+
+def _jobs(ended: Callable[[int, None], None]) -> Iterator[str]:
+    """The lines of standard input; `ended` is called at its end, also while a job is being carried out.
+
+    Whoever started the worker may have been killed: then it has a while for its checkpoint, and ends whatever it does.
+    """
+    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+
+    def read() -> None:
+        for line in sys.stdin:
+            lines.put(line)
+        ended(signal.SIGTERM, None)
+        lines.put(None)
+        time.sleep(GRACE_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=read, daemon=True).start()
+    while (line := lines.get()) is not None:
+        yield line
 
 
 if __name__ == "__main__":

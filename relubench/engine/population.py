@@ -113,6 +113,7 @@ class Population:
         self.batch_chunk = self.loss_chunk * chunk_factor(first)
         self.graph = ChunkGraph(self) if self._can_be_captured() else None
         self.prober = Prober(self) if first.probe != "none" else None
+        self.images = data.n_train - self._leaves_one_out()
 
     def _can_be_captured(self) -> bool:
         """Whether a chunk of steps is the same kernels every time: on CUDA, without draws and without user code."""
@@ -140,7 +141,13 @@ class Population:
             yield Step(self.epoch, 1.0, 0, epoch_ended=True)
 
     def _steps(self) -> int:
-        return math.ceil(self.data.n_train / self.spec.batch_size)
+        return math.ceil(self.images / self.spec.batch_size)
+
+    def _leaves_one_out(self) -> bool:
+        """Whether the last batch would hold one image, and that cannot be trained on: one value has no spread."""
+        spec = self.spec
+        pairs = spec.foreign.pairs if spec.foreign is not None else spec.norm == "batch" and bool(spec.hidden)
+        return pairs and self.data.n_train > 1 and self.data.n_train % spec.batch_size == 1
 
     def _look(self) -> None:
         if self.prober is not None:
@@ -233,7 +240,7 @@ class Population:
 
     def _end_epoch(self, steps: int) -> None:
         found = self._evaluate("valid", sparsity=False)
-        losses = (self.loss_P / self.data.n_train).tolist()
+        losses = (self.loss_P / self.images).tolist()
         factor = self._lr_factor(steps - 1, steps)
         self.epoch, self.step = self.epoch + 1, 0
         better = []

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
@@ -27,7 +26,6 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from relubench.errors import UsageError
-from relubench.lookup import did_you_mean
 from relubench.network.calls import (
     ACTIVATIONS,
     Place,
@@ -41,6 +39,7 @@ from relubench.network.calls import (
     storage,
     undisturbed,
 )
+from relubench.network.keeping import ASKED, check_kept, check_refused, matches
 from relubench.network.outputs import class_scores
 
 SIGMOIDS = ("sigmoid", "hardsigmoid", "expit")
@@ -58,12 +57,6 @@ COMPARISONS = ("gt", "ge", "lt", "le", "greater", "greater_equal", "less", "less
 PRODUCTS = ("mul", "multiply")
 QUOTIENTS = ("div", "divide", "true_divide")
 SCALINGS = (*PRODUCTS, *QUOTIENTS, "add", "sub", "rsub", "neg", "__rsub__")
-
-SAID = 3
-"""Refused calls that are named; the others are counted."""
-
-ASKED = "--keep-act"
-"""Why a place stays that the user named."""
 
 _HANDMADE, _COMPARISONS = functions_of(HANDMADE), functions_of(COMPARISONS)
 _PRODUCTS, _SCALINGS = functions_of(PRODUCTS), functions_of(SCALINGS)
@@ -102,42 +95,12 @@ def survey(
         for one, wants in wanted.items():
             one.requires_grad_(wants)
         seen.places.remove()
-    _check_refused(seen.refusals(), label)
+    check_refused(seen.refusals(), label)
     uses = list(seen.uses.values())
-    _check_kept(keep, uses, seen.names, label)
+    check_kept(keep, uses, seen.names, label)
     if all(use.kept for use in uses):
         raise UsageError(f"{label} calls no activation that could be exchanged", "see `relubench list models`")
     return uses
-
-
-def _check_refused(refused: Sequence[str], label: str) -> None:
-    if not refused:
-        return
-    calls = list(dict.fromkeys(refused))
-    more = f"; and {len(calls) - SAID} more" if len(calls) > SAID else ""
-    raise UsageError(
-        f"{label}: these calls cannot be exchanged: {'; '.join(calls[:SAID])}{more}",
-        "write activations as modules or functions of torch.nn (nn.SiLU, F.relu, F.hardswish) and attention with "
-        "F.softmax, or leave them as they are: --keep-act PATH (* matches anything)",
-    )
-
-
-def _check_kept(keep: Sequence[str], uses: Sequence[Use], names: Collection[str], label: str) -> None:
-    """Raises UsageError for a pattern of `keep` that names no place."""
-    for pattern in keep:
-        if not any(matches(name, [pattern]) for name in names):
-            places = list(dict.fromkeys(use.name for use in uses))
-            listed = f"its places are {', '.join(places[:8])}" + (", ..." if len(places) > 8 else "")
-            raise UsageError(
-                f"--keep-act {pattern}: {label} calls no activation there", did_you_mean(pattern, places, listed)
-            )
-
-
-def matches(name: str, patterns: Sequence[str]) -> bool:
-    """Whether a pattern names the place, the module that makes the call, or one that this module is part of."""
-    path = name.partition("#")[0]
-    parents = [path[:end] for end, mark in enumerate(path) if mark == "."]
-    return any(fnmatchcase(one, pattern) for pattern in patterns for one in (name, path, *parents))
 
 
 @dataclass(slots=True)
