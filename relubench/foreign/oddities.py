@@ -60,7 +60,8 @@ def _parameters(network: nn.Module, scores: Tensor | None) -> list[str]:
         )
     idle = [name for key, name in registered.items() if key not in reached]
     if idle and reached:
-        lines.append(f"{_listed(idle)} {'gets' if len(idle) == 1 else 'get'} no gradient: the scores do not depend on it")
+        verb, them = ("gets", "it") if len(idle) == 1 else ("get", "them")
+        lines.append(f"{_listed(idle)} {verb} no gradient: the scores do not depend on {them}")
     return lines
 
 

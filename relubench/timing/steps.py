@@ -3,7 +3,7 @@
 In every round each network trains on one chunk of images, and on a processor on a second one whose stages are timed by
 an optimizer that notes its own seconds; the order is random. The update is fused with the product that makes the
 weights' gradient, so that this product counts as update. The first round is left out. Beside the networks runs the
-first of them (sigmoid, where it is asked for) once more under another name: the A/A test.
+first of them once more under another name: the A/A test.
 
 Shapes: B batch, K classes; x [B, ...], in a stack [1, B, ...].
 """
@@ -121,22 +121,24 @@ def line_up(
     specs: Sequence[RunSpec],
     choices: Sequence[Choice],
     prepared: PreparedData,
-    base: str,
     budget_s: float,
     rel_ci: float,
 ) -> StepRace:
-    """The race of one network for each activation (its first run's specification); a failure is kept as such."""
+    """The race of one network for each activation (its first run's specification); a failure is kept as such.
+
+    The first activation is the base of every ratio.
+    """
     by_label = {choice.label: choice for choice in choices}
     first: dict[str, RunSpec] = {}
     for spec in specs:
         # A step costs the same whatever the weights were before.
         first.setdefault(spec.activation, replace(spec, pretraining="none", stack=None))
-    base = base if base in first else specs[0].activation
+    base = specs[0].activation
     if specs[0].threads:
         torch.set_num_threads(specs[0].threads)
     torch.set_flush_denormal(True)
     map_constants()
-    images = Images.open(prepared, device=specs[0].device, flat=not specs[0].channels)
+    images = Images.open(prepared, device=specs[0].device, flat=not specs[0].architecture.takes_images)
     entries = [(label, "network", spec) for label, spec in first.items()]
     entries.append((base + AGAIN, "twin", first[base]))
     networks = []
