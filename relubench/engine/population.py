@@ -113,7 +113,6 @@ class Population:
         self.batch_chunk = self.loss_chunk * chunk_factor(first)
         self.graph = ChunkGraph(self) if self._can_be_captured() else None
         self.prober = Prober(self) if first.probe != "none" else None
-        self.images = data.n_train - self._leaves_one_out()
 
     def _can_be_captured(self) -> bool:
         """Whether a chunk of steps is the same kernels every time: on CUDA, without draws and without user code."""
@@ -143,11 +142,15 @@ class Population:
     def _steps(self) -> int:
         return math.ceil(self.images / self.spec.batch_size)
 
-    def _leaves_one_out(self) -> bool:
-        """Whether the last batch would hold one image, and that cannot be trained on: one value has no spread."""
-        spec = self.spec
+    @property
+    def images(self) -> int:
+        """Training images of an epoch: all but a lone one in the last batch that cannot be trained on.
+
+        One value has no spread, so batch normalisation takes no image alone.
+        """
+        spec, total = self.spec, self.data.n_train
         pairs = spec.foreign.pairs if spec.foreign is not None else spec.norm == "batch" and bool(spec.hidden)
-        return pairs and self.data.n_train > 1 and self.data.n_train % spec.batch_size == 1
+        return total - 1 if pairs and total > 1 and total % spec.batch_size == 1 else total
 
     def _look(self) -> None:
         if self.prober is not None:

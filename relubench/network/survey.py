@@ -122,6 +122,8 @@ class _Refusal:
     use: Use | None = None
     unless: str = ""
     """What the use may turn out to be after all: 'a gate' or 'a product'."""
+    repeated: bool = False
+    """Whether the backward pass made the call; `name` is then the function's."""
 
 
 class _Survey(TorchFunctionMode):
@@ -162,12 +164,14 @@ class _Survey(TorchFunctionMode):
 
     def refusals(self) -> list[str]:
         """What is refused, but for what stays by the user's wish or turned out to be something else."""
-        return [
-            one.text
-            for one in self.refused
-            if not matches(one.name, self.keep)
-            and not (one.use is not None and one.unless and one.unless in (one.use.kept, "a product" * one.use.product))
-        ]
+        return [one.text for one in self.refused if not self._stays(one)]
+
+    def _stays(self, one: _Refusal) -> bool:
+        if one.repeated:
+            return all(use.kept == ASKED for use in self.uses.values() if use.function == one.name)
+        if matches(one.name, self.keep):
+            return True
+        return one.use is not None and bool(one.unless) and one.unless in (one.use.kept, "a product" * one.use.product)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -200,8 +204,11 @@ class _Survey(TorchFunctionMode):
         # In its in-place form, on a copy: whether anybody looks at what it overwrites is seen afterwards.
         inplace = in_place(func, args, kwargs)
         if self.backward:
-            self._refuse(place, f"{spoken(name, place)} repeated in the backward pass (checkpointing)")
-        elif not torch.is_grad_enabled():
+            # Where it is repeated, nothing says which module asks for it: all calls of the function stay, or none.
+            text = f"{spoken(name, place)} repeated in the backward pass (checkpointing)"
+            self.refused.append(_Refusal(name, text, repeated=True))
+            return func(*args, **kwargs)
+        if not torch.is_grad_enabled():
             self._refuse(place, f"{spoken(name, place)} without autograd (no_grad or an autograd.Function)")
         h = func(x.clone() if inplace else x, *args[1:], **rest)
         use = self.uses.setdefault(place, Use(place, name, h.numel() // self.batch))
