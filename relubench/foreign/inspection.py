@@ -39,11 +39,6 @@ def inspect_network(spec: RunSpec, choice: Choice) -> ForeignNetwork:
     if own:
         _check_same(network, draw_network(spec)[0], spec)
     odd = oddities(network, spec) if own else []
-    if known.pairs and spec.batch_size == 1:
-        raise UsageError(
-            f"{spec.model} cannot train on batches of one image, as networks with batch normalisation",
-            "use --batch-size 2 or more",
-        )
     layout = layout_of(spec, choice)
     layer = Foreign(network, uses, build(choice), spec.seed, device="cpu", bf16=False, form=Form(spec.classes))
     parameters = sum(one.value.numel() for one in layer.parameters if not one.name.startswith("activation-"))
@@ -67,6 +62,12 @@ def inspect_network(spec: RunSpec, choice: Choice) -> ForeignNetwork:
 
 def _facts(network: nn.Module, changed: str, spec: RunSpec) -> ForeignNetwork:
     """What decides about how the others are found."""
+    pairs = needs_pairs(network, spec)
+    if pairs and spec.batch_size == 1:
+        raise UsageError(
+            f"{spec.model} cannot train on batches of one image, as networks with batch normalisation cannot",
+            "use --batch-size 2 or more",
+        )
     return ForeignNetwork(
         exchanged=0,
         functions="",
@@ -75,7 +76,7 @@ def _facts(network: nn.Module, changed: str, spec: RunSpec) -> ForeignNetwork:
         parameters=0,
         training_bytes=0,
         evaluation_bytes=0,
-        pairs=needs_pairs(network, spec),
+        pairs=pairs,
         merged=merged_paths(network, spec),
     )
 
