@@ -36,7 +36,7 @@ SIDES = (32, 96, 224)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="two training steps of every classifier")
     parser.add_argument("--names", default="")
     parser.add_argument("--output", type=Path)
     parser.add_argument("--memory", type=float, default=8e9)

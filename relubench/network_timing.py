@@ -164,9 +164,7 @@ def network_rows(
             "article_hours_ratio": _article(article, key, base, "total_time"),
         }
         pareto = label(key) in best if facts["seconds_per_epoch"] is not None else None
-        rows.append(
-            NetworkRow(**{**facts, **compared}, ratio_to=label(base), target_error_pct=target, pareto=pareto)
-        )
+        rows.append(NetworkRow(**{**facts, **compared}, ratio_to=label(base), target_error_pct=target, pareto=pareto))
     return rows
 
 

@@ -10,21 +10,19 @@ import contextlib
 import json
 import os
 import platform
-import queue
 import signal
 import sys
-import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from relubench.errors import ComputeError
-from relubench.jobs import Job
+from relubench.jobs import Job, lines_of_jobs
 from relubench.mishaps import explain, free_memory, is_out_of_memory
 from relubench.pages import map_constants
 from relubench.plan import RunSpec
@@ -38,10 +36,6 @@ from relubench.version import __version__
 if TYPE_CHECKING:
     from relubench.engine.evaluation import Evaluation
     from relubench.engine.population import Member, Population
-
-
-GRACE_SECONDS = 25.0
-"""How long a worker whose input has ended may still need for its checkpoint."""
 
 
 def carry_out(job: Job, emit: Emit, stop: Callable[[], bool]) -> None:
@@ -378,7 +372,7 @@ def main() -> None:
         # What libraries warn of was said once, when the network was looked at.
         warnings.simplefilter("ignore")
     map_constants()
-    for line in _jobs(on_terminate):
+    for line in lines_of_jobs(on_terminate):
         job = Job.from_json(json.loads(line))
         try:
             carry_out(job, emit, lambda: stopping)
@@ -402,26 +396,6 @@ def main() -> None:
     with contextlib.suppress(BrokenPipeError):
         channel.flush()
     os._exit(0)
-
-
-def _jobs(ended: Callable[[int, None], None]) -> Iterator[str]:
-    """The lines of standard input; `ended` is called at its end, also while a job is being carried out.
-
-    Whoever started the worker may have been killed: then it has a while for its checkpoint, and ends whatever it does.
-    """
-    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-
-    def read() -> None:
-        for line in sys.stdin:
-            lines.put(line)
-        ended(signal.SIGTERM, None)
-        lines.put(None)
-        time.sleep(GRACE_SECONDS)
-        os._exit(1)
-
-    threading.Thread(target=read, daemon=True).start()
-    while (line := lines.get()) is not None:
-        yield line
 
 
 if __name__ == "__main__":

@@ -51,7 +51,9 @@ def why_not(network: nn.Module, label: str, images: Tensor, problem: Exception) 
             f"{label} takes tokens (whole numbers that an embedding looks up), not images of shape {shape}",
             "relubench trains classifiers of images: name a network that takes float32 images [B, C, Y, X]",
         )
-    return UsageError(f"{label} failed on images of shape {tuple(images.shape)}: {short(problem)}", _hint(problem, shape))
+    return UsageError(
+        f"{label} failed on images of shape {tuple(images.shape)}: {short(problem)}", _hint(problem, shape)
+    )
 
 
 def _hint(problem: Exception, shape: list[int]) -> str:
@@ -59,7 +61,7 @@ def _hint(problem: Exception, shape: list[int]) -> str:
     for side in shape:
         values *= side
     if "mat1 and mat2" in text or "size mismatch" in text:
-        return f"an image has {values} values: flatten it with x.flatten(1), and let the dense layer take what comes out"
+        return f"an image has {values} values: flatten it with x.flatten(1), and let the dense layer take them"
     if "to have" in text and "channels" in text:
         return f"the images have {shape[0]} channel{'s' if shape[0] > 1 else ''}: a parameter in_channels is given that"
     if "too small" in text or "size can't be greater" in text or "size is too small" in text:

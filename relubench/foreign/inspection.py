@@ -1,4 +1,4 @@
-"""What has to be known of somebody else's network before it is trained: found by building it and training it for a step."""
+"""What has to be known of somebody else's network before it is trained: found by training it for a step."""
 
 from __future__ import annotations
 

@@ -49,9 +49,7 @@ def _called(named: Any, label: str, given: dict[str, Any], channels: int, classe
     if not callable(named):
         raise UsageError(f"{label} is neither a class nor a function, but {type(named).__name__}", WANTED)
     arguments: dict[str, Any] = {
-        key: value
-        for key, value in (("num_classes", classes), ("in_channels", channels))
-        if key in _parameters(named)
+        key: value for key, value in (("num_classes", classes), ("in_channels", channels)) if key in _parameters(named)
     }
     try:
         network = named(**{**arguments, **given})

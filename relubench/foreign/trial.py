@@ -8,7 +8,6 @@ rows. A network whose number of calls follows the batch gets its places merged; 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -116,8 +115,7 @@ def _same_scores(spec: RunSpec) -> bool:
     """Whether both layouts give the same class scores: code that reads memory by its strides does not fail."""
     if spec.model.startswith(PREFIX) or len(spec.input_shape) != 3:
         return True
-    run: Callable[[str | None], Tensor | None] = lambda layout: _scores(replace(spec, layout=layout))
-    last, rows = run(None), run("contiguous")
+    last, rows = (_scores(replace(spec, layout=layout)) for layout in (None, "contiguous"))
     if last is None or rows is None or not bool(torch.isfinite(rows).all()):
         return True
     return float((last - rows).abs().max()) <= CLOSE * max(1.0, float(rows.abs().max()))

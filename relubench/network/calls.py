@@ -181,6 +181,16 @@ def flat(value: Any) -> list[Any]:
     return [value]
 
 
+def function_name(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> str:
+    """The activation that the call computes: nn.ReLU6 calls hardtanh with the bounds 0 and 6."""
+    name = ACTIVATIONS[func]
+    if name != "hardtanh":
+        return name
+    low = args[1] if len(args) > 1 else kwargs.get("min_val", -1.0)
+    high = args[2] if len(args) > 2 else kwargs.get("max_val", 1.0)
+    return "relu6" if (low, high) == (0, 6) else name
+
+
 def place_name(place: Place) -> str:
     """See `Use.name`."""
     path, number = place

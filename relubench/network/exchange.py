@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from relubench.errors import ComputeError
-from relubench.network.calls import ACTIVATIONS, Places, Use, spoken
-from relubench.network.survey import PRODUCTS, function_name, functions_of
+from relubench.network.calls import ACTIVATIONS, Places, Use, function_name, functions_of, spoken
+from relubench.network.survey import PRODUCTS
 
 _PRODUCTS = functions_of(PRODUCTS)
 
@@ -49,7 +49,7 @@ class Exchange(TorchFunctionMode):
         kwargs = kwargs or {}
         if func not in ACTIVATIONS:
             if self.products and func in _PRODUCTS and len(args) == 2:
-                return self._product(func, *args, kwargs)
+                return self._product(func, args[0], args[1], kwargs)
             return func(*args, **kwargs)
         name = function_name(func, args, kwargs)
         place = self.places.next(name)

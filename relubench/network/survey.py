@@ -32,6 +32,7 @@ from relubench.network.calls import (
     Places,
     Use,
     flat,
+    function_name,
     functions_of,
     in_place,
     place_name,
@@ -296,13 +297,3 @@ class _Survey(TorchFunctionMode):
 def _version(x: Tensor) -> int:
     """How often the tensor was written into; tensors of the inference mode do not count."""
     return -1 if x.is_inference() else x._version
-
-
-def function_name(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> str:
-    """The activation that the call computes: nn.ReLU6 calls hardtanh with the bounds 0 and 6."""
-    name = ACTIVATIONS[func]
-    if name != "hardtanh":
-        return name
-    low = args[1] if len(args) > 1 else kwargs.get("min_val", -1.0)
-    high = args[2] if len(args) > 2 else kwargs.get("max_val", 1.0)
-    return "relu6" if (low, high) == (0, 6) else name

@@ -52,8 +52,8 @@ def network_report(
         about={"pareto": list(front)},
         columns=_columns(rows),
         title=f"speed of networks · {first['dataset']} · {first['model']} · {device}",
-        caption=f"medians; ratios to {first['ratio_to']}, in brackets the article's; µs an image: data, forward, backward, "
-        "update",
+        caption=f"medians; ratios to {first['ratio_to']}, in brackets the article's; "
+        "µs an image: data, forward, backward, update",
         footnotes=_footnotes(rows, race),
         sentence=sentence(rows),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -307,9 +306,7 @@ def test_what_cannot_be_trained_is_refused_with_the_reason(name: str, rule: str,
 
 
 @pytest.mark.parametrize(("name", "size", "trained"), [("Normed", 4, 1076), ("Timm", 4, 1077), ("Alone", 4, 1076)])
-def test_a_lone_image_is_left_out_where_the_network_takes_none(
-    name: str, size: int, trained: int, file: str
-) -> None:
+def test_a_lone_image_is_left_out_where_the_network_takes_none(name: str, size: int, trained: int, file: str) -> None:
     """The digits have 1,077 training images."""
     spec, choice = looked_at(file, name, batch_size=size)
     population = Population([spec], choice, Images.open(digits(), device="cpu", flat=False))

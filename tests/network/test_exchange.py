@@ -11,8 +11,8 @@ from torch.utils.checkpoint import checkpoint
 from relubench.activations import build, select
 from relubench.errors import ComputeError, UsageError
 from relubench.network.calls import Use
-from relubench.network.survey import survey
 from relubench.network.foreign import Foreign
+from relubench.network.survey import survey
 
 X = torch.rand(4, 8, generator=torch.Generator().manual_seed(1))
 
