@@ -15,7 +15,6 @@ from typing import Any
 
 from relubench import stack_file
 from relubench.activations import Choice
-from relubench.classifiers import PREFIX
 from relubench.config import ExperimentConfig
 from relubench.errors import UsageError
 from relubench.plan import ForeignNetwork, RunSpec, why_no_regions
@@ -123,7 +122,7 @@ def _described(network: ForeignNetwork, spec: RunSpec, part: Part) -> list[str]:
     parts += [f"{network.kept} left as they are"] if network.kept else []
     parts += ["initial weights its own", *([network.stem] if network.stem else [])]
     lines = ["; ".join(parts)]
-    if network.places and not spec.model.startswith(PREFIX):
+    if network.places:
         more = f", and {len(network.places) - PLACES} more" if len(network.places) > PLACES else ""
         lines.append(f"exchanged at {', '.join(network.places[:PLACES])}{more} (--keep-act PATH leaves one out)")
     if network.merged:
