@@ -63,6 +63,8 @@ class ModelSection(Section):
     """Probability of zeroing a hidden unit in training."""
     sign_flip: bool = False
     """Multiply the outputs of half of the hidden units by -1 (Glorot et al. 2011, section 3.1)."""
+    keep_act: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """Places of a torchvision or own network whose activations stay as they are; * matches anything."""
     match: Literal["parameters", "width"] = "parameters"
     """How a gated network is made comparable to a plain one: equal parameter count, or equal width."""
 

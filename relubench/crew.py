@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import queue
 import subprocess
@@ -29,10 +30,16 @@ class Crew:
         return self
 
     def __exit__(self, *raised: object) -> None:
-        for worker in self.workers:
-            worker.stop()
-        for worker in self.workers:
-            worker.wait()
+        try:
+            for worker in self.workers:
+                worker.stop()
+            for worker in self.workers:
+                worker.wait()
+        except BaseException:
+            # A second request to stop: nobody waits for checkpoints any longer.
+            for worker in self.workers:
+                worker.kill()
+            raise
 
     def messages(self) -> Iterator[dict[str, Any]]:
         """What the workers report, one message for each run it concerns, until every job is done."""
@@ -144,6 +151,13 @@ class _Worker:
             self.process.stdin.close()
         except BrokenPipeError:
             return
+
+    def kill(self) -> None:
+        """End it at once, however often one is interrupted meanwhile."""
+        while self.process.poll() is None:
+            with contextlib.suppress(KeyboardInterrupt):
+                self.process.kill()
+                self.process.wait()
 
     def wait(self) -> None:
         """Wait for its end; one that does not come is forced."""

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from relubench import stack_file
 from relubench.activations import Choice
@@ -26,13 +28,24 @@ from relubench.variants import Part, lay_out
 
 Note = Callable[[str], None]
 
+PLACES = 6
+"""Places that a line names; the others are counted."""
+
+LONGEST_WARNING = 300
+"""Characters that are shown of a library's warning."""
+
+LEFT_OUT = (
+    "an epoch's last batch would be one image, which batch normalisation cannot train on: it is left out, "
+    "another one every epoch"
+)
+
 
 def probe_own(choice: Choice, note: Note) -> None:
     """Call a formula or a user's own activation once; UsageError if it is none, a note for what is odd about it."""
     from relubench.activations import probe
 
     # What a user's own code prints must not get between the rows.
-    with contextlib.redirect_stdout(sys.stderr):
+    with contextlib.redirect_stdout(sys.stderr), _warned(choice.label, note):
         own = choice.kind == "user"
         found = checked(choice, "activation", lambda: probe(choice), note) if own else probe(choice)
     for warning in found.warnings:
@@ -102,8 +115,8 @@ def import_stacks(runs: Sequence[tuple[Part, RunSpec]], store: Store) -> None:
             import_file(stack_file.read(Path(part.config.pretrain.source)), spec, store)
 
 
-Networks = dict[tuple[str, str, int], ForeignNetwork]
-"""What was looked at, by model, data and batch."""
+Networks = dict[tuple[Any, ...], ForeignNetwork]
+"""What was looked at, by model, data, batch and whatever else decides about a training step."""
 
 
 def with_network(
@@ -122,44 +135,84 @@ def with_network(
         return spec
     key = _key(spec)
     if key not in networks:
-        networks[key] = _look_at(company, part, [stored(one.id) for one in company], note)
+        # The layout is part of a run's id, and known only once the network was looked at.
+        ids = [replace(one, layout=layout).id for one in company for layout in (None, "contiguous")]
+        networks[key] = _look_at(company, part, [stored(one) for one in ids], note)
     network = networks[key]
     learned = next(choice.learned for choice in part.choices if choice.label == spec.activation)
-    return replace(spec, foreign=network, parameters=network.parameters + learned * network.exchanged)
+    return replace(
+        spec,
+        foreign=network,
+        layout=network.layout or None,
+        parameters=network.parameters + learned * network.exchanged,
+    )
 
 
-def _key(spec: RunSpec) -> tuple[str, str, int]:
-    return spec.model, spec.data_digest, spec.batch_size
+def _key(spec: RunSpec) -> tuple[Any, ...]:
+    """What decides about a training step of the network."""
+    step = (spec.batch_size, spec.keep_act, spec.precision, spec.optimizer, spec.augment)
+    return spec.model, spec.data_digest, *step
 
 
 def _look_at(specs: Sequence[RunSpec], part: Part, stored: Sequence[RunResult | None], note: Note) -> ForeignNetwork:
     """What the network of these runs is, from a stored run of it or built once, and a note that says so."""
     known = next((one.spec["foreign"] for one in stored if one and one.spec.get("foreign")), None)
-    found = ForeignNetwork(**known) if known is not None else _built(specs[0], part, note)
-    plural = "" if found.exchanged == 1 else "s"
-    told = [f"{found.exchanged} activation{plural} exchanged ({found.functions})"]
-    told += [f"{found.kept} left as they are"] if found.kept else []
-    told += ["initial weights its own", *([found.stem] if found.stem else [])]
-    note(f"{specs[0].model}: {'; '.join(told)}")
-    return found
+    network = ForeignNetwork.from_json(known) if known is not None else _built(specs[0], part, note)
+    for line in _described(network, specs[0], part):
+        note(f"{specs[0].model}: {line}")
+    return network
+
+
+def _described(network: ForeignNetwork, spec: RunSpec, part: Part) -> list[str]:
+    """What was found, a line for each thing; warnings last."""
+    plural = "" if network.exchanged == 1 else "s"
+    parts = [f"{network.exchanged} activation{plural} exchanged ({network.functions})"]
+    parts += [f"{network.kept} left as they are"] if network.kept else []
+    parts += ["initial weights its own", *([network.stem] if network.stem else [])]
+    lines = ["; ".join(parts)]
+    if network.places:
+        more = f", and {len(network.places) - PLACES} more" if len(network.places) > PLACES else ""
+        lines.append(f"exchanged at {', '.join(network.places[:PLACES])}{more} (--keep-act PATH leaves one out)")
+    if network.merged:
+        where = ", ".join(path or "forward" for path in network.merged[:PLACES])
+        lines.append(f"the calls in {where} follow the size of the batch: they count as one place")
+    if network.layout:
+        lines.append("its images lie in rows (contiguous): it does not take them with their channels last")
+    if network.pairs and part.prepared.n_train % spec.batch_size == 1:
+        lines.append(LEFT_OUT)
+    return lines + [f"warning: {one}" for one in network.remarks]
 
 
 def _built(spec: RunSpec, part: Part, note: Note) -> ForeignNetwork:
     from relubench.foreign.inspection import inspect_network
 
     def inspect() -> ForeignNetwork:
-        return inspect_network(spec, part.choices[0], part.prepared.n_train % spec.batch_size or spec.batch_size)
+        return inspect_network(spec, part.choices[0])
 
-    with contextlib.redirect_stdout(sys.stderr):
+    with contextlib.redirect_stdout(sys.stderr), _warned(spec.model, note):
         if spec.model.startswith(PREFIX):
             return inspect()
         return checked(choose_own(spec.model, "network"), "network", inspect, note)
 
 
+@contextlib.contextmanager
+def _warned(label: str, note: Note) -> Iterator[None]:
+    """What libraries warn of inside is said once; the workers, which do the same again, are silent."""
+    caught: list[warnings.WarningMessage] = []
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            yield
+    finally:
+        for line in dict.fromkeys(f"{one.category.__name__}: {one.message}" for one in caught):
+            note(f"{label}: {' '.join(line.split())[:LONGEST_WARNING]}")
+
+
 def remarks(part: Part) -> list[str]:
     """What was asked for that changes nothing, or hardly what was meant."""
-    train, match = part.config.train, part.config.model.match
+    train, match, norm = part.config.train, part.config.model.match, part.config.model.norm
     found = []
+    if norm == "batch" and part.prepared.n_train % train.batch_size == 1 and part.prepared.n_train > 1:
+        found.append(f"--norm batch: {LEFT_OUT}")
     if match == "width" and not any(choice.columns > 1 for choice in part.choices):
         found.append("--match width changes nothing here: none of the activations is gated")
     if train.batch_size > part.prepared.n_train:

@@ -16,8 +16,8 @@ from relubench.results import RunResult, Timing
 from relubench.timing import statistics
 from relubench.timing.steps import STAGES, StepRace
 
-BASE = "sigmoid"
-"""What the article's ratios are taken to."""
+ARTICLE_BASE = "sigmoid"
+"""What the article's ratios are taken to; ratios to it have keys of their own."""
 
 Clocks = Mapping[str, Timing | None]
 """What the clock said of each run, by its id."""
@@ -33,7 +33,7 @@ class Pace:
     us_per_image: float | None = None
     stages: Mapping[str, float]
     ratio: statistics.Estimate | None = None
-    """To sigmoid's time; None without sigmoid."""
+    """To the base's time; None for the base itself."""
     verdict: str | None = None
     failure: str = ""
 
@@ -66,13 +66,19 @@ class NetworkRow:
     seconds_to_best: float | None = None
     pareto: bool | None = None
     """Whether at some time of the training nobody had a lower error yet."""
-    epoch_ratio_to_sigmoid: float | None = None
+    ratio_to: str = ""
+    """The first activation that was asked for, to which the ratios are."""
+    epoch_ratio: float | None = None
     epoch_ratio_ci_low: float | None = None
     epoch_ratio_ci_high: float | None = None
     verdict: str | None = None
     """Of an epoch's time: faster, slower or no difference, beyond the machine's own A/A band."""
+    epochs_ratio: float | None = None
+    seconds_ratio: float | None = None
+    epoch_ratio_to_sigmoid: float | None = None
     epochs_ratio_to_sigmoid: float | None = None
     seconds_ratio_to_sigmoid: float | None = None
+    """The same three once more where the ratios are to sigmoid."""
     article_epoch_ratio: float | None = None
     article_epochs_ratio: float | None = None
     article_hours_ratio: float | None = None
@@ -115,7 +121,7 @@ def paces(race: StepRace) -> dict[str, Pace]:
     for one in race.networks:
         if one.role != "network":
             continue
-        ratio = race.ratio(one.label) if race.base == BASE and one.label != BASE else None
+        ratio = race.ratio(one.label) if one.label != race.base else None
         found[one.label] = Pace(
             us_per_image=float(median(one.samples)) if one.samples else None,
             stages={name: float(median(values)) for name, values in one.stages.items() if values},
@@ -134,27 +140,31 @@ def network_rows(
     article: Article,
     clocks: Clocks,
 ) -> list[NetworkRow]:
-    """A row for each activation and pre-training; `images` are those of an epoch."""
+    """A row for each activation and pre-training, with ratios to the first; `images` are those of an epoch."""
     groups = by_row(results)
     plain = {
         key: _facts(runs, known.get(key[0]), images, target, pretraining(key, runs, clocks))
         for key, runs in groups.items()
     }
-    base = plain.get((BASE, "none"), {})
+    base = next(iter(groups))
     best = {one.activation for one in front(points(results, known, images, clocks))}
     rows = []
     for key, facts in plain.items():
         ratio = known[key[0]].ratio if key[0] in known else None
         compared: dict[str, Any] = {
-            "epoch_ratio_to_sigmoid": ratio.median if ratio else _over(facts, base, "seconds_per_epoch"),
-            "epochs_ratio_to_sigmoid": _over(facts, base, "epochs_to_target"),
-            "seconds_ratio_to_sigmoid": _over(facts, base, "seconds_to_target"),
-            "article_epoch_ratio": _article(article, key, "epoch_time_cpu"),
-            "article_epochs_ratio": _article(article, key, "convergence"),
-            "article_hours_ratio": _article(article, key, "total_time"),
+            "epoch_ratio": ratio.median if ratio else _over(facts, plain[base], "seconds_per_epoch"),
+            "epochs_ratio": _over(facts, plain[base], "epochs_to_target"),
+            "seconds_ratio": _over(facts, plain[base], "seconds_to_target"),
+        }
+        if base == (ARTICLE_BASE, "none"):
+            compared |= {f"{name}_to_sigmoid": value for name, value in compared.items()}
+        compared |= {
+            "article_epoch_ratio": _article(article, key, base, "epoch_time_cpu"),
+            "article_epochs_ratio": _article(article, key, base, "convergence"),
+            "article_hours_ratio": _article(article, key, base, "total_time"),
         }
         pareto = label(key) in best if facts["seconds_per_epoch"] is not None else None
-        rows.append(NetworkRow(**{**facts, **compared}, target_error_pct=target, pareto=pareto))
+        rows.append(NetworkRow(**{**facts, **compared}, ratio_to=label(base), target_error_pct=target, pareto=pareto))
     return rows
 
 
@@ -272,9 +282,9 @@ def _over(mine: Mapping[str, Any], base: Mapping[str, Any], key: str) -> float |
     return None if a is None or not b else a / b
 
 
-def _article(table: Article, key: tuple[str, str], metric: str) -> float | None:
-    mine, base = table.get((*key, metric)), table.get((BASE, "none", metric))
-    return None if mine is None or not base else mine / base
+def _article(table: Article, key: tuple[str, str], base: tuple[str, str], metric: str) -> float | None:
+    mine, theirs = table.get((*key, metric)), table.get((*base, metric))
+    return None if mine is None or not theirs else mine / theirs
 
 
 def _median(values: Sequence[float | None]) -> float | None:

@@ -65,6 +65,21 @@ class ForeignNetwork:
     training_bytes: int
     """Bytes that training keeps of one image, as measured."""
     evaluation_bytes: int
+    layout: str = ""
+    """'contiguous' where it takes images in rows only."""
+    pairs: bool = False
+    """Whether it takes no image alone (batch normalisation): a lone one at the end of an epoch is left out."""
+    merged: tuple[str, ...] = ()
+    """Modules whose number of calls follows the size of the batch: all of one function count as one place."""
+    places: tuple[str, ...] = ()
+    """What is exchanged, as `--keep-act` calls it."""
+    remarks: tuple[str, ...] = ()
+    """What is odd about it, a line each."""
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> ForeignNetwork:
+        lists = {key: tuple(values[key]) for key in ("merged", "places", "remarks") if key in values}
+        return cls(**{**values, **lists})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,6 +98,10 @@ class RunSpec:
     model: str
     model_digest: str | None = field(default=None, metadata={"absent": True})
     """SHA-256 of the source of a user's own network; torchvision's version for its networks."""
+    keep_act: tuple[str, ...] | None = field(default=None, metadata={"absent": True})
+    """Patterns of places whose activations stay; None: without any."""
+    layout: str | None = field(default=None, metadata={"absent": True})
+    """'contiguous' for a foreign network that takes no images with their channels last; None: as all others."""
     channels: tuple[int, ...]
     hidden: tuple[int, ...]
     """Units after the activation, of each dense hidden layer."""
@@ -164,7 +183,8 @@ class RunSpec:
         shapes = {key: tuple(values[key]) for key in ("input_shape", "channels", "hidden", "departures")}
         foreign, stack = values.get("foreign"), values.get("stack")
         inner = {
-            "foreign": ForeignNetwork(**foreign) if foreign else None,
+            "foreign": ForeignNetwork.from_json(foreign) if foreign else None,
+            "keep_act": tuple(values["keep_act"]) if values.get("keep_act") else None,
             "stack": StackSpec.from_json(stack) if stack else None,
         }
         return cls(**{**values, **shapes, **inner})
@@ -328,6 +348,7 @@ def _resolve(
         classes=prepared.classes,
         model=arch.name,
         model_digest=model_digest(arch),
+        keep_act=config.model.keep_act or None,
         channels=arch.channels,
         hidden=arch.hidden,
         match=config.model.match if gated else "-",

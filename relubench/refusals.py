@@ -20,6 +20,16 @@ def check_foreign(config: ExperimentConfig, choices: Sequence[Choice], arch: Arc
                 f"--init own belongs to networks of torchvision and your own, not to {arch.name}",
                 "use auto, xavier, he, lecun or uniform",
             )
+        if model.keep_act:
+            raise UsageError(
+                f"--keep-act {model.keep_act[0]} belongs to networks of torchvision and your own, not to {arch.name}",
+                "leave it out: here every hidden layer has the activation",
+            )
+        if model.norm == "batch" and arch.hidden and config.train.batch_size == 1:
+            raise UsageError(
+                "--norm batch cannot train on batches of one image: a single value has no spread",
+                "use --batch-size 2 or more, or --norm layer",
+            )
         return
     for choice in choices:
         if choice.columns > 1:

@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from relubench.errors import ComputeError
-from relubench.jobs import Job
+from relubench.jobs import Job, lines_of_jobs
 from relubench.mishaps import check_unchanged, explain, free_memory, is_out_of_memory
 from relubench.pages import map_constants
 from relubench.plan import RunSpec
@@ -371,8 +372,11 @@ def main() -> None:
         except BrokenPipeError:
             stopping = True
 
+    if not os.environ.get("RELUBENCH_DEBUG"):
+        # What libraries warn of was said once, when the network was looked at.
+        warnings.simplefilter("ignore")
     map_constants()
-    for line in sys.stdin:
+    for line in lines_of_jobs(on_terminate):
         job = Job.from_json(json.loads(line))
         try:
             carry_out(job, emit, lambda: stopping)

@@ -9,12 +9,16 @@ import pytest
 
 from relubench.activations import select
 from relubench.config import experiment
+from relubench.engine.images import Images
+from relubench.engine.population import Population
+from relubench.errors import UsageError
 from relubench.inspection import other_weights, remarks
 from relubench.plan import Variant
+from relubench.runner import Study
 from relubench.store import Store
 from relubench.variants import Part
 from relubench.worker import carry_out
-from specs import digits, job
+from specs import digits, job, runs
 
 
 def part(act: str = "relu", **sections: Any) -> Part:
@@ -64,3 +68,60 @@ def test_stored_runs_with_other_weights_than_asked_for_are_told(tmp_path: Path, 
     for asked in ("best", "last"):
         assert told[asked] == ("" if asked == kept else other.format(asked))
     assert other_weights(store, [result], experiment()) == ""
+
+
+OWN = """
+import warnings
+import torch
+from torch import nn
+
+class Net(nn.Sequential):
+    def __init__(self, num_classes):
+        super().__init__(nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, num_classes))
+    def forward(self, x):
+        warnings.warn("this network is old")
+        return super().forward(x).softmax(1)
+"""
+
+
+def test_what_is_found_of_a_network_is_said_once_and_again_from_the_store(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    config = experiment(
+        {
+            "act": ["relu", "tanh"],
+            "model": {"name": f"{tmp_path}/own.py:Net"},
+            "train": {"epochs": 1, "batch_size": 269},
+            "device": "cpu",
+        }
+    )
+    for _ in range(2):
+        told: list[str] = []
+        study = Study.open(config, runs_dir=tmp_path / "runs", note=told.append)
+        for _ in study.run():
+            continue
+        assert sum("this network is old" in one for one in told) <= 1
+        for words in (
+            "warning: its class scores sum to 1",
+            "exchanged at 3 (--keep-act",
+            "it is left out, another one",
+        ):
+            assert sum(words in one for one in told) == 1, words
+        assert "failed" not in [one.outcome for one in study.results]
+
+
+def test_batch_norm_leaves_a_lone_image_out_and_says_so() -> None:
+    choice, (spec,) = runs("relu", model={"name": "mlp-1x8", "norm": "batch"}, train={"epochs": 1, "batch_size": 4})
+    one = Population([spec], choice, Images.open(digits(), device="cpu", flat=True))
+    assert sum(step.images for step in one.train()) == 1076
+    loss = one.members[0].curve[0].train_loss
+    assert loss is not None and 0 < loss < 2.5
+    normed = {"name": "mlp-1x8", "norm": "batch"}
+    left_out = [remarks(part(model=normed, train={"batch_size": size})) for size in (4, 5)]
+    assert [any("it is left out, another one every epoch" in line for line in one) for one in left_out] == [True, False]
+
+
+def test_batch_norm_of_single_images_and_places_of_our_own_networks_are_refused() -> None:
+    with pytest.raises(UsageError, match="--norm batch cannot train on batches of one image"):
+        runs("relu", model={"name": "mlp-1x8", "norm": "batch"}, train={"batch_size": 1})
+    with pytest.raises(UsageError, match="--keep-act head belongs to networks of torchvision and your own"):
+        runs("relu", model={"name": "mlp-1x8", "keep_act": ["head"]})

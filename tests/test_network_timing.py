@@ -167,7 +167,7 @@ def race(tmp_path: Path) -> StepRace:
     )
     (part,) = make_ready([Variant(config=asked)], tmp_path, lambda text: None)
     specs = [spec for _, spec in lay_out([part], resolve("cpu"))]
-    return line_up(specs, part.choices, part.prepared, "sigmoid", 0.01, 0.02)
+    return line_up(specs, part.choices, part.prepared, 0.01, 0.02)
 
 
 def test_networks_take_turns_and_the_base_runs_twice(race: StepRace) -> None:
@@ -195,7 +195,7 @@ def test_steps_by_kernels_are_timed_at_full_speed_and_update_within_backward(tmp
     asked = experiment({"act": ("sigmoid", "relu"), "data": {"name": "digits"}, "model": {"name": "mlp-2x300"}})
     (part,) = make_ready([Variant(config=asked)], tmp_path, lambda text: None)
     specs = [replace(spec, device_name="AMD EPYC (AVX512)") for _, spec in lay_out([part], resolve("cpu"))]
-    race = line_up(specs, part.choices, part.prepared, "sigmoid", 0.01, 0.02)
+    race = line_up(specs, part.choices, part.prepared, 0.01, 0.02)
     for _ in race.run():
         pass
     for one in race.networks:

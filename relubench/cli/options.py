@@ -87,6 +87,16 @@ SignFlip = Annotated[
         help="Multiply the outputs of half of the hidden units by -1, as in Glorot et al. 2011. Default: off.",
     ),
 ]
+KeepAct = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--keep-act",
+        metavar="PATH",
+        rich_help_panel=NETWORK,
+        help="Leave the activations of this part of a torchvision or own network as they are: a module's path "
+        "(layer1.0.relu, layer1), * for anything; give it several times. Default: all are exchanged.",
+    ),
+]
 Match = Annotated[
     str | None,
     typer.Option(

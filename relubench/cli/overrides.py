@@ -90,10 +90,12 @@ def layers(given: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _typed(key: str, given: Mapping[str, Any]) -> str:
     """The flag that set `key`, as it was typed."""
-    names = {"act": "--act", "seeds": "--seeds", "seed": "--seed"} | {name: one.option for name, one in FLAGS.items()}
-    keys = {"act": "act", "seeds": "seeds", "seed": "seeds"} | {name: one.key for name, one in FLAGS.items()}
+    names = {"act": "--act", "keep_act": "--keep-act", "seeds": "--seeds", "seed": "--seed"}
+    names |= {name: one.option for name, one in FLAGS.items()}
+    keys = {"act": "act", "keep_act": "model.keep_act", "seeds": "seeds", "seed": "seeds"}
+    keys |= {name: one.key for name, one in FLAGS.items()}
     name = next(name for name in names if keys[name] == key and given.get(name) is not None)
-    value = ",".join(given[name]) if name == "act" else given[name]
+    value = ",".join(given[name]) if name in ("act", "keep_act") else given[name]
     return names[name] if value is True else f"{names[name]} {value}"
 
 
@@ -109,6 +111,8 @@ def overrides(given: Mapping[str, Any]) -> dict[str, Any]:
         place[key] = _value(flag, text)
     if given.get("act"):
         nested["act"] = tuple(given["act"])
+    if given.get("keep_act"):
+        nested.setdefault("model", {})["keep_act"] = tuple(given["keep_act"])
     if given.get("method"):
         nested.setdefault("pretrain", {})["methods"] = methods_of(given["method"])
     if seeds := _seeds(given.get("seeds"), given.get("seed")):

@@ -76,8 +76,8 @@ RelCi = Annotated[
         "--rel-ci",
         metavar="P%",
         rich_help_panel=OPERATORS,
-        help="Repeat until the 95 % interval of every ratio to relu (with --network to sigmoid) is narrower than this. "
-        "Default: 2%.",
+        help="Repeat until the 95 % interval of every ratio to relu (with --network to the first activation) is "
+        "narrower than this. Default: 2%.",
     ),
 ]
 Budget = Annotated[
@@ -108,7 +108,8 @@ Network = Annotated[
         "--network",
         rich_help_panel=options.NETWORK,
         help="Train networks instead, as `relubench train` does, and tell the time an epoch and to an error, beside "
-        "the article's. --act is then sigmoid,tanh,relu unless given. Default: off.",
+        "the article's; ratios are to the first activation. --act is then sigmoid,tanh,relu unless given. "
+        "Default: off.",
     ),
 ]
 Sparsity = Annotated[
@@ -170,7 +171,8 @@ OPERATOR_FLAGS = {
 }
 MODES = {
     "": OPERATOR_FLAGS | {"act": "--act", "plot": "--plot"},
-    "--network": NETWORK_FLAGS | {"target": "--target", "method": "--method", "act": "--act", "plot": "--plot"},
+    "--network": NETWORK_FLAGS
+    | {"target": "--target", "method": "--method", "act": "--act", "plot": "--plot", "keep_act": "--keep-act"},
     "--sparsity": NETWORK_FLAGS | {"act": "--act", "plot": "--plot"},
     "--arithmetic": {},
 }
@@ -195,6 +197,7 @@ def speed(
     method: Method = None,
     dataset: options.Dataset = None,
     model: options.Model = None,
+    keep_act: options.KeepAct = None,
     protocol: options.Protocol = None,
     epochs: options.Epochs = None,
     batch_size: options.BatchSize = None,

@@ -52,20 +52,26 @@ def network(
             watch = Watch()
             race = _race(study, request, quiet)
             warnings = watch.warnings()
+    failure = ""
     if race is not None and all(one.failure for one in race.networks):
-        output.say(f"warning: no step could be timed: {race.networks[0].failure}")
-        race = None
-    _emit(study, race, wanted, warnings, target, plot, quiet)
+        failure, race = race.networks[0].failure, None
+    drawn = _emit(study, race, wanted, warnings, target, plot, quiet)
     if interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
+    if failure:
+        raise ComputeError(f"no step could be timed: {failure}", "the rows above are what the training told")
+    if not drawn:
+        raise ComputeError(
+            f"--plot {plot} was not written: no training ended ok, so there is no error to draw against time",
+            "train longer (--epochs), or with another --lr",
+        )
 
 
 def _race(study: Study, request: Request, quiet: bool) -> StepRace:
-    from relubench.network_timing import BASE
     from relubench.timing.steps import line_up
 
     part = study.parts[0]
-    race = line_up(study.specs, part.choices, part.prepared, BASE, request.budget_s, request.rel_ci)
+    race = line_up(study.specs, part.choices, part.prepared, request.budget_s, request.rel_ci)
     for share in race.run():
         show_round(race.rounds, share, ended=bool(race.ended), quiet=quiet)
     return race
@@ -79,7 +85,8 @@ def _emit(
     target: output.Target,
     plot: Path | None,
     quiet: bool,
-) -> None:
+) -> bool:
+    """Write the tables and draw the plot; returns whether what was asked for could be drawn."""
     from relubench import network_timing as timed
     from relubench.reports.network_speed import article_speed, for_people, network_report
 
@@ -104,6 +111,7 @@ def _emit(
     if not target.for_people and not quiet:
         for line in (*warnings, report.sentence):
             output.say(line)
+    return plot is None or bool(found)
 
 
 def _about(race: StepRace, images: int, warnings: list[str]) -> Race:

@@ -20,6 +20,7 @@ def train(
     act: options.Act = None,
     dataset: options.Dataset = None,
     model: options.Model = None,
+    keep_act: options.KeepAct = None,
     init: options.Init = None,
     norm: options.Norm = None,
     dropout: options.Dropout = None,

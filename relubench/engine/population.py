@@ -103,7 +103,17 @@ class Population:
             yield Step(self.epoch, 1.0, 0, epoch_ended=True)
 
     def _steps(self) -> int:
-        return math.ceil(self.data.n_train / self.spec.batch_size)
+        return math.ceil(self.images / self.spec.batch_size)
+
+    @property
+    def images(self) -> int:
+        """Training images of an epoch: all but a lone one in the last batch that cannot be trained on.
+
+        One value has no spread, so batch normalisation takes no image alone.
+        """
+        spec, total = self.spec, self.data.n_train
+        pairs = spec.foreign.pairs if spec.foreign is not None else spec.norm == "batch" and bool(spec.hidden)
+        return total - 1 if pairs and total > 1 and total % spec.batch_size == 1 else total
 
     def _look(self) -> None:
         if self.prober is not None:
@@ -196,7 +206,7 @@ class Population:
 
     def _end_epoch(self, steps: int) -> None:
         found = self._evaluate("valid", sparsity=False)
-        losses = (self.loss_P / self.data.n_train).tolist()
+        losses = (self.loss_P / self.images).tolist()
         factor = self._lr_factor(steps - 1, steps)
         self.epoch, self.step = self.epoch + 1, 0
         better = []

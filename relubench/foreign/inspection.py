@@ -1,19 +1,24 @@
-"""What has to be known of somebody else's network before it is trained: found by building it and running it once."""
+"""What has to be known of somebody else's network before it is trained: found by training it for a step."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from relubench.activations import Choice, build
+from relubench.classifiers import PREFIX
 from relubench.errors import UsageError
 from relubench.foreign.networks import LOOKED_AT, draw_network, example, uses_of
-from relubench.network.exchange import Use
-from relubench.network.foreign import Foreign
+from relubench.foreign.oddities import oddities
+from relubench.foreign.trial import layout_of, merged_paths, needs_pairs
+from relubench.network.calls import Use
+from relubench.network.foreign import Foreign, Form
+from relubench.network.outputs import class_scores
 from relubench.plan import ForeignNetwork, RunSpec
 
 SAVED_AGAIN = 2
@@ -22,34 +27,63 @@ EVALUATED = 4
 """Copies of the largest value that lie in memory at once in an evaluation: a block's input, output, z and h."""
 
 
-def inspect_network(spec: RunSpec, choice: Choice, smallest_batch: int) -> ForeignNetwork:
+def inspect_network(spec: RunSpec, choice: Choice) -> ForeignNetwork:
     """Facts of the network, with memory as of this activation; raises UsageError where it cannot be trained."""
-    network, stem = draw_network(spec)
+    own = not spec.model.startswith(PREFIX)
+    network, changed = draw_network(spec)
+    uses_of(network, spec)  # What is refused is refused in terms of two images.
+    known = _facts(network, changed, spec)
+    spec = replace(spec, foreign=known)
     uses = uses_of(network, spec)
     _check_draws(network, spec)
-    if not stem:
+    if own:
         _check_same(network, draw_network(spec)[0], spec)
-    layer = Foreign(network, uses, build(choice), spec.seed, device="cpu", bf16=False)
-    own = sum(one.value.numel() for one in layer.parameters if not one.name.startswith("activation-"))
+    odd = oddities(network, spec) if own else []
+    layout = layout_of(spec, choice)
+    layer = Foreign(network, uses, build(choice), spec.seed, device="cpu", bf16=False, form=Form(spec.classes))
+    parameters = sum(one.value.numel() for one in layer.parameters if not one.name.startswith("activation-"))
     saved, largest = _saved(layer, spec)
-    if smallest_batch == 1:
-        _check_single(network, spec)
-    return ForeignNetwork(
+    return replace(
+        known,
         exchanged=sum(not use.kept for use in uses),
         functions=_counted([use for use in uses if not use.kept], ""),
         kept=", ".join(
             _counted([use for use in uses if use.kept == reason], f" ({reason})")
             for reason in dict.fromkeys(use.kept for use in uses if use.kept)
         ),
-        stem=stem,
-        parameters=own,
+        parameters=parameters,
         training_bytes=(saved + SAVED_AGAIN * largest) // LOOKED_AT,
         evaluation_bytes=EVALUATED * largest // LOOKED_AT,
+        layout=layout,
+        places=tuple(use.name for use in uses if not use.kept),
+        remarks=tuple(odd),
+    )
+
+
+def _facts(network: nn.Module, changed: str, spec: RunSpec) -> ForeignNetwork:
+    """What decides about how the others are found."""
+    pairs = needs_pairs(network, spec)
+    if pairs and spec.batch_size == 1:
+        raise UsageError(
+            f"{spec.model} cannot train on batches of one image, as networks with batch normalisation cannot",
+            "use --batch-size 2 or more",
+        )
+    return ForeignNetwork(
+        exchanged=0,
+        functions="",
+        kept="",
+        stem=changed,
+        parameters=0,
+        training_bytes=0,
+        evaluation_bytes=0,
+        pairs=pairs,
+        merged=merged_paths(network, spec),
     )
 
 
 def _counted(uses: Sequence[Use], suffix: str) -> str:
-    return ", ".join(f"{count} {name}{suffix}" for name, count in Counter(use.function for use in uses).items())
+    spoken = Counter(f"x*{use.function}(x)" if use.product else use.function for use in uses)
+    return ", ".join(f"{count} {name}{suffix}" for name, count in spoken.items())
 
 
 def _saved(layer: Foreign, spec: RunSpec) -> tuple[int, int]:
@@ -78,8 +112,8 @@ def _check_draws(network: nn.Module, spec: RunSpec) -> None:
         for _ in range(2):
             with torch.random.fork_rng(devices=[]), torch.no_grad():
                 torch.manual_seed(0 if training else len(found))
-                found.append(network(images))
-        if not torch.equal(*found):
+                found.append(class_scores(network(images), LOOKED_AT, spec.classes))
+        if None not in found and not torch.equal(*found):
             where = "its training forward" if training else "evaluation"
             raise UsageError(
                 f"{spec.model} draws chance in {where} that is not torch's"
@@ -93,20 +127,13 @@ def _check_same(one: nn.Module, other: nn.Module, spec: RunSpec) -> None:
     """Refuse initial weights that the seed does not determine."""
     pairs: Any = zip(one.named_parameters(), other.named_parameters(), strict=False)
     for (name, first), (_, second) in pairs:
+        if first is second:
+            raise UsageError(
+                f"{spec.model} gives the same {name} twice: every run needs weights of its own",
+                "make the network inside the function",
+            )
         if not torch.equal(first, second):
             raise UsageError(
                 f"{spec.model}: the initial {name} differs from one instance to the next with the same seed",
                 "draw initial weights with torch's own generator, not with numpy's or random's",
             )
-
-
-def _check_single(network: nn.Module, spec: RunSpec) -> None:
-    """Refuse a last batch of one image where the network cannot train on one."""
-    try:
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            network.train()(example(spec, 1))
-    except ValueError as problem:
-        raise UsageError(
-            f"{spec.model} cannot train on the one image that --batch-size {spec.batch_size} leaves over: {problem}",
-            f"try --batch-size {spec.batch_size + 1}",
-        ) from problem

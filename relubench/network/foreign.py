@@ -8,15 +8,19 @@ stand in for torch's global ones while the forward runs. Shapes: B batch, K clas
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from relubench.activations.definition import Activation
+from relubench.errors import ComputeError
 from relubench.memory import FOREIGN_EVALUATION_IMAGES
-from relubench.network.exchange import Exchange, Use
+from relubench.network.calls import Use
+from relubench.network.exchange import Exchange
 from relubench.network.layers import Layer
 from relubench.network.optimizers import Optimizer, Parameter
+from relubench.network.outputs import class_scores
 from relubench.network.streams import MemberNoise, StandIn, joined_states, load_joined_states, stream
 
 
@@ -35,6 +39,23 @@ class NetworkNoise(MemberNoise):
         load_joined_states(self.generators, state)
 
 
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What the network asks for."""
+
+    classes: int | None = None
+    """The columns of its class scores, where it gives back other things beside."""
+    contiguous: bool = False
+    """Whether it takes images in rows only, not with their channels last."""
+    pairs: bool = False
+    """Whether it takes no image alone: then a lone one is evaluated beside itself."""
+    merged: tuple[str, ...] = ()
+    """See `calls.Places`."""
+
+
+FREE = Form()
+
+
 class Foreign(Layer):
     """logits = network(x), with `activation` at every place of `uses` that is not kept.
 
@@ -42,9 +63,17 @@ class Foreign(Layer):
     """
 
     def __init__(
-        self, network: nn.Module, uses: Sequence[Use], activation: Activation, seed: int, *, device: str, bf16: bool
+        self,
+        network: nn.Module,
+        uses: Sequence[Use],
+        activation: Activation,
+        seed: int,
+        *,
+        device: str,
+        bf16: bool,
+        form: Form = FREE,
     ) -> None:
-        self.network, self.activation, self.bf16, self.device = network, activation, bf16, device
+        self.network, self.activation, self.bf16, self.device, self.form = network, activation, bf16, device, form
         exchanged = [use for use in uses if not use.kept]
         self.noise = self.draws = NetworkNoise(seed, len(exchanged) if activation.draw else 0, device)
         self.own = nn.ModuleDict()
@@ -52,7 +81,7 @@ class Foreign(Layer):
         self.leaves: list[Tensor] = []
         self.parameters = self.trained = self._parameters()
         functions = [self._function(number, seed) for number in range(len(exchanged))]
-        self.exchange = Exchange(network, uses, functions)
+        self.exchange = Exchange(network, uses, functions, form.merged)
         self.y = torch.empty(0)
         self.zeros = torch.zeros(len(exchanged), dtype=torch.float32 if device == "mps" else torch.float64)
 
@@ -68,7 +97,8 @@ class Foreign(Layer):
         self.exchange.zeros = torch.zeros_like(self.zeros)
         logits = []
         for part in x.split(FOREIGN_EVALUATION_IMAGES):
-            logits.append(self._run(part))
+            lone = self.form.pairs and len(part) == 1
+            logits.append(self._run(part.repeat(2, *[1] * (part.dim() - 1)))[:1] if lone else self._run(part))
             self.zeros += self.exchange.zeros * len(part)
             self.exchange.zeros.zero_()
         self.exchange.zeros = None
@@ -86,9 +116,13 @@ class Foreign(Layer):
         return list(self.zeros[:, None])
 
     def _run(self, x: Tensor) -> Tensor:
-        self.exchange.places.start()
+        self.exchange.start()
+        x = x.contiguous() if self.form.contiguous else x
         with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16), self.exchange:
-            return self.network(x).float()
+            y = class_scores(self.network(x), len(x), self.form.classes)
+        if y is None:
+            raise ComputeError("the network gave no class scores", "return class scores [B, K] for every batch")
+        return y.float()
 
     def _parameters(self) -> list[Parameter]:
         """The network's own, but for those of activations that are exchanged (nn.PReLU's slope)."""

@@ -52,7 +52,8 @@ def network_report(
         about={"pareto": list(front)},
         columns=_columns(rows),
         title=f"speed of networks · {first['dataset']} · {first['model']} · {device}",
-        caption="medians; ratios to sigmoid, in brackets the article's; µs an image: data, forward, backward, update",
+        caption=f"medians; ratios to {first['ratio_to']}, in brackets the article's; "
+        "µs an image: data, forward, backward, update",
         footnotes=_footnotes(rows, race),
         sentence=sentence(rows),
     )
@@ -95,20 +96,19 @@ def duration(seconds: float | None) -> str:
 
 
 def sentence(rows: Sequence[Row]) -> str:
-    """How relu, or the last, stands to sigmoid: one sentence."""
-    known = [row for row in rows if row["activation"] != "sigmoid" and row["epoch_ratio_to_sigmoid"] is not None]
+    """How relu, or the last, stands to the first activation: one sentence."""
+    base = rows[0]["ratio_to"]
+    known = [row for row in rows[1:] if row["epoch_ratio"] is not None]
     if not known:
-        return "Nothing could be compared with sigmoid."
+        return f"Nothing could be compared with {base}."
     row = next((one for one in known if one["activation"] == "relu"), known[-1])
-    parts = [f"an epoch with {row['activation']} takes {row['epoch_ratio_to_sigmoid']:.2f} of sigmoid's time"]
+    parts = [f"an epoch with {row['activation']} takes {row['epoch_ratio']:.2f} of {base}'s time"]
     if row["article_epoch_ratio"] is not None:
         parts[0] += f" (article: {row['article_epoch_ratio']:.2f})"
     if row["verdict"] == "no difference":
         parts[0] += ", no more than this machine differs from itself"
-    if row["seconds_ratio_to_sigmoid"] is not None:
-        parts.append(
-            f"{row['target_error_pct']:.2f} % validation error {row['seconds_ratio_to_sigmoid']:.2f} of its time"
-        )
+    if row["seconds_ratio"] is not None:
+        parts.append(f"{row['target_error_pct']:.2f} % validation error {row['seconds_ratio']:.2f} of its time")
         if row["article_hours_ratio"] is not None:
             parts[1] += f" (article, to convergence: {row['article_hours_ratio']:.2f})"
     return f"On this machine {', and '.join(parts)}."
@@ -129,9 +129,9 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
         Column(header="epoch ratio", parts=_epoch_ratio, style=_style),
         Column(header="pre-training", parts=lambda row: [duration(row["pretraining_seconds"])]),
         Column(header="epochs to target", parts=lambda row: [short(row["epochs_to_target"])]),
-        compared("epochs ratio", "epochs_ratio_to_sigmoid", "article_epochs_ratio"),
+        compared("epochs ratio", "epochs_ratio", "article_epochs_ratio"),
         Column(header="time to target", parts=lambda row: [duration(row["seconds_to_target"])]),
-        compared("time ratio", "seconds_ratio_to_sigmoid", "article_hours_ratio"),
+        compared("time ratio", "seconds_ratio", "article_hours_ratio"),
         Column(header="best valid %", parts=lambda row: [fixed(row["best_valid_error_pct"])]),
         Column(header="Pareto", parts=lambda row: [short(row["pareto"])], right=False, leaves=2),
     ]
@@ -145,8 +145,8 @@ def _pair(mine: float | None, article: float | None) -> list[str]:
 
 def _epoch_ratio(row: Row) -> list[str]:
     low, high = row["epoch_ratio_ci_low"], row["epoch_ratio_ci_high"]
-    around = "" if low is None or high is None else f"±{50 * (high - low) / row['epoch_ratio_to_sigmoid']:.0f}%"
-    mine, article = _pair(row["epoch_ratio_to_sigmoid"], row["article_epoch_ratio"])
+    around = "" if low is None or high is None else f"±{50 * (high - low) / row['epoch_ratio']:.0f}%"
+    mine, article = _pair(row["epoch_ratio"], row["article_epoch_ratio"])
     return [mine + around, article]
 
 
@@ -164,6 +164,7 @@ def _footnotes(rows: Sequence[Row], race: Race | None) -> list[str]:
     notes = list(race.warnings) if race else []
     if race is not None:
         notes += _measured(race)
+    notes += _blanks(rows, timed=race is not None)
     if target is not None:
         notes.append(
             f"target: {target:.2f} % validation error; a blank is a target not reached by every seed; "
@@ -181,6 +182,19 @@ def _footnotes(rows: Sequence[Row], race: Race | None) -> list[str]:
     rbm = "its RBM row has 12 min an epoch and 30 min of pre-training, 40 epochs, 17 h"
     notes.append(f"{ARTICLE_NOTE}; {rbm}{'' if run else ' (--method none,rbm runs it)'}")
     notes += [f"{row['activation']}: {row['outcome']} ({row['message']})" for row in rows if row["outcome"] != "ok"]
+    return notes
+
+
+def _blanks(rows: Sequence[Row], *, timed: bool) -> list[str]:
+    """Why whole columns are blank."""
+    notes = []
+    if not timed:
+        notes.append("no step was timed, so the columns about time are blank")
+    elif all(row["forward_us_per_image"] is None for row in rows):
+        notes.append("µs an image is blank: stages are timed on a processor only, where a call waits for its result")
+    if rows[0]["target_error_pct"] is None:
+        ended = ", ".join(f"{row['activation']} {row['outcome']}" for row in rows)
+        notes.append(f"no target, and nothing to draw: no training ended ok ({ended})")
     return notes
 
 

@@ -1,9 +1,10 @@
 """How long a training step takes, network by network: chunks of real steps, interleaved in rounds, here and now.
 
-In every round each network trains on one chunk of images, and on a processor on a second one whose stages are timed by
-an optimizer that notes its own seconds; the order is random. The update is fused with the product that makes the
+In every round each network trains on one chunk of images (of a network that somebody else wrote, as many batches as
+the budget has time for), and on a processor on a second one whose stages are timed by an optimizer that notes its own
+seconds; the order is random. The update is fused with the product that makes the
 weights' gradient, so that this product counts as update. The first round is left out. Beside the networks runs the
-first of them (sigmoid, where it is asked for) once more under another name: the A/A test.
+first of them once more under another name: the A/A test.
 
 Shapes: B batch, K classes; x [B, ...], in a stack [1, B, ...].
 """
@@ -30,6 +31,9 @@ from relubench.plan import RunSpec
 from relubench.timing import statistics
 from relubench.timing.schedule import AGAIN
 
+TURNS = 20
+"""Rounds that a budget should have time for."""
+
 STAGES = ("data", "forward", "backward", "update")
 
 
@@ -46,6 +50,8 @@ class Network:
     stages: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in STAGES})
     at: int = 0
     """The next training image."""
+    batches: int | None = None
+    """Batches of a turn; None: as many as the engine trains at once."""
     failure: str = ""
 
 
@@ -121,22 +127,24 @@ def line_up(
     specs: Sequence[RunSpec],
     choices: Sequence[Choice],
     prepared: PreparedData,
-    base: str,
     budget_s: float,
     rel_ci: float,
 ) -> StepRace:
-    """The race of one network for each activation (its first run's specification); a failure is kept as such."""
+    """The race of one network for each activation (its first run's specification); a failure is kept as such.
+
+    The first activation is the base of every ratio.
+    """
     by_label = {choice.label: choice for choice in choices}
     first: dict[str, RunSpec] = {}
     for spec in specs:
         # A step costs the same whatever the weights were before.
         first.setdefault(spec.activation, replace(spec, pretraining="none", stack=None))
-    base = base if base in first else specs[0].activation
+    base = specs[0].activation
     if specs[0].threads:
         torch.set_num_threads(specs[0].threads)
     torch.set_flush_denormal(True)
     map_constants()
-    images = Images.open(prepared, device=specs[0].device, flat=not specs[0].channels)
+    images = Images.open(prepared, device=specs[0].device, flat=not specs[0].architecture.takes_images)
     entries = [(label, "network", spec) for label, spec in first.items()]
     entries.append((base + AGAIN, "twin", first[base]))
     networks = []
@@ -145,7 +153,29 @@ def line_up(
             networks.append(Network(label, role, Population([spec], by_label[spec.activation], images)))
         except Exception as problem:
             networks.append(Network(label, role, None, failure=_reason(problem)))
+    if specs[0].architecture.foreign:
+        _size(networks, budget_s)
     return StepRace(networks, base, budget_s, rel_ci)
+
+
+def _size(networks: Sequence[Network], budget_s: float) -> None:
+    """Give each as many batches a turn as `TURNS` rounds of the slowest have time for."""
+    slowest = 0.0
+    for one in networks:
+        one.batches = 1
+        if one.population is None:
+            continue
+        try:
+            # The first step takes storage and chooses kernels.
+            us = [whole(one.population, one) for _ in range(2)][-1]
+        except Exception as problem:
+            one.failure, one.population = _reason(problem), None
+            continue
+        slowest = max(slowest, us * one.population.spec.batch_size / 1e6)
+    if slowest:
+        batches = max(1, int(budget_s / (2 * TURNS * len(networks)) / slowest))
+        for one in networks:
+            one.batches = min(batches, one.population.batch_chunk) if one.population is not None else None
 
 
 @torch.no_grad()
@@ -231,7 +261,7 @@ def _instrumented(population: Population, update: Optimizer, x: Tensor, y: Tenso
 def _chunk(population: Population, place: Network) -> tuple[Tensor, Tensor, int]:
     """The next images and targets, and how many whole batches they are."""
     spec, total = population.spec, population.data.n_train
-    batches = population.batch_chunk
+    batches = place.batches or population.batch_chunk
     index = torch.arange(place.at, place.at + batches * spec.batch_size) % total
     place.at = (place.at + batches * spec.batch_size) % total
     index = index.to(spec.device)

@@ -114,6 +114,21 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
+def test_a_second_request_to_stop_leaves_no_worker_behind(tmp_path: Path) -> None:
+    """SIGTERM and SIGHUP in short order: the first asks for checkpoints, the second ends the workers at once."""
+    argv = [sys.executable, "-m", "relubench", "train", "--act", "relu,tanh", "--epochs", "100000", *SMALL]
+    argv += ["--runs-dir", str(tmp_path / "store")]
+    running = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: is_training(tmp_path / "store"))
+    running.send_signal(signal.SIGTERM)
+    time.sleep(0.05)
+    running.send_signal(signal.SIGHUP)
+    out, err = running.communicate(timeout=60)
+    assert (running.returncode, out, "Traceback" in err) == (130, "", False), err
+    assert not is_training(tmp_path / "store")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
 def test_a_command_killed_over_and_over_leaves_the_folders_of_one_never_killed(tmp_path: Path) -> None:
     """SIGKILL to the command alone, whose workers then notice, or to all of its processes at once."""
     argv = [sys.executable, "-m", "relubench", "train", "--act", "nrelu,prelu", "--epochs", "300", "--quiet", *SMALL]

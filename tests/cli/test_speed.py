@@ -155,6 +155,7 @@ def test_networks_are_trained_and_timed(cli: Cli, tmp_path: Path) -> None:
     assert [row["activation"] for row in value["rows"]] == ["sigmoid", "relu"]
     assert all(row["seconds_per_epoch"] > 0 for row in value["rows"])
     assert value["rows"][1]["article_epoch_ratio"] == 0.25
+    assert value["rows"][1]["epoch_ratio_to_sigmoid"] == value["rows"][1]["epoch_ratio"]
     assert value["pareto"][0]["seconds"] > 0
     twin = next(run for run in value["runs"] if run.get("role") == "twin")
     assert len(twin["samples_us_per_image"]) >= 6
@@ -162,6 +163,39 @@ def test_networks_are_trained_and_timed(cli: Cli, tmp_path: Path) -> None:
     shown = cli("speed", *argv, "--device", "cpu", "--format", "table")
     for words in ("Pareto front", "A/A: sigmoid against itself", "On this machine an epoch with relu takes"):
         assert words in shown.out, words
+
+
+OWN = """
+import torch.nn as nn
+class Net(nn.Sequential):
+    def __init__(self, num_classes=10):
+        super().__init__(nn.Conv2d(1, 4, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(144, num_classes))
+"""
+
+
+def test_a_network_of_ones_own_is_timed_and_compared_with_the_first_activation(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    argv = ("--network", "--act", "relu,silu", "--model", f"{tmp_path}/own.py:Net", "--epochs", "2")
+    plot = tmp_path / "pareto.png"
+    ended = cli(
+        *("speed", *argv, "--budget", "0.1s", "--device", "cpu", "--batch-size", "32", "--lr", "0.05"),
+        *("--format", "json", "--plot", str(plot)),
+    )
+    assert ended.code == 0, ended.err
+    relu, silu = json.loads(ended.out)["rows"]
+    assert (relu["ratio_to"], silu["ratio_to"], relu["epoch_ratio"]) == ("relu", "relu", 1.0)
+    assert silu["epoch_ratio"] > 0 and silu["forward_us_per_image"] > 0
+    assert (silu["epoch_ratio_to_sigmoid"], silu["article_epoch_ratio"]) == (None, None)
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_plot_that_cannot_be_drawn_is_an_error_below_the_table(cli: Cli, tmp_path: Path) -> None:
+    plot = tmp_path / "pareto.png"
+    argv = ("--network", "--act", "tanh", "--model", "mlp-1x4", "--epochs", "1", "--lr", "1e-9", "--budget", "0.1s")
+    ended = cli("speed", *argv, "--device", "cpu", "--format", "table", "--plot", str(plot))
+    assert (ended.code, plot.exists()) == (1, False)
+    assert "no target, and nothing to draw: no training ended ok (tanh stalled)" in ended.out
+    assert f"--plot {plot} was not written" in ended.err
 
 
 def test_sparsity_of_a_trained_network(cli: Cli, tmp_path: Path) -> None:

@@ -1,0 +1,204 @@
+"""Calls of activations in somebody else's forward: which functions count, which call it is, how it is spoken of.
+
+Modules (nn.ReLU) and functional calls (F.relu, x.relu_()) end in the same few functions of torch. A place is known by
+the innermost module's path and by how many calls that module made before in the same forward. Where that number follows
+the size of the batch (a network that works on parts of it), the calls of one function in that module are one place.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+NAMES = (
+    *("relu", "relu6", "leaky_relu", "prelu", "rrelu", "threshold", "hardtanh", "elu", "selu", "celu"),
+    *("gelu", "silu", "mish", "softplus", "hardswish", "logsigmoid", "log_sigmoid"),
+    *("tanh", "tanhshrink", "softsign", "softshrink", "hardshrink", "sigmoid", "hardsigmoid", "expit"),
+)
+"""Functions that are activations, each also in its in-place form."""
+
+Place = tuple[str, int]
+
+
+def functions_of(names: Sequence[str]) -> dict[Any, str]:
+    """Every function object that goes by one of the names -> the name, without the underscore of in-place forms."""
+    owners: tuple[Any, ...] = (F, torch, torch.Tensor, torch.special, vars(torch._C)["_nn"])
+    return {
+        getattr(owner, form): name
+        for name in names
+        for form in (name, f"{name}_")
+        for owner in owners
+        if hasattr(owner, form)
+    }
+
+
+ACTIVATIONS = functions_of(NAMES)
+_INPLACE_ARGUMENT = {
+    func: list(inspect.signature(func).parameters).index("inplace")
+    for func in ACTIVATIONS
+    if inspect.isfunction(func) and "inplace" in inspect.signature(func).parameters
+}
+
+
+@dataclass(slots=True)
+class Use:
+    """A place where the network calls an activation."""
+
+    place: Place
+    function: str
+    values: int
+    """Entries of its result for one image."""
+    kept: str = ""
+    """Why it stays as it is, in a word or two; '' if it is exchanged."""
+    aliased: bool = False
+    """Whether it is in place, and its input is used again: then the exchanged one is written there, too."""
+    overwritten: bool = False
+    """Whether the network writes into its result later: then it gives out a copy of what its gradient needs."""
+    input_overwritten: bool = False
+    """The same for its input."""
+    product: bool = False
+    """Whether its product with its own input is the activation (x*sigmoid(x)): then that product is exchanged."""
+
+    def __str__(self) -> str:
+        return spoken(self.function, self.place)
+
+    @property
+    def name(self) -> str:
+        """What `--keep-act` calls it: 'features.3.act', 'block#2' for the second call of a module, 'forward'."""
+        return place_name(self.place)
+
+
+class Places:
+    """Follows a network's forward: which module is at work, and how many calls it has made.
+
+    `merged`: paths of modules whose number of calls follows the size of the batch.
+    """
+
+    def __init__(self, network: nn.Module, merged: Collection[str] = ()) -> None:
+        self.stack: list[str] = []
+        self.counts: dict[str, int] = {}
+        self.merged: dict[str, dict[str, int]] = {path: {} for path in merged}
+        self.handles = []
+        for path, module in network.named_modules():
+            self.handles.append(module.register_forward_pre_hook(partial(self._enter, path)))
+            self.handles.append(module.register_forward_hook(self._leave, always_call=True))
+
+    def start(self) -> None:
+        """A forward begins."""
+        self.stack.clear()
+        self.counts.clear()
+
+    def next(self, function: str) -> Place:
+        """The place of a call of `function` that is being made."""
+        path = self.here
+        number = self.counts.get(path, 0)
+        self.counts[path] = number + 1
+        if path in self.merged:
+            return path, self.merged[path].setdefault(function, len(self.merged[path]))
+        return path, number
+
+    @property
+    def here(self) -> str:
+        """The path of the module that is at work; '' for the network itself."""
+        return self.stack[-1] if self.stack else ""
+
+    def remove(self) -> None:
+        for handle in self.handles:
+            handle.remove()
+
+    def _enter(self, path: str, module: nn.Module, inputs: Any) -> None:
+        self.stack.append(path)
+
+    def _leave(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        self.stack.pop()
+
+
+class _Counter(TorchFunctionMode):
+    def __init__(self, places: Places) -> None:
+        super().__init__()
+        self.places = places
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in ACTIVATIONS:
+            self.places.next(ACTIVATIONS[func])
+        return func(*args, **(kwargs or {}))
+
+
+def count_calls(network: nn.Module, images: Tensor, training: bool) -> dict[str, int]:
+    """How many activations each module calls in a forward on `images`, by path; the network is left as it was."""
+    places = Places(network)
+    try:
+        with undisturbed(network), torch.no_grad(), _Counter(places):
+            places.start()
+            network.train(training)(images)
+    finally:
+        places.remove()
+    return dict(places.counts)
+
+
+@contextmanager
+def undisturbed(network: nn.Module) -> Iterator[None]:
+    """Afterwards the network's mode and buffers are as they were before."""
+    buffers = {name: one.clone() for name, one in network.named_buffers()}
+    modes = {module: module.training for module in network.modules()}
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+        with torch.no_grad():
+            for name, one in network.named_buffers():
+                if name in buffers:
+                    one.copy_(buffers[name])
+
+
+def in_place(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
+    """Whether the call overwrites its input: relu_, or relu with `inplace`, by name or by position."""
+    place = _INPLACE_ARGUMENT.get(func, len(args))
+    return func.__name__.endswith("_") or bool(args[place] if place < len(args) else kwargs.get("inplace", False))
+
+
+def storage(x: Tensor) -> int:
+    """The address of the storage that a tensor is a view of."""
+    return x.untyped_storage().data_ptr()
+
+
+def flat(value: Any) -> list[Any]:
+    """What lies in nested lists, tuples and dictionaries."""
+    if isinstance(value, (tuple, list)):
+        return [one for part in value for one in flat(part)]
+    if isinstance(value, dict):
+        return [one for part in value.values() for one in flat(part)]
+    return [value]
+
+
+def function_name(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> str:
+    """The activation that the call computes: nn.ReLU6 calls hardtanh with the bounds 0 and 6."""
+    name = ACTIVATIONS[func]
+    if name != "hardtanh":
+        return name
+    low = args[1] if len(args) > 1 else kwargs.get("min_val", -1.0)
+    high = args[2] if len(args) > 2 else kwargs.get("max_val", 1.0)
+    return "relu6" if (low, high) == (0, 6) else name
+
+
+def place_name(place: Place) -> str:
+    """See `Use.name`."""
+    path, number = place
+    return (path or "forward") + (f"#{number + 1}" if number else "")
+
+
+def spoken(function: str, place: Place) -> str:
+    """'relu in features.3', 'relu in forward (call 2)'."""
+    path, number = place
+    where = f"in {path}" if path else "in forward"
+    return f"{function} {where}" + (f" (call {number + 1})" if number else "")

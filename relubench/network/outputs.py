@@ -1,0 +1,54 @@
+"""What a network that somebody else wrote gives back: class scores, alone or among other things."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from torch import Tensor
+
+MAIN = ("logits", "out", "output", "scores", "main")
+"""Names that the class scores go by, in this order, in a dictionary or an object."""
+
+
+def class_scores(y: Any, images: int, classes: int | None) -> Tensor | None:
+    """The class scores [B, K] among what a forward gave for `images`; None where nothing can be taken for them.
+
+    A tensor stands for itself. Of a tuple, dictionary or object it is the part called as in `MAIN`, else the first
+    tensor of shape [B, K] (an auxiliary head's output comes after the main one), else the first tensor.
+    """
+    if isinstance(y, Tensor):
+        return y
+    parts = _parts(y)
+    tensors = {name: one for name, one in parts.items() if isinstance(one, Tensor)}
+    named = [tensors[name] for name in MAIN if name in tensors]
+    found = [*named, *tensors.values()]
+    fitting = [one for one in found if one.dim() == 2 and len(one) == images and classes in (None, one.shape[1])]
+    if fitting or found:
+        return (fitting or found)[0]
+    nested = (class_scores(one, images, classes) for one in parts.values() if _parts(one))
+    return next((one for one in nested if one is not None), None)
+
+
+def form(y: Any) -> str:
+    """The kind of thing it is, for people: 'a tuple of 2', "a dictionary (out, aux)"."""
+    if isinstance(y, Mapping):
+        return f"a dictionary ({', '.join(str(one) for one in list(y)[:4])})"
+    if isinstance(y, (tuple, list)):
+        return f"a {'list' if isinstance(y, list) else 'tuple'} of {len(y)}"
+    return f"an object ({type(y).__name__})"
+
+
+def _parts(y: Any) -> dict[Any, Any]:
+    if isinstance(y, Tensor):
+        return {}
+    if isinstance(y, Mapping):
+        return dict(y)
+    if isinstance(y, tuple) and hasattr(y, "_asdict"):
+        return dict(y._asdict())  # type: ignore[attr-defined]
+    if isinstance(y, (tuple, list)):
+        return dict(enumerate(y))
+    if is_dataclass(y):
+        return {one.name: getattr(y, one.name) for one in fields(y)}
+    return {name: getattr(y, name) for name in MAIN if hasattr(y, name)}
