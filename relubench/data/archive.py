@@ -97,9 +97,7 @@ class Archive:
             header = _read_header(stream)
         if header.dtype.hasobject:
             what = f"holds Python objects in {name}"
-            _refuse(
-                self.path, what, f"{name} = numpy.array({name}.tolist()) has plain numbers or text: save it again so"
-            )
+            _refuse(self.path, what, f"save labels as {name}.astype(str), images of one shape as numpy.stack({name})")
         if header.size + header.nbytes != member.file_size:
             announced, there = f"{header.dtype} {header.shape}", member.file_size - header.size
             _refuse(self.path, f"announces {announced} in {name}, and has {there:,} bytes of it", AGAIN)

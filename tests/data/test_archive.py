@@ -207,6 +207,14 @@ def test_missing_arrays_have_near_names_and_a_line_to_paste(small_npz, changes, 
     assert hint.replace("\\", "") in caught.value.hint
 
 
+def test_the_hint_for_labels_that_are_objects_works_as_it_stands(small_npz):
+    y_train, y_test = (np.array(["ant", None, 3], dtype=object)[np.arange(n) % 3] for n in (24, 9))
+    with pytest.raises(DataError, match="holds Python objects in y_train") as caught:
+        prepare(str(small_npz(y_train=y_train, y_test=y_test)))
+    assert "y_train.astype(str)" in caught.value.hint
+    assert prepare(str(small_npz(y_train=y_train.astype(str), y_test=y_test.astype(str)))).classes == 3
+
+
 def test_only_what_is_needed_is_read(small_npz):
     path = rewrite(small_npz(), {"notes.npy": b"anything", "readme.txt": b"\xff"})
     assert prepare(str(path)).n_train == 20
