@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from relubench.config import ExperimentConfig, Method, contradictions, experiment
-from relubench.errors import ComputeError, UsageError
+from relubench.errors import WARNING, ComputeError, UsageError
 from relubench.reports.pretraining import pretraining_report
 from relubench.reports.render import render
 from relubench.reports.report import Report
@@ -154,18 +155,31 @@ def _computed(
     fresh: bool,
     report: Callable[[Study], Report],
 ) -> Results:
+    said: list[str] = []
     study = Study.open(
         config,
         data_dir=Path(data_dir) if data_dir is not None else None,
         runs_dir=Path(runs_dir) if runs_dir is not None else None,
         fresh=fresh,
+        note=said.append,
     )
+    _warn(said)
     failures = [f"{event.message} ({event.hint})" for event in study.run() if event.kind == "failed"]
+    _warn(said)
     finished = [result for result in study.results if result.outcome != "failed"]
     if not finished:
         raise ComputeError(f"none of the {study.total} runs could be computed", "; ".join(dict.fromkeys(failures)))
     masks = {result.id: mask for result in finished if (mask := study.wrong(result)) is not None}
     return Results(config, report(study), study.results, masks, study.tuned)
+
+
+def _warn(lines: list[str]) -> None:
+    """Raises each line that begins with WARNING as a Python warning where `train` was called; then empties `lines`."""
+    for line in lines:
+        if line.startswith(WARNING):
+            # Past _warn, _computed, and train or pretrain: the user's own line.
+            warnings.warn(line.removeprefix(WARNING), stacklevel=4)
+    lines.clear()
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:

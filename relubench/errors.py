@@ -13,6 +13,9 @@ EXIT_DATA = 3
 """Data missing or corrupt."""
 EXIT_INTERRUPTED = 130
 
+WARNING = "warning: "
+"""What a line for the user begins with that --quiet leaves, and that Python raises as a warning."""
+
 
 class RelubenchError(Exception):
     """An error for the user: `message` gives the rule and the value, `hint` the flag or the near names."""

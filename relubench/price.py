@@ -16,7 +16,7 @@ from typing import Any
 
 from relubench.activations import Choice, select
 from relubench.architecture import KERNEL, head_inputs, layer_shapes
-from relubench.data import DataOptions, outline, prepare, prepared_already, status
+from relubench.data import DataOptions, PreparedData, outline, prepare, prepared_already, status
 from relubench.device import Device, resolve
 from relubench.inspection import Networks, with_network
 from relubench.memory import fitting_workers, member_bytes, stack_members
@@ -74,10 +74,11 @@ class PriceRow:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """A study's price, variant by variant."""
+    """A study's price, variant by variant; of the data sets those that are not here are only outlined."""
 
     rows: list[PriceRow]
     sentence: str
+    sets: list[PreparedData]
 
 
 @dataclass(slots=True)
@@ -116,7 +117,7 @@ def price(
         for part, (own, trial), left, there in zip(parts, work, pending, here, strict=True)
     ]
     rows = _with_stacks(rows, parts, pending, StackPrices(store, fresh), device)
-    return Price(rows, _sentence(rows, parts, pending, device))
+    return Price(rows, _sentence(rows, parts, pending, device), [part.prepared for part in parts])
 
 
 def _with_stacks(

@@ -22,6 +22,7 @@ import numpy as np
 
 from relubench.config import ExperimentConfig
 from relubench.crew import Crew
+from relubench.data import lines_about
 from relubench.device import Device, resolve
 from relubench.errors import ComputeError, UsageError
 from relubench.events import event, failed_result
@@ -96,7 +97,7 @@ class Study:
         import_stacks(runs, store)
         check_own(parts, [spec for _, spec in runs], study._stored, probed, note)
         check_regions(runs, note)
-        for line in dict.fromkeys(line for part in parts for line in remarks(part)):
+        for line in dict.fromkeys(line for part in parts for line in [*lines_about([part.prepared]), *remarks(part)]):
             note(line)
         return study
 

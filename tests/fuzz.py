@@ -30,6 +30,7 @@ from relubench.preset.resolve import resolve
 from relubench.reports import saved
 from relubench.results import RunResult, Timing
 from relubench.store import Store
+from tests.data.fuzzing import check_npz, hostile_npz
 
 MOST_MESSAGE = 3000
 """Characters of an error, with its hint."""
@@ -223,6 +224,7 @@ BOUNDARIES: dict[str, Boundary] = {
     "compare file": (table, check_table),
     "store": (store_damage, check_store),
     "--act": (activation, check_activation),
+    "npz file": (hostile_npz, check_npz),
 }
 """By name: what makes an input, and what takes it; that raises RelubenchError for a refusal."""
 

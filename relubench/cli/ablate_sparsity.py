@@ -112,7 +112,8 @@ def ablate_sparsity(
         ctx.params, defaults={"act": ("relu",), "train": {"l1": GRID, "l1_scale": "mean"}}, settings=settings
     )
     where: dict[str, Any] = {"data_dir": data_dir, "runs_dir": runs_dir, "fresh": no_cache}
-    where["note"] = silent if quiet else output.say
+    # The short runs that find the range use the same data: what is said of them is said once.
+    where["note"] = output.once(silent if quiet else output.say)
     from relubench.runner import Study
 
     if number is not None:

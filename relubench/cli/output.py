@@ -159,6 +159,18 @@ def say(text: str) -> None:
         sys.stderr.flush()
 
 
+def once(say: Callable[[str], None]) -> Callable[[str], None]:
+    """`say` for lines that were not said before."""
+    said: set[str] = set()
+
+    def say_new(text: str) -> None:
+        if text not in said:
+            said.add(text)
+            say(text)
+
+    return say_new
+
+
 def on_terminal() -> bool:
     return sys.stdout is not None and sys.stdout.isatty()
 

@@ -13,6 +13,7 @@ from relubench.cli.study import show_study, silent
 from relubench.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from relubench.preset.resolve import Preset
@@ -126,7 +127,7 @@ def run(
         output.emit(as_yaml(asked), target)
         return
     if dry_run:
-        _price(asked, data_dir, runs_dir, no_cache, target)
+        _price(asked, target, data_dir=data_dir, runs_dir=runs_dir, fresh=no_cache, note=note)
         return
     from relubench.runner import Study
 
@@ -169,10 +170,21 @@ def _report(study: Study, preset: Preset) -> Report:
     return replace(report, title=title, caption=caption, footnotes=notes, sentence=sentence)
 
 
-def _price(preset: Preset, data_dir: Path | None, runs_dir: Path | None, fresh: bool, target: output.Target) -> None:
+def _price(
+    preset: Preset,
+    target: output.Target,
+    *,
+    data_dir: Path | None,
+    runs_dir: Path | None,
+    fresh: bool,
+    note: Callable[[str], None],
+) -> None:
+    from relubench.data import lines_about
     from relubench.price import price
 
     found = price(preset.variants, data_dir=data_dir, runs_dir=runs_dir, fresh=fresh)
+    for line in lines_about(prepared for prepared in found.sets if prepared.digest):
+        note(line)
     rows = [one.to_json() for one in found.rows]
     title = f"{preset.name}{f' ({preset.scale})' if preset.scale else ''}: {found.sentence}"
     shown = [one.for_people() for one in found.rows] if target.for_people else rows

@@ -10,10 +10,13 @@ import typer
 from relubench.cli import completion, options, output
 from relubench.cli.runs import find_run
 from relubench.cli.study import silent
+from relubench.data.remarks import printable
 from relubench.errors import UsageError
 from relubench.lookup import find
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from relubench.config import DataSection
     from relubench.data import PreparedData, Split
     from relubench.data.samples import Samples
@@ -25,13 +28,13 @@ SHOWN_KEYS = ("image_size", "train_size", "split", "labels")
 show = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     invoke_without_command=True,
-    help="Write pictures of what there is: samples of a data set, the layers of a run.",
+    help="What there is, in numbers and pictures: a data set, the layers of a run.",
 )
 
 
 @show.callback()
 def choose(ctx: typer.Context) -> None:
-    """Write pictures of what there is: samples of a data set, the layers of a run."""
+    """What there is, in numbers and pictures: a data set, the layers of a run."""
     if ctx.invoked_subcommand is None:
         raise UsageError("show needs to know what to show", "for example `relubench show data mnist`")
 
@@ -49,7 +52,10 @@ def data(
     split: Annotated[
         str, typer.Option("--split", metavar="train|valid|test", help="Which part. Default: train.")
     ] = "train",
-    count: Annotated[int, typer.Option("--count", metavar="N", help="How many images. Default: 100.")] = COUNT,
+    count: Annotated[
+        int | None,
+        typer.Option("--count", metavar="N", help="How many images. Default: 100, or all of a smaller part."),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="S", help="Which images are drawn. Default: 0.")] = 0,
     assignments: Annotated[
         list[str] | None,
@@ -69,27 +75,59 @@ def data(
             help="The file to write; one that is there is replaced. Default: NAME.png in the current folder.",
         ),
     ] = None,
+    format: options.Format = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Write samples of a data set into a PNG, ordered by class; perturbed images stand beside their originals."""
+    """Print what a data set holds, and what to know about it; write samples of it into a PNG, ordered by class.
+
+    Perturbed images stand beside their originals. Flat rows have no picture.
+    """
     from relubench.data.prepared import SPLITS
 
     parts: dict[str, Split] = {one: one for one in SPLITS}
     part = find(split, parts, kind="split", see=f"splits are {', '.join(SPLITS)}")
-    if count < 1:
+    if count is not None and count < 1:
         raise UsageError(f"--count must be at least 1, got {count}", "for example --count 100")
     if seed < 0:
         raise UsageError(f"--seed must be at least 0, got {seed}", "for example --seed 0")
-    target = output_file or Path(f"{Path(name).expanduser().resolve().name.removesuffix('.npz')}.png")
-    if target.suffix.lower() != ".png":
-        raise UsageError(f"--output {target}: the sheet is a PNG", "end the file's name in .png")
-    output.check_file("--output", target)
-    from relubench.data.samples import draw_samples
-
+    target = output.choose(format, None)
+    place = _place(name, output_file)
     prepared, base = _prepared(name, _section(name, assignments or []), data_dir, quiet)
-    samples = draw_samples(prepared, part, count, seed, base)
-    output.write_file(target, _sheet(prepared, part, samples, base))
-    output.emit(str(target), output.Target(format="tsv"))
+    # Flat rows are refused only where a picture was asked for.
+    drawn = len(prepared.input_shape) == 3 or count is not None or output_file is not None
+    if drawn:
+        from relubench.data.samples import draw_samples
+
+        wanted = min(COUNT, _images_of(prepared, part)) if count is None else count
+        samples = draw_samples(prepared, part, wanted, seed, base)
+        output.write_file(place, _sheet(prepared, part, samples, base))
+    _print(prepared, str(place) if drawn else None, target, silent if quiet else output.say)
+
+
+def _place(name: str, output_file: Path | None) -> Path:
+    """The file of the sheet; raises UsageError where it could not be written."""
+    place = output_file or Path(printable(f"{Path(name).expanduser().resolve().name.removesuffix('.npz')}.png"))
+    if place.suffix.lower() != ".png":
+        raise UsageError(f"--output {place}: the sheet is a PNG", "end the file's name in .png")
+    output.check_file("--output", place)
+    return place
+
+
+def _print(prepared: PreparedData, sheet: str | None, target: output.Target, note: Callable[[str], None]) -> None:
+    """The report on stdout; where its format has no room for lines around the rows, those on stderr."""
+    from relubench.data import lines_about
+    from relubench.reports.dataset import dataset_report
+
+    if not target.for_people:
+        for line in lines_about([prepared]):
+            note(line)
+        note(f"samples are drawn in {sheet}" if sheet else "flat rows: there is no picture to show")
+    output.emit_report(dataset_report(prepared, sheet), target)
+
+
+def _images_of(prepared: PreparedData, split: Split) -> int:
+    """How many images a part has."""
+    return {"train": prepared.n_train, "valid": prepared.n_valid, "test": prepared.n_test}[split]
 
 
 @show.command("run")
@@ -145,15 +183,11 @@ def _prepared(
     return prepared, prepare(base, data_dir=data_dir, progress=say) if base else None
 
 
-def _sheet(prepared: PreparedData, split: str, samples: Samples, base: PreparedData | None) -> bytes:
+def _sheet(prepared: PreparedData, split: Split, samples: Samples, base: PreparedData | None) -> bytes:
+    from relubench.data.facts import PART_NAMES
     from relubench.reports.sheet import image_sheet
 
-    total, part = {
-        "train": (prepared.n_train, "training"),
-        "valid": (prepared.n_valid, "validation"),
-        "test": (prepared.n_test, "test"),
-    }[split]
-    title = f"{prepared.name}: {len(samples.labels):,} of {total:,} {part} images"
+    title = f"{prepared.name}: {len(samples.labels):,} of {_images_of(prepared, split):,} {PART_NAMES[split]} images"
     if base is not None:
         title += ", each beside its original (left)"
     elif samples.images.shape[1] == 2:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 import typer
 
 from relubench.cli import output, progress
-from relubench.errors import EXIT_INTERRUPTED, ComputeError
+from relubench.errors import EXIT_INTERRUPTED, WARNING, ComputeError
 
 if TYPE_CHECKING:
     from relubench.cli.output import Target
@@ -51,7 +51,9 @@ def show_study(
 
 
 def silent(text: str) -> None:
-    """--quiet: notes go nowhere."""
+    """--quiet: notes go nowhere, warnings stay."""
+    if text.startswith(WARNING):
+        output.say(text)
 
 
 def _draw(study: Study, plot: Path) -> None:

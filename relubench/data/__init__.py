@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from relubench.data.prepared import Split as Split
     from relubench.data.prepared import arrays as arrays
     from relubench.data.prepared import training_images as training_images
+    from relubench.data.spoken import lines_about as lines_about
     from relubench.data.table import NOT_PUBLIC as NOT_PUBLIC
     from relubench.data.table import TABLE as TABLE
     from relubench.data.table import SourceRow as SourceRow
@@ -29,6 +30,7 @@ _HOME = {
     "Split": "prepared",
     "arrays": "prepared",
     "training_images": "prepared",
+    "lines_about": "spoken",
     "NOT_PUBLIC": "table",
     "TABLE": "table",
     "SourceRow": "table",

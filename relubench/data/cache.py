@@ -15,6 +15,7 @@ import platformdirs
 from filelock import FileLock, Timeout
 
 from relubench import integrity
+from relubench.data.facts import survey
 from relubench.data.prepared import META, Parts, describe, file_digest
 from relubench.errors import ComputeError
 
@@ -155,7 +156,8 @@ def write(work: Path, target: Path, parts: Parts, digest: str) -> None:
             os.fsync(handle.fileno())
         sizes[file.name], digests[file.name] = file.stat().st_size, file_digest(file)
     with (whole / META).open("wb") as handle:
-        handle.write(integrity.sealed_json({**describe(parts, digest), "files": sizes, "digests": digests}, digest))
+        meta = {**describe(parts, digest, survey(parts)), "files": sizes, "digests": digests}
+        handle.write(integrity.sealed_json(meta, digest))
         handle.flush()
         os.fsync(handle.fileno())
     if target.exists():

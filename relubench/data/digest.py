@@ -56,7 +56,8 @@ def _hash(files: Sequence[LabelledFile]) -> str:
     for label, path in files:
         with path.open("rb") as handle:
             contents = hashlib.file_digest(handle, "sha256").hexdigest()
-        total.update(f"{len(label)}:{label}={contents}\n".encode())
+        # surrogateescape: a file's name may hold bytes that are no UTF-8.
+        total.update(f"{len(label)}:{label}={contents}\n".encode(errors="surrogateescape"))
     return total.hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from relubench.data.cache import cache_root
 from relubench.data.table import Role, SourceRow
 from relubench.errors import UsageError
+from relubench.lookup import near_names
 
 NAMED_AT_MOST = 6
 
@@ -41,14 +43,36 @@ def data_roots(data_dir: Path | None) -> tuple[Path, ...]:
     """The data folders to look in, in order: --data-dir, RELUBENCH_DATA_DIR, the cache's; each once."""
     roots: list[Path] = []
     if data_dir is not None:
-        data_dir = data_dir.expanduser()
-        if data_dir.exists() and not data_dir.is_dir():
-            raise UsageError(f"--data-dir {data_dir} is not a folder", "give the folder that holds the data sets")
-        roots.append(data_dir)
+        roots.append(checked(data_dir))
     if named := os.environ.get("RELUBENCH_DATA_DIR"):
-        roots.append(Path(named).expanduser())
+        try:
+            roots.append(Path(named).expanduser())
+        except RuntimeError as error:
+            raise UsageError(f"RELUBENCH_DATA_DIR={named} cannot be a folder: {error}", "check the path") from error
     roots.append(download_root())
     return tuple(dict.fromkeys(roots))
+
+
+def checked(data_dir: Path) -> Path:
+    """--data-dir, expanded; raises UsageError where it is no folder: a mistyped one is never made."""
+    try:
+        folder = data_dir.expanduser()
+        if folder.is_dir():
+            return folder
+        there = folder.exists()
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"--data-dir {data_dir} cannot be a folder: {reason}", "check the path") from error
+    if there:
+        raise UsageError(f"--data-dir {folder} is not a folder", "give the folder that holds the data sets")
+    beside: list[str] = []
+    with contextlib.suppress(OSError):
+        beside = sorted(other.name for other in folder.parent.iterdir() if other.is_dir())
+    near = [folder.parent / name for name in near_names(folder.name, beside)]
+    meant = f"did you mean {' or '.join(map(str, near))}? " if near else ""
+    raise UsageError(
+        f"--data-dir: there is no folder {folder}", f"{meant}to download into it, make it: mkdir -p {folder}"
+    )
 
 
 def roots_of(row: SourceRow, data_dir: Path | None) -> tuple[Path, ...]:

@@ -12,9 +12,10 @@ from relubench import lookup
 from relubench.data import digest, perturbation, perturbed
 from relubench.data.cache import Say, disk_full_as_error, locked, prepared_roots, scratch, writable_root, write
 from relubench.data.fetch import fetch
-from relubench.data.locate import roots_of, search
+from relubench.data.locate import checked, roots_of, search
 from relubench.data.needs import resolve
 from relubench.data.prepared import PREPARATION_VERSION, DataOptions, Parts, PreparedData, is_whole, read
+from relubench.data.remarks import printable
 from relubench.data.request import Request, slug
 from relubench.data.split import check_labels, check_train_size, limit_train
 from relubench.data.table import NOT_PUBLIC, PERTURBED, TABLE, SourceRow, perturbed_row
@@ -120,7 +121,7 @@ def outline(name: str, options: DataOptions) -> PreparedData | None:
 def status(name: str, data_dir: Path | None = None) -> str:
     """'present at PATH', 'absent', or 'incomplete: ...': whether the source files of `name` are there (unverified)."""
     if _is_own(name):
-        path = Path(name).expanduser()
+        path = _own_path(name)
         return f"present at {path}" if path.exists() else "absent"
     row = row_of(name)
     result = search(row, roots_of(row, data_dir))
@@ -130,13 +131,16 @@ def status(name: str, data_dir: Path | None = None) -> str:
 
 
 def _request(name: str, data_dir: Path | None, options: DataOptions, progress: Say | None) -> Request:
+    if data_dir is not None:
+        checked(data_dir)
     if _is_own(name):
         # Late: a user's own data are the rarer case.
         from relubench.data import folder, user
 
         _check_own(name, options)
-        path = Path(name).expanduser()
-        return folder.request(name, path, options) if path.is_dir() else user.request(name, path, options)
+        path = _own_path(name)
+        make_own = folder.request if path.is_dir() else user.request
+        return make_own(printable(name), path, options)
     row = row_of(name).divided(options.split)
     # Before anything is downloaded.
     _check_counts(row, options)
@@ -177,7 +181,22 @@ def row_of(name: str) -> SourceRow:
 
 def _is_own(name: str) -> bool:
     """Whether `name` is a user's file or folder; a name of the table is never taken for a folder called alike."""
-    return name not in TABLE and ("/" in name or name.endswith(".npz") or Path(name).is_dir())
+    if name in TABLE:
+        return False
+    return "/" in name or name.startswith("~") or name.lower().endswith(".npz") or _own_path(name).is_dir()
+
+
+def _own_path(name: str) -> Path:
+    """The path that a user's own data lie at; raises DataError for what no path can be."""
+    try:
+        path = Path(name).expanduser()
+        # Of a path that is too long, or holds a zero byte, the system says so here.
+        path.is_dir()
+        return path
+    except (OSError, RuntimeError, ValueError) as error:
+        shown = name if len(name) <= 100 else f"{name[:100]}..."
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{shown} cannot be a file or folder: {reason}", "check the path") from error
 
 
 def _check_own(name: str, options: DataOptions) -> None:
@@ -243,7 +262,15 @@ def _read(request: Request, root: Path, check: bool = False) -> PreparedData | N
     folder = root / request.key
     if check and not is_whole(folder, request.digest):
         return None
-    return read(folder, name=request.name, digest=request.digest, origin=request.origin)
+    there = read(folder, name=request.name, digest=request.digest, origin=request.origin)
+    if there is None or there.facts is None:
+        return there
+    facts = replace(
+        there.facts,
+        notes=(*request.remarks.notes, *there.facts.notes),
+        warnings=(*request.remarks.warnings, *there.facts.warnings),
+    )
+    return replace(there, facts=facts)
 
 
 def _make(request: Request, root: Path, options: DataOptions, say: Say) -> PreparedData:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from relubench import integrity
+from relubench.data.facts import Facts
 from relubench.data.order import stratified_order
+from relubench.data.remarks import Remarks
 from relubench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -70,6 +72,10 @@ class Parts:
     shift: float = 0.0
     note: str
     """The split rule, and whatever else a reader of the results has to know."""
+    names: tuple[str, ...] = ()
+    """What the user calls the classes 0, 1, ...; empty where they are numbers."""
+    remarks: Remarks = field(default_factory=Remarks)
+    """What the user has to be told of how a source of their own was read."""
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The six arrays by the name of the file each is kept in, without its .npy."""
@@ -101,6 +107,8 @@ class PreparedData:
     """Set likewise: training images with a label or without."""
     images_digest: str | None = None
     """Set likewise: the digest of the same set with all of its labels."""
+    facts: Facts | None = field(default=None, compare=False)
+    """What was seen in the arrays; None for a set that is only outlined, or was prepared before facts were kept."""
 
     @property
     def with_all_images(self) -> PreparedData:
@@ -116,7 +124,8 @@ class PreparedData:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> PreparedData:
-        return cls(**{**values, "folder": Path(values["folder"]), "input_shape": tuple(values["input_shape"])})
+        given = {"folder": Path(values["folder"]), "input_shape": tuple(values["input_shape"])}
+        return cls(**{**values, **given, "facts": Facts.from_json(values.get("facts"))})
 
 
 def arrays(prepared: PreparedData, split: Split) -> tuple[np.ndarray, np.ndarray]:
@@ -223,7 +232,7 @@ def image_range(prepared: PreparedData) -> tuple[float, float]:
     return min(ends), max(ends)
 
 
-def describe(parts: Parts, digest: str) -> dict[str, Any]:
+def describe(parts: Parts, digest: str, facts: Facts) -> dict[str, Any]:
     """The contents of meta.json, without the files' sizes."""
     return {
         "version": PREPARATION_VERSION,
@@ -236,6 +245,7 @@ def describe(parts: Parts, digest: str) -> dict[str, Any]:
         "scale": parts.scale,
         "shift": parts.shift,
         "note": parts.note,
+        "facts": asdict(facts),
     }
 
 
@@ -260,6 +270,7 @@ def read(folder: Path, *, name: str, digest: str, origin: str) -> PreparedData |
             scale=meta["scale"],
             shift=meta["shift"],
             source=f"{origin}; {meta['note']}",
+            facts=Facts.from_json(meta.get("facts")),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

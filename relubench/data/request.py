@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from relubench.data.prepared import Parts
+from relubench.data.remarks import Remarks
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +26,8 @@ class Request:
     """Parses and verifies the source files, with an empty folder to work in."""
     sized: bool = False
     """Whether `load` itself keeps to train_size."""
+    remarks: Remarks = field(default_factory=Remarks)
+    """What was seen on the way to the source files, and is no property of their contents: what was skipped."""
 
     @property
     def key(self) -> str:

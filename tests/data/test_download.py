@@ -54,6 +54,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def server(tmp_path, monkeypatch):
     """A server of 25 + 25 pairs as .mat.gz that the table takes for the publisher, with `log`, `cuts`, `errors`."""
     write_files(tmp_path / "served", "norb", 25, compress=True)
+    (tmp_path / "data").mkdir()
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.folder, server.log, server.cuts, server.errors, server.resumes = tmp_path / "served", [], {}, {}, True
     base = f"http://127.0.0.1:{server.server_address[1]}/"

@@ -53,12 +53,14 @@ def test_download_goes_to_the_cache_and_nothing_to_stdout(mirror, tmp_path, capf
 
 
 def test_download_goes_to_the_data_dir_and_is_silent_without_progress(mirror, tmp_path, capfd):
+    (tmp_path / "mine").mkdir()
     prepare("mnist", data_dir=tmp_path / "mine")
     assert len(names(tmp_path / "mine" / "MNIST" / "raw")) == 4
     assert capfd.readouterr() == ("", "")
 
 
 def test_download_goes_to_the_cache_if_the_data_dir_cannot_be_written(mirror, tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
     real, refused = os.mkdir, str(tmp_path / "mine")
 
     def mkdir(path, *args, **kwargs):

@@ -138,7 +138,7 @@ def two_validations(root):
         (empty_class, "train/bird holds no image"),
         (unknown_class, "test holds bird, never seen in training"),
         (remove_test, "pets holds train: no test/"),
-        (two_validations, "both valid and val"),
+        (two_validations, "both val and valid"),
     ],
 )
 def test_bad_folders_are_refused(split, change, message):

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from relubench.data import prepare
 from relubench.data.locate import data_roots, roots_of, search
 from relubench.data.table import TABLE
 from relubench.errors import UsageError
@@ -18,6 +21,8 @@ def put(folder, names):
 def test_roots_in_order(monkeypatch, tmp_path):
     cached = tmp_path / "cache" / "data"
     assert data_roots(None) == (cached,)
+    for name in ("flag", "env"):
+        (tmp_path / name).mkdir()
     monkeypatch.setenv("RELUBENCH_DATA_DIR", str(tmp_path / "env"))
     assert data_roots(tmp_path / "flag") == (tmp_path / "flag", tmp_path / "env", cached)
     assert data_roots(tmp_path / "env") == (tmp_path / "env", cached)
@@ -27,6 +32,30 @@ def test_a_data_dir_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match=r"--data-dir .*file is not a folder"):
         data_roots(tmp_path / "file")
+
+
+def test_a_mistyped_data_dir_is_refused_with_near_names_and_never_made(tmp_path):
+    (tmp_path / "datasets").mkdir()
+    for name in ("digits", "mnist", "norb", "digits+nistp"):
+        with pytest.raises(UsageError, match=r"--data-dir: there is no folder .*datastes") as caught:
+            prepare(name, data_dir=tmp_path / "datastes")
+        assert caught.value.exit_code == 2
+        assert f"did you mean {tmp_path / 'datasets'}?" in caught.value.hint
+        assert f"mkdir -p {tmp_path / 'datastes'}" in caught.value.hint
+    assert not (tmp_path / "datastes").exists()
+
+
+def test_an_environment_variable_that_cannot_be_a_folder_is_refused(monkeypatch):
+    monkeypatch.setenv("RELUBENCH_DATA_DIR", "~nobody-of-this-name/data")
+    with pytest.raises(UsageError, match="RELUBENCH_DATA_DIR=~nobody-of-this-name/data cannot be a folder"):
+        prepare("mnist")
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "~nobody-of-this-name/data", "a\0b"])
+def test_a_data_dir_that_cannot_be_a_folder_is_refused(name):
+    with pytest.raises(UsageError, match="--data-dir") as caught:
+        prepare("digits", data_dir=Path(name))
+    assert caught.value.hint
 
 
 @pytest.mark.parametrize("inner", ["MNIST/raw", "mnist", "."])

@@ -1,0 +1,71 @@
+"""What is said of a prepared data set: one line for what was read, and a warning for each thing to know. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from relubench.data.facts import PART_NAMES, Facts, survey
+from relubench.data.prepared import SPLITS, Parts, PreparedData, arrays, image_range
+from relubench.data.remarks import counted, few, printable
+from relubench.errors import WARNING
+
+
+def lines_about(sets: Iterable[PreparedData]) -> list[str]:
+    """What is said of these data sets: of each a line, and its warnings, which begin with WARNING; nothing twice."""
+    return list(dict.fromkeys(line for prepared in sets for line in _lines(prepared)))
+
+
+def _lines(prepared: PreparedData) -> Iterator[str]:
+    yield f"data: {summary(prepared)}"
+    for warning in prepared.facts.warnings if prepared.facts else ():
+        yield printable(f"{WARNING}{prepared.name}: {warning}")
+
+
+def summary(prepared: PreparedData) -> str:
+    """The data set in one line: its classes, the images of each part, their shape, their values, how it was read."""
+    counts = (prepared.n_train, prepared.n_valid, prepared.n_test)
+    images = [f"{count:,} {PART_NAMES[split]}" for split, count in zip(SPLITS, counts, strict=True)]
+    shape = "x".join(str(side) for side in prepared.input_shape)
+    kind = f"images of {shape}" if len(prepared.input_shape) == 3 else f"rows of {shape} values"
+    parts = [f"{prepared.name}: {counted(prepared.classes, 'class').replace('classs', 'classes')}"]
+    if prepared.facts is not None and prepared.facts.names != tuple(map(str, range(prepared.classes))):
+        parts[0] += f" ({few(prepared.facts.names)})"
+    parts.append(f"{', '.join(images[:2])} and {images[2]} {kind}")
+    notes = prepared.facts.notes if prepared.facts else ()
+    return printable("; ".join([*parts, _values(prepared), *notes]))
+
+
+def _values(prepared: PreparedData) -> str:
+    scale, shift = prepared.scale, prepared.shift
+    if prepared.facts is None:
+        low, high = image_range(prepared)
+        return f"values from {low:.4g} to {high:.4g}"
+    low = min(part.low for part in prepared.facts.parts.values())
+    high = max(part.high for part in prepared.facts.parts.values())
+    text = f"values from {low:.4g} to {high:.4g}"
+    return (
+        text
+        if (scale, shift) == (1, 0)
+        else f"{text}, scaled to {low * scale + shift:.4g} to {high * scale + shift:.4g}"
+    )
+
+
+def facts_of(prepared: PreparedData) -> Facts:
+    """The facts kept with the prepared copy, or seen now where it was made before facts were kept."""
+    if prepared.facts is not None:
+        return prepared.facts
+    (x, y), (x_valid, y_valid), (x_test, y_test) = (arrays(prepared, split) for split in SPLITS)
+    return survey(
+        Parts(
+            x_train=x,
+            y_train=y,
+            x_valid=x_valid,
+            y_valid=y_valid,
+            x_test=x_test,
+            y_test=y_test,
+            classes=prepared.classes,
+            scale=prepared.scale,
+            shift=prepared.shift,
+            note="",
+        )
+    )

@@ -1,0 +1,62 @@
+"""A data set in numbers: each of its parts, and what a person has to know before believing a result on it."""
+
+from __future__ import annotations
+
+from relubench.data import PreparedData
+from relubench.data.facts import PART_NAMES, Facts
+from relubench.data.remarks import few, printable
+from relubench.data.spoken import facts_of, summary
+from relubench.errors import WARNING
+from relubench.reports.report import Report, Row, listing_columns
+from relubench.version import __version__
+
+
+def dataset_report(prepared: PreparedData, sheet: str | None) -> Report:
+    """A row for each part; around it the data set in one line, where it came from, and the warnings.
+
+    `sheet`: the file that samples were drawn into, if any.
+    """
+    facts = facts_of(prepared)
+    rows = [_row(part, facts) for part in PART_NAMES]
+    source = printable(prepared.source)
+    footnotes = [f"classes: {few(facts.names)}", f"source: {source}", *(f"{WARNING}{one}" for one in facts.warnings)]
+    footnotes += [f"samples are drawn in {sheet}"] if sheet else []
+    about = {
+        "dataset": prepared.name,
+        "digest": prepared.digest,
+        "input_shape": list(prepared.input_shape),
+        "classes": list(facts.names),
+        "counts": {part: list(facts.parts[part].counts) for part in PART_NAMES},
+        "scale": prepared.scale,
+        "shift": prepared.shift,
+        "source": source,
+        "notes": list(facts.notes),
+        "warnings": list(facts.warnings),
+        "sheet": sheet,
+    }
+    return Report(
+        command="show data",
+        version=__version__,
+        device=None,
+        rows=rows,
+        columns=listing_columns(rows),
+        about=about,
+        title=summary(prepared),
+        footnotes=footnotes,
+    )
+
+
+def _row(name: str, facts: Facts) -> Row:
+    part = facts.parts[name]
+    return {
+        "part": name,
+        "images": part.images,
+        "classes": sum(count > 0 for count in part.counts),
+        "rarest_class": min(part.counts),
+        "commonest_class": max(part.counts),
+        "lowest": part.low,
+        "highest": part.high,
+        "of_one_value": part.blank,
+        "also_in_other_parts": part.repeated,
+        "under_two_labels": part.contradicted,
+    }
