@@ -11,6 +11,7 @@ import numpy as np
 
 from relubench.config import ExperimentConfig, Method, contradictions, experiment
 from relubench.errors import ComputeError, UsageError
+from relubench.places import user_path
 from relubench.reports.pretraining import pretraining_report
 from relubench.reports.render import render
 from relubench.reports.report import Report
@@ -48,7 +49,7 @@ class Results:
 
         by_id = {run["id"]: run["timing"] for run in self.report.runs}
         timings = {key: Timing.from_json(value) if value else None for key, value in by_id.items()}
-        plot_curves(self.runs, timings, Path(path), self.tuned)
+        plot_curves(self.runs, timings, user_path(path), self.tuned)
 
     def __repr__(self) -> str:
         return render(self.report, "table", colour=False)
@@ -156,8 +157,8 @@ def _computed(
 ) -> Results:
     study = Study.open(
         config,
-        data_dir=Path(data_dir) if data_dir is not None else None,
-        runs_dir=Path(runs_dir) if runs_dir is not None else None,
+        data_dir=user_path(data_dir) if data_dir is not None else None,
+        runs_dir=user_path(runs_dir) if runs_dir is not None else None,
         fresh=fresh,
     )
     failures = [f"{event.message} ({event.hint})" for event in study.run() if event.kind == "failed"]

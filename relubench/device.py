@@ -11,11 +11,11 @@ import hashlib
 import json
 import os
 import platform
-import tempfile
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
+from relubench.durable import write_atomically
 from relubench.errors import ComputeError, UsageError
 from relubench.places import cache_root
 
@@ -68,10 +68,7 @@ def probe(*, fresh: bool = False) -> Probe:
             return Probe(**json.loads(path.read_text()))
     found = _ask_torch()
     with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
-            json.dump(asdict(found), file)
-        Path(file.name).replace(path)
+        write_atomically(path, json.dumps(asdict(found)).encode())
     return found
 
 

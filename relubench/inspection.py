@@ -9,12 +9,12 @@ import contextlib
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from relubench import stack_file
 from relubench.activations import Choice
 from relubench.config import ExperimentConfig
 from relubench.errors import UsageError
+from relubench.places import user_path
 from relubench.plan import ForeignNetwork, RunSpec, why_no_regions
 from relubench.results import RunResult
 from relubench.stacking import import_file
@@ -57,7 +57,7 @@ def import_stacks(runs: Sequence[tuple[Part, RunSpec]], store: Store) -> None:
     """Put the pre-trained stacks that are read from files into the store, for the runs that start from them."""
     for part, spec in runs:
         if part.config.pretrain.source is not None and spec.stack is not None and spec.stack.source:
-            import_file(stack_file.read(Path(part.config.pretrain.source)), spec, store)
+            import_file(stack_file.read(user_path(part.config.pretrain.source)), spec, store)
 
 
 Networks = dict[tuple[str, str, int], ForeignNetwork]

@@ -5,27 +5,53 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from relubench.errors import DataError
+from relubench.errors import DataError, UsageError
+
+
+def user_path(path: str | Path) -> Path:
+    """A path that a user gave, with ~ and ~NAME as the home folders that a shell would put there.
+
+    Every path of a flag, a variable or a configuration goes through here: shells expand --runs-dir ~/x, and leave
+    --runs-dir=~/x alone. Raises UsageError for the home of nobody that this machine knows.
+    """
+    text = os.fspath(path)
+    expanded = os.path.expanduser(text)  # noqa: PTH111  Path.expanduser raises a bare RuntimeError
+    if text.startswith("~") and expanded == text:
+        user = text[1:].replace("\\", "/").partition("/")[0]
+        unknown = f"there is no user {user!r} here" if user else "your home folder is not known here"
+        raise UsageError(f"{text}: {unknown}", "write the folder's whole path; ./~NAME is a file of that name")
+    return Path(expanded)
+
+
+def named_by(variable: str) -> Path | None:
+    """The folder that an environment variable names; None where it is unset or empty."""
+    named = os.environ.get(variable)
+    return user_path(named) if named else None
 
 
 def runs_root(runs_dir: Path | None = None) -> Path:
     """The run store: --runs-dir, RELUBENCH_RUNS_DIR, else the platform's folder for user data."""
-    if runs_dir is not None:
-        return runs_dir
-    if named := os.environ.get("RELUBENCH_RUNS_DIR"):
-        return Path(named)
+    if named := user_path(runs_dir) if runs_dir is not None else named_by("RELUBENCH_RUNS_DIR"):
+        return named
     from platformdirs import user_data_path
 
-    return user_data_path("relubench", appauthor=False) / "runs"
+    return _at_home(user_data_path("relubench", appauthor=False), "RELUBENCH_RUNS_DIR") / "runs"
 
 
 def cache_root() -> Path:
     """What can be made again (prepared data, downloads, device probe): RELUBENCH_CACHE_DIR, else the platform's."""
-    if named := os.environ.get("RELUBENCH_CACHE_DIR"):
-        return Path(named)
+    if named := named_by("RELUBENCH_CACHE_DIR"):
+        return named
     from platformdirs import user_cache_path
 
-    return user_cache_path("relubench", appauthor=False)
+    return _at_home(user_cache_path("relubench", appauthor=False), "RELUBENCH_CACHE_DIR")
+
+
+def _at_home(folder: Path, variable: str) -> Path:
+    """The platform's folder; UsageError for a user without a home, whose folder would be a `~` in the current one."""
+    if folder.parts[:1] and folder.parts[0].startswith("~"):
+        raise UsageError("your home folder is not known here: HOME is not set", f"set HOME, or {variable} to a folder")
+    return folder
 
 
 def presets_folder() -> Path:

@@ -88,6 +88,7 @@ def ablate_sparsity(
         typer.Option(
             "--plot",
             metavar="FILE",
+            callback=options.expanded,
             rich_help_panel=options.RESULT,
             help="Draw sparsity against error over the paper's Figure 3 into this file (.png, .pdf or .svg). "
             "Default: no plot.",

@@ -61,6 +61,7 @@ Export = Annotated[
     typer.Option(
         "--export",
         metavar="FILE",
+        callback=options.expanded,
         rich_help_panel=PRETRAINING,
         help="Write the pre-trained stack to this file (.safetensors); for one activation, method and seed. Default: "
         "none is written.",
@@ -71,6 +72,7 @@ From = Annotated[
     typer.Option(
         "--from",
         metavar="FILE",
+        callback=options.expanded,
         rich_help_panel=PRETRAINING,
         help="Fine-tune from the stack in this file, which --export wrote, beside the same network without. Default: "
         "the stack is trained.",
@@ -174,8 +176,8 @@ def _report(study: Study) -> Report:
 
 
 def _export(study: Study, path: Path) -> None:
-    from relubench.stacking import export_file
+    from relubench.stacking import exported
 
     (pretrained,) = (spec for spec in study.specs if spec.stack is not None and not spec.stack.shuffled)
-    export_file(pretrained, study.store, path)
+    output.save_file("--export", path, exported(pretrained, study.store))
     output.say(f"written: {path}")

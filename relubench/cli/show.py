@@ -12,6 +12,7 @@ from relubench.cli.runs import find_run
 from relubench.cli.study import silent
 from relubench.errors import UsageError
 from relubench.lookup import find
+from relubench.places import user_path
 
 if TYPE_CHECKING:
     from relubench.config import DataSection
@@ -66,6 +67,7 @@ def data(
         typer.Option(
             "--output",
             metavar="FILE.png",
+            callback=options.expanded,
             help="The file to write; one that is there is replaced. Default: NAME.png in the current folder.",
         ),
     ] = None,
@@ -80,7 +82,7 @@ def data(
         raise UsageError(f"--count must be at least 1, got {count}", "for example --count 100")
     if seed < 0:
         raise UsageError(f"--seed must be at least 0, got {seed}", "for example --seed 0")
-    target = output_file or Path(f"{Path(name).expanduser().resolve().name.removesuffix('.npz')}.png")
+    target = output_file or Path(f"{user_path(name).resolve().name.removesuffix('.npz')}.png")
     if target.suffix.lower() != ".png":
         raise UsageError(f"--output {target}: the sheet is a PNG", "end the file's name in .png")
     output.check_file("--output", target)
@@ -88,7 +90,7 @@ def data(
 
     prepared, base = _prepared(name, _section(name, assignments or []), data_dir, quiet)
     samples = draw_samples(prepared, part, count, seed, base)
-    output.write_file(target, _sheet(prepared, part, samples, base))
+    output.save_file("--output", target, _sheet(prepared, part, samples, base))
     output.emit(str(target), output.Target(format="tsv"))
 
 
@@ -96,7 +98,13 @@ def data(
 def run_(
     run: Annotated[str, typer.Argument(metavar="ID", help="The run's id, or as much of its beginning as is unique.")],
     folder: Annotated[
-        Path, typer.Option("--output", metavar="DIR", help="The folder that the PNG files go to. Default: this one.")
+        Path,
+        typer.Option(
+            "--output",
+            metavar="DIR",
+            callback=options.expanded,
+            help="The folder that the PNG files go to. Default: this one.",
+        ),
     ] = Path(),
     data_dir: options.DataDir = None,
     runs_dir: options.RunsDir = None,
@@ -109,6 +117,7 @@ def run_(
     """
     if not folder.is_dir():
         raise UsageError(f"--output {folder} is no folder", f"make it first: mkdir -p {folder}")
+    output.check_file("--output", folder / f"{run}.png")
     from relubench.gallery import draw_run
     from relubench.places import runs_root
     from relubench.store import Store

@@ -96,6 +96,7 @@ Plot = Annotated[
     typer.Option(
         "--plot",
         metavar="FILE",
+        callback=options.expanded,
         rich_help_panel=options.RESULT,
         help="Draw ns an element against size, with --network error against time, with --sparsity time "
         "against zeros, into this file (.png, .pdf or "

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from relubench.data.cache import cache_root
 from relubench.data.table import Role, SourceRow
 from relubench.errors import UsageError
+from relubench.places import cache_root, named_by, user_path
 
 NAMED_AT_MOST = 6
 
@@ -41,12 +40,12 @@ def data_roots(data_dir: Path | None) -> tuple[Path, ...]:
     """The data folders to look in, in order: --data-dir, RELUBENCH_DATA_DIR, the cache's; each once."""
     roots: list[Path] = []
     if data_dir is not None:
-        data_dir = data_dir.expanduser()
+        data_dir = user_path(data_dir)
         if data_dir.exists() and not data_dir.is_dir():
             raise UsageError(f"--data-dir {data_dir} is not a folder", "give the folder that holds the data sets")
         roots.append(data_dir)
-    if named := os.environ.get("RELUBENCH_DATA_DIR"):
-        roots.append(Path(named).expanduser())
+    if named := named_by("RELUBENCH_DATA_DIR"):
+        roots.append(named)
     roots.append(download_root())
     return tuple(dict.fromkeys(roots))
 

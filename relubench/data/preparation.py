@@ -19,6 +19,7 @@ from relubench.data.request import Request, slug
 from relubench.data.split import check_labels, check_train_size, limit_train
 from relubench.data.table import NOT_PUBLIC, PERTURBED, TABLE, SourceRow, perturbed_row
 from relubench.errors import DataError, UsageError
+from relubench.places import user_path
 
 SEE = "`relubench list datasets` shows them all; a file or folder of your own is ./file.npz or ./folder/"
 
@@ -120,7 +121,7 @@ def outline(name: str, options: DataOptions) -> PreparedData | None:
 def status(name: str, data_dir: Path | None = None) -> str:
     """'present at PATH', 'absent', or 'incomplete: ...': whether the source files of `name` are there (unverified)."""
     if _is_own(name):
-        path = Path(name).expanduser()
+        path = user_path(name)
         return f"present at {path}" if path.exists() else "absent"
     row = row_of(name)
     result = search(row, roots_of(row, data_dir))
@@ -135,7 +136,7 @@ def _request(name: str, data_dir: Path | None, options: DataOptions, progress: S
         from relubench.data import folder, user
 
         _check_own(name, options)
-        path = Path(name).expanduser()
+        path = user_path(name)
         return folder.request(name, path, options) if path.is_dir() else user.request(name, path, options)
     row = row_of(name).divided(options.split)
     # Before anything is downloaded.
