@@ -7,11 +7,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from relubench.version import __version__
 
+# Not typing's: importing that takes longer than all the rest, and Ctrl-C is not served yet.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from relubench.api import Results, pretrain, train
     from relubench.errors import RelubenchError
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from relubench.interrupts import Held
 from relubench.jobs import Job
 
 STOP_SECONDS = 30.0
@@ -97,6 +98,7 @@ class _Worker:
         home = str(Path(__file__).parent.parent)
         path = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
         environment = {**os.environ, "PYTHONPATH": path, "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+        environment["PYTHONIOENCODING"] = "utf-8"
         if threads:
             environment["OMP_NUM_THREADS"] = str(threads)
         if "OMP_WAIT_POLICY" not in environment:
@@ -104,13 +106,15 @@ class _Worker:
             # on all cores forty times over; spinning this briefly costs a quiet machine a few percent.
             environment.setdefault("GOMP_SPINCOUNT", "10000")
         self.job: Job | None = None
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "relubench.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment,
-            text=True,
-        )
+        # Ctrl-C reaches every process of a terminal: this one says when a worker ends.
+        with Held():
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "relubench.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=environment,
+                text=True,
+            )
         threading.Thread(target=self._listen, args=(inbox,), daemon=True).start()
 
     def _listen(self, inbox: queue.SimpleQueue[tuple[_Worker, dict[str, Any] | None]]) -> None:

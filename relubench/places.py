@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import uuid
 from pathlib import Path
 
 from relubench.errors import DataError, UsageError
@@ -36,6 +38,23 @@ def runs_root(runs_dir: Path | None = None) -> Path:
     from platformdirs import user_data_path
 
     return _at_home(user_data_path("relubench", appauthor=False), "RELUBENCH_RUNS_DIR") / "runs"
+
+
+def why_unwritable(runs: Path) -> UsageError | None:
+    """Why runs cannot be stored in that folder, which is made; None where they can, and where room may be made."""
+    trial = runs / f".trial-{uuid.uuid4().hex[:8]}"
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        trial.touch()
+        trial.unlink()
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return None
+        return UsageError(
+            f"the runs folder {runs} cannot be written, and not all runs are stored: {error.strerror or error}",
+            "name another with --runs-dir or RELUBENCH_RUNS_DIR",
+        )
+    return None
 
 
 def cache_root() -> Path:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from relubench.cli.streams import ClosedStdout
 from relubench.durable import check_writable, write_file
 from relubench.errors import ComputeError, UsageError
 from relubench.lookup import find
@@ -89,6 +90,12 @@ def choose(format_name: str | None, output: Path | None) -> Target:
     return Target(format=format_name or SUFFIXES[output.suffix.lower()], path=output)
 
 
+def check_stdout(target: Target) -> None:
+    """Raises ComputeError where a result is meant for a stdout that is closed: said before long work, not after it."""
+    if target.path is None and isinstance(sys.stdout, ClosedStdout):
+        sys.stdout.write("")
+
+
 def check_plot(plot: Path | None) -> None:
     """Raises UsageError where --plot could not be written."""
     if plot is None:
@@ -158,7 +165,7 @@ def emit(text: str, target: Target) -> None:
     text = text if text.endswith("\n") or not text else text + "\n"
     if target.path is not None:
         try:
-            write_file(target.path, text.encode("utf-8"))
+            write_file(target.path, text.encode("utf-8", "backslashreplace"))
         except OSError as error:
             # It may have taken hours, and it may be stored nowhere else.
             emit(text, replace(target, path=None))
@@ -166,11 +173,14 @@ def emit(text: str, target: Target) -> None:
                 f"--output {target.path} was not written: {error.strerror or error}",
                 "the result is on stdout instead; name another file",
             ) from error
-    elif sys.stdout is None:
-        raise ComputeError("stdout is closed: the result cannot be shown", "write it to a file with --output FILE")
+        return
+    if target.format != "table" and (binary := getattr(sys.stdout, "buffer", None)) is not None:
+        # Programs read it: UTF-8, whatever the terminal can show, as in a file.
+        sys.stdout.flush()
+        binary.write(text.encode("utf-8", "backslashreplace"))
     else:
         sys.stdout.write(text)
-        sys.stdout.flush()
+    sys.stdout.flush()
 
 
 def say(text: str) -> None:

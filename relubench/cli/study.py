@@ -33,6 +33,7 @@ def show_study(
     `draw` makes the plot, by default gradient norms or learning curves. Raises typer.Exit(130) if it was interrupted,
     ComputeError if nothing was computed.
     """
+    output.check_stdout(target)
     interrupted = carry_out(study, quiet)
     finished = sum(result.outcome != "failed" for result in study.results)
     if study.results:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from relubench.errors import ComputeError
+from relubench.interrupts import Held
 from relubench.timing.clocks import choose_clock
 from relubench.timing.operators import Task
 from relubench.timing.preparation import check_measurable
@@ -92,13 +93,14 @@ class Parts:
         asked = {"request": asdict(self.request), "acts": self.acts, "before": self.session.rounds}
         home = str(Path(__file__).parent.parent.parent)
         path = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
-        process = subprocess.Popen(
-            [sys.executable, "-m", "relubench.timing.part"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": path},
-            text=True,
-        )
+        with Held():
+            process = subprocess.Popen(
+                [sys.executable, "-m", "relubench.timing.part"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**os.environ, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"},
+                text=True,
+            )
         assert process.stdin is not None
         assert process.stdout is not None
         told: dict[str, Any] = {}
