@@ -1,4 +1,4 @@
-"""Every file that is written: whole or not at all, through links, straight into devices and pipes. Torch-free."""
+"""Files: written whole or not at all, through links, straight into devices and pipes; read up to a bound."""
 
 from __future__ import annotations
 
@@ -69,6 +69,15 @@ def check_writable(path: Path) -> None:
         raise OSError(errno.ENXIO, "it is a whole disk or a socket", str(target))
     elif not os.access(target, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(target))
+
+
+def read_at_most(path: Path, most: int) -> bytes:
+    """What is in a file; raises OSError for more than `most` bytes, of a device without an end, say."""
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"there is more in it than {most:,} bytes", str(path))
+    return content
 
 
 def write_durably(path: Path, content: bytes) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 
 from relubench.config import ExperimentConfig
 from relubench.crew import Crew
-from relubench.device import Device, resolve
+from relubench.device import Device, check_torch_loads, resolve
 from relubench.errors import ComputeError, UsageError
 from relubench.events import event, failed_result
 from relubench.inspection import (
@@ -245,7 +245,7 @@ class Study:
         jobs = noise_jobs(found, self.store, fresh=self.fresh)
         if not jobs:
             return
-        self._check_writable()
+        self._check_ready()
         self.note(f"testing {len(jobs)} networks under noise")
         by_id = {job.specs[0].id: job.specs[0] for job in jobs}
         with Crew(self._workers(jobs), jobs) as crew:
@@ -282,17 +282,18 @@ class Study:
         """Events of these jobs, until the workers have done them."""
         if not jobs:
             return
-        self._check_writable()
+        self._check_ready()
         check_data(self.parts, self.data_dir, self.note)
         by_id = {spec.id: spec for job in jobs for spec in job.specs}
         with Crew(self._workers(jobs), jobs) as crew:
             for message in crew.messages():
                 yield self._handle(message, by_id[message["run"]], tuning)
 
-    def _check_writable(self) -> None:
-        """Raises UsageError before anything is trained that could not be stored."""
+    def _check_ready(self) -> None:
+        """Raises UsageError before what is trained could not be stored, ComputeError where torch will not load."""
         if self.unwritable is not None:
             raise self.unwritable
+        check_torch_loads()
 
     def _jobs(self, specs: Sequence[RunSpec], tuning: bool, pretrain_only: bool = False) -> list[Job]:
         return jobs_of(

@@ -206,6 +206,7 @@ class _LayerJob:
         )
         try:
             self.store.put_checkpoint(self.id, content)
+            self.store.put_unfinished(self.id, [self.spec.to_json()])
         except OSError as error:
             # Training goes on without: a full disk may be emptied before the layer ends.
             print(f"no checkpoint was written: {error}", file=sys.stderr)

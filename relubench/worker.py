@@ -253,6 +253,7 @@ def _save(job: Job, store: Store, population: Population, clock: Clock) -> None:
     content = to_bytes(tensors, {"population": values, "clock": clock.to_json()})
     try:
         store.put_checkpoint(job.name, content)
+        store.put_unfinished(job.name, [spec.to_json() for spec in job.specs])
     except OSError as error:
         # Training goes on without: a full disk may be emptied before the run ends.
         print(f"no checkpoint was written: {error}", file=sys.stderr)
@@ -367,7 +368,8 @@ def main() -> None:
         except BrokenPipeError:
             stopping = True
 
-    map_constants()
+    with contextlib.suppress(ImportError, OSError, MemoryError):
+        map_constants()  # Where torch cannot be loaded, the first job says so.
     for line in sys.stdin:
         job = Job.from_json(json.loads(line))
         try:

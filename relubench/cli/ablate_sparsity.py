@@ -9,7 +9,7 @@ import typer
 
 from relubench.cli import options, output
 from relubench.cli.overrides import experiment, whole_number
-from relubench.cli.study import carry_out, show_study, silent
+from relubench.cli.study import carry_out, quietly, show_study
 from relubench.errors import EXIT_INTERRUPTED, ComputeError, UsageError
 from relubench.lookup import find
 
@@ -113,7 +113,7 @@ def ablate_sparsity(
         ctx.params, defaults={"act": ("relu",), "train": {"l1": GRID, "l1_scale": "mean"}}, settings=settings
     )
     where: dict[str, Any] = {"data_dir": data_dir, "runs_dir": runs_dir, "fresh": no_cache}
-    where["note"] = silent if quiet else output.say
+    where["note"] = quietly if quiet else output.say
     from relubench.runner import Study
 
     if number is not None:

@@ -313,7 +313,7 @@ Quiet = Annotated[
         "--quiet",
         "-q",
         rich_help_panel=RESULT,
-        help="Show no progress on stderr; errors and warnings of failed runs stay. Default: off.",
+        help="Show no progress on stderr; errors, warnings and that another process is waited for stay. Default: off.",
     ),
 ]
 Plot = Annotated[

@@ -9,7 +9,7 @@ import typer
 
 from relubench.cli import completion, options, output
 from relubench.cli.runs import find_run
-from relubench.cli.study import silent
+from relubench.cli.study import quietly
 from relubench.errors import UsageError
 from relubench.lookup import find
 from relubench.places import user_path
@@ -123,7 +123,7 @@ def run_(
     from relubench.store import Store
 
     store = Store(runs_root(runs_dir))
-    note = silent if quiet else output.say
+    note = quietly if quiet else output.say
     files = draw_run(store, find_run(run, store.ids()), folder, data_dir, note)
     output.emit("\n".join(str(one) for one in files), output.Target(format="tsv"))
 

@@ -51,8 +51,10 @@ def show_study(
         raise ComputeError(f"none of the {study.total} runs could be computed", "see the warnings above")
 
 
-def silent(text: str) -> None:
-    """--quiet: notes go nowhere."""
+def quietly(text: str) -> None:
+    """--quiet: of the notes only warnings are said, and that another process is waited for."""
+    if progress.is_urgent(text):
+        output.say(text)
 
 
 def _draw(study: Study, plot: Path) -> None:
