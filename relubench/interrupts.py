@@ -82,6 +82,11 @@ def _raise(number: int, frame: FrameType | None) -> None:
 def _raise_again(unraisable: Any) -> None:
     """A KeyboardInterrupt that came where nothing can be raised (a destructor, a callback) comes again."""
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
-        signal.raise_signal(signal.SIGINT)
+        import threading
+
+        # A moment later: here it would be lost once more.
+        again = threading.Timer(0.01, signal.raise_signal, (signal.SIGINT,))
+        again.daemon = True
+        again.start()
     else:
         sys.__unraisablehook__(unraisable)

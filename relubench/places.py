@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 from relubench.errors import DataError, UsageError
@@ -37,7 +38,7 @@ def runs_root(runs_dir: Path | None = None) -> Path:
         return named
     from platformdirs import user_data_path
 
-    return _at_home(user_data_path("relubench", appauthor=False), "RELUBENCH_RUNS_DIR") / "runs"
+    return _at_home(user_data_path, "RELUBENCH_RUNS_DIR") / "runs"
 
 
 def why_unwritable(runs: Path) -> UsageError | None:
@@ -63,12 +64,19 @@ def cache_root() -> Path:
         return named
     from platformdirs import user_cache_path
 
-    return _at_home(user_cache_path("relubench", appauthor=False), "RELUBENCH_CACHE_DIR")
+    return _at_home(user_cache_path, "RELUBENCH_CACHE_DIR")
 
 
-def _at_home(folder: Path, variable: str) -> Path:
-    """The platform's folder; UsageError for a user without a home, whose folder would be a `~` in the current one."""
-    if folder.parts[:1] and folder.parts[0].startswith("~"):
+def _at_home(ask: Callable[..., Path], variable: str) -> Path:
+    """The folder that `ask` of platformdirs gives; UsageError for a user without a home.
+
+    Older versions give a path that begins with `~`, which would become a folder of that name in the current one.
+    """
+    try:
+        folder = ask("relubench", appauthor=False)
+    except RuntimeError:
+        folder = Path("~")
+    if folder.parts[:1] == ("~",):
         raise UsageError("your home folder is not known here: HOME is not set", f"set HOME, or {variable} to a folder")
     return folder
 
