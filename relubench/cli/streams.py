@@ -12,6 +12,7 @@ import io
 import os
 import select
 import sys
+from typing import Any
 
 from relubench.errors import ComputeError
 
@@ -46,7 +47,7 @@ class _Swallowing(io.RawIOBase):
     def isatty(self) -> bool:
         return os.isatty(self.descriptor)
 
-    def write(self, content: bytes, /) -> int:  # type: ignore[override]
+    def write(self, content: Any, /) -> int:
         while True:
             try:
                 return os.write(self.descriptor, content)
