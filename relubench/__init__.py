@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from relubench.version import __version__
 
-# As typing has it: nothing may be imported before `__main__` has put the search path right.
+# Not typing's: nothing may be imported before `__main__` has put the search path right, and importing typing takes
+# longer than all the rest, while Ctrl-C is not served yet.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any

@@ -12,6 +12,7 @@ import numpy as np
 
 from relubench.config import ExperimentConfig, Method, contradictions, experiment
 from relubench.errors import WARNING, ComputeError, UsageError
+from relubench.places import user_path
 from relubench.reports.pretraining import pretraining_report
 from relubench.reports.render import render
 from relubench.reports.report import Report
@@ -49,7 +50,7 @@ class Results:
 
         by_id = {run["id"]: run["timing"] for run in self.report.runs}
         timings = {key: Timing.from_json(value) if value else None for key, value in by_id.items()}
-        plot_curves(self.runs, timings, Path(path), self.tuned)
+        plot_curves(self.runs, timings, user_path(path), self.tuned)
 
     def __repr__(self) -> str:
         return render(self.report, "table", colour=False)
@@ -158,8 +159,8 @@ def _computed(
     said: list[str] = []
     study = Study.open(
         config,
-        data_dir=Path(data_dir) if data_dir is not None else None,
-        runs_dir=Path(runs_dir) if runs_dir is not None else None,
+        data_dir=user_path(data_dir) if data_dir is not None else None,
+        runs_dir=user_path(runs_dir) if runs_dir is not None else None,
         fresh=fresh,
         note=said.append,
     )

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from relubench.interrupts import Held
 from relubench.jobs import Job
 from relubench.processes import Stderr, command, ending, environment, folder, lacks_of_memory
 
@@ -94,7 +95,7 @@ class _Worker:
     """One process of `relubench.worker`, and the job it has."""
 
     def __init__(self, inbox: queue.SimpleQueue[tuple[_Worker, dict[str, Any] | None]], threads: int) -> None:
-        values = {**environment(), "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+        values = {**environment(), "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "PYTHONIOENCODING": "utf-8"}
         if threads:
             values["OMP_NUM_THREADS"] = str(threads)
         if "OMP_WAIT_POLICY" not in values:
@@ -103,15 +104,17 @@ class _Worker:
             values.setdefault("GOMP_SPINCOUNT", "10000")
         self.job: Job | None = None
         self.lacks = lacks_of_memory()
-        self.process = subprocess.Popen(
-            command("from relubench.worker import main\nmain()"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=values,
-            cwd=folder(),
-            text=True,
-        )
+        # Ctrl-C reaches every process of a terminal: this one says when a worker ends.
+        with Held():
+            self.process = subprocess.Popen(
+                command("from relubench.worker import main\nmain()"),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=values,
+                cwd=folder(),
+                text=True,
+            )
         assert self.process.stderr is not None
         self.stderr = Stderr(self.process.stderr)
         threading.Thread(target=self._listen, args=(inbox,), daemon=True).start()

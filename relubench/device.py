@@ -9,13 +9,16 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import platform
-import tempfile
+import subprocess
+import sys
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
+from relubench.durable import write_atomically
 from relubench.errors import ComputeError, UsageError
 from relubench.places import cache_root
 
@@ -52,6 +55,50 @@ class Device:
     torch: str
 
 
+TORCH_ADDRESSES = 4 * 2**30
+"""Bytes of addresses with which torch, the build for CUDA, loads and trains; it maps far more than it uses."""
+
+
+def address_limit() -> int | None:
+    """Bytes of addresses that this process may map (ulimit -v); None where that is not limited."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
+def check_torch_loads() -> None:
+    """Raises ComputeError where the shell's limit of addresses is too small for torch, which may then abort Python."""
+    limit = address_limit()
+    if limit is None or limit > 2 * TORCH_ADDRESSES:
+        return
+    # Another process tries, since nothing catches an abort. How much is enough depends on the build.
+    trial = [sys.executable, "-P", "-c", "import torch; torch.zeros(8) @ torch.zeros(8)"]
+    if subprocess.run(trial, capture_output=True, stdin=subprocess.DEVNULL, check=False).returncode != 0:
+        raise too_few_addresses()
+
+
+def is_out_of_addresses(error: BaseException) -> bool:
+    """Whether a library could not be loaded for want of memory: of addresses, where those are limited."""
+    said = str(error).lower()
+    return isinstance(error, ImportError | OSError | MemoryError) and (
+        isinstance(error, MemoryError) or any(part in said for part in ("allocate memory", "failed to map segment"))
+    )
+
+
+def too_few_addresses() -> ComputeError:
+    """The error for a library that could not be loaded for want of memory."""
+    limit = address_limit()
+    if limit is None:
+        return ComputeError(
+            "there is too little memory to load torch", "end other programs; `relubench doctor` shows it"
+        )
+    allowed = f"this shell allows {limit / 1e9:.1f} GB of addresses (ulimit -v)"
+    return ComputeError(f"there is too little memory to load torch: {allowed}", "ulimit -v unlimited")
+
+
 def torch_version() -> str:
     """The installed torch's version, local part included, from its metadata; raises ComputeError if there is none."""
     try:
@@ -68,10 +115,7 @@ def probe(*, fresh: bool = False) -> Probe:
             return Probe(**json.loads(path.read_text()))
     found = _ask_torch()
     with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
-            json.dump(asdict(found), file)
-        Path(file.name).replace(path)
+        write_atomically(path, json.dumps(asdict(found)).encode())
     return found
 
 
@@ -85,7 +129,71 @@ def resolve(wanted: str) -> Device:
         there = [*found.cuda, *(["mps"] if found.mps else []), found.cpu]
         raise UsageError(f"there is no {kind} device here", f"found: {', '.join(there)}; use --device auto or cpu")
     name = {"cuda": found.cuda[0] if found.cuda else "", "mps": "Apple GPU", "cpu": found.cpu}[kind]
-    return Device(kind=kind, name=name, threads=found.threads, memory=found.memory, torch=found.torch)
+    limits = quota()
+    # A number of threads that the user has set is the user's.
+    free = found.threads if os.environ.get("OMP_NUM_THREADS") else min(found.threads, limits.threads or found.threads)
+    memory = found.memory if kind == "cuda" else min(found.memory, limits.memory or found.memory)
+    return Device(kind=kind, name=name, threads=free, memory=memory, torch=found.torch)
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What a container or a batch system leaves of the machine to this process; None where it leaves all."""
+
+    processors: float | None
+    memory: int | None
+    """Bytes."""
+
+    @property
+    def threads(self) -> int | None:
+        """Threads that the processors keep busy: one and a half processors are two threads."""
+        return None if self.processors is None else max(1, math.ceil(self.processors))
+
+
+def quota(root: Path = Path("/")) -> Quota:
+    """The least that a control group (version 2 or 1) of this process, or one around it, allows; read under `root`."""
+    processors: list[float] = []
+    memory: list[int] = []
+    for folder in _control_groups(root):
+        limit, _, period = _value(folder / "cpu.max").partition(" ")
+        processors += _share(limit, period)
+        limit, period = _value(folder / "cpu.cfs_quota_us"), _value(folder / "cpu.cfs_period_us")
+        processors += _share(limit, period)
+        for name in ("memory.max", "memory.high", "memory.limit_in_bytes"):
+            # Version 1 writes almost 2**63 for no limit.
+            value = _value(folder / name)
+            memory += [int(value)] if value.isdecimal() and 0 < int(value) < 2**60 else []
+    return Quota(min(processors, default=None), min(memory, default=None))
+
+
+def _share(limit: str, period: str) -> list[float]:
+    """Processors that a limit of microseconds in each period comes to; nothing for none."""
+    valid = limit.isdecimal() and period.isdecimal() and int(limit) > 0 and int(period) > 0
+    return [int(limit) / int(period)] if valid else []
+
+
+def _control_groups(root: Path) -> list[Path]:
+    """The folders of this process's control groups, and of those around them."""
+    folders: list[Path] = []
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        base = root / "sys/fs/cgroup" / controllers.removeprefix("name=")
+        inner = base.joinpath(*(part for part in path.split("/") if part not in ("", ".")))
+        # In a container the path may be the host's, while the folder shows the container's own group.
+        group = inner if ".." not in inner.parts and inner.is_dir() else base
+        folders += [group, *(one for one in group.parents if one == base or base in one.parents)]
+    return list(dict.fromkeys(folders))
+
+
+def _value(path: Path) -> str:
+    return _text(path).strip()
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def _fingerprint() -> str:
@@ -98,22 +206,26 @@ def _fingerprint() -> str:
 
 
 def _ask_torch() -> Probe:
+    check_torch_loads()
     try:
         import torch
-    except (ImportError, OSError, RuntimeError) as error:
+    except (ImportError, OSError, RuntimeError, MemoryError) as error:
+        if is_out_of_addresses(error):
+            raise too_few_addresses() from error
         raise ComputeError(f"torch cannot be imported: {_first_line(error)}", REPAIR) from error
     cuda = [torch.cuda.get_device_name(place) for place in range(torch.cuda.device_count())]
     return Probe(
         torch=torch.__version__,
         cuda=cuda if torch.cuda.is_available() else [],
-        memory=torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else _machine_memory(),
+        memory=torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else machine_memory(),
         mps=torch.backends.mps.is_available(),
         cpu=f"{_processor()} ({torch.backends.cpu.get_cpu_capability()})",
         threads=torch.get_num_threads(),
     )
 
 
-def _machine_memory() -> int:
+def machine_memory() -> int:
+    """Bytes of the whole machine's memory."""
     with contextlib.suppress(ValueError, OSError, AttributeError):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return 4 * 2**30  # Windows has no sysconf: what any machine that runs torch has.

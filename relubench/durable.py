@@ -1,23 +1,83 @@
-"""Files that are there whole or not at all, also after a crash. Torch-free."""
+"""Files: written whole or not at all, through links, straight into devices and pipes; read up to a bound."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import re
+import stat
+import sys
+import tempfile
 import uuid
 from pathlib import Path
 
+MOST_LINKS = 40
+"""Links that a path may lead through, as many as Linux follows."""
+
+_FOLDER_REFUSES = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY, errno.EXDEV, errno.ENAMETOOLONG})
+"""What a folder says that lets nothing be put beside a file or in its place: it is read-only, or a mount point."""
+
+_DESCRIPTORS = re.compile(r"/dev/fd|/proc/(self|thread-self|\d+(/task/\d+)?)/fd")
+"""Folders whose entries are a process's open files."""
+
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or as it was before."""
+    """Write a file, and the folders above it, so that it is there whole or as it was before."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.parent / f".{path.name}-{uuid.uuid4().hex[:8]}"
+    write_file(path, content)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write what `path` leads to: a regular file whole or not at all, anything else straight.
+
+    A link stays a link, and a file keeps its mode. /dev/stdout and /dev/fd/N are this process's own open files. A file
+    whose folder takes nothing new is written in place. Raises OSError.
+    """
+    descriptor, target = _destination(path)
+    if descriptor is not None:
+        _write_descriptor(descriptor, content)
+        return
+    mode = _mode(target)
+    if mode is not None and not stat.S_ISREG(mode):
+        _write_straight(target, content)
+        return
     try:
-        write_durably(fresh, content)
-        fresh.replace(path)
-    except BaseException:
-        fresh.unlink(missing_ok=True)
-        raise
+        _replace(target, content, mode)
+    except OSError as error:
+        if mode is None or error.errno not in _FOLDER_REFUSES:
+            raise
+        _write_straight(target, content)
+
+
+def check_writable(path: Path) -> None:
+    """Raises the OSError that `write_file` would meet, without changing the file; disks may fill up meanwhile."""
+    descriptor, target = _destination(path)
+    if descriptor is not None:
+        _check_descriptor(descriptor, target)
+        return
+    mode = _mode(target)
+    if mode is None:
+        # Tried, since permissions say nothing of a read-only disk.
+        with tempfile.TemporaryFile(dir=target.parent):
+            return
+    if stat.S_ISREG(mode):
+        os.close(os.open(target, os.O_WRONLY))
+    elif stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
+    elif stat.S_ISBLK(mode) or stat.S_ISSOCK(mode):
+        raise OSError(errno.ENXIO, "it is a whole disk or a socket", str(target))
+    elif not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(target))
+
+
+def read_at_most(path: Path, most: int) -> bytes:
+    """What is in a file; raises OSError for more than `most` bytes, of a device without an end, say."""
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"there is more in it than {most:,} bytes", str(path))
+    return content
 
 
 def write_durably(path: Path, content: bytes) -> None:
@@ -36,3 +96,89 @@ def flush_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def _destination(path: Path) -> tuple[int | None, Path]:
+    """The open file of this process that `path` names, if it names one, and the path behind all of its links."""
+    for _ in range(MOST_LINKS):
+        path = Path(os.path.realpath(path.parent)) / path.name
+        if _DESCRIPTORS.fullmatch(str(path.parent)) and path.name.isdecimal() and _is_ours(path.parent):
+            return int(path.name), path
+        if not path.is_symlink():
+            return None, path
+        path = path.parent / path.readlink()
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder of open files is this process's."""
+    process = folder.parts[2] if folder.parts[1] == "proc" else "self"
+    return process in ("self", "thread-self", str(os.getpid()))
+
+
+def _mode(path: Path) -> int | None:
+    """The type and permissions of what is at `path`; None if nothing is."""
+    try:
+        return path.stat().st_mode
+    except FileNotFoundError:
+        return None
+
+
+def _replace(target: Path, content: bytes, mode: int | None) -> None:
+    """Put a new file in the place of `target`, with the permissions of the old one."""
+    # Its length does not depend on the name's, which may be the longest possible.
+    fresh = target.parent / f".{target.name[:40]}-{uuid.uuid4().hex[:8]}"
+    try:
+        if mode is not None:
+            # Closed to others until it has the permissions of the old one.
+            fresh.touch(0o600)
+        write_durably(fresh, content)
+        if mode is not None:
+            _be_like(fresh, target, mode)
+        fresh.replace(target)
+    finally:
+        with contextlib.suppress(OSError):
+            fresh.unlink()
+
+
+def _be_like(fresh: Path, old: Path, mode: int) -> None:
+    """Give a new file the permissions and, where that is allowed, the owner of the old one."""
+    if hasattr(os, "chown"):
+        owner = old.stat()
+        if (owner.st_uid, owner.st_gid) != (os.geteuid(), os.getegid()):
+            with contextlib.suppress(OSError):
+                os.chown(fresh, owner.st_uid, owner.st_gid)
+    fresh.chmod(stat.S_IMODE(mode))
+
+
+def _write_straight(target: Path, content: bytes) -> None:
+    """Write into what is there: a device, a pipe, or a file that cannot be replaced."""
+    mode = target.stat().st_mode
+    truncate = os.O_TRUNC if stat.S_ISREG(mode) else 0
+    with os.fdopen(os.open(target, os.O_WRONLY | truncate), "wb") as file:
+        file.write(content)
+        file.flush()
+        if stat.S_ISREG(mode):
+            os.fsync(file.fileno())
+
+
+def _write_descriptor(descriptor: int, content: bytes) -> None:
+    """Write into an open file of this process, behind what Python still holds back for it."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    with os.fdopen(os.dup(descriptor), "wb") as file:
+        file.write(content)
+
+
+def _check_descriptor(descriptor: int, path: Path) -> None:
+    """Raises OSError for an open file that is none, or only read."""
+    try:
+        os.fstat(descriptor)
+        import fcntl
+    except ImportError:
+        return  # Windows: known when it is written.
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+        raise OSError(errno.EBADF, "it is open for reading only", str(path))

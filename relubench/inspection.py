@@ -10,7 +10,6 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from relubench import stack_file
@@ -20,6 +19,7 @@ from relubench.classifiers import PREFIX
 from relubench.config import ExperimentConfig
 from relubench.device import Device
 from relubench.errors import UsageError
+from relubench.places import user_path
 from relubench.plan import ForeignNetwork, RunSpec, why_no_regions
 from relubench.results import RunResult
 from relubench.stacking import import_file
@@ -112,7 +112,7 @@ def import_stacks(runs: Sequence[tuple[Part, RunSpec]], store: Store) -> None:
     """Put the pre-trained stacks that are read from files into the store, for the runs that start from them."""
     for part, spec in runs:
         if part.config.pretrain.source is not None and spec.stack is not None and spec.stack.source:
-            import_file(stack_file.read(Path(part.config.pretrain.source)), spec, store)
+            import_file(stack_file.read(user_path(part.config.pretrain.source)), spec, store)
 
 
 Networks = dict[tuple[Any, ...], ForeignNetwork]

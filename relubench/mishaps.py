@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import sys
 
 from relubench.activations.own import changed, choose_own
 from relubench.classifiers import PREFIX
+from relubench.device import is_out_of_addresses, too_few_addresses
 from relubench.errors import ComputeError, RelubenchError
 from relubench.jobs import Job
 
@@ -20,9 +22,11 @@ def free_memory() -> None:
     """Give back what a failed training left behind."""
     import gc
 
+    gc.collect()
+    if "torch" not in sys.modules:
+        return  # It could not be loaded, and would fail once more.
     import torch
 
-    gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
@@ -31,6 +35,8 @@ def explain(error: BaseException, job: Job) -> RelubenchError:
     """The error as a user should see it."""
     if isinstance(error, RelubenchError):
         return error
+    if isinstance(error, ImportError) and is_out_of_addresses(error):
+        return too_few_addresses()
     spec = job.specs[0]
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if is_out_of_memory(error):

@@ -10,8 +10,6 @@ variants: none is idle while a run of any of them is waiting.
 
 from __future__ import annotations
 
-import errno
-import uuid
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +21,7 @@ import numpy as np
 from relubench.config import ExperimentConfig
 from relubench.crew import Crew
 from relubench.data import lines_about
-from relubench.device import Device, resolve
+from relubench.device import Device, check_torch_loads, resolve
 from relubench.errors import ComputeError, UsageError
 from relubench.events import event, failed_result
 from relubench.inspection import (
@@ -39,7 +37,7 @@ from relubench.inspection import (
 from relubench.jobs import Job, jobs_of
 from relubench.memory import fitting_workers, member_bytes
 from relubench.noise import noise_jobs, under_noise
-from relubench.places import runs_root
+from relubench.places import runs_root, why_unwritable
 from relubench.plan import RunSpec, Variant
 from relubench.results import Event, RunResult, Timing, Tuning
 from relubench.stack_search import Rates, StackSearch, shared_stacks, with_rates
@@ -58,6 +56,8 @@ class Study:
     fresh: bool
     note: Callable[[str], None]
     data_dir: Path | None = None
+    unwritable: UsageError | None = None
+    """Why nothing can be stored; runs that are stored already are shown all the same."""
     networks: Networks = field(default_factory=dict)
     """Of models that somebody else wrote."""
     asked: list[tuple[Part, RunSpec]] = field(default_factory=list)
@@ -85,15 +85,16 @@ class Study:
         """Everything that can be refused is refused here, before any work; data may be downloaded."""
         variants = [Variant(config=asked)] if isinstance(asked, ExperimentConfig) else list(asked)
         store = Store(runs_root(runs_dir))
-        _check_writable(store.root)
         device = resolve(variants[0].config.device)
         parts = make_ready(variants, data_dir, note)
-        study = cls(parts, device, store, fresh, note, data_dir)
+        study = cls(parts, device, store, fresh, note, data_dir, why_unwritable(store.root))
         probed = settle(parts, device, study.networks, note)
         # Shapes and precision are checked even where the learning rates are not known yet.
         runs = study._lay_out()
         if not study._tuned and not study._searches_stacks:
             study.asked = runs
+        if study.unwritable is not None and not all(study._stored(spec) for spec in study.specs):
+            raise study.unwritable
         import_stacks(runs, store)
         check_own(parts, [spec for _, spec in runs], study._stored, probed, note)
         check_regions(runs, note)
@@ -239,6 +240,7 @@ class Study:
         jobs = noise_jobs(found, self.store, fresh=self.fresh)
         if not jobs:
             return
+        self._check_ready()
         self.note(f"testing {len(jobs)} networks under noise")
         by_id = {job.specs[0].id: job.specs[0] for job in jobs}
         with Crew(self._workers(jobs), jobs) as crew:
@@ -275,11 +277,18 @@ class Study:
         """Events of these jobs, until the workers have done them."""
         if not jobs:
             return
+        self._check_ready()
         check_data(self.parts, self.data_dir, self.note)
         by_id = {spec.id: spec for job in jobs for spec in job.specs}
         with Crew(self._workers(jobs), jobs) as crew:
             for message in crew.messages():
                 yield self._handle(message, by_id[message["run"]], tuning)
+
+    def _check_ready(self) -> None:
+        """Raises UsageError before what is trained could not be stored, ComputeError where torch will not load."""
+        if self.unwritable is not None:
+            raise self.unwritable
+        check_torch_loads()
 
     def _jobs(self, specs: Sequence[RunSpec], tuning: bool, pretrain_only: bool = False) -> list[Job]:
         return jobs_of(
@@ -358,19 +367,3 @@ class Study:
             self.unstored_wrong[result.id] = np.unpackbits(packed, count=result.test_examples).astype(bool)
         label = f"{result.spec['activation']} seed {result.spec['seed']}"
         self.note(f"warning: {label} is not stored ({message['not_stored']}): make room in {self.store.root}")
-
-
-def _check_writable(folder: Path) -> None:
-    """Raises UsageError where runs could not be stored."""
-    trial = folder / f".trial-{uuid.uuid4().hex[:8]}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        trial.touch()
-        trial.unlink()
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            return  # What is stored can still be read, and room may be made.
-        raise UsageError(
-            f"the runs folder {folder} cannot be written: {error.strerror or error}",
-            "name another with --runs-dir or RELUBENCH_RUNS_DIR",
-        ) from error

@@ -20,6 +20,8 @@ from relubench.errors import DataError, UsageError
 from relubench.stack import FROM_FILE, StackSpec
 
 KEY = "relubench"
+MOST_FACTS = 100_000
+"""Characters that the header may say of the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,25 +54,57 @@ def read(path: Path) -> StackFile:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
+    if path.exists() and not path.is_file():
+        raise DataError(f"--from {path} is not a file", "name a file that --export wrote")
     try:
         content = path.read_bytes()
         tensors = load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        facts = json.loads(header.get("__metadata__", {}).get(KEY, "{}"))
+        facts = json.loads(header.get("__metadata__", {}).get(KEY, "{}"), parse_constant=_no_number)
     except OSError as error:
         raise DataError(f"--from {path} cannot be read: {error.strerror}", "name a file that --export wrote") from error
-    except (SafetensorError, ValueError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"--from {path} is no safetensors file: {error}", "name a file that --export wrote") from error
     layers: dict[int, dict[str, np.ndarray]] = {}
     for name, value in tensors.items():
         place, dot, _ = name.partition(".")
-        if not dot or not place.isdecimal():
+        if not dot or not place.isdecimal() or len(place) > 4:
             raise DataError(f"--from {path}: {name!r} is no layer's tensor", "they are called 0.weight, 0.bias, ...")
         layers.setdefault(int(place), {})[name] = value
     if sorted(layers) != list(range(len(layers))) or not layers:
         raise DataError(f"--from {path} lacks a layer: it has {sorted(layers)}", "layers are numbered from 0")
     ordered = [layers[place] for place in range(len(layers))]
+    _check_numbers(path, tensors)
+    _check_facts(path, facts, len(ordered))
     return StackFile(path, hashlib.sha256(content).hexdigest(), ordered, facts)
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number")
+
+
+def _check_numbers(path: Path, tensors: dict[str, np.ndarray]) -> None:
+    """Raises DataError unless every value is a finite number of a floating type."""
+    for name, value in tensors.items():
+        if not (np.issubdtype(value.dtype, np.floating) and bool(np.isfinite(value).all())):
+            what = (
+                f"{name} is {value.dtype}" if not np.issubdtype(value.dtype, np.floating) else f"{name} is not finite"
+            )
+            raise DataError(f"--from {path}: {what}", "weights and biases are finite floating-point numbers")
+
+
+def _check_facts(path: Path, facts: Any, layers: int) -> None:
+    """Raises DataError where the header says of the file what cannot be; it may say nothing."""
+    if not isinstance(facts, dict) or len(json.dumps(facts)) > MOST_FACTS:
+        raise DataError(f"--from {path}: its header {KEY!r} is no short object", "name a file that --export wrote")
+    names = {key: facts[key] for key in ("method", "activation", "dataset") if key in facts}
+    wrong = [key for key, value in names.items() if not isinstance(value, str)]
+    seconds = facts.get("seconds")
+    numbers = isinstance(seconds, list) and all(type(one) in (int, float) and 0 <= one < 1e15 for one in seconds)
+    if seconds is not None and not (numbers and len(seconds) == layers):
+        wrong.append("seconds")
+    if wrong:
+        raise DataError(f"--from {path}: its header has a {wrong[0]} that cannot be", "name a file that --export wrote")
 
 
 def check_fit(file: StackFile, input_shape: Sequence[int], hidden: Sequence[int], columns: int) -> None:

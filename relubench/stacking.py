@@ -11,12 +11,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relubench.activations import Choice
 from relubench.data import PreparedData
-from relubench.durable import write_atomically
 from relubench.errors import ComputeError
 from relubench.plan import RunSpec
 from relubench.pretraining.identity import layer_id
@@ -208,6 +206,7 @@ class _LayerJob:
         )
         try:
             self.store.put_checkpoint(self.id, content)
+            self.store.put_unfinished(self.id, [self.spec.to_json()])
         except OSError as error:
             # Training goes on without: a full disk may be emptied before the layer ends.
             print(f"no checkpoint was written: {error}", file=sys.stderr)
@@ -275,19 +274,19 @@ def import_file(file: StackFile, spec: RunSpec, store: Store) -> None:
         store.put_layer(record, _timing(seconds, [], 0, 0), save(tensors))
 
 
-def export_file(spec: RunSpec, store: Store, path: Path) -> None:
-    """Write the run's pre-trained stack into a file of its own; raises ComputeError if a layer is missing."""
+def exported(spec: RunSpec, store: Store) -> bytes:
+    """The run's pre-trained stack as the content of a file of its own; raises ComputeError if a layer is missing."""
     from safetensors.numpy import load
 
     assert spec.stack is not None
     names = [layer_id(spec, layer) for layer in range(spec.stack.layers)]
     contents = [content for name in names if (content := store.layer_weights(name)) is not None]
     if len(contents) < len(names):
-        raise ComputeError(f"{path} was not written: the stack is not whole", "see the messages above")
+        raise ComputeError("the stack was not exported: it is not whole", "see the messages above")
     clocks = [store.timing(name) for name in names]
     facts = {"method": spec.stack.method, "activation": spec.activation, "dataset": spec.dataset, "seed": spec.seed}
     facts |= {"hidden": spec.hidden, "seconds": [one.seconds if one else 0.0 for one in clocks]}
-    write_atomically(path, to_bytes([load(content) for content in contents], facts))
+    return to_bytes([load(content) for content in contents], facts)
 
 
 def _timing(seconds: float, epoch_seconds: list[float], images: int, interruptions: int) -> Timing:

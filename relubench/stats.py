@@ -170,7 +170,9 @@ def pack_mask(mask: Mask) -> str:
 def unpack_mask(text: str, examples: int) -> Mask:
     """The mask of `examples` that `pack_mask` wrote; raises ValueError for any other text."""
     try:
-        packed = np.frombuffer(zlib.decompress(base64.b64decode(text, validate=True)), dtype=np.uint8)
+        # No more than that: a few bytes may unpack to gigabytes.
+        whole = zlib.decompressobj().decompress(base64.b64decode(text, validate=True), (examples + 7) // 8 + 1)
+        packed = np.frombuffer(whole, dtype=np.uint8)
     except zlib.error as error:
         raise ValueError(str(error)) from error
     if packed.size != (examples + 7) // 8:

@@ -4,7 +4,7 @@
     ROOT/stacks/ID/layer.json[, weights.safetensors, ...]           a pre-trained layer, which several runs may share
     ROOT/timings/ID.json                                            what the clock said of it
     ROOT/noise/ID/S.bin                                             which test examples it got wrong under noise S
-    ROOT/partial/ID/...                                             the checkpoint of an unfinished run
+    ROOT/partial/ID/...                                             the checkpoint of an unfinished run, and its specs
     ROOT/locks/ID.lock                                              held by the process that trains it
 
 A run is written into a temporary folder, flushed to the disk and moved into place by one rename. Several processes may
@@ -19,7 +19,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,6 +34,7 @@ LOCK_SECONDS = 0.2
 """How long a process waits for another's lock before it asks whether it should go on waiting."""
 
 LAYER, RECONSTRUCTIONS = "layer.json", "reconstructions.safetensors"
+SPECS = "specs.json"
 RUN, WRONG, WEIGHTS, CHECKPOINT = "run.json", "test_wrong.bin", "weights.safetensors", "checkpoint.safetensors"
 
 
@@ -141,6 +142,20 @@ class Store:
         # As engine.checkpoint writes it; read here without torch.
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         return str(json.loads(header["__metadata__"]["relubench"])["kept"])
+
+    def put_unfinished(self, run: str, specs: list[dict[str, Any]]) -> None:
+        """Keep beside a checkpoint what it is of: the specifications of its runs, for `unfinished_specs`."""
+        path = self.checkpoint(run).with_name(SPECS)
+        if not path.exists():
+            durable.write_atomically(path, json.dumps(specs).encode())
+
+    def unfinished_specs(self, run: str) -> list[dict[str, Any]]:
+        """The specifications of an unfinished run, or of all that are trained together; none if not known."""
+        try:
+            specs = json.loads(self.checkpoint(run).with_name(SPECS).read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return []
+        return [spec for spec in specs if isinstance(spec, dict)] if isinstance(specs, list) else []
 
     def checkpoint(self, run: str) -> Path:
         """Where the run's checkpoint is, or would be."""

@@ -256,6 +256,7 @@ def _save(job: Job, store: Store, population: Population, clock: Clock) -> None:
     content = to_bytes(tensors, {"population": values, "clock": clock.to_json()})
     try:
         store.put_checkpoint(job.name, content)
+        store.put_unfinished(job.name, [spec.to_json() for spec in job.specs])
     except OSError as error:
         # Training goes on without: a full disk may be emptied before the run ends.
         print(f"no checkpoint was written: {error}", file=sys.stderr)
@@ -375,7 +376,8 @@ def main() -> None:
     if not os.environ.get("RELUBENCH_DEBUG"):
         # What libraries warn of was said once, when the network was looked at.
         warnings.simplefilter("ignore")
-    map_constants()
+    with contextlib.suppress(ImportError, OSError, MemoryError):
+        map_constants()  # Where torch cannot be loaded, the first job says so.
     for line in lines_of_jobs(on_terminate):
         job = Job.from_json(json.loads(line))
         try:

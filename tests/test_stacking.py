@@ -14,7 +14,7 @@ from relubench import stack_file
 from relubench.errors import DataError, UsageError
 from relubench.pretraining.identity import layer_id
 from relubench.stack_search import shared_stacks
-from relubench.stacking import export_file
+from relubench.stacking import exported
 from relubench.store import Store
 from relubench.worker import Interrupted, Job, carry_out
 from specs import job
@@ -132,7 +132,7 @@ def test_an_exported_stack_serves_another_run(tmp_path: Path):
     one = of("rbm", tmp_path / "a")
     finish(one)
     path = tmp_path / "stack.safetensors"
-    export_file(one.specs[0], Store(tmp_path / "a"), path)
+    path.write_bytes(exported(one.specs[0], Store(tmp_path / "a")))
     file = stack_file.read(path)
     assert file.facts["method"] == "rbm"
     assert file.spec.origin == "rbm, relu, digits"

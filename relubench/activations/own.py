@@ -20,6 +20,7 @@ from relubench.activations.manifest import Manifest, digest_of, gathered, key_of
 from relubench.activations.records import Record, changed_global, is_users_file, recording
 from relubench.activations.table import ParameterValue
 from relubench.errors import UsageError
+from relubench.places import user_path
 
 FORM = "./file.py:Name or package.module:Name, then :key=value for its arguments"
 
@@ -136,7 +137,7 @@ def source_file(place: str) -> Path:
     """The file that a path or a dotted module names; nothing is imported, not even the module's parents."""
     if is_path(place):
         try:
-            file = Path(place).expanduser().resolve()
+            file = user_path(place).resolve()
             if file.is_file():
                 return file
         except (OSError, RuntimeError, ValueError) as problem:

@@ -9,7 +9,7 @@ import typer
 
 from relubench.cli import options, output
 from relubench.cli.overrides import experiment, whole_number
-from relubench.cli.study import carry_out, show_study, silent
+from relubench.cli.study import carry_out, quietly, show_study
 from relubench.errors import EXIT_INTERRUPTED, ComputeError, UsageError
 from relubench.lookup import find
 
@@ -88,6 +88,7 @@ def ablate_sparsity(
         typer.Option(
             "--plot",
             metavar="FILE",
+            callback=options.expanded,
             rich_help_panel=options.RESULT,
             help="Draw sparsity against error over the paper's Figure 3 into this file (.png, .pdf or .svg). "
             "Default: no plot.",
@@ -113,7 +114,7 @@ def ablate_sparsity(
     )
     where: dict[str, Any] = {"data_dir": data_dir, "runs_dir": runs_dir, "fresh": no_cache}
     # The short runs that find the range use the same data: what is said of them is said once.
-    where["note"] = output.once(silent if quiet else output.say)
+    where["note"] = output.once(quietly if quiet else output.say)
     from relubench.runner import Study
 
     if number is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Annotated, Any
 
 import typer
@@ -31,6 +32,14 @@ class Commands(TyperGroup):
         if not ctx.resilient_parsing and not args[0].startswith("-"):
             find(args[0], self.commands, kind="command", see=f"see `{ctx.command_path} --help`")
         return super().resolve_command(ctx, args)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command, with each paragraph of its help in one line: Typer keeps the breaks of the source in some."""
+        command = super().get_command(ctx, cmd_name)
+        if command is not None and command.help:
+            paragraphs = inspect.cleandoc(command.help).split("\n\n")
+            command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+        return command
 
 
 def _print_version(asked: bool) -> None:

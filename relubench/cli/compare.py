@@ -16,7 +16,9 @@ def compare(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="A.json B.json...", help="Results of `--format json`; the first is what is compared with."
+            metavar="A.json B.json...",
+            callback=options.all_expanded,
+            help="Results of `--format json`; the first is what is compared with.",
         ),
     ],
     format: options.Format = None,

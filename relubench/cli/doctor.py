@@ -60,6 +60,7 @@ def examine(data_dir: Path | None, runs_dir: Path | None) -> Iterator[Check]:
         Check(name=name, status=status, detail=detail, remedy=remedy) for name, status, detail, remedy in torch_checks()
     )
     yield _threads()
+    yield _memory()
     yield from _data(data_dir)
     yield _folder("runs folder", runs_root(runs_dir), "choose another with --runs-dir or RELUBENCH_RUNS_DIR")
     yield _folder("cache folder", cache_root(), "choose another with RELUBENCH_CACHE_DIR")
@@ -74,9 +75,14 @@ def _python() -> Check:
 
 def _threads() -> Check:
     """Threads against cores: more threads than cores slow each other down."""
+    from relubench.device import quota
+
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = quota()
+    shared = f" (a quota leaves {allowed.processors:g} of them)" if (allowed.threads or cores) < cores else ""
+    cores = min(cores, allowed.threads or cores)
     asked = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if os.environ.get(name)}
-    detail = f"{cores} cores to use" + "".join(f", {name}={value}" for name, value in asked.items())
+    detail = f"{cores} cores to use{shared}" + "".join(f", {name}={value}" for name, value in asked.items())
     for name, value in asked.items():
         if not value.isdigit() or int(value) > cores:
             return Check(name="threads", status="warning", detail=detail, remedy=f"set {name} to {cores} or unset it")
@@ -84,6 +90,20 @@ def _threads() -> Check:
             remedy = f"unset {name}, so that a lone run can use all {cores} cores"
             return Check(name="threads", status="warning", detail=detail, remedy=remedy)
     return Check(name="threads", status="ok", detail=detail)
+
+
+def _memory() -> Check:
+    """Memory that training may take, and what limits it: a container's quota, or the shell's limit of addresses."""
+    from relubench.device import TORCH_ADDRESSES, address_limit, machine_memory, quota
+
+    limit, whole, addresses = quota().memory, machine_memory(), address_limit()
+    detail = f"{readable(min(whole, limit or whole))} to use"
+    detail += f" (a quota, of {readable(whole)})" if limit is not None and limit < whole else ""
+    if addresses is not None and addresses < TORCH_ADDRESSES:
+        detail += f", of {readable(addresses)} of addresses (ulimit -v)"
+        remedy = f"ulimit -v unlimited: torch maps about {readable(TORCH_ADDRESSES)} of addresses"
+        return Check(name="memory", status="warning", detail=detail, remedy=remedy)
+    return Check(name="memory", status="ok", detail=detail)
 
 
 def _data(data_dir: Path | None) -> Iterator[Check]:

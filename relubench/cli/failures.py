@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from typing import Any
 
 import typer
@@ -11,7 +12,11 @@ from relubench.errors import EXIT_USAGE, ComputeError, RelubenchError, UsageErro
 from relubench.lookup import did_you_mean
 
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_BAD_PATH = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EILSEQ})
 _NO_ACCESS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+
+LONGEST_PATH = 200
+"""Characters of a path that an error shows."""
 
 
 def two_lines(error: RelubenchError) -> str:
@@ -26,6 +31,10 @@ def as_relubench_error(error: BaseException) -> RelubenchError:
         return error
     if isinstance(error, typer.TyperException):
         return _of_command_line(error)
+    if isinstance(error, ImportError) and _lacks_memory(error):
+        from relubench.device import too_few_addresses
+
+        return too_few_addresses()
     if isinstance(error, MemoryError):
         return ComputeError("memory ran out", "use a smaller --batch-size or --model, or fewer --seeds at a time")
     if isinstance(error, OSError) and error.errno in _DISK_FULL:
@@ -37,8 +46,30 @@ def as_relubench_error(error: BaseException) -> RelubenchError:
             f"no permission to use{_of_file(error)}" if error.filename else str(error),
             "change its permissions, or choose another --runs-dir, --data-dir or RELUBENCH_CACHE_DIR",
         )
+    if isinstance(error, OSError) and error.errno is not None:
+        return _of_file_system(error)
+    if isinstance(error, ValueError) and "embedded null" in str(error):
+        return UsageError("a path has a null character in it", "write the path without it")
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return ComputeError(f"internal error: {text}", "run again with --debug for the traceback and report it")
+
+
+def _lacks_memory(error: ImportError) -> bool:
+    from relubench.device import is_out_of_addresses
+
+    return is_out_of_addresses(error)
+
+
+def _of_file_system(error: OSError) -> RelubenchError:
+    """What the system says of a path or a disk: the user's error where no other disk would take the path."""
+    reason = (error.strerror or str(error)).lower()
+    if error.errno in _BAD_PATH:
+        return UsageError(
+            f"the path{_of_file(error)} cannot be used: {reason}", "check each folder of it, and its length"
+        )
+    return ComputeError(
+        f"the system reports: {reason}{_of_file(error)}", "check the disk; --debug shows where it was met"
+    )
 
 
 def _of_command_line(error: typer.TyperException) -> RelubenchError:
@@ -67,4 +98,7 @@ def _options(context: Any) -> list[str]:
 
 
 def _of_file(error: OSError) -> str:
-    return f" {error.filename}" if error.filename else ""
+    if not error.filename:
+        return ""
+    text = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(error.filename)
+    return f" {text}" if len(text) <= LONGEST_PATH else f" {text[:LONGEST_PATH]}... ({len(text):,} characters)"

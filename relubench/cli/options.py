@@ -12,9 +12,20 @@ from typing import Annotated
 import typer
 
 from relubench.cli import completion
+from relubench.places import user_path
 
 TRAINING, NETWORK, RESULT = "Training", "Network and data", "Result and files"
 """Headings of the help."""
+
+
+def expanded(path: Path | None) -> Path | None:
+    """The path of a flag with ~ replaced: a shell does it for --runs-dir ~/x, and not for --runs-dir=~/x."""
+    return user_path(path) if path is not None else None
+
+
+def all_expanded(paths: list[Path]) -> list[Path]:
+    """The paths of an argument that takes several, each with ~ replaced."""
+    return [user_path(path) for path in paths]
 
 
 Act = Annotated[
@@ -251,6 +262,7 @@ DataDir = Annotated[
     typer.Option(
         "--data-dir",
         metavar="DIR",
+        callback=expanded,
         rich_help_panel=RESULT,
         help="A folder that holds data sets. Default: RELUBENCH_DATA_DIR, then the cache folder.",
     ),
@@ -260,6 +272,7 @@ RunsDir = Annotated[
     typer.Option(
         "--runs-dir",
         metavar="DIR",
+        callback=expanded,
         rich_help_panel=RESULT,
         help="The folder of stored runs. Default: RELUBENCH_RUNS_DIR, else the platform's folder for user data.",
     ),
@@ -298,6 +311,7 @@ OutputFile = Annotated[
     typer.Option(
         "--output",
         metavar="FILE",
+        callback=expanded,
         rich_help_panel=RESULT,
         help="Write the result to this file, whole or not at all; without --format its suffix says the format (.json "
         ".jsonl .csv .tsv .md .tex .txt). Default: stdout.",
@@ -309,7 +323,7 @@ Quiet = Annotated[
         "--quiet",
         "-q",
         rich_help_panel=RESULT,
-        help="Show no progress on stderr; errors and warnings stay. Default: off.",
+        help="Show no progress on stderr; errors, warnings and that another process is waited for stay. Default: off.",
     ),
 ]
 Plot = Annotated[
@@ -317,6 +331,7 @@ Plot = Annotated[
     typer.Option(
         "--plot",
         metavar="FILE",
+        callback=expanded,
         rich_help_panel=RESULT,
         help="Draw the learning curves into this file (.png, .pdf or .svg), with --probe gradients the norms of "
         "the gradient by layer instead. Default: no plot.",

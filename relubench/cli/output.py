@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import errno
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from relubench.cli.streams import ClosedStdout
+from relubench.durable import check_writable, write_file
 from relubench.errors import ComputeError, UsageError
 from relubench.lookup import find
 from relubench.version import __version__
@@ -88,6 +90,12 @@ def choose(format_name: str | None, output: Path | None) -> Target:
     return Target(format=format_name or SUFFIXES[output.suffix.lower()], path=output)
 
 
+def check_stdout(target: Target) -> None:
+    """Raises ComputeError where a result is meant for a stdout that is closed: said before long work, not after it."""
+    if target.path is None and isinstance(sys.stdout, ClosedStdout):
+        sys.stdout.write("")
+
+
 def check_plot(plot: Path | None) -> None:
     """Raises UsageError where --plot could not be written."""
     if plot is None:
@@ -101,13 +109,33 @@ def check_plot(plot: Path | None) -> None:
 
 def check_file(option: str, path: Path) -> None:
     """Raises UsageError if `path` cannot be written: its folder has to be there already."""
-    if path.is_dir():
-        raise UsageError(f"{option} {path} is a folder", "give the name of a file in it")
-    if not path.parent.is_dir():
-        raise UsageError(f"{option} {path}: there is no folder {path.parent}", f"make it first: mkdir -p {path.parent}")
-    place = path if path.exists() and not path.is_file() else path.parent
-    if not os.access(place, os.W_OK) or (path.is_file() and not os.access(path, os.W_OK)):
-        raise UsageError(f"{option} {path} cannot be written", "change the permissions, or choose another place")
+    try:
+        check_writable(path)
+    except IsADirectoryError:
+        raise UsageError(f"{option} {path} is a folder", "give the name of a file in it") from None
+    except FileNotFoundError as error:
+        folder = path.resolve().parent if path.is_symlink() else path.parent
+        raise UsageError(
+            f"{option} {path}: there is no folder {folder}", f"make it first: mkdir -p {folder}"
+        ) from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return  # Room may be made meanwhile, and the result goes to stdout otherwise.
+        reason = error.strerror or str(error)
+        raise UsageError(
+            f"{option} {path} cannot be written: {reason[:1].lower()}{reason[1:]}",
+            "change the permissions, or choose another place",
+        ) from error
+
+
+def save_file(option: str, path: Path, content: bytes) -> None:
+    """Write a file that a flag names; raises ComputeError where that fails after all."""
+    try:
+        write_file(path, content)
+    except OSError as error:
+        raise ComputeError(
+            f"{option} {path} was not written: {error.strerror or error}", "name another file"
+        ) from error
 
 
 def emit_report(report: Report, target: Target) -> None:
@@ -137,7 +165,7 @@ def emit(text: str, target: Target) -> None:
     text = text if text.endswith("\n") or not text else text + "\n"
     if target.path is not None:
         try:
-            write_file(target.path, text.encode("utf-8"))
+            write_file(target.path, text.encode("utf-8", "backslashreplace"))
         except OSError as error:
             # It may have taken hours, and it may be stored nowhere else.
             emit(text, replace(target, path=None))
@@ -145,11 +173,14 @@ def emit(text: str, target: Target) -> None:
                 f"--output {target.path} was not written: {error.strerror or error}",
                 "the result is on stdout instead; name another file",
             ) from error
-    elif sys.stdout is None:
-        raise ComputeError("stdout is closed: the result cannot be shown", "write it to a file with --output FILE")
+        return
+    if target.format != "table" and (binary := getattr(sys.stdout, "buffer", None)) is not None:
+        # Programs read it: UTF-8, whatever the terminal can show, as in a file.
+        sys.stdout.flush()
+        binary.write(text.encode("utf-8", "backslashreplace"))
     else:
         sys.stdout.write(text)
-        sys.stdout.flush()
+    sys.stdout.flush()
 
 
 def say(text: str) -> None:
@@ -197,21 +228,3 @@ def _listing_report(listing: Listing, command: str) -> Report:
 
 def _plainly(key: str) -> Callable[[dict[str, Any]], list[str]]:
     return lambda row: ["" if row.get(key) is None else str(row[key])]
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or as it was before."""
-    if path.exists() and not path.is_file():
-        # A device or a named pipe: there is nothing to replace.
-        path.write_bytes(content)
-        return
-    real = path.resolve()
-    partial = real.with_name(f".{real.name}.{os.getpid()}.tmp")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(real)
-    finally:
-        partial.unlink(missing_ok=True)

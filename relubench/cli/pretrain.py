@@ -9,7 +9,7 @@ import typer
 
 from relubench.cli import options, output
 from relubench.cli.overrides import experiment
-from relubench.cli.study import show_study, silent
+from relubench.cli.study import quietly, show_study
 from relubench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ Export = Annotated[
     typer.Option(
         "--export",
         metavar="FILE",
+        callback=options.expanded,
         rich_help_panel=PRETRAINING,
         help="Write the pre-trained stack to this file (.safetensors); for one activation, method and seed. Default: "
         "none is written.",
@@ -71,6 +72,7 @@ From = Annotated[
     typer.Option(
         "--from",
         metavar="FILE",
+        callback=options.expanded,
         rich_help_panel=PRETRAINING,
         help="Fine-tune from the stack in this file, which --export wrote, beside the same network without. Default: "
         "the stack is trained.",
@@ -128,7 +130,7 @@ def pretrain(
     from relubench.runner import Study
 
     study = Study.open(
-        config, data_dir=data_dir, runs_dir=runs_dir, fresh=no_cache, note=silent if quiet else output.say
+        config, data_dir=data_dir, runs_dir=runs_dir, fresh=no_cache, note=quietly if quiet else output.say
     )
     if export is not None and (choices := sum(len(part.choices) for part in study.parts)) != 1:
         raise UsageError(f"--export writes one stack: this asks for {choices} activations", "name one with --act")
@@ -174,8 +176,8 @@ def _report(study: Study) -> Report:
 
 
 def _export(study: Study, path: Path) -> None:
-    from relubench.stacking import export_file
+    from relubench.stacking import exported
 
     (pretrained,) = (spec for spec in study.specs if spec.stack is not None and not spec.stack.shuffled)
-    export_file(pretrained, study.store, path)
+    output.save_file("--export", path, exported(pretrained, study.store))
     output.say(f"written: {path}")

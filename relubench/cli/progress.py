@@ -1,4 +1,4 @@
-"""Progress on stderr: live bars on a terminal, plain lines elsewhere, nothing but failures with --quiet."""
+"""Progress on stderr: live bars on a terminal, plain lines elsewhere, failures and waits alone with --quiet."""
 
 from __future__ import annotations
 
@@ -45,8 +45,13 @@ def warning(event: Event) -> str:
     return f"warning: {run_name(event)} failed: {event.message}\nhint: {event.hint or 'see `relubench doctor`'}"
 
 
+def is_urgent(note: str) -> bool:
+    """Whether --quiet leaves a note standing: a warning, or why nothing happens while another process works."""
+    return note.startswith("warning:") or ": waiting" in note
+
+
 class FailuresOnly:
-    """--quiet: failed runs are still told."""
+    """--quiet: failed runs are still told, and that another process is waited for."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
@@ -54,6 +59,8 @@ class FailuresOnly:
     def show(self, event: Event) -> None:
         if event.kind == "failed":
             print(warning(event), file=self.stream, flush=True)
+        elif event.kind == "note" and is_urgent(event.message):
+            print(event.message, file=self.stream, flush=True)
 
     def close(self) -> None:
         pass

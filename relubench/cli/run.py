@@ -9,7 +9,7 @@ import typer
 
 from relubench.cli import completion, options, output
 from relubench.cli.overrides import layers, methods_of
-from relubench.cli.study import show_study, silent
+from relubench.cli.study import quietly, show_study
 from relubench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def run(
     target = output.choose(format, output_file) if not print_ else _yaml_target(ctx, output_file)
     output.check_plot(plot)
     asked = _open(ctx, preset)
-    note = silent if quiet else output.say
+    note = quietly if quiet else output.say
     if print_:
         from relubench.preset.written import as_yaml
 

@@ -81,7 +81,7 @@ def show(
         }
         output.emit(json.dumps(everything, indent=1, allow_nan=False), target)
         return
-    curve = [asdict(point) for point in result.curve]
+    curve = [_rounded(asdict(point)) for point in result.curve]
     listings = [output.Listing(rows=curve, title=f"learning curve of {result.id}")]
     if target.format in ("table", "markdown", "latex"):
         listings += [*_layer_curves(_layers(store, result)), *_looks(result)]
@@ -162,27 +162,50 @@ def _summary(store: Store, run: str) -> Row:
     size = folder_size(store.folder(run))
     try:
         result = store.result(run)
-    except RelubenchError:
+    except (RelubenchError, OSError):
         result = None
     if result is None:
         return _row(run, outcome="unreadable", size_bytes=size)
     timing = store.timing(run)
     row = _row(run, outcome=result.outcome, size_bytes=size)
-    row |= {key: result.spec.get(key) for key in OF_SPEC}
-    row["pretraining"] = row["pretraining"] or "none"
-    row["l1"] = result.spec.get("l1_asked", row["l1"])
+    row |= _of_spec(result.spec)
     row |= {"epochs": result.epochs, "test_error_pct": result.test_error_pct}
-    return row | {"seconds": round(timing.seconds, 3) if timing else None, "date": timing.finished if timing else None}
+    return _rounded(row) | {
+        "seconds": round(timing.seconds, 3) if timing else None,
+        "date": timing.finished if timing else None,
+    }
 
 
 def _unfinished(store: Store, run: str) -> Row:
     checkpoint = store.checkpoint(run)
     row = _row(run, outcome="unfinished", size_bytes=folder_size(checkpoint.parent))
+    row |= _common([_of_spec(spec) for spec in store.unfinished_specs(run)])
     try:
         changed = datetime.fromtimestamp(checkpoint.stat().st_mtime, tz=UTC)
     except OSError:
         return row
     return row | {"date": changed.isoformat(timespec="seconds")}
+
+
+def _of_spec(spec: Row) -> Row:
+    """What a run's row shows of its specification."""
+    row = {key: spec.get(key) for key in OF_SPEC}
+    return row | {"pretraining": row["pretraining"] or "none", "l1": spec.get("l1_asked", row["l1"])}
+
+
+def _common(rows: Sequence[Row]) -> Row:
+    """What rows have in common: networks that are trained together differ in seeds, say."""
+    if not rows:
+        return {}
+    return {key: value if all(row[key] == value for row in rows) else None for key, value in rows[0].items()}
+
+
+def _rounded(row: Row) -> Row:
+    """The row with its percentages in as many digits as a table of `train` gives: 3.68 is not 3.6799999999999997."""
+    return {
+        key: round(value, 6) if key.endswith("_pct") and isinstance(value, float) else value
+        for key, value in row.items()
+    }
 
 
 def _row(run: str, *, outcome: str, size_bytes: int) -> Row:
@@ -214,7 +237,7 @@ def _settings(store: Store, result: RunResult, timing: Timing | None) -> list[Ro
         facts |= {"host": timing.host, "finished": timing.finished, "interruptions": timing.interruptions}
     facts |= {f"version of {name}": version for name, version in result.versions.items()}
     facts |= {"folder": str(store.folder(result.id)), "size": readable(folder_size(store.folder(result.id)))}
-    return [{"name": name, "value": _plain(value)} for name, value in facts.items() if value is not None]
+    return [{"name": name, "value": _plain(value)} for name, value in _rounded(facts).items() if value is not None]
 
 
 def _layers(store: Store, result: RunResult) -> list[PretrainedLayer]:

@@ -9,10 +9,11 @@ import typer
 
 from relubench.cli import completion, options, output
 from relubench.cli.runs import find_run
-from relubench.cli.study import silent
+from relubench.cli.study import quietly
 from relubench.data.remarks import printable
 from relubench.errors import UsageError
 from relubench.lookup import find
+from relubench.places import user_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,6 +73,7 @@ def data(
         typer.Option(
             "--output",
             metavar="FILE.png",
+            callback=options.expanded,
             help="The file to write; one that is there is replaced. Default: NAME.png in the current folder.",
         ),
     ] = None,
@@ -100,13 +102,13 @@ def data(
 
         wanted = min(COUNT, _images_of(prepared, part)) if count is None else count
         samples = draw_samples(prepared, part, wanted, seed, base)
-        output.write_file(place, _sheet(prepared, part, samples, base))
-    _print(prepared, str(place) if drawn else None, target, silent if quiet else output.say)
+        output.save_file("--output", place, _sheet(prepared, part, samples, base))
+    _print(prepared, str(place) if drawn else None, target, quietly if quiet else output.say)
 
 
 def _place(name: str, output_file: Path | None) -> Path:
     """The file of the sheet; raises UsageError where it could not be written."""
-    place = output_file or Path(printable(f"{Path(name).expanduser().resolve().name.removesuffix('.npz')}.png"))
+    place = output_file or Path(printable(f"{user_path(name).resolve().name.removesuffix('.npz')}.png"))
     if place.suffix.lower() != ".png":
         raise UsageError(f"--output {place}: the sheet is a PNG", "end the file's name in .png")
     output.check_file("--output", place)
@@ -134,7 +136,13 @@ def _images_of(prepared: PreparedData, split: Split) -> int:
 def run_(
     run: Annotated[str, typer.Argument(metavar="ID", help="The run's id, or as much of its beginning as is unique.")],
     folder: Annotated[
-        Path, typer.Option("--output", metavar="DIR", help="The folder that the PNG files go to. Default: this one.")
+        Path,
+        typer.Option(
+            "--output",
+            metavar="DIR",
+            callback=options.expanded,
+            help="The folder that the PNG files go to. Default: this one.",
+        ),
     ] = Path(),
     data_dir: options.DataDir = None,
     runs_dir: options.RunsDir = None,
@@ -147,12 +155,13 @@ def run_(
     """
     if not folder.is_dir():
         raise UsageError(f"--output {folder} is no folder", f"make it first: mkdir -p {folder}")
+    output.check_file("--output", folder / f"{run}.png")
     from relubench.gallery import draw_run
     from relubench.places import runs_root
     from relubench.store import Store
 
     store = Store(runs_root(runs_dir))
-    note = silent if quiet else output.say
+    note = quietly if quiet else output.say
     files = draw_run(store, find_run(run, store.ids()), folder, data_dir, note)
     output.emit("\n".join(str(one) for one in files), output.Target(format="tsv"))
 

@@ -96,6 +96,7 @@ Plot = Annotated[
     typer.Option(
         "--plot",
         metavar="FILE",
+        callback=options.expanded,
         rich_help_panel=options.RESULT,
         help="Draw ns an element against size, with --network error against time, with --sparsity time "
         "against zeros, into this file (.png, .pdf or "
@@ -217,6 +218,9 @@ def speed(
     output.check_plot(plot)
     mode = _mode(network=network, sparsity=sparsity, arithmetic=arithmetic)
     _check_flags(mode, ctx.params)
+    from relubench.device import check_torch_loads
+
+    check_torch_loads()
     from relubench.cli.speed_operators import operators, until
 
     def bounded(request: Request) -> Request:

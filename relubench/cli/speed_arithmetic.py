@@ -34,6 +34,7 @@ def arithmetic(
         raise UsageError(f"--arithmetic measures the processor, not {where.kind}", "leave --device out")
     say = (lambda text: None) if quiet else output.say
     set_up(request)
+    output.check_stdout(target)
     with alone(lambda: say("another timing run is under way on this machine: waiting for it to end")), torch.no_grad():
         session = prepare(request, caches().first, choose_clock("cpu", request.threads))
         watch = Watch()

@@ -48,6 +48,7 @@ def network(
         raise ComputeError(f"none of the {study.total} runs could be computed", "see the warnings above")
     race, warnings = None, []
     if not interrupted:
+        output.check_stdout(target)
         with alone(lambda: say("another timing run is under way on this machine: waiting for it to end")):
             watch = Watch()
             race = _race(study, request, quiet)

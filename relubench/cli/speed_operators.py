@@ -34,6 +34,7 @@ def operators(given: Mapping[str, Any], target: output.Target, plot: Path | None
         # A name that is not there is refused; what raises while it is measured is a row.
         build(choice)
     say = (lambda text: None) if quiet else output.say
+    output.check_stdout(target)
     with alone(lambda: say("another timing run is under way on this machine: waiting for it to end")):
         session, warnings = _measured(request, choices, given, where, quiet)
     _emit(session, warnings, where, target, plot, quiet)

@@ -44,6 +44,7 @@ def sparsity(
     if carry_out(study, quiet):
         raise typer.Exit(EXIT_INTERRUPTED)
     known = _settings(study)
+    output.check_stdout(target)
     with alone(lambda: say("another timing run is under way on this machine: waiting for it to end")):
         session = _session(request, known)
         watch = Watch()

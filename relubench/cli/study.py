@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 import typer
 
 from relubench.cli import output, progress
-from relubench.errors import EXIT_INTERRUPTED, WARNING, ComputeError
+from relubench.errors import EXIT_INTERRUPTED, ComputeError
 
 if TYPE_CHECKING:
     from relubench.cli.output import Target
@@ -33,6 +33,7 @@ def show_study(
     `draw` makes the plot, by default gradient norms or learning curves. Raises typer.Exit(130) if it was interrupted,
     ComputeError if nothing was computed.
     """
+    output.check_stdout(target)
     interrupted = carry_out(study, quiet)
     finished = sum(result.outcome != "failed" for result in study.results)
     if study.results:
@@ -50,9 +51,9 @@ def show_study(
         raise ComputeError(f"none of the {study.total} runs could be computed", "see the warnings above")
 
 
-def silent(text: str) -> None:
-    """--quiet: notes go nowhere, warnings stay."""
-    if text.startswith(WARNING):
+def quietly(text: str) -> None:
+    """--quiet: of the notes only warnings are said, and that another process is waited for."""
+    if progress.is_urgent(text):
         output.say(text)
 
 

@@ -43,8 +43,9 @@ def torch_checks() -> list[Finding]:
     answer = ask()
     installed = f"installed: torch {_installed('torch')}, torchvision {_installed('torchvision')}"
     if answer.probe is None:
-        pair: Finding = ("torch", "error", f"cannot be imported: {answer.failure} ({installed})", REPAIR)
-        return [pair, ("device", "error", "unknown, since torch cannot be imported", REPAIR)]
+        remedy = "ulimit -v unlimited" if "ulimit -v" in answer.failure else REPAIR
+        pair: Finding = ("torch", "error", f"cannot be imported: {answer.failure} ({installed})", remedy)
+        return [pair, ("device", "error", "unknown, since torch cannot be imported", remedy)]
     if answer.torchvision is None:
         detail = f"torch {answer.probe['torch']} works, torchvision does not: {answer.failure} ({installed})"
         pair = ("torch and torchvision", "error", detail, REPAIR)
@@ -85,7 +86,7 @@ def _failure(code: int, stderr: str) -> str:
     if code < 0:
         return f"Python crashed with {signal.Signals(-code).name}"
     said = [line.strip() for line in stderr.splitlines() if line.strip()]
-    return said[-1] if said else f"Python ended with exit code {code}"
+    return said[-1].removeprefix("relubench.errors.ComputeError: ") if said else f"Python ended with exit code {code}"
 
 
 def _device(probe: dict[str, Any]) -> Finding:

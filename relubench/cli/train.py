@@ -8,7 +8,7 @@ import typer
 
 from relubench.cli import options, output
 from relubench.cli.overrides import experiment
-from relubench.cli.study import show_study, silent
+from relubench.cli.study import quietly, show_study
 
 if TYPE_CHECKING:
     from relubench.reports.report import Report
@@ -61,7 +61,7 @@ def train(
     from relubench.runner import Study
 
     study = Study.open(
-        config, data_dir=data_dir, runs_dir=runs_dir, fresh=no_cache, note=silent if quiet else output.say
+        config, data_dir=data_dir, runs_dir=runs_dir, fresh=no_cache, note=quietly if quiet else output.say
     )
     show_study(study, lambda: _report(study), target, plot, quiet=quiet)
 

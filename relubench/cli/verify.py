@@ -67,10 +67,11 @@ def verify(
     """Compare the values and gradients of every activation with the true function; exit 1 where something is wrong."""
     target = output.choose(format, output_file)
     from relubench.activations import select
-    from relubench.device import resolve
+    from relubench.device import check_torch_loads, resolve
     from relubench.timing.request import DTYPES, check_compiler, check_names
 
     where = resolve(device or "cpu")
+    check_torch_loads()
     if where.kind != "cpu":
         raise UsageError(f"verify checks the processor's kernels, not {where.kind}'s", "leave --device out")
     choices = select(act or ["all"])

@@ -11,21 +11,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 from filelock import FileLock, Timeout
 
 from relubench import integrity
 from relubench.data.facts import survey
 from relubench.data.prepared import META, Parts, describe, file_digest
 from relubench.errors import ComputeError
+from relubench.places import cache_root
 
 Say = Callable[[str], None]
-
-
-def cache_root() -> Path:
-    """The folder of everything that can be made again: RELUBENCH_CACHE_DIR, else the system's cache folder."""
-    override = os.environ.get("RELUBENCH_CACHE_DIR")
-    return Path(override).expanduser() if override else platformdirs.user_cache_path("relubench")
 
 
 def temporary_root() -> Path:

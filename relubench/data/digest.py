@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from relubench.data.cache import cache_root
+from relubench.durable import write_atomically
 from relubench.errors import DataError
+from relubench.places import cache_root
 
 ALWAYS_HASHED_BYTES = 64 * 2**20
 """Smaller sets are read every time (a tenth of a second); larger ones when a path, size or time has changed."""
@@ -62,8 +61,4 @@ def _hash(files: Sequence[LabelledFile]) -> str:
 
 
 def _remember(path: Path, digest: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent)
-    with os.fdopen(handle, "w", encoding="ascii") as stream:
-        stream.write(digest)
-    Path(temporary).replace(path)
+    write_atomically(path, digest.encode("ascii"))

@@ -22,6 +22,7 @@ from relubench.data.needs import resolve
 from relubench.data.table import SourceRow
 from relubench.data.verify import DAMAGED
 from relubench.errors import DataError
+from relubench.places import user_path
 
 TIMEOUT_S = 30.0
 """How long a connection may stay silent."""
@@ -77,7 +78,7 @@ def absent(row: SourceRow, looked_in: Sequence[Path], remarks: Sequence[str], wh
 
 def _writable(row: SourceRow, data_dir: Path | None, looked_in: Sequence[Path], say: Say) -> Path:
     reason = ""
-    for root in dict.fromkeys((*(() if data_dir is None else (data_dir.expanduser(),)), download_root())):
+    for root in dict.fromkeys((*(() if data_dir is None else (user_path(data_dir),)), download_root())):
         try:
             (root / f".relubench-{row.name}").mkdir(parents=True, exist_ok=True)
             return root

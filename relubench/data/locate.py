@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from relubench.data.cache import cache_root
 from relubench.data.table import Role, SourceRow
 from relubench.errors import UsageError
 from relubench.lookup import near_names
+from relubench.places import cache_root, named_by, user_path
 
 NAMED_AT_MOST = 6
 
@@ -44,11 +43,8 @@ def data_roots(data_dir: Path | None) -> tuple[Path, ...]:
     roots: list[Path] = []
     if data_dir is not None:
         roots.append(checked(data_dir))
-    if named := os.environ.get("RELUBENCH_DATA_DIR"):
-        try:
-            roots.append(Path(named).expanduser())
-        except RuntimeError as error:
-            raise UsageError(f"RELUBENCH_DATA_DIR={named} cannot be a folder: {error}", "check the path") from error
+    if named := named_by("RELUBENCH_DATA_DIR"):
+        roots.append(named)
     roots.append(download_root())
     return tuple(dict.fromkeys(roots))
 
@@ -56,11 +52,11 @@ def data_roots(data_dir: Path | None) -> tuple[Path, ...]:
 def checked(data_dir: Path) -> Path:
     """--data-dir, expanded; raises UsageError where it is no folder: a mistyped one is never made."""
     try:
-        folder = data_dir.expanduser()
+        folder = user_path(data_dir)
         if folder.is_dir():
             return folder
         there = folder.exists()
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"--data-dir {data_dir} cannot be a folder: {reason}", "check the path") from error
     if there:

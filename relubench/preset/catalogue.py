@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from relubench.config import Method
 from relubench.errors import UsageError
 from relubench.lookup import did_you_mean, near_names
-from relubench.places import presets_folder
+from relubench.places import presets_folder, user_path
 from relubench.preset.document import Document, read_document
 from relubench.preset.resolve import Preset, resolve
 from relubench.preset.schema import SCALES
@@ -24,7 +23,7 @@ def names() -> list[str]:
 
 def load(text: str) -> tuple[str, Document]:
     """The preset called `text`, or the file at that path: its name and its document. Raises UsageError."""
-    path = Path(text).expanduser()
+    path = user_path(text)
     if "/" in text or "\\" in text or path.suffix.lower() in SUFFIXES:
         if not path.exists():
             beside = [one.name for one in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
 
 import numpy as np
+
+from relubench.durable import write_file
 
 GAP = 1
 """Pixels between tiles."""
@@ -65,4 +68,6 @@ def write_png(page: np.ndarray, path: Path, enlarged: int = 2) -> None:
     from matplotlib.image import imsave
 
     large = page.repeat(enlarged, axis=0).repeat(enlarged, axis=1)
-    imsave(path, np.clip(large, 0.0, 1.0), cmap="gray", vmin=0.0, vmax=1.0, format="png")
+    drawn = io.BytesIO()
+    imsave(drawn, np.clip(large, 0.0, 1.0), cmap="gray", vmin=0.0, vmax=1.0, format="png")
+    write_file(path, drawn.getvalue())

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from relubench.durable import write_file
 from relubench.errors import ComputeError, UsageError
 from relubench.reports.cells import count, listed
 from relubench.reports.sensitivity import draw_sensitivity
@@ -77,12 +78,7 @@ def save(figure: Figure, path: Path) -> None:
         metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower())
         drawn = io.BytesIO()
         figure.savefig(drawn, format=path.suffix.lower()[1:], dpi=150, metadata=metadata)
-        fresh = path.with_name(f".{path.name}.part")
-        try:
-            fresh.write_bytes(drawn.getvalue())
-            fresh.replace(path)
-        finally:
-            fresh.unlink(missing_ok=True)
+        write_file(path, drawn.getvalue())
     except OSError as error:
         raise ComputeError(f"cannot write {path}: {error.strerror or error}", "choose another file") from error
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from relubench.durable import read_at_most
 from relubench.errors import UsageError
 from relubench.stats import Mask, unpack_mask
 
@@ -16,8 +18,56 @@ MATCHED = ("activation", "dataset", "model", "pretraining", "l1", "variant", "te
 Key = tuple[Any, ...]
 """A row's values of MATCHED."""
 
-NEEDED = ("activation", "dataset", "model", "pretraining", "n", "test_error_pct", "test_error_ci_low_pct")
-NEEDED_OF_RUN = ("id", "spec", "outcome", "test_error_pct", "test_examples")
+MOST_BYTES = 512_000_000
+"""What is read of a file; a table of a thousand runs has some ten million."""
+
+LARGEST = 1e15
+"""No error, time, strength or count of examples is larger, in absolute value."""
+
+Kind = Callable[[Any], bool]
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) <= LARGEST  # NaN is not.
+
+
+def _count(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= LARGEST
+
+
+def _or_none(kind: Kind) -> Kind:
+    return lambda value: value is None or kind(value)
+
+
+NEEDED: Mapping[str, Kind] = {
+    **dict.fromkeys(("activation", "dataset", "model", "pretraining"), _text),
+    "n": _count,
+    **dict.fromkeys(("test_error_pct", "test_error_ci_low_pct", "test_error_ci_high_pct"), _or_none(_number)),
+}
+"""What every row has, and of which kind it is."""
+OPTIONAL: Mapping[str, Kind] = {
+    **dict.fromkeys(("l1", "test_noise", "seconds"), _or_none(_number)),
+    **dict.fromkeys(("variant", "outcome"), _or_none(_text)),
+}
+NEEDED_OF_RUN: Mapping[str, Kind] = {
+    **dict.fromkeys(("id", "outcome"), _text),
+    "spec": lambda value: isinstance(value, dict),
+    "test_error_pct": _or_none(_number),
+    "test_examples": _count,
+}
+OPTIONAL_OF_RUN: Mapping[str, Kind] = {"test_wrong": _or_none(_text)}
+NEEDED_OF_SPEC: Mapping[str, Kind] = {"seed": lambda value: type(value) is int}
+OPTIONAL_OF_SPEC: Mapping[str, Kind] = {
+    **dict.fromkeys(("activation", "dataset", "model", "pretraining"), _text),
+    **dict.fromkeys(("variant", "data_digest"), _or_none(_text)),
+    **dict.fromkeys(("l1", "l1_asked"), _or_none(_number)),
+}
+MOST_SHOWN = 60
+"""Characters of a value that an error shows."""
 HINT = "give files written by `relubench train --format json`"
 
 
@@ -49,16 +99,19 @@ class Saved:
 def read(path: Path) -> Saved:
     """The table in `path`; raises UsageError if there is none, naming the file and what is wrong with it."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_at_most(path, MOST_BYTES))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}", "check the name") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not JSON: {error}", HINT) from error
     if not isinstance(content, dict) or not {"command", "version", "rows", "runs"} <= content.keys():
         raise UsageError(f"{path} is JSON, but not a result of relubench", HINT)
     rows, runs = content["rows"], content["runs"]
-    if not (_all_have(rows, NEEDED) and rows and _all_have(runs, NEEDED_OF_RUN) and all(map(_sound, [*rows, *runs]))):
-        raise UsageError(f"{path} holds no training table, but a result of {content['command']!r}", HINT)
+    _check(rows, NEEDED, OPTIONAL, "row", path, content["command"])
+    _check(runs, NEEDED_OF_RUN, OPTIONAL_OF_RUN, "run", path, content["command"])
+    _check([run["spec"] for run in runs], NEEDED_OF_SPEC, OPTIONAL_OF_SPEC, "run's spec", path, content["command"])
+    if not rows:
+        raise UsageError(f"{path} holds no training table, but a result of {_short(content['command'])}", HINT)
     found: dict[Key, SavedRow] = {}
     for row in rows:
         mine = [run for run in runs if _belongs(run, row)]
@@ -70,17 +123,34 @@ def read(path: Path) -> Saved:
             raise UsageError(f"{path} has two rows of {row['activation']} that nothing tells apart", HINT)
         # What a file has of its runs is about the clean test images.
         found[key] = SavedRow(row, [] if noise else mine, {} if noise else _masks(mine, path))
-    return Saved(path, str(content["version"]), content.get("device"), found)
+    return Saved(path, str(content["version"]), _device(content.get("device")), found)
 
 
-def _all_have(records: Any, keys: tuple[str, ...]) -> bool:
-    return isinstance(records, list) and all(isinstance(one, dict) and set(keys) <= one.keys() for one in records)
+def _device(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
-def _sound(record: Row) -> bool:
-    """Whether the values that are computed with are of their kinds."""
-    spec, error = record.get("spec", {"seed": 0}), record["test_error_pct"]
-    return isinstance(spec, dict) and isinstance(spec.get("seed"), int) and isinstance(error, int | float | None)
+def _check(
+    records: Any, needed: Mapping[str, Kind], optional: Mapping[str, Kind], what: str, path: Path, command: Any
+) -> None:
+    """Raises UsageError unless these are objects with every value needed, and every value of its kind."""
+    objects = isinstance(records, list) and all(isinstance(record, dict) for record in records)
+    if not (objects and all(needed.keys() <= record.keys() for record in records)):
+        raise UsageError(f"{path} holds no training table, but a result of {_short(command)}", HINT)
+    kinds = {**optional, **needed}
+    for number, record in enumerate(records, 1):
+        for key in kinds.keys() & record.keys():
+            if not kinds[key](record[key]):
+                raise UsageError(f"{path}: {what} {number} has a {key} that cannot be: {_short(record[key])}", HINT)
+
+
+def _short(value: Any) -> str:
+    """A value of a file as an error shows it."""
+    try:
+        text = repr(value) if isinstance(value, str) else json.dumps(value)
+    except ValueError:
+        text = "a number of thousands of digits"
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
 def _belongs(run: Row, row: Row) -> bool:

@@ -10,9 +10,11 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from relubench.reports.report import Column, Report
+from relubench.reports.signs import shown_in
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,6 +30,8 @@ def draw(report: Report, width: int | None = None, colour: bool | None = None) -
 
     `width` in characters and `colour` are asked of COLUMNS, NO_COLOR and stdout where they are None.
     """
+    if width is None:
+        report = _for_stdout(report)
     from rich.text import Text
 
     console = _console(width, colour)
@@ -50,6 +54,26 @@ def draw(report: Report, width: int | None = None, colour: bool | None = None) -
     file = console.file
     assert isinstance(file, io.StringIO)
     return "".join(line.rstrip() + "\n" for line in file.getvalue().splitlines())
+
+
+def _for_stdout(report: Report) -> Report:
+    """The report in signs that stdout has, put in before the table is laid out: some are longer."""
+    encoding = getattr(sys.stdout, "encoding", None)
+
+    def shown(text: str) -> str:
+        return shown_in(text, encoding)
+
+    def column(one: Column) -> Column:
+        return replace(one, header=shown(one.header), parts=lambda row: [shown(part) for part in one.parts(row)])
+
+    return replace(
+        report,
+        columns=[column(one) for one in report.columns],
+        title=shown(report.title),
+        caption=shown(report.caption),
+        footnotes=[shown(note) for note in report.footnotes],
+        sentence=shown(report.sentence),
+    )
 
 
 def fit(report: Report, console: Console) -> tuple[list[Column], bool, int | None]:

@@ -16,6 +16,7 @@ from dataclasses import asdict
 from typing import Any
 
 from relubench.errors import ComputeError
+from relubench.interrupts import Held
 from relubench.processes import Stderr, command, ending, environment, folder, lacks_of_memory
 from relubench.timing.clocks import choose_clock
 from relubench.timing.operators import Task
@@ -88,15 +89,16 @@ class Parts:
         calls = [(cell.stamp, {one.label: one.number for one in cell.contestants}) for cell in cells] or None
         asked = {"request": asdict(self.request), "acts": self.acts, "before": self.session.rounds}
         lacks = lacks_of_memory()
-        process = subprocess.Popen(
-            command("from relubench.timing.part import main\nmain()"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment(),
-            cwd=folder(),
-            text=True,
-        )
+        with Held():
+            process = subprocess.Popen(
+                command("from relubench.timing.part import main\nmain()"),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**environment(), "PYTHONIOENCODING": "utf-8"},
+                cwd=folder(),
+                text=True,
+            )
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None

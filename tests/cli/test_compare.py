@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -208,3 +210,67 @@ def test_identical_runs_are_no_comparison(cli: Cli, tmp_path: Path) -> None:
     with_others = rows(cli, a, a, b)
     assert with_others[0]["verdict"] == "identical" and with_others[0]["detectable_difference_pct"] is None
     assert with_others[1]["difference_ci_low_pct"] == alone["difference_ci_low_pct"]
+
+
+def changed(content: dict[str, Any], path: tuple[str | int, ...], value: Any) -> str:
+    """The file's text with one value of it replaced."""
+    whole = json.loads(json.dumps(content))
+    inner = whole
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    return json.dumps(whole)
+
+
+KINDS_OF_VALUES = [
+    None,
+    True,
+    -1,
+    10**309,
+    "",
+    "x",
+    [],
+    {},
+    [[1]],
+    {"a": None},
+    float("nan"),
+    float("inf"),
+    "\ud800",
+    2**63,
+]
+
+
+@pytest.mark.parametrize("value", KINDS_OF_VALUES, ids=[str(value)[:8] for value in KINDS_OF_VALUES])
+def test_no_value_of_a_file_is_an_internal_error(cli: Cli, tmp_path: Path, value: Any) -> None:
+    a, bad = save(tmp_path / "a.json", {"relu": 0.05, "tanh": 0.1}), tmp_path / "bad.json"
+    content = json.loads(a.read_text())
+    row, run = content["rows"][0], content["runs"][0]
+    places = [("rows",), ("runs",), ("version",), ("device",), ("command",), ("rows", 0), ("runs", 0)]
+    places += [("rows", 0, key) for key in row]
+    places += [("runs", 0, key) for key in run]
+    places += [("runs", 0, "spec", key) for key in run["spec"]]
+    # Each value in a quarter of the places, since all of them take a minute.
+    for place in places[KINDS_OF_VALUES.index(value) % 4 :: 4]:
+        bad.write_text(changed(content, place, value))
+        ended = cli("compare", str(a), str(bad), "--format", "tsv")
+        assert ended.code in (0, 2), (place, ended.err)
+        if ended.code == 2:
+            assert (len(ended.err.splitlines()), str(bad) in ended.err) == (2, True), (place, ended.err)
+        assert len(ended.err) < 5000
+
+
+def test_a_mask_that_unpacks_to_gigabytes_is_refused(cli: Cli, tmp_path: Path) -> None:
+    a, bad = save(tmp_path / "a.json", {"relu": 0.05}), tmp_path / "bad.json"
+    bomb = base64.b64encode(zlib.compress(bytes(50_000_000), 9)).decode()
+    bad.write_text(changed(json.loads(a.read_text()), ("runs", 0, "test_wrong"), bomb))
+    ended = cli("compare", str(a), str(bad))
+    assert (ended.code, "the test results of a run cannot be read" in ended.err) == (2, True)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "9" * 5000, "{", "", "\x00"])
+def test_what_is_no_json_is_refused(cli: Cli, tmp_path: Path, text: str) -> None:
+    a, bad = save(tmp_path / "a.json", {"relu": 0.05}), tmp_path / "bad.json"
+    bad.write_text(text)
+    ended = cli("compare", str(a), str(bad))
+    assert (ended.code, f"{bad} is not JSON" in ended.err) == (2, True)
+    assert len(ended.err) < 500

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from relubench.places import runs_root
+from relubench.results import RunResult
 from relubench.store import Store
 from tests.cli.fakes import Cli, mask, program, result, timing
 
@@ -133,6 +134,32 @@ def test_runs_lists_finished_and_unfinished(cli: Cli, store: Store) -> None:
     assert (finished["seconds"], finished["date"]) == (1.5, "2026-01-02T03:04:05+00:00")
     assert finished["size_bytes"] > 7
     assert (rows["bbbb111122223333"]["outcome"], rows["bbbb111122223333"]["size_bytes"]) == ("unfinished", 4)
+
+
+def test_unfinished_runs_have_what_is_known_of_them(cli: Cli, store: Store) -> None:
+    spec = {"activation": "gelu", "dataset": "digits", "model": "mlp-1x8", "seed": 3, "lr": 0.1, "l1": 0.0}
+    for run, specs in (
+        ("cccc111122223333", [spec]),
+        ("dddd111122223333", [spec, {**spec, "seed": 4}]),
+        ("eeee111122223333", []),
+    ):
+        checkpoint = store.checkpoint(run)
+        checkpoint.parent.mkdir(parents=True)
+        checkpoint.write_bytes(b"half")
+        store.put_unfinished(run, specs)
+    store.checkpoint("eeee111122223333").with_name("specs.json").write_text("[" * 100_000)
+    rows = {row["id"][:4]: row for row in json.loads(cli("runs", "--format", "json").out)["rows"]}
+    known = [(rows[key]["outcome"], rows[key]["activation"], rows[key]["seed"]) for key in ("cccc", "dddd", "eeee")]
+    assert known == [("unfinished", "gelu", 3), ("unfinished", "gelu", None), ("unfinished", None, None)]
+
+
+def test_percentages_are_read_at_a_glance(cli: Cli, store: Store) -> None:
+    rough = RunResult.from_json({**result(run_id="f" * 16).to_json(), "test_error_pct": 3.6799999999999997})
+    store.put(rough, timing(), mask(0), None)
+    for format in ("tsv", "json", "jsonl", "csv"):
+        listed = cli("runs", "--format", format).out
+        assert "3.68" in listed and "3.67999" not in listed
+    assert "3.67999" not in cli("runs", "show", "f" * 16, "--format", "markdown").out
 
 
 def test_no_runs_is_said(cli: Cli) -> None:

@@ -78,7 +78,7 @@ def test_flags_become_a_configuration(cli: Cli, study: FakeStudy) -> None:
     ],
 )
 def test_refusals_name_the_flag(cli: Cli, argv: str, words: str) -> None:
-    ended = cli("pretrain", *argv.split())
+    ended = cli("pretrain", "--quiet", *argv.split())
     assert ended.code == 2
     assert words in ended.err
     assert len(ended.err.strip().splitlines()) == 2

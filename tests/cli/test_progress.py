@@ -10,6 +10,7 @@ from rich.console import Console
 
 from relubench.cli import progress
 from relubench.cli.ledger import Ledger, duration, run_name
+from relubench.cli.study import quietly
 from relubench.results import Event
 
 
@@ -196,3 +197,16 @@ def test_the_display_fits_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(live, progress.LiveBars)
     monkeypatch.setenv("TERM", "dumb")
     assert isinstance(progress.choose(1, 1, quiet=False), progress.PlainLines)
+
+
+def test_quiet_still_says_failures_warnings_and_waits(capsys: pytest.CaptureFixture[str]) -> None:
+    stream = io.StringIO()
+    display = progress.FailuresOnly(stream)
+    waiting = "another process is training relu seed 0: waiting for it"
+    for message in (waiting, "testing 3 networks under noise"):
+        display.show(event("note", message=message))
+    display.show(event("epoch", epochs_done=1.0))
+    assert stream.getvalue() == f"{waiting}\n"
+    for note in (waiting, "preparing digits", "warning: relu seed 0 is not stored (full)", "another process is"):
+        quietly(note)
+    assert capsys.readouterr().err.splitlines() == [waiting, "warning: relu seed 0 is not stored (full)"]

@@ -1,0 +1,138 @@
+"""Ctrl-C at any moment: exit code 130, no traceback, no half of a result."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from relubench.interrupts import Held
+from tests.cli.fakes import ROOT, program
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
+
+AT_AN_IMPORT = """
+import os, signal, sys
+class Interrupting:
+    left = int(sys.argv.pop(1))
+    def find_spec(self, name, *_):
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+from relubench.__main__ import main
+sys.meta_path.insert(0, Interrupting())
+sys.argv[0] = "relubench"
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("number", [1, 7, 60, 150, 260])
+def test_ctrl_c_at_an_import_of_the_program(number: int) -> None:
+    ended = program(str(number), "list", "datasets", script=AT_AN_IMPORT)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "interrupted\n")
+
+
+@pytest.mark.parametrize("number", [900])
+def test_ctrl_c_while_torch_is_imported(number: int) -> None:
+    ended = program(str(number), "verify", "--act", "relu", "--dtype", "bf16", script=AT_AN_IMPORT)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "interrupted\n")
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.4, 0.9, 1.6])
+def test_ctrl_c_in_the_first_seconds_of_a_training(seconds: float) -> None:
+    # Started as the program's first line, so that the time is the program's own and not Python's.
+    script = (
+        "import sys; sys.stdout.write('.'); sys.stdout.flush()\n"
+        "from relubench.__main__ import main\nsys.argv[0] = 'relubench'\nsys.exit(main())"
+    )
+    argv = ["train", "--act", "relu,tanh", "--model", "mlp-1x8", "--epochs", "100000", "--device", "cpu"]
+    running = subprocess.Popen(
+        [sys.executable, "-c", f"from relubench import __main__\n{script}", *argv],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert running.stdout is not None
+    running.stdout.read(1)
+    time.sleep(seconds + 0.02)
+    # As a terminal does it: to every process that it started.
+    os.killpg(running.pid, signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+    assert (running.returncode, out) == (130, ""), err
+    assert "Traceback" not in err and "KeyboardInterrupt" not in err
+
+
+def test_ctrl_c_in_a_destructor_is_served_after_it() -> None:
+    script = """
+import os, signal, sys, time
+from relubench import interrupts
+class Thing:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(1000):
+            pass
+interrupts.serve()
+try:
+    thing = Thing()
+    del thing
+    time.sleep(10)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+    ended = program(script=script)
+    assert (ended.returncode, ended.stderr) == (130, "")
+
+
+def test_an_error_that_ctrl_c_was_turned_into_is_an_interruption() -> None:
+    script = """
+import os, signal, sys
+from relubench.__main__ import main
+import relubench.cli.list_ as module
+def swallow(*given, **named):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(1000):
+            pass
+    except KeyboardInterrupt:
+        raise ImportError("initialization failed") from None
+module.output.choose = swallow
+sys.argv = ["relubench", "list", "models"]
+sys.exit(main())
+"""
+    ended = program(script=script)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "interrupted\n")
+
+
+def test_ctrl_c_while_python_ends_changes_nothing() -> None:
+    script = """
+import atexit, os, signal, sys
+from relubench.__main__ import main
+atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))
+sys.argv = ["relubench", "--version"]
+sys.exit(main())
+"""
+    ended = program(script=script)
+    assert (ended.returncode, ended.stdout[:9], ended.stderr) == (0, "relubench", "")
+
+
+def test_a_process_started_while_held_gets_no_ctrl_c() -> None:
+    script = "import signal, sys; sys.exit(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, set()))"
+    with Held():
+        held = subprocess.Popen([sys.executable, "-c", script])
+    assert held.wait(30) == 1
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_an_ignored_ctrl_c_stays_ignored() -> None:
+    script = f"""
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+{AT_AN_IMPORT}"""
+    ended = program("30", "list", "formats", script=script)
+    assert (ended.returncode, ended.stderr) == (0, "")
