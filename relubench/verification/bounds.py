@@ -40,7 +40,7 @@ def bound(name: str, pass_: str, dtype: str, *, own: bool = False) -> Bound:
     if own:
         return Bound(OWN_ULP, OWN_ABSOLUTE * rounding)
     if (name, pass_) == ("squared_relu", "backward"):
-        # PyTorch's vector sqrt is not always the nearest number (2.14, AVX512).
+        # PyTorch's vector sqrt is not always the nearest number.
         return Bound(1.0)
     if name in EXACT:
         return Bound(ROUNDED_ONCE)
