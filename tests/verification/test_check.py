@@ -188,7 +188,7 @@ def test_compiled_forms_are_checked_too(name: str) -> None:
 
 
 def test_known_departures_are_named_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether a kernel has them depends on the processor, so they are planted; that they may be absent is tested, too."""
+    """Whether a kernel has them depends on the processor: they are planted here, and may be absent."""
 
     def departing(z: Tensor) -> Tensor:
         h = torch.nn.functional.gelu(z.double()).to(z.dtype)
