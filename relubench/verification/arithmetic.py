@@ -64,12 +64,14 @@ class Explained:
 
     allowance: Tensor
     """By how much roundings may change it."""
+    bent: Tensor
+    """Where one rounding changes it much, and not in proportion: sin(x) of a large x, a step nearby."""
     largest: Tensor
     """[N]: the largest magnitude among what it is made of."""
     undefined: Tensor
     """Where its own steps give NaN in float64 already: a product of infinity and 0."""
-    roundings: int
-    """How many steps round; 0 if its result is exact."""
+    arithmetic: bool
+    """Whether any step computes; False where values are only selected."""
 
 
 def explained(compute: Callable[[], Tensor], dtype: str, points: int) -> Explained:
@@ -78,17 +80,20 @@ def explained(compute: Callable[[], Tensor], dtype: str, points: int) -> Explain
     with count:
         base = compute().detach()
     total = torch.zeros_like(base)
+    bent = torch.zeros_like(base, dtype=torch.bool)
     signs: dict[int, Tensor] = {}
     for place in count.places:
-        up = _change(compute, base, Roundings(dtype, disturbed={place: 1.0}))
-        total += up.abs()
-        signs[place] = torch.where(up >= 0, 1.0, -1.0)
-    # All at once in the worst directions, up and down: where the result bends or branches, a sum is not enough.
-    for side in (1.0, -1.0) if count.places else ():
+        up, down = (_change(compute, base, Roundings(dtype, disturbed={place: sign})) for sign in (1.0, -1.0))
+        size = torch.maximum(up.abs(), down.abs())
+        total += size
+        bent |= ((up + down).abs() > size / 4) & (size > base.abs() / 8)
+        signs[place] = torch.where(up >= down, 1.0, -1.0)
+    # All at once in the worst directions: where the result bends or branches, one after another is not enough.
+    for side in (1.0, -1.0) if len(count.places) > 1 else ():
         together = Roundings(dtype, disturbed={place: side * sign for place, sign in signs.items()})
         total = torch.maximum(total, _change(compute, base, together).abs())
     total = SLACK * total + (UNDERFLOW if count.library else 0.0)
-    return Explained(total, count.largest, base.isnan(), len(count.places))
+    return Explained(total, bent, count.largest, base.isnan(), count.arithmetic)
 
 
 def _change(compute: Callable[[], Tensor], base: Tensor, mode: Roundings) -> Tensor:
@@ -145,6 +150,7 @@ class Roundings(TorchDispatchMode):
         self.places: list[int] = []
         """The places at which something is rounded at all."""
         self.largest = torch.zeros(points, dtype=torch.float64)
+        self.arithmetic = False
         self.library = False
         """Whether an exp or its like is among the operations."""
 
@@ -236,6 +242,7 @@ class Roundings(TorchDispatchMode):
         if not isinstance(result, Tensor) or result.dtype != torch.float64:
             return
         place, self.place = self.place, self.place + 1
+        self.arithmetic = True
         if self.rounded:
             if self.precision != COMPUTED or self.dtype == COMPUTED:
                 result.copy_(result.to(_TYPES[self.precision]))

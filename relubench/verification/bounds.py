@@ -19,9 +19,13 @@ from relubench.activations.definition import Activation
 from relubench.verification.arithmetic import COMPUTED, emulated, explained
 from relubench.verification.compare import FORMATS, Array
 from relubench.verification.forms import twin
+from relubench.verification.regions import regions
 
 CHUNK = 2**15
 """Points at a time: what is computed of them stays in the cache."""
+
+OFTEN = 0.05
+"""From this share of bent points on a whole binade is taken to be."""
 
 UNDEFINED = "NaN at an infinity: a product of infinity and 0, or a quotient of two"
 OVERFLOWN = "far out, where a power or a multiple of x is beyond the largest number"
@@ -73,17 +77,34 @@ def _allowance(steps: Callable[[Tensor], Tensor], z: Tensor, dtype: str, emulate
     found = [explained(_computation(steps, part), dtype, part.shape[1]) for part in chunks]
     rounded = [emulated(_computation(steps, part), dtype) for part in chunks if emulate]
     gate = z[-1].to(torch.float64)
-    roundings = max(part.roundings for part in found)
-    largest = torch.cat([part.largest for part in found]) if roundings else torch.zeros_like(gate)
+    arithmetic = any(part.arithmetic for part in found)
+    largest = torch.cat([part.largest for part in found])
     undefined = torch.cat([part.undefined.reshape(-1, part.largest.numel()).any(0) for part in found])
+    size = torch.cat([part.allowance for part in found], dim=-1).numpy()
+    bent = torch.cat([part.bent for part in found], dim=-1).numpy()
     return Allowance(
-        size=torch.cat([part.allowance for part in found], dim=-1).numpy(),
+        size=_where_bent(size, bent, gate.numpy(), dtype) if bent.any() else size,
         emulated=torch.cat(rounded, dim=-1).numpy() if emulate else None,
         excuses={
-            UNDEFINED: (gate.isinf() & undefined & (roundings > 0)).numpy(),
+            UNDEFINED: (gate.isinf() & undefined & arithmetic).numpy(),
             OVERFLOWN: (largest > 2.0 ** (FORMATS[dtype][2] + 1) / 8).numpy() & _far(gate.numpy(), dtype),
         },
     )
+
+
+def _where_bent(size: Array, bent: NDArray[np.bool_], x: Array, dtype: str) -> Array:
+    """Between two disturbed results of sin(1e4) lies any other: what its neighbours are allowed is allowed there."""
+    rows, flags = size.reshape(-1, len(x)).copy(), bent.reshape(-1, len(x))
+    for part in regions(x, dtype, ()):
+        for row, flag in zip(rows, flags, strict=True):
+            if not flag[part].any():
+                continue
+            often = flag[part].mean() > OFTEN
+            reached = part if often else part[flag[part]]
+            # Few points of a binade do not hold its extremes.
+            widest = row[part][flag[part]].max() * (2 if often else 1)
+            row[reached] = np.maximum(row[reached], widest)
+    return rows.reshape(size.shape)
 
 
 def _computation(steps: Callable[[Tensor], Tensor], part: Tensor) -> Callable[[], Tensor]:

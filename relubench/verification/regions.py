@@ -19,7 +19,7 @@ ENOUGH = 12
 """Points that a region needs to tell a mean from chance."""
 DEVIATIONS = 5.0
 """Standard errors by which a mean must leave 0."""
-SHARE = 0.3
+SHARE = 0.15
 """Of what rounding explains, at least so much on the average: less is the bias of a library's function."""
 BESIDE = 2.0**-4
 """How near to a corner is near, relative to the larger of it and 1."""
