@@ -28,7 +28,7 @@ QUALITY = 8.0
 """Half units in the last place by which a library's exp, tanh or sigmoid may miss: 4 ulp, twice what was measured."""
 UNDERFLOW = 2.0**-124
 """Absolutely what such a function, or a fused operation, may lose where numbers are no longer normal."""
-ERF = 2.0**-21
+ERF = 2.0**-20
 """Absolutely what an erf may miss in a fused operation, or of 16 bits: those of some processors are polynomials."""
 IN_TYPE = frozenset({"pow", "sigmoid_backward", "glu_backward"})
 """Operations of several steps that round each of them to the type itself, on some processors at least."""
