@@ -53,6 +53,8 @@ EXACT = frozenset(
 )
 """Results that are among the operands, or whole numbers, or views: nothing is rounded but a constant."""
 
+PRODUCTS = frozenset({"mul", "div"})
+"""Operations that may be exact: products with 1 or 2. A sum that looks so has lost its digits in float64 already."""
 COMPARED = frozenset({"lt", "le", "gt", "ge"})
 NEAR = 4.0
 """Half units in the last place within which a rounded number may compare otherwise than the true one."""
@@ -253,7 +255,7 @@ class Roundings(TorchDispatchMode):
             moved = result + self._error(result, base) * sign
             # Rounding never takes a number to the other side of 0.
             result.copy_(torch.where(moved * result.sign() < 0, 0.0, moved))
-        elif not self.disturbed and not self._is_exact(result, args, in_place):
+        elif not self.disturbed and not (base in PRODUCTS and self._is_exact(result, args, in_place)):
             self.places.append(place)
             self.library |= base not in ROUNDED_ONCE
             self._watch(result)
