@@ -28,12 +28,18 @@ def sentence(rows: Sequence[Row]) -> str:
     """What was checked, and what is wrong: one sentence."""
     names = list(dict.fromkeys(row["activation"] for row in rows))
     dtypes = list(dict.fromkeys(row["dtype"] for row in rows))
-    bad = [row for row in rows if row["outcome"] != "ok"]
+    bad = [row for row in rows if row["outcome"] in ("wrong", "failed")]
+    through = list(dict.fromkeys(row["activation"] for row in rows if row["outcome"] == "straight-through"))
+    also = (
+        f" {listed(through)}: a straight-through estimator, whose slopes are not those of its values."
+        if through
+        else ""
+    )
     checked = f"{count(len(names), 'activation')} in {', '.join(dtypes)}, {sum(row['points'] for row in rows):,} values"
     if not bad:
-        return f"Nothing is wrong: {checked}, each within its kernel's declared bound."
+        return f"Nothing is wrong: {checked}, each within what rounding explains.{also}"
     which = list(dict.fromkeys(f"{row['activation']} ({row['dtype']} {row['pass']})" for row in bad))
-    return f"Wrong: {listed(which)}; checked were {checked}."
+    return f"Wrong: {listed(which)}; checked were {checked}.{also}"
 
 
 def _agreement(rows: Sequence[Row]) -> str:
@@ -63,7 +69,7 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
         number("mean_error_ulp", "mean ulp", 3),
         number("max_error", "max error", 4),
         number("at", "at x", 1),
-        Column(header="bound", parts=_bound, leaves=2),
+        Column(header="of bound", parts=_bound, leaves=2),
         number("known", "known", 5),
         number("wrong", "wrong"),
         Column(
@@ -79,13 +85,7 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
 
 
 def _bound(row: Row) -> list[str]:
-    if row["bound_ulp"] is None:
-        return []
-    return (
-        [f"{row['bound_ulp']:g}", f"or {row['bound_absolute']:.0e}"]
-        if row["bound_absolute"]
-        else [f"{row['bound_ulp']:g}"]
-    )
+    return [] if row["bound_used"] is None else [f"{row['bound_used']:.2f}"]
 
 
 def _significant(value: float | int | None) -> str:
@@ -96,8 +96,9 @@ def _footnotes(rows: Sequence[Row], torch: str, compiled: bool) -> list[str]:
     notes = [
         "fp16 and bf16: all 65,536 bit patterns; fp32: a million, as many of each sign and exponent, and each corner's "
         "neighbours; a gated activation's gate gets these, its partner 1/8 to 8",
-        "right is what lies within either bound; a backward pass that reads a rounded output is held to that output, "
-        "and its error is shown against the true slope all the same",
+        "right is what the roundings of its own steps explain, at every point; `of bound` is the largest error as a "
+        "share of that. A backward pass that reads a rounded output is held to that output, and its error is shown "
+        "against the true slope all the same",
         "forms compared: eager, into storage, in place, in a population" + (", compiled" if compiled else ""),
     ]
     notes.append(_agreement(rows))
@@ -107,7 +108,7 @@ def _footnotes(rows: Sequence[Row], torch: str, compiled: bool) -> list[str]:
             for why in row["message"].split("; "):
                 excused.setdefault(why, []).append(row["activation"])
     notes += [
-        f"known of PyTorch {torch}'s kernels, and not counted as wrong: {why} ({', '.join(dict.fromkeys(names))})"
+        f"known of PyTorch {torch} here, and not counted as wrong: {why} ({', '.join(dict.fromkeys(names))})"
         for why, names in excused.items()
     ]
     notes += [

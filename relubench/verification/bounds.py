@@ -1,8 +1,8 @@
-"""What each kernel is allowed, and where PyTorch's own kernels are known to be wrong.
+"""What a computation is allowed at each point, and which departures are those of its own steps and not counted.
 
-A piecewise-linear activation has to be the true value rounded once. A smooth one is allowed a few ulp; in its tails,
-where exp leaves the normal numbers, an absolute error of the size of those; and where digits cancel, one of a few
-roundings of numbers near 1, as each kernel's class says. The bounds are declared, about twice what was measured.
+The allowance is what the roundings of its steps explain (arithmetic.py), for a table's kernel as for a user's own. Two
+kinds of departure are named and excused, for both alike: NaN where the steps give NaN in exact arithmetic too, an
+infinity times 0; and what lies far out, where one of the steps is beyond the largest number.
 """
 
 from __future__ import annotations
@@ -11,77 +11,109 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-from relubench.verification.compare import FORMATS, Array, Bound
+from relubench.activations.definition import Activation
+from relubench.verification.arithmetic import COMPUTED, emulated, explained
+from relubench.verification.compare import FORMATS, Array
+from relubench.verification.forms import twin
+from relubench.verification.regions import regions
 
-TAIL = 2.0**-106
-"""Absolute error where exp underflows and its product with x, or with a gate's partner, is all that is left."""
+CHUNK = 2**15
+"""Points at a time: what is computed of them stays in the cache."""
 
-CANCELLED = {"fp32": 32.0, "fp16": 4.0, "bf16": 4.0}
-"""Absolute error where digits cancel, in units of the rounding error of numbers just below 1 (times 8 if gated)."""
+OFTEN = 0.05
+"""From this share of bent points on a whole binade is taken to be."""
 
-PIECEWISE = ("hardtanh", "relu", "nrelu", "relu6", "leaky_relu", "prelu", "rrelu", "maxout")
-EXACT = frozenset({*PIECEWISE, "identity", "squared_relu", "bilinear", "reglu"})
-CANCELLING_FORWARD = frozenset({"gelu", "geglu", "hardswish"})
-COMPOSED = {"lecun_tanh": 3.0, "softsign": 3.0, "swish": 20.0, "geglu": 8.0, "swiglu": 8.0}
-"""Ulp in 16 bits of what is made of several kernels, each of which rounds; of the others 1."""
-
-ROUNDED_ONCE = 0.501
-"""Half an ulp, and what a float32 product may be off before it is rounded to 16 bits: less than any whole ulp."""
-
-ULP_FP32, ULP_16 = 8.0, 1.0
-OWN_ULP, OWN_ABSOLUTE = 64.0, 64.0
-"""For a user's own: ulp, and roundings of numbers just below 1; what is wrong beyond rounding is far beyond both."""
-
-
-def bound(name: str, pass_: str, dtype: str, *, own: bool = False) -> Bound:
-    """What the kernel of a table's activation, or a user's own, is allowed."""
-    rounding = 2.0 ** -FORMATS[dtype][0]
-    if own:
-        return Bound(OWN_ULP, OWN_ABSOLUTE * rounding)
-    if (name, pass_) == ("squared_relu", "backward"):
-        # PyTorch's vector sqrt is not always the nearest number (2.14, AVX512).
-        return Bound(1.0)
-    if name in EXACT:
-        return Bound(ROUNDED_ONCE)
-    gated = 8.0 if name in ("glu", "geglu", "swiglu") else 1.0
-    ulp = ULP_FP32 if dtype == "fp32" else COMPOSED.get(name, ULP_16)
-    cancels = pass_ == "backward" or name in CANCELLING_FORWARD
-    return Bound(ulp, max(TAIL, CANCELLED[dtype] * gated * rounding if cancels else 0.0))
+UNDEFINED = "NaN at an infinity: a product of infinity and 0, or a quotient of two"
+OVERFLOWN = "far out, where a power or a multiple of x is beyond the largest number"
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """A departure of a kernel that is PyTorch's, or IEEE arithmetic's, and that the table names."""
+class Allowance:
+    """Of values [N] or slopes [C, N]."""
 
-    names: tuple[str, ...]
-    passes: tuple[str, ...]
-    where: Callable[[Array], np.ndarray]
-    """Of the gate's x [N]: bool [N]."""
-    why: str
-
-
-_LARGEST = float(np.finfo(np.float32).max)
-_TIMES_X = ("gelu", "silu", "swish", "hardswish", "mish", "geglu", "swiglu")
-
-KNOWN = (
-    Known(_TIMES_X, ("forward",), np.isneginf, "NaN at -inf, the product of infinity and 0"),
-    Known(("softsign",), ("forward", "backward"), np.isinf, "NaN at an infinity, the quotient of two"),
-    Known(_TIMES_X, ("backward",), np.isinf, "NaN slope at an infinity"),
-    Known(
-        ("gelu", "geglu"),
-        ("forward", "backward"),
-        lambda x: x > _LARGEST / 2 * (1 - 2**-8),
-        "infinite above half of the largest number: the kernel forms 2x first",
-    ),
-    Known(
-        ("hardswish",),
-        ("forward",),
-        lambda x: x > _LARGEST / 6 * (1 - 2**-8),
-        "infinite above a sixth of the largest number: the kernel forms 6x first",
-    ),
-)
+    size: Array
+    """Absolute errors that the roundings explain."""
+    emulated: Array | None
+    """What rounding the result of every step would give; None if nobody asked."""
+    excuses: dict[str, NDArray[np.bool_]]
+    """Why -> where, [N]: departures there are named and not counted."""
 
 
-def known(name: str, pass_: str) -> list[Known]:
-    return [one for one in KNOWN if name in one.names and pass_ in one.passes]
+def forward_allowance(activation: Activation, z: Tensor, dtype: str, *, emulate: bool) -> Allowance:
+    """What the values [N] at z [C, N] are allowed."""
+    function = twin(activation, z.dtype)
+
+    def steps(part: Tensor) -> Tensor:
+        with torch.no_grad():
+            return function(part.flatten())
+
+    return _allowance(steps, z, dtype, emulate)
+
+
+def backward_allowance(activation: Activation, z: Tensor, dtype: str, *, emulate: bool) -> Allowance:
+    """What the slopes [C, N] at z [C, N] are allowed; what they read of the forward pass is rounded as well."""
+    function = twin(activation, z.dtype)
+
+    def steps(part: Tensor) -> Tensor:
+        flat, ones = part.flatten(), torch.ones_like(part[0])
+        if activation.gradient is None:
+            with torch.enable_grad():
+                x = flat.requires_grad_()
+                (slopes,) = torch.autograd.grad(function(x.clone()), x, ones, materialize_grads=True, allow_unused=True)
+            return slopes.view_as(part)
+        with torch.no_grad():
+            h = function(flat)
+            return activation.gradient(ones, flat if activation.saves == "z" else h, 0).view_as(part)
+
+    return _allowance(steps, z, dtype, emulate)
+
+
+def _allowance(steps: Callable[[Tensor], Tensor], z: Tensor, dtype: str, emulate: bool) -> Allowance:
+    chunks = z.to(torch.float64).split(CHUNK, dim=1)
+    found = [explained(_computation(steps, part), dtype, part.shape[1]) for part in chunks]
+    rounded = [emulated(_computation(steps, part), dtype) for part in chunks if emulate]
+    gate = z[-1].to(torch.float64)
+    arithmetic = any(part.arithmetic for part in found)
+    largest = torch.cat([part.largest for part in found])
+    undefined = torch.cat([part.undefined.reshape(-1, part.largest.numel()).any(0) for part in found])
+    size = torch.cat([part.allowance for part in found], dim=-1).numpy()
+    bent = torch.cat([part.bent for part in found], dim=-1).numpy()
+    return Allowance(
+        size=_where_bent(size, bent, gate.numpy(), dtype) if bent.any() else size,
+        emulated=torch.cat(rounded, dim=-1).numpy() if emulate else None,
+        excuses={
+            UNDEFINED: (gate.isinf() & undefined & arithmetic).numpy(),
+            OVERFLOWN: (largest > 2.0 ** (FORMATS[dtype][2] + 1) / 8).numpy() & _far(gate.numpy(), dtype),
+        },
+    )
+
+
+def _where_bent(size: Array, bent: NDArray[np.bool_], x: Array, dtype: str) -> Array:
+    """Between two disturbed results of sin(1e4) lies any other: what its neighbours are allowed is allowed there."""
+    rows, flags = size.reshape(-1, len(x)).copy(), bent.reshape(-1, len(x))
+    for part in regions(x, dtype, ()):
+        for row, flag in zip(rows, flags, strict=True):
+            if not flag[part].any():
+                continue
+            often = flag[part].mean() > OFTEN
+            reached = part if often else part[flag[part]]
+            # Few points of a binade do not hold its extremes.
+            widest = row[part][flag[part]].max() * (2 if often else 1)
+            row[reached] = np.maximum(row[reached], widest)
+    return rows.reshape(size.shape)
+
+
+def _computation(steps: Callable[[Tensor], Tensor], part: Tensor) -> Callable[[], Tensor]:
+    """The steps on these points, anew at every call: a user's code may write over them."""
+    return lambda: steps(part.contiguous().clone())
+
+
+def _far(x: Array, dtype: str) -> NDArray[np.bool_]:
+    """Where x, or the cube of x in float32's range, is within a factor of 8 of the largest number."""
+    greatest = FORMATS[dtype][2] + 1
+    least = (FORMATS[COMPUTED][2] + 1) / 3 if greatest > FORMATS["fp16"][2] + 1 else greatest - 3.0
+    return np.abs(x) >= 2.0**least / (1 + 2.0**-6)

@@ -16,14 +16,6 @@ FORMATS = {"fp32": (24, -126, 127), "fp16": (11, -14, 15), "bf16": (8, -126, 127
 
 
 @dataclass(frozen=True, slots=True)
-class Bound:
-    """What a kernel is allowed: so many ulp of the true value, or so much absolutely where digits cancel."""
-
-    ulp: float
-    absolute: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class Errors:
     """Of computed values against true ones, each [N]."""
 
@@ -31,10 +23,6 @@ class Errors:
     absolute: Array
     wrong_class: NDArray[np.bool_]
     """NaN, infinity or a finite number where it should be another of these."""
-
-    def beyond(self, bound: Bound) -> NDArray[np.bool_]:
-        """Which ones the bound does not cover."""
-        return self.wrong_class | ((self.ulp > bound.ulp) & (self.absolute > bound.absolute))
 
 
 def ulp_size(true: Array, dtype: str) -> Array:
@@ -44,17 +32,18 @@ def ulp_size(true: Array, dtype: str) -> Array:
     return np.ldexp(1.0, np.clip(exponent - 1, least, greatest) - (digits - 1))
 
 
-def errors(computed: Tensor, true: Array, dtype: str) -> Errors:
+def errors(computed: Tensor, true: Array, dtype: str, allowance: Array | float = 0.0) -> Errors:
     """How far `computed` [N] of that type is from `true` [N].
 
-    A value beyond the largest number rounds to infinity: infinity counts as the number that would come next.
+    A value beyond the largest number, or within `allowance` of it, rounds to infinity: infinity counts as the number
+    that would come next.
     """
     digits, _, greatest = FORMATS[dtype]
     values = computed.detach().cpu().to(torch.float64).numpy()
     next_number = np.ldexp(1.0, greatest + 1)
     endless = np.isinf(true)
     # Where the true value would round to infinity, or nearly so, infinity is an answer like any other.
-    overflow = ~endless & (np.abs(true) >= next_number * (1 - 2.0 ** (2 - digits)))
+    overflow = ~endless & (np.abs(true) + allowance >= next_number * (1 - 2.0 ** (2 - digits)))
     shown = np.where(np.isinf(values) & overflow, np.copysign(next_number, values), values)
     clipped = np.where(overflow, np.clip(true, -next_number, next_number), true)
     with np.errstate(invalid="ignore"):
@@ -68,3 +57,11 @@ def errors(computed: Tensor, true: Array, dtype: str) -> Errors:
 def differing(a: Tensor, b: Tensor) -> int:
     """How many entries differ; all NaNs are one, and so are both zeros."""
     return int(((a != b) & ~(a.isnan() & b.isnan())).sum())
+
+
+def nearest(true: Array, dtype: str) -> Array:
+    """The number of the type that is nearest to each true value."""
+    return torch.from_numpy(true).to(_KINDS[dtype]).to(torch.float64).numpy()
+
+
+_KINDS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}

@@ -24,7 +24,7 @@ def forward_forms(activation: Activation, z: Tensor, *, compiled: bool) -> Itera
     function = evaluated(activation, z.dtype)
     flat = z.flatten()
     with torch.no_grad():
-        yield "eager", function(flat)
+        yield "eager", function(flat.clone())
         if activation.out is not None:
             yield "into storage", activation.out(flat, torch.empty_like(z[0]), 0)
         if activation.inplace is not None:
@@ -32,7 +32,7 @@ def forward_forms(activation: Activation, z: Tensor, *, compiled: bool) -> Itera
         if activation.module is None:
             yield "population", _population(activation, z, None)
         if compiled:
-            yield "compiled", torch.compile(own_code(function), dynamic=False)(flat)
+            yield "compiled", torch.compile(own_code(function), dynamic=False)(flat.clone())
 
 
 def backward_forms(activation: Activation, z: Tensor, *, compiled: bool) -> Iterator[tuple[str, Tensor, Tensor]]:
@@ -55,9 +55,21 @@ def backward_forms(activation: Activation, z: Tensor, *, compiled: bool) -> Iter
 
 def evaluated(activation: Activation, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
     """f of z [C*N], chunk after chunk, as in evaluation: what is learned at its start, no noise."""
+    return _function(activation, dtype, dtype)
+
+
+def twin(activation: Activation, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+    """The same function of float64 tensors, its parameters at the values that they have in `dtype`."""
+    return _function(activation, dtype, torch.float64)
+
+
+def _function(activation: Activation, held: torch.dtype, computed: torch.dtype) -> Callable[[Tensor], Tensor]:
     if activation.module is not None:
-        return activation.module().to(dtype).eval()
-    learned = tuple(torch.tensor([value], dtype=dtype) for value in activation.learned)
+        # Whatever a user's class draws is the same in every instance, and nobody else's numbers shift.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return activation.module().to(held).to(computed).eval()
+    learned = tuple(torch.tensor([value], dtype=held).to(computed) for value in activation.learned)
 
     def function(z: Tensor) -> Tensor:
         return activation.function(z, learned=learned, dim=0)
@@ -68,7 +80,8 @@ def evaluated(activation: Activation, dtype: torch.dtype) -> Callable[[Tensor], 
 def _by_autograd(function: Callable[[Tensor], Tensor], z: Tensor, ones: Tensor) -> tuple[Tensor, Tensor]:
     with torch.enable_grad():
         x = z.flatten().requires_grad_()
-        h = function(x)
+        # Whoever works in place works on this copy.
+        h = function(x.clone())
         (slopes,) = torch.autograd.grad(h, x, ones)
     return slopes.view_as(z), h.detach()
 

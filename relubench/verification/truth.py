@@ -26,11 +26,10 @@ HUGE = 1e20
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """f, f', and f' as a function of f where the kernel has nothing else to go by."""
+    """f, f', and where f' jumps."""
 
     value: Function
     slope: Function
-    slope_from_output: Function | None = None
     kinks: tuple[float, ...] = ()
     """Where the slope jumps: points beside them are among those checked."""
 
@@ -49,14 +48,6 @@ def limited(function: Function) -> Function:
     return with_limits
 
 
-def _quiet(function: Function) -> Function:
-    def without_warnings(h: Array) -> Array:
-        with np.errstate(all="ignore"):
-            return np.asarray(function(h), dtype=np.float64)
-
-    return without_warnings
-
-
 def _sech2(x: Array) -> Array:
     return np.cosh(x) ** -2.0
 
@@ -69,7 +60,6 @@ def _tanh_like(height: float, scale: float) -> Truth:
     return Truth(
         lambda x: height * np.tanh(scale * x),
         lambda x: height * scale * _sech2(scale * x),
-        lambda h: scale * (height - h) * (height + h) / height,
     )
 
 
@@ -77,7 +67,6 @@ def _clamped(low: float, high: float) -> Truth:
     return Truth(
         lambda x: np.clip(x, low, high),
         lambda x: ((x > low) & (x < high)).astype(np.float64),
-        lambda h: ((h > low) & (h < high)).astype(np.float64),
         (low, high),
     )
 
@@ -85,14 +74,13 @@ def _clamped(low: float, high: float) -> Truth:
 def _leaky(slope: float) -> Truth:
     slope = float(np.float32(slope))
     branch: Function = lambda x: np.where(x > 0, 1.0, slope)  # noqa: E731
-    return Truth(lambda x: np.where(x > 0, x, slope * x), branch, branch if slope >= 0 else None, (0.0,))
+    return Truth(lambda x: np.where(x > 0, x, slope * x), branch, (0.0,))
 
 
 def _exponential(alpha: float, scale: float = 1.0, inner: float = 1.0) -> Truth:
     return Truth(
         lambda x: scale * np.where(x > 0, x, alpha * np.expm1(inner * np.minimum(x, 0))),
         lambda x: scale * np.where(x > 0, 1.0, alpha * inner * np.exp(inner * np.minimum(x, 0))),
-        lambda h: np.where(h > 0, scale, inner * (h + scale * alpha)),
         (0.0,),
     )
 
@@ -141,31 +129,25 @@ def _mish() -> Truth:
 
 
 def _sigmoid() -> Truth:
-    return Truth(expit, lambda x: expit(x) * expit(-x), lambda h: h * (1 - h))
+    return Truth(expit, lambda x: expit(x) * expit(-x))
 
 
 def _relu() -> Truth:
-    return Truth(
-        lambda x: np.maximum(x, 0), lambda x: (x > 0).astype(np.float64), lambda h: (h > 0).astype(np.float64), (0.0,)
-    )
+    return Truth(lambda x: np.maximum(x, 0), lambda x: (x > 0).astype(np.float64), (0.0,))
 
 
 _MAKERS: dict[str, Callable[..., Truth]] = {
-    "identity": lambda: Truth(lambda x: x, np.ones_like, np.ones_like),
+    "identity": lambda: Truth(lambda x: x, np.ones_like),
     "sigmoid": _sigmoid,
     "tanh": lambda: _tanh_like(1.0, 1.0),
     "lecun_tanh": lambda: _tanh_like(1.7159, 2 / 3),
     "hardtanh": lambda: _clamped(-1.0, 1.0),
     "relu6": lambda: _clamped(0.0, 6.0),
     "abs_tanh": lambda: Truth(lambda x: np.abs(np.tanh(x)), lambda x: np.sign(x) * _sech2(x), kinks=(0.0,)),
-    "softsign": lambda: Truth(
-        lambda x: x / (1 + np.abs(x)), lambda x: (1 + np.abs(x)) ** -2.0, lambda h: (1 - np.abs(h)) ** 2
-    ),
+    "softsign": lambda: Truth(lambda x: x / (1 + np.abs(x)), lambda x: (1 + np.abs(x)) ** -2.0),
     "relu": _relu,
     "nrelu": _relu,
-    "squared_relu": lambda: Truth(
-        lambda x: np.maximum(x, 0) ** 2, lambda x: 2 * np.maximum(x, 0), lambda h: 2 * np.sqrt(h), (0.0,)
-    ),
+    "squared_relu": lambda: Truth(lambda x: np.maximum(x, 0) ** 2, lambda x: 2 * np.maximum(x, 0), (0.0,)),
     "leaky_relu": lambda negative_slope: _leaky(negative_slope),
     "prelu": lambda init: _leaky(init),
     "rrelu": lambda lower, upper: _leaky((lower + upper) / 2),
@@ -185,9 +167,8 @@ _GATES = {"glu": "sigmoid", "bilinear": "identity", "reglu": "relu", "geglu": "g
 
 @functools.cache
 def _made(name: str, parameters: tuple[tuple[str, Any], ...]) -> Truth:
-    found = _MAKERS[name](**dict(parameters))
-    known = found.slope_from_output
-    return Truth(limited(found.value), limited(found.slope), known and _quiet(known), found.kinks)
+    made = _MAKERS[name](**dict(parameters))
+    return Truth(limited(made.value), limited(made.slope), made.kinks)
 
 
 def of_table(name: str, parameters: Mapping[str, Any]) -> Truth:

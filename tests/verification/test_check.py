@@ -17,8 +17,7 @@ from relubench.activations.definition import Activation, plain
 from relubench.reports.verification import verification_report
 from relubench.verification import check as checking
 from relubench.verification import points, truth
-from relubench.verification.bounds import bound
-from relubench.verification.compare import Bound, errors, ulp_size
+from relubench.verification.compare import errors, ulp_size
 from tests.activations.reference import ELEMENTWISE, GATES
 
 PLACES = (-80.0, -30.0, -9.3, -5.5, -2.9, -1.3, -0.4, -1e-5, 1e-5, 0.3, 0.9, 1.7, 3.4, 5.9, 8.2, 19.0, 80.0)
@@ -44,8 +43,6 @@ def test_truth_is_mpmaths(label: str) -> None:
     assert np.allclose(true.value(x), expected, rtol=1e-11, atol=1e-37), label
     slopes = np.array([float(mpmath.diff(f, mpmath.mpf(one), h=mpmath.mpf(10) ** -15)) for one in PLACES])
     assert np.allclose(true.slope(x), slopes, rtol=1e-9, atol=1e-25), label
-    if true.slope_from_output is not None:
-        assert np.allclose(true.slope_from_output(true.value(x)), true.slope(x), rtol=1e-7, atol=1e-10)
 
 
 @pytest.mark.parametrize("name", list(GATES))
@@ -82,7 +79,9 @@ def test_overflow_and_classes() -> None:
     assert found.wrong_class.tolist() == [False, False, True, False, True, True, False]
     assert found.ulp[0] == 0.0
     assert 0 < found.ulp[6] <= 1
-    assert found.beyond(Bound(1.0)).tolist() == [False, False, True, False, True, True, False]
+    # What may be a little more than the largest number may be infinite.
+    near = errors(torch.tensor([torch.inf], dtype=torch.float16), np.array([65000.0]), "fp16", 600.0)
+    assert not near.wrong_class.any()
 
 
 def test_points_hold_every_exponent_and_corner() -> None:
@@ -187,11 +186,25 @@ def test_compiled_forms_are_checked_too(name: str) -> None:
         assert name == "silu" or row.forms_differ == 0
 
 
-def test_known_departures_are_named_not_counted() -> None:
-    forward, _ = checking.check(choice("gelu"), "bf16")
-    assert (forward.outcome, forward.known > 1) == ("ok", True)
-    assert "NaN at -inf" in forward.message
-    assert "infinite above half of the largest number" in forward.message
+def test_known_departures_are_named_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a kernel has them depends on the processor: they are planted here, and may be absent."""
+
+    def departing(z: Tensor) -> Tensor:
+        h = torch.nn.functional.gelu(z.double()).to(z.dtype)
+        h = torch.where(z > torch.finfo(z.dtype).max * 0.75, torch.inf, h)
+        return torch.where(z == -torch.inf, torch.nan, h)
+
+    def right(z: Tensor) -> Tensor:
+        return torch.where(z == -torch.inf, 0.0, torch.nn.functional.gelu(z.double()).to(z.dtype))
+
+    one = planted(monkeypatch, "gelu", lambda gelu: replace(gelu, function=plain(departing), out=None))
+    forward, _ = checking.check(one, "bf16")
+    assert (forward.outcome, forward.known) == ("ok", 65)
+    assert "NaN at an infinity" in forward.message
+    assert "far out, where a power or a multiple of x" in forward.message
+    none = planted(monkeypatch, "gelu", lambda gelu: replace(gelu, function=plain(right), out=None))
+    forward, _ = checking.check(none, "bf16")
+    assert (forward.outcome, forward.known, forward.message) == ("ok", 0, "")
 
 
 def test_a_formula_is_compared_with_itself_and_with_another() -> None:
@@ -204,8 +217,3 @@ def test_a_formula_is_compared_with_itself_and_with_another() -> None:
     assert (same.outcome, same.against) == ("ok", "relu")
     other, _ = checking.check(choice("max(0,x)"), "fp16", against=choice("gelu"))
     assert other.outcome == "wrong"
-
-
-def test_bounds_of_exact_activations_are_below_one_ulp() -> None:
-    assert bound("relu", "forward", "fp32").ulp < 1
-    assert bound("relu", "forward", "fp32").absolute == 0

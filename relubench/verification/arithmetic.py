@@ -1,0 +1,294 @@
+"""How far rounding can explain an error: a computation in float64, disturbed where its own type would have rounded.
+
+What is run is the very code that is checked, a table's kernel, a formula or a user's function, forward and backward:
+PyTorch hands over every operation that it consists of (a TorchDispatchMode). Each rounds its result by half a unit in
+the last place of its type, a library's function by a declared multiple, a fused one as its steps do (fused.py). One
+rounding after another is disturbed by that much, up and down; the changes of the result, added up, are what the
+roundings explain to first order. No activation's name is known here, and no processor's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from relubench.verification.compare import FORMATS
+from relubench.verification.fused import FUSED, power
+
+COMPUTED = "fp32"
+"""The type in which PyTorch's kernels compute, whatever the type of the values."""
+QUALITY = 8.0
+"""Half units in the last place by which a library's exp, tanh or sigmoid may miss: 4 ulp, twice what was measured."""
+UNDERFLOW = 2.0**-124
+"""Absolutely what such a function, or a fused operation, may lose where numbers are no longer normal."""
+ERF = 2.0**-20
+"""Absolutely what an erf may miss in a fused operation, or of 16 bits: those of some processors are polynomials."""
+IN_TYPE = frozenset({"pow", "sigmoid_backward", "glu_backward"})
+"""Operations of several steps that round each of them to the type itself, on some processors at least."""
+SLACK = 1.01
+"""First order is not everything."""
+
+ROUNDED_ONCE = frozenset({"add", "sub", "rsub", "mul", "div", "reciprocal", "square"})
+EXACT = frozenset(
+    re.findall(
+        r"\w+",
+        """
+        relu clamp clamp_min clamp_max maximum minimum where threshold threshold_backward hardtanh hardtanh_backward
+        abs neg sign sgn floor ceil round trunc copysign heaviside softshrink_backward hardshrink hardshrink_backward
+        hardsigmoid_backward max min amax amin aminmax masked_fill nan_to_num eq ne lt le gt ge isnan isinf isfinite
+        logical_and logical_or logical_not logical_xor bitwise_and bitwise_or bitwise_not
+        detach alias clone copy _to_copy lift_fresh view _unsafe_view reshape t transpose permute expand unsqueeze
+        squeeze select slice split split_with_sizes unbind cat stack index gather scatter scatter_add index_select
+        slice_backward select_backward as_strided resize new_zeros new_empty new_full new_ones empty empty_like zeros
+        zeros_like ones ones_like full full_like scalar_tensor fill zero nextafter _local_scalar_dense
+        """,
+    )
+)
+"""Results that are among the operands, or whole numbers, or views: nothing is rounded but a constant."""
+
+PRODUCTS = frozenset({"mul", "div"})
+"""Operations that may be exact: products with 1 or 2. A sum that looks so has lost its digits in float64 already."""
+COMPARED = frozenset({"lt", "le", "gt", "ge"})
+NEAR = 4.0
+"""Half units in the last place within which a rounded number may compare otherwise than the true one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """Of a computation's result [..., N]."""
+
+    allowance: Tensor
+    """By how much roundings may change it."""
+    bent: Tensor
+    """Where one rounding changes it much, and not in proportion: sin(x) of a large x, a step nearby."""
+    largest: Tensor
+    """[N]: the largest magnitude among what it is made of."""
+    undefined: Tensor
+    """Where its own steps give NaN in float64 already: a product of infinity and 0."""
+    arithmetic: bool
+    """Whether any step computes; False where values are only selected."""
+
+
+def explained(compute: Callable[[], Tensor], dtype: str, points: int) -> Explained:
+    """What the roundings of `compute`, written for `dtype` and run in float64, explain of its result [..., points]."""
+    count = Roundings(dtype, points=points)
+    with count:
+        base = compute().detach()
+    total = torch.zeros_like(base)
+    bent = torch.zeros_like(base, dtype=torch.bool)
+    signs: dict[int, Tensor] = {}
+    for place in count.places:
+        up, down = (_change(compute, base, Roundings(dtype, disturbed={place: sign})) for sign in (1.0, -1.0))
+        size = torch.maximum(up.abs(), down.abs())
+        total += size
+        bent |= ((up + down).abs() > size / 4) & (size > base.abs() / 8)
+        signs[place] = torch.where(up >= down, 1.0, -1.0)
+    # All at once in the worst directions: where the result bends or branches, one after another is not enough.
+    for side in (1.0, -1.0) if len(count.places) > 1 else ():
+        together = Roundings(dtype, disturbed={place: side * sign for place, sign in signs.items()})
+        total = torch.maximum(total, _change(compute, base, together).abs())
+    total = SLACK * total + (UNDERFLOW if count.library else 0.0)
+    return Explained(total, bent, count.largest, base.isnan(), count.arithmetic)
+
+
+def _change(compute: Callable[[], Tensor], base: Tensor, mode: Roundings) -> Tensor:
+    with mode:
+        return (compute().detach() - base).nan_to_num_(0.0, torch.inf, -torch.inf)
+
+
+def emulated(compute: Callable[[], Tensor], dtype: str) -> Tensor:
+    """The result of `compute` in float64 with every step's result rounded to the nearest number of `dtype`."""
+    with Roundings(dtype, rounded=True):
+        return compute().detach()
+
+
+@contextmanager
+def widened() -> Iterator[None]:
+    """A block in which a user's casts to shorter types leave float64 as it is."""
+    with Roundings("fp64"):
+        yield
+
+
+_TYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+_EXPONENT = 0x7FF << 52
+
+
+def half_ulp(y: Tensor, dtype: str) -> Tensor:
+    """Half the distance of neighbouring numbers of the type at y (float64)."""
+    digits, least, greatest = FORMATS[dtype]
+    scale = (y.contiguous().view(torch.int64) & _EXPONENT).view(torch.float64)
+    return scale.clamp_(2.0**least, 2.0**greatest).mul_(2.0**-digits)
+
+
+class Roundings(TorchDispatchMode):
+    """Operations on float64 as `dtype` would have them: counted, one of them disturbed, or each of them rounded.
+
+    With 'fp64' they are only kept in float64.
+    """
+
+    def __init__(
+        self,
+        dtype: str,
+        *,
+        points: int = 0,
+        disturbed: Mapping[int, float | Tensor] | None = None,
+        rounded: bool = False,
+    ) -> None:
+        super().__init__()
+        self.dtype, self.points, self.rounded = dtype, points, rounded
+        self.disturbed = disturbed or {}
+        """Place -> up (1) or down (-1), for all points or for each."""
+        self.precision = dtype
+        """The type whose roundings the operations at hand have: float32's within a fused one."""
+        self.fused = False
+        self.place = 0
+        self.places: list[int] = []
+        """The places at which something is rounded at all."""
+        self.largest = torch.zeros(points, dtype=torch.float64)
+        self.arithmetic = False
+        self.library = False
+        """Whether an exp or its like is among the operations."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        named = dict(kwargs or {})
+        name = func._schema.name.partition("::")[2]
+        base = name.removesuffix("_")
+        if base == "_to_copy" and getattr(named.get("dtype"), "is_floating_point", False):
+            named["dtype"] = torch.float64
+        if self.dtype == "fp64":
+            return func(*args, **named)
+        if base in EXACT:
+            args = self._compared(args) if base in COMPARED else args
+            return func(*self._constants(args, self.precision), **named)
+        steps = self._steps(base, args)
+        if steps is not None and not (self.rounded and base in FUSED):
+            result = self._by_steps(base, steps, args, func, named, in_place=name != base)
+        else:
+            result = func(*self._constants(args, COMPUTED), **named)
+            if isinstance(result, tuple):
+                return result
+            self._round(result, base, args, in_place=name != base)
+        return result
+
+    def _steps(self, base: str, args: Sequence[Any]) -> Callable[..., Any] | None:
+        if base == "pow" and isinstance(args[0], Tensor) and isinstance(args[1], int | float):
+            exponent = args[1]
+            return (lambda x, _: power(x, exponent)) if exponent in (0, 1, 2, 3, -1, -2) else None
+        return FUSED.get(base)
+
+    def _by_steps(
+        self,
+        base: str,
+        steps: Callable[..., Any],
+        args: Sequence[Any],
+        func: Any,
+        named: dict[str, Any],
+        in_place: bool,
+    ) -> Any:
+        """The result of an operation that consists of several, written where the operation itself would have it."""
+        targets = [named.pop(one.name) for one in func._schema.arguments if one.is_out and one.name in named]
+        outer, within = (self.precision, self.fused), base in FUSED
+        self.precision, self.fused = self.precision if base in IN_TYPE else COMPUTED, within
+        # A user's tape must not see the steps: the operation has a backward pass of its own.
+        with self, torch.no_grad():
+            result = steps(*args, **named)
+        self.precision, self.fused = outer
+        first = result[0] if isinstance(result, tuple) else result
+        if within:
+            self._round(first, "fused", args, in_place=True)
+        if in_place or targets:
+            return (targets[0] if targets else args[0]).copy_(first)
+        return result
+
+    def _compared(self, args: Sequence[Any]) -> Sequence[Any]:
+        """The operands of a comparison; the first, where it was rounded, may lie on the other side of a near second."""
+        first = args[0]
+        if not isinstance(first, Tensor) or first.dtype != torch.float64 or self.rounded:
+            return args
+        place, self.place = self.place, self.place + 1
+        if place in self.disturbed:
+            sign = self.disturbed[place]
+            if isinstance(sign, Tensor):
+                sign = sign.view_as(first) if sign.numel() == first.numel() else 1.0
+            return [first + half_ulp(first, self.precision) * NEAR * sign, *args[1:]]
+        if not self.disturbed and not self._held(first):
+            self.places.append(place)
+        return args
+
+    def _constants(self, args: Sequence[Any], precision: str) -> list[Any]:
+        """The arguments, with constants as their type has them: rounded, or disturbed by their own rounding."""
+        return [self._constant(one, precision) if isinstance(one, float) else one for one in args]
+
+    def _constant(self, value: float, precision: str) -> float:
+        held = float(torch.tensor(value, dtype=torch.float64).to(_TYPES[precision]))
+        if held == value or not -torch.inf < held < torch.inf:
+            return value
+        place, self.place = self.place, self.place + 1
+        if self.rounded:
+            return held
+        self.places.append(place)
+        sign = self.disturbed.get(place, 0.0)
+        return value + abs(held - value) * (float(sign) if isinstance(sign, float) else 0.0)
+
+    def _round(self, result: Any, base: str, args: Sequence[Any], *, in_place: bool) -> None:
+        """Count the rounding of a fresh result, disturb it, or do it; over the result itself."""
+        if not isinstance(result, Tensor) or result.dtype != torch.float64:
+            return
+        place, self.place = self.place, self.place + 1
+        self.arithmetic = True
+        if self.rounded:
+            if self.precision != COMPUTED or self.dtype == COMPUTED:
+                result.copy_(result.to(_TYPES[self.precision]))
+        elif place in self.disturbed:
+            sign = self.disturbed[place]
+            if isinstance(sign, Tensor):
+                sign = sign.view_as(result) if sign.numel() == result.numel() else 1.0
+            moved = result + self._error(result, base) * sign
+            # Rounding never takes a number to the other side of 0.
+            result.copy_(torch.where(moved * result.sign() < 0, 0.0, moved))
+        elif not self.disturbed and not (base in PRODUCTS and self._is_exact(result, args, in_place)):
+            self.places.append(place)
+            self.library |= base not in ROUNDED_ONCE
+            self._watch(result)
+
+    def _error(self, result: Tensor, base: str) -> Tensor:
+        if base == "fused":
+            # In float32 the last step has been rounded already.
+            return torch.full_like(result, UNDERFLOW).add_(
+                half_ulp(result, self.precision) if self.precision != COMPUTED else 0.0
+            )
+        own = half_ulp(result, self.precision)
+        if base in ROUNDED_ONCE:
+            return own
+        if base == "erf" and (self.fused or self.precision != COMPUTED):
+            return own.add_(ERF)
+        missed = half_ulp(result, COMPUTED).mul_(QUALITY).add_(UNDERFLOW)
+        return missed if self.precision == COMPUTED else own.add_(missed)
+
+    def _is_exact(self, result: Tensor, args: Sequence[Any], in_place: bool) -> bool:
+        """Whether it is one of the operands (a product with 1), or numbers of the type made of such."""
+        operands = [one for one in args if isinstance(one, Tensor) and one is not result]
+        if not in_place and any(_same(one, result) for one in operands):
+            return True
+        return not in_place and all(self._held(one) for one in (*operands, result))
+
+    def _held(self, values: Tensor) -> bool:
+        return _same(values.to(_TYPES[self.precision]).to(values.dtype), values)
+
+    def _watch(self, result: Tensor) -> None:
+        if self.points and result.numel() and result.numel() % self.points == 0:
+            size = result.detach().abs().reshape(-1, self.points).amax(0)
+            self.largest = torch.maximum(self.largest, size.nan_to_num(torch.inf, torch.inf))
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and bool(((a == b) | (a.isnan() & b.isnan())).all())

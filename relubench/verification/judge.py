@@ -1,0 +1,241 @@
+"""The verdict on one form of a computation, and one row out of all forms.
+
+N points, for slopes those of all columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from relubench.verification.arithmetic import COMPUTED
+from relubench.verification.compare import Array, differing, errors, nearest, ulp_size
+from relubench.verification.regions import Systematic, systematic
+
+ALIKE = 2.0**-7
+"""Relative difference within which a value is the one that its steps give when each is rounded."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VerifyRow:
+    """One activation, type and pass, over all of its forms."""
+
+    activation: str
+    dtype: str
+    pass_: str
+    points: int
+    forms: str
+    """What was computed and compared: eager, into storage, in place, population, compiled."""
+    outcome: str = "ok"
+    """ok, wrong, straight-through (its values are flat, its slopes are not), or failed: it could not be computed."""
+    max_error_ulp: float | None = None
+    mean_error_ulp: float | None = None
+    max_error: float | None = None
+    """The largest absolute error."""
+    at: float | None = None
+    """Where the largest error in ulp is, or the first wrong value."""
+    bound_ulp: float | None = None
+    """What roundings explain at `at`, in ulp of the true value there, and absolutely."""
+    bound_absolute: float | None = None
+    bound_used: float | None = None
+    """The largest error as a share of what roundings explain at its place; beyond 1 it is wrong."""
+    wrong: int = 0
+    """Values of the worst form that are neither within the bound nor known."""
+    known: int = 0
+    """Values where the steps themselves are known to leave the finite numbers."""
+    forms_differ: int = 0
+    """Values of the worst form that are not the eager form's, bit for bit."""
+    differing_forms: str = ""
+    """Which forms these are, each with its number: 'compiled 12'."""
+    against: str = "truth"
+    message: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {key.rstrip("_"): value for key, value in asdict(self).items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What every form is held to, at x [N]."""
+
+    true: Array
+    allowance: Array
+    x: Array
+    excuses: dict[str, NDArray[np.bool_]]
+    dtype: str
+    kinks: tuple[float, ...] = ()
+    emulated: Array | None = None
+    """What rounding every step gives; where it is there, errors all on one side are looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What came of one form."""
+
+    form: str
+    max_ulp: float
+    mean_ulp: float
+    max_absolute: float
+    at: float | None
+    bound_ulp: float | None
+    bound_absolute: float | None
+    used: float
+    wrong: int
+    known: int
+    differ: int
+    message: str
+
+
+def judge_form(form: str, computed: Tensor, expected: Expected, differ: int) -> Judged:
+    """The verdict on one form's values [N]."""
+    true, x = expected.true, expected.x
+    off = errors(computed, true, expected.dtype, expected.allowance)
+    bad = off.wrong_class | (off.absolute > expected.allowance)
+    excused, reasons = _excused(bad, computed, expected)
+    wrong = bad & ~excused
+    # Where the class is wrong there is no distance; what is known is not counted into the errors either.
+    counted = ~(excused | off.wrong_class)
+    ulp, absolute = np.where(counted, off.ulp, 0.0), np.where(counted, off.absolute, 0.0)
+    place = int(np.argmax(wrong)) if wrong.any() else int(np.argmax(ulp)) if ulp.size else None
+    lopsided = None if wrong.any() else _one_sided(computed, expected)
+    count = int(wrong.sum())
+    message = "; ".join(reasons)
+    if count and place is not None:
+        got = float(computed[place].to(torch.float64))
+        message = f"{form}: {got:.9g} at x = {x[place]:.9g}, where {true[place]:.9g} is true"
+    if lopsided is not None:
+        count, message = lopsided.points, f"{form}: {_side(lopsided)}"
+    return Judged(
+        form=form,
+        max_ulp=float(ulp.max(initial=0.0)),
+        mean_ulp=float(ulp.mean()) if ulp.size else 0.0,
+        max_absolute=float(absolute.max(initial=0.0)),
+        at=None if place is None else float(x[place]),
+        bound_ulp=None if place is None else float(expected.allowance[place] / _ulp(true[place], expected.dtype)),
+        bound_absolute=None if place is None else float(expected.allowance[place]),
+        used=_used(absolute, expected.allowance),
+        wrong=count,
+        known=int(excused.sum()),
+        differ=differ,
+        message=message,
+    )
+
+
+def _excused(bad: NDArray[np.bool_], computed: Tensor, expected: Expected) -> tuple[NDArray[np.bool_], list[str]]:
+    values = computed.detach().to(torch.float64).numpy()
+    typical = ~np.isfinite(values)
+    if expected.emulated is not None:
+        # A quotient by what overflowed is finite, and wrong: rounding every step to the type overflows as well.
+        with np.errstate(invalid="ignore"):
+            typical |= np.abs(values - expected.emulated) <= ALIKE * np.abs(values)
+    excused, reasons = np.zeros_like(bad), []
+    for why, where in expected.excuses.items():
+        mine = bad & where & typical & ~excused
+        if mine.any():
+            excused |= mine
+            reasons.append(why)
+    return excused, reasons
+
+
+def _one_sided(computed: Tensor, expected: Expected) -> Systematic | None:
+    # In float32 the bias of a library's exp is as large as a rounding; in 16 bits it is nothing beside one.
+    if expected.emulated is None or expected.dtype == COMPUTED:
+        return None
+    values = computed.detach().to(torch.float64).numpy()
+    with np.errstate(invalid="ignore"):
+        return systematic(
+            values - nearest(expected.true, expected.dtype),
+            values - expected.emulated,
+            expected.allowance,
+            expected.true,
+            expected.x,
+            expected.dtype,
+            expected.kinks,
+        )
+
+
+def _side(found: Systematic) -> str:
+    return (
+        f"{100 * abs(found.mean):.2g} % too {'large' if found.mean > 0 else 'small'} on the average of "
+        f"{found.points:,} points from x = {found.low:.6g} to {found.high:.6g}; rounding errors have no such side"
+    )
+
+
+def _ulp(value: float, dtype: str) -> float:
+    return float(ulp_size(np.array([value]), dtype)[0])
+
+
+def _used(absolute: Array, allowance: Array) -> float:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.where(absolute > 0, absolute / allowance, 0.0)
+    return float(share.max(initial=0.0))
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a row says of itself before anything is computed."""
+
+    activation: str
+    dtype: str
+    pass_: str
+    points: int
+    against: str
+
+
+def row_of(about: About, forms: Iterator[tuple[str, Tensor]], expected: Expected) -> VerifyRow:
+    """The row of all forms, each of which gives (form, computed [N]); 'failed' where one cannot be computed."""
+    judged: list[Judged] = []
+    eager: Tensor | None = None
+    try:
+        for form, computed in forms:
+            eager = computed if eager is None else eager
+            judged.append(judge_form(form, computed, expected, differing(computed, eager)))
+    except Exception as problem:
+        return failed(about, problem, judged)
+    return _worst_row(about, judged)
+
+
+def failed(about: About, problem: Exception, judged: Sequence[Judged] = ()) -> VerifyRow:
+    """The row of what could not be computed."""
+    return VerifyRow(
+        activation=about.activation,
+        dtype=about.dtype,
+        pass_=about.pass_,
+        points=about.points,
+        forms=", ".join(form.form for form in judged),
+        outcome="failed",
+        against=about.against,
+        message=f"{type(problem).__name__}: {(str(problem).strip().splitlines() or [''])[0]}",
+    )
+
+
+def _worst_row(about: About, judged: Sequence[Judged]) -> VerifyRow:
+    worst = max(judged, key=lambda form: (form.wrong, form.max_ulp))
+    messages = [form.message for form in judged if form.wrong] or [worst.message]
+    return VerifyRow(
+        activation=about.activation,
+        dtype=about.dtype,
+        pass_=about.pass_,
+        points=about.points,
+        forms=", ".join(form.form for form in judged),
+        outcome="wrong" if worst.wrong else "ok",
+        max_error_ulp=worst.max_ulp,
+        mean_error_ulp=worst.mean_ulp,
+        max_error=worst.max_absolute,
+        at=worst.at,
+        bound_ulp=worst.bound_ulp,
+        bound_absolute=worst.bound_absolute,
+        bound_used=max(form.used for form in judged),
+        wrong=worst.wrong,
+        known=max(form.known for form in judged),
+        forms_differ=max(form.differ for form in judged),
+        differing_forms=", ".join(f"{form.form} {form.differ}" for form in judged if form.differ),
+        against=about.against,
+        message="; ".join(dict.fromkeys(message for message in messages if message)),
+    )

@@ -1,0 +1,206 @@
+"""`verify` of users' own: planted errors are found, right functions are not accused, slopes belong to their values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from typer.testing import CliRunner
+
+from relubench.activations import Choice, select
+from relubench.activations.definition import Activation, plain
+from relubench.cli.app import app
+from relubench.verification import check as checking
+from relubench.verification import points
+from relubench.verification.judge import VerifyRow
+
+Function = Callable[[Tensor], Tensor]
+TYPES = ("fp32", "fp16", "bf16")
+
+
+def silu(x: Tensor) -> Tensor:
+    return x * torch.sigmoid(x)
+
+
+def rows_of(
+    monkeypatch: pytest.MonkeyPatch, function: Function, dtype: str, against: str | None = None
+) -> list[VerifyRow]:
+    build = checking.build
+    own = Choice(label="own", kind="user", name="own")
+    made = Activation(function=plain(function))
+    monkeypatch.setattr(checking, "build", lambda choice: made if choice is own else build(choice))
+    other = None if against is None else select([against])[0]
+    return checking.check(own, dtype, size=20_000, against=other)
+
+
+def off_in_one_type(function: Function, dtype: str, where: Function, change: Function) -> Function:
+    """The function with an error that only this type has."""
+
+    def wrong(x: Tensor) -> Tensor:
+        h = function(x)
+        return torch.where(where(x), change(h.double()).to(h.dtype), h) if x.dtype == points.DTYPES[dtype] else h
+
+    return wrong
+
+
+@pytest.mark.parametrize(
+    ("dtype", "low", "share"), [("bf16", 1.0, 0.02), ("bf16", 2.0**-20, 0.1), ("fp16", -4.0, 0.01), ("bf16", -4.0, 0.2)]
+)
+def test_a_relative_error_in_one_binade_is_found(
+    monkeypatch: pytest.MonkeyPatch, dtype: str, low: float, share: float
+) -> None:
+    low, high = sorted((low, 2 * low))
+    wrong = off_in_one_type(silu, dtype, lambda x: (x > low) & (x < high), lambda h: h * (1 + share))
+    forward, _ = rows_of(monkeypatch, wrong, dtype)
+    assert forward.outcome == "wrong"
+
+
+def test_an_error_within_the_bound_that_has_one_side_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twelve roundings explain several per cent in bf16, but not 1 % upwards at every point of a binade."""
+
+    def long(x: Tensor) -> Tensor:
+        for _ in range(4):
+            x = x * 1.1 / 1.1 * 1.3
+        return x
+
+    forward, _ = rows_of(monkeypatch, long, "bf16")
+    assert forward.outcome == "ok"
+    wrong = off_in_one_type(long, "bf16", lambda x: (x >= 2) & (x < 4), lambda h: h * 1.01)
+    forward, _ = rows_of(monkeypatch, wrong, "bf16")
+    assert forward.outcome == "wrong"
+    assert "too large on the average of" in forward.message
+    assert forward.bound_used is not None
+    assert forward.bound_used < 1
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_small_numbers_are_checked(monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
+    tiny = torch.finfo(points.DTYPES[dtype]).tiny
+    for where, value in (
+        (lambda x: (x != 0) & (x.abs() < tiny), 1e-6),
+        (lambda x: (x > 0) & (x < 3e-6), 3e-6),
+    ):
+        wrong = off_in_one_type(silu, dtype, where, lambda h, value=value: torch.full_like(h, value))
+        forward, _ = rows_of(monkeypatch, wrong, dtype)
+        assert forward.outcome == "wrong"
+
+
+def with_slope(slope: Callable[[Tensor, Tensor], Tensor]) -> Function:
+    """SiLU with a backward pass of its own: slope(x, the right slope)."""
+
+    class Own(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return silu(x)
+
+        @staticmethod
+        def backward(ctx, grad):
+            (x,) = ctx.saved_tensors
+            gate = torch.sigmoid(x)
+            return grad * slope(x, gate + x * gate * (1 - gate))
+
+    return Own.apply
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_a_wrong_slope_in_every_type_is_found_by_differences(monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
+    forward, backward = rows_of(monkeypatch, with_slope(lambda x, right: right * 1.01), dtype)
+    assert (forward.outcome, backward.outcome) == ("ok", "wrong")
+    assert "where the differences of its values give" in backward.message
+
+
+def test_a_right_slope_is_right_and_nan_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, backward = rows_of(monkeypatch, with_slope(lambda x, right: right), "bf16")
+    assert backward.outcome == "ok", backward
+    _, backward = rows_of(monkeypatch, with_slope(lambda x, right: torch.where(x == 2, torch.nan, right)), "bf16")
+    assert "slope nan at x = 2" in backward.message
+
+
+@pytest.mark.parametrize("dtype", ["fp16", "bf16"])
+def test_a_wrong_slope_in_one_type_is_found(monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
+    kind = points.DTYPES[dtype]
+    wrong = with_slope(lambda x, right: (right.double() * 1.01).to(kind) if x.dtype == kind else right)
+    _, backward = rows_of(monkeypatch, wrong, dtype)
+    assert backward.outcome == "wrong"
+
+
+def straight(values: Function) -> Function:
+    class Straight(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return values(x)
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad
+
+    return Straight.apply
+
+
+def test_a_straight_through_estimator_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, backward = rows_of(monkeypatch, straight(torch.sign), "bf16")
+    assert backward.outcome == "straight-through"
+    assert "a straight-through estimator: its values are flat" in backward.message
+    _, backward = rows_of(monkeypatch, straight(torch.relu), "bf16")
+    assert backward.outcome == "wrong"
+    assert "a straight-through estimator, or a mask that is missing" in backward.message
+
+
+@pytest.mark.parametrize(
+    "label",
+    ["x*sigmoid(x)", "x*tanh(softplus(x))", "0.5*x*(1+erf(x/sqrt(2)))", "x/(1+abs(x))", "sin(3*x)", "where(x>0.3,x,0)"],
+)
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_right_formulas_are_right(label: str, dtype: str) -> None:
+    for row in checking.check(select([label])[0], dtype, size=15_000):
+        assert row.outcome == "ok", row
+
+
+def test_what_computes_in_float32_inside_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    for dtype in ("fp32", "bf16"):
+        for row in rows_of(monkeypatch, lambda x: torch.nn.functional.gelu(x.float()).type_as(x), dtype):
+            assert row.outcome == "ok", row
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize(
+    ("formula", "name"),
+    [
+        ("x*sigmoid(x)", "silu"),
+        ("x*sigmoid(3*x)", "swish:beta=3"),
+        ("x*relu6(x+3)/6", "hardswish"),
+        ("max(0,x)", "relu"),
+    ],
+)
+def test_the_same_function_as_another_is_right(formula: str, name: str, dtype: str) -> None:
+    """With the table's excuses: NaN at infinity, and what overflows far out."""
+    for row in checking.check(select([formula])[0], dtype, size=15_000, against=select([name])[0]):
+        assert (row.outcome, row.against) == ("ok", name), row
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    "formula",
+    ["x*sigmoid(x)*where(abs(x-1.5)<0.5, 1.01, 1)", "where(x>0, max(x, 3e-6), x)*sigmoid(x)"],
+)
+def test_another_function_is_not_taken_for_rounding(formula: str, dtype: str) -> None:
+    forward, _ = checking.check(select([formula])[0], dtype, size=15_000, against=select(["silu"])[0])
+    assert forward.outcome == "wrong"
+    assert "another function, not rounding" in forward.message
+
+
+def test_prints_go_to_stderr(tmp_path: Path) -> None:
+    file = tmp_path / "talking.py"
+    file.write_text("import torch\nprint('imported')\ndef act(x):\n    print('called')\n    return torch.relu(x)\n")
+    for form, parse in (("json", json.loads), ("tsv", str.splitlines)):
+        done = CliRunner().invoke(app, ["verify", "--act", f"{file}:act", "--dtype", "bf16", "--format", form, "-q"])
+        assert done.exit_code == 0, done.output
+        assert parse(done.stdout)
+        assert "called" not in done.stdout
+        assert "imported" not in done.stdout
+        assert "called" in done.stderr
