@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from relubench.activations.definition import Activation
+from relubench.activations.definition import Activation, fixed
+from relubench.activations.trial import flat_call
 from relubench.network.layers import ClosedForm, Tape
 from relubench.network.optimizers import Parameter, Sgd
 from relubench.timing.compiler import own_code
@@ -56,7 +57,7 @@ def backward_forms(activation: Activation, z: Tensor, *, compiled: bool) -> Iter
 def evaluated(activation: Activation, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
     """f of z [C*N], chunk after chunk, as in evaluation: what is learned at its start, no noise."""
     if activation.module is not None:
-        return activation.module().to(dtype).eval()
+        return flat_call(fixed(activation.module).to(dtype).eval(), activation)
     learned = tuple(torch.tensor([value], dtype=dtype) for value in activation.learned)
 
     def function(z: Tensor) -> Tensor:
