@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from relubench.activations.frame import Frame
 from relubench.activations.own import choose_own, is_own
 from relubench.classifiers import CLASSIFIERS, PREFIX
 from relubench.errors import UsageError
@@ -131,6 +132,18 @@ def layer_shapes(arch: Architecture, input_shape: tuple[int, ...]) -> Iterator[L
     for units in arch.hidden:
         yield LayerShape(convolution=False, inputs=inputs, units=units)
         inputs = units
+
+
+def activation_frames(arch: Architecture, input_shape: tuple[int, ...]) -> list[Frame]:
+    """What each hidden layer gives to its activation; none for a network that somebody else wrote."""
+    found: list[Frame] = []
+    side = input_shape[-2:]
+    for number, shape in enumerate(layer_shapes(arch, input_shape) if not arch.foreign else (), start=1):
+        units = "channels" if shape.convolution else "units"
+        example = (shape.units, *side) if shape.convolution else (shape.units,)
+        found.append(Frame(example, f"hidden layer {number} ({shape.units} {units})"))
+        side = (side[0] // 2, side[1] // 2) if shape.convolution else side
+    return found
 
 
 def head_inputs(arch: Architecture, input_shape: tuple[int, ...]) -> int:

@@ -15,6 +15,7 @@ from typing import Any
 from relubench import stack_file
 from relubench.activations import Choice
 from relubench.activations.own import checked, choose_own, is_checked, is_own, renewed
+from relubench.architecture import Architecture, activation_frames, default_model, parse_model
 from relubench.classifiers import PREFIX
 from relubench.config import ExperimentConfig
 from relubench.device import Device
@@ -40,18 +41,43 @@ LEFT_OUT = (
 )
 
 
-def probe_own(choice: Choice, note: Note) -> None:
-    """Call a formula or a user's own activation once; UsageError if it is none, a note for what is odd about it."""
+def probe_own(choice: Choice, note: Note, parts: Sequence[Part] = ()) -> None:
+    """Call a formula or a user's own activation once; UsageError if the study cannot use it, a note for what is odd.
+
+    `parts`: those with it, whose layers it has to fit and whose initial weights may need its gain.
+    """
     from relubench.activations import probe
 
+    shapes = dict.fromkeys((_architecture(part), part.prepared.input_shape) for part in parts)
+    layers = [frame for shape in shapes for frame in activation_frames(*shape)]
     # What a user's own code prints must not get between the rows.
     with contextlib.redirect_stdout(sys.stderr), _warned(choice.label, note):
         own = choice.kind == "user"
-        found = checked(choice, "activation", lambda: probe(choice), note) if own else probe(choice)
+        found = checked(choice, "activation", lambda: probe(choice, layers), note) if own else probe(choice, layers)
+    if found.no_gain is not None:
+        if any(part.config.model.init == "auto" and not _architecture(part).foreign for part in parts):
+            raise UsageError(f"--init auto: {found.no_gain.message}", found.no_gain.hint)
+        note(f"{choice.label}: {found.no_gain.message}; --init auto cannot be used with it")
     for warning in found.warnings:
         note(f"{choice.label}: {warning}")
-    if found.equals is not None:
-        note(f"{choice.label} equals {found.equals}")
+    if found.likeness:
+        note(f"{choice.label} {found.likeness}")
+
+
+def _architecture(part: Part) -> Architecture:
+    name = part.config.model.name
+    return parse_model(name if name != "auto" else default_model(part.prepared.name))
+
+
+def try_in_networks(choice: Choice, specs: Sequence[RunSpec]) -> None:
+    """Take a training step through it in every network that somebody else wrote; UsageError where that fails."""
+    foreign = {(spec.model, spec.input_shape): spec for spec in specs if spec.architecture.foreign}
+    if foreign and choice.kind == "user":
+        from relubench.foreign.trying import try_activation
+
+        with contextlib.redirect_stdout(sys.stderr):
+            for spec in foreign.values():
+                try_activation(spec, choice)
 
 
 def settle(parts: Sequence[Part], device: Device, networks: Networks, note: Note) -> set[str]:
@@ -63,7 +89,7 @@ def settle(parts: Sequence[Part], device: Device, networks: Networks, note: Note
     for part in parts:
         for place, choice in enumerate(part.choices):
             if choice.kind == "user" and choice.label not in probed and not is_checked(choice):
-                probe_own(choice, note)
+                probe_own(choice, note, _with(choice, parts))
                 probed.add(choice.label)
             if choice.kind == "user":
                 part.choices[place] = renewed(choice)
@@ -87,9 +113,16 @@ def check_own(
     choices = {choice.label: choice for part in parts for choice in part.choices}
     for choice in choices.values():
         mine = [spec for spec in specs if spec.activation == choice.label]
-        known = choice.kind == "table" or choice.label in probed or (mine and all(stored(spec) for spec in mine))
-        if not known:
-            probe_own(choice, note)
+        if choice.kind == "table" or (mine and all(stored(spec) for spec in mine)):
+            continue
+        if choice.label not in probed:
+            probe_own(choice, note, _with(choice, parts))
+        try_in_networks(choice, mine)
+
+
+def _with(choice: Choice, parts: Sequence[Part]) -> list[Part]:
+    """The parts that compare this activation."""
+    return [part for part in parts if any(other.label == choice.label for other in part.choices)]
 
 
 def check_regions(runs: Sequence[tuple[Part, RunSpec]], note: Note) -> None:

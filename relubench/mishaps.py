@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 
+from relubench.activations.origin import one_line, place_of
 from relubench.activations.own import changed, choose_own
 from relubench.classifiers import PREFIX
 from relubench.device import is_out_of_addresses, too_few_addresses
@@ -47,6 +48,10 @@ def explain(error: BaseException, job: Job) -> RelubenchError:
         )
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return ComputeError("the disk is full: the run could not be stored", f"make room in {job.store}, then repeat")
+    if place := place_of(error):
+        return ComputeError(
+            f"training {spec.activation} failed: {one_line(error)}", f"the error is that of your own code, in {place}"
+        )
     return ComputeError(f"training {spec.activation} failed: {type(error).__name__}: {text}", "--debug shows where")
 
 

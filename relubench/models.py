@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from relubench.activations import Choice, build, matched_gain
-from relubench.activations.definition import Activation
-from relubench.architecture import KERNEL, LayerShape, head_inputs, layer_shapes
+from relubench.activations.definition import Activation, trainable
+from relubench.architecture import KERNEL, LayerShape, activation_frames, head_inputs, layer_shapes
 from relubench.foreign.networks import foreign_layer
 from relubench.network.layers import (
     Affine,
@@ -49,7 +49,8 @@ class Builder:
         self.spec, self.seeds, self.stacked, self.device = spec, list(seeds), stacked, spec.device
         self.choice = choice
         self.activation: Activation = build(choice)
-        self.gain = matched_gain(choice) if spec.init == "auto" else 1.0
+        frames = activation_frames(spec.architecture, spec.input_shape)
+        self.gain = matched_gain(choice, frames) if spec.init == "auto" else 1.0
         self.place = 0
         self.kernels: Kernels | None = None
 
@@ -185,7 +186,7 @@ class Builder:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(stream(seed, "init-module", self.place).initial_seed())
                 modules.append(make().to(self.device))
-        named = [dict(module.named_parameters()) for module in modules]
+        named = [trainable(module) for module in modules]
 
         def value(name: str) -> Callable[[int], Tensor]:
             tensors = iter([one[name].detach().clone() for one in named])

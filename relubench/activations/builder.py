@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import importlib
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from relubench.activations.choice import Choice
-from relubench.activations.definition import Activation, plain
+from relubench.activations.definition import Activation, fixed
 from relubench.activations.expression import parse_formula
 from relubench.activations.learning import formula_activation
 from relubench.activations.loading import RESERVED, load
+from relubench.activations.objects import WANTED, activation_of
 from relubench.activations.own import is_path, split_name
 from relubench.activations.table import ACTIVATIONS
+from relubench.activations.trial import flat_call
 from relubench.errors import UsageError
 from relubench.lookup import did_you_mean
 
@@ -38,10 +40,10 @@ def build(choice: Choice) -> Activation:
 def as_function(activation: Activation, dtype: torch.dtype = torch.float64) -> Callable[[Tensor], Tensor]:
     """f(z) as in evaluation, for one column: learned parameters at their initial values, no noise.
 
-    A user's class is instantiated once, in `dtype` and in evaluation mode.
+    A user's class is instantiated once, in `dtype` and in evaluation mode, with the same initial values every time.
     """
     if activation.module is not None:
-        return activation.module().to(dtype).eval()
+        return flat_call(fixed(activation.module).to(dtype).eval(), activation)
     learned = tuple(torch.tensor(value, dtype=dtype) for value in activation.learned)
     return lambda z: activation.function(z, learned=learned)
 
@@ -49,57 +51,13 @@ def as_function(activation: Activation, dtype: torch.dtype = torch.float64) -> C
 def own_object(choice: Choice, wanted: str) -> object:
     """What a user's own names, imported; `wanted` is the hint where it is not there."""
     place, name = split_name(choice.name)
-    return _attribute(_import(place, choice.label), name, choice.label, wanted)
+    with contextlib.redirect_stdout(sys.stderr):  # What is printed on import is no result.
+        module = _import(place, choice.label)
+    return _attribute(module, name, choice.label, wanted)
 
 
 def _own(choice: Choice) -> Activation:
-    found = own_object(choice, _WANTED)
-    arguments = dict(choice.parameters)
-    if isinstance(found, nn.Module):
-        raise UsageError(
-            f"{choice.label} is an instance of {type(found).__name__}", "name its class: every network needs its own"
-        )
-    if isinstance(found, type):
-        if not issubclass(found, nn.Module):
-            raise UsageError(f"{choice.label} is a class that is not a torch.nn.Module", _WANTED)
-        return _class(found, arguments, choice.label)
-    if not callable(found):
-        raise UsageError(f"{choice.label} is neither a class nor a function, but {type(found).__name__}", _WANTED)
-    return Activation(function=plain(functools.partial(cast(Callable[..., Tensor], found), **arguments)))
-
-
-_WANTED = "name a torch.nn.Module class, or a function of one tensor"
-
-
-def _class(found: type[nn.Module], arguments: dict[str, Any], label: str) -> Activation:
-    make = functools.partial(found, **arguments)
-    try:
-        # Parameters drawn here must not shift anybody's random numbers.
-        with torch.random.fork_rng(devices=[]):
-            module = make()
-    except Exception as problem:
-        raise UsageError(
-            f"{label} cannot be instantiated: {_reason(problem)}", "arguments follow colons: ./file.py:Name:size=3"
-        ) from problem
-
-    refuse_iterators(module, label)
-
-    def function(z: Tensor, *, learned: tuple[Tensor, ...] = (), noise: Tensor | None = None, dim: int = -1) -> Tensor:
-        raise AssertionError(f"{label} is a class: use its instances")
-
-    return Activation(function=function, module=make)
-
-
-def refuse_iterators(module: nn.Module, label: str) -> None:
-    """Raises UsageError where a module holds an iterator: its position cannot be stored with the best epoch."""
-    for path, part in module.named_modules():
-        for name, value in vars(part).items():
-            if isinstance(value, Iterator):
-                raise UsageError(
-                    f"{label} keeps {type(value).__name__} in {f'{path}.{name}'.strip('.')}: what it gives next cannot "
-                    "be stored with the best epoch's weights",
-                    "count in a buffer, a number or a list",
-                )
+    return activation_of(own_object(choice, WANTED), dict(choice.parameters), choice.label)
 
 
 def _import(place: str, label: str) -> ModuleType:

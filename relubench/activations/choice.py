@@ -19,7 +19,7 @@ class Choice:
     kind: Kind
     name: str
     """The table's name; the formula's canonical text; 'module:Name' or '/absolute/file.py:Name'."""
-    parameters: tuple[tuple[str, ParameterValue], ...] = ()
+    parameters: tuple[tuple[str, Any], ...] = ()
     """Complete and resolved for the table's; for a user's own, those given, by name."""
     columns: int = 1
     """Pre-activation columns per output unit."""
@@ -37,7 +37,9 @@ class Choice:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Choice:
         """The choice that `to_json` gave, without its source's digest."""
-        return cls(**{**values, "parameters": tuple((name, value) for name, value in values["parameters"])})
+        # JSON has no tuples.
+        given = ((name, tuple(value) if isinstance(value, list) else value) for name, value in values["parameters"])
+        return cls(**{**values, "parameters": tuple(given)})
 
 
 def label_of(name: str, parameters: tuple[tuple[str, ParameterValue], ...]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class ActivationFunction(Protocol):
@@ -55,7 +55,7 @@ class Activation:
     """Initial values; whoever trains owns one tensor for each, broadcastable to z."""
     draw: Callable[[Sequence[int], torch.Generator], Tensor] | None = None
     """Training noise for a z of that shape, on the generator's device; without it `function` is deterministic."""
-    module: Callable[[], torch.nn.Module] | None = None
+    module: Callable[[], nn.Module] | None = None
     """A user's own class, one instance a member and layer; `function` then only refuses."""
     exact_zeros: bool = False
     """Whether it gives exact zeros over an interval; False also where nobody looked (formulas, users' own)."""
@@ -68,3 +68,15 @@ def plain(elementwise: Callable[[Tensor], Tensor]) -> ActivationFunction:
         return elementwise(z)
 
     return function
+
+
+def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that are trained: a frozen one (requires_grad=False) is not."""
+    return {name: one for name, one in module.named_parameters() if one.requires_grad}
+
+
+def fixed(make: Callable[[], nn.Module]) -> nn.Module:
+    """An instance with the same initial values every time."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return make()

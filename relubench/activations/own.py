@@ -18,7 +18,7 @@ from relubench.activations.choice import Choice
 from relubench.activations.loading import module_name
 from relubench.activations.manifest import Manifest, digest_of, gathered, key_of, reached, remember, remembered
 from relubench.activations.records import Record, changed_global, is_users_file, recording
-from relubench.activations.table import ParameterValue
+from relubench.activations.table import ACTIVATIONS, FAMILIES
 from relubench.errors import UsageError
 from relubench.places import user_path
 
@@ -28,6 +28,10 @@ Role = Literal["activation", "network"]
 Result = TypeVar("Result")
 
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
+_BOOLS = {"true": True, "false": False}
+"""However they are written: the text 'false' would count as true to a user's code."""
+
+OwnValue = float | int | str | bool | None | tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,15 +41,49 @@ class Own:
     place: str
     """A path or a dotted module, as written."""
     name: str
-    parameters: tuple[tuple[str, ParameterValue], ...]
+    parameters: tuple[tuple[str, OwnValue], ...]
 
 
 def is_own(text: str) -> bool:
-    """Whether this names a user's own: a '.', '/' or '\\' before the first colon; without a colon, a .py file."""
-    place, colon, _ = _partition(text)
+    """Whether this names a user's own: a '.', '/' or '\\' before the first colon, or an installed module's name.
+
+    Without a colon, a .py file.
+    """
+    place, colon, rest = _partition(text)
     if not colon:
         return place.endswith(".py")
-    return any(mark in place for mark in "./\\")
+    return any(mark in place for mark in "./\\") or _is_module(place.strip(), rest)
+
+
+def _is_module(word: str, rest: str) -> bool:
+    """Whether 'torch:relu' names an object of a module: no activation has that name, and the module is there."""
+    name = rest.partition(":")[0].strip()
+    if word in ACTIVATIONS or word in FAMILIES or not all(part.isidentifier() for part in name.split(".")):
+        return False
+    try:
+        return word.isidentifier() and _module(word) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def file_hint(head: str, rest: str) -> str:
+    """How 'acts:Name' names an object of ./acts.py, which no import finds; '' where there is no such file."""
+    try:
+        there = head.isidentifier() and Path(f"{head}.py").is_file()
+    except (OSError, ValueError):
+        return ""
+    return f"the file's is ./{head}.py:{rest}" if there else ""
+
+
+def dotted_hint(word: str) -> str:
+    """How torch.nn.GELU, nn.GELU or F.gelu is written as a user's own: torch.nn:GELU; '' for other words."""
+    place, _, name = word.rpartition(".")
+    place = {"nn": "torch.nn", "F": "torch.nn.functional"}.get(place, place)
+    try:
+        there = name.isidentifier() and bool(place) and _module(place) is not None
+    except (ImportError, ValueError):
+        return ""
+    return f"what a module holds is written {place}:{name}" if there else ""
 
 
 def choose_own(text: str, role: Role = "activation") -> Choice:
@@ -59,7 +97,7 @@ def choose_own(text: str, role: Role = "activation") -> Choice:
     place = str(file) if is_path(own.place) else own.place
     choice = Choice(
         # Numbers as Python writes them: 3 and 3.0 may not be the same to the user's own code.
-        label=":".join([own.place, own.name, *(f"{key}={value}" for key, value in own.parameters)]),
+        label=":".join([own.place, own.name, *(f"{key}={_written(value)}" for key, value in own.parameters)]),
         kind="user",
         name=f"{place}:{own.name}",
         parameters=own.parameters,
@@ -232,10 +270,10 @@ def _partition(text: str) -> tuple[str, str, str]:
 
 def _parse(text: str) -> Own:
     place, _, rest = _partition(text)
-    name, *settings = (part.strip() for part in rest.split(":"))
+    name, *settings = (part.strip() for part in _at_colons(rest))
     if not all(part.isidentifier() for part in name.split(".")):
         raise UsageError(f"{text!r} does not say which class or function of {place!r} to use", FORM)
-    found: dict[str, ParameterValue] = {}
+    found: dict[str, OwnValue] = {}
     for setting in settings:
         key, equals, value = (part.strip() for part in setting.partition("="))
         if not equals or not key.isidentifier():
@@ -246,8 +284,21 @@ def _parse(text: str) -> Own:
     return Own(place=place.strip(), name=name, parameters=tuple(sorted(found.items())))
 
 
-def _value(key: str, value: str, text: str) -> ParameterValue:
-    """An int if it reads as one, else a finite float, else the text itself."""
+def _at_colons(text: str) -> list[str]:
+    """The parts between colons, but for those inside quotes."""
+    return re.findall(r"""(?:^|(?<=:))(?:'[^']*'|"[^"]*"|[^:'"]|['"])*""", text)
+
+
+def _value(key: str, value: str, text: str) -> OwnValue:
+    """A bool, None, an int or a finite float if it reads as one; else the text itself, without its quotes."""
+    if value.lower() in _BOOLS:
+        return _BOOLS[value.lower()]
+    if value == "None":
+        return None
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+        return value[1:-1]
+    if value.startswith("("):
+        return _numbers(key, value, text)
     for reads in (int, float):
         try:
             number = reads(value)
@@ -257,3 +308,35 @@ def _value(key: str, value: str, text: str) -> ParameterValue:
             raise UsageError(f"{key}={value} in {text!r} is not finite", "give a finite number")
         return number + 0
     return value
+
+
+def _numbers(key: str, value: str, text: str) -> tuple[float, ...]:
+    """A tuple of numbers: (1,2), (0.5,)."""
+    parts = [part.strip() for part in value.removeprefix("(").removesuffix(")").split(",")]
+    if not value.endswith(")") or (len(parts) > 1 and not parts[-1]):
+        parts = parts[:-1] if value.endswith(")") else [""]
+    try:
+        found = [float(part) if re.search(r"[.eE]|inf|nan", part) else int(part) for part in parts]
+    except ValueError:
+        found = [math.nan]
+    if not all(math.isfinite(one) for one in found):
+        raise UsageError(f"{key}={value} in {text!r} is no tuple of finite numbers", "for example :bounds=(-1,1)")
+    return tuple(found)
+
+
+def _written(value: OwnValue) -> str:
+    """The value as it is written behind the colon, so that it reads as the same."""
+    if isinstance(value, tuple):
+        return repr(value).replace(" ", "")
+    if isinstance(value, str) and not _reads_as_itself(value):
+        return repr(value)
+    return str(value)
+
+
+def _reads_as_itself(value: str) -> bool:
+    if ":" in value or value != value.strip() or value == "":
+        return False
+    try:
+        return _value("", value, "") == value
+    except UsageError:
+        return False

@@ -11,7 +11,7 @@ from relubench.activations.choice import Choice, label_of
 from relubench.activations.expression import parse_formula
 from relubench.activations.functions import NAMES, fold
 from relubench.activations.notation import has_x
-from relubench.activations.own import FORM, choose_own, is_own
+from relubench.activations.own import FORM, choose_own, dotted_hint, file_hint, is_own
 from relubench.activations.table import ACTIVATIONS, FAMILIES, ActivationRow, ParameterValue
 from relubench.errors import UsageError
 from relubench.lookup import did_you_mean, find
@@ -157,7 +157,7 @@ def _named(head: str, rest: str) -> str:
         return head
     if head == "all" or head in FAMILIES or "*" in head or "?" in head:
         raise UsageError(f"{head!r} names several activations, which cannot share parameters", "name them one by one")
-    see = SEE if "=" in rest else f"your own is {FORM}"
+    see = SEE if "=" in rest else file_hint(head, rest) or f"your own is {FORM}"
     raise UsageError(f"there is no activation called {_shown(head)}", did_you_mean(head[:100], ACTIVATIONS, see))
 
 
@@ -182,7 +182,8 @@ def _names(word: str) -> list[str]:
         hint = f"a number is written 0.5, a comma separates activations; {SEE}"
         raise UsageError(f"there is no activation called {_shown(word)}", hint)
     known = [*ACTIVATIONS, *FAMILIES, "all"]
-    raise UsageError(f"there is no activation called {_shown(word)}", did_you_mean(word[:100], known, SEE))
+    hint = dotted_hint(word) or did_you_mean(word[:100], known, SEE)
+    raise UsageError(f"there is no activation called {_shown(word)}", hint)
 
 
 def _formula(text: str) -> Choice:

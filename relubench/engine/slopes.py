@@ -6,13 +6,14 @@ several columns a unit, z and its slope have columns * units there, chunk after 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from relubench.network.layers import ClosedForm, Differentiated, Layer, Tape
+from relubench.network.layers import ClosedForm, Differentiated, Layer, Tape, UserModule
 
 EXPECTED = 6.0
 """The activation's largest slope is looked for within this of 0, where normalised pre-activations lie."""
@@ -73,19 +74,35 @@ def slope_scale(layer: Layer, like: Sequence[int]) -> SlopeScale:
     """
     columns, axis = columns_of(layer), -3 if len(like) >= 4 else -1
     moving = torch.linspace(-EXPECTED, EXPECTED, GRID)
-    rows = torch.ones(GRID, columns)
-    rows[:, -1] = moving
-    shape = [GRID, columns, 1, 1] if axis == -3 else [GRID, columns]
-    z = rows.reshape(shape)
+    if _of_user(layer):
+        # Every unit may have parameters of its own, and the layer's shape may be the only one that it takes.
+        example = list(like[axis:])
+        pixels = math.prod(example[1:])
+        rows = torch.nn.functional.pad(moving, (0, -GRID % pixels), value=EXPECTED).reshape(-1, 1, *example[1:])
+        shape = [len(rows), *example]
+        z = rows.expand(shape)
+    else:
+        rows = torch.ones(GRID, columns)
+        rows[:, -1] = moving
+        shape = [GRID, columns, 1, 1] if axis == -3 else [GRID, columns]
+        z = rows.reshape(shape)
     members = like[0] if len(like) in (3, 5) else 0
-    z = z.expand(members, *shape).clone() if members else z
+    z = z.expand(members, *shape) if members else z
+    z = z.clone(memory_format=torch.contiguous_format)
     device = next((one.value.device for one in layer.parameters), None)
     _, slope = slopes(layer, z.to(device) if device is not None else z)
     size = slope.cpu().abs().amax(dim=axis)
-    size = (size[0] if members else size).flatten()
+    size = (size[0] if members else size).flatten()[:GRID]
     flat = bool(((size[1:] == 0) & (size[:-1] == 0)).any())
     # Rounded, because a slope of 0.01 is not the same number at every z.
     few = flat or len(torch.unique(torch.round(size, decimals=5))) <= FEW_SLOPES
     largest = float(size.max())
     # A hair below, so that leaky_relu's default slope of exactly 1 % is on the same side everywhere.
     return SlopeScale(columns, SATURATED * largest * (1 - 1e-6), 0.0 if few else DEAD * largest)
+
+
+def _of_user(layer: Layer) -> bool:
+    """Whether it is a formula or a user's own, which may know no shape but the layer's."""
+    if isinstance(layer, Tape):
+        return layer.activation.columns == 1 and not layer.activation.learned and layer.activation.draw is None
+    return isinstance(layer, UserModule)

@@ -16,6 +16,7 @@ from relubench.errors import UsageError
 from relubench.foreign.networks import LOOKED_AT, draw_network, example, uses_of
 from relubench.foreign.oddities import oddities
 from relubench.foreign.trial import layout_of, merged_paths, needs_pairs
+from relubench.foreign.trying import failing_in
 from relubench.network.calls import Use
 from relubench.network.foreign import Foreign, Form
 from relubench.network.outputs import class_scores
@@ -39,10 +40,12 @@ def inspect_network(spec: RunSpec, choice: Choice) -> ForeignNetwork:
     if own:
         _check_same(network, draw_network(spec)[0], spec)
     odd = oddities(network, spec) if own else []
-    layout = layout_of(spec, choice)
+    with failing_in(spec, choice):
+        layout = layout_of(spec, choice)
     layer = Foreign(network, uses, build(choice), spec.seed, device="cpu", bf16=False, form=Form(spec.classes))
     parameters = sum(one.value.numel() for one in layer.parameters if not one.name.startswith("activation-"))
-    saved, largest = _saved(layer, spec)
+    with failing_in(spec, choice):
+        saved, largest = _saved(layer, spec)
     return replace(
         known,
         exchanged=sum(not use.kept for use in uses),

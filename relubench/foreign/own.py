@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from relubench.activations.builder import own_object, refuse_iterators
+from relubench.activations.builder import own_object
+from relubench.activations.objects import refuse_iterators
 from relubench.activations.own import choose_own
 from relubench.architecture import Architecture
 from relubench.errors import UsageError

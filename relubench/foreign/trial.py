@@ -59,11 +59,11 @@ def needs_pairs(network: nn.Module, spec: RunSpec) -> bool:
 
 def layout_of(spec: RunSpec, choice: Choice) -> str:
     """The layout that the network trains in: '' for channels last, else 'contiguous'; UsageError where in neither."""
-    channels_last = _attempt(spec, choice)
+    channels_last = attempt(spec, choice)
     if channels_last is None and _same_scores(spec):
         return ""
     in_rows = replace(spec, layout="contiguous")
-    problem = _attempt(in_rows, choice) if len(spec.input_shape) == 3 else channels_last
+    problem = attempt(in_rows, choice) if len(spec.input_shape) == 3 else channels_last
     if problem is None:
         return "contiguous"
     if isinstance(problem, UsageError | ComputeError):
@@ -74,7 +74,7 @@ def layout_of(spec: RunSpec, choice: Choice) -> str:
     ) from problem
 
 
-def _attempt(spec: RunSpec, choice: Choice) -> Exception | None:
+def attempt(spec: RunSpec, choice: Choice) -> Exception | None:
     """What goes wrong in one training step and one evaluation; None if nothing does."""
     try:
         _step(spec, choice, laid_out(example(spec, spec.batch_size), spec))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from relubench.activations.definition import Activation
+from relubench.activations.definition import Activation, trainable
 from relubench.errors import ComputeError
 from relubench.memory import FOREIGN_EVALUATION_IMAGES
 from relubench.network.calls import Use
@@ -145,7 +145,7 @@ class Foreign(Layer):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(stream(seed, "init-module", number).initial_seed())
                 module = self.own[name] = activation.module().to(self.device)
-            self.trained += [self._parameter(f"{name}.{key}", one) for key, one in module.named_parameters()]
+            self.trained += [self._parameter(f"{name}.{key}", one) for key, one in trainable(module).items()]
             return module
         learned = tuple(torch.full((1,), value, device=self.device, requires_grad=True) for value in activation.learned)
         self.trained += [self._parameter(f"{name}.{place}", one) for place, one in enumerate(learned)]

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from relubench.activations.definition import Activation
+from relubench.activations.definition import Activation, trainable
 from relubench.architecture import KERNEL
 from relubench.network.optimizers import Optimizer, Parameter
 from relubench.network.products import TURNED_BATCH, Library, evaluated, onednn_linear, storage
@@ -294,7 +294,7 @@ class UserModule(Differentiated):
         super().__init__(parameters)
         self.modules, self.stacked = list(modules), stacked
         self.noise = self.draws = noise
-        self.names = [name for name, _ in self.modules[0].named_parameters()]
+        self.names = list(trainable(self.modules[0]))
         self.held = [(one, place) for place, one in enumerate(self.modules)]
 
     def apply(self, x: Tensor, leaves: Sequence[Tensor], training: bool) -> Tensor:
@@ -308,7 +308,8 @@ class UserModule(Differentiated):
     def _call(self, place: int, x: Tensor, leaves: Sequence[Tensor]) -> Tensor:
         module, parameters = self.modules[place], dict(zip(self.names, leaves, strict=True))
         with self.draws.members[place].standing_in():
-            return torch.func.functional_call(module, parameters, (x,))
+            # TorchScript's modules cannot be given parameters, and have none here.
+            return torch.func.functional_call(module, parameters, (x,)) if parameters else module(x)
 
 
 class Norm(Differentiated):

@@ -4,7 +4,7 @@ A forward may add to a buffer in place, replace it, or count in a plain attribut
 `capture` takes it as a value of its own, `restore` puts it back, and `packed` and `unpacked` turn it into tensors and
 JSON values for a file. What may be held: tensors, numbers, text, numpy arrays, random generators, and lists, tuples,
 dictionaries, sets and objects of the user's own classes made of these. Functions, classes, modules, files and objects
-of other libraries are left as they are; an iterator is refused before that (`activations.builder.refuse_iterators`).
+of other libraries are left as they are; an iterator is refused before that (`activations.objects.refuse_iterators`).
 """
 
 from __future__ import annotations

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from relubench.activations.definition import Activation
+from relubench.activations.definition import Activation, fixed, trainable
+from relubench.activations.trial import flat_call
 from relubench.errors import ComputeError
 from relubench.network.streams import stream
 from relubench.timing.compiler import own_code
@@ -238,8 +239,8 @@ def _both_by_autograd(activation: Activation, z: Tensor, arena: Arena, compiled:
 def evaluation(activation: Activation, z: Tensor) -> tuple[Callable[[Tensor], Tensor], list[Tensor]]:
     """f as in evaluation, without noise, and the tensors that it learns, in z's dtype."""
     if activation.module is not None:
-        module = activation.module().to(device=z.device, dtype=z.dtype).eval()
-        return cast(Callable[[Tensor], Tensor], module), list(module.parameters())
+        module = fixed(activation.module).to(device=z.device, dtype=z.dtype).eval()
+        return flat_call(module, activation), list(trainable(module).values())
     leaves = [torch.tensor([value], dtype=z.dtype, device=z.device) for value in activation.learned]
     return lambda x: activation.function(x, learned=tuple(leaves), dim=0), leaves
 
@@ -247,8 +248,10 @@ def evaluation(activation: Activation, z: Tensor) -> tuple[Callable[[Tensor], Te
 def training(activation: Activation, z: Tensor) -> tuple[Callable[[Tensor], Tensor], list[Tensor]]:
     """f as in training, its noise drawn anew by every call, and the tensors that it learns, as leaves of a tape."""
     if activation.module is not None:
-        module = activation.module().to(device=z.device, dtype=z.dtype).train()
-        return cast(Callable[[Tensor], Tensor], module), list(module.parameters())
+        module = fixed(activation.module).to(device=z.device, dtype=z.dtype).eval()
+        call = flat_call(module, activation)
+        module.train()
+        return call, list(trainable(module).values())
     leaves = [torch.tensor([value], dtype=z.dtype, device=z.device).requires_grad_() for value in activation.learned]
     generator = stream(0, "speed-noise", device=z.device.type)
     draw = activation.draw

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from relubench.activations.definition import Activation
+from relubench.activations.definition import Activation, fixed
+from relubench.activations.trial import flat_call
 from relubench.network.layers import ClosedForm, Tape
 from relubench.network.optimizers import Parameter, Sgd
 from relubench.timing.compiler import own_code
@@ -65,10 +66,7 @@ def twin(activation: Activation, dtype: torch.dtype) -> Callable[[Tensor], Tenso
 
 def _function(activation: Activation, held: torch.dtype, computed: torch.dtype) -> Callable[[Tensor], Tensor]:
     if activation.module is not None:
-        # Whatever a user's class draws is the same in every instance, and nobody else's numbers shift.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            return activation.module().to(held).to(computed).eval()
+        return flat_call(fixed(activation.module).to(held).to(computed).eval(), activation)
     learned = tuple(torch.tensor([value], dtype=held).to(computed) for value in activation.learned)
 
     def function(z: Tensor) -> Tensor:

@@ -103,7 +103,7 @@ def test_columns_and_learned():
         ("2*y", "no activation's name matches '2\\*y'", "a formula contains x"),
         ("3.0", "no activation called '3.0'", "list activations"),
         ("rleu:alpha=1", "no activation called 'rleu'", "did you mean relu"),
-        ("mine:Name", "no activation called 'mine'", r"\./file.py:Name"),
+        ("nowhere:Name", "no activation called 'nowhere'", r"\./file.py:Name"),
         ("*elu:alpha=2", "names several activations", "one by one"),
         ("all:alpha=2", "'all' names several activations", "one by one"),
         ("relu:slope=1", "relu has no parameters, so not 'slope'", "just relu"),

@@ -1,0 +1,209 @@
+"""Is a user's own activation a known one? Values and slopes are compared, on a wide grid.
+
+Shapes: N points, U units.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from relubench.activations.builder import as_function, build
+from relubench.activations.derivative import grid, single_inside
+from relubench.activations.selection import select
+from relubench.activations.table import ACTIVATIONS
+from relubench.activations.trial import Trial
+
+Function = Callable[[Tensor], Tensor]
+
+QUICK = 1.702
+"""The beta of Quick GELU."""
+_FAR = (7.0, 8.5, 12.0, 19.0, 25.0, 50.0, 100.0)
+_TOLERANCES = {False: (1e-6, 1e-9), True: (1e-5, 1e-6)}
+"""Relative and absolute, in float64 and where it computes in float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """A known function with the same values and slopes."""
+
+    name: str
+    """In words: 'gelu', '1.5 times silu', 'hardtanh between -2 and 2'."""
+    label: str | None = None
+    """As --act takes it, where that is the same function; None where it is only a relative."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    likeness: Likeness
+    function: Function
+
+
+def likeness_of(trial: Trial, *, with_slopes: bool = True) -> Likeness | None:
+    """The first known function that agrees everywhere on a wide grid, in slopes, too, all units with the same one."""
+    far = torch.tensor([sign * size for size in _FAR for sign in (-1, 1)], dtype=torch.float64)
+    x = torch.cat([grid(0.0037), far])
+    values, slopes = (item.double() for item in trial.with_slopes(x))
+    origin = trial.values(torch.zeros(1, dtype=torch.float64)).double()
+    if not bool((values - values[:, :1]).abs().max() <= 1e-6):
+        return None
+    relative, absolute = _TOLERANCES[single_inside(trial)]
+    for candidate in _candidates(trial):
+        candidate_values, slope, start = _evaluated(candidate.function, x)
+        if (
+            torch.allclose(values, candidate_values.expand_as(values), rtol=relative, atol=absolute)
+            and torch.allclose(origin, start.expand_as(origin), rtol=relative, atol=absolute)
+            and (
+                not with_slopes
+                or torch.allclose(slopes, slope.expand_as(slopes), rtol=10 * relative, atol=10 * absolute)
+            )
+        ):
+            return candidate.likeness
+    return None
+
+
+def learner(trial: Trial) -> Likeness | None:
+    """PReLU or swish, where it starts as one and its only parameter moves it as the table's does."""
+    parameters = (
+        [item for item in trial.module.parameters() if item.requires_grad] if trial.module else [*trial.learned]
+    )
+    if len(parameters) != 1 or parameters[0].numel() not in (1, trial.frame.units):
+        return None
+    at = _corners(trial)
+    for name, parameter, start in (("prelu", "init", -at["left"]), ("swish", "beta", _logit(at["one"]))):
+        low, high = ACTIVATIONS[name].ranges[parameter]
+        if not low <= start <= high:
+            continue
+        label = select([f"{name}:{parameter}={start:.7g}"])[0].label
+        table = build(select([label])[0])
+        if _moves_alike(trial, parameters[0], lambda z, leaf, f=table.function: f(z, learned=(leaf,)), start):
+            each = "" if parameters[0].numel() == 1 else f" with {parameters[0].numel():,} numbers"
+            return Likeness(f"{label}{each}", label if not each else None)
+    return None
+
+
+def _moves_alike(trial: Trial, parameter: Tensor, table: Callable[[Tensor, Tensor], Tensor], start: float) -> bool:
+    """Whether values and derivatives by the parameter are the table's, for two weightings of the points."""
+    x = grid(0.0037)
+    absolute = 100 * _TOLERANCES[single_inside(trial)][1]
+    leaf = torch.tensor([start], dtype=torch.float64, requires_grad=True)
+    for weights in (torch.ones_like(x), torch.sin(3 * x) + x**2 / 10):
+        laid = trial.laid(x)
+        with torch.enable_grad():
+            h = trial.read(trial.call(laid), len(x)).double()
+            own_values = (h * weights[:, None]).sum()
+            candidate_values = (table(x, leaf) * weights).sum() * h.shape[1]
+        if not torch.allclose(h.detach(), table(x, leaf).detach()[:, None].expand_as(h), rtol=1e-5, atol=1e-6):
+            return False
+        if not own_values.requires_grad:
+            return False
+        (answer,), (expected,) = trial.gradients(own_values, [parameter]), torch.autograd.grad(candidate_values, leaf)
+        if not torch.allclose(
+            answer.double().flatten(), (expected / answer.numel()).expand(answer.numel()), rtol=1e-4, atol=absolute
+        ):
+            return False
+    return True
+
+
+def _evaluated(function: Function, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Values and slopes [N, 1], and the value at 0 [1, 1]."""
+    z = torch.cat([x, torch.zeros(1, dtype=x.dtype)]).requires_grad_()
+    with torch.enable_grad():
+        h = function(z)
+        (slopes,) = torch.autograd.grad(h.sum(), z)
+    return h.detach()[:-1, None], slopes[:-1, None], h.detach()[-1:, None]
+
+
+def _candidates(trial: Trial) -> Iterator[Candidate]:
+    """Every fixed one at its defaults, those whose parameter some value tells, then the same times a number."""
+    at = _corners(trial)
+    yield from _of_table()
+    for label in _parametered(at["left"], at["origin"], at["far_left"], 1.0):
+        yield _labelled(label)
+    yield from _bounded(at)
+    yield from _swish(at)
+    for candidate in _of_table():
+        value = float(candidate.function(torch.ones(1, dtype=torch.float64)))
+        yield _times(at["one"] / value, candidate)
+    scale = at["far_right"] / 1e3
+    if scale not in (0.0, 1.0) and math.isfinite(scale):
+        for label in _parametered(at["left"] / scale, at["origin"] / scale, at["far_left"] / scale, scale):
+            yield _times(scale, _labelled(label))
+        yield from (_times(scale, item) for item in _swish({**at, "one": at["one"] / scale}))
+    yield from _stretched(at)
+
+
+def _corners(trial: Trial) -> dict[str, float]:
+    """Values that tell parameters."""
+    places = {"left": -1.0, "origin": 0.0, "one": 1.0, "far_left": -1e3, "far_right": 1e3}
+    answer = trial.values(torch.tensor(list(places.values()), dtype=torch.float64)).double()[:, 0].tolist()
+    return dict(zip(places, answer, strict=True))
+
+
+def _of_table() -> Iterator[Candidate]:
+    for row in ACTIVATIONS.values():
+        if row.columns == 1 and not row.learned and not row.noisy:
+            yield _labelled(row.name)
+    yield _labelled("gelu:approximate=tanh")
+
+
+def _parametered(left: float, origin: float, far_left: float, scale: float) -> Iterator[str]:
+    """Labels with the parameter that these values tell."""
+    guesses = (
+        ("leaky_relu", "negative_slope", -left),
+        ("elu", "alpha", -far_left),
+        ("celu", "alpha", -far_left),
+        ("softplus", "beta", math.log(2) / origin if origin > 0 else math.nan),
+    )
+    for name, parameter, value in guesses:
+        low, high = ACTIVATIONS[name].ranges[parameter]
+        if low <= value <= high:
+            yield f"{name}:{parameter}={value:.7g}"
+
+
+def _labelled(label: str) -> Candidate:
+    choice = select([label])[0]
+    return Candidate(Likeness(choice.label, choice.label), as_function(build(choice)))
+
+
+def _times(scale: float, item: Candidate) -> Candidate:
+    return Candidate(Likeness(f"{scale:.6g} times {item.likeness.name}"), lambda z: scale * item.function(z))
+
+
+def _bounded(at: dict[str, float]) -> Iterator[Candidate]:
+    low, high = at["far_left"], at["far_right"]
+    if -1e3 < low < high < 1e3:
+        yield Candidate(Likeness(f"hardtanh between {low:.6g} and {high:.6g}"), lambda z: z.clamp(low, high))
+
+
+def _swish(at: dict[str, float]) -> Iterator[Candidate]:
+    beta = _logit(at["one"])
+    if math.isfinite(beta) and beta > 0:
+        quick = ", which is Quick GELU" if abs(beta - QUICK) < 1e-4 else ""
+        name = f"swish:beta={beta:.6g} with beta fixed{quick}"
+        yield Candidate(Likeness(name), lambda z: z * torch.sigmoid(beta * z))
+
+
+def _stretched(at: dict[str, float]) -> Iterator[Candidate]:
+    """height * f(x * scale) of bounded ones."""
+    height = at["far_right"]
+    if not math.isfinite(height) or height == 0:
+        return
+    part = at["one"] / height
+    guesses: list[tuple[str, float, Function]] = [
+        ("tanh", math.atanh(part) if abs(part) < 1 else math.nan, torch.tanh),
+        ("sigmoid", _logit(part), torch.sigmoid),
+    ]
+    for name, scale, function in guesses:
+        if math.isfinite(scale) and scale != 0:
+            before = "" if abs(height - 1) < 1e-6 else f"{height:.6g} times "
+            name = f"{before}{name} of {scale:.6g}*x"
+            yield Candidate(Likeness(name), lambda z, f=function, scale=scale: height * f(scale * z))
+
+
+def _logit(part: float) -> float:
+    return math.log(part / (1 - part)) if 0 < part < 1 else math.nan
