@@ -1,7 +1,7 @@
 """The table for a terminal: drawn by rich, as wide as its line, with nothing cut off and nothing left out unsaid.
 
-Where the line is too narrow, first the parts of a cell go under each other, then columns leave in the order of
-`Column.leaves`, which a line below the table says; what is still too wide is wrapped.
+Where the line is too narrow, first the word of a cell goes under its numbers, then each part under the one before, then
+columns leave in the order of `Column.leaves`, which a line below the table says; what is still too wide is wrapped.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 MIN_NAME = 12
+SIDE_BY_SIDE, WORD_BELOW, HEADERS_TOO, STACKED = range(4)
+"""How the parts of a cell stand (a number, its interval, and a word), and the words of a header."""
 UNLIMITED = 10_000
 """Characters a line: a pipe has no width, and nothing may be wrapped in it."""
 
@@ -35,13 +37,13 @@ def draw(report: Report, width: int | None = None, colour: bool | None = None) -
     from rich.text import Text
 
     console = _console(width, colour)
-    columns, stacked, cap = fit(report, console)
+    columns, level, cap = fit(report, console)
     if report.title:
         console.print(Text(report.title, style="bold"))
     if report.caption:
         console.print(Text(report.caption, style="dim"))
     if columns and report.shown:
-        console.print(_table(report, columns, stacked, cap))
+        console.print(_table(report, columns, level, cap))
     elif not report.shown:
         console.print(Text("nothing to show"))
     left = [column.header for column in report.columns if column not in columns]
@@ -76,33 +78,32 @@ def _for_stdout(report: Report) -> Report:
     )
 
 
-def fit(report: Report, console: Console) -> tuple[list[Column], bool, int | None]:
-    """The columns that go into the console's width, whether their cells are stacked, and how wide words may be."""
+def fit(report: Report, console: Console) -> tuple[list[Column], int, int | None]:
+    """The columns that go into the console's width, how the parts of their cells stand, and how wide words may be."""
     columns = list(report.columns)
-    if _width(report, columns, False, None, console) <= console.width:
-        return columns, False, None
+    for level in (SIDE_BY_SIDE, WORD_BELOW, HEADERS_TOO):
+        if _width(report, columns, level, None, console) <= console.width:
+            return columns, level, None
     # A formula for a name folds before a number has to leave.
     cap = max(MIN_NAME, console.width // 4) if any(column.leaves for column in columns) else None
     leaving = sorted((column for column in columns if column.leaves), key=lambda column: column.leaves)
-    while leaving and _width(report, columns, True, cap, console) > console.width:
+    while leaving and _width(report, columns, STACKED, cap, console) > console.width:
         columns.remove(leaving.pop(0))
-    return columns, True, cap
+    return columns, STACKED, cap
 
 
-def _width(report: Report, columns: Sequence[Column], stacked: bool, cap: int | None, console: Console) -> int:
-    return console.measure(
-        _table(report, columns, stacked, cap), options=console.options.update(width=UNLIMITED)
-    ).maximum
+def _width(report: Report, columns: Sequence[Column], level: int, cap: int | None, console: Console) -> int:
+    return console.measure(_table(report, columns, level, cap), options=console.options.update(width=UNLIMITED)).maximum
 
 
-def _table(report: Report, columns: Sequence[Column], stacked: bool, cap: int | None) -> Table:
+def _table(report: Report, columns: Sequence[Column], level: int, cap: int | None) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1), collapse_padding=True)
     for column in columns:
-        header = column.header.replace(" ", "\n").replace("\n%", " %") if stacked else column.header
+        header = column.header.replace(" ", "\n").replace("\n%", " %") if level >= HEADERS_TOO else column.header
         table.add_column(
             Text(header),
             justify="right" if column.right else "left",
@@ -110,11 +111,17 @@ def _table(report: Report, columns: Sequence[Column], stacked: bool, cap: int | 
             max_width=None if column.right else cap,
         )
     for row in report.shown:
-        joint = "\n" if stacked else " "
-        cells = [column.parts(row) for column in columns]
-        texts = [joint.join(part.strip() for part in parts) if stacked else joint.join(parts) for parts in cells]
+        texts = [_text(column.parts(row), level) for column in columns]
         table.add_row(*(Text(text, style=column.style(row)) for text, column in zip(texts, columns, strict=True)))
     return table
+
+
+def _text(parts: Sequence[str], level: int) -> str:
+    """A cell's parts beside each other, or some of them on lines of their own."""
+    if level == SIDE_BY_SIDE or (level < STACKED and len(parts) < 3):
+        return " ".join(parts)
+    lines = parts if level == STACKED else [" ".join(parts[:2]), " ".join(parts[2:])]
+    return "\n".join(line.strip() for line in lines)
 
 
 def _console(width: int | None, colour: bool | None) -> Console:
