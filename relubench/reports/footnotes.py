@@ -48,7 +48,7 @@ def method_notes(rows: Sequence[SummaryRow]) -> list[str]:
     return [
         f"{note}; differences are paired by seed and example{together(len(compared))}",
         *one_seed_note(verdicts),
-        smallest_seen([row.detectable_difference_pct for row in compared]),
+        smallest_seen([row.detectable_difference_pct for row in compared], several=max(row.n for row in compared) > 1),
     ]
 
 
@@ -67,18 +67,22 @@ def one_seed_note(verdicts: Sequence[str]) -> list[str]:
     if not any(verdict.endswith(ON_THIS_TEST_SET) for verdict in verdicts):
         return []
     word = next(verdict for verdict in verdicts if verdict.endswith(ON_THIS_TEST_SET))
-    return [f"“{word}” is of one training each: others of the same two may differ the other way"]
+    return [f"“{word}” compares one training of each: further trainings may differ the other way"]
 
 
-def smallest_seen(sizes: Sequence[float | None]) -> str:
-    """The smallest difference that could have been seen, as far as there is one; `sizes`: of each comparison."""
+def smallest_seen(sizes: Sequence[float | None], *, several: bool = False) -> str:
+    """The smallest difference that could have been seen, as far as there is one; `sizes`: of each comparison.
+
+    `several`: whether rows have several seeds. The size then rests on how much those few trainings differ.
+    """
     known = [size for size in sizes if size is not None]
     if not known:
         return "no difference that is possible would have been seen with 80 % probability: too few seeds or examples"
     low, high = fixed(min(known)), fixed(max(known))
     told = f"{low} points" if low == high else f"{low} to {high} points"
     unknown = len(sizes) - len(known)
-    rest = f"; for {unknown} of {len(sizes)} comparisons none that is possible" if unknown else ""
+    rest = f"; in {unknown} of {len(sizes)} comparisons no possible difference could have been seen" if unknown else ""
+    rest = f", if further trainings vary as these did{rest}" if several else rest
     return f"the smallest difference this table could have seen, with 80 % probability or more: {told}{rest}"
 
 

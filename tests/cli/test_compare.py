@@ -200,7 +200,7 @@ def test_one_seed_is_different_on_this_test_set_only(cli: Cli, tmp_path: Path) -
     b = save(tmp_path / "b.json", {"relu": 0.25}, seeds=(0,), lr=0.01)
     assert rows(cli, a, b)[0]["verdict"] == "higher on this test set"
     ended = cli("compare", str(a), str(b), "--format", "markdown")
-    assert "1 higher on this test set (relu)" in ended.out and "is of one training each" in ended.out
+    assert "1 higher on this test set (relu)" in ended.out and "compares one training of each" in ended.out
 
 
 def test_identical_runs_are_no_comparison(cli: Cli, tmp_path: Path) -> None:

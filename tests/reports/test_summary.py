@@ -191,7 +191,7 @@ def test_one_seed_is_called_different_on_this_test_set_only(lab):
     summary = lab.train("relu", seeds=1).train("sigmoid", seeds=1, scale=3).train("elu", seeds=1, scale=0.3).summary()
     words = [row.difference_verdict for row in summary.rows]
     assert words == [None, "higher on this test set", "lower on this test set"]
-    assert any("is of one training each" in note for note in summary.footnotes)
+    assert any("compares one training of each" in note for note in summary.footnotes)
     table = render(training_report(summary, version="0", device=None), "table", width=80)
     assert max(map(len, table.splitlines())) <= 80 and table.count("on this test set") >= 2
     wide = render(training_report(summary, version="0", device=None), "markdown")
