@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -67,7 +68,9 @@ def test_a_users_own_activations(tmp_path: Path):
 
 def test_an_activation_that_breaks_in_training_is_a_failed_row_among_good_ones(tmp_path: Path):
     source = tmp_path / "mine.py"
-    source.write_text("import torch\ndef picky(x):\n    assert x.shape[-1] != 32, 'no 32'\n    return torch.relu(x)\n")
+    # Not where the check runs, in this process: only where a worker trains.
+    here = f"os.getppid() != {os.getpid()}"
+    source.write_text(f"import os, torch\ndef picky(x):\n    assert {here}, 'not there'\n    return torch.relu(x)\n")
     table = relubench.train(act=[f"{source}:picky", "relu"], **SMALL)
     assert [row["outcome"] for row in table.rows] == ["failed", "ok"]
     with pytest.raises(relubench.RelubenchError, match="none of the 1 runs could be computed"):
@@ -129,7 +132,7 @@ def test_a_worker_that_is_killed_is_a_failed_run_and_the_others_go_on(monkeypatc
     source.write_text(
         "import os, signal, torch\n"
         "def deadly(x):\n"
-        "    if x.shape[-1] == 32:\n"
+        f"    if os.getppid() == {os.getpid()}:\n"  # In a worker, not where the check runs.
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return torch.relu(x)\n"
     )

@@ -121,8 +121,8 @@ def test_a_damaged_checkpoint_starts_the_layer_anew(tmp_path: Path, capfd: pytes
 
 
 def test_checkpoints_are_written_once_a_minute_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    written: list[Path] = []
-    monkeypatch.setattr(relubench.stacking, "write_atomically", lambda path, content: written.append(path))
+    written: list[str] = []
+    monkeypatch.setattr(Store, "put_checkpoint", lambda store, run, content: written.append(run))
     finish(of("rbm", tmp_path))
     assert written == []
     assert relubench.stacking.CHECKPOINT_SECONDS == 60.0

@@ -79,6 +79,7 @@ def test_a_data_folder_of_the_environment_has_its_home(monkeypatch: pytest.Monke
 
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("RELUBENCH_DATA_DIR", "~/x")
+    (tmp_path / "y").mkdir()
     assert data_roots(None)[0] == tmp_path / "x"
     assert data_roots(Path("~/y"))[0] == tmp_path / "y"
 

@@ -11,7 +11,7 @@ import pytest
 from relubench.timing.schedule import Session
 from tests.cli.fakes import Cli
 
-QUICK = ("--size", "512", "--budget", "0.2s", "--device", "cpu")
+QUICK = ("--size", "512", "--budget", "2s", "--device", "cpu")
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_a_plot_that_cannot_be_drawn_is_an_error_below_the_table(cli: Cli, tmp_p
 
 def test_sparsity_of_a_trained_network(cli: Cli, tmp_path: Path) -> None:
     plot = tmp_path / "zeros.png"
-    argv = ("--sparsity", "--model", "mlp-2x24", "--epochs", "1", "--budget", "0.1s", "--device", "cpu")
+    argv = ("--sparsity", "--model", "mlp-2x24", "--epochs", "1", "--budget", "3s", "--device", "cpu")
     ended = cli("speed", *argv, "--format", "json", "--plot", str(plot))
     assert ended.code == 0, ended.err
     value = json.loads(ended.out)
