@@ -200,7 +200,7 @@ def test_a_plot_that_cannot_be_drawn_is_an_error_below_the_table(cli: Cli, tmp_p
 
 def test_sparsity_of_a_trained_network(cli: Cli, tmp_path: Path) -> None:
     plot = tmp_path / "zeros.png"
-    argv = ("--sparsity", "--model", "mlp-2x24", "--epochs", "1", "--budget", "3s", "--device", "cpu")
+    argv = ("--sparsity", "--model", "mlp-2x24", "--epochs", "1", "--budget", "1s", "--device", "cpu")
     ended = cli("speed", *argv, "--format", "json", "--plot", str(plot))
     assert ended.code == 0, ended.err
     value = json.loads(ended.out)
@@ -211,8 +211,10 @@ def test_sparsity_of_a_trained_network(cli: Cli, tmp_path: Path) -> None:
     assert any(run["role"] == "twin" and run["samples_ns_per_element"] for run in value["runs"])
     assert plot.read_bytes().startswith(b"\x89PNG")
     shown = cli("speed", *argv, "--format", "table")
-    for words in ("layer 1 as trained", "the paper's zeros", "break-even", "At the paper's 83.4 % zeros"):
+    for words in ("layer 1 as trained", "the paper's zeros", "break-even"):
         assert words in shown.out, words
+    # Where a busy machine leaves time for a few rounds only, nothing is concluded.
+    assert "At the paper's 83.4 % zeros" in shown.out or "too few rounds for an interval" in shown.out
 
 
 @pytest.mark.parametrize(
