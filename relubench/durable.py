@@ -71,6 +71,15 @@ def check_writable(path: Path) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(target))
 
 
+def read_plain(path: Path) -> bytes:
+    """What is in a plain file; raises OSError for a device, which may never end, or a pipe, which may never begin."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with open(handle, "rb") as file:  # noqa: PTH123 - of a descriptor
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "it is not a plain file", str(path))
+        return file.read()
+
+
 def read_at_most(path: Path, most: int) -> bytes:
     """What is in a file; raises OSError for more than `most` bytes, of a device without an end, say."""
     with path.open("rb") as file:

@@ -14,12 +14,12 @@ from typing import Any
 
 from relubench import stack_file
 from relubench.activations import Choice
-from relubench.activations.own import checked, choose_own, is_checked, is_own, renewed
+from relubench.activations.own import checked, choose_own, is_checked, is_own, renewed, say_unseen
 from relubench.architecture import Architecture, activation_frames, default_model, parse_model
 from relubench.classifiers import PREFIX
 from relubench.config import ExperimentConfig
 from relubench.device import Device
-from relubench.errors import UsageError
+from relubench.errors import WARNING, UsageError
 from relubench.places import user_path
 from relubench.plan import ForeignNetwork, RunSpec, why_no_regions
 from relubench.results import RunResult
@@ -53,13 +53,13 @@ def probe_own(choice: Choice, note: Note, parts: Sequence[Part] = ()) -> None:
     # What a user's own code prints must not get between the rows.
     with contextlib.redirect_stdout(sys.stderr), _warned(choice.label, note):
         own = choice.kind == "user"
-        found = checked(choice, "activation", lambda: probe(choice, layers), note) if own else probe(choice, layers)
+        found = checked(choice, "activation", lambda: probe(choice, layers)) if own else probe(choice, layers)
     if found.no_gain is not None:
         if any(part.config.model.init == "auto" and not _architecture(part).foreign for part in parts):
             raise UsageError(f"--init auto: {found.no_gain.message}", found.no_gain.hint)
         note(f"{choice.label}: {found.no_gain.message}; --init auto cannot be used with it")
     for warning in found.warnings:
-        note(f"{choice.label}: {warning}")
+        note(f"{WARNING}{choice.label}: {warning}")
     if found.likeness:
         note(f"{choice.label} {found.likeness}")
 
@@ -93,11 +93,19 @@ def settle(parts: Sequence[Part], device: Device, networks: Networks, note: Note
                 probed.add(choice.label)
             if choice.kind == "user":
                 part.choices[place] = renewed(choice)
+    _say_unseen(parts, note)
     if any(_is_unchecked(part.config.model.name) for part in parts):
         for part, spec in lay_out(parts, device):
             if _is_unchecked(spec.model):
                 networks[_key(spec)] = _look_at([spec], part, [], note)
     return probed
+
+
+def _say_unseen(parts: Sequence[Part], note: Note) -> None:
+    """What of users' code is not part of a run's id, once for each activation."""
+    for choice in {choice.label: choice for part in parts for choice in part.choices}.values():
+        if choice.kind == "user":
+            say_unseen(choice, "activation", note)
 
 
 def _is_unchecked(model: str) -> bool:
@@ -191,8 +199,11 @@ def _look_at(specs: Sequence[RunSpec], part: Part, stored: Sequence[RunResult | 
     """What the network of these runs is, from a stored run of it or built once, and a note that says so."""
     known = next((one.spec["foreign"] for one in stored if one and one.spec.get("foreign")), None)
     network = ForeignNetwork.from_json(known) if known is not None else _built(specs[0], part, note)
+    model = specs[0].model
     for line in _described(network, specs[0], part):
-        note(f"{specs[0].model}: {line}")
+        note(f"{WARNING * line.startswith(WARNING)}{model}: {line.removeprefix(WARNING)}")
+    if is_own(model) and not model.startswith(PREFIX):
+        say_unseen(choose_own(model, "network"), "network", note)
     return network
 
 
@@ -225,7 +236,7 @@ def _built(spec: RunSpec, part: Part, note: Note) -> ForeignNetwork:
     with contextlib.redirect_stdout(sys.stderr), _warned(spec.model, note):
         if spec.model.startswith(PREFIX):
             return inspect()
-        return checked(choose_own(spec.model, "network"), "network", inspect, note)
+        return checked(choose_own(spec.model, "network"), "network", inspect)
 
 
 @contextlib.contextmanager

@@ -59,7 +59,7 @@ class RecordFolders:
         if digest is None:
             return None
         try:
-            content = (self.folder(name) / file).read_bytes()
+            content = durable.read_plain(self.folder(name) / file)
         except OSError as error:
             raise self.damaged(name, file, error.strerror or str(error)) from error
         if integrity.digest_of(content) != digest:
@@ -95,7 +95,7 @@ class RecordFolders:
 
     def _record(self, name: str) -> dict[str, Any] | None:
         try:
-            return integrity.read_json((self.folder(name) / self.record_name).read_bytes(), name)
+            return integrity.read_json(durable.read_plain(self.folder(name) / self.record_name), name)
         except FileNotFoundError:
             return None
         except OSError as error:

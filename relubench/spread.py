@@ -45,15 +45,15 @@ class Spread:
 
     def half_width(self, quantile: float) -> float:
         """blend(t, z) sqrt(between_seeds + examples), at least z sqrt(examples + interaction)."""
-        if self.variance == 0:
-            return 0.0
         z = NormalDist().inv_cdf(quantile)
+        if self.variance == 0:
+            return z * math.sqrt(self.floor)
         factor = blend(student_quantile(quantile, self.degrees), z, self.between_seeds / self.variance)
         return max(float(factor) * math.sqrt(self.variance), z * math.sqrt(self.floor))
 
     def level(self, size: float) -> float:
         """The two-sided level at which an interval around a mean of `size` touches zero: the p-value."""
-        if size == 0 or self.variance == 0:
+        if size == 0 or self.variance + self.floor == 0:
             return float(size == 0)
         highest = -NormalDist().inv_cdf(LEAST_LEVEL / 2)
         z = rising_root(lambda z: self.half_width(NormalDist().cdf(z)) - size, 0.0, highest)

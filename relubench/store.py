@@ -88,7 +88,7 @@ class Store:
     def timing(self, run: str) -> Timing | None:
         """What the clock said of the run; None where that was lost or damaged."""
         try:
-            content = (self.root / "timings" / f"{run}.json").read_bytes()
+            content = durable.read_plain(self.root / "timings" / f"{run}.json")
             return Timing.from_json(integrity.read_json(content, run))
         except (OSError, ValueError, TypeError):
             return None
@@ -112,7 +112,7 @@ class Store:
         """
         result, path = self.result(run), self._noise(run, strength)
         try:
-            content = integrity.read(path.read_bytes(), f"{run}/{path.name}")
+            content = integrity.read(durable.read_plain(path), f"{run}/{path.name}")
         except (OSError, ValueError):
             return None
         return None if result is None else _unpacked(content, result.test_examples)
@@ -152,7 +152,7 @@ class Store:
     def unfinished_specs(self, run: str) -> list[dict[str, Any]]:
         """The specifications of an unfinished run, or of all that are trained together; none if not known."""
         try:
-            specs = json.loads(self.checkpoint(run).with_name(SPECS).read_bytes())
+            specs = json.loads(durable.read_plain(self.checkpoint(run).with_name(SPECS)))
         except (OSError, ValueError, RecursionError):
             return []
         return [spec for spec in specs if isinstance(spec, dict)] if isinstance(specs, list) else []
@@ -167,7 +167,7 @@ class Store:
 
     def checkpoint_of(self, run: str) -> bytes:
         """What `put_checkpoint` was given; raises FileNotFoundError, and ValueError for a file that is damaged."""
-        return integrity.read(self.checkpoint(run).read_bytes(), run)
+        return integrity.read(durable.read_plain(self.checkpoint(run)), run)
 
     def put(self, result: RunResult, timing: Timing, wrong: np.ndarray | None, weights: bytes | None) -> None:
         """Store a finished run whole; one that is there already is replaced. Its checkpoint goes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -97,6 +98,22 @@ def test_a_folder_in_the_place_of_a_record_is_damage(store: Store):
     record.unlink()
     record.mkdir()
     assert len(study(store.root)[1]) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with a name")
+@pytest.mark.parametrize("name", ["run.json", "test_wrong.bin"])
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_pipe_or_a_device_in_the_place_of_a_file_is_damage(store: Store, name: str, kind: str):
+    """The one may never begin, the other never ends."""
+    path = store.folder(store.ids()[0]) / name
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    notes: list[str] = []
+    assert store.believed(store.ids()[0], notes.append) is None
+    assert "not a plain file" in notes[0]
 
 
 def test_another_seeds_run_is_not_taken_for_this_ones(store: Store):

@@ -13,6 +13,7 @@ import torch
 from relubench.activations import manifest, probe
 from relubench.activations.own import checked, choose_own, is_checked, renewed
 from relubench.config import experiment
+from relubench.errors import UsageError
 from relubench.foreign.networks import draw_network
 from relubench.runner import Study
 from specs import runs
@@ -99,7 +100,7 @@ def test_where_the_cache_cannot_be_written_the_id_is_the_same(lab: Path, monkeyp
     monkeypatch.setattr(manifest, "_here", {})
     choice = choose_own("./mine.py:act")
     assert choice.source_digest == before and not is_checked(choice)
-    checked(choice, "activation", lambda: probe(choice), lambda line: None)
+    checked(choice, "activation", lambda: probe(choice))
     without = renewed(choice).source_digest
     monkeypatch.undo()
     monkeypatch.chdir(lab)
@@ -123,3 +124,70 @@ def test_a_cached_command_runs_none_of_the_code_and_imports_no_torch(lab: Path, 
         told.append(done.stdout.splitlines())
     assert told[0][1] == told[1][1], "the second row is the stored one"
     assert "torch" in told[0][2] and told[1][2] == "0 []"
+
+
+UNSEEN = "import subprocess, torch\ndef act(x):\n    subprocess.run(['true'])\n    return torch.relu(x)\n"
+
+
+def test_what_is_out_of_sight_is_said_beside_a_stored_answer_too(lab: Path):
+    (lab / "mine.py").write_text(UNSEEN)
+    for _ in range(2):
+        notes: list[str] = []
+        study = opened(notes=notes)
+        for _ in study.run():
+            continue
+        assert [line for line in notes if line.startswith("warning: ./mine.py:act") and "--no-cache" in line]
+
+
+COUNTERS = {
+    "closure": (
+        "def make():\n    n = [0]\n    def act(x):\n        n[0] += 1\n        return x.relu()\n    return act\n"
+        "act = make()\n"
+    ),
+    "default": "def act(x, n=[0]):\n    n[0] += 1\n    return x.relu()\n",
+    "growing list": "N = []\ndef act(x):\n    N.append(1)\n    return x.relu()\n",
+    "partial": (
+        "import functools\ndef f(x, n):\n    n[0] += 1\n    return x.relu()\nact = functools.partial(f, n=[0])\n"
+    ),
+    "object": (
+        "class C:\n    def __init__(self):\n        self.n = 0\n    def __call__(self, x):\n        self.n += 1\n"
+        "        return x.relu()\nact = C()\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", COUNTERS)
+def test_what_counts_outside_of_a_module_is_refused(lab: Path, kind: str):
+    (lab / "mine.py").write_text(COUNTERS[kind])
+    with pytest.raises(UsageError, match="changes the global"):
+        opened()
+
+
+MOVING = (
+    "import torch\n"
+    "class Net(torch.nn.Module):\n"
+    "    def __init__(self, num_classes=10):\n"
+    "        super().__init__()\n"
+    "        self.a, self.b = torch.nn.Linear(64, 8), torch.nn.Linear(8, num_classes)\n"
+    "        self.register_buffer('mean', torch.zeros(8))\n"
+    "    def forward(self, x):\n"
+    "        h = self.a(x.flatten(1))\n"
+    "        if self.training:\n"
+    "            self.mean.mul_(0.9).add_(0.1 * h.detach().mean(0))\n"
+    "        return self.b(torch.relu(h - self.mean))\n"
+)
+
+
+def test_statistics_that_move_in_a_training_forward_are_no_chance(lab: Path):
+    (lab / "net.py").write_text(MOVING)
+    study = opened(act="relu", model="./net.py:Net")
+    for _ in study.run():
+        continue
+    assert [result.outcome for result in study.results] != ["failed"]
+
+
+def test_a_networks_warnings_begin_with_the_word(lab: Path):
+    (lab / "net.py").write_text(NET.replace("* S)", "* S).softmax(1)"))
+    notes: list[str] = []
+    opened(act="relu", model="./net.py:Net", notes=notes)
+    assert any(line.startswith("warning: ./net.py:Net: ") and "softmax" in line for line in notes)

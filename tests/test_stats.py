@@ -279,3 +279,11 @@ def test_unequal_pairs_are_refused():
         stats.paired_difference([np.zeros(5, bool)], [np.zeros(6, bool)])
     with pytest.raises(ValueError, match="one length"):
         stats.mean_error([])
+
+
+def test_seeds_of_equal_error_keep_an_interval():
+    """Two trainings that are wrong on as many but other examples say nothing of how trainings differ."""
+    wrong = np.zeros((2, 500), dtype=bool)
+    wrong[0, :25], wrong[1, 25:50] = True, True
+    one = stats.mean_error(wrong)
+    assert one.high - one.low > 2.0

@@ -188,7 +188,8 @@ class _Parser:
         token = self.next
         if token.kind != "number":
             name = function.id
-            self.refuse(f"{name!r} is a function", f"write {name}(x)**2, 1/{name}(x), or the inverse's name: asin(x)")
+            inverse = {"tan": "atan(x)", "tanh": "atanh(x)", "cos": "acos(x)", "sinh": "asinh(x)"}.get(name, "asin(x)")
+            self.refuse(f"{name!r} is a function", f"write {name}(x)**2, 1/{name}(x), or the inverse's name: {inverse}")
         self.place += 1
         if grouped:
             self.expect(")")
@@ -209,7 +210,16 @@ class _Parser:
             elif not grouped and self.is_callable(tree) and self.takes("("):
                 tree = ast.Call(tree, *self.arguments())
             else:
+                self.refuse_second_bracket(tree)
                 return tree
+
+    def refuse_second_bracket(self, tree: ast.expr) -> None:
+        """Refuse f(0.2)(x): a function of constants alone, with a bracket behind it, may be a call or a product."""
+        if isinstance(tree, ast.Call) and self.next.text == "(" and tree.args:
+            names = {node.id for argument in tree.args for node in ast.walk(argument) if isinstance(node, ast.Name)}
+            if not names:
+                name = tree.func.attr if isinstance(tree.func, ast.Attribute) else getattr(tree.func, "id", "f")
+                self.refuse("a call with a bracket behind it", f"write {name}(x, ...) for a call, or * for a product")
 
     def is_callable(self, tree: ast.expr) -> bool:
         """Whether a bracket after it holds arguments; after a call it does where that made a layer: nn.Tanh()(x)."""

@@ -19,7 +19,7 @@ from relubench.activations.loading import module_name
 from relubench.activations.manifest import Manifest, digest_of, gathered, key_of, reached, remember, remembered
 from relubench.activations.records import Record, changed_global, is_users_file, recording
 from relubench.activations.table import ACTIVATIONS, FAMILIES
-from relubench.errors import UsageError
+from relubench.errors import WARNING, UsageError
 from relubench.places import user_path
 
 FORM = "./file.py:Name or package.module:Name, then :key=value for its arguments"
@@ -127,7 +127,7 @@ def changed(choice: Choice, digest: str | None, role: Role = "activation") -> li
     return known.changes(environment=False) or ([] if known.digest == digest else [split_name(choice.name)[0]])
 
 
-def checked(choice: Choice, role: Role, check: Callable[[], Result], note: Callable[[str], None]) -> Result:
+def checked(choice: Choice, role: Role, check: Callable[[], Result]) -> Result:
     """What `check` gives, which runs the user's code; all that the code brings in meanwhile is kept for the key."""
     record = Record()
     with recording(record):
@@ -143,12 +143,17 @@ def checked(choice: Choice, role: Role, check: Callable[[], Result], note: Calla
         )
     manifest = gathered(module, _sources(file, place), record)
     remember(_key(choice, role), manifest)
-    if manifest.unseen:
-        note(
-            f"{choice.label}: what its code takes from {', '.join(manifest.unseen)} is out of sight, and not part of a "
-            "run's id: after a change there use --no-cache"
-        )
     return result
+
+
+def say_unseen(choice: Choice, role: Role, note: Callable[[str], None]) -> None:
+    """Say what the user's code takes from where nobody watches it; also of code that was checked long ago."""
+    manifest = remembered(_key(choice, role))
+    if manifest is not None and manifest.unseen:
+        note(
+            f"{WARNING}{choice.label}: what its code takes from {', '.join(dict.fromkeys(manifest.unseen))} is out of "
+            "sight, and not part of a run's id: after a change there use --no-cache"
+        )
 
 
 def _current(choice: Choice, role: Role) -> Manifest | None:

@@ -118,8 +118,32 @@ def global_numbers(module: ModuleType) -> dict[str, str]:
     for name, value in vars(module).items():
         if isinstance(value, type | FunctionType) and value.__module__ == module.__name__:
             owners.append((f"{name}.", vars(value)))
+        owners += [(f"{name}.", values) for values in _kept_inside(value)]
     found = {f"{prefix}{name}": _number(value) for prefix, values in owners for name, value in values.items()}
     return {name: value for name, value in found.items() if value}
+
+
+def _kept_inside(value: object) -> list[dict[str, object]]:
+    """What a function keeps in its closure and its defaults, a partial in its arguments, a user's object in itself."""
+    if isinstance(value, functools.partial):
+        arguments = {f"argument {place}": argument for place, argument in enumerate(value.args)}
+        return [arguments | value.keywords, *_kept_inside(value.func)]
+    if isinstance(value, FunctionType):
+        defaults = {f"default {place}": default for place, default in enumerate(value.__defaults__ or ())}
+        return [_closure(value) | defaults | (value.__kwdefaults__ or {})]
+    # A module's own state is stored with its network.
+    if is_users(type(value)) and not hasattr(value, "_parameters"):
+        return [dict(getattr(value, "__dict__", {}))]
+    return []
+
+
+def _closure(function: FunctionType) -> dict[str, object]:
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    found: dict[str, object] = {}
+    for name, cell in cells:
+        with contextlib.suppress(ValueError):  # A name that has no value yet.
+            found[name] = cell.cell_contents
+    return found
 
 
 def _number(value: object) -> str:
@@ -131,5 +155,6 @@ def _number(value: object) -> str:
     if isinstance(value, list | dict | deque):
         parts = list(value.values()) if isinstance(value, dict) else list(value)
         texts = [_number(one) for one in parts[:100]]
-        return f"{len(parts)} {texts}" if parts and all(texts) else ""
+        # A dictionary that is filled later may be a cache; a list that grows is a counter.
+        return f"{len(parts)} {texts}" if all(texts) and (parts or not isinstance(value, dict)) else ""
     return ""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from relubench.activations.definition import Activation, trainable
 from relubench.activations.frame import Frame
@@ -56,6 +57,11 @@ class Trained(Trial):
         super().__init__(label, activation, frame, torch.float32)
         if self.module is not None:
             self.module.train()
+        if self.module is not None and any(is_lazy(item) for item in self.module.parameters()):
+            raise UsageError(
+                f"{label} makes its parameters in its first forward",
+                "make them in __init__, and name their sizes: ./file.py:Name:units=128",
+            )
         self.leaves: list[Tensor] = (
             list(trainable(self.module).values()) if self.module is not None else list(self.learned)
         )

@@ -112,6 +112,7 @@ def ablate_sparsity(
     config = experiment(
         ctx.params, defaults={"act": ("relu",), "train": {"l1": GRID, "l1_scale": "mean"}}, settings=settings
     )
+    _check_layers(config)
     where: dict[str, Any] = {"data_dir": data_dir, "runs_dir": runs_dir, "fresh": no_cache}
     # The short runs that find the range use the same data: what is said of them is said once.
     where["note"] = output.once(quietly if quiet else output.say)
@@ -121,6 +122,17 @@ def ablate_sparsity(
         config = _drawn(config, number, where, quiet)
     study = Study.open(config, **where)
     show_study(study, lambda: _report(study), target, plot, quiet=quiet, draw=_draw)
+
+
+def _check_layers(config: ExperimentConfig) -> None:
+    """Raises UsageError for a network whose hidden layers are not known: there is nothing to make sparse in it."""
+    from relubench.architecture import parse_model
+
+    if config.model.name != "auto" and parse_model(config.model.name).foreign:
+        raise UsageError(
+            f"ablate-sparsity penalises the hidden layers of relubench's own networks, not of {config.model.name}",
+            "use an mlp or the cnn, for example --model mlp-2x64",
+        )
 
 
 def _strengths(text: str) -> tuple[float, ...]:

@@ -15,14 +15,24 @@ _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _BAD_PATH = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EILSEQ})
 _NO_ACCESS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
+LONGEST_LINE = 1000
+"""Characters of an error's line."""
+
 LONGEST_PATH = 200
 """Characters of a path that an error shows."""
 
 
 def two_lines(error: RelubenchError) -> str:
     """What stderr shows of an error; line breaks inside its parts become spaces."""
-    parts = [" ".join(part.split("\n")).strip() for part in (error.message, error.hint)]
+    parts = [shortened(" ".join(part.split("\n")).strip()) for part in (error.message, error.hint)]
     return f"error: {parts[0]}\nhint: {parts[1]}\n"
+
+
+def shortened(text: str) -> str:
+    """The text, or its beginning and its end where it repeats thousands of characters of what the user gave."""
+    if len(text) <= LONGEST_LINE:
+        return text
+    return f"{text[: LONGEST_LINE - 200]} ... ({len(text):,} characters) ... {text[-100:]}"
 
 
 def as_relubench_error(error: BaseException) -> RelubenchError:

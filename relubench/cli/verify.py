@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -70,12 +71,15 @@ def verify(
     target = output.choose(format, output_file)
     from relubench.activations import select
     from relubench.device import check_torch_loads, resolve
+    from relubench.processes import working_folder_exists
     from relubench.timing.request import DTYPES, check_compiler, check_names
 
     where = resolve(device or "cpu")
     check_torch_loads()
     if where.kind != "cpu":
         raise UsageError(f"verify checks the processor's kernels, not {where.kind}'s", "leave --device out")
+    if not working_folder_exists():
+        os.chdir(os.sep)  # torch asks where it is while it follows a computation.
     # What a user's code prints must not come between the rows.
     with contextlib.redirect_stdout(sys.stderr):
         choices = select(act or ["all"])

@@ -132,7 +132,7 @@ def _look(file: Path) -> Look:
     with _opened(file) as image:
         mode, height, width = image.mode, image.height, image.width
         if mode not in GREY | COLOUR:
-            hint = "convert it to 8 bits a channel, grey or RGB: in Python Image.open(file).convert('RGB').save(file)"
+            hint = "save a copy with 8 bits a channel, grey or RGB, its values scaled to 0 to 255"
             raise DataError(f"{file} is an image of type {mode}", hint)
         orientation = _orientation(image)
         # A camera's MPO has a second picture for another purpose.

@@ -19,7 +19,7 @@ from relubench.data.remarks import printable
 from relubench.data.request import Request, slug
 from relubench.data.split import check_labels, check_train_size, limit_train
 from relubench.data.table import NOT_PUBLIC, PERTURBED, TABLE, SourceRow, perturbed_row
-from relubench.errors import DataError, UsageError
+from relubench.errors import WARNING, DataError, UsageError
 
 SEE = "`relubench list datasets` shows them all; a file or folder of your own is ./file.npz or ./folder/"
 
@@ -275,7 +275,8 @@ def _read(request: Request, root: Path, check: bool = False) -> PreparedData | N
 
 def _make(request: Request, root: Path, options: DataOptions, say: Say) -> PreparedData:
     target = root / request.key
-    say(f"the prepared copy {target} is damaged: making it again" if target.exists() else f"preparing {request.name}")
+    damaged = f"{WARNING}the prepared copy {target} is damaged: making it again"
+    say(damaged if target.exists() else f"preparing {request.name}")
     with scratch(root, request.key) as work:
         parts = request.load(work)
         if not request.sized:

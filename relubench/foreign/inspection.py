@@ -19,6 +19,7 @@ from relubench.foreign.trial import layout_of, merged_paths, needs_pairs
 from relubench.foreign.trying import failing_in
 from relubench.network.calls import Use
 from relubench.network.foreign import Foreign, Form
+from relubench.network.module_state import capture, restore
 from relubench.network.outputs import class_scores
 from relubench.plan import ForeignNetwork, RunSpec
 
@@ -108,11 +109,13 @@ def _saved(layer: Foreign, spec: RunSpec) -> tuple[int, int]:
 
 def _check_draws(network: nn.Module, spec: RunSpec) -> None:
     """Refuse chance that a checkpoint cannot hold, and chance in evaluation."""
-    images = example(spec, LOOKED_AT)
+    images, state = example(spec, LOOKED_AT), capture(network)
     for training in (True, False):
         network.train(training)
         found = []
         for _ in range(2):
+            # What a training forward moves, such as running statistics, is no chance.
+            restore(network, state)
             with torch.random.fork_rng(devices=[]), torch.no_grad():
                 torch.manual_seed(0 if training else len(found))
                 found.append(class_scores(network(images), LOOKED_AT, spec.classes))

@@ -100,7 +100,10 @@ def survey(
     uses = list(seen.uses.values())
     check_kept(keep, uses, seen.names, label)
     if all(use.kept for use in uses):
-        raise UsageError(f"{label} calls no activation that could be exchanged", "see `relubench list models`")
+        raise UsageError(
+            f"{label} calls no activation that could be exchanged",
+            "write activations as modules or functions of torch.nn, such as nn.ReLU() or F.gelu(x)",
+        )
     return uses
 
 

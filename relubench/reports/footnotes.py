@@ -54,7 +54,7 @@ def method_notes(rows: Sequence[SummaryRow]) -> list[str]:
 
 def together(comparisons: int) -> str:
     """What the intervals of differences hold, and when one is called noise."""
-    if comparisons == 1:
+    if comparisons <= 1:
         return ", noise where the interval holds zero"
     return (
         f", noise where the interval holds zero; with 95 % probability all {comparisons} of their intervals hold "
@@ -77,11 +77,18 @@ def smallest_seen(sizes: Sequence[float | None], *, several: bool = False) -> st
     """
     known = [size for size in sizes if size is not None]
     if not known:
-        return "no difference that is possible would have been seen with 80 % probability: too few seeds or examples"
+        return (
+            "with so few seeds or examples even the largest possible difference would be missed more often than once "
+            "in five times"
+        )
     low, high = fixed(min(known)), fixed(max(known))
     told = f"{low} points" if low == high else f"{low} to {high} points"
     unknown = len(sizes) - len(known)
-    rest = f"; in {unknown} of {len(sizes)} comparisons no possible difference could have been seen" if unknown else ""
+    rest = (
+        f"; in {unknown} of {len(sizes)} comparisons even the largest possible one would be missed more often"
+        if unknown
+        else ""
+    )
     rest = f", if further trainings vary as these did{rest}" if several else rest
     return f"the smallest difference this table could have seen, with 80 % probability or more: {told}{rest}"
 

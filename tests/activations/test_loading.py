@@ -14,7 +14,7 @@ import torch
 from relubench.activations import build, select
 from relubench.activations.loading import load, module_name
 from relubench.activations.manifest import gathered
-from relubench.activations.own import changed, checked, choose_own, is_checked, renewed
+from relubench.activations.own import changed, checked, choose_own, is_checked, renewed, say_unseen
 from relubench.activations.records import Record, recording
 from relubench.errors import UsageError
 
@@ -143,7 +143,7 @@ def test_an_edited_helper_is_imported_again(tmp_path: Path):
 def digest(text: str) -> str:
     """What a run's key gets, after a check that calls the function."""
     choice = choose_own(text)
-    checked(choice, "activation", lambda: value(text), lambda line: None)
+    checked(choice, "activation", lambda: value(text))
     assert is_checked(choice)
     return renewed(choice).source_digest or ""
 
@@ -269,7 +269,8 @@ def test_what_is_out_of_sight_is_said(code: str, told: str, tmp_path: Path):
     write(tmp_path, mine=f"{code}\ndef act(x): return x\n")
     lines: list[str] = []
     text = f"{tmp_path}/mine.py:act"
-    checked(choose_own(text), "activation", lambda: value(text), lines.append)
+    checked(choose_own(text), "activation", lambda: value(text))
+    say_unseen(choose_own(text), "activation", lines.append)
     assert len(lines) == 1 and told in lines[0] and "--no-cache" in lines[0]
 
 

@@ -310,3 +310,9 @@ def test_what_is_put_in_a_function_s_place_stays_bounded(forms: list[str]):
     except UsageError:
         return
     assert formula.text.count("x") <= MAX_NODES
+
+
+@pytest.mark.parametrize("text", ["leaky_relu(0.2)(x)", "sin(2)(x)", "elu(1)(x+1)"])
+def test_a_call_with_a_bracket_behind_it_is_refused(text: str):
+    with pytest.raises(UsageError, match="a call with a bracket behind it"):
+        select([text])

@@ -134,3 +134,10 @@ def test_trained_on_the_digits() -> None:
     assert "gelu: near zeros only" in people.stdout
     shown_run = program("runs", "show", shown["runs"][0]["id"], "--format", "markdown")
     assert "hidden layers on the probe images" in shown_run.stdout
+
+
+@pytest.mark.parametrize("nets", [(), ("--nets", "2")])
+def test_a_network_of_unknown_layers_is_refused(cli: Cli, nets: tuple[str, ...]) -> None:
+    ended = cli("ablate-sparsity", "--model", "torchvision:squeezenet1_0", *nets)
+    assert ended.code == 2
+    assert "ablate-sparsity penalises the hidden layers of relubench's own networks" in ended.err

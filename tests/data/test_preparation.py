@@ -123,7 +123,7 @@ def test_a_truncated_prepared_copy_is_made_again():
     x.write_bytes(x.read_bytes()[:-8])
     said = []
     assert prepare("digits", progress=said.append) == first
-    assert said == [f"the prepared copy {first.folder} is damaged: making it again"]
+    assert said == [f"warning: the prepared copy {first.folder} is damaged: making it again"]
     assert len(arrays(first, "train")[0]) == 1077
     (first.folder / "meta.json").write_text("{")
     assert prepare("digits") == first
