@@ -52,6 +52,8 @@ def own_folders(tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("RELUBENCH_RUNS_DIR", str(tmp_path / "runs"))
     monkeypatch.setenv("RELUBENCH_CACHE_DIR", str(shared_cache))
     monkeypatch.delenv("NO_COLOR", raising=False)
+    # A test of --debug leaves it in this process, for workers to inherit.
+    monkeypatch.delenv("RELUBENCH_DEBUG", raising=False)
 
 
 @pytest.fixture

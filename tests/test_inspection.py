@@ -101,11 +101,12 @@ def test_what_is_found_of_a_network_is_said_once_and_again_from_the_store(tmp_pa
             continue
         assert sum("this network is old" in one for one in told) <= 1
         for words in (
-            "warning: its class scores sum to 1",
+            "own.py:Net: its class scores sum to 1",
             "exchanged at 3 (--keep-act",
             "it is left out, another one",
         ):
             assert sum(words in one for one in told) == 1, words
+        assert any(one.startswith("warning: ") and "its class scores" in one for one in told)
         assert "failed" not in [one.outcome for one in study.results]
 
 
