@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from relubench.data import DataOptions, PreparedData, prepare
 from relubench.device import Device
 from relubench.jobs import Job
 from relubench.plan import RunSpec, expand
+from relubench.pretraining.identity import layer_id
+from relubench.stack import StackSpec
 
 CPU = Device(kind="cpu", name="test", threads=1, memory=2**33, torch="test")
 
@@ -33,3 +36,32 @@ def job(act: str, store: Path, *, seeds: int = 1, keep: str = "best", **sections
     choice, specs = runs(act, seeds=seeds, **sections)
     prepared = digits(specs[0].labels)
     return Job(specs=specs, choice=choice, prepared=prepared, store=store, keep=keep, fresh=False)
+
+
+VERSIONS = {"engine": 6, "pretraining": 3}
+"""In place of the versions of the source, which are part of the ids and are raised now and then."""
+
+
+def pinned(act: str, *, device: Device = CPU, **sections: Any) -> list[RunSpec]:
+    """Runs whose ids are the same on every machine and at every version, of a device that is nowhere: one a row."""
+    config = experiment({"act": [act], **sections})
+    assert config.train.lr != "auto"
+    prepared = prepare(config.data.name, options=DataOptions.of(config.data))
+    methods = len(config.pretrain.methods) * (1 + config.pretrain.control)
+    specs = expand(config, select([act]), prepared, device, [config.train.lr] * methods)
+    return [replace(spec, engine=VERSIONS["engine"], stack=_at_a_version(spec.stack)) for spec in specs]
+
+
+def _at_a_version(stack: StackSpec | None) -> StackSpec | None:
+    return replace(stack, version=VERSIONS["pretraining"]) if stack is not None and stack.version else stack
+
+
+def through_json(spec: RunSpec) -> RunSpec:
+    """The run as it comes back from a record or from a message to another process."""
+    return RunSpec.from_json(json.loads(json.dumps(spec.to_json())))
+
+
+def layer_ids(spec: RunSpec) -> list[str]:
+    """The names of the run's pre-trained layers, bottom up."""
+    assert spec.stack is not None
+    return [layer_id(spec, layer) for layer in range(spec.stack.layers)]
