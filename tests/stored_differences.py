@@ -105,4 +105,4 @@ def _in_values(entry: dict[str, Any], first: bytes, second: bytes) -> str | None
     if not len(differing):
         return None
     place = int(differing[0])
-    return f"value {place} is {values[place]!r} and {others[place]!r} ({len(differing)} of {len(values)} differ)"
+    return f"value {place} is {values[place]} and {others[place]} ({len(differing)} of {len(values)} differ)"
