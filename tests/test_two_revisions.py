@@ -25,11 +25,13 @@ RECORD = {
 }
 
 
-def stored(record: dict[str, Any] = RECORD, wrong: bytes = b"\0\1", seconds: float = 1.0, **changed: float):
-    """What a training left behind; `changed` sets the value of a tensor at its first place."""
+def stored(
+    record: dict[str, Any] = RECORD, wrong: bytes = b"\0\1", seconds: float = 1.0, changed: str = "", value: float = 0.0
+) -> dict[str, bytes]:
+    """What a training left behind; the tensor `changed` has that value in its second column."""
     tensors = {"0.bias": np.zeros(2, np.float32), "0.weight": np.ones((2, 3), np.float32)}
-    for name, value in changed.items():
-        tensors[name.replace("_", ".")][..., 1] = value
+    if changed:
+        tensors[changed][..., 1] = value
     facts = {"relubench": json.dumps({"method": "rbm", "seconds": [seconds]})}
     weights = save(tensors, facts)
     return {
@@ -58,8 +60,11 @@ def test_what_the_clock_and_the_version_say_makes_no_difference():
         (stored({"id": "ab", "versions": {"torch": "2.6"}, "curve": RECORD["curve"]}), "in another order"),
         (stored(wrong=b"\0\3"), "runs/ab/test_wrong.bin: byte 1 is 0x01 and 0x03"),
         (stored(wrong=b"\0"), "runs/ab/test_wrong.bin: 2 and 1 bytes"),
-        (stored(**{"0_weight": 2.0}), "runs/ab/weights.safetensors: 0.weight, value 1 is 1.0 and 2.0 (2 of 6 differ)"),
-        (stored(**{"0_bias": -0.0}), "exported.safetensors: 0.bias, value 1 is 0.0 and -0.0 (1 of 2 differ)"),
+        (
+            stored(changed="0.weight", value=2.0),
+            "runs/ab/weights.safetensors: 0.weight, value 1 is 1.0 and 2.0 (2 of 6 differ)",
+        ),
+        (stored(changed="0.bias", value=-0.0), "exported.safetensors: 0.bias, value 1 is 0.0 and -0.0 (1 of 2 differ)"),
         (
             {**stored(), "exported.safetensors": save({"0.bias": np.zeros(2, np.float64)})},
             "exported.safetensors: header: 0.bias.data_offsets.1 is 8 and 16",

@@ -177,7 +177,9 @@ def verdict(trees: tuple[Tree, Tree], training: Training, device: str = "cpu") -
 
 def main(argv: Sequence[str] | None = None, repository: Path = ROOT) -> int:
     """0 if every training is equal at both revisions, 1 if not, 2 if nothing could be compared."""
-    parser = argparse.ArgumentParser(prog="python -m tests.two_revisions", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.two_revisions", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("revisions", nargs=2, metavar="REVISION", help="a git revision, or . for the working tree")
     parser.add_argument("--only", default="", metavar="WORD", help="the trainings with this word in their names")
     parser.add_argument("--device", default="cpu", help="where to train (default: cpu)")
