@@ -196,6 +196,14 @@ def test_the_control_starts_from_the_layers_of_the_run_itself():
     assert LAYER_IDS["rbm, control"] == LAYER_IDS["rbm"]
 
 
+@pytest.mark.parametrize("field", ["engine", "torch", "device", "device_name", "threads", "seed", "precision"])
+def test_the_machine_and_the_versions_are_part_of_an_id(field: str):
+    spec = spec_of("rbm")
+    value = getattr(spec, field)
+    other = replace(spec, **{field: value + 1 if isinstance(value, int) else f"another {value}"})
+    assert other.id != spec.id and not set(layer_ids(other)) & set(layer_ids(spec))
+
+
 @pytest.mark.parametrize("options", DATA)
 def test_the_digests_of_data_are_what_they_were(options: tuple[str, int | None, int | None]):
     name, train_size, labels = options
