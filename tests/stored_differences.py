@@ -51,9 +51,9 @@ def _in_file(name: str, first: bytes, second: bytes) -> str | None:
 
 
 def _in_records(first: Any, second: Any) -> str | None:
-    """Where two JSON records differ: in a field, or in the order of the fields."""
+    """The first field in which two JSON records differ; if in none, whether it is in their order."""
     leaves = [dict(_leaves(one)) for one in (first, second)]
-    for field in sorted(leaves[0].keys() | leaves[1].keys()):
+    for field in {**leaves[0], **leaves[1]}:
         values = [one.get(field, "absent") for one in leaves]
         if values[0] != values[1]:
             return f"{field} is {values[0]} and {values[1]}"

@@ -24,6 +24,9 @@ RECORD = {
     "files": {"test_wrong.bin": "00"},
 }
 
+FACTS = {"relubench": json.dumps({"method": "rbm", "seconds": [1.0]})}
+"""The header of the exported file."""
+
 
 def stored(
     record: dict[str, Any] = RECORD, wrong: bytes = b"\0\1", seconds: float = 1.0, changed: str = "", value: float = 0.0
@@ -32,7 +35,7 @@ def stored(
     tensors = {"0.bias": np.zeros(2, np.float32), "0.weight": np.ones((2, 3), np.float32)}
     if changed:
         tensors[changed][..., 1] = value
-    facts = {"relubench": json.dumps({"method": "rbm", "seconds": [seconds]})}
+    facts = {"relubench": FACTS["relubench"].replace("1.0", str(seconds))}
     weights = save(tensors, facts)
     return {
         "exported.safetensors": save({"0.bias": tensors["0.bias"]}, facts),
@@ -66,8 +69,12 @@ def test_what_the_clock_and_the_version_say_makes_no_difference():
         ),
         (stored(changed="0.bias", value=-0.0), "exported.safetensors: 0.bias, value 1 is 0.0 and -0.0 (1 of 2 differ)"),
         (
-            {**stored(), "exported.safetensors": save({"0.bias": np.zeros(2, np.float64)})},
-            "exported.safetensors: header: 0.bias.data_offsets.1 is 8 and 16",
+            {**stored(), "exported.safetensors": save({"0.bias": np.zeros(2, np.float64)}, FACTS)},
+            'exported.safetensors: header: 0.bias.dtype is "F32" and "F64"',
+        ),
+        (
+            {**stored(), "exported.safetensors": save({"0.bias": np.zeros(2, np.float32)}, {"relubench": "{}"})},
+            'exported.safetensors: header: __metadata__.relubench.method is "rbm" and absent',
         ),
     ],
 )

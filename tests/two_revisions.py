@@ -38,7 +38,7 @@ COMPARED_FOLDERS = ("runs", "stacks", "noise")
 """Folders of a store whose files are compared; the others hold times, locks and unfinished runs."""
 
 KILL_SECONDS = 120
-"""How long a killed command may take to get to its first epoch, or its processes to end."""
+"""How long the workers of a killed command may take to write their checkpoints and end."""
 
 
 class Unusable(Exception):
