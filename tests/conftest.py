@@ -24,6 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=sorted(WIDE_FEATURES),
         help="Generate kernels as on a processor whose vectors have this many bytes.",
     )
+    parser.addoption("--rewrite-frozen", action="store_true", help="Write the files of tests/frozen anew.")
 
 
 def pytest_configure(config: pytest.Config) -> None:
