@@ -1,6 +1,6 @@
 """Every test has run, cache and data folders of its own; the real MNIST is used where RELUBENCH_DATA_DIR holds it.
 
-`--vector-bytes 16` (or 32) lets the generated kernels see a processor with narrower vectors than this one has.
+`pytest -m quick` runs the files of QUICK alone. `--vector-bytes 16` (or 32) lets the generated kernels see a processor with narrower vectors than this one has.
 """
 
 from __future__ import annotations
@@ -10,11 +10,19 @@ from pathlib import Path
 
 import pytest
 
+HERE = Path(__file__).parent
+
 # Read once, before any test sets its own: where the real data is, if anywhere.
 REAL_DATA = os.environ.get("RELUBENCH_DATA_DIR")
 
 WIDE_FEATURES = {16: ("avx", "fma", "f16c", "vaes", "vpclmulqdq", "gfni", "xop"), 32: ("avx512", "avx10")}
 """By vector bytes: how the names of the processor features begin that need wider vectors."""
+
+QUICK = (
+    "frozen/test_flags.py",
+    "frozen/test_words.py",
+)
+"""The files whose tests `pytest -m quick` runs, some of every part: together they take under a minute on two cores."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,6 +47,23 @@ def pytest_configure(config: pytest.Config) -> None:
         if name.startswith(hidden):
             features[name] = False
     binding.get_host_cpu_features = lambda: features
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the other files unread where only quick tests are wanted: that is half of the time."""
+    other = collection_path.suffix == ".py" and not _is_quick(collection_path)
+    return True if config.option.markexpr == "quick" and other else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the tests of QUICK their marker, but for the slow ones."""
+    for item in items:
+        if _is_quick(item.path) and item.get_closest_marker("slow") is None:
+            item.add_marker("quick")
+
+
+def _is_quick(path: Path) -> bool:
+    return path.is_relative_to(HERE) and path.relative_to(HERE).as_posix() in QUICK
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,7 @@ COMMANDS = {
     "ablate-sparsity": ["ablate-sparsity", "--act", "relu", "--l1", "0,0.1", *KEPT],
     "speed": ["speed", "--act", "tanh", "--size", "512", "--pass", "forward+backward", "--device", "cpu", *TIMED],
     "speed-network": ["speed", "--network", "--act", "sigmoid,relu", *KEPT, *TIMED],
-    "speed-sparsity": ["speed", "--sparsity", "--act", "relu", *KEPT, *TIMED],
+    "speed-sparsity": ["speed", "--sparsity", "--act", "relu", *KEPT, "--budget", "0.5s"],
     "speed-arithmetic": ["speed", "--arithmetic", *TIMED],
     "verify": ["verify", "--act", "relu", "--dtype", "bf16", "--quiet"],
     "compare": ["compare", "RESULT", "RESULT", "--quiet"],
