@@ -1,6 +1,7 @@
 """Every test has run, cache and data folders of its own; the real MNIST is used where RELUBENCH_DATA_DIR holds it.
 
-`--vector-bytes 16` (or 32) lets the generated kernels see a processor with narrower vectors than this one has.
+`pytest -m quick` runs the files of QUICK alone. `--vector-bytes 16` (or 32) lets the generated kernels see a processor
+with narrower vectors than this one has.
 """
 
 from __future__ import annotations
@@ -10,11 +11,74 @@ from pathlib import Path
 
 import pytest
 
+HERE = Path(__file__).parent
+
 # Read once, before any test sets its own: where the real data is, if anywhere.
 REAL_DATA = os.environ.get("RELUBENCH_DATA_DIR")
 
 WIDE_FEATURES = {16: ("avx", "fma", "f16c", "vaes", "vpclmulqdq", "gfni", "xop"), 32: ("avx512", "avx10")}
 """By vector bytes: how the names of the processor features begin that need wider vectors."""
+
+QUICK = (
+    "test_architecture.py",
+    "test_config.py",
+    "test_durable.py",
+    "test_plan_data.py",
+    "test_stack_file.py",
+    "test_store.py",
+    "test_strengths.py",
+    "activations/test_builder.py",
+    "activations/test_differences.py",
+    "activations/test_expression.py",
+    "activations/test_functions.py",
+    "activations/test_layers.py",
+    "activations/test_recognition.py",
+    "activations/test_selection.py",
+    "activations/test_table.py",
+    "activations/test_typed.py",
+    "cli/test_progress.py",
+    "cli/test_show.py",
+    "cli/test_train.py",
+    "data/test_augment.py",
+    "data/test_digits.py",
+    "data/test_mnist.py",
+    "data/test_perturbation.py",
+    "data/test_reading.py",
+    "data/test_samples.py",
+    "data/test_split.py",
+    "data/test_table.py",
+    "data/test_user.py",
+    "engine/test_against_autograd.py",
+    "engine/test_confirmation.py",
+    "engine/test_looks.py",
+    "engine/test_plane.py",
+    "engine/test_probes.py",
+    "frozen/test_flags.py",
+    "frozen/test_words.py",
+    "network/test_exchange.py",
+    "network/test_keeping.py",
+    "network/test_written_into.py",
+    "network/test_object_code.py",
+    "preset/test_document.py",
+    "preset/test_resolve.py",
+    "pretraining/test_denoising.py",
+    "pretraining/test_greedy.py",
+    "pretraining/test_rbm.py",
+    "reports/test_gradients.py",
+    "reports/test_plots.py",
+    "reports/test_references.py",
+    "reports/test_render.py",
+    "reports/test_sheet.py",
+    "reports/test_speed.py",
+    "reports/test_summary.py",
+    "reports/test_verdicts.py",
+    "timing/test_arithmetic.py",
+    "timing/test_machine.py",
+    "timing/test_request.py",
+    "timing/test_statistics.py",
+    "verification/test_check.py",
+)
+"""The files whose tests `pytest -m quick` runs, some of every part: together they take under a minute on two cores."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -24,10 +88,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=sorted(WIDE_FEATURES),
         help="Generate kernels as on a processor whose vectors have this many bytes.",
     )
+    parser.addoption("--rewrite-frozen", action="store_true", help="Write the files of tests/frozen anew.")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Hide the processor's wider vectors from the compiler, so that the tests of the kernels see a narrower machine."""
+    """Check QUICK and give its tests one thread each; hide wide vectors from the compiler where that was asked for."""
+    missing = [name for name in QUICK if not (HERE / name).is_file()]
+    if missing:
+        raise pytest.UsageError(f"QUICK in tests/conftest.py names what is not there: {', '.join(missing)}")
+    if config.option.markexpr == "quick":
+        # Two workers with two threads each would wait for one another.
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
     if (vector_bytes := config.getoption("--vector-bytes")) is None:
         return
     from llvmlite import binding
@@ -38,6 +109,23 @@ def pytest_configure(config: pytest.Config) -> None:
         if name.startswith(hidden):
             features[name] = False
     binding.get_host_cpu_features = lambda: features
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the other files unread where only quick tests are wanted: that is half of the time."""
+    other = collection_path.suffix == ".py" and not _is_quick(collection_path)
+    return True if config.option.markexpr == "quick" and other else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the tests of QUICK their marker, but for the slow ones."""
+    for item in items:
+        if _is_quick(item.path) and item.get_closest_marker("slow") is None:
+            item.add_marker("quick")
+
+
+def _is_quick(path: Path) -> bool:
+    return path.is_relative_to(HERE) and path.relative_to(HERE).as_posix() in QUICK
 
 
 @pytest.fixture(scope="session")
