@@ -53,7 +53,7 @@ def test_a_smoke_test_concludes_nothing(lab, seeds):
     lab.train("tanh", seeds=seeds, scale=8.0, epochs=2)
     plain = summarize(lab.results, lab.timings, lambda one: lab.masks[one.id])
     smoke = summarize(lab.results, lab.timings, lambda one: lab.masks[one.id], comparison=Comparison(smoke=True))
-    assert [row.difference_verdict.split()[0] for row in plain.rows[1:]] == ["lower", "higher"]
+    assert [str(row.difference_verdict).split()[0] for row in plain.rows[1:]] == ["lower", "higher"]
     assert [row.difference_verdict for row in smoke.rows] == [None, "lower in a smoke test", "higher in a smoke test"]
     assert [row.difference_pct for row in smoke.rows] == [row.difference_pct for row in plain.rows]
     assert {row.verdict for row in smoke.rows} == {"not comparable"}
