@@ -211,17 +211,23 @@ def _described(network: ForeignNetwork, spec: RunSpec, part: Part) -> list[str]:
     """What was found, a line for each thing; warnings last."""
     plural = "" if network.exchanged == 1 else "s"
     parts = [f"{network.exchanged} activation{plural} exchanged ({network.functions})"]
-    parts += [f"{network.kept} left as they are"] if network.kept else []
-    parts += ["initial weights its own", *([network.stem] if network.stem else [])]
+    parts += [f"left as they are: {network.kept}"] if network.kept else []
+    parts += ["the initial weights are its own", *([network.stem] if network.stem else [])]
     lines = ["; ".join(parts)]
     if network.places:
+        again = next((place for place in network.places if "#" in place), "")
+        called = f"; #{again.rpartition('#')[2]} is the second call there" if again.endswith("#2") else ""
         more = f", and {len(network.places) - PLACES} more" if len(network.places) > PLACES else ""
-        lines.append(f"exchanged at {', '.join(network.places[:PLACES])}{more} (--keep-act PATH leaves one out)")
+        lines.append(
+            f"exchanged at {', '.join(network.places[:PLACES])}{more} (--keep-act PATH leaves one out{called})"
+        )
     if network.merged:
         where = ", ".join(path or "forward" for path in network.merged[:PLACES])
         lines.append(f"the calls in {where} follow the size of the batch: they count as one place")
     if network.layout:
-        lines.append("its images lie in rows (contiguous): it does not take them with their channels last")
+        lines.append(
+            "it gets its images in PyTorch's usual (contiguous) layout, since it does not take channels-last ones"
+        )
     if network.pairs and part.prepared.n_train % spec.batch_size == 1:
         lines.append(LEFT_OUT)
     return lines + [f"warning: {one}" for one in network.remarks]

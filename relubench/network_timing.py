@@ -28,7 +28,7 @@ Article = Mapping[tuple[str, str, str], float]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pace:
-    """What a network's steps cost: medians over the rounds."""
+    """What a network's steps cost, over the rounds."""
 
     us_per_image: float | None = None
     stages: Mapping[str, float]
@@ -114,16 +114,21 @@ def epochs_to(result: RunResult, target: float) -> int | None:
 
 
 def paces(race: StepRace) -> dict[str, Pace]:
-    """What the steps of each network cost; a verdict only beyond what the base differs from itself."""
+    """What the steps of each network cost; a verdict only beyond what the base differs from itself.
+
+    The time of a network is its ratio to the base, which is paired by round, times the base's median: so times, ratios
+    and the Pareto front agree on an unsteady machine too. Its own median may have met another machine than the base's.
+    """
     twin = race.twin
     band = statistics.own_band(twin) if twin is not None else (0.0, float("inf"))
     found: dict[str, Pace] = {}
+    base = race.of(race.base).samples
     for one in race.networks:
         if one.role != "network":
             continue
         ratio = race.ratio(one.label) if one.label != race.base else None
         found[one.label] = Pace(
-            us_per_image=float(median(one.samples)) if one.samples else None,
+            us_per_image=_median(one.samples) if ratio is None else ratio.median * float(median(base)),
             stages={name: float(median(values)) for name, values in one.stages.items() if values},
             ratio=ratio,
             verdict=None if ratio is None else statistics.verdict(ratio, band),

@@ -41,6 +41,9 @@ LEVELS = (0.0, 25.0, 50.0, 60.0, 70.0, 80.0, 90.0, 95.0, 98.0, 99.0)
 LEAST_ZEROS = 1.0
 """Per cent of zeros from which on an activation is said to have any to leave out."""
 
+USUAL = 4.0
+"""Pre-activations up to this size are usual; far below it smooth activations underflow to zero."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hidden:
@@ -104,15 +107,45 @@ class Setting:
     load: Workload
 
 
+def check_layers(spec: RunSpec, choice: Choice, prepared: PreparedData) -> None:
+    """Raises UsageError, before anything is trained, for a network without a layer whose zeros could be left out.
+
+    Its layers are not known, or no hidden one comes before a dense one, or the activation has no exact zeros: neither
+    before training nor for inputs that are usual after it.
+    """
+    if spec.architecture.foreign:
+        raise UsageError(
+            f"--sparsity needs the hidden layers of one of relubench's own networks, not those of {spec.model}",
+            "for example --model mlp-3x1000 --act relu",
+        )
+    layers = _dense_layers(spec, choice, prepared, None)
+    usual = as_function(build(choice), torch.float32)(torch.linspace(-USUAL, USUAL, 1001))
+    if max(map(_zeros, [usual, *(one.h for one in layers)])) * 100 < LEAST_ZEROS:
+        raise UsageError(
+            f"{spec.activation} has no exact zeros, so that there is nothing to leave out", "try --act relu"
+        )
+
+
 def hidden_layers(spec: RunSpec, choice: Choice, prepared: PreparedData, weights: bytes) -> list[Hidden]:
     """The dense hidden layers of a trained network whose output another dense layer reads.
 
     Raises UsageError where there is none, ComputeError where hardly any activation is zero.
     """
+    found = _dense_layers(spec, choice, prepared, weights)
+    if all(100 * _zeros(one.h) < LEAST_ZEROS for one in found):
+        raise ComputeError(
+            f"{spec.activation} has no exact zeros here, so that there is nothing to leave out", "try --act relu"
+        )
+    return found
+
+
+def _dense_layers(spec: RunSpec, choice: Choice, prepared: PreparedData, weights: bytes | None) -> list[Hidden]:
+    """The dense hidden layers before another dense one, at these weights or before training; UsageError for none."""
     images = Images.open(prepared, device="cpu", flat=not spec.channels)
     population = Population([spec], choice, images)
-    tensors, values = from_bytes(weights)
-    population.load_weights(tensors, values.get("held", ()))
+    if weights is not None:
+        tensors, values = from_bytes(weights)
+        population.load_weights(tensors, values.get("held", ()))
     x, _ = next(iter(images.slices("valid", max(IMAGES.values()))))
     found: list[Hidden] = []
     z = h = None
@@ -131,10 +164,6 @@ def hidden_layers(spec: RunSpec, choice: Choice, prepared: PreparedData, weights
         raise UsageError(
             f"--sparsity needs a hidden layer that a dense one follows; {spec.model} with {spec.activation} has none",
             "for example --model mlp-3x1000 --act relu",
-        )
-    if all(100 * _zeros(one.h) < LEAST_ZEROS for one in found):
-        raise ComputeError(
-            f"{spec.activation} has no exact zeros here, so that there is nothing to leave out", "try --act relu"
         )
     return found
 

@@ -26,6 +26,8 @@ BOTH = "seeds x test set"
 TEST_SET = "test set only"
 ON_THIS_TEST_SET = " on this test set"
 """What one seed's 'lower' or 'higher' is limited to: another training may turn it."""
+IN_A_SMOKE_TEST = " in a smoke test"
+"""What every 'lower' or 'higher' of a smoke test is limited to, whatever its seeds: it concludes nothing."""
 DIFFERENT = ("lower", f"lower{ON_THIS_TEST_SET}", "higher", f"higher{ON_THIS_TEST_SET}")
 """The words for a difference, in the order in which they are counted; any other is 'noise'."""
 

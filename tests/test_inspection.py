@@ -12,8 +12,8 @@ from relubench.config import experiment
 from relubench.engine.images import Images
 from relubench.engine.population import Population
 from relubench.errors import UsageError
-from relubench.inspection import other_weights, remarks
-from relubench.plan import Variant
+from relubench.inspection import _described, other_weights, remarks
+from relubench.plan import ForeignNetwork, Variant
 from relubench.runner import Study
 from relubench.store import Store
 from relubench.variants import Part
@@ -126,3 +126,20 @@ def test_batch_norm_of_single_images_and_places_of_our_own_networks_are_refused(
         runs("relu", model={"name": "mlp-1x8", "norm": "batch"}, train={"batch_size": 1})
     with pytest.raises(UsageError, match="--keep-act head belongs to networks of torchvision and your own"):
         runs("relu", model={"name": "mlp-1x8", "keep_act": ["head"]})
+
+
+@pytest.mark.parametrize(
+    ("places", "said"),
+    [
+        (["forward", "forward#2"], "forward, forward#2 (--keep-act PATH leaves one out; #2 is the second call there)"),
+        (["features.0", "head"], "features.0, head (--keep-act PATH leaves one out)"),
+    ],
+)
+def test_what_a_number_behind_a_place_means_is_said(places: list[str], said: str) -> None:
+    network = ForeignNetwork.from_json(
+        {"exchanged": 2, "functions": "2 relu", "kept": "", "stem": "", "parameters": 10, "training_bytes": 1}
+        | {"evaluation_bytes": 1, "layout": "", "pairs": False, "merged": [], "places": places, "remarks": []}
+    )
+    first, second = _described(network, runs("relu")[1][0], part())
+    assert first == "2 activations exchanged (2 relu); the initial weights are its own"
+    assert second == f"exchanged at {said}"

@@ -38,6 +38,7 @@ PACES = {
     "relu": Pace(us_per_image=10.0, stages={"data": 1.0, "forward": 2.0, "backward": 3.0, "update": 4.0}, ratio=HALF),
 }
 IMAGES = 100_000
+PUBLISHED = {"dataset": "mnist", "model": "mlp-3x1000"}
 
 
 def runs() -> list[RunResult]:
@@ -57,7 +58,7 @@ def test_the_common_target_is_one_that_all_reach() -> None:
 
 
 def test_rows_are_ratios_to_sigmoid_beside_the_articles() -> None:
-    sigmoid, relu = network_rows(runs(), PACES, IMAGES, 6.0, article_speed(), {})
+    sigmoid, relu = network_rows(runs(), PACES, IMAGES, 6.0, article_speed(PUBLISHED), {})
     assert (sigmoid.seconds_per_epoch, sigmoid.seconds_to_target, sigmoid.epochs_to_target) == (4.0, 8.0, 2)
     assert (relu.seconds_per_epoch, relu.epochs_to_target, relu.seconds_to_target) == (1.0, 2, 2.0)
     assert (relu.epoch_ratio_to_sigmoid, relu.epoch_ratio_ci_low, relu.seconds_ratio_to_sigmoid) == (0.25, 0.24, 0.25)
@@ -70,7 +71,7 @@ def test_rows_are_ratios_to_sigmoid_beside_the_articles() -> None:
 def test_a_pretrained_row_stands_beside_the_articles_own_and_counts_its_pretraining() -> None:
     rbm = replace(runs()[0], id="c", spec={**runs()[0].spec, "pretraining": "rbm"})
     clocks = {"c": replace(timing(9.0), pretraining_seconds=5.0)}
-    rows = network_rows([*runs(), rbm], PACES, IMAGES, 6.0, article_speed(), clocks)
+    rows = network_rows([*runs(), rbm], PACES, IMAGES, 6.0, article_speed(PUBLISHED), clocks)
     keys = [("sigmoid", "none"), ("relu", "none"), ("sigmoid", "rbm")]
     assert [(row.activation, row.pretraining) for row in rows] == keys
     assert (rows[2].article_epochs_ratio, rows[2].epochs_ratio_to_sigmoid) == (0.5, 1.0)
@@ -83,13 +84,13 @@ def test_a_pretrained_row_stands_beside_the_articles_own_and_counts_its_pretrain
 
 
 def test_a_target_that_is_not_reached_is_missing() -> None:
-    row = network_rows(runs(), PACES, IMAGES, 5.5, article_speed(), {})[0]
+    row = network_rows(runs(), PACES, IMAGES, 5.5, article_speed(PUBLISHED), {})[0]
     assert (row.epochs_to_target, row.seconds_to_target, row.epochs_ratio_to_sigmoid) == (None, None, None)
 
 
 def test_what_could_not_be_timed_has_no_time_and_says_why() -> None:
     untimed = {**PACES, "relu": Pace(stages={}, failure="ValueError: no luck")}
-    row = network_rows(runs(), untimed, IMAGES, 6.0, article_speed(), {})[1]
+    row = network_rows(runs(), untimed, IMAGES, 6.0, article_speed(PUBLISHED), {})[1]
     assert (row.outcome, row.message, row.seconds_per_epoch, row.pareto) == (
         "failed",
         "ValueError: no luck",
@@ -124,7 +125,7 @@ def test_points_never_rise_and_end_with_the_shortest_seed() -> None:
 
 
 def test_the_report_names_its_sources_and_shows_the_front() -> None:
-    rows = [row.to_json() for row in network_rows(runs(), PACES, IMAGES, 6.0, article_speed(), {})]
+    rows = [row.to_json() for row in network_rows(runs(), PACES, IMAGES, 6.0, article_speed(PUBLISHED), {})]
     known = [one.to_json() for one in front(points(runs(), PACES, IMAGES, {}))]
     race = Race(
         base="sigmoid",
@@ -141,12 +142,57 @@ def test_the_report_names_its_sources_and_shows_the_front() -> None:
     )
     report = network_report(rows, [], known, race, device="cpu")
     assert any("most of its numbers are not in the published paper" in one for one in report.footnotes)
-    assert any("0.990 to 1.010, which holds 1" in one for one in report.footnotes)
+    assert any("0.990 to 1.010, which includes 1, as it should" in one for one in report.footnotes)
     assert sentence(rows).startswith("On this machine an epoch with relu takes 0.25 of sigmoid's time (article: 0.25)")
     first, second = for_people(report)
     assert (first.sentence, second.sentence) == ("", report.sentence)
     assert [row["activation"] for row in second.shown] == ["relu", "relu"]
     assert leaders(known) == known
+
+
+@pytest.mark.parametrize(
+    ("change", "beside"),
+    [
+        ({"model": "mlp-1000-1000-1000", "train_size": None}, True),
+        ({"dataset": "digits"}, False),
+        ({"dataset": "./mnist.npz"}, False),
+        ({"model": "mlp-2x1000"}, False),
+        ({"model": "./nets.py:Net"}, False),
+        ({"train_size": 5000}, False),
+        ({"labels": 1000}, False),
+    ],
+)
+def test_the_article_stands_beside_its_own_network_and_data_only(change: dict[str, object], beside: bool) -> None:
+    article = article_speed({**PUBLISHED, **change})
+    rows = [row.to_json() for row in network_rows(runs(), PACES, IMAGES, 6.0, article, {})]
+    assert [row["article_epoch_ratio"] for row in rows] == ([1.0, 0.25] if beside else [None, None])
+    report = network_report(rows, [], [], None, device="cpu")
+    cells = ["".join(column.parts(row)) for column in report.columns for row in rows]
+    everything = " ".join([report.caption, report.sentence, *report.footnotes, *cells])
+    assert ("article" in everything, "(0.25)" in everything) == (beside, beside)
+
+
+def test_the_ratios_and_times_of_a_row_agree_on_an_unsteady_machine() -> None:
+    """Each network was slowed down in other rounds: the quotient of the medians is 4.4, every round's ratio 2."""
+    machine = [1.0, 1.0, 1.0, 1.0, 9.0, 9.0, 9.0, 9.0, 9.0]
+    base = [10.0 * one for one in machine]
+    mine = [2 * one for one in base]
+    mine[4:7] = [one / 4 for one in mine[4:7]]
+    networks = [
+        Network("sigmoid", "network", None, samples=base),
+        Network("relu", "network", None, samples=mine),
+        Network("sigmoid again", "twin", None, samples=list(base)),
+    ]
+    made = paces(StepRace(networks, "sigmoid", 1.0, 0.02))
+    rbm = replace(runs()[1], id="c", spec={**runs()[1].spec, "pretraining": "rbm"})
+    clocks = {"c": replace(timing(900.0), pretraining_seconds=500.0)}
+    sigmoid, relu, pretrained = network_rows([*runs(), rbm], made, IMAGES, 7.0, {}, clocks)
+    assert relu.epoch_ratio == 2.0
+    assert sigmoid.seconds_per_epoch and relu.seconds_per_epoch and sigmoid.seconds_to_target
+    assert relu.seconds_per_epoch / sigmoid.seconds_per_epoch == pytest.approx(relu.epoch_ratio)
+    assert relu.epochs_ratio == 0.5
+    assert relu.seconds_ratio == pytest.approx(2.0 * 0.5)
+    assert pretrained.seconds_ratio == pytest.approx(2.0 * 0.5 + 500 / sigmoid.seconds_to_target)
 
 
 def test_short_times_are_milliseconds() -> None:

@@ -114,7 +114,8 @@ Match = Annotated[
         "--match",
         metavar="parameters|width",
         rich_help_panel=NETWORK,
-        help="What a gated network has in common with a plain one. Default: parameters.",
+        help="What a gated network has as many of as a plain one: parameters, or units in a layer (width). Default: "
+        "parameters.",
     ),
 ]
 Augment = Annotated[
@@ -194,7 +195,7 @@ Schedule = Annotated[
         "--schedule",
         metavar="constant|cosine",
         rich_help_panel=TRAINING,
-        help="How the learning rate goes on. Default: constant, with --protocol modern cosine.",
+        help="How the learning rate changes during training. Default: constant, with --protocol modern cosine.",
     ),
 ]
 Patience = Annotated[
@@ -323,7 +324,8 @@ Quiet = Annotated[
         "--quiet",
         "-q",
         rich_help_panel=RESULT,
-        help="Show no progress on stderr; errors, warnings and that another process is waited for stay. Default: off.",
+        help="Show no progress on stderr. Errors and warnings are still shown, and so is that another process has to "
+        "end first. Default: off.",
     ),
 ]
 Plot = Annotated[

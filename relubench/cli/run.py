@@ -84,11 +84,6 @@ DryRun = Annotated[
     ),
 ]
 
-SMOKE = (
-    "A smoke test: it shows that the preset runs, and nothing is concluded from its numbers; --scale quick is a first "
-    "look at the real data."
-)
-
 
 def run(
     ctx: typer.Context,
@@ -165,9 +160,7 @@ def _report(study: Study, preset: Preset) -> Report:
     title = f"{preset.name}{f' ({preset.scale})' if preset.scale else ''}: {report.title}"
     caption = "; ".join(part for part in (preset.stand_in, report.caption) if part)
     notes = [*report.footnotes, *([preset.claim] if preset.claim else [])]
-    # Two epochs on a stand-in say nothing of what the preset asks.
-    sentence = SMOKE if preset.scale == "smoke" else report.sentence
-    return replace(report, title=title, caption=caption, footnotes=notes, sentence=sentence)
+    return replace(report, title=title, caption=caption, footnotes=notes)
 
 
 def _price(

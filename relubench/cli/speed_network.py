@@ -43,12 +43,12 @@ def network(
 
     say = (lambda text: None) if quiet else output.say
     study = Study.open(config, data_dir=given["data_dir"], runs_dir=given["runs_dir"], note=say)
+    output.check_stdout(target)
     interrupted = carry_out(study, quiet)
     if not study.results:
         raise ComputeError(f"none of the {study.total} runs could be computed", "see the warnings above")
     race, warnings = None, []
     if not interrupted:
-        output.check_stdout(target)
         with alone(lambda: say("another timing run is under way on this machine: waiting for it to end")):
             watch = Watch()
             race = _race(study, request, quiet)
@@ -94,8 +94,9 @@ def _emit(
     results, timings = study.results, study.timings
     images = study.parts[0].prepared.n_train
     known = timed.paces(race) if race else {}
+    article = article_speed(results[0].spec)
     goal = wanted if wanted is not None else timed.lowest_common_target(results)
-    rows = [row.to_json() for row in timed.network_rows(results, known, images, goal, article_speed(), timings)]
+    rows = [row.to_json() for row in timed.network_rows(results, known, images, goal, article, timings)]
     found = timed.points(results, known, images, timings)
     front = [one.to_json() for one in timed.front(found)]
     runs = [

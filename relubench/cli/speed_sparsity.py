@@ -41,10 +41,10 @@ def sparsity(
     say = (lambda text: None) if quiet else output.say
     study = Study.open(config, data_dir=given["data_dir"], runs_dir=given["runs_dir"], note=say)
     _check_one(study)
+    output.check_stdout(target)
     if carry_out(study, quiet):
         raise typer.Exit(EXIT_INTERRUPTED)
     known = _settings(study)
-    output.check_stdout(target)
     with alone(lambda: say("another timing run is under way on this machine: waiting for it to end")):
         session = _session(request, known)
         watch = Watch()
@@ -59,6 +59,12 @@ def _check_one(study: Study) -> None:
         raise UsageError(f"--sparsity measures the processor, not {study.device.kind}", "add --device cpu")
     if study.total > 1:
         raise UsageError(f"--sparsity takes one network, and {study.total} are asked for", "name one --act, one seed")
+    if study.config.keep == "none":
+        raise UsageError("--sparsity needs the trained weights, and keep=none stores none", "leave keep=none out")
+    from relubench.sparsity_timing import check_layers
+
+    spec, part = study.specs[0], study.parts[0]
+    check_layers(spec, next(one for one in part.choices if one.label == spec.activation), part.prepared)
 
 
 def _settings(study: Study) -> list[Setting]:

@@ -87,6 +87,7 @@ def verify(
         dtypes = check_names("--dtype", dtype or list(DTYPES), tuple(DTYPES))
         if compile_:
             check_compiler(where)
+        output.check_stdout(target)
         rows = _rows(choices, dtypes, other, compile_, quiet)
     from relubench.reports.verification import verification_report
 

@@ -266,7 +266,11 @@ def _comparison(
             raise document.refuse((*path, key), f"the baseline {value!r} is none of its rows", hint)
     tables = {one["source"]: one["table"] for one in document.values.get("reference") or ()}
     return Comparison(
-        activation=kept["act"], variant=kept["variant"], pretraining=kept["pretraining"], references=tables
+        activation=kept["act"],
+        variant=kept["variant"],
+        pretraining=kept["pretraining"],
+        references=tables,
+        smoke=scale == "smoke",
     )
 
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from relubench.reports.references import ARTICLE_NOTE, entries
 from relubench.reports.report import Column, Report, Row
 from relubench.reports.speed import ONE_PROCESS, significant
 from relubench.version import __version__
+
+UNCLEAR = "unclear"
+"""In place of a cost or ratio that is no more than the noise of two calls' difference."""
+WHY_UNCLEAR = (
+    "the cost of the elements could not be told from that of the call, as on a busy machine; repeat it when idle, or "
+    "with more --budget"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,10 +49,10 @@ def arithmetic_report(rows: Sequence[Row], runs: Sequence[Row], about: Measured,
         device=device,
         rows=list(rows),
         runs=list(runs),
-        columns=_columns(),
+        columns=_columns(rows),
         title=f"arithmetic · {device} · {about.clock}",
         caption=f"throughput on {rows[0]['elements']:,} float32 in the first cache, the cost of the call subtracted",
-        footnotes=_footnotes(about),
+        footnotes=_footnotes(rows, about),
         sentence=sentence(rows),
     )
 
@@ -56,35 +63,54 @@ def sentence(rows: Sequence[Row]) -> str:
     exp, compare = by_name["exp"], by_name["compare"]
     if exp["ratio_to_add"] is None or compare["ratio_to_add"] is None:
         return "Nothing could be compared with an addition."
+    unclear = [name for name in ("add", "exp", "compare") if not is_clear(by_name[name])]
+    if unclear:
+        return f"Nothing can be said of {' or '.join(unclear)}: {WHY_UNCLEAR}."
     return (
         f"Here an exp takes {exp['ratio_to_add']:.1f} times as long as an addition (article: {_cycles(exp)}), and a "
         f"comparison {compare['ratio_to_add']:.1f} times (article: {_cycles(compare)})."
     )
 
 
-def _columns() -> list[Column]:
+def _columns(rows: Sequence[Row]) -> list[Column]:
+    by_name = {row["operation"]: row for row in rows}
     styles = {"cheaper": "green", "dearer": "red", "no difference": "dim"}
     return [
         Column(header="operation", parts=lambda row: [row["operation"]], right=False),
         Column(header="ns an element", parts=_cost),
-        Column(header="ratio to add", parts=_ratio, style=lambda row: styles.get(row["verdict"] or "", "")),
+        Column(
+            header="ratio to add", parts=_ratio(by_name["add"]), style=lambda row: styles.get(row["verdict"] or "", "")
+        ),
         Column(header="article, cycles", parts=lambda row: [_cycles(row)]),
         Column(header="ns a call", parts=lambda row: [significant(row["call_ns"])], leaves=1),
     ]
 
 
+def is_clear(row: Row) -> bool:
+    """Whether an operation's cost is told from none: it is positive, and so is its interval where there is one."""
+    low = row["ns_per_element_ci_low"]
+    return row["ns_per_element"] is not None and (row["ns_per_element"] if low is None else low) > 0
+
+
 def _cost(row: Row) -> list[str]:
     if row["ns_per_element"] is None:
         return []
+    if not is_clear(row):
+        return [UNCLEAR]
     low, high = row["ns_per_element_ci_low"], row["ns_per_element_ci_high"]
     return [significant(row["ns_per_element"]), "" if low is None else f"[{significant(low)}, {significant(high)}]"]
 
 
-def _ratio(row: Row) -> list[str]:
-    value, low, high = row["ratio_to_add"], row["ratio_to_add_ci_low"], row["ratio_to_add_ci_high"]
-    if value is None:
-        return []
-    return [f"×{value:.2f}" + ("" if low is None else f"±{50 * (high - low) / value:.0f}%")]
+def _ratio(add: Row) -> Callable[[Row], list[str]]:
+    def parts(row: Row) -> list[str]:
+        value, low, high = row["ratio_to_add"], row["ratio_to_add_ci_low"], row["ratio_to_add_ci_high"]
+        if row["ns_per_element"] is not None and not (is_clear(row) and is_clear(add)):
+            return [UNCLEAR]
+        if value is None:
+            return []
+        return [f"×{value:.2f}" + ("" if low is None else f"±{50 * (high - low) / value:.0f}%")]
+
+    return parts
 
 
 def _cycles(row: Row) -> str:
@@ -95,7 +121,7 @@ def _cycles(row: Row) -> str:
     return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
-def _footnotes(about: Measured) -> list[str]:
+def _footnotes(rows: Sequence[Row], about: Measured) -> list[str]:
     how = (
         f"every interval is narrower than {100 * about.rel_ci:g} %"
         if about.ended == "interval"
@@ -105,12 +131,14 @@ def _footnotes(about: Measured) -> list[str]:
     notes = [*about.warnings]
     if about.aa_low is not None and about.aa_high is not None:
         notes.append(
-            f"A/A: add against itself in the same rounds: {about.aa_low:.2f} to {about.aa_high:.2f}; a difference is "
-            "called one only beyond it"
+            "A/A test: add was also timed against itself in the same rounds. Its ratio to itself is "
+            f"{about.aa_low:.2f} to {about.aa_high:.2f}. Cheaper or dearer is said only of a ratio beyond this"
         )
+    if any(row["ns_per_element"] is not None and not is_clear(row) for row in rows):
+        notes.append(f"{UNCLEAR}: {WHY_UNCLEAR}")
     notes += [
-        f"{about.rounds} rounds in {about.seconds:.0f} s: {how}; a round's cost is that of the array less that of one "
-        f"element; {ONE_PROCESS}",
+        f"{about.rounds} rounds in {about.seconds:.0f} s: {how}; in each round the cost of a call on one element is "
+        f"taken from that of a call on the array; {ONE_PROCESS}",
         "throughput of vector kernels; the article's cycles are those of one operation after the other; compare is the "
         "maximum of two numbers, as relu needs it",
         ARTICLE_NOTE,

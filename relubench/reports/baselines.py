@@ -22,6 +22,8 @@ class Comparison:
     """Keys of the specification on which rows must agree to be compared with each other."""
     references: Mapping[str, str] | None = None
     """Source -> the table of it that is shown; None: the paper and the article, their main tables first."""
+    smoke: bool = False
+    """Whether this is a smoke test, which concludes nothing: neither its words nor its sentence."""
 
 
 class Candidate(Protocol):

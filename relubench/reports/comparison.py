@@ -154,7 +154,7 @@ def _method(rows: Sequence[Row], comparisons: int) -> list[str]:
         + ("" if len(kinds) == 1 else f": {listed([row['activation'] for row in rows if row['in_common'] == kind])}")
         for kind in kinds
     )
-    notes = [f"differences, later less earlier, {each}{together(comparisons)}"]
+    notes = [f"a difference is the later error minus the earlier, {each}{together(comparisons)}"]
     notes += one_seed_note([row["verdict"] or "" for row in rows])
     tried = [row for row in rows if row["difference_pct"] is not None and row["verdict"] != "identical"]
     sizes = [row["detectable_difference_pct"] for row in tried]

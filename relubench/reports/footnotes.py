@@ -7,7 +7,7 @@ from typing import Any
 
 from relubench.reports.cells import count, fixed, listed
 from relubench.results import RunResult, SummaryRow, Tuning
-from relubench.stats import ON_THIS_TEST_SET
+from relubench.stats import IN_A_SMOKE_TEST, ON_THIS_TEST_SET
 
 OUTCOMES = ("ok", "stalled", "diverged", "failed")
 """From best to worst: a row shows the worst of its seeds."""
@@ -63,7 +63,10 @@ def together(comparisons: int) -> str:
 
 
 def one_seed_note(verdicts: Sequence[str]) -> list[str]:
-    """What a word of one seed does not say."""
+    """What a word of one seed, or of a smoke test, does not say."""
+    limited = next((verdict for verdict in verdicts if verdict.endswith(IN_A_SMOKE_TEST)), None)
+    if limited is not None:
+        return [f"“{limited}” says nothing of what the preset asks: a smoke test only shows that it runs"]
     if not any(verdict.endswith(ON_THIS_TEST_SET) for verdict in verdicts):
         return []
     word = next(verdict for verdict in verdicts if verdict.endswith(ON_THIS_TEST_SET))
@@ -104,6 +107,17 @@ def match_notes(specs: Sequence[Mapping[str, Any]]) -> list[str]:
         names = dict.fromkeys(one["activation"] for one in specs if one.get("match") == match)
         notes += [f"{listed(list(names))}: {told}"] if names else []
     return notes
+
+
+def uncounted_notes(specs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Why networks that somebody else wrote have no share of dead units; `specs` one a row."""
+    names = dict.fromkeys(one["model"] for one in specs if one.get("foreign"))
+    if not names:
+        return []
+    return [
+        f"dead units are not counted in {listed(list(names))}: relubench looks at single units only in networks of its "
+        "own (an mlp or the cnn)"
+    ]
 
 
 def tuning_notes(tuned: Sequence[Tuning]) -> list[str]:

@@ -29,7 +29,10 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "init": ("", "how the weights were drawn"),
     "parameters": ("", "how many numbers are trained"),
     "sparsity_pct": ("% of the hidden outputs", "exact zeros on the test images, the mean over layers and seeds"),
-    "dead_units_pct": ("% of the hidden units", "units without slope at any training image after the last epoch"),
+    "dead_units_pct": (
+        "% of the hidden units",
+        "units without slope at any training image after the last epoch; empty for networks of torchvision or your own",
+    ),
     "epochs": ("", "epochs trained, the mean over seeds"),
     "seconds": ("s", "training, validation and test of all seeds together"),
     "published_error_pct": (PERCENT, "the paper's number for this network"),
@@ -44,7 +47,8 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "difference_verdict": (
         "",
         "noise where the interval of the difference holds zero, else lower or higher; of one seed lower (higher) on "
-        "this test set, since another training may turn it",
+        "this test set, since another training may turn it; of a preset at scale smoke lower (higher) in a smoke test, "
+        "from which nothing is concluded",
     ),
     "difference_p": (
         "probability",

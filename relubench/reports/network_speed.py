@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from relubench.reports.cells import duration as seconds_or_more
 from relubench.reports.cells import fixed, short
-from relubench.reports.references import ARTICLE_NOTE, entries
+from relubench.reports.references import ARTICLE_NOTE, entries, is_mnist_network
 from relubench.reports.report import Column, Report, Row
 from relubench.reports.speed import ONE_PROCESS
 from relubench.version import __version__
@@ -31,8 +32,13 @@ class Race:
     warnings: Sequence[str] = ()
 
 
-def article_speed() -> dict[tuple[str, str, str], float]:
-    """(activation, pretraining, metric) -> value of the article's speed table."""
+def article_speed(spec: Mapping[str, Any]) -> dict[tuple[str, str, str], float]:
+    """(activation, pretraining, metric) -> value of the article's speed table; {} for another network or other data.
+
+    `spec`: that of any of the runs.
+    """
+    if not is_mnist_network(spec):
+        return {}
     return {
         (one.activation, one.pretraining, one.metric): one.value for one in entries("article") if one.table == "speed"
     }
@@ -42,7 +48,7 @@ def network_report(
     rows: Sequence[Row], runs: Sequence[Row], front: Sequence[Row], race: Race | None, *, device: str
 ) -> Report:
     """The report of these rows (NetworkRow.to_json); `front`: the Pareto front (Point.to_json)."""
-    first = rows[0]
+    first, beside = rows[0], ", in brackets the article's" if _in_article(rows) else ""
     return Report(
         command="speed",
         version=__version__,
@@ -52,8 +58,7 @@ def network_report(
         about={"pareto": list(front)},
         columns=_columns(rows),
         title=f"speed of networks · {first['dataset']} · {first['model']} · {device}",
-        caption=f"medians; ratios to {first['ratio_to']}, in brackets the article's; "
-        "µs an image: data, forward, backward, update",
+        caption=f"medians; ratios to {first['ratio_to']}{beside}; µs an image: data, forward, backward, update",
         footnotes=_footnotes(rows, race),
         sentence=sentence(rows),
     )
@@ -139,6 +144,12 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
     return [one for one in columns if not (plain and one.header in ("pretraining", "pre-training"))]
 
 
+def _in_article(rows: Sequence[Row]) -> bool:
+    """Whether any number of the article stands beside these rows."""
+    keys = ("article_epoch_ratio", "article_epochs_ratio", "article_hours_ratio")
+    return any(row[key] is not None for row in rows for key in keys)
+
+
 def _pair(mine: float | None, article: float | None) -> list[str]:
     return [fixed(mine), f"({article:.2f})" if article is not None else ""]
 
@@ -165,24 +176,38 @@ def _footnotes(rows: Sequence[Row], race: Race | None) -> list[str]:
     if race is not None:
         notes += _measured(race)
     notes += _blanks(rows, timed=race is not None)
+    pretrained = any(row["pretraining"] != "none" for row in rows)
     if target is not None:
-        notes.append(
-            f"target: {target:.2f} % validation error; a blank is a target not reached by every seed; "
-            "“converged” is not defined by the article"
-        )
+        notes.append(f"target: {target:.2f} % validation error; the cells are blank where a seed does not reach it")
+    if race is not None:
+        notes.append(_ratios(race.base, pretrained=pretrained))
     notes.append(
-        "time to target: epochs by the learning curves times an epoch's measured time; update is the weights' gradient "
-        "product, fused with their update, and part of backward where kernels do both"
+        "time to target: the epochs of the learning curves times the measured time of an epoch; update: the product "
+        "that gives the weights' gradient and the update itself, which belong to backward where a kernel does all"
     )
-    if any(row["pretraining"] != "none" for row in rows):
+    if pretrained:
         notes.append(
-            "pre-training by its own clock, which may have shared the machine; it counts into the time to target"
+            "pre-training: the time on its own clock, while other work may have shared the machine; it is part of the "
+            "time to target"
         )
-    run = any(row["pretraining"] == "rbm" for row in rows)
-    rbm = "its RBM row has 12 min an epoch and 30 min of pre-training, 40 epochs, 17 h"
-    notes.append(f"{ARTICLE_NOTE}; {rbm}{'' if run else ' (--method none,rbm runs it)'}")
+    if _in_article(rows):
+        run = any(row["pretraining"] == "rbm" for row in rows)
+        rbm = "its RBM row has 12 min an epoch and 30 min of pre-training, 40 epochs, 17 h"
+        notes.append(
+            f"{ARTICLE_NOTE}; it does not say what “converged” means; {rbm}"
+            f"{'' if run else ' (--method none,rbm runs it)'}"
+        )
     notes += [f"{row['activation']}: {row['outcome']} ({row['message']})" for row in rows if row["outcome"] != "ok"]
     return notes
+
+
+def _ratios(base: str, *, pretrained: bool) -> str:
+    """What the ratios and times are, and how they go together."""
+    extra = ", with the time of pre-training added" if pretrained else ""
+    return (
+        f"an epoch ratio is the median of the ratios to {base} within each round, whose times met the same machine; an "
+        f"epoch takes this ratio times {base}'s median; the time ratio is the epoch ratio times the epochs ratio{extra}"
+    )
 
 
 def _blanks(rows: Sequence[Row], *, timed: bool) -> list[str]:
@@ -207,13 +232,14 @@ def _measured(race: Race) -> list[str]:
     )
     threads = f", {race.threads} thread{'s' if race.threads > 1 else ''} each" if race.threads else ""
     notes = [
-        f"steps measured here in {race.rounds} interleaved rounds, {race.seconds:.0f} s{threads}: {how}; an epoch is "
-        f"{race.images:,} images, validation left out; {ONE_PROCESS}"
+        f"training steps were timed in {race.rounds} rounds, in each of which every network has its turn, "
+        f"{race.seconds:.0f} s{threads}: {how}; an epoch is {race.images:,} images without validation; {ONE_PROCESS}"
     ]
     if race.aa_low is not None and race.aa_high is not None:
         inside = race.aa_low <= 1 <= race.aa_high
+        found = "which includes 1, as it should" if inside else "which does not include 1: the machine was unsteady"
         notes.append(
-            f"A/A: {race.base} against itself in the same rounds: {race.aa_low:.3f} to {race.aa_high:.3f}, which "
-            f"{'holds' if inside else 'leaves out'} 1; a difference is called one only beyond it"
+            f"A/A test: {race.base} was also timed against itself in the same rounds. Its ratio to itself is "
+            f"{race.aa_low:.3f} to {race.aa_high:.3f}, {found}. Faster or slower is said only of a ratio beyond this"
         )
     return notes

@@ -9,8 +9,9 @@ from __future__ import annotations
 import csv
 import functools
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from relubench.data import NOT_PUBLIC, TABLE
 from relubench.errors import DataError
@@ -248,6 +249,16 @@ def split_notes(rows: Sequence[SummaryRow], splits: Collection[tuple[str, str]])
 def same_network(dataset: str, model: str) -> bool:
     """Whether `model` is the network that the paper has for the data set."""
     return hidden_widths(model) == PAPER_NETWORK.get(dataset, (1000, 1000, 1000))
+
+
+def is_mnist_network(spec: Mapping[str, Any]) -> bool:
+    """Whether a run is of the network and the data of the article's tables of speed and sparsity, and of Figure 3.
+
+    That is three layers of 1000 units on all of MNIST's training images. The article does not name the data of its
+    table of speed; MNIST is the paper's first.
+    """
+    whole = spec.get("train_size") is None and spec.get("labels") is None
+    return spec.get("dataset") == "mnist" and hidden_widths(spec.get("model", "")) == (1000, 1000, 1000) and whole
 
 
 def typical_error_pct(source: str, dataset: str) -> float:

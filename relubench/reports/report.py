@@ -20,7 +20,7 @@ from relubench.reports.cells import (
 from relubench.reports.gradients import power
 from relubench.reports.summary import Summary
 from relubench.results import RunResult, Timing
-from relubench.stats import Mask, pack_mask
+from relubench.stats import IN_A_SMOKE_TEST, Mask, pack_mask
 
 Row = dict[str, Any]
 
@@ -219,6 +219,8 @@ def _outcome_style(row: Row) -> str:
 
 def _difference_style(row: Row) -> str:
     first = (row["difference_verdict"] or "").split(" ")[0]
+    if (row["difference_verdict"] or "").endswith(IN_A_SMOKE_TEST):
+        return "dim"
     return {"lower": "green", "higher": "red", "noise": "dim"}.get(first, "")
 
 

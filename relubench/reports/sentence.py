@@ -11,6 +11,10 @@ from relubench.stats import DIFFERENT, ON_THIS_TEST_SET
 
 ONE_SEED = "test-set noise only; add --seeds 5 to include the noise between trainings"
 TWO_SEEDS = "Two seeds say little about how much trainings differ: --seeds 5 narrows the intervals."
+SMOKE = (
+    "A smoke test: it shows that the preset runs, and nothing is concluded from its numbers; --scale quick is a first "
+    "look at the real data."
+)
 NOTHING_LEARNED = "Nothing learned anything, so that none is the best: every test error is still at chance"
 SHOWN = "80 % probability"
 SPELLED_OUT = 6
@@ -68,7 +72,7 @@ def settling(groups: Sequence[tuple[str, Sequence[Standing]]]) -> list[str]:
     never = [label for label, _, more in ranges if not more]
     parts = [listed([words for _, words in known])] if known else []
     parts += [f"no number of seeds for {listed(never)}: the test set is too small for it"] if never else []
-    why = " (a range is what these seeds leave open of how much trainings differ)" if known else ""
+    why = " (a range, since so few seeds do not tell exactly how much trainings differ)" if known else ""
     return [
         f"to show the differences called noise with {SHOWN}, if they are as large as they look: {'; '.join(parts)}{why}"
     ]
@@ -116,6 +120,8 @@ def _against_first(group: Sequence[Standing], named: str) -> str:
     missing = [one for one in others if one.row.difference_pct is None]
     chance = [one.label for one in group if one.row.test_error_pct is not None and not one.row.learned]
     parts = [f"Still at chance: {listed(chance)}."] if chance else []
+    # After other names 'it' would be one of them.
+    named = first.label if chance else named
     if compared:
         body = _one_by_one(compared) if len(compared) <= SPELLED_OUT else _counted(compared)
         parts.append(f"Compared with {named} ({_seeds(compared)}): {body}.")

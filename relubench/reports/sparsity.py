@@ -28,7 +28,7 @@ def sparsity_report(study: Study) -> Report:
     labels = list(dict.fromkeys(one.spec["activation"] for one in study.results))
     by_label = [[one for one in results if one.spec["activation"] == label] for label in labels]
     summaries = [summarize(one, study.timings, study.wrong, by_strength=True) for one in by_label]
-    rows = [_beside_article(row) for summary in summaries for row in _rows(summary)]
+    rows = [row for summary in summaries for row in _rows(summary)]
     whole = replace(summaries[0], facts=_shared([one.facts for one in summaries]))
     if study.config.train.l1_pairs:
         # Of a row there are few, but every network has a seed of its own.
@@ -60,19 +60,20 @@ SCALES = {
 def _rows(summary: Summary) -> list[Row]:
     """Rows with the paper's numbers only where its own strength was asked for."""
     scale = summary.facts.get("l1_scale")
+    beside = references.is_mnist_network(summary.facts)
     silent = {"published_error_pct": None, "published_sparsity_pct": None, "published_source": None}
     papers_own = [scale == "paper" and row["l1"] == 0.001 for row in summary.json_rows()]
     rows = [row if own else {**row, **silent} for row, own in zip(summary.json_rows(), papers_own, strict=True)]
     # The article's strengths are coefficients of a mean.
-    return [row if scale == "mean" or row["l1"] == 0 else {**row, "article_error_pct": None} for row in rows]
+    return [_beside_article(row, known=beside and (scale == "mean" or row["l1"] == 0)) for row in rows]
 
 
-def _beside_article(row: Row) -> Row:
-    """The row with the article's numbers for its strength, which are for MNIST whatever was trained here."""
-    known = references.article(*ARTICLE_NETWORK, l1=row["l1"]) if row["activation"] == "relu" else None
-    if known is None or known.sparsity_pct is None or "article_error_pct" not in row:
+def _beside_article(row: Row, *, known: bool) -> Row:
+    """The row with the article's numbers for its strength, if it has the article's network, data and scale."""
+    found = references.article(*ARTICLE_NETWORK, l1=row["l1"]) if known and row["activation"] == "relu" else None
+    if found is None or found.sparsity_pct is None:
         return {**row, "article_error_pct": None, "article_sparsity_pct": None}
-    return {**row, "article_error_pct": known.error_pct, "article_sparsity_pct": known.sparsity_pct}
+    return {**row, "article_error_pct": found.error_pct, "article_sparsity_pct": found.sparsity_pct}
 
 
 def _columns(rows: Sequence[Row]) -> list[Column]:
@@ -117,8 +118,7 @@ def _notes(rows: Sequence[Row], by_label: Sequence[Sequence[RunResult]]) -> list
     if smooth:
         notes.append(f"{listed(smooth)}: near zeros only, since the activation has no exact ones")
     if any(row["article_sparsity_pct"] is not None for row in rows):
-        elsewhere = "" if rows[0]["dataset"] == "mnist" else "; they are for MNIST"
-        notes.append(references.ARTICLE_NOTE + elsewhere)
+        notes.append(references.ARTICLE_NOTE)
     return notes
 
 
@@ -160,19 +160,19 @@ def _told(label: str, runs: Sequence[RunResult], summary: Summary) -> str:
     found = onset(*points(runs))
     start = f"{label}: " if label else ""
     if found is not None:
-        return start + _by_fit(found, kind)
+        return start + _by_fit(found, kind, beside_paper=references.is_mnist_network(runs[0].spec))
     return start + _by_rows(_rows(summary), kind)
 
 
-def _by_fit(found: Onset, kind: str) -> str:
+def _by_fit(found: Onset, kind: str, *, beside_paper: bool) -> str:
     of = count(found.points, "network")
     if not found.rises:
         return f"No rise of the error with sparsity is seen over {of}."
     place = "above" if found.high < PAPER_ONSET else "below" if found.low > PAPER_ONSET else "inside"
+    paper = f"; the paper sees no harm up to about {PAPER_ONSET:.0f} %, {place} this interval" if beside_paper else ""
     return (
         f"The error rises from {fixed(found.at, 1)} % {kind} on [{fixed(found.low, 1)}, {fixed(found.high, 1)}], by "
-        f"{fixed(found.slope, 3)} points a point of sparsity ({of}); the paper sees no harm up to about "
-        f"{PAPER_ONSET:.0f} %, {place} this interval."
+        f"{fixed(found.slope, 3)} points a point of sparsity ({of}){paper}."
     )
 
 

@@ -14,7 +14,7 @@ from relubench.errors import ComputeError, DataError
 from relubench.reports.cells import count
 from relubench.reports.onset import onset
 from relubench.reports.plots import COLOURS, save
-from relubench.reports.references import presets_folder
+from relubench.reports.references import is_mnist_network, presets_folder
 from relubench.reports.sparsity import points
 from relubench.results import RunResult
 
@@ -28,7 +28,7 @@ FIT_FROM, LEAST_FITTED = 70.0, 10
 
 
 def plot_sparsity(results: Sequence[RunResult], path: Path, flat: Mapping[str, str]) -> None:
-    """Writes the figure to `path` as png, svg or pdf, by its suffix.
+    """Writes the figure to `path` as png, svg or pdf, by its suffix; the paper's points are in it for its own network.
 
     `flat`: activations to which no curve is fitted, with the reason, which the legend gives. Networks that diverged or
     stayed at chance are counted and not drawn. Raises ComputeError if none is left or the file cannot be written.
@@ -43,7 +43,8 @@ def plot_sparsity(results: Sequence[RunResult], path: Path, flat: Mapping[str, s
         raise ComputeError("no network has a test error to plot", "see why in the table")
     figure = Figure(figsize=(7.2, 5.4), layout="constrained")
     axes = figure.subplots()
-    _paper(axes)
+    if is_mnist_network(results[0].spec):
+        _paper(axes)
     for place, (label, (zeros, errors)) in enumerate(drawn.items()):
         colour, reason = COLOURS[place % len(COLOURS)], flat.get(label)
         _ours(axes, label, np.asarray(zeros), np.asarray(errors), colour)

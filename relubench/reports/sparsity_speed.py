@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from relubench.reports.cells import fixed, listed
+from relubench.reports.cells import count, fixed
 from relubench.reports.references import entries
 from relubench.reports.report import Column, Report, Row
-from relubench.reports.speed import ONE_PROCESS
+from relubench.reports.speed import ONE_PROCESS, against_itself, paired_note
 from relubench.timing.statistics import LEAST_ROUNDS
 from relubench.version import __version__
 
@@ -16,12 +16,14 @@ WAYS = {"columns": "columns", "per_image": "per image", "csr": "CSR", "csr_conve
 """Key of each way of leaving zeros out -> its header."""
 
 MEANINGS = (
-    "columns: inputs that are zero for the whole batch are left out, the others gathered; per image: each image's "
-    "nonzeros by embedding_bag, nothing gathered; CSR: converted, then multiplied; all find the zeros themselves, but "
-    "for “converted before”, which is the product alone"
+    "columns: inputs that are zero for the whole batch are left out, and the others are copied together; per image: "
+    "embedding_bag reads each image's nonzeros; CSR: the activations are converted to sparse rows, then multiplied; "
+    "the times include finding the zeros, except for “converted before”, which is the product alone"
 )
 
-NO_INTERVALS = f"no interval, not even of A/A: {LEAST_ROUNDS} rounds are needed, and no difference is called one"
+NO_INTERVALS = (
+    f"there were fewer than {LEAST_ROUNDS} rounds, too few for an interval, so nothing is called faster or slower"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,10 +117,12 @@ def sentence(rows: Sequence[Row], table: Sequence[Row], paper: float) -> str:
         since = "no break-even" if even is None else f"break-even {even:.0f} %"
         unit = " times the dense product's time" if not any("times" in part for part in parts) else ""
         parts.append(f"{known[way]:.2f}{unit} for {size} ({WAYS[way]}, {since})")
-    told = [f"At the paper's {paper:g} % zeros, leaving them out takes {', '.join(parts)}."] if parts else []
+    level = f"At {paper:g} % zeros, which is what the paper's network has on MNIST"
+    told = [f"{level}, leaving them out takes {', '.join(parts)}."] if parts else []
     if unknown:
         told.append(
-            f"Of {listed(unknown)} nothing can be said: there were too few rounds for an interval (give more --budget)."
+            f"Nothing can be said of {' or '.join(unknown)}: there were too few rounds for an interval (give more "
+            "--budget)."
         )
     return " ".join(told) or "Nothing could be compared with the dense product."
 
@@ -177,22 +181,27 @@ def _footnotes(rows: Sequence[Row], about: Measured) -> list[str]:
         f"{100 * about.rel_ci:g} %"
     )
     low, high = about.aa_expected
+    expected = f"{low} to {high} are expected at 5 %"
     shifted = next((row for row in rows if row["source"] == "shifted"), None)
     notes = [
         *about.warnings,
         MEANINGS,
-        f"A/A: the dense product against itself in the same rounds: {about.aa_called} of {about.aa_cells} intervals "
-        f"leave out 1 ({low} to {high} expected at 5 %), the widest reaches {100 * about.aa_widest:.1f} %; a "
-        "difference is called one only beyond its cell's A/A interval"
+        against_itself("the dense product", about.aa_called, about.aa_cells, expected, about.aa_widest)
         if about.aa_cells
         else NO_INTERVALS,
-        f"{about.rounds} rounds in {about.seconds:.0f} s: {how}; {about.clock}; caches are warm; calls of PyTorch "
-        f"included; {ONE_PROCESS}",
+        f"{count(about.rounds, 'round')} in {about.seconds:.0f} s: {how}; {about.clock}; caches are warm; calls of "
+        f"PyTorch are included; {ONE_PROCESS}",
+        paired_note(
+            (f"batch {row['batch']}, {name}", row[f"{way}_ratio"], row[f"{way}_us"], row["dense_us"])
+            for row in rows
+            for way, name in WAYS.items()
+        ),
     ]
     if shifted is not None:
         notes.append(
-            f"bias moved: layer {shifted['layer']}'s pre-activations on validation images, f(z - c), times weights "
-            f"{shifted['inputs']:,} x {shifted['outputs']:,}"
+            f"bias moved: a constant c is taken from layer {shifted['layer']}'s pre-activations z (of validation "
+            f"images), so that more or fewer of f(z - c) are zero; the weights are {shifted['inputs']:,} x "
+            f"{shifted['outputs']:,}"
         )
     notes += [
         f"batch {row['batch']}, {row['sparsity_pct']:.1f} % zeros: {row['message']}" for row in rows if row["message"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 from relubench.reports.cells import short
@@ -15,9 +15,19 @@ STAMP = ("size", "dtype", "mode", "pass")
 SIZES = {"cache": "in cache", "last": "last cache", "memory": "memory"}
 PASSES = {"forward": "forward", "forward+backward": "fwd+bwd", "inplace": "in place"}
 
-ONE_PROCESS = "in one process: how another would differ is in no interval"
+ONE_PROCESS = "all rounds ran in one process, and another process may differ by more than the intervals say"
 
-GATED_NOTE = "a gated activation's size counts its outputs: it reads two elements for each (maxout: one a piece)"
+PAIRED = (
+    "a ratio is the median of the ratios within each round, and not the quotient of the times beside it; trust the "
+    "ratio, since both times of a round met the same machine"
+)
+"""Which of the two to believe on a busy machine, where they differ."""
+APART = 1.05
+"""From this factor between a ratio and the quotient of its times on the difference is worth a number."""
+
+GATED_NOTE = (
+    "a gated activation's size is the number of its outputs; it reads two elements for each (maxout: one a piece)"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,21 +150,22 @@ def significant(value: float | None) -> str:
 
 
 def _caption(course: Course) -> str:
-    sizes = ", ".join(f"{SIZES.get(name, name)}: {elements:,}" for name, elements in course.sizes)
-    return f"ns an element, ratio to relu with half its 95 % interval, share of the measured roof; elements {sizes}"
+    sizes = ", ".join(f"{SIZES[name]}: {elements:,}" for name, elements in course.sizes if name in SIZES)
+    return "ns an element, ratio to relu with half its 95 % interval, share of the measured roof" + (
+        f"; elements {sizes}" if sizes else ""
+    )
 
 
 def _footnotes(rows: Sequence[Row], course: Course) -> list[str]:
     notes = list(course.warnings)
     low, high = course.aa_expected
     # Intervals over processes miss less often than they say.
-    expected = f"{low} to {high} expected at 5 %" if course.processes == 1 else f"at most {high} expected"
+    several = course.processes > 1
+    expected = f"at most {high} are expected" if several else f"{low} to {high} are expected at 5 %"
     notes.append(
-        f"A/A: relu against itself in the same schedule: {course.aa_called} of {course.aa_cells} intervals leave out 1 "
-        f"({expected}), the widest reaches {100 * course.aa_widest:.1f} %; a difference is called "
-        "one only beyond its cell's A/A interval"
+        against_itself("relu", course.aa_called, course.aa_cells, expected, course.aa_widest)
         if course.aa_cells
-        else "no interval, not even of relu against itself (A/A): too few rounds, and no difference is called one"
+        else "there were too few rounds for an interval, so no activation is called faster or slower than relu"
     )
     asked = f"every interval {'is' if course.ended == 'interval' else 'was'} narrower than {100 * course.rel_ci:g} %"
     how = {
@@ -164,6 +175,13 @@ def _footnotes(rows: Sequence[Row], course: Course) -> list[str]:
         "interrupted": f"it was interrupted before {asked}",
     }[course.ended]
     notes.append(f"{course.rounds} rounds in {course.seconds:.0f} s: {how}; {_observations(course)}")
+    base = {_cell(row): row["ns_per_element"] for row in rows if row["activation"] == "relu"}
+    notes.append(
+        paired_note(
+            (f"{row['activation']}, {row['pass']}", row["ratio_to_relu"], row["ns_per_element"], base.get(_cell(row)))
+            for row in rows
+        )
+    )
     notes.append(_roof_note(course))
     allocating = sorted(
         {row["activation"] for row in rows if row["storage"] == "allocating" and row["mode"] == "eager"}
@@ -171,25 +189,53 @@ def _footnotes(rows: Sequence[Row], course: Course) -> list[str]:
     plain = [row for row in rows if row["pass"] != "allocating" and row["storage"] == "allocating"]
     if plain and allocating:
         notes.append(
-            f"allocating their results (no form writes into storage that exists): {', '.join(allocating)}; "
-            "all others write into it"
+            f"{', '.join(allocating)}: each result is a new tensor, since no form writes into an existing one as it "
+            "does for the others"
         )
     cold = sorted({row["elements"] for row in rows if row["cache"] == "cold"})
     notes.append(
         "caches are warm"
         + (f", but cold by their size at {', '.join(f'{one:,}' for one in cold)} elements" if cold else "")
-        + "; inputs are a unit normal; gradients are the engine's, with training noise where there is any"
+        + "; inputs are drawn from a unit normal distribution; gradients are computed as in training, with noise where "
+        "the activation has any"
     )
     notes += (
         [GATED_NOTE]
         if any(row["activation"] in ("glu", "maxout") or "glu" in row["activation"] for row in rows)
         else []
     )
+    if any(row["kept_bytes_per_element"] for row in rows):
+        notes.append("kept B: bytes for each element that the forward pass keeps for the backward pass")
     compiled = [row["compile_seconds"] for row in rows if row["compile_seconds"] is not None]
     if compiled:
         notes.append(f"compile time, not in the figures: median {sorted(compiled)[len(compiled) // 2]:.1f} s a form")
     notes += failures(rows)
     return [one for one in notes if one]
+
+
+def against_itself(base: str, called: int, cells: int, expected: str, widest: float) -> str:
+    """How often the base was told from itself in a table of `cells` columns or rows, and what that limits."""
+    return (
+        f"A/A test: {base} was also timed against itself in the same rounds. {called} of {cells} of these intervals "
+        f"wrongly show a difference ({expected}), and the widest reaches {100 * widest:.1f} %. Faster or slower is "
+        "said only of a ratio beyond its own A/A interval"
+    )
+
+
+def paired_note(pairs: Iterable[tuple[str, float | None, float | None, float | None]]) -> str:
+    """What a ratio is, and by how much the quotient of the printed times departs from it where that is much.
+
+    `pairs`: for each row its name, its ratio, its time and that of the base.
+    """
+    apart: list[tuple[float, str]] = []
+    for name, ratio, time, base in pairs:
+        if ratio and time and base and ratio > 0:
+            factor = time / base / ratio
+            apart.append((max(factor, 1 / factor), name))
+    widest, name = max(apart, default=(1.0, ""))
+    if widest < APART:
+        return PAIRED
+    return f"{PAIRED} (the machine was so unsteady that the two differ by a factor of up to {widest:.2f} here: {name})"
 
 
 def failures(rows: Sequence[Row]) -> list[str]:
@@ -201,10 +247,10 @@ def failures(rows: Sequence[Row]) -> list[str]:
 def _observations(course: Course) -> str:
     """What the numbers are taken over, and what an interval therefore covers."""
     if course.processes == 1:
-        return f"medians, ratios paired by round, {ONE_PROCESS}"
+        return f"times are medians; {ONE_PROCESS}"
     return (
-        f"medians, ratios paired by round; intervals are over the {course.processes} processes, from one to "
-        "the next of which some kernels differ, and as wide as those over rounds at least"
+        f"times are medians; some kernels are faster in one process than in another, so the intervals are over the "
+        f"{course.processes} processes, and at least as wide as those over rounds"
     )
 
 

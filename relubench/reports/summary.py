@@ -14,12 +14,27 @@ from typing import Any
 from relubench.power import SeedsNeeded
 from relubench.reports import baselines, gradients, references, verdicts
 from relubench.reports.baselines import Comparison
-from relubench.reports.footnotes import OUTCOMES, match_notes, method_notes, outcome_notes, tuning_notes
+from relubench.reports.footnotes import (
+    OUTCOMES,
+    match_notes,
+    method_notes,
+    outcome_notes,
+    tuning_notes,
+    uncounted_notes,
+)
 from relubench.reports.gains import gains
-from relubench.reports.sentence import Standing, closing, settling
+from relubench.reports.sentence import SMOKE, Standing, closing, settling
 from relubench.reports.stacks import stack_notes, stack_seconds
 from relubench.results import RunResult, SummaryRow, Timing, Tuning
-from relubench.stats import Difference, Mask, mean_error, paired_difference, seeds_to_resolve
+from relubench.stats import (
+    IN_A_SMOKE_TEST,
+    ON_THIS_TEST_SET,
+    Difference,
+    Mask,
+    mean_error,
+    paired_difference,
+    seeds_to_resolve,
+)
 
 DIGITS = 6
 """Decimals kept of a percentage: one test example in a million is 0.0001 %."""
@@ -109,9 +124,10 @@ def summarize(
     firsts = baselines.firsts(groups, comparison)
     rows = [_row(group, timings, by_row, comparison.references) for group in groups]
     rows = _compared(groups, rows, firsts)
+    rows = [_of_a_smoke_test(row) for row in rows] if comparison.smoke else rows
     labels = _labels(groups, rows)
     judged = [
-        verdicts.judge(label, row, group.spec, group.complete, group.test_examples)
+        verdicts.judge(label, row, group.spec, group.complete, group.test_examples, smoke=comparison.smoke)
         for label, row, group in zip(labels, rows, groups, strict=True)
     ]
     rows = [one.row for one in judged]
@@ -119,8 +135,9 @@ def summarize(
     notes = [
         *outcome_notes([list(group.runs.values()) for group in groups], rows, labels),
         *method_notes(rows),
-        *settling(standings),
+        *([] if comparison.smoke else settling(standings)),
         *match_notes([group.spec for group in groups]),
+        *uncounted_notes([group.spec for group in groups]),
         *baselines.notes(comparison, methods),
         *tuning_notes(tuned),
         *stack_notes(results),
@@ -129,6 +146,7 @@ def summarize(
         *verdicts.footnotes(judged),
     ]
     sentences = [_closing(groups, rows, firsts, comparison.pretraining), verdicts.sentence(judged)]
+    sentences = [SMOKE] if comparison.smoke else sentences
     varied = _varied(groups)
     if any(group.spec.get("stack") for group in groups):
         shares = [stack_seconds(list(group.runs.values()), timings) for group in groups]
@@ -292,6 +310,12 @@ def _different(row: SummaryRow, found: Difference, pair: tuple[list[Mask], list[
         seeds_to_resolve_low=needed.low,
         seeds_to_resolve_high=needed.high,
     )
+
+
+def _of_a_smoke_test(row: SummaryRow) -> SummaryRow:
+    """The row whose word concludes nothing; its numbers stay."""
+    word = (row.difference_verdict or "noise").removesuffix(ON_THIS_TEST_SET)
+    return row if word == "noise" else replace(row, difference_verdict=word + IN_A_SMOKE_TEST)
 
 
 def _labels(groups: Sequence[Group], rows: Sequence[SummaryRow]) -> list[str]:

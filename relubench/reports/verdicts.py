@@ -28,14 +28,22 @@ class Judged:
     """Of the reference."""
 
 
-def judge(label: str, row: SummaryRow, spec: Mapping[str, Any], masks: Sequence[Mask], test_examples: int) -> Judged:
+def judge(
+    label: str,
+    row: SummaryRow,
+    spec: Mapping[str, Any],
+    masks: Sequence[Mask],
+    test_examples: int,
+    *,
+    smoke: bool = False,
+) -> Judged:
     """The row with `verdict` and what belongs to it; `masks` is empty where which examples were wrong is not known.
 
-    Without a test error there is nothing to judge. One seed leaves every comparable row undecided.
+    Without a test error, or in a smoke test, there is nothing to judge. One seed leaves a comparable row undecided.
     """
     if row.test_error_pct is None:
         return Judged(label, row)
-    reason = why_not(row, spec, test_examples)
+    reason = why_not(row, spec, test_examples) or ("a smoke test" if smoke else None)
     if reason is not None:
         return Judged(label, replace(row, verdict=NOT_COMPARABLE, verdict_reason=reason))
     which = "published" if row.published_error_pct is not None else "article"

@@ -99,7 +99,8 @@ def _footnotes(rows: Sequence[Row], torch: str, compiled: bool) -> list[str]:
         "right is what the roundings of its own steps explain, at every point; `of bound` is the largest error as a "
         "share of that. A backward pass that reads a rounded output is held to that output, and its error is shown "
         "against the true slope all the same",
-        "forms compared: eager, into storage, in place, in a population" + (", compiled" if compiled else ""),
+        "each activation is computed in several ways, and the results are compared: as a new tensor, into an existing "
+        "one, in place, and for several networks at once" + (", and compiled" if compiled else ""),
     ]
     notes.append(_agreement(rows))
     excused: dict[str, list[str]] = {}

@@ -119,6 +119,36 @@ def test_rows_stand_beside_the_articles_and_a_collapse_is_a_row(cli: Cli, study:
     assert "diverged or at chance: not drawn" in plot.read_text()
 
 
+@pytest.mark.parametrize(
+    ("change", "argv"),
+    [
+        ({"dataset": "digits"}, ()),
+        ({"dataset": "./mine.npz"}, ()),
+        ({"model": "mlp-2x64"}, ()),
+        ({"train_size": 100}, ()),
+        ({"l1_scale": "sum"}, ("--l1-scale", "sum")),
+    ],
+)
+def test_published_numbers_stand_beside_their_own_network_and_data_only(
+    cli: Cli, study: FakeStudy, tmp_path: Path, change: dict[str, object], argv: tuple[str, ...]
+) -> None:
+    notes = {"l1_scale": "mean", "dataset": "mnist", "model": "mlp-3x1000", "batch_size": 10, "epochs": 2, **change}
+    study.script = [
+        result("relu", 0, run_id=f"{place}", l1_asked=strength, **notes)
+        for place, strength in enumerate([0.0, 0.001, 0.01] if "l1_scale" not in change else [0.001, 0.01])
+    ]
+    plot = tmp_path / "figure.svg"
+    strengths = ",".join(str(one.spec["l1_asked"]) for one in study.script)
+    ended = cli("ablate-sparsity", "--l1", strengths, *argv, "--format", "json", "--plot", str(plot))
+    assert ended.code == 0, ended.err
+    rows = json.loads(ended.out)["rows"]
+    assert {(row["article_sparsity_pct"], row["article_error_pct"]) for row in rows} == {(None, None)}
+    own = "l1_scale" in change
+    assert ("Glorot et al. 2011, Figure 3" in plot.read_text()) == own
+    ended = cli("ablate-sparsity", "--l1", strengths, *argv, "--format", "markdown")
+    assert "article" not in ended.out
+
+
 def test_trained_on_the_digits() -> None:
     ended = program("ablate-sparsity", "--act", "relu,gelu", "--l1", "0,1000", "--format", "json", *SMALL)
     assert ended.returncode == 0, ended.stderr

@@ -48,6 +48,10 @@ def test_a_preset_is_one_table_then_cached_without_torch() -> None:
     words = " ".join(table.split())
     assert "A smoke test: it shows that the preset runs, and nothing is concluded" in words
     assert "lowest" not in words and "Lowest" not in words
+    # Neither cells nor JSON conclude.
+    words_of = {row["difference_verdict"] for row in shown["rows"]}
+    assert words_of <= {None, "noise", "lower in a smoke test", "higher in a smoke test"}
+    assert "on this test set" not in words
 
 
 def test_noise_is_tested_once_on_stored_networks() -> None:

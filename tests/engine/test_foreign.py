@@ -193,7 +193,7 @@ def test_a_run_is_stored_with_what_was_exchanged_and_needs_no_second_look(own: s
         }
     )
     study = Study.open(config, runs_dir=tmp_path / "runs", note=notes.append)
-    assert any("2 activations exchanged (2 relu); initial weights its own" in note for note in notes)
+    assert any("2 activations exchanged (2 relu); the initial weights are its own" in note for note in notes)
     for _ in study.run():
         continue
     assert [result.outcome for result in study.results] == ["ok", "ok"]

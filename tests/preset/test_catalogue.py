@@ -127,3 +127,8 @@ def test_unknown_presets_bring_near_ones(tmp_path: Path):
         load(str(tmp_path / "mien.yaml"))
     assert "did you mean mine.yaml" in refused.value.hint
     assert load(str(tmp_path / "mine.yaml"))[0] == "mine"
+
+
+@pytest.mark.parametrize("name", ["article-mnist", "dying-relu"])
+def test_only_a_smoke_test_concludes_nothing(name: str) -> None:
+    assert [open_preset(name, scale).comparison.smoke for scale in ("smoke", "quick", "paper")] == [True, False, False]

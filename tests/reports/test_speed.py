@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from relubench.reports.speed import Course, sentence
+from relubench.reports.speed import PAIRED, Course, paired_note, sentence, speed_report
 
 COURSE = Course(
     clock="fake",
@@ -51,6 +52,30 @@ def row(name: str, ratio: float | None, verdict: str | None) -> dict[str, Any]:
 def test_the_sentence_claims_no_more_than_the_verdicts(rows: list[dict[str, Any]], said: str) -> None:
     made = sentence([row("relu", 1.0, None), *rows], COURSE)
     assert made.startswith(f"In forward, memory, fp32: {said}")
+
+
+@pytest.mark.parametrize(
+    ("ratio", "time", "words"),
+    [(2.0, 2.06, ""), (2.0, 1.0, "by a factor of up to 2.00 here: silu"), (2.0, 6.0, "of up to 3.00 here: silu")],
+)
+def test_a_ratio_apart_from_the_quotient_of_its_times_is_said_with_a_number(
+    ratio: float, time: float, words: str
+) -> None:
+    note = paired_note([("tanh", 1.0, 1.01, 1.0), ("silu", ratio, time, 1.0), ("elu", None, None, 1.0)])
+    assert note.startswith(PAIRED) and "trust the ratio" in note
+    assert (words in note, "factor" in note) == (True, bool(words))
+
+
+def test_the_table_says_which_number_to_trust() -> None:
+    full = {key: None for key in ("ratio_to_relu_ci_low", "ratio_to_relu_ci_high", "roof_share", "compile_seconds")}
+    full |= {"elements": 65536, "storage": "existing", "cache": "warm", "kept_bytes_per_element": 4, "message": ""}
+    rows = [{**row("relu", 1.0, None), **full}, {**row("silu", 4.0, "slower"), **full, "ns_per_element": 2.0}]
+    report = speed_report(rows, [], replace(COURSE, sizes=[("65536", 65536)]), device="cpu")
+    assert sum("a factor of up to 2.00 here: silu, forward" in note for note in report.footnotes) == 1
+    assert sum(note.startswith("kept B: bytes") for note in report.footnotes) == 1
+    assert "65536: 65,536" not in report.caption
+    text = " ".join(report.footnotes)
+    assert "relu was also timed against itself" in text and "leave out 1" not in text
 
 
 def test_too_few_rounds_tell_nothing() -> None:

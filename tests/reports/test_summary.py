@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from relubench.reports.baselines import Comparison
 from relubench.reports.cells import seeds_range
 from relubench.reports.gains import gain
 from relubench.reports.meanings import MEANINGS
 from relubench.reports.render import render
 from relubench.reports.report import training_report
+from relubench.reports.summary import summarize
 from relubench.results import SummaryRow
 from tests.reports.conftest import Lab
 
@@ -43,6 +45,39 @@ def test_the_articles_strengths_stand_beside_those_of_a_mean_only(lab, scale, be
 def test_pairs_are_the_common_seeds(lab):
     summary = lab.train("relu", seeds=5).train("tanh", seeds=3, scale=2).summary()
     assert "(3 seeds)" in summary.sentence and [row.n for row in summary.rows] == [5, 3]
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_a_smoke_test_concludes_nothing(lab, seeds):
+    lab.train("sigmoid", seeds=seeds, scale=4.0, epochs=2).train("relu", seeds=seeds, epochs=2)
+    lab.train("tanh", seeds=seeds, scale=8.0, epochs=2)
+    plain = summarize(lab.results, lab.timings, lambda one: lab.masks[one.id])
+    smoke = summarize(lab.results, lab.timings, lambda one: lab.masks[one.id], comparison=Comparison(smoke=True))
+    assert [str(row.difference_verdict).split()[0] for row in plain.rows[1:]] == ["lower", "higher"]
+    assert [row.difference_verdict for row in smoke.rows] == [None, "lower in a smoke test", "higher in a smoke test"]
+    assert [row.difference_pct for row in smoke.rows] == [row.difference_pct for row in plain.rows]
+    assert {row.verdict for row in smoke.rows} == {"not comparable"}
+    assert smoke.sentence.startswith("A smoke test: ")
+    text = render(training_report(smoke, version="1", device="cpu"), "table", width=200)
+    assert text.count("in a smoke test") == 3, "two cells and the note on the word"
+    for words in ("on this test set", "lowest", "Lowest", "to show the differences"):
+        assert words not in text, words
+
+
+def test_a_smoke_test_of_the_papers_network_is_not_held_against_the_paper(lab):
+    lab.train("relu", seeds=3, epochs=30)
+    both = [
+        summarize(lab.results, lab.timings, lambda one: lab.masks[one.id], comparison=Comparison(smoke=smoke)).rows[0]
+        for smoke in (False, True)
+    ]
+    assert (both[1].verdict, both[1].verdict_reason) == ("not comparable", both[0].verdict_reason or "a smoke test")
+
+
+@pytest.mark.parametrize(("foreign", "said"), [({"exchanged": 3}, True), (None, False)])
+def test_why_a_network_of_ones_own_has_no_dead_units(lab, foreign, said):
+    summary = lab.train("relu", model="./nets.py:Net", foreign=foreign).train("tanh", model="./nets.py:Net").summary()
+    notes = [note for note in summary.footnotes if "dead units are not counted in ./nets.py:Net" in note]
+    assert len(notes) == said
 
 
 def test_a_missing_mask_or_clock_is_said(lab):
@@ -272,3 +307,9 @@ def test_a_gain_has_the_words_of_its_row(verdict, told):
 def test_every_column_is_explained():
     assert list(MEANINGS)[: len(SummaryRow.columns())] == SummaryRow.columns()
     assert all(meaning for _, meaning in MEANINGS.values())
+
+
+def test_the_first_row_is_named_again_after_those_at_chance(lab):
+    lab.train("relu").train("tanh", scale=4.0).spoil("tanh", "stalled", seeds=(0, 1, 2), error=90.0)
+    assert "Still at chance: tanh. Compared with relu (3 seeds): " in lab.summary().sentence
+    assert "Compared with it (3 seeds): " in Lab().train("relu").train("tanh", scale=4.0).summary().sentence

@@ -77,6 +77,22 @@ def test_a_cost_that_cannot_be_told_from_nothing_has_no_ratio() -> None:
     assert sentence([row.to_json() for row in arithmetic.rows(made, {})]).startswith("Nothing could be compared")
 
 
+@pytest.mark.parametrize("name", ["add", "compare", "log"])
+def test_a_cost_below_zero_is_unclear_and_nothing_is_said_of_it(name: str) -> None:
+    """On a busy machine a call on one element may take longer than one on the array."""
+    made = measured()
+    made.cells[0].one(name).samples = [CALL, 9000.0, CALL, 9000.0, 9000.0, CALL, 9000.0, CALL]
+    rows = [row.to_json() for row in arithmetic.rows(made, article_cycles())]
+    report = arithmetic_report(rows, [], ABOUT, device="cpu")
+    costs, ratios = report.columns[1], report.columns[2]
+    shown = {row["operation"]: (costs.parts(row)[0], ratios.parts(row)[0]) for row in rows}
+    assert shown[name] == ("unclear", "unclear")
+    others = {ratio for other, (_, ratio) in shown.items() if other != name}
+    assert others == {"unclear"} if name == "add" else "unclear" not in others
+    assert sum(note.startswith("unclear: ") for note in report.footnotes) == 1
+    assert report.sentence.startswith("Nothing") == (name != "log")
+
+
 def test_the_articles_cycles_stand_beside_it() -> None:
     assert article_cycles()["exp"] == (50.0, 100.0)
     rows = [row.to_json() for row in arithmetic.rows(measured(), article_cycles())]
