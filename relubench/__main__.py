@@ -73,6 +73,8 @@ def main() -> int:
         return EXIT_INTERRUPTED  # A second one, while the first was served.
     finally:
         interrupts.ignore()
+        # The result is written: what a user's code prints as the process ends is none.
+        sys.stdout = sys.stderr
 
 
 def _invoke(arguments: list[str], begin: Callable[[], None]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import re
 import stat
@@ -112,11 +113,19 @@ def _destination(path: Path) -> tuple[int | None, Path]:
     for _ in range(MOST_LINKS):
         path = Path(os.path.realpath(path.parent)) / path.name
         if _DESCRIPTORS.fullmatch(str(path.parent)) and path.name.isdecimal() and _is_ours(path.parent):
-            return int(path.name), path
+            return _stdout() if path.name == "1" else int(path.name), path
         if not path.is_symlink():
             return None, path
         path = path.parent / path.readlink()
     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+
+
+def _stdout() -> int:
+    """The descriptor of stdout, which may be another than 1; 1 where stdout is no file. Raises OSError if closed."""
+    try:
+        return sys.stdout.fileno()
+    except (io.UnsupportedOperation, ValueError, AttributeError):
+        return 1
 
 
 def _is_ours(folder: Path) -> bool:

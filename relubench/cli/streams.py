@@ -2,12 +2,14 @@
 
 A closed one is opened again: the next file to be opened would take its number, and what is meant for the person at the
 terminal would end up in that file. stderr swallows what it cannot write. Characters that an encoding lacks are shown as
-similar ones.
+similar ones. The result has a descriptor of its own: what a user's code, a library or a process of theirs writes to
+descriptor 1 goes to stderr.
 """
 
 from __future__ import annotations
 
 import codecs
+import errno
 import io
 import os
 import select
@@ -25,6 +27,9 @@ class ClosedStdout(io.TextIOBase):
 
     def writable(self) -> bool:
         return True
+
+    def fileno(self) -> int:
+        raise OSError(errno.EBADF, "it is closed")
 
     def write(self, text: str, /) -> int:
         raise ComputeError("stdout is closed: the result cannot be shown", "write it to a file with --output FILE")
@@ -61,15 +66,29 @@ def prepare() -> None:
     """Put stdin, stdout and stderr of this process in order; to be called before any file is opened."""
     codecs.register_error(ERRORS, _similar)
     _open_again(0, os.O_RDONLY)
-    # Read-only: what writes there past Python fails as well.
-    if _open_again(1, os.O_RDONLY) or sys.stdout is None:
+    closed = _open_again(1, os.O_WRONLY) or sys.stdout is None
+    _open_again(2, os.O_WRONLY)
+    if closed:
         sys.stdout = ClosedStdout()
     elif isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors=ERRORS)
-    _open_again(2, os.O_WRONLY)
+        sys.stdout = _on_its_own(sys.stdout)
+    os.dup2(2, 1)
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
     buffer = io.BufferedWriter(_Swallowing(2))
     sys.stderr = io.TextIOWrapper(buffer, encoding=encoding, errors=ERRORS, line_buffering=True)
+
+
+def _on_its_own(stdout: io.TextIOWrapper) -> io.TextIOWrapper:
+    """The same stream on a descriptor that no started process inherits; what is still buffered goes before it."""
+    stdout.flush()
+    file = io.FileIO(os.dup(stdout.fileno()), "w")
+    return io.TextIOWrapper(
+        io.BufferedWriter(file),
+        encoding=stdout.encoding,
+        errors=ERRORS,
+        line_buffering=stdout.line_buffering,
+        write_through=stdout.write_through,
+    )
 
 
 def drop_stdout() -> None:

@@ -129,10 +129,11 @@ def _console(width: int | None, colour: bool | None) -> Console:
 
     terminal = sys.stdout.isatty()
     coloured = colour if colour is not None else terminal and not os.environ.get("NO_COLOR")
-    piped = width is None and not terminal and not os.environ.get("COLUMNS", "").isdigit()
+    if width is None and not os.environ.get("COLUMNS", "").isdigit():
+        width = _line_of_stdout() if terminal else UNLIMITED
     return Console(
         file=io.StringIO(),
-        width=UNLIMITED if piped else width,
+        width=width,
         force_terminal=coloured,
         no_color=not coloured,
         highlight=False,
@@ -140,3 +141,11 @@ def _console(width: int | None, colour: bool | None) -> Console:
         markup=False,
         legacy_windows=False,
     )
+
+
+def _line_of_stdout() -> int | None:
+    """How many characters a line of the terminal at stdout has; None where it does not say."""
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or None
+    except (OSError, ValueError):
+        return None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -163,3 +166,71 @@ def test_too_little_memory_for_torch_is_told(stored: dict[str, str], command: tu
         "error: there is too little memory to load torch: this shell allows 0.9 GB of addresses (ulimit -v)",
         "hint: ulimit -v unlimited",
     ]
+
+
+LOUD = """
+import atexit, ctypes, os, subprocess, sys
+def loud():
+    os.write(1, b"A-RAW\\n")
+    ctypes.CDLL(None).puts(b"A-FROM-C")
+    ctypes.CDLL(None).fflush(None)
+    subprocess.run(["echo", "A-CHILD"])
+    print("A-PRINT")
+    sys.__stdout__.write("A-DUNDER\\n")
+    sys.__stdout__.flush()
+atexit.register(lambda: print("A-AT-EXIT"))
+loud()
+def act(x):
+    loud()
+    return x.relu()
+"""
+
+
+@pytest.fixture(scope="module")
+def loud(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An activation that writes to stdout in every way there is, whenever it is imported and called."""
+    path = tmp_path_factory.mktemp("loud") / "loud.py"
+    path.write_text(LOUD)
+    return path
+
+
+@pytest.mark.parametrize("command", ["train", "verify"])
+@pytest.mark.parametrize("how", ["", "2>&-", "--output /dev/stdout"])
+def test_what_own_code_writes_past_python_is_no_part_of_the_result(
+    loud: Path, tmp_path: Path, command: str, how: str
+) -> None:
+    chosen = {"train": TINY[3:] + ("--no-cache", "--seed", "0"), "verify": ("--dtype", "bf16")}[command]
+    places = {"RELUBENCH_RUNS_DIR": str(tmp_path / "runs"), "RELUBENCH_CACHE_DIR": str(tmp_path / "cache")}
+    ended = redirected((command, "--act", f"{loud}:act", *chosen, "--format", "json"), how, places)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["rows"]
+    if how != "2>&-":
+        for kind in ("A-RAW", "A-FROM-C", "A-CHILD", "A-PRINT", "A-DUNDER", "A-AT-EXIT"):
+            assert kind in ended.stderr
+
+
+@pytest.mark.parametrize("redirection", ["</dev/null 2>/dev/null", ""])
+def test_the_terminal_at_stdout_gives_width_and_colour(redirection: str) -> None:
+    """Whatever the other streams are; a table that would be wider than the terminal folds."""
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 60, 0, 0))
+    values = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
+    command = shlex.join([sys.executable, "-m", "relubench", "list", "activations"])
+    started = subprocess.Popen(
+        ["bash", "-c", f"{command} {redirection}"], stdout=follower, cwd=ROOT, env={**values, "TERM": "xterm-256color"}
+    )
+    os.close(follower)
+    shown = b""
+    # A terminal without a writer fails with EIO on Linux, and ends elsewhere.
+    with contextlib.suppress(OSError):
+        while part := os.read(leader, 65536):
+            shown += part
+    os.close(leader)
+    assert started.wait(60) == 0
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).splitlines()
+    assert b"\x1b[" in shown and 50 < max(map(len, lines)) <= 60
