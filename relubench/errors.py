@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+import re
+
 MOST_SHOWN = 60
 """Characters of a user's value that a message repeats."""
+
+_WITH_AN = re.compile(
+    r"""8|1[18]\b                          # eight, eleven, eighteen
+    |[AEIO]|[aei]|o(?!n(ce|e)\b)          # a vowel, but for "one"
+    |[Uu](?!ni([^nm]|$)|s[aeiu]|ti|be|int|[A-Z]|\b)  # "under", not "unit" nor "user"
+    |[Hh](our|onest|eir)
+    |[FHLMNRSX](?![a-z])|[fhlmnrsx]\b|l1  # letters that are named: an MLP, an L1, an n
+    |(rbm|mlp|mse|lr|nll)\b""",
+    re.VERBOSE,
+)
 
 EXIT_COMPUTE = 1
 """Nothing could be computed, or memory or disk ran out."""
@@ -51,3 +63,8 @@ def shown(value: object) -> str:
     """The value as a message repeats it: its repr, cut where it is long."""
     text = repr(value[: 2 * MOST_SHOWN] if isinstance(value, str) else value)
     return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 3]}..."
+
+
+def with_article(word: str) -> str:
+    """The word behind the article that it is spoken with: 'an activation', 'a unit', 'an 8-bit image', 'an MLP'."""
+    return f"{'an' if _WITH_AN.match(word) else 'a'} {word}"

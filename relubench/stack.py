@@ -12,7 +12,7 @@ from typing import Any
 
 from relubench.activations import Choice
 from relubench.config import PretrainSection
-from relubench.errors import UsageError
+from relubench.errors import UsageError, with_article
 from relubench.version import PRETRAINING_VERSION
 
 PRETRAIN_DEFAULTS: dict[str, Any] = {
@@ -180,7 +180,7 @@ def _reconstructions(asked: str, choice: Choice, layers: int, low: float, high: 
     above = DAE_ABOVE.get(choice.name, "linear") if asked == "auto" else asked
     if asked in BOUNDED and not bounded:
         raise UsageError(
-            f"a {asked} reconstruction needs images in -1..1, but these lie in {low:g}..{high:g}",
+            f"{with_article(asked)} reconstruction needs images in -1..1, but these lie in {low:g}..{high:g}",
             "leave pretrain.reconstruction at auto, or set it to linear",
         )
     if asked == "cross-entropy" and layers > 1 and choice.name not in CODES_IN_BOUNDS:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from relubench.errors import DataError, UsageError
+from relubench.errors import DataError, UsageError, with_article
 from relubench.stack import FROM_FILE, StackSpec
 
 KEY = "relubench"
@@ -104,7 +104,9 @@ def _check_facts(path: Path, facts: Any, layers: int) -> None:
     if seconds is not None and not (numbers and len(seconds) == layers):
         wrong.append("seconds")
     if wrong:
-        raise DataError(f"--from {path}: its header has a {wrong[0]} that cannot be", "name a file that --export wrote")
+        raise DataError(
+            f"--from {path}: its header has {with_article(wrong[0])} that cannot be", "name a file that --export wrote"
+        )
 
 
 def check_fit(file: StackFile, input_shape: Sequence[int], hidden: Sequence[int], columns: int) -> None:

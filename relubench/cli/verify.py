@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from relubench.cli import options, output
-from relubench.errors import ComputeError, RelubenchError, UsageError
+from relubench.errors import WARNING, ComputeError, RelubenchError, UsageError
+from relubench.reports.cells import count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,12 +96,26 @@ def verify(
     output.emit_report(report, target)
     if not target.for_people and not quiet:
         output.say(report.sentence)
-    bad = sum(row["outcome"] in ("wrong", "failed") for row in rows)
-    if bad:
+    _conclude([row["outcome"] for row in rows])
+
+
+def _conclude(outcomes: Sequence[str]) -> None:
+    """Raises ComputeError where a check found something wrong, or none could be made; a warning for those that failed.
+
+    What could not be computed is neither right nor wrong.
+    """
+    wrong, failed = outcomes.count("wrong"), outcomes.count("failed")
+    not_made = f"{failed} of {count(len(outcomes), 'check')} could not be made"
+    if wrong:
+        apart = f"; {not_made}" if failed else ""
         raise ComputeError(
-            f"{bad} of {len(rows)} checks found something wrong",
+            f"{wrong} of {count(len(outcomes), 'check')} found something wrong{apart}",
             "the table says what, where, and what is true there",
         )
+    if failed == len(outcomes):
+        raise ComputeError(f"none of {count(failed, 'check')} could be made", "the table says why")
+    if failed:
+        output.say(f"{WARNING}{not_made}: what failed there is neither right nor wrong, and the table says why")
 
 
 def _other(against: str | None, choices: Sequence[Choice]) -> Choice | None:

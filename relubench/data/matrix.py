@@ -18,6 +18,7 @@ from typing import IO, NoReturn
 import numpy as np
 
 from relubench.data.verify import DAMAGED, refuse
+from relubench.errors import with_article
 
 MAGIC: dict[int, tuple[str, np.dtype | None]] = {
     0x1E3D4C51: ("float32", np.dtype("<f4")),
@@ -135,7 +136,7 @@ def _element_type(path: Path, magic: int, url: str) -> np.dtype:
     if dtype is not None:
         return dtype
     if name:
-        refuse(path, f"holds a {name} matrix (magic number 0x{magic:08X}), which NORB does not use", url)
+        refuse(path, f"holds {with_article(name)} matrix (magic number 0x{magic:08X}), which NORB does not use", url)
     swapped = int.from_bytes(magic.to_bytes(4, "little"), "big")
     if swapped in MAGIC:
         refuse(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from relubench.errors import UsageError
@@ -42,7 +42,11 @@ def compare(tables: Sequence[Saved], version: str) -> Report:
         rows=rows,
         columns=_columns(first, others, rows),
         title=f"{first.path.name} against {', '.join(one.path.name for one in others)}",
-        footnotes=[*_method(rows, len(tried)), *(note for other in others for note in _notes(first, other))],
+        footnotes=[
+            *_method(rows, len(tried)),
+            *_fewer_seeds(first, pairs, rows),
+            *(note for other in others for note in _notes(first, other)),
+        ],
         sentence=_sentence(rows),
     )
 
@@ -159,6 +163,24 @@ def _method(rows: Sequence[Row], comparisons: int) -> list[str]:
     tried = [row for row in rows if row["difference_pct"] is not None and row["verdict"] != "identical"]
     sizes = [row["detectable_difference_pct"] for row in tried]
     return [*notes, smallest_seen(sizes)] if sizes else notes
+
+
+def _fewer_seeds(first: Saved, pairs: Sequence[tuple[Key, Saved]], rows: Sequence[Row]) -> list[str]:
+    """Whose differences are of fewer seeds than the errors beside them, in words."""
+    told: dict[str, list[str]] = {}
+    for (key, other), row in zip(pairs, rows, strict=True):
+        before, after = first.rows[key].masks, other.rows[key].masks
+        common = [seed for seed in before if seed in after]
+        if row["in_common"] != PAIRED or len(common) == len(before) == len(after):
+            continue
+        has = f"{_seeds(before)} in {first.path.name}, {_seeds(after)} in {other.path.name}"
+        told.setdefault(f"{_seeds(common)} alone, and the errors are of all: {has}", []).append(row["activation"])
+    return [f"{listed(list(dict.fromkeys(names)))}: the difference is of {why}" for why, names in told.items()]
+
+
+def _seeds(seeds: Iterable[int]) -> str:
+    names = [str(seed) for seed in seeds]
+    return f"the seed{'s' if len(names) > 1 else ''} {listed(names, limit=10)}"
 
 
 def _notes(first: Saved, other: Saved) -> list[str]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from relubench.durable import read_at_most
-from relubench.errors import UsageError
+from relubench.errors import UsageError, with_article
+from relubench.reports.cells import count
 from relubench.stats import Mask, unpack_mask
 
 Row = dict[str, Any]
@@ -23,6 +24,9 @@ MOST_BYTES = 512_000_000
 
 LARGEST = 1e15
 """No error, time, strength or count of examples is larger, in absolute value."""
+
+APART = 1e-4
+"""Percentage points by which an error and what it follows from may differ: rows are rounded to a hundredth of that."""
 
 Kind = Callable[[Any], bool]
 
@@ -122,7 +126,7 @@ def read(path: Path) -> Saved:
         if key in found:
             raise UsageError(f"{path} has two rows of {row['activation']} that nothing tells apart", HINT)
         # What a file has of its runs is about the clean test images.
-        found[key] = SavedRow(row, [] if noise else mine, {} if noise else _masks(mine, path))
+        found[key] = SavedRow(row, [], {}) if noise else _of_runs(row, mine, path)
     return Saved(path, str(content["version"]), _device(content.get("device")), found)
 
 
@@ -141,7 +145,9 @@ def _check(
     for number, record in enumerate(records, 1):
         for key in kinds.keys() & record.keys():
             if not kinds[key](record[key]):
-                raise UsageError(f"{path}: {what} {number} has a {key} that cannot be: {_short(record[key])}", HINT)
+                raise UsageError(
+                    f"{path}: {what} {number} has {with_article(key)} that cannot be: {_short(record[key])}", HINT
+                )
 
 
 def _short(value: Any) -> str:
@@ -165,11 +171,40 @@ def _strength(spec: Row) -> float:
     return spec.get("l1_asked", spec.get("l1", 0.0))
 
 
+def _of_runs(row: Row, runs: list[Row], path: Path) -> SavedRow:
+    """A row with its runs; raises UsageError where its numbers are not those of its runs, nor theirs of their masks."""
+    masks = _masks(runs, path)
+    error, low, high = (row[f"test_error{part}_pct"] for part in ("", "_ci_low", "_ci_high"))
+    errors = [run["test_error_pct"] for run in runs if run["test_error_pct"] is not None]
+    wrong = ""
+    if runs and len(errors) != row["n"]:
+        wrong = f"n = {row['n']}, and {count(len(errors), 'run')} with a test error"
+    elif errors and (error is None or _apart(error, sum(errors) / len(errors))):
+        wrong = f"a test error of {_short(error)} %, and its runs one of {sum(errors) / len(errors):g} %"
+    elif None not in (error, low, high) and not low - APART <= error <= high + APART:
+        wrong = f"a test error of {error:g} %, outside of its interval [{low:g}, {high:g}]"
+    if wrong:
+        raise UsageError(f"{path} is damaged: {row['activation']} has {wrong}", HINT)
+    return SavedRow(row, runs, masks)
+
+
 def _masks(runs: list[Row], path: Path) -> dict[int, Mask]:
     tested = [run for run in runs if run["test_error_pct"] is not None]
-    if not all(run.get("test_wrong") for run in tested):
-        return {}
+    masks = {run["spec"]["seed"]: _mask(run, path) for run in tested if run.get("test_wrong")}
+    return masks if len(masks) == len(tested) else {}
+
+
+def _mask(run: Row, path: Path) -> Mask:
+    """Which test examples a run got wrong; raises UsageError where that is no mask, or not what its error says."""
     try:
-        return {run["spec"]["seed"]: unpack_mask(run["test_wrong"], run["test_examples"]) for run in tested}
+        mask = unpack_mask(run["test_wrong"], run["test_examples"])
     except (ValueError, KeyError) as error:
         raise UsageError(f"{path}: the test results of a run cannot be read: {error}", HINT) from error
+    if _apart(run["test_error_pct"], 100 * float(mask.mean()) if mask.size else 0.0):
+        told = f"a test error of {run['test_error_pct']:g} %, and {int(mask.sum())} of {mask.size} test examples wrong"
+        raise UsageError(f"{path} is damaged: the run {_short(run['id'])} has {told}", HINT)
+    return mask
+
+
+def _apart(error: float, other: float) -> bool:
+    return abs(error - other) > APART

@@ -8,6 +8,9 @@ from relubench.reports.cells import count, listed, short
 from relubench.reports.report import Column, Report, Row
 from relubench.version import __version__
 
+THROUGH = "straight-through"
+"""The outcome of an activation whose values are flat, and whose slopes are not."""
+
 
 def verification_report(rows: Sequence[Row], *, device: str, torch: str, compiled: bool) -> Report:
     """The report of these rows (VerifyRow.to_json)."""
@@ -25,21 +28,27 @@ def verification_report(rows: Sequence[Row], *, device: str, torch: str, compile
 
 
 def sentence(rows: Sequence[Row]) -> str:
-    """What was checked, and what is wrong: one sentence."""
+    """What was checked, what is wrong, and what could not be judged: one sentence for each."""
     names = list(dict.fromkeys(row["activation"] for row in rows))
     dtypes = list(dict.fromkeys(row["dtype"] for row in rows))
-    bad = [row for row in rows if row["outcome"] in ("wrong", "failed")]
-    through = list(dict.fromkeys(row["activation"] for row in rows if row["outcome"] == "straight-through"))
-    also = (
-        f" {listed(through)}: a straight-through estimator, whose slopes are not those of its values."
-        if through
-        else ""
-    )
-    checked = f"{count(len(names), 'activation')} in {', '.join(dtypes)}, {sum(row['points'] for row in rows):,} values"
-    if not bad:
-        return f"Nothing is wrong: {checked}, each within what rounding explains.{also}"
-    which = list(dict.fromkeys(f"{row['activation']} ({row['dtype']} {row['pass']})" for row in bad))
-    return f"Wrong: {listed(which)}; checked were {checked}.{also}"
+    wrong, failed, through = ([row for row in rows if row["outcome"] == kind] for kind in ("wrong", "failed", THROUGH))
+    judged = sum(row["points"] for row in rows if row["outcome"] != "failed")
+    checked = f"{count(len(names), 'activation')} in {', '.join(dtypes)}, {judged:,} values"
+    parts = []
+    if wrong:
+        parts.append(f"Wrong: {_which(wrong)}; checked were {checked}.")
+    elif len(failed) < len(rows):
+        parts.append(f"Nothing {'else ' * bool(failed)}is wrong: {checked}, each within what rounding explains.")
+    if failed:
+        parts.insert(0, f"Could not be judged: {_which(failed)}.")
+    if through:
+        estimators = listed(list(dict.fromkeys(row["activation"] for row in through)))
+        parts.append(f"{estimators}: a straight-through estimator, whose slopes are not those of its values.")
+    return " ".join(parts)
+
+
+def _which(rows: Sequence[Row]) -> str:
+    return listed(list(dict.fromkeys(f"{row['activation']} ({row['dtype']} {row['pass']})" for row in rows)))
 
 
 def _agreement(rows: Sequence[Row]) -> str:
@@ -66,11 +75,13 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
         word("dtype"),
         word("pass"),
         number("max_error_ulp", "max ulp"),
+        # Beside the error, so that a large one that is ok reads as what it is.
+        number("bound_ulp", "bound ulp", 5),
         number("mean_error_ulp", "mean ulp", 3),
         number("max_error", "max error", 4),
         number("at", "at x", 1),
         Column(header="of bound", parts=_bound, leaves=2),
-        number("known", "known", 5),
+        number("known", "known", 6),
         number("wrong", "wrong"),
         Column(
             header="outcome",
@@ -96,9 +107,9 @@ def _footnotes(rows: Sequence[Row], torch: str, compiled: bool) -> list[str]:
     notes = [
         "fp16 and bf16: all 65,536 bit patterns; fp32: a million, as many of each sign and exponent, and each corner's "
         "neighbours; a gated activation's gate gets these, its partner 1/8 to 8",
-        "right is what the roundings of its own steps explain, at every point; `of bound` is the largest error as a "
-        "share of that. A backward pass that reads a rounded output is held to that output, and its error is shown "
-        "against the true slope all the same",
+        "right is what the roundings of its own steps explain, at every point: `bound ulp` is that beside `max ulp`, "
+        "`of bound` the largest share of it anywhere. A backward pass that reads a rounded output is held to that "
+        "output, and its error is shown against the true slope all the same",
         "each activation is computed in several ways, and the results are compared: as a new tensor, into an existing "
         "one, in place, and for several networks at once" + (", and compiled" if compiled else ""),
     ]

@@ -57,7 +57,9 @@ class VerifyRow:
     message: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        return {key.rstrip("_"): value for key, value in asdict(self).items()}
+        """The row with null for the counts of what could not be judged."""
+        values = {key.rstrip("_"): value for key, value in asdict(self).items()}
+        return values | (dict.fromkeys(("wrong", "known", "forms_differ")) if self.outcome == "failed" else {})
 
 
 @dataclass(frozen=True, slots=True)

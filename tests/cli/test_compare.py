@@ -274,3 +274,72 @@ def test_what_is_no_json_is_refused(cli: Cli, tmp_path: Path, text: str) -> None
     ended = cli("compare", str(a), str(bad))
     assert (ended.code, f"{bad} is not JSON" in ended.err) == (2, True)
     assert len(ended.err) < 500
+
+
+def edited(path: Path, place: tuple[str | int, ...], value: Any) -> Path:
+    path.write_text(changed(json.loads(path.read_text()), place, value))
+    return path
+
+
+CONTRADICTIONS = {
+    "a row's error": (("rows", 0, "test_error_pct"), 99.0, "relu has a test error of 99.0 %, and its runs one of"),
+    "a row without one": (("rows", 0, "test_error_pct"), None, "relu has a test error of null %, and its runs one of"),
+    "a run's error": (("runs", 1, "test_error_pct"), 0.05, "has a test error of 0.05 %, and "),
+    "a run's mask": (("runs", 2, "test_wrong"), pack_mask(np.zeros(2000, dtype=bool)), "0 of 2000 test examples wrong"),
+    "an interval": (("rows", 0, "test_error_ci_high_pct"), 0.5, "outside of its interval"),
+    "a number of seeds": (("rows", 0, "n"), 30, "relu has n = 30, and 3 runs with a test error"),
+}
+
+
+@pytest.mark.parametrize("kind", CONTRADICTIONS)
+@pytest.mark.parametrize("place", [0, 1])
+def test_numbers_that_contradict_what_they_follow_from_are_damage(
+    cli: Cli, tmp_path: Path, kind: str, place: int
+) -> None:
+    where, value, said = CONTRADICTIONS[kind]
+    files = [save(tmp_path / name, {"relu": 0.05, "tanh": 0.1}) for name in ("a.json", "b.json")]
+    edited(files[place], where, value)
+    ended = cli("compare", *map(str, files))
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith(f"error: {files[place]} is damaged: ") and said in ended.err
+
+
+def test_without_masks_a_row_is_held_to_its_runs(cli: Cli, tmp_path: Path) -> None:
+    a, b = save(tmp_path / "a.json", {"relu": 0.05}), save(tmp_path / "b.json", {"relu": 0.12}, lr=0.01)
+    runs = [
+        {key: value for key, value in run.items() if key != "test_wrong"} for run in json.loads(b.read_text())["runs"]
+    ]
+    edit(b, runs=runs)
+    assert cli("compare", str(a), str(b)).code == 0
+    edited(b, ("runs", 0, "test_error_pct"), 5.0)
+    assert "is damaged: relu has a test error of" in cli("compare", str(a), str(b)).err
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (
+            (0,),
+            (0, 1, 2),
+            "the seed 0 alone, and the errors are of all: the seed 0 in a.json, the seeds 0, 1, 2 in b.json",
+        ),
+        ((3, 4, 5), (5, 4), "the seeds 4, 5 alone, and the errors are of all: the seeds 3, 4, 5 in a.json"),
+        ((0, 1), (0, 1), ""),
+        ((0, 1), (2, 3), ""),
+    ],
+)
+def test_a_difference_of_fewer_seeds_than_the_errors_says_so(
+    cli: Cli, tmp_path: Path, before: tuple[int, ...], after: tuple[int, ...], said: str
+) -> None:
+    rates = {"relu": 0.05, "tanh": 0.1}
+    a = save(tmp_path / "a.json", rates, seeds=before)
+    b = save(tmp_path / "b.json", {"relu": 0.07, "tanh": 0.2}, seeds=after, lr=0.01)
+    shown = " ".join(cli("compare", str(a), str(b), "--format", "markdown").out.split())
+    assert (f"relu, tanh: the difference is of {said}" in shown) if said else "the difference is of" not in shown
+
+
+@pytest.mark.parametrize(("key", "article"), [("activation", "an"), ("seconds", "a"), ("l1", "an"), ("n", "an")])
+def test_an_error_has_the_article_of_its_word(cli: Cli, tmp_path: Path, key: str, article: str) -> None:
+    a, bad = save(tmp_path / "a.json", {"relu": 0.05}), tmp_path / "bad.json"
+    bad.write_text(changed(json.loads(a.read_text()), ("rows", 0, key), [1]))
+    assert f"row 1 has {article} {key} that cannot be: [1]" in cli("compare", str(a), str(bad)).err

@@ -199,7 +199,7 @@ def loud(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_own_code_writes_past_python_is_no_part_of_the_result(
     loud: Path, tmp_path: Path, command: str, how: str
 ) -> None:
-    chosen = {"train": TINY[3:] + ("--no-cache", "--seed", "0"), "verify": ("--dtype", "bf16")}[command]
+    chosen = {"train": (*TINY[3:], "--no-cache", "--seed", "0"), "verify": ("--dtype", "bf16")}[command]
     places = {"RELUBENCH_RUNS_DIR": str(tmp_path / "runs"), "RELUBENCH_CACHE_DIR": str(tmp_path / "cache")}
     ended = redirected((command, "--act", f"{loud}:act", *chosen, "--format", "json"), how, places)
     assert ended.returncode == 0, ended.stderr
