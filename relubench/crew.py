@@ -128,11 +128,13 @@ class _Worker:
         except ValueError:
             # Half a line is the last thing that a dying worker says; one that lives on says nothing of use any more.
             self.process.kill()
+        self.process.stdout.close()
         inbox.put((self, None))
 
     def ending(self) -> tuple[str, bool]:
         """How the process ended, once it has, and whether most likely memory ran out."""
         code = self.process.wait()
+        self._close_stdin()
         return ending(code, self.lacks, self.stderr.last_lines())
 
     def give(self, job: Job) -> None:
@@ -149,11 +151,12 @@ class _Worker:
         """Ask for a checkpoint if it is training, and for its end."""
         if self.job is not None:
             self.process.terminate()
-        try:
-            assert self.process.stdin is not None
+        self._close_stdin()
+
+    def _close_stdin(self) -> None:
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
-        except BrokenPipeError:
-            return
 
     def kill(self) -> None:
         """End it at once, however often one is interrupted meanwhile."""

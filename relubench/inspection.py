@@ -10,11 +10,13 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from relubench import stack_file
 from relubench.activations import Choice
 from relubench.activations.own import checked, choose_own, is_checked, is_own, renewed, say_unseen
+from relubench.activations.records import is_users_file
 from relubench.architecture import Architecture, activation_frames, default_model, parse_model
 from relubench.classifiers import PREFIX
 from relubench.config import ExperimentConfig
@@ -247,14 +249,22 @@ def _built(spec: RunSpec, part: Part, note: Note) -> ForeignNetwork:
 
 @contextlib.contextmanager
 def _warned(label: str, note: Note) -> Iterator[None]:
-    """What libraries warn of inside is said once; the workers, which do the same again, are silent."""
+    """What is warned of inside is said once; the workers, which do the same again, are silent.
+
+    A warning raised in a user's file is that file's: several activations may lie in it, and others import it.
+    """
     caught: list[warnings.WarningMessage] = []
     try:
         with warnings.catch_warnings(record=True) as caught:
             yield
     finally:
-        for line in dict.fromkeys(f"{one.category.__name__}: {one.message}" for one in caught):
-            note(f"{label}: {' '.join(line.split())[:LONGEST_WARNING]}")
+        for line in dict.fromkeys(f"{_whose(one, label)}: {one.category.__name__}: {one.message}" for one in caught):
+            note(" ".join(line.split())[: len(label) + LONGEST_WARNING])
+
+
+def _whose(warning: warnings.WarningMessage, label: str) -> str:
+    """The place in a user's own code where a warning was raised; else `label`, for whose sake a library was called."""
+    return f"{Path(warning.filename).name}, line {warning.lineno}" if is_users_file(warning.filename) else label
 
 
 def remarks(part: Part) -> list[str]:

@@ -136,6 +136,7 @@ class Stderr:
                         os.write(2, held)
                 held = b""
         self._keep([half])
+        pipe.close()
 
     def _keep(self, lines: list[bytes]) -> None:
         self.lines.extend(text for line in lines if (text := line.decode(errors="replace").strip()[:LONGEST_LINE]))

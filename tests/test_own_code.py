@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -191,3 +192,106 @@ def test_a_networks_warnings_begin_with_the_word(lab: Path):
     notes: list[str] = []
     opened(act="relu", model="./net.py:Net", notes=notes)
     assert any(line.startswith("warning: ./net.py:Net: ") and "softmax" in line for line in notes)
+
+
+def refusal(act: str = "./mine.py:act", model: str = "mlp-1x8") -> UsageError:
+    with pytest.raises(UsageError) as raised:
+        opened(act, model)
+    return raised.value
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("import gone\ndef act(x): return x.relu()\n", "gone"),
+        ("from gone.deep import S\ndef act(x): return x.relu()\n", "gone"),
+        ("from .gone import S\ndef act(x): return x.relu()\n", "gone"),
+        ("def act(x):\n    import gone\n    return x.relu()\n", "gone"),
+    ],
+)
+def test_a_missing_helper_is_named_and_what_to_set(lab: Path, text: str, name: str):
+    (lab / "mine.py").write_text(text)
+    error = refusal()
+    assert f"No module named '{name}" in error.message and "relubench_own" not in error.message
+    assert (
+        error.hint
+        == f"put it beside mine.py, install it, or set PYTHONPATH to the folder that has {name}.py or {name}/"
+    )
+
+
+@pytest.mark.parametrize("kind", ["activation", "network"])
+def test_a_helper_that_lies_elsewhere_is_found_for_the_hint(lab: Path, kind: str):
+    (lab / "deep").mkdir()
+    (lab / "deep" / "mine.py").write_text("import near\ndef act(x): return x.relu()\n")
+    (lab / "deep" / "net.py").write_text(NET)
+    error = refusal("./deep/mine.py:act") if kind == "activation" else refusal("relu", "./deep/net.py:Net")
+    assert "No module named 'near'" in error.message
+    assert error.hint == f"near lies in {lab}, where it is not looked for: set PYTHONPATH={lab}"
+
+
+def test_a_part_that_an_installed_package_lacks(lab: Path):
+    (lab / "mine.py").write_text("import numpy.gone\ndef act(x): return x.relu()\n")
+    assert refusal().hint == "numpy is there, and has no numpy.gone: check its version and the spelling"
+
+
+@pytest.mark.parametrize("form", ["module", "package"])
+def test_a_module_in_an_archive_on_the_search_path_is_the_archives(
+    lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+):
+    name, archive = f"zipped_{form}", tmp_path / f"{form}.zip"
+
+    def packed(slope: float) -> str:
+        files = {f"{name}_part.py": f"S = {slope}\n"}
+        code = f"import {name}_part\ndef act(x): return x.relu() * {name}_part.S\n"
+        files |= {f"{name}.py": code} if form == "module" else {f"{name}/__init__.py": "", f"{name}/acts.py": code}
+        with zipfile.ZipFile(archive, "w") as file:
+            for path, text in files.items():
+                file.writestr(path, text)
+        # As in a process of its own: a dotted module is imported once.
+        sys.path_importer_cache.pop(str(archive), None)
+        for one in [one for one in sys.modules if one.startswith(name)]:
+            del sys.modules[one]
+        return opened(f"{name}:act" if form == "module" else f"{name}.acts:act").specs[0].id
+
+    monkeypatch.syspath_prepend(str(tmp_path / f"{form}.zip"))
+    before = packed(1.5)
+    study = opened(f"{name}:act" if form == "module" else f"{name}.acts:act")
+    assert [one.message for one in study.run() if one.kind == "failed"] == []
+    assert study.results and study.results[0].test_error_pct is not None
+    assert packed(2.5) != before
+
+
+WARNING_FILE = (
+    "import warnings\n"
+    "warnings.warn('two will go', FutureWarning)\n"
+    "def one(x): return x.relu()\n"
+    "def two(x):\n"
+    "    warnings.warn('two is slow', UserWarning)\n"
+    "    return x.relu() * 1.5\n"
+)
+
+
+def test_a_warning_is_that_of_the_place_where_it_was_raised(lab: Path):
+    (lab / "both.py").write_text(WARNING_FILE)
+    (lab / "other.py").write_text("import both\ndef act(x): return both.two(x)\n")
+    notes: list[str] = []
+    config = experiment(
+        {"act": ["./both.py:one", "./both.py:two", "./other.py:act"], "model": {"name": "mlp-1x8"}, "train": QUICK}
+    )
+    Study.open(config, note=notes.append)
+    warned = [line for line in notes if "two will go" in line or "two is slow" in line]
+    assert set(warned) == {"both.py, line 2: FutureWarning: two will go", "both.py, line 5: UserWarning: two is slow"}
+
+
+def test_no_pipe_of_a_worker_is_left_open(lab: Path):
+    script = (
+        "import gc, sys\nfrom relubench.__main__ import run\n"
+        "code = run(['train', '--act', 'relu', '--model', 'mlp-1x8', '--epochs', '1', '--seed', '0',"
+        " '--batch-size', '500', '--device', 'cpu', '--format', 'tsv', '-q', '--no-cache'])\n"
+        "gc.collect()\nsys.exit(code)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "always::ResourceWarning", "-c", script], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert "ResourceWarning" not in done.stderr

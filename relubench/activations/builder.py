@@ -18,6 +18,7 @@ from relubench.activations.expression import parse_formula
 from relubench.activations.learning import formula_activation
 from relubench.activations.loading import RESERVED, load
 from relubench.activations.objects import WANTED, activation_of
+from relubench.activations.origin import missing_module, without_package
 from relubench.activations.own import is_path, split_name
 from relubench.activations.table import ACTIVATIONS
 from relubench.activations.trial import flat_call
@@ -65,7 +66,7 @@ def _import(place: str, label: str) -> ModuleType:
         return load(Path(place) if is_path(place) else place)
     except (Exception, SystemExit) as problem:
         reason = f"{label}: importing {place} failed: {_reason(problem)}"
-        raise UsageError(reason, _shadowed(place, problem) or _ALONE) from problem
+        raise UsageError(reason, _shadowed(place, problem) or missing_module(problem) or _ALONE) from problem
 
 
 _ALONE = "the file must import on its own with this Python"
@@ -91,4 +92,5 @@ def _attribute(module: ModuleType, name: str, label: str, wanted: str) -> object
 
 
 def _reason(problem: BaseException) -> str:
-    return f"{type(problem).__name__}: {problem}" if str(problem) else type(problem).__name__
+    text = without_package(str(problem))
+    return f"{type(problem).__name__}: {text}" if text else type(problem).__name__

@@ -215,11 +215,17 @@ class _Finder:
         if spec is None or not spec.has_location or not is_users_file(spec.origin or "<"):
             return spec if name.startswith(PREFIX) else None
         if type(spec.loader) is not SourceFileLoader:
-            # Compiled: it is known by its file, and what it uses is out of sight.
-            RECORDS[name] = Record(path=spec.origin or "", digest=_digest_of(spec.origin or ""), modules={name})
+            # Compiled, or in an archive: it is known by its file, and what it uses is out of sight.
+            path = str(file_of(spec))
+            RECORDS[name] = Record(path=path, digest=_digest_of(path), modules={name})
             return spec
         spec.loader, spec.cached = _Loader(name, spec.loader.path), None
         return spec
+
+
+def file_of(spec: ModuleSpec) -> Path:
+    """The file that holds a module with a location: its own, or the archive on the search path that it lies in."""
+    return Path(getattr(spec.loader, "archive", None) or spec.origin or "")
 
 
 def _importer(space: _Space | None, importing: str) -> Callable[..., Any]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from relubench.activations.choice import Choice
-from relubench.activations.loading import module_name
+from relubench.activations.loading import file_of, module_name
 from relubench.activations.manifest import Manifest, digest_of, gathered, key_of, reached, remember, remembered
 from relubench.activations.records import Record, changed_global, is_users_file, recording
 from relubench.activations.table import ACTIVATIONS, FAMILIES
@@ -194,7 +194,7 @@ def source_file(place: str) -> Path:
         else:
             hint = f"a file that is not installed is named by its path: {FORM}"
         raise UsageError(f"there is no module {place!r}", hint)
-    return Path(spec.origin)
+    return file_of(spec)
 
 
 def _module(dotted: str) -> ModuleSpec | None:
@@ -227,7 +227,8 @@ def _static_digest(file: Path, place: str) -> str:
 def _sources(file: Path, place: str) -> list[Path]:
     """The file, and the files that it imports from beside it or from its package's folder, directly or not."""
     roots = [file.parent]
-    if not is_path(place) and is_users_file(str(file)):
+    # An archive is one file, and all that lies in it.
+    if not is_path(place) and is_users_file(str(file)) and file.suffix == ".py":
         depth = place.count(".") + (file.name == "__init__.py")
         roots.append(file.parents[depth])
     sources: set[Path] = set()

@@ -18,7 +18,7 @@ from torch.nn.parameter import is_lazy
 
 from relubench.activations.definition import Activation, fixed
 from relubench.activations.frame import ANY, Frame
-from relubench.activations.origin import one_line
+from relubench.activations.origin import missing_module, one_line
 from relubench.errors import UsageError
 
 ROWS, COLUMNS = 6, 14
@@ -251,6 +251,8 @@ def guarded(what: str, hint: str, kind: type[UsageError] = UsageError) -> Iterat
 
 def _hint(problem: BaseException, otherwise: str) -> str:
     """What the error itself says to do; `otherwise` where it says nothing, or is about shapes."""
+    if missing := missing_module(problem):
+        return missing
     text = str(problem)
     if "in-place operation" in text or "modified by an inplace" in text:
         return "it changes a tensor in place that its backward pass needs: make a new tensor"

@@ -9,7 +9,7 @@ import typer
 
 from relubench.cli import options, output
 from relubench.cli.overrides import experiment, whole_number
-from relubench.cli.study import carry_out, quietly, show_study
+from relubench.cli.study import carry_out, preparing, quietly, show_study
 from relubench.errors import EXIT_INTERRUPTED, ComputeError, UsageError
 from relubench.lookup import find
 
@@ -121,7 +121,8 @@ def ablate_sparsity(
     if number is not None:
         output.check_stdout(target)
         config = _drawn(config, number, where, quiet)
-    study = Study.open(config, **where)
+    with preparing():
+        study = Study.open(config, **where)
     show_study(study, lambda: _report(study), target, plot, quiet=quiet, draw=_draw)
 
 
@@ -157,11 +158,13 @@ def _drawn(config: ExperimentConfig, nets: int, where: dict[str, Any], quiet: bo
     from relubench.strengths import LATER_ROUNDS, draw, first_strengths, next_strengths, pilot, span, told
 
     results: list[RunResult] = []
-    strengths = first_strengths(Study.open(config.one_strength(), **where).specs[0])
+    with preparing():
+        strengths = first_strengths(Study.open(config.one_strength(), **where).specs[0])
     for _ in range(1 + LATER_ROUNDS):
         if not strengths:
             break
-        study = Study.open(pilot(config, strengths), **where)
+        with preparing():
+            study = Study.open(pilot(config, strengths), **where)
         if carry_out(study, quiet):
             output.say("interrupted in the short runs that find the range; the same command goes on from here")
             raise typer.Exit(EXIT_INTERRUPTED)

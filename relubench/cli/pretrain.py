@@ -9,7 +9,7 @@ import typer
 
 from relubench.cli import options, output
 from relubench.cli.overrides import experiment
-from relubench.cli.study import quietly, show_study
+from relubench.cli.study import preparing, quietly, show_study
 from relubench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -129,9 +129,10 @@ def pretrain(
     _check_export(export, config)
     from relubench.runner import Study
 
-    study = Study.open(
-        config, data_dir=data_dir, runs_dir=runs_dir, fresh=no_cache, note=quietly if quiet else output.say
-    )
+    with preparing():
+        study = Study.open(
+            config, data_dir=data_dir, runs_dir=runs_dir, fresh=no_cache, note=quietly if quiet else output.say
+        )
     if export is not None and (choices := sum(len(part.choices) for part in study.parts)) != 1:
         raise UsageError(f"--export writes one stack: this asks for {choices} activations", "name one with --act")
     show_study(study, lambda: _report(study), target, plot, quiet=quiet)

@@ -9,7 +9,7 @@ import typer
 
 from relubench.cli import completion, options, output
 from relubench.cli.overrides import layers, methods_of
-from relubench.cli.study import quietly, show_study
+from relubench.cli.study import preparing, quietly, show_study
 from relubench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -128,7 +128,8 @@ def run(
 
     if asked.stand_in:
         note(f"{asked.name} at scale {asked.scale}: {asked.stand_in}")
-    study = Study.open(asked.variants, data_dir=data_dir, runs_dir=runs_dir, fresh=no_cache, note=note)
+    with preparing():
+        study = Study.open(asked.variants, data_dir=data_dir, runs_dir=runs_dir, fresh=no_cache, note=note)
     show_study(study, lambda: _report(study, asked), target, plot, quiet=quiet)
 
 

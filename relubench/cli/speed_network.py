@@ -6,13 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from relubench.cli import output
 from relubench.cli.overrides import experiment
 from relubench.cli.rounds import show_round
-from relubench.cli.study import carry_out
-from relubench.errors import EXIT_INTERRUPTED, ComputeError, UsageError
+from relubench.cli.study import carry_out, preparing, stopped
+from relubench.errors import ComputeError, UsageError
 from relubench.timing.request import Request
 
 if TYPE_CHECKING:
@@ -42,9 +40,12 @@ def network(
     from relubench.runner import Study
 
     say = (lambda text: None) if quiet else output.say
-    study = Study.open(config, data_dir=given["data_dir"], runs_dir=given["runs_dir"], note=say)
+    with preparing():
+        study = Study.open(config, data_dir=given["data_dir"], runs_dir=given["runs_dir"], note=say)
     output.check_stdout(target)
     interrupted = carry_out(study, quiet)
+    if interrupted and not study.results:
+        raise stopped(study)
     if not study.results:
         raise ComputeError(f"none of the {study.total} runs could be computed", "see the warnings above")
     race, warnings = None, []
@@ -58,7 +59,7 @@ def network(
         failure, race = race.networks[0].failure, None
     drawn = _emit(study, race, wanted, warnings, target, plot, quiet)
     if interrupted:
-        raise typer.Exit(EXIT_INTERRUPTED)
+        raise stopped(study)
     if failure:
         raise ComputeError(f"no step could be timed: {failure}", "the rows above are what the training told")
     if not drawn:

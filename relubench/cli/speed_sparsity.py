@@ -6,13 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from relubench.cli import output
 from relubench.cli.overrides import experiment
 from relubench.cli.rounds import show_round
-from relubench.cli.study import carry_out
-from relubench.errors import EXIT_INTERRUPTED, ComputeError, UsageError
+from relubench.cli.study import carry_out, preparing, stopped
+from relubench.errors import ComputeError, UsageError
 from relubench.timing.request import Request
 
 if TYPE_CHECKING:
@@ -39,11 +37,12 @@ def sparsity(
     from relubench.runner import Study
 
     say = (lambda text: None) if quiet else output.say
-    study = Study.open(config, data_dir=given["data_dir"], runs_dir=given["runs_dir"], note=say)
+    with preparing():
+        study = Study.open(config, data_dir=given["data_dir"], runs_dir=given["runs_dir"], note=say)
     _check_one(study)
     output.check_stdout(target)
     if carry_out(study, quiet):
-        raise typer.Exit(EXIT_INTERRUPTED)
+        raise stopped(study)
     known = _settings(study)
     with alone(lambda: say("another timing run is under way on this machine: waiting for it to end")):
         session = _session(request, known)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import typer
 
+from relubench import interrupts
 from relubench.cli import output, progress
 from relubench.errors import EXIT_INTERRUPTED, ComputeError
 
@@ -44,11 +45,30 @@ def show_study(
         if not target.for_people and not quiet:
             output.say(report.sentence)
     if interrupted:
-        again = "the same command without --no-cache" if study.fresh else "the same command"
-        output.say(f"interrupted: {finished} of {study.total} runs are finished; {again} goes on from here")
-        raise typer.Exit(EXIT_INTERRUPTED)
+        raise stopped(study)
     if not finished:
         raise ComputeError(f"none of the {study.total} runs could be computed", "see the warnings above")
+
+
+@contextlib.contextmanager
+def preparing() -> Iterator[None]:
+    """Inside, where a study is opened, an interruption says how to go on; raises typer.Exit(130) for it."""
+    try:
+        yield
+    except BaseException as error:
+        # A library may have turned it into an error of its own.
+        if not (isinstance(error, KeyboardInterrupt) or interrupts.came()):
+            raise
+        output.say("interrupted while the runs were prepared; the same command goes on from here")
+        raise typer.Exit(EXIT_INTERRUPTED) from error
+
+
+def stopped(study: Study) -> typer.Exit:
+    """What an interrupted study raises, once it is said how to go on."""
+    finished = sum(result.outcome != "failed" for result in study.results)
+    again = "the same command without --no-cache" if study.fresh else "the same command"
+    output.say(f"interrupted: {finished} of {study.total} runs are finished; {again} goes on from here")
+    return typer.Exit(EXIT_INTERRUPTED)
 
 
 def quietly(text: str) -> None:

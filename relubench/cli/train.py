@@ -8,7 +8,7 @@ import typer
 
 from relubench.cli import options, output
 from relubench.cli.overrides import experiment
-from relubench.cli.study import quietly, show_study
+from relubench.cli.study import preparing, quietly, show_study
 
 if TYPE_CHECKING:
     from relubench.reports.report import Report
@@ -60,9 +60,10 @@ def train(
     config = experiment(ctx.params)
     from relubench.runner import Study
 
-    study = Study.open(
-        config, data_dir=data_dir, runs_dir=runs_dir, fresh=no_cache, note=quietly if quiet else output.say
-    )
+    with preparing():
+        study = Study.open(
+            config, data_dir=data_dir, runs_dir=runs_dir, fresh=no_cache, note=quietly if quiet else output.say
+        )
     show_study(study, lambda: _report(study), target, plot, quiet=quiet)
 
 

@@ -153,7 +153,11 @@ def _rows(
             try:
                 rows += [row.to_json() for row in check(choice, dtype, compiled=compiled, against=against)]
             except Exception as problem:
-                why = problem.message if isinstance(problem, RelubenchError) else f"{type(problem).__name__}: {problem}"
+                why = (
+                    f"{problem.message}; {problem.hint}"
+                    if isinstance(problem, RelubenchError)
+                    else f"{type(problem).__name__}: {problem}"
+                )
                 row = VerifyRow(
                     activation=choice.label,
                     dtype=dtype,

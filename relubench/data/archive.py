@@ -32,6 +32,8 @@ HEADER_BYTES = 10_000
 """The longest header of a member, numpy's own bound."""
 METHODS = {zipfile.ZIP_BZIP2: "bzip2", zipfile.ZIP_LZMA: "lzma"}
 """What zip archives may be compressed by beside numpy's way: both may ask for gigabytes of memory to be unpacked."""
+BEGIN = b"PK\x03\x04"
+"""The first bytes of an archive that holds anything."""
 ENCRYPTED = 0x1
 """The bit of a member's flags."""
 AGAIN = "save it again with numpy.savez, and copy it whole"
@@ -164,8 +166,18 @@ def _as_data_error(path: Path, name: str = "") -> Iterator[None]:
     except Exception as error:
         where = f" (at {name})" if name else ""
         why = " ".join(str(error).split()) or type(error).__name__
+        if "not a zip file" in why and _begins_as_zip(path):
+            size = f"{path.stat().st_size:,} bytes"
+            _refuse(path, f"is truncated: {size}, and the table of contents at a .npz file's end is missing", AGAIN)
         why = "it is no zip archive" if "not a zip file" in why else why
         _refuse(path, f"is not a whole .npz file{where}: {why[:200]}", AGAIN)
+
+
+def _begins_as_zip(path: Path) -> bool:
+    """Whether the file begins as an archive does, as far as it goes."""
+    with path.open("rb") as file:
+        start = file.read(len(BEGIN))
+    return bool(start) and BEGIN.startswith(start)
 
 
 def _read_header(stream: IO[bytes]) -> Header:

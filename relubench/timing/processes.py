@@ -116,6 +116,7 @@ class Parts:
         finally:
             process.kill()
             code = process.wait()
+            process.stdout.close()
         if "cells" not in told:
             raise ComputeError(
                 f"a process that measures {_how_it_ended(told, code, lacks, stderr.last_lines())}",

@@ -68,6 +68,47 @@ def test_ctrl_c_in_the_first_seconds_of_a_training(seconds: float) -> None:
     assert "Traceback" not in err and "KeyboardInterrupt" not in err
 
 
+WHILE_PREPARING = """
+import os, signal, sys
+from relubench.__main__ import main
+import relubench.runner as runner
+def interrupted(*given, **named):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(1000):
+            pass
+    except KeyboardInterrupt:
+        if kind == "swallowed":
+            raise ImportError("initialization failed") from None
+        raise
+kind = sys.argv.pop(1)
+runner.make_ready = interrupted
+sys.argv[0] = "relubench"
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("train", "--model", "mlp-1x8"),
+        ("train", "--no-cache", "--quiet"),
+        ("pretrain", "--model", "mlp-1x8"),
+        ("run", "depth"),
+        ("ablate-sparsity", "--nets", "20", "--dataset", "digits"),
+        ("speed", "--network"),
+        ("speed", "--sparsity", "--dataset", "digits"),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("kind", ["raised", "swallowed"])
+def test_ctrl_c_before_the_first_run_says_how_to_go_on(kind: str, command: tuple[str, ...]) -> None:
+    ended = program(kind, *command, script=WHILE_PREPARING)
+    assert (ended.returncode, ended.stdout) == (130, ""), ended.stderr
+    told = "interrupted while the runs were prepared; the same command goes on from here"
+    assert ended.stderr.splitlines()[-1] == told
+
+
 def test_ctrl_c_in_a_destructor_is_served_after_it() -> None:
     script = """
 import os, signal, sys, time

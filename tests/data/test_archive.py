@@ -228,3 +228,23 @@ def test_only_what_is_needed_is_read(small_npz):
 @given(seed=st.integers(0, 2**32 - 1))
 def test_hostile_files_are_read_or_refused(tmp_path: Path, seed: int):
     assert check_npz(hostile_npz(random.Random(seed)), tmp_path) in ("ok", "refused")
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize("kept", [3, 0.1, 0.5, -100, -30, -1])
+def test_a_file_that_is_cut_off_is_said_to_be(tmp_path: Path, save, kept: float):
+    path = tmp_path / "data.npz"
+    save(path, x=np.random.default_rng(0).random((50, 8, 8)), y=np.arange(50))
+    content = path.read_bytes()
+    size = int(kept * len(content)) if 0 < kept < 1 else kept if kept > 0 else len(content) + kept
+    path.write_bytes(content[:size])
+    with pytest.raises(DataError, match=rf"is truncated: {size:,} bytes, and the table of contents"), opened(path):
+        pass
+
+
+@pytest.mark.parametrize("content", [b"hello", b"P", b"KP\x03\x04", b"\x93NUMPY\x01\x00"])
+def test_another_file_is_no_archive(tmp_path: Path, content: bytes):
+    path = tmp_path / "data.npz"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="is truncated" if content == b"P" else "it is no zip archive"), opened(path):
+        pass
