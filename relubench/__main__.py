@@ -59,7 +59,7 @@ def main() -> int:
     interrupts.leave_at_once()
     # What is started by libraries must not import from the working folder either.
     os.environ.setdefault("PYTHONSAFEPATH", "1")
-    from relubench.cli.streams import prepare
+    from relubench.cli.streams import end, prepare
     from relubench.processes import load_torch_elsewhere, working_folder_exists
 
     prepare()
@@ -73,8 +73,7 @@ def main() -> int:
         return EXIT_INTERRUPTED  # A second one, while the first was served.
     finally:
         interrupts.ignore()
-        # The result is written: what a user's code prints as the process ends is none.
-        sys.stdout = sys.stderr
+        end()
 
 
 def _invoke(arguments: list[str], begin: Callable[[], None]) -> int:

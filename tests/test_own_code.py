@@ -295,3 +295,9 @@ def test_no_pipe_of_a_worker_is_left_open(lab: Path):
     )
     assert done.returncode == 0, done.stderr
     assert "ResourceWarning" not in done.stderr
+
+
+@pytest.mark.parametrize("act", [f"{'x' * 700}.y:act", f"{'é' * 130}.y:act", ".:act", "a..b:act", "\ud800.y:act"])
+def test_a_name_that_no_file_can_have_is_no_module(lab: Path, act: str):
+    with pytest.raises(UsageError, match=r"there is no (module|file)|cannot be read"):
+        choose_own(act)

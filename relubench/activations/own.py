@@ -188,13 +188,20 @@ def source_file(place: str) -> Path:
         raise UsageError(f"there is no file {place!r}", f"the path is taken from {Path.cwd()}")
     spec = _module(place)
     if spec is None or not spec.has_location or spec.origin is None:
-        here = Path(place.partition(".")[0])
-        if here.is_dir() or here.with_suffix(".py").is_file():
+        if _lies_here(place.partition(".")[0]):
             hint = "the working folder is not searched: set PYTHONPATH=. for it, or name the file's path"
         else:
             hint = f"a file that is not installed is named by its path: {FORM}"
         raise UsageError(f"there is no module {place!r}", hint)
     return file_of(spec)
+
+
+def _lies_here(top: str) -> bool:
+    """Whether the working folder has a module or a package of this name."""
+    try:
+        return Path(top).is_dir() or Path(f"{top}.py").is_file()
+    except (OSError, ValueError):
+        return False  # No file can have that name.
 
 
 def _module(dotted: str) -> ModuleSpec | None:

@@ -9,6 +9,7 @@ descriptor 1 goes to stderr.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import errno
 import io
 import os
@@ -89,6 +90,13 @@ def _on_its_own(stdout: io.TextIOWrapper) -> io.TextIOWrapper:
         line_buffering=stdout.line_buffering,
         write_through=stdout.write_through,
     )
+
+
+def end() -> None:
+    """Close stdout, for the result is written: what a user's code prints as the process ends is none."""
+    stdout, sys.stdout = sys.stdout, sys.stderr
+    with contextlib.suppress(OSError, ValueError):
+        stdout.close()
 
 
 def drop_stdout() -> None:

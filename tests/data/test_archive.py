@@ -236,7 +236,7 @@ def test_a_file_that_is_cut_off_is_said_to_be(tmp_path: Path, save, kept: float)
     path = tmp_path / "data.npz"
     save(path, x=np.random.default_rng(0).random((50, 8, 8)), y=np.arange(50))
     content = path.read_bytes()
-    size = int(kept * len(content)) if 0 < kept < 1 else kept if kept > 0 else len(content) + kept
+    size = int(kept * len(content) if 0 < kept < 1 else kept if kept > 0 else len(content) + kept)
     path.write_bytes(content[:size])
     with pytest.raises(DataError, match=rf"is truncated: {size:,} bytes, and the table of contents"), opened(path):
         pass
