@@ -87,7 +87,6 @@ def test_overflow_far_out_is_only_warned_of():
         ("x>0", "passes no gradient"),
         ("torch.nn:Softmax:dim=-1", "when its neighbours or the call change"),
         ("torch.nn.functional:dropout", "when its neighbours or the call change"),
-        ("torch.nn.functional:relu:inplace=1", "changes its input in place"),
         ("torch.nn:Flatten:start_dim=0", "gives shape .* for shape"),
         ("torch.nn.functional:glu", r"gives shape \(6, 7\) for shape \(6, 14\)"),
         ("torch.nn:LSTM:input_size=14:hidden_size=14", "gives tuple, not a tensor"),
