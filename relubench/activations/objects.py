@@ -108,15 +108,15 @@ def _of_maker(make: Callable[[], Any], maker: object, label: str) -> Activation:
 
 
 def refuse_counters(module: nn.Module, label: str) -> None:
-    """Raises UsageError where a TorchScript module counts in an attribute: PyTorch does not give it away to be stored."""
+    """Raises UsageError where a TorchScript module counts in an attribute, which PyTorch gives nobody to be stored."""
     for path, part in module.named_modules():
         if not isinstance(part, torch.jit.ScriptModule):
             continue
         names = set(re.findall(r"^\s*self\.(\w+) = ", getattr(part, "code", ""), re.MULTILINE))
         if counted := sorted(names - {name for name, _ in [*part.named_buffers(), *part.named_parameters()]}):
             raise UsageError(
-                f"{label} changes {f'{path}.{counted[0]}'.strip('.')} in TorchScript: it cannot be stored with the best "
-                "epoch's weights",
+                f"{label} changes {f'{path}.{counted[0]}'.strip('.')} in TorchScript: it cannot be stored with the "
+                "best epoch's weights",
                 "count in a buffer: self.register_buffer",
             )
 

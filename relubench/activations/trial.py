@@ -99,7 +99,8 @@ class Trial:
             h = self.call(given)
             if not torch.equal(given, z):
                 raise UsageError(
-                    f"{self.label} changes its input in place, but not always", "return a new tensor: x.mul(y), not x.mul_(y)"
+                    f"{self.label} changes its input in place, but not always",
+                    "return a new tensor: x.mul(y), not x.mul_(y)",
                 )
             check_shape(self.label, h, z)
             if h.dtype != z.dtype:
@@ -284,4 +285,3 @@ def chance(number: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(number)
         yield
-

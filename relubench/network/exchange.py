@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from relubench.errors import ComputeError
-from relubench.network.calls import ACTIVATIONS, Places, Use, function_name, functions_of, spoken
+from relubench.network.calls import ACTIVATIONS, Places, Use, function_name, functions_of, in_place, spoken
+from relubench.network.handwritten import Steps, is_step, step_name
 from relubench.network.survey import PRODUCTS
 
 _PRODUCTS = functions_of(PRODUCTS)
@@ -37,6 +38,11 @@ class Exchange(TorchFunctionMode):
         }
         self.products: list[tuple[Tensor, Use, int, Function]] = []
         """Results that are to be multiplied with their own input: then that product is exchanged."""
+        self.network, self.steps = network, Steps()
+        self.chained = [(number, use, one) for number, use, one in self.table.values() if use.chains]
+        self.inputs: dict[int, Tensor] = {}
+        """Of written-out activations that have begun, by their numbers."""
+        self.ended: set[int] = set()
         self.zeros: Tensor | None = None
         """Shares of exact zeros [uses] that results add to, where they are to be counted."""
 
@@ -44,9 +50,22 @@ class Exchange(TorchFunctionMode):
         """A forward begins."""
         self.places.start()
         self.products.clear()
+        self.steps.start()
+        self.inputs.clear()
+        self.ended.clear()
+
+    def finish(self) -> None:
+        """A forward has ended: every written-out activation was exchanged in it, or ComputeError is raised."""
+        for number, use, _ in self.chained:
+            if self.network.training in use.chains and number not in self.ended:
+                raise _elsewhere(f"{use} was called before training, and not now")
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if self.chained and is_step(func):
+            ended = self._step(func, args)
+            if ended is not None:
+                return ended
         if func not in ACTIVATIONS:
             if self.products and func in _PRODUCTS and len(args) == 2:
                 return self._product(func, args[0], args[1], kwargs)
@@ -56,11 +75,7 @@ class Exchange(TorchFunctionMode):
         if place in self.kept:
             return func(*args, **kwargs)
         if place not in self.table:
-            raise ComputeError(
-                f"{spoken(name, place)} was never called before training: "
-                "the network takes another path with these images",
-                "let every image take the same activations, or name another --model",
-            )
+            raise _elsewhere(f"{spoken(name, place)} was never called before training")
         number, use, function = self.table[place]
         if use.product:
             h = func(*args, **kwargs)
@@ -71,6 +86,22 @@ class Exchange(TorchFunctionMode):
         if use.aliased:
             return x.copy_(h)
         return h.clone() if use.overwritten else h
+
+    def _step(self, func: Any, args: Sequence[Any]) -> Tensor | None:
+        """Follow a step of written-out activations: the result where one ends, else None."""
+        step = self.steps.next(self.places.here)
+        for number, use, function in self.chained:
+            chain = use.chains.get(self.network.training)
+            if chain is None:
+                continue
+            if step == chain.first:
+                self.inputs[number] = args[chain.argument].clone()  # The steps may write into it.
+            if step == chain.last and step_name(func) == chain.name and number in self.inputs:
+                self.ended.add(number)
+                # A copy: the network may write into it.
+                h = self._counted(number, function(self.inputs.pop(number))).clone()
+                return args[0].copy_(h) if in_place(func, args, {}) else h
+        return None
 
     def _product(self, func: Any, a: Any, b: Any, kwargs: dict[str, Any]) -> Any:
         for place, (h, use, number, function) in enumerate(self.products):
@@ -85,3 +116,10 @@ class Exchange(TorchFunctionMode):
         if self.zeros is not None:
             self.zeros[number] += (h == 0).sum(dtype=self.zeros.dtype) / h.numel()
         return h
+
+
+def _elsewhere(what: str) -> ComputeError:
+    return ComputeError(
+        f"{what}: the network takes another path with these images",
+        "let every image take the same activations, or name another --model",
+    )

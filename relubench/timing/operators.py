@@ -248,7 +248,7 @@ def _both_by_autograd(activation: Activation, z: Tensor, arena: Arena, compiled:
 
 
 def evaluation(activation: Activation, z: Tensor, *, bared: bool = False) -> tuple[Function, list[Tensor]]:
-    """f as in evaluation, without noise, and the tensors that it learns, in z's dtype; `bared`: no copy of its input."""
+    """f as in evaluation, without noise, and what it learns, in z's dtype; `bared`: its input is no copy."""
     if activation.module is not None:
         module = fixed(activation.module).to(device=z.device, dtype=z.dtype).eval()
         if bared:
