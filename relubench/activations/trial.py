@@ -20,6 +20,7 @@ from torch.nn.parameter import is_lazy
 from relubench.activations.definition import Activation, fixed
 from relubench.activations.frame import ANY, Frame
 from relubench.activations.origin import one_line
+from relubench.activations.records import sample
 from relubench.errors import UsageError
 
 ROWS, COLUMNS = 6, 14
@@ -83,6 +84,7 @@ class Trial:
         what = f"{self.label} failed on a {z.dtype} tensor of shape {tuple(z.shape)}"
         with guarded(what, SHAPE_HINT, Unfit), chance(next(self.calls)):
             result = self.module(z) if self.module is not None else self.activation.function(z, learned=self.learned)
+        sample()
         if not isinstance(result, Tensor):
             kind = type(result).__name__
             hint = "return one tensor"

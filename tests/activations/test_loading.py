@@ -15,6 +15,7 @@ from relubench.activations import build, select
 from relubench.activations.loading import load, module_name
 from relubench.activations.manifest import gathered
 from relubench.activations.own import changed, checked, choose_own, is_checked, renewed, say_unseen
+from relubench.activations.probing import probe
 from relubench.activations.records import Record, recording
 from relubench.errors import UsageError
 
@@ -289,14 +290,38 @@ def test_a_function_that_counts_in_a_global_is_refused(code: str, tmp_path: Path
         digest(f"{tmp_path}/mine.py:act")
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "odd = False\ndef act(x):\n    global odd\n    odd = not odd\n    return x\n",
+        "ages = {}\ndef act(x):\n    ages['n'] = ages.get('n', 0) + 1\n    return x\n",
+        "def act(x, kept={}):\n    kept[0] = not kept.get(0, False)\n    return x\n",
+        "class Act:\n    bits = [False, False, False]\n    def __call__(self, x):\n"
+        "        place = next((n for n, bit in enumerate(self.bits) if not bit), 2)\n"
+        "        self.bits[:place] = [False] * place\n        self.bits[place] = True\n        return x\nact = Act()\n",
+    ],
+)
+def test_a_function_that_counts_in_flags_or_a_dictionary_is_refused(code: str, tmp_path: Path):
+    """A flag that changes again and again, and a number that takes another's place, are told from what follows."""
+    write(tmp_path, mine=code)
+    choice = choose_own(f"{tmp_path}/mine.py:act")
+    with pytest.raises(UsageError, match=r"changes the global .*(odd|ages|default 0|bits)"):
+        checked(choice, "activation", lambda: probe(choice))
+
+
 CACHE = "_seen = {}\ndef act(x):\n    _seen[x.shape] = x\n    return x\n"
 FLAG = "said = False\ndef act(x):\n    global said\n    said = True\n    return x\n"
 
 
-@pytest.mark.parametrize("code", [CACHE, FLAG])
+SIZES = "_sizes = {}\ndef act(x):\n    return x * _sizes.setdefault(x.numel(), 1.0)\n"
+
+
+@pytest.mark.parametrize("code", [CACHE, FLAG, SIZES])
 def test_a_cache_and_a_flag_are_not_counters(code: str, tmp_path: Path):
+    """Refusing them would refuse sound code: a cache only grows, a flag that is set once says what was warned of."""
     write(tmp_path, mine=code)
-    assert digest(f"{tmp_path}/mine.py:act")
+    choice = choose_own(f"{tmp_path}/mine.py:act")
+    assert checked(choice, "activation", lambda: probe(choice)).equals == "identity"
 
 
 def test_an_iterator_is_refused(tmp_path: Path):
