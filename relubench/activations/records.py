@@ -28,6 +28,8 @@ class Record:
     """Top-level names of what is installed."""
     files: dict[str, None] = field(default_factory=dict)
     """Files that were opened for reading, there or not."""
+    folders: dict[str, None] = field(default_factory=dict)
+    """Folders whose lists of names were asked for, there or not."""
     written: set[str] = field(default_factory=set)
     environment: set[str] = field(default_factory=set)
     unseen: set[str] = field(default_factory=set)

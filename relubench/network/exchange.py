@@ -82,7 +82,7 @@ class Exchange(TorchFunctionMode):
             self.products.append((h, use, number, function))
             return h
         x = args[0] if args else kwargs["input"]
-        h = self._counted(number, function(x.clone() if use.aliased or use.input_overwritten else x))
+        h = self._applied(number, use, function, x.clone() if use.aliased or use.input_overwritten else x)
         if use.aliased:
             return x.copy_(h)
         return h.clone() if use.overwritten else h
@@ -99,7 +99,7 @@ class Exchange(TorchFunctionMode):
             if step == chain.last and step_name(func) == chain.name and number in self.inputs:
                 self.ended.add(number)
                 # A copy: the network may write into it.
-                h = self._counted(number, function(self.inputs.pop(number))).clone()
+                h = self._applied(number, use, function, self.inputs.pop(number)).clone()
                 return args[0].copy_(h) if in_place(func, args, {}) else h
         return None
 
@@ -108,11 +108,18 @@ class Exchange(TorchFunctionMode):
             if a is h or b is h:
                 del self.products[place]
                 x = b if a is h else a
-                result = self._counted(number, function(x.clone() if use.input_overwritten else x))
+                result = self._applied(number, use, function, x.clone() if use.input_overwritten else x)
                 return result.clone() if use.overwritten else result
         return func(a, b, **kwargs)
 
-    def _counted(self, number: int, h: Tensor) -> Tensor:
+    def _applied(self, number: int, use: Use, function: Function, x: Tensor) -> Tensor:
+        """The exchanged function's result, its zeros counted; its error says at which place it failed."""
+        try:
+            h = function(x)
+        except Exception as problem:
+            units = f"{x.shape[1]} {'channels' if x.dim() > 2 else 'units'}" if x.dim() > 1 else "no units"
+            problem.add_note(f"in the place of {use}, which has {units}")
+            raise
         if self.zeros is not None:
             self.zeros[number] += (h == 0).sum(dtype=self.zeros.dtype) / h.numel()
         return h

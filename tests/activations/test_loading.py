@@ -236,6 +236,45 @@ def test_two_functions_of_one_file_have_their_own_digests_in_any_order(tmp_path:
     assert not is_checked(choose_own(f"{tmp_path}/mine.py:g"))
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import glob\nN = len(glob.glob(HERE + '/tables/*.txt'))\ndef act(x): return x * (1 + N)\n",
+        "def act(x): return x * (1 + len(os.listdir(HERE + '/tables')))\n",
+        "import pathlib\ndef act(x): return x * (1 + len(list(pathlib.Path(HERE, 'tables').iterdir())))\n",
+        "def act(x):\n    return x * (1 + sum(len(files) for _, _, files in os.walk(HERE)))\n",
+        "from near import count\ndef act(x): return x * (1 + count(HERE + '/tables'))\n",
+    ],
+)
+def test_the_names_in_a_folder_that_it_lists_are_part_of_the_digest(code: str, tmp_path: Path):
+    (tmp_path / "tables").mkdir()
+    write(tmp_path, near="import os\ndef count(path): return sum(1 for one in os.scandir(path))\n")
+    write(tmp_path, mine=f"import os\nHERE = os.path.dirname(__file__)\n{code}")
+    text = f"{tmp_path}/mine.py:act"
+    before = digest(text)
+    assert is_checked(choose_own(text)) and digest(text) == before
+    (tmp_path / "tables" / "one.txt").write_text("")
+    assert not is_checked(choose_own(text))
+    assert digest(text) != before
+    (tmp_path / "tables" / "one.txt").unlink()
+    assert digest(text) == before
+
+
+def test_a_list_of_where_it_writes_is_said_to_be_out_of_sight(tmp_path: Path):
+    (tmp_path / "logs").mkdir()
+    source = (
+        "import os, time\nLOGS = os.path.join(os.path.dirname(__file__), 'logs')\ndef act(x):\n"
+        "    open(os.path.join(LOGS, str(len(os.listdir(LOGS)))), 'w').close()\n    return x\n"
+    )
+    write(tmp_path, mine=source)
+    text = f"{tmp_path}/mine.py:act"
+    before = digest(text)
+    lines: list[str] = []
+    say_unseen(choose_own(text), "activation", lines.append)
+    assert "a list of logs, where it writes" in lines[0] and "--no-cache" in lines[0]
+    assert is_checked(choose_own(text)) and digest(text) == before
+
+
 def test_a_single_file_keeps_its_own_digest(tmp_path: Path):
     """So that runs of before are still found; what torch, the standard library and the code's own log say is not in."""
     source = (

@@ -339,7 +339,7 @@ def test_a_single_free_letter_stands_for_x(text: str, canonical: str):
 
 @pytest.mark.parametrize("text", ["u*v", "e*pi", "w", "./u/v.py:w", "u/relu.py:w", "q*zeta(q)"])
 def test_two_letters_constants_and_paths_are_no_formulas(text: str):
-    with pytest.raises(UsageError, match="there is no|no activation's name"):
+    with pytest.raises(UsageError, match=r"there is no|no activation's name"):
         select([text])
 
 
