@@ -21,7 +21,7 @@ from relubench.network.calls import Chain, Step, functions_of
 
 STEPS = (
     *("mul", "multiply", "div", "divide", "true_divide", "__rdiv__", "__rtruediv__", "add", "sub", "subtract"),
-    *("rsub", "__rsub__", "neg", "negative", "pow", "__rpow__", "square", "sqrt", "reciprocal", "abs"),
+    *("rsub", "__rsub__", "neg", "negative", "pow", "__pow__", "__rpow__", "square", "sqrt", "reciprocal", "abs"),
     *("exp", "expm1", "log", "log1p", "erf", "tanh", "sigmoid", "expit", "softplus", "relu", "relu6", "hardtanh"),
     *("clamp", "clip", "clamp_min", "clamp_max", "maximum", "minimum", "fmax", "fmin", "where"),
     *("gt", "ge", "lt", "le", "greater", "greater_equal", "less", "less_equal", "logaddexp"),

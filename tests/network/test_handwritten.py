@@ -45,6 +45,7 @@ WRITTEN = [
     ("gelu", lambda z: z * (torch.erf(z / torch.tensor(2.0).sqrt()) + 1) / 2),
     ("gelu", lambda z: 0.5 * z * (1 + torch.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * torch.pow(z, 3))))),
     ("gelu", lambda z: 0.5 * z * (1 + torch.tanh(z * 0.7978845608 * (1 + 0.044715 * z * z)))),
+    ("gelu", lambda z: z / 2 * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (z + 0.044715 * z**3)))),
     ("relu6", lambda z: z.clamp(0, 6)),
     ("relu6", lambda z: torch.minimum(F.relu(z), 6 * torch.ones(()))),
     ("relu", lambda z: torch.clamp(z, min=0)),
@@ -113,6 +114,40 @@ def test_it_is_found_in_the_midst_of_other_arithmetic():
     exchanged.forward(X, training=False)
     found_scores = exchanged.forward(X, training=False)
     torch.testing.assert_close(found_scores, blocks.eval()(X))
+
+
+class Sigmoid6(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.relu = nn.ReLU6(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu(x + 3) / 6
+
+
+class Swish6(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.sigmoid = Sigmoid6()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.sigmoid(x)
+
+
+class Squeezed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = nn.Sequential(nn.Linear(8, 8), nn.ReLU(inplace=True), nn.Linear(8, 8), Sigmoid6())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gate(x.mean(0, keepdim=True))
+
+
+def test_one_made_of_modules_is_one_and_the_same_module_as_a_gate_stays():
+    network = nn.Sequential(nn.Linear(8, 8), Swish6(), Squeezed(), nn.Linear(8, 10))
+    found = survey(network, X, "mine")
+    assert [use.name for use in found if not use.kept] == ["2.gate.1", "1.hardswish"]
+    assert [use.kept for use in found if use.kept] == ["part of a hardswish written out", "a gate"]
 
 
 def test_it_may_be_kept():
