@@ -181,7 +181,8 @@ def test_without_a_gain_the_matched_initial_weights_are_refused(mine: Path):
 @pytest.mark.parametrize("first", ["relu", ""])
 def test_every_activation_is_tried_in_somebody_else_s_network(first: str, mine: Path):
     acts = [*([first] if first else []), f"{mine}:PerUnit:units=12"]
-    with pytest.raises(UsageError, match=r"PerUnit:units=12 failed in .*RuntimeError: .*must match"):
+    told = r"PerUnit:units=12 failed in .*RuntimeError: .*must match.*in the place of relu in 4, which has 9 units"
+    with pytest.raises(UsageError, match=told):
         opened(mine, *acts, model={"name": f"{mine}:Net"})
 
 

@@ -57,6 +57,8 @@ class Activation:
     """Training noise for a z of that shape, on the generator's device; without it `function` is deterministic."""
     module: Callable[[], nn.Module] | None = None
     """A user's own class, one instance a member and layer; `function` then only refuses."""
+    copied: bool = False
+    """Whether a user's own writes into its input: `function` and `module` then work on a copy of it."""
     exact_zeros: bool = False
     """Whether it gives exact zeros over an interval; False also where nobody looked (formulas, users' own)."""
 

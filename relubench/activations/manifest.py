@@ -40,6 +40,8 @@ class Manifest:
     files: Mapping[str, str | None]
     """Path -> SHA-256; None for one that was looked for and not there."""
     environment: Mapping[str, str | None] = field(default_factory=dict)
+    folders: Mapping[str, str | None] = field(default_factory=dict)
+    """Path of a folder whose names were asked for -> SHA-256 over them; None for one that is not there."""
     distributions: Mapping[str, str | None] = field(default_factory=dict)
     unseen: tuple[str, ...] = ()
     """Where else its code gets something from, which cannot be followed."""
@@ -48,15 +50,18 @@ class Manifest:
     def digest(self) -> str:
         """SHA-256 over all of it: of a single file, the file's own."""
         contents = [self.files[path] for path in sorted(self.files)]
-        if not self.environment and not self.distributions and None not in contents:
+        if not self.environment and not self.distributions and not self.folders and None not in contents:
             return digest_of([bytes.fromhex(one) for one in contents if one is not None])
         names = [Path(path).name for path in sorted(self.files)]
-        facts = [list(zip(names, contents, strict=True)), dict(self.environment), dict(self.distributions)]
+        facts: list[Any] = [list(zip(names, contents, strict=True)), dict(self.environment), dict(self.distributions)]
+        if self.folders:  # Where there are none, the digest is that of former versions.
+            facts.append([self.folders[path] for path in sorted(self.folders)])
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def changes(self, *, environment: bool = True) -> list[str]:
         """What is no longer as it was, by name."""
         changed = [path for path, digest in self.files.items() if file_digest(path) != digest]
+        changed += [path for path, digest in self.folders.items() if names_digest(path) != digest]
         changed += [name for name, version in self.distributions.items() if _version(name) != version]
         if environment:
             changed += [name for name, value in self.environment.items() if _variable(name) != value]
@@ -75,9 +80,13 @@ def gathered(module: str, sources: Iterable[Path], check: Record) -> Manifest:
     variables: set[str] = set()
     packages: set[str] = {module.partition(".")[0]} - {name.partition(".")[0] for name in records}
     unseen: set[str] = set()
+    folders: dict[str, str | None] = {}
     for record in (*records.values(), check):
         files |= {path: file_digest(path) for path in read_files(record)}
         files |= {record.path: record.digest} if record.path else {}
+        own = {str(Path(path).parent) for path in record.written}
+        unseen |= {f"a list of {Path(path).name}, where it writes" for path in record.folders if path in own}
+        folders |= {path: names_digest(path) for path in record.folders if path not in own}
         variables |= record.environment
         packages |= record.packages
         unseen |= record.unseen
@@ -85,6 +94,7 @@ def gathered(module: str, sources: Iterable[Path], check: Record) -> Manifest:
     unseen |= (packages & UNSEEN_PACKAGES) | {call.rstrip(".") for call in UNSEEN_CALLS if call in text}
     return Manifest(
         files=dict(sorted(files.items())),
+        folders=dict(sorted(folders.items())),
         environment={name: _variable(name) for name in sorted(variables)},
         distributions={name: _version(name) for name in _distributions(packages)},
         unseen=tuple(sorted(unseen)),
@@ -125,6 +135,15 @@ def file_digest(path: str | Path) -> str | None:
         return _hashed_once(str(path), facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
     except OSError:
         return None
+
+
+def names_digest(path: str) -> str | None:
+    """SHA-256 over the names in a folder, without Python's own caches; None where it cannot be listed."""
+    try:
+        names = sorted(one.name for one in Path(path).iterdir() if one.name != "__pycache__")
+    except OSError:
+        return None
+    return hashlib.sha256("\0".join(names).encode(errors="surrogateescape")).hexdigest()
 
 
 def _hashed(path: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NoReturn
 
-from relubench.activations.functions import NAMES, fold
+from relubench.activations.functions import MODULES, NAMES, fold
 from relubench.errors import UsageError
 
 MAX_CHARACTERS = 500
@@ -82,6 +82,16 @@ _HEADERS = tuple(
 )
 """What people write in front of a formula; the group is what they call x."""
 
+
+_EXPRESSION = re.compile(r"[-+*/^(|]")
+_PATTERN = re.compile(r"[A-Za-z_*?][\w*?]*")
+"""Names with * and ? in them name several activations."""
+_FREE = re.compile(rf"(?<![A-Za-z_.])({_NAME})(\.[A-Za-z_])?")
+"""A name that follows no dot, and whether a dot follows it."""
+_GIVEN_NAME = re.compile(rf"({_NAME})\s*[=~](?!=)")
+_KNOWN_WORDS = frozenset(
+    ("e", "E", "pi", "if", "else", "and", "or", "not", "in", "is", "with", "where", "True", "False", "None")
+)
 
 GIVEN = ("with", "where")
 """Words that may stand before a parameter's value."""
@@ -174,7 +184,20 @@ def _without_headers(plain: str) -> tuple[str, str | None]:
             break
         variable = match[1] if match.re.groups else variable
         plain = plain[match.end() :]
-    return plain, variable
+    return plain, variable or _only_letter(plain)
+
+
+def _only_letter(body: str) -> str | None:
+    """The letter in the place of x: the only name in an expression that is neither known nor given a value."""
+    if len(body) > MAX_CHARACTERS or _X.search(body) is not None or not _EXPRESSION.search(body):
+        return None
+    if _PATTERN.fullmatch(body) and "**" not in body.strip("* "):
+        return None
+    given = {match[1] for match in _GIVEN_NAME.finditer(body)}
+    names = {match[1] for match in _FREE.finditer(body) if not (match[2] and match[1] in MODULES)} - given
+    free = {name for name in names if fold(name) not in NAMES and name not in _KNOWN_WORDS}
+    letter = free.pop() if len(free) == 1 else ""
+    return letter if len(letter) == 1 and letter.isalpha() else None
 
 
 def _paired(found: list[Token], text: str) -> list[Token]:

@@ -6,14 +6,18 @@ import contextlib
 import copy
 import functools
 import inspect
+import io
+import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from relubench.activations.definition import Activation, plain
+from relubench.activations.definition import Activation, plain, trainable
+from relubench.activations.handing import Handed, Handing, handing_of
 from relubench.activations.origin import one_line
 from relubench.errors import UsageError
 from relubench.lookup import did_you_mean
@@ -57,23 +61,40 @@ def _of_instance(thing: object, base: nn.Module, arguments: Mapping[str, Any], l
     if thing is not base or arguments:
         raise UsageError(f"{label} is an instance of {kind}, which takes no more arguments", f"name {kind} itself")
     if isinstance(base, torch.jit.ScriptModule) and any(item.requires_grad for item in base.parameters()):
-        raise UsageError(
-            f"{label} is a TorchScript module with parameters, which only its own optimizer could train",
-            "name the class that it was made from",
-        )
+        return _of_maker(functools.partial(_again, base), None, label)
     return _of_maker(functools.partial(copy.deepcopy, base), None, label)
+
+
+def _again(scripted: torch.jit.ScriptModule) -> nn.Module:
+    """A TorchScript module with the same values: its deep copy has no parameters that could be trained."""
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # Of TorchScript as such: its author has been told.
+        torch.jit.save(scripted, file)
+        file.seek(0)
+        return torch.jit.load(file)
 
 
 def _of_maker(make: Callable[[], Any], maker: object, label: str) -> Activation:
     """An activation of modules that `make` gives; tried out once."""
 
+    handing = Handing()
+
     def module() -> nn.Module:
         with contextlib.redirect_stdout(sys.stderr):
-            return _as_module(make(), label)
+            made = _as_module(make(), label)
+        if isinstance(made, torch.jit.ScriptModule) and (handing or trainable(made)):
+            made = _Held(made)  # TorchScript's own takes neither hooks nor other parameters.
+        if handing:
+            made.register_forward_pre_hook(handing, prepend=True)
+        return made
 
     try:
         with own_code():
-            refuse_iterators(module(), label)
+            made = module()
+            refuse_iterators(made, label)
+            refuse_counters(made, label)
+            handing = handing_of(made)
     except UsageError:
         raise
     except (Exception, SystemExit) as problem:
@@ -83,7 +104,21 @@ def _of_maker(make: Callable[[], Any], maker: object, label: str) -> Activation:
     def function(z: Tensor, *, learned: tuple[Tensor, ...] = (), noise: Tensor | None = None, dim: int = -1) -> Tensor:
         raise AssertionError(f"{label} is a class: use its instances")
 
-    return Activation(function=function, module=module)
+    return Activation(function=function, module=module, copied=handing.copied)
+
+
+def refuse_counters(module: nn.Module, label: str) -> None:
+    """Raises UsageError where a TorchScript module counts in an attribute, which PyTorch gives nobody to be stored."""
+    for path, part in module.named_modules():
+        if not isinstance(part, torch.jit.ScriptModule):
+            continue
+        names = set(re.findall(r"^\s*self\.(\w+) = ", getattr(part, "code", ""), re.MULTILINE))
+        if counted := sorted(names - {name for name, _ in [*part.named_buffers(), *part.named_parameters()]}):
+            raise UsageError(
+                f"{label} changes {f'{path}.{counted[0]}'.strip('.')} in TorchScript: it cannot be stored with the "
+                "best epoch's weights",
+                "count in a buffer: self.register_buffer",
+            )
 
 
 def refuse_iterators(module: nn.Module, label: str) -> None:
@@ -102,20 +137,19 @@ def _of_function(thing: Callable[..., Any], arguments: Mapping[str, Any], label:
     """The function of a tensor, or what it gives when it is called without one: a module, a class or a function."""
     _check_arguments(thing, arguments, label)
     bound = functools.partial(thing, **arguments) if arguments else thing
-    function = Activation(function=plain(cast(Callable[[Tensor], Tensor], bound)))
     parameters = _parameters(bound)
     needed = [item.name for item in parameters or () if _required(item)]
     if len(needed) > 1:
         hint = f"give the others behind colons: {label}{''.join(f':{name}=...' for name in needed[1:])}"
         raise UsageError(f"{label} takes {len(needed)} arguments ({', '.join(needed)}), not one tensor", hint)
     if parameters is None or needed:
-        return function
+        return _elementwise(bound)
     try:
         with own_code():
             made = bound()
     except (Exception, SystemExit) as problem:
         if parameters:  # Such as *args, or a tensor with a default.
-            return function
+            return _elementwise(bound)
         raise UsageError(f"{label} takes no tensor, and calling it failed: {one_line(problem)}", WANTED) from problem
     if isinstance(made, nn.Module):
         return _of_maker(_fresh(bound, made), bound, label)
@@ -123,7 +157,19 @@ def _of_function(thing: Callable[..., Any], arguments: Mapping[str, Any], label:
         return activation_of(made, {}, label)
     if not parameters:
         raise UsageError(f"{label} takes no tensor and gives {type(made).__name__}", WANTED)
-    return function
+    return _elementwise(bound)
+
+
+def _elementwise(bound: Callable[..., Any]) -> Activation:
+    """A function of one tensor, given a copy where it writes into its input."""
+    function = cast(Callable[[Tensor], Tensor], bound)
+    with own_code():
+        handing = handing_of(function)
+    return Activation(
+        function=plain(Handed(function, handing) if handing else function),
+        inplace=function if handing.in_place else None,
+        copied=handing.copied,
+    )
 
 
 def _fresh(factory: Callable[[], Any], made: nn.Module) -> Callable[[], Any]:

@@ -69,7 +69,12 @@ def one_line(problem: BaseException) -> str:
     text = text if len(text) <= most else f"{text[: most - 3]}..."
     place = place_of(problem)
     kind = type(problem).__name__
-    return (f"{kind}: {text}" if text else kind) + (f" ({place})" if place else "")
+    return ", ".join([(f"{kind}: {text}" if text else kind) + (f" ({place})" if place else ""), *places_noted(problem)])
+
+
+def places_noted(problem: BaseException) -> list[str]:
+    """Where in a network it came up, as whoever called the user's code has noted."""
+    return [note for note in getattr(problem, "__notes__", ()) if note.startswith("in the place of ")]
 
 
 def _of_others(file: str) -> bool:

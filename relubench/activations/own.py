@@ -17,7 +17,7 @@ from typing import Literal, TypeVar
 from relubench.activations.choice import Choice
 from relubench.activations.loading import file_of, module_name
 from relubench.activations.manifest import Manifest, digest_of, gathered, key_of, reached, remember, remembered
-from relubench.activations.records import Record, changed_global, is_users_file, recording
+from relubench.activations.records import Record, changed_flag, changed_global, is_users_file, recording
 from relubench.activations.table import ACTIVATIONS, FAMILIES
 from relubench.errors import WARNING, UsageError
 from relubench.places import user_path
@@ -135,7 +135,7 @@ def checked(choice: Choice, role: Role, check: Callable[[], Result]) -> Result:
     place, _ = split_name(choice.name)
     file = source_file(place)
     module = module_name(file if is_path(place) else place)
-    if name := changed_global(reached([module, *record.modules])):
+    if name := changed_global(reached([module, *record.modules])) or changed_flag(record):
         raise UsageError(
             f"{choice.label} changes the global {name} of its module: it is shared by all layers and all networks, and "
             "cannot be stored with the best epoch's weights",

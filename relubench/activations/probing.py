@@ -110,6 +110,8 @@ def _likeness(trial: Trial, training: InTraining, *, wrong: bool) -> Likeness | 
             f"starts as {start.name}, and learns {training.learns:,} number{plural} in each layer"
         )
     results = likeness_of(trial)
+    if results is not None and training.state and not training.differs:
+        return Likeness(f"starts as {results.name}, and changes {training.state} in every call")
     if results is None or not training.differs:
         return results and Likeness(f"equals {results.name}", results.label)
     return Likeness(f"is {results.name} in evaluation only: {training.differs}")

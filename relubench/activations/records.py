@@ -9,7 +9,7 @@ import sys
 import sysconfig
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -28,6 +28,8 @@ class Record:
     """Top-level names of what is installed."""
     files: dict[str, None] = field(default_factory=dict)
     """Files that were opened for reading, there or not."""
+    folders: dict[str, None] = field(default_factory=dict)
+    """Folders whose lists of names were asked for, there or not."""
     written: set[str] = field(default_factory=set)
     environment: set[str] = field(default_factory=set)
     unseen: set[str] = field(default_factory=set)
@@ -37,6 +39,9 @@ class Record:
     path: str = ""
     numbers: dict[str, str] = field(default_factory=dict)
     """The module's global numbers, by name, as they were once it was imported."""
+    samples: int = 0
+    flags: dict[tuple[str, str], tuple[object, int]] = field(default_factory=dict)
+    """Module and name of what `sample` saw: its value, and how often that has changed."""
 
 
 RECORDS: dict[str, Record] = {}
@@ -112,15 +117,66 @@ def changed_global(names: Iterable[str]) -> str:
     return ""
 
 
+SAMPLES = 40
+"""Calls after which nobody looks any more: a check takes hundreds."""
+
+
+def sample() -> None:
+    """Look at the flags and dictionaries that users' modules hold, between two calls of what is being checked."""
+    record = _shared.record
+    if record is None or record.samples >= SAMPLES:
+        return
+    record.samples += 1
+    for name in RECORDS:
+        if (module := sys.modules.get(name)) is not None:
+            for key, value in _global_flags(module).items():
+                before, changes = record.flags.get((name, key), (value, 0))
+                record.flags[name, key] = (value, changes + (value != before))
+
+
+def changed_flag(record: Record) -> str:
+    """The first flag that did not stay as its first change left it, or number that took another's place; or empty.
+
+    A flag that is set once (a warning was given) and a dictionary that only grows (a cache) are no state.
+    """
+    for (_, name), (value, changes) in record.flags.items():
+        if changes > (1 if isinstance(value, bool) else 0):
+            return name
+    return ""
+
+
+def _global_flags(module: ModuleType) -> dict[str, object]:
+    """Every flag of the module, and every number and flag in its dictionaries and lists, by name."""
+    found: dict[str, object] = {}
+    for prefix, values in _owners(module):
+        for name, value in values.items():
+            parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+            found |= {f"{prefix}{name}[{key!r}]": part for key, part in list(parts)[:100] if _is_number(part)}
+            if isinstance(value, bool):
+                found[f"{prefix}{name}"] = value
+    return found
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | complex)
+
+
 def global_numbers(module: ModuleType) -> dict[str, str]:
     """What a module's functions may count in: global numbers and tensors, and those of its functions and classes."""
-    owners = [("", vars(module))]
+    found = {f"{prefix}{name}": _number(value) for prefix, values in _owners(module) for name, value in values.items()}
+    return {name: value for name, value in found.items() if value}
+
+
+def _owners(module: ModuleType) -> list[tuple[str, Mapping[str, object]]]:
+    """What holds values in a module, each with what goes before their names: itself, its functions and classes."""
+    owners: list[tuple[str, Mapping[str, object]]] = [("", vars(module))]
     for name, value in vars(module).items():
+        if name == "__builtins__":
+            continue
         if isinstance(value, type | FunctionType) and value.__module__ == module.__name__:
             owners.append((f"{name}.", vars(value)))
         owners += [(f"{name}.", values) for values in _kept_inside(value)]
-    found = {f"{prefix}{name}": _number(value) for prefix, values in owners for name, value in values.items()}
-    return {name: value for name, value in found.items() if value}
+    return [(prefix, {key: one for key, one in values.items() if key != "__builtins__"}) for prefix, values in owners]
 
 
 def _kept_inside(value: object) -> list[dict[str, object]]:

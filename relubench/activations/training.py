@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from relubench.activations.definition import Activation, trainable
 from relubench.activations.frame import Frame
+from relubench.activations.records import is_users
 from relubench.activations.trial import Trial, Unfit, check_shape, examples, layer_hint
 from relubench.errors import UsageError
 
 _BATCH = 10
+_DEPTH = 3
+_INTERNAL = frozenset(vars(nn.Module()))
 _SAME = (1e-5, 1e-6)
 """Relative and absolute, in float32."""
 
@@ -27,6 +31,8 @@ class InTraining:
     """Trained numbers."""
     differs: str = ""
     """How its training forward differs from evaluation's, in words; '' if it does not."""
+    state: str = ""
+    """An attribute or buffer that moves on with every call: what it does later, nobody has seen. '' if none does."""
     stranger: str = ""
     """A sentence about a tensor that wants a gradient and is no parameter; '' if there is none."""
 
@@ -46,6 +52,7 @@ def in_training(trial: Trial, layers: Sequence[Frame] = ()) -> InTraining:
     return InTraining(
         learns=sum(item.numel() for item in module.leaves),
         differs=_difference(trial),
+        state=_moving(module),
         stranger=_stranger(module),
     )
 
@@ -124,6 +131,46 @@ def _difference(trial: Trial) -> str:
     if not _same(once, later):
         return "in training it changes from call to call"
     return "" if _same(once, evaluated) else "in training it is another function"
+
+
+def _moving(trial: Trained) -> str:
+    """The first thing that a module holds and that another call with the same input changes; a cache stays."""
+    if trial.module is None:
+        return ""
+    x = examples(trial.frame, _BATCH, torch.float32)
+    held: list[dict[str, object]] = []
+    with torch.no_grad():
+        for _ in range(3):
+            trial.call(x)
+            held.append(_held(trial.module))
+    # The first call may fill a cache or take over the input's statistics.
+    return next((name for name, value in held[2].items() if held[1].get(name, value) != value), "")
+
+
+def _held(module: nn.Module) -> dict[str, object]:
+    """Buffers and plain attributes by their paths, as values of their own."""
+    found: dict[str, object] = {}
+    for path, part in module.named_modules():
+        buffers = {} if isinstance(part, torch.jit.ScriptModule) else part._buffers
+        for name, value in {**vars(part), **buffers}.items():
+            if name not in _INTERNAL:
+                found[f"{path}.{name}".strip(".")] = _frozen(value, 0)
+    return found
+
+
+def _frozen(value: object, depth: int) -> object:
+    """Numbers, text and tensors, also in containers and objects of the user's own, as text; None for anything else."""
+    if isinstance(value, Tensor):
+        return f"{tuple(value.shape)} {value.detach().flatten()[:1000].tolist()}"
+    if isinstance(value, bool | int | float | complex | str):
+        return repr(value)
+    if depth == _DEPTH:
+        return None
+    if isinstance(value, list | tuple | set | deque):
+        return [_frozen(one, depth + 1) for one in list(value)[:100]] + [len(value)]
+    if isinstance(value, dict):
+        return {repr(key): _frozen(one, depth + 1) for key, one in list(value.items())[:100]}
+    return _frozen(vars(value), depth) if is_users(type(value)) and hasattr(value, "__dict__") else None
 
 
 def _same(item: Tensor, other: Tensor) -> bool:

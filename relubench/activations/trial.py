@@ -11,6 +11,7 @@ import math
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from typing import TextIO
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from torch.nn.parameter import is_lazy
 from relubench.activations.definition import Activation, fixed
 from relubench.activations.frame import ANY, Frame
 from relubench.activations.origin import missing_module, one_line
+from relubench.activations.records import sample
 from relubench.errors import UsageError
 
 ROWS, COLUMNS = 6, 14
@@ -80,8 +82,9 @@ class Trial:
     def call(self, z: Tensor) -> Tensor:
         """f(z), its random numbers new at every call and given back; UsageError, Unfit for its own errors."""
         what = f"{self.label} failed on a {z.dtype} tensor of shape {tuple(z.shape)}"
-        with guarded(what, SHAPE_HINT, Unfit), _chance(next(self.calls)):
+        with guarded(what, SHAPE_HINT, Unfit), chance(next(self.calls)):
             result = self.module(z) if self.module is not None else self.activation.function(z, learned=self.learned)
+        sample()
         if not isinstance(result, Tensor):
             kind = type(result).__name__
             hint = "return one tensor"
@@ -97,7 +100,10 @@ class Trial:
         with torch.no_grad():
             h = self.call(given)
             if not torch.equal(given, z):
-                raise UsageError(f"{self.label} changes its input in place", _in_place_hint(self.label, self.module))
+                raise UsageError(
+                    f"{self.label} changes its input in place, but not always",
+                    "return a new tensor: x.mul(y), not x.mul_(y)",
+                )
             check_shape(self.label, h, z)
             if h.dtype != z.dtype:
                 raise Unfit(f"{self.label} gives {h.dtype} for {z.dtype}", "an activation keeps the dtype")
@@ -172,10 +178,12 @@ def layer_hint(activation: Activation, frame: Frame, otherwise: str) -> str:
 
 
 def _own_widths(activation: Activation) -> list[int]:
-    """The lengths of the module's parameters and buffers that have one number a unit."""
-    if activation.module is None:
-        return []
-    module = fixed(activation.module)
+    """`widths_of` an instance."""
+    return widths_of(fixed(activation.module)) if activation.module is not None else []
+
+
+def widths_of(module: nn.Module) -> list[int]:
+    """The lengths of the parameters and buffers that have one number a unit."""
     shapes = [item.shape for item in [*module.parameters(), *module.buffers()] if not is_lazy(item)]
     return sorted({max(shape) for shape in shapes if math.prod(shape) == max(shape, default=0) > 1})
 
@@ -190,7 +198,7 @@ def flat_call(function: Callable[[Tensor], Tensor], activation: Activation) -> C
     shapes = [(frame.example[0], *[1] * len(frame.example[1:])) for frame in _own_frames(activation)]
     for shape in [(), (COLUMNS,), *shapes]:
         call = _Rows(function, shape) if shape else function
-        with contextlib.suppress(Exception), contextlib.redirect_stdout(sys.stderr), torch.no_grad(), _chance(0):
+        with contextlib.suppress(Exception), silenced(), torch.no_grad(), chance(0):
             z = torch.linspace(-RANGE, RANGE, _CROWD, dtype=like.dtype, device=like.device)
             if call(z).shape == z.shape:
                 return call
@@ -237,11 +245,16 @@ def check_shape(label: str, h: Tensor, z: Tensor) -> None:
         )
 
 
+def silenced() -> contextlib.redirect_stdout[TextIO]:
+    """Inside, what a user's code prints goes to stderr."""
+    return contextlib.redirect_stdout(sys.stderr)
+
+
 @contextlib.contextmanager
 def guarded(what: str, hint: str, kind: type[UsageError] = UsageError) -> Iterator[None]:
     """A user's code: its errors become ours with their place, and what it prints goes to stderr."""
     try:
-        with contextlib.redirect_stdout(sys.stderr):
+        with silenced():
             yield
     except UsageError:
         raise
@@ -271,13 +284,8 @@ def _hint(problem: BaseException, otherwise: str) -> str:
 
 
 @contextlib.contextmanager
-def _chance(number: int) -> Iterator[None]:
+def chance(number: int) -> Iterator[None]:
+    """Inside, random numbers are those of this number; afterwards torch's generator is as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(number)
         yield
-
-
-def _in_place_hint(label: str, module: nn.Module | None) -> str:
-    if module is not None and any(hasattr(item, "inplace") for item in module.modules()):
-        return f"make it with inplace=False: {label.partition(':inplace')[0]}:inplace=False, if it takes that"
-    return "return a new tensor: x.mul(y), not x.mul_(y)"

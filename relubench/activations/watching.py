@@ -1,8 +1,9 @@
 """Sees which files and environment variables users' code reads, and what of it cannot be seen. Torch-free.
 
-Files are seen through Python's audit events, the environment through `os.environ`. A library that is imported on the
-way is known by its version: what it reads by itself while it is being imported is not the user's code reading. Out of
-sight is what a library opens in C or Rust, and what comes from other processes and from the network.
+Files and lists of folders are seen through Python's audit events, the environment through `os.environ`. A library that
+is imported on the way is known by its version: what it reads by itself while it is being imported is not the user's
+code reading. Out of sight is whether a file exists (os.path.exists raises no event), what a library opens in C or Rust,
+and what comes from other processes and from the network.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ DEVICES = ("/dev/", "/proc/", "/sys/")
 @functools.cache
 def watch() -> None:
     """Begin to watch, for as long as the process lives; what is seen goes to `records.current_record`."""
+    is_users_file("")  # Which lists folders itself, once.
     sys.addaudithook(_on_event)
     # The same object, which others hold already; reads of one variable go through __getitem__, whoever asks.
     os.environ.__class__ = _Environment
@@ -49,6 +51,8 @@ def watch() -> None:
 def _on_event(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "open":
         _on_open(*arguments)
+    elif event in ("os.listdir", "os.scandir"):
+        _on_listing(arguments[0])
     elif event in UNSEEN_EVENTS:
         record = current_record()
         if record is not None and _is_users_doing():
@@ -68,6 +72,19 @@ def _on_open(path: Any, mode: Any, flags: Any) -> None:
         return
     writing = any(mark in mode for mark in "wax+") if isinstance(mode, str) else bool(flags & (os.O_WRONLY | os.O_RDWR))
     (record.written.add(name) if writing else record.files.setdefault(name))
+
+
+def _on_listing(folder: Any) -> None:
+    """A folder's list of names, which glob and os.walk ask for, too."""
+    record = current_record()
+    if record is None or not isinstance(folder, str | bytes | None) or not _is_users_doing():
+        return
+    try:
+        name = str(Path(os.fsdecode(folder if folder is not None else ".")).absolute())
+    except OSError:
+        return
+    if not f"{name}/".startswith(DEVICES) and is_users_file(f"{name}/"):
+        record.folders.setdefault(name)
 
 
 def read_files(record: Record) -> list[str]:

@@ -30,10 +30,11 @@ def operators(given: Mapping[str, Any], target: output.Target, plot: Path | None
     where = resolve(given["device"] or "auto")
     choices = select(given["act"] or ["all"])
     request = until(_request(where, choices, given, sweep=plot is not None), given)
+    say = (lambda text: None) if quiet else output.say
     for choice in choices:
         # A name that is not there is refused; what raises while it is measured is a row.
-        build(choice)
-    say = (lambda text: None) if quiet else output.say
+        if build(choice).copied:
+            say(f"{choice.label} writes into its input: its times hold a copy of it, but for --pass inplace")
     output.check_stdout(target)
     with alone(lambda: say("another timing run is under way on this machine: waiting for it to end")):
         session, warnings = _measured(request, choices, given, where, quiet)

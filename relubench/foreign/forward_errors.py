@@ -7,6 +7,7 @@ import inspect
 import torch
 from torch import Tensor, nn
 
+from relubench.activations.origin import places_noted
 from relubench.errors import UsageError
 
 LONGEST = 300
@@ -20,7 +21,8 @@ def short(problem: BaseException) -> str:
     """The kind of error and the first line of its message, cut where it is long."""
     lines = str(problem).strip().splitlines()
     text = f"{type(problem).__name__}: {lines[0]}" if lines else type(problem).__name__
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
+    text = text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
+    return ", ".join([text.removesuffix("."), *notes]) if (notes := places_noted(problem)) else text
 
 
 def check_inputs(network: nn.Module, label: str) -> None:

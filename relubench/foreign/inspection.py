@@ -86,7 +86,10 @@ def _facts(network: nn.Module, changed: str, spec: RunSpec) -> ForeignNetwork:
 
 
 def _counted(uses: Sequence[Use], suffix: str) -> str:
-    spoken = Counter(f"x*{use.function}(x)" if use.product else use.function for use in uses)
+    spoken = Counter(
+        f"x*{use.function}(x)" if use.product else f"{use.function} written out" if use.chains else use.function
+        for use in uses
+    )
     return ", ".join(f"{count} {name}{suffix}" for name, count in spoken.items())
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from relubench.activations import Choice
+from relubench.activations.records import sample
 from relubench.classifiers import PREFIX
 from relubench.errors import ComputeError, UsageError
 from relubench.foreign.forward_errors import short
@@ -98,10 +99,13 @@ def _step(spec: RunSpec, choice: Choice, x: Tensor) -> None:
         stacked=False,
     )
     update.set_factor(1.0)
+    sample()
     scores = layer.forward(x, training=True)
+    sample()
     layer.backward(torch.softmax(scores, dim=-1) / len(scores), update, first=True)
     update.finish()
     layer.forward(x[:LOOKED_AT], training=False)
+    sample()
 
 
 def laid_out(x: Tensor, spec: RunSpec) -> Tensor:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -49,6 +49,22 @@ _INPLACE_ARGUMENT = {
 }
 
 
+Step = tuple[str, int]
+"""An elementwise call: the path of the module at work, and how many it made before in the same forward."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Where an activation that is written out of elementary functions begins and ends in a forward."""
+
+    first: Step
+    argument: int
+    """Which argument of the first step is the activation's input."""
+    last: Step
+    name: str
+    """Of the last step's function: where it is another, the network takes another path."""
+
+
 @dataclass(slots=True)
 class Use:
     """A place where the network calls an activation."""
@@ -67,6 +83,8 @@ class Use:
     """The same for its input."""
     product: bool = False
     """Whether its product with its own input is the activation (x*sigmoid(x)): then that product is exchanged."""
+    chains: dict[bool, Chain] = field(default_factory=dict)
+    """Of one that is written out: the steps from its input to its result, in training and in evaluation."""
 
     def __str__(self) -> str:
         return spoken(self.function, self.place)

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from relubench.errors import ComputeError
-from relubench.network.calls import ACTIVATIONS, Places, Use, function_name, functions_of, spoken
+from relubench.network.calls import ACTIVATIONS, Places, Use, function_name, functions_of, in_place, spoken
+from relubench.network.handwritten import Steps, is_step, step_name
 from relubench.network.survey import PRODUCTS
 
 _PRODUCTS = functions_of(PRODUCTS)
@@ -37,6 +38,11 @@ class Exchange(TorchFunctionMode):
         }
         self.products: list[tuple[Tensor, Use, int, Function]] = []
         """Results that are to be multiplied with their own input: then that product is exchanged."""
+        self.network, self.steps = network, Steps()
+        self.chained = [(number, use, one) for number, use, one in self.table.values() if use.chains]
+        self.inputs: dict[int, Tensor] = {}
+        """Of written-out activations that have begun, by their numbers."""
+        self.ended: set[int] = set()
         self.zeros: Tensor | None = None
         """Shares of exact zeros [uses] that results add to, where they are to be counted."""
 
@@ -44,9 +50,22 @@ class Exchange(TorchFunctionMode):
         """A forward begins."""
         self.places.start()
         self.products.clear()
+        self.steps.start()
+        self.inputs.clear()
+        self.ended.clear()
+
+    def finish(self) -> None:
+        """A forward has ended: every written-out activation was exchanged in it, or ComputeError is raised."""
+        for number, use, _ in self.chained:
+            if self.network.training in use.chains and number not in self.ended:
+                raise _elsewhere(f"{use} was called before training, and not now")
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if self.chained and is_step(func):
+            ended = self._step(func, args)
+            if ended is not None:
+                return ended
         if func not in ACTIVATIONS:
             if self.products and func in _PRODUCTS and len(args) == 2:
                 return self._product(func, args[0], args[1], kwargs)
@@ -56,32 +75,58 @@ class Exchange(TorchFunctionMode):
         if place in self.kept:
             return func(*args, **kwargs)
         if place not in self.table:
-            raise ComputeError(
-                f"{spoken(name, place)} was never called before training: "
-                "the network takes another path with these images",
-                "let every image take the same activations, or name another --model",
-            )
+            raise _elsewhere(f"{spoken(name, place)} was never called before training")
         number, use, function = self.table[place]
         if use.product:
             h = func(*args, **kwargs)
             self.products.append((h, use, number, function))
             return h
         x = args[0] if args else kwargs["input"]
-        h = self._counted(number, function(x.clone() if use.aliased or use.input_overwritten else x))
+        h = self._applied(number, use, function, x.clone() if use.aliased or use.input_overwritten else x)
         if use.aliased:
             return x.copy_(h)
         return h.clone() if use.overwritten else h
+
+    def _step(self, func: Any, args: Sequence[Any]) -> Tensor | None:
+        """Follow a step of written-out activations: the result where one ends, else None."""
+        step = self.steps.next(self.places.here)
+        for number, use, function in self.chained:
+            chain = use.chains.get(self.network.training)
+            if chain is None:
+                continue
+            if step == chain.first:
+                self.inputs[number] = args[chain.argument].clone()  # The steps may write into it.
+            if step == chain.last and step_name(func) == chain.name and number in self.inputs:
+                self.ended.add(number)
+                # A copy: the network may write into it.
+                h = self._applied(number, use, function, self.inputs.pop(number)).clone()
+                return args[0].copy_(h) if in_place(func, args, {}) else h
+        return None
 
     def _product(self, func: Any, a: Any, b: Any, kwargs: dict[str, Any]) -> Any:
         for place, (h, use, number, function) in enumerate(self.products):
             if a is h or b is h:
                 del self.products[place]
                 x = b if a is h else a
-                result = self._counted(number, function(x.clone() if use.input_overwritten else x))
+                result = self._applied(number, use, function, x.clone() if use.input_overwritten else x)
                 return result.clone() if use.overwritten else result
         return func(a, b, **kwargs)
 
-    def _counted(self, number: int, h: Tensor) -> Tensor:
+    def _applied(self, number: int, use: Use, function: Function, x: Tensor) -> Tensor:
+        """The exchanged function's result, its zeros counted; its error says at which place it failed."""
+        try:
+            h = function(x)
+        except Exception as problem:
+            units = f"{x.shape[1]} {'channels' if x.dim() > 2 else 'units'}" if x.dim() > 1 else "no units"
+            problem.add_note(f"in the place of {use}, which has {units}")
+            raise
         if self.zeros is not None:
             self.zeros[number] += (h == 0).sum(dtype=self.zeros.dtype) / h.numel()
         return h
+
+
+def _elsewhere(what: str) -> ComputeError:
+    return ComputeError(
+        f"{what}: the network takes another path with these images",
+        "let every image take the same activations, or name another --model",
+    )

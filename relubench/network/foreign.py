@@ -120,6 +120,7 @@ class Foreign(Layer):
         x = x.contiguous() if self.form.contiguous else x
         with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16), self.exchange:
             y = class_scores(self.network(x), len(x), self.form.classes)
+        self.exchange.finish()
         if y is None:
             raise ComputeError("the network gave no class scores", "return class scores [B, K] for every batch")
         return y.float()

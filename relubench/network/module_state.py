@@ -146,7 +146,7 @@ def restore(module: nn.Module, state: State) -> None:
         for name, one in wanted.items():
             kind, _, inner = name.partition(" ")
             if inner and kind == "buffer":
-                part._buffers[inner] = giver.give(one, part._buffers.get(inner))
+                part._buffers[inner] = giver.give(one, dict(part._buffers.items()).get(inner))
             elif inner and kind == "parameter":
                 part.get_parameter(inner).data.copy_(giver.give(one, None))
             else:

@@ -10,13 +10,15 @@ function in `NAMES` is exchanged, but for
 - what `keep` names.
 
 A sigmoid times its own input (x*sigmoid(x), also x*sigmoid(1.702*x) and x*tanh(softplus(x))) is one activation: their
-product is exchanged. Softmax is never an activation here. Refused is what cannot be exchanged, or not be told from an
-activation: functions in `HANDMADE`, a hard sigmoid made of relu6 that is no gate, one function of another's result,
-fused recurrent layers, calls out of autograd's sight, calls repeated in the backward pass.
+product is exchanged; so are those that are written out of elementary functions (see `handwritten`). Softmax is never
+an activation here. Refused is what cannot be exchanged, or not be told from an activation: other functions in
+`HANDMADE`, a hard sigmoid made of relu6 that is no gate, one function of another's result, fused recurrent layers,
+calls out of autograd's sight, calls repeated in the backward pass.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +42,7 @@ from relubench.network.calls import (
     storage,
     undisturbed,
 )
+from relubench.network.handwritten import Tracker
 from relubench.network.keeping import ASKED, check_kept, check_refused, matches
 from relubench.network.outputs import class_scores
 
@@ -128,6 +131,8 @@ class _Refusal:
     """What the use may turn out to be after all: 'a gate' or 'a product'."""
     repeated: bool = False
     """Whether the backward pass made the call; `name` is then the function's."""
+    step: int = 0
+    """The elementwise call that gave rise to it, if one did."""
 
 
 class _Survey(TorchFunctionMode):
@@ -149,13 +154,20 @@ class _Survey(TorchFunctionMode):
         self.made: dict[int, tuple[Use, Tensor]] = {}
         """Products of a result and its own input."""
         self.overwritten: dict[int, tuple[Use, Tensor]] = {}
+        self.tracker = Tracker()
+        self.called: dict[int, Use] = {}
+        """Step -> the activation that it is."""
 
     def run(self, x: Tensor) -> None:
         self.places.start()
         self.results, self.overwritten, self.sources, self.scaled, self.made = {}, {}, {}, {}, {}
         self.backward = False
+        self.tracker, self.called, before = Tracker(), {}, self.refused
+        self.refused = []
         with torch.enable_grad(), self:
             y = class_scores(self.network(x), self.batch, self.classes)
+            self._write_out(y)
+            self.refused = before + self.refused
             if y is None or not y.requires_grad:
                 return
             if (result := self.results.get(storage(y))) is not None and not result.use.product:
@@ -165,6 +177,30 @@ class _Survey(TorchFunctionMode):
             # What torch.autograd.grad calls: as a torch function itself, that would hide what happens inside it.
             engine: Any = torch.autograd.Variable._execution_engine
             engine.run_backward((total,), (torch.ones_like(total),), False, False, (x,), True, accumulate_grad=False)
+
+    def _write_out(self, y: Tensor | None) -> None:
+        """Make one use of the steps of each written-out activation, instead of refusing or exchanging them alone."""
+        counts: Counter[str] = Counter()
+        refused = frozenset(one.step for one in self.refused if one.step)
+        for one in list(self.tracker.largest(refused, {step: use.function for step, use in self.called.items()})):
+            path = one.chain.last[0]
+            if path in self.places.merged:
+                continue
+            called = f"{path}.{one.function}".strip(".")
+            place = called, counts[called]
+            counts[called] += 1
+            use = self.uses.setdefault(place, Use(place, one.function, one.result.numel() // self.batch))
+            use.chains[self.network.training] = one.chain
+            self.names[use.name] = None
+            if matches(use.name, self.keep) or matches(place_name((path, 0)), self.keep):
+                use.kept = ASKED
+            elif y is not None and storage(y) == storage(one.result):
+                use.kept = use.kept or "the output"
+            for inner in {
+                id(self.called[step]): self.called[step] for step in one.inside & self.called.keys()
+            }.values():
+                inner.kept, inner.product = inner.kept or f"part of a {one.function} written out", False
+            self.refused = [item for item in self.refused if item.step not in one.inside]
 
     def refusals(self) -> list[str]:
         """What is refused, but for what stays by the user's wish or turned out to be something else."""
@@ -179,6 +215,16 @@ class _Survey(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if self.backward or (after := self.tracker.before(func, args, self.places.here)) is None:
+            return self._call(func, args, kwargs)
+        first, number = len(self.refused), self.tracker.number
+        h = self._call(func, args, kwargs)
+        for one in self.refused[first:]:
+            one.step = number
+        after(h, kwargs)
+        return h
+
+    def _call(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         tensors = [one for one in flat((args, kwargs)) if isinstance(one, Tensor)]
         if getattr(func, "__name__", "") != "__get__":
             for one in tensors:
@@ -230,6 +276,7 @@ class _Survey(TorchFunctionMode):
             self.overwritten[storage(x)] = (use, x)
         self.sources.setdefault(storage(x), []).append((use, x))
         self.results[storage(h)] = _Result(use, source, h, own=True)
+        self.called[self.tracker.number] = use
         return h
 
     def _chained(self, use: Use, before: _Result, place: Place, x: Tensor) -> Tensor:

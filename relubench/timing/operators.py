@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from relubench.activations.definition import Activation, fixed, trainable
+from relubench.activations.handing import bare
 from relubench.activations.trial import flat_call
 from relubench.errors import ComputeError
 from relubench.network.streams import stream
@@ -32,6 +33,7 @@ FEW = 2**16
 """Elements on which it is found out what an activation gives and keeps."""
 
 Call = Callable[[], object]
+Function = Callable[[Tensor], Tensor]
 
 
 class Unmeasurable(Exception):
@@ -137,7 +139,7 @@ def _allocating(activation: Activation, z: Tensor, arena: Arena, compiled: bool)
 
 
 def _inplace(activation: Activation, z: Tensor, arena: Arena, compiled: bool) -> Task:
-    inplace = activation.inplace
+    inplace = activation.inplace or _module_in_place(activation, z, arena)
     if inplace is None or compiled:
         raise Unmeasurable("it has no form in place")
 
@@ -151,6 +153,15 @@ def _inplace(activation: Activation, z: Tensor, arena: Arena, compiled: bool) ->
 
     traffic = (Traffic(reads=1, writes=1, in_place=True),)
     return Task(call=call, refill=refill, traffic=traffic, storage="in place", calls=len(arena.pool))
+
+
+def _module_in_place(activation: Activation, z: Tensor, arena: Arena) -> Function | None:
+    """A user's module that writes its result over its input, without the copy that it is given elsewhere."""
+    if activation.module is None or not activation.copied:
+        return None
+    function, _ = evaluation(activation, z, bared=True)
+    few = z[: arena.few].clone()
+    return function if function(few).data_ptr() == few.data_ptr() else None
 
 
 def _backward(activation: Activation, z: Tensor, arena: Arena, compiled: bool) -> Task:
@@ -236,16 +247,18 @@ def _both_by_autograd(activation: Activation, z: Tensor, arena: Arena, compiled:
     )
 
 
-def evaluation(activation: Activation, z: Tensor) -> tuple[Callable[[Tensor], Tensor], list[Tensor]]:
-    """f as in evaluation, without noise, and the tensors that it learns, in z's dtype."""
+def evaluation(activation: Activation, z: Tensor, *, bared: bool = False) -> tuple[Function, list[Tensor]]:
+    """f as in evaluation, without noise, and what it learns, in z's dtype; `bared`: its input is no copy."""
     if activation.module is not None:
         module = fixed(activation.module).to(device=z.device, dtype=z.dtype).eval()
+        if bared:
+            bare(module)
         return flat_call(module, activation), list(trainable(module).values())
     leaves = [torch.tensor([value], dtype=z.dtype, device=z.device) for value in activation.learned]
     return lambda x: activation.function(x, learned=tuple(leaves), dim=0), leaves
 
 
-def training(activation: Activation, z: Tensor) -> tuple[Callable[[Tensor], Tensor], list[Tensor]]:
+def training(activation: Activation, z: Tensor) -> tuple[Function, list[Tensor]]:
     """f as in training, its noise drawn anew by every call, and the tensors that it learns, as leaves of a tape."""
     if activation.module is not None:
         module = fixed(activation.module).to(device=z.device, dtype=z.dtype).eval()

@@ -15,6 +15,7 @@ from relubench.activations import build, select
 from relubench.activations.loading import load, module_name
 from relubench.activations.manifest import gathered
 from relubench.activations.own import changed, checked, choose_own, is_checked, renewed, say_unseen
+from relubench.activations.probing import probe
 from relubench.activations.records import Record, recording
 from relubench.errors import UsageError
 
@@ -235,6 +236,45 @@ def test_two_functions_of_one_file_have_their_own_digests_in_any_order(tmp_path:
     assert not is_checked(choose_own(f"{tmp_path}/mine.py:g"))
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import glob\nN = len(glob.glob(HERE + '/tables/*.txt'))\ndef act(x): return x * (1 + N)\n",
+        "def act(x): return x * (1 + len(os.listdir(HERE + '/tables')))\n",
+        "import pathlib\ndef act(x): return x * (1 + len(list(pathlib.Path(HERE, 'tables').iterdir())))\n",
+        "def act(x):\n    return x * (1 + sum(len(files) for _, _, files in os.walk(HERE)))\n",
+        "from near import count\ndef act(x): return x * (1 + count(HERE + '/tables'))\n",
+    ],
+)
+def test_the_names_in_a_folder_that_it_lists_are_part_of_the_digest(code: str, tmp_path: Path):
+    (tmp_path / "tables").mkdir()
+    write(tmp_path, near="import os\ndef count(path): return sum(1 for one in os.scandir(path))\n")
+    write(tmp_path, mine=f"import os\nHERE = os.path.dirname(__file__)\n{code}")
+    text = f"{tmp_path}/mine.py:act"
+    before = digest(text)
+    assert is_checked(choose_own(text)) and digest(text) == before
+    (tmp_path / "tables" / "one.txt").write_text("")
+    assert not is_checked(choose_own(text))
+    assert digest(text) != before
+    (tmp_path / "tables" / "one.txt").unlink()
+    assert digest(text) == before
+
+
+def test_a_list_of_where_it_writes_is_said_to_be_out_of_sight(tmp_path: Path):
+    (tmp_path / "logs").mkdir()
+    source = (
+        "import os, time\nLOGS = os.path.join(os.path.dirname(__file__), 'logs')\ndef act(x):\n"
+        "    open(os.path.join(LOGS, str(len(os.listdir(LOGS)))), 'w').close()\n    return x\n"
+    )
+    write(tmp_path, mine=source)
+    text = f"{tmp_path}/mine.py:act"
+    before = digest(text)
+    lines: list[str] = []
+    say_unseen(choose_own(text), "activation", lines.append)
+    assert "a list of logs, where it writes" in lines[0] and "--no-cache" in lines[0]
+    assert is_checked(choose_own(text)) and digest(text) == before
+
+
 def test_a_single_file_keeps_its_own_digest(tmp_path: Path):
     """So that runs of before are still found; what torch, the standard library and the code's own log say is not in."""
     source = (
@@ -289,14 +329,38 @@ def test_a_function_that_counts_in_a_global_is_refused(code: str, tmp_path: Path
         digest(f"{tmp_path}/mine.py:act")
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "odd = False\ndef act(x):\n    global odd\n    odd = not odd\n    return x\n",
+        "ages = {}\ndef act(x):\n    ages['n'] = ages.get('n', 0) + 1\n    return x\n",
+        "def act(x, kept={}):\n    kept[0] = not kept.get(0, False)\n    return x\n",
+        "class Act:\n    bits = [False, False, False]\n    def __call__(self, x):\n"
+        "        place = next((n for n, bit in enumerate(self.bits) if not bit), 2)\n"
+        "        self.bits[:place] = [False] * place\n        self.bits[place] = True\n        return x\nact = Act()\n",
+    ],
+)
+def test_a_function_that_counts_in_flags_or_a_dictionary_is_refused(code: str, tmp_path: Path):
+    """A flag that changes again and again, and a number that takes another's place, are told from what follows."""
+    write(tmp_path, mine=code)
+    choice = choose_own(f"{tmp_path}/mine.py:act")
+    with pytest.raises(UsageError, match=r"changes the global .*(odd|ages|default 0|bits)"):
+        checked(choice, "activation", lambda: probe(choice))
+
+
 CACHE = "_seen = {}\ndef act(x):\n    _seen[x.shape] = x\n    return x\n"
 FLAG = "said = False\ndef act(x):\n    global said\n    said = True\n    return x\n"
 
 
-@pytest.mark.parametrize("code", [CACHE, FLAG])
+SIZES = "_sizes = {}\ndef act(x):\n    return x * _sizes.setdefault(x.numel(), 1.0)\n"
+
+
+@pytest.mark.parametrize("code", [CACHE, FLAG, SIZES])
 def test_a_cache_and_a_flag_are_not_counters(code: str, tmp_path: Path):
+    """Refusing them would refuse sound code: a cache only grows, a flag that is set once says what was warned of."""
     write(tmp_path, mine=code)
-    assert digest(f"{tmp_path}/mine.py:act")
+    choice = choose_own(f"{tmp_path}/mine.py:act")
+    assert checked(choice, "activation", lambda: probe(choice)).equals == "identity"
 
 
 def test_an_iterator_is_refused(tmp_path: Path):

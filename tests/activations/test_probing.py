@@ -87,7 +87,6 @@ def test_overflow_far_out_is_only_warned_of():
         ("x>0", "passes no gradient"),
         ("torch.nn:Softmax:dim=-1", "when its neighbours or the call change"),
         ("torch.nn.functional:dropout", "when its neighbours or the call change"),
-        ("torch.nn.functional:relu:inplace=1", "changes its input in place"),
         ("torch.nn:Flatten:start_dim=0", "gives shape .* for shape"),
         ("torch.nn.functional:glu", r"gives shape \(6, 7\) for shape \(6, 14\)"),
         ("torch.nn:LSTM:input_size=14:hidden_size=14", "gives tuple, not a tensor"),
@@ -128,3 +127,61 @@ def test_a_unit_that_ends_the_program_is_refused(tmp_path: Path):
     (tmp_path / "leaving.py").write_text("import sys\ndef unit(x):\n    sys.exit(3)\n")
     with pytest.raises(UsageError, match=r"leaving\.py:unit failed on a .* SystemExit: 3"):
         probe(select([f"{tmp_path / 'leaving.py'}:unit"])[0])
+
+
+STATEFUL = """
+import torch
+from torch import nn
+
+class Schedule(nn.Module):
+    def __init__(self, late=500):
+        super().__init__()
+        self.late, self.steps = late, 0
+    def forward(self, x):
+        self.steps += self.training
+        return torch.relu(x) if self.steps < self.late else torch.tanh(x)
+
+class Buffered(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("age", torch.zeros(()))
+    def forward(self, x):
+        if self.training:
+            self.age = self.age + 1e-4
+        return torch.tanh(x) if self.age < 1 else x
+
+class Inner(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.bits = {"low": False}
+        self.inner = Schedule()
+    def forward(self, x):
+        self.bits["low"] = not self.bits["low"]
+        return nn.functional.elu(x)
+
+class Cached(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.cache, self.last, self.warned = {}, None, False
+    def forward(self, x):
+        self.warned = True
+        self.last = x.detach()
+        self.cache[x.shape] = self.cache.get(x.shape, len(self.cache))
+        return torch.relu(x)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "likeness"),
+    [
+        ("Schedule", "starts as relu, and changes steps in every call"),
+        ("Buffered", "starts as tanh, and changes age in every call"),
+        ("Inner", "starts as elu, and changes bits in every call"),
+        ("Cached", "equals relu"),
+    ],
+)
+def test_it_equals_a_known_one_only_if_it_stays_so(name: str, likeness: str, tmp_path: Path):
+    (tmp_path / "mine.py").write_text(STATEFUL)
+    found = probe(select([f"{tmp_path}/mine.py:{name}"])[0])
+    assert found.likeness == likeness
+    assert (found.equals is None) == ("equals" not in likeness)

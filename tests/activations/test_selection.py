@@ -100,7 +100,7 @@ def test_columns_and_learned():
         ("relu,", "an empty activation name", "one comma"),
         ("z*", "no activation's name matches 'z\\*'", "a formula contains x"),
         ("[a-z]*", "no activation's name matches", "list activations"),
-        ("2*y", "no activation's name matches '2\\*y'", "a formula contains x"),
+        ("2*yz", "no activation's name matches '2\\*yz'", "a formula contains x"),
         ("3.0", "no activation called '3.0'", "list activations"),
         ("rleu:alpha=1", "no activation called 'rleu'", "did you mean relu"),
         ("nowhere:Name", "no activation called 'nowhere'", r"\./file.py:Name"),

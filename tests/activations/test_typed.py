@@ -316,3 +316,32 @@ def test_what_is_put_in_a_function_s_place_stays_bounded(forms: list[str]):
 def test_a_call_with_a_bracket_behind_it_is_refused(text: str):
     with pytest.raises(UsageError, match="a call with a bracket behind it"):
         select([text])
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("w*sigmoid(w)", "x*sigmoid(x)"),
+        ("X*torch.tanh(X)", "x*tanh(x)"),
+        ("np.sin(u) + u", "sin(x)+x"),
+        ("F.softplus(v)/2", "softplus(x)/2"),
+        ("maximum(0, h)", "max(0,x)"),
+        ("g.tanh()*g", "tanh(x)*x"),
+        ("|y|", "abs(x)"),
+        ("e**u + 1", "e**x+1"),
+        ("c*u*sigmoid(u), c=1.5", "c*x*sigmoid(x):c=1.5"),
+        ("r if r > 0 else 0.3*r", "where(x>0,x,0.3*x)"),
+    ],
+)
+def test_a_single_free_letter_stands_for_x(text: str, canonical: str):
+    assert [one.label for one in select([text])] == [canonical]
+
+
+@pytest.mark.parametrize("text", ["u*v", "e*pi", "w", "./u/v.py:w", "u/relu.py:w", "q*zeta(q)"])
+def test_two_letters_constants_and_paths_are_no_formulas(text: str):
+    with pytest.raises(UsageError, match=r"there is no|no activation's name"):
+        select([text])
+
+
+def test_a_pattern_of_names_stays_one():
+    assert {one.label for one in select(["s*"])} >= {"sigmoid", "softplus"}

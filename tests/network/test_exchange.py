@@ -150,13 +150,13 @@ class Own(torch.autograd.Function):
 WEIGHTS = (torch.ones(8, 8), torch.ones(8, 8))
 
 REFUSED = [
-    (lambda z: z.mul_(torch.sigmoid(z)), "sigmoid in forward times its own input"),
+    (lambda z: z.mul_(torch.sigmoid(z)).sum(-1, keepdim=True) * torch.erf(z), "erf in forward"),
     (lambda z: torch.tanh(F.softplus(z)), "tanh in forward .call 2. of a result of softplus"),
-    (lambda z: z * (F.relu6(z + 3) / 6), "relu6 in forward scaled by a number"),
-    (lambda z: z.clamp(min=0), "clamp in forward"),
-    (lambda z: torch.maximum(z, 0 * z), "maximum in forward"),
-    (lambda z: torch.where(z > 0, z, 0.1 * z), "gt in forward; where in forward"),
-    (lambda z: z / (1 + torch.exp(-z)), "exp in forward"),
+    (lambda z: z * (F.relu6(z + 2) / 4), "relu6 in forward scaled by a number"),
+    (lambda z: z.clamp(min=0.2), "clamp in forward"),
+    (lambda z: torch.maximum(z, z.flip(0)), "maximum in forward"),
+    (lambda z: torch.where(z > 0, z, 0.1 * z**2), "gt in forward; where in forward"),
+    (lambda z: z / (2 + torch.exp(-z)), "exp in forward"),
     (lambda z: z * (1 + torch.erf(z)), "erf in forward"),
     (lambda z: F.glu(torch.cat([z, z], -1)), "glu in forward"),
     (lambda z: torch.rnn_relu_cell(z, z, *WEIGHTS), "rnn_relu_cell in forward"),

@@ -78,9 +78,9 @@ def test_a_pattern_that_names_nothing_is_refused_with_the_places() -> None:
     "extra",
     [
         lambda z: z.clamp(min=-1),
-        lambda z: z / (1 + torch.exp(-z)),
-        lambda z: z * F.relu6(z + 3) / 6,
-        lambda z: torch.where(z > 0, z, 0.1 * z),
+        lambda z: z / (2 + torch.exp(-z)),
+        lambda z: z * F.relu6(z + 2) / 4,
+        lambda z: torch.where(z > 1, z, 0.1 * z),
         lambda z: checkpoint(F.gelu, z, use_reentrant=False),
         lambda z: torch.tanh(F.softplus(z)),
     ],

@@ -1,0 +1,106 @@
+"""How a user's own activation is handed its input: as it is, as a copy where it writes into it, in rows as images.
+
+A plain PyTorch loop trains `nn.SiLU(inplace=True)` and functions of `x.mul_(...)`: nobody needs their input again. Here
+layers keep their inputs, so such a function gets a copy. One that reads images by `x.view(...)` gets them in rows, not
+with their channels last in memory. Both are found by calling a throw-away instance on small tensors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from relubench.activations.frame import Frame
+from relubench.activations.trial import COLUMNS, chance, examples, silenced, widths_of
+
+_EXAMPLES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Handing:
+    """What a function is given for a tensor; a forward pre-hook of a module."""
+
+    copied: bool = False
+    """Whether it writes into its input."""
+    rows: bool = False
+    """Whether it takes images in rows only."""
+    in_place: bool = False
+    """Whether its result lies where its input lay."""
+
+    def __call__(self, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (self.given(inputs[0]), *inputs[1:]) if inputs and isinstance(inputs[0], Tensor) else inputs
+
+    def given(self, z: Tensor) -> Tensor:
+        """z, or a new tensor with its values that no one else reads."""
+        if self.rows and not z.is_contiguous():
+            return z.contiguous()
+        return z.clone() if self.copied else z
+
+    def __bool__(self) -> bool:
+        return self.copied or self.rows
+
+
+class Handed:
+    """A function that gets its input so."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor], handing: Handing) -> None:
+        self.function, self.handing = function, handing
+
+    def __call__(self, z: Tensor) -> Tensor:
+        return self.function(self.handing.given(z))
+
+
+def handing_of(call: Callable[[Tensor], Any]) -> Handing:
+    """How this function or module, which is thrown away afterwards, has to be given its input."""
+    module = call if isinstance(call, nn.Module) else None
+    copied = rows = in_place = False
+    with silenced(), chance(0):
+        for training in (True, False) if module is not None else (True,):
+            if module is not None:
+                module.train(training)
+            for frame in _frames(module):
+                z = examples(frame, _EXAMPLES, torch.float32)
+                seen = _called(call, z)
+                copied, in_place = copied or seen.wrote, in_place or seen.in_place
+                if len(frame.example) == 3 and seen.worked:
+                    last = _called(call, z.contiguous(memory_format=torch.channels_last))
+                    rows, copied = rows or not last.worked, copied or last.wrote
+    return Handing(copied, rows, copied and in_place)
+
+
+def bare(module: nn.Module) -> None:
+    """Give the module its input as it is again."""
+    for part in module.modules():
+        for key in [key for key, hook in part._forward_pre_hooks.items() if isinstance(hook, Handing)]:
+            del part._forward_pre_hooks[key]
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    worked: bool
+    wrote: bool
+    in_place: bool
+
+
+def _called(call: Callable[[Tensor], Any], z: Tensor) -> _Seen:
+    """What became of an input; an error is for whoever calls it in earnest."""
+    given = z.clone()
+    before = given._version
+    result: Any = None
+    with contextlib.suppress(Exception, SystemExit), torch.no_grad():
+        result = call(given)
+    wrote = given._version != before or not torch.equal(given, z)
+    worked = isinstance(result, Tensor) and result.shape == z.shape
+    return _Seen(worked, wrote, worked and result.data_ptr() == given.data_ptr())
+
+
+def _frames(module: nn.Module | None) -> Iterator[Frame]:
+    widths: Sequence[int] = (COLUMNS, *(widths_of(module) if module is not None else ()))
+    for width in widths:
+        yield Frame((width,))
+        yield Frame((width, 5, 7))
