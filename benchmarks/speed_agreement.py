@@ -23,7 +23,7 @@ import torch
 
 from benchmarks.machine import describe
 from relubench.activations import build, select
-from relubench.pages import map_constants
+from relubench.system.page_faults import map_constants
 from relubench.timing.clocks import choose_clock
 from relubench.timing.machine import Watch, alone, caches
 from relubench.timing.operators import Arena, Task, task

@@ -20,13 +20,13 @@ from relubench.activations import select
 from relubench.classifiers import CLASSIFIERS, PREFIX
 from relubench.config import experiment
 from relubench.data import prepare
-from relubench.device import Device
 from relubench.errors import UsageError
 from relubench.foreign.networks import as_layer, draw_network, example, uses_of
 from relubench.foreign.trial import laid_out
 from relubench.network.calls import Use
 from relubench.network.optimizers import build_optimizer
 from relubench.plan import RunSpec, expand
+from relubench.system.device import Device
 
 ACTIVATIONS = ("gelu", "tanh", "x*tanh(x)")
 """Their gradients need the input, the output, and both."""

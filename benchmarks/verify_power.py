@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from relubench.activations import build, select
-from relubench.device import resolve
+from relubench.system.device import resolve
 from relubench.verification import points
 from relubench.verification.bounds import Allowance, backward_allowance, forward_allowance
 from relubench.verification.check import check

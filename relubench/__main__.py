@@ -14,8 +14,8 @@ if __name__ == "__main__" and not sys.flags.safe_path:
         sys.path[:1] = [entry for entry in sys.path[:1] if entry]
 
 # The rest is imported where Ctrl-C is served already: it takes the first tenths of a second.
-from relubench import interrupts
 from relubench.errors import EXIT_INTERRUPTED
+from relubench.system import interrupts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def main() -> int:
     # What is started by libraries must not import from the working folder either.
     os.environ.setdefault("PYTHONSAFEPATH", "1")
     from relubench.cli.streams import end, prepare
-    from relubench.processes import load_torch_elsewhere, working_folder_exists
+    from relubench.system.processes import load_torch_elsewhere, working_folder_exists
 
     prepare()
     if not working_folder_exists():

@@ -12,7 +12,6 @@ import numpy as np
 
 from relubench.config import ExperimentConfig, Method, contradictions, experiment
 from relubench.errors import WARNING, ComputeError, UsageError
-from relubench.places import user_path
 from relubench.reports.pretraining import pretraining_report
 from relubench.reports.render import render
 from relubench.reports.report import Report
@@ -20,6 +19,7 @@ from relubench.reports.study import study_report
 from relubench.results import RunResult, Tuning
 from relubench.runner import Study
 from relubench.stack import PRETRAIN_DEFAULTS
+from relubench.system.paths import user_path
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from relubench.activations.frame import Frame
 from relubench.activations.own import choose_own, is_own
 from relubench.classifiers import CLASSIFIERS, PREFIX
 from relubench.errors import UsageError
-from relubench.lookup import did_you_mean
+from relubench.system.lookup import did_you_mean
 
 KERNEL = 5
 """Side of the cnn's convolution kernels, in pixels; stride 1, zero padding that keeps the size."""

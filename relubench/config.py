@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from relubench.errors import UsageError, shown
-from relubench.lookup import did_you_mean
+from relubench.system.lookup import did_you_mean
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -301,7 +301,7 @@ def experiment(*layers: Mapping[str, Any]) -> ExperimentConfig:
 
 def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
     """The nested mapping that `--set key.path=value` asks for; values are read as YAML scalars or lists."""
-    from relubench.plain_yaml import assignment_of
+    from relubench.system.plain_yaml import assignment_of
 
     merged: dict[str, Any] = {}
     for text in assignments:

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from relubench.interrupts import Held
 from relubench.jobs import Job
-from relubench.processes import Stderr, command, ending, environment, folder, lacks_of_memory
+from relubench.system.interrupts import Held
+from relubench.system.processes import Stderr, command, ending, environment, folder, lacks_of_memory
 
 STOP_SECONDS = 30.0
 """How long interrupted workers have for their checkpoints."""

@@ -16,17 +16,17 @@ from typing import Any
 from relubench import stack_file
 from relubench.activations import Choice
 from relubench.activations.own import checked, choose_own, is_checked, is_own, renewed, say_unseen
-from relubench.activations.records import is_users_file
 from relubench.architecture import Architecture, activation_frames, default_model, parse_model
 from relubench.classifiers import PREFIX
 from relubench.config import ExperimentConfig
-from relubench.device import Device
 from relubench.errors import WARNING, UsageError
-from relubench.places import user_path
 from relubench.plan import ForeignNetwork, RunSpec, why_no_regions
 from relubench.results import RunResult
 from relubench.stacking import import_file
 from relubench.store import Store
+from relubench.system.device import Device
+from relubench.system.paths import user_path
+from relubench.system.user_code.records import is_users_file
 from relubench.variants import Part, lay_out
 
 Note = Callable[[str], None]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import sys
 
-from relubench.activations.origin import one_line, place_of
 from relubench.activations.own import changed, choose_own
 from relubench.classifiers import PREFIX
-from relubench.device import is_out_of_addresses, too_few_addresses
 from relubench.errors import ComputeError, RelubenchError
 from relubench.jobs import Job
+from relubench.system.device import is_out_of_addresses, too_few_addresses
+from relubench.system.user_code.origin import one_line, place_of
 
 
 def is_out_of_memory(error: BaseException) -> bool:

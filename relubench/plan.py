@@ -29,10 +29,10 @@ from relubench.config import MAX_SEED, ExperimentConfig
 from relubench.data import PreparedData
 from relubench.data.prepared import image_range
 from relubench.departures import departures
-from relubench.device import Device
 from relubench.errors import UsageError
 from relubench.refusals import check_foreign, check_precision, check_stack
 from relubench.stack import FROM_FILE, SHUFFLED, StackSpec, stack_spec
+from relubench.system.device import Device
 from relubench.version import ENGINE_VERSION
 
 LR_GRIDS = {"sgd": (0.1, 0.01, 0.001, 0.0001), "adam": (0.01, 0.001, 0.0001), "adamw": (0.01, 0.001, 0.0001)}

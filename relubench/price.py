@@ -17,14 +17,14 @@ from typing import Any
 from relubench.activations import Choice, select
 from relubench.architecture import KERNEL, head_inputs, layer_shapes
 from relubench.data import DataOptions, PreparedData, outline, prepare, prepared_already, status
-from relubench.device import Device, resolve
 from relubench.inspection import Networks, with_network
 from relubench.memory import fitting_workers, member_bytes, stack_members
-from relubench.places import runs_root
 from relubench.plan import RunSpec, Variant
 from relubench.reports.cells import count, duration
 from relubench.stack_price import StackPrices
 from relubench.store import Store
+from relubench.system.device import Device, resolve
+from relubench.system.paths import runs_root
 from relubench.tuning import trials, tuning_specs
 from relubench.variants import Part, lay_out
 

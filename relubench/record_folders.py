@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from relubench import durable, integrity
 from relubench.errors import ComputeError
+from relubench.system import files as durable
+from relubench.system import integrity
 
 OLD = "old"
 """How the name of a folder ends that is being replaced."""

@@ -21,7 +21,6 @@ import numpy as np
 from relubench.config import ExperimentConfig
 from relubench.crew import Crew
 from relubench.data import lines_about
-from relubench.device import Device, check_torch_loads, resolve
 from relubench.errors import ComputeError, UsageError
 from relubench.events import event, failed_result
 from relubench.inspection import (
@@ -37,11 +36,12 @@ from relubench.inspection import (
 from relubench.jobs import Job, jobs_of
 from relubench.memory import fitting_workers, member_bytes
 from relubench.noise import noise_jobs, under_noise
-from relubench.places import runs_root, why_unwritable
 from relubench.plan import RunSpec, Variant
 from relubench.results import Event, RunResult, Timing, Tuning
 from relubench.stack_search import Rates, StackSearch, shared_stacks, with_rates
 from relubench.store import Store
+from relubench.system.device import Device, check_torch_loads, resolve
+from relubench.system.paths import runs_root, why_unwritable
 from relubench.tuning import Trials, best_rate, spoken, trials, tuning_specs
 from relubench.variants import Part, check_data, lay_out, make_ready
 

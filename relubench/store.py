@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from relubench import durable, integrity
 from relubench.record_folders import Damaged, RecordFolders, restored
 from relubench.results import PretrainedLayer, RunResult, Timing
+from relubench.system import files as durable
+from relubench.system import integrity
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock

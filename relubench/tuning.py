@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from relubench.device import Device
 from relubench.errors import ComputeError
 from relubench.plan import LR_GRIDS, RunSpec, expand, tuning_seeds
 from relubench.results import RunResult, Tuning
+from relubench.system.device import Device
 from relubench.variants import Part
 
 Trials = dict[float, list[RunSpec]]

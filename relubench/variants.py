@@ -12,10 +12,10 @@ from relubench.activations import Choice, select
 from relubench.config import ExperimentConfig
 from relubench.data import DataOptions, PreparedData, arrays, prepare
 from relubench.departures import departures
-from relubench.device import Device
 from relubench.errors import UsageError
 from relubench.plan import RunSpec, Variant, expand, rows, strengths_and_seeds
 from relubench.stack import FROM_FILE
+from relubench.system.device import Device
 
 
 @dataclass(frozen=True, slots=True)

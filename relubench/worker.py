@@ -24,13 +24,13 @@ import numpy as np
 from relubench.errors import ComputeError
 from relubench.jobs import Job, lines_of_jobs
 from relubench.mishaps import check_unchanged, explain, free_memory, is_out_of_memory
-from relubench.pages import map_constants
 from relubench.plan import RunSpec
 from relubench.results import RunResult, Timing
 from relubench.route import route
 from relubench.run_clock import Clock
 from relubench.stacking import CHECKPOINT_SECONDS, PROGRESS_SECONDS, Emit, Interrupted, Stack, obtain
 from relubench.store import Busy, Store
+from relubench.system.page_faults import map_constants
 from relubench.version import __version__
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ WIDE_FEATURES = {16: ("avx", "fma", "f16c", "vaes", "vpclmulqdq", "gfni", "xop")
 QUICK = (
     "test_architecture.py",
     "test_config.py",
-    "test_durable.py",
+    "system/test_files.py",
     "test_plan_data.py",
     "test_stack_file.py",
     "test_store.py",

@@ -19,8 +19,8 @@ from typing import Any
 
 import torch
 
-import relubench.durable
 import relubench.engine.population
+import relubench.system.files
 import relubench.worker
 from relubench.jobs import Job
 from relubench.worker import carry_out
@@ -54,7 +54,7 @@ def inject(call: str, countdown: int) -> None:
             if left == 0:
                 die()
 
-        relubench.durable.write_durably = write
+        relubench.system.files.write_durably = write
         return
     when, name = call.split()
     owner: Any = os if name == "fsync" else Path

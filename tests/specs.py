@@ -10,11 +10,11 @@ from typing import Any
 from relubench.activations import Choice, select
 from relubench.config import experiment
 from relubench.data import DataOptions, PreparedData, prepare
-from relubench.device import Device
 from relubench.jobs import Job
 from relubench.plan import RunSpec, expand
 from relubench.pretraining.identity import layer_id
 from relubench.stack import StackSpec
+from relubench.system.device import Device
 
 CPU = Device(kind="cpu", name="test", threads=1, memory=2**33, torch="test")
 

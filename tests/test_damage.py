@@ -15,17 +15,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from relubench import integrity
 from relubench.config import experiment
 from relubench.crew import Crew
 from relubench.data import prepare
 from relubench.data.prepared import arrays, check_whole
 from relubench.errors import DataError
-from relubench.integrity import DamagedError
 from relubench.jobs import Job
 from relubench.record_folders import Damaged
 from relubench.runner import Study
 from relubench.store import Store
+from relubench.system import integrity
+from relubench.system.integrity import DamagedError
 from relubench.worker import Interrupted, carry_out
 from specs import job
 

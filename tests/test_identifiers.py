@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from relubench.data import DataOptions, prepare
-from relubench.device import Device
+from relubench.system.device import Device
 from specs import layer_ids, pinned, through_json
 
 GPU = Device(kind="cuda", name="test GPU", threads=8, memory=2**34, torch="test")

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from relubench.config import experiment
-from relubench.device import resolve
 from relubench.engine.images import Images
 from relubench.engine.population import Population
 from relubench.network_timing import (
@@ -27,6 +26,7 @@ from relubench.plan import Variant
 from relubench.reports.network_speed import Race, article_speed, duration, for_people, leaders, network_report, sentence
 from relubench.reports.pareto_plot import plot_pareto
 from relubench.results import RunResult
+from relubench.system.device import resolve
 from relubench.timing import statistics
 from relubench.timing.steps import Network, StepRace, line_up
 from relubench.variants import lay_out, make_ready

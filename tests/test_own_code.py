@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from relubench.activations import manifest, probe
+from relubench.activations import probe
 from relubench.activations.own import checked, choose_own, is_checked, renewed
 from relubench.config import experiment
 from relubench.errors import UsageError
 from relubench.foreign.networks import draw_network
 from relubench.runner import Study
+from relubench.system.user_code import manifest
 from specs import runs
 
 ACT = "import os\nfrom near import S\ndef act(x): return S * x.relu()\n"

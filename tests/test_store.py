@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import relubench.durable
+import relubench.system.files
 from relubench.errors import ComputeError
 from relubench.jobs import Job
 from relubench.mishaps import explain
@@ -72,7 +72,7 @@ def test_a_full_disk_loses_nothing_that_was_finished(tmp_path: Path, monkeypatch
         path.write_bytes(content[: len(content) // 2])
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(relubench.durable, "write_durably", full)
+    monkeypatch.setattr(relubench.system.files, "write_durably", full)
     for run in ("abc", "new"):
         with pytest.raises(OSError, match="No space left"):
             store.put(result(run, error=20.0), TIMING, None, None)
@@ -172,7 +172,7 @@ def test_a_run_that_cannot_be_stored_is_reported_all_the_same(tmp_path: Path, mo
     def full(path: Path, content: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(relubench.durable, "write_durably", full)
+    monkeypatch.setattr(relubench.system.files, "write_durably", full)
     told: list[dict[str, object]] = []
     carry_out(job("relu", tmp_path, train={"epochs": 1}, model={"name": "mlp-1x16"}), told.append, lambda: False)
     done = [message for message in told if message["event"] == "done"]

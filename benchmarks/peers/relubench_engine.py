@@ -15,10 +15,10 @@ from relubench.activations import select
 from relubench.config import experiment
 from relubench.data import prepare
 from relubench.data.prepared import DataOptions
-from relubench.device import resolve
 from relubench.engine.images import Images
 from relubench.engine.population import Population
 from relubench.plan import expand
+from relubench.system.device import resolve
 
 
 def train_mlp(

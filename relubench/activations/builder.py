@@ -16,14 +16,14 @@ from relubench.activations.choice import Choice
 from relubench.activations.definition import Activation, fixed
 from relubench.activations.expression import parse_formula
 from relubench.activations.learning import formula_activation
-from relubench.activations.loading import RESERVED, load
 from relubench.activations.objects import WANTED, activation_of
-from relubench.activations.origin import missing_module, without_package
 from relubench.activations.own import is_path, split_name
 from relubench.activations.table import ACTIVATIONS
 from relubench.activations.trial import flat_call
 from relubench.errors import UsageError
-from relubench.lookup import did_you_mean
+from relubench.system.lookup import did_you_mean
+from relubench.system.user_code.loading import RESERVED, load
+from relubench.system.user_code.origin import missing_module, without_package
 
 
 def build(choice: Choice) -> Activation:

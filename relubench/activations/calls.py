@@ -20,7 +20,7 @@ from relubench.activations.functions import (
     fold,
 )
 from relubench.errors import UsageError
-from relubench.lookup import near_names
+from relubench.system.lookup import near_names
 
 _NORMAL = {"cdf": "ndtr", "logcdf": "log_ndtr", "pdf": "normpdf"}
 """scipy.stats.norm.NAME -> what it is here."""

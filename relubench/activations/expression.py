@@ -21,7 +21,7 @@ from relubench.activations.functions import FILLED, FUNCTIONS, NAMES, OPERATIONS
 from relubench.activations.grammar import WORDS, Setting, parse
 from relubench.activations.notation import MAX_CHARACTERS, MAX_DEPTH, SEE, shown, tokens
 from relubench.errors import UsageError
-from relubench.lookup import near_names
+from relubench.system.lookup import near_names
 
 MAX_NODES = 100
 MAX_PARAMETERS = 10

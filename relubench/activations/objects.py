@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from relubench.activations.definition import Activation, plain, trainable
 from relubench.activations.handing import Handed, Handing, handing_of
-from relubench.activations.origin import one_line
 from relubench.errors import UsageError
-from relubench.lookup import did_you_mean
+from relubench.system.lookup import did_you_mean
+from relubench.system.user_code.origin import one_line
 
 WANTED = "name a torch.nn.Module class, or a function of one tensor"
 

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from relubench.activations.choice import Choice
-from relubench.activations.loading import file_of, module_name
-from relubench.activations.manifest import Manifest, digest_of, gathered, key_of, reached, remember, remembered
-from relubench.activations.records import Record, changed_flag, changed_global, is_users_file, recording
 from relubench.activations.table import ACTIVATIONS, FAMILIES
 from relubench.errors import WARNING, UsageError
-from relubench.places import user_path
+from relubench.system.paths import user_path
+from relubench.system.user_code.loading import file_of, module_name
+from relubench.system.user_code.manifest import Manifest, digest_of, gathered, key_of, reached, remember, remembered
+from relubench.system.user_code.records import Record, changed_flag, changed_global, is_users_file, recording
 
 FORM = "./file.py:Name or package.module:Name, then :key=value for its arguments"
 

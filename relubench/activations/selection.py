@@ -14,7 +14,7 @@ from relubench.activations.notation import has_x
 from relubench.activations.own import FORM, choose_own, dotted_hint, file_hint, is_own
 from relubench.activations.table import ACTIVATIONS, FAMILIES, ActivationRow, ParameterValue
 from relubench.errors import UsageError
-from relubench.lookup import did_you_mean, find
+from relubench.system.lookup import did_you_mean, find
 
 SEE = "see `relubench list activations`; a formula contains x"
 

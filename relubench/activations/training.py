@@ -12,9 +12,9 @@ from torch.nn.parameter import is_lazy
 
 from relubench.activations.definition import Activation, trainable
 from relubench.activations.frame import Frame
-from relubench.activations.records import is_users
 from relubench.activations.trial import Trial, Unfit, check_shape, examples, layer_hint
 from relubench.errors import UsageError
+from relubench.system.user_code.records import is_users
 
 _BATCH = 10
 _DEPTH = 3

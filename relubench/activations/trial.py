@@ -19,9 +19,9 @@ from torch.nn.parameter import is_lazy
 
 from relubench.activations.definition import Activation, fixed
 from relubench.activations.frame import ANY, Frame
-from relubench.activations.origin import missing_module, one_line
-from relubench.activations.records import sample
 from relubench.errors import UsageError
+from relubench.system.user_code.origin import missing_module, one_line
+from relubench.system.user_code.records import sample
 
 ROWS, COLUMNS = 6, 14
 """Of the input that stands for any shape: a width that no activation was made for."""

@@ -11,7 +11,7 @@ from relubench.cli import options, output
 from relubench.cli.overrides import experiment, whole_number
 from relubench.cli.study import carry_out, preparing, quietly, show_study
 from relubench.errors import EXIT_INTERRUPTED, ComputeError, UsageError
-from relubench.lookup import find
+from relubench.system.lookup import find
 
 if TYPE_CHECKING:
     from relubench.config import ExperimentConfig

@@ -19,7 +19,7 @@ from relubench.cli.show import show
 from relubench.cli.speed import speed
 from relubench.cli.train import train
 from relubench.cli.verify import verify
-from relubench.lookup import find
+from relubench.system.lookup import find
 from relubench.version import __version__
 
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}

@@ -32,7 +32,7 @@ def formats(incomplete: str) -> list[str]:
 
 
 def presets(incomplete: str) -> list[str]:
-    from relubench.places import presets_folder
+    from relubench.system.paths import presets_folder
 
     return sorted(path.stem for path in presets_folder().glob("*.yaml") if path.stem.startswith(incomplete))
 

@@ -51,8 +51,8 @@ def doctor(
 
 def examine(data_dir: Path | None, runs_dir: Path | None) -> Iterator[Check]:
     """All checks, in the order in which one failure explains the next."""
-    from relubench.cli.torch_check import torch_checks
-    from relubench.places import cache_root, runs_root
+    from relubench.system.installation import torch_checks
+    from relubench.system.paths import cache_root, runs_root
 
     yield _python()
     yield Check(name="relubench", status="ok", detail=f"{__version__} in {Path(__file__).parents[1]}")
@@ -75,7 +75,7 @@ def _python() -> Check:
 
 def _threads() -> Check:
     """Threads against cores: more threads than cores slow each other down."""
-    from relubench.device import quota
+    from relubench.system.device import quota
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     allowed = quota()
@@ -94,7 +94,7 @@ def _threads() -> Check:
 
 def _memory() -> Check:
     """Memory that training may take, and what limits it: a container's quota, or the shell's limit of addresses."""
-    from relubench.device import TORCH_ADDRESSES, address_limit, machine_memory, quota
+    from relubench.system.device import TORCH_ADDRESSES, address_limit, machine_memory, quota
 
     limit, whole, addresses = quota().memory, machine_memory(), address_limit()
     detail = f"{readable(min(whole, limit or whole))} to use"

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from relubench.errors import EXIT_USAGE, ComputeError, RelubenchError, UsageError
-from relubench.lookup import did_you_mean
+from relubench.system.lookup import did_you_mean
 
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _BAD_PATH = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EILSEQ})
@@ -42,7 +42,7 @@ def as_relubench_error(error: BaseException) -> RelubenchError:
     if isinstance(error, typer.TyperException):
         return _of_command_line(error)
     if isinstance(error, ImportError) and _lacks_memory(error):
-        from relubench.device import too_few_addresses
+        from relubench.system.device import too_few_addresses
 
         return too_few_addresses()
     if isinstance(error, MemoryError):
@@ -65,7 +65,7 @@ def as_relubench_error(error: BaseException) -> RelubenchError:
 
 
 def _lacks_memory(error: ImportError) -> bool:
-    from relubench.device import is_out_of_addresses
+    from relubench.system.device import is_out_of_addresses
 
     return is_out_of_addresses(error)
 

@@ -10,7 +10,7 @@ import typer
 
 from relubench.cli import options, output
 from relubench.errors import UsageError
-from relubench.lookup import find
+from relubench.system.lookup import find
 
 Row = dict[str, Any]
 

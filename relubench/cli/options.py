@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from relubench.cli import completion
-from relubench.places import user_path
+from relubench.system.paths import user_path
 
 TRAINING, NETWORK, RESULT = "Training", "Network and data", "Result and files"
 """Headings of the help."""

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relubench.cli.streams import ClosedStdout
-from relubench.durable import check_writable, write_file
 from relubench.errors import ComputeError, UsageError
-from relubench.lookup import find
+from relubench.system.files import check_writable, write_file
+from relubench.system.lookup import find
 from relubench.version import __version__
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args, get_origin
 
 from relubench.errors import UsageError
-from relubench.lookup import did_you_mean
+from relubench.system.lookup import did_you_mean
 
 if TYPE_CHECKING:
     from relubench.config import ExperimentConfig, Method

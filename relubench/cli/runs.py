@@ -122,8 +122,8 @@ def delete(
 
 
 def _store(runs_dir: Path | None) -> Store:
-    from relubench.places import runs_root
     from relubench.store import Store
+    from relubench.system.paths import runs_root
 
     return Store(runs_root(runs_dir))
 

@@ -12,8 +12,8 @@ from relubench.cli.runs import find_run
 from relubench.cli.study import quietly
 from relubench.data.remarks import printable
 from relubench.errors import UsageError
-from relubench.lookup import find
-from relubench.places import user_path
+from relubench.system.lookup import find
+from relubench.system.paths import user_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -157,8 +157,8 @@ def run_(
         raise UsageError(f"--output {folder} is no folder", f"make it first: mkdir -p {folder}")
     output.check_file("--output", folder / f"{run}.png")
     from relubench.gallery import draw_run
-    from relubench.places import runs_root
     from relubench.store import Store
+    from relubench.system.paths import runs_root
 
     store = Store(runs_root(runs_dir))
     note = quietly if quiet else output.say

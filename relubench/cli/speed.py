@@ -218,7 +218,7 @@ def speed(
     output.check_plot(plot)
     mode = _mode(network=network, sparsity=sparsity, arithmetic=arithmetic)
     _check_flags(mode, ctx.params)
-    from relubench.device import check_torch_loads
+    from relubench.system.device import check_torch_loads
 
     check_torch_loads()
     from relubench.cli.speed_operators import operators, until

@@ -23,7 +23,7 @@ def arithmetic(
     request = until(Request(sizes=(), budget_s=BUDGET_S))
     import torch
 
-    from relubench.device import resolve
+    from relubench.system.device import resolve
     from relubench.timing.arithmetic import prepare
     from relubench.timing.clocks import choose_clock
     from relubench.timing.machine import Watch, alone, caches

@@ -16,7 +16,7 @@ from relubench.reports.cells import count
 
 if TYPE_CHECKING:
     from relubench.activations import Choice
-    from relubench.device import Device
+    from relubench.system.device import Device
     from relubench.timing.request import Request
     from relubench.timing.schedule import Session
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def operators(given: Mapping[str, Any], target: output.Target, plot: Path | None, quiet: bool) -> None:
     """Time every activation in every size, type and pass that is asked for, and write the table."""
     from relubench.activations import build, select
-    from relubench.device import resolve
+    from relubench.system.device import resolve
     from relubench.timing.machine import alone
 
     where = resolve(given["device"] or "auto")

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, cast
 
 import typer
 
-from relubench import interrupts
 from relubench.cli import output, progress
 from relubench.errors import EXIT_INTERRUPTED, ComputeError
+from relubench.system import interrupts
 
 if TYPE_CHECKING:
     from relubench.cli.output import Target

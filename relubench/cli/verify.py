@@ -71,8 +71,8 @@ def verify(
     """Compare the values and gradients of every activation with the true function; exit 1 where something is wrong."""
     target = output.choose(format, output_file)
     from relubench.activations import select
-    from relubench.device import check_torch_loads, resolve
-    from relubench.processes import working_folder_exists
+    from relubench.system.device import check_torch_loads, resolve
+    from relubench.system.processes import working_folder_exists
     from relubench.timing.request import DTYPES, check_compiler, check_names
 
     where = resolve(device or "cpu")

@@ -11,7 +11,7 @@ from types import MappingProxyType
 import torch
 from torch.nn.functional import pad
 
-from relubench import lookup
+from relubench.system import lookup
 
 KINDS: Mapping[str, tuple[bool, bool]] = MappingProxyType(
     {"crop": (True, False), "flip": (False, True), "crop+flip": (True, True)}

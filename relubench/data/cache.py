@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
-from relubench import integrity
 from relubench.data.facts import survey
 from relubench.data.prepared import META, Parts, describe, file_digest
 from relubench.errors import ComputeError
-from relubench.places import cache_root
+from relubench.system import integrity
+from relubench.system.paths import cache_root
 
 Say = Callable[[str], None]
 

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from relubench.durable import write_atomically
 from relubench.errors import DataError
-from relubench.places import cache_root
+from relubench.system.files import write_atomically
+from relubench.system.paths import cache_root
 
 ALWAYS_HASHED_BYTES = 64 * 2**20
 """Smaller sets are read every time (a tenth of a second); larger ones when a path, size or time has changed."""

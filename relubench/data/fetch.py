@@ -22,7 +22,7 @@ from relubench.data.needs import resolve
 from relubench.data.table import SourceRow
 from relubench.data.verify import DAMAGED
 from relubench.errors import DataError
-from relubench.places import user_path
+from relubench.system.paths import user_path
 
 TIMEOUT_S = 30.0
 """How long a connection may stay silent."""

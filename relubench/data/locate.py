@@ -10,8 +10,8 @@ from pathlib import Path
 
 from relubench.data.table import Role, SourceRow
 from relubench.errors import UsageError
-from relubench.lookup import near_names
-from relubench.places import cache_root, named_by, user_path
+from relubench.system.lookup import near_names
+from relubench.system.paths import cache_root, named_by, user_path
 
 NAMED_AT_MOST = 6
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from relubench import lookup
 from relubench.data import digest, perturbation, perturbed
 from relubench.data.cache import Say, disk_full_as_error, locked, prepared_roots, scratch, writable_root, write
 from relubench.data.fetch import fetch
@@ -20,6 +19,7 @@ from relubench.data.request import Request, slug
 from relubench.data.split import check_labels, check_train_size, limit_train
 from relubench.data.table import NOT_PUBLIC, PERTURBED, TABLE, SourceRow, perturbed_row
 from relubench.errors import WARNING, DataError, UsageError
+from relubench.system import lookup
 
 SEE = "`relubench list datasets` shows them all; a file or folder of your own is ./file.npz or ./folder/"
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from relubench import integrity
 from relubench.data.facts import Facts
 from relubench.data.order import stratified_order
 from relubench.data.remarks import Remarks
 from relubench.errors import DataError, UsageError
+from relubench.system import integrity
 
 if TYPE_CHECKING:
     from relubench.config import DataSection

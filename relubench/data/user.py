@@ -21,7 +21,7 @@ from relubench.data.request import Request, slug
 from relubench.data.spellings import key_of
 from relubench.data.split import VALID_AT_MOST, VALID_FRACTION, hold_out, validation_size
 from relubench.errors import DataError, UsageError
-from relubench.lookup import near_names
+from relubench.system.lookup import near_names
 
 READING = 2
 """Part of every digest: raise it when the same file would give other arrays."""

@@ -7,8 +7,8 @@ import inspect
 import torch
 from torch import Tensor, nn
 
-from relubench.activations.origin import places_noted
 from relubench.errors import UsageError
+from relubench.system.user_code.origin import places_noted
 
 LONGEST = 300
 """Characters that are shown of somebody else's message."""

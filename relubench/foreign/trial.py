@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from relubench.activations import Choice
-from relubench.activations.records import sample
 from relubench.classifiers import PREFIX
 from relubench.errors import ComputeError, UsageError
 from relubench.foreign.forward_errors import short
@@ -24,6 +23,7 @@ from relubench.network.calls import count_calls, undisturbed
 from relubench.network.optimizers import build_optimizer
 from relubench.network.outputs import class_scores
 from relubench.plan import RunSpec
+from relubench.system.user_code.records import sample
 
 CLOSE = 1e-3
 """How far class scores of the two layouts may differ, relative to the largest."""

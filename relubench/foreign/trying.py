@@ -6,10 +6,10 @@ import contextlib
 from collections.abc import Iterator
 
 from relubench.activations import Choice
-from relubench.activations.origin import one_line
 from relubench.errors import UsageError
 from relubench.foreign.trial import attempt
 from relubench.plan import RunSpec
+from relubench.system.user_code.origin import one_line
 
 
 def try_activation(spec: RunSpec, choice: Choice) -> None:

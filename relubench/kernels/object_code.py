@@ -16,8 +16,8 @@ from typing import Any
 import llvmlite
 from llvmlite import binding, ir
 
-from relubench.durable import write_atomically
-from relubench.places import cache_root
+from relubench.system.files import write_atomically
+from relubench.system.paths import cache_root
 
 DIGEST_BYTES = 32
 

@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 
 from relubench.errors import UsageError
-from relubench.lookup import did_you_mean
 from relubench.network.calls import Use
+from relubench.system.lookup import did_you_mean
 
 SAID = 3
 """Refused calls that are named; the others are counted."""

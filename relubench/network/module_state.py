@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from relubench.activations.records import is_users
 from relubench.network.layers import Layer
+from relubench.system.user_code.records import is_users
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
 INTERNAL = frozenset(vars(nn.Module()))

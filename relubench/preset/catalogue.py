@@ -7,11 +7,11 @@ from typing import Any
 
 from relubench.config import Method
 from relubench.errors import UsageError
-from relubench.lookup import did_you_mean, near_names
-from relubench.places import presets_folder, user_path
 from relubench.preset.document import Document, read_document
 from relubench.preset.resolve import Preset, resolve
 from relubench.preset.schema import SCALES
+from relubench.system.lookup import did_you_mean, near_names
+from relubench.system.paths import presets_folder, user_path
 
 SUFFIXES = (".yaml", ".yml")
 

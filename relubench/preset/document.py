@@ -1,6 +1,6 @@
 """A YAML file as plain values that remember their lines.
 
-Only mappings with text keys, lists and scalars are accepted, and no key twice: see `relubench.plain_yaml`.
+Only mappings with text keys, lists and scalars are accepted, and no key twice: see `relubench.system.plain_yaml`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from relubench.errors import UsageError, shown
-from relubench.plain_yaml import node_of, scalar_of
+from relubench.system.plain_yaml import node_of, scalar_of
 
 MOST_BYTES = 200_000
 

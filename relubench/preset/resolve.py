@@ -14,11 +14,11 @@ from relubench.activations import select
 from relubench.config import ExperimentConfig, Method, experiment, key_path, merge
 from relubench.departures import spoken
 from relubench.errors import UsageError
-from relubench.lookup import did_you_mean
 from relubench.plan import Variant, rows, strengths_and_seeds
 from relubench.preset.document import Document
 from relubench.preset.schema import PresetFile, ScaleEntry, check, scale_named
 from relubench.reports.baselines import Comparison
+from relubench.system.lookup import did_you_mean
 
 MOST_RUNS = 10_000
 """Runs that one preset may ask for: at a minute each that is a week."""

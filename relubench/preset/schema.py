@@ -18,9 +18,9 @@ from relubench.config import (
     key_path,
     known_keys,
 )
-from relubench.lookup import did_you_mean, find
 from relubench.preset.document import Document
 from relubench.reports.references import tables
+from relubench.system.lookup import did_you_mean, find
 
 SCALES = ("smoke", "quick", "paper")
 """smoke: offline, under a minute; quick: the real data, a little of it; paper: the whole experiment."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from relubench.durable import write_file
+from relubench.system.files import write_file
 
 GAP = 1
 """Pixels between tiles."""

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from relubench.durable import write_file
 from relubench.errors import ComputeError, UsageError
 from relubench.reports.cells import count, listed
 from relubench.reports.sensitivity import draw_sensitivity
 from relubench.results import RunResult, Timing, Tuning
+from relubench.system.files import write_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,8 +15,8 @@ from typing import Any
 
 from relubench.data import NOT_PUBLIC, TABLE
 from relubench.errors import DataError
-from relubench.places import presets_folder
 from relubench.results import SummaryRow
+from relubench.system.paths import presets_folder
 
 PAPER = "Glorot et al. 2011"
 PAPER_NOTE = 'published: Glorot, Bordes & Bengio 2011, "Deep Sparse Rectifier Neural Networks"'

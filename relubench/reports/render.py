@@ -15,9 +15,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from relubench.lookup import find
 from relubench.reports.report import Column, Report, Row, listing_columns
 from relubench.reports.terminal import draw
+from relubench.system.lookup import find
 from relubench.version import __version__
 
 

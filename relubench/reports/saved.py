@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from relubench.durable import read_at_most
 from relubench.errors import UsageError, with_article
 from relubench.reports.cells import count
 from relubench.stats import Mask, unpack_mask
+from relubench.system.files import read_at_most
 
 Row = dict[str, Any]
 MATCHED = ("activation", "dataset", "model", "pretraining", "l1", "variant", "test_noise")

@@ -21,7 +21,7 @@ from relubench.activations.handing import bare
 from relubench.activations.trial import flat_call
 from relubench.errors import ComputeError
 from relubench.network.streams import stream
-from relubench.timing.compiler import own_code
+from relubench.system.compiler import own_code
 from relubench.timing.roof import Traffic
 
 TORCH_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}

@@ -8,7 +8,7 @@ import torch
 
 from relubench.activations import Choice
 from relubench.errors import ComputeError
-from relubench.pages import map_constants
+from relubench.system.page_faults import map_constants
 from relubench.timing.clocks import choose_clock
 from relubench.timing.machine import caches
 from relubench.timing.request import Request

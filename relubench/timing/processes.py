@@ -16,8 +16,8 @@ from dataclasses import asdict
 from typing import Any
 
 from relubench.errors import ComputeError
-from relubench.interrupts import Held
-from relubench.processes import Stderr, command, ending, environment, folder, lacks_of_memory
+from relubench.system.interrupts import Held
+from relubench.system.processes import Stderr, command, ending, environment, folder, lacks_of_memory
 from relubench.timing.clocks import choose_clock
 from relubench.timing.operators import Task
 from relubench.timing.preparation import check_measurable

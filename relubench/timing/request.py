@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
-from relubench.device import Device
 from relubench.errors import UsageError
-from relubench.lookup import find
+from relubench.system.device import Device
+from relubench.system.lookup import find
 from relubench.timing.machine import Caches
 
 DTYPES = {"fp32": 4, "fp16": 2, "bf16": 2}

@@ -26,8 +26,8 @@ from relubench.engine.population import Population
 from relubench.errors import RelubenchError
 from relubench.network.optimizers import Optimizer, Parameter
 from relubench.network.streams import stream
-from relubench.pages import map_constants
 from relubench.plan import RunSpec
+from relubench.system.page_faults import map_constants
 from relubench.timing import statistics
 from relubench.timing.schedule import AGAIN
 

@@ -15,7 +15,7 @@ from relubench.activations.definition import Activation, fixed
 from relubench.activations.trial import flat_call
 from relubench.network.layers import ClosedForm, Tape
 from relubench.network.optimizers import Parameter, Sgd
-from relubench.timing.compiler import own_code
+from relubench.system.compiler import own_code
 
 MEMBERS, FEATURES = 4, 64
 

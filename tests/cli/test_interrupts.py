@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from relubench.interrupts import Held
+from relubench.system.interrupts import Held
 from tests.cli.fakes import ROOT, program
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from relubench.places import runs_root
 from relubench.results import RunResult
 from relubench.store import Store
+from relubench.system.paths import runs_root
 from tests.cli.fakes import Cli, mask, program, result, timing
 
 FORMATS = ("table", "tsv", "csv", "json", "jsonl", "markdown", "latex")
@@ -265,14 +265,14 @@ def test_doctor_survives_a_torch_that_crashes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_doctor_in_every_format(cli: Cli, monkeypatch: pytest.MonkeyPatch, format: str) -> None:
-    monkeypatch.setattr("relubench.cli.torch_check.torch_checks", lambda: [("torch", "ok", "2.9", None)])
+    monkeypatch.setattr("relubench.system.installation.torch_checks", lambda: [("torch", "ok", "2.9", None)])
     ended = cli("doctor", "--format", format)
     assert (ended.code, ended.err) == (0, "")
     assert "torch" in ended.out
 
 
 def test_doctor_reports_a_folder_that_cannot_be_written(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relubench.cli.torch_check.torch_checks", list)
+    monkeypatch.setattr("relubench.system.installation.torch_checks", list)
     ended = cli("doctor", "--format", "json", "--runs-dir", "/proc/nothing")
     assert ended.code == 1
     rows = {row["name"]: row for row in json.loads(ended.out)["rows"]}

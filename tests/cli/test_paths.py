@@ -12,9 +12,9 @@ from typing import Any, get_args, get_type_hints
 import pytest
 import typer
 
-from relubench import places
 from relubench.cli.app import app
 from relubench.errors import UsageError
+from relubench.system import paths
 from tests.cli.fakes import Cli, FakeStudy, result
 
 
@@ -66,7 +66,7 @@ def test_a_flag_with_an_equals_sign_has_its_home(cli: Cli, monkeypatch: pytest.M
 
 @pytest.mark.parametrize(
     ("variable", "folder"),
-    [("RELUBENCH_RUNS_DIR", places.runs_root), ("RELUBENCH_CACHE_DIR", places.cache_root)],
+    [("RELUBENCH_RUNS_DIR", paths.runs_root), ("RELUBENCH_CACHE_DIR", paths.cache_root)],
 )
 def test_variables_have_their_home(variable: str, folder: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -94,16 +94,16 @@ def test_a_user_without_a_home_gets_no_folder_called_tilde(monkeypatch: pytest.M
     monkeypatch.setattr(pwd, "getpwuid", unknown)
     for name in ("HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "RELUBENCH_RUNS_DIR", "RELUBENCH_CACHE_DIR"):
         monkeypatch.delenv(name, raising=False)
-    for folder in (places.runs_root, places.cache_root):
+    for folder in (paths.runs_root, paths.cache_root):
         with pytest.raises(UsageError, match="your home folder is not known here"):
             folder()
     with pytest.raises(UsageError, match="your home folder is not known here"):
-        places.user_path("~/x")
+        paths.user_path("~/x")
 
 
 def test_a_file_that_is_called_tilde(tmp_path: Path) -> None:
-    assert places.user_path("./~x") == Path("./~x")
-    assert places.user_path(tmp_path / "~x") == tmp_path / "~x"
+    assert paths.user_path("./~x") == Path("./~x")
+    assert paths.user_path(tmp_path / "~x") == tmp_path / "~x"
 
 
 LONG, DEEP = "n" * 300, "/".join(["d" * 200] * 25)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from llvmlite import ir
 
-import relubench.durable
+import relubench.system.files
 from relubench.kernels import object_code
 from relubench.kernels.emit import I64, word
 
@@ -75,6 +75,6 @@ def test_a_full_disk_leaves_nothing_behind(folder: Path, monkeypatch: pytest.Mon
         path.write_bytes(content[:10])
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(relubench.durable, "write_durably", full)
+    monkeypatch.setattr(relubench.system.files, "write_durably", full)
     assert Made().answer() == 42
     assert list(folder.iterdir()) == []

@@ -10,7 +10,6 @@ import pytest
 
 from relubench.activations import select
 from relubench.data import DataOptions, PreparedData, outline
-from relubench.device import resolve
 from relubench.errors import UsageError
 from relubench.preset.catalogue import listing, load, names, open_preset
 from relubench.preset.resolve import Preset
@@ -18,6 +17,7 @@ from relubench.preset.schema import SCALES
 from relubench.preset.written import as_yaml
 from relubench.reports.summary import Summary, summarize
 from relubench.results import RunResult
+from relubench.system.device import resolve
 from relubench.variants import Part, lay_out
 
 NAMES = names()

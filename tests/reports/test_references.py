@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from relubench import places
 from relubench.errors import DataError
 from relubench.reports import references
 from relubench.reports.references import article, published
 from relubench.results import SummaryRow
+from relubench.system import paths
 
 
 @pytest.mark.parametrize(
@@ -88,9 +88,9 @@ def test_footnotes_name_sources_and_the_other_value():
 
 
 def test_missing_presets_name_the_fix(monkeypatch, tmp_path):
-    monkeypatch.setattr(places, "__file__", str(tmp_path / "a" / "places.py"))
+    monkeypatch.setattr(paths, "__file__", str(tmp_path / "a" / "system" / "paths.py"))
     with pytest.raises(DataError, match="presets are missing"):
-        places.presets_folder()
+        paths.presets_folder()
 
 
 SHA256 = {
@@ -102,7 +102,7 @@ SHA256 = {
 
 @pytest.mark.parametrize("name", SHA256)
 def test_shipped_numbers_are_the_checked_ones(name):
-    content = (places.presets_folder() / "reference" / f"{name}.csv").read_bytes()
+    content = (paths.presets_folder() / "reference" / f"{name}.csv").read_bytes()
     assert hashlib.sha256(content).hexdigest() == SHA256[name]
 
 
@@ -113,7 +113,7 @@ def test_shipped_numbers_are_those_of_the_project_s_notes(name):
         pytest.skip("needs the notes that the project was built from, in shared/reference beside it")
     with (
         notes.open(newline="") as theirs,
-        (places.presets_folder() / "reference" / f"{name}.csv").open(newline="") as ours,
+        (paths.presets_folder() / "reference" / f"{name}.csv").open(newline="") as ours,
     ):
         assert list(csv.DictReader(ours)) == list(csv.DictReader(theirs))
 

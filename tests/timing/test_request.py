@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from relubench.device import Device
 from relubench.errors import UsageError
+from relubench.system.device import Device
 from relubench.timing import request
 from relubench.timing.machine import Caches
 

@@ -62,7 +62,7 @@ def is_users_file(path: str) -> bool:
 @functools.cache
 def _system_folders() -> tuple[str, ...]:
     names = ("stdlib", "platstdlib", "purelib", "platlib")
-    places = {sysconfig.get_path(name) for name in names} | {str(Path(__file__).parents[1])}
+    places = {sysconfig.get_path(name) for name in names} | {str(Path(__file__).parents[2])}
     # Also what `pip install --target` made.
     places |= {one for one in sys.path if one.endswith(("site-packages", "dist-packages")) or _is_installed_to(one)}
     return tuple(f"{form}{os.sep}" for one in places for form in {one, str(Path(one).resolve())})

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from relubench import durable
+from relubench.system import files
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX files")
 
@@ -23,7 +23,7 @@ def test_a_file_is_replaced_whole_and_keeps_its_mode(tmp_path: Path) -> None:
     path.write_bytes(b"old")
     path.chmod(0o640)
     number = path.stat().st_ino
-    durable.write_file(path, b"new")
+    files.write_file(path, b"new")
     assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (b"new", 0o640)
     assert path.stat().st_ino != number
     assert os.listdir(tmp_path) == ["a.txt"]  # noqa: PTH208
@@ -38,8 +38,8 @@ def test_a_link_stays_a_link(tmp_path: Path, there: bool) -> None:
         target.write_bytes(b"old")
     middle.symlink_to("far/t")
     link.symlink_to(middle)
-    durable.check_writable(link)
-    durable.write_file(link, b"new")
+    files.check_writable(link)
+    files.write_file(link, b"new")
     assert link.is_symlink() and middle.is_symlink()
     assert target.read_bytes() == b"new"
     assert [one.name for one in (tmp_path / "far").iterdir()] == ["t"]
@@ -49,7 +49,7 @@ def test_a_link_stays_a_link(tmp_path: Path, there: bool) -> None:
 def test_links_in_a_circle_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
-    for act in (durable.check_writable, lambda path: durable.write_file(path, b"")):
+    for act in (files.check_writable, lambda path: files.write_file(path, b"")):
         with pytest.raises(OSError, match="ymbolic link"):
             act(tmp_path / "a")
 
@@ -62,12 +62,12 @@ def test_a_device_stays_a_device(tmp_path: Path, name: str) -> None:
     link = tmp_path / "link"
     link.symlink_to(name)
     for path in (Path(name), link):
-        durable.check_writable(path)
+        files.check_writable(path)
         if name == "/dev/full":
             with pytest.raises(OSError, match="No space left"):
-                durable.write_file(path, b"new")
+                files.write_file(path, b"new")
         else:
-            durable.write_file(path, b"new")
+            files.write_file(path, b"new")
         assert stat.S_ISCHR(path.stat().st_mode)
 
 
@@ -77,8 +77,8 @@ def test_a_pipe_gets_all_of_it(tmp_path: Path) -> None:
     os.mkfifo(path)
     reader = threading.Thread(target=lambda: got.append(path.read_bytes()))
     reader.start()
-    durable.check_writable(path)
-    durable.write_file(path, content)
+    files.check_writable(path)
+    files.write_file(path, content)
     reader.join(10)
     assert got == [content]
     assert stat.S_ISFIFO(path.stat().st_mode)
@@ -91,13 +91,13 @@ def test_an_open_file_of_this_process_is_written_behind_what_it_holds(tmp_path: 
         file.write(b"first ")
         file.flush()
         path = Path(form.format(file.fileno(), pid=os.getpid()))
-        durable.check_writable(path)
-        durable.write_file(path, b"second")
+        files.check_writable(path)
+        files.write_file(path, b"second")
     assert (tmp_path / "a").read_bytes() == b"first second"
     with (tmp_path / "a").open("rb") as file, pytest.raises(OSError, match="reading only"):
-        durable.check_writable(Path(f"/dev/fd/{file.fileno()}"))
+        files.check_writable(Path(f"/dev/fd/{file.fileno()}"))
     with pytest.raises(OSError, match="Bad file descriptor"):
-        durable.check_writable(Path("/dev/fd/987654"))
+        files.check_writable(Path("/dev/fd/987654"))
 
 
 def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,9 +107,9 @@ def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pyte
 
     path = tmp_path / "a"
     path.write_bytes(b"old")
-    monkeypatch.setattr(durable, "write_durably", full)
+    monkeypatch.setattr(files, "write_durably", full)
     with pytest.raises(OSError, match="No space left"):
-        durable.write_file(path, b"new")
+        files.write_file(path, b"new")
     assert path.read_bytes() == b"old"
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -124,38 +124,38 @@ def test_a_file_that_cannot_be_replaced_is_written_in_place(
     path = tmp_path / "mounted"
     path.write_bytes(b"older and longer")
     monkeypatch.setattr(Path, "replace", refuse)
-    durable.write_file(path, b"new")
+    files.write_file(path, b"new")
     assert path.read_bytes() == b"new"
     assert len(list(tmp_path.iterdir())) == 1
     with pytest.raises(OSError):
-        durable.write_file(tmp_path / "absent", b"new")
+        files.write_file(tmp_path / "absent", b"new")
 
 
 def test_the_longest_name_is_written_and_a_longer_one_refused(tmp_path: Path) -> None:
-    durable.check_writable(tmp_path / ("é" * 127))
-    durable.write_file(tmp_path / ("é" * 127), b"new")
+    files.check_writable(tmp_path / ("é" * 127))
+    files.write_file(tmp_path / ("é" * 127), b"new")
     assert [one.name for one in tmp_path.iterdir()] == ["é" * 127]
     with pytest.raises(OSError, match="too long"):
-        durable.check_writable(tmp_path / ("é" * 128))
+        files.check_writable(tmp_path / ("é" * 128))
 
 
 @posix
 def test_folders_sockets_and_absent_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
-        durable.check_writable(tmp_path)
+        files.check_writable(tmp_path)
     with pytest.raises(FileNotFoundError):
-        durable.check_writable(tmp_path / "absent" / "a")
+        files.check_writable(tmp_path / "absent" / "a")
     with tempfile.TemporaryDirectory() as short, socket.socket(socket.AF_UNIX) as bound:
         bound.bind(f"{short}/s")
         with pytest.raises(OSError, match="socket"):
-            durable.check_writable(Path(short) / "s")
+            files.check_writable(Path(short) / "s")
 
 
 def test_reading_ends_at_a_bound(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"12345")
-    assert durable.read_at_most(tmp_path / "a", 5) == b"12345"
+    assert files.read_at_most(tmp_path / "a", 5) == b"12345"
     with pytest.raises(OSError, match="more in it than 4 bytes"):
-        durable.read_at_most(tmp_path / "a", 4)
+        files.read_at_most(tmp_path / "a", 4)
     if Path("/dev/zero").exists():
         with pytest.raises(OSError, match="more in it"):
-            durable.read_at_most(Path("/dev/zero"), 1000)
+            files.read_at_most(Path("/dev/zero"), 1000)

@@ -27,7 +27,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from relubench.activations.records import (
+from relubench.system.user_code.records import (
     MARK,
     RECORDS,
     Record,
@@ -36,7 +36,7 @@ from relubench.activations.records import (
     global_numbers,
     is_users_file,
 )
-from relubench.activations.watching import watch
+from relubench.system.user_code.watching import watch
 
 PREFIX = "relubench_own_"
 RESERVED = sys.stdlib_module_names | {

@@ -33,7 +33,7 @@ TAIL_LINES, LONGEST_LINE = 3, 300
 
 def command(code: str) -> list[str]:
     """The command line that runs `code` in a new process of this Python, with this relubench."""
-    home = str(Path(__file__).parent)
+    home = str(Path(__file__).parents[1])
     path = [place for one in sys.path if Path(place := _absolute(one or os.curdir)).is_absolute()]
     return [sys.executable, "-P", "-c", _BEGIN + code, json.dumps([home, path])]
 

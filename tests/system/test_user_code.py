@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from relubench.activations import build, select
-from relubench.activations.loading import load, module_name
-from relubench.activations.manifest import gathered
 from relubench.activations.own import changed, checked, choose_own, is_checked, renewed, say_unseen
 from relubench.activations.probing import probe
-from relubench.activations.records import Record, recording
 from relubench.errors import UsageError
+from relubench.system.user_code.loading import load, module_name
+from relubench.system.user_code.manifest import gathered
+from relubench.system.user_code.records import Record, recording
 
 X = torch.tensor([-1.0, 2.0])
 
@@ -291,7 +291,7 @@ def test_the_versions_of_what_it_imports_are_part_of_the_digest(tmp_path: Path, 
     write(tmp_path, mine="import numpy\ndef act(x): return x\n")
     text = f"{tmp_path}/mine.py:act"
     before = digest(text)
-    monkeypatch.setattr("relubench.activations.manifest._version", lambda name: "another")
+    monkeypatch.setattr("relubench.system.user_code.manifest._version", lambda name: "another")
     assert not is_checked(choose_own(text))
     assert digest(text) != before
 

@@ -18,9 +18,9 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
-from relubench.durable import write_atomically
 from relubench.errors import ComputeError, UsageError
-from relubench.places import cache_root
+from relubench.system.files import write_atomically
+from relubench.system.paths import cache_root
 
 REPAIR = "repair both with: pip install --force-reinstall torch torchvision"
 

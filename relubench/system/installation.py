@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, Literal
 
-from relubench.device import REPAIR
-from relubench.processes import command, environment, folder
+from relubench.system.device import REPAIR
+from relubench.system.processes import command, environment, folder
 
 Finding = tuple[str, Literal["ok", "warning", "error"], str, str | None]
 """Name, status, detail, remedy."""
@@ -20,7 +20,7 @@ TIMEOUT_S = 180
 _SCRIPT = """
 import json
 from dataclasses import asdict
-from relubench.device import probe
+from relubench.system.device import probe
 found = asdict(probe(fresh=True))
 print(json.dumps(found), flush=True)
 import torchvision, torchvision.datasets

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from relubench import device
 from relubench.errors import ComputeError
+from relubench.system import device
 
 
 def tree(root: Path, groups: str, files: dict[str, str]) -> Path:

@@ -16,8 +16,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from relubench.activations.records import MARK, Record, current_record, is_users_file
-from relubench.places import cache_root
+from relubench.system.paths import cache_root
+from relubench.system.user_code.records import MARK, Record, current_record, is_users_file
 
 UNSEEN_EVENTS = {
     "subprocess.Popen": "another process",
@@ -34,7 +34,7 @@ UNSEEN_PACKAGES = frozenset(
 )
 """Libraries that open files where Python does not see it."""
 UNSEEN_CALLS = ("torch.jit.load", "jit.load", "torchvision.io.", "load_library", "torch.hub.")
-OWN = str(Path(__file__).parents[1])
+OWN = str(Path(__file__).parents[2])
 """Where this program's own code lies: whoever calls it is not the user's activation."""
 DEVICES = ("/dev/", "/proc/", "/sys/")
 

@@ -83,7 +83,7 @@ def _at_home(ask: Callable[..., Path], variable: str) -> Path:
 
 def presets_folder() -> Path:
     """The folder of presets: inside an installed package, beside it in a checkout. DataError if neither is there."""
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     for folder in (package / "presets", package.parent / "presets"):
         if (folder / "reference").is_dir():
             return folder

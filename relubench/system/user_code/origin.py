@@ -10,9 +10,9 @@ import sysconfig
 import traceback
 from pathlib import Path
 
-from relubench.activations.loading import PREFIX
+from relubench.system.user_code.loading import PREFIX
 
-_PACKAGE = str(Path(__file__).resolve().parents[1])
+_PACKAGE = str(Path(__file__).resolve().parents[2])
 
 
 def place_of(problem: BaseException) -> str:

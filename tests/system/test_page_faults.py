@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from relubench import pages
+from relubench.system import page_faults
 
 MEASURE = """
 import re
 from pathlib import Path
-from relubench.pages import LIBRARY, map_constants
+from relubench.system.page_faults import LIBRARY, map_constants
 
 def resident():
     sizes = [0, 0]
@@ -49,10 +49,10 @@ def test_only_what_can_be_read_alone_is_taken(monkeypatch: pytest.MonkeyPatch, t
         "6000-7000 r--p 00000000 fe:00 13 /a/libc.so\n"
         "7000-8000 r--p 00000000 00:00 0 \n"
     )
-    monkeypatch.setattr(pages, "MAPS", maps)
-    assert list(pages.constants()) == [(0x1000, 0x2000)]
+    monkeypatch.setattr(page_faults, "MAPS", maps)
+    assert list(page_faults.constants()) == [(0x1000, 0x2000)]
 
 
 def test_a_system_without_maps_has_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(pages, "MAPS", tmp_path / "none")
-    assert list(pages.constants()) == []
+    monkeypatch.setattr(page_faults, "MAPS", tmp_path / "none")
+    assert list(page_faults.constants()) == []

@@ -18,10 +18,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from relubench.activations.records import RECORDS, Record
-from relubench.activations.watching import UNSEEN_CALLS, UNSEEN_PACKAGES, read_files
-from relubench.durable import write_atomically
-from relubench.places import cache_root
+from relubench.system.files import write_atomically
+from relubench.system.paths import cache_root
+from relubench.system.user_code.records import RECORDS, Record
+from relubench.system.user_code.watching import UNSEEN_CALLS, UNSEEN_PACKAGES, read_files
 
 IN_THE_KEY = ("torch", "relubench")
 """Distributions whose versions a run's key has anyway."""

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from relubench import processes
 from relubench.crew import Crew
-from relubench.processes import command, ending, environment, folder
+from relubench.system import processes
+from relubench.system.processes import command, ending, environment, folder
 from specs import job
 
 TRAPS = ("json", "random", "types", "numpy", "torch", "typing", "signal", "pathlib", "string", "yaml", "rich", "tqdm")
@@ -38,7 +38,7 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
 def test_a_process_imports_nothing_of_the_working_folder(trapped: Path):
     done = run("import json, random, types, numpy, relubench.crew\nprint(relubench.__file__)")
     assert (done.stderr, done.returncode) == ("", 0)
-    assert Path(done.stdout.strip()).samefile(Path(processes.__file__).parent / "__init__.py")
+    assert Path(done.stdout.strip()).samefile(Path(processes.__file__).parents[1] / "__init__.py")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the working folder cannot be deleted elsewhere")
