@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 import relubench
-from relubench.stats import paired_difference, unpaired_difference
+from relubench.statistics.error_rates import paired_difference, unpaired_difference
 from relubench.version import __version__
 
 ALLOWED = 0.05

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import describe
-from relubench.timing.statistics import LEVEL, Estimate, binomial_band, is_difference, of_rounds
+from relubench.statistics.timings import LEVEL, Estimate, binomial_band, is_difference, of_rounds
 
 CLOSE = 0.05
 KEYS = ("ns_per_element", "ratio_to_relu")

@@ -2,9 +2,9 @@
 
     python -m benchmarks.statistics_simulation --minutes 60 --output benchmarks/results/statistics-simulation.json
 
-Every cell of a grid (seeds, test examples, error, how much trainings differ) draws tables, lets `relubench.stats` judge
-them, and counts how often it is right. Rounds go over all cells until the time is up, so that a short run is a coarse
-one. The process that draws a table:
+Every cell of a grid (seeds, test examples, error, how much trainings differ) draws tables, lets
+`relubench.statistics.error_rates` judge them, and counts how often it is right. Rounds go over all cells until the time
+is up, so that a short run is a coarse one. The process that draws a table:
 
 - Test example i has a difficulty, on the scale of logits: normal with a standard deviation of 3 ("normal"), or that of
   a beta distribution with the concentration 0.3, where a few examples carry nearly all errors ("beta").
@@ -33,9 +33,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from relubench.power import SeedsNeeded, fewest_seeds, power_of_seeds
-from relubench.spread import Spread
-from relubench.stats import Mask, critical, mean_error, paired_difference, seeds_to_resolve
+from relubench.statistics.error_rates import Mask, critical, mean_error, paired_difference, seeds_to_resolve
+from relubench.statistics.power import SeedsNeeded, fewest_seeds, power_of_seeds
+from relubench.statistics.variance import Spread
 from relubench.version import __version__
 
 OWN, COMMON, CONCENTRATION = 0.7, 0.3, 0.3

@@ -13,7 +13,7 @@ from statistics import median
 from typing import Any
 
 from relubench.results import RunResult, Timing
-from relubench.timing import statistics
+from relubench.statistics import timings
 from relubench.timing.steps import STAGES, StepRace
 
 ARTICLE_BASE = "sigmoid"
@@ -32,7 +32,7 @@ class Pace:
 
     us_per_image: float | None = None
     stages: Mapping[str, float]
-    ratio: statistics.Estimate | None = None
+    ratio: timings.Estimate | None = None
     """To the base's time; None for the base itself."""
     verdict: str | None = None
     failure: str = ""
@@ -120,7 +120,7 @@ def paces(race: StepRace) -> dict[str, Pace]:
     and the Pareto front agree on an unsteady machine too. Its own median may have met another machine than the base's.
     """
     twin = race.twin
-    band = statistics.own_band(twin) if twin is not None else (0.0, float("inf"))
+    band = timings.own_band(twin) if twin is not None else (0.0, float("inf"))
     found: dict[str, Pace] = {}
     base = race.of(race.base).samples
     for one in race.networks:
@@ -131,7 +131,7 @@ def paces(race: StepRace) -> dict[str, Pace]:
             us_per_image=_median(one.samples) if ratio is None else ratio.median * float(median(base)),
             stages={name: float(median(values)) for name, values in one.stages.items() if values},
             ratio=ratio,
-            verdict=None if ratio is None else statistics.verdict(ratio, band),
+            verdict=None if ratio is None else timings.verdict(ratio, band),
             failure=one.failure,
         )
     return found

@@ -25,7 +25,8 @@ from relubench.engine.population import Population
 from relubench.errors import ComputeError, UsageError
 from relubench.network.layers import Affine, Dropout, SignFlip
 from relubench.plan import RunSpec
-from relubench.timing import products, rows, statistics
+from relubench.statistics import timings
+from relubench.timing import products, rows
 from relubench.timing.products import WAYS, Workload
 from relubench.timing.schedule import Cell, Session
 
@@ -248,14 +249,14 @@ def _row(cell: Cell, one: Setting) -> SparsityRow:
         mine = cell.one(way)
         if not mine.samples:
             continue
-        facts[f"{field(way)}_us"] = statistics.median(mine.samples).median / 1e3
+        facts[f"{field(way)}_us"] = timings.median(mine.samples).median / 1e3
         if way != products.BASE and cell.one(products.BASE).samples:
             ratio = cell.ratio(mine)
             facts |= {
                 f"{field(way)}_ratio": ratio.median,
                 f"{field(way)}_ratio_ci_low": ratio.low,
                 f"{field(way)}_ratio_ci_high": ratio.high,
-                f"{field(way)}_verdict": statistics.verdict(ratio, band),
+                f"{field(way)}_verdict": timings.verdict(ratio, band),
             }
     return SparsityRow(
         source=one.source,

@@ -75,7 +75,7 @@ QUICK = (
     "timing/test_arithmetic.py",
     "timing/test_machine.py",
     "timing/test_request.py",
-    "timing/test_statistics.py",
+    "statistics/test_timings.py",
     "verification/test_check.py",
 )
 """The files whose tests `pytest -m quick` runs, some of every part: together they take under a minute on two cores."""

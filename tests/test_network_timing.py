@@ -26,13 +26,13 @@ from relubench.plan import Variant
 from relubench.reports.network_speed import Race, article_speed, duration, for_people, leaders, network_report, sentence
 from relubench.reports.pareto_plot import plot_pareto
 from relubench.results import RunResult
+from relubench.statistics import timings
 from relubench.system.device import resolve
-from relubench.timing import statistics
 from relubench.timing.steps import Network, StepRace, line_up
 from relubench.variants import lay_out, make_ready
 from tests.cli.fakes import result, timing
 
-HALF = statistics.Estimate(0.25, 0.24, 0.26, 9)
+HALF = timings.Estimate(0.25, 0.24, 0.26, 9)
 PACES = {
     "sigmoid": Pace(us_per_image=40.0, stages={}),
     "relu": Pace(us_per_image=10.0, stages={"data": 1.0, "forward": 2.0, "backward": 3.0, "update": 4.0}, ratio=HALF),
@@ -220,7 +220,7 @@ def test_networks_take_turns_and_the_base_runs_twice(race: StepRace) -> None:
     for _ in race.run():
         pass
     assert [one.label for one in race.networks] == ["sigmoid", "relu", "maxout", "sigmoid again"]
-    assert (race.ended, race.rounds) == ("budget", statistics.LEAST_ROUNDS)
+    assert (race.ended, race.rounds) == ("budget", timings.LEAST_ROUNDS)
     for one in race.networks:
         assert len(one.samples) == race.rounds
         assert all(len(values) == race.rounds and min(values) > 0 for values in one.stages.values())

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from relubench.distributions import ALPHA, student_quantile
-from relubench.power import Sight, detectable
 from relubench.reports.saved import Row, SavedRow
-from relubench.spread import Spread
-from relubench.stats import Difference, critical, paired_difference, unpaired_difference, word
+from relubench.statistics.distributions import ALPHA, student_quantile
+from relubench.statistics.error_rates import Difference, critical, paired_difference, unpaired_difference, word
+from relubench.statistics.power import Sight, detectable
+from relubench.statistics.variance import Spread
 
 PAIRED, EXAMPLES, UNPAIRED = "seeds and examples", "examples", "nothing"
 """What the two sides of a difference have in common."""

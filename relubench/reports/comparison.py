@@ -11,7 +11,7 @@ from relubench.reports.changes import EXAMPLES, PAIRED, UNPAIRED, Change, change
 from relubench.reports.footnotes import one_seed_note, smallest_seen, together
 from relubench.reports.report import Column, Report, difference_cell
 from relubench.reports.saved import MATCHED, Key, Row, Saved, SavedRow
-from relubench.stats import DIFFERENT
+from relubench.statistics.error_rates import DIFFERENT
 
 DIGITS = 6
 NOT_SETTINGS = ("seed", *MATCHED, "l1_asked", "parameters", "departures", "hidden")

@@ -7,7 +7,7 @@ from typing import Any
 
 from relubench.reports.cells import count, fixed, listed
 from relubench.results import RunResult, SummaryRow, Tuning
-from relubench.stats import IN_A_SMOKE_TEST, ON_THIS_TEST_SET
+from relubench.statistics.error_rates import IN_A_SMOKE_TEST, ON_THIS_TEST_SET
 
 OUTCOMES = ("ok", "stalled", "diverged", "failed")
 """From best to worst: a row shows the worst of its seeds."""

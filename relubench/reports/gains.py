@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from relubench.reports.cells import count, duration, fixed, signed, signed_bracket
 from relubench.results import SummaryRow
-from relubench.stats import ON_THIS_TEST_SET
+from relubench.statistics.error_rates import ON_THIS_TEST_SET
 
 SPELLED_OUT = 6
 """Gains up to this many are told one by one, more are counted."""

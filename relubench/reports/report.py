@@ -20,7 +20,7 @@ from relubench.reports.cells import (
 from relubench.reports.gradients import power
 from relubench.reports.summary import Summary
 from relubench.results import RunResult, Timing
-from relubench.stats import IN_A_SMOKE_TEST, Mask, pack_mask
+from relubench.statistics.error_rates import IN_A_SMOKE_TEST, Mask, pack_mask
 
 Row = dict[str, Any]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from relubench.errors import UsageError, with_article
 from relubench.reports.cells import count
-from relubench.stats import Mask, unpack_mask
+from relubench.statistics.error_rates import Mask, unpack_mask
 from relubench.system.files import read_at_most
 
 Row = dict[str, Any]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from relubench.reports.cells import bracket, count, fixed, listed, seeds_range, signed, signed_bracket
 from relubench.results import SummaryRow
-from relubench.stats import DIFFERENT, ON_THIS_TEST_SET
+from relubench.statistics.error_rates import DIFFERENT, ON_THIS_TEST_SET
 
 ONE_SEED = "test-set noise only; add --seeds 5 to include the noise between trainings"
 TWO_SEEDS = "Two seeds say little about how much trainings differ: --seeds 5 narrows the intervals."

@@ -9,7 +9,7 @@ from relubench.reports.cells import count, fixed
 from relubench.reports.references import entries
 from relubench.reports.report import Column, Report, Row
 from relubench.reports.speed import ONE_PROCESS, against_itself, paired_note
-from relubench.timing.statistics import LEAST_ROUNDS
+from relubench.statistics.timings import LEAST_ROUNDS
 from relubench.version import __version__
 
 WAYS = {"columns": "columns", "per_image": "per image", "csr": "CSR", "csr_converted": "CSR, converted before"}

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from relubench.power import SeedsNeeded
 from relubench.reports import baselines, gradients, references, verdicts
 from relubench.reports.baselines import Comparison
 from relubench.reports.footnotes import (
@@ -26,7 +25,7 @@ from relubench.reports.gains import gains
 from relubench.reports.sentence import SMOKE, Standing, closing, settling
 from relubench.reports.stacks import stack_notes, stack_seconds
 from relubench.results import RunResult, SummaryRow, Timing, Tuning
-from relubench.stats import (
+from relubench.statistics.error_rates import (
     IN_A_SMOKE_TEST,
     ON_THIS_TEST_SET,
     Difference,
@@ -35,6 +34,7 @@ from relubench.stats import (
     paired_difference,
     seeds_to_resolve,
 )
+from relubench.statistics.power import SeedsNeeded
 
 DIGITS = 6
 """Decimals kept of a percentage: one test example in a million is 0.0001 %."""

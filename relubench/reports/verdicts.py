@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from relubench.equivalence import Reproduction, against, margin_pct
 from relubench.reports import references
 from relubench.reports.cells import listed, seeds_range, signed, signed_bracket
 from relubench.reports.comparability import PAPER_IMAGES, why_not
 from relubench.results import SummaryRow
-from relubench.stats import Mask
+from relubench.statistics.equivalence import Reproduction, against, margin_pct
+from relubench.statistics.error_rates import Mask
 
 NOT_COMPARABLE = "not comparable"
 DIGITS = 6

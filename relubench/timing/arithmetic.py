@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from relubench.network.streams import stream
-from relubench.timing import statistics
+from relubench.statistics import timings
 from relubench.timing.clocks import Clock
 from relubench.timing.operators import Task
 from relubench.timing.request import Request, Size
@@ -82,22 +82,22 @@ def costs(session: Session, label: str) -> list[float]:
 def rows(session: Session, article: dict[str, tuple[float, float]]) -> list[ArithmeticRow]:
     """A row for each operation; `article`: operation -> least and most cycles."""
     base, twin = cost(session, BASE), against_itself(session)
-    band = statistics.own_band(twin) if twin is not None else (0.0, float("inf"))
+    band = timings.own_band(twin) if twin is not None else (0.0, float("inf"))
     return [_row(session, name, base, band, article.get(name)) for name in OPERATIONS]
 
 
-def cost(session: Session, label: str) -> statistics.Estimate | None:
+def cost(session: Session, label: str) -> timings.Estimate | None:
     """ns an element of an operation; None if it was not measured."""
     found = costs(session, label)
-    return statistics.median(found) if found else None
+    return timings.median(found) if found else None
 
 
-def against_itself(session: Session) -> statistics.Estimate | None:
+def against_itself(session: Session) -> timings.Estimate | None:
     """add's cost over its own under another name."""
     return over(cost(session, BASE + AGAIN), cost(session, BASE))
 
 
-def over(mine: statistics.Estimate | None, base: statistics.Estimate | None) -> statistics.Estimate | None:
+def over(mine: timings.Estimate | None, base: timings.Estimate | None) -> timings.Estimate | None:
     """The quotient of two costs, with the widest interval that theirs allow.
 
     Not the median of the rounds' quotients: a cheap operation is a small difference of two calls, and may be negative.
@@ -106,21 +106,21 @@ def over(mine: statistics.Estimate | None, base: statistics.Estimate | None) -> 
         return None
     median, samples = mine.median / base.median, min(mine.samples, base.samples)
     if mine.low is None or mine.high is None or base.low is None or base.high is None or base.low <= 0:
-        return statistics.Estimate(median, None, None, samples)
-    return statistics.Estimate(median, mine.low / base.high, mine.high / base.low, samples)
+        return timings.Estimate(median, None, None, samples)
+    return timings.Estimate(median, mine.low / base.high, mine.high / base.low, samples)
 
 
 def _row(
     session: Session,
     name: str,
-    base: statistics.Estimate | None,
+    base: timings.Estimate | None,
     band: tuple[float, float],
     cycles: tuple[float, float] | None,
 ) -> ArithmeticRow:
     mine, calls = cost(session, name), session.cells[0].one(name).samples
     ratio = over(mine, base)
     interval = ratio if name != BASE else None
-    verdict = statistics.verdict(interval, band) if interval is not None else None
+    verdict = timings.verdict(interval, band) if interval is not None else None
     words = {"faster": "cheaper", "slower": "dearer"}
     return ArithmeticRow(
         operation=name,
@@ -132,7 +132,7 @@ def _row(
         ratio_to_add_ci_low=interval and interval.low,
         ratio_to_add_ci_high=interval and interval.high,
         verdict=None if verdict is None else words.get(verdict, verdict),
-        call_ns=statistics.median(calls).median if calls else None,
+        call_ns=timings.median(calls).median if calls else None,
         rounds=mine.samples if mine is not None else 0,
         article_cycles_low=cycles and cycles[0],
         article_cycles_high=cycles and cycles[1],

@@ -16,6 +16,7 @@ from dataclasses import asdict
 from typing import Any
 
 from relubench.errors import ComputeError
+from relubench.statistics.timings import LEAST_PROCESSES
 from relubench.system.interrupts import Held
 from relubench.system.processes import Stderr, command, ending, environment, folder, lacks_of_memory
 from relubench.timing.clocks import choose_clock
@@ -24,7 +25,6 @@ from relubench.timing.preparation import check_measurable
 from relubench.timing.request import Request, Size
 from relubench.timing.roof import Traffic
 from relubench.timing.schedule import Cell, Contestant, Session
-from relubench.timing.statistics import LEAST_PROCESSES
 
 LEAST, MOST = LEAST_PROCESSES, 20
 """Processes; a longer budget than MOST parts makes each part longer."""

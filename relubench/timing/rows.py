@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from relubench.timing import statistics
+from relubench.statistics import timings
 from relubench.timing.request import DTYPES
 from relubench.timing.roof import bytes_per_element, roof_ns
 from relubench.timing.schedule import Cell, Contestant, Session
@@ -72,7 +72,7 @@ class AA:
 
     @property
     def expected(self) -> tuple[int, int]:
-        return statistics.binomial_band(self.cells, statistics.LEVEL)
+        return timings.binomial_band(self.cells, timings.LEVEL)
 
 
 def rows(session: Session) -> list[SpeedRow]:
@@ -107,8 +107,8 @@ def against_itself(session: Session) -> AA:
     """The A/A test of this run."""
     twins = [cell.ratio(cell.twin) for cell in session.cells if cell.twin.samples]
     judged = [one for one in twins if one.low is not None]
-    widest = max((statistics.own_band(one)[1] - 1 for one in judged), default=0.0)
-    return AA(len(judged), sum(statistics.is_difference(one) for one in judged), widest)
+    widest = max((timings.own_band(one)[1] - 1 for one in judged), default=0.0)
+    return AA(len(judged), sum(timings.is_difference(one) for one in judged), widest)
 
 
 def roofs_gb_per_s(session: Session) -> list[tuple[Cell, str, float]]:
@@ -133,7 +133,7 @@ def warnings(session: Session) -> list[str]:
     if firsts and (slow := float(np.median(firsts))) > SLOW_FIRST:
         found.append(f"the first round was {100 * slow:.0f} % slower than the others; it is left out")
     steady = [one for cell in session.cells for one in cell.contestants if one.role == "roof" or one.label == cell.base]
-    drifts = [statistics.drift(one.samples) for one in steady]
+    drifts = [timings.drift(one.samples) for one in steady]
     known = [one for one in drifts if one]
     if known and (slower := float(np.median(known))) > SLOWER_AT_THE_END:
         several = len(session.cells[0].rounds) > 1
@@ -147,7 +147,7 @@ def warnings(session: Session) -> list[str]:
 
 def own_band(cell: Cell) -> tuple[float, float]:
     """What the ratio of the cell's base to itself was."""
-    return statistics.own_band(cell.ratio(cell.twin)) if cell.twin.samples else (0.0, float("inf"))
+    return timings.own_band(cell.ratio(cell.twin)) if cell.twin.samples else (0.0, float("inf"))
 
 
 def _is_row(one: Contestant) -> bool:
@@ -208,5 +208,5 @@ def _compared(cell: Cell, one: Contestant) -> dict[str, Any]:
         "ratio_to_relu": ratio.median,
         "ratio_to_relu_ci_low": ratio.low,
         "ratio_to_relu_ci_high": ratio.high,
-        "verdict": statistics.verdict(ratio, own_band(cell)),
+        "verdict": timings.verdict(ratio, own_band(cell)),
     }

@@ -18,7 +18,7 @@ from relubench.activations import Choice, build, select
 from relubench.activations.definition import Activation
 from relubench.errors import RelubenchError
 from relubench.network.streams import stream
-from relubench.timing import statistics
+from relubench.statistics import timings
 from relubench.timing.clocks import Clock
 from relubench.timing.operators import TORCH_DTYPES, Arena, Task, Unmeasurable, task
 from relubench.timing.request import DTYPES, Request, Size
@@ -85,14 +85,14 @@ class Cell:
     def running(self) -> list[Contestant]:
         return [one for one in self.contestants if one.task is not None]
 
-    def ratio(self, one: Contestant) -> statistics.Estimate:
+    def ratio(self, one: Contestant) -> timings.Estimate:
         """The ratio to the base over the rounds that both have."""
         base = self.one(self.base).samples
         return self.estimate([mine / other for mine, other in zip(one.samples, base, strict=False)])
 
-    def estimate(self, values: Sequence[float]) -> statistics.Estimate:
+    def estimate(self, values: Sequence[float]) -> timings.Estimate:
         """What values of the rounds come to, over the processes where several have measured."""
-        return statistics.of_rounds(values, self.rounds)
+        return timings.of_rounds(values, self.rounds)
 
     @property
     def stamp(self) -> tuple[int, str, str, str]:

@@ -27,8 +27,8 @@ from relubench.errors import RelubenchError
 from relubench.network.optimizers import Optimizer, Parameter
 from relubench.network.streams import stream
 from relubench.plan import RunSpec
+from relubench.statistics import timings
 from relubench.system.page_faults import map_constants
-from relubench.timing import statistics
 from relubench.timing.schedule import AGAIN
 
 TURNS = 20
@@ -80,24 +80,24 @@ class StepRace:
             self.rounds += 1
             self.seconds = self.now() - start
             yield self.seconds / self.budget_s
-            if self.rounds >= statistics.LEAST_ROUNDS and self._narrow():
+            if self.rounds >= timings.LEAST_ROUNDS and self._narrow():
                 self.ended = "interval"
                 return
-            if self.rounds >= statistics.LEAST_ROUNDS and self.seconds + 0.5 * (self.now() - begun) >= self.budget_s:
+            if self.rounds >= timings.LEAST_ROUNDS and self.seconds + 0.5 * (self.now() - begun) >= self.budget_s:
                 self.ended = "budget"
                 return
 
-    def ratio(self, label: str) -> statistics.Estimate | None:
+    def ratio(self, label: str) -> timings.Estimate | None:
         """The time of a network over the base's, over the rounds that both have."""
         mine, base = self.of(label).samples, self.of(self.base).samples
         both = min(len(mine), len(base))
-        return statistics.ratio(mine[:both], base[:both]) if both else None
+        return timings.ratio(mine[:both], base[:both]) if both else None
 
     def of(self, label: str) -> Network:
         return next(one for one in self.networks if one.label == label)
 
     @property
-    def twin(self) -> statistics.Estimate | None:
+    def twin(self) -> timings.Estimate | None:
         """The base against itself."""
         return self.ratio(self.base + AGAIN)
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from relubench import equivalence
 from relubench.reports import references
 from relubench.reports.baselines import Comparison
 from relubench.reports.references import Entry
 from relubench.reports.summary import summarize
+from relubench.statistics import equivalence
 
 MNIST = {"examples": 10_000, "scale": 0.28, "seeds": 5}
 """About 1.4 % of 10,000 examples."""

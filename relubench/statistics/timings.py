@@ -19,7 +19,7 @@ from typing import Literal
 
 import numpy as np
 
-from relubench.distributions import student_quantile
+from relubench.statistics.distributions import student_quantile
 
 LEVEL = 0.05
 """Two-sided: intervals are 95 % or a little more."""

@@ -15,8 +15,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from relubench.distributions import student_quantile
-from relubench.spread import Spread, Values, blend
+from relubench.statistics.distributions import student_quantile
+from relubench.statistics.variance import Spread, Values, blend
 
 POWER = 0.80
 MOST_SEEDS = 1000

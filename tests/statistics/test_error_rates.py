@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from relubench import distributions, stats
+from relubench.statistics import distributions, error_rates
 
 
 def world(rng, seeds, examples, *, error=0.06, concentration=1.0, between=0.1):
@@ -30,7 +30,7 @@ def test_mean_interval_covers_the_true_error(seeds, examples):
     between = 0.1 if seeds > 1 else 0.0  # with one seed the interval is about the test set alone
     covered = 0
     for _ in range(400):
-        one = stats.mean_error(drawn(rng, world(rng, seeds, examples, between=between)[0]))
+        one = error_rates.mean_error(drawn(rng, world(rng, seeds, examples, between=between)[0]))
         covered += one.low <= 6.0 <= one.high
     assert 0.93 <= covered / 400 <= 0.99
 
@@ -45,7 +45,7 @@ def test_null_pair_is_rarely_called_different(seeds, examples, between):
     called = 0
     for _ in range(300):
         a, b = world(rng, seeds, examples, between=between)
-        one = stats.paired_difference(drawn(rng, a), drawn(rng, b))
+        one = error_rates.paired_difference(drawn(rng, a), drawn(rng, b))
         called += one.p < 0.05
         assert (one.p < 0.05) == (one.low > 0 or one.high < 0)
     assert called / 300 <= 0.065
@@ -58,24 +58,24 @@ def test_difference_interval_covers_a_true_difference(seeds):
     covered = 0
     for _ in range(300):
         a, b = world(rng, seeds, 1000, between=between)
-        one = stats.paired_difference(drawn(rng, 0.7 * a), drawn(rng, b))
+        one = error_rates.paired_difference(drawn(rng, 0.7 * a), drawn(rng, b))
         covered += one.low <= -1.8 <= one.high
     assert 0.93 <= covered / 300 <= 0.995
 
 
 def test_interval_without_an_error_is_not_empty():
     for seeds in (1, 4):
-        one = stats.mean_error([np.zeros(360, bool)] * seeds)
+        one = error_rates.mean_error([np.zeros(360, bool)] * seeds)
         assert (one.mean, one.low) == (0, 0) and 0.5 < one.high < 2
-        same = stats.paired_difference([np.zeros(360, bool)] * seeds, [np.zeros(360, bool)] * seeds)
+        same = error_rates.paired_difference([np.zeros(360, bool)] * seeds, [np.zeros(360, bool)] * seeds)
         assert same.low < 0 < same.high and same.p == 1
 
 
 def test_basis_says_which_noise():
     masks = drawn(np.random.default_rng(0), np.full((2, 100), 0.3))
-    assert stats.mean_error(masks[:1]).basis == "test set only"
-    assert stats.mean_error(masks).basis == "seeds x test set"
-    assert stats.paired_difference(masks, masks[::-1]).seeds == 2
+    assert error_rates.mean_error(masks[:1]).basis == "test set only"
+    assert error_rates.mean_error(masks).basis == "seeds x test set"
+    assert error_rates.paired_difference(masks, masks[::-1]).seeds == 2
 
 
 def test_beta_agrees_with_scipy():
@@ -123,7 +123,7 @@ def test_crossed_spread_is_the_paired_t_test_where_examples_do_not_differ():
     """Without difficulty of its own, the noise is between the seeds' means: t with S - 1 degrees."""
     rng = np.random.default_rng(5)
     gaps = rng.standard_normal((4, 1)) * 3 + rng.standard_normal((4, 5000))
-    spread = stats.crossed_spread(gaps)
+    spread = error_rates.crossed_spread(gaps)
     assert spread.between_seeds == pytest.approx(gaps.mean(axis=1).var(ddof=1) / 4)
     assert spread.half_width(0.975) == pytest.approx(3.1824 * math.sqrt(spread.between_seeds), rel=1e-3)
 
@@ -132,9 +132,9 @@ def test_effect_size_is_the_difference_over_the_spread_of_the_seeds_differences(
     rng = np.random.default_rng(8)
     a, b = (drawn(rng, chances) for chances in world(rng, 5, 2000))
     gaps = np.stack(a).mean(axis=1) - np.stack(b).mean(axis=1)
-    assert stats.paired_difference(a, b).effect == pytest.approx(gaps.mean() / gaps.std(ddof=1))
-    assert stats.paired_difference(a[:1], b[:1]).effect is None
-    assert stats.paired_difference(a, a).effect is None
+    assert error_rates.paired_difference(a, b).effect == pytest.approx(gaps.mean() / gaps.std(ddof=1))
+    assert error_rates.paired_difference(a[:1], b[:1]).effect is None
+    assert error_rates.paired_difference(a, a).effect is None
 
 
 def test_unpaired_seeds_agree_with_welch_where_examples_do_not_differ():
@@ -143,19 +143,19 @@ def test_unpaired_seeds_agree_with_welch_where_examples_do_not_differ():
 
     rng = np.random.default_rng(9)
     a, b = ([rng.random(4000) < rate for rate in rng.uniform(0.1, 0.5, number)] for number in (4, 6))
-    one = stats.unpaired_difference(a, b)
+    one = error_rates.unpaired_difference(a, b)
     welch = ttest_ind([100 * mask.mean() for mask in a], [100 * mask.mean() for mask in b], equal_var=False)
     assert one.p == pytest.approx(welch.pvalue, rel=0.02)
     interval = welch.confidence_interval()
     assert (one.low, one.high) == pytest.approx((interval.low, interval.high), abs=0.2)
     with pytest.raises(ValueError, match="two seeds a side or one on each"):
-        stats.unpaired_difference(a[:1], b)
+        error_rates.unpaired_difference(a[:1], b)
 
 
 def test_more_comparisons_need_a_larger_difference():
     rng = np.random.default_rng(10)
     a, b = (drawn(rng, chances) for chances in world(rng, 4, 2000))
-    one, ten = (stats.minimum_detectable_difference(a, b, number) for number in (1, 10))
+    one, ten = (error_rates.minimum_detectable_difference(a, b, number) for number in (1, 10))
     assert ten > 1.1 * one
 
 
@@ -167,14 +167,14 @@ def test_what_a_table_could_have_seen_is_seen_four_times_in_five(seeds, examples
     seen = tried = 0
     for _ in range(120):
         a, b = (drawn(rng, chances) for chances in world(rng, seeds, examples))
-        size = stats.minimum_detectable_difference(a, b, comparisons)
+        size = error_rates.minimum_detectable_difference(a, b, comparisons)
         if size is None or size > 60:
             continue
         a, b = world(rng, seeds, examples)
         # The worse one errs more by `size` points, half of them on any example.
         worse = a + (1 - a) * (size / 100 / (1 - a.mean()))
         tried += 1
-        seen += stats.paired_difference(drawn(rng, worse), drawn(rng, b), comparisons).verdict == "higher"
+        seen += error_rates.paired_difference(drawn(rng, worse), drawn(rng, b), comparisons).verdict == "higher"
     assert tried >= 80 * (seeds > 2 or comparisons == 1) and seen >= 0.72 * tried, (seen, tried)
 
 
@@ -184,10 +184,10 @@ def test_one_seed_sees_what_it_says(examples):
     seen = 0
     for _ in range(200):
         a, b = (drawn(rng, chances) for chances in world(rng, 1, examples, between=0.0))
-        size = stats.minimum_detectable_difference(a, b)
+        size = error_rates.minimum_detectable_difference(a, b)
         a, b = world(rng, 1, examples, between=0.0)
         worse = a + (1 - a) * (size / 100 / (1 - a.mean()))
-        seen += stats.paired_difference(drawn(rng, worse), drawn(rng, b)).verdict == "higher on this test set"
+        seen += error_rates.paired_difference(drawn(rng, worse), drawn(rng, b)).verdict == "higher on this test set"
     assert 0.75 <= seen / 200 <= 0.97
 
 
@@ -197,7 +197,7 @@ def test_a_difference_that_is_not_possible_is_never_printed(examples, seeds):
     rng = np.random.default_rng(3)
     for _ in range(20):
         a, b = (list(rng.random((seeds, examples)) < 0.4) for _ in range(2))
-        size = stats.minimum_detectable_difference(a, b)
+        size = error_rates.minimum_detectable_difference(a, b)
         least = 100 * min(np.mean(a), np.mean(b))
         assert size is None or 0 < size <= max(least, 100 - least)
 
@@ -208,7 +208,7 @@ def test_word_interval_and_p_agree_at_any_number_of_comparisons():
     for number in range(150):
         seeds = (1, 2, 3, 5)[number % 4]
         a, b = world(rng, seeds, 500)
-        one = stats.paired_difference(drawn(rng, a), drawn(rng, 0.6 * b), comparisons := 1 + number % 7)
+        one = error_rates.paired_difference(drawn(rng, a), drawn(rng, 0.6 * b), comparisons := 1 + number % 7)
         assert (one.verdict == "noise") == (one.low <= 0 <= one.high) == (one.p >= 0.05), comparisons
         assert one.verdict.endswith("on this test set") == (seeds == 1 and one.verdict != "noise")
         words.add(one.verdict)
@@ -226,7 +226,7 @@ def test_all_intervals_of_a_table_cover_together():
             drawn(rng, np.minimum(rate * difficulty * np.exp(0.15 * rng.standard_normal((3, 1)) - 0.01), 1))
             for rate in rates
         ]
-        found = [stats.paired_difference(mine, masks[0], 7) for mine in masks[1:]]
+        found = [error_rates.paired_difference(mine, masks[0], 7) for mine in masks[1:]]
         truths = [600 * (rate - 1) / 100 for rate in rates[1:]]
         whole += all(one.low <= truth <= one.high for one, truth in zip(found, truths, strict=True))
     assert whole / 100 >= 0.9
@@ -241,7 +241,7 @@ def test_mean_error_covers_where_it_did_not(error, seeds, examples, concentratio
     for _ in range(400):
         difficulty = rng.beta(error * concentration, (1 - error) * concentration, examples)
         factor = np.exp(0.05 * rng.standard_normal((seeds, 1)) - 0.05**2 / 2)
-        one = stats.mean_error(drawn(rng, np.minimum(difficulty * factor, 1)))
+        one = error_rates.mean_error(drawn(rng, np.minimum(difficulty * factor, 1)))
         covered += one.low <= 100 * error <= one.high
     assert covered / 400 >= 0.93
 
@@ -253,9 +253,9 @@ def test_a_table_of_29_activations_and_10_seeds_takes_less_than_a_second():
     masks = [list(rng.random((10, 10_000)) < 0.015) for _ in range(29)]
     start = time.process_time()
     for mine in masks[1:]:
-        stats.mean_error(mine)
-        stats.paired_difference(mine, masks[0], 28)
-        stats.seeds_to_resolve(mine, masks[0], 28)
+        error_rates.mean_error(mine)
+        error_rates.paired_difference(mine, masks[0], 28)
+        error_rates.seeds_to_resolve(mine, masks[0], 28)
     # Some 0.6 s; a bound that a slow machine holds too.
     assert time.process_time() - start < 5.0
 
@@ -264,26 +264,26 @@ def test_seeds_to_resolve():
     rng = np.random.default_rng(7)
     a, b = world(rng, 3, 5000, between=0.3)
     masks = drawn(rng, a), drawn(rng, 0.75 * b)
-    needed = stats.seeds_to_resolve(*masks)
+    needed = error_rates.seeds_to_resolve(*masks)
     numbers = [1e9 if number is None else number for number in (needed.low, needed.likely, needed.high)]
     assert numbers == sorted(numbers) and numbers[0] >= 3
     hard = np.zeros((3, 400), bool)
     hard[:, :3] = True  # the same few examples every time: no seed changes that
-    assert stats.seeds_to_resolve(list(hard), list(np.zeros_like(hard))).likely is None
+    assert error_rates.seeds_to_resolve(list(hard), list(np.zeros_like(hard))).likely is None
     with pytest.raises(ValueError, match="one seed"):
-        stats.seeds_to_resolve(masks[0][:1], masks[1][:1])
+        error_rates.seeds_to_resolve(masks[0][:1], masks[1][:1])
 
 
 def test_unequal_pairs_are_refused():
     with pytest.raises(ValueError, match="same seeds and examples"):
-        stats.paired_difference([np.zeros(5, bool)], [np.zeros(6, bool)])
+        error_rates.paired_difference([np.zeros(5, bool)], [np.zeros(6, bool)])
     with pytest.raises(ValueError, match="one length"):
-        stats.mean_error([])
+        error_rates.mean_error([])
 
 
 def test_seeds_of_equal_error_keep_an_interval():
     """Two trainings that are wrong on as many but other examples say nothing of how trainings differ."""
     wrong = np.zeros((2, 500), dtype=bool)
     wrong[0, :25], wrong[1, 25:50] = True, True
-    one = stats.mean_error(wrong)
+    one = error_rates.mean_error(wrong)
     assert one.high - one.low > 2.0

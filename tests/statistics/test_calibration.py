@@ -8,7 +8,7 @@ difficulty on a tenth of the examples. Bounds of 93 to 97 % leave room for 1,000
 import numpy as np
 import pytest
 
-from relubench import equivalence, stats
+from relubench.statistics import equivalence, error_rates
 
 EXAMPLES, ERROR, CONCENTRATION, BETWEEN, OWN = 10_000, 0.014, 0.22, 0.0006, 0.1
 TABLES = 1000
@@ -39,7 +39,7 @@ def test_intervals_cover_95_percent(seeds):
     covered = np.zeros(2)
     for _ in range(TABLES):
         a, b = networks(rng, 2, seeds)
-        mean, paired = stats.mean_error(a), stats.paired_difference(a, b)
+        mean, paired = error_rates.mean_error(a), error_rates.paired_difference(a, b)
         covered += [mean.low <= 100 * ERROR <= mean.high, paired.low <= 0 <= paired.high]
     # With three seeds the interval of a difference is a little wider than it need be.
     assert np.all((covered / TABLES >= 0.935) & (covered / TABLES <= 0.98)), covered
@@ -51,7 +51,7 @@ def test_two_seeds_cover_at_least_95_percent():
     covered = np.zeros(2)
     for _ in range(300):
         a, b = networks(rng, 2, 2)
-        mean, paired = stats.mean_error(a), stats.paired_difference(a, b)
+        mean, paired = error_rates.mean_error(a), error_rates.paired_difference(a, b)
         covered += [mean.low <= 100 * ERROR <= mean.high, paired.low <= 0 <= paired.high]
     assert np.all(covered / 300 >= 0.95), covered
 
@@ -62,7 +62,7 @@ def test_one_activation_three_times_is_rarely_called_different():
     called = 0
     for _ in range(TABLES):
         first, *others = networks(rng, 3, 3, own=0.0)
-        called += any(stats.unpaired_difference(other, first, 2).verdict != "noise" for other in others)
+        called += any(error_rates.unpaired_difference(other, first, 2).verdict != "noise" for other in others)
     assert called / TABLES <= 0.068, called
 
 

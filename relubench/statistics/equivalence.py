@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from relubench.distributions import ALPHA, Z
-from relubench.power import SeedsNeeded, fewest_seeds, range_of_variances
-from relubench.spread import Spread, crossed_spread
-from relubench.stats import Mask, stack
+from relubench.statistics.distributions import ALPHA, Z
+from relubench.statistics.error_rates import Mask, stack
+from relubench.statistics.power import SeedsNeeded, fewest_seeds, range_of_variances
+from relubench.statistics.variance import Spread, crossed_spread
 
 Verdict = Literal["reproduced", "better", "worse", "undecided"]
 

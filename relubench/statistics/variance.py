@@ -13,7 +13,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from relubench.distributions import rising_root, student_quantile
+from relubench.statistics.distributions import rising_root, student_quantile
 
 LEAST_LEVEL = 1e-9
 """Smaller p-values are given as this: no decision depends on their digits."""

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from relubench.distributions import ALPHA, Z, share_interval, tango
-from relubench.power import SeedsNeeded, Sight, detectable, detectable_by_one_seed, seeds_needed
-from relubench.spread import Spread, crossed_spread, paired_spread, unpaired_spread
+from relubench.statistics.distributions import ALPHA, Z, share_interval, tango
+from relubench.statistics.power import SeedsNeeded, Sight, detectable, detectable_by_one_seed, seeds_needed
+from relubench.statistics.variance import Spread, crossed_spread, paired_spread, unpaired_spread
 
 BOTH = "seeds x test set"
 TEST_SET = "test set only"

@@ -1,0 +1,1 @@
+"""Statistics of error rates and of timings: intervals, differences, power, equivalence. Torch-free."""
