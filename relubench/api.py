@@ -16,8 +16,8 @@ from relubench.reports.pretraining import pretraining_report
 from relubench.reports.render import render
 from relubench.reports.report import Report
 from relubench.reports.study import study_report
-from relubench.results import RunResult, Tuning
 from relubench.runner import Study
+from relubench.runs.result import RunResult, Tuning
 from relubench.stack import PRETRAIN_DEFAULTS
 from relubench.system.paths import user_path
 
@@ -46,7 +46,7 @@ class Results:
     def plot(self, path: str | Path) -> None:
         """Draw the learning curves into a .png, .svg or .pdf file."""
         from relubench.reports.plots import plot_curves
-        from relubench.results import Timing
+        from relubench.runs.result import Timing
 
         by_id = {run["id"]: run["timing"] for run in self.report.runs}
         timings = {key: Timing.from_json(value) if value else None for key, value in by_id.items()}

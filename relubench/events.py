@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from relubench.plan import RunSpec
-from relubench.results import Event, EventKind, Outcome, RunResult
+from relubench.runs.result import Event, EventKind, Outcome, RunResult
 
 
 def event(

@@ -12,9 +12,9 @@ import numpy as np
 from relubench.data import DataOptions, prepare
 from relubench.errors import RelubenchError, UsageError
 from relubench.plan import RunSpec, why_no_regions
-from relubench.pretraining.identity import layer_id
 from relubench.reports import pictures
-from relubench.store import Store
+from relubench.runs.layer_id import layer_id
+from relubench.runs.store import Store
 
 if TYPE_CHECKING:
     from torch import Tensor

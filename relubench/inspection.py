@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from relubench import stack_file
 from relubench.activations import Choice
 from relubench.activations.own import checked, choose_own, is_checked, is_own, renewed, say_unseen
 from relubench.architecture import Architecture, activation_frames, default_model, parse_model
@@ -21,9 +20,10 @@ from relubench.classifiers import PREFIX
 from relubench.config import ExperimentConfig
 from relubench.errors import WARNING, UsageError
 from relubench.plan import ForeignNetwork, RunSpec, why_no_regions
-from relubench.results import RunResult
+from relubench.runs import pretrained_file
+from relubench.runs.result import RunResult
+from relubench.runs.store import Store
 from relubench.stacking import import_file
-from relubench.store import Store
 from relubench.system.device import Device
 from relubench.system.paths import user_path
 from relubench.system.user_code.records import is_users_file
@@ -155,7 +155,7 @@ def import_stacks(runs: Sequence[tuple[Part, RunSpec]], store: Store) -> None:
     """Put the pre-trained stacks that are read from files into the store, for the runs that start from them."""
     for part, spec in runs:
         if part.config.pretrain.source is not None and spec.stack is not None and spec.stack.source:
-            import_file(stack_file.read(user_path(part.config.pretrain.source)), spec, store)
+            import_file(pretrained_file.read(user_path(part.config.pretrain.source)), spec, store)
 
 
 Networks = dict[tuple[Any, ...], ForeignNetwork]

@@ -22,7 +22,7 @@ from relubench.activations import Choice
 from relubench.data import PreparedData
 from relubench.memory import stack_members
 from relubench.plan import RunSpec
-from relubench.store import Store
+from relubench.runs.store import Store
 
 GRACE_SECONDS = 25.0
 """How long a worker whose input has ended may still need for its checkpoint."""

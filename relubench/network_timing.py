@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from relubench.results import RunResult, Timing
+from relubench.runs.result import RunResult, Timing
 from relubench.statistics import timings
 from relubench.timing.steps import STAGES, StepRace
 

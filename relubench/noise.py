@@ -12,8 +12,8 @@ from dataclasses import replace
 
 from relubench.jobs import Job
 from relubench.plan import RunSpec
-from relubench.results import RunResult
-from relubench.store import Store
+from relubench.runs.result import RunResult
+from relubench.runs.store import Store
 from relubench.variants import Part
 
 

@@ -12,7 +12,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from relubench import stack_file
 from relubench.activations import ACTIVATIONS, Choice
 from relubench.activations.own import choose_own
 from relubench.architecture import (
@@ -31,6 +30,7 @@ from relubench.data.prepared import image_range
 from relubench.departures import departures
 from relubench.errors import UsageError
 from relubench.refusals import check_foreign, check_precision, check_stack
+from relubench.runs import pretrained_file
 from relubench.stack import FROM_FILE, SHUFFLED, StackSpec, stack_spec
 from relubench.system.device import Device
 from relubench.version import ENGINE_VERSION
@@ -315,8 +315,8 @@ def _pretrained(
         return spec
     if method.removesuffix(SHUFFLED) == FROM_FILE:
         assert config.pretrain.source is not None
-        file = stack_file.read(Path(config.pretrain.source))
-        stack_file.check_fit(file, spec.input_shape, spec.hidden, choice.columns)
+        file = pretrained_file.read(Path(config.pretrain.source))
+        pretrained_file.check_fit(file, spec.input_shape, spec.hidden, choice.columns)
         return replace(spec, pretraining=method, stack=replace(file.spec, shuffled=method.endswith(SHUFFLED)))
     low, high = image_range(prepared)
     stack = stack_spec(

@@ -21,8 +21,8 @@ from relubench.inspection import Networks, with_network
 from relubench.memory import fitting_workers, member_bytes, stack_members
 from relubench.plan import RunSpec, Variant
 from relubench.reports.cells import count, duration
+from relubench.runs.store import Store
 from relubench.stack_price import StackPrices
-from relubench.store import Store
 from relubench.system.device import Device, resolve
 from relubench.system.paths import runs_root
 from relubench.tuning import trials, tuning_specs

@@ -37,9 +37,9 @@ from relubench.jobs import Job, jobs_of
 from relubench.memory import fitting_workers, member_bytes
 from relubench.noise import noise_jobs, under_noise
 from relubench.plan import RunSpec, Variant
-from relubench.results import Event, RunResult, Timing, Tuning
+from relubench.runs.result import Event, RunResult, Timing, Tuning
+from relubench.runs.store import Store
 from relubench.stack_search import Rates, StackSearch, shared_stacks, with_rates
-from relubench.store import Store
 from relubench.system.device import Device, check_torch_loads, resolve
 from relubench.system.paths import runs_root, why_unwritable
 from relubench.tuning import Trials, best_rate, spoken, trials, tuning_specs

@@ -19,12 +19,12 @@ from torch import Tensor
 from relubench.activations import Choice, build
 from relubench.activations.builder import as_function
 from relubench.data import PreparedData
-from relubench.engine.checkpoint import from_bytes
 from relubench.engine.images import Images
 from relubench.engine.population import Population
 from relubench.errors import ComputeError, UsageError
 from relubench.network.layers import Affine, Dropout, SignFlip
 from relubench.plan import RunSpec
+from relubench.runs.checkpoint import from_bytes
 from relubench.statistics import timings
 from relubench.timing import products, rows
 from relubench.timing.products import WAYS, Workload

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from relubench.activations import Choice
 from relubench.architecture import layer_shapes
 from relubench.plan import LR_GRIDS, RunSpec
-from relubench.pretraining.identity import layer_id
-from relubench.store import Store
+from relubench.runs.layer_id import layer_id
+from relubench.runs.store import Store
 
 TRIAL_S = 0.2
 """Seconds of trial pre-training for each method, activation and batch size."""

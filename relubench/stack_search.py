@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 
 from relubench.errors import ComputeError
 from relubench.plan import LR_GRIDS, RunSpec
-from relubench.pretraining.identity import layer_id
-from relubench.store import Store
+from relubench.runs.layer_id import layer_id
+from relubench.runs.store import Store
 
 Rates = dict[str, tuple[float, ...]]
 """Row (see `stack_name`) -> the rate of each of its layers, bottom up."""

@@ -17,11 +17,11 @@ from relubench.activations import Choice
 from relubench.data import PreparedData
 from relubench.errors import ComputeError
 from relubench.plan import RunSpec
-from relubench.pretraining.identity import layer_id
-from relubench.record_folders import Damaged
-from relubench.results import PretrainedLayer, Timing
-from relubench.stack_file import StackFile, to_bytes
-from relubench.store import Store
+from relubench.runs.layer_id import layer_id
+from relubench.runs.pretrained_file import StackFile, to_bytes
+from relubench.runs.record_folders import Damaged
+from relubench.runs.result import PretrainedLayer, Timing
+from relubench.runs.store import Store
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -178,7 +178,7 @@ class _LayerJob:
 
     def _resume(self, training: LayerTraining) -> bool:
         """Load the checkpoint if there is one; returns whether the training can go on: not from half of one."""
-        from relubench.engine.checkpoint import from_bytes
+        from relubench.runs.checkpoint import from_bytes
 
         try:
             tensors, values = from_bytes(self.store.checkpoint_of(self.id))
@@ -197,7 +197,7 @@ class _LayerJob:
         return True
 
     def _save(self, training: LayerTraining) -> None:
-        from relubench.engine import checkpoint
+        from relubench.runs import checkpoint
 
         tensors, values = training.state()
         names = ("seconds", "images", "epoch_seconds", "interruptions")

@@ -9,7 +9,7 @@ import numpy as np
 
 from relubench.config import ExperimentConfig
 from relubench.plan import RunSpec, l1_of_sum, tuning_seeds
-from relubench.results import RunResult
+from relubench.runs.result import RunResult
 
 FIRST_SUMS = (1e-6, 1e-1)
 """The first short runs have strengths between these, as coefficients of the sum: from no effect to a collapse."""

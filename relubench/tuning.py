@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from relubench.errors import ComputeError
 from relubench.plan import LR_GRIDS, RunSpec, expand, tuning_seeds
-from relubench.results import RunResult, Tuning
+from relubench.runs.result import RunResult, Tuning
 from relubench.system.device import Device
 from relubench.variants import Part
 

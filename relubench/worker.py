@@ -25,11 +25,11 @@ from relubench.errors import ComputeError
 from relubench.jobs import Job, lines_of_jobs
 from relubench.mishaps import check_unchanged, explain, free_memory, is_out_of_memory
 from relubench.plan import RunSpec
-from relubench.results import RunResult, Timing
 from relubench.route import route
-from relubench.run_clock import Clock
+from relubench.runs.clock import Clock
+from relubench.runs.result import RunResult, Timing
+from relubench.runs.store import Busy, Store
 from relubench.stacking import CHECKPOINT_SECONDS, PROGRESS_SECONDS, Emit, Interrupted, Stack, obtain
-from relubench.store import Busy, Store
 from relubench.system.page_faults import map_constants
 from relubench.version import __version__
 
@@ -130,7 +130,7 @@ def _pretrain(job: Job, store: Store, emit: Emit, stop: Callable[[], bool]) -> t
 
 def test_under_noise(job: Job, emit: Emit) -> None:
     """Test a stored network once for each strength of noise, and store which test examples it gets wrong."""
-    from relubench.engine.checkpoint import from_bytes
+    from relubench.runs.checkpoint import from_bytes
 
     store, spec = Store(job.store), job.specs[0]
     weights = store.weights_of(spec.id)
@@ -197,7 +197,7 @@ def _resume(job: Job, store: Store, population: Population) -> Clock | None:
 
     None: it cannot be used, and a part of it may have got into the population.
     """
-    from relubench.engine.checkpoint import from_bytes
+    from relubench.runs.checkpoint import from_bytes
 
     try:
         tensors, values = from_bytes(store.checkpoint_of(job.name))
@@ -250,7 +250,7 @@ def _tell(job: Job, population: Population, clock: Clock, emit: Emit, kind: str)
 
 
 def _save(job: Job, store: Store, population: Population, clock: Clock) -> None:
-    from relubench.engine.checkpoint import to_bytes
+    from relubench.runs.checkpoint import to_bytes
 
     tensors, values = population.state()
     content = to_bytes(tensors, {"population": values, "clock": clock.to_json()})
@@ -341,7 +341,7 @@ def _dead_units(member: Member) -> float | None:
 
 
 def _weights(job: Job, population: Population, place: int) -> bytes | None:
-    from relubench.engine.checkpoint import to_bytes
+    from relubench.runs.checkpoint import to_bytes
 
     if job.keep == "none":
         return None

@@ -28,8 +28,8 @@ from relubench.errors import RelubenchError
 from relubench.preset.document import read_document
 from relubench.preset.resolve import resolve
 from relubench.reports import saved
-from relubench.results import RunResult, Timing
-from relubench.store import Store
+from relubench.runs.result import RunResult, Timing
+from relubench.runs.store import Store
 from tests.data.fuzzing import check_npz, hostile_npz
 
 MOST_MESSAGE = 3000

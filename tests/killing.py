@@ -107,7 +107,7 @@ def main(jobs: str, store: str, seed: str, kills: str) -> None:
             died += killed
             for spec in () if killed else job.specs:
                 # A fast machine finishes before it was killed often enough: then the run begins anew.
-                relubench.store.Store(job.store).delete(spec.id)
+                relubench.runs.store.Store(job.store).delete(spec.id)
         status = attempt(job, None)
         assert status == 0, f"the last attempt ended with status {status}"
     os.close(INSIDE[1])

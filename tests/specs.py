@@ -12,7 +12,7 @@ from relubench.config import experiment
 from relubench.data import DataOptions, PreparedData, prepare
 from relubench.jobs import Job
 from relubench.plan import RunSpec, expand
-from relubench.pretraining.identity import layer_id
+from relubench.runs.layer_id import layer_id
 from relubench.stack import StackSpec
 from relubench.system.device import Device
 

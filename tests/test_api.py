@@ -11,8 +11,8 @@ import pytest
 
 import relubench
 from relubench.config import experiment
-from relubench.results import SummaryRow
 from relubench.runner import Study
+from relubench.runs.result import SummaryRow
 
 SMALL = {"epochs": 2, "model": "mlp-2x32"}
 

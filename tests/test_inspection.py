@@ -15,7 +15,7 @@ from relubench.errors import UsageError
 from relubench.inspection import _described, other_weights, remarks
 from relubench.plan import ForeignNetwork, Variant
 from relubench.runner import Study
-from relubench.store import Store
+from relubench.runs.store import Store
 from relubench.variants import Part
 from relubench.worker import carry_out
 from specs import digits, job, runs

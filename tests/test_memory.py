@@ -13,7 +13,7 @@ import pytest
 
 import relubench.engine.population
 from relubench.memory import evaluation_bytes, member_bytes, stack_members
-from relubench.store import Store
+from relubench.runs.store import Store
 from relubench.worker import carry_out
 from specs import job, runs
 

@@ -25,7 +25,7 @@ from relubench.network_timing import (
 from relubench.plan import Variant
 from relubench.reports.network_speed import Race, article_speed, duration, for_people, leaders, network_report, sentence
 from relubench.reports.pareto_plot import plot_pareto
-from relubench.results import RunResult
+from relubench.runs.result import RunResult
 from relubench.statistics import timings
 from relubench.system.device import resolve
 from relubench.timing.steps import Network, StepRace, line_up

@@ -9,12 +9,12 @@ import torch
 
 from relubench.activations import build
 from relubench.config import experiment
-from relubench.engine.checkpoint import from_bytes
 from relubench.engine.images import Images
 from relubench.engine.population import Population
 from relubench.errors import UsageError
 from relubench.runner import Study
-from relubench.store import Store
+from relubench.runs.checkpoint import from_bytes
+from relubench.runs.store import Store
 from relubench.timing.operators import training
 from relubench.verification.check import check
 from relubench.worker import carry_out

@@ -14,7 +14,7 @@ from relubench.errors import UsageError
 from relubench.plan import RunSpec, expand
 from relubench.reports.references import split_notes
 from relubench.reports.summary import summarize
-from relubench.results import SummaryRow
+from relubench.runs.result import SummaryRow
 from tests.cli.fakes import mask, result, timing
 from tests.specs import CPU
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from relubench.store import Store
+from relubench.runs.store import Store
 from relubench.worker import carry_out
 from specs import job
 
@@ -129,7 +129,7 @@ def test_a_checkpoint_that_cannot_be_read_starts_the_run_anew(tmp_path: Path, ca
 
 def test_a_checkpoint_that_fits_in_part_leaves_no_trace(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     """The last tensor is of another shape: what was loaded before it must not be trained on."""
-    from relubench.engine.checkpoint import from_bytes, to_bytes
+    from relubench.runs.checkpoint import from_bytes, to_bytes
     from relubench.worker import Interrupted
 
     one = job("relu", tmp_path / "whole", train=TRAIN, model={"name": "mlp-2x64"})

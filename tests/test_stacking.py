@@ -10,12 +10,12 @@ import pytest
 import torch
 
 import relubench.stacking
-from relubench import stack_file
 from relubench.errors import DataError, UsageError
-from relubench.pretraining.identity import layer_id
+from relubench.runs import pretrained_file
+from relubench.runs.layer_id import layer_id
+from relubench.runs.store import Store
 from relubench.stack_search import shared_stacks
 from relubench.stacking import exported
-from relubench.store import Store
 from relubench.worker import Interrupted, Job, carry_out
 from specs import job
 
@@ -133,31 +133,31 @@ def test_an_exported_stack_serves_another_run(tmp_path: Path):
     finish(one)
     path = tmp_path / "stack.safetensors"
     path.write_bytes(exported(one.specs[0], Store(tmp_path / "a")))
-    file = stack_file.read(path)
+    file = pretrained_file.read(path)
     assert file.facts["method"] == "rbm"
     assert file.spec.origin == "rbm, relu, digits"
-    stack_file.check_fit(file, (1, 8, 8), (40, 24), 1)
-    stack_file.check_fit(file, (1, 8, 8), (40, 24, 9), 1)
+    pretrained_file.check_fit(file, (1, 8, 8), (40, 24), 1)
+    pretrained_file.check_fit(file, (1, 8, 8), (40, 24, 9), 1)
     for hidden in ((40,), (40, 25), (24, 40)):
         with pytest.raises(UsageError, match=r"does not fit the network|has 2 layers, the network 1"):
-            stack_file.check_fit(file, (1, 8, 8), hidden, 1)
+            pretrained_file.check_fit(file, (1, 8, 8), hidden, 1)
 
 
 def test_what_is_no_stack_is_refused(tmp_path: Path):
     with pytest.raises(DataError, match="cannot be read"):
-        stack_file.read(tmp_path / "missing")
+        pretrained_file.read(tmp_path / "missing")
     (tmp_path / "junk").write_bytes(b"12345678junk")
     with pytest.raises(DataError, match="is no safetensors file"):
-        stack_file.read(tmp_path / "junk")
+        pretrained_file.read(tmp_path / "junk")
     import numpy as np
     from safetensors.numpy import save
 
     (tmp_path / "other").write_bytes(save({"encoder": np.zeros(3)}))
     with pytest.raises(DataError, match="is no layer's tensor"):
-        stack_file.read(tmp_path / "other")
+        pretrained_file.read(tmp_path / "other")
     (tmp_path / "gap").write_bytes(save({"1.weight": np.zeros(3)}))
     with pytest.raises(DataError, match="lacks a layer"):
-        stack_file.read(tmp_path / "gap")
+        pretrained_file.read(tmp_path / "gap")
 
 
 def test_few_labels_are_pretrained_on_all_images_and_share_the_stack_of_all_labels(tmp_path: Path):

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from relubench.results import RunResult
+from relubench.runs.result import RunResult
 from relubench.strengths import first_strengths, next_strengths, span
 from specs import runs
 from tests.cli.fakes import result

@@ -16,8 +16,8 @@ from relubench.system.lookup import find
 if TYPE_CHECKING:
     from relubench.config import ExperimentConfig
     from relubench.reports.report import Report
-    from relubench.results import RunResult
     from relubench.runner import Study
+    from relubench.runs.result import RunResult
 
 GRID = (0.0, 0.001, 0.01, 0.1, 1.0)
 """The article's strengths."""

@@ -18,8 +18,8 @@ from relubench.errors import RelubenchError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from relubench.results import PretrainedLayer, RunResult, Timing
-    from relubench.store import Store
+    from relubench.runs.result import PretrainedLayer, RunResult, Timing
+    from relubench.runs.store import Store
 
 Row = dict[str, Any]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking. Default: ask, and refuse in a pipe.")]
@@ -122,7 +122,7 @@ def delete(
 
 
 def _store(runs_dir: Path | None) -> Store:
-    from relubench.store import Store
+    from relubench.runs.store import Store
     from relubench.system.paths import runs_root
 
     return Store(runs_root(runs_dir))
@@ -245,7 +245,7 @@ def _layers(store: Store, result: RunResult) -> list[PretrainedLayer]:
     if not result.spec.get("stack"):
         return []
     from relubench.plan import RunSpec
-    from relubench.pretraining.identity import layer_id
+    from relubench.runs.layer_id import layer_id
 
     spec = RunSpec.from_json(result.spec)
     assert spec.stack is not None

@@ -157,7 +157,7 @@ def run_(
         raise UsageError(f"--output {folder} is no folder", f"make it first: mkdir -p {folder}")
     output.check_file("--output", folder / f"{run}.png")
     from relubench.gallery import draw_run
-    from relubench.store import Store
+    from relubench.runs.store import Store
     from relubench.system.paths import runs_root
 
     store = Store(runs_root(runs_dir))

@@ -16,8 +16,8 @@ from relubench.system import interrupts
 if TYPE_CHECKING:
     from relubench.cli.output import Target
     from relubench.reports.report import Report
-    from relubench.results import Event
     from relubench.runner import Study
+    from relubench.runs.result import Event
 
 
 def show_study(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from relubench.plan import RunSpec
-from relubench.results import DeadUnits, EpochPoint, LayerProbe, RegionPoint
+from relubench.runs.result import DeadUnits, EpochPoint, LayerProbe, RegionPoint
 
 
 @dataclass(slots=True)

@@ -35,7 +35,7 @@ from relubench.network.module_state import Held, HeldStates
 from relubench.network.optimizers import build_optimizer
 from relubench.network.streams import MemberNoise, epoch_order
 from relubench.plan import RunSpec
-from relubench.results import EpochPoint
+from relubench.runs.result import EpochPoint
 
 CHANCE_SIGMAS = 2.0
 """A network is stalled if it does not beat chance by more than this many standard errors of the validation set."""

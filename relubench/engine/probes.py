@@ -26,7 +26,7 @@ from relubench.engine.slopes import SlopeScale, slope_scale, traced
 from relubench.engine.tally import SAMPLE_IMAGES, Counted, Tally, Traced, joined, thinned
 from relubench.network.streams import stream
 from relubench.plan import why_no_regions
-from relubench.results import DeadUnits, LayerProbe, RegionPoint
+from relubench.runs.result import DeadUnits, LayerProbe, RegionPoint
 
 if TYPE_CHECKING:
     from relubench.engine.population import Member, Population

@@ -27,7 +27,7 @@ from relubench.plan import RunSpec
 from relubench.pretraining.dae_layer import DaeLayer
 from relubench.pretraining.rbm_layer import RbmLayer
 from relubench.pretraining.source import Source
-from relubench.results import LayerPoint
+from relubench.runs.result import LayerPoint
 
 FREE_ENERGY_EXAMPLES = 2000
 """Training and validation images whose free energies are compared after every epoch."""

@@ -13,7 +13,7 @@ from relubench.config import PretrainSection, TrainSection
 from relubench.data import TABLE
 from relubench.plan import LR_GRIDS
 from relubench.reports import references
-from relubench.results import SummaryRow
+from relubench.runs.result import SummaryRow
 
 PAPER_TRAINING = {
     "optimizer": "sgd",

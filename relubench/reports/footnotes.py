@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from relubench.reports.cells import count, fixed, listed
-from relubench.results import RunResult, SummaryRow, Tuning
+from relubench.runs.result import RunResult, SummaryRow, Tuning
 from relubench.statistics.error_rates import IN_A_SMOKE_TEST, ON_THIS_TEST_SET
 
 OUTCOMES = ("ok", "stalled", "diverged", "failed")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from relubench.reports.cells import count, duration, fixed, signed, signed_bracket
-from relubench.results import SummaryRow
+from relubench.runs.result import SummaryRow
 from relubench.statistics.error_rates import ON_THIS_TEST_SET
 
 SPELLED_OUT = 6

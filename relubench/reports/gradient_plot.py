@@ -13,7 +13,7 @@ from relubench.errors import ComputeError
 from relubench.reports.cells import count
 from relubench.reports.gradients import BOUND, BOUNDED, layers_at
 from relubench.reports.plots import COLOURS, DASHES, save
-from relubench.results import RunResult
+from relubench.runs.result import RunResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

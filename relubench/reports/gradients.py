@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from relubench.reports.cells import short
-from relubench.results import LayerProbe, RunResult
+from relubench.runs.result import LayerProbe, RunResult
 
 Row = dict[str, Any]
 

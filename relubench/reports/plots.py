@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from relubench.errors import ComputeError, UsageError
 from relubench.reports.cells import count, listed
 from relubench.reports.sensitivity import draw_sensitivity
-from relubench.results import RunResult, Timing, Tuning
+from relubench.runs.result import RunResult, Timing, Tuning
 from relubench.system.files import write_file
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from relubench.reports.gains import gain
 from relubench.reports.report import Report, run_records, training_report
 from relubench.reports.sentence import ONE_SEED
 from relubench.reports.summary import Summary, summarize
-from relubench.results import SummaryRow
+from relubench.runs.result import SummaryRow
 from relubench.version import __version__
 
 if TYPE_CHECKING:

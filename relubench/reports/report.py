@@ -19,7 +19,7 @@ from relubench.reports.cells import (
 )
 from relubench.reports.gradients import power
 from relubench.reports.summary import Summary
-from relubench.results import RunResult, Timing
+from relubench.runs.result import RunResult, Timing
 from relubench.statistics.error_rates import IN_A_SMOKE_TEST, Mask, pack_mask
 
 Row = dict[str, Any]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relubench.reports.cells import bracket, count, fixed, listed, seeds_range, signed, signed_bracket
-from relubench.results import SummaryRow
+from relubench.runs.result import SummaryRow
 from relubench.statistics.error_rates import DIFFERENT, ON_THIS_TEST_SET
 
 ONE_SEED = "test-set noise only; add --seeds 5 to include the noise between trainings"

@@ -11,7 +11,7 @@ from relubench.reports.cells import count, duration, fixed, listed, signed, sign
 from relubench.reports.onset import LEAST_POINTS, Onset, onset
 from relubench.reports.report import Column, Report, Row, difference_cell, run_records, training_report
 from relubench.reports.summary import Summary, summarize
-from relubench.results import RunResult
+from relubench.runs.result import RunResult
 from relubench.version import __version__
 
 if TYPE_CHECKING:

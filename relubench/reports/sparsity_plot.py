@@ -16,7 +16,7 @@ from relubench.reports.onset import onset
 from relubench.reports.plots import COLOURS, save
 from relubench.reports.references import is_mnist_network, presets_folder
 from relubench.reports.sparsity import points
-from relubench.results import RunResult
+from relubench.runs.result import RunResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

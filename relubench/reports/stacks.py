@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from relubench.reports.cells import count
-from relubench.results import RunResult, Timing
+from relubench.runs.result import RunResult, Timing
 
 
 def stack_notes(results: Sequence[RunResult]) -> list[str]:

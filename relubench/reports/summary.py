@@ -24,7 +24,7 @@ from relubench.reports.footnotes import (
 from relubench.reports.gains import gains
 from relubench.reports.sentence import SMOKE, Standing, closing, settling
 from relubench.reports.stacks import stack_notes, stack_seconds
-from relubench.results import RunResult, SummaryRow, Timing, Tuning
+from relubench.runs.result import RunResult, SummaryRow, Timing, Tuning
 from relubench.statistics.error_rates import (
     IN_A_SMOKE_TEST,
     ON_THIS_TEST_SET,

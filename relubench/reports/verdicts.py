@@ -9,7 +9,7 @@ from typing import Any
 from relubench.reports import references
 from relubench.reports.cells import listed, seeds_range, signed, signed_bracket
 from relubench.reports.comparability import PAPER_IMAGES, why_not
-from relubench.results import SummaryRow
+from relubench.runs.result import SummaryRow
 from relubench.statistics.equivalence import Reproduction, against, margin_pct
 from relubench.statistics.error_rates import Mask
 

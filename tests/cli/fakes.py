@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from relubench.config import ExperimentConfig
-from relubench.results import EpochPoint, Event, RunResult, Timing
+from relubench.runs.result import EpochPoint, Event, RunResult, Timing
 
 ROOT = Path(__file__).parents[2]
 

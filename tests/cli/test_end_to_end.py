@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from relubench.store import Busy, Store
+from relubench.runs.store import Busy, Store
 from tests.cli.fakes import ROOT, program
 from tests.cli.test_program import watched
 

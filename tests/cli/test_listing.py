@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from relubench.results import RunResult
-from relubench.store import Store
+from relubench.runs.result import RunResult
+from relubench.runs.store import Store
 from relubench.system.paths import runs_root
 from tests.cli.fakes import Cli, mask, program, result, timing
 

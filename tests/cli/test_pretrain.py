@@ -12,7 +12,7 @@ import pytest
 from relubench.cli import overrides
 from relubench.cli.pretrain import pretrain
 from relubench.config import PretrainSection
-from relubench.results import RunResult
+from relubench.runs.result import RunResult
 from relubench.stack import RBM_HIDDEN, StackSpec
 from tests.cli.fakes import Cli, FakeStudy, result
 

@@ -13,7 +13,6 @@ import torch
 from relubench.activations import select
 from relubench.architecture import check_input, parse_model
 from relubench.config import experiment
-from relubench.engine.checkpoint import from_bytes, to_bytes
 from relubench.engine.images import Images
 from relubench.engine.population import Population
 from relubench.errors import RelubenchError, UsageError
@@ -21,7 +20,8 @@ from relubench.foreign.inspection import inspect_network
 from relubench.memory import member_bytes
 from relubench.plan import ForeignNetwork, RunSpec
 from relubench.runner import Study
-from relubench.store import Store
+from relubench.runs.checkpoint import from_bytes, to_bytes
+from relubench.runs.store import Store
 from relubench.worker import carry_out
 from specs import digits, job, runs
 

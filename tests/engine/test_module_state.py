@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from relubench.engine.checkpoint import from_bytes, to_bytes
 from relubench.engine.images import Images
 from relubench.engine.population import Population
 from relubench.network.module_state import capture, packed, restore, unpacked
-from relubench.store import Store
+from relubench.runs.checkpoint import from_bytes, to_bytes
+from relubench.runs.store import Store
 from relubench.worker import carry_out
 from specs import digits, job, runs
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from relubench.activations import ACTIVATIONS
-from relubench.engine.checkpoint import from_bytes, to_bytes
 from relubench.engine.images import Images
 from relubench.engine.population import Population
+from relubench.runs.checkpoint import from_bytes, to_bytes
 from specs import digits, runs
 
 EVERYTHING = {"model": {"name": "mlp-2x32", "norm": "batch", "dropout": 0.2, "sign_flip": True}}

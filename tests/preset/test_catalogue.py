@@ -16,7 +16,7 @@ from relubench.preset.resolve import Preset
 from relubench.preset.schema import SCALES
 from relubench.preset.written import as_yaml
 from relubench.reports.summary import Summary, summarize
-from relubench.results import RunResult
+from relubench.runs.result import RunResult
 from relubench.system.device import resolve
 from relubench.variants import Part, lay_out
 

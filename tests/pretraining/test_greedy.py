@@ -13,8 +13,8 @@ from relubench.engine.images import Images
 from relubench.errors import UsageError
 from relubench.plan import RunSpec
 from relubench.pretraining.greedy import LayerTraining, hidden_stages, shuffled
-from relubench.pretraining.identity import layer_id
 from relubench.pretraining.rbm_layer import RbmLayer
+from relubench.runs.layer_id import layer_id
 from specs import digits, runs
 
 MODEL = {"name": "mlp-48-32"}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from relubench.reports.summary import summarize
-from relubench.results import EpochPoint, RunResult, Timing
+from relubench.runs.result import EpochPoint, RunResult, Timing
 
 
 @dataclass

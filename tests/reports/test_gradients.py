@@ -8,7 +8,7 @@ from relubench.errors import ComputeError
 from relubench.reports.gradient_plot import plot_gradients
 from relubench.reports.gradients import gradient_facts, has_gradients
 from relubench.reports.report import training_report
-from relubench.results import LayerProbe
+from relubench.runs.result import LayerProbe
 
 EMPTY = dict.fromkeys(
     ("zeros_pct", "near_zeros_pct", "mean", "variance", "saturated_pct", "dead", "died", "revived", "cut_off")

@@ -8,7 +8,7 @@ import pytest
 from relubench.errors import ComputeError, UsageError
 from relubench.reports import plots
 from relubench.reports.plots import plot_curves
-from relubench.results import Tuning
+from relubench.runs.result import Tuning
 
 STARTS = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
 

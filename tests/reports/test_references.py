@@ -9,7 +9,7 @@ import pytest
 from relubench.errors import DataError
 from relubench.reports import references
 from relubench.reports.references import article, published
-from relubench.results import SummaryRow
+from relubench.runs.result import SummaryRow
 from relubench.system import paths
 
 

@@ -10,7 +10,7 @@ import pytest
 from relubench.errors import UsageError
 from relubench.reports.render import FORMATS, render, render_listing
 from relubench.reports.report import training_report
-from relubench.results import SummaryRow
+from relubench.runs.result import SummaryRow
 
 FORMULA = "x*where(x>0,1,α)|[b]_2 & 5%"
 

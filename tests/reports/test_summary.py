@@ -11,7 +11,7 @@ from relubench.reports.meanings import MEANINGS
 from relubench.reports.render import render
 from relubench.reports.report import training_report
 from relubench.reports.summary import summarize
-from relubench.results import SummaryRow
+from relubench.runs.result import SummaryRow
 from tests.reports.conftest import Lab
 
 

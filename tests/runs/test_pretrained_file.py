@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from relubench import stack_file
 from relubench.errors import DataError
+from relubench.runs import pretrained_file
 
 GOOD = {"method": "rbm", "activation": "relu", "dataset": "digits", "seconds": [1.0]}
 
@@ -30,7 +30,7 @@ def test_a_header_that_says_what_cannot_be_is_refused(tmp_path: Path, facts: Any
     path = tmp_path / "stack"
     path.write_bytes(save({"0.weight": np.zeros((2, 3)), "0.bias": np.zeros(2)}, {"relubench": json.dumps(facts)}))
     with pytest.raises(DataError, match=r"--from .*stack"):
-        stack_file.read(path)
+        pretrained_file.read(path)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_tensors_that_are_no_weights_are_refused(tmp_path: Path, tensors: dict[s
     path = tmp_path / "stack"
     path.write_bytes(save(tensors))
     with pytest.raises(DataError, match=rule):
-        stack_file.read(path)
+        pretrained_file.read(path)
 
 
 def test_flipped_bytes_of_a_stack_are_refused_or_read(tmp_path: Path):
@@ -58,7 +58,7 @@ def test_flipped_bytes_of_a_stack_are_refused_or_read(tmp_path: Path):
         broken[int(rng.integers(0, len(content) - 60))] = int(rng.integers(0, 256))
         path.write_bytes(broken)
         with contextlib.suppress(DataError):
-            stack_file.read(path)
+            pretrained_file.read(path)
 
 
 @pytest.mark.parametrize("place", [".", "/dev/zero"])
@@ -66,4 +66,4 @@ def test_what_is_no_file_is_no_stack(place: str):
     if not Path(place).exists():
         pytest.skip(f"there is no {place}")
     with pytest.raises(DataError, match="is not a file"):
-        stack_file.read(Path(place))
+        pretrained_file.read(Path(place))

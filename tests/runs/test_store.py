@@ -17,8 +17,8 @@ import relubench.system.files
 from relubench.errors import ComputeError
 from relubench.jobs import Job
 from relubench.mishaps import explain
-from relubench.results import RunResult, Timing
-from relubench.store import Busy, Store
+from relubench.runs.result import RunResult, Timing
+from relubench.runs.store import Busy, Store
 from relubench.worker import Interrupted, carry_out
 from specs import job
 
@@ -124,7 +124,7 @@ def held(tmp_path: Path) -> Iterator[Job]:
     """A job whose run another process is training for as long as the test runs."""
     one = job("relu", tmp_path, train={"epochs": 1}, model={"name": "mlp-1x16"})
     program = (
-        "import sys; from pathlib import Path; from relubench.store import Store\n"
+        "import sys; from pathlib import Path; from relubench.runs.store import Store\n"
         "with Store(Path(sys.argv[1])).lock(sys.argv[2]):\n"
         "    print('held', flush=True)\n"
         "    sys.stdin.read()"

@@ -21,9 +21,9 @@ from relubench.data import prepare
 from relubench.data.prepared import arrays, check_whole
 from relubench.errors import DataError
 from relubench.jobs import Job
-from relubench.record_folders import Damaged
 from relubench.runner import Study
-from relubench.store import Store
+from relubench.runs.record_folders import Damaged
+from relubench.runs.store import Store
 from relubench.system import integrity
 from relubench.system.integrity import DamagedError
 from relubench.worker import Interrupted, carry_out
@@ -215,7 +215,7 @@ def test_a_run_that_was_stepping_aside_is_not_lost(store: Store, monkeypatch: py
         return real(path, target)
 
     monkeypatch.setattr(Path, "rename", killed)
-    monkeypatch.setattr("relubench.record_folders.shutil.rmtree", lambda *args, **more: None)
+    monkeypatch.setattr("relubench.runs.record_folders.shutil.rmtree", lambda *args, **more: None)
     with pytest.raises(KeyboardInterrupt):
         store.put(before, timing, wrong, None)
     monkeypatch.undo()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from relubench.results import Timing
+from relubench.runs.result import Timing
 
 
 @dataclass(slots=True)

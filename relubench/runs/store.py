@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from relubench.record_folders import Damaged, RecordFolders, restored
-from relubench.results import PretrainedLayer, RunResult, Timing
+from relubench.runs.record_folders import Damaged, RecordFolders, restored
+from relubench.runs.result import PretrainedLayer, RunResult, Timing
 from relubench.system import files as durable
 from relubench.system import integrity
 
