@@ -25,8 +25,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.machine import describe
-from relubench.data.matrix import read_header, write_header
-from relubench.data.norb_generated import write_files
+from relubench.data.formats.norb_matrix import read_header, write_header
+from relubench.data.sources.norb_generated import write_files
 
 PAIRS_A_FILE = {"norb": 24_300, "norb-jittered-cluttered": 29_160}
 LIMIT = 2e9

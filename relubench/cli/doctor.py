@@ -108,7 +108,7 @@ def _memory() -> Check:
 
 def _data(data_dir: Path | None) -> Iterator[Check]:
     from relubench.data import TABLE, status
-    from relubench.data.locate import data_roots
+    from relubench.data.files.locate import data_roots
 
     roots = ", ".join(f"{root}{'' if root.is_dir() else ' (not there)'}" for root in data_roots(data_dir))
     yield Check(name="data folders", status="ok", detail=roots)

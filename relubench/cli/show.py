@@ -10,7 +10,7 @@ import typer
 from relubench.cli import completion, options, output
 from relubench.cli.runs import find_run
 from relubench.cli.study import quietly
-from relubench.data.remarks import printable
+from relubench.data.notes import printable
 from relubench.errors import UsageError
 from relubench.system.lookup import find
 from relubench.system.paths import user_path

@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from relubench.data.description import lines_about as lines_about
     from relubench.data.preparation import outline as outline
     from relubench.data.preparation import prepare as prepare
     from relubench.data.preparation import prepared_already as prepared_already
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from relubench.data.prepared import Split as Split
     from relubench.data.prepared import arrays as arrays
     from relubench.data.prepared import training_images as training_images
-    from relubench.data.spoken import lines_about as lines_about
     from relubench.data.table import NOT_PUBLIC as NOT_PUBLIC
     from relubench.data.table import TABLE as TABLE
     from relubench.data.table import SourceRow as SourceRow
@@ -30,7 +30,7 @@ _HOME = {
     "Split": "prepared",
     "arrays": "prepared",
     "training_images": "prepared",
-    "lines_about": "spoken",
+    "lines_about": "description",
     "NOT_PUBLIC": "table",
     "TABLE": "table",
     "SourceRow": "table",

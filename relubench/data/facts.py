@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from relubench.data.remarks import counted, few
+from relubench.data.notes import counted, few
 
 if TYPE_CHECKING:
     from relubench.data.prepared import Parts

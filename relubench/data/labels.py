@@ -12,8 +12,8 @@ from typing import NoReturn
 
 import numpy as np
 
+from relubench.data.notes import Remarks, few
 from relubench.data.prepared import Split
-from relubench.data.remarks import Remarks, few
 from relubench.errors import DataError, UsageError
 
 NUMBERED = "numpy.unique({key}, return_inverse=True)[1] numbers classes of any kind"

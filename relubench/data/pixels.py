@@ -15,8 +15,8 @@ from typing import NoReturn
 
 import numpy as np
 
+from relubench.data.notes import Remarks
 from relubench.data.prepared import Split
-from relubench.data.remarks import Remarks
 from relubench.errors import DataError
 
 LAYOUTS = "images are [N, H, W], [N, C, H, W] (channels first), [N, H, W, C] or flat [N, F]"

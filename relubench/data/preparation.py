@@ -8,13 +8,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from relubench.data import digest, perturbation, perturbed
-from relubench.data.cache import Say, disk_full_as_error, locked, prepared_roots, scratch, writable_root, write
-from relubench.data.fetch import fetch
-from relubench.data.locate import checked, roots_of, search
-from relubench.data.needs import resolve
+from relubench.data.files import digest
+from relubench.data.files.cache import Say, disk_full_as_error, locked, prepared_roots, scratch, writable_root, write
+from relubench.data.files.fetch import fetch
+from relubench.data.files.locate import checked, roots_of, search
+from relubench.data.files.torchvision_import import resolve
+from relubench.data.notes import printable
+from relubench.data.perturbations import perturbed_sets, pipeline
 from relubench.data.prepared import PREPARATION_VERSION, DataOptions, Parts, PreparedData, is_whole, read
-from relubench.data.remarks import printable
 from relubench.data.request import Request, slug
 from relubench.data.split import check_labels, check_train_size, limit_train
 from relubench.data.table import NOT_PUBLIC, PERTURBED, TABLE, SourceRow, perturbed_row
@@ -135,11 +136,11 @@ def _request(name: str, data_dir: Path | None, options: DataOptions, progress: S
         checked(data_dir)
     if _is_own(name):
         # Late: a user's own data are the rarer case.
-        from relubench.data import folder, user
+        from relubench.data.sources import folder, npz
 
         _check_own(name, options)
         path = _own_path(name)
-        make_own = folder.request if path.is_dir() else user.request
+        make_own = folder.request if path.is_dir() else npz.request
         return make_own(printable(name), path, options)
     row = row_of(name).divided(options.split)
     # Before anything is downloaded.
@@ -237,12 +238,12 @@ def _of_perturbed(row: SourceRow, data_dir: Path | None, options: DataOptions, p
     say = progress or (lambda _: None)
 
     def load(work: Path) -> Parts:
-        return perturbed.load(row, _realize(base, plain, say), options.train_size, work, say)
+        return perturbed_sets.load(row, _realize(base, plain, say), options.train_size, work, say)
 
     identity = {
         "version": PREPARATION_VERSION,
-        "pipeline": perturbation.PIPELINE_VERSION,
-        "seed": perturbed.SEED,
+        "pipeline": pipeline.PIPELINE_VERSION,
+        "seed": perturbed_sets.SEED,
         "name": row.name,
         "split": row.split,
         "sizes": [options.train_size or row.n_train, row.n_valid, row.n_test],

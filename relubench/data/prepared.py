@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from relubench.data.facts import Facts
-from relubench.data.order import stratified_order
-from relubench.data.remarks import Remarks
+from relubench.data.notes import Remarks
+from relubench.data.stratified_order import stratified_order
 from relubench.errors import DataError, UsageError
 from relubench.system import integrity
 

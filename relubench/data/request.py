@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from relubench.data.notes import Remarks
 from relubench.data.prepared import Parts
-from relubench.data.remarks import Remarks
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from relubench.data.perturbed import originals
+from relubench.data.perturbations.perturbed_sets import originals
 from relubench.data.prepared import PreparedData, Split, arrays, training_images
 from relubench.errors import UsageError
 

@@ -7,8 +7,8 @@ from typing import NoReturn
 
 import numpy as np
 
-from relubench.data.order import stratified_order
 from relubench.data.prepared import Parts
+from relubench.data.stratified_order import stratified_order
 from relubench.data.table import SourceRow
 from relubench.errors import DataError, UsageError
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
-from relubench.data.download import Remote
-from relubench.data.norb_files import JITTERED_URL, REMOTE, SMALL_URL
+from relubench.data.files.download import Remote
+from relubench.data.sources.norb_files import JITTERED_URL, REMOTE, SMALL_URL
 from relubench.errors import UsageError
 
 Role = tuple[str, ...]
@@ -153,8 +153,8 @@ def _mnist_like(name: str, cls: str, description: str, citation: str, url: str, 
         split=rule,
         citation=citation,
         url=url,
-        target="relubench.data.mnist:load",
-        download="relubench.data.mnist:download",
+        target="relubench.data.sources.mnist:load",
+        download="relubench.data.sources.mnist:download",
         torchvision=cls,
         folders=folders,
         file_sets=(_idx_roles("train", "t10k"),),
@@ -175,8 +175,8 @@ def _emnist(variant: str, classes: int, n_official_train: int, n_test: int, desc
         "the official test set",
         citation="Cohen et al. 2017, EMNIST: an extension of MNIST to handwritten letters, arXiv:1702.05373",
         url="https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip",
-        target="relubench.data.emnist:load",
-        download="relubench.data.emnist:download",
+        target="relubench.data.sources.emnist:load",
+        download="relubench.data.sources.emnist:download",
         torchvision="EMNIST",
         variant=variant,
         folders=("EMNIST/raw", "EMNIST/raw/gzip", "emnist", "emnist/gzip", "."),
@@ -205,8 +205,8 @@ def _cifar(classes: int, base: str, train_files: tuple[str, ...], test_file: str
         split="validation: the last 5,000 of the 50,000 training images; the official test set",
         citation="Krizhevsky 2009, Learning multiple layers of features from tiny images",
         url=f"https://www.cs.toronto.edu/~kriz/cifar-{classes}-python.tar.gz",
-        target="relubench.data.vision:load_cifar",
-        download="relubench.data.vision:download_cifar",
+        target="relubench.data.sources.torchvision_sets:load_cifar",
+        download="relubench.data.sources.torchvision_sets:download_cifar",
         torchvision=f"CIFAR{classes}",
         folders=(f"cifar{classes}", f"CIFAR{classes}", "."),
         file_sets=(inner, ((f"cifar-{classes}-python.tar.gz",),)),
@@ -236,7 +236,7 @@ def _norb(
         split=f"averaged to 32x32 by area; {split}; the official test set",
         citation="LeCun, Huang & Bottou 2004, Learning methods for generic object recognition (CVPR)",
         url=url,
-        target="relubench.data.norb:load",
+        target="relubench.data.sources.norb:load",
         remote=REMOTE[name],
         names=names,
         folders=folders,
@@ -256,7 +256,7 @@ _ROWS = (
         split="a fixed shuffle, class by class: 360 test, 360 validation, the other 1,077 training",
         citation="Alpaydin and Kaynak 1998, Optical recognition of handwritten digits (UCI); scikit-learn's test part",
         url="https://archive.ics.uci.edu/dataset/80",
-        target="relubench.data.digits:load",
+        target="relubench.data.sources.digits:load",
         package="sklearn",
         folders=("datasets/data",),
         file_sets=((("digits.csv.gz",),),),
@@ -307,8 +307,8 @@ _ROWS = (
         split="validation: the last sixth (1,215) of the 7,291 training images; the official test set",
         citation="Hull 1994, A database for handwritten text recognition research",
         url="https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass.html#usps",
-        target="relubench.data.vision:load_usps",
-        download="relubench.data.vision:download_files",
+        target="relubench.data.sources.torchvision_sets:load_usps",
+        download="relubench.data.sources.torchvision_sets:download_files",
         torchvision="USPS",
         folders=("usps", "USPS", "."),
         file_sets=((("usps.bz2",), ("usps.t.bz2",)),),
@@ -324,8 +324,8 @@ _ROWS = (
         split="validation: the last 10,000 of the 73,257 training images, no extra ones; the official test set",
         citation="Netzer et al. 2011, Reading digits in natural images with unsupervised feature learning",
         url="http://ufldl.stanford.edu/housenumbers/",
-        target="relubench.data.vision:load_svhn",
-        download="relubench.data.vision:download_files",
+        target="relubench.data.sources.torchvision_sets:load_svhn",
+        download="relubench.data.sources.torchvision_sets:download_files",
         torchvision="SVHN",
         folders=("svhn", "SVHN", "."),
         file_sets=((("train_32x32.mat",), ("test_32x32.mat",)),),
@@ -364,9 +364,9 @@ _ROWS = (
         n_valid=1_500,
         n_test=3_000,
         split="rendered by relubench (generator 1), not photographs; other bodies validate and test than train",
-        citation="relubench's own renderer (relubench.data.scenes): not NORB",
+        citation="relubench's own renderer (relubench.data.sources.rendered_scenes): not NORB",
         url="https://cs.nyu.edu/~ylclab/data/norb-v1.0/",
-        target="relubench.data.norb_generated:load",
+        target="relubench.data.sources.norb_generated:load",
         package="relubench",
         folders=("data",),
         # Nothing is read: the images follow from the split rule's generator number alone.

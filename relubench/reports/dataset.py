@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from relubench.data import PreparedData
+from relubench.data.description import facts_of, summary
 from relubench.data.facts import PART_NAMES, Facts
-from relubench.data.remarks import few, printable
-from relubench.data.spoken import facts_of, summary
+from relubench.data.notes import few, printable
 from relubench.errors import WARNING
 from relubench.reports.report import Report, Row, listing_columns
 from relubench.version import __version__

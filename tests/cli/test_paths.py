@@ -75,7 +75,7 @@ def test_variables_have_their_home(variable: str, folder: Any, monkeypatch: pyte
 
 
 def test_a_data_folder_of_the_environment_has_its_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from relubench.data.locate import data_roots
+    from relubench.data.files.locate import data_roots
 
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("RELUBENCH_DATA_DIR", "~/x")

@@ -100,7 +100,9 @@ def tiny_mnist(monkeypatch, shrink, idx_set, tmp_path):
         (raw / name).write_bytes(data)
     monkeypatch.setattr(MNIST, "resources", [(name, md5(data)) for name, data in packed.items()])
     monkeypatch.setattr(MNIST, "mirrors", ["http://127.0.0.1:9/nobody-listens/"])
-    monkeypatch.setattr("relubench.data.mnist.UNCOMPRESSED_MD5", {name: md5(data) for name, data in files.items()})
+    monkeypatch.setattr(
+        "relubench.data.sources.mnist.UNCOMPRESSED_MD5", {name: md5(data) for name, data in files.items()}
+    )
     return arrays, raw
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from relubench.data import user
 from relubench.data.facts import survey
 from relubench.data.prepared import DataOptions
+from relubench.data.sources import npz
 from relubench.errors import DataError, UsageError
 
 DTYPES = (
@@ -54,7 +54,7 @@ def check_npz(content: bytes, folder: Path) -> str:
     path = folder / "hostile.npz"
     path.write_bytes(content)
     try:
-        parts = user.request(str(path), path, DataOptions()).load(folder)
+        parts = npz.request(str(path), path, DataOptions()).load(folder)
     except (DataError, UsageError) as error:
         assert error.hint and len(error.message) < 2_000, f"too long or without a hint: {error.message[:300]}"
         return "refused"

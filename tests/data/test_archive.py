@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relubench.data import prepare, room
-from relubench.data.archive import opened
+from relubench.data import memory, prepare
+from relubench.data.formats.npz_archive import opened
 from relubench.errors import DataError
 from tests.data.fuzzing import check_npz, hostile_npz
 
@@ -120,7 +120,7 @@ def test_more_than_fits_into_memory_is_refused_before_it_is_read(small_npz, monk
     zeros = headed("(24, 1000, 1000)", data=bytes(24 * 10**6))
     path = rewrite(small_npz(), {"x_train.npy": zeros}, zipfile.ZIP_DEFLATED)
     assert path.stat().st_size < 100_000
-    monkeypatch.setattr(room, "memory", lambda: 70 * 10**6)
+    monkeypatch.setattr(memory, "memory", lambda: 70 * 10**6)
     with pytest.raises(DataError, match=r"own.npz takes 24 MB of memory, 3 times of which is more than the 70 MB here"):
         prepare(str(path))
 
@@ -128,18 +128,18 @@ def test_more_than_fits_into_memory_is_refused_before_it_is_read(small_npz, monk
 def test_a_limit_on_the_address_space_counts(monkeypatch):
     resource = pytest.importorskip("resource")
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (10**8, resource.RLIM_INFINITY))
-    assert room.memory() == 10**8
+    assert memory.memory() == 10**8
 
 
 def test_a_container_and_what_others_use_count(monkeypatch, tmp_path):
-    whole = room.memory()
+    whole = memory.memory()
     (tmp_path / "max").write_text("50000000\n")
-    monkeypatch.setattr(room, "CGROUP", tmp_path / "max")
-    assert room.memory() == 50_000_000 < whole
+    monkeypatch.setattr(memory, "CGROUP", tmp_path / "max")
+    assert memory.memory() == 50_000_000 < whole
     (tmp_path / "max").write_text("max\n")
     (tmp_path / "meminfo").write_text("MemTotal:  9 kB\nMemAvailable:     1000 kB\n")
-    monkeypatch.setattr(room, "MEMINFO", tmp_path / "meminfo")
-    assert room.memory() == 1_024_000
+    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
+    assert memory.memory() == 1_024_000
 
 
 def test_a_huge_table_of_contents_is_not_read(tmp_path):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from relubench.data import digest
+from relubench.data.files import digest
 from relubench.errors import DataError
 
 

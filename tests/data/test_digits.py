@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from relubench.data import arrays, digits, prepare
-from relubench.data.locate import Found, roots_of, search
+from relubench.data import arrays, prepare
+from relubench.data.files.locate import Found, roots_of, search
+from relubench.data.sources import digits
 from relubench.data.table import TABLE
 from relubench.errors import DataError
 

@@ -10,8 +10,8 @@ import scipy.ndimage
 import scipy.signal
 from PIL import Image
 
-from relubench.data import distortions
-from relubench.data.distortions import ELEMENTS, SIDE
+from relubench.data.perturbations import distortions
+from relubench.data.perturbations.distortions import ELEMENTS, SIDE
 
 N = 12
 

@@ -13,8 +13,9 @@ import threading
 
 import pytest
 
-from relubench.data import download, preparation, prepare, status
-from relubench.data.norb_generated import write_files
+from relubench.data import preparation, prepare, status
+from relubench.data.files import download
+from relubench.data.sources.norb_generated import write_files
 from relubench.data.table import TABLE
 from relubench.errors import DataError
 
@@ -176,7 +177,7 @@ TWIN = """
 import dataclasses, json, sys
 from pathlib import Path
 from relubench.data import preparation, prepare
-from relubench.data.download import Remote
+from relubench.data.files.download import Remote
 from relubench.data.table import TABLE
 files = tuple(Remote(**one) for one in json.loads(sys.argv[2]))
 preparation.TABLE = {**TABLE, "norb": dataclasses.replace(TABLE["norb"], remote=files)}

@@ -11,8 +11,9 @@ import time
 import numpy as np
 import pytest
 
-from relubench.data import arrays, fetch, prepare, status
-from relubench.data.cache import locked
+from relubench.data import arrays, prepare, status
+from relubench.data.files import fetch
+from relubench.data.files.cache import locked
 from relubench.errors import ComputeError, DataError
 
 
@@ -183,7 +184,7 @@ def test_two_file_sets_replace_what_an_interruption_left(name, cls, serve, tmp_p
 
     from torchvision import datasets
 
-    from relubench.data.vision import download_files
+    from relubench.data.sources.torchvision_sets import download_files
 
     served = tmp_path / "served"
     served.mkdir()

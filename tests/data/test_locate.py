@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from relubench.data import prepare
-from relubench.data.locate import data_roots, roots_of, search
+from relubench.data.files.locate import data_roots, roots_of, search
 from relubench.data.table import TABLE
 from relubench.errors import UsageError
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from relubench.data import arrays, prepare, status
-from relubench.data.area import area_average, area_weights
-from relubench.data.matrix import read_header, write_header
-from relubench.data.norb_generated import write_files
+from relubench.data.formats.area_average import area_average, area_weights
+from relubench.data.formats.norb_matrix import read_header, write_header
+from relubench.data.sources.norb_generated import write_files
 from relubench.errors import DataError
 
 TRAIN, TEST = "smallnorb-5x46789x9x18x6x2x96x96-training", "smallnorb-5x01235x9x18x6x2x96x96-testing"
@@ -194,7 +194,7 @@ def test_without_the_toy_that_validates_it_is_refused(small, tmp_path):
 MEASURE = """
 import re, sys
 from pathlib import Path
-import relubench.data.norb, relubench.data.preparation
+import relubench.data.sources.norb, relubench.data.preparation
 def kib(what):
     return int(re.search(what + r":\\s+(\\d+)", open("/proc/self/status").read())[1])
 import threading, time
@@ -238,7 +238,7 @@ def test_images_stream_through_little_memory(tmp_path, compress):
 def test_the_generated_set_is_no_norb_and_always_the_same(monkeypatch):
     from dataclasses import replace
 
-    from relubench.data.norb_generated import load
+    from relubench.data.sources.norb_generated import load
     from relubench.data.table import TABLE
 
     row = replace(TABLE["norb-generated"], n_train=60, n_valid=20, n_test=30)

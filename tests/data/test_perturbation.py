@@ -5,8 +5,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from relubench.data import perturbation
-from relubench.data.perturbation import Stream, draw, perturb
+from relubench.data.perturbations import pipeline
+from relubench.data.perturbations.pipeline import Stream, draw, perturb
 
 STREAM = Stream("train", 0)
 
@@ -27,13 +27,13 @@ def test_without_complexity_nothing_changes(strokes):
 @pytest.mark.parametrize("block", [1, 7, 64, 1000])
 def test_an_image_does_not_depend_on_blocks_or_on_where_one_begins(strokes, block, monkeypatch):
     whole = perturb(strokes, STREAM)
-    monkeypatch.setattr(perturbation, "BLOCK", block)
+    monkeypatch.setattr(pipeline, "BLOCK", block)
     assert np.array_equal(perturb(strokes[:100], STREAM), whole[:100])
     assert np.array_equal(perturb(strokes[250:], STREAM, first=250), whole[250:])
 
 
 def test_a_block_may_span_two_files(strokes, monkeypatch):
-    monkeypatch.setattr(perturbation, "FILE", 100)
+    monkeypatch.setattr(pipeline, "FILE", 100)
     whole = perturb(strokes, STREAM)
     assert np.array_equal(perturb(strokes[90:210], STREAM, first=90), whole[90:210])
 

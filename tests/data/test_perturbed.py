@@ -6,9 +6,10 @@ import re
 import numpy as np
 import pytest
 
-from relubench.data import DataOptions, arrays, perturbed, prepare, status
-from relubench.data.order import stratified_order
-from relubench.data.perturbation import Stream, perturb
+from relubench.data import DataOptions, arrays, prepare, status
+from relubench.data.perturbations import perturbed_sets
+from relubench.data.perturbations.pipeline import Stream, perturb
+from relubench.data.stratified_order import stratified_order
 from relubench.data.table import TABLE
 from relubench.errors import ComputeError, UsageError
 
@@ -41,14 +42,14 @@ def test_every_image_is_its_source_image_perturbed_by_its_number(small_digits):
         x, y = arrays(base, split)
         order = stratified_order(y)
         found, labels = arrays(made, split)
-        framed = perturbed.frame(x[order[: len(found)]], base.scale)
-        assert np.array_equal(found[:, 0], perturb(framed, Stream(split, perturbed.SEED)))
+        framed = perturbed_sets.frame(x[order[: len(found)]], base.scale)
+        assert np.array_equal(found[:, 0], perturb(framed, Stream(split, perturbed_sets.SEED)))
         assert np.array_equal(labels, y[order[: len(found)]])
-        assert np.array_equal(perturbed.originals(base, split, np.arange(len(found))), framed)
+        assert np.array_equal(perturbed_sets.originals(base, split, np.arange(len(found))), framed)
 
 
 def test_smaller_sets_are_beginnings_of_larger_ones_that_go_round_the_source(small_digits, monkeypatch):
-    monkeypatch.setattr(perturbed, "BLOCK", 500)
+    monkeypatch.setattr(perturbed_sets, "BLOCK", 500)
     small, large = sized(small_digits, 60), sized(small_digits, 1077 + 200)
     (x, y), (x_large, y_large) = arrays(small, "train"), arrays(large, "train")
     assert small.digest != large.digest
@@ -75,13 +76,13 @@ def test_all_digits_by_default_and_labels_of_some(small_digits):
 
 
 def test_small_images_fill_the_box_and_others_keep_their_size():
-    framed = perturbed.frame(np.full((1, 1, 8, 8), 16, np.uint8), 1 / 16)
+    framed = perturbed_sets.frame(np.full((1, 1, 8, 8), 16, np.uint8), 1 / 16)
     assert np.array_equal(framed[0, 6:26, 6:26], np.full((20, 20), 255)) and framed.sum() == 255 * 400
-    ramp = perturbed.frame(np.tile(np.arange(0, 16, 2, dtype=np.uint8), (1, 1, 8, 1)), 1 / 16)[0, 16, 6:26]
+    ramp = perturbed_sets.frame(np.tile(np.arange(0, 16, 2, dtype=np.uint8), (1, 1, 8, 1)), 1 / 16)[0, 16, 6:26]
     assert np.all(np.diff(ramp.astype(int)) >= 0) and ramp[0] == 0 and ramp[-1] == round(14 * 255 / 16)
     image = np.random.default_rng(0).integers(0, 256, (1, 1, 28, 28), dtype=np.uint8)
-    assert np.array_equal(perturbed.frame(image, 1 / 255)[0], np.pad(image[0, 0], 2))
-    assert perturbed.frame(image[..., :25], 1 / 255).shape == (1, 32, 32)
+    assert np.array_equal(perturbed_sets.frame(image, 1 / 255)[0], np.pad(image[0, 0], 2))
+    assert perturbed_sets.frame(image[..., :25], 1 / 255).shape == (1, 32, 32)
 
 
 def test_nistp_like_is_emnist_byclass_perturbed(shrink, idx_set, tmp_path):
@@ -148,7 +149,7 @@ def test_real_mnist_keeps_its_ink(real_mnist):
     """Perturbed MNIST has about as much ink as MNIST, never none, and is never the same picture."""
     made = prepare("mnist+nistp", data_dir=real_mnist, options=DataOptions(train_size=2000))
     x = arrays(made, "train")[0][:, 0].astype(float)
-    plain = perturbed.originals(prepare("mnist", data_dir=real_mnist), "train", np.arange(2000)).astype(float)
+    plain = perturbed_sets.originals(prepare("mnist", data_dir=real_mnist), "train", np.arange(2000)).astype(float)
     ink = x.sum(axis=(1, 2)) / plain.sum(axis=(1, 2))
     assert 0.8 < np.median(ink) < 1.5 and (ink > 0.02).mean() > 0.995
     assert (x != plain).any(axis=(1, 2)).all()

@@ -310,7 +310,7 @@ def test_links_in_a_circle_end(tmp_path):
 
 def test_too_many_pixels_for_the_memory_are_refused(tmp_path, monkeypatch):
     root = fill(tmp_path / "pets")
-    monkeypatch.setattr("relubench.data.room.memory", lambda: 3000)
+    monkeypatch.setattr("relubench.data.memory.memory", lambda: 3000)
     with pytest.raises(DataError, match="the 44 images of 6x4 pixels takes"):
         prepare(str(root))
 

@@ -9,7 +9,8 @@ from multiprocessing import get_context
 import numpy as np
 import pytest
 
-from relubench.data import DataOptions, arrays, cache, prepare, status
+from relubench.data import DataOptions, arrays, prepare, status
+from relubench.data.files import cache
 from relubench.data.prepared import Parts
 from relubench.errors import ComputeError, DataError, UsageError
 

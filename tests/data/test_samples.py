@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from relubench.data import DataOptions, arrays, perturbed, prepare
+from relubench.data import DataOptions, arrays, prepare
+from relubench.data.perturbations import perturbed_sets
 from relubench.data.samples import draw_samples
 from relubench.errors import UsageError
 
@@ -29,7 +30,7 @@ def test_perturbed_images_stand_beside_their_own_originals(labels):
     found = draw_samples(made, "train", 20, 0, base)
     assert found.images.shape == (20, 2, 32, 32)
     x, _ = arrays(prepare("digits+nistp", options=DataOptions(train_size=300)), "train")
-    framed = perturbed.originals(base, "train", np.arange(300))
+    framed = perturbed_sets.originals(base, "train", np.arange(300))
     number = {one.tobytes(): k for k, one in enumerate(x[:, 0])}
     for original, changed in np.rint(found.images * 255).astype(np.uint8):
         assert np.array_equal(original, framed[number[changed.tobytes()]])

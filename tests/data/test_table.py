@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from relubench.data.needs import resolve
+from relubench.data.files.torchvision_import import resolve
 from relubench.data.table import TABLE
 
 

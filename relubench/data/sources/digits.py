@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from relubench.data.locate import Found
+from relubench.data.files.locate import Found
 from relubench.data.prepared import Parts
 from relubench.data.split import hold_out
 from relubench.data.table import SourceRow

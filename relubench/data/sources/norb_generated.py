@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from relubench.data.locate import Found
-from relubench.data.matrix import write_header
-from relubench.data.norb import FORMS, INSTANCES, VALID_INSTANCE
-from relubench.data.norb_files import REMOTE
+from relubench.data.files.locate import Found
+from relubench.data.formats.norb_matrix import write_header
 from relubench.data.prepared import Parts
-from relubench.data.scenes import EMPTY, SEED, Poses, photograph
+from relubench.data.sources.norb import FORMS, INSTANCES, VALID_INSTANCE
+from relubench.data.sources.norb_files import REMOTE
+from relubench.data.sources.rendered_scenes import EMPTY, SEED, Poses, photograph
 from relubench.data.table import SourceRow
 
 BLOCK_PAIRS = 300

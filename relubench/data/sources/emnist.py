@@ -6,13 +6,13 @@ import shutil
 import zipfile
 from pathlib import Path
 
-from relubench.data.idx import unpack
-from relubench.data.locate import Found
-from relubench.data.mnist import UNVERIFIED, from_torchvision, idx_shapes
-from relubench.data.needs import torchvision_dataset_tools, torchvision_datasets
+from relubench.data.files.checksums import DAMAGED, check_md5, refuse
+from relubench.data.files.locate import Found
+from relubench.data.files.torchvision_import import torchvision_dataset_tools, torchvision_datasets
+from relubench.data.formats.idx import unpack
 from relubench.data.prepared import Parts
+from relubench.data.sources.mnist import UNVERIFIED, from_torchvision, idx_shapes
 from relubench.data.table import SourceRow
-from relubench.data.verify import DAMAGED, check_md5, refuse
 
 ARCHIVE = "gzip.zip"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from relubench.data.download import Remote
+from relubench.data.files.download import Remote
 
 SMALL_URL = "https://cs.nyu.edu/~ylclab/data/norb-v1.0-small/"
 JITTERED_URL = "https://cs.nyu.edu/~ylclab/data/norb-v1.0/"

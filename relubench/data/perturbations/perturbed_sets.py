@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from relubench.data.cache import Say
-from relubench.data.distortions import SIDE
-from relubench.data.order import stratified_order
-from relubench.data.perturbation import Stream, perturb
+from relubench.data.files.cache import Say
+from relubench.data.perturbations.distortions import SIDE
+from relubench.data.perturbations.pipeline import Stream, perturb
 from relubench.data.prepared import SPLITS, Parts, PreparedData, Split, arrays
+from relubench.data.stratified_order import stratified_order
 from relubench.data.table import SourceRow
 from relubench.errors import ComputeError
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from relubench.data.facts import PART_NAMES, Facts, survey
+from relubench.data.notes import counted, few, printable
 from relubench.data.prepared import SPLITS, Parts, PreparedData, arrays, image_range
-from relubench.data.remarks import counted, few, printable
 from relubench.errors import WARNING
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from relubench.data.cache import Say
+from relubench.data.files.cache import Say
 
 if TYPE_CHECKING:
     from requests import Response

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from relubench.data.idx import unpack
-from relubench.data.locate import Found
-from relubench.data.needs import torchvision_datasets
+from relubench.data.files.checksums import check_md5
+from relubench.data.files.locate import Found
+from relubench.data.files.torchvision_import import torchvision_datasets
+from relubench.data.formats.idx import unpack
 from relubench.data.prepared import Parts
 from relubench.data.split import last_of_train
 from relubench.data.table import SourceRow
-from relubench.data.verify import check_md5
 
 UNCOMPRESSED_MD5 = {
     "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",

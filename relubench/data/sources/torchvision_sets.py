@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from relubench.data.locate import Found
-from relubench.data.needs import torchvision_dataset_tools, torchvision_datasets
+from relubench.data.files.checksums import DAMAGED, check_md5, refuse
+from relubench.data.files.locate import Found
+from relubench.data.files.torchvision_import import torchvision_dataset_tools, torchvision_datasets
 from relubench.data.prepared import Parts
 from relubench.data.split import Labelled, divide, last_of_train
 from relubench.data.table import SourceRow
-from relubench.data.verify import DAMAGED, check_md5, refuse
 
 
 def load_cifar(row: SourceRow, found: Found, work: Path) -> Parts:

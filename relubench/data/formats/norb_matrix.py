@@ -17,7 +17,7 @@ from typing import IO, NoReturn
 
 import numpy as np
 
-from relubench.data.verify import DAMAGED, refuse
+from relubench.data.files.checksums import DAMAGED, refuse
 from relubench.errors import with_article
 
 MAGIC: dict[int, tuple[str, np.dtype | None]] = {

@@ -20,7 +20,7 @@ from typing import IO, NoReturn
 
 import numpy as np
 
-from relubench.data.room import check_room
+from relubench.data.memory import check_room
 from relubench.errors import DataError
 
 SUFFIX = ".npy"

@@ -8,7 +8,7 @@ import shutil
 import struct
 from pathlib import Path
 
-from relubench.data.verify import DAMAGED, refuse
+from relubench.data.files.checksums import DAMAGED, refuse
 from relubench.errors import DataError
 
 UINT8 = 8

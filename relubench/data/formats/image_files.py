@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from relubench.data.remarks import Remarks, counted
-from relubench.data.room import check_room
+from relubench.data.memory import check_room
+from relubench.data.notes import Remarks, counted
 from relubench.errors import DataError
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from relubench.data.area import area_average
-from relubench.data.locate import Found
-from relubench.data.matrix import Matrix, read_header, spoken
-from relubench.data.order import SPLIT_SEED
+from relubench.data.files.locate import Found
+from relubench.data.formats.area_average import area_average
+from relubench.data.formats.norb_matrix import Matrix, read_header, spoken
 from relubench.data.prepared import Parts
+from relubench.data.stratified_order import SPLIT_SEED
 from relubench.data.table import SourceRow
 from relubench.errors import DataError
 

@@ -15,12 +15,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from relubench.data.cache import Say, disk_full_as_error, is_full, locked
-from relubench.data.download import PART, download
-from relubench.data.locate import Found, download_root, search
-from relubench.data.needs import resolve
+from relubench.data.files.cache import Say, disk_full_as_error, is_full, locked
+from relubench.data.files.checksums import DAMAGED
+from relubench.data.files.download import PART, download
+from relubench.data.files.locate import Found, download_root, search
+from relubench.data.files.torchvision_import import resolve
 from relubench.data.table import SourceRow
-from relubench.data.verify import DAMAGED
 from relubench.errors import DataError
 from relubench.system.paths import user_path
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from relubench.data import digest
-from relubench.data.images import Kind, decode, inspect
-from relubench.data.layout import Layout, look_at
+from relubench.data.files import digest
+from relubench.data.formats.image_files import Kind, decode, inspect
+from relubench.data.notes import Remarks, printable
 from relubench.data.prepared import PREPARATION_VERSION, DataOptions, Parts
-from relubench.data.remarks import Remarks, printable
 from relubench.data.request import Request, slug
+from relubench.data.sources.folder_layout import Layout, look_at
+from relubench.data.sources.npz import READING, check_test_size
 from relubench.data.split import VALID_AT_MOST, VALID_FRACTION, Labelled, hold_out, validation_size
-from relubench.data.user import READING, check_test_size
 from relubench.errors import DataError
 
 HELD = f"one in {VALID_FRACTION} (at most {VALID_AT_MOST:,}), a fixed shuffle by class"

@@ -12,13 +12,14 @@ from typing import NoReturn
 
 import numpy as np
 
-from relubench.data import archive, digest
+from relubench.data.files import digest
+from relubench.data.formats import npz_archive
 from relubench.data.labels import number
+from relubench.data.notes import Remarks, few
+from relubench.data.part_names import key_of
 from relubench.data.pixels import as_images, scale_of
 from relubench.data.prepared import PREPARATION_VERSION, DataOptions, Parts, Split
-from relubench.data.remarks import Remarks, few
 from relubench.data.request import Request, slug
-from relubench.data.spellings import key_of
 from relubench.data.split import VALID_AT_MOST, VALID_FRACTION, hold_out, validation_size
 from relubench.errors import DataError, UsageError
 from relubench.system.lookup import near_names
@@ -44,7 +45,7 @@ def request(name: str, path: Path, options: DataOptions) -> Request:
         )
     if path.suffix.lower() != ".npz":
         raise DataError(f"{path} is neither a .npz file nor a folder", "save arrays with numpy.savez, or name a folder")
-    archive.check_regular(path)
+    npz_archive.check_regular(path)
     identity = {
         "version": PREPARATION_VERSION,
         "reading": READING,
@@ -115,7 +116,7 @@ def _names_beside(path: Path) -> list[str]:
 
 def _read(path: Path, remarks: Remarks) -> Mapping[str, np.ndarray]:
     """The file's arrays under the names x_train, y_train and so on."""
-    with archive.opened(path) as npz:
+    with npz_archive.opened(path) as npz:
         names = _named(path, npz.names)
         if others := {key: name for key, name in names.items() if key != name}:
             remarks.note(f"{', '.join(others.values())} read as {', '.join(others)}")

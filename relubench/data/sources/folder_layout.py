@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from relubench.data.archive import check_regular
-from relubench.data.remarks import Remarks, by_count, counted, few, printable
-from relubench.data.spellings import part_of
+from relubench.data.formats.npz_archive import check_regular
+from relubench.data.notes import Remarks, by_count, counted, few, printable
+from relubench.data.part_names import part_of
 from relubench.errors import DataError
 
 EXTENSIONS = (

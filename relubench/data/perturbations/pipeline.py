@@ -22,8 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from relubench.data import distortions
-from relubench.data.distortions import SIDE, Images, Reals
+from relubench.data.perturbations import distortions
+from relubench.data.perturbations.distortions import SIDE, Images, Reals
 
 PIPELINE_VERSION = 1
 """Part of every digest: raise it when the same images would come out otherwise."""

@@ -1,0 +1,1 @@
+"""Perturbed versions of image sets, after NISTP (Bengio et al. 2011)."""
