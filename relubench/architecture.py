@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from relubench.activations.frame import Frame
-from relubench.activations.own import choose_own, is_own
+from relubench.activations.layer_input import Frame
+from relubench.activations.user import choose_own, is_own
 from relubench.classifiers import CLASSIFIERS, PREFIX
 from relubench.errors import UsageError
 from relubench.system.lookup import did_you_mean

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from relubench.activations import Choice
-from relubench.activations.own import checked, choose_own, is_checked, is_own, renewed, say_unseen
+from relubench.activations.user import checked, choose_own, is_checked, is_own, renewed, say_unseen
 from relubench.architecture import Architecture, activation_frames, default_model, parse_model
 from relubench.classifiers import PREFIX
 from relubench.config import ExperimentConfig

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 
-from relubench.activations.own import changed, choose_own
+from relubench.activations.user import changed, choose_own
 from relubench.classifiers import PREFIX
 from relubench.errors import ComputeError, RelubenchError
 from relubench.jobs import Job

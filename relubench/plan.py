@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from relubench.activations import ACTIVATIONS, Choice
-from relubench.activations.own import choose_own
+from relubench.activations.user import choose_own
 from relubench.architecture import (
     Architecture,
     check_input,

@@ -29,7 +29,7 @@ QUICK = (
     "test_strengths.py",
     "activations/test_builder.py",
     "activations/test_differences.py",
-    "activations/test_expression.py",
+    "activations/test_formula.py",
     "activations/test_functions.py",
     "activations/test_layers.py",
     "activations/test_recognition.py",

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from relubench.activations import probe
-from relubench.activations.own import checked, choose_own, is_checked, renewed
+from relubench.activations.user import checked, choose_own, is_checked, renewed
 from relubench.config import experiment
 from relubench.errors import UsageError
 from relubench.foreign.networks import draw_network

@@ -10,7 +10,7 @@ from relubench.activations.table import ACTIVATIONS, FAMILIES, ActivationRow
 
 if TYPE_CHECKING:
     from relubench.activations.builder import build
-    from relubench.activations.probing import Probe, matched_gain, probe
+    from relubench.activations.checks.probe import Probe, matched_gain, probe
 
 __all__ = [
     "ACTIVATIONS",
@@ -32,7 +32,7 @@ def __getattr__(name: str) -> Any:
 
         return builder.build
     if name in ("Probe", "matched_gain", "probe"):
-        from relubench.activations import probing
+        from relubench.activations.checks import probe as probing
 
         return getattr(probing, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,14 +12,14 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
+from relubench.activations.checks.trial import flat_call
 from relubench.activations.choice import Choice
 from relubench.activations.definition import Activation, fixed
-from relubench.activations.expression import parse_formula
-from relubench.activations.learning import formula_activation
-from relubench.activations.objects import WANTED, activation_of
-from relubench.activations.own import is_path, split_name
+from relubench.activations.formulas.formula import parse_formula
+from relubench.activations.formulas.learned import formula_activation
 from relubench.activations.table import ACTIVATIONS
-from relubench.activations.trial import flat_call
+from relubench.activations.user import is_path, split_name
+from relubench.activations.user_objects import WANTED, activation_of
 from relubench.errors import UsageError
 from relubench.system.lookup import did_you_mean
 from relubench.system.user_code.loading import RESERVED, load

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
 from relubench.activations.choice import Choice, label_of
-from relubench.activations.expression import parse_formula
-from relubench.activations.functions import NAMES, fold
-from relubench.activations.notation import has_x
-from relubench.activations.own import FORM, choose_own, dotted_hint, file_hint, is_own
+from relubench.activations.formulas.formula import parse_formula
+from relubench.activations.formulas.functions import NAMES, fold
+from relubench.activations.formulas.tokens import has_x
 from relubench.activations.table import ACTIVATIONS, FAMILIES, ActivationRow, ParameterValue
+from relubench.activations.user import FORM, choose_own, dotted_hint, file_hint, is_own
 from relubench.errors import UsageError
 from relubench.system.lookup import did_you_mean, find
 

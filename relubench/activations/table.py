@@ -139,7 +139,7 @@ _ROWS = (
         year=2010,
         source="Nair & Hinton 2010",
         noisy=True,
-        target="adaptive:nrelu",
+        target="learned:nrelu",
         kinks=(0.0,),
     ),
     ActivationRow(
@@ -184,7 +184,7 @@ _ROWS = (
         parameters={"init": 0.25},
         ranges={"init": (-1.0, 1.0)},
         learned=("a",),
-        target="adaptive:prelu",
+        target="learned:prelu",
         kinks=(0.0,),
     ),
     ActivationRow(
@@ -197,7 +197,7 @@ _ROWS = (
         parameters={"lower": 1 / 8, "upper": 1 / 3},
         ranges={"lower": (0.0, 1.0), "upper": (0.0, 1.0)},
         noisy=True,
-        target="adaptive:rrelu",
+        target="learned:rrelu",
         kinks=(0.0,),
     ),
     ActivationRow(
@@ -273,7 +273,7 @@ _ROWS = (
         parameters={"beta": 1.0},
         ranges={"beta": (0.0, 100.0)},
         learned=("beta",),
-        target="adaptive:swish",
+        target="learned:swish",
     ),
     ActivationRow(
         name="hardswish",

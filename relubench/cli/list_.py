@@ -105,7 +105,7 @@ def _activations(data_dir: Path | None) -> list[Row]:
 
 
 def _functions(data_dir: Path | None) -> list[Row]:
-    from relubench.activations.functions import FUNCTIONS
+    from relubench.activations.formulas.functions import FUNCTIONS
 
     return [
         {

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from relubench.activations.builder import own_object
-from relubench.activations.objects import refuse_iterators
-from relubench.activations.own import choose_own
+from relubench.activations.user import choose_own
+from relubench.activations.user_objects import refuse_iterators
 from relubench.architecture import Architecture
 from relubench.errors import UsageError
 from relubench.foreign.forward_errors import short, why_not

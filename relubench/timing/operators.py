@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from relubench.activations.checks.trial import flat_call
 from relubench.activations.definition import Activation, fixed, trainable
-from relubench.activations.handing import bare
-from relubench.activations.trial import flat_call
+from relubench.activations.input_copies import bare
 from relubench.errors import ComputeError
 from relubench.network.streams import stream
 from relubench.system.compiler import own_code

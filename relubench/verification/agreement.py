@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from relubench.activations import Choice, build
+from relubench.activations.checks.differences import numerical_slopes
 from relubench.activations.definition import Activation
-from relubench.activations.differences import numerical_slopes
 from relubench.verification.compare import Array, errors, ulp_size
 from relubench.verification.forms import backward_forms, forward_forms
 from relubench.verification.judge import About, VerifyRow

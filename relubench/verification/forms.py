@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from relubench.activations.checks.trial import flat_call
 from relubench.activations.definition import Activation, fixed
-from relubench.activations.trial import flat_call
 from relubench.network.layers import ClosedForm, Tape
 from relubench.network.optimizers import Parameter, Sgd
 from relubench.system.compiler import own_code

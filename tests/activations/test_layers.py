@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relubench.activations import matched_gain, probe, select
-from relubench.activations.frame import Frame
+from relubench.activations.layer_input import Frame
 from relubench.architecture import activation_frames, parse_model
 from relubench.errors import UsageError
 

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relubench.activations import build, select
-from relubench.activations.evaluator import evaluator
-from relubench.activations.expression import MAX_NODES, parse_formula
-from relubench.activations.functions import FUNCTIONS, NAMES
-from relubench.activations.notation import MAX_CHARACTERS
+from relubench.activations.formulas.evaluator import evaluator
+from relubench.activations.formulas.formula import MAX_NODES, parse_formula
+from relubench.activations.formulas.functions import FUNCTIONS, NAMES
+from relubench.activations.formulas.tokens import MAX_CHARACTERS
 from relubench.errors import UsageError
 
 X = torch.linspace(-4, 4, 33, dtype=torch.float64)

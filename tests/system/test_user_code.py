@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from relubench.activations import build, select
-from relubench.activations.own import changed, checked, choose_own, is_checked, renewed, say_unseen
-from relubench.activations.probing import probe
+from relubench.activations.checks.probe import probe
+from relubench.activations.user import changed, checked, choose_own, is_checked, renewed, say_unseen
 from relubench.errors import UsageError
 from relubench.system.user_code.loading import load, module_name
 from relubench.system.user_code.manifest import gathered
@@ -437,7 +437,7 @@ def test_a_process_of_its_own_finds_the_same_digest(tmp_path: Path):
     text = f"{tmp_path}/mine.py:act"
     here = digest(text)
     script = (
-        "import sys; from relubench.activations.own import choose_own; print(choose_own(sys.argv[1]).source_digest);"
+        "import sys; from relubench.activations.user import choose_own; print(choose_own(sys.argv[1]).source_digest);"
         "print('torch' in sys.modules, 'numpy' in sys.modules)"
     )
     told = subprocess.run([sys.executable, "-c", script, text], capture_output=True, text=True, env={**os.environ})

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from relubench.activations.builder import as_function, build
-from relubench.activations.derivative import grid, single_inside
+from relubench.activations.checks.derivative import grid, single_inside
+from relubench.activations.checks.trial import Trial
 from relubench.activations.selection import select
 from relubench.activations.table import ACTIVATIONS
-from relubench.activations.trial import Trial
 
 Function = Callable[[Tensor], Tensor]
 

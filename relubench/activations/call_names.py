@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from relubench.activations.functions import (
+from relubench.activations.formulas.functions import (
     CONTEXT,
     FUNCTIONS,
     IGNORED,

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from relubench.activations import build, select
 from relubench.activations.builder import as_function
-from relubench.activations.evaluator import evaluator
-from relubench.activations.expression import parse_formula
+from relubench.activations.formulas.evaluator import evaluator
+from relubench.activations.formulas.formula import parse_formula
 from relubench.network.layers import Tape
 from relubench.network.optimizers import Parameter
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NoReturn
 
-from relubench.activations.functions import MODULES, NAMES, fold
+from relubench.activations.formulas.functions import MODULES, NAMES, fold
 from relubench.errors import UsageError
 
 MAX_CHARACTERS = 500

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from relubench.activations import special
-from relubench.activations.arithmetic import CONSTANTS
 from relubench.activations.definition import ActivationFunction
-from relubench.activations.expression import Formula
+from relubench.activations.formulas import special_functions
+from relubench.activations.formulas.constants import CONSTANTS
+from relubench.activations.formulas.formula import Formula
 from relubench.errors import UsageError
 
 Values = Mapping[str, Tensor]
@@ -36,9 +36,9 @@ _FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     **_members(torch.special, "ndtr"),
     **_members(functional, "logsigmoid hardsigmoid softsign relu6 gelu silu mish"),
     **_members(functional, "hardswish tanhshrink"),
-    **_members(special, "exp exp2 expm1 sinh cosh sech csch sinc lambertw cbrt"),
-    **_members(special, "log_ndtr heaviside hypot logaddexp atan2 xlogy softplus leaky_relu"),
-    **_members(special, "threshold elu celu hardtanh hardshrink softshrink gelu_tanh"),
+    **_members(special_functions, "exp exp2 expm1 sinh cosh sech csch sinc lambertw cbrt"),
+    **_members(special_functions, "log_ndtr heaviside hypot logaddexp atan2 xlogy softplus leaky_relu"),
+    **_members(special_functions, "threshold elu celu hardtanh hardshrink softshrink gelu_tanh"),
 }
 
 _OPERATORS: dict[type[ast.AST], Callable[..., Tensor]] = {
@@ -173,7 +173,7 @@ def _power(base: Tensor | float, exponent: Tensor | float) -> Tensor:
     if isinstance(exponent, Tensor) and not isinstance(base, Tensor):
         # As special.exp: no 0 * infinity where nothing flows back.
         logarithm = math.log(base)
-        return special.with_slope(lambda x: base**x, lambda x, h: h * logarithm)(exponent)
+        return special_functions.with_slope(lambda x: base**x, lambda x, h: h * logarithm)(exponent)
     return base**exponent  # pyright: ignore[reportReturnType]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from relubench.activations.trial import RANGE, Trial
+from relubench.activations.checks.trial import RANGE, Trial
 
 _FINE, _COARSE = 1e-4, 2.0**-7
 """Steps of the differences: for values in float64, and where they have the digits of float32 only."""

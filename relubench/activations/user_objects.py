@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from relubench.activations.definition import Activation, plain, trainable
-from relubench.activations.handing import Handed, Handing, handing_of
+from relubench.activations.input_copies import Handed, Handing, handing_of
 from relubench.errors import UsageError
 from relubench.system.lookup import did_you_mean
 from relubench.system.user_code.origin import one_line

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from relubench.activations.functions import NAMES, fold
-from relubench.activations.notation import GIVEN, MAX_DEPTH, SEE, Token, given_names, number, shown, split_name
+from relubench.activations.formulas.functions import NAMES, fold
+from relubench.activations.formulas.tokens import GIVEN, MAX_DEPTH, SEE, Token, given_names, number, shown, split_name
 from relubench.errors import UsageError
 
 WORDS = frozenset(("if", "else", "and", "or", "not", "lambda", "return", "def", "in", "is"))

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from relubench.activations.builder import build
+from relubench.activations.checks.derivative import grid, wrong_slope
+from relubench.activations.checks.gains import gain_of, matched_gain
+from relubench.activations.checks.recognition import Likeness, learner, likeness_of
+from relubench.activations.checks.training import InTraining, in_training
+from relubench.activations.checks.trial import RANGE, Trial, fitting
 from relubench.activations.choice import Choice
-from relubench.activations.derivative import grid, wrong_slope
-from relubench.activations.frame import Frame
-from relubench.activations.gains import gain_of, matched_gain
-from relubench.activations.recognition import Likeness, learner, likeness_of
-from relubench.activations.training import InTraining, in_training
-from relubench.activations.trial import RANGE, Trial, fitting
+from relubench.activations.layer_input import Frame
 from relubench.errors import UsageError
 
 __all__ = ["Probe", "matched_gain", "probe"]

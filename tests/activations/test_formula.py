@@ -11,10 +11,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relubench.activations.evaluator import evaluator
-from relubench.activations.expression import parse_formula
-from relubench.activations.functions import FUNCTIONS
-from relubench.activations.notation import MAX_CHARACTERS
+from relubench.activations.formulas.evaluator import evaluator
+from relubench.activations.formulas.formula import parse_formula
+from relubench.activations.formulas.functions import FUNCTIONS
+from relubench.activations.formulas.tokens import MAX_CHARACTERS
 from relubench.errors import UsageError
 
 X = torch.linspace(-4, 4, 33, dtype=torch.float64)

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from relubench.activations.builder import as_function, build
+from relubench.activations.checks.trial import Trial, fitting
 from relubench.activations.choice import Choice
 from relubench.activations.definition import Activation
-from relubench.activations.frame import Frame
-from relubench.activations.trial import Trial, fitting
+from relubench.activations.layer_input import Frame
 from relubench.errors import UsageError
 
 _WIDEST = 12.0

@@ -15,11 +15,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from relubench.activations.arithmetic import CONSTANTS, constant, wrong_with_power
-from relubench.activations.calls import Called, called, dotted, function_of, not_a_function
-from relubench.activations.functions import FILLED, FUNCTIONS, NAMES, OPERATIONS, SAME, SAME_METHODS, FunctionRow, fold
-from relubench.activations.grammar import WORDS, Setting, parse
-from relubench.activations.notation import MAX_CHARACTERS, MAX_DEPTH, SEE, shown, tokens
+from relubench.activations.call_names import Called, called, dotted, function_of, not_a_function
+from relubench.activations.formulas.constants import CONSTANTS, constant, wrong_with_power
+from relubench.activations.formulas.functions import (
+    FILLED,
+    FUNCTIONS,
+    NAMES,
+    OPERATIONS,
+    SAME,
+    SAME_METHODS,
+    FunctionRow,
+    fold,
+)
+from relubench.activations.formulas.parser import WORDS, Setting, parse
+from relubench.activations.formulas.tokens import MAX_CHARACTERS, MAX_DEPTH, SEE, shown, tokens
 from relubench.errors import UsageError
 from relubench.system.lookup import near_names
 

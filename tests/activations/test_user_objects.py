@@ -218,7 +218,7 @@ def test_a_tuple_that_is_none_is_refused(mine: Path):
 
 
 def test_a_compiled_function_is_tried_as_it_was_written(mine: Path, monkeypatch: pytest.MonkeyPatch):
-    from relubench.activations.objects import activation_of
+    from relubench.activations.user_objects import activation_of
 
     def plain(x: torch.Tensor) -> torch.Tensor:
         return torch.tanh(x)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from relubench.activations.definition import Activation
-from relubench.activations.evaluator import evaluator
-from relubench.activations.expression import Formula
+from relubench.activations.formulas.evaluator import evaluator
+from relubench.activations.formulas.formula import Formula
 from relubench.errors import UsageError
 
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from relubench.activations.checks.trial import Trial, Unfit, check_shape, examples, layer_hint
 from relubench.activations.definition import Activation, trainable
-from relubench.activations.frame import Frame
-from relubench.activations.trial import Trial, Unfit, check_shape, examples, layer_hint
+from relubench.activations.layer_input import Frame
 from relubench.errors import UsageError
 from relubench.system.user_code.records import is_users
 

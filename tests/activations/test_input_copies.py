@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from relubench.activations import build, select
-from relubench.activations.probing import probe
+from relubench.activations.checks.probe import probe
 from relubench.engine.images import Images
 from relubench.engine.population import Population
 from relubench.errors import UsageError

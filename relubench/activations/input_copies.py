@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from relubench.activations.frame import Frame
-from relubench.activations.trial import COLUMNS, chance, examples, silenced, widths_of
+from relubench.activations.checks.trial import COLUMNS, chance, examples, silenced, widths_of
+from relubench.activations.layer_input import Frame
 
 _EXAMPLES = 4
 

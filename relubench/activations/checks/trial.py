@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from relubench.activations.definition import Activation, fixed
-from relubench.activations.frame import ANY, Frame
+from relubench.activations.layer_input import ANY, Frame
 from relubench.errors import UsageError
 from relubench.system.user_code.origin import missing_module, one_line
 from relubench.system.user_code.records import sample
