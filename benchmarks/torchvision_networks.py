@@ -17,14 +17,14 @@ import torch
 from torch import nn
 
 from relubench.activations import select
-from relubench.classifiers import CLASSIFIERS, PREFIX
 from relubench.config import experiment
 from relubench.data import prepare
 from relubench.errors import UsageError
-from relubench.foreign.networks import as_layer, draw_network, example, uses_of
-from relubench.foreign.trial import laid_out
-from relubench.network.calls import Use
-from relubench.network.optimizers import build_optimizer
+from relubench.models.external.calls import Use
+from relubench.models.external.networks import as_layer, draw_network, example, uses_of
+from relubench.models.external.torchvision_names import CLASSIFIERS, PREFIX
+from relubench.models.external.trial import laid_out
+from relubench.models.optimizers import build_optimizer
 from relubench.plan import RunSpec, expand
 from relubench.system.device import Device
 

@@ -23,9 +23,9 @@ from typing import Any
 import torch
 
 from benchmarks.machine import Neighbours, describe
-from relubench.kernels import sparse
-from relubench.network.dense import Kernels, Passes
-from relubench.network.optimizers import Parameter, Sgd
+from relubench.models.kernels import sparse
+from relubench.models.kernels.layer import Kernels, Passes
+from relubench.models.optimizers import Parameter, Sgd
 
 SHARES = (0, 20, 40, 45, 50, 60, 70, 80, 90, 95)
 """Per cent of zeros."""

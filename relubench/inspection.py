@@ -15,10 +15,10 @@ from typing import Any
 
 from relubench.activations import Choice
 from relubench.activations.user import checked, choose_own, is_checked, is_own, renewed, say_unseen
-from relubench.architecture import Architecture, activation_frames, default_model, parse_model
-from relubench.classifiers import PREFIX
 from relubench.config import ExperimentConfig
 from relubench.errors import WARNING, UsageError
+from relubench.models.architecture import Architecture, activation_frames, default_model, parse_model
+from relubench.models.external.torchvision_names import PREFIX
 from relubench.plan import ForeignNetwork, RunSpec, why_no_regions
 from relubench.runs import pretrained_file
 from relubench.runs.result import RunResult
@@ -75,7 +75,7 @@ def try_in_networks(choice: Choice, specs: Sequence[RunSpec]) -> None:
     """Take a training step through it in every network that somebody else wrote; UsageError where that fails."""
     foreign = {(spec.model, spec.input_shape): spec for spec in specs if spec.architecture.foreign}
     if foreign and choice.kind == "user":
-        from relubench.foreign.trying import try_activation
+        from relubench.models.external.activation_trial import try_activation
 
         with contextlib.redirect_stdout(sys.stderr):
             for spec in foreign.values():
@@ -236,7 +236,7 @@ def _described(network: ForeignNetwork, spec: RunSpec, part: Part) -> list[str]:
 
 
 def _built(spec: RunSpec, part: Part, note: Note) -> ForeignNetwork:
-    from relubench.foreign.inspection import inspect_network
+    from relubench.models.external.inspection import inspect_network
 
     def inspect() -> ForeignNetwork:
         return inspect_network(spec, part.choices[0])

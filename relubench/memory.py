@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from relubench.architecture import layer_shapes, parameter_count
+from relubench.models.architecture import layer_shapes, parameter_count
 from relubench.plan import ForeignNetwork, RunSpec
 from relubench.route import by_kernels
 

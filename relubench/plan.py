@@ -14,7 +14,12 @@ from typing import Any
 
 from relubench.activations import ACTIVATIONS, Choice
 from relubench.activations.user import choose_own
-from relubench.architecture import (
+from relubench.config import MAX_SEED, ExperimentConfig
+from relubench.data import PreparedData
+from relubench.data.prepared import image_range
+from relubench.departures import departures
+from relubench.errors import UsageError
+from relubench.models.architecture import (
     Architecture,
     check_input,
     default_model,
@@ -23,12 +28,7 @@ from relubench.architecture import (
     parameter_count,
     parse_model,
 )
-from relubench.classifiers import PREFIX
-from relubench.config import MAX_SEED, ExperimentConfig
-from relubench.data import PreparedData
-from relubench.data.prepared import image_range
-from relubench.departures import departures
-from relubench.errors import UsageError
+from relubench.models.external.torchvision_names import PREFIX
 from relubench.refusals import check_foreign, check_precision, check_stack
 from relubench.runs import pretrained_file
 from relubench.stack import FROM_FILE, SHUFFLED, StackSpec, stack_spec

@@ -15,10 +15,10 @@ from statistics import median
 from typing import Any
 
 from relubench.activations import Choice, select
-from relubench.architecture import KERNEL, head_inputs, layer_shapes
 from relubench.data import DataOptions, PreparedData, outline, prepare, prepared_already, status
 from relubench.inspection import Networks, with_network
 from relubench.memory import fitting_workers, member_bytes, stack_members
+from relubench.models.architecture import KERNEL, head_inputs, layer_shapes
 from relubench.plan import RunSpec, Variant
 from relubench.reports.cells import count, duration
 from relubench.runs.store import Store

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from relubench.activations import Choice
-from relubench.architecture import Architecture
 from relubench.config import ExperimentConfig
 from relubench.errors import UsageError
+from relubench.models.architecture import Architecture
 
 
 def check_foreign(config: ExperimentConfig, choices: Sequence[Choice], arch: Architecture) -> None:

@@ -21,7 +21,7 @@ RBM_BATCH_AMD = 256
 
 
 def by_kernels(spec: RunSpec) -> bool:
-    """Whether the dense layers of a lone network are trained by generated kernels (`relubench.kernels`)."""
+    """Whether the dense layers of a lone network are trained by generated kernels (`relubench.models.kernels`)."""
     plain = spec.optimizer == "sgd" and not spec.momentum and not spec.weight_decay and spec.precision == "fp32"
     dense = not spec.channels and not spec.architecture.foreign
     if spec.device != "cpu" or "AVX" not in spec.device_name or not (plain and dense):
@@ -31,7 +31,7 @@ def by_kernels(spec: RunSpec) -> bool:
 
 
 def rbm_by_kernels(spec: RunSpec, weights: int) -> bool:
-    """Whether a layer of so many weights is pre-trained as an RBM by generated kernels (`relubench.kernels.rbm`)."""
+    """Whether a layer of so many weights is pre-trained as an RBM by generated kernels (`relubench.models.kernels.rbm`)."""
     fits = spec.stack is not None and spec.stack.batch_size <= min(_most(spec), RBM_BATCH_AMD)
     return spec.device == "cpu" and "AVX" in spec.device_name and fits and weights >= LARGE
 

@@ -22,7 +22,7 @@ from relubench.data import PreparedData
 from relubench.engine.images import Images
 from relubench.engine.population import Population
 from relubench.errors import ComputeError, UsageError
-from relubench.network.layers import Affine, Dropout, SignFlip
+from relubench.models.layers.base import Affine, Dropout, SignFlip
 from relubench.plan import RunSpec
 from relubench.runs.checkpoint import from_bytes
 from relubench.statistics import timings

@@ -20,7 +20,7 @@ WIDE_FEATURES = {16: ("avx", "fma", "f16c", "vaes", "vpclmulqdq", "gfni", "xop")
 """By vector bytes: how the names of the processor features begin that need wider vectors."""
 
 QUICK = (
-    "test_architecture.py",
+    "models/test_architecture.py",
     "test_config.py",
     "system/test_files.py",
     "test_plan_data.py",
@@ -55,10 +55,10 @@ QUICK = (
     "engine/test_probes.py",
     "frozen/test_flags.py",
     "frozen/test_words.py",
-    "network/test_exchange.py",
-    "network/test_keeping.py",
-    "network/test_written_into.py",
-    "network/test_object_code.py",
+    "models/test_activation_swap.py",
+    "models/test_kept_activations.py",
+    "models/test_written_into.py",
+    "models/test_object_code.py",
     "preset/test_document.py",
     "preset/test_resolve.py",
     "pretraining/test_denoising.py",

@@ -15,7 +15,7 @@ from relubench.activations import probe
 from relubench.activations.user import checked, choose_own, is_checked, renewed
 from relubench.config import experiment
 from relubench.errors import UsageError
-from relubench.foreign.networks import draw_network
+from relubench.models.external.networks import draw_network
 from relubench.runner import Study
 from relubench.system.user_code import manifest
 from specs import runs

@@ -128,7 +128,7 @@ def ablate_sparsity(
 
 def _check_layers(config: ExperimentConfig) -> None:
     """Raises UsageError for a network whose hidden layers are not known: there is nothing to make sparse in it."""
-    from relubench.architecture import parse_model
+    from relubench.models.architecture import parse_model
 
     if config.model.name != "auto" and parse_model(config.model.name).foreign:
         raise UsageError(

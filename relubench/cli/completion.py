@@ -19,8 +19,8 @@ def datasets(incomplete: str) -> list[str]:
 
 
 def models(incomplete: str) -> list[str]:
-    from relubench.architecture import MODELS
-    from relubench.classifiers import CLASSIFIERS
+    from relubench.models.architecture import MODELS
+    from relubench.models.external.torchvision_names import CLASSIFIERS
 
     return [name for name in (*MODELS, *CLASSIFIERS) if name.startswith(incomplete)]
 

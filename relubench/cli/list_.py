@@ -138,8 +138,8 @@ def _datasets(data_dir: Path | None) -> list[Row]:
 
 
 def _models(data_dir: Path | None) -> list[Row]:
-    from relubench.architecture import MODELS
-    from relubench.classifiers import CLASSIFIERS
+    from relubench.models.architecture import MODELS
+    from relubench.models.external.torchvision_names import CLASSIFIERS
 
     return [{"name": name, "description": description} for name, description in (MODELS | CLASSIFIERS).items()]
 

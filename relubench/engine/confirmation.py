@@ -15,7 +15,7 @@ from torch import Tensor
 
 from relubench.engine.dead_units import by_member, living_columns, stage_places
 from relubench.engine.slopes import slopes
-from relubench.network.layers import Affine, ClosedForm, Layer
+from relubench.models.layers.base import Affine, ClosedForm, Layer
 
 
 def look_again(layers: Sequence[Layer], living: Sequence[Tensor], x: Tensor, eps: float) -> bool:

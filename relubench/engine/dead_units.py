@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from relubench.network.layers import Affine, Convolution, Layer
+from relubench.models.layers.base import Affine, Convolution, Layer
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from relubench.engine.images import Images
 from relubench.memory import evaluation_images
-from relubench.network.layers import Layer
+from relubench.models.layers.base import Layer
 
 
 @dataclass(frozen=True, slots=True)

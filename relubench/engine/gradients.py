@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from relubench.engine.evaluation import accumulator
-from relubench.network.layers import Affine, ClosedForm, Convolution, Differentiated, Layer, Norm
-from relubench.network.module_state import HeldStates
+from relubench.models.external.module_state import HeldStates
+from relubench.models.layers.base import Affine, ClosedForm, Convolution, Differentiated, Layer, Norm
 
 if TYPE_CHECKING:
     from relubench.engine.population import Population

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from relubench.data import PreparedData, arrays
 from relubench.data.prepared import check_whole
-from relubench.network.streams import stream
+from relubench.models.random_streams import stream
 
 NOISE_SEED = 0
 """The noise belongs to the test set, not to a network: it has one seed."""

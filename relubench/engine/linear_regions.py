@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from relubench.activations import ACTIVATIONS
-from relubench.network.layers import NORM_EPS, Affine, ClosedForm, Dropout, Layer, Norm, SignFlip, Tape
+from relubench.models.layers.base import NORM_EPS, Affine, ClosedForm, Dropout, Layer, Norm, SignFlip, Tape
 
 SAME = 1e-9
 """Output slopes that differ by less than this part of the largest are one slope."""

@@ -28,12 +28,12 @@ from relubench.engine.images import Images
 from relubench.engine.member import Member, Step
 from relubench.engine.probes import Prober, recall, recorded
 from relubench.memory import CHUNK_IMAGES, chunk_factor
-from relubench.models import Builder
-from relubench.network.foreign import Foreign
-from relubench.network.layers import Buffer, UserModule
-from relubench.network.module_state import Held, HeldStates
-from relubench.network.optimizers import build_optimizer
-from relubench.network.streams import MemberNoise, epoch_order
+from relubench.models.builder import Builder
+from relubench.models.external.layer import Foreign
+from relubench.models.external.module_state import Held, HeldStates
+from relubench.models.layers.base import Buffer, UserModule
+from relubench.models.optimizers import build_optimizer
+from relubench.models.random_streams import MemberNoise, epoch_order
 from relubench.plan import RunSpec
 from relubench.runs.result import EpochPoint
 

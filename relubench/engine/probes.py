@@ -17,14 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from relubench.architecture import hidden_units
 from relubench.engine.confirmation import look_again
 from relubench.engine.dead_units import Standing, by_member, judge, stage_places
 from relubench.engine.gradients import GradientNorms, gradient_norms, update_ratios
 from relubench.engine.linear_regions import count_pieces, linear_stages
 from relubench.engine.slopes import SlopeScale, slope_scale, traced
 from relubench.engine.tally import SAMPLE_IMAGES, Counted, Tally, Traced, joined, thinned
-from relubench.network.streams import stream
+from relubench.models.architecture import hidden_units
+from relubench.models.random_streams import stream
 from relubench.plan import why_no_regions
 from relubench.runs.result import DeadUnits, LayerProbe, RegionPoint
 

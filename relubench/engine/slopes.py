@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from relubench.network.layers import ClosedForm, Differentiated, Layer, Tape, UserModule
+from relubench.models.layers.base import ClosedForm, Differentiated, Layer, Tape, UserModule
 
 EXPECTED = 6.0
 """The activation's largest slope is looked for within this of 0, where normalised pre-activations lie."""

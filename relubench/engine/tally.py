@@ -14,7 +14,7 @@ from torch import Tensor
 
 from relubench.engine.dead_units import living_columns
 from relubench.engine.slopes import SlopeScale, slope_of
-from relubench.network.layers import Layer
+from relubench.models.layers.base import Layer
 
 SAMPLE_IMAGES = 100
 """The scale for near zeros and the quantiles of pre-activations come from this many of the images."""

@@ -12,9 +12,9 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
-from relubench.models import init_scale
-from relubench.network.layers import Layer
-from relubench.network.streams import MemberNoise, stream
+from relubench.models.builder import init_scale
+from relubench.models.layers.base import Layer
+from relubench.models.random_streams import MemberNoise, stream
 from relubench.plan import RunSpec
 from relubench.pretraining.denoising import Autoencoder, corrupt
 from relubench.pretraining.source import AffineMap, Statistics

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from relubench.network.layers import Affine, Layer
-from relubench.network.optimizers import Sgd
+from relubench.models.layers.base import Affine, Layer
+from relubench.models.optimizers import Sgd
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,10 +19,10 @@ from relubench.activations import Choice
 from relubench.engine.evaluation import accumulator
 from relubench.engine.images import Images
 from relubench.memory import CHUNK_IMAGES
-from relubench.models import Builder
-from relubench.network.layers import Layer, SignFlip
-from relubench.network.module_state import Held, HeldStates
-from relubench.network.streams import MemberNoise, stream
+from relubench.models.builder import Builder
+from relubench.models.external.module_state import Held, HeldStates
+from relubench.models.layers.base import Layer, SignFlip
+from relubench.models.random_streams import MemberNoise, stream
 from relubench.plan import RunSpec
 from relubench.pretraining.dae_layer import DaeLayer
 from relubench.pretraining.rbm_layer import RbmLayer

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from relubench.network.products import Library, evaluated
+from relubench.models.matmul import Library, evaluated
 from relubench.pretraining.units import HIDDEN, VISIBLE
 
 

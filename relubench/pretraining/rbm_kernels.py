@@ -1,4 +1,4 @@
-"""Contrastive divergence on a processor, by the kernels of relubench.kernels.rbm: their storage, and their calls.
+"""Contrastive divergence on a processor, by the kernels of relubench.models.kernels.rbm: their storage, and their calls.
 
 The same steps as `ContrastiveDivergence.step`, on weights that lie as the kernels have them while they are `working`.
 Weights of an input that is zero are not read, and where it is zero in the whole batch not updated, for the data.
@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from relubench.kernels.compiled import compiled_rbm, host_features, numbers_of
-from relubench.kernels.emit import LINE
-from relubench.kernels.layout import TILE, packed_batch
-from relubench.kernels.rbm import WORDS, even_plan
-from relubench.kernels.sparse import in_strips_of
-from relubench.kernels.team import Team
-from relubench.network.dense import odd, whole, zeros
+from relubench.models.kernels.compiled import compiled_rbm, host_features, numbers_of
+from relubench.models.kernels.emit import LINE
+from relubench.models.kernels.layer import odd, whole, zeros
+from relubench.models.kernels.layout import TILE, packed_batch
+from relubench.models.kernels.rbm import WORDS, even_plan
+from relubench.models.kernels.sparse import in_strips_of
+from relubench.models.kernels.team import Team
 from relubench.pretraining.rbm import ContrastiveDivergence
 from relubench.pretraining.units import HIDDEN, VISIBLE
 

@@ -13,9 +13,9 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
-from relubench.network.layers import Layer
-from relubench.network.products import library
-from relubench.network.streams import MemberNoise, stream
+from relubench.models.layers.base import Layer
+from relubench.models.matmul import library
+from relubench.models.random_streams import MemberNoise, stream
 from relubench.plan import RunSpec
 from relubench.pretraining.rbm import ContrastiveDivergence, Rbm
 from relubench.pretraining.rbm_kernels import KernelDivergence

@@ -14,7 +14,7 @@ from torch import Tensor
 from relubench.engine.evaluation import accumulator
 from relubench.engine.images import Images
 from relubench.memory import CODE_BYTES, EVALUATION_IMAGES, EVALUATION_VALUES, FLOAT_BYTES
-from relubench.network.layers import Layer
+from relubench.models.layers.base import Layer
 
 
 @dataclass(frozen=True, slots=True)

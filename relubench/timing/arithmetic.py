@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from relubench.network.streams import stream
+from relubench.models.random_streams import stream
 from relubench.statistics import timings
 from relubench.timing.clocks import Clock
 from relubench.timing.operators import Task

@@ -20,7 +20,7 @@ from relubench.activations.checks.trial import flat_call
 from relubench.activations.definition import Activation, fixed, trainable
 from relubench.activations.input_copies import bare
 from relubench.errors import ComputeError
-from relubench.network.streams import stream
+from relubench.models.random_streams import stream
 from relubench.system.compiler import own_code
 from relubench.timing.roof import Traffic
 

@@ -17,7 +17,7 @@ import torch
 from relubench.activations import Choice, build, select
 from relubench.activations.definition import Activation
 from relubench.errors import RelubenchError
-from relubench.network.streams import stream
+from relubench.models.random_streams import stream
 from relubench.statistics import timings
 from relubench.timing.clocks import Clock
 from relubench.timing.operators import TORCH_DTYPES, Arena, Task, Unmeasurable, task

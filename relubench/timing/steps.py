@@ -24,8 +24,8 @@ from relubench.data import PreparedData
 from relubench.engine.images import Images
 from relubench.engine.population import Population
 from relubench.errors import RelubenchError
-from relubench.network.optimizers import Optimizer, Parameter
-from relubench.network.streams import stream
+from relubench.models.optimizers import Optimizer, Parameter
+from relubench.models.random_streams import stream
 from relubench.plan import RunSpec
 from relubench.statistics import timings
 from relubench.system.page_faults import map_constants

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from relubench.activations.checks.trial import flat_call
 from relubench.activations.definition import Activation, fixed
-from relubench.network.layers import ClosedForm, Tape
-from relubench.network.optimizers import Parameter, Sgd
+from relubench.models.layers.base import ClosedForm, Tape
+from relubench.models.optimizers import Parameter, Sgd
 from relubench.system.compiler import own_code
 
 MEMBERS, FEATURES = 4, 64

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from relubench.network.streams import stream
+from relubench.models.random_streams import stream
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 MILLION = 1_000_000

@@ -12,8 +12,8 @@ from relubench.activations.checks.probe import probe
 from relubench.engine.images import Images
 from relubench.engine.population import Population
 from relubench.errors import UsageError
-from relubench.foreign.trying import try_activation
-from relubench.models import Builder
+from relubench.models.builder import Builder
+from relubench.models.external.activation_trial import try_activation
 from relubench.timing.operators import Arena, Unmeasurable, task
 from relubench.verification.check import check
 from specs import digits, runs

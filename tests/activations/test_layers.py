@@ -8,8 +8,8 @@ import pytest
 
 from relubench.activations import matched_gain, probe, select
 from relubench.activations.layer_input import Frame
-from relubench.architecture import activation_frames, parse_model
 from relubench.errors import UsageError
+from relubench.models.architecture import activation_frames, parse_model
 
 SOURCE = """
 import torch

@@ -15,8 +15,8 @@ from relubench.activations import build, select
 from relubench.activations.builder import as_function
 from relubench.activations.formulas.evaluator import evaluator
 from relubench.activations.formulas.formula import parse_formula
-from relubench.network.layers import Tape
-from relubench.network.optimizers import Parameter
+from relubench.models.layers.base import Tape
+from relubench.models.optimizers import Parameter
 
 TRUTH: dict[str, tuple[Callable[[Any], Any], list[float]]] = {
     "sinc(x)": (mpmath.sincpi, [0.0, 1e-9, 1e-4, 0.01, 0.31, 0.33, 0.5, 1.0, 1.25, 2.0, -3.75, 57.125, -1e4 - 0.25]),

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from relubench.activations import select
-from relubench.architecture import check_input, parse_model
 from relubench.config import experiment
 from relubench.engine.images import Images
 from relubench.engine.population import Population
 from relubench.errors import RelubenchError, UsageError
-from relubench.foreign.inspection import inspect_network
 from relubench.memory import member_bytes
+from relubench.models.architecture import check_input, parse_model
+from relubench.models.external.inspection import inspect_network
 from relubench.plan import ForeignNetwork, RunSpec
 from relubench.runner import Study
 from relubench.runs.checkpoint import from_bytes, to_bytes

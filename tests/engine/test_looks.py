@@ -15,7 +15,7 @@ from relubench.engine.images import Images
 from relubench.engine.population import Population
 from relubench.engine.slopes import SlopeScale, slopes, traced
 from relubench.engine.tally import Stage, Tally, Traced, joined
-from relubench.network.layers import Affine
+from relubench.models.layers.base import Affine
 from specs import digits, runs
 
 ROUNDING = 1e-5

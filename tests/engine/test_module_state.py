@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from relubench.engine.images import Images
 from relubench.engine.population import Population
-from relubench.network.module_state import capture, packed, restore, unpacked
+from relubench.models.external.module_state import capture, packed, restore, unpacked
 from relubench.runs.checkpoint import from_bytes, to_bytes
 from relubench.runs.store import Store
 from relubench.worker import carry_out

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from relubench.activations import ACTIVATIONS, Choice, build
-from relubench.architecture import matched, parameter_count, parse_model
 from relubench.engine.images import Images
 from relubench.engine.population import Population
-from relubench.network.streams import stream
+from relubench.models.architecture import matched, parameter_count, parse_model
+from relubench.models.random_streams import stream
 from specs import digits, runs
 from tests.engine.test_against_autograd import adopt, batches_of, engine_losses, plain_losses
 

@@ -9,9 +9,9 @@ from torch.nn import functional as F
 
 from relubench.activations import build, select
 from relubench.engine.images import Images
-from relubench.network.layers import Affine, ClosedForm, SignFlip
-from relubench.network.optimizers import Parameter
-from relubench.network.streams import stream
+from relubench.models.layers.base import Affine, ClosedForm, SignFlip
+from relubench.models.optimizers import Parameter
+from relubench.models.random_streams import stream
 from relubench.pretraining.dae_layer import DaeLayer, initial_bias, target_map
 from relubench.pretraining.denoising import RECONSTRUCTIONS, Autoencoder, corrupt
 from relubench.pretraining.greedy import LayerTraining

@@ -12,7 +12,7 @@ from scipy import integrate
 from sklearn.neural_network import BernoulliRBM
 from torch import Tensor
 
-from relubench.network.streams import stream
+from relubench.models.random_streams import stream
 from relubench.pretraining.rbm import ContrastiveDivergence, Rbm
 from relubench.pretraining.units import HIDDEN, VISIBLE
 

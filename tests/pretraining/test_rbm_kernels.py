@@ -13,11 +13,11 @@ import torch
 from llvmlite import ir
 from torch import Tensor
 
-from relubench.kernels.compiled import host_features, numbers_of
-from relubench.kernels.emit import I32, Kernel
-from relubench.kernels.object_code import engine_for
-from relubench.kernels.rbm import philox, sigmoid
-from relubench.network.streams import stream
+from relubench.models.kernels.compiled import host_features, numbers_of
+from relubench.models.kernels.emit import I32, Kernel
+from relubench.models.kernels.object_code import engine_for
+from relubench.models.kernels.rbm import philox, sigmoid
+from relubench.models.random_streams import stream
 from relubench.pretraining.rbm import ContrastiveDivergence, Rbm
 from relubench.pretraining.rbm_kernels import KernelDivergence
 from relubench.pretraining.units import HIDDEN

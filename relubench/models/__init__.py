@@ -1,0 +1,1 @@
+"""Networks: layers with explicit gradients, optimizers, kernels, and networks that users bring."""

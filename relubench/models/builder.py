@@ -1,0 +1,231 @@
+"""Builds networks: hidden stages of (weights, norm, activation, sign flip, dropout, pooling), then a softmax output.
+
+One network for each seed; several lie stacked along a leading member dimension. Initial weights come from the members'
+own streams: the same unit draws for every activation, times the scale that the initialisation asks for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from math import sqrt
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from relubench.activations import Choice, build, matched_gain
+from relubench.activations.definition import Activation, trainable
+from relubench.models.architecture import KERNEL, LayerShape, activation_frames, head_inputs, layer_shapes
+from relubench.models.external.networks import foreign_layer
+from relubench.models.layers.base import (
+    Affine,
+    ClosedForm,
+    Convolution,
+    Dropout,
+    Flatten,
+    Layer,
+    MaxPool,
+    Norm,
+    SignFlip,
+    Tape,
+    UserModule,
+)
+from relubench.models.layers.residual import Fork, Join
+from relubench.models.matmul import library
+from relubench.models.optimizers import Parameter
+from relubench.models.random_streams import MemberNoise, ModuleNoise, stream
+from relubench.plan import RunSpec
+from relubench.route import by_kernels
+
+if TYPE_CHECKING:
+    from relubench.models.kernels.layer import Kernels
+
+
+class Builder:
+    """Makes the layers of one population; `place` counts the parametered stages, and names their streams."""
+
+    def __init__(self, spec: RunSpec, choice: Choice, seeds: Sequence[int], stacked: bool) -> None:
+        self.spec, self.seeds, self.stacked, self.device = spec, list(seeds), stacked, spec.device
+        self.choice = choice
+        self.activation: Activation = build(choice)
+        frames = activation_frames(spec.architecture, spec.input_shape)
+        self.gain = matched_gain(choice, frames) if spec.init == "auto" else 1.0
+        self.place = 0
+        self.kernels: Kernels | None = None
+
+    def layers(self) -> list[Layer]:
+        """Every layer in order, input to logits."""
+        spec = self.spec
+        if spec.architecture.foreign:
+            return [foreign_layer(replace(spec, seed=self.seeds[0]), self.choice)]
+        if by_kernels(spec) and not self.stacked:
+            # Imported here: a compiler is of no use to the others.
+            from relubench.models.kernels.layer import Kernels
+
+            hidden = (shape.units for shape in layer_shapes(spec.architecture, spec.input_shape))
+            outputs = [*(units * self.activation.columns for units in hidden), spec.classes]
+            self.kernels = Kernels(spec.batch_size, max(1, spec.threads), outputs, self.activation.leak or 0.0)
+        found: list[Layer] = []
+        for shape in layer_shapes(spec.architecture, spec.input_shape):
+            if found and isinstance(found[-1], MaxPool) and not shape.convolution:
+                found.append(Flatten())
+            stage = self._stage(shape)
+            found += self._around(stage) if spec.architecture.residual and self.place else stage
+            self.place += 1
+        fan_in = head_inputs(spec.architecture, spec.input_shape)
+        found.append(self._affine(fan_in, spec.classes, gain=1.0, rule="lecun" if spec.init == "he" else spec.init))
+        if self.kernels is not None:
+            self._join(found)
+        return found
+
+    def _join(self, layers: list[Layer]) -> None:
+        """Let the kernels do the activations' work, where nothing lies in between."""
+        for below, layer, above in zip(layers, layers[1:], layers[2:], strict=False):
+            if not isinstance(layer, ClosedForm) or layer.activation.leak is None or not isinstance(below, Affine):
+                continue
+            assert below.passes is not None
+            below.passes.bend()
+            layer.done_forward = True
+            # The penalty on activations comes between the gradient of h and the slope.
+            if isinstance(above, Affine) and above.passes is not None and not self.spec.l1:
+                above.passes.lie_over(below.passes)
+                layer.done_backward = True
+
+    def _around(self, stage: list[Layer]) -> list[Layer]:
+        """The stage with a skip around it."""
+        fork = Fork()
+        return [fork, *stage, Join(fork, 1.0 / sqrt(len(self.spec.hidden) - 1))]
+
+    def hidden_stages(self) -> list[list[Layer]]:
+        """The layers of each dense hidden stage, bottom up."""
+        stages: list[list[Layer]] = []
+        for shape in layer_shapes(self.spec.architecture, self.spec.input_shape):
+            stages.append(self._stage(shape))
+            self.place += 1
+        return stages
+
+    def _stage(self, shape: LayerShape) -> list[Layer]:
+        spec, activation = self.spec, self.activation
+        outputs = shape.units * activation.columns
+        dim = -3 if shape.convolution else -1
+        weights = self._convolution if shape.convolution else self._affine
+        stage: list[Layer] = [weights(shape.inputs, outputs, gain=self.gain, rule=spec.init)]
+        if spec.norm != "none":
+            stage.append(self._norm(outputs, shape.convolution))
+        stage.append(self._activation(dim))
+        if spec.sign_flip:
+            stage.append(SignFlip(self._signs(shape)))
+        if spec.dropout:
+            stage.append(Dropout(spec.dropout, MemberNoise(self.seeds, "dropout", self.place, self.device)))
+        return [*stage, MaxPool()] if shape.convolution else stage
+
+    def _affine(self, fan_in: int, outputs: int, *, gain: float, rule: str) -> Affine:
+        weight, bias = self._weights((outputs, fan_in), fan_in, outputs, gain, rule)
+        bias.value = bias.value[:, None, :].contiguous() if self.stacked else bias.value
+        spec = self.spec
+        chosen = library(spec.device, spec.device_name, spec.threads, fan_in * outputs)
+        affine = Affine(weight, bias, self.stacked, spec.precision == "bf16", chosen)
+        if self.kernels is not None:
+            from relubench.models.kernels.layer import Passes
+
+            affine.passes = Passes(weight, bias, self.kernels, chosen, first=self.place == 0)
+        return affine
+
+    def _convolution(self, inputs: int, outputs: int, *, gain: float, rule: str) -> Convolution:
+        area = KERNEL**2
+        weight, bias = self._weights((outputs, inputs, KERNEL, KERNEL), inputs * area, outputs * area, gain, rule)
+        if not self.stacked:
+            # Not contiguous(): with one input channel it takes the strides as they are, and the network runs unlike.
+            strided = torch.empty_like(weight.value, memory_format=torch.channels_last)
+            weight.value = strided.copy_(weight.value)
+        return Convolution(weight, bias, self.stacked, self.spec.precision == "bf16")
+
+    def _weights(
+        self, shape: tuple[int, ...], fan_in: int, fan_out: int, gain: float, rule: str
+    ) -> tuple[Parameter, Parameter]:
+        uniform, scale = init_scale(rule, fan_in, fan_out, gain)
+
+        def weight(seed: int) -> Tensor:
+            generator = stream(seed, "init", self.place)
+            unit = torch.empty(shape)
+            drawn = unit.uniform_(-1.0, 1.0, generator=generator) if uniform else unit.normal_(generator=generator)
+            return drawn.mul_(scale)
+
+        def bias(seed: int) -> Tensor:
+            if rule != "uniform":
+                return torch.zeros(shape[0])
+            generator = stream(seed, "init-bias", self.place)
+            return torch.empty(shape[0]).uniform_(-1.0, 1.0, generator=generator).mul_(scale)
+
+        return self._parameter("weight", weight, decays=True), self._parameter("bias", bias)
+
+    def _norm(self, outputs: int, image: bool) -> Norm:
+        ones = self._parameter("norm-scale", lambda _: torch.ones(outputs))
+        zeros = [] if self.spec.norm == "rms" else [self._parameter("norm-shift", lambda _: torch.zeros(outputs))]
+        return Norm(self.spec.norm, [ones, *zeros], image, self.stacked)
+
+    def _activation(self, dim: int) -> Layer:
+        activation = self.activation
+        if activation.module is not None:
+            return self._user_module(activation.module)
+        noise = MemberNoise(self.seeds, "activation", self.place, self.device) if activation.draw else None
+        if activation.gradient is not None and not activation.learned and noise is None:
+            return ClosedForm(activation, dim)
+        # One scalar a member: [1], or [P, 1, 1] (in images [P, 1, 1, 1, 1]) to lie along the members of a stack.
+        shape = (1,) * (1 - dim) if self.stacked else (1,)
+        learned = [
+            self._parameter(f"learned-{number}", lambda _, value=value: torch.full(shape, value))
+            for number, value in enumerate(activation.learned)
+        ]
+        return Tape(activation, dim, learned, noise)
+
+    def _user_module(self, make: Callable[[], nn.Module]) -> UserModule:
+        modules = []
+        for seed in self.seeds:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(stream(seed, "init-module", self.place).initial_seed())
+                modules.append(make().to(self.device))
+        named = [trainable(module) for module in modules]
+
+        def value(name: str) -> Callable[[int], Tensor]:
+            tensors = iter([one[name].detach().clone() for one in named])
+            return lambda _: next(tensors)
+
+        parameters = [self._parameter(f"module-{name}", value(name)) for name in named[0]]
+        noise = ModuleNoise(self.seeds, self.place, self.device)
+        return UserModule(modules, parameters, noise, self.stacked)
+
+    def _signs(self, shape: LayerShape) -> Tensor:
+        def signs(seed: int) -> Tensor:
+            order = torch.randperm(shape.units, generator=stream(seed, "signs", self.place))
+            return torch.where(order < shape.units // 2, -1.0, 1.0)
+
+        members = torch.stack([signs(seed) for seed in self.seeds]).to(self.device)
+        if not self.stacked:
+            return members[0, :, None, None] if shape.convolution else members[0]
+        return members[:, None, :, None, None] if shape.convolution else members[:, None, :]
+
+    def _parameter(self, name: str, value: Callable[[int], Tensor], *, decays: bool = False) -> Parameter:
+        values = [value(seed) for seed in self.seeds]
+        stackable = torch.stack(values) if self.stacked else values[0]
+        return Parameter(f"{self.place}.{name}", stackable.to(self.device), decays)
+
+
+def init_scale(rule: str, fan_in: int, fan_out: int, gain: float) -> tuple[bool, float]:
+    """Whether initial weights are uniform (else normal), and their bound or standard deviation.
+
+    xavier: U(+-sqrt(6/(fan_in+fan_out))) (Glorot & Bengio 2010, eq. 16); he: N(0, 2/fan_in) (He et al. 2015, eq. 10);
+    lecun: N(0, 1/fan_in) (LeCun et al. 1998); uniform: U(+-1/sqrt(fan_in)), biases too (torch.nn.Linear);
+    uniform:B: U(+-B); auto: N(0, gain^2/fan_in) with gain = 1/sqrt(E[f(z)^2]), z ~ N(0, 1), so that activations keep
+    unit second moment.
+    """
+    if bound := rule.partition(":")[2]:
+        return True, float(bound)
+    return {
+        "xavier": (True, sqrt(6.0 / (fan_in + fan_out))),
+        "he": (False, sqrt(2.0 / fan_in)),
+        "lecun": (False, sqrt(1.0 / fan_in)),
+        "uniform": (True, sqrt(1.0 / fan_in)),
+        "auto": (False, gain / sqrt(fan_in)),
+    }[rule]

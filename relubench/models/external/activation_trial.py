@@ -1,0 +1,33 @@
+"""A user's own activation in somebody else's network: one training step, before any work."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from relubench.activations import Choice
+from relubench.errors import UsageError
+from relubench.models.external.trial import attempt
+from relubench.plan import RunSpec
+from relubench.system.user_code.origin import one_line
+
+
+def try_activation(spec: RunSpec, choice: Choice) -> None:
+    """Take one training step with it, as the runs do; raises UsageError where the activation fails in the network."""
+    if (problem := attempt(spec, choice)) is not None:
+        with failing_in(spec, choice):
+            raise problem
+
+
+@contextlib.contextmanager
+def failing_in(spec: RunSpec, choice: Choice) -> Iterator[None]:
+    """Inside, what fails in the activation, or through it, is an error of the user with its place."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except Exception as problem:
+        raise UsageError(
+            f"{choice.label} failed in {spec.model}: {one_line(problem)}",
+            "every activation of the network is exchanged: the new one gets every shape that is there",
+        ) from problem

@@ -1,0 +1,148 @@
+"""What has to be known of somebody else's network before it is trained: found by training it for a step."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from relubench.activations import Choice, build
+from relubench.errors import UsageError
+from relubench.models.external.activation_trial import failing_in
+from relubench.models.external.calls import Use
+from relubench.models.external.layer import Foreign, Form
+from relubench.models.external.module_state import capture, restore
+from relubench.models.external.networks import LOOKED_AT, draw_network, example, uses_of
+from relubench.models.external.oddities import oddities
+from relubench.models.external.outputs import class_scores
+from relubench.models.external.torchvision_names import PREFIX
+from relubench.models.external.trial import layout_of, merged_paths, needs_pairs
+from relubench.plan import ForeignNetwork, RunSpec
+
+SAVED_AGAIN = 2
+"""Gradients of the largest value that lie in memory at once, on top of what training saves."""
+EVALUATED = 4
+"""Copies of the largest value that lie in memory at once in an evaluation: a block's input, output, z and h."""
+
+
+def inspect_network(spec: RunSpec, choice: Choice) -> ForeignNetwork:
+    """Facts of the network, with memory as of this activation; raises UsageError where it cannot be trained."""
+    own = not spec.model.startswith(PREFIX)
+    network, changed = draw_network(spec)
+    uses_of(network, spec)  # What is refused is refused in terms of two images.
+    known = _facts(network, changed, spec)
+    spec = replace(spec, foreign=known)
+    uses = uses_of(network, spec)
+    _check_draws(network, spec)
+    if own:
+        _check_same(network, draw_network(spec)[0], spec)
+    odd = oddities(network, spec) if own else []
+    with failing_in(spec, choice):
+        layout = layout_of(spec, choice)
+    layer = Foreign(network, uses, build(choice), spec.seed, device="cpu", bf16=False, form=Form(spec.classes))
+    parameters = sum(one.value.numel() for one in layer.parameters if not one.name.startswith("activation-"))
+    with failing_in(spec, choice):
+        saved, largest = _saved(layer, spec)
+    return replace(
+        known,
+        exchanged=sum(not use.kept for use in uses),
+        functions=_counted([use for use in uses if not use.kept], ""),
+        kept=", ".join(
+            _counted([use for use in uses if use.kept == reason], f" ({reason})")
+            for reason in dict.fromkeys(use.kept for use in uses if use.kept)
+        ),
+        parameters=parameters,
+        training_bytes=(saved + SAVED_AGAIN * largest) // LOOKED_AT,
+        evaluation_bytes=EVALUATED * largest // LOOKED_AT,
+        layout=layout,
+        places=tuple(use.name for use in uses if not use.kept),
+        remarks=tuple(odd),
+    )
+
+
+def _facts(network: nn.Module, changed: str, spec: RunSpec) -> ForeignNetwork:
+    """What decides about how the others are found."""
+    pairs = needs_pairs(network, spec)
+    if pairs and spec.batch_size == 1:
+        raise UsageError(
+            f"{spec.model} cannot train on batches of one image, as networks with batch normalisation cannot",
+            "use --batch-size 2 or more",
+        )
+    return ForeignNetwork(
+        exchanged=0,
+        functions="",
+        kept="",
+        stem=changed,
+        parameters=0,
+        training_bytes=0,
+        evaluation_bytes=0,
+        pairs=pairs,
+        merged=merged_paths(network, spec),
+    )
+
+
+def _counted(uses: Sequence[Use], suffix: str) -> str:
+    spoken = Counter(
+        f"x*{use.function}(x)" if use.product else f"{use.function} written out" if use.chains else use.function
+        for use in uses
+    )
+    return ", ".join(f"{count} {name}{suffix}" for name, count in spoken.items())
+
+
+def _saved(layer: Foreign, spec: RunSpec) -> tuple[int, int]:
+    """Bytes that a training forward on `LOOKED_AT` images keeps for its backward pass, and its largest tensor's."""
+    parameters = {one.untyped_storage().data_ptr() for one in layer.leaves}
+    found: dict[int, int] = {}
+
+    def pack(one: Tensor) -> Tensor:
+        storage = one.untyped_storage()
+        if storage.data_ptr() not in parameters:
+            found[storage.data_ptr()] = storage.nbytes()
+        return one
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda one: one):
+        layer.forward(example(spec, LOOKED_AT), training=True)
+    layer.exchange.places.remove()
+    return sum(found.values()), max(found.values(), default=0)
+
+
+def _check_draws(network: nn.Module, spec: RunSpec) -> None:
+    """Refuse chance that a checkpoint cannot hold, and chance in evaluation."""
+    images, state = example(spec, LOOKED_AT), capture(network)
+    for training in (True, False):
+        network.train(training)
+        found = []
+        for _ in range(2):
+            # What a training forward moves, such as running statistics, is no chance.
+            restore(network, state)
+            with torch.random.fork_rng(devices=[]), torch.no_grad():
+                torch.manual_seed(0 if training else len(found))
+                found.append(class_scores(network(images), LOOKED_AT, spec.classes))
+        if None not in found and not torch.equal(*found):
+            where = "its training forward" if training else "evaluation"
+            raise UsageError(
+                f"{spec.model} draws chance in {where} that is not torch's"
+                if training
+                else f"{spec.model} draws chance in {where}",
+                "draw with torch, and only while self.training: a resumed run has to end in the same bits",
+            )
+
+
+def _check_same(one: nn.Module, other: nn.Module, spec: RunSpec) -> None:
+    """Refuse initial weights that the seed does not determine."""
+    pairs: Any = zip(one.named_parameters(), other.named_parameters(), strict=False)
+    for (name, first), (_, second) in pairs:
+        if first is second:
+            raise UsageError(
+                f"{spec.model} gives the same {name} twice: every run needs weights of its own",
+                "make the network inside the function",
+            )
+        if not torch.equal(first, second):
+            raise UsageError(
+                f"{spec.model}: the initial {name} differs from one instance to the next with the same seed",
+                "draw initial weights with torch's own generator, not with numpy's or random's",
+            )

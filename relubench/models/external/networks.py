@@ -1,0 +1,106 @@
+"""From a model's name to a network: `torchvision:NAME`, or a user's own `place:Name`, from the member's own stream.
+
+The network maps images [B, C, Y, X] (or rows [B, F]) to class scores [B, K]; of several outputs the class scores are
+taken. See `own` for what a user may name.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from relubench.activations import Choice, build
+from relubench.errors import UsageError
+from relubench.models.architecture import Architecture
+from relubench.models.external import stems
+from relubench.models.external.calls import Use
+from relubench.models.external.forward_errors import check_inputs, why_not
+from relubench.models.external.layer import Foreign, Form
+from relubench.models.external.outputs import class_scores
+from relubench.models.external.survey import survey
+from relubench.models.external.torchvision_names import PREFIX
+from relubench.models.external.user import make_own
+from relubench.models.random_streams import stream
+from relubench.plan import RunSpec
+
+LOOKED_AT = 2
+"""Images that a network is looked at with."""
+
+
+def foreign_layer(spec: RunSpec, choice: Choice) -> Foreign:
+    """The network of `spec` with the chosen activation, on its device, as one layer."""
+    network, _ = draw_network(spec)
+    return as_layer(network, uses_of(network, spec), spec, choice)
+
+
+def as_layer(network: nn.Module, uses: list[Use], spec: RunSpec, choice: Choice) -> Foreign:
+    """The network as its runs have it: its device, its layout, its precision."""
+    contiguous = spec.layout == "contiguous"
+    layout = torch.channels_last if spec.device == "cpu" and not contiguous else torch.preserve_format
+    network = cast(Any, network).to(device=spec.device, memory_format=layout)
+    form = Form(
+        classes=spec.classes,
+        contiguous=contiguous,
+        pairs=spec.foreign is not None and spec.foreign.pairs,
+        merged=spec.foreign.merged if spec.foreign is not None else (),
+    )
+    bf16 = spec.precision == "bf16"
+    return Foreign(network, uses, build(choice), spec.seed, device=spec.device, bf16=bf16, form=form)
+
+
+def draw_network(spec: RunSpec) -> tuple[nn.Module, str]:
+    """The network with initial weights of its own kind from the member's stream; what was changed of it, in words."""
+    arch = spec.architecture
+    with torch.random.fork_rng(devices=[]):
+        seed = stream(spec.seed, "init-network").initial_seed()
+        torch.manual_seed(seed)
+        if arch.name.startswith(PREFIX):
+            return _torchvision(arch, spec.input_shape, spec.classes)
+        return make_own(arch, example(spec, LOOKED_AT), spec.classes, seed)
+
+
+def uses_of(network: nn.Module, spec: RunSpec) -> list[Use]:
+    """Where the network calls activations; raises UsageError where it cannot be trained on these images."""
+    images = example(spec, LOOKED_AT)
+    check_inputs(network, spec.model)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        try:
+            uses = survey(
+                network,
+                images,
+                spec.model,
+                keep=spec.keep_act or (),
+                merged=spec.foreign.merged if spec.foreign is not None else (),
+                classes=spec.classes,
+            )
+            with torch.no_grad():
+                y = network.eval()(images)
+        except Exception as problem:
+            raise why_not(network, spec.model, images, problem) from problem
+    scores = class_scores(y, len(images), spec.classes)
+    if scores is None or scores.shape != (len(images), spec.classes):
+        given = f"shape {tuple(scores.shape)}" if scores is not None else type(y).__name__
+        raise UsageError(
+            f"{spec.model} gives {given} for {len(images)} images of {spec.classes} classes",
+            f"return class scores [B, {spec.classes}]; a parameter num_classes is given the number of classes",
+        )
+    return uses
+
+
+def example(spec: RunSpec, images: int) -> Tensor:
+    """Images of the data set's shape, drawn: [B, ...]."""
+    return torch.rand(images, *spec.input_shape, generator=torch.Generator().manual_seed(0))
+
+
+def _torchvision(arch: Architecture, input_shape: tuple[int, ...], classes: int) -> tuple[nn.Module, str]:
+    from torchvision.models import get_model
+
+    name = arch.name.removeprefix(PREFIX)
+    plain = {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") else {}
+    return stems.build(
+        name, functools.partial(get_model, name, weights=None, num_classes=classes, **plain), input_shape
+    )

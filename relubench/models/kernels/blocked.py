@@ -1,0 +1,284 @@
+"""The passes for batches of several blocks of samples: rows of W in groups, products in registers.
+
+Now the arithmetic is what a step costs, and what counts is how often a number is loaded for a product. All three
+products are made of one tile, the same few numbers times the same few vectors, summed over inputs, outputs or samples
+in registers; what they are summed over is cut so that it stays in the first cache while the tiles change. A group of
+rows stays in the second cache from the gradient of its inputs to its update.
+
+The gradient below sums over outputs, which lie along a row. So delta is turned once, and a piece of a group after the
+other.
+
+Shapes, beside those of relubench.models.kernels.dense: turned [C, T], delta by columns, T = B padded to whole vectors;
+packed [workers, I, T]; turned_w [workers, PIECE, R], R the rows of W that are turned at once.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+
+from relubench.models.kernels import sparse
+from relubench.models.kernels.emit import I32, I64, LINE, Kernel, Numbers, Value, word
+from relubench.models.kernels.layout import (
+    TILE,
+    Plan,
+    end_of_list,
+    in_strips,
+    listed,
+    listed_rows,
+    load_row,
+    own_columns,
+    own_sum,
+    packed_batch,
+    rate_of,
+    row_starts,
+    turn_rows,
+    weight_at,
+    width_for,
+)
+
+GROUP = 48
+"""Rows of W in a group, about."""
+PIECE = 128
+"""Columns of W that are turned at once."""
+
+
+def turned_rows(numbers: Numbers, cut: Plan) -> int:
+    """R: rows of W that are turned at once, a strip of the gradient below."""
+    return width_for(numbers, cut.block) * numbers.lanes
+
+
+def pack(k: Kernel, cut: Plan) -> None:
+    """The inputs as packed [listed inputs, T], and the list of their rows; padded with the unused row.
+
+    Square after square is turned. What is not listed is overwritten by the next row.
+    """
+    lanes, samples, (rows, packed) = k.numbers.lanes, packed_batch(k.numbers, cut), listed(k, cut)
+
+    def columns(column: Value, carried: list[Value]) -> list[Value]:
+        there = _somewhere(k, column)
+        places = [carried[0]]
+        for one in range(lanes):
+            inside = k.b.icmp_signed("<", k.add(column, word(one)), k["inputs"])
+            k.store_word(k.add(column, word(one)), rows, places[-1])
+            places.append(k.add(places[-1], k.b.zext(k.b.and_(inside, there[one]), I64)))
+
+        def square(sample: Value, _: list[Value]) -> None:
+            vectors = [_samples_inputs(k, k.add(sample, word(one)), column) for one in range(lanes)]
+            for place, found in zip(places, k.turned(vectors), strict=False):
+                k.store_vector(found, packed, k.add(k.times(place, samples), sample))
+
+        k.loop(word(0), word(samples), lanes, square)
+        return [places[-1]]
+
+    (count,) = k.loop(word(0), k["inputs"], lanes, columns, [word(0)])
+    end_of_list(k, cut, count)
+
+
+def _somewhere(k: Kernel, column: Value) -> list[Value]:
+    """Of the inputs of a vector, which are listed: all, or those that are not zero in the whole batch."""
+    dense = k.b.icmp_signed("==", k["skip"], word(0))
+
+    def sample(place: Value, found: list[Value]) -> list[Value]:
+        return [k.b.or_(found[0], k.b.fcmp_unordered("!=", _samples_inputs(k, place, column), k.zeros()))]
+
+    none = ir.Constant(ir.VectorType(ir.IntType(1), k.numbers.lanes), [0] * k.numbers.lanes)
+    looked_at = k.b.select(dense, word(0), k["batch"])
+    (found,) = k.loop(word(0), looked_at, 1, sample, [none])
+    return [k.b.or_(dense, k.b.extract_element(found, ir.Constant(I32, one))) for one in range(k.numbers.lanes)]
+
+
+def _samples_inputs(k: Kernel, sample: Value, column: Value) -> Value:
+    """A vector of x; beyond the batch its last sample's, whose delta there is zero."""
+    there = k.least(sample, k.b.sub(k["batch"], word(1)))
+    row = k.b.gep(k.numbers_at("x"), [k.times(there, k["x_stride"])])
+    return k.load_part(row, column, k["inputs"])
+
+
+def products(k: Kernel, cut: Plan) -> None:
+    """sums += x W in this worker's columns, by whichever way suits the zeros in x."""
+    thin = sparse.mostly_zeros(k, cut, lambda sample: _sample(k, "x", sample), word(0), k["inputs"])
+    k.store_word(k.b.zext(thin, I64), *_thin_inputs(k))
+    with k.b.if_else(thin) as (then, otherwise):
+        with then:
+            sparse.add_products(k, cut, lambda sample: _sample(k, "x", sample))
+        with otherwise:
+            listed_products(k, cut)
+
+
+def _sample(k: Kernel, name: str, sample: Value) -> Value:
+    """Where a sample of x or delta begins."""
+    return k.b.gep(k.numbers_at(name), [k.times(sample, k["x_stride" if name == "x" else "stride"])])
+
+
+def _thin_inputs(k: Kernel) -> tuple[Value, Value]:
+    """Where it stands whether the zeros of x are left out one by one."""
+    return k.words_at("counts"), k.add(k.times(k.worker, LINE), word(1))
+
+
+def listed_products(k: Kernel, cut: Plan) -> None:
+    """sums += x W over the listed rows, in this worker's columns."""
+    (rows, packed), samples = listed(k, cut), packed_batch(k.numbers, cut)
+    height = _group(k, cut)
+
+    def group(first: Value, _: list[Value]) -> None:
+        last = k.least(k.add(first, word(height)), listed_rows(k))
+
+        def strip(column: Value, vectors: int) -> None:
+            places = [k.add(column, word(number * k.numbers.lanes)) for number in range(vectors)]
+
+            def block(sample: Value, _: list[Value]) -> None:
+                wheres = [own_sum(k, k.add(sample, word(one)), place) for one in range(cut.block) for place in places]
+
+                def tile(place: Value, sums: list[Value]) -> list[Value]:
+                    values = k.b.gep(packed, [k.add(k.times(place, samples), sample)])
+                    for row, start in enumerate(row_starts(k, rows, place, TILE)):
+                        weights = [k.load_vector(*weight_at(k, start, one)) for one in places]
+                        xs = (k.load(values, word(row * samples + one)) for one in range(cut.block))
+                        sums = k.products(xs, weights, sums)
+                    return sums
+
+                _store(k, wheres, k.loop(first, last, TILE, tile, [k.load_vector(*where) for where in wheres]))
+
+            k.loop(word(0), word(cut.padded), cut.block, block)
+
+        in_strips(k, *own_columns(k), width_for(k.numbers, cut.block), strip)
+
+    k.loop(word(0), listed_rows(k), height, group)
+
+
+def backward(k: Kernel, cut: Plan, first: bool, by_zeros: bool) -> None:
+    """below = delta W^T (unless first) and W += rate x^T delta, in this worker's columns.
+
+    `by_zeros`: whether zeros may be left out one by one.
+    """
+    thin, thin_inputs = (None if first else _thin_delta(k, cut)), k.load_word(*_thin_inputs(k))
+    height = word(_group(k, cut)) if thin is None else k.b.select(thin, word(_tall(k, cut)), word(_group(k, cut)))
+    if thin is not None:
+        with k.b.if_then(k.b.not_(thin)):
+            _turn_delta(k, cut)
+
+    def group(start: Value, _: list[Value]) -> None:
+        last = k.least(k.add(start, height), listed_rows(k))
+        if thin is not None:
+            with k.b.if_else(thin) as (then, otherwise):
+                with then:
+                    sparse.gradients_below(k, cut, start)
+                with otherwise:
+                    k.loop(start, last, turned_rows(k.numbers, cut), lambda row, _: _gradients_below(k, cut, row))
+        if not by_zeros:
+            _update_rows(k, cut, start, last)
+            return
+        with k.b.if_else(k.b.icmp_signed("==", thin_inputs, word(1))) as (then, otherwise):
+            with then:
+                sparse.update_rows(k, cut, start, last)
+            with otherwise:
+                _update_rows(k, cut, start, last)
+
+    k.loop(word(0), listed_rows(k), height, group)
+    if thin is not None:
+        _nothing_below(k, cut)
+
+
+def _thin_delta(k: Kernel, cut: Plan) -> Value:
+    """Whether the zeros of this worker's columns of delta are left out one by one."""
+    thin = sparse.mostly_zeros(k, cut, lambda sample: _sample(k, "delta", sample), *own_columns(k))
+    return k.b.and_(thin, k.b.icmp_signed(">=", k["inputs"], word(_tall(k, cut))))
+
+
+def _tall(k: Kernel, cut: Plan) -> int:
+    """Rows of W that are turned at once where zeros are left out."""
+    return cut.tall * k.numbers.lanes
+
+
+def _nothing_below(k: Kernel, cut: Plan) -> None:
+    """A worker without columns has a part of the gradient below all the same, which would keep the step before's."""
+    left, right = own_columns(k)
+    size = k.b.select(k.b.icmp_signed("<", left, right), word(0), k.times(k["below_stride"], cut.padded))
+    part = k.times(k.worker, k["below_part"])
+    lanes = k.numbers.lanes
+
+    def nothing(place: Value, _: list[Value]) -> None:
+        k.store_vector(k.zeros(), k.numbers_at("below"), k.add(part, place))
+
+    k.loop(word(0), size, lanes, nothing)
+
+
+def _turn_delta(k: Kernel, cut: Plan) -> None:
+    """This worker's columns of delta, as rows."""
+    samples, lanes, turned = packed_batch(k.numbers, cut), k.numbers.lanes, k.numbers_at("turned")
+
+    def column(place: Value, _: list[Value]) -> None:
+        def square(sample: Value, _: list[Value]) -> None:
+            rows = [load_row(k, "delta", k.add(sample, word(one)), place) for one in range(lanes)]
+            for one, found in enumerate(k.turned(rows)):
+                k.store_vector(found, turned, k.add(k.times(k.add(place, word(one)), samples), sample))
+
+        k.loop(word(0), word(samples), lanes, square)
+
+    k.loop(*own_columns(k), lanes, column)
+
+
+def _gradients_below(k: Kernel, cut: Plan, row: Value) -> None:
+    """below[all, R rows] = delta W[R rows]^T in this worker's columns: a piece is turned, then all blocks meet it."""
+    (left, right), height, samples = own_columns(k), turned_rows(k.numbers, cut), packed_batch(k.numbers, cut)
+    below, turned = k.numbers_at("below"), k.numbers_at("turned")
+    mine = k.b.gep(k.numbers_at("turned_w"), [k.times(k.worker, k["turned_part"])])
+    part = k.add(k.times(k.worker, k["below_part"]), row)
+    strips = [word(number) for number in range(0, height, k.numbers.lanes)]
+
+    def piece(start: Value, _: list[Value]) -> None:
+        last = k.least(k.add(start, word(PIECE)), right)
+        begins = k.b.icmp_signed("==", start, left)
+        turn_rows(k, row, start, last, len(strips), mine)
+
+        def block(sample: Value, _: list[Value]) -> None:
+            at = [k.add(part, k.times(k.add(sample, word(one)), k["below_stride"])) for one in range(cut.block)]
+            wheres = [(below, k.add(one, strip)) for one in at for strip in strips]
+
+            def column(place: Value, sums: list[Value]) -> list[Value]:
+                line = k.times(k.b.sub(place, start), height)
+                weights = [k.load_vector(mine, k.add(line, strip)) for strip in strips]
+                deltas = k.b.gep(turned, [k.add(k.times(place, samples), sample)])
+                return k.products((k.load(deltas, word(one)) for one in range(cut.block)), weights, sums)
+
+            before = [k.b.select(begins, k.zeros(), k.load_vector(*where)) for where in wheres]
+            _store(k, wheres, k.loop(start, last, 1, column, before))
+
+        k.loop(word(0), word(cut.padded), cut.block, block)
+
+    k.loop(left, right, PIECE, piece)
+
+
+def _update_rows(k: Kernel, cut: Plan, start: Value, last: Value) -> None:
+    """W[start : last] += rate x[all, start : last]^T delta, the sums over the samples in registers."""
+    (rows, packed), samples, rate = listed(k, cut), packed_batch(k.numbers, cut), rate_of(k)
+
+    def strip(column: Value, vectors: int) -> None:
+        places = [k.add(column, word(number * k.numbers.lanes)) for number in range(vectors)]
+
+        def tile(place: Value, _: list[Value]) -> None:
+            values = k.b.gep(packed, [k.times(place, samples)])
+
+            def one_sample(sample: Value, sums: list[Value]) -> list[Value]:
+                mine = k.b.gep(values, [sample])
+                xs = (k.load(mine, word(row * samples)) for row in range(TILE))
+                return k.products(xs, [load_row(k, "delta", sample, one) for one in places], sums)
+
+            sums = k.loop(word(0), word(cut.padded), 1, one_sample, [k.zeros()] * (TILE * vectors))
+            wheres = [weight_at(k, one, at) for one in row_starts(k, rows, place, TILE) for at in places]
+            _store(k, wheres, [k.fma(rate, one, k.load_vector(*at)) for one, at in zip(sums, wheres, strict=True)])
+
+        k.loop(start, last, TILE, tile)
+
+    in_strips(k, *own_columns(k), width_for(k.numbers, TILE), strip)
+
+
+def _group(k: Kernel, cut: Plan) -> int:
+    """Rows in a group: whole tiles, and as often as R fits in."""
+    height = turned_rows(k.numbers, cut)
+    return height * max(1, GROUP // height)
+
+
+def _store(k: Kernel, wheres: list[tuple[Value, Value]], vectors: list[Value]) -> None:
+    for where, vector in zip(wheres, vectors, strict=True):
+        k.store_vector(vector, *where)

@@ -1,0 +1,215 @@
+"""The passes through one dense layer, y = x W + b, each of which reads the weights once.
+
+At a small batch the weights' traffic is what a step costs. `forward` reads each weight once for the whole batch.
+`backward` takes a row of W from memory, makes from it the gradient of the input, updates it, and puts it back: two
+reads and a write in all, where three products take three reads, two writes and the gradient's storage. For batches of
+more than one block of samples see relubench.models.kernels.blocked.
+
+Rows of W belong to inputs, so that a row whose input is zero in the whole batch (the border of a digit) is neither read
+nor updated: both would leave every bit as it is.
+
+A worker has columns of W to itself in all passes, in storage of their own: a line that another core has written takes
+long to come, and a core fetches lines ahead that it never needs, whoever writes them. For the same reason each worker
+packs all of x, sums y apart from the others, and makes its own part of the gradient below; the parts are then added,
+always in the same order.
+
+Shapes: B batch, in blocks of `block` samples, padded to whole blocks; I inputs, O outputs, C = O padded to whole
+vectors, D the most columns of a worker. W [workers, I+1, D], its last row unused; b [C]; x [B, I]; y, delta [B, C];
+sums [workers, B, C]; below [workers, B, I+1 or more], the sum in the first; packed [workers, I, B].
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+
+from relubench.models.kernels import blocked
+from relubench.models.kernels.emit import I64, Kernel, Numbers, Value, word
+from relubench.models.kernels.layout import (
+    TILE,
+    WORDS,
+    Plan,
+    bent,
+    end_of_list,
+    in_strips,
+    leak_of,
+    listed,
+    listed_rows,
+    load_row,
+    multiply,
+    own_columns,
+    own_sum,
+    rate_of,
+    row_starts,
+    share_of,
+    store_below,
+    weight_at,
+    width_for,
+)
+
+
+def emit_forward(module: ir.Module, numbers: Numbers, cut: Plan) -> None:
+    """forward: pack x, then y = x W + b."""
+    k = Kernel(module, "forward", numbers, WORDS)
+    _pack(k, cut) if cut.blocks == 1 else blocked.pack(k, cut)
+    multiply(k, cut, listed_products if cut.blocks == 1 else blocked.products)
+    k.b.ret_void()
+
+
+def emit_backward(module: ir.Module, numbers: Numbers, cut: Plan, *, first: bool, by_zeros: bool = True) -> None:
+    """backward, or backward_first: below = delta W^T (unless first), W += rate x^T delta, b += rate sum(delta).
+
+    Of the gradient below each worker makes a part; see `emit_gather`.
+    """
+    k = Kernel(module, "backward_first" if first else "backward", numbers, WORDS)
+    update_bias(k, cut)
+    _rows_at_once(k, cut, first) if cut.blocks == 1 else blocked.backward(k, cut, first, by_zeros)
+    k.b.ret_void()
+
+
+def emit_gather(module: ir.Module, numbers: Numbers, cut: Plan) -> None:
+    """gather: after `backward`, the parts of the gradient below become one."""
+    k = Kernel(module, "gather", numbers, WORDS)
+    _add_parts(k, cut)
+    k.b.ret_void()
+
+
+# -- packing -----------------------------------------------------------------------------------------------------------
+
+
+def _pack(k: Kernel, cut: Plan) -> None:
+    """The inputs as packed [listed inputs, B], and the list of their rows; padded with the unused row."""
+    b, rows, packed = k.b, *listed(k, cut)
+    x, batch = k.numbers_at("x"), k["batch"]
+    dense = b.icmp_signed("==", k["skip"], word(0))
+
+    def one_input(place: Value, carried: list[Value]) -> list[Value]:
+        at = k.times(carried[0], cut.padded)
+
+        def samples(sample: Value, found: list[Value]) -> list[Value]:
+            some = found[0]
+            for number in range(cut.block):
+                # Beyond the batch the last sample is repeated: its delta there is zero.
+                wanted = k.add(sample, word(number))
+                last = b.sub(batch, word(1))
+                there = b.select(b.icmp_signed("<", wanted, last), wanted, last)
+                value = k.load(x, k.add(k.times(there, k["x_stride"]), place))
+                k.store(value, packed, k.add(at, wanted))
+                some = b.or_(some, b.fcmp_unordered("!=", value, ir.Constant(k.numbers.scalar, 0.0)))
+            return [some]
+
+        (some,) = k.loop(word(0), word(cut.padded), cut.block, samples, [dense])
+        k.store_word(place, rows, carried[0])
+        return [k.add(carried[0], b.zext(some, I64))]
+
+    (count,) = k.loop(word(0), k["inputs"], 1, one_input, [word(0)])
+    end_of_list(k, cut, count)
+
+
+# -- forward -----------------------------------------------------------------------------------------------------------
+
+
+def listed_products(k: Kernel, cut: Plan) -> None:
+    """sums += x W over the listed rows, in this worker's columns."""
+    if cut.blocks > 1:
+        blocked.listed_products(k, cut)
+        return
+    rows, packed = listed(k, cut)
+
+    def tile(place: Value, _: list[Value]) -> None:
+        starts, values = row_starts(k, rows, place, TILE), k.b.gep(packed, [k.times(place, cut.padded)])
+
+        def strip(column: Value, vectors: int) -> None:
+            _add_products(k, cut, starts, values, column, vectors)
+
+        in_strips(k, *own_columns(k), width_for(k.numbers, cut.block), strip)
+
+    k.loop(word(0), listed_rows(k), TILE, tile)
+
+
+def _add_products(k: Kernel, cut: Plan, starts: list[Value], values: Value, column: Value, vectors: int) -> None:
+    """sums[block, strip] += x[block, tile] W[tile, strip], in registers."""
+    places = [k.add(column, word(number * k.numbers.lanes)) for number in range(vectors)]
+    wheres = [own_sum(k, word(sample), place) for sample in range(cut.block) for place in places]
+    sums = [k.load_vector(*where) for where in wheres]
+    for row, start in enumerate(starts):
+        weights = [k.load_vector(*weight_at(k, start, place)) for place in places]
+        sums = k.products((k.load(values, word(row * cut.padded + one)) for one in range(cut.block)), weights, sums)
+    for where, total in zip(wheres, sums, strict=True):
+        k.store_vector(total, *where)
+
+
+# -- backward ----------------------------------------------------------------------------------------------------------
+
+
+def update_bias(k: Kernel, cut: Plan) -> None:
+    """b += rate * sum over samples of delta, in this worker's columns."""
+    left, right = own_columns(k)
+    rate = rate_of(k)
+
+    def column(place: Value, _: list[Value]) -> None:
+        (total,) = k.loop(
+            *(word(0), word(cut.padded), 1),
+            lambda sample, sums: [k.b.fadd(sums[0], load_row(k, "delta", sample, place))],
+            [k.zeros()],
+        )
+        bias = k.numbers_at("b")
+        k.store_vector(k.fma(rate, total, k.load_vector(bias, place)), bias, place)
+
+    k.loop(left, right, k.numbers.lanes, column)
+
+
+def _rows_at_once(k: Kernel, cut: Plan, first: bool) -> None:
+    """One block of samples: a row of W is read once for the gradient of its input and for its update."""
+    rows, packed = listed(k, cut)
+    rate, (left, right) = rate_of(k), own_columns(k)
+
+    def row(place: Value, _: list[Value]) -> None:
+        number = k.load_word(rows, place)
+        (start,) = row_starts(k, rows, place, 1)
+        values = k.b.gep(packed, [k.times(place, cut.padded)])
+        steps = [k.b.fmul(rate, k.spread(k.load(values, word(one)))) for one in range(cut.block)]
+
+        def strip(column: Value, sums: list[Value]) -> list[Value]:
+            weight = updated = k.load_vector(*weight_at(k, start, column))
+            found = []
+            for one, step in enumerate(steps):
+                delta = load_row(k, "delta", word(one), column)
+                if not first:
+                    found.append(k.fma(delta, weight, sums[one]))
+                updated = k.fma(step, delta, updated)
+            k.store_vector(updated, *weight_at(k, start, column))
+            return found
+
+        none = [] if first else [k.zeros()] * cut.block
+        for one, total in enumerate(k.loop(left, right, k.numbers.lanes, strip, none)):
+            store_below(k, k.total(total), word(one), number)
+
+    k.loop(word(0), listed_rows(k), 1, row)
+
+
+def _add_parts(k: Kernel, cut: Plan) -> None:
+    """The parts of the gradient below, added into the first or into the target: each worker some columns of it."""
+    below, target, lanes, leak = k.numbers_at("below"), k.numbers_at("target"), k.numbers.lanes, leak_of(k)
+    goes_on = k.b.icmp_signed("!=", k["target"], word(0))
+    inputs = k.b.udiv(k.add(k["inputs"], word(lanes - 1)), word(lanes))
+    left, right = share_of(k, k.b.select(goes_on, inputs, k.b.udiv(k["below_stride"], word(lanes))))
+
+    def one_sample(sample: Value, _: list[Value]) -> None:
+        def column(place: Value, _: list[Value]) -> None:
+            where = k.add(k.times(sample, k["below_stride"]), place)
+
+            def part(number: Value, sums: list[Value]) -> list[Value]:
+                return [k.b.fadd(sums[0], k.load_vector(below, k.add(where, k.times(number, k["below_part"]))))]
+
+            (total,) = k.loop(word(1), k["workers"], 1, part, [k.load_vector(below, where)])
+            with k.b.if_else(goes_on) as (then, otherwise):
+                with then:
+                    h = k.load_vector(k.numbers_at("x"), k.add(k.times(sample, k["x_stride"]), place))
+                    k.store_vector(bent(k, total, h, leak), target, k.add(k.times(sample, k["target_stride"]), place))
+                with otherwise:
+                    k.store_vector(total, below, where)
+
+        k.loop(k.times(left, lanes), k.times(right, lanes), lanes, column)
+
+    needed = k.b.or_(goes_on, k.b.icmp_signed(">", k["workers"], word(1)))
+    k.loop(word(0), k.b.select(needed, word(cut.padded), word(0)), 1, one_sample)

@@ -1,0 +1,248 @@
+"""The dense layers of one network by generated kernels: what they need in memory, and their calls.
+
+Shapes: B batch, padded to whole blocks; I/O features in/out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from relubench.models.kernels import sparse
+from relubench.models.kernels.blocked import PIECE, turned_rows
+from relubench.models.kernels.compiled import Compiled, compiled, host_features, numbers_of
+from relubench.models.kernels.emit import LINE
+from relubench.models.kernels.layout import TILE, WORDS, Plan, packed_batch, plan
+from relubench.models.kernels.team import Team
+from relubench.models.matmul import Library, evaluated
+from relubench.models.optimizers import Optimizer, Parameter, Sgd
+
+ALIGNMENT = 64
+"""Bytes: a vector of the widest registers, and a cache line."""
+
+
+class Kernels:
+    """The kernels for one size of batch and layers of so many outputs, and the threads that carry them out."""
+
+    def __init__(self, batch: int, workers: int, outputs: Sequence[int], leak: float = 0.0) -> None:
+        self.cut: Plan = plan(batch)
+        self.workers, self.outputs, self.leak = workers, tuple(outputs), leak
+        self.codes = {False: self._compiled(double=False)}
+        run, serve = (self.codes[False].addresses[name] for name in ("run", "serve"))
+        self.team = Team(workers, run, serve)
+        self.passes: list[Passes] = []
+        self.ahead = False
+
+    def of(self, dtype: torch.dtype) -> Compiled:
+        """The kernels for float32 or float64."""
+        double = dtype == torch.float64
+        if double not in self.codes:
+            self.codes[double] = self._compiled(double=double)
+        return self.codes[double]
+
+    def _compiled(self, *, double: bool) -> Compiled:
+        if self.cut.blocks == 1:
+            return compiled(self.cut, double=double)
+        lanes = numbers_of(host_features(), double).lanes
+        return compiled(sparse.in_strips_of(self.cut, self.outputs, self.workers, lanes), double=double)
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Inside, the threads wait for kernels, and torch keeps to one: they would only displace each other.
+
+        From then on the weights are in the kernels' storage alone, until `settle`.
+        """
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        for one in self.passes:
+            one.take()
+        try:
+            self.ahead = True
+            with self.team.working():
+                yield
+        finally:
+            torch.set_num_threads(threads)
+
+    def settle(self) -> None:
+        """Write the weights back into their values, where the kernels have gone ahead of those."""
+        if self.ahead:
+            for one in self.passes:
+                one.give()
+        self.ahead = False
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Inside, the weights stay as they are, and evaluations need not turn them each time."""
+        self.settle()
+        for one in self.passes:
+            one.by_rows = one.weight.value.contiguous()
+        try:
+            yield
+        finally:
+            for one in self.passes:
+                one.by_rows = None
+
+
+class Passes:
+    """z = x W^T + b, W [O, I] and b [O], trained by plain SGD; `first`: its input is data, whose gradient nobody reads.
+
+    The weights' value lies by columns, as the kernels have them, so that it is soon taken over and given back. Whoever
+    exchanges a parameter's value for another tensor, of float32 or float64, finds it laid out anew at the next step.
+    """
+
+    def __init__(self, weight: Parameter, bias: Parameter, kernels: Kernels, library: Library, first: bool) -> None:
+        self.weight, self.bias, self.kernels, self.first = weight, bias, kernels, first
+        self.library: Library = library
+        self.by_rows: Tensor | None = None
+        """W as PyTorch's products want it; there during an evaluation."""
+        self.bends = False
+        self.under: Passes | None = None
+        self._lay_out()
+        kernels.passes.append(self)
+
+    def evaluate(self, x: Tensor) -> Tensor:
+        w = self.weight.value.contiguous() if self.by_rows is None else self.by_rows
+        return evaluated(self.library, x, w, self.bias.value)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """z [B, O], in storage that the next call overwrites."""
+        if not self.kernels.team.awake:
+            self.take()
+        x = x if x.stride(-1) == 1 else x.contiguous()
+        batch = x.shape[0]
+        self._tell(x=x, batch=batch, x_stride=x.stride(0))
+        if self.under is not None:
+            self._tell(target=self.under.delta, target_stride=self.under.delta.stride(0))
+        self.kernels.team.run(self.codes["forward"], self.address)
+        return self.y[:batch, : self.w.shape[0]]
+
+    def backward(self, grad: Tensor, update: Optimizer, first: bool) -> Tensor:
+        """Update the parameters; the gradient of the last `forward`'s input [B, I], or `grad` if nobody reads it."""
+        assert isinstance(update, Sgd) and first == self.first
+        batch, outputs = grad.shape
+        if grad.data_ptr() != self.delta.data_ptr():
+            self.delta[:batch, :outputs].copy_(grad)
+            if batch < self.filled:
+                self.delta[batch:].zero_()
+            self.filled = batch
+        if update.lr != self.lr:
+            self.lr = update.lr
+            self.rate.fill_(-self.lr)
+        name, then = ("backward_first", 0) if first else ("backward", self.codes["gather"])
+        self.kernels.team.run(self.codes[name], self.address, then)
+        if not self.kernels.team.awake:
+            self.give()
+        if first:
+            return grad
+        below = self.below if self.under is None else self.under.delta
+        return below[:batch, : self.w.shape[1]]
+
+    def bend(self) -> None:
+        """From now on `forward` gives what the activation makes of z: z above 0, and elsewhere the kernels' leak*z."""
+        self.bends = True
+        self._tell(bends=1)
+
+    def lie_over(self, under: Passes) -> None:
+        """x is what `under` gives, which bends: from now on `backward` gives the gradient of its z, as its delta."""
+        self.under = under
+
+    def take(self) -> None:
+        """Take the weights over from their value, if anybody has changed it."""
+        if self.weight.value is not self.w or self.bias.value is not self.b:
+            self._lay_out()
+        elif self.w._version != self.version:
+            self._exchange(lambda mine, theirs: mine.copy_(theirs))
+
+    def give(self) -> None:
+        """Write the weights back into their value."""
+        self._exchange(lambda mine, theirs: theirs.copy_(mine))
+
+    def _exchange(self, copy: Callable[[Tensor, Tensor], Tensor]) -> None:
+        """Between each worker's columns and the same of the value [I, O]."""
+        inputs, by_columns = self.w.shape[1], self.w.t()
+        for mine, (left, right) in zip(self.blocks, self.columns, strict=True):
+            copy(mine[:inputs, : right - left], by_columns[:, left:right])
+        self.version = self.w._version
+
+    def _lay_out(self) -> None:
+        """Take the parameters' values over into storage of the kernels' own layout, and make all other storage.
+
+        Rows are an odd number of vectors apart, so that one column's lines do not displace each other from the cache.
+        """
+        like, workers = self.weight.value, self.kernels.workers
+        outputs, inputs = like.shape
+        made = self.kernels.of(like.dtype)
+        self.codes, numbers, cut = dict(made.addresses), made.numbers, made.cut
+        lanes, turned, samples = numbers.lanes, turned_rows(numbers, cut), packed_batch(numbers, cut)
+        columns, bias = whole(outputs, lanes), self.bias.value
+        stride = odd(columns, lanes)
+        self.w = self.weight.value = like.t().contiguous().t()
+        padded = zeros(like, columns)
+        self.b = self.bias.value = padded[:outputs]
+        self.b.copy_(bias)
+        edges = [columns // lanes * worker // workers * lanes for worker in range(workers + 1)]
+        self.columns = [(left, max(left, min(right, outputs))) for left, right in pairwise(edges)]
+        widest = odd(max(right - left for left, right in pairwise(edges)), lanes)
+        self.blocks = zeros(like, workers, inputs + 1, widest)
+        self._exchange(lambda mine, theirs: mine.copy_(theirs))
+        self.sums = zeros(like, workers, cut.padded, stride)
+        self.y, self.delta = zeros(like, cut.padded, stride), zeros(like, samples, stride)
+        below = odd(max(whole(inputs + 1, one) for one in (turned, cut.tall * lanes)), lanes)
+        self.parts = zeros(like, workers, cut.padded, below)
+        self.turned = zeros(like, columns, samples)
+        self.turned_w = zeros(like, workers, max(PIECE * turned, sparse.MASK * sparse.STRIP * lanes))
+        self.below = self.parts[0]
+        self.rate, self.lr, self.filled = zeros(like, 1), 0.0, 0
+        self.leak = zeros(like, 1).fill_(self.kernels.leak)
+        segment = whole(inputs, max(TILE, lanes)) + 1
+        self.packed = zeros(like, workers * segment, samples)
+        self.rows = torch.zeros(workers * segment, dtype=torch.int64)
+        self.counts = torch.zeros(workers * LINE, dtype=torch.int64)
+        self.words = torch.zeros(len(WORDS), dtype=torch.int64)
+        self.said, self.address = self.words.numpy(), self.words.data_ptr()
+        self._tell(workers=workers, inputs=inputs, skip=int(self.first))
+        self._tell(w=self.blocks, w_part=self.blocks.stride(0), w_stride=self.blocks.stride(1))
+        self._tell(
+            b=padded,
+            columns=columns,
+            stride=stride,
+            sums=self.sums,
+            sums_part=self.sums.stride(0),
+            y=self.y,
+            delta=self.delta,
+        )
+        self._tell(below=self.parts, below_part=self.parts.stride(0), below_stride=self.parts.stride(1))
+        self._tell(segment=segment, rows=self.rows, packed=self.packed, counts=self.counts, rate=self.rate)
+        self._tell(turned=self.turned, turned_w=self.turned_w, turned_part=self.turned_w.stride(0))
+        self._tell(bends=int(self.bends), leak=self.leak)
+
+    def _tell(self, **values: int | Tensor) -> None:
+        """Write arguments of the kernels."""
+        for name, value in values.items():
+            self.said[PLACES[name]] = value.data_ptr() if isinstance(value, Tensor) else value
+
+
+PLACES = {name: place for place, name in enumerate(WORDS)}
+
+
+def whole(size: int, unit: int) -> int:
+    """The least multiple of `unit` that is not below `size`."""
+    return -(-size // unit) * unit
+
+
+def odd(size: int, lanes: int) -> int:
+    """The size, or a vector more, so that it is an odd number of vectors: see `Passes`."""
+    return (size // lanes | 1) * lanes
+
+
+def zeros(like: Tensor, *shape: int) -> Tensor:
+    """Zeros of that shape and of like's type, at an address that the widest vectors start at."""
+    size = torch.Size(shape).numel()
+    spare = ALIGNMENT // like.element_size()
+    storage = torch.zeros(size + spare, dtype=like.dtype)
+    start = -storage.data_ptr() % ALIGNMENT // like.element_size()
+    return storage[start : start + size].view(shape)
