@@ -25,11 +25,11 @@ from benchmarks import machine
 from relubench.activations import select
 from relubench.config import experiment
 from relubench.data import PreparedData, prepare
-from relubench.engine.images import Images
 from relubench.plan import RunSpec, expand
-from relubench.pretraining.greedy import LayerTraining
 from relubench.reports import pictures
 from relubench.system.device import resolve
+from relubench.training.images import Images
+from relubench.training.pretraining.greedy import LayerTraining
 
 RESULTS = Path(__file__).parent / "results"
 UNITS = 1000

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from relubench.data import PreparedData
-    from relubench.engine.images import Images
+    from relubench.training.images import Images
 
 GRID_POINTS = 500
 """On each side of the square in which regions are drawn."""
@@ -72,11 +72,11 @@ def _regions(spec: RunSpec, weights: bytes, data_dir: Path | None, path: Path) -
     from safetensors.torch import load
 
     from relubench.activations import select
-    from relubench.engine.images import Images
-    from relubench.engine.linear_regions import linear_stages
-    from relubench.engine.plane import plane_through, regions_on
-    from relubench.engine.population import Population
     from relubench.reports.regions_plot import plot_regions
+    from relubench.training.images import Images
+    from relubench.training.population import Population
+    from relubench.training.probes.linear_regions import linear_stages
+    from relubench.training.probes.region_plane import plane_through, regions_on
 
     data = Images.open(_data(spec, data_dir), device="cpu", flat=True)
     one = Population([replace(spec, device="cpu", probe="none")], select([spec.activation])[0], data)

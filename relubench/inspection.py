@@ -23,10 +23,10 @@ from relubench.plan import ForeignNetwork, RunSpec, why_no_regions
 from relubench.runs import pretrained_file
 from relubench.runs.result import RunResult
 from relubench.runs.store import Store
-from relubench.stacking import import_file
 from relubench.system.device import Device
 from relubench.system.paths import user_path
 from relubench.system.user_code.records import is_users_file
+from relubench.training.pretraining.layers import import_file
 from relubench.variants import Part, lay_out
 
 Note = Callable[[str], None]

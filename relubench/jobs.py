@@ -20,9 +20,9 @@ from typing import Any
 
 from relubench.activations import Choice
 from relubench.data import PreparedData
-from relubench.memory import stack_members
 from relubench.plan import RunSpec
 from relubench.runs.store import Store
+from relubench.training.memory import stack_members
 
 GRACE_SECONDS = 25.0
 """How long a worker whose input has ended may still need for its checkpoint."""

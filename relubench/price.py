@@ -17,7 +17,6 @@ from typing import Any
 from relubench.activations import Choice, select
 from relubench.data import DataOptions, PreparedData, outline, prepare, prepared_already, status
 from relubench.inspection import Networks, with_network
-from relubench.memory import fitting_workers, member_bytes, stack_members
 from relubench.models.architecture import KERNEL, head_inputs, layer_shapes
 from relubench.plan import RunSpec, Variant
 from relubench.reports.cells import count, duration
@@ -25,6 +24,7 @@ from relubench.runs.store import Store
 from relubench.stack_price import StackPrices
 from relubench.system.device import Device, resolve
 from relubench.system.paths import runs_root
+from relubench.training.memory import fitting_workers, member_bytes, stack_members
 from relubench.tuning import trials, tuning_specs
 from relubench.variants import Part, lay_out
 
@@ -262,7 +262,7 @@ def _speeds(parts: Sequence[Part], pending: Sequence[Sequence[RunSpec]], store: 
 
 def _timed(spec: RunSpec, choice: Choice, device: Device, kinds: int) -> float:
     """Images a second of one network of the kind; on a GPU, of a stack."""
-    from relubench.engine.calibration import images_per_second
+    from relubench.training.calibration import images_per_second
 
     # A small rate: random labels must not make it diverge, which would end it early.
     trial = replace(spec, epochs=1000, lr=1e-4, patience=None, warmup_epochs=0.0)

@@ -34,7 +34,6 @@ from relubench.inspection import (
     with_network,
 )
 from relubench.jobs import Job, jobs_of
-from relubench.memory import fitting_workers, member_bytes
 from relubench.noise import noise_jobs, under_noise
 from relubench.plan import RunSpec, Variant
 from relubench.runs.result import Event, RunResult, Timing, Tuning
@@ -42,6 +41,7 @@ from relubench.runs.store import Store
 from relubench.stack_search import Rates, StackSearch, shared_stacks, with_rates
 from relubench.system.device import Device, check_torch_loads, resolve
 from relubench.system.paths import runs_root, why_unwritable
+from relubench.training.memory import fitting_workers, member_bytes
 from relubench.tuning import Trials, best_rate, spoken, trials, tuning_specs
 from relubench.variants import Part, check_data, lay_out, make_ready
 

@@ -19,8 +19,6 @@ from torch import Tensor
 from relubench.activations import Choice, build
 from relubench.activations.builder import as_function
 from relubench.data import PreparedData
-from relubench.engine.images import Images
-from relubench.engine.population import Population
 from relubench.errors import ComputeError, UsageError
 from relubench.models.layers.base import Affine, Dropout, SignFlip
 from relubench.plan import RunSpec
@@ -29,6 +27,8 @@ from relubench.statistics import timings
 from relubench.timing import products, rows
 from relubench.timing.products import WAYS, Workload
 from relubench.timing.schedule import Cell, Session
+from relubench.training.images import Images
+from relubench.training.population import Population
 
 BATCHES = (1, 10, 128)
 """One image, the paper's batch, a large one."""

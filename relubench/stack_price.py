@@ -71,7 +71,7 @@ class StackPrices:
         )
 
     def _speed(self, one: Layer, choice: Choice) -> float:
-        from relubench.pretraining.calibration import layer_images_per_second
+        from relubench.training.pretraining.calibration import layer_images_per_second
 
         stack = one.spec.stack
         assert stack is not None

@@ -25,17 +25,17 @@ from relubench.errors import ComputeError
 from relubench.jobs import Job, lines_of_jobs
 from relubench.mishaps import check_unchanged, explain, free_memory, is_out_of_memory
 from relubench.plan import RunSpec
-from relubench.route import route
 from relubench.runs.clock import Clock
 from relubench.runs.result import RunResult, Timing
 from relubench.runs.store import Busy, Store
-from relubench.stacking import CHECKPOINT_SECONDS, PROGRESS_SECONDS, Emit, Interrupted, Stack, obtain
 from relubench.system.page_faults import map_constants
+from relubench.training.backend import route
+from relubench.training.pretraining.layers import CHECKPOINT_SECONDS, PROGRESS_SECONDS, Emit, Interrupted, Stack, obtain
 from relubench.version import __version__
 
 if TYPE_CHECKING:
-    from relubench.engine.evaluation import Evaluation
-    from relubench.engine.population import Member, Population
+    from relubench.training.evaluation import Evaluation
+    from relubench.training.population import Member, Population
 
 
 def carry_out(job: Job, emit: Emit, stop: Callable[[], bool]) -> None:
@@ -166,8 +166,8 @@ def _diverged(spec: RunSpec, stack: Stack, test_examples: int) -> RunResult:
 
 def _open(job: Job, stacks: Sequence[Stack] = ()) -> Population:
     """The networks before their first step, on top of their pre-trained stacks."""
-    from relubench.engine.images import Images
-    from relubench.engine.population import Population
+    from relubench.training.images import Images
+    from relubench.training.population import Population
 
     first = job.specs[0]
     check_unchanged(job)

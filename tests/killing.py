@@ -19,8 +19,8 @@ from typing import Any
 
 import torch
 
-import relubench.engine.population
 import relubench.system.files
+import relubench.training.population
 import relubench.worker
 from relubench.jobs import Job
 from relubench.worker import carry_out

@@ -33,8 +33,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 
 def curve(name: str, members: int = 1) -> list[dict[str, float]]:
     """Loss and error after each of two epochs, of the member with seed 0."""
-    from relubench.engine.images import Images
-    from relubench.engine.population import Population
+    from relubench.training.images import Images
+    from relubench.training.population import Population
 
     act, sections = CASES[name]
     sections = {**sections, "train": {**sections["train"], "epochs": 2}}

@@ -9,8 +9,6 @@ import pytest
 import torch
 
 from relubench.config import experiment
-from relubench.engine.images import Images
-from relubench.engine.population import Population
 from relubench.network_timing import (
     Pace,
     Point,
@@ -29,6 +27,8 @@ from relubench.runs.result import RunResult
 from relubench.statistics import timings
 from relubench.system.device import resolve
 from relubench.timing.steps import Network, StepRace, line_up
+from relubench.training.images import Images
+from relubench.training.population import Population
 from relubench.variants import lay_out, make_ready
 from tests.cli.fakes import result, timing
 

@@ -9,13 +9,13 @@ import torch
 
 from relubench.activations import build
 from relubench.config import experiment
-from relubench.engine.images import Images
-from relubench.engine.population import Population
 from relubench.errors import UsageError
 from relubench.runner import Study
 from relubench.runs.checkpoint import from_bytes
 from relubench.runs.store import Store
 from relubench.timing.operators import training
+from relubench.training.images import Images
+from relubench.training.population import Population
 from relubench.verification.check import check
 from relubench.worker import carry_out
 from specs import digits, job, runs

@@ -15,10 +15,10 @@ from relubench.activations import select
 from relubench.config import experiment
 from relubench.data import prepare
 from relubench.data.prepared import DataOptions
-from relubench.engine.images import Images
-from relubench.engine.population import Population
 from relubench.plan import expand
 from relubench.system.device import resolve
+from relubench.training.images import Images
+from relubench.training.population import Population
 
 
 def train_mlp(

@@ -177,7 +177,7 @@ def _report(study: Study) -> Report:
 
 
 def _export(study: Study, path: Path) -> None:
-    from relubench.stacking import exported
+    from relubench.training.pretraining.layers import exported
 
     (pretrained,) = (spec for spec in study.specs if spec.stack is not None and not spec.stack.shuffled)
     output.save_file("--export", path, exported(pretrained, study.store))

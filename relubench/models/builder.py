@@ -36,7 +36,7 @@ from relubench.models.matmul import library
 from relubench.models.optimizers import Parameter
 from relubench.models.random_streams import MemberNoise, ModuleNoise, stream
 from relubench.plan import RunSpec
-from relubench.route import by_kernels
+from relubench.training.backend import by_kernels
 
 if TYPE_CHECKING:
     from relubench.models.kernels.layer import Kernels

@@ -21,8 +21,6 @@ from torch import Tensor
 
 from relubench.activations import Choice
 from relubench.data import PreparedData
-from relubench.engine.images import Images
-from relubench.engine.population import Population
 from relubench.errors import RelubenchError
 from relubench.models.optimizers import Optimizer, Parameter
 from relubench.models.random_streams import stream
@@ -30,6 +28,8 @@ from relubench.plan import RunSpec
 from relubench.statistics import timings
 from relubench.system.page_faults import map_constants
 from relubench.timing.schedule import AGAIN
+from relubench.training.images import Images
+from relubench.training.population import Population
 
 TURNS = 20
 """Rounds that a budget should have time for."""

@@ -9,12 +9,12 @@ import torch
 
 from relubench.activations import build, select
 from relubench.activations.checks.probe import probe
-from relubench.engine.images import Images
-from relubench.engine.population import Population
 from relubench.errors import UsageError
 from relubench.models.builder import Builder
 from relubench.models.external.activation_trial import try_activation
 from relubench.timing.operators import Arena, Unmeasurable, task
+from relubench.training.images import Images
+from relubench.training.population import Population
 from relubench.verification.check import check
 from specs import digits, runs
 

@@ -10,8 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from relubench.engine.images import Images
-from relubench.engine.population import Population
 from relubench.models.builder import Builder
 from relubench.models.kernels import sparse
 from relubench.models.kernels.compiled import host_features, numbers_of
@@ -20,7 +18,9 @@ from relubench.models.kernels.layout import TILE, plan
 from relubench.models.layers.base import ClosedForm
 from relubench.models.optimizers import Parameter, Sgd
 from relubench.plan import RunSpec
-from relubench.route import by_kernels, route
+from relubench.training.backend import by_kernels, route
+from relubench.training.images import Images
+from relubench.training.population import Population
 from specs import digits, runs
 
 AMD = "AMD EPYC (AVX512)"

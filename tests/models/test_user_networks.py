@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from relubench.activations import Choice, select
-from relubench.engine.images import Images
-from relubench.engine.population import Population
 from relubench.errors import UsageError
 from relubench.models.external.inspection import inspect_network
 from relubench.plan import RunSpec
 from relubench.timing.steps import line_up
+from relubench.training.images import Images
+from relubench.training.population import Population
 from specs import digits, runs
 
 NETWORKS = '''

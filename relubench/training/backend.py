@@ -1,0 +1,49 @@
+"""Which way a network on a processor is trained: a function of its specification alone, and recorded. Torch-free."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+from relubench.plan import RunSpec
+
+LARGE = 100_000
+"""Weights from which on a call that costs 15 microseconds more, or half a second of compilation, is paid back."""
+
+KERNEL_BATCH = 32
+"""Up to this batch the weights' traffic is what a step costs, and the kernels have the least of it."""
+
+KERNEL_BATCH_AMD = 1024
+"""On AMD's processors they also multiply as fast as what PyTorch has, and leave out zeros; more leave the cache."""
+
+RBM_BATCH_AMD = 256
+"""The same for the layers of RBMs."""
+
+
+def by_kernels(spec: RunSpec) -> bool:
+    """Whether the dense layers of a lone network are trained by generated kernels (`relubench.models.kernels`)."""
+    plain = spec.optimizer == "sgd" and not spec.momentum and not spec.weight_decay and spec.precision == "fp32"
+    dense = not spec.channels and not spec.architecture.foreign
+    if spec.device != "cpu" or "AVX" not in spec.device_name or not (plain and dense):
+        return False
+    widths = (math.prod(spec.input_shape), *spec.hidden, spec.classes)
+    return spec.batch_size <= _most(spec) and sum(one * other for one, other in pairwise(widths)) >= LARGE
+
+
+def rbm_by_kernels(spec: RunSpec, weights: int) -> bool:
+    """Whether a layer of so many weights is pre-trained as an RBM by kernels (`relubench.models.kernels.rbm`)."""
+    fits = spec.stack is not None and spec.stack.batch_size <= min(_most(spec), RBM_BATCH_AMD)
+    return spec.device == "cpu" and "AVX" in spec.device_name and fits and weights >= LARGE
+
+
+def _most(spec: RunSpec) -> int:
+    """The largest batch that kernels of dense layers are for."""
+    return KERNEL_BATCH_AMD if "AMD" in spec.device_name else KERNEL_BATCH
+
+
+def route(spec: RunSpec, members: int) -> str:
+    """The way in words: 'cpu, 2 threads, kernels', 'cuda, stack of 8'."""
+    if spec.device != "cpu":
+        return f"{spec.device}, stack of {members}"
+    threads = f"cpu, {spec.threads} thread{'s' if spec.threads != 1 else ''}"
+    return f"{threads}, kernels" if by_kernels(spec) else threads

@@ -1,0 +1,78 @@
+"""How fast this machine trains a network: a short training on random images, whose errors nobody looks at."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from relubench.activations import Choice
+from relubench.data import PreparedData
+from relubench.plan import RunSpec
+from relubench.training.images import Images
+from relubench.training.population import Population
+
+IMAGES = 2000
+STEPS = 10
+"""Batches between two looks at the clock."""
+
+FOREIGN_BATCH = 16
+"""On a processor a network that somebody else wrote is timed on batches of so many images at most, one between looks: a
+batch of 128 can take it the two seconds that are all there is, and images cost much the same in either."""
+
+
+def images_per_second(specs: Sequence[RunSpec], choice: Choice, seconds: float) -> float:
+    """Training images a second of these networks together, timed for `seconds` after a first chunk of steps."""
+    first = specs[0]
+    if first.threads:
+        torch.set_num_threads(first.threads)
+    torch.set_flush_denormal(True)
+    steps = STEPS
+    if first.architecture.foreign and first.device == "cpu":
+        specs = [replace(spec, batch_size=min(spec.batch_size, FOREIGN_BATCH)) for spec in specs]
+        steps = 1
+    population = Population(specs, choice, random_images(first))
+    population.batch_chunk = steps
+    seen, start = 0, None
+    for step in population.train():
+        now = time.perf_counter()
+        if start is None:
+            start = now
+            continue
+        seen += step.images
+        if now - start >= seconds and seen:
+            return seen * len(specs) / (now - start)
+    # The whole training was shorter than the time allowed for it.
+    assert start is not None
+    return seen * len(specs) / max(time.perf_counter() - start, 1e-9)
+
+
+def random_images(spec: RunSpec) -> Images:
+    """Noise with random labels, in the shape of the run's data set."""
+    generator = torch.Generator().manual_seed(0)
+    count = max(IMAGES, STEPS * spec.batch_size)
+    flat = not spec.architecture.takes_images
+    shape = (math.prod(spec.input_shape),) if flat else spec.input_shape
+    x = torch.randint(0, 256, (count, *shape), dtype=torch.uint8, generator=generator)
+    y = torch.randint(0, spec.classes, (count,), generator=generator)
+    prepared = PreparedData(
+        name="random images",
+        digest="",
+        folder=Path(),
+        input_shape=spec.input_shape,
+        classes=spec.classes,
+        n_train=count,
+        n_valid=spec.classes,
+        n_test=spec.classes,
+        scale=1 / 255,
+        shift=0.0,
+        source="random images",
+    )
+    few = (x[: spec.classes], y[: spec.classes])
+    splits = {"train": (x, y), "valid": few, "test": few}
+    moved = {name: (images.to(spec.device), labels.to(spec.device)) for name, (images, labels) in splits.items()}
+    return Images(prepared, flat, moved)

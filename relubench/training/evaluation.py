@@ -1,0 +1,70 @@
+"""What a network gets wrong: errors, loss and exact zeros on a split, in batches large enough to run at full speed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from relubench.models.layers.base import Layer
+from relubench.training.images import Images
+from relubench.training.memory import evaluation_images
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Of each member: mean cross-entropy in nats, which examples it got wrong [P, N], zeros [P, hidden layers]."""
+
+    loss: list[float]
+    wrong: np.ndarray
+    zeros: np.ndarray
+    """Share of exact zeros in each hidden layer's output; empty if not asked for."""
+
+
+def accumulator(device: str) -> torch.dtype:
+    """The type that sums over a whole split are taken in: float64, which mps does not have."""
+    return torch.float32 if device == "mps" else torch.float64
+
+
+@torch.no_grad()
+def evaluate(
+    layers: Sequence[Layer], data: Images, split: str, members: int, stacked: bool, sparsity: bool
+) -> Evaluation:
+    """Run a split through the network in evaluation mode (no dropout, no noise, running statistics)."""
+    inputs, device = int(np.prod(data.prepared.input_shape)), data.splits[split][0].device.type
+    size = evaluation_images(inputs, convolutional=not data.flat, device=device, members=members)
+    wrong: list[Tensor] = []
+    loss_P: Tensor | float = 0.0
+    zeros: list[Tensor] = []
+    for x, y in data.slices(split, size):
+        h = x.unsqueeze(0).expand(members, *x.shape) if stacked else x
+        counts = []
+        for layer in layers:
+            h = layer.forward(h, training=False)
+            if sparsity and layer.hidden:
+                counts.append(_zero_counts(h, members))
+            counts += layer.zero_counts if sparsity else ()
+        logits = h if stacked else h.unsqueeze(0)
+        log_p = torch.log_softmax(logits, dim=-1)
+        target = y.expand(members, -1).unsqueeze(-1)
+        loss_P = loss_P - log_p.gather(-1, target).sum(dim=(-2, -1), dtype=accumulator(x.device.type))
+        wrong.append(logits.argmax(dim=-1) != y)
+        if counts:
+            zeros.append(torch.stack(counts, dim=1))
+    total = len(data.labels(split))
+    assert isinstance(loss_P, Tensor)
+    return Evaluation(
+        loss=(loss_P / total).tolist(),
+        wrong=torch.cat(wrong, dim=1).cpu().numpy(),
+        zeros=(torch.stack(zeros).sum(dim=0) / total).cpu().numpy() if zeros else np.empty((members, 0)),
+    )
+
+
+def _zero_counts(h: Tensor, members: int) -> Tensor:
+    """For each member, the sum over examples of the share of exact zeros in one layer's output; [P]."""
+    rows = h.reshape(members, -1)
+    examples = h.shape[-4] if h.dim() >= 4 else h.shape[-2]
+    return (rows == 0).sum(dim=1, dtype=accumulator(h.device.type)) / rows.shape[1] * examples

@@ -1,0 +1,118 @@
+"""How much memory a network takes while it trains, predicted from its shape: what sizes a stack of them. Torch-free."""
+
+from __future__ import annotations
+
+import math
+
+from relubench.models.architecture import layer_shapes, parameter_count
+from relubench.plan import ForeignNetwork, RunSpec
+from relubench.training.backend import by_kernels
+
+FLOAT_BYTES = 4
+
+CHUNK_IMAGES = 1024
+"""Training images gathered at once; a chunk holds as many whole batches as fit, at least one."""
+
+CODE_BYTES = 512_000_000
+"""What the layers below make of the training images is kept while a layer is pre-trained, if it takes no more."""
+
+EVALUATION_VALUES = 4_000_000
+"""Input values gathered at once for an evaluation, in a stack over all its members."""
+
+EVALUATION_IMAGES = 2000
+"""Images in a batch of an evaluation, at most."""
+
+CACHED_IMAGES = 250
+"""The same for convolutional networks on a processor, whose activations then stay in the cache."""
+
+FOREIGN_EVALUATION_IMAGES = 128
+"""The same for a network that somebody else wrote: its layers keep far more values than an mlp's."""
+
+COMPILER_BYTES = 100_000_000
+"""What the compiler of kernels leaves in a process."""
+
+BASE_BYTES = 450_000_000
+"""A process that has imported torch."""
+
+
+def chunk_factor(spec: RunSpec) -> int:
+    """How many chunks are gathered as one: kernels need a fiftieth of one's time to start and to end."""
+    return 2 if by_kernels(spec) else 1
+
+
+def member_bytes(spec: RunSpec, columns: int, learned: int) -> int:
+    """Bytes that one network adds to a process: parameters, optimizer state, best weights, activations, a chunk.
+
+    What the libraries take for themselves at first use, some 15 MB on a processor, is not in it.
+    """
+    if spec.foreign is not None:
+        return _foreign_bytes(spec, spec.foreign, learned)
+    arch = spec.architecture
+    parameters = parameter_count(arch, spec.input_shape, spec.classes, columns=columns, learned=learned, norm=spec.norm)
+    copies = _copies(spec)
+    inputs = math.prod(spec.input_shape)
+    values = inputs + sum(_stage_values(spec, columns)) + 3 * spec.classes
+    chunk = max(CHUNK_IMAGES * chunk_factor(spec), spec.batch_size)
+    compiler = COMPILER_BYTES if by_kernels(spec) else 0
+    codes = CODE_BYTES if spec.stack is not None and spec.stack.layers > 1 else 0
+    return FLOAT_BYTES * (copies * parameters + values * spec.batch_size + 2 * chunk * inputs) + codes + compiler
+
+
+def evaluation_images(inputs: int, *, convolutional: bool, device: str, members: int = 1) -> int:
+    """Images of `inputs` values each that are evaluated at once by every member."""
+    most = CACHED_IMAGES if convolutional and device == "cpu" else EVALUATION_IMAGES
+    return max(1, min(most, EVALUATION_VALUES // (inputs * members)))
+
+
+def evaluation_bytes(spec: RunSpec, columns: int, examples: int = EVALUATION_IMAGES) -> int:
+    """Bytes that an evaluation takes on top, whatever the number of members: a stage's input, z and h of one batch."""
+    if spec.foreign is not None:
+        return spec.foreign.evaluation_bytes * min(FOREIGN_EVALUATION_IMAGES, examples)
+    inputs = math.prod(spec.input_shape)
+    images = min(examples, evaluation_images(inputs, convolutional=bool(spec.channels), device=spec.device))
+    side = spec.input_shape[-2:] if spec.channels else (1, 1)
+    widest = inputs
+    for shape in layer_shapes(spec.architecture, spec.input_shape):
+        pixels = side[0] * side[1] if shape.convolution else 1
+        widest = max(widest, pixels * (shape.inputs + shape.units * (columns + 1)))
+        side = (side[0] // 2, side[1] // 2) if shape.convolution else side
+    return FLOAT_BYTES * images * widest
+
+
+def stack_members(spec: RunSpec, columns: int, learned: int, memory: int) -> int:
+    """How many networks fit into `memory` bytes of a device as one stack; at least one, of a foreign network one."""
+    if spec.architecture.foreign:
+        return 1
+    free = 0.8 * memory - evaluation_bytes(spec, columns)
+    return max(1, int(free // member_bytes(spec, columns, learned)))
+
+
+def _copies(spec: RunSpec) -> int:
+    """Tensors of a parameter's size: itself, the best epoch's, the optimizer's state and gradients, the kernels'."""
+    return 2 + 2 * int(by_kernels(spec)) + {"sgd": int(spec.momentum > 0), "adam": 3, "adamw": 3}[spec.optimizer]
+
+
+def _foreign_bytes(spec: RunSpec, network: ForeignNetwork, learned: int) -> int:
+    """As `member_bytes`; autograd holds all gradients at once before the optimizer takes them."""
+    parameters = network.parameters + learned * network.exchanged
+    chunk = max(CHUNK_IMAGES, spec.batch_size) * math.prod(spec.input_shape)
+    return FLOAT_BYTES * ((_copies(spec) + 1) * parameters + 2 * chunk) + network.training_bytes * spec.batch_size
+
+
+def fitting_workers(heaviest: int, memory: int) -> int:
+    """How many worker processes fit into the memory of the machine, each with a network of that many bytes."""
+    return max(1, int(0.8 * memory // (BASE_BYTES + heaviest)))
+
+
+def _stage_values(spec: RunSpec, columns: int) -> list[int]:
+    """Of each hidden stage, the float values of one image that training keeps: z, h and their gradients."""
+    side = spec.input_shape[-2:] if spec.channels else (1, 1)
+    kept: list[int] = []
+    for shape in layer_shapes(spec.architecture, spec.input_shape):
+        pixels = side[0] * side[1] if shape.convolution else 1
+        inputs = shape.inputs * pixels
+        skipped = 2 * shape.units if spec.architecture.residual else 0  # A sum and its gradient.
+        kept.append(shape.units * pixels * (2 * columns + 2) + inputs + skipped)
+        if shape.convolution:
+            side = (side[0] // 2, side[1] // 2)
+    return kept

@@ -1,0 +1,256 @@
+"""Contrastive divergence on a processor, by generated kernels: their storage, and their calls.
+
+The same steps as `ContrastiveDivergence.step`, on weights that lie as the kernels have them while they are `working`.
+Weights of an input that is zero are not read, and where it is zero in the whole batch not updated, for the data.
+
+Shapes: B batch, padded to whole blocks; I visible, O hidden units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from relubench.models.kernels.compiled import compiled_rbm, host_features, numbers_of
+from relubench.models.kernels.emit import LINE
+from relubench.models.kernels.layer import odd, whole, zeros
+from relubench.models.kernels.layout import TILE, packed_batch
+from relubench.models.kernels.rbm import WORDS, even_plan
+from relubench.models.kernels.sparse import in_strips_of
+from relubench.models.kernels.team import Team
+from relubench.training.pretraining.rbm import ContrastiveDivergence
+from relubench.training.pretraining.units import HIDDEN, VISIBLE
+
+NEVER = -1e4
+"""An input at which sigmoid is 0."""
+
+
+class Weights:
+    """A matrix [O, I] in each worker's columns [workers, I+1, D], the last row unused, and hidden biases [C]."""
+
+    def __init__(self, matrix: Tensor, bias: Tensor, edges: Sequence[int], lanes: int) -> None:
+        self.matrix, self.bias = matrix, bias
+        outputs, inputs = matrix.shape
+        self.columns = [(left, max(left, min(right, outputs))) for left, right in pairwise(edges)]
+        width = odd(max(right - left for left, right in pairwise(edges)), lanes)
+        self.blocks = zeros(matrix, len(self.columns), inputs + 1, width)
+        # Beyond the last unit the mean is then 0, and nothing changes.
+        self.b = zeros(matrix, edges[-1]).fill_(NEVER)
+
+    def take(self) -> None:
+        for mine, theirs in self._pairs():
+            mine.copy_(theirs)
+
+    def give(self) -> None:
+        for mine, theirs in self._pairs():
+            theirs.copy_(mine)
+
+    def _pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
+        outputs, inputs = self.matrix.shape
+        yield self.b[:outputs], self.bias
+        for mine, (left, right) in zip(self.blocks, self.columns, strict=True):
+            yield mine[:inputs, : right - left], self.matrix.t()[:, left:right]
+
+
+class Call:
+    """A kernel, what follows it, if not 0, and their arguments."""
+
+    def __init__(self, code: int, then: int) -> None:
+        self.code, self.then, self.words = code, then, np.zeros(len(WORDS), np.int64)
+        self.address = self.words.ctypes.data
+
+
+class KernelDivergence:
+    """Takes the steps of a ContrastiveDivergence on batches of at most `batch`, by `workers` threads.
+
+    `sparse`: leave out zeros of the data one by one, which pays where fewer than half the numbers are something else.
+    """
+
+    def __init__(self, trainer: ContrastiveDivergence, batch: int, workers: int, *, sparse: bool) -> None:
+        self.trainer, self.rbm, self.sparse = trainer, trainer.rbm, sparse
+        vector = numbers_of(host_features(), double=False).lanes
+        self.cut = in_strips_of(even_plan(batch), [len(self.rbm.weight)], workers, vector)
+        self.made = compiled_rbm(self.cut)
+        self.team = Team(workers, self.made.addresses["run"], self.made.addresses["serve"])
+        outputs, inputs = self.rbm.weight.shape
+        like, padded, lanes = self.rbm.weight, self.cut.padded, self.made.numbers.lanes
+        columns, listed = whole(outputs, lanes), whole(inputs, TILE)
+        stride = odd(columns, lanes)
+        edges = [columns // lanes * worker // workers * lanes for worker in range(workers + 1)]
+        self.weights = Weights(like, self.rbm.hidden_bias, edges, lanes)
+        self.velocity = None
+        if trainer.velocity:
+            self.velocity = Weights(trainer.velocity[0], trainer.velocity[1], edges, lanes)
+        line = packed_batch(self.made.numbers, self.cut)
+        self.rows = zeros(like, workers, padded, inputs)
+        """For each worker the data [B, I], where its zeros are left out."""
+        self.v0 = zeros(like, listed, line)
+        self.v1 = zeros(like, listed, line)
+        self.h0, self.h1, self.drawn, self.y = (zeros(like, padded, stride) for _ in range(4))
+        self.sums = zeros(like, workers, padded, stride)
+        self.parts = zeros(like, workers, listed * line + lanes)
+        self.rates = zeros(like, 2)
+        self.listed = torch.arange(listed).clamp_(max=inputs)
+        self.counts = torch.full((workers * LINE,), inputs)
+        self.key = torch.zeros((), dtype=torch.int64)
+        self.filled = 0
+        self.calls: dict[str, Call] = {}
+        self._make_calls()
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Inside, the threads wait for kernels, torch keeps to one, and the weights are in the kernels' storage alone.
+
+        Whatever torch does with more threads leaves those looking for work for a while, in the way of the kernels'.
+        """
+        threads = torch.get_num_threads()
+        kept = [one for one in (self.weights, self.velocity) if one is not None]
+        torch.set_num_threads(1)
+        for one in kept:
+            one.take()
+        try:
+            with self.team.working():
+                yield
+        finally:
+            for one in kept:
+                one.give()
+            torch.set_num_threads(threads)
+
+    def step(self, v0: Tensor) -> Tensor:
+        """One update on a batch [B, I]; returns the sum of squared reconstruction errors []."""
+        trainer, (batch, inputs) = self.trainer, v0.shape
+        self._load(v0)
+        self._run("up_data")
+        self._draw(self.h0, batch)
+        for turn in range(trainer.k):
+            self._down(batch, sampled=trainer.sampled or turn < trainer.k - 1)
+            self._run("up_model")
+            if turn < trainer.k - 1:
+                self._draw(self.h1, batch)
+        self._mean(batch)
+        change = self.v0[:inputs, :batch] - self.v1[:inputs, :batch]
+        self._update(change.sum(dim=1), 1.0 / batch)
+        return change.square_().sum()
+
+    def _load(self, v0: Tensor) -> None:
+        """The batch as [I, B], zeros beyond it."""
+        batch, inputs = v0.shape
+        if batch < self.filled:
+            self.v0[:, batch:].zero_()
+            for one in (self.h0, self.h1, self.drawn):
+                one[batch:].zero_()
+        if batch != self.filled:
+            self.filled = batch
+            for name in self.calls:
+                self._tell(name, batch=batch)
+        self.v0[:inputs, :batch].copy_(v0.t())
+        self.given = v0 if v0.stride(1) == 1 else v0.contiguous()
+        self._tell("up_data", x=self.given, x_stride=self.given.stride(0))
+
+    def _draw(self, storage: Tensor, batch: int) -> None:
+        """E[h | v] of the inputs y into that storage, and a draw."""
+        generator, hidden = self.trainer.generator, self.rbm.hidden
+        if hidden is HIDDEN["bernoulli"]:
+            self.key.random_(generator=generator)
+            self._tell("draw", key=int(self.key), mean=storage)
+            self._run("draw")
+            return
+        units = slice(batch), slice(len(self.rbm.hidden_bias))
+        mean = hidden.mean(self.y[units])
+        storage[units].copy_(mean)
+        self.drawn[units].copy_(hidden.sample(self.y[units], mean, generator))
+
+    def _mean(self, batch: int) -> None:
+        """E[h | v] of the inputs y, at the chain's end."""
+        if self.rbm.hidden is HIDDEN["bernoulli"]:
+            self._run("mean")
+            return
+        units = slice(batch), slice(len(self.rbm.hidden_bias))
+        self.h1[units].copy_(self.rbm.hidden.mean(self.y[units]))
+
+    def _down(self, batch: int, *, sampled: bool) -> None:
+        """v1: the visible units' means given what was drawn, or a draw."""
+        visible = self.rbm.visible
+        if visible is VISIBLE["bernoulli"]:
+            self._run("down_sigmoid")
+            if not sampled:
+                return
+            a = mean = self.v1[: len(self.rbm.visible_bias), :batch]
+        else:
+            self._run("down")
+            a = self.v1[: len(self.rbm.visible_bias), :batch]
+            mean = visible.mean(a)
+        self.v1[: len(a), :batch].copy_(visible.sample(a, mean, self.trainer.generator) if sampled else mean)
+
+    def _update(self, visible: Tensor, scale: float) -> None:
+        """W, or its velocity, += scale * (h0^T v0 - h1^T v1), and the biases alike; see ContrastiveDivergence."""
+        trainer, decay, rate, weights = self.trainer, self.trainer.weight_decay, self.trainer.rate, self.weights
+        bias, speed = self.rbm.visible_bias, self.velocity
+        step = scale if speed else rate * scale
+        self.rates[0], self.rates[1] = step, -step
+        if speed:
+            speed.blocks.mul_(trainer.momentum)
+            speed.b.mul_(trainer.momentum)
+            if decay:
+                speed.blocks.add_(weights.blocks, alpha=-decay)
+        elif decay:
+            weights.blocks.mul_(1.0 - rate * decay)
+        self._run("update_data")
+        self._run("update_model")
+        if speed is None:
+            bias.add_(visible, alpha=step)
+            return
+        weights.blocks.add_(speed.blocks, alpha=rate)
+        weights.b.add_(speed.b, alpha=rate)
+        bias.add_(trainer.velocity[2].mul_(trainer.momentum).add_(visible, alpha=scale), alpha=rate)
+
+    def _run(self, name: str) -> None:
+        call = self.calls[name]
+        self.team.run(call.code, call.address, call.then)
+
+    def _tell(self, name: str, **values: int | Tensor) -> None:
+        """Arguments of a kernel."""
+        for key, value in values.items():
+            self.calls[name].words[PLACES[key]] = value.data_ptr() if isinstance(value, Tensor) else value
+
+    def _make_calls(self) -> None:
+        """Make the calls of kernels that a step consists of."""
+        blocks, target, inputs = self.weights.blocks, self.velocity or self.weights, len(self.rbm.visible_bias)
+        common: dict[str, int | Tensor] = {
+            **{"workers": self.team.workers, "inputs": inputs, "segment": 0},
+            **{"rows": self.listed, "counts": self.counts, "packed": self.v1, "drawn": self.drawn, "mean": self.h1},
+            **{"w": blocks, "w_part": blocks.stride(0), "w_stride": blocks.stride(1), "b": self.weights.b},
+            **{
+                "columns": len(self.weights.b),
+                "stride": self.y.stride(0),
+                "sums": self.sums,
+                "sums_part": self.sums.stride(0),
+                "leak": self.rates,
+                "y": self.y,
+            },
+            **{"below": self.v1, "parts": self.parts, "parts_part": self.parts.stride(0), "c": self.rbm.visible_bias},
+        }
+        updated = {"w": target.blocks, "b": target.b}
+        rows = {"v": self.rows, "v_part": self.rows.stride(0), "v_stride": self.rows.stride(1)}
+        data = {**updated, "packed": self.v0, "v": self.v0, "v_stride": self.v0.stride(0), "delta": self.h0}
+        up, update = ("up_sparse", "update_sparse") if self.sparse else ("up", "backward_first")
+        calls = {
+            "up_data": (up, {"packed": self.v0, **rows}),
+            "up_model": ("up", {}),
+            **{name: (name, {}) for name in ("mean", "draw")},
+            **{"down": ("down gather", {}), "down_sigmoid": ("down gather_sigmoid", {})},
+            "update_data": (update, {**data, "rate": self.rates}),
+            "update_model": ("backward_first", {**updated, "delta": self.h1, "rate": self.rates[1:]}),
+        }
+        for name, (code, own) in calls.items():
+            kernel, *then = (self.made.addresses[one] for one in code.split())
+            self.calls[name] = Call(kernel, *then or [0])
+            self._tell(name, **{**common, **own})
+
+
+PLACES = {name: place for place, name in enumerate(WORDS)}

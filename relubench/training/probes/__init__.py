@@ -1,0 +1,1 @@
+"""Probes: what the hidden layers of a network do, looked at after each epoch."""

@@ -1,0 +1,132 @@
+"""Counts over the outputs and slopes of hidden layers, batch by batch.
+
+Shapes: R row, one for each layer and member counted here; B batch, U units. One layer of one network has R = 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from relubench.models.layers.base import Layer
+from relubench.training.probes.dead_units import living_columns
+from relubench.training.probes.slopes import SlopeScale, slope_of
+
+SAMPLE_IMAGES = 100
+"""The scale for near zeros and the quantiles of pre-activations come from this many of the images."""
+NEAR = 0.01
+"""An output is near zero if |h| is at most this part of the layer's root mean square."""
+QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
+MOST_QUANTILE_VALUES = 4_000
+"""Of more pre-activations every so-manieth is sorted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """A hidden layer on a batch of images, its slopes not taken yet."""
+
+    layer: Layer
+    z: Tensor
+    h: Tensor
+    trace: Tensor
+    """See `slopes.traced`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Hidden layers on a batch of images."""
+
+    z: Tensor
+    """Some pre-activations of the first images, [R, ..]."""
+    h: Tensor
+    """[R, B, U] or [R, B, C, Y, X]."""
+    slope: Tensor
+    """In every column: [R, B, columns * U] or [R, B, columns * C, Y, X]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What a layer of one member did over all of the batches."""
+
+    zeros_pct: float
+    near_pct: float
+    saturated_pct: float
+    mean: float
+    variance: float
+    quantiles: list[float]
+    """Of the pre-activations."""
+
+
+def thinned(z: Tensor) -> Tensor:
+    """A copy of so many of the first images' pre-activations, of z [R, B, ..], as are sorted."""
+    rows = z[:, :SAMPLE_IMAGES].reshape(len(z), -1)
+    return rows[:, :: -(-rows.shape[1] // MOST_QUANTILE_VALUES)].clone()
+
+
+def joined(layers: Sequence[Traced]) -> Stage:
+    """Layers of one shape and activation as rows of one stage, layer after layer."""
+    first = layers[0]
+    if len(layers) == 1:
+        z, h, trace = first.z, first.h, first.trace
+    else:
+        z, h = (torch.cat([getattr(one, name) for one in layers]) for name in ("z", "h"))
+        trace = h if first.trace is first.h else torch.cat([one.trace for one in layers])
+    return Stage(z, h, slope_of(first.layer, h, trace))
+
+
+class Tally:
+    """Of each row: exact zeros, near zeros, saturated outputs, moments, quantiles, and the columns that had a slope."""
+
+    def __init__(self, stage: Stage) -> None:
+        """Scale and quantiles come from the first batch; it is not counted yet."""
+        # Sorted by numpy, which takes a thirtieth of torch's time.
+        ordered = np.sort(stage.z.cpu().numpy(), axis=1)
+        last = ordered.shape[1] - 1
+        self.quantiles = ordered[:, [round(one * last) for one in QUANTILES]].tolist()
+        first = stage.h[:, :SAMPLE_IMAGES].reshape(len(stage.h), -1)
+        self.near_at = torch.linalg.vector_norm(first, dim=1, keepdim=True).mul_(NEAR / first.shape[1] ** 0.5)
+        self.values = 0
+        self.sums: list[Tensor] = []
+        """Of each batch zeros, near zeros, saturated, sum and sum of squares, [5, R]."""
+        self.live = torch.empty(0)
+        """The columns that had a slope at some image, [R, columns * U]."""
+
+    def add(self, stage: Stage, scale: SlopeScale) -> None:
+        """Count one batch."""
+        rows = stage.h.reshape(len(stage.h), -1)
+        self.values += rows.shape[1]
+        # Flags of 0.0 and 1.0, whose sums are exact up to 2**24 a batch: bool ones take several times as long.
+        flags = torch.empty_like(rows)
+        zeros = torch.eq(rows, 0.0, out=flags).sum(dim=1)
+        near = torch.abs(rows, out=flags).le_(self.near_at).sum(dim=1)
+        size = stage.slope.abs()
+        live = living_columns(size, scale.eps)
+        self.live = live if self.live.numel() == 0 else self.live | live
+        if scale.columns > 1:
+            axis = -3 if size.dim() > 3 else -1
+            size = size.unflatten(axis, (scale.columns, -1)).amax(dim=axis - 1)
+        saturated = size.lt_(scale.saturated).reshape(len(rows), -1).sum(dim=1)
+        squares = torch.linalg.vector_norm(rows, dim=1).square_()
+        self.sums.append(torch.stack([zeros, near, saturated, rows.sum(dim=1), squares]))
+
+    def counted(self) -> list[Counted]:
+        """What every row comes to."""
+        found = []
+        sums = np.add.reduce(torch.stack(self.sums).cpu().numpy(), axis=0, dtype=np.float64)
+        for row, (zeros, near, saturated, total, squares) in enumerate(sums.T.tolist()):
+            mean = total / self.values
+            found.append(
+                Counted(
+                    zeros_pct=100.0 * zeros / self.values,
+                    near_pct=100.0 * near / self.values,
+                    saturated_pct=100.0 * saturated / self.values,
+                    mean=mean,
+                    variance=squares / self.values - mean * mean,
+                    quantiles=self.quantiles[row],
+                )
+            )
+        return found

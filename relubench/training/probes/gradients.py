@@ -1,0 +1,126 @@
+"""What gradients do: their norms in every hidden layer's weights and outputs, and how far a step moves the weights.
+
+The loss is the training's: mean cross-entropy and L1 penalty. Dropout and noise are off; batch norm takes the
+statistics of the images it is given, as in training. Nothing that training goes on from is changed.
+
+Shapes: P member, B batch, K classes. One network drops P.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from relubench.models.external.module_state import HeldStates
+from relubench.models.layers.base import Affine, ClosedForm, Convolution, Differentiated, Layer, Norm
+from relubench.training.evaluation import accumulator
+
+if TYPE_CHECKING:
+    from relubench.training.population import Population
+
+
+@dataclass(frozen=True, slots=True)
+class GradientNorms:
+    """Of one hidden layer, by member [P]."""
+
+    weight: Tensor
+    activation: Tensor
+
+
+def gradient_norms(population: Population, batches: Iterable[tuple[Tensor, Tensor]]) -> list[GradientNorms]:
+    """The norms over all of the batches, x [B, ...] and labels [B]; see `results.LayerProbe` for what they are."""
+    layers, members = population.layers, len(population.members)
+    weights = [layer.weight.value for layer in layers if isinstance(layer, Affine | Convolution)][:-1]
+    kept = [(buffer.value, buffer.value.clone()) for layer in layers for buffer in layer.buffers]
+    held = HeldStates.now(population.held)
+    total = [torch.zeros_like(one) for one in weights]
+    # Squares of what is left of a gradient below fifty layers of sigmoid, 1e-30, are 0 in float32.
+    exact = accumulator(population.spec.device)
+    sums = [torch.zeros(members, device=population.spec.device, dtype=exact) for _ in weights]
+    images = 0
+    for x, labels in batches:
+        grads, outputs = _backward(population, weights, x, labels)
+        images += len(labels)
+        for place, (grad, output) in enumerate(zip(grads, outputs, strict=True)):
+            total[place] += grad
+            by_image = output.reshape(members, len(labels), -1)
+            sums[place] += torch.linalg.vector_norm(by_image, dim=2, dtype=exact).sum(dim=1)
+    for value, before in kept:
+        value.copy_(before)
+    held.put_back()
+    return [
+        GradientNorms(
+            torch.linalg.vector_norm((one / images).reshape(members, -1), dim=1, dtype=exact), output / images
+        )
+        for one, output in zip(total, sums, strict=True)
+    ]
+
+
+def _backward(
+    population: Population, weights: Sequence[Tensor], x: Tensor, labels: Tensor
+) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+    """The gradients of the summed loss in the hidden layers' weights and outputs."""
+    outputs: list[Tensor] = []
+    for one in weights:
+        one.requires_grad_(True)
+    try:
+        with torch.enable_grad():
+            h = x.expand(len(population.members), *x.shape) if population.stacked else x
+            loss = torch.zeros((), device=x.device)
+            for layer in population.layers:
+                h = differentiable(layer, h)
+                if layer.hidden:
+                    outputs.append(h)
+                    if population.has_l1:
+                        by_member = h.abs().reshape(len(population.members), -1).sum(dim=1)
+                        loss = loss + (population.l1_P * by_member).sum()
+            log_p = torch.log_softmax(h, dim=-1)
+            target = labels.expand(log_p.shape[:-1]).unsqueeze(-1)
+            loss = loss - log_p.gather(-1, target).sum()
+            found = torch.autograd.grad(loss, [*weights, *outputs], allow_unused=True, materialize_grads=True)
+    finally:
+        for one in weights:
+            one.requires_grad_(False)
+    return found[: len(weights)], found[len(weights) :]
+
+
+def differentiable(layer: Layer, x: Tensor) -> Tensor:
+    """The layer's output in evaluation mode as autograd can follow it: an activation in place would not do."""
+    if isinstance(layer, ClosedForm):
+        return layer.activation.function(x, dim=layer.dim)
+    if isinstance(layer, Affine) and not layer.bf16:
+        # Its own forward uses a transposed view that was made outside of autograd.
+        w, b = layer.weight.value, layer.bias.value
+        return torch.baddbmm(b, x, w.mT) if layer.stacked else torch.nn.functional.linear(x, w, b)
+    if isinstance(layer, Differentiated):
+        batch_norm = isinstance(layer, Norm) and layer.kind == "batch"
+        return layer.apply(x, [one.value for one in layer.parameters], training=batch_norm)
+    return layer.forward(x, training=False)
+
+
+@torch.no_grad()
+def update_ratios(population: Population, x: Tensor, labels: Tensor) -> list[Tensor]:
+    """|the next step's change| / |weights| of every hidden layer's weights, [P] each, for a step on x [B, ...].
+
+    The step is taken, by the optimizer as it stands, measured and undone.
+    """
+    members = len(population.members)
+    tensors, values = population.state()
+    before = {key: value.clone() for key, value in tensors.items()}
+    weights = [layer.weight for layer in population.layers if isinstance(layer, Affine | Convolution)][:-1]
+    y = torch.nn.functional.one_hot(labels, population.spec.classes).to(torch.float32)
+    if population.stacked:
+        x, y = x.expand(members, *x.shape).contiguous(), y.expand(members, *y.shape).contiguous()
+    population.update.set_factor(population.next_factor())
+    population.train_step(x, y)
+    ratios = []
+    for one in weights:
+        old = before[one.name]
+        moved = (one.value - old).reshape(members, -1).norm(dim=1)
+        ratios.append(moved / old.reshape(members, -1).norm(dim=1))
+    population.load(before, values)
+    return ratios
