@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from relubench.jobs import Job
+from relubench.executors.job import Job
 from relubench.plan import RunSpec
 from relubench.runs.result import RunResult
 from relubench.runs.store import Store

@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 
 from relubench.config import ExperimentConfig
-from relubench.crew import Crew
 from relubench.data import lines_about
 from relubench.errors import ComputeError, UsageError
 from relubench.events import event, failed_result
+from relubench.executors.job import Job, jobs_of
+from relubench.executors.local import Crew
 from relubench.inspection import (
     Networks,
     check_own,
@@ -33,7 +34,6 @@ from relubench.inspection import (
     settle,
     with_network,
 )
-from relubench.jobs import Job, jobs_of
 from relubench.noise import noise_jobs, under_noise
 from relubench.plan import RunSpec, Variant
 from relubench.runs.result import Event, RunResult, Timing, Tuning

@@ -10,7 +10,7 @@ from typing import Any
 from relubench.activations import Choice, select
 from relubench.config import experiment
 from relubench.data import DataOptions, PreparedData, prepare
-from relubench.jobs import Job
+from relubench.executors.job import Job
 from relubench.plan import RunSpec, expand
 from relubench.runs.layer_id import layer_id
 from relubench.stack import StackSpec

@@ -10,6 +10,7 @@ import pytest
 from relubench.activations import select
 from relubench.config import experiment
 from relubench.errors import UsageError
+from relubench.executors.worker import carry_out
 from relubench.inspection import _described, other_weights, remarks
 from relubench.plan import ForeignNetwork, Variant
 from relubench.runner import Study
@@ -17,7 +18,6 @@ from relubench.runs.store import Store
 from relubench.training.images import Images
 from relubench.training.population import Population
 from relubench.variants import Part
-from relubench.worker import carry_out
 from specs import digits, job, runs
 
 

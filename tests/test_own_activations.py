@@ -10,6 +10,7 @@ import torch
 from relubench.activations import build
 from relubench.config import experiment
 from relubench.errors import UsageError
+from relubench.executors.worker import carry_out
 from relubench.runner import Study
 from relubench.runs.checkpoint import from_bytes
 from relubench.runs.store import Store
@@ -17,7 +18,6 @@ from relubench.timing.operators import training
 from relubench.training.images import Images
 from relubench.training.population import Population
 from relubench.verification.check import check
-from relubench.worker import carry_out
 from specs import digits, job, runs
 
 SOURCE = """
@@ -200,7 +200,7 @@ def test_a_frozen_parameter_in_somebody_else_s_network(mine: Path, tmp_path: Pat
 
 
 def test_an_error_in_the_middle_of_training_names_its_line(mine: Path, tmp_path: Path):
-    from relubench.mishaps import explain
+    from relubench.executors.failures import explain
 
     one = job(f"{mine}:LateError", tmp_path, train={"epochs": 1}, model={"name": "mlp-1x8"})
     with pytest.raises(RuntimeError) as problem:

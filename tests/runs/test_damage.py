@@ -16,17 +16,17 @@ import numpy as np
 import pytest
 
 from relubench.config import experiment
-from relubench.crew import Crew
 from relubench.data import prepare
 from relubench.data.prepared import arrays, check_whole
 from relubench.errors import DataError
-from relubench.jobs import Job
+from relubench.executors.job import Job
+from relubench.executors.local import Crew
+from relubench.executors.worker import Interrupted, carry_out
 from relubench.runner import Study
 from relubench.runs.record_folders import Damaged
 from relubench.runs.store import Store
 from relubench.system import integrity
 from relubench.system.integrity import DamagedError
-from relubench.worker import Interrupted, carry_out
 from specs import job
 
 CONFIG = {"act": ["relu"], "seeds": [0, 1], "train": {"epochs": 1, "batch_size": 50}, "model": {"name": "mlp-1x16"}}
@@ -253,7 +253,7 @@ def test_a_worker_that_dies_in_the_middle_of_a_line_is_noticed(
     def broken(argv: list[str], **more: object) -> object:
         return real([sys.executable, "-c", program], **more)  # type: ignore[call-overload]
 
-    monkeypatch.setattr("relubench.crew.subprocess.Popen", broken)
+    monkeypatch.setattr("relubench.executors.local.subprocess.Popen", broken)
     one = job("relu", tmp_path, train={"epochs": 1}, model={"name": "mlp-1x16"})
     with Crew(1, [one]) as crew:
         events = [message["event"] for message in crew.messages()]

@@ -15,11 +15,11 @@ import pytest
 
 import relubench.system.files
 from relubench.errors import ComputeError
-from relubench.jobs import Job
-from relubench.mishaps import explain
+from relubench.executors.failures import explain
+from relubench.executors.job import Job
+from relubench.executors.worker import Interrupted, carry_out
 from relubench.runs.result import RunResult, Timing
 from relubench.runs.store import Busy, Store
-from relubench.worker import Interrupted, carry_out
 from specs import job
 
 TIMING = Timing(
@@ -109,7 +109,8 @@ def test_delete_and_discard(tmp_path: Path):
 def test_two_processes_train_a_run_once(tmp_path: Path):
     one = job("relu", tmp_path / "runs", train={"epochs": 3}, model={"name": "mlp-2x64"})
     program = (
-        "import json, sys; from relubench.jobs import Job; from relubench.worker import carry_out; told = [];"
+        "import json, sys; from relubench.executors.job import Job;"
+        "from relubench.executors.worker import carry_out; told = [];"
         "carry_out(Job.from_json(json.loads(sys.argv[1])), told.append, lambda: False);"
         "print(json.dumps([message for message in told if message['event'] == 'done']))"
     )

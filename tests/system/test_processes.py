@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from relubench.crew import Crew
+from relubench.executors.local import Crew
 from relubench.system import processes
 from relubench.system.processes import command, ending, environment, folder
 from specs import job
@@ -36,7 +36,7 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_process_imports_nothing_of_the_working_folder(trapped: Path):
-    done = run("import json, random, types, numpy, relubench.crew\nprint(relubench.__file__)")
+    done = run("import json, random, types, numpy, relubench.executors.local\nprint(relubench.__file__)")
     assert (done.stderr, done.returncode) == ("", 0)
     assert Path(done.stdout.strip()).samefile(Path(processes.__file__).parents[1] / "__init__.py")
 
@@ -112,7 +112,7 @@ def test_a_workers_death_is_told(
     how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ):
     code, words = DEATHS[how]
-    monkeypatch.setattr("relubench.crew.command", lambda _: [sys.executable, "-c", code])
+    monkeypatch.setattr("relubench.executors.local.command", lambda _: [sys.executable, "-c", code])
     with Crew(1, [job("relu", tmp_path)]) as crew:
         messages = list(crew.messages())
     assert [one["event"] for one in messages] == ["started", "failed"]

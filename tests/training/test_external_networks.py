@@ -13,6 +13,7 @@ import torch
 from relubench.activations import select
 from relubench.config import experiment
 from relubench.errors import RelubenchError, UsageError
+from relubench.executors.worker import carry_out
 from relubench.models.architecture import check_input, parse_model
 from relubench.models.external.inspection import inspect_network
 from relubench.plan import ForeignNetwork, RunSpec
@@ -22,7 +23,6 @@ from relubench.runs.store import Store
 from relubench.training.images import Images
 from relubench.training.memory import member_bytes
 from relubench.training.population import Population
-from relubench.worker import carry_out
 from specs import digits, job, runs
 
 OWN = """

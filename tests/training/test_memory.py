@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 
 import relubench.training.population
+from relubench.executors.worker import carry_out
 from relubench.runs.store import Store
 from relubench.training.memory import evaluation_bytes, member_bytes, stack_members
-from relubench.worker import carry_out
 from specs import job, runs
 
 MEASURE = """
 import json, re, sys
 import torch
-from relubench.jobs import Job
-from relubench.worker import _open
+from relubench.executors.job import Job
+from relubench.executors.worker import _open
 job = Job.from_json(json.loads(sys.argv[1]))
 torch.set_num_threads(1)
 torch.mm(torch.ones(64, 64), torch.ones(64, 64))

@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from relubench.executors.worker import carry_out
 from relubench.models.external.module_state import capture, packed, restore, unpacked
 from relubench.runs.checkpoint import from_bytes, to_bytes
 from relubench.runs.store import Store
 from relubench.training.images import Images
 from relubench.training.population import Population
-from relubench.worker import carry_out
 from specs import digits, job, runs
 
 SOURCE = """

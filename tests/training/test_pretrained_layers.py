@@ -11,12 +11,12 @@ import torch
 
 import relubench.training.pretraining.layers
 from relubench.errors import DataError, UsageError
+from relubench.executors.worker import Interrupted, Job, carry_out
 from relubench.runs import pretrained_file
 from relubench.runs.layer_id import layer_id
 from relubench.runs.store import Store
 from relubench.stack_search import shared_stacks
 from relubench.training.pretraining.layers import exported
-from relubench.worker import Interrupted, Job, carry_out
 from specs import job
 
 SECTIONS: dict[str, Any] = {

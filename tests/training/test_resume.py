@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from relubench.executors.worker import carry_out
 from relubench.runs.store import Store
-from relubench.worker import carry_out
 from specs import job
 
 KILLS_EACH = 10
@@ -104,7 +104,7 @@ def test_killed_runs_of_ones_own_modules_end_in_the_same_bytes(tmp_path: Path):
 
 
 def test_an_interrupted_run_writes_a_checkpoint_and_goes_on_from_it(tmp_path: Path):
-    from relubench.worker import Interrupted
+    from relubench.executors.worker import Interrupted
 
     one = job("relu", tmp_path, train=TRAIN, model={"name": "mlp-2x64"})
     store = Store(tmp_path)
@@ -129,8 +129,8 @@ def test_a_checkpoint_that_cannot_be_read_starts_the_run_anew(tmp_path: Path, ca
 
 def test_a_checkpoint_that_fits_in_part_leaves_no_trace(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     """The last tensor is of another shape: what was loaded before it must not be trained on."""
+    from relubench.executors.worker import Interrupted
     from relubench.runs.checkpoint import from_bytes, to_bytes
-    from relubench.worker import Interrupted
 
     one = job("relu", tmp_path / "whole", train=TRAIN, model={"name": "mlp-2x64"})
     carry_out(one, lambda message: None, lambda: False)
@@ -146,7 +146,7 @@ def test_a_checkpoint_that_fits_in_part_leaves_no_trace(tmp_path: Path, capfd: p
 
 
 def test_a_resumed_run_says_at_once_how_far_it_is(tmp_path: Path):
-    from relubench.worker import Interrupted
+    from relubench.executors.worker import Interrupted
 
     one = job("relu", tmp_path, train=TRAIN, model={"name": "mlp-2x64"})
     told: list[dict[str, object]] = []

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from relubench.errors import ComputeError
-from relubench.jobs import Job, lines_of_jobs
-from relubench.mishaps import check_unchanged, explain, free_memory, is_out_of_memory
+from relubench.executors.failures import check_unchanged, explain, free_memory, is_out_of_memory
+from relubench.executors.job import Job, lines_of_jobs
 from relubench.plan import RunSpec
 from relubench.runs.clock import Clock
 from relubench.runs.result import RunResult, Timing

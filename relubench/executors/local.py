@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from relubench.jobs import Job
+from relubench.executors.job import Job
 from relubench.system.interrupts import Held
 from relubench.system.processes import Stderr, command, ending, environment, folder, lacks_of_memory
 
@@ -92,7 +92,7 @@ class Crew:
 
 
 class _Worker:
-    """One process of `relubench.worker`, and the job it has."""
+    """One process of `relubench.executors.worker`, and the job it has."""
 
     def __init__(self, inbox: queue.SimpleQueue[tuple[_Worker, dict[str, Any] | None]], threads: int) -> None:
         values = {**environment(), "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "PYTHONIOENCODING": "utf-8"}
@@ -107,7 +107,7 @@ class _Worker:
         # Ctrl-C reaches every process of a terminal: this one says when a worker ends.
         with Held():
             self.process = subprocess.Popen(
-                command("from relubench.worker import main\nmain()"),
+                command("from relubench.executors.worker import main\nmain()"),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -7,7 +7,7 @@ import sys
 
 from relubench.activations.user import changed, choose_own
 from relubench.errors import ComputeError, RelubenchError
-from relubench.jobs import Job
+from relubench.executors.job import Job
 from relubench.models.external.torchvision_names import PREFIX
 from relubench.system.device import is_out_of_addresses, too_few_addresses
 from relubench.system.user_code.origin import one_line, place_of
