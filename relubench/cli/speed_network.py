@@ -89,8 +89,8 @@ def _emit(
     quiet: bool,
 ) -> bool:
     """Write the tables and draw the plot; returns whether what was asked for could be drawn."""
-    from relubench import network_timing as timed
     from relubench.reports.network_speed import article_speed, for_people, network_report
+    from relubench.timing import networks as timed
 
     results, timings = study.results, study.timings
     images = study.parts[0].prepared.n_train

@@ -16,8 +16,8 @@ from relubench.timing.request import Request
 if TYPE_CHECKING:
     from relubench.reports.sparsity_speed import Measured
     from relubench.runner import Study
-    from relubench.sparsity_timing import Setting
     from relubench.timing.schedule import Session
+    from relubench.timing.sparse_products import Setting
 
 BUDGET_S = 30.0
 
@@ -60,7 +60,7 @@ def _check_one(study: Study) -> None:
         raise UsageError(f"--sparsity takes one network, and {study.total} are asked for", "name one --act, one seed")
     if study.config.keep == "none":
         raise UsageError("--sparsity needs the trained weights, and keep=none stores none", "leave keep=none out")
-    from relubench.sparsity_timing import check_layers
+    from relubench.timing.sparse_products import check_layers
 
     spec, part = study.specs[0], study.parts[0]
     check_layers(spec, next(one for one in part.choices if one.label == spec.activation), part.prepared)
@@ -68,7 +68,7 @@ def _check_one(study: Study) -> None:
 
 def _settings(study: Study) -> list[Setting]:
     from relubench.reports.sparsity_speed import paper_sparsity
-    from relubench.sparsity_timing import hidden_layers, settings
+    from relubench.timing.sparse_products import hidden_layers, settings
 
     spec, part = study.specs[0], study.parts[0]
     weights = study.store.weights_of(spec.id)
@@ -101,8 +101,8 @@ def _emit(
     quiet: bool,
 ) -> None:
     from relubench.reports.sparsity_speed import WAYS, for_people, sparsity_report
-    from relubench.sparsity_timing import BATCHES, break_even, sparsity_rows
     from relubench.timing import rows as timed
+    from relubench.timing.sparse_products import BATCHES, break_even, sparsity_rows
 
     made = sparsity_rows(session, known)
     even = {(batch, way): break_even(made, way, batch) for batch in BATCHES for way in WAYS}

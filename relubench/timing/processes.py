@@ -91,7 +91,7 @@ class Parts:
         lacks = lacks_of_memory()
         with Held():
             process = subprocess.Popen(
-                command("from relubench.timing.part import main\nmain()"),
+                command("from relubench.timing.process import main\nmain()"),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

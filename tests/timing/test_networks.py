@@ -9,7 +9,13 @@ import pytest
 import torch
 
 from relubench.config import experiment
-from relubench.network_timing import (
+from relubench.plan import Variant
+from relubench.reports.network_speed import Race, article_speed, duration, for_people, leaders, network_report, sentence
+from relubench.reports.pareto_plot import plot_pareto
+from relubench.runs.result import RunResult
+from relubench.statistics import timings
+from relubench.system.device import resolve
+from relubench.timing.networks import (
     Pace,
     Point,
     epochs_to,
@@ -20,12 +26,6 @@ from relubench.network_timing import (
     points,
     step_records,
 )
-from relubench.plan import Variant
-from relubench.reports.network_speed import Race, article_speed, duration, for_people, leaders, network_report, sentence
-from relubench.reports.pareto_plot import plot_pareto
-from relubench.runs.result import RunResult
-from relubench.statistics import timings
-from relubench.system.device import resolve
 from relubench.timing.steps import Network, StepRace, line_up
 from relubench.training.images import Images
 from relubench.training.population import Population

@@ -1,4 +1,4 @@
-"""One process's part of a measurement: `python -m relubench.timing.part`, told what to do on stdin by `processes`.
+"""One process's part of a measurement: `python -m relubench.timing.process`, told what to do on stdin by `processes`.
 
 On stdout it gives a line of JSON for every round, and at last one with all of its samples.
 """

@@ -14,7 +14,9 @@ from relubench.activations import select
 from relubench.reports.sparsity_speed import WAYS as SHOWN
 from relubench.reports.sparsity_speed import Measured, for_people, paper_sparsity, sentence, sparsity_report
 from relubench.reports.zeros_plot import plot_zeros
-from relubench.sparsity_timing import (
+from relubench.timing import products
+from relubench.timing.request import Request
+from relubench.timing.sparse_products import (
     BATCHES,
     LEVELS,
     Hidden,
@@ -24,8 +26,6 @@ from relubench.sparsity_timing import (
     settings,
     sparsity_rows,
 )
-from relubench.timing import products
-from relubench.timing.request import Request
 
 ABOUT = Measured(
     dataset="mnist",
