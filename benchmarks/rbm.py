@@ -23,9 +23,9 @@ from sklearn.neural_network import BernoulliRBM
 
 from benchmarks import machine
 from relubench.activations import select
-from relubench.config import experiment
 from relubench.data import PreparedData, prepare
-from relubench.plan import RunSpec, expand
+from relubench.experiments.config import experiment
+from relubench.experiments.plan import RunSpec, expand
 from relubench.reports import pictures
 from relubench.system.device import resolve
 from relubench.training.images import Images

@@ -10,15 +10,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from relubench.config import ExperimentConfig, Method, contradictions, experiment
 from relubench.errors import WARNING, ComputeError, UsageError
+from relubench.experiments.config import ExperimentConfig, Method, contradictions, experiment
+from relubench.experiments.pretraining_plan import PRETRAIN_DEFAULTS
+from relubench.experiments.study import Study
 from relubench.reports.pretraining import pretraining_report
 from relubench.reports.render import render
 from relubench.reports.report import Report
 from relubench.reports.study import study_report
-from relubench.runner import Study
 from relubench.runs.result import RunResult, Tuning
-from relubench.stack import PRETRAIN_DEFAULTS
 from relubench.system.paths import user_path
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from relubench.data import DataOptions, prepare
 from relubench.errors import RelubenchError, UsageError
-from relubench.plan import RunSpec, why_no_regions
+from relubench.experiments.plan import RunSpec, why_no_regions
 from relubench.reports import pictures
 from relubench.runs.layer_id import layer_id
 from relubench.runs.store import Store

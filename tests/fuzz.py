@@ -23,10 +23,10 @@ import torch
 
 from relubench.activations import select
 from relubench.activations.builder import build
-from relubench.config import experiment, known_keys, parse_assignments
 from relubench.errors import RelubenchError
-from relubench.preset.document import read_document
-from relubench.preset.resolve import resolve
+from relubench.experiments.config import experiment, known_keys, parse_assignments
+from relubench.experiments.presets.document import read_document
+from relubench.experiments.presets.resolve import resolve
 from relubench.reports import saved
 from relubench.runs.result import RunResult, Timing
 from relubench.runs.store import Store

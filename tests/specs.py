@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from relubench.activations import Choice, select
-from relubench.config import experiment
 from relubench.data import DataOptions, PreparedData, prepare
 from relubench.executors.job import Job
-from relubench.plan import RunSpec, expand
+from relubench.experiments.config import experiment
+from relubench.experiments.plan import RunSpec, expand
+from relubench.experiments.pretraining_plan import StackSpec
 from relubench.runs.layer_id import layer_id
-from relubench.stack import StackSpec
 from relubench.system.device import Device
 
 CPU = Device(kind="cpu", name="test", threads=1, memory=2**33, torch="test")

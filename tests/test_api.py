@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import relubench
-from relubench.config import experiment
-from relubench.runner import Study
+from relubench.experiments.config import experiment
+from relubench.experiments.study import Study
 from relubench.runs.result import SummaryRow
 
 SMALL = {"epochs": 2, "model": "mlp-2x32"}

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from relubench.activations import build
-from relubench.config import experiment
 from relubench.errors import UsageError
 from relubench.executors.worker import carry_out
-from relubench.runner import Study
+from relubench.experiments.config import experiment
+from relubench.experiments.study import Study
 from relubench.runs.checkpoint import from_bytes
 from relubench.runs.store import Store
 from relubench.timing.operators import training

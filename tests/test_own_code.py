@@ -13,10 +13,10 @@ import torch
 
 from relubench.activations import probe
 from relubench.activations.user import checked, choose_own, is_checked, renewed
-from relubench.config import experiment
 from relubench.errors import UsageError
+from relubench.experiments.config import experiment
+from relubench.experiments.study import Study
 from relubench.models.external.networks import draw_network
-from relubench.runner import Study
 from relubench.system.user_code import manifest
 from specs import runs
 

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from benchmarks.network import CLASSES, Weights
 from relubench.activations import select
-from relubench.config import experiment
 from relubench.data import prepare
 from relubench.data.prepared import DataOptions
-from relubench.plan import expand
+from relubench.experiments.config import experiment
+from relubench.experiments.plan import expand
 from relubench.system.device import resolve
 from relubench.training.images import Images
 from relubench.training.population import Population

@@ -14,9 +14,9 @@ from relubench.errors import EXIT_INTERRUPTED, ComputeError, UsageError
 from relubench.system.lookup import find
 
 if TYPE_CHECKING:
-    from relubench.config import ExperimentConfig
+    from relubench.experiments.config import ExperimentConfig
+    from relubench.experiments.study import Study
     from relubench.reports.report import Report
-    from relubench.runner import Study
     from relubench.runs.result import RunResult
 
 GRID = (0.0, 0.001, 0.01, 0.1, 1.0)
@@ -116,7 +116,7 @@ def ablate_sparsity(
     where: dict[str, Any] = {"data_dir": data_dir, "runs_dir": runs_dir, "fresh": no_cache}
     # The short runs that find the range use the same data: what is said of them is said once.
     where["note"] = output.once(quietly if quiet else output.say)
-    from relubench.runner import Study
+    from relubench.experiments.study import Study
 
     if number is not None:
         output.check_stdout(target)
@@ -139,7 +139,7 @@ def _check_layers(config: ExperimentConfig) -> None:
 
 def _strengths(text: str) -> tuple[float, ...]:
     """The numbers of --l1, smallest first, each once."""
-    from relubench.config import check_strength
+    from relubench.experiments.config import check_strength
 
     return tuple(sorted({check_strength("--l1", part.strip()) for part in text.split(",")}))
 
@@ -154,8 +154,8 @@ def _nets(text: str, given: dict[str, Any]) -> int:
 
 def _drawn(config: ExperimentConfig, nets: int, where: dict[str, Any], quiet: bool) -> ExperimentConfig:
     """The configuration of `nets` networks whose strengths span the range that short runs find."""
-    from relubench.runner import Study
-    from relubench.strengths import LATER_ROUNDS, draw, first_strengths, next_strengths, pilot, span, told
+    from relubench.experiments.l1_range import LATER_ROUNDS, draw, first_strengths, next_strengths, pilot, span, told
+    from relubench.experiments.study import Study
 
     results: list[RunResult] = []
     with preparing():

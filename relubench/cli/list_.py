@@ -152,7 +152,7 @@ def _formats(data_dir: Path | None) -> list[Row]:
 
 
 def _references(data_dir: Path | None) -> list[Row]:
-    from relubench.reports.references import catalogue
+    from relubench.experiments.references import catalogue
 
     return list(catalogue())
 
@@ -164,7 +164,7 @@ def _columns(data_dir: Path | None) -> list[Row]:
 
 
 def _presets(data_dir: Path | None) -> list[Row]:
-    from relubench.preset.catalogue import listing
+    from relubench.experiments.presets.catalogue import listing
 
     return listing()
 

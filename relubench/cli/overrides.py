@@ -10,7 +10,7 @@ from relubench.errors import UsageError
 from relubench.system.lookup import did_you_mean
 
 if TYPE_CHECKING:
-    from relubench.config import ExperimentConfig, Method
+    from relubench.experiments.config import ExperimentConfig, Method
 
 MAX_SEEDS = 10_000
 
@@ -70,7 +70,7 @@ def experiment(
 
     `defaults` are the command's own, weaker than --set; `settings` come from flags of its own.
     """
-    from relubench import config
+    from relubench.experiments import config
 
     try:
         return config.experiment(defaults or {}, *layers(given), settings or {})
@@ -80,7 +80,7 @@ def experiment(
 
 def layers(given: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What --set and the flags ask for, weakest first; raises UsageError where they contradict each other."""
-    from relubench import config
+    from relubench.experiments import config
 
     assigned, flags = config.parse_assignments(given.get("assignments") or ()), overrides(given)
     for key, value, _ in config.contradictions(assigned, flags):
@@ -130,7 +130,7 @@ def whole_number(option: str, text: str, low: int, high: int) -> int:
 
 def methods_of(given: Sequence[str]) -> tuple[Method, ...]:
     """The ways of pre-training that --method names, once or several times; raises UsageError for any other."""
-    from relubench.config import Method
+    from relubench.experiments.config import Method
 
     known = get_args(Method)
     names = [name.strip() for text in given for name in text.split(",")]
@@ -150,7 +150,7 @@ def _seeds(seeds: str | None, seed: str | None) -> tuple[int, ...]:
     if seeds is not None:
         return tuple(range(whole_number("--seeds", seeds, 1, MAX_SEEDS)))
     if seed is not None:
-        from relubench.config import MAX_SEED
+        from relubench.experiments.config import MAX_SEED
 
         return (whole_number("--seed", seed, 0, MAX_SEED),)
     return ()
@@ -178,7 +178,7 @@ def _number(option: str, text: str, kind: type[int] | type[float]) -> int | floa
 
 def _choices(key: str) -> Sequence[str]:
     """The values that the schema allows for a key with a fixed set of them; empty for any other key."""
-    from relubench.config import ExperimentConfig
+    from relubench.experiments.config import ExperimentConfig
 
     section, _, name = key.rpartition(".")
     schema = ExperimentConfig.model_fields[section].annotation if section else ExperimentConfig

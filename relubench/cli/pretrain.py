@@ -13,9 +13,9 @@ from relubench.cli.study import preparing, quietly, show_study
 from relubench.errors import UsageError
 
 if TYPE_CHECKING:
-    from relubench.config import ExperimentConfig
+    from relubench.experiments.config import ExperimentConfig
+    from relubench.experiments.study import Study
     from relubench.reports.report import Report
-    from relubench.runner import Study
 
 PRETRAINING = "Pre-training"
 
@@ -127,7 +127,7 @@ def pretrain(
     output.check_plot(plot)
     config = experiment(ctx.params, defaults=_defaults(source, method))
     _check_export(export, config)
-    from relubench.runner import Study
+    from relubench.experiments.study import Study
 
     with preparing():
         study = Study.open(
@@ -142,7 +142,7 @@ def pretrain(
 
 def _defaults(source: Path | None, method: list[str] | None) -> dict[str, Any]:
     """What the command has for a default where `train` pre-trains nothing."""
-    from relubench.stack import PRETRAIN_DEFAULTS
+    from relubench.experiments.pretraining_plan import PRETRAIN_DEFAULTS
 
     if source is None:
         if "file" in ",".join(method or []).split(","):

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from relubench.preset.resolve import Preset
+    from relubench.experiments.presets.resolve import Preset
+    from relubench.experiments.study import Study
     from relubench.reports.report import Report
-    from relubench.runner import Study
 
 PresetName = Annotated[
     str | None,
@@ -117,14 +117,14 @@ def run(
     asked = _open(ctx, preset)
     note = quietly if quiet else output.say
     if print_:
-        from relubench.preset.written import as_yaml
+        from relubench.experiments.presets.export import as_yaml
 
         output.emit(as_yaml(asked), target)
         return
     if dry_run:
         _price(asked, target, data_dir=data_dir, runs_dir=runs_dir, fresh=no_cache, note=note)
         return
-    from relubench.runner import Study
+    from relubench.experiments.study import Study
 
     if asked.stand_in:
         note(f"{asked.name} at scale {asked.scale}: {asked.stand_in}")
@@ -135,7 +135,7 @@ def run(
 
 def _open(ctx: typer.Context, preset: str) -> Preset:
     """The preset with the flags on top; --act and --method choose among what it has."""
-    from relubench.preset.catalogue import open_preset
+    from relubench.experiments.presets.catalogue import open_preset
 
     given: dict[str, Any] = {**ctx.params, "act": None, "method": None}
     methods = methods_of(ctx.params.get("method") or ())
@@ -174,7 +174,7 @@ def _price(
     note: Callable[[str], None],
 ) -> None:
     from relubench.data import lines_about
-    from relubench.price import price
+    from relubench.experiments.cost import price
 
     found = price(preset.variants, data_dir=data_dir, runs_dir=runs_dir, fresh=fresh)
     for line in lines_about(prepared for prepared in found.sets if prepared.digest):

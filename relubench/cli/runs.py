@@ -244,7 +244,7 @@ def _layers(store: Store, result: RunResult) -> list[PretrainedLayer]:
     """The pre-trained layers that the run started from, as far as they are stored; none for a run without."""
     if not result.spec.get("stack"):
         return []
-    from relubench.plan import RunSpec
+    from relubench.experiments.plan import RunSpec
     from relubench.runs.layer_id import layer_id
 
     spec = RunSpec.from_json(result.spec)

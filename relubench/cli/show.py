@@ -18,9 +18,9 @@ from relubench.system.paths import user_path
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from relubench.config import DataSection
     from relubench.data import PreparedData, Split
     from relubench.data.samples import Samples
+    from relubench.experiments.config import DataSection
 
 COUNT = 100
 SHOWN_KEYS = ("image_size", "train_size", "split", "labels")
@@ -167,7 +167,7 @@ def run_(
 
 
 def _section(name: str, assignments: list[str]) -> DataSection:
-    from relubench import config
+    from relubench.experiments import config
 
     asked = config.parse_assignments(assignments)
     section = asked.get("data")

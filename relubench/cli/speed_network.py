@@ -14,8 +14,8 @@ from relubench.errors import ComputeError, UsageError
 from relubench.timing.request import Request
 
 if TYPE_CHECKING:
+    from relubench.experiments.study import Study
     from relubench.reports.network_speed import Race
-    from relubench.runner import Study
     from relubench.timing.steps import StepRace
 
 ARTICLE_ACTS = ("sigmoid", "tanh", "relu")
@@ -37,7 +37,7 @@ def network(
     wanted = _percent(error)
     request = until(Request(sizes=(), budget_s=BUDGET_S))
     config = experiment({**given, "act": given.get("act") or list(ARTICLE_ACTS)})
-    from relubench.runner import Study
+    from relubench.experiments.study import Study
 
     say = (lambda text: None) if quiet else output.say
     with preparing():

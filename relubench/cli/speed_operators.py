@@ -47,7 +47,7 @@ def until(request: Request, given: Mapping[str, Any]) -> Request:
     """The request with when to stop (--rel-ci, --budget), and the seed of inputs and order (--seed)."""
     from dataclasses import replace
 
-    from relubench.config import MAX_SEED
+    from relubench.experiments.config import MAX_SEED
     from relubench.timing.request import parse_number
 
     if given["rel_ci"] is not None:

@@ -14,8 +14,8 @@ from relubench.errors import ComputeError, UsageError
 from relubench.timing.request import Request
 
 if TYPE_CHECKING:
+    from relubench.experiments.study import Study
     from relubench.reports.sparsity_speed import Measured
-    from relubench.runner import Study
     from relubench.timing.schedule import Session
     from relubench.timing.sparse_products import Setting
 
@@ -34,7 +34,7 @@ def sparsity(
 
     request = until(Request(sizes=(), budget_s=BUDGET_S))
     config = experiment({**given, "act": given.get("act") or ["relu"]})
-    from relubench.runner import Study
+    from relubench.experiments.study import Study
 
     say = (lambda text: None) if quiet else output.say
     with preparing():

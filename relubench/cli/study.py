@@ -15,8 +15,8 @@ from relubench.system import interrupts
 
 if TYPE_CHECKING:
     from relubench.cli.output import Target
+    from relubench.experiments.study import Study
     from relubench.reports.report import Report
-    from relubench.runner import Study
     from relubench.runs.result import Event
 
 

@@ -11,8 +11,8 @@ from relubench.cli.overrides import experiment
 from relubench.cli.study import preparing, quietly, show_study
 
 if TYPE_CHECKING:
+    from relubench.experiments.study import Study
     from relubench.reports.report import Report
-    from relubench.runner import Study
 
 
 def train(
@@ -58,7 +58,7 @@ def train(
     target = output.choose(format, output_file)
     output.check_plot(plot)
     config = experiment(ctx.params)
-    from relubench.runner import Study
+    from relubench.experiments.study import Study
 
     with preparing():
         study = Study.open(

@@ -16,7 +16,7 @@ from relubench.errors import DataError, UsageError
 from relubench.system import integrity
 
 if TYPE_CHECKING:
-    from relubench.config import DataSection
+    from relubench.experiments.config import DataSection
 
 PREPARATION_VERSION = 1
 """Part of every digest: raise it when the same source files would give other arrays."""

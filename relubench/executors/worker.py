@@ -24,7 +24,7 @@ import numpy as np
 from relubench.errors import ComputeError
 from relubench.executors.failures import check_unchanged, explain, free_memory, is_out_of_memory
 from relubench.executors.job import Job, lines_of_jobs
-from relubench.plan import RunSpec
+from relubench.experiments.plan import RunSpec
 from relubench.runs.clock import Clock
 from relubench.runs.result import RunResult, Timing
 from relubench.runs.store import Busy, Store

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from relubench.activations import Choice, build, matched_gain
 from relubench.activations.definition import Activation, trainable
+from relubench.experiments.plan import RunSpec
 from relubench.models.architecture import KERNEL, LayerShape, activation_frames, head_inputs, layer_shapes
 from relubench.models.external.networks import foreign_layer
 from relubench.models.layers.base import (
@@ -35,7 +36,6 @@ from relubench.models.layers.residual import Fork, Join
 from relubench.models.matmul import library
 from relubench.models.optimizers import Parameter
 from relubench.models.random_streams import MemberNoise, ModuleNoise, stream
-from relubench.plan import RunSpec
 from relubench.training.backend import by_kernels
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from relubench.reports.references import ARTICLE_NOTE, entries
+from relubench.experiments.references import ARTICLE_NOTE, entries
 from relubench.reports.report import Column, Report, Row
 from relubench.reports.speed import ONE_PROCESS, significant
 from relubench.version import __version__

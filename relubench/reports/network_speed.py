@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from relubench.experiments.references import ARTICLE_NOTE, entries, is_mnist_network
 from relubench.reports.cells import duration as seconds_or_more
 from relubench.reports.cells import fixed, short
-from relubench.reports.references import ARTICLE_NOTE, entries, is_mnist_network
 from relubench.reports.report import Column, Report, Row
 from relubench.reports.speed import ONE_PROCESS
 from relubench.version import __version__

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from relubench.reports.baselines import Comparison
+from relubench.experiments.comparison import Comparison
 from relubench.reports.cells import bracket, fixed
 from relubench.reports.gains import gain
 from relubench.reports.report import Report, run_records, training_report
@@ -16,7 +16,7 @@ from relubench.runs.result import SummaryRow
 from relubench.version import __version__
 
 if TYPE_CHECKING:
-    from relubench.runner import Study
+    from relubench.experiments.study import Study
 
 COMPARISON = Comparison(within=("activation",))
 """A row is compared with the first one of its own activation."""

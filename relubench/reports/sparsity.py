@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from relubench.reports import references
+from relubench.experiments import references
 from relubench.reports.cells import count, duration, fixed, listed, signed, signed_bracket
 from relubench.reports.onset import LEAST_POINTS, Onset, onset
 from relubench.reports.report import Column, Report, Row, difference_cell, run_records, training_report
@@ -15,7 +15,7 @@ from relubench.runs.result import RunResult
 from relubench.version import __version__
 
 if TYPE_CHECKING:
-    from relubench.runner import Study
+    from relubench.experiments.study import Study
 
 ARTICLE_NETWORK = ("mnist", "mlp-3x1000", "relu", "none")
 PAPER_ONSET = 85.0

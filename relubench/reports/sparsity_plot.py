@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relubench.errors import ComputeError, DataError
+from relubench.experiments.references import is_mnist_network, presets_folder
 from relubench.reports.cells import count
 from relubench.reports.onset import onset
 from relubench.reports.plots import COLOURS, save
-from relubench.reports.references import is_mnist_network, presets_folder
 from relubench.reports.sparsity import points
 from relubench.runs.result import RunResult
 

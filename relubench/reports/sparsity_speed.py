@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from relubench.experiments.references import entries
 from relubench.reports.cells import count, fixed
-from relubench.reports.references import entries
 from relubench.reports.report import Column, Report, Row
 from relubench.reports.speed import ONE_PROCESS, against_itself, paired_note
 from relubench.statistics.timings import LEAST_ROUNDS

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from relubench.reports.baselines import Comparison
+from relubench.experiments.comparison import Comparison
 from relubench.reports.report import Report, run_records, training_report
 from relubench.reports.summary import summarize
 from relubench.version import __version__
 
 if TYPE_CHECKING:
-    from relubench.runner import Study
+    from relubench.experiments.study import Study
 
 
 def study_report(

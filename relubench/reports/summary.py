@@ -11,8 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from relubench.reports import baselines, gradients, references, verdicts
-from relubench.reports.baselines import Comparison
+from relubench.experiments import comparison as baselines
+from relubench.experiments import references
+from relubench.experiments.comparison import Comparison
+from relubench.reports import gradients, verdicts
 from relubench.reports.footnotes import (
     OUTCOMES,
     match_notes,

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from relubench.reports import references
+from relubench.experiments import references
+from relubench.experiments.comparability import PAPER_IMAGES, why_not
 from relubench.reports.cells import listed, seeds_range, signed, signed_bracket
-from relubench.reports.comparability import PAPER_IMAGES, why_not
 from relubench.runs.result import SummaryRow
 from relubench.statistics.equivalence import Reproduction, against, margin_pct
 from relubench.statistics.error_rates import Mask

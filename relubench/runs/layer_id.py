@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from relubench.plan import RunSpec
+from relubench.experiments.plan import RunSpec
 
 _OF_RUN = (
     "activation",

@@ -20,8 +20,8 @@ from relubench.activations import Choice, build
 from relubench.activations.builder import as_function
 from relubench.data import PreparedData
 from relubench.errors import ComputeError, UsageError
+from relubench.experiments.plan import RunSpec
 from relubench.models.layers.base import Affine, Dropout, SignFlip
-from relubench.plan import RunSpec
 from relubench.runs.checkpoint import from_bytes
 from relubench.statistics import timings
 from relubench.timing import products, rows

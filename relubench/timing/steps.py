@@ -22,9 +22,9 @@ from torch import Tensor
 from relubench.activations import Choice
 from relubench.data import PreparedData
 from relubench.errors import RelubenchError
+from relubench.experiments.plan import RunSpec
 from relubench.models.optimizers import Optimizer, Parameter
 from relubench.models.random_streams import stream
-from relubench.plan import RunSpec
 from relubench.statistics import timings
 from relubench.system.page_faults import map_constants
 from relubench.timing.schedule import AGAIN

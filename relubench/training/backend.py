@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
-from relubench.plan import RunSpec
+from relubench.experiments.plan import RunSpec
 
 LARGE = 100_000
 """Weights from which on a call that costs 15 microseconds more, or half a second of compilation, is paid back."""

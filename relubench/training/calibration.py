@@ -12,7 +12,7 @@ import torch
 
 from relubench.activations import Choice
 from relubench.data import PreparedData
-from relubench.plan import RunSpec
+from relubench.experiments.plan import RunSpec
 from relubench.training.images import Images
 from relubench.training.population import Population
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from relubench.plan import RunSpec
+from relubench.experiments.plan import RunSpec
 from relubench.runs.result import DeadUnits, EpochPoint, LayerProbe, RegionPoint
 
 

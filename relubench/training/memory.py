@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+from relubench.experiments.plan import ForeignNetwork, RunSpec
 from relubench.models.architecture import layer_shapes, parameter_count
-from relubench.plan import ForeignNetwork, RunSpec
 from relubench.training.backend import by_kernels
 
 FLOAT_BYTES = 4

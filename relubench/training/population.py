@@ -21,13 +21,13 @@ import torch
 from torch import Tensor
 
 from relubench.activations import Choice
+from relubench.experiments.plan import RunSpec
 from relubench.models.builder import Builder
 from relubench.models.external.layer import Foreign
 from relubench.models.external.module_state import Held, HeldStates
 from relubench.models.layers.base import Buffer, UserModule
 from relubench.models.optimizers import build_optimizer
 from relubench.models.random_streams import MemberNoise, epoch_order
-from relubench.plan import RunSpec
 from relubench.runs.result import EpochPoint
 from relubench.training.augmentation import augment
 from relubench.training.cuda_graph import ChunkGraph

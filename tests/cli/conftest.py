@@ -35,7 +35,7 @@ def cli(capfd: pytest.CaptureFixture[str]) -> Cli:
 def study(monkeypatch: pytest.MonkeyPatch) -> FakeStudy:
     """The study that the next `train` opens; give it a script."""
     fake = FakeStudy()
-    module = ModuleType("relubench.runner")
+    module = ModuleType("relubench.experiments.study")
     module.Study = fake  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "relubench.runner", module)
+    monkeypatch.setitem(sys.modules, "relubench.experiments.study", module)
     return fake

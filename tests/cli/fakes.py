@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from relubench.config import ExperimentConfig
+from relubench.experiments.config import ExperimentConfig
 from relubench.runs.result import EpochPoint, Event, RunResult, Timing
 
 ROOT = Path(__file__).parents[2]
@@ -81,7 +81,7 @@ def mask(seed: int) -> np.ndarray:
 
 @dataclass
 class FakeStudy:
-    """What `relubench.runner.Study` promises, from a script of results; a result of None is where Ctrl-C comes."""
+    """What `relubench.experiments.study.Study` promises, from a script; a result of None is where Ctrl-C comes."""
 
     script: Sequence[RunResult | None] = ()
     config: ExperimentConfig | None = None

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from relubench.plan import l1_of_sum
-from relubench.strengths import draw, pilot, span
+from relubench.experiments.l1_range import draw, pilot, span
+from relubench.experiments.plan import l1_of_sum
 from specs import runs
 from tests.cli.fakes import Cli, FakeStudy, program, result
 
@@ -66,7 +66,7 @@ def test_every_strength_with_every_seed_or_each_with_its_own() -> None:
 
 
 def test_drawn_strengths_span_the_range_that_short_runs_found() -> None:
-    from relubench.config import experiment
+    from relubench.experiments.config import experiment
 
     config = experiment({"act": ["relu"], "train": {"l1": 0.0, "l1_scale": "mean"}})
     trial = pilot(config, (0.1, 1.0))

@@ -71,7 +71,7 @@ def test_ctrl_c_in_the_first_seconds_of_a_training(seconds: float) -> None:
 WHILE_PREPARING = """
 import os, signal, sys
 from relubench.__main__ import main
-import relubench.runner as runner
+import relubench.experiments.study as runner
 def interrupted(*given, **named):
     try:
         os.kill(os.getpid(), signal.SIGINT)

@@ -11,9 +11,9 @@ import pytest
 
 from relubench.cli import overrides
 from relubench.cli.pretrain import pretrain
-from relubench.config import PretrainSection
+from relubench.experiments.config import PretrainSection
+from relubench.experiments.pretraining_plan import RBM_HIDDEN, StackSpec
 from relubench.runs.result import RunResult
-from relubench.stack import RBM_HIDDEN, StackSpec
 from tests.cli.fakes import Cli, FakeStudy, result
 
 QUICK = [

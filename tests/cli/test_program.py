@@ -177,7 +177,7 @@ def test_unexpected_errors(
 ) -> None:
     broken = Broken()
     broken.fail(error)
-    monkeypatch.setattr(sys.modules["relubench.runner"], "Study", broken)
+    monkeypatch.setattr(sys.modules["relubench.experiments.study"], "Study", broken)
     ended = cli("train")
     assert (ended.code, ended.out) == (code, "")
     assert ended.err.startswith(said)

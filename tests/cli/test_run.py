@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from relubench.preset.catalogue import open_preset
-from relubench.runner import Study
+from relubench.experiments.presets.catalogue import open_preset
+from relubench.experiments.study import Study
 from tests.cli.fakes import Cli, program
 from tests.cli.test_program import watched
 

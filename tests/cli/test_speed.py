@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from relubench.runner import Study
+from relubench.experiments.study import Study
 from relubench.timing.schedule import Session
 from tests.cli.fakes import Cli
 

@@ -12,7 +12,7 @@ import pytest
 
 from relubench.cli import output, overrides
 from relubench.cli.train import train
-from relubench.config import PROTOCOLS, ExperimentConfig, experiment
+from relubench.experiments.config import PROTOCOLS, ExperimentConfig, experiment
 from tests.cli.fakes import Cli, FakeStudy, result
 
 

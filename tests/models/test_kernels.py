@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from relubench.experiments.plan import RunSpec
 from relubench.models.builder import Builder
 from relubench.models.kernels import sparse
 from relubench.models.kernels.compiled import host_features, numbers_of
@@ -17,7 +18,6 @@ from relubench.models.kernels.layer import Kernels, Passes
 from relubench.models.kernels.layout import TILE, plan
 from relubench.models.layers.base import ClosedForm
 from relubench.models.optimizers import Parameter, Sgd
-from relubench.plan import RunSpec
 from relubench.training.backend import by_kernels, route
 from relubench.training.images import Images
 from relubench.training.population import Population

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from relubench.reports.baselines import Comparison
+from relubench.experiments.comparison import Comparison
 from relubench.reports.cells import seeds_range
 from relubench.reports.gains import gain
 from relubench.reports.meanings import MEANINGS

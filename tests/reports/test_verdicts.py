@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from relubench.reports import references
-from relubench.reports.baselines import Comparison
-from relubench.reports.references import Entry
+from relubench.experiments import references
+from relubench.experiments.comparison import Comparison
+from relubench.experiments.references import Entry
 from relubench.reports.summary import summarize
 from relubench.statistics import equivalence
 

@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from relubench.config import experiment
 from relubench.data import prepare
 from relubench.data.prepared import arrays, check_whole
 from relubench.errors import DataError
 from relubench.executors.job import Job
 from relubench.executors.local import Crew
 from relubench.executors.worker import Interrupted, carry_out
-from relubench.runner import Study
+from relubench.experiments.config import experiment
+from relubench.experiments.study import Study
 from relubench.runs.record_folders import Damaged
 from relubench.runs.store import Store
 from relubench.system import integrity

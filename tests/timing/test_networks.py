@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from relubench.config import experiment
-from relubench.plan import Variant
+from relubench.experiments.config import experiment
+from relubench.experiments.plan import Variant
+from relubench.experiments.variants import lay_out, make_ready
 from relubench.reports.network_speed import Race, article_speed, duration, for_people, leaders, network_report, sentence
 from relubench.reports.pareto_plot import plot_pareto
 from relubench.runs.result import RunResult
@@ -29,7 +30,6 @@ from relubench.timing.networks import (
 from relubench.timing.steps import Network, StepRace, line_up
 from relubench.training.images import Images
 from relubench.training.population import Population
-from relubench.variants import lay_out, make_ready
 from tests.cli.fakes import result, timing
 
 HALF = timings.Estimate(0.25, 0.24, 0.26, 9)

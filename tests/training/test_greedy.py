@@ -10,7 +10,7 @@ import torch
 
 from relubench.activations import Choice
 from relubench.errors import UsageError
-from relubench.plan import RunSpec
+from relubench.experiments.plan import RunSpec
 from relubench.runs.layer_id import layer_id
 from relubench.training.images import Images
 from relubench.training.pretraining.greedy import LayerTraining, hidden_stages, shuffled

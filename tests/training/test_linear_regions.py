@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from relubench.errors import UsageError
-from relubench.plan import why_no_regions
-from relubench.runner import Study
+from relubench.experiments.plan import why_no_regions
+from relubench.experiments.study import Study
 from relubench.training.images import Images
 from relubench.training.population import Population
 from relubench.training.probes.linear_regions import Linear, Stage, count_pieces, linear_stages, pieces_along
@@ -94,7 +94,7 @@ def test_a_linear_network_is_one_piece_and_so_is_a_dead_one():
 def test_where_there_are_no_regions_to_count_they_are_refused(act: str, model: str, why: str):
     _, specs = runs(act, model={"name": model})
     assert why_no_regions(specs[0]) == why
-    from relubench.config import experiment
+    from relubench.experiments.config import experiment
 
     config = experiment({"act": [act], "model": {"name": model}, "train": {"probe": "regions"}, "device": "cpu"})
     with pytest.raises(UsageError, match=why):

@@ -12,10 +12,10 @@ import torch
 import relubench.training.pretraining.layers
 from relubench.errors import DataError, UsageError
 from relubench.executors.worker import Interrupted, Job, carry_out
+from relubench.experiments.pretraining_search import shared_stacks
 from relubench.runs import pretrained_file
 from relubench.runs.layer_id import layer_id
 from relubench.runs.store import Store
-from relubench.stack_search import shared_stacks
 from relubench.training.pretraining.layers import exported
 from specs import job
 

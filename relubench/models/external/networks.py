@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from relubench.activations import Choice, build
 from relubench.errors import UsageError
+from relubench.experiments.plan import RunSpec
 from relubench.models.architecture import Architecture
 from relubench.models.external import stems
 from relubench.models.external.calls import Use
@@ -24,7 +25,6 @@ from relubench.models.external.survey import survey
 from relubench.models.external.torchvision_names import PREFIX
 from relubench.models.external.user import make_own
 from relubench.models.random_streams import stream
-from relubench.plan import RunSpec
 
 LOOKED_AT = 2
 """Images that a network is looked at with."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from relubench.activations import Choice
 from relubench.data import PreparedData
 from relubench.errors import ComputeError
-from relubench.plan import RunSpec
+from relubench.experiments.plan import RunSpec
 from relubench.runs.layer_id import layer_id
 from relubench.runs.pretrained_file import StackFile, to_bytes
 from relubench.runs.record_folders import Damaged

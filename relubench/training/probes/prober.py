@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from relubench.experiments.plan import why_no_regions
 from relubench.models.architecture import hidden_units
 from relubench.models.random_streams import stream
-from relubench.plan import why_no_regions
 from relubench.runs.result import DeadUnits, LayerProbe, RegionPoint
 from relubench.training.probes.activation_counts import SAMPLE_IMAGES, Counted, Tally, Traced, joined, thinned
 from relubench.training.probes.confirmation import look_again

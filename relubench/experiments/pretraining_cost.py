@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from relubench.activations import Choice
+from relubench.experiments.plan import LR_GRIDS, RunSpec
 from relubench.models.architecture import layer_shapes
-from relubench.plan import LR_GRIDS, RunSpec
 from relubench.runs.layer_id import layer_id
 from relubench.runs.store import Store
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from relubench.config import Method
 from relubench.errors import UsageError
-from relubench.preset.document import Document, read_document
-from relubench.preset.resolve import Preset, resolve
-from relubench.preset.schema import SCALES
+from relubench.experiments.config import Method
+from relubench.experiments.presets.document import Document, read_document
+from relubench.experiments.presets.resolve import Preset, resolve
+from relubench.experiments.presets.schema import SCALES
 from relubench.system.lookup import did_you_mean, near_names
 from relubench.system.paths import presets_folder, user_path
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from relubench.errors import DataError
-from relubench.reports import references
-from relubench.reports.references import article, published
+from relubench.experiments import references
+from relubench.experiments.references import article, published
 from relubench.runs.result import SummaryRow
 from relubench.system import paths
 

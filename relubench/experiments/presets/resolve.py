@@ -11,13 +11,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from relubench.activations import select
-from relubench.config import ExperimentConfig, Method, experiment, key_path, merge
-from relubench.departures import spoken
 from relubench.errors import UsageError
-from relubench.plan import Variant, rows, strengths_and_seeds
-from relubench.preset.document import Document
-from relubench.preset.schema import PresetFile, ScaleEntry, check, scale_named
-from relubench.reports.baselines import Comparison
+from relubench.experiments.comparison import Comparison
+from relubench.experiments.config import ExperimentConfig, Method, experiment, key_path, merge
+from relubench.experiments.deviations import spoken
+from relubench.experiments.plan import Variant, rows, strengths_and_seeds
+from relubench.experiments.presets.document import Document
+from relubench.experiments.presets.schema import PresetFile, ScaleEntry, check, scale_named
 from relubench.system.lookup import did_you_mean
 
 MOST_RUNS = 10_000

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from relubench.config import experiment, known_keys, parse_assignments
 from relubench.errors import UsageError
+from relubench.experiments.config import experiment, known_keys, parse_assignments
 
 
 def test_the_defaults_are_the_paper_protocol():

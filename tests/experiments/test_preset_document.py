@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relubench.errors import UsageError
-from relubench.preset.document import Document, read_document
+from relubench.experiments.presets.document import Document, read_document
 
 
 def read(tmp_path: Path, text: str | bytes) -> Document:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from relubench.config import ExperimentConfig
-from relubench.plan import RunSpec, l1_of_sum, tuning_seeds
+from relubench.experiments.config import ExperimentConfig
+from relubench.experiments.plan import RunSpec, l1_of_sum, tuning_seeds
 from relubench.runs.result import RunResult
 
 FIRST_SUMS = (1e-6, 1e-1)

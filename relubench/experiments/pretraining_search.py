@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from relubench.errors import ComputeError
-from relubench.plan import LR_GRIDS, RunSpec
+from relubench.experiments.plan import LR_GRIDS, RunSpec
 from relubench.runs.layer_id import layer_id
 from relubench.runs.store import Store
 

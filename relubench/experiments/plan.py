@@ -14,11 +14,13 @@ from typing import Any
 
 from relubench.activations import ACTIVATIONS, Choice
 from relubench.activations.user import choose_own
-from relubench.config import MAX_SEED, ExperimentConfig
 from relubench.data import PreparedData
 from relubench.data.prepared import image_range
-from relubench.departures import departures
 from relubench.errors import UsageError
+from relubench.experiments.compatibility import check_foreign, check_precision, check_stack
+from relubench.experiments.config import MAX_SEED, ExperimentConfig
+from relubench.experiments.deviations import departures
+from relubench.experiments.pretraining_plan import FROM_FILE, SHUFFLED, StackSpec, stack_spec
 from relubench.models.architecture import (
     Architecture,
     check_input,
@@ -29,9 +31,7 @@ from relubench.models.architecture import (
     parse_model,
 )
 from relubench.models.external.torchvision_names import PREFIX
-from relubench.refusals import check_foreign, check_precision, check_stack
 from relubench.runs import pretrained_file
-from relubench.stack import FROM_FILE, SHUFFLED, StackSpec, stack_spec
 from relubench.system.device import Device
 from relubench.version import ENGINE_VERSION
 

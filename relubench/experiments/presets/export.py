@@ -7,9 +7,9 @@ from typing import Any
 
 import yaml
 
-from relubench.config import ExperimentConfig, Section
-from relubench.plan import Variant
-from relubench.preset.resolve import Preset
+from relubench.experiments.config import ExperimentConfig, Section
+from relubench.experiments.plan import Variant
+from relubench.experiments.presets.resolve import Preset
 
 
 def as_yaml(preset: Preset) -> str:

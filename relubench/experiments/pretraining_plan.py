@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from relubench.activations import Choice
-from relubench.config import PretrainSection
 from relubench.errors import UsageError, with_article
+from relubench.experiments.config import PretrainSection
 from relubench.version import PRETRAINING_VERSION
 
 PRETRAIN_DEFAULTS: dict[str, Any] = {

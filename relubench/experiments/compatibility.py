@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from relubench.activations import Choice
-from relubench.config import ExperimentConfig
 from relubench.errors import UsageError
+from relubench.experiments.config import ExperimentConfig
 from relubench.models.architecture import Architecture
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from relubench.config import ExperimentConfig, experiment
+from relubench.experiments.config import ExperimentConfig, experiment
 
 COMPARED = (
     "name",

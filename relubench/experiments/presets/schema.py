@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from relubench.config import (
+from relubench.experiments.config import (
     DataSection,
     ExperimentConfig,
     Method,
@@ -18,8 +18,8 @@ from relubench.config import (
     key_path,
     known_keys,
 )
-from relubench.preset.document import Document
-from relubench.reports.references import tables
+from relubench.experiments.presets.document import Document
+from relubench.experiments.references import tables
 from relubench.system.lookup import did_you_mean, find
 
 SCALES = ("smoke", "quick", "paper")

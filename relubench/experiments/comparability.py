@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from relubench.config import PretrainSection, TrainSection
 from relubench.data import TABLE
-from relubench.plan import LR_GRIDS
-from relubench.reports import references
+from relubench.experiments import references
+from relubench.experiments.config import PretrainSection, TrainSection
+from relubench.experiments.plan import LR_GRIDS
 from relubench.runs.result import SummaryRow
 
 PAPER_TRAINING = {

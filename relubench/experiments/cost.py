@@ -16,17 +16,17 @@ from typing import Any
 
 from relubench.activations import Choice, select
 from relubench.data import DataOptions, PreparedData, outline, prepare, prepared_already, status
-from relubench.inspection import Networks, with_network
+from relubench.experiments.plan import RunSpec, Variant
+from relubench.experiments.preflight import Networks, with_network
+from relubench.experiments.pretraining_cost import StackPrices
+from relubench.experiments.tuning import trials, tuning_specs
+from relubench.experiments.variants import Part, lay_out
 from relubench.models.architecture import KERNEL, head_inputs, layer_shapes
-from relubench.plan import RunSpec, Variant
 from relubench.reports.cells import count, duration
 from relubench.runs.store import Store
-from relubench.stack_price import StackPrices
 from relubench.system.device import Device, resolve
 from relubench.system.paths import runs_root
 from relubench.training.memory import fitting_workers, member_bytes, stack_members
-from relubench.tuning import trials, tuning_specs
-from relubench.variants import Part, lay_out
 
 CALIBRATION_S = 2.0
 """Seconds of trial training in all, shared by the kinds of networks."""

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 from relubench.activations import select
-from relubench.config import experiment, parse_assignments
 from relubench.data import DataOptions, prepare
-from relubench.departures import departures
 from relubench.errors import UsageError
-from relubench.plan import RunSpec, expand
-from relubench.reports.references import split_notes
+from relubench.experiments.config import experiment, parse_assignments
+from relubench.experiments.deviations import departures
+from relubench.experiments.plan import RunSpec, expand
+from relubench.experiments.references import split_notes
 from relubench.reports.summary import summarize
 from relubench.runs.result import SummaryRow
 from tests.cli.fakes import mask, result, timing

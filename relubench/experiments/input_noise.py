@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from relubench.executors.job import Job
-from relubench.plan import RunSpec
+from relubench.experiments.plan import RunSpec
+from relubench.experiments.variants import Part
 from relubench.runs.result import RunResult
 from relubench.runs.store import Store
-from relubench.variants import Part
 
 
 def noise_jobs(asked: Sequence[tuple[Part, RunSpec]], store: Store, *, fresh: bool) -> list[Job]:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from relubench.errors import UsageError
-from relubench.preset.document import read_document
-from relubench.preset.resolve import Preset, resolve
-from relubench.preset.written import as_yaml
+from relubench.experiments.presets.document import read_document
+from relubench.experiments.presets.export import as_yaml
+from relubench.experiments.presets.resolve import Preset, resolve
 
 Make = Callable[..., Preset]
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from relubench.errors import ComputeError
-from relubench.plan import LR_GRIDS, RunSpec, expand, tuning_seeds
+from relubench.experiments.plan import LR_GRIDS, RunSpec, expand, tuning_seeds
+from relubench.experiments.variants import Part
 from relubench.runs.result import RunResult, Tuning
 from relubench.system.device import Device
-from relubench.variants import Part
 
 Trials = dict[float, list[RunSpec]]
 """Learning rate -> the runs of every activation of a variant on every tuning seed."""

@@ -18,13 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from relubench.config import ExperimentConfig
 from relubench.data import lines_about
 from relubench.errors import ComputeError, UsageError
-from relubench.events import event, failed_result
 from relubench.executors.job import Job, jobs_of
 from relubench.executors.local import Crew
-from relubench.inspection import (
+from relubench.experiments.config import ExperimentConfig
+from relubench.experiments.events import event, failed_result
+from relubench.experiments.input_noise import noise_jobs, under_noise
+from relubench.experiments.plan import RunSpec, Variant
+from relubench.experiments.preflight import (
     Networks,
     check_own,
     check_regions,
@@ -34,16 +36,14 @@ from relubench.inspection import (
     settle,
     with_network,
 )
-from relubench.noise import noise_jobs, under_noise
-from relubench.plan import RunSpec, Variant
+from relubench.experiments.pretraining_search import Rates, StackSearch, shared_stacks, with_rates
+from relubench.experiments.tuning import Trials, best_rate, spoken, trials, tuning_specs
+from relubench.experiments.variants import Part, check_data, lay_out, make_ready
 from relubench.runs.result import Event, RunResult, Timing, Tuning
 from relubench.runs.store import Store
-from relubench.stack_search import Rates, StackSearch, shared_stacks, with_rates
 from relubench.system.device import Device, check_torch_loads, resolve
 from relubench.system.paths import runs_root, why_unwritable
 from relubench.training.memory import fitting_workers, member_bytes
-from relubench.tuning import Trials, best_rate, spoken, trials, tuning_specs
-from relubench.variants import Part, check_data, lay_out, make_ready
 
 
 @dataclass(slots=True)

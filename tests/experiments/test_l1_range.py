@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from relubench.experiments.l1_range import first_strengths, next_strengths, span
 from relubench.runs.result import RunResult
-from relubench.strengths import first_strengths, next_strengths, span
 from specs import runs
 from tests.cli.fakes import result
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from relubench.activations import Choice, select
-from relubench.config import ExperimentConfig
 from relubench.data import DataOptions, PreparedData, arrays, prepare
-from relubench.departures import departures
 from relubench.errors import UsageError
-from relubench.plan import RunSpec, Variant, expand, rows, strengths_and_seeds
-from relubench.stack import FROM_FILE
+from relubench.experiments.config import ExperimentConfig
+from relubench.experiments.deviations import departures
+from relubench.experiments.plan import RunSpec, Variant, expand, rows, strengths_and_seeds
+from relubench.experiments.pretraining_plan import FROM_FILE
 from relubench.system.device import Device
 
 

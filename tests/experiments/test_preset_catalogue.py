@@ -11,14 +11,14 @@ import pytest
 from relubench.activations import select
 from relubench.data import DataOptions, PreparedData, outline
 from relubench.errors import UsageError
-from relubench.preset.catalogue import listing, load, names, open_preset
-from relubench.preset.resolve import Preset
-from relubench.preset.schema import SCALES
-from relubench.preset.written import as_yaml
+from relubench.experiments.presets.catalogue import listing, load, names, open_preset
+from relubench.experiments.presets.export import as_yaml
+from relubench.experiments.presets.resolve import Preset
+from relubench.experiments.presets.schema import SCALES
+from relubench.experiments.variants import Part, lay_out
 from relubench.reports.summary import Summary, summarize
 from relubench.runs.result import RunResult
 from relubench.system.device import resolve
-from relubench.variants import Part, lay_out
 
 NAMES = names()
 

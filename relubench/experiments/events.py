@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from relubench.plan import RunSpec
+from relubench.experiments.plan import RunSpec
 from relubench.runs.result import Event, EventKind, Outcome, RunResult
 
 

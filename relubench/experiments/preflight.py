@@ -15,11 +15,12 @@ from typing import Any
 
 from relubench.activations import Choice
 from relubench.activations.user import checked, choose_own, is_checked, is_own, renewed, say_unseen
-from relubench.config import ExperimentConfig
 from relubench.errors import WARNING, UsageError
+from relubench.experiments.config import ExperimentConfig
+from relubench.experiments.plan import ForeignNetwork, RunSpec, why_no_regions
+from relubench.experiments.variants import Part, lay_out
 from relubench.models.architecture import Architecture, activation_frames, default_model, parse_model
 from relubench.models.external.torchvision_names import PREFIX
-from relubench.plan import ForeignNetwork, RunSpec, why_no_regions
 from relubench.runs import pretrained_file
 from relubench.runs.result import RunResult
 from relubench.runs.store import Store
@@ -27,7 +28,6 @@ from relubench.system.device import Device
 from relubench.system.paths import user_path
 from relubench.system.user_code.records import is_users_file
 from relubench.training.pretraining.layers import import_file
-from relubench.variants import Part, lay_out
 
 Note = Callable[[str], None]
 

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 
 from relubench.activations import select
-from relubench.config import experiment
 from relubench.errors import UsageError
 from relubench.executors.worker import carry_out
-from relubench.inspection import _described, other_weights, remarks
-from relubench.plan import ForeignNetwork, Variant
-from relubench.runner import Study
+from relubench.experiments.config import experiment
+from relubench.experiments.plan import ForeignNetwork, Variant
+from relubench.experiments.preflight import _described, other_weights, remarks
+from relubench.experiments.study import Study
+from relubench.experiments.variants import Part
 from relubench.runs.store import Store
 from relubench.training.images import Images
 from relubench.training.population import Population
-from relubench.variants import Part
 from specs import digits, job, runs
 
 

@@ -1,0 +1,1 @@
+"""Experiments: their configuration, the runs that follow from it, and how a study is carried out."""
