@@ -26,7 +26,7 @@ from relubench.activations import select
 from relubench.data import PreparedData, prepare
 from relubench.experiments.config import experiment
 from relubench.experiments.plan import RunSpec, expand
-from relubench.reports import pictures
+from relubench.reports.plots import filters
 from relubench.system.device import resolve
 from relubench.training.images import Images
 from relubench.training.pretraining.greedy import LayerTraining
@@ -59,7 +59,7 @@ def main(
     settings = {"epochs": epochs, "lr": lr, "threads": threads, "images": data.n_train}
     path.write_text(json.dumps({**facts, **settings, "batch_sizes": found}, indent=1) + "\n")
     weight = trained[0].model.network()["0.weight"].numpy()
-    pictures.write_png(pictures.filters(weight, prepared.input_shape), path.with_suffix(".png"))
+    filters.write_png(filters.filters(weight, prepared.input_shape), path.with_suffix(".png"))
 
 
 def compared(spec: RunSpec, data: Images, lr: float, rounds: int) -> tuple[dict[str, Any], LayerTraining]:

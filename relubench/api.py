@@ -14,10 +14,10 @@ from relubench.errors import WARNING, ComputeError, UsageError
 from relubench.experiments.config import ExperimentConfig, Method, contradictions, experiment
 from relubench.experiments.pretraining_plan import PRETRAIN_DEFAULTS
 from relubench.experiments.study import Study
-from relubench.reports.pretraining import pretraining_report
 from relubench.reports.render import render
 from relubench.reports.report import Report
-from relubench.reports.study import study_report
+from relubench.reports.training.pretraining import pretraining_report
+from relubench.reports.training.study import study_report
 from relubench.runs.result import RunResult, Tuning
 from relubench.system.paths import user_path
 
@@ -45,7 +45,7 @@ class Results:
 
     def plot(self, path: str | Path) -> None:
         """Draw the learning curves into a .png, .svg or .pdf file."""
-        from relubench.reports.plots import plot_curves
+        from relubench.reports.plots.learning_curves import plot_curves
         from relubench.runs.result import Timing
 
         by_id = {run["id"]: run["timing"] for run in self.report.runs}

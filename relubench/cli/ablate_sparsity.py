@@ -181,13 +181,13 @@ def _drawn(config: ExperimentConfig, nets: int, where: dict[str, Any], quiet: bo
 
 
 def _report(study: Study) -> Report:
-    from relubench.reports.sparsity import sparsity_report
+    from relubench.reports.training.sparsity import sparsity_report
 
     return sparsity_report(study)
 
 
 def _draw(study: Study, plot: Path) -> None:
-    from relubench.reports.sparsity import without_trend
-    from relubench.reports.sparsity_plot import plot_sparsity
+    from relubench.reports.plots.sparsity import plot_sparsity
+    from relubench.reports.training.sparsity import without_trend
 
     plot_sparsity(study.results, plot, without_trend(study))

@@ -158,7 +158,7 @@ def _references(data_dir: Path | None) -> list[Row]:
 
 
 def _columns(data_dir: Path | None) -> list[Row]:
-    from relubench.reports.meanings import MEANINGS
+    from relubench.reports.training.columns import MEANINGS
 
     return [{"name": name, "in": unit or None, "meaning": meaning} for name, (unit, meaning) in MEANINGS.items()]
 

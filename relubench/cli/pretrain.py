@@ -171,7 +171,7 @@ def _check_export(export: Path | None, config: ExperimentConfig) -> None:
 
 def _report(study: Study) -> Report:
     """The table of what is finished or failed so far."""
-    from relubench.reports.pretraining import pretraining_report
+    from relubench.reports.training.pretraining import pretraining_report
 
     return pretraining_report(study)
 

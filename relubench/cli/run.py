@@ -154,7 +154,7 @@ def _yaml_target(ctx: typer.Context, path: Path | None) -> output.Target:
 
 
 def _report(study: Study, preset: Preset) -> Report:
-    from relubench.reports.study import study_report
+    from relubench.reports.training.study import study_report
 
     about = {"preset": preset.name, "scale": preset.scale, "stand_in": preset.stand_in}
     report = study_report(study, command="run", comparison=preset.comparison, about=about)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relubench.cli import options, output
-from relubench.cli.sizes import folder_size, readable
 from relubench.errors import RelubenchError, UsageError
+from relubench.reports.sizes import folder_size, readable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -216,7 +216,7 @@ def _row(run: str, *, outcome: str, size_bytes: int) -> Row:
 
 def _for_people(row: Row) -> Row:
     """The row as a table shows it: errors, sizes and times that are read at a glance."""
-    from relubench.reports.cells import duration, fixed
+    from relubench.reports.formatting import duration, fixed
 
     date = (row["date"] or "")[:16].replace("T", " ")
     shown = {"test_error_pct": fixed(row["test_error_pct"]), "date": date}

@@ -156,7 +156,7 @@ def run_(
     if not folder.is_dir():
         raise UsageError(f"--output {folder} is no folder", f"make it first: mkdir -p {folder}")
     output.check_file("--output", folder / f"{run}.png")
-    from relubench.gallery import draw_run
+    from relubench.reports.plots.run_pictures import draw_run
     from relubench.runs.store import Store
     from relubench.system.paths import runs_root
 
@@ -194,7 +194,7 @@ def _prepared(
 
 def _sheet(prepared: PreparedData, split: Split, samples: Samples, base: PreparedData | None) -> bytes:
     from relubench.data.facts import PART_NAMES
-    from relubench.reports.sheet import image_sheet
+    from relubench.reports.plots.image_sheet import image_sheet
 
     title = f"{prepared.name}: {len(samples.labels):,} of {_images_of(prepared, split):,} {PART_NAMES[split]} images"
     if base is not None:

@@ -15,7 +15,7 @@ from relubench.timing.request import Request
 
 if TYPE_CHECKING:
     from relubench.experiments.study import Study
-    from relubench.reports.network_speed import Race
+    from relubench.reports.speed.networks import Race
     from relubench.timing.steps import StepRace
 
 ARTICLE_ACTS = ("sigmoid", "tanh", "relu")
@@ -89,7 +89,7 @@ def _emit(
     quiet: bool,
 ) -> bool:
     """Write the tables and draw the plot; returns whether what was asked for could be drawn."""
-    from relubench.reports.network_speed import article_speed, for_people, network_report
+    from relubench.reports.speed.networks import article_speed, for_people, network_report
     from relubench.timing import networks as timed
 
     results, timings = study.results, study.timings
@@ -108,7 +108,7 @@ def _emit(
     report = network_report(rows, runs, front, about, device=study.device.name)
     output.emit_reports(for_people(report) if target.for_people else [report], target)
     if plot is not None and found:
-        from relubench.reports.pareto_plot import plot_pareto
+        from relubench.reports.plots.pareto import plot_pareto
 
         plot_pareto([one.to_json() for one in found], front, rows[0]["target_error_pct"], plot, title=report.title)
     if not target.for_people and not quiet:
@@ -118,7 +118,7 @@ def _emit(
 
 
 def _about(race: StepRace, images: int, warnings: list[str]) -> Race:
-    from relubench.reports.network_speed import Race
+    from relubench.reports.speed.networks import Race
 
     spec = next(one.population.spec for one in race.networks if one.population is not None)
     twin = race.twin

@@ -12,7 +12,7 @@ from relubench.cli import output
 from relubench.cli.overrides import whole_number
 from relubench.cli.rounds import show_round
 from relubench.errors import EXIT_INTERRUPTED, UsageError
-from relubench.reports.cells import count
+from relubench.reports.formatting import count
 
 if TYPE_CHECKING:
     from relubench.activations import Choice
@@ -135,7 +135,7 @@ def _show(rounds: int, left: int, share: float, more: str, *, ended: bool, quiet
 def _emit(
     session: Session, warnings: list[str], device: Device, target: output.Target, plot: Path | None, quiet: bool
 ) -> None:
-    from relubench.reports.speed import Course, failures, speed_report
+    from relubench.reports.speed.operators import Course, failures, speed_report
     from relubench.timing import rows as made
 
     aa = made.against_itself(session)
@@ -160,7 +160,7 @@ def _emit(
     report = speed_report(rows, made.runs(session), course, device=device.name)
     output.emit_report(report, target)
     if plot is not None:
-        from relubench.reports.speed_plot import plot_speed
+        from relubench.reports.plots.operators import plot_speed
 
         plot_speed(rows, made.runs(session), plot, title=report.title)
     if not target.for_people:

@@ -15,7 +15,7 @@ from relubench.timing.request import Request
 
 if TYPE_CHECKING:
     from relubench.experiments.study import Study
-    from relubench.reports.sparsity_speed import Measured
+    from relubench.reports.speed.sparse_products import Measured
     from relubench.timing.schedule import Session
     from relubench.timing.sparse_products import Setting
 
@@ -67,7 +67,7 @@ def _check_one(study: Study) -> None:
 
 
 def _settings(study: Study) -> list[Setting]:
-    from relubench.reports.sparsity_speed import paper_sparsity
+    from relubench.reports.speed.sparse_products import paper_sparsity
     from relubench.timing.sparse_products import hidden_layers, settings
 
     spec, part = study.specs[0], study.parts[0]
@@ -100,7 +100,7 @@ def _emit(
     plot: Path | None,
     quiet: bool,
 ) -> None:
-    from relubench.reports.sparsity_speed import WAYS, for_people, sparsity_report
+    from relubench.reports.speed.sparse_products import WAYS, for_people, sparsity_report
     from relubench.timing import rows as timed
     from relubench.timing.sparse_products import BATCHES, break_even, sparsity_rows
 
@@ -112,7 +112,7 @@ def _emit(
     )
     output.emit_reports(for_people(report) if target.for_people else [report], target)
     if plot is not None:
-        from relubench.reports.zeros_plot import plot_zeros
+        from relubench.reports.plots.sparse_products import plot_zeros
 
         plot_zeros(report, plot)
     if not target.for_people and not quiet:
@@ -121,7 +121,7 @@ def _emit(
 
 
 def _measured(study: Study, session: Session, warnings: list[str]) -> Measured:
-    from relubench.reports.sparsity_speed import Measured, paper_sparsity
+    from relubench.reports.speed.sparse_products import Measured, paper_sparsity
     from relubench.timing.rows import against_itself
 
     spec, aa = study.specs[0], against_itself(session)

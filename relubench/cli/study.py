@@ -79,14 +79,14 @@ def quietly(text: str) -> None:
 
 def _draw(study: Study, plot: Path) -> None:
     """Gradient norms by layer where they were looked at, else the learning curves."""
-    from relubench.reports.gradients import has_gradients
+    from relubench.reports.training.gradients import has_gradients
 
     if has_gradients(study.results):
-        from relubench.reports.gradient_plot import plot_gradients
+        from relubench.reports.plots.gradients import plot_gradients
 
         plot_gradients(study.results, plot)
         return
-    from relubench.reports.plots import plot_curves
+    from relubench.reports.plots.learning_curves import plot_curves
 
     plot_curves(study.results, study.timings, plot, study.tuned)
 

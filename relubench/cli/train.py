@@ -68,6 +68,6 @@ def train(
 
 
 def _report(study: Study) -> Report:
-    from relubench.reports.study import study_report
+    from relubench.reports.training.study import study_report
 
     return study_report(study)

@@ -11,7 +11,7 @@ import typer
 
 from relubench.cli import options, output
 from relubench.errors import WARNING, ComputeError, RelubenchError, UsageError
-from relubench.reports.cells import count
+from relubench.reports.formatting import count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -22,7 +22,7 @@ from relubench.experiments.pretraining_cost import StackPrices
 from relubench.experiments.tuning import trials, tuning_specs
 from relubench.experiments.variants import Part, lay_out
 from relubench.models.architecture import KERNEL, head_inputs, layer_shapes
-from relubench.reports.cells import count, duration
+from relubench.reports.formatting import count, duration
 from relubench.runs.store import Store
 from relubench.system.device import Device, resolve
 from relubench.system.paths import runs_root

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from relubench.errors import UsageError
-from relubench.reports.cells import bracket, count, fixed, listed, short
 from relubench.reports.changes import EXAMPLES, PAIRED, UNPAIRED, Change, change
-from relubench.reports.footnotes import one_seed_note, smallest_seen, together
+from relubench.reports.formatting import bracket, count, fixed, listed, short
 from relubench.reports.report import Column, Report, difference_cell
 from relubench.reports.saved import MATCHED, Key, Row, Saved, SavedRow
+from relubench.reports.training.footnotes import one_seed_note, smallest_seen, together
 from relubench.statistics.error_rates import DIFFERENT
 
 DIGITS = 6

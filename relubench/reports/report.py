@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from relubench.reports.cells import (
+from relubench.reports.formatting import (
     bracket,
     count,
     duration,
@@ -17,8 +17,8 @@ from relubench.reports.cells import (
     verdict_parts,
     verdict_width,
 )
-from relubench.reports.gradients import power
-from relubench.reports.summary import Summary
+from relubench.reports.training.gradients import power
+from relubench.reports.training.summary import Summary
 from relubench.runs.result import RunResult, Timing
 from relubench.statistics.error_rates import IN_A_SMOKE_TEST, Mask, pack_mask
 

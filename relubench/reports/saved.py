@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from relubench.errors import UsageError, with_article
-from relubench.reports.cells import count
+from relubench.reports.formatting import count
 from relubench.statistics.error_rates import Mask, unpack_mask
 from relubench.system.files import read_at_most
 

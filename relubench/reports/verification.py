@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from relubench.reports.cells import count, listed, short
+from relubench.reports.formatting import count, listed, short
 from relubench.reports.report import Column, Report, Row
 from relubench.version import __version__
 

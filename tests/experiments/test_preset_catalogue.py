@@ -16,7 +16,7 @@ from relubench.experiments.presets.export import as_yaml
 from relubench.experiments.presets.resolve import Preset
 from relubench.experiments.presets.schema import SCALES
 from relubench.experiments.variants import Part, lay_out
-from relubench.reports.summary import Summary, summarize
+from relubench.reports.training.summary import Summary, summarize
 from relubench.runs.result import RunResult
 from relubench.system.device import resolve
 

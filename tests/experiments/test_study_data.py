@@ -13,7 +13,7 @@ from relubench.experiments.config import experiment, parse_assignments
 from relubench.experiments.deviations import departures
 from relubench.experiments.plan import RunSpec, expand
 from relubench.experiments.references import split_notes
-from relubench.reports.summary import summarize
+from relubench.reports.training.summary import summarize
 from relubench.runs.result import SummaryRow
 from tests.cli.fakes import mask, result, timing
 from tests.specs import CPU

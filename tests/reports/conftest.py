@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from relubench.reports.summary import summarize
+from relubench.reports.training.summary import summarize
 from relubench.runs.result import EpochPoint, RunResult, Timing
 
 

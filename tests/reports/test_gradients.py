@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from relubench.errors import ComputeError
-from relubench.reports.gradient_plot import plot_gradients
-from relubench.reports.gradients import gradient_facts, has_gradients
+from relubench.reports.plots.gradients import plot_gradients
 from relubench.reports.report import training_report
+from relubench.reports.training.gradients import gradient_facts, has_gradients
 from relubench.runs.result import LayerProbe
 
 EMPTY = dict.fromkeys(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from relubench.reports.onset import onset
-from relubench.reports.sparsity_plot import paper_points
+from relubench.reports.plots.sparsity import paper_points
+from relubench.reports.training.onset import onset
 
 
 def test_a_known_rise_lies_in_the_interval():

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from relubench.errors import ComputeError, UsageError
-from relubench.reports import plots
-from relubench.reports.plots import plot_curves
+from relubench.reports.plots import learning_curves
+from relubench.reports.plots.learning_curves import plot_curves
 from relubench.runs.result import Tuning
 
 STARTS = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
@@ -41,7 +41,7 @@ def test_learning_rates_are_a_panel_of_their_own(lab):
     assert low < 0.001 and high > 0.1  # the rate at which nothing trained keeps its place
     rings = [line for line in rates.lines if line.get_linestyle() == "None"]
     assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in rings] == [(0.01, 2.0), (0.1, 2.5)]
-    assert [line.get_color() for line in rates.lines if line not in rings] == list(plots.COLOURS[:2])
+    assert [line.get_color() for line in rates.lines if line not in rings] == list(learning_curves.COLOURS[:2])
 
 
 def test_a_learning_rate_line_looks_like_the_curve_of_its_own_variant(lab):
@@ -59,14 +59,14 @@ def test_many_lines_are_named_where_they_end_and_apart(lab):
     names = drawn(lab, [])[0].texts
     assert sorted(one.get_text() for one in names) == sorted(f"act{number}" for number in range(12))
     heights = sorted(one.get_position()[1] for one in names)
-    assert all(after - before >= plots.LABEL_GAP - 1e-9 for before, after in itertools.pairwise(heights))
+    assert all(after - before >= learning_curves.LABEL_GAP - 1e-9 for before, after in itertools.pairwise(heights))
     assert heights[0] >= 0 and heights[-1] <= 1
     assert len({(line.get_color(), line.get_linestyle()) for line in drawn(lab, [])[0].lines[::2]}) == 12
 
 
 def drawn(lab, tuned):
     """The panels of the figure."""
-    return plots._draw(*plots._curves(lab.results, lab.timings), tuned).axes
+    return learning_curves._draw(*learning_curves._curves(lab.results, lab.timings), tuned).axes
 
 
 def test_unknown_suffix_is_refused(lab, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from relubench.errors import UsageError
-from relubench.reports.sheet import GAP, MARGIN, SEAM, image_sheet
+from relubench.reports.plots.image_sheet import GAP, MARGIN, SEAM, image_sheet
 
 
 def opened(png):

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from relubench.reports.sparsity import without_trend
-from relubench.reports.sparsity_plot import plot_sparsity
+from relubench.reports.plots.sparsity import plot_sparsity
+from relubench.reports.training.sparsity import without_trend
 from tests.reports.conftest import Lab
 
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 
 from relubench.experiments.comparison import Comparison
-from relubench.reports.cells import seeds_range
-from relubench.reports.gains import gain
-from relubench.reports.meanings import MEANINGS
+from relubench.reports.formatting import seeds_range
 from relubench.reports.render import render
 from relubench.reports.report import training_report
-from relubench.reports.summary import summarize
+from relubench.reports.training.columns import MEANINGS
+from relubench.reports.training.gains import gain
+from relubench.reports.training.summary import summarize
 from relubench.runs.result import SummaryRow
 from tests.reports.conftest import Lab
 

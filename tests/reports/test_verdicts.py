@@ -6,7 +6,7 @@ import pytest
 from relubench.experiments import references
 from relubench.experiments.comparison import Comparison
 from relubench.experiments.references import Entry
-from relubench.reports.summary import summarize
+from relubench.reports.training.summary import summarize
 from relubench.statistics import equivalence
 
 MNIST = {"examples": 10_000, "scale": 0.28, "seeds": 5}

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from relubench.reports.arithmetic import Measured, arithmetic_report, article_cycles, sentence
+from relubench.reports.speed.arithmetic import Measured, arithmetic_report, article_cycles, sentence
 from relubench.timing import arithmetic
 from relubench.timing.request import Request
 from relubench.timing.schedule import Session

@@ -11,8 +11,16 @@ import torch
 from relubench.experiments.config import experiment
 from relubench.experiments.plan import Variant
 from relubench.experiments.variants import lay_out, make_ready
-from relubench.reports.network_speed import Race, article_speed, duration, for_people, leaders, network_report, sentence
-from relubench.reports.pareto_plot import plot_pareto
+from relubench.reports.plots.pareto import plot_pareto
+from relubench.reports.speed.networks import (
+    Race,
+    article_speed,
+    duration,
+    for_people,
+    leaders,
+    network_report,
+    sentence,
+)
 from relubench.runs.result import RunResult
 from relubench.statistics import timings
 from relubench.system.device import resolve

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from relubench.activations import select
-from relubench.reports.sparsity_speed import WAYS as SHOWN
-from relubench.reports.sparsity_speed import Measured, for_people, paper_sparsity, sentence, sparsity_report
-from relubench.reports.zeros_plot import plot_zeros
+from relubench.reports.plots.sparse_products import plot_zeros
+from relubench.reports.speed.sparse_products import WAYS as SHOWN
+from relubench.reports.speed.sparse_products import Measured, for_people, paper_sparsity, sentence, sparsity_report
 from relubench.timing import products
 from relubench.timing.request import Request
 from relubench.timing.sparse_products import (

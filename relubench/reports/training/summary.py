@@ -14,8 +14,8 @@ from typing import Any
 from relubench.experiments import comparison as baselines
 from relubench.experiments import references
 from relubench.experiments.comparison import Comparison
-from relubench.reports import gradients, verdicts
-from relubench.reports.footnotes import (
+from relubench.reports.training import gradients, verdicts
+from relubench.reports.training.footnotes import (
     OUTCOMES,
     match_notes,
     method_notes,
@@ -23,9 +23,9 @@ from relubench.reports.footnotes import (
     tuning_notes,
     uncounted_notes,
 )
-from relubench.reports.gains import gains
-from relubench.reports.sentence import SMOKE, Standing, closing, settling
-from relubench.reports.stacks import stack_notes, stack_seconds
+from relubench.reports.training.gains import gains
+from relubench.reports.training.pretraining_notes import stack_notes, stack_seconds
+from relubench.reports.training.sentence import SMOKE, Standing, closing, settling
 from relubench.runs.result import RunResult, SummaryRow, Timing, Tuning
 from relubench.statistics.error_rates import (
     IN_A_SMOKE_TEST,

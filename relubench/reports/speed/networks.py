@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from relubench.experiments.references import ARTICLE_NOTE, entries, is_mnist_network
-from relubench.reports.cells import duration as seconds_or_more
-from relubench.reports.cells import fixed, short
+from relubench.reports.formatting import duration as seconds_or_more
+from relubench.reports.formatting import fixed, short
 from relubench.reports.report import Column, Report, Row
-from relubench.reports.speed import ONE_PROCESS
+from relubench.reports.speed.operators import ONE_PROCESS
 from relubench.version import __version__
 
 

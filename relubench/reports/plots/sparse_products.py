@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from relubench.reports.plots import COLOURS, save
+from relubench.reports.plots.learning_curves import COLOURS, save
 from relubench.reports.report import Report, Row
-from relubench.reports.sparsity_speed import WAYS
+from relubench.reports.speed.sparse_products import WAYS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

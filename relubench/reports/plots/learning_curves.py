@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relubench.errors import ComputeError, UsageError
-from relubench.reports.cells import count, listed
-from relubench.reports.sensitivity import draw_sensitivity
+from relubench.reports.formatting import count, listed
+from relubench.reports.training.sensitivity import draw_sensitivity
 from relubench.runs.result import RunResult, Timing, Tuning
 from relubench.system.files import write_file
 

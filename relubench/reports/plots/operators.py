@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from relubench.errors import ComputeError
-from relubench.reports.plots import COLOURS, DASHES, save
+from relubench.reports.plots.learning_curves import COLOURS, DASHES, save
 from relubench.reports.report import Row
 
 if TYPE_CHECKING:

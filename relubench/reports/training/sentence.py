@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from relubench.reports.cells import bracket, count, fixed, listed, seeds_range, signed, signed_bracket
+from relubench.reports.formatting import bracket, count, fixed, listed, seeds_range, signed, signed_bracket
 from relubench.runs.result import SummaryRow
 from relubench.statistics.error_rates import DIFFERENT, ON_THIS_TEST_SET
 

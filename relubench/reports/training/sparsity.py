@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from relubench.experiments import references
-from relubench.reports.cells import count, duration, fixed, listed, signed, signed_bracket
-from relubench.reports.onset import LEAST_POINTS, Onset, onset
+from relubench.reports.formatting import count, duration, fixed, listed, signed, signed_bracket
 from relubench.reports.report import Column, Report, Row, difference_cell, run_records, training_report
-from relubench.reports.summary import Summary, summarize
+from relubench.reports.training.onset import LEAST_POINTS, Onset, onset
+from relubench.reports.training.summary import Summary, summarize
 from relubench.runs.result import RunResult
 from relubench.version import __version__
 

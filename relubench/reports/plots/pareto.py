@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from relubench.reports.plots import COLOURS, DASHES, LOG_SPREAD, save
+from relubench.reports.plots.learning_curves import COLOURS, DASHES, LOG_SPREAD, save
 from relubench.reports.report import Row
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from relubench.experiments.references import entries
-from relubench.reports.cells import count, fixed
+from relubench.reports.formatting import count, fixed
 from relubench.reports.report import Column, Report, Row
-from relubench.reports.speed import ONE_PROCESS, against_itself, paired_note
+from relubench.reports.speed.operators import ONE_PROCESS, against_itself, paired_note
 from relubench.statistics.timings import LEAST_ROUNDS
 from relubench.version import __version__
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relubench.errors import ComputeError
-from relubench.reports.cells import count
-from relubench.reports.gradients import BOUND, BOUNDED, layers_at
-from relubench.reports.plots import COLOURS, DASHES, save
+from relubench.reports.formatting import count
+from relubench.reports.plots.learning_curves import COLOURS, DASHES, save
+from relubench.reports.training.gradients import BOUND, BOUNDED, layers_at
 from relubench.runs.result import RunResult
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 
-from relubench.reports.cells import short
+from relubench.reports.formatting import short
 from relubench.reports.report import Column, Report, Row
 from relubench.version import __version__
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from relubench.reports.cells import count
+from relubench.reports.formatting import count
 from relubench.runs.result import RunResult, Timing
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from relubench.reports.cells import short
+from relubench.reports.formatting import short
 from relubench.runs.result import LayerProbe, RunResult
 
 Row = dict[str, Any]

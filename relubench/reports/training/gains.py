@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from relubench.reports.cells import count, duration, fixed, signed, signed_bracket
+from relubench.reports.formatting import count, duration, fixed, signed, signed_bracket
 from relubench.runs.result import SummaryRow
 from relubench.statistics.error_rates import ON_THIS_TEST_SET
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from relubench.errors import ComputeError, DataError
 from relubench.experiments.references import is_mnist_network, presets_folder
-from relubench.reports.cells import count
-from relubench.reports.onset import onset
-from relubench.reports.plots import COLOURS, save
-from relubench.reports.sparsity import points
+from relubench.reports.formatting import count
+from relubench.reports.plots.learning_curves import COLOURS, save
+from relubench.reports.training.onset import onset
+from relubench.reports.training.sparsity import points
 from relubench.runs.result import RunResult
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from relubench.experiments.references import ARTICLE_NOTE, entries
 from relubench.reports.report import Column, Report, Row
-from relubench.reports.speed import ONE_PROCESS, significant
+from relubench.reports.speed.operators import ONE_PROCESS, significant
 from relubench.version import __version__
 
 UNCLEAR = "unclear"

@@ -12,7 +12,7 @@ import numpy as np
 from relubench.data import DataOptions, prepare
 from relubench.errors import RelubenchError, UsageError
 from relubench.experiments.plan import RunSpec, why_no_regions
-from relubench.reports import pictures
+from relubench.reports.plots import filters
 from relubench.runs.layer_id import layer_id
 from relubench.runs.store import Store
 
@@ -48,10 +48,10 @@ def draw_run(
             f"run {run} has no dense first layer to draw",
             "its weights were not kept (--keep none), or it is convolutional",
         )
-    pages = {f"filters-{name}": pictures.filters(one["0.weight"], spec.input_shape) for name, one in found.items()}
+    pages = {f"filters-{name}": filters.filters(one["0.weight"], spec.input_shape) for name, one in found.items()}
     if layer and (content := store.layer_reconstructions(layer)) is not None:
         shown = load(content)
-        pages["reconstructions"] = pictures.reconstructions(shown["images"], shown["reconstructions"], spec.input_shape)
+        pages["reconstructions"] = filters.reconstructions(shown["images"], shown["reconstructions"], spec.input_shape)
     files = _write(pages, folder, run)
     kept = weights["finetuned"]
     if kept is None:
@@ -72,7 +72,7 @@ def _regions(spec: RunSpec, weights: bytes, data_dir: Path | None, path: Path) -
     from safetensors.torch import load
 
     from relubench.activations import select
-    from relubench.reports.regions_plot import plot_regions
+    from relubench.reports.plots.regions import plot_regions
     from relubench.training.images import Images
     from relubench.training.population import Population
     from relubench.training.probes.linear_regions import linear_stages
@@ -85,7 +85,7 @@ def _regions(spec: RunSpec, weights: bytes, data_dir: Path | None, path: Path) -
     plane = plane_through(*x)
     found = regions_on(linear_stages(one.layers, spec.activation, None), plane, GRID_POINTS)
     low, high = float(x.min()), float(x.max())
-    tiles = pictures.as_images((x.numpy() - low) / max(high - low, 1e-12), spec.input_shape)
+    tiles = filters.as_images((x.numpy() - low) / max(high - low, 1e-12), spec.input_shape)
     corners = [(*corner, tile) for corner, tile in zip(plane.corners, tiles, strict=True)]
     about = f"{spec.activation} · {spec.model} · {spec.dataset} · seed {spec.seed}"
     told = f"{found.count:,} linear regions on a grid of {GRID_POINTS} x {GRID_POINTS} points"
@@ -117,5 +117,5 @@ def _three(data: Images) -> tuple[Tensor, list[int]]:
 def _write(pages: dict[str, np.ndarray], folder: Path, run: str) -> list[Path]:
     files = [folder / f"{run}-{name}.png" for name in pages]
     for path, page in zip(files, pages.values(), strict=True):
-        pictures.write_png(page, path)
+        filters.write_png(page, path)
     return files

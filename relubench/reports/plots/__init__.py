@@ -1,0 +1,1 @@
+"""Plots and pictures, a module for each."""

@@ -1,0 +1,1 @@
+"""The tables of trained networks: rows, footnotes, verdicts and the closing sentence."""
