@@ -98,7 +98,7 @@ def _invoke(arguments: list[str], begin: Callable[[], None]) -> int:
 
 def _refused(error: Exception) -> int:
     """Say what an exception comes to, in two lines; returns its exit code."""
-    from relubench.cli.failures import as_relubench_error, two_lines
+    from relubench.cli.errors import as_relubench_error, two_lines
 
     refusal = as_relubench_error(error)
     # It cannot fail: stderr swallows what it cannot write.

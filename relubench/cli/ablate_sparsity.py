@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relubench.cli import options, output
-from relubench.cli.overrides import experiment, whole_number
+from relubench.cli.flags import experiment, whole_number
 from relubench.cli.study import carry_out, preparing, quietly, show_study
 from relubench.errors import EXIT_INTERRUPTED, ComputeError, UsageError
 from relubench.system.lookup import find

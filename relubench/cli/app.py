@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 from relubench.cli.ablate_sparsity import ablate_sparsity
 from relubench.cli.compare import compare
 from relubench.cli.doctor import doctor
-from relubench.cli.list_ import list_
+from relubench.cli.listing import list_
 from relubench.cli.pretrain import pretrain
 from relubench.cli.run import run
 from relubench.cli.runs import runs

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relubench.cli import completion, options, output
-from relubench.cli.overrides import layers, methods_of
+from relubench.cli.flags import layers, methods_of
 from relubench.cli.study import preparing, quietly, show_study
 from relubench.errors import UsageError
 

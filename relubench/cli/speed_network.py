@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relubench.cli import output
-from relubench.cli.overrides import experiment
+from relubench.cli.flags import experiment
 from relubench.cli.rounds import show_round
 from relubench.cli.study import carry_out, preparing, stopped
 from relubench.errors import ComputeError, UsageError

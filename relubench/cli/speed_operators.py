@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from relubench.cli import output
-from relubench.cli.overrides import whole_number
+from relubench.cli.flags import whole_number
 from relubench.cli.rounds import show_round
 from relubench.errors import EXIT_INTERRUPTED, UsageError
 from relubench.reports.formatting import count

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from relubench.cli import options, output
-from relubench.cli.overrides import experiment
+from relubench.cli.flags import experiment
 from relubench.cli.study import preparing, quietly, show_study
 
 if TYPE_CHECKING:

@@ -134,7 +134,7 @@ def test_an_error_that_ctrl_c_was_turned_into_is_an_interruption() -> None:
     script = """
 import os, signal, sys
 from relubench.__main__ import main
-import relubench.cli.list_ as module
+import relubench.cli.listing as module
 def swallow(*given, **named):
     try:
         os.kill(os.getpid(), signal.SIGINT)

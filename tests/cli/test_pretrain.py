@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from relubench.cli import overrides
+from relubench.cli import flags
 from relubench.cli.pretrain import pretrain
 from relubench.experiments.config import PretrainSection
 from relubench.experiments.pretraining_plan import RBM_HIDDEN, StackSpec
@@ -42,7 +42,7 @@ def with_stack(method: str, seed: int = 0, **spec: Any) -> RunResult:
 
 def test_every_flag_of_its_own_quotes_its_default() -> None:
     parameters = inspect.signature(pretrain, eval_str=True).parameters
-    for name, flag in overrides.PRETRAIN_FLAGS.items():
+    for name, flag in flags.PRETRAIN_FLAGS.items():
         text = parameters[name].annotation.__metadata__[0].help
         default = getattr(PretrainSection(), flag.key.removeprefix("pretrain."))
         assert text.endswith(f"Default: {'off' if default is False else default}.")

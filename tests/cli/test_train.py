@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from relubench.cli import output, overrides
+from relubench.cli import flags, output
 from relubench.cli.train import train
 from relubench.experiments.config import PROTOCOLS, ExperimentConfig, experiment
 from tests.cli.fakes import Cli, FakeStudy, result
@@ -35,10 +35,10 @@ def test_every_help_is_a_sentence_with_its_default() -> None:
         assert "Default: " in text or name == "assignments", name
 
 
-@pytest.mark.parametrize("name", [name for name in overrides.FLAGS if name not in ("patience", "sign_flip")])
+@pytest.mark.parametrize("name", [name for name in flags.FLAGS if name not in ("patience", "sign_flip")])
 def test_help_quotes_the_defaults_of_the_schema(name: str) -> None:
     text = helps()[name].rpartition("Default: ")[2]
-    key = overrides.FLAGS[name].key
+    key = flags.FLAGS[name].key
     paper, modern = (str(default(experiment({"train": {"protocol": one}}), key)) for one in PROTOCOLS)
     assert re.match(rf"{re.escape(paper)}\b", text), (text, paper)
     if modern != paper and name != "protocol":
@@ -47,14 +47,14 @@ def test_help_quotes_the_defaults_of_the_schema(name: str) -> None:
 
 def test_help_names_all_choices() -> None:
     parameters = inspect.signature(train, eval_str=True).parameters
-    for name, flag in overrides.FLAGS.items():
+    for name, flag in flags.FLAGS.items():
         option = parameters[name].annotation.__metadata__[0]
-        for choice in overrides._choices(flag.key):
+        for choice in flags._choices(flag.key):
             assert choice in option.metavar or choice in option.help, (name, choice)
 
 
 def test_every_flag_is_a_parameter_of_train() -> None:
-    assert set(overrides.FLAGS) <= set(inspect.signature(train).parameters)
+    assert set(flags.FLAGS) <= set(inspect.signature(train).parameters)
 
 
 def test_flags_become_a_configuration(cli: Cli, study: FakeStudy) -> None:
