@@ -25,8 +25,9 @@ from benchmarks import machine
 from relubench.activations import select
 from relubench.data import PreparedData, prepare
 from relubench.experiments.config import experiment
-from relubench.experiments.plan import RunSpec, expand
+from relubench.experiments.plan import expand
 from relubench.reports.plots import filters
+from relubench.runs.spec import RunSpec
 from relubench.system.device import resolve
 from relubench.training.images import Images
 from relubench.training.pretraining.greedy import LayerTraining

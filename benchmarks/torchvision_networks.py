@@ -20,12 +20,13 @@ from relubench.activations import select
 from relubench.data import prepare
 from relubench.errors import UsageError
 from relubench.experiments.config import experiment
-from relubench.experiments.plan import RunSpec, expand
+from relubench.experiments.plan import expand
 from relubench.models.external.calls import Use
 from relubench.models.external.networks import as_layer, draw_network, example, uses_of
 from relubench.models.external.torchvision_names import CLASSIFIERS, PREFIX
 from relubench.models.external.trial import laid_out
 from relubench.models.optimizers import build_optimizer
+from relubench.runs.spec import RunSpec
 from relubench.system.device import Device
 
 ACTIVATIONS = ("gelu", "tanh", "x*tanh(x)")

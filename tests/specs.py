@@ -11,9 +11,9 @@ from relubench.activations import Choice, select
 from relubench.data import DataOptions, PreparedData, prepare
 from relubench.executors.job import Job
 from relubench.experiments.config import experiment
-from relubench.experiments.plan import RunSpec, expand
-from relubench.experiments.pretraining_plan import StackSpec
+from relubench.experiments.plan import data_options, expand
 from relubench.runs.layer_id import layer_id
+from relubench.runs.spec import RunSpec, StackSpec
 from relubench.system.device import Device
 
 CPU = Device(kind="cpu", name="test", threads=1, memory=2**33, torch="test")
@@ -46,7 +46,7 @@ def pinned(act: str, *, device: Device = CPU, **sections: Any) -> list[RunSpec]:
     """Runs whose ids are the same on every machine and at every version, of a device that is nowhere: one a row."""
     config = experiment({"act": [act], **sections})
     assert config.train.lr != "auto"
-    prepared = prepare(config.data.name, options=DataOptions.of(config.data))
+    prepared = prepare(config.data.name, options=data_options(config.data))
     methods = len(config.pretrain.methods) * (1 + config.pretrain.control)
     specs = expand(config, select([act]), prepared, device, [config.train.lr] * methods)
     return [replace(spec, engine=VERSIONS["engine"], stack=_at_a_version(spec.stack)) for spec in specs]

@@ -175,13 +175,14 @@ def _price(
 ) -> None:
     from relubench.data import lines_about
     from relubench.experiments.cost import price
+    from relubench.reports.cost import cost_row, cost_sentence
 
     found = price(preset.variants, data_dir=data_dir, runs_dir=runs_dir, fresh=fresh)
     for line in lines_about(prepared for prepared in found.sets if prepared.digest):
         note(line)
     rows = [one.to_json() for one in found.rows]
-    title = f"{preset.name}{f' ({preset.scale})' if preset.scale else ''}: {found.sentence}"
-    shown = [one.for_people() for one in found.rows] if target.for_people else rows
+    title = f"{preset.name}{f' ({preset.scale})' if preset.scale else ''}: {cost_sentence(found)}"
+    shown = [cost_row(one) for one in found.rows] if target.for_people else rows
     output.emit_listings([output.Listing(rows=shown, title=title)], "run", target)
     if not target.for_people:
         output.say(title)

@@ -244,8 +244,8 @@ def _layers(store: Store, result: RunResult) -> list[PretrainedLayer]:
     """The pre-trained layers that the run started from, as far as they are stored; none for a run without."""
     if not result.spec.get("stack"):
         return []
-    from relubench.experiments.plan import RunSpec
     from relubench.runs.layer_id import layer_id
+    from relubench.runs.spec import RunSpec
 
     spec = RunSpec.from_json(result.spec)
     assert spec.stack is not None

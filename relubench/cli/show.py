@@ -84,7 +84,7 @@ def data(
 
     Perturbed images stand beside their originals. Flat rows have no picture.
     """
-    from relubench.data.prepared import SPLITS
+    from relubench.data.split_arrays import SPLITS
 
     parts: dict[str, Split] = {one: one for one in SPLITS}
     part = find(split, parts, kind="split", see=f"splits are {', '.join(SPLITS)}")
@@ -183,11 +183,12 @@ def _prepared(
     name: str, section: DataSection, data_dir: Path | None, quiet: bool
 ) -> tuple[PreparedData, PreparedData | None]:
     """The data set, and of a perturbed one the set it was made of."""
-    from relubench.data import DataOptions, prepare
+    from relubench.data import prepare
     from relubench.data.preparation import base_of
+    from relubench.experiments.plan import data_options
 
     say = None if quiet else output.say
-    prepared = prepare(name, data_dir=data_dir, options=DataOptions.of(section), progress=say)
+    prepared = prepare(name, data_dir=data_dir, options=data_options(section), progress=say)
     base = base_of(name)
     return prepared, prepare(base, data_dir=data_dir, progress=say) if base else None
 

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from relubench.data.preparation import status as status
     from relubench.data.prepared import DataOptions as DataOptions
     from relubench.data.prepared import PreparedData as PreparedData
-    from relubench.data.prepared import Split as Split
     from relubench.data.prepared import arrays as arrays
     from relubench.data.prepared import training_images as training_images
+    from relubench.data.split_arrays import Split as Split
     from relubench.data.table import NOT_PUBLIC as NOT_PUBLIC
     from relubench.data.table import TABLE as TABLE
     from relubench.data.table import SourceRow as SourceRow
@@ -27,7 +27,7 @@ _HOME = {
     "status": "preparation",
     "DataOptions": "prepared",
     "PreparedData": "prepared",
-    "Split": "prepared",
+    "Split": "split_arrays",
     "arrays": "prepared",
     "training_images": "prepared",
     "lines_about": "description",

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from relubench.data.facts import PART_NAMES, Facts, survey
 from relubench.data.notes import counted, few, printable
-from relubench.data.prepared import SPLITS, Parts, PreparedData, arrays, image_range
+from relubench.data.prepared import PreparedData, arrays, image_range
+from relubench.data.split_arrays import SPLITS, SplitArrays
 from relubench.errors import WARNING
 
 
@@ -56,7 +57,7 @@ def facts_of(prepared: PreparedData) -> Facts:
         return prepared.facts
     (x, y), (x_valid, y_valid), (x_test, y_test) = (arrays(prepared, split) for split in SPLITS)
     return survey(
-        Parts(
+        SplitArrays(
             x_train=x,
             y_train=y,
             x_valid=x_valid,

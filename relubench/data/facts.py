@@ -9,14 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from relubench.data.notes import counted, few
-
-if TYPE_CHECKING:
-    from relubench.data.prepared import Parts
+from relubench.data.split_arrays import SplitArrays
 
 BLOCK_BYTES = 2**24
 """About so much of an array is looked at in one go."""
@@ -71,7 +69,7 @@ class Facts:
         return cls(parts=parts, **lists)
 
 
-def survey(parts: Parts) -> Facts:
+def survey(parts: SplitArrays) -> Facts:
     """The facts of a data set in memory or mapped from files; every image is read once or twice."""
     arrays = parts.arrays()
     compared = sum(array.nbytes for array in arrays.values()) <= COMPARED_BYTES

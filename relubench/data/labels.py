@@ -13,7 +13,7 @@ from typing import NoReturn
 import numpy as np
 
 from relubench.data.notes import Remarks, few
-from relubench.data.prepared import Split
+from relubench.data.split_arrays import Split
 from relubench.errors import DataError, UsageError
 
 NUMBERED = "numpy.unique({key}, return_inverse=True)[1] numbers classes of any kind"

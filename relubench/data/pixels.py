@@ -16,7 +16,7 @@ from typing import NoReturn
 import numpy as np
 
 from relubench.data.notes import Remarks
-from relubench.data.prepared import Split
+from relubench.data.split_arrays import Split
 from relubench.errors import DataError
 
 LAYOUTS = "images are [N, H, W], [N, C, H, W] (channels first), [N, H, W, C] or flat [N, F]"

@@ -15,9 +15,10 @@ from relubench.data.files.locate import checked, roots_of, search
 from relubench.data.files.torchvision_import import resolve
 from relubench.data.notes import printable
 from relubench.data.perturbations import perturbed_sets, pipeline
-from relubench.data.prepared import PREPARATION_VERSION, DataOptions, Parts, PreparedData, is_whole, read
+from relubench.data.prepared import PREPARATION_VERSION, DataOptions, PreparedData, is_whole, read
 from relubench.data.request import Request, slug
 from relubench.data.split import check_labels, check_train_size, limit_train
+from relubench.data.split_arrays import SplitArrays
 from relubench.data.table import NOT_PUBLIC, PERTURBED, TABLE, SourceRow, perturbed_row
 from relubench.errors import WARNING, DataError, UsageError
 from relubench.system import lookup
@@ -237,7 +238,7 @@ def _of_perturbed(row: SourceRow, data_dir: Path | None, options: DataOptions, p
     base = _of_table(TABLE[row.base], data_dir, plain, progress)
     say = progress or (lambda _: None)
 
-    def load(work: Path) -> Parts:
+    def load(work: Path) -> SplitArrays:
         return perturbed_sets.load(row, _realize(base, plain, say), options.train_size, work, say)
 
     identity = {

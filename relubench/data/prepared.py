@@ -5,24 +5,19 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from relubench.data.facts import Facts
-from relubench.data.notes import Remarks
+from relubench.data.split_arrays import SPLITS, Split, SplitArrays
 from relubench.data.stratified_order import stratified_order
 from relubench.errors import DataError, UsageError
 from relubench.system import integrity
 
-if TYPE_CHECKING:
-    from relubench.experiments.config import DataSection
-
 PREPARATION_VERSION = 1
 """Part of every digest: raise it when the same source files would give other arrays."""
 
-Split = Literal["train", "valid", "test"]
-SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 META = "meta.json"
 
 
@@ -40,46 +35,11 @@ class DataOptions:
     labels: int | None = None
     """Train on the labels of this many training images only, drawn likewise; the others stay for pre-training."""
 
-    @classmethod
-    def of(cls, section: DataSection) -> DataOptions:
-        """The options that a configuration sets."""
-        return cls(
-            image_size=section.image_size,
-            train_size=section.train_size,
-            split=section.split,
-            labels=section.labels,
-        )
-
     def __post_init__(self) -> None:
         counts = {"image_size": self.image_size, "train_size": self.train_size, "labels": self.labels}
         for name, value in counts.items():
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, not {value}", f"leave {name} out to keep everything")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Parts:
-    """What a source's loader returns: x uint8 or float32 [N, C, H, W] or [N, F]; y int64 [N] in 0..classes-1."""
-
-    x_train: np.ndarray
-    y_train: np.ndarray
-    x_valid: np.ndarray
-    y_valid: np.ndarray
-    x_test: np.ndarray
-    y_test: np.ndarray
-    classes: int
-    scale: float
-    shift: float = 0.0
-    note: str
-    """The split rule, and whatever else a reader of the results has to know."""
-    names: tuple[str, ...] = ()
-    """What the user calls the classes 0, 1, ...; empty where they are numbers."""
-    remarks: Remarks = field(default_factory=Remarks)
-    """What the user has to be told of how a source of their own was read."""
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """The six arrays by the name of the file each is kept in, without its .npy."""
-        return {f"{letter}_{split}": getattr(self, f"{letter}_{split}") for split in SPLITS for letter in "xy"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -232,7 +192,7 @@ def image_range(prepared: PreparedData) -> tuple[float, float]:
     return min(ends), max(ends)
 
 
-def describe(parts: Parts, digest: str, facts: Facts) -> dict[str, Any]:
+def describe(parts: SplitArrays, digest: str, facts: Facts) -> dict[str, Any]:
     """The contents of meta.json, without the files' sizes."""
     return {
         "version": PREPARATION_VERSION,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from relubench.data.notes import Remarks
-from relubench.data.prepared import Parts
+from relubench.data.split_arrays import SplitArrays
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,7 +22,7 @@ class Request:
     digest: str
     origin: str
     """For people: where it comes from."""
-    load: Callable[[Path], Parts]
+    load: Callable[[Path], SplitArrays]
     """Parses and verifies the source files, with an empty folder to work in."""
     sized: bool = False
     """Whether `load` itself keeps to train_size."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from relubench.data.perturbations.perturbed_sets import originals
-from relubench.data.prepared import PreparedData, Split, arrays, training_images
+from relubench.data.prepared import PreparedData, arrays, training_images
+from relubench.data.split_arrays import Split
 from relubench.errors import UsageError
 
 

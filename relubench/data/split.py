@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from relubench.data.prepared import Parts
+from relubench.data.split_arrays import SplitArrays
 from relubench.data.stratified_order import stratified_order
 from relubench.data.table import SourceRow
 from relubench.errors import DataError, UsageError
@@ -31,7 +31,7 @@ def validation_size(n: int) -> int:
     return min(n // VALID_FRACTION, VALID_AT_MOST)
 
 
-def last_of_train(row: SourceRow, train: Labelled, test: Labelled, note: str = "") -> Parts:
+def last_of_train(row: SourceRow, train: Labelled, test: Labelled, note: str = "") -> SplitArrays:
     """`row`'s parts: the last n_valid of the training images (uint8 [N, C, H, W]) validate.
 
     Raises DataError if the numbers, the shape or the labels are not the table's: then these are other data.
@@ -45,7 +45,7 @@ def last_of_train(row: SourceRow, train: Labelled, test: Labelled, note: str = "
             _refuse(row, f"{part} labels from {y.min()} to {y.max()} where 0 to {row.classes - 1} are expected")
     (x, y), (x_test, y_test) = train, test
     n = row.n_train
-    return Parts(
+    return SplitArrays(
         x_train=x[:n],
         y_train=y[:n],
         x_valid=x[n:],
@@ -58,7 +58,7 @@ def last_of_train(row: SourceRow, train: Labelled, test: Labelled, note: str = "
     )
 
 
-def first_of_test(row: SourceRow, train: Labelled, test: Labelled, note: str = "") -> Parts:
+def first_of_test(row: SourceRow, train: Labelled, test: Labelled, note: str = "") -> SplitArrays:
     """`row`'s parts, checked likewise: all training images train, the first n_valid of the test images validate."""
     n = row.n_valid
     official = dataclasses.replace(row, n_valid=0, n_test=n + row.n_test)
@@ -67,7 +67,7 @@ def first_of_test(row: SourceRow, train: Labelled, test: Labelled, note: str = "
     return dataclasses.replace(whole, x_valid=x[:n], y_valid=y[:n], x_test=x[n:], y_test=y[n:])
 
 
-def divide(row: SourceRow, train: Labelled, test: Labelled, note: str = "") -> Parts:
+def divide(row: SourceRow, train: Labelled, test: Labelled, note: str = "") -> SplitArrays:
     """`row`'s parts out of the official ones, the validation images taken from where the row says."""
     rule = first_of_test if row.valid_from == "test" else last_of_train
     return rule(row, train, test, note)
@@ -95,7 +95,7 @@ def check_labels(wanted: int, available: int, name: str) -> None:
         )
 
 
-def limit_train(parts: Parts, train_size: int | None, name: str) -> Parts:
+def limit_train(parts: SplitArrays, train_size: int | None, name: str) -> SplitArrays:
     """`parts` with only the first `train_size` training examples in `stratified_order`; None keeps all."""
     if train_size is None:
         return parts

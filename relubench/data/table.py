@@ -55,7 +55,7 @@ class SourceRow:
     url: str
     """Where a person gets the files that `place` names."""
     target: str
-    """'module:function' that reads the files: (row, found, work) -> Parts."""
+    """'module:function' that reads the files: (row, found, work) -> SplitArrays."""
     download: str = ""
     """'module:function' that downloads into a folder: (row, folder) -> None; empty: `remote`, or nothing."""
     remote: tuple[Remote, ...] = ()

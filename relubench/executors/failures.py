@@ -8,6 +8,7 @@ import sys
 from relubench.activations.user import changed, choose_own
 from relubench.errors import ComputeError, RelubenchError
 from relubench.executors.job import Job
+from relubench.models.architecture import architecture_of
 from relubench.models.external.torchvision_names import PREFIX
 from relubench.system.device import is_out_of_addresses, too_few_addresses
 from relubench.system.user_code.origin import one_line, place_of
@@ -60,7 +61,7 @@ def check_unchanged(job: Job) -> None:
     spec, now = job.specs[0], list[str]()
     if job.choice.kind == "user":
         now += changed(job.choice, spec.activation_digest)
-    if spec.architecture.foreign and not spec.model.startswith(PREFIX):
+    if architecture_of(spec).foreign and not spec.model.startswith(PREFIX):
         now += changed(choose_own(spec.model, "network"), spec.model_digest, "network")
     if now:
         raise ComputeError(f"{now[0]} has changed since the command began", "repeat the command")

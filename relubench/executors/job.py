@@ -20,7 +20,7 @@ from typing import Any
 
 from relubench.activations import Choice
 from relubench.data import PreparedData
-from relubench.experiments.plan import RunSpec
+from relubench.runs.spec import RunSpec
 from relubench.runs.store import Store
 from relubench.training.memory import stack_members
 

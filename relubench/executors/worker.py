@@ -24,12 +24,13 @@ import numpy as np
 from relubench.errors import ComputeError
 from relubench.executors.failures import check_unchanged, explain, free_memory, is_out_of_memory
 from relubench.executors.job import Job, lines_of_jobs
-from relubench.experiments.plan import RunSpec
+from relubench.models.architecture import architecture_of
+from relubench.models.backend import route
 from relubench.runs.clock import Clock
 from relubench.runs.result import RunResult, Timing
+from relubench.runs.spec import RunSpec
 from relubench.runs.store import Busy, Store
 from relubench.system.page_faults import map_constants
-from relubench.training.backend import route
 from relubench.training.pretraining.layers import CHECKPOINT_SECONDS, PROGRESS_SECONDS, Emit, Interrupted, Stack, obtain
 from relubench.version import __version__
 
@@ -172,7 +173,7 @@ def _open(job: Job, stacks: Sequence[Stack] = ()) -> Population:
     first = job.specs[0]
     check_unchanged(job)
     _prepare_torch(first)
-    data = Images.open(job.prepared, device=first.device, flat=not first.architecture.takes_images)
+    data = Images.open(job.prepared, device=first.device, flat=not architecture_of(first).takes_images)
     population = Population(job.specs, job.choice, data)
     for place, stack in enumerate(stacks):
         population.start_from(place, stack.weights)

@@ -15,14 +15,14 @@ from statistics import median
 from typing import Any
 
 from relubench.activations import Choice, select
-from relubench.data import DataOptions, PreparedData, outline, prepare, prepared_already, status
-from relubench.experiments.plan import RunSpec, Variant
+from relubench.data import PreparedData, outline, prepare, prepared_already, status
+from relubench.experiments.plan import Variant, data_options
 from relubench.experiments.preflight import Networks, with_network
 from relubench.experiments.pretraining_cost import StackPrices
 from relubench.experiments.tuning import trials, tuning_specs
 from relubench.experiments.variants import Part, lay_out
-from relubench.models.architecture import KERNEL, head_inputs, layer_shapes
-from relubench.reports.formatting import count, duration
+from relubench.models.architecture import KERNEL, architecture_of, head_inputs, layer_shapes
+from relubench.runs.spec import RunSpec
 from relubench.runs.store import Store
 from relubench.system.device import Device, resolve
 from relubench.system.paths import runs_root
@@ -64,20 +64,17 @@ class PriceRow:
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
-    def for_people(self) -> dict[str, Any]:
-        shown = {"time": duration(3600 * self.hours), "disk": _megabytes(self.disk_bytes)}
-        facts = {"variant": self.variant or "all", "dataset": self.dataset, "data here": self.data, "model": self.model}
-        numbers = {"runs": self.runs, "stored": self.stored, "tuning runs": self.tuning_runs}
-        numbers |= {"layers": self.layers} if self.layers else {}
-        return {**facts, **numbers, **shown, "basis": self.basis}
-
 
 @dataclass(frozen=True, slots=True)
 class Price:
     """A study's price, variant by variant; of the data sets those that are not here are only outlined."""
 
     rows: list[PriceRow]
-    sentence: str
+    pending: int
+    """Runs that have to be trained."""
+    workers: int
+    device: str
+    """The name of the device that trains them."""
     sets: list[PreparedData]
 
 
@@ -117,7 +114,13 @@ def price(
         for part, (own, trial), left, there in zip(parts, work, pending, here, strict=True)
     ]
     rows = _with_stacks(rows, parts, pending, StackPrices(store, fresh), device)
-    return Price(rows, _sentence(rows, parts, pending, device), [part.prepared for part in parts])
+    return Price(
+        rows,
+        pending=len({spec.id for specs in pending for spec in specs}),
+        workers=_workers(parts, pending, device),
+        device=device.name,
+        sets=[part.prepared for part in parts],
+    )
 
 
 def _with_stacks(
@@ -143,7 +146,7 @@ def _with_stacks(
 def _part(variant: Variant, data_dir: Path | None) -> Part:
     """The variant with its data set if that is prepared, else with an outline of it from the table."""
     config = variant.config
-    name, options = config.data.name, DataOptions.of(config.data)
+    name, options = config.data.name, data_options(config.data)
     prepared = prepared_already(name, data_dir=data_dir, options=options) or outline(name, options)
     if prepared is None:
         # Data of the user's own, which lie here.
@@ -211,31 +214,19 @@ def _row(
     )
 
 
-def _sentence(
-    rows: Sequence[PriceRow], parts: Sequence[Part], pending: Sequence[Sequence[RunSpec]], device: Device
-) -> str:
-    """The price in one line: `24 runs, 3 of them stored, about 2h05m on 2 workers, 269 MB`."""
+def _workers(parts: Sequence[Part], pending: Sequence[Sequence[RunSpec]], device: Device) -> int:
+    """How many workers would train what is left."""
     left = {spec.id: (spec, part) for part, specs in zip(parts, pending, strict=True) for spec in specs}
-    workers = 1
-    if device.kind == "cpu" and left:
-        heaviest = max(
-            member_bytes(spec, choice.columns, choice.learned)
-            for spec, part in left.values()
-            for choice in part.choices
-            if choice.label == spec.activation
-        )
-        threads = next(iter(left.values()))[0].threads
-        workers = max(1, min(len(left), fitting_workers(heaviest, device.memory), device.threads // max(threads, 1)))
-    seconds = 3600 * sum(row.hours for row in rows) / workers
-    keys = ("runs", "stored", "tuning_runs", "layers")
-    runs, stored, tuning, layers = (sum(getattr(row, key) for row in rows) for key in keys)
-    absent = dict.fromkeys(row.dataset for row in rows if row.data == "no")
-    told = [count(runs, "run"), f"{stored} of them stored" if stored else "", f"{tuning} tuning runs" if tuning else ""]
-    told += [f"{count(layers, 'layer')} to pre-train" if layers else ""]
-    told += [f"about {duration(seconds)} on {count(workers, 'worker')} ({device.name})" if left else "nothing to train"]
-    told += [f"{_megabytes(sum(row.disk_bytes for row in rows))} of disk"]
-    told += [f"not here yet: {', '.join(absent)}"] if absent else []
-    return ", ".join(part for part in told if part)
+    if device.kind != "cpu" or not left:
+        return 1
+    heaviest = max(
+        member_bytes(spec, choice.columns, choice.learned)
+        for spec, part in left.values()
+        for choice in part.choices
+        if choice.label == spec.activation
+    )
+    threads = next(iter(left.values()))[0].threads
+    return max(1, min(len(left), fitting_workers(heaviest, device.memory), device.threads // max(threads, 1)))
 
 
 def _speeds(parts: Sequence[Part], pending: Sequence[Sequence[RunSpec]], store: Store, device: Device) -> Speeds:
@@ -252,7 +243,7 @@ def _speeds(parts: Sequence[Part], pending: Sequence[Sequence[RunSpec]], store: 
     begun = time.monotonic()
     for kind, runs in ranked:
         # From one mlp to another times can be scaled, from a network of somebody else's to nothing.
-        foreign = runs[0][1].architecture.foreign
+        foreign = architecture_of(runs[0][1]).foreign
         if time.monotonic() - begun > CALIBRATION_S and not foreign:
             continue
         _, spec, choice = max(runs, key=lambda one: one[0])
@@ -296,21 +287,17 @@ def _key(spec: RunSpec) -> tuple[Any, ...]:
 
 def _kind(spec: RunSpec) -> tuple[Any, ...]:
     """Networks of one kind take times in proportion to their multiplications."""
-    return (spec.model if spec.architecture.takes_images else "mlp", spec.batch_size, spec.optimizer, spec.norm)
+    return (spec.model if architecture_of(spec).takes_images else "mlp", spec.batch_size, spec.optimizer, spec.norm)
 
 
 def _multiplications(spec: RunSpec, choice: Choice) -> float:
     """Of one image's forward pass; 1 for a network that somebody else wrote, which is a kind of its own."""
-    if spec.architecture.foreign:
+    if architecture_of(spec).foreign:
         return 1.0
-    total = float(head_inputs(spec.architecture, spec.input_shape) * spec.classes)
+    total = float(head_inputs(architecture_of(spec), spec.input_shape) * spec.classes)
     side = spec.input_shape[-2:] if spec.channels else (1, 1)
-    for shape in layer_shapes(spec.architecture, spec.input_shape):
+    for shape in layer_shapes(architecture_of(spec), spec.input_shape):
         pixels = side[0] * side[1] * KERNEL**2 if shape.convolution else 1
         total += pixels * shape.inputs * shape.units * choice.columns
         side = (side[0] // 2, side[1] // 2) if shape.convolution else side
     return total
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e9:.3g} GB" if size >= 1e9 else f"{size / 1e6:.3g} MB"

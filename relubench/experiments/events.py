@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from relubench.experiments.plan import RunSpec
 from relubench.runs.result import Event, EventKind, Outcome, RunResult
+from relubench.runs.spec import RunSpec
 
 
 def event(

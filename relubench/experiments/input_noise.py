@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from relubench.executors.job import Job
-from relubench.experiments.plan import RunSpec
 from relubench.experiments.variants import Part
 from relubench.runs.result import RunResult
+from relubench.runs.spec import RunSpec
 from relubench.runs.store import Store
 
 

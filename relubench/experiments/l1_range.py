@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from relubench.experiments.config import ExperimentConfig
-from relubench.experiments.plan import RunSpec, l1_of_sum, tuning_seeds
+from relubench.experiments.plan import l1_of_sum, tuning_seeds
 from relubench.runs.result import RunResult
+from relubench.runs.spec import RunSpec
 
 FIRST_SUMS = (1e-6, 1e-1)
 """The first short runs have strengths between these, as coefficients of the sum: from no effect to a collapse."""

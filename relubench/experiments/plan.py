@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
-from relubench.activations import ACTIVATIONS, Choice
+from relubench.activations import Choice
 from relubench.activations.user import choose_own
-from relubench.data import PreparedData
+from relubench.data import DataOptions, PreparedData
 from relubench.data.prepared import image_range
 from relubench.errors import UsageError
 from relubench.experiments.compatibility import check_foreign, check_precision, check_stack
-from relubench.experiments.config import MAX_SEED, ExperimentConfig
+from relubench.experiments.config import MAX_SEED, DataSection, ExperimentConfig
 from relubench.experiments.deviations import departures
-from relubench.experiments.pretraining_plan import FROM_FILE, SHUFFLED, StackSpec, stack_spec
+from relubench.experiments.pretraining_plan import stack_spec
 from relubench.models.architecture import (
     Architecture,
+    architecture_of,
     check_input,
     default_model,
     hidden_units,
@@ -32,8 +30,8 @@ from relubench.models.architecture import (
 )
 from relubench.models.external.torchvision_names import PREFIX
 from relubench.runs import pretrained_file
+from relubench.runs.spec import FROM_FILE, SHUFFLED, RunSpec
 from relubench.system.device import Device
-from relubench.version import ENGINE_VERSION
 
 LR_GRIDS = {"sgd": (0.1, 0.01, 0.001, 0.0001), "adam": (0.01, 0.001, 0.0001), "adamw": (0.01, 0.001, 0.0001)}
 """Learning rates that --lr auto tries; for sgd the paper's own (Glorot et al. 2011, section 4.1)."""
@@ -49,148 +47,6 @@ PAPER_L1_DIVISOR = 30.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ForeignNetwork:
-    """What is known of a network that somebody else wrote, once it was looked at."""
-
-    exchanged: int
-    """Places where it calls an activation, and now calls another."""
-    functions: str
-    """What it called there: '19 relu, 21 hardswish'."""
-    kept: str
-    """What stayed, and why: '8 hardsigmoid (a gate)'."""
-    stem: str
-    """How it was made to fit the images, in words."""
-    parameters: int
-    """Trained numbers, the activation's own not among them."""
-    training_bytes: int
-    """Bytes that training keeps of one image, as measured."""
-    evaluation_bytes: int
-    layout: str = ""
-    """'contiguous' where it takes images in rows only."""
-    pairs: bool = False
-    """Whether it takes no image alone (batch normalisation): a lone one at the end of an epoch is left out."""
-    merged: tuple[str, ...] = ()
-    """Modules whose number of calls follows the size of the batch: all of one function count as one place."""
-    places: tuple[str, ...] = ()
-    """What is exchanged, as `--keep-act` calls it."""
-    remarks: tuple[str, ...] = ()
-    """What is odd about it, a line each."""
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> ForeignNetwork:
-        lists = {key: tuple(values[key]) for key in ("merged", "places", "remarks") if key in values}
-        return cls(**{**values, **lists})
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunSpec:
-    """One network to train, fully resolved. Fields marked as notes are printed and do not enter the run's id."""
-
-    activation: str
-    """The canonical label; `select([label])` gives the activation back."""
-    activation_digest: str | None
-    """SHA-256 of a user's own source file."""
-    dataset: str
-    data_digest: str
-    augment: str
-    input_shape: tuple[int, ...]
-    classes: int
-    model: str
-    model_digest: str | None = field(default=None, metadata={"absent": True})
-    """SHA-256 of the source of a user's own network; torchvision's version for its networks."""
-    keep_act: tuple[str, ...] | None = field(default=None, metadata={"absent": True})
-    """Patterns of places whose activations stay; None: without any."""
-    layout: str | None = field(default=None, metadata={"absent": True})
-    """'contiguous' for a foreign network that takes no images with their channels last; None: as all others."""
-    channels: tuple[int, ...]
-    hidden: tuple[int, ...]
-    """Units after the activation, of each dense hidden layer."""
-    match: str
-    """'-' for a plain activation."""
-    init: str
-    norm: str
-    dropout: float
-    sign_flip: bool
-    optimizer: str
-    lr: float
-    momentum: float
-    weight_decay: float
-    batch_size: int
-    epochs: int
-    schedule: str
-    warmup_epochs: float
-    patience: int | None
-    l1: float
-    """The coefficient of the sum over a layer's units, averaged over the batch."""
-    precision: str
-    probe: str
-    """What is looked at after each epoch; it changes what is stored of a run, not its numbers."""
-    pretraining: str = "none"
-    """The row's name: none, rbm, dae, or one of them with -shuffled behind it (the control)."""
-    stack: StackSpec | None = field(default=None, metadata={"absent": True})
-    """How the hidden layers were pre-trained; None: not at all."""
-    images_digest: str | None = field(default=None, metadata={"absent": True})
-    """Of all the images that were pre-trained on, where only some of them have a label; None: `data_digest`."""
-    seed: int
-    device: str
-    device_name: str
-    threads: int
-    """Processor threads a network is trained with: they change the last bits of a sum. 0 on other devices."""
-    torch: str
-    engine: int = ENGINE_VERSION
-    protocol: str = field(metadata={"note": True})
-    l1_asked: float = field(metadata={"note": True})
-    """The strength as it was asked for, in `l1_scale`."""
-    l1_scale: str = field(metadata={"note": True})
-    departures: tuple[str, ...] = field(metadata={"note": True})
-    """What was set otherwise than the protocol has it, e.g. 'momentum 0.9'."""
-    train_size: int | None = field(metadata={"note": True})
-    """Training images asked for; None: all of them. The data's digest tells them apart."""
-    labels: int | None = field(default=None, metadata={"note": True})
-    """Labelled training images asked for; None: all of them."""
-    split: str = field(default="standard", metadata={"note": True})
-    parameters: int = field(metadata={"note": True})
-    """0 for a foreign network that was not looked at."""
-    foreign: ForeignNetwork | None = field(default=None, metadata={"note": True})
-    variant: str = field(default="", metadata={"note": True})
-    """The label of the study's variant that asked for it."""
-
-    @property
-    def id(self) -> str:
-        """16 hexadecimal digits of the SHA-256 over every field that is not a note.
-
-        A field that came later and is absent where it is None leaves the ids of earlier runs as they were.
-        """
-        notes = {one.name for one in fields(self) if one.metadata.get("note")}
-        notes |= {one.name for one in fields(self) if one.metadata.get("absent") and getattr(self, one.name) is None}
-        facts = {key: value for key, value in asdict(self).items() if key not in notes}
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-
-    @property
-    def architecture(self) -> Architecture:
-        return Architecture(name=self.model, channels=self.channels, hidden=self.hidden)
-
-    def notes(self) -> dict[str, Any]:
-        """The notes as JSON values: they may differ between two commands that ask for the same run."""
-        values = {one.name: getattr(self, one.name) for one in fields(self) if one.metadata.get("note")}
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> RunSpec:
-        shapes = {key: tuple(values[key]) for key in ("input_shape", "channels", "hidden", "departures")}
-        foreign, stack = values.get("foreign"), values.get("stack")
-        inner = {
-            "foreign": ForeignNetwork.from_json(foreign) if foreign else None,
-            "keep_act": tuple(values["keep_act"]) if values.get("keep_act") else None,
-            "stack": StackSpec.from_json(stack) if stack else None,
-        }
-        return cls(**{**values, **shapes, **inner})
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Variant:
     """One configuration of a study; a study of several prints them in one table."""
 
@@ -199,6 +55,13 @@ class Variant:
     """Tells its rows from those of the other variants."""
     as_published: frozenset[str] = frozenset()
     """Keys whose setting is the reference's own, though the protocol has another: no departure from it."""
+
+
+def data_options(section: DataSection) -> DataOptions:
+    """What a configuration sets of its data set."""
+    return DataOptions(
+        image_size=section.image_size, train_size=section.train_size, split=section.split, labels=section.labels
+    )
 
 
 def rows(config: ExperimentConfig, choices: Sequence[Choice]) -> list[tuple[Choice, str]]:
@@ -254,7 +117,7 @@ def too_small_to_share(spec: RunSpec) -> bool:
     So it is for the digits' network in batches of 10 (420,000 products), no longer in batches of 32; and threads that
     have to wait for a core hold each other up at every product.
     """
-    if spec.channels or spec.architecture.foreign:
+    if spec.channels or architecture_of(spec).foreign:
         return False
     widths = (math.prod(spec.input_shape), *spec.hidden, spec.classes)
     return spec.batch_size * sum(one * other for one, other in itertools.pairwise(widths)) < SHARED_PRODUCTS
@@ -277,7 +140,7 @@ def l1_of_sum(strength: float, spec: RunSpec) -> float:
     if spec.l1_scale == "paper":
         return strength / PAPER_L1_DIVISOR
     if spec.l1_scale == "mean":
-        units = hidden_units(spec.architecture, spec.input_shape)
+        units = hidden_units(architecture_of(spec), spec.input_shape)
         return strength * len(units) / sum(units)
     return strength
 
@@ -296,16 +159,6 @@ def model_digest(arch: Architecture) -> str | None:
     if arch.name.startswith(PREFIX):
         return f"torchvision {metadata.version('torchvision')}"
     return choose_own(arch.name, "network").source_digest
-
-
-def why_no_regions(spec: RunSpec) -> str | None:
-    """Why linear regions cannot be counted in this network; None if they can."""
-    kind, _, _ = spec.activation.partition(":")
-    if kind not in ACTIVATIONS or ACTIVATIONS[kind].kinks is None:
-        return f"{spec.activation} is not piecewise linear"
-    if spec.channels:
-        return f"{spec.model} is no mlp"
-    return f"{spec.norm} norm is not piecewise linear" if spec.norm in ("layer", "rms") else None
 
 
 def _pretrained(

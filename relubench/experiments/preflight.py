@@ -17,12 +17,19 @@ from relubench.activations import Choice
 from relubench.activations.user import checked, choose_own, is_checked, is_own, renewed, say_unseen
 from relubench.errors import WARNING, UsageError
 from relubench.experiments.config import ExperimentConfig
-from relubench.experiments.plan import ForeignNetwork, RunSpec, why_no_regions
 from relubench.experiments.variants import Part, lay_out
-from relubench.models.architecture import Architecture, activation_frames, default_model, parse_model
+from relubench.models.architecture import (
+    Architecture,
+    activation_frames,
+    architecture_of,
+    default_model,
+    parse_model,
+    why_no_regions,
+)
 from relubench.models.external.torchvision_names import PREFIX
 from relubench.runs import pretrained_file
 from relubench.runs.result import RunResult
+from relubench.runs.spec import ForeignNetwork, RunSpec
 from relubench.runs.store import Store
 from relubench.system.device import Device
 from relubench.system.paths import user_path
@@ -73,7 +80,7 @@ def _architecture(part: Part) -> Architecture:
 
 def try_in_networks(choice: Choice, specs: Sequence[RunSpec]) -> None:
     """Take a training step through it in every network that somebody else wrote; UsageError where that fails."""
-    foreign = {(spec.model, spec.input_shape): spec for spec in specs if spec.architecture.foreign}
+    foreign = {(spec.model, spec.input_shape): spec for spec in specs if architecture_of(spec).foreign}
     if foreign and choice.kind == "user":
         from relubench.models.external.activation_trial import try_activation
 
@@ -174,7 +181,7 @@ def with_network(
 
     `company`: the runs of its part; `stored` gives the run of an id; `networks` grows, so that each is looked at once.
     """
-    if not spec.architecture.foreign:
+    if not architecture_of(spec).foreign:
         return spec
     key = _key(spec)
     if key not in networks:

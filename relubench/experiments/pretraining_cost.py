@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from relubench.activations import Choice
-from relubench.experiments.plan import LR_GRIDS, RunSpec
-from relubench.models.architecture import layer_shapes
+from relubench.experiments.plan import LR_GRIDS
+from relubench.models.architecture import architecture_of, layer_shapes
 from relubench.runs.layer_id import layer_id
+from relubench.runs.spec import RunSpec
 from relubench.runs.store import Store
 
 TRIAL_S = 0.2
@@ -84,5 +85,5 @@ class StackPrices:
 
 
 def _weights(spec: RunSpec, layer: int) -> int:
-    shape = list(layer_shapes(spec.architecture, spec.input_shape))[layer]
+    shape = list(layer_shapes(architecture_of(spec), spec.input_shape))[layer]
     return shape.inputs * shape.units

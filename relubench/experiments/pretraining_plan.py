@@ -6,13 +6,13 @@ the images: as a restricted Boltzmann machine (rbm) or as a denoising autoencode
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from relubench.activations import Choice
 from relubench.errors import UsageError, with_article
 from relubench.experiments.config import PretrainSection
+from relubench.runs.spec import SHUFFLED, StackSpec
 from relubench.version import PRETRAINING_VERSION
 
 PRETRAIN_DEFAULTS: dict[str, Any] = {
@@ -36,78 +36,6 @@ CODES_IN_BOUNDS = ("sigmoid", "tanh")
 
 BOUNDED = ("cross-entropy", "scaled", "softplus", "rectifier")
 """Reconstructions that cannot reach every number."""
-
-SHUFFLED = "-shuffled"
-"""What the control row's method ends in."""
-
-FROM_FILE = "file"
-"""The method of a stack that was read from a file."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StackSpec:
-    """The settings of a pre-trained stack; those of the method that is not used are at their neutral value."""
-
-    method: str
-    """rbm, dae or file."""
-    rates: tuple[float, ...]
-    """The learning rate of each layer, bottom up; there are as many layers as rates."""
-    epochs: int = 0
-    """Passes over the images, for each layer."""
-    batch_size: int = 0
-    shuffled: bool = False
-    """Whether the network starts from the finished weights in random order, layer by layer: the control."""
-    source: str = ""
-    """SHA-256 of the file that the stack was read from."""
-    origin: str = ""
-    """What that file says of itself."""
-    visible: tuple[str, ...] = ()
-    """The rbm's visible units, layer by layer: bernoulli, bipolar, gaussian."""
-    hidden: str = ""
-    """The rbm's hidden units: bernoulli, bipolar, nrelu, stepped."""
-    k: int = 0
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    sampled: bool = False
-    """Whether an rbm's last reconstruction is a sample; else its mean."""
-    reconstruction: tuple[str, ...] = ()
-    """The autoencoder's output, layer by layer: cross-entropy, softplus, scaled, linear, rectifier."""
-    noise: str = ""
-    corruption: float = 0.0
-    tied: bool = False
-    l1: float = 0.0
-    version: int = 0
-    """PRETRAINING_VERSION of what trained it; 0 for a file."""
-
-    @property
-    def layers(self) -> int:
-        return len(self.rates)
-
-    @property
-    def total_epochs(self) -> int:
-        """Epochs over all layers."""
-        return self.layers * self.epochs
-
-    def facts(self, layer: int) -> dict[str, Any]:
-        """What the training of one layer depends on."""
-        facts = {name: getattr(self, name) for name in ("method", "epochs", "batch_size", "hidden", "k", "momentum")}
-        facts |= {
-            name: getattr(self, name) for name in ("weight_decay", "sampled", "noise", "corruption", "tied", "l1")
-        }
-        facts |= {name: kinds[layer] if kinds else "" for name, kinds in self._by_layer().items()}
-        return {**facts, "rate": self.rates[layer], "version": self.version}
-
-    def with_rates(self, rates: Sequence[float]) -> StackSpec:
-        """The same with these rates: a smaller stack, if they are fewer than the layers."""
-        return replace(self, rates=tuple(rates))
-
-    def _by_layer(self) -> dict[str, tuple[str, ...]]:
-        return {"visible": self.visible, "reconstruction": self.reconstruction}
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> StackSpec:
-        lists = {key: tuple(values[key]) for key in ("rates", "visible", "reconstruction")}
-        return cls(**{**values, **lists})
 
 
 def stack_spec(

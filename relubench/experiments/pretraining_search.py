@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from relubench.errors import ComputeError
-from relubench.experiments.plan import LR_GRIDS, RunSpec
+from relubench.experiments.plan import LR_GRIDS
 from relubench.runs.layer_id import layer_id
+from relubench.runs.spec import RunSpec
 from relubench.runs.store import Store
 
 Rates = dict[str, tuple[float, ...]]

@@ -25,7 +25,7 @@ from relubench.executors.local import Crew
 from relubench.experiments.config import ExperimentConfig
 from relubench.experiments.events import event, failed_result
 from relubench.experiments.input_noise import noise_jobs, under_noise
-from relubench.experiments.plan import RunSpec, Variant
+from relubench.experiments.plan import Variant
 from relubench.experiments.preflight import (
     Networks,
     check_own,
@@ -40,6 +40,7 @@ from relubench.experiments.pretraining_search import Rates, StackSearch, shared_
 from relubench.experiments.tuning import Trials, best_rate, spoken, trials, tuning_specs
 from relubench.experiments.variants import Part, check_data, lay_out, make_ready
 from relubench.runs.result import Event, RunResult, Timing, Tuning
+from relubench.runs.spec import RunSpec
 from relubench.runs.store import Store
 from relubench.system.device import Device, check_torch_loads, resolve
 from relubench.system.paths import runs_root, why_unwritable

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from relubench.errors import ComputeError
-from relubench.experiments.plan import LR_GRIDS, RunSpec, expand, tuning_seeds
+from relubench.experiments.plan import LR_GRIDS, expand, tuning_seeds
 from relubench.experiments.variants import Part
 from relubench.runs.result import RunResult, Tuning
+from relubench.runs.spec import RunSpec
 from relubench.system.device import Device
 
 Trials = dict[float, list[RunSpec]]

@@ -13,8 +13,8 @@ from relubench.data import DataOptions, PreparedData, arrays, prepare
 from relubench.errors import UsageError
 from relubench.experiments.config import ExperimentConfig
 from relubench.experiments.deviations import departures
-from relubench.experiments.plan import RunSpec, Variant, expand, rows, strengths_and_seeds
-from relubench.experiments.pretraining_plan import FROM_FILE
+from relubench.experiments.plan import Variant, data_options, expand, rows, strengths_and_seeds
+from relubench.runs.spec import FROM_FILE, RunSpec
 from relubench.system.device import Device
 
 
@@ -75,7 +75,7 @@ def make_ready(variants: Sequence[Variant], data_dir: Path | None, note: Callabl
     parts: list[Part] = []
     for variant, choices in zip(variants, chosen, strict=True):
         data = variant.config.data
-        options = DataOptions.of(data)
+        options = data_options(data)
         if (data.name, options) not in prepared:
             prepared[data.name, options] = prepare(data.name, data_dir=data_dir, options=options, progress=note)
             _check_classes(prepared[data.name, options])
@@ -88,7 +88,7 @@ def check_data(parts: Sequence[Part], data_dir: Path | None, note: Callable[[str
 
     Raises DataError where the source files are gone meanwhile.
     """
-    asked = {(part.config.data.name, DataOptions.of(part.config.data)) for part in parts}
+    asked = {(part.config.data.name, data_options(part.config.data)) for part in parts}
     for name, options in sorted(asked, key=str):
         prepare(name, data_dir=data_dir, options=options, progress=note, check=True)
 

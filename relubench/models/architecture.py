@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from relubench.activations.layer_input import Frame
+from relubench.activations.table import ACTIVATIONS
 from relubench.activations.user import choose_own, is_own
 from relubench.errors import UsageError
 from relubench.models.external.torchvision_names import CLASSIFIERS, PREFIX
+from relubench.runs.spec import RunSpec
 from relubench.system.lookup import did_you_mean
 
 KERNEL = 5
@@ -45,6 +47,11 @@ class Architecture:
     def takes_images(self) -> bool:
         """Whether it is given images [C, Y, X] as they are; otherwise rows of values."""
         return self.foreign or bool(self.channels)
+
+
+def architecture_of(spec: RunSpec) -> Architecture:
+    """The shape of the network that a run trains."""
+    return Architecture(name=spec.model, channels=spec.channels, hidden=spec.hidden)
 
 
 MODELS: dict[str, str] = {
@@ -239,3 +246,13 @@ def _neighbours(arch: Architecture) -> Iterator[Architecture]:
         for place, width in enumerate(arch.channels):
             if width + step >= 1:
                 yield replace(arch, channels=(*arch.channels[:place], width + step, *arch.channels[place + 1 :]))
+
+
+def why_no_regions(spec: RunSpec) -> str | None:
+    """Why linear regions cannot be counted in this network; None if they can."""
+    kind, _, _ = spec.activation.partition(":")
+    if kind not in ACTIVATIONS or ACTIVATIONS[kind].kinks is None:
+        return f"{spec.activation} is not piecewise linear"
+    if spec.channels:
+        return f"{spec.model} is no mlp"
+    return f"{spec.norm} norm is not piecewise linear" if spec.norm in ("layer", "rms") else None

@@ -16,8 +16,15 @@ from torch import Tensor, nn
 
 from relubench.activations import Choice, build, matched_gain
 from relubench.activations.definition import Activation, trainable
-from relubench.experiments.plan import RunSpec
-from relubench.models.architecture import KERNEL, LayerShape, activation_frames, head_inputs, layer_shapes
+from relubench.models.architecture import (
+    KERNEL,
+    LayerShape,
+    activation_frames,
+    architecture_of,
+    head_inputs,
+    layer_shapes,
+)
+from relubench.models.backend import by_kernels
 from relubench.models.external.networks import foreign_layer
 from relubench.models.layers.base import (
     Affine,
@@ -36,7 +43,7 @@ from relubench.models.layers.residual import Fork, Join
 from relubench.models.matmul import library
 from relubench.models.optimizers import Parameter
 from relubench.models.random_streams import MemberNoise, ModuleNoise, stream
-from relubench.training.backend import by_kernels
+from relubench.runs.spec import RunSpec
 
 if TYPE_CHECKING:
     from relubench.models.kernels.layer import Kernels
@@ -49,7 +56,7 @@ class Builder:
         self.spec, self.seeds, self.stacked, self.device = spec, list(seeds), stacked, spec.device
         self.choice = choice
         self.activation: Activation = build(choice)
-        frames = activation_frames(spec.architecture, spec.input_shape)
+        frames = activation_frames(architecture_of(spec), spec.input_shape)
         self.gain = matched_gain(choice, frames) if spec.init == "auto" else 1.0
         self.place = 0
         self.kernels: Kernels | None = None
@@ -57,23 +64,23 @@ class Builder:
     def layers(self) -> list[Layer]:
         """Every layer in order, input to logits."""
         spec = self.spec
-        if spec.architecture.foreign:
+        if architecture_of(spec).foreign:
             return [foreign_layer(replace(spec, seed=self.seeds[0]), self.choice)]
         if by_kernels(spec) and not self.stacked:
             # Imported here: a compiler is of no use to the others.
             from relubench.models.kernels.layer import Kernels
 
-            hidden = (shape.units for shape in layer_shapes(spec.architecture, spec.input_shape))
+            hidden = (shape.units for shape in layer_shapes(architecture_of(spec), spec.input_shape))
             outputs = [*(units * self.activation.columns for units in hidden), spec.classes]
             self.kernels = Kernels(spec.batch_size, max(1, spec.threads), outputs, self.activation.leak or 0.0)
         found: list[Layer] = []
-        for shape in layer_shapes(spec.architecture, spec.input_shape):
+        for shape in layer_shapes(architecture_of(spec), spec.input_shape):
             if found and isinstance(found[-1], MaxPool) and not shape.convolution:
                 found.append(Flatten())
             stage = self._stage(shape)
-            found += self._around(stage) if spec.architecture.residual and self.place else stage
+            found += self._around(stage) if architecture_of(spec).residual and self.place else stage
             self.place += 1
-        fan_in = head_inputs(spec.architecture, spec.input_shape)
+        fan_in = head_inputs(architecture_of(spec), spec.input_shape)
         found.append(self._affine(fan_in, spec.classes, gain=1.0, rule="lecun" if spec.init == "he" else spec.init))
         if self.kernels is not None:
             self._join(found)
@@ -100,7 +107,7 @@ class Builder:
     def hidden_stages(self) -> list[list[Layer]]:
         """The layers of each dense hidden stage, bottom up."""
         stages: list[list[Layer]] = []
-        for shape in layer_shapes(self.spec.architecture, self.spec.input_shape):
+        for shape in layer_shapes(architecture_of(self.spec), self.spec.input_shape):
             stages.append(self._stage(shape))
             self.place += 1
         return stages

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from relubench.training.backend import LARGE
+from relubench.models.backend import LARGE
 
 Library = Literal["torch", "turned", "onednn"]
 """torch: x W^T as it stands; turned: W x^T, copied back; onednn: x W^T by oneDNN."""

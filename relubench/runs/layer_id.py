@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from relubench.experiments.plan import RunSpec
+from relubench.runs.spec import RunSpec
 
 _OF_RUN = (
     "activation",

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from relubench.errors import DataError, UsageError, with_article
-from relubench.experiments.pretraining_plan import FROM_FILE, StackSpec
+from relubench.runs.spec import FROM_FILE, StackSpec
 
 KEY = "relubench"
 MOST_FACTS = 100_000

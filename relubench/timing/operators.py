@@ -22,7 +22,7 @@ from relubench.activations.input_copies import bare
 from relubench.errors import ComputeError
 from relubench.models.random_streams import stream
 from relubench.system.compiler import own_code
-from relubench.timing.roof import Traffic
+from relubench.timing.traffic import Traffic
 
 TORCH_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 

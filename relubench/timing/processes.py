@@ -23,8 +23,8 @@ from relubench.timing.clocks import choose_clock
 from relubench.timing.operators import Task
 from relubench.timing.preparation import check_measurable
 from relubench.timing.request import Request, Size
-from relubench.timing.roof import Traffic
 from relubench.timing.schedule import Cell, Contestant, Session
+from relubench.timing.traffic import Traffic
 
 LEAST, MOST = LEAST_PROCESSES, 20
 """Processes; a longer budget than MOST parts makes each part longer."""

@@ -9,8 +9,8 @@ import numpy as np
 
 from relubench.statistics import timings
 from relubench.timing.request import DTYPES
-from relubench.timing.roof import bytes_per_element, roof_ns
 from relubench.timing.schedule import Cell, Contestant, Session
+from relubench.timing.traffic import bytes_per_element, roof_ns
 
 SLOW_FIRST = 0.25
 """From this excess of the first round over the others on it is worth a line."""

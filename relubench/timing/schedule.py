@@ -22,7 +22,8 @@ from relubench.statistics import timings
 from relubench.timing.clocks import Clock
 from relubench.timing.operators import TORCH_DTYPES, Arena, Task, Unmeasurable, task
 from relubench.timing.request import DTYPES, Request, Size
-from relubench.timing.roof import patterns, roof_task
+from relubench.timing.roof import roof_task
+from relubench.timing.traffic import patterns
 
 BASE = "relu"
 """What ratios are taken to where a cell does not name another."""

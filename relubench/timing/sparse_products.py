@@ -20,9 +20,10 @@ from relubench.activations import Choice, build
 from relubench.activations.builder import as_function
 from relubench.data import PreparedData
 from relubench.errors import ComputeError, UsageError
-from relubench.experiments.plan import RunSpec
+from relubench.models.architecture import architecture_of
 from relubench.models.layers.base import Affine, Dropout, SignFlip
 from relubench.runs.checkpoint import from_bytes
+from relubench.runs.spec import RunSpec
 from relubench.statistics import timings
 from relubench.timing import products, rows
 from relubench.timing.products import WAYS, Workload
@@ -114,7 +115,7 @@ def check_layers(spec: RunSpec, choice: Choice, prepared: PreparedData) -> None:
     Its layers are not known, or no hidden one comes before a dense one, or the activation has no exact zeros: neither
     before training nor for inputs that are usual after it.
     """
-    if spec.architecture.foreign:
+    if architecture_of(spec).foreign:
         raise UsageError(
             f"--sparsity needs the hidden layers of one of relubench's own networks, not those of {spec.model}",
             "for example --model mlp-3x1000 --act relu",

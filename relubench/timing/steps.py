@@ -22,9 +22,10 @@ from torch import Tensor
 from relubench.activations import Choice
 from relubench.data import PreparedData
 from relubench.errors import RelubenchError
-from relubench.experiments.plan import RunSpec
+from relubench.models.architecture import architecture_of
 from relubench.models.optimizers import Optimizer, Parameter
 from relubench.models.random_streams import stream
+from relubench.runs.spec import RunSpec
 from relubench.statistics import timings
 from relubench.system.page_faults import map_constants
 from relubench.timing.schedule import AGAIN
@@ -144,7 +145,7 @@ def line_up(
         torch.set_num_threads(specs[0].threads)
     torch.set_flush_denormal(True)
     map_constants()
-    images = Images.open(prepared, device=specs[0].device, flat=not specs[0].architecture.takes_images)
+    images = Images.open(prepared, device=specs[0].device, flat=not architecture_of(specs[0]).takes_images)
     entries = [(label, "network", spec) for label, spec in first.items()]
     entries.append((base + AGAIN, "twin", first[base]))
     networks = []
@@ -153,7 +154,7 @@ def line_up(
             networks.append(Network(label, role, Population([spec], by_label[spec.activation], images)))
         except Exception as problem:
             networks.append(Network(label, role, None, failure=_reason(problem)))
-    if specs[0].architecture.foreign:
+    if architecture_of(specs[0]).foreign:
         _size(networks, budget_s)
     return StepRace(networks, base, budget_s, rel_ci)
 

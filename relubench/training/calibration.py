@@ -12,7 +12,8 @@ import torch
 
 from relubench.activations import Choice
 from relubench.data import PreparedData
-from relubench.experiments.plan import RunSpec
+from relubench.models.architecture import architecture_of
+from relubench.runs.spec import RunSpec
 from relubench.training.images import Images
 from relubench.training.population import Population
 
@@ -32,7 +33,7 @@ def images_per_second(specs: Sequence[RunSpec], choice: Choice, seconds: float) 
         torch.set_num_threads(first.threads)
     torch.set_flush_denormal(True)
     steps = STEPS
-    if first.architecture.foreign and first.device == "cpu":
+    if architecture_of(first).foreign and first.device == "cpu":
         specs = [replace(spec, batch_size=min(spec.batch_size, FOREIGN_BATCH)) for spec in specs]
         steps = 1
     population = Population(specs, choice, random_images(first))
@@ -55,7 +56,7 @@ def random_images(spec: RunSpec) -> Images:
     """Noise with random labels, in the shape of the run's data set."""
     generator = torch.Generator().manual_seed(0)
     count = max(IMAGES, STEPS * spec.batch_size)
-    flat = not spec.architecture.takes_images
+    flat = not architecture_of(spec).takes_images
     shape = (math.prod(spec.input_shape),) if flat else spec.input_shape
     x = torch.randint(0, 256, (count, *shape), dtype=torch.uint8, generator=generator)
     y = torch.randint(0, spec.classes, (count,), generator=generator)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from relubench.training.population import Population
+    from relubench.training.network import Network
 
 WARMUP_CHUNKS = 2
 """Chunks trained before the capture, so that storage exists and kernels are chosen; their effect is undone."""
@@ -22,7 +22,7 @@ WARMUP_CHUNKS = 2
 class ChunkGraph:
     """The steps of a full chunk of `population`."""
 
-    def __init__(self, population: Population) -> None:
+    def __init__(self, population: Network) -> None:
         self.population = population
         self.graph: torch.cuda.CUDAGraph | None = None
         self.x = self.y = self.factors = torch.empty(0)

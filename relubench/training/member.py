@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from relubench.experiments.plan import RunSpec
 from relubench.runs.result import DeadUnits, EpochPoint, LayerProbe, RegionPoint
+from relubench.runs.spec import RunSpec
 
 
 @dataclass(slots=True)

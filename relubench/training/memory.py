@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from relubench.experiments.plan import ForeignNetwork, RunSpec
-from relubench.models.architecture import layer_shapes, parameter_count
-from relubench.training.backend import by_kernels
+from relubench.models.architecture import architecture_of, layer_shapes, parameter_count
+from relubench.models.backend import FOREIGN_EVALUATION_IMAGES, by_kernels
+from relubench.runs.spec import ForeignNetwork, RunSpec
 
 FLOAT_BYTES = 4
 
@@ -24,9 +24,6 @@ EVALUATION_IMAGES = 2000
 
 CACHED_IMAGES = 250
 """The same for convolutional networks on a processor, whose activations then stay in the cache."""
-
-FOREIGN_EVALUATION_IMAGES = 128
-"""The same for a network that somebody else wrote: its layers keep far more values than an mlp's."""
 
 COMPILER_BYTES = 100_000_000
 """What the compiler of kernels leaves in a process."""
@@ -47,7 +44,7 @@ def member_bytes(spec: RunSpec, columns: int, learned: int) -> int:
     """
     if spec.foreign is not None:
         return _foreign_bytes(spec, spec.foreign, learned)
-    arch = spec.architecture
+    arch = architecture_of(spec)
     parameters = parameter_count(arch, spec.input_shape, spec.classes, columns=columns, learned=learned, norm=spec.norm)
     copies = _copies(spec)
     inputs = math.prod(spec.input_shape)
@@ -72,7 +69,7 @@ def evaluation_bytes(spec: RunSpec, columns: int, examples: int = EVALUATION_IMA
     images = min(examples, evaluation_images(inputs, convolutional=bool(spec.channels), device=spec.device))
     side = spec.input_shape[-2:] if spec.channels else (1, 1)
     widest = inputs
-    for shape in layer_shapes(spec.architecture, spec.input_shape):
+    for shape in layer_shapes(architecture_of(spec), spec.input_shape):
         pixels = side[0] * side[1] if shape.convolution else 1
         widest = max(widest, pixels * (shape.inputs + shape.units * (columns + 1)))
         side = (side[0] // 2, side[1] // 2) if shape.convolution else side
@@ -81,7 +78,7 @@ def evaluation_bytes(spec: RunSpec, columns: int, examples: int = EVALUATION_IMA
 
 def stack_members(spec: RunSpec, columns: int, learned: int, memory: int) -> int:
     """How many networks fit into `memory` bytes of a device as one stack; at least one, of a foreign network one."""
-    if spec.architecture.foreign:
+    if architecture_of(spec).foreign:
         return 1
     free = 0.8 * memory - evaluation_bytes(spec, columns)
     return max(1, int(free // member_bytes(spec, columns, learned)))
@@ -108,10 +105,10 @@ def _stage_values(spec: RunSpec, columns: int) -> list[int]:
     """Of each hidden stage, the float values of one image that training keeps: z, h and their gradients."""
     side = spec.input_shape[-2:] if spec.channels else (1, 1)
     kept: list[int] = []
-    for shape in layer_shapes(spec.architecture, spec.input_shape):
+    for shape in layer_shapes(architecture_of(spec), spec.input_shape):
         pixels = side[0] * side[1] if shape.convolution else 1
         inputs = shape.inputs * pixels
-        skipped = 2 * shape.units if spec.architecture.residual else 0  # A sum and its gradient.
+        skipped = 2 * shape.units if architecture_of(spec).residual else 0  # A sum and its gradient.
         kept.append(shape.units * pixels * (2 * columns + 2) + inputs + skipped)
         if shape.convolution:
             side = (side[0] // 2, side[1] // 2)

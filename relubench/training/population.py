@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from relubench.activations import Choice
-from relubench.experiments.plan import RunSpec
+from relubench.models.architecture import architecture_of
 from relubench.models.builder import Builder
 from relubench.models.external.layer import Foreign
 from relubench.models.external.module_state import Held, HeldStates
@@ -29,6 +29,7 @@ from relubench.models.layers.base import Buffer, UserModule
 from relubench.models.optimizers import build_optimizer
 from relubench.models.random_streams import MemberNoise, epoch_order
 from relubench.runs.result import EpochPoint
+from relubench.runs.spec import RunSpec
 from relubench.training.augmentation import augment
 from relubench.training.cuda_graph import ChunkGraph
 from relubench.training.evaluation import Evaluation, accumulator, evaluate
@@ -48,7 +49,7 @@ class Population:
         first = self.spec = specs[0]
         self.data = data
         self.members = [Member(spec, []) for spec in specs]
-        foreign = first.architecture.foreign
+        foreign = architecture_of(first).foreign
         assert not foreign or len(specs) == 1, "a network that somebody else wrote is never stacked"
         self.stacked = (first.device != "cpu" or len(specs) > 1) and not foreign
         seeds = [spec.seed for spec in specs]

@@ -11,7 +11,7 @@ import pytest
 
 from relubench.data import DataOptions, arrays, prepare, status
 from relubench.data.files import cache
-from relubench.data.prepared import Parts
+from relubench.data.split_arrays import SplitArrays
 from relubench.errors import ComputeError, DataError, UsageError
 
 HEAVY = "torch, torchvision, sklearn, scipy, PIL"
@@ -159,7 +159,7 @@ def test_a_copy_that_appears_meanwhile_is_accepted(tmp_path, monkeypatch):
     monkeypatch.setattr(cache.Path, "exists", lambda self: False)
     with cache.scratch(first.folder.parent, "other") as work:
         x, y = np.zeros((2, 1, 8, 8), np.uint8), np.arange(2)
-        late = Parts(
+        late = SplitArrays(
             x_train=x, y_train=y, x_valid=x, y_valid=y, x_test=x, y_test=y, classes=2, scale=1.0, note="too late"
         )
         cache.write(work, first.folder, late, first.digest)

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from relubench.data.prepared import Parts
 from relubench.data.split import divide, hold_out, last_of_train, limit_train, stratified_order, validation_size
+from relubench.data.split_arrays import SplitArrays
 from relubench.data.table import TABLE
 from relubench.errors import DataError, UsageError
 
@@ -44,7 +44,9 @@ def test_validation_size_is_a_sixth_and_bounded():
 
 def parts(n=60):
     x, y = np.arange(n, dtype=np.uint8).reshape(n, 1, 1, 1), labels(*[n // 3] * 3)
-    return Parts(x_train=x, y_train=y, x_valid=x, y_valid=y, x_test=x, y_test=y, classes=3, scale=1.0, note="rule")
+    return SplitArrays(
+        x_train=x, y_train=y, x_valid=x, y_valid=y, x_test=x, y_test=y, classes=3, scale=1.0, note="rule"
+    )
 
 
 def test_fewer_training_images_are_balanced_nested_and_leave_the_rest_alone():

@@ -11,10 +11,11 @@ from relubench.activations import select
 from relubench.errors import UsageError
 from relubench.executors.worker import carry_out
 from relubench.experiments.config import experiment
-from relubench.experiments.plan import ForeignNetwork, Variant
+from relubench.experiments.plan import Variant
 from relubench.experiments.preflight import _described, other_weights, remarks
 from relubench.experiments.study import Study
 from relubench.experiments.variants import Part
+from relubench.runs.spec import ForeignNetwork
 from relubench.runs.store import Store
 from relubench.training.images import Images
 from relubench.training.population import Population

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from relubench.activations import select
-from relubench.data import DataOptions, PreparedData, outline
+from relubench.data import PreparedData, outline
 from relubench.errors import UsageError
+from relubench.experiments.plan import data_options
 from relubench.experiments.presets.catalogue import listing, load, names, open_preset
 from relubench.experiments.presets.export import as_yaml
 from relubench.experiments.presets.resolve import Preset
@@ -59,7 +60,7 @@ def parts_of(preset: Preset) -> list[Part]:
         Part(
             one,
             select(one.config.act),
-            cast(PreparedData, outline(one.config.data.name, DataOptions.of(one.config.data))),
+            cast(PreparedData, outline(one.config.data.name, data_options(one.config.data))),
         )
         for one in preset.variants
     ]

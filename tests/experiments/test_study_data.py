@@ -7,21 +7,22 @@ from dataclasses import replace
 import pytest
 
 from relubench.activations import select
-from relubench.data import DataOptions, prepare
+from relubench.data import prepare
 from relubench.errors import UsageError
 from relubench.experiments.config import experiment, parse_assignments
 from relubench.experiments.deviations import departures
-from relubench.experiments.plan import RunSpec, expand
+from relubench.experiments.plan import data_options, expand
 from relubench.experiments.references import split_notes
 from relubench.reports.training.summary import summarize
 from relubench.runs.result import SummaryRow
+from relubench.runs.spec import RunSpec
 from tests.cli.fakes import mask, result, timing
 from tests.specs import CPU
 
 
 def spec_of(**data: object) -> RunSpec:
     config = experiment({"act": ["relu"], "data": data})
-    prepared = prepare("digits", options=DataOptions.of(config.data))
+    prepared = prepare("digits", options=data_options(config.data))
     return expand(config, select(["relu"]), prepared, CPU, [0.1])[0]
 
 

@@ -10,11 +10,11 @@ import torchvision.models
 
 from relubench.activations import build, select
 from relubench.errors import UsageError
-from relubench.experiments.plan import RunSpec
 from relubench.models.architecture import parse_model
 from relubench.models.external.layer import Foreign
 from relubench.models.external.networks import draw_network, example, uses_of
 from relubench.models.external.torchvision_names import CLASSIFIERS, PREFIX
+from relubench.runs.spec import RunSpec
 from specs import runs
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from relubench.experiments.plan import RunSpec
+from relubench.models.backend import by_kernels, route
 from relubench.models.builder import Builder
 from relubench.models.kernels import sparse
 from relubench.models.kernels.compiled import host_features, numbers_of
@@ -18,7 +18,7 @@ from relubench.models.kernels.layer import Kernels, Passes
 from relubench.models.kernels.layout import TILE, plan
 from relubench.models.layers.base import ClosedForm
 from relubench.models.optimizers import Parameter, Sgd
-from relubench.training.backend import by_kernels, route
+from relubench.runs.spec import RunSpec
 from relubench.training.images import Images
 from relubench.training.population import Population
 from specs import digits, runs

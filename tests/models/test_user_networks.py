@@ -9,8 +9,8 @@ import torch
 
 from relubench.activations import Choice, select
 from relubench.errors import UsageError
-from relubench.experiments.plan import RunSpec
 from relubench.models.external.inspection import inspect_network
+from relubench.runs.spec import RunSpec
 from relubench.timing.steps import line_up
 from relubench.training.images import Images
 from relubench.training.population import Population

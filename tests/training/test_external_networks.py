@@ -14,11 +14,11 @@ from relubench.activations import select
 from relubench.errors import RelubenchError, UsageError
 from relubench.executors.worker import carry_out
 from relubench.experiments.config import experiment
-from relubench.experiments.plan import ForeignNetwork, RunSpec
 from relubench.experiments.study import Study
 from relubench.models.architecture import check_input, parse_model
 from relubench.models.external.inspection import inspect_network
 from relubench.runs.checkpoint import from_bytes, to_bytes
+from relubench.runs.spec import ForeignNetwork, RunSpec
 from relubench.runs.store import Store
 from relubench.training.images import Images
 from relubench.training.memory import member_bytes

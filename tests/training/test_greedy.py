@@ -10,8 +10,8 @@ import torch
 
 from relubench.activations import Choice
 from relubench.errors import UsageError
-from relubench.experiments.plan import RunSpec
 from relubench.runs.layer_id import layer_id
+from relubench.runs.spec import RunSpec
 from relubench.training.images import Images
 from relubench.training.pretraining.greedy import LayerTraining, hidden_stages, shuffled
 from relubench.training.pretraining.rbm_layer import RbmLayer

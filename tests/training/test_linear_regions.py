@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from relubench.errors import UsageError
-from relubench.experiments.plan import why_no_regions
 from relubench.experiments.study import Study
+from relubench.models.architecture import why_no_regions
 from relubench.training.images import Images
 from relubench.training.population import Population
 from relubench.training.probes.linear_regions import Linear, Stage, count_pieces, linear_stages, pieces_along

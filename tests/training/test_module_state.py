@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from relubench.executors.worker import carry_out
+from relubench.models.architecture import architecture_of
 from relubench.models.external.module_state import capture, packed, restore, unpacked
 from relubench.runs.checkpoint import from_bytes, to_bytes
 from relubench.runs.store import Store
@@ -152,7 +153,7 @@ def trained(act: str, model: str = "mlp-1x16") -> Population:
 
 def population_of(act: str, model: str = "mlp-1x16") -> Population:
     choice, (spec,) = runs(act, train=TRAIN, model={"name": model})
-    return Population([spec], choice, Images.open(digits(), device="cpu", flat=not spec.architecture.takes_images))
+    return Population([spec], choice, Images.open(digits(), device="cpu", flat=not architecture_of(spec).takes_images))
 
 
 def drive(population: Population) -> Population:

@@ -14,7 +14,8 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from relubench.data.facts import survey
-from relubench.data.prepared import META, Parts, describe, file_digest
+from relubench.data.prepared import META, describe, file_digest
+from relubench.data.split_arrays import SplitArrays
 from relubench.errors import ComputeError
 from relubench.system import integrity
 from relubench.system.paths import cache_root
@@ -130,7 +131,7 @@ def scratch(root: Path, key: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def write(work: Path, target: Path, parts: Parts, digest: str) -> None:
+def write(work: Path, target: Path, parts: SplitArrays, digest: str) -> None:
     """Writes the six arrays and meta.json under `work`, then renames them to `target` in one step.
 
     Whoever renames first wins: two processes that made the same copy leave one, whole.

@@ -16,7 +16,8 @@ import numpy as np
 from relubench.data.files.cache import Say
 from relubench.data.perturbations.distortions import SIDE
 from relubench.data.perturbations.pipeline import Stream, perturb
-from relubench.data.prepared import SPLITS, Parts, PreparedData, Split, arrays
+from relubench.data.prepared import PreparedData, arrays
+from relubench.data.split_arrays import SPLITS, Split, SplitArrays
 from relubench.data.stratified_order import stratified_order
 from relubench.data.table import SourceRow
 from relubench.errors import ComputeError
@@ -52,7 +53,7 @@ def _stretch(side: int) -> np.ndarray:
     return np.maximum(0, 1 - np.abs(at[:, None] - np.arange(side))).astype(np.float32)
 
 
-def load(row: SourceRow, base: PreparedData, train_size: int | None, work: Path, say: Say) -> Parts:
+def load(row: SourceRow, base: PreparedData, train_size: int | None, work: Path, say: Say) -> SplitArrays:
     """The parts of the perturbed set `row` out of the prepared set `base`: x uint8 [N, 1, 32, 32], y int64 [N].
 
     `train_size` training images, which may be more than the source has: it is gone through again and again, with other
@@ -62,7 +63,7 @@ def load(row: SourceRow, base: PreparedData, train_size: int | None, work: Path,
     _check_room(row.name, sum(sizes.values()), work)
     say(f"perturbing {base.name}: {sizes['train']:,} training, {sizes['valid']:,} validation, {sizes['test']:,} test")
     (x, y), (x_valid, y_valid), (x_test, y_test) = (_stream(base, split, sizes[split], work) for split in SPLITS)
-    return Parts(
+    return SplitArrays(
         x_train=x,
         y_train=y,
         x_valid=x_valid,

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from relubench.data.files.locate import Found
-from relubench.data.prepared import Parts
 from relubench.data.split import hold_out
+from relubench.data.split_arrays import SplitArrays
 from relubench.data.table import SourceRow
 from relubench.errors import DataError
 
@@ -17,7 +17,7 @@ HIGHEST = 16
 """Each pixel counts the set points of a 4x4 block of the scanned bitmap."""
 
 
-def load(row: SourceRow, found: Found, work: Path) -> Parts:
+def load(row: SourceRow, found: Found, work: Path) -> SplitArrays:
     """x uint8 [N, 1, 8, 8] in 0..16 (scale 1/16) and y int64 [N], split class by class by the fixed order."""
     del work
     # Late: importing scikit-learn costs a second, and a prepared copy needs none of it.
@@ -38,7 +38,7 @@ def load(row: SourceRow, found: Found, work: Path) -> Parts:
     y = labels.astype(np.int64)
     rest, test = hold_out(y, row.n_test)
     train, valid = (rest[index] for index in hold_out(y[rest], row.n_valid))
-    return Parts(
+    return SplitArrays(
         x_train=x[train],
         y_train=y[train],
         x_valid=x[valid],

@@ -10,14 +10,14 @@ from relubench.data.files.checksums import DAMAGED, check_md5, refuse
 from relubench.data.files.locate import Found
 from relubench.data.files.torchvision_import import torchvision_dataset_tools, torchvision_datasets
 from relubench.data.formats.idx import unpack
-from relubench.data.prepared import Parts
 from relubench.data.sources.mnist import UNVERIFIED, from_torchvision, idx_shapes
+from relubench.data.split_arrays import SplitArrays
 from relubench.data.table import SourceRow
 
 ARCHIVE = "gzip.zip"
 
 
-def load(row: SourceRow, found: Found, work: Path) -> Parts:
+def load(row: SourceRow, found: Found, work: Path) -> SplitArrays:
     """x uint8 [N, 1, 28, 28], upright, and y int64 [N] from 0; the archive is verified first (DataError).
 
     The published images are stored column by column (transposed): they are turned upright here. The labels of

@@ -14,11 +14,12 @@ import numpy as np
 from relubench.data.files import digest
 from relubench.data.formats.image_files import Kind, decode, inspect
 from relubench.data.notes import Remarks, printable
-from relubench.data.prepared import PREPARATION_VERSION, DataOptions, Parts
+from relubench.data.prepared import PREPARATION_VERSION, DataOptions
 from relubench.data.request import Request, slug
 from relubench.data.sources.folder_layout import Layout, look_at
 from relubench.data.sources.npz import READING, check_test_size
 from relubench.data.split import VALID_AT_MOST, VALID_FRACTION, Labelled, hold_out, validation_size
+from relubench.data.split_arrays import SplitArrays
 from relubench.errors import DataError
 
 HELD = f"one in {VALID_FRACTION} (at most {VALID_AT_MOST:,}), a fixed shuffle by class"
@@ -48,7 +49,7 @@ def request(name: str, path: Path, options: DataOptions) -> Request:
     )
 
 
-def load(path: Path, layout: Layout, image_size: int | None) -> Parts:
+def load(path: Path, layout: Layout, image_size: int | None) -> SplitArrays:
     """The parts of the images of `layout`: x uint8 [N, 1 or 3, H, W], y int64 [N] in the order of the class names."""
     remarks = Remarks()
     kind = inspect(layout.files, image_size, remarks)
@@ -56,7 +57,7 @@ def load(path: Path, layout: Layout, image_size: int | None) -> Parts:
     rules = _split_up(path, splits)
     (x, y), (x_valid, y_valid), (x_test, y_test) = (splits[split] for split in ("train", "valid", "test"))
     check_test_size(path, len(y_test))
-    return Parts(
+    return SplitArrays(
         x_train=x,
         y_train=y,
         x_valid=x_valid,

@@ -11,8 +11,8 @@ from relubench.data.files.checksums import check_md5
 from relubench.data.files.locate import Found
 from relubench.data.files.torchvision_import import torchvision_datasets
 from relubench.data.formats.idx import unpack
-from relubench.data.prepared import Parts
 from relubench.data.split import last_of_train
+from relubench.data.split_arrays import SplitArrays
 from relubench.data.table import SourceRow
 
 UNCOMPRESSED_MD5 = {
@@ -25,7 +25,7 @@ UNCOMPRESSED_MD5 = {
 UNVERIFIED = "uncompressed files without a published checksum: only their sizes were checked"
 
 
-def load(row: SourceRow, found: Found, work: Path) -> Parts:
+def load(row: SourceRow, found: Found, work: Path) -> SplitArrays:
     """x uint8 [N, 1, 28, 28] and y int64 [N]; every file that is used is verified first (DataError)."""
     cls = getattr(torchvision_datasets(), row.torchvision)
     published = {Path(name).name: md5 for name, md5 in cls.resources}
@@ -51,7 +51,9 @@ def idx_shapes(row: SourceRow) -> tuple[tuple[int, ...], ...]:
     return (n, *size), (n,), (n_test, *size), (n_test,)
 
 
-def from_torchvision(row: SourceRow, train: Any, test: Any, note: str, *, lowest: int = 0, turn: bool = False) -> Parts:
+def from_torchvision(
+    row: SourceRow, train: Any, test: Any, note: str, *, lowest: int = 0, turn: bool = False
+) -> SplitArrays:
     """The parts of two torchvision MNIST-like data sets; `lowest` is their first label, `turn` swaps rows, columns."""
 
     def labelled(source: Any) -> tuple[np.ndarray, np.ndarray]:

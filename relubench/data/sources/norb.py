@@ -15,7 +15,7 @@ import numpy as np
 from relubench.data.files.locate import Found
 from relubench.data.formats.area_average import area_average
 from relubench.data.formats.norb_matrix import Matrix, read_header, spoken
-from relubench.data.prepared import Parts
+from relubench.data.split_arrays import SplitArrays
 from relubench.data.stratified_order import SPLIT_SEED
 from relubench.data.table import SourceRow
 from relubench.errors import DataError
@@ -52,7 +52,7 @@ class Triple:
     instance: np.ndarray
 
 
-def load(row: SourceRow, found: Found, work: Path) -> Parts:
+def load(row: SourceRow, found: Found, work: Path) -> SplitArrays:
     """x uint8 [N, 2, 32, 32] mapped from files in `work`, and y int64 [N]; how many there are is what the files say.
 
     Raises DataError for files whose structure, labels or poses are not those of `row`, or that do not fit together.
@@ -66,7 +66,7 @@ def load(row: SourceRow, found: Found, work: Path) -> Parts:
     x_train, x_valid = _shrunk(train, held, work, ("x_train", "x_valid"), row)
     y_test = np.concatenate([one.y for one in test])
     x_test, _ = _shrunk(test, np.zeros(len(y_test), bool), work, ("x_test", "x_none"), row)
-    return Parts(
+    return SplitArrays(
         x_train=x_train,
         y_train=y[~held],
         x_valid=x_valid,

@@ -13,10 +13,10 @@ import numpy as np
 
 from relubench.data.files.locate import Found
 from relubench.data.formats.norb_matrix import write_header
-from relubench.data.prepared import Parts
 from relubench.data.sources.norb import FORMS, INSTANCES, VALID_INSTANCE
 from relubench.data.sources.norb_files import REMOTE
 from relubench.data.sources.rendered_scenes import EMPTY, SEED, Poses, photograph
+from relubench.data.split_arrays import SplitArrays
 from relubench.data.table import SourceRow
 
 BLOCK_PAIRS = 300
@@ -26,7 +26,7 @@ JITTER = 0.4
 """Of the data set's own images, as a share of what the jittered-cluttered files have."""
 
 
-def load(row: SourceRow, found: Found, work: Path) -> Parts:
+def load(row: SourceRow, found: Found, work: Path) -> SplitArrays:
     """x uint8 [N, 2, 32, 32] and y int64 [N], rendered with some jitter, without clutter."""
     del found, work
     train = tuple(one for one in INSTANCES["training"] if one != VALID_INSTANCE)
@@ -38,7 +38,7 @@ def load(row: SourceRow, found: Found, work: Path) -> Parts:
         blocks = pictures(poses, row.input_shape[-1], False, np.random.RandomState(SEED + 10 + number))
         splits.append((np.concatenate(list(blocks)), poses.label))
     (x, y), (x_valid, y_valid), (x_test, y_test) = splits
-    return Parts(
+    return SplitArrays(
         x_train=x,
         y_train=y,
         x_valid=x_valid,

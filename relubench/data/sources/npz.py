@@ -18,9 +18,10 @@ from relubench.data.labels import number
 from relubench.data.notes import Remarks, few
 from relubench.data.part_names import key_of
 from relubench.data.pixels import as_images, scale_of
-from relubench.data.prepared import PREPARATION_VERSION, DataOptions, Parts, Split
+from relubench.data.prepared import PREPARATION_VERSION, DataOptions
 from relubench.data.request import Request, slug
 from relubench.data.split import VALID_AT_MOST, VALID_FRACTION, hold_out, validation_size
+from relubench.data.split_arrays import Split, SplitArrays
 from relubench.errors import DataError, UsageError
 from relubench.system.lookup import near_names
 
@@ -63,7 +64,7 @@ def request(name: str, path: Path, options: DataOptions) -> Request:
     )
 
 
-def load(path: Path) -> Parts:
+def load(path: Path) -> SplitArrays:
     """The parts of the .npz file at `path`, every array checked; raises DataError naming the array and the rule."""
     remarks = Remarks()
     given = _read(path, remarks)
@@ -82,7 +83,7 @@ def load(path: Path) -> Parts:
             _refuse(path, f"has only {len(y)} training examples", f"give {VALID_FRACTION} or more, or x_valid, y_valid")
         kept, held = hold_out(y, n)
         x, y, x_valid, y_valid, rule = x[kept], y[kept], x[held], y[held], RULE
-    return Parts(
+    return SplitArrays(
         x_train=x,
         y_train=y,
         x_valid=x_valid,

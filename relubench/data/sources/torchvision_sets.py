@@ -11,12 +11,12 @@ import numpy as np
 from relubench.data.files.checksums import DAMAGED, check_md5, refuse
 from relubench.data.files.locate import Found
 from relubench.data.files.torchvision_import import torchvision_dataset_tools, torchvision_datasets
-from relubench.data.prepared import Parts
 from relubench.data.split import Labelled, divide, last_of_train
+from relubench.data.split_arrays import SplitArrays
 from relubench.data.table import SourceRow
 
 
-def load_cifar(row: SourceRow, found: Found, work: Path) -> Parts:
+def load_cifar(row: SourceRow, found: Found, work: Path) -> SplitArrays:
     """x uint8 [N, 3, 32, 32] and y int64 [N] (CIFAR-100: the fine labels), from the batches or their archive.
 
     The batches are pickles: each is verified against torchvision's md5 before anything is unpickled (DataError).
@@ -48,7 +48,7 @@ def _extract(archive: Path, work: Path, row: SourceRow) -> Path:
     return work
 
 
-def load_svhn(row: SourceRow, found: Found, work: Path) -> Parts:
+def load_svhn(row: SourceRow, found: Found, work: Path) -> SplitArrays:
     """x uint8 [N, 3, 32, 32] and y int64 [N] (the files' label 10 is digit 0), each file verified (DataError)."""
     del work
     cls = _class(row)
@@ -60,7 +60,7 @@ def load_svhn(row: SourceRow, found: Found, work: Path) -> Parts:
     return last_of_train(row, (train.data, train.labels), (test.data, test.labels))
 
 
-def load_usps(row: SourceRow, found: Found, work: Path) -> Parts:
+def load_usps(row: SourceRow, found: Found, work: Path) -> SplitArrays:
     """x uint8 [N, 1, 16, 16] (torchvision maps the files' -1..1 to 0..255), y int64 [N], verified (DataError)."""
     del work
     cls = _class(row)

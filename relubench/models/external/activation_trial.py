@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from relubench.activations import Choice
 from relubench.errors import UsageError
-from relubench.experiments.plan import RunSpec
 from relubench.models.external.trial import attempt
+from relubench.runs.spec import RunSpec
 from relubench.system.user_code.origin import one_line
 
 

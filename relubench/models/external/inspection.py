@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from relubench.activations import Choice, build
 from relubench.errors import UsageError
-from relubench.experiments.plan import ForeignNetwork, RunSpec
 from relubench.models.external.activation_trial import failing_in
 from relubench.models.external.calls import Use
 from relubench.models.external.layer import Foreign, Form
@@ -22,6 +21,7 @@ from relubench.models.external.oddities import oddities
 from relubench.models.external.outputs import class_scores
 from relubench.models.external.torchvision_names import PREFIX
 from relubench.models.external.trial import layout_of, merged_paths, needs_pairs
+from relubench.runs.spec import ForeignNetwork, RunSpec
 
 SAVED_AGAIN = 2
 """Gradients of the largest value that lie in memory at once, on top of what training saves."""

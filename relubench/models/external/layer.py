@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from relubench.activations.definition import Activation, trainable
 from relubench.errors import ComputeError
+from relubench.models.backend import FOREIGN_EVALUATION_IMAGES
 from relubench.models.external.activation_swap import Exchange
 from relubench.models.external.calls import Use
 from relubench.models.external.outputs import class_scores
 from relubench.models.layers.base import Layer
 from relubench.models.optimizers import Optimizer, Parameter
 from relubench.models.random_streams import MemberNoise, StandIn, joined_states, load_joined_states, stream
-from relubench.training.memory import FOREIGN_EVALUATION_IMAGES
 
 
 class NetworkNoise(MemberNoise):

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from relubench.activations import Choice, build
 from relubench.errors import UsageError
-from relubench.experiments.plan import RunSpec
-from relubench.models.architecture import Architecture
+from relubench.models.architecture import Architecture, architecture_of
 from relubench.models.external import stems
 from relubench.models.external.calls import Use
 from relubench.models.external.forward_errors import check_inputs, why_not
@@ -25,6 +24,7 @@ from relubench.models.external.survey import survey
 from relubench.models.external.torchvision_names import PREFIX
 from relubench.models.external.user import make_own
 from relubench.models.random_streams import stream
+from relubench.runs.spec import RunSpec
 
 LOOKED_AT = 2
 """Images that a network is looked at with."""
@@ -53,7 +53,7 @@ def as_layer(network: nn.Module, uses: list[Use], spec: RunSpec, choice: Choice)
 
 def draw_network(spec: RunSpec) -> tuple[nn.Module, str]:
     """The network with initial weights of its own kind from the member's stream; what was changed of it, in words."""
-    arch = spec.architecture
+    arch = architecture_of(spec)
     with torch.random.fork_rng(devices=[]):
         seed = stream(spec.seed, "init-network").initial_seed()
         torch.manual_seed(seed)

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from relubench.experiments.plan import RunSpec
 from relubench.models.external.calls import NAMES, undisturbed
 from relubench.models.external.networks import LOOKED_AT, example
 from relubench.models.external.outputs import class_scores, form
+from relubench.runs.spec import RunSpec
 
 NAMED = 3
 """Names in a line; the others are counted."""

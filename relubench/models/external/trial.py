@@ -15,15 +15,15 @@ from torch import Tensor, nn
 
 from relubench.activations import Choice
 from relubench.errors import ComputeError, UsageError
-from relubench.experiments.plan import RunSpec
+from relubench.models.backend import FOREIGN_EVALUATION_IMAGES
 from relubench.models.external.calls import count_calls, undisturbed
 from relubench.models.external.forward_errors import short
 from relubench.models.external.networks import LOOKED_AT, as_layer, draw_network, example, uses_of
 from relubench.models.external.outputs import class_scores
 from relubench.models.external.torchvision_names import PREFIX
 from relubench.models.optimizers import build_optimizer
+from relubench.runs.spec import RunSpec
 from relubench.system.user_code.records import sample
-from relubench.training.memory import FOREIGN_EVALUATION_IMAGES
 
 CLOSE = 1e-3
 """How far class scores of the two layouts may differ, relative to the largest."""

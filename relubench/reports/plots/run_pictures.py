@@ -11,9 +11,10 @@ import numpy as np
 
 from relubench.data import DataOptions, prepare
 from relubench.errors import RelubenchError, UsageError
-from relubench.experiments.plan import RunSpec, why_no_regions
+from relubench.models.architecture import architecture_of, why_no_regions
 from relubench.reports.plots import filters
 from relubench.runs.layer_id import layer_id
+from relubench.runs.spec import RunSpec
 from relubench.runs.store import Store
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def _regions(spec: RunSpec, weights: bytes, data_dir: Path | None, path: Path) -
     """The figure of the network's linear regions on a plane through three validation images of different classes."""
     if why := why_no_regions(spec):
         raise ValueError(why)
-    if spec.architecture.residual:
+    if architecture_of(spec).residual:
         raise ValueError(f"{spec.model} is not a plain mlp")
     from safetensors.torch import load
 

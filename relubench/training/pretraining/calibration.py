@@ -7,7 +7,7 @@ import time
 import torch
 
 from relubench.activations import Choice
-from relubench.experiments.plan import RunSpec
+from relubench.runs.spec import RunSpec
 from relubench.training.calibration import STEPS, random_images
 from relubench.training.pretraining.greedy import LayerTraining
 

@@ -12,10 +12,10 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
-from relubench.experiments.plan import RunSpec
 from relubench.models.builder import init_scale
 from relubench.models.layers.base import Layer
 from relubench.models.random_streams import MemberNoise, stream
+from relubench.runs.spec import RunSpec
 from relubench.training.pretraining.denoising import Autoencoder, corrupt
 from relubench.training.pretraining.source import AffineMap, Statistics
 

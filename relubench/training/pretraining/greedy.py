@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from relubench.activations import Choice
-from relubench.experiments.plan import RunSpec
 from relubench.models.builder import Builder
 from relubench.models.external.module_state import Held, HeldStates
 from relubench.models.layers.base import Layer, SignFlip
 from relubench.models.random_streams import MemberNoise, stream
 from relubench.runs.result import LayerPoint
+from relubench.runs.spec import RunSpec
 from relubench.training.evaluation import accumulator
 from relubench.training.images import Images
 from relubench.training.memory import CHUNK_IMAGES

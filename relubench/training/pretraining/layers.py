@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 from relubench.activations import Choice
 from relubench.data import PreparedData
 from relubench.errors import ComputeError
-from relubench.experiments.plan import RunSpec
 from relubench.runs.layer_id import layer_id
 from relubench.runs.pretrained_file import StackFile, to_bytes
 from relubench.runs.record_folders import Damaged
 from relubench.runs.result import PretrainedLayer, Timing
+from relubench.runs.spec import RunSpec
 from relubench.runs.store import Store
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
-from relubench.experiments.plan import RunSpec
+from relubench.models.backend import rbm_by_kernels
 from relubench.models.layers.base import Layer
 from relubench.models.matmul import library
 from relubench.models.random_streams import MemberNoise, stream
-from relubench.training.backend import rbm_by_kernels
+from relubench.runs.spec import RunSpec
 from relubench.training.pretraining.rbm import ContrastiveDivergence, Rbm
 from relubench.training.pretraining.rbm_kernels import KernelDivergence
 from relubench.training.pretraining.source import AffineMap, Statistics

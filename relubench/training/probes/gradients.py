@@ -20,7 +20,7 @@ from relubench.models.layers.base import Affine, ClosedForm, Convolution, Differ
 from relubench.training.evaluation import accumulator
 
 if TYPE_CHECKING:
-    from relubench.training.population import Population
+    from relubench.training.network import Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class GradientNorms:
     activation: Tensor
 
 
-def gradient_norms(population: Population, batches: Iterable[tuple[Tensor, Tensor]]) -> list[GradientNorms]:
+def gradient_norms(population: Network, batches: Iterable[tuple[Tensor, Tensor]]) -> list[GradientNorms]:
     """The norms over all of the batches, x [B, ...] and labels [B]; see `results.LayerProbe` for what they are."""
     layers, members = population.layers, len(population.members)
     weights = [layer.weight.value for layer in layers if isinstance(layer, Affine | Convolution)][:-1]
@@ -61,7 +61,7 @@ def gradient_norms(population: Population, batches: Iterable[tuple[Tensor, Tenso
 
 
 def _backward(
-    population: Population, weights: Sequence[Tensor], x: Tensor, labels: Tensor
+    population: Network, weights: Sequence[Tensor], x: Tensor, labels: Tensor
 ) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
     """The gradients of the summed loss in the hidden layers' weights and outputs."""
     outputs: list[Tensor] = []
@@ -103,7 +103,7 @@ def differentiable(layer: Layer, x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def update_ratios(population: Population, x: Tensor, labels: Tensor) -> list[Tensor]:
+def update_ratios(population: Network, x: Tensor, labels: Tensor) -> list[Tensor]:
     """|the next step's change| / |weights| of every hidden layer's weights, [P] each, for a step on x [B, ...].
 
     The step is taken, by the optimizer as it stands, measured and undone.

@@ -17,8 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from relubench.experiments.plan import why_no_regions
-from relubench.models.architecture import hidden_units
+from relubench.models.architecture import architecture_of, hidden_units, why_no_regions
 from relubench.models.random_streams import stream
 from relubench.runs.result import DeadUnits, LayerProbe, RegionPoint
 from relubench.training.probes.activation_counts import SAMPLE_IMAGES, Counted, Tally, Traced, joined, thinned
@@ -29,7 +28,8 @@ from relubench.training.probes.linear_regions import count_pieces, linear_stages
 from relubench.training.probes.slopes import SlopeScale, slope_scale, traced
 
 if TYPE_CHECKING:
-    from relubench.training.population import Member, Population
+    from relubench.training.member import Member
+    from relubench.training.network import Network
 
 PROBE_IMAGES, PROBE_SHARE, LEAST_IMAGES = 2000, 1 / 25, 100
 """As many training images are looked at, or this share of a smaller set (but these), so that a look stays cheap."""
@@ -46,7 +46,7 @@ LINES = 5
 class Prober:
     """The looks at one population, and what has to be remembered from one to the next."""
 
-    def __init__(self, population: Population) -> None:
+    def __init__(self, population: Network) -> None:
         spec = population.spec
         self.population, self.members = population, len(population.members)
         self.with_gradients = spec.probe in ("gradients", "all")
@@ -55,7 +55,7 @@ class Prober:
         images = min(PROBE_IMAGES, max(LEAST_IMAGES, int(PROBE_SHARE * len(order))))
         self.index = order[:images].to(spec.device)
         self.places = stage_places(population.layers)
-        widest = max(hidden_units(spec.architecture, spec.input_shape))
+        widest = max(hidden_units(architecture_of(spec), spec.input_shape))
         self.slice = max(SAMPLE_IMAGES, min(PROBE_IMAGES, SLICE_VALUES // (widest * self.members)))
         inputs = math.prod(spec.input_shape)
         small = images <= self.slice and images * inputs <= SLICE_VALUES

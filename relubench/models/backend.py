@@ -5,10 +5,15 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
-from relubench.experiments.plan import RunSpec
+from relubench.models.architecture import architecture_of
+from relubench.runs.spec import RunSpec
 
 LARGE = 100_000
 """Weights from which on a call that costs 15 microseconds more, or half a second of compilation, is paid back."""
+
+FOREIGN_EVALUATION_IMAGES = 128
+"""Images in a batch of an evaluation, at most, for a network that somebody else wrote: its layers keep far
+more values than an mlp's."""
 
 KERNEL_BATCH = 32
 """Up to this batch the weights' traffic is what a step costs, and the kernels have the least of it."""
@@ -23,7 +28,7 @@ RBM_BATCH_AMD = 256
 def by_kernels(spec: RunSpec) -> bool:
     """Whether the dense layers of a lone network are trained by generated kernels (`relubench.models.kernels`)."""
     plain = spec.optimizer == "sgd" and not spec.momentum and not spec.weight_decay and spec.precision == "fp32"
-    dense = not spec.channels and not spec.architecture.foreign
+    dense = not spec.channels and not architecture_of(spec).foreign
     if spec.device != "cpu" or "AVX" not in spec.device_name or not (plain and dense):
         return False
     widths = (math.prod(spec.input_shape), *spec.hidden, spec.classes)

@@ -1,0 +1,38 @@
+"""The arrays of a data set by split, as a source's loader returns them. Torch-free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from relubench.data.notes import Remarks
+
+Split = Literal["train", "valid", "test"]
+SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SplitArrays:
+    """What a source's loader returns: x uint8 or float32 [N, C, H, W] or [N, F]; y int64 [N] in 0..classes-1."""
+
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_valid: np.ndarray
+    y_valid: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    classes: int
+    scale: float
+    shift: float = 0.0
+    note: str
+    """The split rule, and whatever else a reader of the results has to know."""
+    names: tuple[str, ...] = ()
+    """What the user calls the classes 0, 1, ...; empty where they are numbers."""
+    remarks: Remarks = field(default_factory=Remarks)
+    """What the user has to be told of how a source of their own was read."""
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The six arrays by the name of the file each is kept in, without its .npy."""
+        return {f"{letter}_{split}": getattr(self, f"{letter}_{split}") for split in SPLITS for letter in "xy"}

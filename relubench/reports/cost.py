@@ -1,0 +1,41 @@
+"""What a study would cost, in words: a line for each variant, and one for all of them. Torch-free."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from relubench.experiments.cost import Price, PriceRow
+from relubench.reports.formatting import count, duration
+
+
+def cost_row(row: PriceRow) -> dict[str, Any]:
+    """The row as people read it."""
+    shown = {"time": duration(3600 * row.hours), "disk": _megabytes(row.disk_bytes)}
+    facts = {"variant": row.variant or "all", "dataset": row.dataset, "data here": row.data, "model": row.model}
+    numbers = {"runs": row.runs, "stored": row.stored, "tuning runs": row.tuning_runs}
+    numbers |= {"layers": row.layers} if row.layers else {}
+    return {**facts, **numbers, **shown, "basis": row.basis}
+
+
+def cost_sentence(price: Price) -> str:
+    """The price in one line: `24 runs, 3 of them stored, about 2h05m on 2 workers, 269 MB`."""
+    rows = price.rows
+    seconds = 3600 * sum(row.hours for row in rows) / price.workers
+    keys = ("runs", "stored", "tuning_runs", "layers")
+    runs, stored, tuning, layers = (sum(getattr(row, key) for row in rows) for key in keys)
+    absent = dict.fromkeys(row.dataset for row in rows if row.data == "no")
+    where = f"{count(price.workers, 'worker')} ({price.device})"
+    parts = [
+        count(runs, "run"),
+        f"{stored} of them stored" if stored else "",
+        f"{tuning} tuning runs" if tuning else "",
+        f"{count(layers, 'layer')} to pre-train" if layers else "",
+        f"about {duration(seconds)} on {where}" if price.pending else "nothing to train",
+        f"{_megabytes(sum(row.disk_bytes for row in rows))} of disk",
+        f"not here yet: {', '.join(absent)}" if absent else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e9:.3g} GB" if size >= 1e9 else f"{size / 1e6:.3g} MB"

@@ -1,0 +1,221 @@
+"""What a run is: the specification that holds all that may change its numbers, and so names it. Torch-free."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from relubench.version import ENGINE_VERSION
+
+SHUFFLED = "-shuffled"
+"""What the control row's method ends in."""
+
+FROM_FILE = "file"
+"""The method of a stack that was read from a file."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StackSpec:
+    """The settings of a pre-trained stack; those of the method that is not used are at their neutral value."""
+
+    method: str
+    """rbm, dae or file."""
+    rates: tuple[float, ...]
+    """The learning rate of each layer, bottom up; there are as many layers as rates."""
+    epochs: int = 0
+    """Passes over the images, for each layer."""
+    batch_size: int = 0
+    shuffled: bool = False
+    """Whether the network starts from the finished weights in random order, layer by layer: the control."""
+    source: str = ""
+    """SHA-256 of the file that the stack was read from."""
+    origin: str = ""
+    """What that file says of itself."""
+    visible: tuple[str, ...] = ()
+    """The rbm's visible units, layer by layer: bernoulli, bipolar, gaussian."""
+    hidden: str = ""
+    """The rbm's hidden units: bernoulli, bipolar, nrelu, stepped."""
+    k: int = 0
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    sampled: bool = False
+    """Whether an rbm's last reconstruction is a sample; else its mean."""
+    reconstruction: tuple[str, ...] = ()
+    """The autoencoder's output, layer by layer: cross-entropy, softplus, scaled, linear, rectifier."""
+    noise: str = ""
+    corruption: float = 0.0
+    tied: bool = False
+    l1: float = 0.0
+    version: int = 0
+    """PRETRAINING_VERSION of what trained it; 0 for a file."""
+
+    @property
+    def layers(self) -> int:
+        return len(self.rates)
+
+    @property
+    def total_epochs(self) -> int:
+        """Epochs over all layers."""
+        return self.layers * self.epochs
+
+    def facts(self, layer: int) -> dict[str, Any]:
+        """What the training of one layer depends on."""
+        facts = {name: getattr(self, name) for name in ("method", "epochs", "batch_size", "hidden", "k", "momentum")}
+        facts |= {
+            name: getattr(self, name) for name in ("weight_decay", "sampled", "noise", "corruption", "tied", "l1")
+        }
+        facts |= {name: kinds[layer] if kinds else "" for name, kinds in self._by_layer().items()}
+        return {**facts, "rate": self.rates[layer], "version": self.version}
+
+    def with_rates(self, rates: Sequence[float]) -> StackSpec:
+        """The same with these rates: a smaller stack, if they are fewer than the layers."""
+        return replace(self, rates=tuple(rates))
+
+    def _by_layer(self) -> dict[str, tuple[str, ...]]:
+        return {"visible": self.visible, "reconstruction": self.reconstruction}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> StackSpec:
+        lists = {key: tuple(values[key]) for key in ("rates", "visible", "reconstruction")}
+        return cls(**{**values, **lists})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ForeignNetwork:
+    """What is known of a network that somebody else wrote, once it was looked at."""
+
+    exchanged: int
+    """Places where it calls an activation, and now calls another."""
+    functions: str
+    """What it called there: '19 relu, 21 hardswish'."""
+    kept: str
+    """What stayed, and why: '8 hardsigmoid (a gate)'."""
+    stem: str
+    """How it was made to fit the images, in words."""
+    parameters: int
+    """Trained numbers, the activation's own not among them."""
+    training_bytes: int
+    """Bytes that training keeps of one image, as measured."""
+    evaluation_bytes: int
+    layout: str = ""
+    """'contiguous' where it takes images in rows only."""
+    pairs: bool = False
+    """Whether it takes no image alone (batch normalisation): a lone one at the end of an epoch is left out."""
+    merged: tuple[str, ...] = ()
+    """Modules whose number of calls follows the size of the batch: all of one function count as one place."""
+    places: tuple[str, ...] = ()
+    """What is exchanged, as `--keep-act` calls it."""
+    remarks: tuple[str, ...] = ()
+    """What is odd about it, a line each."""
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> ForeignNetwork:
+        lists = {key: tuple(values[key]) for key in ("merged", "places", "remarks") if key in values}
+        return cls(**{**values, **lists})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunSpec:
+    """One network to train, fully resolved. Fields marked as notes are printed and do not enter the run's id."""
+
+    activation: str
+    """The canonical label; `select([label])` gives the activation back."""
+    activation_digest: str | None
+    """SHA-256 of a user's own source file."""
+    dataset: str
+    data_digest: str
+    augment: str
+    input_shape: tuple[int, ...]
+    classes: int
+    model: str
+    model_digest: str | None = field(default=None, metadata={"absent": True})
+    """SHA-256 of the source of a user's own network; torchvision's version for its networks."""
+    keep_act: tuple[str, ...] | None = field(default=None, metadata={"absent": True})
+    """Patterns of places whose activations stay; None: without any."""
+    layout: str | None = field(default=None, metadata={"absent": True})
+    """'contiguous' for a foreign network that takes no images with their channels last; None: as all others."""
+    channels: tuple[int, ...]
+    hidden: tuple[int, ...]
+    """Units after the activation, of each dense hidden layer."""
+    match: str
+    """'-' for a plain activation."""
+    init: str
+    norm: str
+    dropout: float
+    sign_flip: bool
+    optimizer: str
+    lr: float
+    momentum: float
+    weight_decay: float
+    batch_size: int
+    epochs: int
+    schedule: str
+    warmup_epochs: float
+    patience: int | None
+    l1: float
+    """The coefficient of the sum over a layer's units, averaged over the batch."""
+    precision: str
+    probe: str
+    """What is looked at after each epoch; it changes what is stored of a run, not its numbers."""
+    pretraining: str = "none"
+    """The row's name: none, rbm, dae, or one of them with -shuffled behind it (the control)."""
+    stack: StackSpec | None = field(default=None, metadata={"absent": True})
+    """How the hidden layers were pre-trained; None: not at all."""
+    images_digest: str | None = field(default=None, metadata={"absent": True})
+    """Of all the images that were pre-trained on, where only some of them have a label; None: `data_digest`."""
+    seed: int
+    device: str
+    device_name: str
+    threads: int
+    """Processor threads a network is trained with: they change the last bits of a sum. 0 on other devices."""
+    torch: str
+    engine: int = ENGINE_VERSION
+    protocol: str = field(metadata={"note": True})
+    l1_asked: float = field(metadata={"note": True})
+    """The strength as it was asked for, in `l1_scale`."""
+    l1_scale: str = field(metadata={"note": True})
+    departures: tuple[str, ...] = field(metadata={"note": True})
+    """What was set otherwise than the protocol has it, e.g. 'momentum 0.9'."""
+    train_size: int | None = field(metadata={"note": True})
+    """Training images asked for; None: all of them. The data's digest tells them apart."""
+    labels: int | None = field(default=None, metadata={"note": True})
+    """Labelled training images asked for; None: all of them."""
+    split: str = field(default="standard", metadata={"note": True})
+    parameters: int = field(metadata={"note": True})
+    """0 for a foreign network that was not looked at."""
+    foreign: ForeignNetwork | None = field(default=None, metadata={"note": True})
+    variant: str = field(default="", metadata={"note": True})
+    """The label of the study's variant that asked for it."""
+
+    @property
+    def id(self) -> str:
+        """16 hexadecimal digits of the SHA-256 over every field that is not a note.
+
+        A field that came later and is absent where it is None leaves the ids of earlier runs as they were.
+        """
+        notes = {one.name for one in fields(self) if one.metadata.get("note")}
+        notes |= {one.name for one in fields(self) if one.metadata.get("absent") and getattr(self, one.name) is None}
+        facts = {key: value for key, value in asdict(self).items() if key not in notes}
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+    def notes(self) -> dict[str, Any]:
+        """The notes as JSON values: they may differ between two commands that ask for the same run."""
+        values = {one.name: getattr(self, one.name) for one in fields(self) if one.metadata.get("note")}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> RunSpec:
+        shapes = {key: tuple(values[key]) for key in ("input_shape", "channels", "hidden", "departures")}
+        foreign, stack = values.get("foreign"), values.get("stack")
+        inner = {
+            "foreign": ForeignNetwork.from_json(foreign) if foreign else None,
+            "keep_act": tuple(values["keep_act"]) if values.get("keep_act") else None,
+            "stack": StackSpec.from_json(stack) if stack else None,
+        }
+        return cls(**{**values, **shapes, **inner})
