@@ -109,7 +109,7 @@ def test_one_class_is_a_request_that_makes_no_sense(small_npz):
 @pytest.mark.parametrize(
     ("cut", "message"),
     [
-        (lambda data: data[:-50], "is not a whole .npz file"),
+        (lambda data: data[:-50], "is truncated: .* table of contents"),
         (lambda data: b"", "is empty"),
         (lambda data: b"hello, world", "is not a whole .npz file"),
         (lambda data: data[:300] + bytes([data[300] ^ 255]) + data[301:], "is not a whole .npz file"),
