@@ -13,12 +13,13 @@ import numpy as np
 from relubench.errors import WARNING, ComputeError, UsageError
 from relubench.experiments.config import ExperimentConfig, Method, contradictions, experiment
 from relubench.experiments.pretraining_plan import PRETRAIN_DEFAULTS
+from relubench.experiments.rows import Tuning
 from relubench.experiments.study import Study
 from relubench.reports.render import render
 from relubench.reports.report import Report
 from relubench.reports.training.pretraining import pretraining_report
 from relubench.reports.training.study import study_report
-from relubench.runs.result import RunResult, Tuning
+from relubench.runs.result import RunResult
 from relubench.system.paths import user_path
 
 

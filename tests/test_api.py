@@ -11,8 +11,8 @@ import pytest
 
 import relubench
 from relubench.experiments.config import experiment
+from relubench.experiments.rows import SummaryRow
 from relubench.experiments.study import Study
-from relubench.runs.result import SummaryRow
 
 SMALL = {"epochs": 2, "model": "mlp-2x32"}
 

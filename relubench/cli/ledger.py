@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from relubench.runs.result import Event
+from relubench.experiments.events import Event
 
 SHORTEST_S = 2.0
 """Seconds of training before a speed is trusted."""

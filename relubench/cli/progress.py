@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from relubench.cli.ledger import Ledger, duration, facts, run_name
-from relubench.runs.result import Event
+from relubench.experiments.events import Event
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -15,9 +15,9 @@ from relubench.system import interrupts
 
 if TYPE_CHECKING:
     from relubench.cli.output import Target
+    from relubench.experiments.events import Event
     from relubench.experiments.study import Study
     from relubench.reports.report import Report
-    from relubench.runs.result import Event
 
 
 def show_study(

@@ -13,7 +13,7 @@ from relubench.data import TABLE
 from relubench.experiments import references
 from relubench.experiments.config import PretrainSection, TrainSection
 from relubench.experiments.plan import LR_GRIDS
-from relubench.runs.result import SummaryRow
+from relubench.experiments.rows import SummaryRow
 
 PAPER_TRAINING = {
     "optimizer": "sgd",

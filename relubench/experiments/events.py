@@ -2,8 +2,49 @@
 
 from __future__ import annotations
 
-from relubench.runs.result import Event, EventKind, Outcome, RunResult
+from dataclasses import dataclass
+from typing import Literal
+
+from relubench.runs.result import Outcome, RunResult
 from relubench.runs.spec import RunSpec
+
+EventKind = Literal["note", "cached", "started", "postponed", "progress", "epoch", "done", "failed"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """What happens while runs are carried out, for whoever shows it: started, (progress | epoch)*, done.
+
+    A run that another process is training is postponed after it was started, and started again later.
+    """
+
+    kind: EventKind
+    run: str = ""
+    """The run's id; empty for a note, which concerns all."""
+    activation: str = ""
+    variant: str = ""
+    """The label of the study's variant that the run belongs to."""
+    pretraining: str = "none"
+    seed: int = 0
+    lr: float = 0.0
+    l1: float = 0.0
+    """The strength that was asked for."""
+    tuning: bool = False
+    """A run of `--lr auto`, which is not reported."""
+    epochs_done: float = 0.0
+    """Epochs trained so far, the fraction of the current one included."""
+    epochs: int = 0
+    """Epochs asked for, those of pre-training included."""
+    stage: str = ""
+    """What of the run is in progress, where that is not its training: the layer that is pre-trained."""
+    images_per_second: float | None = None
+    valid_error_pct: float | None = None
+    """After the last finished epoch."""
+    outcome: Outcome | None = None
+    """With done and failed."""
+    message: str = ""
+    """With note and failed, and with done where the outcome is not ok."""
+    hint: str = ""
 
 
 def event(

@@ -15,7 +15,7 @@ from typing import Any
 
 from relubench.data import NOT_PUBLIC, TABLE
 from relubench.errors import DataError
-from relubench.runs.result import SummaryRow
+from relubench.experiments.rows import SummaryRow
 from relubench.system.paths import presets_folder
 
 PAPER = "Glorot et al. 2011"

@@ -23,7 +23,7 @@ from relubench.errors import ComputeError, UsageError
 from relubench.executors.job import Job, jobs_of
 from relubench.executors.local import Crew
 from relubench.experiments.config import ExperimentConfig
-from relubench.experiments.events import event, failed_result
+from relubench.experiments.events import Event, event, failed_result
 from relubench.experiments.input_noise import noise_jobs, under_noise
 from relubench.experiments.plan import Variant
 from relubench.experiments.preflight import (
@@ -37,9 +37,10 @@ from relubench.experiments.preflight import (
     with_network,
 )
 from relubench.experiments.pretraining_search import Rates, StackSearch, shared_stacks, with_rates
+from relubench.experiments.rows import Tuning
 from relubench.experiments.tuning import Trials, best_rate, spoken, trials, tuning_specs
 from relubench.experiments.variants import Part, check_data, lay_out, make_ready
-from relubench.runs.result import Event, RunResult, Timing, Tuning
+from relubench.runs.result import RunResult, Timing
 from relubench.runs.spec import RunSpec
 from relubench.runs.store import Store
 from relubench.system.device import Device, check_torch_loads, resolve

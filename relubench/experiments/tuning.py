@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from relubench.errors import ComputeError
 from relubench.experiments.plan import LR_GRIDS, expand, tuning_seeds
+from relubench.experiments.rows import Tuning
 from relubench.experiments.variants import Part
-from relubench.runs.result import RunResult, Tuning
+from relubench.runs.result import RunResult
 from relubench.runs.spec import RunSpec
 from relubench.system.device import Device
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from relubench.experiments.config import ExperimentConfig
-from relubench.runs.result import EpochPoint, Event, RunResult, Timing
+from relubench.experiments.events import Event
+from relubench.runs.result import EpochPoint, RunResult, Timing
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from relubench.cli import progress
 from relubench.cli.ledger import Ledger, duration, run_name
 from relubench.cli.study import quietly
-from relubench.runs.result import Event
+from relubench.experiments.events import Event
 
 
 class Clock:

@@ -9,7 +9,7 @@ import pytest
 from relubench.errors import DataError
 from relubench.experiments import references
 from relubench.experiments.references import article, published
-from relubench.runs.result import SummaryRow
+from relubench.experiments.rows import SummaryRow
 from relubench.system import paths
 
 

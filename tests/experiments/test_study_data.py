@@ -13,8 +13,8 @@ from relubench.experiments.config import experiment, parse_assignments
 from relubench.experiments.deviations import departures
 from relubench.experiments.plan import data_options, expand
 from relubench.experiments.references import split_notes
+from relubench.experiments.rows import SummaryRow
 from relubench.reports.training.summary import summarize
-from relubench.runs.result import SummaryRow
 from relubench.runs.spec import RunSpec
 from tests.cli.fakes import mask, result, timing
 from tests.specs import CPU

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from relubench.errors import ComputeError, UsageError
+from relubench.experiments.rows import Tuning
 from relubench.reports.plots import learning_curves
 from relubench.reports.plots.learning_curves import plot_curves
-from relubench.runs.result import Tuning
 
 STARTS = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
 

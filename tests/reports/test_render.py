@@ -8,9 +8,9 @@ import math
 import pytest
 
 from relubench.errors import UsageError
+from relubench.experiments.rows import SummaryRow
 from relubench.reports.render import FORMATS, render, render_listing
 from relubench.reports.report import training_report
-from relubench.runs.result import SummaryRow
 
 FORMULA = "x*where(x>0,1,α)|[b]_2 & 5%"
 

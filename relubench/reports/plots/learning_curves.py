@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relubench.errors import ComputeError, UsageError
+from relubench.experiments.rows import Tuning
 from relubench.reports.formatting import count, listed
 from relubench.reports.training.sensitivity import draw_sensitivity
-from relubench.runs.result import RunResult, Timing, Tuning
+from relubench.runs.result import RunResult, Timing
 from relubench.system.files import write_file
 
 if TYPE_CHECKING:

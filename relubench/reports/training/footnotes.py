@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from relubench.experiments.rows import SummaryRow, Tuning
 from relubench.reports.formatting import count, fixed, listed
-from relubench.runs.result import RunResult, SummaryRow, Tuning
+from relubench.runs.result import RunResult
 from relubench.statistics.error_rates import IN_A_SMOKE_TEST, ON_THIS_TEST_SET
 
 OUTCOMES = ("ok", "stalled", "diverged", "failed")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from relubench.experiments.rows import SummaryRow
 from relubench.reports.formatting import count, duration, fixed, signed, signed_bracket
-from relubench.runs.result import SummaryRow
 from relubench.statistics.error_rates import ON_THIS_TEST_SET
 
 SPELLED_OUT = 6

@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from relubench.experiments.comparison import Comparison
+from relubench.experiments.rows import SummaryRow
 from relubench.reports.formatting import bracket, fixed
 from relubench.reports.report import Report, run_records, training_report
 from relubench.reports.training.gains import gain
 from relubench.reports.training.sentence import ONE_SEED
 from relubench.reports.training.summary import Summary, summarize
-from relubench.runs.result import SummaryRow
 from relubench.version import __version__
 
 if TYPE_CHECKING:

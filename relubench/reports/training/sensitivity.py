@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from relubench.runs.result import Tuning
+from relubench.experiments.rows import Tuning
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from relubench.experiments.rows import SummaryRow
 from relubench.reports.formatting import bracket, count, fixed, listed, seeds_range, signed, signed_bracket
-from relubench.runs.result import SummaryRow
 from relubench.statistics.error_rates import DIFFERENT, ON_THIS_TEST_SET
 
 ONE_SEED = "test-set noise only; add --seeds 5 to include the noise between trainings"

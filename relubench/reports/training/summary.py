@@ -14,6 +14,7 @@ from typing import Any
 from relubench.experiments import comparison as baselines
 from relubench.experiments import references
 from relubench.experiments.comparison import Comparison
+from relubench.experiments.rows import SummaryRow, Tuning
 from relubench.reports.training import gradients, verdicts
 from relubench.reports.training.footnotes import (
     OUTCOMES,
@@ -26,7 +27,7 @@ from relubench.reports.training.footnotes import (
 from relubench.reports.training.gains import gains
 from relubench.reports.training.pretraining_notes import stack_notes, stack_seconds
 from relubench.reports.training.sentence import SMOKE, Standing, closing, settling
-from relubench.runs.result import RunResult, SummaryRow, Timing, Tuning
+from relubench.runs.result import RunResult, Timing
 from relubench.statistics.error_rates import (
     IN_A_SMOKE_TEST,
     ON_THIS_TEST_SET,

@@ -8,8 +8,8 @@ from typing import Any
 
 from relubench.experiments import references
 from relubench.experiments.comparability import PAPER_IMAGES, why_not
+from relubench.experiments.rows import SummaryRow
 from relubench.reports.formatting import listed, seeds_range, signed, signed_bracket
-from relubench.runs.result import SummaryRow
 from relubench.statistics.equivalence import Reproduction, against, margin_pct
 from relubench.statistics.error_rates import Mask
 
