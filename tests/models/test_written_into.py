@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from relubench.activations import build, select
-from relubench.models.external.layer import Foreign
+from relubench.models.external.layer import Foreign, Form
 from relubench.models.external.survey import survey
 
 X = torch.rand(4, 8, generator=torch.Generator().manual_seed(1))
@@ -130,16 +130,25 @@ PRODUCTS = [
     (lambda z: torch.mul(z.sigmoid(), z), "sigmoid"),
     (lambda z: z * torch.sigmoid(1.702 * z), "sigmoid"),
     (lambda z: z * F.hardsigmoid(z), "hardsigmoid"),
-    (lambda z: z * torch.tanh(F.softplus(z)), "tanh"),
+    (lambda z: z * torch.tanh(F.softplus(z, beta=2.0)), "tanh"),
 ]
 
 
 @pytest.mark.parametrize(("between", "function"), PRODUCTS, ids=[str(one) for one in range(len(PRODUCTS))])
 def test_a_product_with_its_own_input_is_exchanged_as_one(between: Callable[[Tensor], Tensor], function: str) -> None:
-    network = Net(between)
-    uses = survey(network, X, "mine")
+    check_product(Net(between), function, merged=())
+
+
+def test_a_mish_is_exchanged_as_a_product_where_the_calls_of_a_module_are_one_place() -> None:
+    check_product(Net(lambda z: z * torch.tanh(F.softplus(z))), "tanh", merged=("",))
+
+
+def check_product(network: Net, function: str, merged: Sequence[str]) -> None:
+    uses = survey(network, X, "mine", merged=merged)
     assert [(use.function, use.product) for use in uses if not use.kept] == [(function, True)]
-    layer = Foreign(network, uses, build(select(["relu"])[0]), 0, device="cpu", bf16=False)
+    layer = Foreign(
+        network, uses, build(select(["relu"])[0]), 0, device="cpu", bf16=False, form=Form(merged=tuple(merged))
+    )
     with torch.no_grad():
         torch.testing.assert_close(layer.forward(X, False), network.last(F.relu(network.first(X))))
         assert float(layer.zero_counts[0]) > 0

@@ -58,6 +58,7 @@ WRITTEN = [
     ("elu", lambda z: torch.where(z > 0, z, torch.exp(z) - 1)),
     ("mish", lambda z: z * torch.tanh(torch.log(1 + torch.exp(z)))),
     ("mish", lambda z: z * torch.tanh(torch.log1p(z.exp()))),
+    ("mish", lambda z: z * torch.tanh(F.softplus(z))),
     ("silu", lambda z: z / (1 + torch.exp(-z))),
     ("silu", in_place),
     ("softplus", lambda z: torch.log(1 + torch.exp(z))),
