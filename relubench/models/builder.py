@@ -26,19 +26,12 @@ from relubench.models.architecture import (
 )
 from relubench.models.backend import by_kernels
 from relubench.models.external.networks import foreign_layer
-from relubench.models.layers.base import (
-    Affine,
-    ClosedForm,
-    Convolution,
-    Dropout,
-    Flatten,
-    Layer,
-    MaxPool,
-    Norm,
-    SignFlip,
-    Tape,
-    UserModule,
-)
+from relubench.models.initialisation import init_scale
+from relubench.models.layers.activation import ClosedForm, Tape, UserModule
+from relubench.models.layers.base import Dropout, Layer, SignFlip
+from relubench.models.layers.convolution import Convolution, Flatten, MaxPool
+from relubench.models.layers.dense import Affine
+from relubench.models.layers.normalisation import Norm
 from relubench.models.layers.residual import Fork, Join
 from relubench.models.matmul import library
 from relubench.models.optimizers import Parameter
@@ -217,22 +210,3 @@ class Builder:
         values = [value(seed) for seed in self.seeds]
         stackable = torch.stack(values) if self.stacked else values[0]
         return Parameter(f"{self.place}.{name}", stackable.to(self.device), decays)
-
-
-def init_scale(rule: str, fan_in: int, fan_out: int, gain: float) -> tuple[bool, float]:
-    """Whether initial weights are uniform (else normal), and their bound or standard deviation.
-
-    xavier: U(+-sqrt(6/(fan_in+fan_out))) (Glorot & Bengio 2010, eq. 16); he: N(0, 2/fan_in) (He et al. 2015, eq. 10);
-    lecun: N(0, 1/fan_in) (LeCun et al. 1998); uniform: U(+-1/sqrt(fan_in)), biases too (torch.nn.Linear);
-    uniform:B: U(+-B); auto: N(0, gain^2/fan_in) with gain = 1/sqrt(E[f(z)^2]), z ~ N(0, 1), so that activations keep
-    unit second moment.
-    """
-    if bound := rule.partition(":")[2]:
-        return True, float(bound)
-    return {
-        "xavier": (True, sqrt(6.0 / (fan_in + fan_out))),
-        "he": (False, sqrt(2.0 / fan_in)),
-        "lecun": (False, sqrt(1.0 / fan_in)),
-        "uniform": (True, sqrt(1.0 / fan_in)),
-        "auto": (False, gain / sqrt(fan_in)),
-    }[rule]

@@ -21,7 +21,8 @@ from relubench.activations.builder import as_function
 from relubench.data import PreparedData
 from relubench.errors import ComputeError, UsageError
 from relubench.models.architecture import architecture_of
-from relubench.models.layers.base import Affine, Dropout, SignFlip
+from relubench.models.layers.base import Dropout, SignFlip
+from relubench.models.layers.dense import Affine
 from relubench.runs.checkpoint import from_bytes
 from relubench.runs.spec import RunSpec
 from relubench.statistics import timings

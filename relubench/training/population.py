@@ -25,7 +25,8 @@ from relubench.models.architecture import architecture_of
 from relubench.models.builder import Builder
 from relubench.models.external.layer import Foreign
 from relubench.models.external.module_state import Held, HeldStates
-from relubench.models.layers.base import Buffer, UserModule
+from relubench.models.layers.activation import UserModule
+from relubench.models.layers.base import Buffer
 from relubench.models.optimizers import build_optimizer
 from relubench.models.random_streams import MemberNoise, epoch_order
 from relubench.runs.result import EpochPoint

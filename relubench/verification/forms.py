@@ -13,7 +13,7 @@ from torch import Tensor
 
 from relubench.activations.checks.trial import flat_call
 from relubench.activations.definition import Activation, fixed
-from relubench.models.layers.base import ClosedForm, Tape
+from relubench.models.layers.activation import ClosedForm, Tape
 from relubench.models.optimizers import Parameter, Sgd
 from relubench.system.compiler import own_code
 

@@ -15,7 +15,7 @@ from relubench.activations import build, select
 from relubench.activations.builder import as_function
 from relubench.activations.formulas.evaluator import evaluator
 from relubench.activations.formulas.formula import parse_formula
-from relubench.models.layers.base import Tape
+from relubench.models.layers.activation import Tape
 from relubench.models.optimizers import Parameter
 
 TRUTH: dict[str, tuple[Callable[[Any], Any], list[float]]] = {

@@ -16,7 +16,7 @@ from relubench.models.kernels import sparse
 from relubench.models.kernels.compiled import host_features, numbers_of
 from relubench.models.kernels.layer import Kernels, Passes
 from relubench.models.kernels.layout import TILE, plan
-from relubench.models.layers.base import ClosedForm
+from relubench.models.layers.activation import ClosedForm
 from relubench.models.optimizers import Parameter, Sgd
 from relubench.runs.spec import RunSpec
 from relubench.training.images import Images

@@ -8,7 +8,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from relubench.activations import build, select
-from relubench.models.layers.base import Affine, ClosedForm, SignFlip
+from relubench.models.layers.activation import ClosedForm
+from relubench.models.layers.base import SignFlip
+from relubench.models.layers.dense import Affine
 from relubench.models.optimizers import Parameter
 from relubench.models.random_streams import stream
 from relubench.training.images import Images

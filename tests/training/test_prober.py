@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from relubench.models.layers.base import Affine
+from relubench.models.layers.dense import Affine
 from relubench.training.images import Images
 from relubench.training.population import Population
 from relubench.training.probes import prober

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
-from relubench.models.builder import init_scale
+from relubench.models.initialisation import init_scale
 from relubench.models.layers.base import Layer
 from relubench.models.random_streams import MemberNoise, stream
 from relubench.runs.spec import RunSpec

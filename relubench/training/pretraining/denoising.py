@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from relubench.models.layers.base import Affine, Layer
+from relubench.models.layers.base import Layer
+from relubench.models.layers.dense import Affine
 from relubench.models.optimizers import Sgd
 
 

@@ -13,7 +13,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from relubench.models.layers.base import Affine, ClosedForm, Layer
+from relubench.models.layers.activation import ClosedForm
+from relubench.models.layers.base import Layer
+from relubench.models.layers.dense import Affine
 from relubench.training.probes.dead_units import by_member, living_columns, stage_places
 from relubench.training.probes.slopes import slopes
 

@@ -16,7 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from relubench.models.layers.base import Affine, Convolution, Layer
+from relubench.models.layers.base import Layer
+from relubench.models.layers.convolution import Convolution
+from relubench.models.layers.dense import Affine
 
 
 @dataclass(frozen=True, slots=True)

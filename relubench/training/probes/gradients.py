@@ -16,7 +16,11 @@ import torch
 from torch import Tensor
 
 from relubench.models.external.module_state import HeldStates
-from relubench.models.layers.base import Affine, ClosedForm, Convolution, Differentiated, Layer, Norm
+from relubench.models.layers.activation import ClosedForm
+from relubench.models.layers.base import Differentiated, Layer
+from relubench.models.layers.convolution import Convolution
+from relubench.models.layers.dense import Affine
+from relubench.models.layers.normalisation import Norm
 from relubench.training.evaluation import accumulator
 
 if TYPE_CHECKING:

@@ -17,7 +17,10 @@ import torch
 from torch import Tensor
 
 from relubench.activations import ACTIVATIONS
-from relubench.models.layers.base import NORM_EPS, Affine, ClosedForm, Dropout, Layer, Norm, SignFlip, Tape
+from relubench.models.layers.activation import ClosedForm, Tape
+from relubench.models.layers.base import Dropout, Layer, SignFlip
+from relubench.models.layers.dense import Affine
+from relubench.models.layers.normalisation import NORM_EPS, Norm
 
 SAME = 1e-9
 """Output slopes that differ by less than this part of the largest are one slope."""

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from relubench.models.layers.base import ClosedForm, Differentiated, Layer, Tape, UserModule
+from relubench.models.layers.activation import ClosedForm, Tape, UserModule
+from relubench.models.layers.base import Differentiated, Layer
 
 EXPECTED = 6.0
 """The activation's largest slope is looked for within this of 0, where normalised pre-activations lie."""
