@@ -32,14 +32,16 @@ class Choice:
         """JSON values from which any process on this machine, wherever it started, builds the same activation."""
         values = asdict(self)
         del values["source_digest"]
-        return {**values, "parameters": [list(one) for one in self.parameters]}
+        return {**values, "parameters": [list(parameter) for parameter in self.parameters]}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Choice:
         """The choice that `to_json` gave, without its source's digest."""
         # JSON has no tuples.
-        given = ((name, tuple(value) if isinstance(value, list) else value) for name, value in values["parameters"])
-        return cls(**{**values, "parameters": tuple(given)})
+        parameters = (
+            (name, tuple(value) if isinstance(value, list) else value) for name, value in values["parameters"]
+        )
+        return cls(**{**values, "parameters": tuple(parameters)})
 
 
 def label_of(name: str, parameters: tuple[tuple[str, ParameterValue], ...]) -> str:

@@ -74,7 +74,7 @@ def plain(elementwise: Callable[[Tensor], Tensor]) -> ActivationFunction:
 
 def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
     """The parameters that are trained: a frozen one (requires_grad=False) is not."""
-    return {name: one for name, one in module.named_parameters() if one.requires_grad}
+    return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
 
 
 def fixed(make: Callable[[], nn.Module]) -> nn.Module:

@@ -58,45 +58,45 @@ class Handed:
 def handing_of(call: Callable[[Tensor], Any]) -> Handing:
     """How this function or module, which is thrown away afterwards, has to be given its input."""
     module = call if isinstance(call, nn.Module) else None
-    copied = rows = in_place = False
+    writes = needs_rows = in_place = False
     with silenced(), chance(0):
         for training in (True, False) if module is not None else (True,):
             if module is not None:
                 module.train(training)
             for frame in _frames(module):
                 z = examples(frame, _EXAMPLES, torch.float32)
-                seen = _called(call, z)
-                copied, in_place = copied or seen.wrote, in_place or seen.in_place
-                if len(frame.example) == 3 and seen.worked:
-                    last = _called(call, z.contiguous(memory_format=torch.channels_last))
-                    rows, copied = rows or not last.worked, copied or last.wrote
-    return Handing(copied, rows, copied and in_place)
+                effect = _call_effect(call, z)
+                writes, in_place = writes or effect.wrote, in_place or effect.in_place
+                if len(frame.example) == 3 and effect.worked:
+                    effect = _call_effect(call, z.contiguous(memory_format=torch.channels_last))
+                    writes, needs_rows = writes or effect.wrote, needs_rows or not effect.worked
+    return Handing(writes, needs_rows, writes and in_place)
 
 
 def bare(module: nn.Module) -> None:
     """Give the module its input as it is again."""
-    for part in module.modules():
-        for key in [key for key, hook in part._forward_pre_hooks.items() if isinstance(hook, Handing)]:
-            del part._forward_pre_hooks[key]
+    for submodule in module.modules():
+        for key in [key for key, hook in submodule._forward_pre_hooks.items() if isinstance(hook, Handing)]:
+            del submodule._forward_pre_hooks[key]
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _CallEffect:
     worked: bool
     wrote: bool
     in_place: bool
 
 
-def _called(call: Callable[[Tensor], Any], z: Tensor) -> _Seen:
+def _call_effect(call: Callable[[Tensor], Any], z: Tensor) -> _CallEffect:
     """What became of an input; an error is for whoever calls it in earnest."""
-    given = z.clone()
-    before = given._version
+    argument = z.clone()
+    version = argument._version
     result: Any = None
     with contextlib.suppress(Exception, SystemExit), torch.no_grad():
-        result = call(given)
-    wrote = given._version != before or not torch.equal(given, z)
+        result = call(argument)
+    wrote = argument._version != version or not torch.equal(argument, z)
     worked = isinstance(result, Tensor) and result.shape == z.shape
-    return _Seen(worked, wrote, worked and result.data_ptr() == given.data_ptr())
+    return _CallEffect(worked, wrote, worked and result.data_ptr() == argument.data_ptr())
 
 
 def _frames(module: nn.Module | None) -> Iterator[Frame]:

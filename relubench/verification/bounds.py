@@ -47,9 +47,9 @@ def forward_allowance(activation: Activation, z: Tensor, dtype: str, *, emulate:
     """What the values [N] at z [C, N] are allowed."""
     function = twin(activation, z.dtype)
 
-    def steps(part: Tensor) -> Tensor:
+    def steps(chunk: Tensor) -> Tensor:
         with torch.no_grad():
-            return function(part.flatten())
+            return function(chunk.flatten())
 
     return _allowance(steps, z, dtype, emulate)
 
@@ -58,62 +58,66 @@ def backward_allowance(activation: Activation, z: Tensor, dtype: str, *, emulate
     """What the slopes [C, N] at z [C, N] are allowed; what they read of the forward pass is rounded as well."""
     function = twin(activation, z.dtype)
 
-    def steps(part: Tensor) -> Tensor:
-        flat, ones = part.flatten(), torch.ones_like(part[0])
+    def steps(chunk: Tensor) -> Tensor:
+        flat, ones = chunk.flatten(), torch.ones_like(chunk[0])
         if activation.gradient is None:
             with torch.enable_grad():
                 x = flat.requires_grad_()
                 (slopes,) = torch.autograd.grad(function(x.clone()), x, ones, materialize_grads=True, allow_unused=True)
-            return slopes.view_as(part)
+            return slopes.view_as(chunk)
         with torch.no_grad():
             h = function(flat)
-            return activation.gradient(ones, flat if activation.saves == "z" else h, 0).view_as(part)
+            return activation.gradient(ones, flat if activation.saves == "z" else h, 0).view_as(chunk)
 
     return _allowance(steps, z, dtype, emulate)
 
 
 def _allowance(steps: Callable[[Tensor], Tensor], z: Tensor, dtype: str, emulate: bool) -> Allowance:
     chunks = z.to(torch.float64).split(CHUNK, dim=1)
-    found = [explained(_computation(steps, part), dtype, part.shape[1]) for part in chunks]
-    rounded = [emulated(_computation(steps, part), dtype) for part in chunks if emulate]
+    explanations = [explained(_computation(steps, chunk), dtype, chunk.shape[1]) for chunk in chunks]
+    rounded = [emulated(_computation(steps, chunk), dtype) for chunk in chunks if emulate]
     gate = z[-1].to(torch.float64)
-    arithmetic = any(part.arithmetic for part in found)
-    largest = torch.cat([part.largest for part in found])
-    undefined = torch.cat([part.undefined.reshape(-1, part.largest.numel()).any(0) for part in found])
-    size = torch.cat([part.allowance for part in found], dim=-1).numpy()
-    bent = torch.cat([part.bent for part in found], dim=-1).numpy()
+    arithmetic = any(explanation.arithmetic for explanation in explanations)
+    largest = torch.cat([explanation.largest for explanation in explanations])
+    undefined = torch.cat(
+        [explanation.undefined.reshape(-1, explanation.largest.numel()).any(0) for explanation in explanations]
+    )
+    size = torch.cat([explanation.allowance for explanation in explanations], dim=-1).numpy()
+    bent = torch.cat([explanation.bent for explanation in explanations], dim=-1).numpy()
     return Allowance(
-        size=_where_bent(size, bent, gate.numpy(), dtype) if bent.any() else size,
+        size=_spread_nonlinear(size, bent, gate.numpy(), dtype) if bent.any() else size,
         emulated=torch.cat(rounded, dim=-1).numpy() if emulate else None,
         excuses={
             UNDEFINED: (gate.isinf() & undefined & arithmetic).numpy(),
-            OVERFLOWN: (largest > 2.0 ** (FORMATS[dtype][2] + 1) / 8).numpy() & _far(gate.numpy(), dtype),
+            OVERFLOWN: (largest > 2.0 ** (FORMATS[dtype][2] + 1) / 8).numpy() & _is_far_out(gate.numpy(), dtype),
         },
     )
 
 
-def _where_bent(size: Array, bent: NDArray[np.bool_], x: Array, dtype: str) -> Array:
+def _spread_nonlinear(size: Array, is_nonlinear: NDArray[np.bool_], x: Array, dtype: str) -> Array:
     """Between two disturbed results of sin(1e4) lies any other: what its neighbours are allowed is allowed there."""
-    rows, flags = size.reshape(-1, len(x)).copy(), bent.reshape(-1, len(x))
-    for part in regions(x, dtype, ()):
+    rows, flags = size.reshape(-1, len(x)).copy(), is_nonlinear.reshape(-1, len(x))
+    for region in regions(x, dtype, ()):
         for row, flag in zip(rows, flags, strict=True):
-            if not flag[part].any():
+            if not flag[region].any():
                 continue
-            often = flag[part].mean() > OFTEN
-            reached = part if often else part[flag[part]]
+            is_frequent = flag[region].mean() > OFTEN
+            places = region if is_frequent else region[flag[region]]
             # Few points of a binade do not hold its extremes.
-            widest = row[part][flag[part]].max() * (2 if often else 1)
-            row[reached] = np.maximum(row[reached], widest)
+            widest = row[region][flag[region]].max() * (2 if is_frequent else 1)
+            row[places] = np.maximum(row[places], widest)
     return rows.reshape(size.shape)
 
 
-def _computation(steps: Callable[[Tensor], Tensor], part: Tensor) -> Callable[[], Tensor]:
+def _computation(steps: Callable[[Tensor], Tensor], chunk: Tensor) -> Callable[[], Tensor]:
     """The steps on these points, anew at every call: a user's code may write over them."""
-    return lambda: steps(part.contiguous().clone())
+    return lambda: steps(chunk.contiguous().clone())
 
 
-def _far(x: Array, dtype: str) -> NDArray[np.bool_]:
+def _is_far_out(x: Array, dtype: str) -> NDArray[np.bool_]:
     """Where x, or the cube of x in float32's range, is within a factor of 8 of the largest number."""
-    greatest = FORMATS[dtype][2] + 1
-    least = (FORMATS[COMPUTED][2] + 1) / 3 if greatest > FORMATS["fp16"][2] + 1 else greatest - 3.0
-    return np.abs(x) >= 2.0**least / (1 + 2.0**-6)
+    greatest_exponent = FORMATS[dtype][2] + 1
+    least_exponent = (
+        (FORMATS[COMPUTED][2] + 1) / 3 if greatest_exponent > FORMATS["fp16"][2] + 1 else greatest_exponent - 3.0
+    )
+    return np.abs(x) >= 2.0**least_exponent / (1 + 2.0**-6)

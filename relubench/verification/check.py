@@ -33,7 +33,7 @@ def check(
     *,
     seed: int = 0,
     compiled: bool = False,
-    size: int = points.MILLION,
+    num_points: int = points.MILLION,
     against: Choice | None = None,
 ) -> list[VerifyRow]:
     """The rows of one activation in one type: forward and backward."""
@@ -41,20 +41,20 @@ def check(
     torch.set_flush_denormal(False)
     activation = build(choice)
     reference = reference_of(choice, activation, dtype, against)
-    z = _inputs(choice, dtype, reference.kinks, seed, size)
+    z = _inputs(choice, dtype, reference.kinks, seed, num_points)
     checked = Checked(choice, activation, reference, against, z, compiled)
     rows: list[VerifyRow] = []
-    for pass_, judged in (("forward", _forward), ("backward", _backward)):
+    for pass_, judge in (("forward", _forward), ("backward", _backward)):
         about = About(choice.label, dtype, pass_, z.shape[1], reference.name)
         try:
-            rows.append(judged(checked, about))
+            rows.append(judge(checked, about))
         except Exception as problem:
             rows.append(failed(about, problem))
     return rows
 
 
-def _inputs(choice: Choice, dtype: str, kinks: tuple[float, ...], seed: int, size: int) -> Tensor:
-    x = points.stratified(kinks, seed, size) if dtype == "fp32" else points.every_pattern(points.DTYPES[dtype])
+def _inputs(choice: Choice, dtype: str, kinks: tuple[float, ...], seed: int, num_points: int) -> Tensor:
+    x = points.stratified(kinks, seed, num_points) if dtype == "fp32" else points.every_pattern(points.DTYPES[dtype])
     return (
         points.shuffled(x, choice.columns, seed)
         if choice.name == "maxout"
@@ -81,23 +81,25 @@ class Checked:
 def _forward(checked: Checked, about: About) -> VerifyRow:
     activation, z, x = checked.activation, checked.z, checked.x
     _check_shape(next(forward_forms(activation, z, compiled=False))[1], z[0])
-    own = checked.choice.kind != "table"
-    allowed = forward_allowance(activation, z, about.dtype, emulate=own)
+    is_users = checked.choice.kind != "table"
+    allowed = forward_allowance(activation, z, about.dtype, emulate=is_users)
     true = checked.reference.values(x)
-    size = _size(checked, about, allowed, true)
-    expected = Expected(true, size, x[-1], allowed.excuses, about.dtype, checked.reference.kinks, allowed.emulated)
+    tolerance = _allowed_errors(checked, about, allowed, true)
+    expected = Expected(true, tolerance, x[-1], allowed.excuses, about.dtype, checked.reference.kinks, allowed.emulated)
     row = row_of(about, forward_forms(activation, z, compiled=checked.compiled), expected)
-    if not own or checked.against is None or row.outcome == "failed":
+    if not is_users or checked.against is None or row.outcome == "failed":
         return row
-    mine = own_values(activation, about.dtype)(torch.from_numpy(x[0])).numpy()
-    fine = forward_allowance(activation, z, COMPUTED, emulate=False).size
-    return same_function(row, InFloat64(mine, true, allowed.size, fine, x[0], _anywhere(allowed)))
+    user_values = own_values(activation, about.dtype)(torch.from_numpy(x[0])).numpy()
+    allowance_fp32 = forward_allowance(activation, z, COMPUTED, emulate=False).size
+    return same_function(
+        row, InFloat64(user_values, true, allowed.size, allowance_fp32, x[0], _is_excused_anywhere(allowed))
+    )
 
 
 def _backward(checked: Checked, about: About) -> VerifyRow:
     activation, z, x = checked.activation, checked.z, checked.x
-    own = checked.choice.kind != "table"
-    allowed = backward_allowance(activation, z, about.dtype, emulate=own)
+    is_users = checked.choice.kind != "table"
+    allowed = backward_allowance(activation, z, about.dtype, emulate=is_users)
     true = checked.reference.slopes(x)
     # There is no true slope at NaN, nor for a maximum of equals that are not finite.
     usable = ~np.isnan(x).any(axis=0)
@@ -108,7 +110,7 @@ def _backward(checked: Checked, about: About) -> VerifyRow:
 
     expected = Expected(
         flat(true),
-        flat(_size(checked, about, allowed, true)),
+        flat(_allowed_errors(checked, about, allowed, true)),
         flat(x[-1]),
         {why: flat(where) for why, where in allowed.excuses.items()},
         about.dtype,
@@ -121,16 +123,18 @@ def _backward(checked: Checked, about: About) -> VerifyRow:
             yield form, slopes[:, keep].flatten()
 
     row = row_of(replace(about, points=expected.x.size), forms(), expected)
-    if not own or row.outcome == "failed":
+    if not is_users or row.outcome == "failed":
         return row
     if checked.against is not None:
-        mine = own_slopes(activation, about.dtype)(torch.from_numpy(x[0])).numpy()
-        fine = backward_allowance(activation, z, COMPUTED, emulate=False).size[0]
-        row = same_function(row, InFloat64(mine, true[0], allowed.size[0], fine, x[0], _anywhere(allowed)))
+        user_slopes = own_slopes(activation, about.dtype)(torch.from_numpy(x[0])).numpy()
+        allowance_fp32 = backward_allowance(activation, z, COMPUTED, emulate=False).size[0]
+        row = same_function(
+            row, InFloat64(user_slopes, true[0], allowed.size[0], allowance_fp32, x[0], _is_excused_anywhere(allowed))
+        )
     return backward_pass_of_values(row, activation)
 
 
-def _size(checked: Checked, about: About, allowed: Allowance, true: Array) -> Array:
+def _allowed_errors(checked: Checked, about: About, allowed: Allowance, true: Array) -> Array:
     """What is allowed: what roundings explain, or what the other's own kernel has in that region."""
     # Room for the float64 arithmetic of the truth itself, far below a rounding of the type.
     size = allowed.size + 1e-3 * ulp_size(true, about.dtype)
@@ -139,11 +143,11 @@ def _size(checked: Checked, about: About, allowed: Allowance, true: Array) -> Ar
     return np.maximum(size, inherited(checked.against, about, checked.z, true))
 
 
-def _anywhere(allowed: Allowance) -> NDArray[np.bool_]:
+def _is_excused_anywhere(allowed: Allowance) -> NDArray[np.bool_]:
     return np.logical_or.reduce(list(allowed.excuses.values()))
 
 
-def _check_shape(h: object, like: Tensor) -> None:
-    if not isinstance(h, Tensor) or h.shape != like.shape:
-        shown = tuple(h.shape) if isinstance(h, Tensor) else type(h).__name__
-        raise ValueError(f"it gives {shown} for shape {tuple(like.shape)}")
+def _check_shape(h: object, expected: Tensor) -> None:
+    if not isinstance(h, Tensor) or h.shape != expected.shape:
+        shape = tuple(h.shape) if isinstance(h, Tensor) else type(h).__name__
+        raise ValueError(f"it gives {shape} for shape {tuple(expected.shape)}")

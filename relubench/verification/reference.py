@@ -31,8 +31,8 @@ class Reference:
 def reference_of(choice: Choice, activation: Activation, dtype: str, against: Choice | None) -> Reference:
     """The true function of a table's; for a user's own itself in float64, or what --against names."""
     if against is not None:
-        other = reference_of(against, build(against), dtype, None)
-        return Reference(against.label, other.values, other.slopes, other.kinks)
+        reference = reference_of(against, build(against), dtype, None)
+        return Reference(against.label, reference.values, reference.slopes, reference.kinks)
     if choice.kind != "table":
         return _itself(activation, dtype)
     if activation.combines == "maximum":
@@ -50,10 +50,10 @@ def reference_of(choice: Choice, activation: Activation, dtype: str, against: Ch
 
 def held_parameters(choice: Choice, dtype: str) -> dict[str, ParameterValue]:
     """A table's parameters, those that are learned as the type holds them."""
-    given = dict(choice.parameters)
+    parameters = dict(choice.parameters)
     if not ACTIVATIONS[choice.name].learned:
-        return given
-    return {key: float(torch.tensor(value, dtype=points.DTYPES[dtype])) for key, value in given.items()}
+        return parameters
+    return {key: float(torch.tensor(value, dtype=points.DTYPES[dtype])) for key, value in parameters.items()}
 
 
 def own_values(activation: Activation, dtype: str) -> Callable[[Tensor], Tensor]:
@@ -75,8 +75,8 @@ def own_slopes(activation: Activation, dtype: str) -> Callable[[Tensor], Tensor]
         with torch.enable_grad(), widened():
             z = x.clone().requires_grad_()
             h = function(z.clone())
-            (back,) = torch.autograd.grad(h, z, torch.ones_like(h), materialize_grads=True, allow_unused=True)
-        return back
+            (input_slopes,) = torch.autograd.grad(h, z, torch.ones_like(h), materialize_grads=True, allow_unused=True)
+        return input_slopes
 
     return slopes
 

@@ -77,10 +77,10 @@ def _leaky(slope: float) -> Truth:
     return Truth(lambda x: np.where(x > 0, x, slope * x), branch, (0.0,))
 
 
-def _exponential(alpha: float, scale: float = 1.0, inner: float = 1.0) -> Truth:
+def _exponential(alpha: float, scale: float = 1.0, input_scale: float = 1.0) -> Truth:
     return Truth(
-        lambda x: scale * np.where(x > 0, x, alpha * np.expm1(inner * np.minimum(x, 0))),
-        lambda x: scale * np.where(x > 0, 1.0, alpha * inner * np.exp(inner * np.minimum(x, 0))),
+        lambda x: scale * np.where(x > 0, x, alpha * np.expm1(input_scale * np.minimum(x, 0))),
+        lambda x: scale * np.where(x > 0, 1.0, alpha * input_scale * np.exp(input_scale * np.minimum(x, 0))),
         (0.0,),
     )
 
@@ -98,15 +98,15 @@ def _gelu(approximate: str) -> Truth:
         return Truth(lambda x: x * ndtr(x), lambda x: ndtr(x) + x * _phi(x))
     root = np.sqrt(2 / np.pi)
 
-    def twice(x: Array) -> Array:
+    def twice_inner(x: Array) -> Array:
         return 2 * root * (x + 0.044715 * x**3)
 
     def slope(x: Array) -> Array:
-        u = twice(x)
-        steep = np.where(np.abs(x) > 1e3, 0.0, 2 * root * (1 + 3 * 0.044715 * x * x))
-        return expit(u) + x * expit(u) * expit(-u) * steep
+        u = twice_inner(x)
+        inner_slope = np.where(np.abs(x) > 1e3, 0.0, 2 * root * (1 + 3 * 0.044715 * x * x))
+        return expit(u) + x * expit(u) * expit(-u) * inner_slope
 
-    return Truth(lambda x: x * expit(twice(x)), slope)
+    return Truth(lambda x: x * expit(twice_inner(x)), slope)
 
 
 def _swish(beta: float) -> Truth:
@@ -153,7 +153,7 @@ _MAKERS: dict[str, Callable[..., Truth]] = {
     "rrelu": lambda lower, upper: _leaky((lower + upper) / 2),
     "softplus": _softplus,
     "elu": lambda alpha: _exponential(alpha),
-    "celu": lambda alpha: _exponential(alpha, inner=1 / alpha),
+    "celu": lambda alpha: _exponential(alpha, input_scale=1 / alpha),
     "selu": lambda: _exponential(1.6732632423543772, scale=1.0507009873554805),
     "gelu": _gelu,
     "silu": lambda: _swish(1.0),
@@ -166,14 +166,14 @@ _GATES = {"glu": "sigmoid", "bilinear": "identity", "reglu": "relu", "geglu": "g
 
 
 @functools.cache
-def _made(name: str, parameters: tuple[tuple[str, Any], ...]) -> Truth:
-    made = _MAKERS[name](**dict(parameters))
-    return Truth(limited(made.value), limited(made.slope), made.kinks)
+def _reference_function(name: str, parameters: tuple[tuple[str, Any], ...]) -> Truth:
+    function = _MAKERS[name](**dict(parameters))
+    return Truth(limited(function.value), limited(function.slope), function.kinks)
 
 
 def of_table(name: str, parameters: Mapping[str, Any]) -> Truth:
     """The truth of a table's activation of one column; of a gated one that of its gate. KeyError for maxout."""
     if name in _GATES:
         gate = _GATES[name]
-        return _made(gate, (("approximate", "none"),) if gate == "gelu" else ())
-    return _made(name, tuple(parameters.items()))
+        return _reference_function(gate, (("approximate", "none"),) if gate == "gelu" else ())
+    return _reference_function(name, tuple(parameters.items()))

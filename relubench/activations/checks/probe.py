@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from relubench.activations.builder import build
-from relubench.activations.checks.derivative import grid, wrong_slope
+from relubench.activations.checks.finite_differences import grid, wrong_slope
 from relubench.activations.checks.gains import gain_of, matched_gain
-from relubench.activations.checks.recognition import Likeness, learner, likeness_of
+from relubench.activations.checks.recognition import Likeness, likeness_of, recognise_learner
 from relubench.activations.checks.training import InTraining, in_training
 from relubench.activations.checks.trial import RANGE, Trial, fitting
 from relubench.activations.choice import Choice
@@ -54,17 +54,19 @@ def probe(choice: Choice, layers: Sequence[Frame] = ()) -> Probe:
     if activation.columns > 1:
         return Probe(gain=matched_gain(activation), exact_zeros=activation.exact_zeros)
     trial = fitting(choice.label, activation, layers)
-    values = _usable(trial)
+    values = _check_finite(trial)
     training = in_training(trial, layers)
-    wrong = None if choice.kind == "table" else wrong_slope(trial)
-    likeness = None if choice.kind == "table" else _likeness(trial, training, wrong=wrong is not None)
+    slope_warning = None if choice.kind == "table" else wrong_slope(trial)
+    likeness = (
+        None if choice.kind == "table" else _find_likeness(trial, training, has_wrong_slope=slope_warning is not None)
+    )
     gain, no_gain = _gain(trial)
     return Probe(
         gain=gain,
         no_gain=no_gain,
         equals=likeness.label if likeness is not None else None,
         likeness=likeness.name if likeness is not None else "",
-        warnings=tuple(item for item in (wrong, training.stranger, _far_off(trial)) if item),
+        warnings=tuple(item for item in (slope_warning, training.stranger, _warn_far_from_zero(trial)) if item),
         exact_zeros=bool(((values[1:] == 0) & (values[:-1] == 0)).any()),
     )
 
@@ -76,16 +78,16 @@ def _gain(trial: Trial) -> tuple[float | None, UsageError | None]:
         return None, problem
 
 
-def _usable(trial: Trial) -> Tensor:
-    """Values on the grid; refuse those, and slopes, that are not finite, and a function without slope."""
+def _check_finite(trial: Trial) -> Tensor:
+    """Values on the grid; UsageError where a value or slope is not finite, and for a function without slope."""
     x = grid(0.0)
     values, slopes = trial.with_slopes(x)
-    for what, results in (("value", values), ("slope", slopes)):
-        wrong = x[~results.isfinite().all(dim=1)]
-        if len(wrong):
-            share = f"{len(wrong)} of {len(x)} points in [-{RANGE:g}, {RANGE:g}]"
+    for quantity, results in (("value", values), ("slope", slopes)):
+        bad_points = x[~results.isfinite().all(dim=1)]
+        if len(bad_points):
+            share = f"{len(bad_points)} of {len(x)} points in [-{RANGE:g}, {RANGE:g}]"
             raise UsageError(
-                f"{trial.label} has no finite {what} at {share}, first at x = {float(wrong[0]):g}",
+                f"{trial.label} has no finite {quantity} at {share}, first at x = {float(bad_points[0]):g}",
                 "pre-activations lie there: use abs(x), max(x, ...) or a small constant inside log, sqrt and divisions",
             )
     if (values == values[0]).all():
@@ -95,32 +97,36 @@ def _usable(trial: Trial) -> Tensor:
     return values
 
 
-def _likeness(trial: Trial, training: InTraining, *, wrong: bool) -> Likeness | None:
+def _find_likeness(trial: Trial, training: InTraining, *, has_wrong_slope: bool) -> Likeness | None:
     """How it is like a known one; equal only where it is the same in training, too."""
-    if wrong:
-        values = likeness_of(trial, with_slopes=False)
-        return values and Likeness(f"has the values of {values.name}, not its slopes")
+    if has_wrong_slope:
+        without_slopes = likeness_of(trial, with_slopes=False)
+        return without_slopes and Likeness(f"has the values of {without_slopes.name}, not its slopes")
     if training.learns:
-        alike = learner(trial) if not training.differs else None
-        if alike is not None:
-            return Likeness(f"starts as {alike.name}, and learns as it does")
-        start = likeness_of(trial)
+        learner_likeness = recognise_learner(trial) if not training.differs else None
+        if learner_likeness is not None:
+            return Likeness(f"starts as {learner_likeness.name}, and learns as it does")
+        start_likeness = likeness_of(trial)
         plural = "" if training.learns == 1 else "s"
-        return start and Likeness(
-            f"starts as {start.name}, and learns {training.learns:,} number{plural} in each layer"
+        return start_likeness and Likeness(
+            f"starts as {start_likeness.name}, and learns {training.learns:,} number{plural} in each layer"
         )
-    results = likeness_of(trial)
-    if results is not None and training.state and not training.differs:
-        return Likeness(f"starts as {results.name}, and changes {training.state} in every call")
-    if results is None or not training.differs:
-        return results and Likeness(f"equals {results.name}", results.label)
-    return Likeness(f"is {results.name} in evaluation only: {training.differs}")
+    values_likeness = likeness_of(trial)
+    if values_likeness is not None and training.state and not training.differs:
+        return Likeness(f"starts as {values_likeness.name}, and changes {training.state} in every call")
+    if values_likeness is None or not training.differs:
+        return values_likeness and Likeness(f"equals {values_likeness.name}", values_likeness.label)
+    return Likeness(f"is {values_likeness.name} in evaluation only: {training.differs}")
 
 
-def _far_off(trial: Trial) -> str:
-    x = torch.tensor([sign * size for size in _FAR for sign in (-1, 1)])
+def _warn_far_from_zero(trial: Trial) -> str:
+    x = torch.tensor([sign * distance for distance in _FAR for sign in (-1, 1)])
     single = Trial("it", trial.activation, trial.frame, torch.float32)
     values, slopes = single.with_slopes(x)
-    good = (values.isfinite() & slopes.isfinite()).all(dim=1)
-    wrong = [f"{float(item):g}" for item, fine in zip(x, good, strict=True) if not fine]
-    return f"not finite in float32 at x = {', '.join(wrong)}: a network that gets there diverges" if wrong else ""
+    is_good = (values.isfinite() & slopes.isfinite()).all(dim=1)
+    bad_points = [f"{float(item):g}" for item, point_is_good in zip(x, is_good, strict=True) if not point_is_good]
+    return (
+        f"not finite in float32 at x = {', '.join(bad_points)}: a network that gets there diverges"
+        if bad_points
+        else ""
+    )
