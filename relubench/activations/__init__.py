@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from relubench.activations.choice import Choice
+from relubench.activations.row import FAMILIES, ActivationRow
 from relubench.activations.selection import select
-from relubench.activations.table import ACTIVATIONS, FAMILIES, ActivationRow
+from relubench.activations.table import ACTIVATIONS
 
 if TYPE_CHECKING:
     from relubench.activations.builder import build

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from relubench.activations.table import ParameterValue
+from relubench.activations.row import ParameterValue
 
 Kind = Literal["table", "formula", "user"]
 

@@ -11,7 +11,8 @@ from relubench.activations.choice import Choice, label_of
 from relubench.activations.formulas.formula import parse_formula
 from relubench.activations.formulas.functions import NAMES, fold
 from relubench.activations.formulas.tokens import has_x
-from relubench.activations.table import ACTIVATIONS, FAMILIES, ActivationRow, ParameterValue
+from relubench.activations.row import FAMILIES, ActivationRow, ParameterValue
+from relubench.activations.table import ACTIVATIONS
 from relubench.activations.user import choose_own, dotted_hint, file_hint, is_own
 from relubench.activations.user_syntax import FORM
 from relubench.errors import UsageError

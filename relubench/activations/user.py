@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from relubench.activations.choice import Choice
-from relubench.activations.table import ACTIVATIONS, FAMILIES
+from relubench.activations.row import FAMILIES
+from relubench.activations.table import ACTIVATIONS
 from relubench.activations.user_sources import find_spec, is_path, source_file, source_files, static_digest
 from relubench.activations.user_syntax import parse_user_object, split_location
 from relubench.errors import WARNING, UsageError

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from relubench.activations import ACTIVATIONS, Choice, build
 from relubench.activations.definition import Activation
-from relubench.activations.table import ParameterValue
+from relubench.activations.row import ParameterValue
 from relubench.verification import points, truth
 from relubench.verification.arithmetic import widened
 from relubench.verification.compare import Array
