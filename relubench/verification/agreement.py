@@ -15,7 +15,7 @@ from relubench.activations.checks.finite_differences import numerical_slopes
 from relubench.activations.definition import Activation
 from relubench.verification.compare import Array, errors, ulp_size
 from relubench.verification.forms import backward_forms, forward_forms
-from relubench.verification.judge import About, VerifyRow
+from relubench.verification.judge import RowHeader, VerifyRow
 from relubench.verification.reference import own_slopes, own_values, reference_of
 from relubench.verification.regions import largest_by_region
 
@@ -29,19 +29,19 @@ MANY = 0.9
 """Of the places at which slopes are wrong: from this share on flat values make a straight-through estimator."""
 
 
-def inherited(against: Choice, about: About, z: Tensor, true: Array) -> Array:
+def inherited(against: Choice, header: RowHeader, z: Tensor, true: Array) -> Array:
     """The errors of the other's own kernel in this type, the largest of each region, at the true values' scale."""
     kernel = build(against)
-    reference = reference_of(against, kernel, about.dtype, None)
+    reference = reference_of(against, kernel, header.dtype, None)
     x = z.to(torch.float64).numpy()
-    if about.pass_ == "forward":
+    if header.pass_ == "forward":
         _, computed = next(forward_forms(kernel, z, compiled=False))
-        error = errors(computed, reference.values(x), about.dtype)
+        error = errors(computed, reference.values(x), header.dtype)
     else:
         _, slopes, _ = next(backward_forms(kernel, z, compiled=False))
-        error = errors(slopes[0], reference.slopes(x)[0], about.dtype)
+        error = errors(slopes[0], reference.slopes(x)[0], header.dtype)
     ulp = np.where(np.isfinite(error.ulp), error.ulp, 0.0)
-    return largest_by_region(ulp, x[-1], about.dtype) * ulp_size(true, about.dtype)
+    return largest_by_region(ulp, x[-1], header.dtype) * ulp_size(true, header.dtype)
 
 
 @dataclass(frozen=True, slots=True)

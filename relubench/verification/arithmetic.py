@@ -61,12 +61,12 @@ NEAR = 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class Explained:
+class RoundingEffect:
     """Of a computation's result [..., N]."""
 
     allowance: Tensor
     """By how much roundings may change it."""
-    bent: Tensor
+    nonlinear: Tensor
     """Where one rounding changes it much, and not in proportion: sin(x) of a large x, a step nearby."""
     largest: Tensor
     """[N]: the largest magnitude among what it is made of."""
@@ -76,7 +76,7 @@ class Explained:
     """Whether any step computes; False where values are only selected."""
 
 
-def explained(compute: Callable[[], Tensor], dtype: str, points: int) -> Explained:
+def rounding_effect(compute: Callable[[], Tensor], dtype: str, points: int) -> RoundingEffect:
     """What the roundings of `compute`, written for `dtype` and run in float64, explain of its result [..., points]."""
     counting = Roundings(dtype, points=points)
     with counting:
@@ -84,18 +84,18 @@ def explained(compute: Callable[[], Tensor], dtype: str, points: int) -> Explain
     total = torch.zeros_like(base)
     is_nonlinear = torch.zeros_like(base, dtype=torch.bool)
     signs: dict[int, Tensor] = {}
-    for step in counting.places:
+    for step in counting.rounded_steps:
         up, down = (_change_of_result(compute, base, Roundings(dtype, disturbed={step: sign})) for sign in (1.0, -1.0))
         change = torch.maximum(up.abs(), down.abs())
         total += change
         is_nonlinear |= ((up + down).abs() > change / 4) & (change > base.abs() / 8)
         signs[step] = torch.where(up >= down, 1.0, -1.0)
     # All at once in the worst directions: where the result bends or branches, one after another is not enough.
-    for side in (1.0, -1.0) if len(counting.places) > 1 else ():
+    for side in (1.0, -1.0) if len(counting.rounded_steps) > 1 else ():
         all_at_once = Roundings(dtype, disturbed={step: side * sign for step, sign in signs.items()})
         total = torch.maximum(total, _change_of_result(compute, base, all_at_once).abs())
     total = SLACK * total + (UNDERFLOW if counting.library else 0.0)
-    return Explained(total, is_nonlinear, counting.largest, base.isnan(), counting.arithmetic)
+    return RoundingEffect(total, is_nonlinear, counting.largest, base.isnan(), counting.arithmetic)
 
 
 def _change_of_result(compute: Callable[[], Tensor], base: Tensor, mode: Roundings) -> Tensor:
@@ -144,13 +144,13 @@ class Roundings(TorchDispatchMode):
         super().__init__()
         self.dtype, self.points, self.rounded = dtype, points, rounded
         self.disturbed = disturbed or {}
-        """Place -> up (1) or down (-1), for all points or for each."""
+        """Step -> up (1) or down (-1), for all points or for each."""
         self.precision = dtype
         """The type whose roundings the operations at hand have: float32's within a fused one."""
         self.fused = False
-        self.place = 0
-        self.places: list[int] = []
-        """The places at which something is rounded at all."""
+        self.step = 0
+        self.rounded_steps: list[int] = []
+        """The steps at which something is rounded at all."""
         self.largest = torch.zeros(points, dtype=torch.float64)
         self.arithmetic = False
         self.library = False
@@ -218,14 +218,14 @@ class Roundings(TorchDispatchMode):
         first = args[0]
         if not isinstance(first, Tensor) or first.dtype != torch.float64 or self.rounded:
             return args
-        step, self.place = self.place, self.place + 1
+        step, self.step = self.step, self.step + 1
         if step in self.disturbed:
             sign = self.disturbed[step]
             if isinstance(sign, Tensor):
                 sign = sign.view_as(first) if sign.numel() == first.numel() else 1.0
             return [first + half_ulp(first, self.precision) * NEAR * sign, *args[1:]]
         if not self.disturbed and not self._is_representable(first):
-            self.places.append(step)
+            self.rounded_steps.append(step)
         return args
 
     def _constants(self, args: Sequence[Any], precision: str) -> list[Any]:
@@ -236,10 +236,10 @@ class Roundings(TorchDispatchMode):
         rounded = float(torch.tensor(value, dtype=torch.float64).to(_TYPES[precision]))
         if rounded == value or not -torch.inf < rounded < torch.inf:
             return value
-        step, self.place = self.place, self.place + 1
+        step, self.step = self.step, self.step + 1
         if self.rounded:
             return rounded
-        self.places.append(step)
+        self.rounded_steps.append(step)
         sign = self.disturbed.get(step, 0.0)
         return value + abs(rounded - value) * (float(sign) if isinstance(sign, float) else 0.0)
 
@@ -247,7 +247,7 @@ class Roundings(TorchDispatchMode):
         """Count the rounding of a fresh result, disturb it, or do it; over the result itself."""
         if not isinstance(result, Tensor) or result.dtype != torch.float64:
             return
-        step, self.place = self.place, self.place + 1
+        step, self.step = self.step, self.step + 1
         self.arithmetic = True
         if self.rounded:
             if self.precision != COMPUTED or self.dtype == COMPUTED:
@@ -260,7 +260,7 @@ class Roundings(TorchDispatchMode):
             # Rounding never takes a number to the other side of 0.
             result.copy_(torch.where(disturbed * result.sign() < 0, 0.0, disturbed))
         elif not self.disturbed and not (base in PRODUCTS and self._is_exact(result, args, in_place)):
-            self.places.append(step)
+            self.rounded_steps.append(step)
             self.library |= base not in ROUNDED_ONCE
             self._track_largest(result)
 

@@ -1,7 +1,7 @@
-"""What a computation is allowed at each point, and which departures are those of its own steps and not counted.
+"""The error that a computation is allowed at each point, and the deviations that come of its own steps and are excused.
 
 The allowance is what the roundings of its steps explain (arithmetic.py), for a table's kernel as for a user's own. Two
-kinds of departure are named and excused, for both alike: NaN where the steps give NaN in exact arithmetic too, an
+kinds of deviation are named and excused, for both alike: NaN where the steps give NaN in exact arithmetic too, an
 infinity times 0; and what lies far out, where one of the steps is beyond the largest number.
 """
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from relubench.activations.definition import Activation
-from relubench.verification.arithmetic import COMPUTED, emulated, explained
+from relubench.verification.arithmetic import COMPUTED, emulated, rounding_effect
 from relubench.verification.compare import FORMATS, Array
 from relubench.verification.forms import twin
 from relubench.verification.regions import regions
@@ -25,7 +25,7 @@ CHUNK = 2**15
 """Points at a time: what is computed of them stays in the cache."""
 
 OFTEN = 0.05
-"""From this share of bent points on a whole binade is taken to be."""
+"""From this share of nonlinear points on, the whole binade counts as nonlinear."""
 
 UNDEFINED = "NaN at an infinity: a product of infinity and 0, or a quotient of two"
 OVERFLOWN = "far out, where a power or a multiple of x is beyond the largest number"
@@ -40,7 +40,7 @@ class Allowance:
     emulated: Array | None
     """What rounding the result of every step would give; None if nobody asked."""
     excuses: dict[str, NDArray[np.bool_]]
-    """Why -> where, [N]: departures there are named and not counted."""
+    """Reason -> where, [N]: deviations there are named and not counted."""
 
 
 def forward_allowance(activation: Activation, z: Tensor, dtype: str, *, emulate: bool) -> Allowance:
@@ -74,18 +74,18 @@ def backward_allowance(activation: Activation, z: Tensor, dtype: str, *, emulate
 
 def _allowance(steps: Callable[[Tensor], Tensor], z: Tensor, dtype: str, emulate: bool) -> Allowance:
     chunks = z.to(torch.float64).split(CHUNK, dim=1)
-    explanations = [explained(_computation(steps, chunk), dtype, chunk.shape[1]) for chunk in chunks]
+    effects = [rounding_effect(_computation(steps, chunk), dtype, chunk.shape[1]) for chunk in chunks]
     rounded = [emulated(_computation(steps, chunk), dtype) for chunk in chunks if emulate]
     gate = z[-1].to(torch.float64)
-    arithmetic = any(explanation.arithmetic for explanation in explanations)
-    largest = torch.cat([explanation.largest for explanation in explanations])
+    arithmetic = any(effect.arithmetic for effect in effects)
+    largest = torch.cat([effect.largest for effect in effects])
     undefined = torch.cat(
-        [explanation.undefined.reshape(-1, explanation.largest.numel()).any(0) for explanation in explanations]
+        [effect.undefined.reshape(-1, effect.largest.numel()).any(0) for effect in effects]
     )
-    size = torch.cat([explanation.allowance for explanation in explanations], dim=-1).numpy()
-    bent = torch.cat([explanation.bent for explanation in explanations], dim=-1).numpy()
+    size = torch.cat([effect.allowance for effect in effects], dim=-1).numpy()
+    nonlinear = torch.cat([effect.nonlinear for effect in effects], dim=-1).numpy()
     return Allowance(
-        size=_spread_nonlinear(size, bent, gate.numpy(), dtype) if bent.any() else size,
+        size=_spread_nonlinear(size, nonlinear, gate.numpy(), dtype) if nonlinear.any() else size,
         emulated=torch.cat(rounded, dim=-1).numpy() if emulate else None,
         excuses={
             UNDEFINED: (gate.isinf() & undefined & arithmetic).numpy(),

@@ -23,7 +23,7 @@ from relubench.verification.arithmetic import COMPUTED
 from relubench.verification.bounds import Allowance, backward_allowance, forward_allowance
 from relubench.verification.compare import Array, ulp_size
 from relubench.verification.forms import backward_forms, forward_forms
-from relubench.verification.judge import About, Expected, VerifyRow, failed, row_of
+from relubench.verification.judge import RowHeader, Expected, VerifyRow, failed, row_of
 from relubench.verification.reference import Reference, own_slopes, own_values, reference_of
 
 
@@ -45,11 +45,11 @@ def check(
     checked = Checked(choice, activation, reference, against, z, compiled)
     rows: list[VerifyRow] = []
     for pass_, judge in (("forward", _forward), ("backward", _backward)):
-        about = About(choice.label, dtype, pass_, z.shape[1], reference.name)
+        header = RowHeader(choice.label, dtype, pass_, z.shape[1], reference.name)
         try:
-            rows.append(judge(checked, about))
+            rows.append(judge(checked, header))
         except Exception as problem:
-            rows.append(failed(about, problem))
+            rows.append(failed(header, problem))
     return rows
 
 
@@ -78,28 +78,28 @@ class Checked:
         return self.z.to(torch.float64).numpy()
 
 
-def _forward(checked: Checked, about: About) -> VerifyRow:
+def _forward(checked: Checked, header: RowHeader) -> VerifyRow:
     activation, z, x = checked.activation, checked.z, checked.x
     _check_shape(next(forward_forms(activation, z, compiled=False))[1], z[0])
     is_users = checked.choice.kind != "table"
-    allowed = forward_allowance(activation, z, about.dtype, emulate=is_users)
+    allowed = forward_allowance(activation, z, header.dtype, emulate=is_users)
     true = checked.reference.values(x)
-    tolerance = _allowed_errors(checked, about, allowed, true)
-    expected = Expected(true, tolerance, x[-1], allowed.excuses, about.dtype, checked.reference.kinks, allowed.emulated)
-    row = row_of(about, forward_forms(activation, z, compiled=checked.compiled), expected)
+    tolerance = _allowed_errors(checked, header, allowed, true)
+    expected = Expected(true, tolerance, x[-1], allowed.excuses, header.dtype, checked.reference.kinks, allowed.emulated)
+    row = row_of(header, forward_forms(activation, z, compiled=checked.compiled), expected)
     if not is_users or checked.against is None or row.outcome == "failed":
         return row
-    user_values = own_values(activation, about.dtype)(torch.from_numpy(x[0])).numpy()
+    user_values = own_values(activation, header.dtype)(torch.from_numpy(x[0])).numpy()
     allowance_fp32 = forward_allowance(activation, z, COMPUTED, emulate=False).size
     return same_function(
         row, InFloat64(user_values, true, allowed.size, allowance_fp32, x[0], _is_excused_anywhere(allowed))
     )
 
 
-def _backward(checked: Checked, about: About) -> VerifyRow:
+def _backward(checked: Checked, header: RowHeader) -> VerifyRow:
     activation, z, x = checked.activation, checked.z, checked.x
     is_users = checked.choice.kind != "table"
-    allowed = backward_allowance(activation, z, about.dtype, emulate=is_users)
+    allowed = backward_allowance(activation, z, header.dtype, emulate=is_users)
     true = checked.reference.slopes(x)
     # There is no true slope at NaN, nor for a maximum of equals that are not finite.
     usable = ~np.isnan(x).any(axis=0)
@@ -110,10 +110,10 @@ def _backward(checked: Checked, about: About) -> VerifyRow:
 
     expected = Expected(
         flat(true),
-        flat(_allowed_errors(checked, about, allowed, true)),
+        flat(_allowed_errors(checked, header, allowed, true)),
         flat(x[-1]),
         {why: flat(where) for why, where in allowed.excuses.items()},
-        about.dtype,
+        header.dtype,
         checked.reference.kinks,
         None if allowed.emulated is None else flat(allowed.emulated),
     )
@@ -122,11 +122,11 @@ def _backward(checked: Checked, about: About) -> VerifyRow:
         for form, slopes, _ in backward_forms(activation, z, compiled=checked.compiled):
             yield form, slopes[:, keep].flatten()
 
-    row = row_of(replace(about, points=expected.x.size), forms(), expected)
+    row = row_of(replace(header, points=expected.x.size), forms(), expected)
     if not is_users or row.outcome == "failed":
         return row
     if checked.against is not None:
-        user_slopes = own_slopes(activation, about.dtype)(torch.from_numpy(x[0])).numpy()
+        user_slopes = own_slopes(activation, header.dtype)(torch.from_numpy(x[0])).numpy()
         allowance_fp32 = backward_allowance(activation, z, COMPUTED, emulate=False).size[0]
         row = same_function(
             row, InFloat64(user_slopes, true[0], allowed.size[0], allowance_fp32, x[0], _is_excused_anywhere(allowed))
@@ -134,13 +134,13 @@ def _backward(checked: Checked, about: About) -> VerifyRow:
     return backward_pass_of_values(row, activation)
 
 
-def _allowed_errors(checked: Checked, about: About, allowed: Allowance, true: Array) -> Array:
+def _allowed_errors(checked: Checked, header: RowHeader, allowed: Allowance, true: Array) -> Array:
     """What is allowed: what roundings explain, or what the other's own kernel has in that region."""
     # Room for the float64 arithmetic of the truth itself, far below a rounding of the type.
-    size = allowed.size + 1e-3 * ulp_size(true, about.dtype)
+    size = allowed.size + 1e-3 * ulp_size(true, header.dtype)
     if checked.against is None:
         return size
-    return np.maximum(size, inherited(checked.against, about, checked.z, true))
+    return np.maximum(size, inherited(checked.against, header, checked.z, true))
 
 
 def _is_excused_anywhere(allowed: Allowance) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""Errors in units in the last place of the true value, and which of them are wrong."""
+"""UlpErrors in units in the last place of the true value, and which of them are wrong."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FORMATS = {"fp32": (24, -126, 127), "fp16": (11, -14, 15), "bf16": (8, -126, 127
 
 
 @dataclass(frozen=True, slots=True)
-class Errors:
+class UlpErrors:
     """Of computed values against true ones, each [N]."""
 
     ulp: Array
@@ -32,7 +32,7 @@ def ulp_size(true: Array, dtype: str) -> Array:
     return np.ldexp(1.0, np.clip(exponent - 1, least_exponent, greatest_exponent) - (digits - 1))
 
 
-def errors(computed: Tensor, true: Array, dtype: str, allowance: Array | float = 0.0) -> Errors:
+def errors(computed: Tensor, true: Array, dtype: str, allowance: Array | float = 0.0) -> UlpErrors:
     """How far `computed` [N] of that type is from `true` [N].
 
     A value beyond the largest number, or within `allowance` of it, rounds to infinity: infinity counts as the number
@@ -51,7 +51,7 @@ def errors(computed: Tensor, true: Array, dtype: str, allowance: Array | float =
         absolute = np.where(is_equal, 0.0, np.abs(values_or_next - clipped))
         ulp = absolute / ulp_size(clipped, dtype)
     is_wrong_class = ~is_equal & ~(np.isfinite(values_or_next) & np.isfinite(clipped))
-    return Errors(np.where(is_wrong_class, np.inf, ulp), np.where(is_wrong_class, np.inf, absolute), is_wrong_class)
+    return UlpErrors(np.where(is_wrong_class, np.inf, ulp), np.where(is_wrong_class, np.inf, absolute), is_wrong_class)
 
 
 def differing(a: Tensor, b: Tensor) -> int:

@@ -57,7 +57,7 @@ class VerifyRow:
     message: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """The row with null for the counts of what could not be judged."""
+        """The row with null for the counts of what could not be computed."""
         values = {key.rstrip("_"): value for key, value in asdict(self).items()}
         return values | (dict.fromkeys(("wrong", "known", "forms_differ")) if self.outcome == "failed" else {})
 
@@ -77,7 +77,7 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class FormResult:
     """What came of one form."""
 
     form: str
@@ -94,7 +94,7 @@ class Judged:
     message: str
 
 
-def judge_form(form: str, computed: Tensor, expected: Expected, differ: int) -> Judged:
+def assess_form(form: str, computed: Tensor, expected: Expected, differ: int) -> FormResult:
     """The verdict on one form's values [N]."""
     true, x = expected.true, expected.x
     error = errors(computed, true, expected.dtype, expected.allowance)
@@ -113,7 +113,7 @@ def judge_form(form: str, computed: Tensor, expected: Expected, differ: int) -> 
         message = f"{form}: {got:.9g} at x = {x[worst]:.9g}, where {true[worst]:.9g} is true"
     if bias is not None:
         num_wrong, message = bias.points, f"{form}: {_describe_bias(bias)}"
-    return Judged(
+    return FormResult(
         form=form,
         max_ulp=float(ulp.max(initial=0.0)),
         mean_ulp=float(ulp.mean()) if ulp.size else 0.0,
@@ -180,7 +180,7 @@ def _bound_share(absolute: Array, allowance: Array) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class RowHeader:
     """What a row says of itself before anything is computed."""
 
     activation: str
@@ -190,42 +190,42 @@ class About:
     against: str
 
 
-def row_of(about: About, forms: Iterator[tuple[str, Tensor]], expected: Expected) -> VerifyRow:
+def row_of(header: RowHeader, forms: Iterator[tuple[str, Tensor]], expected: Expected) -> VerifyRow:
     """The row of all forms, each of which gives (form, computed [N]); 'failed' where one cannot be computed."""
-    judged: list[Judged] = []
+    results: list[FormResult] = []
     eager: Tensor | None = None
     try:
         for form, computed in forms:
             eager = computed if eager is None else eager
-            judged.append(judge_form(form, computed, expected, differing(computed, eager)))
+            results.append(assess_form(form, computed, expected, differing(computed, eager)))
     except Exception as problem:
-        return failed(about, problem, judged)
-    return _worst_row(about, judged)
+        return failed(header, problem, results)
+    return _worst_row(header, results)
 
 
-def failed(about: About, problem: Exception, judged: Sequence[Judged] = ()) -> VerifyRow:
+def failed(header: RowHeader, problem: Exception, results: Sequence[FormResult] = ()) -> VerifyRow:
     """The row of what could not be computed."""
     return VerifyRow(
-        activation=about.activation,
-        dtype=about.dtype,
-        pass_=about.pass_,
-        points=about.points,
-        forms=", ".join(form.form for form in judged),
+        activation=header.activation,
+        dtype=header.dtype,
+        pass_=header.pass_,
+        points=header.points,
+        forms=", ".join(form.form for form in results),
         outcome="failed",
-        against=about.against,
+        against=header.against,
         message=f"{type(problem).__name__}: {(str(problem).strip().splitlines() or [''])[0]}",
     )
 
 
-def _worst_row(about: About, judged: Sequence[Judged]) -> VerifyRow:
-    worst_form = max(judged, key=lambda form: (form.wrong, form.max_ulp))
-    messages = [form.message for form in judged if form.wrong] or [worst_form.message]
+def _worst_row(header: RowHeader, results: Sequence[FormResult]) -> VerifyRow:
+    worst_form = max(results, key=lambda form: (form.wrong, form.max_ulp))
+    messages = [form.message for form in results if form.wrong] or [worst_form.message]
     return VerifyRow(
-        activation=about.activation,
-        dtype=about.dtype,
-        pass_=about.pass_,
-        points=about.points,
-        forms=", ".join(form.form for form in judged),
+        activation=header.activation,
+        dtype=header.dtype,
+        pass_=header.pass_,
+        points=header.points,
+        forms=", ".join(form.form for form in results),
         outcome="wrong" if worst_form.wrong else "ok",
         max_error_ulp=worst_form.max_ulp,
         mean_error_ulp=worst_form.mean_ulp,
@@ -233,11 +233,11 @@ def _worst_row(about: About, judged: Sequence[Judged]) -> VerifyRow:
         at=worst_form.at,
         bound_ulp=worst_form.bound_ulp,
         bound_absolute=worst_form.bound_absolute,
-        bound_used=max(form.used for form in judged),
+        bound_used=max(form.used for form in results),
         wrong=worst_form.wrong,
-        known=max(form.known for form in judged),
-        forms_differ=max(form.differ for form in judged),
-        differing_forms=", ".join(f"{form.form} {form.differ}" for form in judged if form.differ),
-        against=about.against,
+        known=max(form.known for form in results),
+        forms_differ=max(form.differ for form in results),
+        differing_forms=", ".join(f"{form.form} {form.differ}" for form in results if form.differ),
+        against=header.against,
         message="; ".join(dict.fromkeys(message for message in messages if message)),
     )

@@ -37,7 +37,7 @@ def reference_of(choice: Choice, activation: Activation, dtype: str, against: Ch
         return _itself(activation, dtype)
     if activation.combines == "maximum":
         return Reference("truth", lambda x: np.max(x, axis=0), _winner)
-    true = truth.of_table(choice.name, held_parameters(choice, dtype))
+    true = truth.of_table(choice.name, parameters_in_type(choice, dtype))
     if activation.columns == 1:
         return Reference("truth", lambda x: true.value(x[0]), lambda x: true.slope(x[0])[None], true.kinks)
     return Reference(
@@ -48,7 +48,7 @@ def reference_of(choice: Choice, activation: Activation, dtype: str, against: Ch
     )
 
 
-def held_parameters(choice: Choice, dtype: str) -> dict[str, ParameterValue]:
+def parameters_in_type(choice: Choice, dtype: str) -> dict[str, ParameterValue]:
     """A table's parameters, those that are learned as the type holds them."""
     parameters = dict(choice.parameters)
     if not ACTIVATIONS[choice.name].learned:
