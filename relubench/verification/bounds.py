@@ -79,9 +79,7 @@ def _allowance(steps: Callable[[Tensor], Tensor], z: Tensor, dtype: str, emulate
     gate = z[-1].to(torch.float64)
     arithmetic = any(effect.arithmetic for effect in effects)
     largest = torch.cat([effect.largest for effect in effects])
-    undefined = torch.cat(
-        [effect.undefined.reshape(-1, effect.largest.numel()).any(0) for effect in effects]
-    )
+    undefined = torch.cat([effect.undefined.reshape(-1, effect.largest.numel()).any(0) for effect in effects])
     size = torch.cat([effect.allowance for effect in effects], dim=-1).numpy()
     nonlinear = torch.cat([effect.nonlinear for effect in effects], dim=-1).numpy()
     return Allowance(

@@ -23,7 +23,7 @@ from relubench.verification.arithmetic import COMPUTED
 from relubench.verification.bounds import Allowance, backward_allowance, forward_allowance
 from relubench.verification.compare import Array, ulp_size
 from relubench.verification.forms import backward_forms, forward_forms
-from relubench.verification.judge import RowHeader, Expected, VerifyRow, failed, row_of
+from relubench.verification.judge import Expected, RowHeader, VerifyRow, failed, row_of
 from relubench.verification.reference import Reference, own_slopes, own_values, reference_of
 
 
@@ -85,7 +85,9 @@ def _forward(checked: Checked, header: RowHeader) -> VerifyRow:
     allowed = forward_allowance(activation, z, header.dtype, emulate=is_users)
     true = checked.reference.values(x)
     tolerance = _allowed_errors(checked, header, allowed, true)
-    expected = Expected(true, tolerance, x[-1], allowed.excuses, header.dtype, checked.reference.kinks, allowed.emulated)
+    expected = Expected(
+        true, tolerance, x[-1], allowed.excuses, header.dtype, checked.reference.kinks, allowed.emulated
+    )
     row = row_of(header, forward_forms(activation, z, compiled=checked.compiled), expected)
     if not is_users or checked.against is None or row.outcome == "failed":
         return row

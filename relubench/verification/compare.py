@@ -1,4 +1,4 @@
-"""UlpErrors in units in the last place of the true value, and which of them are wrong."""
+"""Errors in units in the last place of the true value, and which of them are wrong."""
 
 from __future__ import annotations
 

@@ -110,7 +110,9 @@ def _gelu(approximate: str) -> ReferenceFunction:
 
 
 def _swish(beta: float) -> ReferenceFunction:
-    return ReferenceFunction(lambda x: x * expit(beta * x), lambda x: expit(beta * x) * (1 + beta * x * expit(-beta * x)))
+    return ReferenceFunction(
+        lambda x: x * expit(beta * x), lambda x: expit(beta * x) * (1 + beta * x * expit(-beta * x))
+    )
 
 
 def _hardswish() -> ReferenceFunction:
