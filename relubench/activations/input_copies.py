@@ -1,4 +1,4 @@
-"""How a user's own activation is handed its input: as it is, as a copy where it writes into it, in rows as images.
+"""Adapts the input of a user's own activation: a copy where the activation writes into it, rows where it needs rows.
 
 A plain PyTorch loop trains `nn.SiLU(inplace=True)` and functions of `x.mul_(...)`: nobody needs their input again. Here
 layers keep their inputs, so such a function gets a copy. One that reads images by `x.view(...)` gets them in rows, not
@@ -22,8 +22,8 @@ _EXAMPLES = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Handing:
-    """What a function is given for a tensor; a forward pre-hook of a module."""
+class InputAdapter:
+    """Turns a tensor into the input that a function needs; a forward pre-hook of a module."""
 
     copied: bool = False
     """Whether it writes into its input."""
@@ -33,9 +33,9 @@ class Handing:
     """Whether its result lies where its input lay."""
 
     def __call__(self, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (self.given(inputs[0]), *inputs[1:]) if inputs and isinstance(inputs[0], Tensor) else inputs
+        return (self.adapt(inputs[0]), *inputs[1:]) if inputs and isinstance(inputs[0], Tensor) else inputs
 
-    def given(self, z: Tensor) -> Tensor:
+    def adapt(self, z: Tensor) -> Tensor:
         """z, or a new tensor with its values that no one else reads."""
         if self.rows and not z.is_contiguous():
             return z.contiguous()
@@ -45,18 +45,18 @@ class Handing:
         return self.copied or self.rows
 
 
-class Handed:
-    """A function that gets its input so."""
+class AdaptedFunction:
+    """A function whose input is adapted first."""
 
-    def __init__(self, function: Callable[[Tensor], Tensor], handing: Handing) -> None:
-        self.function, self.handing = function, handing
+    def __init__(self, function: Callable[[Tensor], Tensor], adapter: InputAdapter) -> None:
+        self.function, self.adapter = function, adapter
 
     def __call__(self, z: Tensor) -> Tensor:
-        return self.function(self.handing.given(z))
+        return self.function(self.adapter.adapt(z))
 
 
-def handing_of(call: Callable[[Tensor], Any]) -> Handing:
-    """How this function or module, which is thrown away afterwards, has to be given its input."""
+def find_input_adapter(call: Callable[[Tensor], Any]) -> InputAdapter:
+    """The adapter that this function or module needs; it is called on small tensors, and thrown away afterwards."""
     module = call if isinstance(call, nn.Module) else None
     writes = needs_rows = in_place = False
     with silenced(), chance(0):
@@ -70,13 +70,13 @@ def handing_of(call: Callable[[Tensor], Any]) -> Handing:
                 if len(frame.example) == 3 and effect.worked:
                     effect = _call_effect(call, z.contiguous(memory_format=torch.channels_last))
                     writes, needs_rows = writes or effect.wrote, needs_rows or not effect.worked
-    return Handing(writes, needs_rows, writes and in_place)
+    return InputAdapter(writes, needs_rows, writes and in_place)
 
 
-def bare(module: nn.Module) -> None:
-    """Give the module its input as it is again."""
+def remove_input_adapters(module: nn.Module) -> None:
+    """Take the adapters off the module: it gets its input as it is again."""
     for submodule in module.modules():
-        for key in [key for key, hook in submodule._forward_pre_hooks.items() if isinstance(hook, Handing)]:
+        for key in [key for key, hook in submodule._forward_pre_hooks.items() if isinstance(hook, InputAdapter)]:
             del submodule._forward_pre_hooks[key]
 
 
@@ -88,7 +88,7 @@ class _CallEffect:
 
 
 def _call_effect(call: Callable[[Tensor], Any], z: Tensor) -> _CallEffect:
-    """What became of an input; an error is for whoever calls it in earnest."""
+    """What a call does to its input; an error is left to the call in earnest."""
     argument = z.clone()
     version = argument._version
     result: Any = None

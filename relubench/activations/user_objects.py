@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from relubench.activations.definition import Activation, plain, trainable
-from relubench.activations.input_copies import Handed, Handing, handing_of
+from relubench.activations.input_copies import AdaptedFunction, InputAdapter, find_input_adapter
 from relubench.errors import UsageError
 from relubench.system.lookup import did_you_mean
 from relubench.system.user_code.origin import one_line
@@ -80,15 +80,15 @@ def _copy_scripted(scripted: torch.jit.ScriptModule) -> nn.Module:
 def _activation_of_factory(factory: Callable[[], Any], signature_source: object, label: str) -> Activation:
     """An activation of modules that `make` gives; tried out once."""
 
-    handing = Handing()
+    adapter = InputAdapter()
 
     def module() -> nn.Module:
         with contextlib.redirect_stdout(sys.stderr):
             instance = _as_module(factory(), label)
-        if isinstance(instance, torch.jit.ScriptModule) and (handing or trainable(instance)):
+        if isinstance(instance, torch.jit.ScriptModule) and (adapter or trainable(instance)):
             instance = _CallableModule(instance)  # TorchScript's own takes neither hooks nor other parameters.
-        if handing:
-            instance.register_forward_pre_hook(handing, prepend=True)
+        if adapter:
+            instance.register_forward_pre_hook(adapter, prepend=True)
         return instance
 
     try:
@@ -96,7 +96,7 @@ def _activation_of_factory(factory: Callable[[], Any], signature_source: object,
             instance = module()
             refuse_iterators(instance, label)
             refuse_counters(instance, label)
-            handing = handing_of(instance)
+            adapter = find_input_adapter(instance)
     except UsageError:
         raise
     except (Exception, SystemExit) as problem:
@@ -110,7 +110,7 @@ def _activation_of_factory(factory: Callable[[], Any], signature_source: object,
     def function(z: Tensor, *, learned: tuple[Tensor, ...] = (), noise: Tensor | None = None, dim: int = -1) -> Tensor:
         raise AssertionError(f"{label} is a class: use its instances")
 
-    return Activation(function=function, module=module, copied=handing.copied)
+    return Activation(function=function, module=module, copied=adapter.copied)
 
 
 def refuse_counters(module: nn.Module, label: str) -> None:
@@ -172,11 +172,11 @@ def _elementwise_activation(bound: Callable[..., Any]) -> Activation:
     """A function of one tensor, given a copy where it writes into its input."""
     function = cast(Callable[[Tensor], Tensor], bound)
     with own_code():
-        handing = handing_of(function)
+        adapter = find_input_adapter(function)
     return Activation(
-        function=plain(Handed(function, handing) if handing else function),
-        inplace=function if handing.in_place else None,
-        copied=handing.copied,
+        function=plain(AdaptedFunction(function, adapter) if adapter else function),
+        inplace=function if adapter.in_place else None,
+        copied=adapter.copied,
     )
 
 
