@@ -13,7 +13,7 @@ from relubench.activations.formulas.functions import NAMES, fold
 from relubench.activations.formulas.tokens import has_x
 from relubench.activations.row import FAMILIES, ActivationRow, ParameterValue
 from relubench.activations.table import ACTIVATIONS
-from relubench.activations.user import choose_own, dotted_hint, file_hint, is_own
+from relubench.activations.user import dotted_hint, file_hint, names_user_object, resolve_user_object
 from relubench.activations.user_syntax import FORM
 from relubench.errors import UsageError
 from relubench.system.lookup import did_you_mean, find
@@ -127,7 +127,7 @@ def _choices_of(piece: str) -> Iterator[Choice]:
     head, colon, settings = (part.strip() for part in piece.partition(":"))
     if _is_formula(piece):
         yield _formula_choice(piece)
-    elif is_own(piece):
+    elif names_user_object(piece):
         yield _user_choice(piece)
     elif colon:
         yield table_choice(_single_name(head, settings), _parameter_texts(piece, settings))
@@ -137,7 +137,7 @@ def _choices_of(piece: str) -> Iterator[Choice]:
 
 def _user_choice(piece: str) -> Choice:
     try:
-        return choose_own(piece)
+        return resolve_user_object(piece)
     except UsageError as problem:
         # Such an error repeats what was written.
         raise UsageError(_LONG_QUOTE.sub(r"'\1...'", problem.message), problem.hint) from problem
@@ -149,7 +149,7 @@ def _is_formula(piece: str) -> bool:
     is_definition = head.startswith("def ") or after_colon.startswith("=")
     if head.strip() in ACTIVATIONS or not (has_x(head + colon) or (is_definition and has_x(piece))):
         return False
-    if not is_own(piece):
+    if not names_user_object(piece):
         return True
     # A decimal point, a division or a package's dot looks like a path: what follows the colon decides.
     name = after_colon.partition(":")[0].strip()

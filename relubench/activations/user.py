@@ -21,7 +21,7 @@ Role = Literal["activation", "network"]
 Result = TypeVar("Result")
 
 
-def is_own(text: str) -> bool:
+def names_user_object(text: str) -> bool:
     """Whether this names a user's own: a '.', '/' or '\\' before the first colon, or an installed module's name.
 
     Without a colon, a .py file.
@@ -63,7 +63,7 @@ def dotted_hint(word: str) -> str:
     return f"what a module holds is written {module}:{name}" if exists else ""
 
 
-def choose_own(text: str, role: Role = "activation") -> Choice:
+def resolve_user_object(text: str, role: Role = "activation") -> Choice:
     """The Choice for a user's own; UsageError if it is malformed or its file is not there.
 
     Its digest covers all that it was seen to use in its last check, or the sources that can be read off, if
@@ -86,7 +86,7 @@ def choose_own(text: str, role: Role = "activation") -> Choice:
 
 def renewed(choice: Choice, role: Role = "activation") -> Choice:
     """The same choice with its digest as of now."""
-    return replace(choice, source_digest=choose_own(choice.label, role).source_digest)
+    return replace(choice, source_digest=resolve_user_object(choice.label, role).source_digest)
 
 
 def is_checked(choice: Choice, role: Role = "activation") -> bool:

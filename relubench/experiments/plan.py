@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 from relubench.activations import Choice
-from relubench.activations.user import choose_own
+from relubench.activations.user import resolve_user_object
 from relubench.data import DataOptions, PreparedData
 from relubench.data.prepared import image_range
 from relubench.errors import UsageError
@@ -158,7 +158,7 @@ def model_digest(arch: Architecture) -> str | None:
         return None
     if arch.name.startswith(PREFIX):
         return f"torchvision {metadata.version('torchvision')}"
-    return choose_own(arch.name, "network").source_digest
+    return resolve_user_object(arch.name, "network").source_digest
 
 
 def _pretrained(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from relubench.activations import Choice
-from relubench.activations.user import checked, choose_own, is_checked, is_own, renewed, say_unseen
+from relubench.activations.user import checked, is_checked, names_user_object, renewed, resolve_user_object, say_unseen
 from relubench.errors import WARNING, UsageError
 from relubench.experiments.config import ExperimentConfig
 from relubench.experiments.variants import Part, lay_out
@@ -119,8 +119,8 @@ def _say_unseen(parts: Sequence[Part], note: Note) -> None:
 
 def _is_unchecked(model: str) -> bool:
     """Whether this is a network of the user's own that was never checked, or has changed since."""
-    own = is_own(model) and not model.startswith(PREFIX)
-    return own and not is_checked(choose_own(model, "network"), "network")
+    own = names_user_object(model) and not model.startswith(PREFIX)
+    return own and not is_checked(resolve_user_object(model, "network"), "network")
 
 
 def check_own(
@@ -211,8 +211,8 @@ def _look_at(specs: Sequence[RunSpec], part: Part, stored: Sequence[RunResult | 
     model = specs[0].model
     for line in _described(network, specs[0], part):
         note(f"{WARNING * line.startswith(WARNING)}{model}: {line.removeprefix(WARNING)}")
-    if is_own(model) and not model.startswith(PREFIX):
-        say_unseen(choose_own(model, "network"), "network", note)
+    if names_user_object(model) and not model.startswith(PREFIX):
+        say_unseen(resolve_user_object(model, "network"), "network", note)
     return network
 
 
@@ -251,7 +251,7 @@ def _built(spec: RunSpec, part: Part, note: Note) -> ForeignNetwork:
     with contextlib.redirect_stdout(sys.stderr), _warned(spec.model, note):
         if spec.model.startswith(PREFIX):
             return inspect()
-        return checked(choose_own(spec.model, "network"), "network", inspect)
+        return checked(resolve_user_object(spec.model, "network"), "network", inspect)
 
 
 @contextlib.contextmanager
