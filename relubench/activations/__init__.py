@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from relubench.activations.choice import Choice
+from relubench.activations.choice import ActivationChoice
 from relubench.activations.row import FAMILIES, ActivationRow
 from relubench.activations.selection import select
 from relubench.activations.table import ACTIVATIONS
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 __all__ = [
     "ACTIVATIONS",
     "FAMILIES",
+    "ActivationChoice",
     "ActivationRow",
-    "Choice",
     "Probe",
     "build",
     "matched_gain",

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from relubench.activations.checks.trial import flat_call
-from relubench.activations.choice import Choice
+from relubench.activations.choice import ActivationChoice
 from relubench.activations.definition import Activation, fixed
 from relubench.activations.formulas.formula import parse_formula
 from relubench.activations.formulas.learned import formula_activation
@@ -27,7 +27,7 @@ from relubench.system.user_code.loading import RESERVED, load
 from relubench.system.user_code.origin import missing_module, without_package
 
 
-def build(choice: Choice) -> Activation:
+def build(choice: ActivationChoice) -> Activation:
     """The activation that was chosen; UsageError if a user's own cannot be imported or is not usable."""
     match choice.kind:
         case "table":
@@ -50,7 +50,7 @@ def as_function(activation: Activation, dtype: torch.dtype = torch.float64) -> C
     return lambda z: activation.function(z, learned=learned)
 
 
-def own_object(choice: Choice, hint: str) -> object:
+def own_object(choice: ActivationChoice, hint: str) -> object:
     """What a user's own names, imported; `wanted` is the hint where it is not there."""
     location, name = split_name(choice.name)
     with contextlib.redirect_stdout(sys.stderr):  # What is printed on import is no result.
@@ -58,7 +58,7 @@ def own_object(choice: Choice, hint: str) -> object:
     return _find_object(module, name, choice.label, hint)
 
 
-def _user_activation(choice: Choice) -> Activation:
+def _user_activation(choice: ActivationChoice) -> Activation:
     return activation_of(own_object(choice, WANTED), dict(choice.parameters), choice.label)
 
 

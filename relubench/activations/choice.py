@@ -11,7 +11,7 @@ Kind = Literal["table", "formula", "user"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class ActivationChoice:
     """An activation as the user chose it; `select([choice.label])` gives the same again."""
 
     label: str
@@ -35,7 +35,7 @@ class Choice:
         return {**values, "parameters": [list(parameter) for parameter in self.parameters]}
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Choice:
+    def from_json(cls, values: dict[str, Any]) -> ActivationChoice:
         """The choice that `to_json` gave, without its source's digest."""
         # JSON has no tuples.
         parameters = (

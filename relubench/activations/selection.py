@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
-from relubench.activations.choice import Choice, label_of
+from relubench.activations.choice import ActivationChoice, label_of
 from relubench.activations.formulas.formula import parse_formula
 from relubench.activations.formulas.functions import NAMES, fold
 from relubench.activations.formulas.tokens import has_x
@@ -31,14 +31,14 @@ _LONG_QUOTE = re.compile(r"'([^']{77})[^']{4,}'")
 _SETTING = re.compile(r"(?:(?:with|where)\s+)?[^\W\d]\w*\s*[=~](?![=>])")
 
 
-def select(texts: Sequence[str]) -> list[Choice]:
+def select(texts: Sequence[str]) -> list[ActivationChoice]:
     """Every activation that `texts` names, in their order, each once; raises UsageError on the first bad one.
 
     A text may hold several, separated by commas outside brackets. Each is a table name with optional parameters
     ('softplus:beta=3'), 'all', a family, a glob over table names, a formula in x, with the values of its parameters
     after it ('x*sigmoid(b*x), b~1'), or a user's own 'place:Name'.
     """
-    choices: dict[tuple[str, str, tuple[tuple[str, ParameterValue], ...]], Choice] = {}
+    choices: dict[tuple[str, str, tuple[tuple[str, ParameterValue], ...]], ActivationChoice] = {}
     for piece in _split_texts(texts):
         for choice in _choices_of(piece):
             choices.setdefault((choice.kind, choice.name, choice.parameters), choice)
@@ -47,7 +47,7 @@ def select(texts: Sequence[str]) -> list[Choice]:
     return list(choices.values())
 
 
-def table_choice(name: str, texts: dict[str, str] | None = None) -> Choice:
+def table_choice(name: str, texts: dict[str, str] | None = None) -> ActivationChoice:
     """A table's activation with some parameters given as text, checked against the row."""
     row = find(name, ACTIVATIONS, kind="activation", see=SEE)
     parameters = dict(row.parameters)
@@ -59,7 +59,7 @@ def table_choice(name: str, texts: dict[str, str] | None = None) -> Choice:
             f"{name} needs lower <= upper, not {parameters['lower']} and {parameters['upper']}", "swap them"
         )
     non_default = tuple((key, value) for key, value in parameters.items() if value != row.parameters[key])
-    return Choice(
+    return ActivationChoice(
         label=label_of(name, non_default),
         kind="table",
         name=name,
@@ -123,7 +123,7 @@ def _split_at_commas(text: str) -> Iterator[str]:
             start = position + 1
 
 
-def _choices_of(piece: str) -> Iterator[Choice]:
+def _choices_of(piece: str) -> Iterator[ActivationChoice]:
     head, colon, settings = (part.strip() for part in piece.partition(":"))
     if _is_formula(piece):
         yield _formula_choice(piece)
@@ -135,7 +135,7 @@ def _choices_of(piece: str) -> Iterator[Choice]:
         yield from (table_choice(name) for name in _table_names(piece))
 
 
-def _user_choice(piece: str) -> Choice:
+def _user_choice(piece: str) -> ActivationChoice:
     try:
         return resolve_user_object(piece)
     except UsageError as problem:
@@ -192,9 +192,9 @@ def _table_names(word: str) -> list[str]:
     raise UsageError(f"there is no activation called {_quoted(word)}", hint)
 
 
-def _formula_choice(text: str) -> Choice:
+def _formula_choice(text: str) -> ActivationChoice:
     formula = parse_formula(text)
-    return Choice(label=formula.text, kind="formula", name=formula.text, learned=len(formula.learned))
+    return ActivationChoice(label=formula.text, kind="formula", name=formula.text, learned=len(formula.learned))
 
 
 def _parameter_texts(piece: str, settings: str) -> dict[str, str]:

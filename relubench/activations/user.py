@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from relubench.activations.choice import Choice
+from relubench.activations.choice import ActivationChoice
 from relubench.activations.row import FAMILIES
 from relubench.activations.table import ACTIVATIONS
 from relubench.activations.user_sources import find_spec, is_path, source_file, source_files, static_digest
@@ -63,8 +63,8 @@ def dotted_hint(word: str) -> str:
     return f"what a module holds is written {module}:{name}" if exists else ""
 
 
-def resolve_user_object(text: str, role: Role = "activation") -> Choice:
-    """The Choice for a user's own; UsageError if it is malformed or its file is not there.
+def resolve_user_object(text: str, role: Role = "activation") -> ActivationChoice:
+    """The choice for a user's own object; UsageError if it is malformed or its file is not there.
 
     Its digest covers all that it was seen to use in its last check, or the sources that can be read off, if
     `is_checked` says no: then `checked` gives the digest that a run's key takes.
@@ -72,7 +72,7 @@ def resolve_user_object(text: str, role: Role = "activation") -> Choice:
     user_object = parse_user_object(text)
     file = source_file(user_object.location)
     location = str(file) if is_path(user_object.location) else user_object.location
-    choice = Choice(
+    choice = ActivationChoice(
         label=user_object.label,
         kind="user",
         name=f"{location}:{user_object.name}",
@@ -84,17 +84,17 @@ def resolve_user_object(text: str, role: Role = "activation") -> Choice:
     )
 
 
-def renewed(choice: Choice, role: Role = "activation") -> Choice:
+def renewed(choice: ActivationChoice, role: Role = "activation") -> ActivationChoice:
     """The same choice with its digest as of now."""
     return replace(choice, source_digest=resolve_user_object(choice.label, role).source_digest)
 
 
-def is_checked(choice: Choice, role: Role = "activation") -> bool:
+def is_checked(choice: ActivationChoice, role: Role = "activation") -> bool:
     """Whether the object was checked, and nothing that it used then has changed."""
     return _current_manifest(choice, role) is not None
 
 
-def changed(choice: Choice, digest: str | None, role: Role = "activation") -> list[str]:
+def changed(choice: ActivationChoice, digest: str | None, role: Role = "activation") -> list[str]:
     """The files and versions that are not what they were when a run's key got this digest; none if never checked.
 
     Where another process has checked the object since, that is the object's place.
@@ -105,7 +105,7 @@ def changed(choice: Choice, digest: str | None, role: Role = "activation") -> li
     return manifest.changes(environment=False) or ([] if manifest.digest == digest else [split_name(choice.name)[0]])
 
 
-def checked(choice: Choice, role: Role, check: Callable[[], Result]) -> Result:
+def checked(choice: ActivationChoice, role: Role, check: Callable[[], Result]) -> Result:
     """What `check` gives, which runs the user's code; all that the code brings in meanwhile is kept for the key."""
     record = Record()
     with recording(record):
@@ -124,7 +124,7 @@ def checked(choice: Choice, role: Role, check: Callable[[], Result]) -> Result:
     return result
 
 
-def say_unseen(choice: Choice, role: Role, note: Callable[[str], None]) -> None:
+def say_unseen(choice: ActivationChoice, role: Role, note: Callable[[str], None]) -> None:
     """Say what the user's code takes from where nobody watches it; also of code that was checked long ago."""
     manifest = remembered(_manifest_key(choice, role))
     if manifest is not None and manifest.unseen:
@@ -134,16 +134,16 @@ def say_unseen(choice: Choice, role: Role, note: Callable[[str], None]) -> None:
         )
 
 
-def _current_manifest(choice: Choice, role: Role) -> Manifest | None:
+def _current_manifest(choice: ActivationChoice, role: Role) -> Manifest | None:
     manifest = remembered(_manifest_key(choice, role))
     return manifest if manifest is not None and not manifest.changes() else None
 
 
-def _manifest_key(choice: Choice, role: Role) -> str:
+def _manifest_key(choice: ActivationChoice, role: Role) -> str:
     return key_of(role, choice.name, [list(parameter) for parameter in choice.parameters])
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """Choice.name of a user's own as (path or module, the object's name)."""
+    """ActivationChoice.name of a user's own as (path or module, the object's name)."""
     location, _, object_name = name.rpartition(":")
     return location, object_name

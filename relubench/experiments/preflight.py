@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from relubench.activations import Choice
+from relubench.activations import ActivationChoice
 from relubench.activations.user import checked, is_checked, names_user_object, renewed, resolve_user_object, say_unseen
 from relubench.errors import WARNING, UsageError
 from relubench.experiments.config import ExperimentConfig
@@ -50,7 +50,7 @@ LEFT_OUT = (
 )
 
 
-def probe_own(choice: Choice, note: Note, parts: Sequence[Part] = ()) -> None:
+def probe_own(choice: ActivationChoice, note: Note, parts: Sequence[Part] = ()) -> None:
     """Call a formula or a user's own activation once; UsageError if the study cannot use it, a note for what is odd.
 
     `parts`: those with it, whose layers it has to fit and whose initial weights may need its gain.
@@ -78,7 +78,7 @@ def _architecture(part: Part) -> Architecture:
     return parse_model(name if name != "auto" else default_model(part.prepared.name))
 
 
-def try_in_networks(choice: Choice, specs: Sequence[RunSpec]) -> None:
+def try_in_networks(choice: ActivationChoice, specs: Sequence[RunSpec]) -> None:
     """Take a training step through it in every network that somebody else wrote; UsageError where that fails."""
     foreign = {(spec.model, spec.input_shape): spec for spec in specs if architecture_of(spec).foreign}
     if foreign and choice.kind == "user":
@@ -137,7 +137,7 @@ def check_own(
         try_in_networks(choice, mine)
 
 
-def _with(choice: Choice, parts: Sequence[Part]) -> list[Part]:
+def _with(choice: ActivationChoice, parts: Sequence[Part]) -> list[Part]:
     """The parts that compare this activation."""
     return [part for part in parts if any(other.label == choice.label for other in part.choices)]
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from relubench.activations import Choice, build
+from relubench.activations import ActivationChoice, build
 from relubench.activations.checks.finite_differences import numerical_slopes
 from relubench.activations.definition import Activation
 from relubench.verification.compare import Array, errors, ulp_size
@@ -29,7 +29,7 @@ MANY = 0.9
 """Of the places at which slopes are wrong: from this share on flat values make a straight-through estimator."""
 
 
-def inherited(against: Choice, header: RowHeader, z: Tensor, true: Array) -> Array:
+def inherited(against: ActivationChoice, header: RowHeader, z: Tensor, true: Array) -> Array:
     """The errors of the other's own kernel in this type, the largest of each region, at the true values' scale."""
     kernel = build(against)
     reference = reference_of(against, kernel, header.dtype, None)

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from relubench.activations import Choice, build
+from relubench.activations import ActivationChoice, build
 from relubench.activations.definition import Activation
 from relubench.verification import points
 from relubench.verification.agreement import InFloat64, backward_pass_of_values, inherited, same_function
@@ -28,13 +28,13 @@ from relubench.verification.reference import Reference, own_slopes, own_values, 
 
 
 def check(
-    choice: Choice,
+    choice: ActivationChoice,
     dtype: str,
     *,
     seed: int = 0,
     compiled: bool = False,
     num_points: int = points.MILLION,
-    against: Choice | None = None,
+    against: ActivationChoice | None = None,
 ) -> list[VerifyRow]:
     """The rows of one activation in one type: forward and backward."""
     # Training flushes subnormal numbers, process-wide; here they are part of what is checked.
@@ -53,7 +53,7 @@ def check(
     return rows
 
 
-def _inputs(choice: Choice, dtype: str, kinks: tuple[float, ...], seed: int, num_points: int) -> Tensor:
+def _inputs(choice: ActivationChoice, dtype: str, kinks: tuple[float, ...], seed: int, num_points: int) -> Tensor:
     x = points.stratified(kinks, seed, num_points) if dtype == "fp32" else points.every_pattern(points.DTYPES[dtype])
     return (
         points.shuffled(x, choice.columns, seed)
@@ -66,10 +66,10 @@ def _inputs(choice: Choice, dtype: str, kinks: tuple[float, ...], seed: int, num
 class Checked:
     """What both passes need."""
 
-    choice: Choice
+    choice: ActivationChoice
     activation: Activation
     reference: Reference
-    against: Choice | None
+    against: ActivationChoice | None
     z: Tensor
     compiled: bool
 

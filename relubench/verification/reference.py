@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from relubench.activations import ACTIVATIONS, Choice, build
+from relubench.activations import ACTIVATIONS, ActivationChoice, build
 from relubench.activations.definition import Activation
 from relubench.activations.row import ParameterValue
 from relubench.verification import points, truth
@@ -28,7 +28,9 @@ class Reference:
     kinks: tuple[float, ...] = ()
 
 
-def reference_of(choice: Choice, activation: Activation, dtype: str, against: Choice | None) -> Reference:
+def reference_of(
+    choice: ActivationChoice, activation: Activation, dtype: str, against: ActivationChoice | None
+) -> Reference:
     """The true function of a table's; for a user's own itself in float64, or what --against names."""
     if against is not None:
         reference = reference_of(against, build(against), dtype, None)
@@ -48,7 +50,7 @@ def reference_of(choice: Choice, activation: Activation, dtype: str, against: Ch
     )
 
 
-def parameters_in_type(choice: Choice, dtype: str) -> dict[str, ParameterValue]:
+def parameters_in_type(choice: ActivationChoice, dtype: str) -> dict[str, ParameterValue]:
     """A table's parameters, those that are learned as the type holds them."""
     parameters = dict(choice.parameters)
     if not ACTIVATIONS[choice.name].learned:

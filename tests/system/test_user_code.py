@@ -437,7 +437,8 @@ def test_a_process_of_its_own_finds_the_same_digest(tmp_path: Path):
     text = f"{tmp_path}/mine.py:act"
     here = digest(text)
     script = (
-        "import sys; from relubench.activations.user import resolve_user_object; print(resolve_user_object(sys.argv[1]).source_digest);"
+        "import sys; from relubench.activations.user import resolve_user_object as resolve; "
+        "print(resolve(sys.argv[1]).source_digest);"
         "print('torch' in sys.modules, 'numpy' in sys.modules)"
     )
     told = subprocess.run([sys.executable, "-c", script, text], capture_output=True, text=True, env={**os.environ})

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from relubench.activations import ACTIVATIONS, Choice, build, select
+from relubench.activations import ACTIVATIONS, ActivationChoice, build, select
 from relubench.activations.definition import Activation, plain
 from relubench.reports.verification import verification_report
 from relubench.verification import check as checking
@@ -23,7 +23,7 @@ from tests.activations.reference import ELEMENTWISE, GATES
 PLACES = (-80.0, -30.0, -9.3, -5.5, -2.9, -1.3, -0.4, -1e-5, 1e-5, 0.3, 0.9, 1.7, 3.4, 5.9, 8.2, 19.0, 80.0)
 
 
-def choice(label: str) -> Choice:
+def choice(label: str) -> ActivationChoice:
     return select([label])[0]
 
 
@@ -111,7 +111,7 @@ def test_every_built_in_activation_is_right_in_fp32(name: str) -> None:
         assert row.outcome == "ok", row
 
 
-def planted(monkeypatch: pytest.MonkeyPatch, name: str, change: Callable[[Activation], Activation]) -> Choice:
+def planted(monkeypatch: pytest.MonkeyPatch, name: str, change: Callable[[Activation], Activation]) -> ActivationChoice:
     """The activation with an error in it."""
     wrong = change(build(choice(name)))
     monkeypatch.setattr(checking, "build", lambda one: wrong)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from typer.testing import CliRunner
 
-from relubench.activations import Choice, select
+from relubench.activations import ActivationChoice, select
 from relubench.activations.definition import Activation, plain
 from relubench.cli.app import app
 from relubench.verification import check as checking
@@ -30,7 +30,7 @@ def rows_of(
     monkeypatch: pytest.MonkeyPatch, function: Function, dtype: str, against: str | None = None
 ) -> list[VerifyRow]:
     build = checking.build
-    own = Choice(label="own", kind="user", name="own")
+    own = ActivationChoice(label="own", kind="user", name="own")
     made = Activation(function=plain(function))
     monkeypatch.setattr(checking, "build", lambda choice: made if choice is own else build(choice))
     other = None if against is None else select([against])[0]

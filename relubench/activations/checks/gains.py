@@ -10,7 +10,7 @@ from torch import Tensor
 
 from relubench.activations.builder import as_function, build
 from relubench.activations.checks.trial import Trial, fitting
-from relubench.activations.choice import Choice
+from relubench.activations.choice import ActivationChoice
 from relubench.activations.definition import Activation
 from relubench.activations.layer_input import Frame
 from relubench.errors import UsageError
@@ -29,21 +29,23 @@ _PEAK = 1.5
 """From mesh to mesh a pole's highest value grows by the ratio of the meshes, about four; others' hardly changes."""
 
 
-def matched_gain(activation_or_choice: Choice | Activation, layers: Sequence[Frame] = ()) -> float:
+def matched_gain(activation_or_choice: ActivationChoice | Activation, layers: Sequence[Frame] = ()) -> float:
     """1/sqrt(E[f(z)^2]), z ~ N(0, 1), columns independent; by Gauss-Legendre in float64, good to 1e-6.
 
     As in evaluation: without noise, learned parameters at their start, the mean over units that have their own.
     Raises UsageError where there is no such number. `layers`: where a user's own stands, if it fits nowhere else.
     """
-    label = activation_or_choice.label if isinstance(activation_or_choice, Choice) else "the activation"
-    activation = build(activation_or_choice) if isinstance(activation_or_choice, Choice) else activation_or_choice
+    label = activation_or_choice.label if isinstance(activation_or_choice, ActivationChoice) else "the activation"
+    activation = (
+        build(activation_or_choice) if isinstance(activation_or_choice, ActivationChoice) else activation_or_choice
+    )
     if activation.combines == "maximum":
         return _gain_of_maximum(activation.columns)
     if activation.combines == "product":
         # f(a, b) = a g(b), and E[a^2] = 1.
         return _gain(lambda b: activation.function(torch.stack([torch.ones_like(b), b]), dim=0)[0][:, None], label, 1)
     if activation.module is None and not (
-        isinstance(activation_or_choice, Choice) and activation_or_choice.kind == "user"
+        isinstance(activation_or_choice, ActivationChoice) and activation_or_choice.kind == "user"
     ):
         function = as_function(activation, torch.float64)
         return _gain(lambda z: function(z)[:, None], label, 1)

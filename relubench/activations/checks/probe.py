@@ -14,7 +14,7 @@ from relubench.activations.checks.gains import gain_of, matched_gain
 from relubench.activations.checks.recognition import Likeness, likeness_of, recognise_learner
 from relubench.activations.checks.training import InTraining, in_training
 from relubench.activations.checks.trial import RANGE, Trial, fitting
-from relubench.activations.choice import Choice
+from relubench.activations.choice import ActivationChoice
 from relubench.activations.layer_input import Frame
 from relubench.errors import UsageError
 
@@ -42,7 +42,7 @@ class Probe:
     """Whether it is exactly 0 over an interval within [-6, 6]."""
 
 
-def probe(choice: Choice, layers: Sequence[Frame] = ()) -> Probe:
+def probe(choice: ActivationChoice, layers: Sequence[Frame] = ()) -> Probe:
     """Try an activation out; raises UsageError if a network cannot be trained through it.
 
     Refused: a result of another shape or dtype; a value that depends on other entries, on chance or on earlier calls;
