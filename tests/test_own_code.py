@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from relubench.activations import probe
+from relubench.activations import check_activation
 from relubench.activations.user import checked, is_checked, renewed, resolve_user_object
 from relubench.errors import UsageError
 from relubench.experiments.config import experiment
@@ -102,7 +102,7 @@ def test_where_the_cache_cannot_be_written_the_id_is_the_same(lab: Path, monkeyp
     monkeypatch.setattr(manifest, "_here", {})
     choice = resolve_user_object("./mine.py:act")
     assert choice.source_digest == before and not is_checked(choice)
-    checked(choice, "activation", lambda: probe(choice))
+    checked(choice, "activation", lambda: check_activation(choice))
     without = renewed(choice).source_digest
     monkeypatch.undo()
     monkeypatch.chdir(lab)

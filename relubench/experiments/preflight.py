@@ -55,14 +55,18 @@ def probe_own(choice: ActivationChoice, note: Note, parts: Sequence[Part] = ()) 
 
     `parts`: those with it, whose layers it has to fit and whose initial weights may need its gain.
     """
-    from relubench.activations import probe
+    from relubench.activations import check_activation
 
     shapes = dict.fromkeys((_architecture(part), part.prepared.input_shape) for part in parts)
     layers = [frame for shape in shapes for frame in activation_frames(*shape)]
     # What a user's own code prints must not get between the rows.
     with contextlib.redirect_stdout(sys.stderr), _warned(choice.label, note):
         own = choice.kind == "user"
-        found = checked(choice, "activation", lambda: probe(choice, layers)) if own else probe(choice, layers)
+        found = (
+            checked(choice, "activation", lambda: check_activation(choice, layers))
+            if own
+            else check_activation(choice, layers)
+        )
     if found.no_gain is not None:
         if any(part.config.model.init == "auto" and not _architecture(part).foreign for part in parts):
             raise UsageError(f"--init auto: {found.no_gain.message}", found.no_gain.hint)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from relubench.activations import build, select
-from relubench.activations.checks.probe import probe
+from relubench.activations.checks.activation_check import check_activation
 from relubench.activations.user import changed, checked, is_checked, renewed, resolve_user_object, say_unseen
 from relubench.errors import UsageError
 from relubench.system.user_code.loading import load, module_name
@@ -345,7 +345,7 @@ def test_a_function_that_counts_in_flags_or_a_dictionary_is_refused(code: str, t
     write(tmp_path, mine=code)
     choice = resolve_user_object(f"{tmp_path}/mine.py:act")
     with pytest.raises(UsageError, match=r"changes the global .*(odd|ages|default 0|bits)"):
-        checked(choice, "activation", lambda: probe(choice))
+        checked(choice, "activation", lambda: check_activation(choice))
 
 
 CACHE = "_seen = {}\ndef act(x):\n    _seen[x.shape] = x\n    return x\n"
@@ -360,7 +360,7 @@ def test_a_cache_and_a_flag_are_not_counters(code: str, tmp_path: Path):
     """Refusing them would refuse sound code: a cache only grows, a flag that is set once says what was warned of."""
     write(tmp_path, mine=code)
     choice = resolve_user_object(f"{tmp_path}/mine.py:act")
-    assert checked(choice, "activation", lambda: probe(choice)).equals == "identity"
+    assert checked(choice, "activation", lambda: check_activation(choice)).equals == "identity"
 
 
 def test_an_iterator_is_refused(tmp_path: Path):

@@ -1,4 +1,4 @@
-"""Look at an activation before training through it: is it usable, which gain matches it, is it a known one?"""
+"""The check of an activation before training: is it usable, which gain matches it, is it a known one?"""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from relubench.activations.choice import ActivationChoice
 from relubench.activations.layer_input import Frame
 from relubench.errors import UsageError
 
-__all__ = ["Probe", "matched_gain", "probe"]
+__all__ = ["ActivationCheck", "check_activation", "matched_gain"]
 
 _FAR = (10.0, 30.0, 100.0, 1e4)
 """Here a value that is not finite is only warned of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Probe:
-    """What was found about a formula or a user's own."""
+class ActivationCheck:
+    """The properties of a formula or of a user's own activation."""
 
     gain: float | None
     """1/sqrt(E[f(z)^2]), z ~ N(0, 1); None where there is no such number."""
@@ -42,8 +42,8 @@ class Probe:
     """Whether it is exactly 0 over an interval within [-6, 6]."""
 
 
-def probe(choice: ActivationChoice, layers: Sequence[Frame] = ()) -> Probe:
-    """Try an activation out; raises UsageError if a network cannot be trained through it.
+def check_activation(choice: ActivationChoice, layers: Sequence[Frame] = ()) -> ActivationCheck:
+    """The properties of an activation, which is tried out; UsageError if a network cannot be trained through it.
 
     Refused: a result of another shape or dtype; a value that depends on other entries, on chance or on earlier calls;
     an input changed in place; values or slopes that are not finite somewhere in [-6, 6]; no slope anywhere; what fails
@@ -52,7 +52,7 @@ def probe(choice: ActivationChoice, layers: Sequence[Frame] = ()) -> Probe:
     """
     activation = build(choice)
     if activation.columns > 1:
-        return Probe(gain=matched_gain(activation), exact_zeros=activation.exact_zeros)
+        return ActivationCheck(gain=matched_gain(activation), exact_zeros=activation.exact_zeros)
     trial = fitting(choice.label, activation, layers)
     values = _check_finite(trial)
     training = in_training(trial, layers)
@@ -61,7 +61,7 @@ def probe(choice: ActivationChoice, layers: Sequence[Frame] = ()) -> Probe:
         None if choice.kind == "table" else _find_likeness(trial, training, has_wrong_slope=slope_warning is not None)
     )
     gain, no_gain = _gain(trial)
-    return Probe(
+    return ActivationCheck(
         gain=gain,
         no_gain=no_gain,
         equals=likeness.label if likeness is not None else None,
