@@ -1,4 +1,4 @@
-"""A choice made computable: the table's through its target, formulas through the evaluator, users' own by import."""
+"""Builds what was chosen: a row of the table by its target, a formula by the evaluator, a user's own by import."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def as_function(activation: Activation, dtype: torch.dtype = torch.float64) -> C
 
 
 def own_object(choice: ActivationChoice, hint: str) -> object:
-    """What a user's own names, imported; `wanted` is the hint where it is not there."""
+    """The imported object that a user's own choice names; UsageError with this hint where it is not there."""
     location, name = split_name(choice.name)
     with contextlib.redirect_stdout(sys.stderr):  # What is printed on import is no result.
         module = _import_module(location, choice.label)
@@ -76,7 +76,7 @@ _IMPORTS_ALONE = "the file must import on its own with this Python"
 
 
 def _shadowed_module_hint(location: str, problem: BaseException) -> str:
-    """The hint where an import failed since the standard library's module was taken, not the file of that name."""
+    """The hint where an import failed because the standard library's module was found instead of the user's file."""
     name = problem.name if isinstance(problem, ImportError) else None
     if not name or not is_path(location) or name.partition(".")[0] not in RESERVED:
         return ""

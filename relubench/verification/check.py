@@ -64,7 +64,7 @@ def _inputs(choice: ActivationChoice, dtype: str, kinks: tuple[float, ...], seed
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What both passes need."""
+    """The activation, its reference and its inputs, which both passes need."""
 
     choice: ActivationChoice
     activation: Activation

@@ -64,7 +64,7 @@ class VerifyRow:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What every form is held to, at x [N]."""
+    """The true values and allowed errors of every form, at x [N]."""
 
     true: Array
     allowance: Array
@@ -78,7 +78,7 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class FormResult:
-    """What came of one form."""
+    """The verdict on one form of the computation."""
 
     form: str
     max_ulp: float
@@ -181,7 +181,7 @@ def _bound_share(absolute: Array, allowance: Array) -> float:
 
 @dataclass(frozen=True, slots=True)
 class RowHeader:
-    """What a row says of itself before anything is computed."""
+    """The part of a row that is known before anything is computed."""
 
     activation: str
     dtype: str

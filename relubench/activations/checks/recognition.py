@@ -39,6 +39,8 @@ class Likeness:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
+    """A known function that a user's own may equal."""
+
     likeness: Likeness
     function: Function
 
@@ -148,7 +150,7 @@ def _candidates(trial: Trial) -> Iterator[Candidate]:
 
 
 def _telling_values(trial: Trial) -> dict[str, float]:
-    """Values that tell parameters."""
+    """The values from which parameters of known functions follow."""
     points = {"left": -1.0, "origin": 0.0, "one": 1.0, "far_left": -1e3, "far_right": 1e3}
     values = trial.values(torch.tensor(list(points.values()), dtype=torch.float64)).double()[:, 0].tolist()
     return dict(zip(points, values, strict=True))
@@ -162,7 +164,7 @@ def _table_candidates() -> Iterator[Candidate]:
 
 
 def _parameter_labels(left: float, origin: float, far_left: float, scale: float) -> Iterator[str]:
-    """Labels with the parameter that these values tell."""
+    """Labels with the parameter that follows from these values."""
     candidates = (
         ("leaky_relu", "negative_slope", -left),
         ("elu", "alpha", -far_left),

@@ -38,7 +38,7 @@ class InTraining:
 
 
 def in_training(trial: Trial, layers: Sequence[Frame] = ()) -> InTraining:
-    """Take one step through it in every layer where it stands; raises UsageError where that fails."""
+    """Its properties in training, after one step in every layer where it is used; UsageError where a step fails."""
     activation = trial.activation
     if activation.module is None and not layers:
         layers = [trial.frame]
@@ -116,7 +116,7 @@ def _step(trial: Trained, layout: torch.memory_format = torch.contiguous_format)
 
 
 def _difference(trial: Trial) -> str:
-    """How training differs from evaluation."""
+    """How its training forward differs from evaluation's, in words; '' where it does not."""
     if trial.module is None:
         return ""
     x = examples(trial.frame, _BATCH, torch.float32)
@@ -138,7 +138,7 @@ def _difference(trial: Trial) -> str:
 
 
 def _changing_state(trial: Trained) -> str:
-    """The first thing that a module holds and that another call with the same input changes; a cache stays."""
+    """The name of the first attribute that another call with the same input changes, other than a cache; or ''."""
     if trial.module is None:
         return ""
     x = examples(trial.frame, _BATCH, torch.float32)
@@ -182,7 +182,7 @@ def _same(a: Tensor, b: Tensor) -> bool:
 
 
 def _untrained_tensor_warning(trial: Trained) -> str:
-    """Of a tensor that requires a gradient, is used and belongs to no module."""
+    """The warning of a tensor that requires a gradient, is used and belongs to no module; '' where there is none."""
     x = examples(trial.frame, _BATCH, torch.float32).requires_grad_()
     with torch.enable_grad():
         h = trial.call(x)
