@@ -43,7 +43,7 @@ class Activation:
     combines: Literal["", "product", "maximum"] = ""
     """How the columns become one: the first times a function of the second, or the largest; '' for one column."""
     gradient: ActivationGradient | None = None
-    """Closed form, out of autograd's sight; None: differentiate `function`. Always None with learned parameters or noise."""
+    """Closed form, without autograd; None: differentiate `function`, as with learned parameters or noise."""
     saves: Literal["z", "h"] = "z"
     """What `gradient` reads: the pre-activation or the output."""
     inplace: Callable[[Tensor], Tensor] | None = None
