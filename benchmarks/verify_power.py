@@ -27,7 +27,7 @@ from relubench.verification.bounds import Allowance, backward_allowance, forward
 from relubench.verification.check import check
 from relubench.verification.compare import FORMATS, Array, ulp_size
 from relubench.verification.forms import backward_forms, forward_forms
-from relubench.verification.judge import Expected, judge_form
+from relubench.verification.judge import Expected, assess_form
 from relubench.verification.reference import reference_of
 from relubench.verification.regions import regions
 
@@ -117,7 +117,7 @@ def power(label: str, dtype: str, pass_: str, size: int) -> tuple[Tally, Tally]:
         )
         for share in SIZES:
             wrong = (computed[part].double() * (1 + share)).to(computed.dtype)
-            for tally in tallies if judge_form("planted", wrong, here, 0).wrong else ():
+            for tally in tallies if assess_form("planted", wrong, here, 0).wrong else ():
                 tally[share] += 1
     return everywhere, near
 

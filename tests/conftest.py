@@ -28,7 +28,7 @@ QUICK = (
     "runs/test_store.py",
     "experiments/test_l1_range.py",
     "activations/test_builder.py",
-    "activations/test_differences.py",
+    "activations/test_finite_differences.py",
     "activations/test_formula.py",
     "activations/test_functions.py",
     "activations/test_layers.py",

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from relubench.activations import Choice, select
+from relubench.activations import ActivationChoice, select
 from relubench.data import DataOptions, PreparedData, prepare
 from relubench.executors.job import Job
 from relubench.experiments.config import experiment
@@ -23,7 +23,7 @@ def digits(labels: int | None = None) -> PreparedData:
     return prepare("digits", options=DataOptions(labels=labels))
 
 
-def runs(act: str, *, seeds: int = 1, **sections: Any) -> tuple[Choice, list[RunSpec]]:
+def runs(act: str, *, seeds: int = 1, **sections: Any) -> tuple[ActivationChoice, list[RunSpec]]:
     """One activation's runs over `seeds` seeds, one thread each; sections as in the configuration."""
     config = experiment({"act": [act], "seeds": list(range(seeds)), **sections})
     choice = select([act])[0]

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from relubench.activations import probe
-from relubench.activations.user import checked, choose_own, is_checked, renewed
+from relubench.activations import check_activation
+from relubench.activations.user import checked, is_checked, renewed, resolve_user_object
 from relubench.errors import UsageError
 from relubench.experiments.config import experiment
 from relubench.experiments.study import Study
@@ -96,13 +96,13 @@ def test_code_that_changes_while_its_runs_wait_is_not_trained(lab: Path):
 
 def test_where_the_cache_cannot_be_written_the_id_is_the_same(lab: Path, monkeypatch: pytest.MonkeyPatch):
     """Then every command checks the code again, and comes to the same."""
-    before = choose_own("./mine.py:act").source_digest
+    before = resolve_user_object("./mine.py:act").source_digest
     (lab / "file").write_text("")
     monkeypatch.setattr(manifest, "cache_root", lambda: lab / "file" / "cache")
     monkeypatch.setattr(manifest, "_here", {})
-    choice = choose_own("./mine.py:act")
+    choice = resolve_user_object("./mine.py:act")
     assert choice.source_digest == before and not is_checked(choice)
-    checked(choice, "activation", lambda: probe(choice))
+    checked(choice, "activation", lambda: check_activation(choice))
     without = renewed(choice).source_digest
     monkeypatch.undo()
     monkeypatch.chdir(lab)
@@ -301,4 +301,4 @@ def test_no_pipe_of_a_worker_is_left_open(lab: Path):
 @pytest.mark.parametrize("act", [f"{'x' * 700}.y:act", f"{'é' * 130}.y:act", ".:act", "a..b:act", "\ud800.y:act"])
 def test_a_name_that_no_file_can_have_is_no_module(lab: Path, act: str):
     with pytest.raises(UsageError, match=r"there is no (module|file)|cannot be read"):
-        choose_own(act)
+        resolve_user_object(act)

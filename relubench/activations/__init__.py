@@ -4,35 +4,36 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from relubench.activations.choice import Choice
+from relubench.activations.choice import ActivationChoice
+from relubench.activations.row import FAMILIES, ActivationRow
 from relubench.activations.selection import select
-from relubench.activations.table import ACTIVATIONS, FAMILIES, ActivationRow
+from relubench.activations.table import ACTIVATIONS
 
 if TYPE_CHECKING:
     from relubench.activations.builder import build
-    from relubench.activations.checks.probe import Probe, matched_gain, probe
+    from relubench.activations.checks.activation_check import ActivationCheck, check_activation, matched_gain
 
 __all__ = [
     "ACTIVATIONS",
     "FAMILIES",
+    "ActivationCheck",
+    "ActivationChoice",
     "ActivationRow",
-    "Choice",
-    "Probe",
     "build",
+    "check_activation",
     "matched_gain",
-    "probe",
     "select",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """What needs torch is imported when it is asked for."""
+    """The name from a module that needs torch, which is imported only now."""
     if name == "build":
         from relubench.activations import builder
 
         return builder.build
-    if name in ("Probe", "matched_gain", "probe"):
-        from relubench.activations.checks import probe as probing
+    if name in ("ActivationCheck", "check_activation", "matched_gain"):
+        from relubench.activations.checks import activation_check
 
-        return getattr(probing, name)
+        return getattr(activation_check, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

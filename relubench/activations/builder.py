@@ -1,4 +1,4 @@
-"""A choice made computable: the table's through its target, formulas through the evaluator, users' own by import."""
+"""Builds what was chosen: a row of the table by its target, a formula by the evaluator, a user's own by import."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ import torch
 from torch import Tensor
 
 from relubench.activations.checks.trial import flat_call
-from relubench.activations.choice import Choice
+from relubench.activations.choice import ActivationChoice
 from relubench.activations.definition import Activation, fixed
 from relubench.activations.formulas.formula import parse_formula
 from relubench.activations.formulas.learned import formula_activation
 from relubench.activations.table import ACTIVATIONS
-from relubench.activations.user import is_path, split_name
+from relubench.activations.user import split_name
 from relubench.activations.user_objects import WANTED, activation_of
+from relubench.activations.user_sources import is_path
 from relubench.errors import UsageError
 from relubench.system.lookup import did_you_mean
 from relubench.system.user_code.loading import RESERVED, load
 from relubench.system.user_code.origin import missing_module, without_package
 
 
-def build(choice: Choice) -> Activation:
+def build(choice: ActivationChoice) -> Activation:
     """The activation that was chosen; UsageError if a user's own cannot be imported or is not usable."""
     match choice.kind:
         case "table":
@@ -35,7 +36,7 @@ def build(choice: Choice) -> Activation:
         case "formula":
             return formula_activation(parse_formula(choice.name))
         case "user":
-            return _own(choice)
+            return _user_activation(choice)
 
 
 def as_function(activation: Activation, dtype: torch.dtype = torch.float64) -> Callable[[Tensor], Tensor]:
@@ -49,46 +50,50 @@ def as_function(activation: Activation, dtype: torch.dtype = torch.float64) -> C
     return lambda z: activation.function(z, learned=learned)
 
 
-def own_object(choice: Choice, wanted: str) -> object:
-    """What a user's own names, imported; `wanted` is the hint where it is not there."""
-    place, name = split_name(choice.name)
+def own_object(choice: ActivationChoice, hint: str) -> object:
+    """The imported object that a user's own choice names; UsageError with this hint where it is not there."""
+    location, name = split_name(choice.name)
     with contextlib.redirect_stdout(sys.stderr):  # What is printed on import is no result.
-        module = _import(place, choice.label)
-    return _attribute(module, name, choice.label, wanted)
+        module = _import_module(location, choice.label)
+    return _find_object(module, name, choice.label, hint)
 
 
-def _own(choice: Choice) -> Activation:
+def _user_activation(choice: ActivationChoice) -> Activation:
     return activation_of(own_object(choice, WANTED), dict(choice.parameters), choice.label)
 
 
-def _import(place: str, label: str) -> ModuleType:
+def _import_module(location: str, label: str) -> ModuleType:
     try:
-        return load(Path(place) if is_path(place) else place)
+        return load(Path(location) if is_path(location) else location)
     except (Exception, SystemExit) as problem:
-        reason = f"{label}: importing {place} failed: {_reason(problem)}"
-        raise UsageError(reason, _shadowed(place, problem) or missing_module(problem) or _ALONE) from problem
+        reason = f"{label}: importing {location} failed: {_reason(problem)}"
+        raise UsageError(
+            reason, _shadowed_module_hint(location, problem) or missing_module(problem) or _IMPORTS_ALONE
+        ) from problem
 
 
-_ALONE = "the file must import on its own with this Python"
+_IMPORTS_ALONE = "the file must import on its own with this Python"
 
 
-def _shadowed(place: str, problem: BaseException) -> str:
-    """The hint where an import failed since the standard library's module was taken, not the file of that name."""
+def _shadowed_module_hint(location: str, problem: BaseException) -> str:
+    """The hint where an import failed because the standard library's module was found instead of the user's file."""
     name = problem.name if isinstance(problem, ImportError) else None
-    if not name or not is_path(place) or name.partition(".")[0] not in RESERVED:
+    if not name or not is_path(location) or name.partition(".")[0] not in RESERVED:
         return ""
-    beside = Path(place).parent / f"{name.partition('.')[0]}.py"
-    return f"{beside} is not taken for {name}: rename it, or write `from .{name} import`" if beside.is_file() else ""
+    neighbour = Path(location).parent / f"{name.partition('.')[0]}.py"
+    return (
+        f"{neighbour} is not taken for {name}: rename it, or write `from .{name} import`" if neighbour.is_file() else ""
+    )
 
 
-def _attribute(module: ModuleType, name: str, label: str, wanted: str) -> object:
-    found: object = module
-    for part in name.split("."):
-        if not hasattr(found, part):
-            public = [one for one in vars(found) if not one.startswith("_")]
-            raise UsageError(f"{label}: there is no {part!r} in it", did_you_mean(part, public, wanted))
-        found = getattr(found, part)
-    return found
+def _find_object(module: ModuleType, name: str, label: str, hint: str) -> object:
+    value: object = module
+    for attribute in name.split("."):
+        if not hasattr(value, attribute):
+            public = [name for name in vars(value) if not name.startswith("_")]
+            raise UsageError(f"{label}: there is no {attribute!r} in it", did_you_mean(attribute, public, hint))
+        value = getattr(value, attribute)
+    return value
 
 
 def _reason(problem: BaseException) -> str:

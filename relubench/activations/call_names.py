@@ -46,11 +46,11 @@ def called(node: ast.Call) -> Called | None:
     """The parts of a call; None where what is called has no name."""
     function, args, keywords = node.func, list(node.args), list(node.keywords)
     if isinstance(function, ast.Call):
-        made = called(function)
-        if made is None or made.method:
+        factory = called(function)
+        if factory is None or factory.method:
             return None
         # nn.LeakyReLU(0.1)(x) is leaky_relu(x, 0.1).
-        return Called(made.name, made.package, False, [*args, *made.args], [*keywords, *made.keywords])
+        return Called(factory.name, factory.package, False, [*args, *factory.args], [*keywords, *factory.keywords])
     if isinstance(function, ast.Name):
         return Called(function.id, "", False, args, keywords)
     if not isinstance(function, ast.Attribute):
@@ -75,16 +75,16 @@ def dotted(node: ast.expr) -> list[str] | None:
     return names if all(name in MODULES for name in names[:-1]) else None
 
 
-def function_of(call: Called, known: Sequence[str]) -> tuple[FunctionRow, list[ast.expr]]:
+def function_of(call: Called, other_names: Sequence[str]) -> tuple[FunctionRow, list[ast.expr]]:
     """The row of the called function and its arguments, in the row's order; `known`: names that are no functions.
 
     Raises UsageError, whose message is only the reason, where there is no such function or its arguments do not fit.
     """
     name = NAMES.get(call.key)
     if name is None or (call.name.endswith("_") and (call.method or call.package)):
-        refuse_name(call, known)
+        refuse_unknown_function(call, other_names)
     args = list(call.args)
-    keywords = {one.arg or "": one.value for one in call.keywords if one.arg not in IGNORED}
+    keywords = {keyword.arg or "": keyword.value for keyword in call.keywords if keyword.arg not in IGNORED}
     if name == "gelu":
         keywords |= {"approximate": args.pop()} if len(args) == 2 else {}
         name = _gelu(call.package, keywords)
@@ -94,44 +94,54 @@ def function_of(call: Called, known: Sequence[str]) -> tuple[FunctionRow, list[a
     elif (call.package, call.key) in CONTEXT and len(args) == 1 and not keywords:
         args.append(ast.Constant(CONTEXT[call.package, call.key]))
     row = FUNCTIONS[name]
-    return row, _bound(row, args, keywords)
+    return row, _bind_arguments(row, args, keywords)
 
 
 def _gelu(package: str, keywords: dict[str, ast.expr]) -> str:
     """Which of the two; JAX's default is the approximation."""
-    chosen = keywords.pop("approximate", None)
-    if chosen is None:
+    approximate = keywords.pop("approximate", None)
+    if approximate is None:
         return "gelu_tanh" if package == "jax" else "gelu"
-    value = chosen.value if isinstance(chosen, ast.Constant) else None
+    value = approximate.value if isinstance(approximate, ast.Constant) else None
     if value not in ("tanh", "none", True, False):
         raise UsageError("gelu's approximate is 'tanh' or 'none'", "write gelu(x) or gelu_tanh(x)")
     return "gelu_tanh" if value in ("tanh", True) else "gelu"
 
 
-def _bound(row: FunctionRow, args: list[ast.expr], keywords: dict[str, ast.expr]) -> list[ast.expr]:
+def _bind_arguments(row: FunctionRow, args: list[ast.expr], keywords: dict[str, ast.expr]) -> list[ast.expr]:
     """The arguments in order, defaults where one in the middle was left out; the last ones may be missing."""
-    given: dict[str, ast.expr] = dict(zip(row.arguments, args, strict=False))
-    others = KEYWORDS[""] | KEYWORDS.get(row.name, {})
+    bound: dict[str, ast.expr] = dict(zip(row.arguments, args, strict=False))
+    aliases = KEYWORDS[""] | KEYWORDS.get(row.name, {})
     for word, value in keywords.items():
-        name = word if word in row.arguments else others.get(word, word)
-        if name not in row.arguments or name in given:
+        name = word if word in row.arguments else aliases.get(word, word)
+        if name not in row.arguments or name in bound:
             raise UsageError(f"{row.name}() has no argument {word!r} left", f"it is {row.signature}")
-        given[name] = value
-    least, most = row.counts
-    count = len(given) + max(0, len(args) - len(row.arguments))
-    if row.name == "clip" and count == 2:
-        return [given.get(name, ast.Name("None")) for name in row.arguments]
-    last = max((place for place, name in enumerate(row.arguments) if name in given), default=-1)
-    missing = [name for name in row.arguments[: last + 1] if name not in given and name not in row.defaults]
-    if not least <= count <= most or missing:
-        wanted = str(least) if least == most else f"{least} to {most}" if most < 10 else f"at least {least}"
-        plural = "s" if wanted != "1" else ""
-        raise UsageError(f"{row.name}() takes {wanted} argument{plural}, not {count}", f"it is {row.signature}")
-    filled = [given.get(name) or ast.Constant(float(row.defaults[name])) for name in row.arguments[: last + 1]]
-    return [*filled, *args[len(row.arguments) :]]
+        bound[name] = value
+    num_least, num_most = row.counts
+    num_given = len(bound) + max(0, len(args) - len(row.arguments))
+    if row.name == "clip" and num_given == 2:
+        return [bound.get(name, ast.Name("None")) for name in row.arguments]
+    last_position = max((position for position, name in enumerate(row.arguments) if name in bound), default=-1)
+    missing = [name for name in row.arguments[: last_position + 1] if name not in bound and name not in row.defaults]
+    if not num_least <= num_given <= num_most or missing:
+        expected_count = (
+            str(num_least)
+            if num_least == num_most
+            else f"{num_least} to {num_most}"
+            if num_most < 10
+            else f"at least {num_least}"
+        )
+        plural = "s" if expected_count != "1" else ""
+        raise UsageError(
+            f"{row.name}() takes {expected_count} argument{plural}, not {num_given}", f"it is {row.signature}"
+        )
+    arguments = [
+        bound.get(name) or ast.Constant(float(row.defaults[name])) for name in row.arguments[: last_position + 1]
+    ]
+    return [*arguments, *args[len(row.arguments) :]]
 
 
-def refuse_name(call: Called, known: Sequence[str]) -> NoReturn:
+def refuse_unknown_function(call: Called, other_names: Sequence[str]) -> NoReturn:
     """Says why there is no such function, and what to write instead."""
     name = call.name[:60]
     if call.name.endswith("_") and call.key in NAMES:
@@ -143,8 +153,8 @@ def refuse_name(call: Called, known: Sequence[str]) -> NoReturn:
         )
     if call.key in RANDOM:
         raise UsageError(f"{name} draws random numbers, and a formula draws none", "rrelu and nrelu are in the list")
-    close = near_names(name, [*FUNCTIONS, *known])
-    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    candidates = near_names(name, [*FUNCTIONS, *other_names])
+    hint = f"did you mean {' or '.join(candidates)}? " if candidates else ""
     raise UsageError(
         f"{name!r} is not known in a formula", f"{hint}`relubench list functions` shows which functions are known"
     )

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from relubench.activations.table import ParameterValue
+from relubench.activations.row import ParameterValue
 
 Kind = Literal["table", "formula", "user"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class ActivationChoice:
     """An activation as the user chose it; `select([choice.label])` gives the same again."""
 
     label: str
@@ -32,14 +32,16 @@ class Choice:
         """JSON values from which any process on this machine, wherever it started, builds the same activation."""
         values = asdict(self)
         del values["source_digest"]
-        return {**values, "parameters": [list(one) for one in self.parameters]}
+        return {**values, "parameters": [list(parameter) for parameter in self.parameters]}
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Choice:
+    def from_json(cls, values: dict[str, Any]) -> ActivationChoice:
         """The choice that `to_json` gave, without its source's digest."""
         # JSON has no tuples.
-        given = ((name, tuple(value) if isinstance(value, list) else value) for name, value in values["parameters"])
-        return cls(**{**values, "parameters": tuple(given)})
+        parameters = (
+            (name, tuple(value) if isinstance(value, list) else value) for name, value in values["parameters"]
+        )
+        return cls(**{**values, "parameters": tuple(parameters)})
 
 
 def label_of(name: str, parameters: tuple[tuple[str, ParameterValue], ...]) -> str:

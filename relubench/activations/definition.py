@@ -1,4 +1,4 @@
-"""What an activation is to the engine: a function, its closed-form gradient, and what may be done in place."""
+"""An activation as training uses it: a function, its closed-form gradient, and what may be done in place."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Activation:
     combines: Literal["", "product", "maximum"] = ""
     """How the columns become one: the first times a function of the second, or the largest; '' for one column."""
     gradient: ActivationGradient | None = None
-    """Closed form, out of autograd's sight; None: differentiate `function`. Never there with learned or noise."""
+    """Closed form, without autograd; None: differentiate `function`, as with learned parameters or noise."""
     saves: Literal["z", "h"] = "z"
     """What `gradient` reads: the pre-activation or the output."""
     inplace: Callable[[Tensor], Tensor] | None = None
@@ -64,7 +64,7 @@ class Activation:
 
 
 def plain(elementwise: Callable[[Tensor], Tensor]) -> ActivationFunction:
-    """The same function of z, with the arguments that it has no use for."""
+    """The same function of z, which also takes the arguments that it does not need."""
 
     def function(z: Tensor, *, learned: tuple[Tensor, ...] = (), noise: Tensor | None = None, dim: int = -1) -> Tensor:
         return elementwise(z)
@@ -74,7 +74,7 @@ def plain(elementwise: Callable[[Tensor], Tensor]) -> ActivationFunction:
 
 def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
     """The parameters that are trained: a frozen one (requires_grad=False) is not."""
-    return {name: one for name, one in module.named_parameters() if one.requires_grad}
+    return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
 
 
 def fixed(make: Callable[[], nn.Module]) -> nn.Module:

@@ -27,10 +27,10 @@ def identity() -> Activation:
     return Activation(
         # A view would let autograd's users write through to z; a new tensor is what every other activation gives.
         function=plain(torch.clone),
-        gradient=_gradient(lambda grad, h: grad),
+        gradient=_elementwise_gradient(lambda grad, h: grad),
         saves="h",
         inplace=lambda z: z,
-        out=_into(lambda z, out: out.copy_(z)),
+        out=_write_into(lambda z, out: out.copy_(z)),
     )
 
 
@@ -38,10 +38,10 @@ def sigmoid() -> Activation:
     """f(x) = 1/(1 + e^-x). Classical."""
     return Activation(
         function=plain(torch.sigmoid),
-        gradient=_gradient(lambda grad, h: aten.sigmoid_backward.grad_input(grad, h, grad_input=grad)),
+        gradient=_elementwise_gradient(lambda grad, h: aten.sigmoid_backward.grad_input(grad, h, grad_input=grad)),
         saves="h",
         inplace=torch.sigmoid_,
-        out=_into(lambda z, out: torch.sigmoid(z, out=out)),
+        out=_write_into(lambda z, out: torch.sigmoid(z, out=out)),
     )
 
 
@@ -49,10 +49,10 @@ def tanh() -> Activation:
     """f(x) = tanh x. Classical."""
     return Activation(
         function=plain(torch.tanh),
-        gradient=_gradient(lambda grad, h: aten.tanh_backward.grad_input(grad, h, grad_input=grad)),
+        gradient=_elementwise_gradient(lambda grad, h: aten.tanh_backward.grad_input(grad, h, grad_input=grad)),
         saves="h",
         inplace=torch.tanh_,
-        out=_into(lambda z, out: torch.tanh(z, out=out)),
+        out=_write_into(lambda z, out: torch.tanh(z, out=out)),
     )
 
 
@@ -65,10 +65,10 @@ def lecun_tanh() -> Activation:
 
     return Activation(
         function=plain(lambda z: torch.tanh(z * _LECUN_SCALE) * _LECUN_HEIGHT),
-        gradient=_gradient(gradient),
+        gradient=_elementwise_gradient(gradient),
         saves="h",
         inplace=lambda z: z.mul_(_LECUN_SCALE).tanh_().mul_(_LECUN_HEIGHT),
-        out=_into(lambda z, out: torch.mul(z, _LECUN_SCALE, out=out).tanh_().mul_(_LECUN_HEIGHT)),
+        out=_write_into(lambda z, out: torch.mul(z, _LECUN_SCALE, out=out).tanh_().mul_(_LECUN_HEIGHT)),
     )
 
 
@@ -91,8 +91,8 @@ def abs_tanh() -> Activation:
 
     return Activation(
         function=plain(lambda z: torch.tanh(z).abs()),
-        gradient=_gradient(gradient),
-        out=_into(lambda z, out: torch.tanh(z, out=out).abs_()),
+        gradient=_elementwise_gradient(gradient),
+        out=_write_into(lambda z, out: torch.tanh(z, out=out).abs_()),
     )
 
 
@@ -108,10 +108,10 @@ def softsign() -> Activation:
 
     return Activation(
         function=plain(torch.nn.functional.softsign),
-        gradient=_gradient(gradient),
+        gradient=_elementwise_gradient(gradient),
         saves="h",
         inplace=lambda z: z.div_(z.abs().add_(1)),
-        out=_into(out),
+        out=_write_into(out),
     )
 
 
@@ -123,8 +123,8 @@ def softplus(beta: float, threshold: float) -> Activation:
 
     return Activation(
         function=plain(lambda z: torch.nn.functional.softplus(z, beta, threshold)),
-        gradient=_gradient(gradient),
-        out=_into(lambda z, out: aten.softplus.out(z, beta, threshold, out=out)),
+        gradient=_elementwise_gradient(gradient),
+        out=_write_into(lambda z, out: aten.softplus.out(z, beta, threshold, out=out)),
     )
 
 
@@ -132,10 +132,10 @@ def relu() -> Activation:
     """f(x) = max(0, x), f'(0) = 0. Nair & Hinton 2010; Glorot, Bordes & Bengio 2011."""
     return Activation(
         function=plain(torch.relu),
-        gradient=_gradient(lambda grad, h: aten.threshold_backward.grad_input(grad, h, 0, grad_input=grad)),
+        gradient=_elementwise_gradient(lambda grad, h: aten.threshold_backward.grad_input(grad, h, 0, grad_input=grad)),
         saves="h",
         inplace=torch.relu_,
-        out=_into(lambda z, out: torch.clamp_min(z, 0, out=out)),
+        out=_write_into(lambda z, out: torch.clamp_min(z, 0, out=out)),
         leak=0.0,
         exact_zeros=True,
     )
@@ -145,8 +145,8 @@ def squared_relu() -> Activation:
     """f(x) = max(0, x)^2, with slope 2 max(0, x), from x: f overflows long before its slope does. So et al. 2021."""
     return Activation(
         function=plain(lambda z: torch.relu(z).square()),
-        gradient=_gradient(lambda grad, z: grad.mul_(z.clamp_min(0)).mul_(2)),
-        out=_into(lambda z, out: torch.clamp_min(z, 0, out=out).square_()),
+        gradient=_elementwise_gradient(lambda grad, z: grad.mul_(z.clamp_min(0)).mul_(2)),
+        out=_write_into(lambda z, out: torch.clamp_min(z, 0, out=out).square_()),
         exact_zeros=True,
     )
 
@@ -161,10 +161,10 @@ def leaky_relu(negative_slope: float) -> Activation:
 
     return Activation(
         function=plain(lambda z: torch.nn.functional.leaky_relu(z, negative_slope)),
-        gradient=_gradient(gradient),
+        gradient=_elementwise_gradient(gradient),
         saves="h" if from_output else "z",
         inplace=(lambda z: aten.leaky_relu_(z, negative_slope)) if from_output else None,
-        out=_into(lambda z, out: aten.leaky_relu.out(z, negative_slope, out=out)),
+        out=_write_into(lambda z, out: aten.leaky_relu.out(z, negative_slope, out=out)),
         leak=negative_slope if from_output else None,
         exact_zeros=negative_slope == 0,
     )
@@ -193,8 +193,8 @@ def gelu(approximate: str) -> Activation:
 
     return Activation(
         function=plain(lambda z: torch.nn.functional.gelu(z, approximate=approximate)),
-        gradient=_gradient(gradient),
-        out=_into(lambda z, out: aten.gelu.out(z, approximate=approximate, out=out)),
+        gradient=_elementwise_gradient(gradient),
+        out=_write_into(lambda z, out: aten.gelu.out(z, approximate=approximate, out=out)),
     )
 
 
@@ -202,8 +202,8 @@ def silu() -> Activation:
     """f(x) = x sigmoid(x). Elfwing, Uchibe & Doya 2017."""
     return Activation(
         function=plain(torch.nn.functional.silu),
-        gradient=_gradient(lambda grad, z: aten.silu_backward.grad_input(grad, z, grad_input=grad)),
-        out=_into(lambda z, out: aten.silu.out(z, out=out)),
+        gradient=_elementwise_gradient(lambda grad, z: aten.silu_backward.grad_input(grad, z, grad_input=grad)),
+        out=_write_into(lambda z, out: aten.silu.out(z, out=out)),
     )
 
 
@@ -211,8 +211,8 @@ def hardswish() -> Activation:
     """f(x) = x min(max(x + 3, 0), 6)/6. Howard et al. 2019."""
     return Activation(
         function=plain(torch.nn.functional.hardswish),
-        gradient=_gradient(aten.hardswish_backward.default),
-        out=_into(lambda z, out: aten.hardswish.out(z, out=out)),
+        gradient=_elementwise_gradient(aten.hardswish_backward.default),
+        out=_write_into(lambda z, out: aten.hardswish.out(z, out=out)),
         exact_zeros=True,
     )
 
@@ -221,8 +221,8 @@ def mish() -> Activation:
     """f(x) = x tanh(ln(1 + e^x)). Misra 2019."""
     return Activation(
         function=plain(torch.nn.functional.mish),
-        gradient=_gradient(aten.mish_backward.default),
-        out=_into(lambda z, out: aten.mish.out(z, out=out)),
+        gradient=_elementwise_gradient(aten.mish_backward.default),
+        out=_write_into(lambda z, out: aten.mish.out(z, out=out)),
     )
 
 
@@ -234,10 +234,10 @@ def _clamped(low: float, high: float, *, exact_zeros: bool) -> Activation:
 
     return Activation(
         function=plain(lambda z: torch.nn.functional.hardtanh(z, low, high)),
-        gradient=_gradient(gradient),
+        gradient=_elementwise_gradient(gradient),
         saves="h",
         inplace=lambda z: aten.hardtanh_(z, low, high),
-        out=_into(lambda z, out: aten.hardtanh.out(z, low, high, out=out)),
+        out=_write_into(lambda z, out: aten.hardtanh.out(z, low, high, out=out)),
         exact_zeros=exact_zeros,
     )
 
@@ -250,16 +250,16 @@ def _exponential(alpha: float, scale: float, input_scale: float) -> Activation:
 
     return Activation(
         function=plain(lambda z: aten.elu(z, alpha, scale, input_scale)),
-        gradient=_gradient(gradient),
+        gradient=_elementwise_gradient(gradient),
         saves="h",
         inplace=lambda z: aten.elu_(z, alpha, scale, input_scale),
-        out=_into(lambda z, out: aten.elu.out(z, alpha, scale, input_scale, out=out)),
+        out=_write_into(lambda z, out: aten.elu.out(z, alpha, scale, input_scale, out=out)),
     )
 
 
-def _gradient(elementwise: Callable[[Tensor, Tensor], Tensor]) -> ActivationGradient:
+def _elementwise_gradient(elementwise: Callable[[Tensor, Tensor], Tensor]) -> ActivationGradient:
     return lambda grad, saved, dim=-1, /: elementwise(grad, saved)
 
 
-def _into(elementwise: Callable[[Tensor, Tensor], Tensor]) -> ActivationInto:
+def _write_into(elementwise: Callable[[Tensor, Tensor], Tensor]) -> ActivationInto:
     return lambda z, out, dim=-1, /: elementwise(z, out)

@@ -55,20 +55,20 @@ def maxout(pieces: int) -> Activation:
     """f(z_1 .. z_k) = max_i z_i; the gradient goes to the first of equals. Goodfellow et al. 2013."""
 
     def function(z: Tensor, *, learned: tuple[Tensor, ...] = (), noise: Tensor | None = None, dim: int = -1) -> Tensor:
-        return _by_piece(z, dim).max(dim=_first(z, dim)).values
+        return _split_pieces(z, dim).max(dim=_piece_axis(z, dim)).values
 
     def gradient(grad: Tensor, z: Tensor, dim: int = -1, /) -> Tensor:
-        axis = _first(z, dim)
+        axis = _piece_axis(z, dim)
         # Of equals max's indices name the first too, and on a processor argmax takes longer.
-        winner = _by_piece(z, dim).max(dim=axis, keepdim=True).indices
-        below = torch.zeros_like(z)
-        _by_piece(below, dim).scatter_(axis, winner, grad.unsqueeze(axis))
-        return below
+        winner = _split_pieces(z, dim).max(dim=axis, keepdim=True).indices
+        input_grad = torch.zeros_like(z)
+        _split_pieces(input_grad, dim).scatter_(axis, winner, grad.unsqueeze(axis))
+        return input_grad
 
     def out(z: Tensor, out: Tensor, dim: int = -1, /) -> Tensor:
-        return torch.amax(_by_piece(z, dim), dim=_first(z, dim), out=out)
+        return torch.amax(_split_pieces(z, dim), dim=_piece_axis(z, dim), out=out)
 
-    def _by_piece(z: Tensor, dim: int) -> Tensor:
+    def _split_pieces(z: Tensor, dim: int) -> Tensor:
         return z.unflatten(dim, (pieces, -1))
 
     return Activation(
@@ -82,8 +82,8 @@ def maxout(pieces: int) -> Activation:
 
 def _gated(gate: Activation) -> Activation:
     """f(a, b) = a g(b)."""
-    slope, into = gate.gradient, gate.out
-    assert slope is not None and into is not None
+    gate_gradient, gate_out = gate.gradient, gate.out
+    assert gate_gradient is not None and gate_out is not None
 
     def function(z: Tensor, *, learned: tuple[Tensor, ...] = (), noise: Tensor | None = None, dim: int = -1) -> Tensor:
         a, b = z.chunk(2, dim)
@@ -91,22 +91,22 @@ def _gated(gate: Activation) -> Activation:
 
     def gradient(grad: Tensor, z: Tensor, dim: int = -1, /) -> Tensor:
         a, b = z.chunk(2, dim)
-        opened = gate.function(b)
-        below = torch.empty_like(z)
-        below_a, below_b = below.chunk(2, dim)
-        torch.mul(grad, opened, out=below_a)
-        below_b.copy_(slope(grad.mul_(a), b if gate.saves == "z" else opened))
-        return below
+        gate_values = gate.function(b)
+        input_grad = torch.empty_like(z)
+        grad_a, grad_b = input_grad.chunk(2, dim)
+        torch.mul(grad, gate_values, out=grad_a)
+        grad_b.copy_(gate_gradient(grad.mul_(a), b if gate.saves == "z" else gate_values))
+        return input_grad
 
     def out(z: Tensor, out: Tensor, dim: int = -1, /) -> Tensor:
         a, b = z.chunk(2, dim)
-        return into(b, out).mul_(a)
+        return gate_out(b, out).mul_(a)
 
     return Activation(
         function=function, columns=2, combines="product", gradient=gradient, out=out, exact_zeros=gate.exact_zeros
     )
 
 
-def _first(z: Tensor, dim: int) -> int:
+def _piece_axis(z: Tensor, dim: int) -> int:
     """The axis that holds the pieces once `dim` is split into (pieces, H)."""
     return dim % z.dim()

@@ -1,4 +1,4 @@
-"""How a user's own activation is handed its input: as it is, as a copy where it writes into it, in rows as images.
+"""Adapts the input of a user's own activation: a copy where the activation writes into it, rows where it needs rows.
 
 A plain PyTorch loop trains `nn.SiLU(inplace=True)` and functions of `x.mul_(...)`: nobody needs their input again. Here
 layers keep their inputs, so such a function gets a copy. One that reads images by `x.view(...)` gets them in rows, not
@@ -22,8 +22,8 @@ _EXAMPLES = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Handing:
-    """What a function is given for a tensor; a forward pre-hook of a module."""
+class InputAdapter:
+    """Turns a tensor into the input that a function needs; a forward pre-hook of a module."""
 
     copied: bool = False
     """Whether it writes into its input."""
@@ -33,9 +33,9 @@ class Handing:
     """Whether its result lies where its input lay."""
 
     def __call__(self, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (self.given(inputs[0]), *inputs[1:]) if inputs and isinstance(inputs[0], Tensor) else inputs
+        return (self.adapt(inputs[0]), *inputs[1:]) if inputs and isinstance(inputs[0], Tensor) else inputs
 
-    def given(self, z: Tensor) -> Tensor:
+    def adapt(self, z: Tensor) -> Tensor:
         """z, or a new tensor with its values that no one else reads."""
         if self.rows and not z.is_contiguous():
             return z.contiguous()
@@ -45,58 +45,58 @@ class Handing:
         return self.copied or self.rows
 
 
-class Handed:
-    """A function that gets its input so."""
+class AdaptedFunction:
+    """A function whose input is adapted first."""
 
-    def __init__(self, function: Callable[[Tensor], Tensor], handing: Handing) -> None:
-        self.function, self.handing = function, handing
+    def __init__(self, function: Callable[[Tensor], Tensor], adapter: InputAdapter) -> None:
+        self.function, self.adapter = function, adapter
 
     def __call__(self, z: Tensor) -> Tensor:
-        return self.function(self.handing.given(z))
+        return self.function(self.adapter.adapt(z))
 
 
-def handing_of(call: Callable[[Tensor], Any]) -> Handing:
-    """How this function or module, which is thrown away afterwards, has to be given its input."""
+def find_input_adapter(call: Callable[[Tensor], Any]) -> InputAdapter:
+    """The adapter that this function or module needs; it is called on small tensors, and thrown away afterwards."""
     module = call if isinstance(call, nn.Module) else None
-    copied = rows = in_place = False
+    writes = needs_rows = in_place = False
     with silenced(), chance(0):
         for training in (True, False) if module is not None else (True,):
             if module is not None:
                 module.train(training)
             for frame in _frames(module):
                 z = examples(frame, _EXAMPLES, torch.float32)
-                seen = _called(call, z)
-                copied, in_place = copied or seen.wrote, in_place or seen.in_place
-                if len(frame.example) == 3 and seen.worked:
-                    last = _called(call, z.contiguous(memory_format=torch.channels_last))
-                    rows, copied = rows or not last.worked, copied or last.wrote
-    return Handing(copied, rows, copied and in_place)
+                effect = _call_effect(call, z)
+                writes, in_place = writes or effect.wrote, in_place or effect.in_place
+                if len(frame.example) == 3 and effect.worked:
+                    effect = _call_effect(call, z.contiguous(memory_format=torch.channels_last))
+                    writes, needs_rows = writes or effect.wrote, needs_rows or not effect.worked
+    return InputAdapter(writes, needs_rows, writes and in_place)
 
 
-def bare(module: nn.Module) -> None:
-    """Give the module its input as it is again."""
-    for part in module.modules():
-        for key in [key for key, hook in part._forward_pre_hooks.items() if isinstance(hook, Handing)]:
-            del part._forward_pre_hooks[key]
+def remove_input_adapters(module: nn.Module) -> None:
+    """Take the adapters off the module: it gets its input as it is again."""
+    for submodule in module.modules():
+        for key in [key for key, hook in submodule._forward_pre_hooks.items() if isinstance(hook, InputAdapter)]:
+            del submodule._forward_pre_hooks[key]
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _CallEffect:
     worked: bool
     wrote: bool
     in_place: bool
 
 
-def _called(call: Callable[[Tensor], Any], z: Tensor) -> _Seen:
-    """What became of an input; an error is for whoever calls it in earnest."""
-    given = z.clone()
-    before = given._version
+def _call_effect(call: Callable[[Tensor], Any], z: Tensor) -> _CallEffect:
+    """What a call does to its input; an error is left to the call in earnest."""
+    argument = z.clone()
+    version = argument._version
     result: Any = None
     with contextlib.suppress(Exception, SystemExit), torch.no_grad():
-        result = call(given)
-    wrote = given._version != before or not torch.equal(given, z)
+        result = call(argument)
+    wrote = argument._version != version or not torch.equal(argument, z)
     worked = isinstance(result, Tensor) and result.shape == z.shape
-    return _Seen(worked, wrote, worked and result.data_ptr() == given.data_ptr())
+    return _CallEffect(worked, wrote, worked and result.data_ptr() == argument.data_ptr())
 
 
 def _frames(module: nn.Module | None) -> Iterator[Frame]:

@@ -15,7 +15,7 @@ from relubench.errors import EXIT_INTERRUPTED, UsageError
 from relubench.reports.formatting import count
 
 if TYPE_CHECKING:
-    from relubench.activations import Choice
+    from relubench.activations import ActivationChoice
     from relubench.system.device import Device
     from relubench.timing.request import Request
     from relubench.timing.schedule import Session
@@ -59,7 +59,7 @@ def until(request: Request, given: Mapping[str, Any]) -> Request:
     return request
 
 
-def _request(device: Device, choices: Sequence[Choice], given: Mapping[str, Any], *, sweep: bool) -> Request:
+def _request(device: Device, choices: Sequence[ActivationChoice], given: Mapping[str, Any], *, sweep: bool) -> Request:
     """The checked request for what to measure; UsageError before anything is allocated."""
     from relubench.timing import request as asked
     from relubench.timing.machine import caches, free_memory
@@ -86,7 +86,7 @@ def _request(device: Device, choices: Sequence[Choice], given: Mapping[str, Any]
 
 
 def _measured(
-    request: Request, choices: Sequence[Choice], given: Mapping[str, Any], device: Device, quiet: bool
+    request: Request, choices: Sequence[ActivationChoice], given: Mapping[str, Any], device: Device, quiet: bool
 ) -> tuple[Session, list[str]]:
     """The finished measurement, and what a reader has to know of the machine meanwhile."""
     import torch

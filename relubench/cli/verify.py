@@ -16,7 +16,7 @@ from relubench.reports.formatting import count
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from relubench.activations import Choice
+    from relubench.activations import ActivationChoice
     from relubench.reports.report import Row
 
 CHECKED = "What is checked"
@@ -118,7 +118,7 @@ def _conclude(outcomes: Sequence[str]) -> None:
         output.say(f"{WARNING}{not_made}: what failed there is neither right nor wrong, and the table says why")
 
 
-def _other(against: str | None, choices: Sequence[Choice]) -> Choice | None:
+def _other(against: str | None, choices: Sequence[ActivationChoice]) -> ActivationChoice | None:
     from relubench.activations import select
 
     if against is None:
@@ -135,7 +135,11 @@ def _other(against: str | None, choices: Sequence[Choice]) -> Choice | None:
 
 
 def _rows(
-    choices: Sequence[Choice], dtypes: Sequence[str], against: Choice | None, compiled: bool, quiet: bool
+    choices: Sequence[ActivationChoice],
+    dtypes: Sequence[str],
+    against: ActivationChoice | None,
+    compiled: bool,
+    quiet: bool,
 ) -> list[Row]:
     import torch
 

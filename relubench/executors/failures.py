@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 
-from relubench.activations.user import changed, choose_own
+from relubench.activations.user import changed, resolve_user_object
 from relubench.errors import ComputeError, RelubenchError
 from relubench.executors.job import Job
 from relubench.models.architecture import architecture_of
@@ -62,6 +62,6 @@ def check_unchanged(job: Job) -> None:
     if job.choice.kind == "user":
         now += changed(job.choice, spec.activation_digest)
     if architecture_of(spec).foreign and not spec.model.startswith(PREFIX):
-        now += changed(choose_own(spec.model, "network"), spec.model_digest, "network")
+        now += changed(resolve_user_object(spec.model, "network"), spec.model_digest, "network")
     if now:
         raise ComputeError(f"{now[0]} has changed since the command began", "repeat the command")

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from relubench.activations import Choice
+from relubench.activations import ActivationChoice
 from relubench.data import PreparedData
 from relubench.runs.spec import RunSpec
 from relubench.runs.store import Store
@@ -33,7 +33,7 @@ class Job:
     """One population to train; its members share everything but seed, learning rate and L1 penalty."""
 
     specs: list[RunSpec]
-    choice: Choice
+    choice: ActivationChoice
     prepared: PreparedData
     store: Path
     keep: str
@@ -71,7 +71,7 @@ class Job:
     def from_json(cls, values: dict[str, Any]) -> Job:
         return cls(
             specs=[RunSpec.from_json(one) for one in values["specs"]],
-            choice=Choice.from_json(values["choice"]),
+            choice=ActivationChoice.from_json(values["choice"]),
             prepared=PreparedData.from_json(values["prepared"]),
             store=Path(values["store"]),
             keep=values["keep"],
@@ -84,7 +84,7 @@ class Job:
 
 def jobs_of(
     specs: Sequence[RunSpec],
-    choices: Mapping[str, Choice],
+    choices: Mapping[str, ActivationChoice],
     prepared: Mapping[str, PreparedData],
     store: Store,
     *,

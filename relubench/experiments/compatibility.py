@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from relubench.activations import Choice
+from relubench.activations import ActivationChoice
 from relubench.errors import UsageError
 from relubench.experiments.config import ExperimentConfig
 from relubench.models.architecture import Architecture
 
 
-def check_foreign(config: ExperimentConfig, choices: Sequence[Choice], arch: Architecture) -> None:
+def check_foreign(config: ExperimentConfig, choices: Sequence[ActivationChoice], arch: Architecture) -> None:
     """Raises UsageError for what means nothing in a network that somebody else wrote, or only there."""
     model, l1 = config.model, max(config.train.strengths)
     probe = config.train.probe if "probe" in config.train.model_fields_set else "none"

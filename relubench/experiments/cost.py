@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from relubench.activations import Choice, select
+from relubench.activations import ActivationChoice, select
 from relubench.data import PreparedData, outline, prepare, prepared_already, status
 from relubench.experiments.plan import Variant, data_options
 from relubench.experiments.preflight import Networks, with_network
@@ -87,7 +87,7 @@ class Speeds:
     measured: dict[tuple[Any, ...], tuple[float, float]]
     """Kind of network -> images a second, and the multiplications of one image, of the one that was timed."""
 
-    def of(self, spec: RunSpec, choice: Choice) -> tuple[float, str]:
+    def of(self, spec: RunSpec, choice: ActivationChoice) -> tuple[float, str]:
         """Images a second, and what that rests on."""
         for key in (_key(spec), _key(spec)[1:]):
             if key in self.known:
@@ -231,7 +231,7 @@ def _workers(parts: Sequence[Part], pending: Sequence[Sequence[RunSpec]], device
 
 def _speeds(parts: Sequence[Part], pending: Sequence[Sequence[RunSpec]], store: Store, device: Device) -> Speeds:
     speeds = Speeds(device, _stored_speeds(store), {})
-    unknown: dict[tuple[Any, ...], list[tuple[float, RunSpec, Choice]]] = {}
+    unknown: dict[tuple[Any, ...], list[tuple[float, RunSpec, ActivationChoice]]] = {}
     for part, specs in zip(parts, pending, strict=True):
         choices = {choice.label: choice for choice in part.choices}
         for spec in specs:
@@ -251,7 +251,7 @@ def _speeds(parts: Sequence[Part], pending: Sequence[Sequence[RunSpec]], store: 
     return speeds
 
 
-def _timed(spec: RunSpec, choice: Choice, device: Device, kinds: int) -> float:
+def _timed(spec: RunSpec, choice: ActivationChoice, device: Device, kinds: int) -> float:
     """Images a second of one network of the kind; on a GPU, of a stack."""
     from relubench.training.calibration import images_per_second
 
@@ -290,7 +290,7 @@ def _kind(spec: RunSpec) -> tuple[Any, ...]:
     return (spec.model if architecture_of(spec).takes_images else "mlp", spec.batch_size, spec.optimizer, spec.norm)
 
 
-def _multiplications(spec: RunSpec, choice: Choice) -> float:
+def _multiplications(spec: RunSpec, choice: ActivationChoice) -> float:
     """Of one image's forward pass; 1 for a network that somebody else wrote, which is a kind of its own."""
     if architecture_of(spec).foreign:
         return 1.0

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
-from relubench.activations import Choice
-from relubench.activations.user import choose_own
+from relubench.activations import ActivationChoice
+from relubench.activations.user import resolve_user_object
 from relubench.data import DataOptions, PreparedData
 from relubench.data.prepared import image_range
 from relubench.errors import UsageError
@@ -64,7 +64,7 @@ def data_options(section: DataSection) -> DataOptions:
     )
 
 
-def rows(config: ExperimentConfig, choices: Sequence[Choice]) -> list[tuple[Choice, str]]:
+def rows(config: ExperimentConfig, choices: Sequence[ActivationChoice]) -> list[tuple[ActivationChoice, str]]:
     """What is compared: every activation with every way of pre-training, activations outermost."""
     methods = [
         name
@@ -76,7 +76,7 @@ def rows(config: ExperimentConfig, choices: Sequence[Choice]) -> list[tuple[Choi
 
 def expand(
     config: ExperimentConfig,
-    choices: Sequence[Choice],
+    choices: Sequence[ActivationChoice],
     prepared: PreparedData,
     device: Device,
     lr: Sequence[float],
@@ -158,11 +158,11 @@ def model_digest(arch: Architecture) -> str | None:
         return None
     if arch.name.startswith(PREFIX):
         return f"torchvision {metadata.version('torchvision')}"
-    return choose_own(arch.name, "network").source_digest
+    return resolve_user_object(arch.name, "network").source_digest
 
 
 def _pretrained(
-    spec: RunSpec, method: str, config: ExperimentConfig, choice: Choice, prepared: PreparedData
+    spec: RunSpec, method: str, config: ExperimentConfig, choice: ActivationChoice, prepared: PreparedData
 ) -> RunSpec:
     if method == "none":
         return spec
@@ -180,7 +180,7 @@ def _pretrained(
 
 def _resolve(
     config: ExperimentConfig,
-    choice: Choice,
+    choice: ActivationChoice,
     prepared: PreparedData,
     device: Device,
     arch: Architecture,

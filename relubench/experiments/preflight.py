@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from relubench.activations import Choice
-from relubench.activations.user import checked, choose_own, is_checked, is_own, renewed, say_unseen
+from relubench.activations import ActivationChoice
+from relubench.activations.user import checked, is_checked, names_user_object, renewed, resolve_user_object, say_unseen
 from relubench.errors import WARNING, UsageError
 from relubench.experiments.config import ExperimentConfig
 from relubench.experiments.variants import Part, lay_out
@@ -50,19 +50,23 @@ LEFT_OUT = (
 )
 
 
-def probe_own(choice: Choice, note: Note, parts: Sequence[Part] = ()) -> None:
+def probe_own(choice: ActivationChoice, note: Note, parts: Sequence[Part] = ()) -> None:
     """Call a formula or a user's own activation once; UsageError if the study cannot use it, a note for what is odd.
 
     `parts`: those with it, whose layers it has to fit and whose initial weights may need its gain.
     """
-    from relubench.activations import probe
+    from relubench.activations import check_activation
 
     shapes = dict.fromkeys((_architecture(part), part.prepared.input_shape) for part in parts)
     layers = [frame for shape in shapes for frame in activation_frames(*shape)]
     # What a user's own code prints must not get between the rows.
     with contextlib.redirect_stdout(sys.stderr), _warned(choice.label, note):
         own = choice.kind == "user"
-        found = checked(choice, "activation", lambda: probe(choice, layers)) if own else probe(choice, layers)
+        found = (
+            checked(choice, "activation", lambda: check_activation(choice, layers))
+            if own
+            else check_activation(choice, layers)
+        )
     if found.no_gain is not None:
         if any(part.config.model.init == "auto" and not _architecture(part).foreign for part in parts):
             raise UsageError(f"--init auto: {found.no_gain.message}", found.no_gain.hint)
@@ -78,7 +82,7 @@ def _architecture(part: Part) -> Architecture:
     return parse_model(name if name != "auto" else default_model(part.prepared.name))
 
 
-def try_in_networks(choice: Choice, specs: Sequence[RunSpec]) -> None:
+def try_in_networks(choice: ActivationChoice, specs: Sequence[RunSpec]) -> None:
     """Take a training step through it in every network that somebody else wrote; UsageError where that fails."""
     foreign = {(spec.model, spec.input_shape): spec for spec in specs if architecture_of(spec).foreign}
     if foreign and choice.kind == "user":
@@ -119,8 +123,8 @@ def _say_unseen(parts: Sequence[Part], note: Note) -> None:
 
 def _is_unchecked(model: str) -> bool:
     """Whether this is a network of the user's own that was never checked, or has changed since."""
-    own = is_own(model) and not model.startswith(PREFIX)
-    return own and not is_checked(choose_own(model, "network"), "network")
+    own = names_user_object(model) and not model.startswith(PREFIX)
+    return own and not is_checked(resolve_user_object(model, "network"), "network")
 
 
 def check_own(
@@ -137,7 +141,7 @@ def check_own(
         try_in_networks(choice, mine)
 
 
-def _with(choice: Choice, parts: Sequence[Part]) -> list[Part]:
+def _with(choice: ActivationChoice, parts: Sequence[Part]) -> list[Part]:
     """The parts that compare this activation."""
     return [part for part in parts if any(other.label == choice.label for other in part.choices)]
 
@@ -211,8 +215,8 @@ def _look_at(specs: Sequence[RunSpec], part: Part, stored: Sequence[RunResult | 
     model = specs[0].model
     for line in _described(network, specs[0], part):
         note(f"{WARNING * line.startswith(WARNING)}{model}: {line.removeprefix(WARNING)}")
-    if is_own(model) and not model.startswith(PREFIX):
-        say_unseen(choose_own(model, "network"), "network", note)
+    if names_user_object(model) and not model.startswith(PREFIX):
+        say_unseen(resolve_user_object(model, "network"), "network", note)
     return network
 
 
@@ -251,7 +255,7 @@ def _built(spec: RunSpec, part: Part, note: Note) -> ForeignNetwork:
     with contextlib.redirect_stdout(sys.stderr), _warned(spec.model, note):
         if spec.model.startswith(PREFIX):
             return inspect()
-        return checked(choose_own(spec.model, "network"), "network", inspect)
+        return checked(resolve_user_object(spec.model, "network"), "network", inspect)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from relubench.activations import Choice
+from relubench.activations import ActivationChoice
 from relubench.experiments.plan import LR_GRIDS
 from relubench.models.architecture import architecture_of, layer_shapes
 from relubench.runs.layer_id import layer_id
@@ -63,7 +63,7 @@ class StackPrices:
                 self.counted.add(name)
         return found
 
-    def seconds(self, layers: Sequence[Layer], choices: Mapping[str, Choice], images: int) -> float:
+    def seconds(self, layers: Sequence[Layer], choices: Mapping[str, ActivationChoice], images: int) -> float:
         """Of one worker, for layers that all see this many training images."""
         return sum(
             one.trainings * one.spec.stack.epochs * images / self._speed(one, choices[one.spec.activation])
@@ -71,7 +71,7 @@ class StackPrices:
             if one.spec.stack is not None
         )
 
-    def _speed(self, one: Layer, choice: Choice) -> float:
+    def _speed(self, one: Layer, choice: ActivationChoice) -> float:
         from relubench.training.pretraining.calibration import layer_images_per_second
 
         stack = one.spec.stack

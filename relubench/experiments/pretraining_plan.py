@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from relubench.activations import Choice
+from relubench.activations import ActivationChoice
 from relubench.errors import UsageError, with_article
 from relubench.experiments.config import PretrainSection
 from relubench.runs.spec import SHUFFLED, StackSpec
@@ -39,7 +39,14 @@ BOUNDED = ("cross-entropy", "scaled", "softplus", "rectifier")
 
 
 def stack_spec(
-    method: str, config: PretrainSection, choice: Choice, *, layers: int, batch_size: int, low: float, high: float
+    method: str,
+    config: PretrainSection,
+    choice: ActivationChoice,
+    *,
+    layers: int,
+    batch_size: int,
+    low: float,
+    high: float,
 ) -> StackSpec:
     """The stack of `layers` hidden layers that `method` (rbm, dae, with -shuffled behind it: the control) makes.
 
@@ -82,7 +89,7 @@ def stack_spec(
     )
 
 
-def _hidden_units(choice: Choice) -> str:
+def _hidden_units(choice: ActivationChoice) -> str:
     if choice.kind == "table" and choice.label in RBM_HIDDEN:
         return RBM_HIDDEN[choice.label]
     kind = "gated" if choice.columns > 1 else "a formula" if choice.kind == "formula" else "without a hidden unit type"
@@ -102,7 +109,7 @@ def _visible_units(asked: str, low: float, high: float) -> str:
     return asked if asked != "auto" else "bernoulli" if unit else "gaussian"
 
 
-def _reconstructions(asked: str, choice: Choice, layers: int, low: float, high: float) -> tuple[str, ...]:
+def _reconstructions(asked: str, choice: ActivationChoice, layers: int, low: float, high: float) -> tuple[str, ...]:
     """The first layer reconstructs the images, those above reconstruct codes."""
     bounded = low >= -1.0 and high <= 1.0
     above = DAE_ABOVE.get(choice.name, "linear") if asked == "auto" else asked

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from relubench.activations import Choice, select
+from relubench.activations import ActivationChoice, select
 from relubench.data import DataOptions, PreparedData, arrays, prepare
 from relubench.errors import UsageError
 from relubench.experiments.config import ExperimentConfig
@@ -23,7 +23,7 @@ class Part:
     """One variant with its activations and its data."""
 
     variant: Variant
-    choices: list[Choice]
+    choices: list[ActivationChoice]
     prepared: PreparedData
 
     @property
@@ -31,7 +31,7 @@ class Part:
         return self.variant.config
 
     @property
-    def rows(self) -> list[tuple[Choice, str]]:
+    def rows(self) -> list[tuple[ActivationChoice, str]]:
         """What is compared: activations and methods of pre-training."""
         return rows(self.config, self.choices)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from relubench.activations.layer_input import Frame
 from relubench.activations.table import ACTIVATIONS
-from relubench.activations.user import choose_own, is_own
+from relubench.activations.user import names_user_object, resolve_user_object
 from relubench.errors import UsageError
 from relubench.models.external.torchvision_names import CLASSIFIERS, PREFIX
 from relubench.runs.spec import RunSpec
@@ -80,8 +80,8 @@ def parse_model(name: str) -> Architecture:
         widths = (width,) * min(depth, MAX_DEPTH + 1)
     elif name in CLASSIFIERS:
         return Architecture(name=name, channels=(), hidden=())
-    elif is_own(name) and not name.startswith(PREFIX):
-        return Architecture(name=choose_own(name).label, channels=(), hidden=())
+    elif names_user_object(name) and not name.startswith(PREFIX):
+        return Architecture(name=resolve_user_object(name).label, channels=(), hidden=())
     elif re.fullmatch(r"mlp(-\d{1,18})+", name):
         widths = tuple(int(part) for part in name.split("-")[1:])
     else:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from relubench.activations import Choice, build, matched_gain
+from relubench.activations import ActivationChoice, build, matched_gain
 from relubench.activations.definition import Activation, trainable
 from relubench.models.architecture import (
     KERNEL,
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 class Builder:
     """Makes the layers of one population; `place` counts the parametered stages, and names their streams."""
 
-    def __init__(self, spec: RunSpec, choice: Choice, seeds: Sequence[int], stacked: bool) -> None:
+    def __init__(self, spec: RunSpec, choice: ActivationChoice, seeds: Sequence[int], stacked: bool) -> None:
         self.spec, self.seeds, self.stacked, self.device = spec, list(seeds), stacked, spec.device
         self.choice = choice
         self.activation: Activation = build(choice)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from relubench.activations.checks.trial import flat_call
 from relubench.activations.definition import Activation, fixed, trainable
-from relubench.activations.input_copies import bare
+from relubench.activations.input_copies import remove_input_adapters
 from relubench.errors import ComputeError
 from relubench.models.random_streams import stream
 from relubench.system.compiler import own_code
@@ -252,7 +252,7 @@ def evaluation(activation: Activation, z: Tensor, *, bared: bool = False) -> tup
     if activation.module is not None:
         module = fixed(activation.module).to(device=z.device, dtype=z.dtype).eval()
         if bared:
-            bare(module)
+            remove_input_adapters(module)
         return flat_call(module, activation), list(trainable(module).values())
     leaves = [torch.tensor([value], dtype=z.dtype, device=z.device) for value in activation.learned]
     return lambda x: activation.function(x, learned=tuple(leaves), dim=0), leaves

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from relubench.activations import Choice
+from relubench.activations import ActivationChoice
 from relubench.errors import ComputeError
 from relubench.system.page_faults import map_constants
 from relubench.timing.clocks import choose_clock
@@ -22,7 +22,7 @@ def set_up(request: Request) -> None:
     torch.set_num_threads(request.threads)
 
 
-def operators_session(request: Request, choices: Sequence[Choice], device: str) -> Session:
+def operators_session(request: Request, choices: Sequence[ActivationChoice], device: str) -> Session:
     """Every form of every activation, compiled where asked, called once."""
     set_up(request)
     clock = choose_clock(device, request.threads)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from relubench.activations import Choice, build, select
+from relubench.activations import ActivationChoice, build, select
 from relubench.activations.definition import Activation
 from relubench.errors import RelubenchError
 from relubench.models.random_streams import stream
@@ -177,7 +177,9 @@ class Session:
         one.positions.append(position)
 
 
-def prepare(request: Request, choices: Sequence[Choice], *, device: str, last_cache: int, clock: Clock) -> Session:
+def prepare(
+    request: Request, choices: Sequence[ActivationChoice], *, device: str, last_cache: int, clock: Clock
+) -> Session:
     """Every cell with its contestants, each tried once; what raises is kept as a failure, with its reason."""
     built = {choice.label: _built(choice) for choice in choices}
     columns = max((one.columns for one in built.values() if isinstance(one, Activation)), default=1)
@@ -204,7 +206,7 @@ def reason(problem: BaseException) -> str:
     return f"{type(problem).__name__}: {text}" if text else type(problem).__name__
 
 
-def _built(choice: Choice) -> Activation | str:
+def _built(choice: ActivationChoice) -> Activation | str:
     try:
         return build(choice)
     except Exception as problem:

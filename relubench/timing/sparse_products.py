@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from relubench.activations import Choice, build
+from relubench.activations import ActivationChoice, build
 from relubench.activations.builder import as_function
 from relubench.data import PreparedData
 from relubench.errors import ComputeError, UsageError
@@ -110,7 +110,7 @@ class Setting:
     load: Workload
 
 
-def check_layers(spec: RunSpec, choice: Choice, prepared: PreparedData) -> None:
+def check_layers(spec: RunSpec, choice: ActivationChoice, prepared: PreparedData) -> None:
     """Raises UsageError, before anything is trained, for a network without a layer whose zeros could be left out.
 
     Its layers are not known, or no hidden one comes before a dense one, or the activation has no exact zeros: neither
@@ -129,7 +129,7 @@ def check_layers(spec: RunSpec, choice: Choice, prepared: PreparedData) -> None:
         )
 
 
-def hidden_layers(spec: RunSpec, choice: Choice, prepared: PreparedData, weights: bytes) -> list[Hidden]:
+def hidden_layers(spec: RunSpec, choice: ActivationChoice, prepared: PreparedData, weights: bytes) -> list[Hidden]:
     """The dense hidden layers of a trained network whose output another dense layer reads.
 
     Raises UsageError where there is none, ComputeError where hardly any activation is zero.
@@ -142,7 +142,9 @@ def hidden_layers(spec: RunSpec, choice: Choice, prepared: PreparedData, weights
     return found
 
 
-def _dense_layers(spec: RunSpec, choice: Choice, prepared: PreparedData, weights: bytes | None) -> list[Hidden]:
+def _dense_layers(
+    spec: RunSpec, choice: ActivationChoice, prepared: PreparedData, weights: bytes | None
+) -> list[Hidden]:
     """The dense hidden layers before another dense one, at these weights or before training; UsageError for none."""
     images = Images.open(prepared, device="cpu", flat=not spec.channels)
     population = Population([spec], choice, images)
@@ -171,7 +173,7 @@ def _dense_layers(spec: RunSpec, choice: Choice, prepared: PreparedData, weights
     return found
 
 
-def settings(layers: Sequence[Hidden], choice: Choice, paper: float) -> list[Setting]:
+def settings(layers: Sequence[Hidden], choice: ActivationChoice, paper: float) -> list[Setting]:
     """Every layer as trained, then the largest product at each level of sparsity, for each batch."""
     widest = max(layers, key=lambda one: one.w_t.numel())
     f = as_function(build(choice), torch.float32)

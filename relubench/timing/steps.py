@@ -19,7 +19,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from relubench.activations import Choice
+from relubench.activations import ActivationChoice
 from relubench.data import PreparedData
 from relubench.errors import RelubenchError
 from relubench.models.architecture import architecture_of
@@ -126,7 +126,7 @@ class StepRace:
 
 def line_up(
     specs: Sequence[RunSpec],
-    choices: Sequence[Choice],
+    choices: Sequence[ActivationChoice],
     prepared: PreparedData,
     budget_s: float,
     rel_ci: float,

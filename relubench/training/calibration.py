@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from relubench.activations import Choice
+from relubench.activations import ActivationChoice
 from relubench.data import PreparedData
 from relubench.models.architecture import architecture_of
 from relubench.runs.spec import RunSpec
@@ -26,7 +26,7 @@ FOREIGN_BATCH = 16
 batch of 128 can take it the two seconds that are all there is, and images cost much the same in either."""
 
 
-def images_per_second(specs: Sequence[RunSpec], choice: Choice, seconds: float) -> float:
+def images_per_second(specs: Sequence[RunSpec], choice: ActivationChoice, seconds: float) -> float:
     """Training images a second of these networks together, timed for `seconds` after a first chunk of steps."""
     first = specs[0]
     if first.threads:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from relubench.activations import Choice
+from relubench.activations import ActivationChoice
 from relubench.models.architecture import architecture_of
 from relubench.models.builder import Builder
 from relubench.models.external.layer import Foreign
@@ -46,7 +46,7 @@ CHANCE_SIGMAS = 2.0
 class Population:
     """P networks in training on one device; see `train`."""
 
-    def __init__(self, specs: Sequence[RunSpec], choice: Choice, data: Images) -> None:
+    def __init__(self, specs: Sequence[RunSpec], choice: ActivationChoice, data: Images) -> None:
         first = self.spec = specs[0]
         self.data = data
         self.members = [Member(spec, []) for spec in specs]

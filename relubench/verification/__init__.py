@@ -1,1 +1,1 @@
-"""Are an activation's values and gradients right? Compared with the true function, pattern by pattern."""
+"""The comparison of an activation's values and gradients with the true function, bit pattern by bit pattern."""

@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from relubench.activations import Choice, build
-from relubench.activations.checks.differences import numerical_slopes
+from relubench.activations import ActivationChoice, build
+from relubench.activations.checks.finite_differences import numerical_slopes
 from relubench.activations.definition import Activation
 from relubench.verification.compare import Array, errors, ulp_size
 from relubench.verification.forms import backward_forms, forward_forms
-from relubench.verification.judge import About, VerifyRow
+from relubench.verification.judge import RowHeader, VerifyRow
 from relubench.verification.reference import own_slopes, own_values, reference_of
 from relubench.verification.regions import largest_by_region
 
@@ -29,19 +29,19 @@ MANY = 0.9
 """Of the places at which slopes are wrong: from this share on flat values make a straight-through estimator."""
 
 
-def inherited(against: Choice, about: About, z: Tensor, true: Array) -> Array:
+def inherited(against: ActivationChoice, header: RowHeader, z: Tensor, true: Array) -> Array:
     """The errors of the other's own kernel in this type, the largest of each region, at the true values' scale."""
     kernel = build(against)
-    reference = reference_of(against, kernel, about.dtype, None)
+    reference = reference_of(against, kernel, header.dtype, None)
     x = z.to(torch.float64).numpy()
-    if about.pass_ == "forward":
+    if header.pass_ == "forward":
         _, computed = next(forward_forms(kernel, z, compiled=False))
-        off = errors(computed, reference.values(x), about.dtype)
+        error = errors(computed, reference.values(x), header.dtype)
     else:
         _, slopes, _ = next(backward_forms(kernel, z, compiled=False))
-        off = errors(slopes[0], reference.slopes(x)[0], about.dtype)
-    ulp = np.where(np.isfinite(off.ulp), off.ulp, 0.0)
-    return largest_by_region(ulp, x[-1], about.dtype) * ulp_size(true, about.dtype)
+        error = errors(slopes[0], reference.slopes(x)[0], header.dtype)
+    ulp = np.where(np.isfinite(error.ulp), error.ulp, 0.0)
+    return largest_by_region(ulp, x[-1], header.dtype) * ulp_size(true, header.dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,67 +56,69 @@ class InFloat64:
     excused: NDArray[np.bool_]
 
 
-def same_function(row: VerifyRow, found: InFloat64) -> VerifyRow:
+def same_function(row: VerifyRow, comparison: InFloat64) -> VerifyRow:
     """The row, 'wrong' where the function in float64 already differs from the other: no rounding explains that."""
     with np.errstate(invalid="ignore"):
-        apart = np.abs(found.own - found.true)
-        small = np.maximum(CONSTANTS * found.allowed_fp32, COARSE * found.allowed)
-        wrong = np.isfinite(found.own) & np.isfinite(found.true) & (apart > small) & ~found.excused
-    if not wrong.any():
+        difference = np.abs(comparison.own - comparison.true)
+        tolerance = np.maximum(CONSTANTS * comparison.allowed_fp32, COARSE * comparison.allowed)
+        is_wrong = (
+            np.isfinite(comparison.own) & np.isfinite(comparison.true) & (difference > tolerance) & ~comparison.excused
+        )
+    if not is_wrong.any():
         return row
-    share = np.where(wrong, apart / (small + np.abs(found.true) + np.finfo(np.float64).tiny), 0.0)
-    place = int(np.argmax(share))
+    excess = np.where(is_wrong, difference / (tolerance + np.abs(comparison.true) + np.finfo(np.float64).tiny), 0.0)
+    worst, num_wrong = int(np.argmax(excess)), int(is_wrong.sum())
     message = (
-        f"in float64 it gives {found.own[place]:.9g} at x = {found.x[place]:.9g}, where {row.against} is "
-        f"{found.true[place]:.9g}: another function, not rounding ({int(wrong.sum()):,} of {len(wrong):,} places)"
+        f"in float64 it gives {comparison.own[worst]:.9g} at x = {comparison.x[worst]:.9g}, where {row.against} is "
+        f"{comparison.true[worst]:.9g}: another function, not rounding ({num_wrong:,} of {len(is_wrong):,} places)"
     )
     return replace(
-        row, outcome="wrong", wrong=max(row.wrong, int(wrong.sum())), at=float(found.x[place]), message=message
+        row, outcome="wrong", wrong=max(row.wrong, num_wrong), at=float(comparison.x[worst]), message=message
     )
 
 
 def backward_pass_of_values(row: VerifyRow, activation: Activation) -> VerifyRow:
     """The row, 'wrong' or 'straight-through' where the slopes in float64 are not those of the values."""
-    x = _places()
+    x = _comparison_points()
     values, slopes = own_values(activation, row.dtype), own_slopes(activation, row.dtype)
     true, error, reliable = numerical_slopes(values, x)
-    handed = slopes(x)
-    reliable &= _in_full_precision(values, x)
-    apart = (handed - true).abs()
+    backward_slopes = slopes(x)
+    reliable &= _has_full_precision(values, x)
+    difference = (backward_slopes - true).abs()
     scale = float(true[reliable].abs().amax()) if reliable.any() else 0.0
-    small = TOLERANCE * torch.maximum(handed.abs(), true.abs()) + 10 * error + 1e-9 * scale
-    wrong = (reliable & (apart > small)) | (handed.isnan() & values(x).isfinite())
-    if not wrong.any():
+    tolerance = TOLERANCE * torch.maximum(backward_slopes.abs(), true.abs()) + 10 * error + 1e-9 * scale
+    is_wrong = (reliable & (difference > tolerance)) | (backward_slopes.isnan() & values(x).isfinite())
+    if not is_wrong.any():
         return row
-    flat = reliable & (true == 0)
-    place = int(torch.where(wrong, apart.nan_to_num(torch.inf), -1.0).argmax())
-    shown = f"slope {float(handed[place]):.6g} at x = {float(x[place]):.6g}"
-    count = int(wrong.sum())
-    if handed[place].isnan():
-        why = f"its value is {float(values(x)[place]):.6g}"
-    elif bool(flat[reliable].all()):
-        message = f"a straight-through estimator: its values are flat, its slope is not; {shown}"
+    is_flat = reliable & (true == 0)
+    worst = int(torch.where(is_wrong, difference.nan_to_num(torch.inf), -1.0).argmax())
+    worst_slope = f"slope {float(backward_slopes[worst]):.6g} at x = {float(x[worst]):.6g}"
+    num_wrong = int(is_wrong.sum())
+    if backward_slopes[worst].isnan():
+        reason = f"its value is {float(values(x)[worst]):.6g}"
+    elif bool(is_flat[reliable].all()):
+        message = f"a straight-through estimator: its values are flat, its slope is not; {worst_slope}"
         return replace(row, outcome="straight-through", wrong=0, message=message)
-    elif bool((wrong & flat).sum() >= MANY * wrong.sum()):
-        why = "its values are flat there: a straight-through estimator, or a mask that is missing"
+    elif bool((is_wrong & is_flat).sum() >= MANY * is_wrong.sum()):
+        reason = "its values are flat there: a straight-through estimator, or a mask that is missing"
     else:
-        why = f"the differences of its values give {float(true[place]):.6g}"
-    message = f"{shown}, where {why} ({count:,} of {int(reliable.sum()):,} places)"
-    return replace(row, outcome="wrong", wrong=max(count, row.wrong), at=float(x[place]), message=message)
+        reason = f"the differences of its values give {float(true[worst]):.6g}"
+    message = f"{worst_slope}, where {reason} ({num_wrong:,} of {int(reliable.sum()):,} places)"
+    return replace(row, outcome="wrong", wrong=max(num_wrong, row.wrong), at=float(x[worst]), message=message)
 
 
-def _places() -> Tensor:
+def _comparison_points() -> Tensor:
     """Where slopes are compared: evenly over the pre-activations of networks, and by orders of magnitude; float64."""
     generator = torch.Generator().manual_seed(0)
-    even = torch.rand(2000, generator=generator, dtype=torch.float64) * 20 - 10
-    sizes = 10.0 ** (torch.rand(500, generator=generator, dtype=torch.float64) * 7 - 5)
-    whole = torch.arange(-6, 7, dtype=torch.float64)
-    return torch.cat([even, sizes, -sizes, whole])
+    uniform = torch.rand(2000, generator=generator, dtype=torch.float64) * 20 - 10
+    magnitudes = 10.0 ** (torch.rand(500, generator=generator, dtype=torch.float64) * 7 - 5)
+    integers = torch.arange(-6, 7, dtype=torch.float64)
+    return torch.cat([uniform, magnitudes, -magnitudes, integers])
 
 
-def _in_full_precision(values: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def _has_full_precision(values: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Where differences mean something; bool [N]."""
     # A function that computes in float32 inside is a staircase: flat to the smallest steps, steep to larger ones.
-    fine = (values(x) == values(x * (1 + 2.0**-40))) & (values(x) == values(x * (1 - 2.0**-40)))
-    coarse = (values(x) == values(x * (1 + 2.0**-14))) & (values(x) == values(x * (1 - 2.0**-14)))
-    return ~fine | coarse
+    unchanged_by_small_step = (values(x) == values(x * (1 + 2.0**-40))) & (values(x) == values(x * (1 - 2.0**-40)))
+    unchanged_by_large_step = (values(x) == values(x * (1 + 2.0**-14))) & (values(x) == values(x * (1 - 2.0**-14)))
+    return ~unchanged_by_small_step | unchanged_by_large_step

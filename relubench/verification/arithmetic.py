@@ -61,12 +61,12 @@ NEAR = 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class Explained:
+class RoundingEffect:
     """Of a computation's result [..., N]."""
 
     allowance: Tensor
     """By how much roundings may change it."""
-    bent: Tensor
+    nonlinear: Tensor
     """Where one rounding changes it much, and not in proportion: sin(x) of a large x, a step nearby."""
     largest: Tensor
     """[N]: the largest magnitude among what it is made of."""
@@ -76,29 +76,29 @@ class Explained:
     """Whether any step computes; False where values are only selected."""
 
 
-def explained(compute: Callable[[], Tensor], dtype: str, points: int) -> Explained:
+def rounding_effect(compute: Callable[[], Tensor], dtype: str, points: int) -> RoundingEffect:
     """What the roundings of `compute`, written for `dtype` and run in float64, explain of its result [..., points]."""
-    count = Roundings(dtype, points=points)
-    with count:
+    counting = Roundings(dtype, points=points)
+    with counting:
         base = compute().detach()
     total = torch.zeros_like(base)
-    bent = torch.zeros_like(base, dtype=torch.bool)
+    is_nonlinear = torch.zeros_like(base, dtype=torch.bool)
     signs: dict[int, Tensor] = {}
-    for place in count.places:
-        up, down = (_change(compute, base, Roundings(dtype, disturbed={place: sign})) for sign in (1.0, -1.0))
-        size = torch.maximum(up.abs(), down.abs())
-        total += size
-        bent |= ((up + down).abs() > size / 4) & (size > base.abs() / 8)
-        signs[place] = torch.where(up >= down, 1.0, -1.0)
+    for step in counting.rounded_steps:
+        up, down = (_change_of_result(compute, base, Roundings(dtype, disturbed={step: sign})) for sign in (1.0, -1.0))
+        change = torch.maximum(up.abs(), down.abs())
+        total += change
+        is_nonlinear |= ((up + down).abs() > change / 4) & (change > base.abs() / 8)
+        signs[step] = torch.where(up >= down, 1.0, -1.0)
     # All at once in the worst directions: where the result bends or branches, one after another is not enough.
-    for side in (1.0, -1.0) if len(count.places) > 1 else ():
-        together = Roundings(dtype, disturbed={place: side * sign for place, sign in signs.items()})
-        total = torch.maximum(total, _change(compute, base, together).abs())
-    total = SLACK * total + (UNDERFLOW if count.library else 0.0)
-    return Explained(total, bent, count.largest, base.isnan(), count.arithmetic)
+    for side in (1.0, -1.0) if len(counting.rounded_steps) > 1 else ():
+        all_at_once = Roundings(dtype, disturbed={step: side * sign for step, sign in signs.items()})
+        total = torch.maximum(total, _change_of_result(compute, base, all_at_once).abs())
+    total = SLACK * total + (UNDERFLOW if counting.library else 0.0)
+    return RoundingEffect(total, is_nonlinear, counting.largest, base.isnan(), counting.arithmetic)
 
 
-def _change(compute: Callable[[], Tensor], base: Tensor, mode: Roundings) -> Tensor:
+def _change_of_result(compute: Callable[[], Tensor], base: Tensor, mode: Roundings) -> Tensor:
     with mode:
         return (compute().detach() - base).nan_to_num_(0.0, torch.inf, -torch.inf)
 
@@ -122,9 +122,9 @@ _EXPONENT = 0x7FF << 52
 
 def half_ulp(y: Tensor, dtype: str) -> Tensor:
     """Half the distance of neighbouring numbers of the type at y (float64)."""
-    digits, least, greatest = FORMATS[dtype]
+    digits, least_exponent, greatest_exponent = FORMATS[dtype]
     scale = (y.contiguous().view(torch.int64) & _EXPONENT).view(torch.float64)
-    return scale.clamp_(2.0**least, 2.0**greatest).mul_(2.0**-digits)
+    return scale.clamp_(2.0**least_exponent, 2.0**greatest_exponent).mul_(2.0**-digits)
 
 
 class Roundings(TorchDispatchMode):
@@ -144,13 +144,13 @@ class Roundings(TorchDispatchMode):
         super().__init__()
         self.dtype, self.points, self.rounded = dtype, points, rounded
         self.disturbed = disturbed or {}
-        """Place -> up (1) or down (-1), for all points or for each."""
+        """Step -> up (1) or down (-1), for all points or for each."""
         self.precision = dtype
         """The type whose roundings the operations at hand have: float32's within a fused one."""
         self.fused = False
-        self.place = 0
-        self.places: list[int] = []
-        """The places at which something is rounded at all."""
+        self.step = 0
+        self.rounded_steps: list[int] = []
+        """The steps at which something is rounded at all."""
         self.largest = torch.zeros(points, dtype=torch.float64)
         self.arithmetic = False
         self.library = False
@@ -159,21 +159,21 @@ class Roundings(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        named = dict(kwargs or {})
+        keywords = dict(kwargs or {})
         name = func._schema.name.partition("::")[2]
         base = name.removesuffix("_")
-        if base == "_to_copy" and getattr(named.get("dtype"), "is_floating_point", False):
-            named["dtype"] = torch.float64
+        if base == "_to_copy" and getattr(keywords.get("dtype"), "is_floating_point", False):
+            keywords["dtype"] = torch.float64
         if self.dtype == "fp64":
-            return func(*args, **named)
+            return func(*args, **keywords)
         if base in EXACT:
-            args = self._compared(args) if base in COMPARED else args
-            return func(*self._constants(args, self.precision), **named)
+            args = self._disturb_comparison(args) if base in COMPARED else args
+            return func(*self._constants(args, self.precision), **keywords)
         steps = self._steps(base, args)
         if steps is not None and not (self.rounded and base in FUSED):
-            result = self._by_steps(base, steps, args, func, named, in_place=name != base)
+            result = self._by_steps(base, steps, args, func, keywords, in_place=name != base)
         else:
-            result = func(*self._constants(args, COMPUTED), **named)
+            result = func(*self._constants(args, COMPUTED), **keywords)
             if isinstance(result, tuple):
                 return result
             self._round(result, base, args, in_place=name != base)
@@ -191,74 +191,78 @@ class Roundings(TorchDispatchMode):
         steps: Callable[..., Any],
         args: Sequence[Any],
         func: Any,
-        named: dict[str, Any],
+        keywords: dict[str, Any],
         in_place: bool,
     ) -> Any:
         """The result of an operation that consists of several, written where the operation itself would have it."""
-        targets = [named.pop(one.name) for one in func._schema.arguments if one.is_out and one.name in named]
-        outer, within = (self.precision, self.fused), base in FUSED
-        self.precision, self.fused = self.precision if base in IN_TYPE else COMPUTED, within
+        targets = [
+            keywords.pop(argument.name)
+            for argument in func._schema.arguments
+            if argument.is_out and argument.name in keywords
+        ]
+        saved_state, is_fused = (self.precision, self.fused), base in FUSED
+        self.precision, self.fused = self.precision if base in IN_TYPE else COMPUTED, is_fused
         # A user's tape must not see the steps: the operation has a backward pass of its own.
         with self, torch.no_grad():
-            result = steps(*args, **named)
-        self.precision, self.fused = outer
-        first = result[0] if isinstance(result, tuple) else result
-        if within:
-            self._round(first, "fused", args, in_place=True)
+            result = steps(*args, **keywords)
+        self.precision, self.fused = saved_state
+        first_result = result[0] if isinstance(result, tuple) else result
+        if is_fused:
+            self._round(first_result, "fused", args, in_place=True)
         if in_place or targets:
-            return (targets[0] if targets else args[0]).copy_(first)
+            return (targets[0] if targets else args[0]).copy_(first_result)
         return result
 
-    def _compared(self, args: Sequence[Any]) -> Sequence[Any]:
+    def _disturb_comparison(self, args: Sequence[Any]) -> Sequence[Any]:
         """The operands of a comparison; the first, where it was rounded, may lie on the other side of a near second."""
         first = args[0]
         if not isinstance(first, Tensor) or first.dtype != torch.float64 or self.rounded:
             return args
-        place, self.place = self.place, self.place + 1
-        if place in self.disturbed:
-            sign = self.disturbed[place]
+        step, self.step = self.step, self.step + 1
+        if step in self.disturbed:
+            sign = self.disturbed[step]
             if isinstance(sign, Tensor):
                 sign = sign.view_as(first) if sign.numel() == first.numel() else 1.0
             return [first + half_ulp(first, self.precision) * NEAR * sign, *args[1:]]
-        if not self.disturbed and not self._held(first):
-            self.places.append(place)
+        if not self.disturbed and not self._is_representable(first):
+            self.rounded_steps.append(step)
         return args
 
     def _constants(self, args: Sequence[Any], precision: str) -> list[Any]:
         """The arguments, with constants as their type has them: rounded, or disturbed by their own rounding."""
-        return [self._constant(one, precision) if isinstance(one, float) else one for one in args]
+        return [self._constant(argument, precision) if isinstance(argument, float) else argument for argument in args]
 
     def _constant(self, value: float, precision: str) -> float:
-        held = float(torch.tensor(value, dtype=torch.float64).to(_TYPES[precision]))
-        if held == value or not -torch.inf < held < torch.inf:
+        rounded = float(torch.tensor(value, dtype=torch.float64).to(_TYPES[precision]))
+        if rounded == value or not -torch.inf < rounded < torch.inf:
             return value
-        place, self.place = self.place, self.place + 1
+        step, self.step = self.step, self.step + 1
         if self.rounded:
-            return held
-        self.places.append(place)
-        sign = self.disturbed.get(place, 0.0)
-        return value + abs(held - value) * (float(sign) if isinstance(sign, float) else 0.0)
+            return rounded
+        self.rounded_steps.append(step)
+        sign = self.disturbed.get(step, 0.0)
+        return value + abs(rounded - value) * (float(sign) if isinstance(sign, float) else 0.0)
 
     def _round(self, result: Any, base: str, args: Sequence[Any], *, in_place: bool) -> None:
         """Count the rounding of a fresh result, disturb it, or do it; over the result itself."""
         if not isinstance(result, Tensor) or result.dtype != torch.float64:
             return
-        place, self.place = self.place, self.place + 1
+        step, self.step = self.step, self.step + 1
         self.arithmetic = True
         if self.rounded:
             if self.precision != COMPUTED or self.dtype == COMPUTED:
                 result.copy_(result.to(_TYPES[self.precision]))
-        elif place in self.disturbed:
-            sign = self.disturbed[place]
+        elif step in self.disturbed:
+            sign = self.disturbed[step]
             if isinstance(sign, Tensor):
                 sign = sign.view_as(result) if sign.numel() == result.numel() else 1.0
-            moved = result + self._error(result, base) * sign
+            disturbed = result + self._error(result, base) * sign
             # Rounding never takes a number to the other side of 0.
-            result.copy_(torch.where(moved * result.sign() < 0, 0.0, moved))
+            result.copy_(torch.where(disturbed * result.sign() < 0, 0.0, disturbed))
         elif not self.disturbed and not (base in PRODUCTS and self._is_exact(result, args, in_place)):
-            self.places.append(place)
+            self.rounded_steps.append(step)
             self.library |= base not in ROUNDED_ONCE
-            self._watch(result)
+            self._track_largest(result)
 
     def _error(self, result: Tensor, base: str) -> Tensor:
         if base == "fused":
@@ -266,28 +270,28 @@ class Roundings(TorchDispatchMode):
             return torch.full_like(result, UNDERFLOW).add_(
                 half_ulp(result, self.precision) if self.precision != COMPUTED else 0.0
             )
-        own = half_ulp(result, self.precision)
+        own_rounding = half_ulp(result, self.precision)
         if base in ROUNDED_ONCE:
-            return own
+            return own_rounding
         if base == "erf" and (self.fused or self.precision != COMPUTED):
-            return own.add_(ERF)
-        missed = half_ulp(result, COMPUTED).mul_(QUALITY).add_(UNDERFLOW)
-        return missed if self.precision == COMPUTED else own.add_(missed)
+            return own_rounding.add_(ERF)
+        library_error = half_ulp(result, COMPUTED).mul_(QUALITY).add_(UNDERFLOW)
+        return library_error if self.precision == COMPUTED else own_rounding.add_(library_error)
 
     def _is_exact(self, result: Tensor, args: Sequence[Any], in_place: bool) -> bool:
         """Whether it is one of the operands (a product with 1), or numbers of the type made of such."""
-        operands = [one for one in args if isinstance(one, Tensor) and one is not result]
-        if not in_place and any(_same(one, result) for one in operands):
+        operands = [operand for operand in args if isinstance(operand, Tensor) and operand is not result]
+        if not in_place and any(_same(operand, result) for operand in operands):
             return True
-        return not in_place and all(self._held(one) for one in (*operands, result))
+        return not in_place and all(self._is_representable(operand) for operand in (*operands, result))
 
-    def _held(self, values: Tensor) -> bool:
+    def _is_representable(self, values: Tensor) -> bool:
         return _same(values.to(_TYPES[self.precision]).to(values.dtype), values)
 
-    def _watch(self, result: Tensor) -> None:
+    def _track_largest(self, result: Tensor) -> None:
         if self.points and result.numel() and result.numel() % self.points == 0:
-            size = result.detach().abs().reshape(-1, self.points).amax(0)
-            self.largest = torch.maximum(self.largest, size.nan_to_num(torch.inf, torch.inf))
+            magnitudes = result.detach().abs().reshape(-1, self.points).amax(0)
+            self.largest = torch.maximum(self.largest, magnitudes.nan_to_num(torch.inf, torch.inf))
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

@@ -1,7 +1,7 @@
-"""What a computation is allowed at each point, and which departures are those of its own steps and not counted.
+"""The error that a computation is allowed at each point, and the deviations that come of its own steps and are excused.
 
 The allowance is what the roundings of its steps explain (arithmetic.py), for a table's kernel as for a user's own. Two
-kinds of departure are named and excused, for both alike: NaN where the steps give NaN in exact arithmetic too, an
+kinds of deviation are named and excused, for both alike: NaN where the steps give NaN in exact arithmetic too, an
 infinity times 0; and what lies far out, where one of the steps is beyond the largest number.
 """
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from relubench.activations.definition import Activation
-from relubench.verification.arithmetic import COMPUTED, emulated, explained
+from relubench.verification.arithmetic import COMPUTED, emulated, rounding_effect
 from relubench.verification.compare import FORMATS, Array
 from relubench.verification.forms import twin
 from relubench.verification.regions import regions
@@ -25,7 +25,7 @@ CHUNK = 2**15
 """Points at a time: what is computed of them stays in the cache."""
 
 OFTEN = 0.05
-"""From this share of bent points on a whole binade is taken to be."""
+"""From this share of nonlinear points on, the whole binade counts as nonlinear."""
 
 UNDEFINED = "NaN at an infinity: a product of infinity and 0, or a quotient of two"
 OVERFLOWN = "far out, where a power or a multiple of x is beyond the largest number"
@@ -40,16 +40,16 @@ class Allowance:
     emulated: Array | None
     """What rounding the result of every step would give; None if nobody asked."""
     excuses: dict[str, NDArray[np.bool_]]
-    """Why -> where, [N]: departures there are named and not counted."""
+    """Reason -> where, [N]: deviations there are named and not counted."""
 
 
 def forward_allowance(activation: Activation, z: Tensor, dtype: str, *, emulate: bool) -> Allowance:
     """What the values [N] at z [C, N] are allowed."""
     function = twin(activation, z.dtype)
 
-    def steps(part: Tensor) -> Tensor:
+    def steps(chunk: Tensor) -> Tensor:
         with torch.no_grad():
-            return function(part.flatten())
+            return function(chunk.flatten())
 
     return _allowance(steps, z, dtype, emulate)
 
@@ -58,62 +58,64 @@ def backward_allowance(activation: Activation, z: Tensor, dtype: str, *, emulate
     """What the slopes [C, N] at z [C, N] are allowed; what they read of the forward pass is rounded as well."""
     function = twin(activation, z.dtype)
 
-    def steps(part: Tensor) -> Tensor:
-        flat, ones = part.flatten(), torch.ones_like(part[0])
+    def steps(chunk: Tensor) -> Tensor:
+        flat, ones = chunk.flatten(), torch.ones_like(chunk[0])
         if activation.gradient is None:
             with torch.enable_grad():
                 x = flat.requires_grad_()
                 (slopes,) = torch.autograd.grad(function(x.clone()), x, ones, materialize_grads=True, allow_unused=True)
-            return slopes.view_as(part)
+            return slopes.view_as(chunk)
         with torch.no_grad():
             h = function(flat)
-            return activation.gradient(ones, flat if activation.saves == "z" else h, 0).view_as(part)
+            return activation.gradient(ones, flat if activation.saves == "z" else h, 0).view_as(chunk)
 
     return _allowance(steps, z, dtype, emulate)
 
 
 def _allowance(steps: Callable[[Tensor], Tensor], z: Tensor, dtype: str, emulate: bool) -> Allowance:
     chunks = z.to(torch.float64).split(CHUNK, dim=1)
-    found = [explained(_computation(steps, part), dtype, part.shape[1]) for part in chunks]
-    rounded = [emulated(_computation(steps, part), dtype) for part in chunks if emulate]
+    effects = [rounding_effect(_computation(steps, chunk), dtype, chunk.shape[1]) for chunk in chunks]
+    rounded = [emulated(_computation(steps, chunk), dtype) for chunk in chunks if emulate]
     gate = z[-1].to(torch.float64)
-    arithmetic = any(part.arithmetic for part in found)
-    largest = torch.cat([part.largest for part in found])
-    undefined = torch.cat([part.undefined.reshape(-1, part.largest.numel()).any(0) for part in found])
-    size = torch.cat([part.allowance for part in found], dim=-1).numpy()
-    bent = torch.cat([part.bent for part in found], dim=-1).numpy()
+    arithmetic = any(effect.arithmetic for effect in effects)
+    largest = torch.cat([effect.largest for effect in effects])
+    undefined = torch.cat([effect.undefined.reshape(-1, effect.largest.numel()).any(0) for effect in effects])
+    size = torch.cat([effect.allowance for effect in effects], dim=-1).numpy()
+    nonlinear = torch.cat([effect.nonlinear for effect in effects], dim=-1).numpy()
     return Allowance(
-        size=_where_bent(size, bent, gate.numpy(), dtype) if bent.any() else size,
+        size=_spread_nonlinear(size, nonlinear, gate.numpy(), dtype) if nonlinear.any() else size,
         emulated=torch.cat(rounded, dim=-1).numpy() if emulate else None,
         excuses={
             UNDEFINED: (gate.isinf() & undefined & arithmetic).numpy(),
-            OVERFLOWN: (largest > 2.0 ** (FORMATS[dtype][2] + 1) / 8).numpy() & _far(gate.numpy(), dtype),
+            OVERFLOWN: (largest > 2.0 ** (FORMATS[dtype][2] + 1) / 8).numpy() & _is_far_out(gate.numpy(), dtype),
         },
     )
 
 
-def _where_bent(size: Array, bent: NDArray[np.bool_], x: Array, dtype: str) -> Array:
+def _spread_nonlinear(size: Array, is_nonlinear: NDArray[np.bool_], x: Array, dtype: str) -> Array:
     """Between two disturbed results of sin(1e4) lies any other: what its neighbours are allowed is allowed there."""
-    rows, flags = size.reshape(-1, len(x)).copy(), bent.reshape(-1, len(x))
-    for part in regions(x, dtype, ()):
+    rows, flags = size.reshape(-1, len(x)).copy(), is_nonlinear.reshape(-1, len(x))
+    for region in regions(x, dtype, ()):
         for row, flag in zip(rows, flags, strict=True):
-            if not flag[part].any():
+            if not flag[region].any():
                 continue
-            often = flag[part].mean() > OFTEN
-            reached = part if often else part[flag[part]]
+            is_frequent = flag[region].mean() > OFTEN
+            places = region if is_frequent else region[flag[region]]
             # Few points of a binade do not hold its extremes.
-            widest = row[part][flag[part]].max() * (2 if often else 1)
-            row[reached] = np.maximum(row[reached], widest)
+            widest = row[region][flag[region]].max() * (2 if is_frequent else 1)
+            row[places] = np.maximum(row[places], widest)
     return rows.reshape(size.shape)
 
 
-def _computation(steps: Callable[[Tensor], Tensor], part: Tensor) -> Callable[[], Tensor]:
+def _computation(steps: Callable[[Tensor], Tensor], chunk: Tensor) -> Callable[[], Tensor]:
     """The steps on these points, anew at every call: a user's code may write over them."""
-    return lambda: steps(part.contiguous().clone())
+    return lambda: steps(chunk.contiguous().clone())
 
 
-def _far(x: Array, dtype: str) -> NDArray[np.bool_]:
+def _is_far_out(x: Array, dtype: str) -> NDArray[np.bool_]:
     """Where x, or the cube of x in float32's range, is within a factor of 8 of the largest number."""
-    greatest = FORMATS[dtype][2] + 1
-    least = (FORMATS[COMPUTED][2] + 1) / 3 if greatest > FORMATS["fp16"][2] + 1 else greatest - 3.0
-    return np.abs(x) >= 2.0**least / (1 + 2.0**-6)
+    greatest_exponent = FORMATS[dtype][2] + 1
+    least_exponent = (
+        (FORMATS[COMPUTED][2] + 1) / 3 if greatest_exponent > FORMATS["fp16"][2] + 1 else greatest_exponent - 3.0
+    )
+    return np.abs(x) >= 2.0**least_exponent / (1 + 2.0**-6)

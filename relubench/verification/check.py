@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from relubench.activations import Choice, build
+from relubench.activations import ActivationChoice, build
 from relubench.activations.definition import Activation
 from relubench.verification import points
 from relubench.verification.agreement import InFloat64, backward_pass_of_values, inherited, same_function
@@ -23,38 +23,38 @@ from relubench.verification.arithmetic import COMPUTED
 from relubench.verification.bounds import Allowance, backward_allowance, forward_allowance
 from relubench.verification.compare import Array, ulp_size
 from relubench.verification.forms import backward_forms, forward_forms
-from relubench.verification.judge import About, Expected, VerifyRow, failed, row_of
+from relubench.verification.judge import Expected, RowHeader, VerifyRow, failed, row_of
 from relubench.verification.reference import Reference, own_slopes, own_values, reference_of
 
 
 def check(
-    choice: Choice,
+    choice: ActivationChoice,
     dtype: str,
     *,
     seed: int = 0,
     compiled: bool = False,
-    size: int = points.MILLION,
-    against: Choice | None = None,
+    num_points: int = points.MILLION,
+    against: ActivationChoice | None = None,
 ) -> list[VerifyRow]:
     """The rows of one activation in one type: forward and backward."""
     # Training flushes subnormal numbers, process-wide; here they are part of what is checked.
     torch.set_flush_denormal(False)
     activation = build(choice)
     reference = reference_of(choice, activation, dtype, against)
-    z = _inputs(choice, dtype, reference.kinks, seed, size)
+    z = _inputs(choice, dtype, reference.kinks, seed, num_points)
     checked = Checked(choice, activation, reference, against, z, compiled)
     rows: list[VerifyRow] = []
-    for pass_, judged in (("forward", _forward), ("backward", _backward)):
-        about = About(choice.label, dtype, pass_, z.shape[1], reference.name)
+    for pass_, judge in (("forward", _forward), ("backward", _backward)):
+        header = RowHeader(choice.label, dtype, pass_, z.shape[1], reference.name)
         try:
-            rows.append(judged(checked, about))
+            rows.append(judge(checked, header))
         except Exception as problem:
-            rows.append(failed(about, problem))
+            rows.append(failed(header, problem))
     return rows
 
 
-def _inputs(choice: Choice, dtype: str, kinks: tuple[float, ...], seed: int, size: int) -> Tensor:
-    x = points.stratified(kinks, seed, size) if dtype == "fp32" else points.every_pattern(points.DTYPES[dtype])
+def _inputs(choice: ActivationChoice, dtype: str, kinks: tuple[float, ...], seed: int, num_points: int) -> Tensor:
+    x = points.stratified(kinks, seed, num_points) if dtype == "fp32" else points.every_pattern(points.DTYPES[dtype])
     return (
         points.shuffled(x, choice.columns, seed)
         if choice.name == "maxout"
@@ -64,12 +64,12 @@ def _inputs(choice: Choice, dtype: str, kinks: tuple[float, ...], seed: int, siz
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What both passes need."""
+    """The activation, its reference and its inputs, which both passes need."""
 
-    choice: Choice
+    choice: ActivationChoice
     activation: Activation
     reference: Reference
-    against: Choice | None
+    against: ActivationChoice | None
     z: Tensor
     compiled: bool
 
@@ -78,26 +78,30 @@ class Checked:
         return self.z.to(torch.float64).numpy()
 
 
-def _forward(checked: Checked, about: About) -> VerifyRow:
+def _forward(checked: Checked, header: RowHeader) -> VerifyRow:
     activation, z, x = checked.activation, checked.z, checked.x
     _check_shape(next(forward_forms(activation, z, compiled=False))[1], z[0])
-    own = checked.choice.kind != "table"
-    allowed = forward_allowance(activation, z, about.dtype, emulate=own)
+    is_users = checked.choice.kind != "table"
+    allowed = forward_allowance(activation, z, header.dtype, emulate=is_users)
     true = checked.reference.values(x)
-    size = _size(checked, about, allowed, true)
-    expected = Expected(true, size, x[-1], allowed.excuses, about.dtype, checked.reference.kinks, allowed.emulated)
-    row = row_of(about, forward_forms(activation, z, compiled=checked.compiled), expected)
-    if not own or checked.against is None or row.outcome == "failed":
+    tolerance = _allowed_errors(checked, header, allowed, true)
+    expected = Expected(
+        true, tolerance, x[-1], allowed.excuses, header.dtype, checked.reference.kinks, allowed.emulated
+    )
+    row = row_of(header, forward_forms(activation, z, compiled=checked.compiled), expected)
+    if not is_users or checked.against is None or row.outcome == "failed":
         return row
-    mine = own_values(activation, about.dtype)(torch.from_numpy(x[0])).numpy()
-    fine = forward_allowance(activation, z, COMPUTED, emulate=False).size
-    return same_function(row, InFloat64(mine, true, allowed.size, fine, x[0], _anywhere(allowed)))
+    user_values = own_values(activation, header.dtype)(torch.from_numpy(x[0])).numpy()
+    allowance_fp32 = forward_allowance(activation, z, COMPUTED, emulate=False).size
+    return same_function(
+        row, InFloat64(user_values, true, allowed.size, allowance_fp32, x[0], _is_excused_anywhere(allowed))
+    )
 
 
-def _backward(checked: Checked, about: About) -> VerifyRow:
+def _backward(checked: Checked, header: RowHeader) -> VerifyRow:
     activation, z, x = checked.activation, checked.z, checked.x
-    own = checked.choice.kind != "table"
-    allowed = backward_allowance(activation, z, about.dtype, emulate=own)
+    is_users = checked.choice.kind != "table"
+    allowed = backward_allowance(activation, z, header.dtype, emulate=is_users)
     true = checked.reference.slopes(x)
     # There is no true slope at NaN, nor for a maximum of equals that are not finite.
     usable = ~np.isnan(x).any(axis=0)
@@ -108,10 +112,10 @@ def _backward(checked: Checked, about: About) -> VerifyRow:
 
     expected = Expected(
         flat(true),
-        flat(_size(checked, about, allowed, true)),
+        flat(_allowed_errors(checked, header, allowed, true)),
         flat(x[-1]),
         {why: flat(where) for why, where in allowed.excuses.items()},
-        about.dtype,
+        header.dtype,
         checked.reference.kinks,
         None if allowed.emulated is None else flat(allowed.emulated),
     )
@@ -120,30 +124,32 @@ def _backward(checked: Checked, about: About) -> VerifyRow:
         for form, slopes, _ in backward_forms(activation, z, compiled=checked.compiled):
             yield form, slopes[:, keep].flatten()
 
-    row = row_of(replace(about, points=expected.x.size), forms(), expected)
-    if not own or row.outcome == "failed":
+    row = row_of(replace(header, points=expected.x.size), forms(), expected)
+    if not is_users or row.outcome == "failed":
         return row
     if checked.against is not None:
-        mine = own_slopes(activation, about.dtype)(torch.from_numpy(x[0])).numpy()
-        fine = backward_allowance(activation, z, COMPUTED, emulate=False).size[0]
-        row = same_function(row, InFloat64(mine, true[0], allowed.size[0], fine, x[0], _anywhere(allowed)))
+        user_slopes = own_slopes(activation, header.dtype)(torch.from_numpy(x[0])).numpy()
+        allowance_fp32 = backward_allowance(activation, z, COMPUTED, emulate=False).size[0]
+        row = same_function(
+            row, InFloat64(user_slopes, true[0], allowed.size[0], allowance_fp32, x[0], _is_excused_anywhere(allowed))
+        )
     return backward_pass_of_values(row, activation)
 
 
-def _size(checked: Checked, about: About, allowed: Allowance, true: Array) -> Array:
+def _allowed_errors(checked: Checked, header: RowHeader, allowed: Allowance, true: Array) -> Array:
     """What is allowed: what roundings explain, or what the other's own kernel has in that region."""
     # Room for the float64 arithmetic of the truth itself, far below a rounding of the type.
-    size = allowed.size + 1e-3 * ulp_size(true, about.dtype)
+    size = allowed.size + 1e-3 * ulp_size(true, header.dtype)
     if checked.against is None:
         return size
-    return np.maximum(size, inherited(checked.against, about, checked.z, true))
+    return np.maximum(size, inherited(checked.against, header, checked.z, true))
 
 
-def _anywhere(allowed: Allowance) -> NDArray[np.bool_]:
+def _is_excused_anywhere(allowed: Allowance) -> NDArray[np.bool_]:
     return np.logical_or.reduce(list(allowed.excuses.values()))
 
 
-def _check_shape(h: object, like: Tensor) -> None:
-    if not isinstance(h, Tensor) or h.shape != like.shape:
-        shown = tuple(h.shape) if isinstance(h, Tensor) else type(h).__name__
-        raise ValueError(f"it gives {shown} for shape {tuple(like.shape)}")
+def _check_shape(h: object, expected: Tensor) -> None:
+    if not isinstance(h, Tensor) or h.shape != expected.shape:
+        shape = tuple(h.shape) if isinstance(h, Tensor) else type(h).__name__
+        raise ValueError(f"it gives {shape} for shape {tuple(expected.shape)}")

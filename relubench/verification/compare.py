@@ -16,7 +16,7 @@ FORMATS = {"fp32": (24, -126, 127), "fp16": (11, -14, 15), "bf16": (8, -126, 127
 
 
 @dataclass(frozen=True, slots=True)
-class Errors:
+class UlpErrors:
     """Of computed values against true ones, each [N]."""
 
     ulp: Array
@@ -27,12 +27,12 @@ class Errors:
 
 def ulp_size(true: Array, dtype: str) -> Array:
     """The distance of neighbouring numbers of the type at the true value; that of the subnormals below them."""
-    digits, least, greatest = FORMATS[dtype]
+    digits, least_exponent, greatest_exponent = FORMATS[dtype]
     _, exponent = np.frexp(np.where(np.isfinite(true), true, 1.0))
-    return np.ldexp(1.0, np.clip(exponent - 1, least, greatest) - (digits - 1))
+    return np.ldexp(1.0, np.clip(exponent - 1, least_exponent, greatest_exponent) - (digits - 1))
 
 
-def errors(computed: Tensor, true: Array, dtype: str, allowance: Array | float = 0.0) -> Errors:
+def errors(computed: Tensor, true: Array, dtype: str, allowance: Array | float = 0.0) -> UlpErrors:
     """How far `computed` [N] of that type is from `true` [N].
 
     A value beyond the largest number, or within `allowance` of it, rounds to infinity: infinity counts as the number
@@ -41,17 +41,17 @@ def errors(computed: Tensor, true: Array, dtype: str, allowance: Array | float =
     digits, _, greatest = FORMATS[dtype]
     values = computed.detach().cpu().to(torch.float64).numpy()
     next_number = np.ldexp(1.0, greatest + 1)
-    endless = np.isinf(true)
+    is_infinite = np.isinf(true)
     # Where the true value would round to infinity, or nearly so, infinity is an answer like any other.
-    overflow = ~endless & (np.abs(true) + allowance >= next_number * (1 - 2.0 ** (2 - digits)))
-    shown = np.where(np.isinf(values) & overflow, np.copysign(next_number, values), values)
-    clipped = np.where(overflow, np.clip(true, -next_number, next_number), true)
+    may_overflow = ~is_infinite & (np.abs(true) + allowance >= next_number * (1 - 2.0 ** (2 - digits)))
+    values_or_next = np.where(np.isinf(values) & may_overflow, np.copysign(next_number, values), values)
+    clipped = np.where(may_overflow, np.clip(true, -next_number, next_number), true)
     with np.errstate(invalid="ignore"):
-        same = (np.isnan(shown) & np.isnan(clipped)) | (shown == clipped)
-        absolute = np.where(same, 0.0, np.abs(shown - clipped))
+        is_equal = (np.isnan(values_or_next) & np.isnan(clipped)) | (values_or_next == clipped)
+        absolute = np.where(is_equal, 0.0, np.abs(values_or_next - clipped))
         ulp = absolute / ulp_size(clipped, dtype)
-    wrong = ~same & ~(np.isfinite(shown) & np.isfinite(clipped))
-    return Errors(np.where(wrong, np.inf, ulp), np.where(wrong, np.inf, absolute), wrong)
+    is_wrong_class = ~is_equal & ~(np.isfinite(values_or_next) & np.isfinite(clipped))
+    return UlpErrors(np.where(is_wrong_class, np.inf, ulp), np.where(is_wrong_class, np.inf, absolute), is_wrong_class)
 
 
 def differing(a: Tensor, b: Tensor) -> int:

@@ -64,10 +64,12 @@ def twin(activation: Activation, dtype: torch.dtype) -> Callable[[Tensor], Tenso
     return _function(activation, dtype, torch.float64)
 
 
-def _function(activation: Activation, held: torch.dtype, computed: torch.dtype) -> Callable[[Tensor], Tensor]:
+def _function(
+    activation: Activation, parameter_dtype: torch.dtype, compute_dtype: torch.dtype
+) -> Callable[[Tensor], Tensor]:
     if activation.module is not None:
-        return flat_call(fixed(activation.module).to(held).to(computed).eval(), activation)
-    learned = tuple(torch.tensor([value], dtype=held).to(computed) for value in activation.learned)
+        return flat_call(fixed(activation.module).to(parameter_dtype).to(compute_dtype).eval(), activation)
+    learned = tuple(torch.tensor([value], dtype=parameter_dtype).to(compute_dtype) for value in activation.learned)
 
     def function(z: Tensor) -> Tensor:
         return activation.function(z, learned=learned, dim=0)
@@ -90,21 +92,22 @@ def _population(activation: Activation, z: Tensor, ones: Tensor | None) -> Tenso
     padding = -points % (MEMBERS * FEATURES)
     padded = torch.nn.functional.pad(z, (0, padding))
     # [C, P, B, F] to [P, B, C*F], chunk after chunk along the features.
-    spread = padded.view(columns, MEMBERS, -1, FEATURES).permute(1, 2, 0, 3).flatten(-2).contiguous()
+    batch = padded.view(columns, MEMBERS, -1, FEATURES).permute(1, 2, 0, 3).flatten(-2).contiguous()
     learned = [
-        Parameter(str(place), torch.full((MEMBERS, 1, 1), one), False) for place, one in enumerate(activation.learned)
+        Parameter(str(index), torch.full((MEMBERS, 1, 1), value), False)
+        for index, value in enumerate(activation.learned)
     ]
-    for one in learned:
-        one.value = one.value.to(z.dtype)
-    closed = activation.gradient is not None
-    layer = ClosedForm(activation, -1) if closed else Tape(activation, -1, learned, None)
-    h = layer.forward(spread, training=True)
+    for parameter in learned:
+        parameter.value = parameter.value.to(z.dtype)
+    is_analytic = activation.gradient is not None
+    layer = ClosedForm(activation, -1) if is_analytic else Tape(activation, -1, learned, None)
+    h = layer.forward(batch, training=True)
     if ones is None:
         return h.reshape(-1)[:points]
     grad = torch.ones_like(h)
     slopes = layer.backward(grad, _no_update(), first=False)
-    back = slopes.view(MEMBERS, -1, columns, FEATURES).permute(2, 0, 1, 3).reshape(columns, -1)
-    return back[:, :points]
+    flat_slopes = slopes.view(MEMBERS, -1, columns, FEATURES).permute(2, 0, 1, 3).reshape(columns, -1)
+    return flat_slopes[:, :points]
 
 
 def _no_update() -> Sgd:

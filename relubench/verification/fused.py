@@ -26,11 +26,11 @@ def _gelu(x: Tensor, *, approximate: str = "none") -> Tensor:
 
 def _gelu_backward(grad: Tensor, x: Tensor, *, approximate: str = "none") -> Tensor:
     if approximate == "tanh":
-        bent = torch.tanh(_ROOT_2_OVER_PI * (x + _CUBIC * (x * x * x)))
-        steep = _ROOT_2_OVER_PI * (1 + 3 * _CUBIC * (x * x))
-        return grad * (0.5 * (1 + bent) + 0.5 * x * (1 - bent * bent) * steep)
-    share = 0.5 * (1 + torch.erf(x * _ROOT_HALF))
-    return grad * (share + x * (torch.exp(-0.5 * (x * x)) * (_ROOT_2_OVER_PI / 2)))
+        tanh_values = torch.tanh(_ROOT_2_OVER_PI * (x + _CUBIC * (x * x * x)))
+        inner_slope = _ROOT_2_OVER_PI * (1 + 3 * _CUBIC * (x * x))
+        return grad * (0.5 * (1 + tanh_values) + 0.5 * x * (1 - tanh_values * tanh_values) * inner_slope)
+    distribution = 0.5 * (1 + torch.erf(x * _ROOT_HALF))
+    return grad * (distribution + x * (torch.exp(-0.5 * (x * x)) * (_ROOT_2_OVER_PI / 2)))
 
 
 def _silu(x: Tensor) -> Tensor:
@@ -47,19 +47,19 @@ def _mish(x: Tensor) -> Tensor:
 
 
 def _mish_backward(grad: Tensor, x: Tensor) -> Tensor:
-    bent = torch.tanh(torch.log1p(torch.exp(x)))
-    return grad * (bent + x * torch.sigmoid(x) * (1 - bent * bent))
+    tanh_values = torch.tanh(torch.log1p(torch.exp(x)))
+    return grad * (tanh_values + x * torch.sigmoid(x) * (1 - tanh_values * tanh_values))
 
 
 def _softplus(x: Tensor, beta: float = 1, threshold: float = 20) -> Tensor:
-    scaled = x * beta
-    return torch.where(scaled > threshold, x, torch.log1p(torch.exp(scaled)) / beta)
+    beta_x = x * beta
+    return torch.where(beta_x > threshold, x, torch.log1p(torch.exp(beta_x)) / beta)
 
 
 def _softplus_backward(grad: Tensor, x: Tensor, beta: float, threshold: float) -> Tensor:
-    scaled = x * beta
-    power = torch.exp(scaled)
-    return torch.where(scaled > threshold, grad, grad * power / (power + 1))
+    beta_x = x * beta
+    power = torch.exp(beta_x)
+    return torch.where(beta_x > threshold, grad, grad * power / (power + 1))
 
 
 def _elu(x: Tensor, alpha: float = 1, scale: float = 1, input_scale: float = 1) -> Tensor:
@@ -74,8 +74,8 @@ def _elu_backward(
     grad: Tensor, alpha: float, scale: float, input_scale: float, is_result: bool, saved: Tensor
 ) -> Tensor:
     height = alpha * scale
-    below = saved + height if is_result else torch.exp(saved * input_scale) * height
-    return torch.where(saved <= 0, grad * input_scale * below, grad * scale)
+    exponential = saved + height if is_result else torch.exp(saved * input_scale) * height
+    return torch.where(saved <= 0, grad * input_scale * exponential, grad * scale)
 
 
 def _hardswish(x: Tensor) -> Tensor:
@@ -97,8 +97,8 @@ def _log_sigmoid_forward(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def _log_sigmoid_backward(grad: Tensor, x: Tensor, buffer: Tensor) -> Tensor:
     power = torch.exp(-x.abs())
-    share = power / (1 + power)
-    return grad * torch.where(x < 0, 1 - share, share)
+    sigmoid_of_abs = power / (1 + power)
+    return grad * torch.where(x < 0, 1 - sigmoid_of_abs, sigmoid_of_abs)
 
 
 def _leaky_relu(x: Tensor, slope: float = 0.01) -> Tensor:

@@ -57,14 +57,14 @@ class VerifyRow:
     message: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """The row with null for the counts of what could not be judged."""
+        """The row with null for the counts of what could not be computed."""
         values = {key.rstrip("_"): value for key, value in asdict(self).items()}
         return values | (dict.fromkeys(("wrong", "known", "forms_differ")) if self.outcome == "failed" else {})
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What every form is held to, at x [N]."""
+    """The true values and allowed errors of every form, at x [N]."""
 
     true: Array
     allowance: Array
@@ -77,8 +77,8 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """What came of one form."""
+class FormResult:
+    """The verdict on one form of the computation."""
 
     form: str
     max_ulp: float
@@ -94,55 +94,55 @@ class Judged:
     message: str
 
 
-def judge_form(form: str, computed: Tensor, expected: Expected, differ: int) -> Judged:
+def assess_form(form: str, computed: Tensor, expected: Expected, differ: int) -> FormResult:
     """The verdict on one form's values [N]."""
     true, x = expected.true, expected.x
-    off = errors(computed, true, expected.dtype, expected.allowance)
-    bad = off.wrong_class | (off.absolute > expected.allowance)
-    excused, reasons = _excused(bad, computed, expected)
-    wrong = bad & ~excused
+    error = errors(computed, true, expected.dtype, expected.allowance)
+    is_bad = error.wrong_class | (error.absolute > expected.allowance)
+    is_excused, reasons = _excused(is_bad, computed, expected)
+    is_wrong = is_bad & ~is_excused
     # Where the class is wrong there is no distance; what is known is not counted into the errors either.
-    counted = ~(excused | off.wrong_class)
-    ulp, absolute = np.where(counted, off.ulp, 0.0), np.where(counted, off.absolute, 0.0)
-    place = int(np.argmax(wrong)) if wrong.any() else int(np.argmax(ulp)) if ulp.size else None
-    lopsided = None if wrong.any() else _one_sided(computed, expected)
-    count = int(wrong.sum())
+    is_counted = ~(is_excused | error.wrong_class)
+    ulp, absolute = np.where(is_counted, error.ulp, 0.0), np.where(is_counted, error.absolute, 0.0)
+    worst = int(np.argmax(is_wrong)) if is_wrong.any() else int(np.argmax(ulp)) if ulp.size else None
+    bias = None if is_wrong.any() else _one_sided(computed, expected)
+    num_wrong = int(is_wrong.sum())
     message = "; ".join(reasons)
-    if count and place is not None:
-        got = float(computed[place].to(torch.float64))
-        message = f"{form}: {got:.9g} at x = {x[place]:.9g}, where {true[place]:.9g} is true"
-    if lopsided is not None:
-        count, message = lopsided.points, f"{form}: {_side(lopsided)}"
-    return Judged(
+    if num_wrong and worst is not None:
+        got = float(computed[worst].to(torch.float64))
+        message = f"{form}: {got:.9g} at x = {x[worst]:.9g}, where {true[worst]:.9g} is true"
+    if bias is not None:
+        num_wrong, message = bias.points, f"{form}: {_describe_bias(bias)}"
+    return FormResult(
         form=form,
         max_ulp=float(ulp.max(initial=0.0)),
         mean_ulp=float(ulp.mean()) if ulp.size else 0.0,
         max_absolute=float(absolute.max(initial=0.0)),
-        at=None if place is None else float(x[place]),
-        bound_ulp=None if place is None else float(expected.allowance[place] / _ulp(true[place], expected.dtype)),
-        bound_absolute=None if place is None else float(expected.allowance[place]),
-        used=_used(absolute, expected.allowance),
-        wrong=count,
-        known=int(excused.sum()),
+        at=None if worst is None else float(x[worst]),
+        bound_ulp=None if worst is None else float(expected.allowance[worst] / _ulp(true[worst], expected.dtype)),
+        bound_absolute=None if worst is None else float(expected.allowance[worst]),
+        used=_bound_share(absolute, expected.allowance),
+        wrong=num_wrong,
+        known=int(is_excused.sum()),
         differ=differ,
         message=message,
     )
 
 
-def _excused(bad: NDArray[np.bool_], computed: Tensor, expected: Expected) -> tuple[NDArray[np.bool_], list[str]]:
+def _excused(is_bad: NDArray[np.bool_], computed: Tensor, expected: Expected) -> tuple[NDArray[np.bool_], list[str]]:
     values = computed.detach().to(torch.float64).numpy()
-    typical = ~np.isfinite(values)
+    is_expected_departure = ~np.isfinite(values)
     if expected.emulated is not None:
         # A quotient by what overflowed is finite, and wrong: rounding every step to the type overflows as well.
         with np.errstate(invalid="ignore"):
-            typical |= np.abs(values - expected.emulated) <= ALIKE * np.abs(values)
-    excused, reasons = np.zeros_like(bad), []
-    for why, where in expected.excuses.items():
-        mine = bad & where & typical & ~excused
-        if mine.any():
-            excused |= mine
+            is_expected_departure |= np.abs(values - expected.emulated) <= ALIKE * np.abs(values)
+    is_excused, reasons = np.zeros_like(is_bad), []
+    for why, is_at in expected.excuses.items():
+        is_excused_here = is_bad & is_at & is_expected_departure & ~is_excused
+        if is_excused_here.any():
+            is_excused |= is_excused_here
             reasons.append(why)
-    return excused, reasons
+    return is_excused, reasons
 
 
 def _one_sided(computed: Tensor, expected: Expected) -> Systematic | None:
@@ -162,10 +162,10 @@ def _one_sided(computed: Tensor, expected: Expected) -> Systematic | None:
         )
 
 
-def _side(found: Systematic) -> str:
+def _describe_bias(bias: Systematic) -> str:
     return (
-        f"{100 * abs(found.mean):.2g} % too {'large' if found.mean > 0 else 'small'} on the average of "
-        f"{found.points:,} points from x = {found.low:.6g} to {found.high:.6g}; rounding errors have no such side"
+        f"{100 * abs(bias.mean):.2g} % too {'large' if bias.mean > 0 else 'small'} on the average of "
+        f"{bias.points:,} points from x = {bias.low:.6g} to {bias.high:.6g}; rounding errors have no such side"
     )
 
 
@@ -173,15 +173,15 @@ def _ulp(value: float, dtype: str) -> float:
     return float(ulp_size(np.array([value]), dtype)[0])
 
 
-def _used(absolute: Array, allowance: Array) -> float:
+def _bound_share(absolute: Array, allowance: Array) -> float:
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.where(absolute > 0, absolute / allowance, 0.0)
     return float(share.max(initial=0.0))
 
 
 @dataclass(frozen=True, slots=True)
-class About:
-    """What a row says of itself before anything is computed."""
+class RowHeader:
+    """The part of a row that is known before anything is computed."""
 
     activation: str
     dtype: str
@@ -190,54 +190,54 @@ class About:
     against: str
 
 
-def row_of(about: About, forms: Iterator[tuple[str, Tensor]], expected: Expected) -> VerifyRow:
+def row_of(header: RowHeader, forms: Iterator[tuple[str, Tensor]], expected: Expected) -> VerifyRow:
     """The row of all forms, each of which gives (form, computed [N]); 'failed' where one cannot be computed."""
-    judged: list[Judged] = []
+    results: list[FormResult] = []
     eager: Tensor | None = None
     try:
         for form, computed in forms:
             eager = computed if eager is None else eager
-            judged.append(judge_form(form, computed, expected, differing(computed, eager)))
+            results.append(assess_form(form, computed, expected, differing(computed, eager)))
     except Exception as problem:
-        return failed(about, problem, judged)
-    return _worst_row(about, judged)
+        return failed(header, problem, results)
+    return _worst_row(header, results)
 
 
-def failed(about: About, problem: Exception, judged: Sequence[Judged] = ()) -> VerifyRow:
+def failed(header: RowHeader, problem: Exception, results: Sequence[FormResult] = ()) -> VerifyRow:
     """The row of what could not be computed."""
     return VerifyRow(
-        activation=about.activation,
-        dtype=about.dtype,
-        pass_=about.pass_,
-        points=about.points,
-        forms=", ".join(form.form for form in judged),
+        activation=header.activation,
+        dtype=header.dtype,
+        pass_=header.pass_,
+        points=header.points,
+        forms=", ".join(form.form for form in results),
         outcome="failed",
-        against=about.against,
+        against=header.against,
         message=f"{type(problem).__name__}: {(str(problem).strip().splitlines() or [''])[0]}",
     )
 
 
-def _worst_row(about: About, judged: Sequence[Judged]) -> VerifyRow:
-    worst = max(judged, key=lambda form: (form.wrong, form.max_ulp))
-    messages = [form.message for form in judged if form.wrong] or [worst.message]
+def _worst_row(header: RowHeader, results: Sequence[FormResult]) -> VerifyRow:
+    worst_form = max(results, key=lambda form: (form.wrong, form.max_ulp))
+    messages = [form.message for form in results if form.wrong] or [worst_form.message]
     return VerifyRow(
-        activation=about.activation,
-        dtype=about.dtype,
-        pass_=about.pass_,
-        points=about.points,
-        forms=", ".join(form.form for form in judged),
-        outcome="wrong" if worst.wrong else "ok",
-        max_error_ulp=worst.max_ulp,
-        mean_error_ulp=worst.mean_ulp,
-        max_error=worst.max_absolute,
-        at=worst.at,
-        bound_ulp=worst.bound_ulp,
-        bound_absolute=worst.bound_absolute,
-        bound_used=max(form.used for form in judged),
-        wrong=worst.wrong,
-        known=max(form.known for form in judged),
-        forms_differ=max(form.differ for form in judged),
-        differing_forms=", ".join(f"{form.form} {form.differ}" for form in judged if form.differ),
-        against=about.against,
+        activation=header.activation,
+        dtype=header.dtype,
+        pass_=header.pass_,
+        points=header.points,
+        forms=", ".join(form.form for form in results),
+        outcome="wrong" if worst_form.wrong else "ok",
+        max_error_ulp=worst_form.max_ulp,
+        mean_error_ulp=worst_form.mean_ulp,
+        max_error=worst_form.max_absolute,
+        at=worst_form.at,
+        bound_ulp=worst_form.bound_ulp,
+        bound_absolute=worst_form.bound_absolute,
+        bound_used=max(form.used for form in results),
+        wrong=worst_form.wrong,
+        known=max(form.known for form in results),
+        forms_differ=max(form.differ for form in results),
+        differing_forms=", ".join(f"{form.form} {form.differ}" for form in results if form.differ),
+        against=header.against,
         message="; ".join(dict.fromkeys(message for message in messages if message)),
     )

@@ -25,17 +25,19 @@ def every_pattern(dtype: torch.dtype) -> Tensor:
     return bits.view(dtype)
 
 
-def stratified(kinks: Sequence[float], seed: int, size: int = MILLION) -> Tensor:
+def stratified(kinks: Sequence[float], seed: int, num_points: int = MILLION) -> Tensor:
     """About `size` float32: equally many of each sign and exponent, spread over the mantissa, and special points.
 
     The exponents of zero and the subnormals, of infinity and NaN are among them.
     """
     strata = 2 * 256
-    each = size // strata
+    num_per_stratum = num_points // strata
     generator = stream(seed, "verify-points")
-    step = 2**23 / each
-    places = torch.arange(each, dtype=torch.float64)
-    mantissa = ((places + torch.rand(strata, each, generator=generator, dtype=torch.float64)) * step).to(torch.int64)
+    step = 2**23 / num_per_stratum
+    positions = torch.arange(num_per_stratum, dtype=torch.float64)
+    mantissa = ((positions + torch.rand(strata, num_per_stratum, generator=generator, dtype=torch.float64)) * step).to(
+        torch.int64
+    )
     head = torch.arange(strata, dtype=torch.int64)[:, None] << 23
     bits = (head | mantissa.clamp_(0, 2**23 - 1)).flatten()
     bits = torch.where(bits >= 2**31, bits - 2**32, bits).to(torch.int32)
@@ -44,16 +46,16 @@ def stratified(kinks: Sequence[float], seed: int, size: int = MILLION) -> Tensor
 
 def special(kinks: Sequence[float]) -> Tensor:
     """Both zeros, the infinities, NaN, the smallest and largest numbers, and what lies beside every corner; float32."""
-    corners = np.unique(np.array([sign * one for one in (*SPECIAL, *kinks) for sign in (1, -1)], dtype=np.float32))
-    near = [corners]
-    up, down = corners, corners
+    corners = np.unique(np.array([sign * point for point in (*SPECIAL, *kinks) for sign in (1, -1)], dtype=np.float32))
+    points = [corners]
+    above, below = corners, corners
     for _ in range(BESIDE):
-        up, down = np.nextafter(up, np.float32(np.inf)), np.nextafter(down, np.float32(-np.inf))
-        near += [up, down]
+        above, below = np.nextafter(above, np.float32(np.inf)), np.nextafter(below, np.float32(-np.inf))
+        points += [above, below]
     limits = np.finfo(np.float32)
     tiny = (limits.tiny, limits.smallest_subnormal, limits.max)
-    ends = np.array([0.0, -0.0, np.nan, *tiny, *(-one for one in tiny)], dtype=np.float32)
-    return torch.from_numpy(np.concatenate([*near, ends]))
+    ends = np.array([0.0, -0.0, np.nan, *tiny, *(-point for point in tiny)], dtype=np.float32)
+    return torch.from_numpy(np.concatenate([*points, ends]))
 
 
 def partners(x: Tensor, columns: int, seed: int) -> Tensor:
@@ -64,9 +66,9 @@ def partners(x: Tensor, columns: int, seed: int) -> Tensor:
     if columns == 1:
         return x[None]
     generator = stream(seed, "verify-partners")
-    size = (torch.rand(columns - 1, len(x), generator=generator) * 6 - 3).exp2()
-    sign = torch.randint(0, 2, size.shape, generator=generator) * 2 - 1
-    return torch.cat([(size * sign).to(x.dtype), x[None]])
+    magnitude = (torch.rand(columns - 1, len(x), generator=generator) * 6 - 3).exp2()
+    sign = torch.randint(0, 2, magnitude.shape, generator=generator) * 2 - 1
+    return torch.cat([(magnitude * sign).to(x.dtype), x[None]])
 
 
 def shuffled(x: Tensor, columns: int, seed: int) -> Tensor:

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from relubench.activations import ACTIVATIONS, Choice, build
+from relubench.activations import ACTIVATIONS, ActivationChoice, build
 from relubench.activations.definition import Activation
-from relubench.activations.table import ParameterValue
+from relubench.activations.row import ParameterValue
 from relubench.verification import points, truth
 from relubench.verification.arithmetic import widened
 from relubench.verification.compare import Array
@@ -28,16 +28,18 @@ class Reference:
     kinks: tuple[float, ...] = ()
 
 
-def reference_of(choice: Choice, activation: Activation, dtype: str, against: Choice | None) -> Reference:
+def reference_of(
+    choice: ActivationChoice, activation: Activation, dtype: str, against: ActivationChoice | None
+) -> Reference:
     """The true function of a table's; for a user's own itself in float64, or what --against names."""
     if against is not None:
-        other = reference_of(against, build(against), dtype, None)
-        return Reference(against.label, other.values, other.slopes, other.kinks)
+        reference = reference_of(against, build(against), dtype, None)
+        return Reference(against.label, reference.values, reference.slopes, reference.kinks)
     if choice.kind != "table":
         return _itself(activation, dtype)
     if activation.combines == "maximum":
         return Reference("truth", lambda x: np.max(x, axis=0), _winner)
-    true = truth.of_table(choice.name, held_parameters(choice, dtype))
+    true = truth.of_table(choice.name, parameters_in_type(choice, dtype))
     if activation.columns == 1:
         return Reference("truth", lambda x: true.value(x[0]), lambda x: true.slope(x[0])[None], true.kinks)
     return Reference(
@@ -48,12 +50,12 @@ def reference_of(choice: Choice, activation: Activation, dtype: str, against: Ch
     )
 
 
-def held_parameters(choice: Choice, dtype: str) -> dict[str, ParameterValue]:
+def parameters_in_type(choice: ActivationChoice, dtype: str) -> dict[str, ParameterValue]:
     """A table's parameters, those that are learned as the type holds them."""
-    given = dict(choice.parameters)
+    parameters = dict(choice.parameters)
     if not ACTIVATIONS[choice.name].learned:
-        return given
-    return {key: float(torch.tensor(value, dtype=points.DTYPES[dtype])) for key, value in given.items()}
+        return parameters
+    return {key: float(torch.tensor(value, dtype=points.DTYPES[dtype])) for key, value in parameters.items()}
 
 
 def own_values(activation: Activation, dtype: str) -> Callable[[Tensor], Tensor]:
@@ -75,8 +77,8 @@ def own_slopes(activation: Activation, dtype: str) -> Callable[[Tensor], Tensor]
         with torch.enable_grad(), widened():
             z = x.clone().requires_grad_()
             h = function(z.clone())
-            (back,) = torch.autograd.grad(h, z, torch.ones_like(h), materialize_grads=True, allow_unused=True)
-        return back
+            (input_slopes,) = torch.autograd.grad(h, z, torch.ones_like(h), materialize_grads=True, allow_unused=True)
+        return input_slopes
 
     return slopes
 

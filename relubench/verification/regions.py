@@ -38,23 +38,23 @@ class Systematic:
 
 def regions(x: Array, dtype: str, kinks: Sequence[float]) -> list[NDArray[np.int64]]:
     """The places [n] of each region's points among x [N]; a point may lie in a binade and beside a corner."""
-    _, least, _ = FORMATS[dtype]
+    _, least_exponent, _ = FORMATS[dtype]
     finite = np.flatnonzero(np.isfinite(x) & (x != 0))
     _, exponent = np.frexp(x[finite])
-    labels = np.maximum(exponent - 1, least - 1) * 2 + (x[finite] < 0)
+    labels = np.maximum(exponent - 1, least_exponent - 1) * 2 + (x[finite] < 0)
     order = np.argsort(labels, kind="stable")
     edges = np.flatnonzero(np.diff(labels[order])) + 1
-    binades = [finite[part] for part in np.split(order, edges)] if finite.size else []
-    near = [np.flatnonzero(np.abs(x - one) <= BESIDE * max(abs(one), 1.0)) for one in kinks]
-    return binades + [part for part in near if part.size]
+    binades = [finite[region] for region in np.split(order, edges)] if finite.size else []
+    near_kinks = [np.flatnonzero(np.abs(x - kink) <= BESIDE * max(abs(kink), 1.0)) for kink in kinks]
+    return binades + [region for region in near_kinks if region.size]
 
 
 def largest_by_region(error: Array, x: Array, dtype: str) -> Array:
     """[N]: the largest error of each point's binade."""
-    found = np.zeros_like(error)
-    for part in regions(x, dtype, ()):
-        found[part] = error[part].max(initial=0.0)
-    return found
+    largest = np.zeros_like(error)
+    for region in regions(x, dtype, ()):
+        largest[region] = error[region].max(initial=0.0)
+    return largest
 
 
 def systematic(
@@ -66,18 +66,25 @@ def systematic(
     two the smaller counts, and nothing where they point in different ways. All [N].
     """
     usable = np.isfinite(error) & np.isfinite(unexplained) & np.isfinite(allowance) & (allowance > 0)
-    both = np.where(error * unexplained > 0, np.sign(error) * np.minimum(np.abs(error), np.abs(unexplained)), 0.0)
-    share = np.divide(both, allowance, out=np.zeros_like(both), where=usable)
-    worst, which = 0.0, None
-    for part in regions(x, dtype, kinks):
-        part = part[usable[part]]
-        if len(part) < ENOUGH:
+    common_error = np.where(
+        error * unexplained > 0, np.sign(error) * np.minimum(np.abs(error), np.abs(unexplained)), 0.0
+    )
+    share = np.divide(common_error, allowance, out=np.zeros_like(common_error), where=usable)
+    largest_mean, worst_region = 0.0, None
+    for region in regions(x, dtype, kinks):
+        region = region[usable[region]]
+        if len(region) < ENOUGH:
             continue
-        mean = float(share[part].mean())
-        deviation = float(share[part].std()) / np.sqrt(len(part))
-        if abs(mean) > SHARE and abs(mean) > DEVIATIONS * deviation and abs(mean) > worst:
-            worst, which = abs(mean), part
-    if which is None:
+        mean = float(share[region].mean())
+        deviation = float(share[region].std()) / np.sqrt(len(region))
+        if abs(mean) > SHARE and abs(mean) > DEVIATIONS * deviation and abs(mean) > largest_mean:
+            largest_mean, worst_region = abs(mean), region
+    if worst_region is None:
         return None
-    size = float(np.abs(true[which]).mean()) or 1.0
-    return Systematic(float(x[which].min()), float(x[which].max()), len(which), float(both[which].mean()) / size)
+    scale = float(np.abs(true[worst_region]).mean()) or 1.0
+    return Systematic(
+        float(x[worst_region].min()),
+        float(x[worst_region].max()),
+        len(worst_region),
+        float(common_error[worst_region].mean()) / scale,
+    )

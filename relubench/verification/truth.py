@@ -25,7 +25,7 @@ HUGE = 1e20
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
+class ReferenceFunction:
     """f, f', and where f' jumps."""
 
     value: Function
@@ -56,104 +56,106 @@ def _phi(x: Array) -> Array:
     return np.exp(-0.5 * x * x) / np.sqrt(2 * np.pi)
 
 
-def _tanh_like(height: float, scale: float) -> Truth:
-    return Truth(
+def _tanh_like(height: float, scale: float) -> ReferenceFunction:
+    return ReferenceFunction(
         lambda x: height * np.tanh(scale * x),
         lambda x: height * scale * _sech2(scale * x),
     )
 
 
-def _clamped(low: float, high: float) -> Truth:
-    return Truth(
+def _clamped(low: float, high: float) -> ReferenceFunction:
+    return ReferenceFunction(
         lambda x: np.clip(x, low, high),
         lambda x: ((x > low) & (x < high)).astype(np.float64),
         (low, high),
     )
 
 
-def _leaky(slope: float) -> Truth:
+def _leaky(slope: float) -> ReferenceFunction:
     slope = float(np.float32(slope))
     branch: Function = lambda x: np.where(x > 0, 1.0, slope)  # noqa: E731
-    return Truth(lambda x: np.where(x > 0, x, slope * x), branch, (0.0,))
+    return ReferenceFunction(lambda x: np.where(x > 0, x, slope * x), branch, (0.0,))
 
 
-def _exponential(alpha: float, scale: float = 1.0, inner: float = 1.0) -> Truth:
-    return Truth(
-        lambda x: scale * np.where(x > 0, x, alpha * np.expm1(inner * np.minimum(x, 0))),
-        lambda x: scale * np.where(x > 0, 1.0, alpha * inner * np.exp(inner * np.minimum(x, 0))),
+def _exponential(alpha: float, scale: float = 1.0, input_scale: float = 1.0) -> ReferenceFunction:
+    return ReferenceFunction(
+        lambda x: scale * np.where(x > 0, x, alpha * np.expm1(input_scale * np.minimum(x, 0))),
+        lambda x: scale * np.where(x > 0, 1.0, alpha * input_scale * np.exp(input_scale * np.minimum(x, 0))),
         (0.0,),
     )
 
 
-def _softplus(beta: float, threshold: float) -> Truth:
-    return Truth(
+def _softplus(beta: float, threshold: float) -> ReferenceFunction:
+    return ReferenceFunction(
         lambda x: np.where(beta * x > threshold, x, np.logaddexp(0, beta * x) / beta),
         lambda x: np.where(beta * x > threshold, 1.0, expit(beta * x)),
         kinks=(threshold / beta,),
     )
 
 
-def _gelu(approximate: str) -> Truth:
+def _gelu(approximate: str) -> ReferenceFunction:
     if approximate == "none":
-        return Truth(lambda x: x * ndtr(x), lambda x: ndtr(x) + x * _phi(x))
+        return ReferenceFunction(lambda x: x * ndtr(x), lambda x: ndtr(x) + x * _phi(x))
     root = np.sqrt(2 / np.pi)
 
-    def twice(x: Array) -> Array:
+    def twice_inner(x: Array) -> Array:
         return 2 * root * (x + 0.044715 * x**3)
 
     def slope(x: Array) -> Array:
-        u = twice(x)
-        steep = np.where(np.abs(x) > 1e3, 0.0, 2 * root * (1 + 3 * 0.044715 * x * x))
-        return expit(u) + x * expit(u) * expit(-u) * steep
+        u = twice_inner(x)
+        inner_slope = np.where(np.abs(x) > 1e3, 0.0, 2 * root * (1 + 3 * 0.044715 * x * x))
+        return expit(u) + x * expit(u) * expit(-u) * inner_slope
 
-    return Truth(lambda x: x * expit(twice(x)), slope)
-
-
-def _swish(beta: float) -> Truth:
-    return Truth(lambda x: x * expit(beta * x), lambda x: expit(beta * x) * (1 + beta * x * expit(-beta * x)))
+    return ReferenceFunction(lambda x: x * expit(twice_inner(x)), slope)
 
 
-def _hardswish() -> Truth:
-    return Truth(
+def _swish(beta: float) -> ReferenceFunction:
+    return ReferenceFunction(
+        lambda x: x * expit(beta * x), lambda x: expit(beta * x) * (1 + beta * x * expit(-beta * x))
+    )
+
+
+def _hardswish() -> ReferenceFunction:
+    return ReferenceFunction(
         lambda x: x * np.clip(x + 3, 0, 6) / 6,
         lambda x: np.where(x <= -3, 0.0, np.where(x < 3, x / 3 + 0.5, 1.0)),
         kinks=(-3.0, 3.0),
     )
 
 
-def _mish() -> Truth:
+def _mish() -> ReferenceFunction:
     def gate(x: Array) -> Array:
         return np.tanh(np.logaddexp(0, x))
 
-    return Truth(lambda x: x * gate(x), lambda x: gate(x) + x * _sech2(np.logaddexp(0, x)) * expit(x))
+    return ReferenceFunction(lambda x: x * gate(x), lambda x: gate(x) + x * _sech2(np.logaddexp(0, x)) * expit(x))
 
 
-def _sigmoid() -> Truth:
-    return Truth(expit, lambda x: expit(x) * expit(-x))
+def _sigmoid() -> ReferenceFunction:
+    return ReferenceFunction(expit, lambda x: expit(x) * expit(-x))
 
 
-def _relu() -> Truth:
-    return Truth(lambda x: np.maximum(x, 0), lambda x: (x > 0).astype(np.float64), (0.0,))
+def _relu() -> ReferenceFunction:
+    return ReferenceFunction(lambda x: np.maximum(x, 0), lambda x: (x > 0).astype(np.float64), (0.0,))
 
 
-_MAKERS: dict[str, Callable[..., Truth]] = {
-    "identity": lambda: Truth(lambda x: x, np.ones_like),
+_MAKERS: dict[str, Callable[..., ReferenceFunction]] = {
+    "identity": lambda: ReferenceFunction(lambda x: x, np.ones_like),
     "sigmoid": _sigmoid,
     "tanh": lambda: _tanh_like(1.0, 1.0),
     "lecun_tanh": lambda: _tanh_like(1.7159, 2 / 3),
     "hardtanh": lambda: _clamped(-1.0, 1.0),
     "relu6": lambda: _clamped(0.0, 6.0),
-    "abs_tanh": lambda: Truth(lambda x: np.abs(np.tanh(x)), lambda x: np.sign(x) * _sech2(x), kinks=(0.0,)),
-    "softsign": lambda: Truth(lambda x: x / (1 + np.abs(x)), lambda x: (1 + np.abs(x)) ** -2.0),
+    "abs_tanh": lambda: ReferenceFunction(lambda x: np.abs(np.tanh(x)), lambda x: np.sign(x) * _sech2(x), kinks=(0.0,)),
+    "softsign": lambda: ReferenceFunction(lambda x: x / (1 + np.abs(x)), lambda x: (1 + np.abs(x)) ** -2.0),
     "relu": _relu,
     "nrelu": _relu,
-    "squared_relu": lambda: Truth(lambda x: np.maximum(x, 0) ** 2, lambda x: 2 * np.maximum(x, 0), (0.0,)),
+    "squared_relu": lambda: ReferenceFunction(lambda x: np.maximum(x, 0) ** 2, lambda x: 2 * np.maximum(x, 0), (0.0,)),
     "leaky_relu": lambda negative_slope: _leaky(negative_slope),
     "prelu": lambda init: _leaky(init),
     "rrelu": lambda lower, upper: _leaky((lower + upper) / 2),
     "softplus": _softplus,
     "elu": lambda alpha: _exponential(alpha),
-    "celu": lambda alpha: _exponential(alpha, inner=1 / alpha),
+    "celu": lambda alpha: _exponential(alpha, input_scale=1 / alpha),
     "selu": lambda: _exponential(1.6732632423543772, scale=1.0507009873554805),
     "gelu": _gelu,
     "silu": lambda: _swish(1.0),
@@ -166,14 +168,14 @@ _GATES = {"glu": "sigmoid", "bilinear": "identity", "reglu": "relu", "geglu": "g
 
 
 @functools.cache
-def _made(name: str, parameters: tuple[tuple[str, Any], ...]) -> Truth:
-    made = _MAKERS[name](**dict(parameters))
-    return Truth(limited(made.value), limited(made.slope), made.kinks)
+def _reference_function(name: str, parameters: tuple[tuple[str, Any], ...]) -> ReferenceFunction:
+    function = _MAKERS[name](**dict(parameters))
+    return ReferenceFunction(limited(function.value), limited(function.slope), function.kinks)
 
 
-def of_table(name: str, parameters: Mapping[str, Any]) -> Truth:
+def of_table(name: str, parameters: Mapping[str, Any]) -> ReferenceFunction:
     """The truth of a table's activation of one column; of a gated one that of its gate. KeyError for maxout."""
     if name in _GATES:
         gate = _GATES[name]
-        return _made(gate, (("approximate", "none"),) if gate == "gelu" else ())
-    return _made(name, tuple(parameters.items()))
+        return _reference_function(gate, (("approximate", "none"),) if gate == "gelu" else ())
+    return _reference_function(name, tuple(parameters.items()))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from relubench.activations import Choice, build, select
+from relubench.activations import ActivationChoice, build, select
 from relubench.activations.builder import as_function
 from relubench.errors import UsageError
 
@@ -91,7 +91,7 @@ def test_a_worker_elsewhere_builds_the_same(mine: Path, monkeypatch: pytest.Monk
     values = select(["mine.py:cubic"])[0].to_json()
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    assert build(Choice.from_json(values)).function(torch.tensor([2.0])).item() == 8
+    assert build(ActivationChoice.from_json(values)).function(torch.tensor([2.0])).item() == 8
 
 
 def test_an_edited_file_is_imported_again(mine: Path):

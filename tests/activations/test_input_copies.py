@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from relubench.activations import build, select
-from relubench.activations.checks.probe import probe
+from relubench.activations.checks.activation_check import check_activation
 from relubench.errors import UsageError
 from relubench.models.builder import Builder
 from relubench.models.external.activation_trial import try_activation
@@ -183,7 +183,7 @@ def test_it_trains_as_its_plain_form_does(act: str, plain: str, mine: Path):
 
 @pytest.mark.parametrize("act", ["bent_", "scratch_", "timm", "Viewed", "scripted", "scripted_"])
 def test_it_is_trained_in_a_user_s_network(act: str, mine: Path):
-    assert probe(select([named(act, mine)])[0]).warnings == ()
+    assert check_activation(select([named(act, mine)])[0]).warnings == ()
     choice, (spec,) = runs(named(act, mine), train={"epochs": 1}, model={"name": f"{mine}:Net"})
     try_activation(spec, choice)
 
@@ -222,7 +222,7 @@ def test_only_what_writes_into_its_input_gets_a_copy(mine: Path):
 
 def test_what_writes_at_some_calls_only_is_refused(mine: Path):
     with pytest.raises(UsageError, match="Sometimes changes its input in place, but not always"):
-        probe(select([f"{mine}:Sometimes"])[0])
+        check_activation(select([f"{mine}:Sometimes"])[0])
 
 
 def test_a_counter_inside_torchscript_is_refused(mine: Path):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from relubench.activations import matched_gain, probe, select
+from relubench.activations import check_activation, matched_gain, select
 from relubench.activations.layer_input import Frame
 from relubench.errors import UsageError
 from relubench.models.architecture import activation_frames, parse_model
@@ -135,7 +135,7 @@ def test_the_layers_of_a_network():
 )
 def test_what_works_in_the_network_is_not_refused(name: str, mine: Path):
     choice = select([f"{mine}:{name}"])[0]
-    assert probe(choice, ROWS).gain == matched_gain(choice, ROWS)
+    assert check_activation(choice, ROWS).gain == matched_gain(choice, ROWS)
 
 
 def test_a_gain_of_units_that_differ_is_of_their_mean(mine: Path):
@@ -147,7 +147,7 @@ def test_a_gain_of_units_that_differ_is_of_their_mean(mine: Path):
 
 def test_channels_have_parameters_of_their_own(mine: Path):
     images = [Frame((6, 5, 3), "hidden layer 1 (6 channels)")]
-    found = probe(select([f"{mine}:PerChannel:channels=6"])[0], images)
+    found = check_activation(select([f"{mine}:PerChannel:channels=6"])[0], images)
     assert found.likeness == "starts as prelu:init=0.1 with 6 numbers, and learns as it does"
 
 
@@ -177,5 +177,5 @@ def test_channels_have_parameters_of_their_own(mine: Path):
 def test_what_fails_in_a_layer_is_refused_with_the_layer(name: str, model: str, message: str, hint: str, mine: Path):
     layers = activation_frames(parse_model(model), (1, 8, 8))
     with pytest.raises(UsageError, match=message) as refusal:
-        probe(select([f"{mine}:{name}"])[0], layers)
+        check_activation(select([f"{mine}:{name}"])[0], layers)
     assert hint in refusal.value.hint

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from relubench.activations import matched_gain, probe, select
+from relubench.activations import check_activation, matched_gain, select
 from relubench.errors import UsageError
 
 SOURCE = """
@@ -131,7 +131,7 @@ def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_known_functions_with_other_parameters(text: str, likeness: str):
-    found = probe(select([text])[0])
+    found = check_activation(select([text])[0])
     assert found.likeness == likeness
     assert found.equals is None
 
@@ -157,14 +157,14 @@ def test_known_functions_with_other_parameters(text: str, likeness: str):
     ],
 )
 def test_values_slopes_and_training_decide(name: str, likeness: str, mine: Path):
-    found = probe(select([f"{mine}:{name}"])[0])
+    found = check_activation(select([f"{mine}:{name}"])[0])
     assert found.likeness == likeness
     assert (found.equals is not None) == likeness.startswith("equals") * ("fixed" not in likeness)
 
 
 @pytest.mark.parametrize("name", ["WrongTanh", "Off", "HalfWrong", "quantised"])
 def test_a_slope_that_is_no_derivative_is_warned_of(name: str, mine: Path):
-    (warning,) = probe(select([f"{mine}:{name}"])[0]).warnings
+    (warning,) = check_activation(select([f"{mine}:{name}"])[0]).warnings
     assert "its slope is not the derivative of its values: at x = " in warning
     assert "straight-through" in warning
 
@@ -173,18 +173,18 @@ def test_a_slope_that_is_no_derivative_is_warned_of(name: str, mine: Path):
     "text", ["abs(x)", "max(x,0.01*x)", "sin(20*x)", "x**3", "exp(x)", "min(max(x,-0.013),0.37)", "torch.nn:SELU"]
 )
 def test_a_right_slope_is_not(text: str):
-    assert not [one for one in probe(select([text])[0]).warnings if "derivative" in one]
+    assert not [one for one in check_activation(select([text])[0]).warnings if "derivative" in one]
 
 
 def test_a_tensor_that_is_no_parameter_is_warned_of(mine: Path):
-    (warning,) = probe(select([f"{mine}:stranger"])[0]).warnings
+    (warning,) = check_activation(select([f"{mine}:stranger"])[0]).warnings
     assert "1 number that require a gradient and are no parameters of a module: they are not trained" in warning
 
 
 @pytest.mark.parametrize("text", ["tan(x)", "1/(x-0.005)", "1/abs(x-0.505)**0.5", "1/sin(x-0.005)"])
 def test_an_integral_that_does_not_converge_gives_no_gain(text: str):
     choice = select([text])[0]
-    found = probe(choice)
+    found = check_activation(choice)
     assert found.gain is None and found.no_gain is not None
     with pytest.raises(UsageError, match=r"does not converge: it is .* on one mesh and .* on one four times as fine"):
         matched_gain(choice)
@@ -194,9 +194,9 @@ def test_an_integral_that_does_not_converge_gives_no_gain(text: str):
     "text", ["where(x>0.3,x,-1)", "where(x>0.123,2,x)", "sin(300*x)", "tanh(1000*(x-0.3))", "x**9"]
 )
 def test_jumps_and_waves_have_a_gain(text: str):
-    assert probe(select([text])[0]).gain == pytest.approx(matched_gain(select([text])[0]))
+    assert check_activation(select([text])[0]).gain == pytest.approx(matched_gain(select([text])[0]))
 
 
 def test_an_unbounded_second_moment_is_no_refusal():
-    found = probe(select(["exp(x**2)"])[0])
+    found = check_activation(select(["exp(x**2)"])[0])
     assert found.gain is None and found.no_gain is not None and "has no usable gain" in found.no_gain.message

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relubench.activations import ACTIVATIONS, Choice, select
+from relubench.activations import ACTIVATIONS, ActivationChoice, select
 from relubench.errors import UsageError
 
 OWN = """
@@ -78,7 +78,7 @@ def test_what_is_chosen(texts: list[str], expected: list[str]):
 
 def test_a_choice_carries_complete_parameters():
     (choice,) = select(["softplus:beta=3"])
-    assert choice == Choice(
+    assert choice == ActivationChoice(
         label="softplus:beta=3", kind="table", name="softplus", parameters=(("beta", 3.0), ("threshold", 20.0))
     )
     assert all(isinstance(value, float) for _, value in choice.parameters)
@@ -193,7 +193,7 @@ def test_label_json_and_pickle_round_trips(text: str, own: Path):
         assert pickle.loads(pickle.dumps(choice)) == choice
         values = json.loads(json.dumps(choice.to_json()))
         assert "source_digest" not in values
-        back = Choice.from_json(values)
+        back = ActivationChoice.from_json(values)
         assert back.to_json() == choice.to_json()
         assert back.label == choice.label
         assert back.source_digest is None

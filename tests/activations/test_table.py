@@ -74,7 +74,7 @@ def test_selecting_does_not_import_torch():
     code = (
         "import sys; from relubench.activations import ACTIVATIONS, select; "
         "select(['all', 'max(0,x)', 'torch.nn:Mish']); assert 'torch' not in sys.modules; "
-        "from relubench.activations import build, probe, matched_gain; assert 'torch' in sys.modules"
+        "from relubench.activations import build, check_activation, matched_gain; assert 'torch' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

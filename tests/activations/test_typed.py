@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relubench.activations import build, select
+from relubench.activations.formulas.canonical_form import MAX_NODES
 from relubench.activations.formulas.evaluator import evaluator
-from relubench.activations.formulas.formula import MAX_NODES, parse_formula
+from relubench.activations.formulas.formula import parse_formula
 from relubench.activations.formulas.functions import FUNCTIONS, NAMES
 from relubench.activations.formulas.tokens import MAX_CHARACTERS
 from relubench.errors import UsageError

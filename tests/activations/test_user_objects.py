@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from relubench.activations import build, probe, select
+from relubench.activations import build, check_activation, select
 from relubench.errors import UsageError
 
 SOURCE = """
@@ -131,13 +131,13 @@ def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_what_can_be_called_is_an_activation(name: str, likeness: str, mine: Path, capsys: pytest.CaptureFixture[str]):
-    assert probe(select([f"{mine}:{name}"])[0]).likeness == likeness
+    assert check_activation(select([f"{mine}:{name}"])[0]).likeness == likeness
     assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("text", ["torch:tanh", "torch.special:expit", "torch.nn:Tanh", "torch:nn.Tanh"])
 def test_torch_s_own_are_named_by_their_module(text: str):
-    assert probe(select([text])[0]).equals in ("tanh", "sigmoid")
+    assert check_activation(select([text])[0]).equals in ("tanh", "sigmoid")
 
 
 @pytest.mark.parametrize("name", ["instance", "same_every_time", "factory", "Called"])
@@ -165,7 +165,7 @@ def test_every_network_gets_one_of_its_own(name: str, mine: Path):
 )
 def test_what_is_no_activation_is_refused_for_what_it_is(name: str, message: str, hint: str, mine: Path):
     with pytest.raises(UsageError, match=message) as refusal:
-        probe(select([f"{mine}:{name}"])[0])
+        check_activation(select([f"{mine}:{name}"])[0])
     assert hint in refusal.value.hint
 
 

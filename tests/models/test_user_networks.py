@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from relubench.activations import Choice, select
+from relubench.activations import ActivationChoice, select
 from relubench.errors import UsageError
 from relubench.models.external.inspection import inspect_network
 from relubench.runs.spec import RunSpec
@@ -196,7 +196,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
-def looked_at(file: str, name: str, act: str = "tanh", **train: object) -> tuple[RunSpec, Choice]:
+def looked_at(file: str, name: str, act: str = "tanh", **train: object) -> tuple[RunSpec, ActivationChoice]:
     """The run of the network, with what it was found to be."""
     sections = {"train": {"epochs": 1, "batch_size": 64, "lr": 0.1, **train}, "model": {"name": f"{file}:{name}"}}
     choice, (spec,) = runs(act, **sections)

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from relubench.activations import build, select
-from relubench.activations.checks.probe import probe
-from relubench.activations.user import changed, checked, choose_own, is_checked, renewed, say_unseen
+from relubench.activations.checks.activation_check import check_activation
+from relubench.activations.user import changed, checked, is_checked, renewed, resolve_user_object, say_unseen
 from relubench.errors import UsageError
 from relubench.system.user_code.loading import load, module_name
 from relubench.system.user_code.manifest import gathered
@@ -143,7 +143,7 @@ def test_an_edited_helper_is_imported_again(tmp_path: Path):
 
 def digest(text: str) -> str:
     """What a run's key gets, after a check that calls the function."""
-    choice = choose_own(text)
+    choice = resolve_user_object(text)
     checked(choice, "activation", lambda: value(text))
     assert is_checked(choice)
     return renewed(choice).source_digest or ""
@@ -171,7 +171,7 @@ def test_a_module_that_is_loaded_by_its_path_is_part_of_the_digest(how: str, tmp
     write(tmp_path, near="S = 2\n", mine=READS[how])
     before = digest(f"{tmp_path}/mine.py:act")
     write(tmp_path, near="S = 3\n")
-    assert not is_checked(choose_own(f"{tmp_path}/mine.py:act"))
+    assert not is_checked(resolve_user_object(f"{tmp_path}/mine.py:act"))
     assert digest(f"{tmp_path}/mine.py:act") != before
 
 
@@ -179,7 +179,7 @@ def test_a_module_of_the_working_folder_is_named_by_its_path(tmp_path: Path, mon
     write(tmp_path, dotted__acts="def f(x): return x\n")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match="there is no module 'dotted") as refusal:
-        choose_own("dotted.acts:f")
+        resolve_user_object("dotted.acts:f")
     assert "PYTHONPATH=." in refusal.value.hint
 
 
@@ -190,7 +190,7 @@ def test_a_file_that_the_code_reads_is_part_of_the_digest(how: str, tmp_path: Pa
     seen = []
     for text in ("2", "3", "2"):
         (tmp_path / "scale.txt").write_text(text)
-        assert not (seen and is_checked(choose_own(f"{tmp_path}/mine.py:act")))
+        assert not (seen and is_checked(resolve_user_object(f"{tmp_path}/mine.py:act")))
         seen.append(digest(f"{tmp_path}/mine.py:act"))
     assert seen[0] == seen[2] != seen[1]
 
@@ -200,7 +200,7 @@ def test_a_file_that_appears_later_changes_the_digest(tmp_path: Path):
           "except OSError: pass\n")  # fmt: skip
     digest(f"{tmp_path}/mine.py:act")
     (tmp_path / "x.txt").write_text("")
-    assert not is_checked(choose_own(f"{tmp_path}/mine.py:act"))
+    assert not is_checked(resolve_user_object(f"{tmp_path}/mine.py:act"))
 
 
 @pytest.mark.parametrize(
@@ -231,9 +231,9 @@ def test_two_functions_of_one_file_have_their_own_digests_in_any_order(tmp_path:
     second = {name: digest(f"{tmp_path}/mine.py:{name}") for name in "gf"}
     assert first == second
     (tmp_path / "f.txt").write_text("changed")
-    assert [is_checked(choose_own(f"{tmp_path}/mine.py:{name}")) for name in "fg"] == [False, True]
+    assert [is_checked(resolve_user_object(f"{tmp_path}/mine.py:{name}")) for name in "fg"] == [False, True]
     (tmp_path / "both.txt").write_text("changed")
-    assert not is_checked(choose_own(f"{tmp_path}/mine.py:g"))
+    assert not is_checked(resolve_user_object(f"{tmp_path}/mine.py:g"))
 
 
 @pytest.mark.parametrize(
@@ -252,9 +252,9 @@ def test_the_names_in_a_folder_that_it_lists_are_part_of_the_digest(code: str, t
     write(tmp_path, mine=f"import os\nHERE = os.path.dirname(__file__)\n{code}")
     text = f"{tmp_path}/mine.py:act"
     before = digest(text)
-    assert is_checked(choose_own(text)) and digest(text) == before
+    assert is_checked(resolve_user_object(text)) and digest(text) == before
     (tmp_path / "tables" / "one.txt").write_text("")
-    assert not is_checked(choose_own(text))
+    assert not is_checked(resolve_user_object(text))
     assert digest(text) != before
     (tmp_path / "tables" / "one.txt").unlink()
     assert digest(text) == before
@@ -270,9 +270,9 @@ def test_a_list_of_where_it_writes_is_said_to_be_out_of_sight(tmp_path: Path):
     text = f"{tmp_path}/mine.py:act"
     before = digest(text)
     lines: list[str] = []
-    say_unseen(choose_own(text), "activation", lines.append)
+    say_unseen(resolve_user_object(text), "activation", lines.append)
     assert "a list of logs, where it writes" in lines[0] and "--no-cache" in lines[0]
-    assert is_checked(choose_own(text)) and digest(text) == before
+    assert is_checked(resolve_user_object(text)) and digest(text) == before
 
 
 def test_a_single_file_keeps_its_own_digest(tmp_path: Path):
@@ -283,7 +283,7 @@ def test_a_single_file_keeps_its_own_digest(tmp_path: Path):
         "    return torch.relu(x)\n"
     )
     write(tmp_path, mine=source)
-    before = choose_own(f"{tmp_path}/mine.py:act").source_digest
+    before = resolve_user_object(f"{tmp_path}/mine.py:act").source_digest
     assert digest(f"{tmp_path}/mine.py:act") == before
 
 
@@ -292,7 +292,7 @@ def test_the_versions_of_what_it_imports_are_part_of_the_digest(tmp_path: Path, 
     text = f"{tmp_path}/mine.py:act"
     before = digest(text)
     monkeypatch.setattr("relubench.system.user_code.manifest._version", lambda name: "another")
-    assert not is_checked(choose_own(text))
+    assert not is_checked(resolve_user_object(text))
     assert digest(text) != before
 
 
@@ -309,8 +309,8 @@ def test_what_is_out_of_sight_is_said(code: str, told: str, tmp_path: Path):
     write(tmp_path, mine=f"{code}\ndef act(x): return x\n")
     lines: list[str] = []
     text = f"{tmp_path}/mine.py:act"
-    checked(choose_own(text), "activation", lambda: value(text))
-    say_unseen(choose_own(text), "activation", lines.append)
+    checked(resolve_user_object(text), "activation", lambda: value(text))
+    say_unseen(resolve_user_object(text), "activation", lines.append)
     assert len(lines) == 1 and told in lines[0] and "--no-cache" in lines[0]
 
 
@@ -343,9 +343,9 @@ def test_a_function_that_counts_in_a_global_is_refused(code: str, tmp_path: Path
 def test_a_function_that_counts_in_flags_or_a_dictionary_is_refused(code: str, tmp_path: Path):
     """A flag that changes again and again, and a number that takes another's place, are told from what follows."""
     write(tmp_path, mine=code)
-    choice = choose_own(f"{tmp_path}/mine.py:act")
+    choice = resolve_user_object(f"{tmp_path}/mine.py:act")
     with pytest.raises(UsageError, match=r"changes the global .*(odd|ages|default 0|bits)"):
-        checked(choice, "activation", lambda: probe(choice))
+        checked(choice, "activation", lambda: check_activation(choice))
 
 
 CACHE = "_seen = {}\ndef act(x):\n    _seen[x.shape] = x\n    return x\n"
@@ -359,8 +359,8 @@ SIZES = "_sizes = {}\ndef act(x):\n    return x * _sizes.setdefault(x.numel(), 1
 def test_a_cache_and_a_flag_are_not_counters(code: str, tmp_path: Path):
     """Refusing them would refuse sound code: a cache only grows, a flag that is set once says what was warned of."""
     write(tmp_path, mine=code)
-    choice = choose_own(f"{tmp_path}/mine.py:act")
-    assert checked(choice, "activation", lambda: probe(choice)).equals == "identity"
+    choice = resolve_user_object(f"{tmp_path}/mine.py:act")
+    assert checked(choice, "activation", lambda: check_activation(choice)).equals == "identity"
 
 
 def test_an_iterator_is_refused(tmp_path: Path):
@@ -374,7 +374,7 @@ def test_an_iterator_is_refused(tmp_path: Path):
 
 def test_changes_are_named(tmp_path: Path):
     write(tmp_path, mine="from near import f\n", near="def f(x): return 2 * x\n")
-    choice = choose_own(f"{tmp_path}/mine.py:f")
+    choice = resolve_user_object(f"{tmp_path}/mine.py:f")
     assert changed(choice, "any") == []
     before = digest(choice.label)
     assert changed(choice, before) == []
@@ -404,7 +404,7 @@ def test_a_dotted_module_is_followed_through_its_package(on_path: Path):
         dotted_beside="import os\nS = float(open(os.path.dirname(__file__) + '/s.txt').read())\n",
     )
     (on_path / "s.txt").write_text("1")
-    choice = choose_own("dotted.acts:act")
+    choice = resolve_user_object("dotted.acts:act")
     digest("dotted.acts:act")
     for name in ("dotted/funcs.py", "dotted/more.py", "dotted_beside.py", "s.txt"):
         path = on_path / name
@@ -418,9 +418,9 @@ def test_a_dotted_module_is_followed_through_its_package(on_path: Path):
 def test_a_dotted_module_that_was_imported_before_is_read_off(on_path: Path):
     write(on_path, dotted__acts="from dotted.funcs import f\n", dotted__funcs="def f(x): return 2 * x\n")
     exec("import dotted.acts", {})
-    assert digest("dotted.acts:f") == choose_own("dotted.acts:f").source_digest
+    assert digest("dotted.acts:f") == resolve_user_object("dotted.acts:f").source_digest
     write(on_path, dotted__funcs="def f(x): return 3 * x\n")
-    assert not is_checked(choose_own("dotted.acts:f"))
+    assert not is_checked(resolve_user_object("dotted.acts:f"))
 
 
 def test_an_installed_module_is_known_by_its_version():
@@ -437,7 +437,8 @@ def test_a_process_of_its_own_finds_the_same_digest(tmp_path: Path):
     text = f"{tmp_path}/mine.py:act"
     here = digest(text)
     script = (
-        "import sys; from relubench.activations.user import choose_own; print(choose_own(sys.argv[1]).source_digest);"
+        "import sys; from relubench.activations.user import resolve_user_object as resolve; "
+        "print(resolve(sys.argv[1]).source_digest);"
         "print('torch' in sys.modules, 'numpy' in sys.modules)"
     )
     told = subprocess.run([sys.executable, "-c", script, text], capture_output=True, text=True, env={**os.environ})

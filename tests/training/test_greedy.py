@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from relubench.activations import Choice
+from relubench.activations import ActivationChoice
 from relubench.errors import UsageError
 from relubench.runs.layer_id import layer_id
 from relubench.runs.spec import RunSpec
@@ -20,13 +20,15 @@ from specs import digits, runs
 MODEL = {"name": "mlp-48-32"}
 
 
-def pretrained(act: str, method: str, model: dict[str, Any] | None = None, **pretrain: Any) -> tuple[Choice, RunSpec]:
+def pretrained(
+    act: str, method: str, model: dict[str, Any] | None = None, **pretrain: Any
+) -> tuple[ActivationChoice, RunSpec]:
     settings = {"methods": [method], "epochs": 3, "lr": 0.02, **pretrain}
     choice, specs = runs(act, model={**MODEL, **(model or {})}, pretrain=settings)
     return choice, specs[0]
 
 
-def stack(choice: Choice, spec: RunSpec) -> list[LayerTraining]:
+def stack(choice: ActivationChoice, spec: RunSpec) -> list[LayerTraining]:
     data, done, below = Images.open(digits(), device="cpu", flat=True), [], []
     for layer in range(2):
         training = LayerTraining(spec, choice, data, layer, below)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from relubench.activations import ACTIVATIONS, Choice, build
+from relubench.activations import ACTIVATIONS, ActivationChoice, build
 from relubench.models.architecture import matched, parameter_count, parse_model
 from relubench.models.random_streams import stream
 from relubench.training.images import Images
@@ -20,7 +20,7 @@ DEPTH, WIDTH = 4, 42
 class Plain(nn.Module):
     """h + f(norm(W h + b)) / sqrt(skips), by autograd; noise from the same stream as the engine's."""
 
-    def __init__(self, choice: Choice, norm: str, sizes: list[int], seed: int) -> None:
+    def __init__(self, choice: ActivationChoice, norm: str, sizes: list[int], seed: int) -> None:
         super().__init__()
         self.activation = build(choice)
         columns = choice.columns

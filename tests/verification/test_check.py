@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from relubench.activations import ACTIVATIONS, Choice, build, select
+from relubench.activations import ACTIVATIONS, ActivationChoice, build, select
 from relubench.activations.definition import Activation, plain
 from relubench.reports.verification import verification_report
 from relubench.verification import check as checking
@@ -23,7 +23,7 @@ from tests.activations.reference import ELEMENTWISE, GATES
 PLACES = (-80.0, -30.0, -9.3, -5.5, -2.9, -1.3, -0.4, -1e-5, 1e-5, 0.3, 0.9, 1.7, 3.4, 5.9, 8.2, 19.0, 80.0)
 
 
-def choice(label: str) -> Choice:
+def choice(label: str) -> ActivationChoice:
     return select([label])[0]
 
 
@@ -107,11 +107,11 @@ def test_every_built_in_activation_is_right_on_every_pattern(name: str, dtype: s
 
 @pytest.mark.parametrize("name", list(ACTIVATIONS))
 def test_every_built_in_activation_is_right_in_fp32(name: str) -> None:
-    for row in checking.check(choice(name), "fp32", size=60_000):
+    for row in checking.check(choice(name), "fp32", num_points=60_000):
         assert row.outcome == "ok", row
 
 
-def planted(monkeypatch: pytest.MonkeyPatch, name: str, change: Callable[[Activation], Activation]) -> Choice:
+def planted(monkeypatch: pytest.MonkeyPatch, name: str, change: Callable[[Activation], Activation]) -> ActivationChoice:
     """The activation with an error in it."""
     wrong = change(build(choice(name)))
     monkeypatch.setattr(checking, "build", lambda one: wrong)
@@ -133,7 +133,7 @@ def test_a_planted_ulp_is_found(monkeypatch: pytest.MonkeyPatch, name: str, dtyp
     f = build(choice(name)).function
     wrong = one_ulp_up(f, lambda z: (z > 0.25) & (z < 0.3))
     one = planted(monkeypatch, name, lambda right: replace(right, function=plain(wrong)))
-    forward, _ = checking.check(one, dtype, size=60_000)
+    forward, _ = checking.check(one, dtype, num_points=60_000)
     assert (forward.outcome, forward.wrong > 0) == ("wrong", True)
     assert forward.at is not None
     assert 0.25 < forward.at < 0.3
@@ -180,7 +180,7 @@ def test_a_form_that_differs_from_the_others_is_found(monkeypatch: pytest.Monkey
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
 @pytest.mark.parametrize("name", ["relu", "leaky_relu", "silu"])
 def test_compiled_forms_are_checked_too(name: str) -> None:
-    for row in checking.check(choice(name), "fp32", size=30_000, compiled=True):
+    for row in checking.check(choice(name), "fp32", num_points=30_000, compiled=True):
         assert (row.outcome, "compiled" in row.forms) == ("ok", True)
         # Nothing has to be rounded in a piecewise-linear activation.
         assert name == "silu" or row.forms_differ == 0
@@ -208,7 +208,7 @@ def test_known_departures_are_named_not_counted(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_formula_is_compared_with_itself_and_with_another() -> None:
-    forward, backward = checking.check(choice("x*sigmoid(1.7*x)"), "fp32", size=30_000)
+    forward, backward = checking.check(choice("x*sigmoid(1.7*x)"), "fp32", num_points=30_000)
     assert (forward.against, backward.against) == ("itself in float64", "itself in float64")
     naive, _ = checking.check(choice("log(1+exp(x))"), "fp16")
     assert naive.outcome == "wrong"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from typer.testing import CliRunner
 
-from relubench.activations import Choice, select
+from relubench.activations import ActivationChoice, select
 from relubench.activations.definition import Activation, plain
 from relubench.cli.app import app
 from relubench.verification import check as checking
@@ -30,11 +30,11 @@ def rows_of(
     monkeypatch: pytest.MonkeyPatch, function: Function, dtype: str, against: str | None = None
 ) -> list[VerifyRow]:
     build = checking.build
-    own = Choice(label="own", kind="user", name="own")
+    own = ActivationChoice(label="own", kind="user", name="own")
     made = Activation(function=plain(function))
     monkeypatch.setattr(checking, "build", lambda choice: made if choice is own else build(choice))
     other = None if against is None else select([against])[0]
-    return checking.check(own, dtype, size=20_000, against=other)
+    return checking.check(own, dtype, num_points=20_000, against=other)
 
 
 def off_in_one_type(function: Function, dtype: str, where: Function, change: Function) -> Function:
@@ -157,7 +157,7 @@ def test_a_straight_through_estimator_is_named(monkeypatch: pytest.MonkeyPatch) 
 )
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 def test_right_formulas_are_right(label: str, dtype: str) -> None:
-    for row in checking.check(select([label])[0], dtype, size=15_000):
+    for row in checking.check(select([label])[0], dtype, num_points=15_000):
         assert row.outcome == "ok", row
 
 
@@ -179,7 +179,7 @@ def test_what_computes_in_float32_inside_is_right(monkeypatch: pytest.MonkeyPatc
 )
 def test_the_same_function_as_another_is_right(formula: str, name: str, dtype: str) -> None:
     """With the table's excuses: NaN at infinity, and what overflows far out."""
-    for row in checking.check(select([formula])[0], dtype, size=15_000, against=select([name])[0]):
+    for row in checking.check(select([formula])[0], dtype, num_points=15_000, against=select([name])[0]):
         assert (row.outcome, row.against) == ("ok", name), row
 
 
@@ -189,7 +189,7 @@ def test_the_same_function_as_another_is_right(formula: str, name: str, dtype: s
     ["x*sigmoid(x)*where(abs(x-1.5)<0.5, 1.01, 1)", "where(x>0, max(x, 3e-6), x)*sigmoid(x)"],
 )
 def test_another_function_is_not_taken_for_rounding(formula: str, dtype: str) -> None:
-    forward, _ = checking.check(select([formula])[0], dtype, size=15_000, against=select(["silu"])[0])
+    forward, _ = checking.check(select([formula])[0], dtype, num_points=15_000, against=select(["silu"])[0])
     assert forward.outcome == "wrong"
     assert "another function, not rounding" in forward.message
 

@@ -25,7 +25,7 @@ def labels(draw: st.DrawFn) -> str:
 @settings(max_examples=25, deadline=None, derandomize=True, database=None)
 @given(labels(), st.sampled_from(["fp32", "fp16", "bf16"]))
 def test_any_parameter_is_right(label: str, dtype: str) -> None:
-    for row in check(select([label])[0], dtype, size=8_000):
+    for row in check(select([label])[0], dtype, num_points=8_000):
         assert row.outcome == "ok", row
 
 
@@ -47,7 +47,7 @@ def test_any_parameter_is_right(label: str, dtype: str) -> None:
 )
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 def test_parameters_at_their_extremes(label: str, dtype: str) -> None:
-    for row in check(select([label])[0], dtype, size=15_000):
+    for row in check(select([label])[0], dtype, num_points=15_000):
         assert row.outcome == "ok", row
         assert row.bound_used is not None
         assert row.bound_used <= 1

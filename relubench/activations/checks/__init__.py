@@ -1,1 +1,1 @@
-"""What is found out about an activation before it is trained: its shape, slope, gain, and whether it is a known one."""
+"""The checks of an activation before training: its shape, slope and gain, and whether it is a known one."""

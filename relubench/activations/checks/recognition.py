@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from relubench.activations.builder import as_function, build
-from relubench.activations.checks.derivative import grid, single_inside
+from relubench.activations.checks.finite_differences import grid, single_inside
 from relubench.activations.checks.trial import Trial
 from relubench.activations.selection import select
 from relubench.activations.table import ACTIVATIONS
@@ -39,58 +39,62 @@ class Likeness:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
+    """A known function that a user's own may equal."""
+
     likeness: Likeness
     function: Function
 
 
 def likeness_of(trial: Trial, *, with_slopes: bool = True) -> Likeness | None:
     """The first known function that agrees everywhere on a wide grid, in slopes, too, all units with the same one."""
-    far = torch.tensor([sign * size for size in _FAR for sign in (-1, 1)], dtype=torch.float64)
-    x = torch.cat([grid(0.0037), far])
+    far_points = torch.tensor([sign * distance for distance in _FAR for sign in (-1, 1)], dtype=torch.float64)
+    x = torch.cat([grid(0.0037), far_points])
     values, slopes = (item.double() for item in trial.with_slopes(x))
-    origin = trial.values(torch.zeros(1, dtype=torch.float64)).double()
+    own_value_at_zero = trial.values(torch.zeros(1, dtype=torch.float64)).double()
     if not bool((values - values[:, :1]).abs().max() <= 1e-6):
         return None
     relative, absolute = _TOLERANCES[single_inside(trial)]
     for candidate in _candidates(trial):
-        candidate_values, slope, start = _evaluated(candidate.function, x)
+        candidate_values, candidate_slopes, value_at_zero = _evaluate(candidate.function, x)
         if (
             torch.allclose(values, candidate_values.expand_as(values), rtol=relative, atol=absolute)
-            and torch.allclose(origin, start.expand_as(origin), rtol=relative, atol=absolute)
+            and torch.allclose(
+                own_value_at_zero, value_at_zero.expand_as(own_value_at_zero), rtol=relative, atol=absolute
+            )
             and (
                 not with_slopes
-                or torch.allclose(slopes, slope.expand_as(slopes), rtol=10 * relative, atol=10 * absolute)
+                or torch.allclose(slopes, candidate_slopes.expand_as(slopes), rtol=10 * relative, atol=10 * absolute)
             )
         ):
             return candidate.likeness
     return None
 
 
-def learner(trial: Trial) -> Likeness | None:
+def recognise_learner(trial: Trial) -> Likeness | None:
     """PReLU or swish, where it starts as one and its only parameter moves it as the table's does."""
     parameters = (
         [item for item in trial.module.parameters() if item.requires_grad] if trial.module else [*trial.learned]
     )
     if len(parameters) != 1 or parameters[0].numel() not in (1, trial.frame.units):
         return None
-    at = _corners(trial)
-    for name, parameter, start in (("prelu", "init", -at["left"]), ("swish", "beta", _logit(at["one"]))):
+    values = _telling_values(trial)
+    for name, parameter, initial in (("prelu", "init", -values["left"]), ("swish", "beta", _logit(values["one"]))):
         low, high = ACTIVATIONS[name].ranges[parameter]
-        if not low <= start <= high:
+        if not low <= initial <= high:
             continue
-        label = select([f"{name}:{parameter}={start:.7g}"])[0].label
+        label = select([f"{name}:{parameter}={initial:.7g}"])[0].label
         table = build(select([label])[0])
-        if _moves_alike(trial, parameters[0], lambda z, leaf, f=table.function: f(z, learned=(leaf,)), start):
-            each = "" if parameters[0].numel() == 1 else f" with {parameters[0].numel():,} numbers"
-            return Likeness(f"{label}{each}", label if not each else None)
+        if _learns_alike(trial, parameters[0], lambda z, leaf, f=table.function: f(z, learned=(leaf,)), initial):
+            suffix = "" if parameters[0].numel() == 1 else f" with {parameters[0].numel():,} numbers"
+            return Likeness(f"{label}{suffix}", label if not suffix else None)
     return None
 
 
-def _moves_alike(trial: Trial, parameter: Tensor, table: Callable[[Tensor, Tensor], Tensor], start: float) -> bool:
+def _learns_alike(trial: Trial, parameter: Tensor, table: Callable[[Tensor, Tensor], Tensor], initial: float) -> bool:
     """Whether values and derivatives by the parameter are the table's, for two weightings of the points."""
     x = grid(0.0037)
     absolute = 100 * _TOLERANCES[single_inside(trial)][1]
-    leaf = torch.tensor([start], dtype=torch.float64, requires_grad=True)
+    leaf = torch.tensor([initial], dtype=torch.float64, requires_grad=True)
     for weights in (torch.ones_like(x), torch.sin(3 * x) + x**2 / 10):
         laid = trial.laid(x)
         with torch.enable_grad():
@@ -101,15 +105,21 @@ def _moves_alike(trial: Trial, parameter: Tensor, table: Callable[[Tensor, Tenso
             return False
         if not own_values.requires_grad:
             return False
-        (answer,), (expected,) = trial.gradients(own_values, [parameter]), torch.autograd.grad(candidate_values, leaf)
+        (gradient,), (candidate_gradient,) = (
+            trial.gradients(own_values, [parameter]),
+            torch.autograd.grad(candidate_values, leaf),
+        )
         if not torch.allclose(
-            answer.double().flatten(), (expected / answer.numel()).expand(answer.numel()), rtol=1e-4, atol=absolute
+            gradient.double().flatten(),
+            (candidate_gradient / gradient.numel()).expand(gradient.numel()),
+            rtol=1e-4,
+            atol=absolute,
         ):
             return False
     return True
 
 
-def _evaluated(function: Function, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _evaluate(function: Function, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Values and slopes [N, 1], and the value at 0 [1, 1]."""
     z = torch.cat([x, torch.zeros(1, dtype=x.dtype)]).requires_grad_()
     with torch.enable_grad():
@@ -120,90 +130,92 @@ def _evaluated(function: Function, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _candidates(trial: Trial) -> Iterator[Candidate]:
     """Every fixed one at its defaults, those whose parameter some value tells, then the same times a number."""
-    at = _corners(trial)
-    yield from _of_table()
-    for label in _parametered(at["left"], at["origin"], at["far_left"], 1.0):
-        yield _labelled(label)
-    yield from _bounded(at)
-    yield from _swish(at)
-    for candidate in _of_table():
+    values = _telling_values(trial)
+    yield from _table_candidates()
+    for label in _parameter_labels(values["left"], values["origin"], values["far_left"], 1.0):
+        yield _candidate(label)
+    yield from _hardtanh_candidates(values)
+    yield from _swish_candidates(values)
+    for candidate in _table_candidates():
         value = float(candidate.function(torch.ones(1, dtype=torch.float64)))
-        yield _times(at["one"] / value, candidate)
-    scale = at["far_right"] / 1e3
+        yield _scaled(values["one"] / value, candidate)
+    scale = values["far_right"] / 1e3
     if scale not in (0.0, 1.0) and math.isfinite(scale):
-        for label in _parametered(at["left"] / scale, at["origin"] / scale, at["far_left"] / scale, scale):
-            yield _times(scale, _labelled(label))
-        yield from (_times(scale, item) for item in _swish({**at, "one": at["one"] / scale}))
-    yield from _stretched(at)
+        for label in _parameter_labels(
+            values["left"] / scale, values["origin"] / scale, values["far_left"] / scale, scale
+        ):
+            yield _scaled(scale, _candidate(label))
+        yield from (_scaled(scale, item) for item in _swish_candidates({**values, "one": values["one"] / scale}))
+    yield from _stretched_candidates(values)
 
 
-def _corners(trial: Trial) -> dict[str, float]:
-    """Values that tell parameters."""
-    places = {"left": -1.0, "origin": 0.0, "one": 1.0, "far_left": -1e3, "far_right": 1e3}
-    answer = trial.values(torch.tensor(list(places.values()), dtype=torch.float64)).double()[:, 0].tolist()
-    return dict(zip(places, answer, strict=True))
+def _telling_values(trial: Trial) -> dict[str, float]:
+    """The values from which parameters of known functions follow."""
+    points = {"left": -1.0, "origin": 0.0, "one": 1.0, "far_left": -1e3, "far_right": 1e3}
+    values = trial.values(torch.tensor(list(points.values()), dtype=torch.float64)).double()[:, 0].tolist()
+    return dict(zip(points, values, strict=True))
 
 
-def _of_table() -> Iterator[Candidate]:
+def _table_candidates() -> Iterator[Candidate]:
     for row in ACTIVATIONS.values():
         if row.columns == 1 and not row.learned and not row.noisy:
-            yield _labelled(row.name)
-    yield _labelled("gelu:approximate=tanh")
+            yield _candidate(row.name)
+    yield _candidate("gelu:approximate=tanh")
 
 
-def _parametered(left: float, origin: float, far_left: float, scale: float) -> Iterator[str]:
-    """Labels with the parameter that these values tell."""
-    guesses = (
+def _parameter_labels(left: float, origin: float, far_left: float, scale: float) -> Iterator[str]:
+    """Labels with the parameter that follows from these values."""
+    candidates = (
         ("leaky_relu", "negative_slope", -left),
         ("elu", "alpha", -far_left),
         ("celu", "alpha", -far_left),
         ("softplus", "beta", math.log(2) / origin if origin > 0 else math.nan),
     )
-    for name, parameter, value in guesses:
+    for name, parameter, value in candidates:
         low, high = ACTIVATIONS[name].ranges[parameter]
         if low <= value <= high:
             yield f"{name}:{parameter}={value:.7g}"
 
 
-def _labelled(label: str) -> Candidate:
+def _candidate(label: str) -> Candidate:
     choice = select([label])[0]
     return Candidate(Likeness(choice.label, choice.label), as_function(build(choice)))
 
 
-def _times(scale: float, item: Candidate) -> Candidate:
-    return Candidate(Likeness(f"{scale:.6g} times {item.likeness.name}"), lambda z: scale * item.function(z))
+def _scaled(scale: float, candidate: Candidate) -> Candidate:
+    return Candidate(Likeness(f"{scale:.6g} times {candidate.likeness.name}"), lambda z: scale * candidate.function(z))
 
 
-def _bounded(at: dict[str, float]) -> Iterator[Candidate]:
-    low, high = at["far_left"], at["far_right"]
+def _hardtanh_candidates(values: dict[str, float]) -> Iterator[Candidate]:
+    low, high = values["far_left"], values["far_right"]
     if -1e3 < low < high < 1e3:
         yield Candidate(Likeness(f"hardtanh between {low:.6g} and {high:.6g}"), lambda z: z.clamp(low, high))
 
 
-def _swish(at: dict[str, float]) -> Iterator[Candidate]:
-    beta = _logit(at["one"])
+def _swish_candidates(values: dict[str, float]) -> Iterator[Candidate]:
+    beta = _logit(values["one"])
     if math.isfinite(beta) and beta > 0:
         quick = ", which is Quick GELU" if abs(beta - QUICK) < 1e-4 else ""
         name = f"swish:beta={beta:.6g} with beta fixed{quick}"
         yield Candidate(Likeness(name), lambda z: z * torch.sigmoid(beta * z))
 
 
-def _stretched(at: dict[str, float]) -> Iterator[Candidate]:
+def _stretched_candidates(values: dict[str, float]) -> Iterator[Candidate]:
     """height * f(x * scale) of bounded ones."""
-    height = at["far_right"]
+    height = values["far_right"]
     if not math.isfinite(height) or height == 0:
         return
-    part = at["one"] / height
+    share = values["one"] / height
     guesses: list[tuple[str, float, Function]] = [
-        ("tanh", math.atanh(part) if abs(part) < 1 else math.nan, torch.tanh),
-        ("sigmoid", _logit(part), torch.sigmoid),
+        ("tanh", math.atanh(share) if abs(share) < 1 else math.nan, torch.tanh),
+        ("sigmoid", _logit(share), torch.sigmoid),
     ]
     for name, scale, function in guesses:
         if math.isfinite(scale) and scale != 0:
-            before = "" if abs(height - 1) < 1e-6 else f"{height:.6g} times "
-            name = f"{before}{name} of {scale:.6g}*x"
+            prefix = "" if abs(height - 1) < 1e-6 else f"{height:.6g} times "
+            name = f"{prefix}{name} of {scale:.6g}*x"
             yield Candidate(Likeness(name), lambda z, f=function, scale=scale: height * f(scale * z))
 
 
-def _logit(part: float) -> float:
-    return math.log(part / (1 - part)) if 0 < part < 1 else math.nan
+def _logit(share: float) -> float:
+    return math.log(share / (1 - share)) if 0 < share < 1 else math.nan

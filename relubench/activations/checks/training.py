@@ -38,7 +38,7 @@ class InTraining:
 
 
 def in_training(trial: Trial, layers: Sequence[Frame] = ()) -> InTraining:
-    """Take one step through it in every layer where it stands; raises UsageError where that fails."""
+    """Its properties in training, after one step in every layer where it is used; UsageError where a step fails."""
     activation = trial.activation
     if activation.module is None and not layers:
         layers = [trial.frame]
@@ -52,8 +52,8 @@ def in_training(trial: Trial, layers: Sequence[Frame] = ()) -> InTraining:
     return InTraining(
         learns=sum(item.numel() for item in module.leaves),
         differs=_difference(trial),
-        state=_moving(module),
-        stranger=_stranger(module),
+        state=_changing_state(module),
+        stranger=_untrained_tensor_warning(module),
     )
 
 
@@ -116,46 +116,50 @@ def _step(trial: Trained, layout: torch.memory_format = torch.contiguous_format)
 
 
 def _difference(trial: Trial) -> str:
-    """How training differs from evaluation."""
+    """How its training forward differs from evaluation's, in words; '' where it does not."""
     if trial.module is None:
         return ""
     x = examples(trial.frame, _BATCH, torch.float32)
-    fixed = Trial(trial.label, trial.activation, trial.frame, torch.float32)
-    first, second = (Trained(trial.label, trial.activation, trial.frame) for _ in range(2))
-    next(second.calls)  # Other random numbers than the first's.
+    evaluation = Trial(trial.label, trial.activation, trial.frame, torch.float32)
+    first_instance, second_instance = (Trained(trial.label, trial.activation, trial.frame) for _ in range(2))
+    next(second_instance.calls)  # Other random numbers than the first's.
     with torch.no_grad():
-        evaluated, once, again = fixed.call(x), first.call(x), second.call(x)
-        later = first.call(x)
-    if not _same(once, again):
+        evaluation_output, first_output, second_output = (
+            evaluation.call(x),
+            first_instance.call(x),
+            second_instance.call(x),
+        )
+        later_output = first_instance.call(x)
+    if not _same(first_output, second_output):
         return "in training it draws noise"
-    if not _same(once, later):
+    if not _same(first_output, later_output):
         return "in training it changes from call to call"
-    return "" if _same(once, evaluated) else "in training it is another function"
+    return "" if _same(first_output, evaluation_output) else "in training it is another function"
 
 
-def _moving(trial: Trained) -> str:
-    """The first thing that a module holds and that another call with the same input changes; a cache stays."""
+def _changing_state(trial: Trained) -> str:
+    """The name of the first attribute that another call with the same input changes, other than a cache; or ''."""
     if trial.module is None:
         return ""
     x = examples(trial.frame, _BATCH, torch.float32)
-    held: list[dict[str, object]] = []
+    snapshots: list[dict[str, object]] = []
     with torch.no_grad():
         for _ in range(3):
             trial.call(x)
-            held.append(_held(trial.module))
+            snapshots.append(_snapshot(trial.module))
     # The first call may fill a cache or take over the input's statistics.
-    return next((name for name, value in held[2].items() if held[1].get(name, value) != value), "")
+    return next((name for name, value in snapshots[2].items() if snapshots[1].get(name, value) != value), "")
 
 
-def _held(module: nn.Module) -> dict[str, object]:
+def _snapshot(module: nn.Module) -> dict[str, object]:
     """Buffers and plain attributes by their paths, as values of their own."""
-    found: dict[str, object] = {}
-    for path, part in module.named_modules():
-        buffers = {} if isinstance(part, torch.jit.ScriptModule) else part._buffers
-        for name, value in {**vars(part), **buffers}.items():
+    values: dict[str, object] = {}
+    for path, submodule in module.named_modules():
+        buffers = {} if isinstance(submodule, torch.jit.ScriptModule) else submodule._buffers
+        for name, value in {**vars(submodule), **buffers}.items():
             if name not in _INTERNAL:
-                found[f"{path}.{name}".strip(".")] = _frozen(value, 0)
-    return found
+                values[f"{path}.{name}".strip(".")] = _frozen(value, 0)
+    return values
 
 
 def _frozen(value: object, depth: int) -> object:
@@ -167,41 +171,42 @@ def _frozen(value: object, depth: int) -> object:
     if depth == _DEPTH:
         return None
     if isinstance(value, list | tuple | set | deque):
-        return [_frozen(one, depth + 1) for one in list(value)[:100]] + [len(value)]
+        return [_frozen(item, depth + 1) for item in list(value)[:100]] + [len(value)]
     if isinstance(value, dict):
-        return {repr(key): _frozen(one, depth + 1) for key, one in list(value.items())[:100]}
+        return {repr(key): _frozen(item, depth + 1) for key, item in list(value.items())[:100]}
     return _frozen(vars(value), depth) if is_users(type(value)) and hasattr(value, "__dict__") else None
 
 
-def _same(item: Tensor, other: Tensor) -> bool:
-    return torch.allclose(item, other, rtol=_SAME[0], atol=_SAME[1], equal_nan=True)
+def _same(a: Tensor, b: Tensor) -> bool:
+    return torch.allclose(a, b, rtol=_SAME[0], atol=_SAME[1], equal_nan=True)
 
 
-def _stranger(trial: Trained) -> str:
-    """Of a tensor that requires a gradient, is used and belongs to no module."""
+def _untrained_tensor_warning(trial: Trained) -> str:
+    """The warning of a tensor that requires a gradient, is used and belongs to no module; '' where there is none."""
     x = examples(trial.frame, _BATCH, torch.float32).requires_grad_()
     with torch.enable_grad():
         h = trial.call(x)
-    own = {id(item) for item in [x, *trial.leaves]}
-    strangers = [item for item in _leaves(h) if id(item) not in own]
+    own_ids = {id(item) for item in [x, *trial.leaves]}
+    strangers = [item for item in _autograd_leaves(h) if id(item) not in own_ids]
     if not strangers:
         return ""
-    size = sum(item.numel() for item in strangers)
+    num_values = sum(item.numel() for item in strangers)
+    plural = "s" if num_values != 1 else ""
     return (
-        f"it uses {size:,} number{'s' if size != 1 else ''} that require a gradient and are no parameters of a module: "
+        f"it uses {num_values:,} number{plural} that require a gradient and are no parameters of a module: "
         "they are not trained; make them parameters of a torch.nn.Module class"
     )
 
 
-def _leaves(h: Tensor) -> Iterator[Tensor]:
+def _autograd_leaves(h: Tensor) -> Iterator[Tensor]:
     """The tensors that autograd would collect gradients for."""
-    waiting, seen = [h.grad_fn], set()
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
+    pending, visited = [h.grad_fn], set()
+    while pending:
+        node = pending.pop()
+        if node is None or node in visited:
             continue
-        seen.add(node)
+        visited.add(node)
         variable = getattr(node, "variable", None)
         if isinstance(variable, Tensor):
             yield variable
-        waiting += [below for below, _ in node.next_functions]
+        pending += [input_node for input_node, _ in node.next_functions]

@@ -73,16 +73,16 @@ class Trial:
         (slopes,) = self.gradients(h.sum(), [laid])
         return self.read(h.detach(), len(points)), self.read(slopes, len(points))
 
-    def gradients(self, total: Tensor, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def gradients(self, output_sum: Tensor, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The gradients of a scalar; an error in a backward pass is the user's."""
         with guarded(f"{self.label} failed in its backward pass", "see its backward(): what it gives, and how many"):
-            result = torch.autograd.grad(total, inputs, allow_unused=True, materialize_grads=True)
+            result = torch.autograd.grad(output_sum, inputs, allow_unused=True, materialize_grads=True)
         return tuple(result)
 
     def call(self, z: Tensor) -> Tensor:
         """f(z), its random numbers new at every call and given back; UsageError, Unfit for its own errors."""
-        what = f"{self.label} failed on a {z.dtype} tensor of shape {tuple(z.shape)}"
-        with guarded(what, SHAPE_HINT, Unfit), chance(next(self.calls)):
+        message = f"{self.label} failed on a {z.dtype} tensor of shape {tuple(z.shape)}"
+        with guarded(message, SHAPE_HINT, Unfit), chance(next(self.calls)):
             result = self.module(z) if self.module is not None else self.activation.function(z, learned=self.learned)
         sample()
         if not isinstance(result, Tensor):
@@ -96,10 +96,10 @@ class Trial:
     def check(self) -> None:
         """Refuse what is not a deterministic function of each entry alone."""
         z = examples(self.frame, ROWS, self.dtype)
-        given = z.clone()
+        argument = z.clone()
         with torch.no_grad():
-            h = self.call(given)
-            if not torch.equal(given, z):
+            h = self.call(argument)
+            if not torch.equal(argument, z):
                 raise UsageError(
                     f"{self.label} changes its input in place, but not always",
                     "return a new tensor: x.mul(y), not x.mul_(y)",
@@ -107,19 +107,19 @@ class Trial:
             check_shape(self.label, h, z)
             if h.dtype != z.dtype:
                 raise Unfit(f"{self.label} gives {h.dtype} for {z.dtype}", "an activation keeps the dtype")
-            other = examples(self.frame, ROWS, self.dtype, seed=1)
-            changed = torch.rand(z.shape, generator=torch.Generator().manual_seed(2)) < 0.5
-            views = [(z, h, ...), (torch.where(changed, other, z), h, ~changed), (z[1:5], h[1:5], ...)]
+            replacement = examples(self.frame, ROWS, self.dtype, seed=1)
+            is_replaced = torch.rand(z.shape, generator=torch.Generator().manual_seed(2)) < 0.5
+            views = [(z, h, ...), (torch.where(is_replaced, replacement, z), h, ~is_replaced), (z[1:5], h[1:5], ...)]
             if not self.frame.example:
                 views.append((z.flatten()[:, None], h.flatten()[:, None], ...))
-            for part, expected, kept in views:
-                self._check_part(part, expected, kept)
+            for view, expected, is_kept in views:
+                self._check_part(view, expected, is_kept)
 
-    def _check_part(self, part: Tensor, expected: Tensor, kept: object) -> None:
-        h = self.call(part.clone())
-        if h.shape != part.shape:
-            raise Unfit(f"{self.label} gives shape {tuple(h.shape)} for shape {tuple(part.shape)}", SHAPE_HINT)
-        if not torch.allclose(h[kept], expected[kept], rtol=_SAME[0], atol=_SAME[1], equal_nan=True):  # type: ignore[index]
+    def _check_part(self, view: Tensor, expected: Tensor, is_kept: object) -> None:
+        h = self.call(view.clone())
+        if h.shape != view.shape:
+            raise Unfit(f"{self.label} gives shape {tuple(h.shape)} for shape {tuple(view.shape)}", SHAPE_HINT)
+        if not torch.allclose(h[is_kept], expected[is_kept], rtol=_SAME[0], atol=_SAME[1], equal_nan=True):  # type: ignore[index]
             raise UsageError(
                 f"{self.label} gives an entry another value when its neighbours or the call change",
                 "an activation must depend on each entry alone, and draw noise only while self.training",
@@ -147,27 +147,27 @@ class Trial:
 
 def fitting(label: str, activation: Activation, layers: Sequence[Frame] = ()) -> Trial:
     """A trial in the first shape and type that the activation takes, float64 if it can; UsageError if there is none."""
-    first: UsageError | None = None
-    of_layer: UsageError | None = None
+    first_problem: UsageError | None = None
+    layer_problem: UsageError | None = None
     for dtype in (torch.float64, torch.float32):
-        for frame in [ANY, *(dict.fromkeys(layers) if layers else _own_frames(activation))]:
+        for frame in [ANY, *(dict.fromkeys(layers) if layers else _frames_of_parameters(activation))]:
             trial = Trial(label, activation, frame, dtype)
             try:
                 trial.check()
                 return trial
             except Unfit as problem:
-                first = first or problem
+                first_problem = first_problem or problem
                 if frame.layer:
-                    of_layer = of_layer or UsageError(
+                    layer_problem = layer_problem or UsageError(
                         f"{frame.layer} cannot take it: {problem.message}", layer_hint(activation, frame, problem.hint)
                     )
-    assert first is not None
-    raise of_layer or first
+    assert first_problem is not None
+    raise layer_problem or first_problem
 
 
 def layer_hint(activation: Activation, frame: Frame, otherwise: str) -> str:
     """What to do where a layer cannot take it, because its parameters are for another number of units."""
-    widths = _own_widths(activation)
+    widths = _parameter_widths(activation)
     if not widths:
         return otherwise
     if frame.units in widths:
@@ -177,7 +177,7 @@ def layer_hint(activation: Activation, frame: Frame, otherwise: str) -> str:
     return f"its parameters are for {numbers} units: give it another number behind a colon, or the layers that width"
 
 
-def _own_widths(activation: Activation) -> list[int]:
+def _parameter_widths(activation: Activation) -> list[int]:
     """`widths_of` an instance."""
     return widths_of(fixed(activation.module)) if activation.module is not None else []
 
@@ -193,13 +193,13 @@ def flat_call(function: Callable[[Tensor], Tensor], activation: Activation) -> C
 
     Each point is then one unit's, in turn. What takes no shape at all is left as it is, and says so when it is called.
     """
-    first = next(function.parameters(), None) if isinstance(function, nn.Module) else None
-    like = first if first is not None else torch.empty(0)
-    shapes = [(frame.example[0], *[1] * len(frame.example[1:])) for frame in _own_frames(activation)]
+    first_parameter = next(function.parameters(), None) if isinstance(function, nn.Module) else None
+    sample_tensor = first_parameter if first_parameter is not None else torch.empty(0)
+    shapes = [(frame.example[0], *[1] * len(frame.example[1:])) for frame in _frames_of_parameters(activation)]
     for shape in [(), (COLUMNS,), *shapes]:
         call = _Rows(function, shape) if shape else function
         with contextlib.suppress(Exception), silenced(), torch.no_grad(), chance(0):
-            z = torch.linspace(-RANGE, RANGE, _CROWD, dtype=like.dtype, device=like.device)
+            z = torch.linspace(-RANGE, RANGE, _CROWD, dtype=sample_tensor.dtype, device=sample_tensor.device)
             if call(z).shape == z.shape:
                 return call
     return function
@@ -217,9 +217,9 @@ class _Rows:
         return self.function(rows).reshape(-1)[: len(z)]
 
 
-def _own_frames(activation: Activation) -> Iterator[Frame]:
+def _frames_of_parameters(activation: Activation) -> Iterator[Frame]:
     """Shapes that the module's parameters and buffers suggest, where no network is known."""
-    for width in _own_widths(activation):
+    for width in _parameter_widths(activation):
         yield Frame((width,))
         yield Frame((width, 5, 7))
 
@@ -227,11 +227,11 @@ def _own_frames(activation: Activation) -> Iterator[Frame]:
 def examples(frame: Frame, rows: int, dtype: torch.dtype, seed: int = 0) -> Tensor:
     """Inputs of the frame's shape [rows, ...], from -6 to 6 in every row."""
     shape = (rows, *(frame.example or (COLUMNS,)))
-    each = math.prod(shape[1:])
+    num_values = math.prod(shape[1:])
     generator = torch.Generator().manual_seed(seed)
-    row = torch.linspace(-RANGE, RANGE, each, dtype=dtype) if each > 1 else torch.ones(1, dtype=dtype)
+    row = torch.linspace(-RANGE, RANGE, num_values, dtype=dtype) if num_values > 1 else torch.ones(1, dtype=dtype)
     shift = torch.rand(rows, 1, generator=generator, dtype=torch.float64).to(dtype) * 0.1
-    order = torch.stack([torch.randperm(each, generator=generator) for _ in range(rows)])
+    order = torch.stack([torch.randperm(num_values, generator=generator) for _ in range(rows)])
     return ((row.expand(rows, -1) - shift).gather(1, order)).reshape(shape)
 
 
@@ -251,7 +251,7 @@ def silenced() -> contextlib.redirect_stdout[TextIO]:
 
 
 @contextlib.contextmanager
-def guarded(what: str, hint: str, kind: type[UsageError] = UsageError) -> Iterator[None]:
+def guarded(message: str, hint: str, kind: type[UsageError] = UsageError) -> Iterator[None]:
     """A user's code: its errors become ours with their place, and what it prints goes to stderr."""
     try:
         with silenced():
@@ -259,7 +259,7 @@ def guarded(what: str, hint: str, kind: type[UsageError] = UsageError) -> Iterat
     except UsageError:
         raise
     except (Exception, SystemExit) as problem:
-        raise kind(f"{what}: {one_line(problem)}", _hint(problem, hint)) from problem
+        raise kind(f"{message}: {one_line(problem)}", _hint(problem, hint)) from problem
 
 
 def _hint(problem: BaseException, otherwise: str) -> str:

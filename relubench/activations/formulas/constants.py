@@ -20,8 +20,8 @@ def constant(node: ast.expr, values: Mapping[str, float] | None = None) -> float
         case ast.Name(id=name):
             return CONSTANTS.get(name, (values or {}).get(name))
         case ast.UnaryOp(operand=operand):
-            inner = constant(operand, values)
-            return None if inner is None else -inner
+            value = constant(operand, values)
+            return None if value is None else -value
         case ast.BinOp(left=left, op=op, right=right) if (operation := _ARITHMETIC.get(type(op))) is not None:
             a, b = constant(left, values), constant(right, values)
             if a is None or b is None:
@@ -57,8 +57,8 @@ def wrong_with_power(base: ast.expr, exponent: ast.expr, values: Mapping[str, fl
         return f"the base of a power of x is above 0 and at most {MAX_BASE:g}", "exp(a*x) has any base"
     if power is not None and not abs(power) * _degree(base, values) <= MAX_EXPONENT:
         return f"exponents, multiplied where nested, are at most {MAX_EXPONENT:g} in size", "write a smaller one"
-    both = ast.BinOp(base, ast.Pow(), exponent)
-    if power is not None and number is not None and constant(both, values) is None:
+    power_of_numbers = ast.BinOp(base, ast.Pow(), exponent)
+    if power is not None and number is not None and constant(power_of_numbers, values) is None:
         return "the power of two numbers is not a finite real number", "write another number"
     return None
 
@@ -70,7 +70,7 @@ def _is_power(node: ast.AST) -> bool:
 def _degree(node: ast.expr, values: Mapping[str, float]) -> float:
     """The largest product of nested constant exponents in a checked tree, at least 1."""
     children = (child for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr))
-    below = max((_degree(child, values) for child in children), default=1.0)
+    largest = max((_degree(child, values) for child in children), default=1.0)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
-        return max(below, 1.0) * max(1.0, abs(constant(node.right, values) or 1.0))
-    return max(below, 1.0)
+        return max(largest, 1.0) * max(1.0, abs(constant(node.right, values) or 1.0))
+    return max(largest, 1.0)

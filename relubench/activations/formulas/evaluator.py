@@ -61,13 +61,13 @@ def evaluator(formula: Formula) -> ActivationFunction:
     Without `learned` its learned parameters are where they start.
     """
     names = [name for name, _ in formula.learned]
-    built = _Builder(CONSTANTS | dict(formula.fixed)).build(formula.tree)
-    if not callable(built):
+    node = _Builder(CONSTANTS | dict(formula.fixed)).build(formula.tree)
+    if not callable(node):
         raise UsageError(f"the formula {formula.text!r} does not depend on x", "a network cannot learn through it")
 
     def function(z: Tensor, *, learned: tuple[Tensor, ...] = (), noise: Tensor | None = None, dim: int = -1) -> Tensor:
         values = learned or tuple(z.new_tensor([start]) for _, start in formula.learned)
-        return built({"x": z, **dict(zip(names, values, strict=True))})
+        return node({"x": z, **dict(zip(names, values, strict=True))})
 
     return function
 
@@ -92,51 +92,52 @@ class _Builder:
             case ast.Compare(left=left, ops=ops, comparators=rest):
                 compare = _comparison([_OPERATORS[type(op)] for op in ops])
                 return _apply(compare, [self.build(side) for side in (left, *rest)], node)
-            case ast.Call(func=ast.Name("where"), args=[condition, *branches]) if any(map(_may_overflow, branches)):
+            case ast.Call(func=ast.Name("where"), args=[condition, *branches]) if _any_infinite_slope(branches):
                 return self._choice(condition, branches, node)
             case ast.Call(func=ast.Name(id=name), args=args):
                 return _apply(_function(name), [self.build(argument) for argument in args], node)
         raise AssertionError(f"the checker let {ast.dump(node)} through")
 
     def _choice(self, condition: ast.expr, branches: list[ast.expr], node: ast.expr) -> Node:
-        """where(condition, a, b), no branch passing a slope on where it is not taken: it would give 0 * infinity."""
-        parts = [self.build(part) for part in (condition, *branches)]
-        decide = parts[0]
-        if not callable(decide):
-            return _apply(_where, parts, node)
+        """where(condition, a, b). A branch passes no slope where it is not taken: that would be 0 * infinity."""
+        holds, *choices = (self.build(part) for part in (condition, *branches))
+        if not callable(holds):
+            return _apply(_select, [holds, *choices], node)
 
         def choose(values: Values) -> Tensor:
-            holds = decide(values) != 0
-            taken = (
-                part({name: torch.where(here, value, value.detach()) for name, value in values.items()})
-                if callable(part)
-                else part
-                for part, here in zip(parts[1:], (holds, ~holds), strict=True)
+            is_true = holds(values) != 0
+            a, b = (
+                branch({name: torch.where(is_taken, value, value.detach()) for name, value in values.items()})
+                if callable(branch)
+                else branch
+                for branch, is_taken in zip(choices, (is_true, ~is_true), strict=True)
             )
-            a, b = taken
             # The condition's dtype is x's, which two plain numbers then take.
-            return _where(holds.to(values["x"].dtype), a, b)
+            return _select(is_true.to(values["x"].dtype), a, b)
 
         return choose
 
 
-def _may_overflow(branch: ast.expr) -> bool:
-    """Whether its slope may be infinite somewhere."""
+def _any_infinite_slope(branches: list[ast.expr]) -> bool:
+    """Whether the slope of a branch may be infinite somewhere."""
     return any(
         isinstance(node, ast.Div | ast.Pow)
-        or (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id not in _TAME)
+        or (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id not in _FINITE_SLOPES)
+        for branch in branches
         for node in ast.walk(branch)
     )
 
 
-_TAME_NAMES = "abs sign min max clip where sin cos tanh atan erf sigmoid relu gelu silu softsign relu6"
-_TAME = frozenset(_TAME_NAMES.split())
+_FINITE_SLOPE_NAMES = "abs sign min max clip where sin cos tanh atan erf sigmoid relu gelu silu softsign relu6"
+_FINITE_SLOPES = frozenset(_FINITE_SLOPE_NAMES.split())
 
 
 def _apply(function: Callable[..., Tensor], arguments: list[Node], node: ast.expr) -> Node:
     """The function of the values, or its own value where no argument depends on them."""
     if any(callable(argument) for argument in arguments):
-        return lambda values: function(*(part(values) if callable(part) else part for part in arguments))
+        return lambda values: function(
+            *(argument_node(values) if callable(argument_node) else argument_node for argument_node in arguments)
+        )
     numbers = [torch.tensor(argument, dtype=torch.float64) for argument in arguments]
     try:
         value = float(function(*numbers))
@@ -150,23 +151,23 @@ def _apply(function: Callable[..., Tensor], arguments: list[Node], node: ast.exp
 def _function(name: str) -> Callable[..., Tensor]:
     match name:
         case "where":
-            return _where
+            return _select
         case "clip":
-            return lambda x, low, high: _least(_greatest(x, low), high)
+            return lambda x, low, high: _minimum(_maximum(x, low), high)
         case "max":
-            return lambda *values: reduce(_greatest, values)
+            return lambda *values: reduce(_maximum, values)
         case "min":
-            return lambda *values: reduce(_least, values)
+            return lambda *values: reduce(_minimum, values)
     function = _FUNCTIONS[name]
 
-    def lifted(*values: Any) -> Tensor:
+    def with_tensor_first(*values: Any) -> Tensor:
         """The function of a first argument that is a tensor, as torch's functions need."""
         if isinstance(values[0], Tensor):
             return function(*values)
-        other = next(value for value in values if isinstance(value, Tensor))
-        return function(torch.full_like(other, values[0]), *values[1:])
+        sample_tensor = next(value for value in values if isinstance(value, Tensor))
+        return function(torch.full_like(sample_tensor, values[0]), *values[1:])
 
-    return lifted
+    return with_tensor_first
 
 
 def _power(base: Tensor | float, exponent: Tensor | float) -> Tensor:
@@ -188,14 +189,14 @@ def _comparison(operators: list[Callable[..., Tensor]]) -> Callable[..., Tensor]
     return compare
 
 
-def _where(condition: Tensor | float, a: Tensor | float, b: Tensor | float) -> Tensor:
+def _select(condition: Tensor | float, a: Tensor | float, b: Tensor | float) -> Tensor:
     if isinstance(condition, Tensor) and not isinstance(a, Tensor):
         # Of two plain numbers torch.where makes float32, whatever x is.
         a = torch.full_like(condition, a)
     return torch.where(torch.as_tensor(condition) != 0, a, b)
 
 
-def _greatest(a: Tensor | float, b: Tensor | float) -> Tensor:
+def _maximum(a: Tensor | float, b: Tensor | float) -> Tensor:
     """max(a, b), NaN where either is; at a tie with a constant the slope is the constant's, as in ReLU."""
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         return torch.maximum(a, b)
@@ -206,5 +207,5 @@ def _greatest(a: Tensor | float, b: Tensor | float) -> Tensor:
     return torch.tensor(max(a, b))
 
 
-def _least(a: Tensor | float, b: Tensor | float) -> Tensor:
-    return -_greatest(-a, -b)
+def _minimum(a: Tensor | float, b: Tensor | float) -> Tensor:
+    return -_maximum(-a, -b)

@@ -30,12 +30,12 @@ class FunctionRow:
     @property
     def arguments(self) -> tuple[str, ...]:
         """The arguments' names, in order."""
-        return tuple(one.partition("=")[0].strip() for one in self._inside())
+        return tuple(argument.partition("=")[0].strip() for argument in self._inside())
 
     @property
     def defaults(self) -> Mapping[str, str]:
         """Argument -> the text of its default, for those that may be left out."""
-        pairs = (one.partition("=") for one in self._inside())
+        pairs = (argument.partition("=") for argument in self._inside())
         return {name.strip(): value.strip() for name, equals, value in pairs if equals}
 
     @property
@@ -166,7 +166,7 @@ def fold(name: str) -> str:
 
 FUNCTIONS: dict[str, FunctionRow] = {row.name: row for row in _ROWS}
 
-NAMES: dict[str, str] = {fold(other): row.name for row in _ROWS for other in (row.name, *row.also.split())}
+NAMES: dict[str, str] = {fold(name): row.name for row in _ROWS for name in (row.name, *row.also.split())}
 """Folded name -> the row's name, for every name that calls a function."""
 
 OPERATIONS: dict[str, str] = {

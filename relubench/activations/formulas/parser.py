@@ -9,11 +9,18 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn
 
 from relubench.activations.formulas.functions import NAMES, fold
-from relubench.activations.formulas.tokens import GIVEN, MAX_DEPTH, SEE, Token, given_names, number, shown, split_name
-from relubench.errors import UsageError
+from relubench.activations.formulas.token_cursor import TokenCursor
+from relubench.activations.formulas.tokens import (
+    MAX_DEPTH,
+    PARAMETER_WORDS,
+    SEE,
+    Token,
+    find_parameter_names,
+    number,
+    split_name,
+)
 
 WORDS = frozenset(("if", "else", "and", "or", "not", "lambda", "return", "def", "in", "is"))
 _COMPARISONS: dict[str, type[ast.cmpop]] = {
@@ -38,45 +45,35 @@ class Setting:
     value: ast.expr
 
 
-def parse(found: Sequence[Token], text: str) -> tuple[ast.expr, list[Setting]]:
+def parse(tokens: Sequence[Token], text: str) -> tuple[ast.expr, list[Setting]]:
     """The tree of the formula and the settings after it; UsageError where the tokens of `text` are none."""
-    parser = _Parser(found, text)
+    parser = _Parser(tokens, text)
     tree = parser.choice()
     settings: list[Setting] = []
-    while parser.takes(",", ":", *GIVEN) is not None:
+    while parser.take(",", ":", *PARAMETER_WORDS) is not None:
         settings.append(parser.setting())
-    if parser.next.kind != "end":
+    if parser.next_token.kind != "end":
         parser.refuse_next()
     return tree, settings
 
 
-class _Parser:
+class _Parser(TokenCursor):
     """Recursive descent; the brackets' depth was bounded before, signs are bounded here."""
 
-    def __init__(self, found: Sequence[Token], text: str) -> None:
-        given = given_names(found)
-        self.found = [part for token in found for part in split_name(token, given)]
-        self.factors = {"x", "pi"} | given
+    def __init__(self, tokens: Sequence[Token], text: str) -> None:
+        parameter_names = find_parameter_names(tokens)
+        super().__init__([piece for token in tokens for piece in split_name(token, parameter_names)], text)
+        self.factors = {"x", "pi"} | parameter_names
         """Names before a bracket that multiply it."""
-        self.text, self.place, self.nested, self.bare = text, 0, 0, False
-
-    @property
-    def next(self) -> Token:
-        return self.found[self.place]
-
-    def takes(self, *marks: str) -> str | None:
-        """The next token's text if it is one of these marks or words, which is then passed."""
-        token = self.next
-        if token.kind in ("mark", "name") and token.text in marks:
-            self.place += 1
-            return token.text
-        return None
+        self.depth = 0
+        self.ends_in_power = False
+        """Whether what was read last is a power without brackets: a product must then write its sign."""
 
     def setting(self) -> Setting:
-        self.takes(*GIVEN)
-        token = self.next
-        self.place += 1
-        sign = self.takes("=", "~") if token.kind == "name" else None
+        self.take(*PARAMETER_WORDS)
+        token = self.next_token
+        self.position += 1
+        sign = self.take("=", "~") if token.kind == "name" else None
         if sign is None:
             self.refuse(
                 f"{token.text!r} after the formula is not of the form name=value",
@@ -86,19 +83,19 @@ class _Parser:
 
     def choice(self) -> ast.expr:
         """a if c else b, or c ? a : b."""
-        self.nested += 1
-        if self.nested > 2 * MAX_DEPTH:
+        self.depth += 1
+        if self.depth > 2 * MAX_DEPTH:
             self.refuse(f"a formula nests at most {MAX_DEPTH} deep", "write a flatter one")
         tree = self.logic(0)
-        if self.takes("?"):
-            chosen = self.choice()
+        if self.take("?"):
+            value = self.choice()
             self.expect(":")
-            tree = ast.IfExp(tree, chosen, self.choice())
-        elif self.takes("if"):
+            tree = ast.IfExp(tree, value, self.choice())
+        elif self.take("if"):
             condition = self.logic(0)
             self.expect("else")
             tree = ast.IfExp(condition, tree, self.choice())
-        self.nested -= 1
+        self.depth -= 1
         return tree
 
     def logic(self, level: int) -> ast.expr:
@@ -106,38 +103,38 @@ class _Parser:
             return self.negation()
         words, op = _LOGIC[level]
         sides = [self.logic(level + 1)]
-        while self.takes(*words):
+        while self.take(*words):
             sides.append(self.logic(level + 1))
         return sides[0] if len(sides) == 1 else ast.BoolOp(op(), sides)
 
     def negation(self) -> ast.expr:
-        times = 0
-        while self.takes("not"):
-            times += 1
+        num_negations = 0
+        while self.take("not"):
+            num_negations += 1
         tree = self.comparison()
-        return ast.UnaryOp(ast.Not(), tree) if times % 2 else tree
+        return ast.UnaryOp(ast.Not(), tree) if num_negations % 2 else tree
 
     def comparison(self) -> ast.expr:
-        left, ops, others = self.sum(), [], []
-        while sign := self.takes(*_COMPARISONS):
+        first, ops, operands = self.sum(), [], []
+        while sign := self.take(*_COMPARISONS):
             ops.append(_COMPARISONS[sign]())
-            others.append(self.sum())
-        return ast.Compare(left, ops, others) if ops else left
+            operands.append(self.sum())
+        return ast.Compare(first, ops, operands) if ops else first
 
     def sum(self) -> ast.expr:
         tree = self.product()
-        while sign := self.takes(*_SUMS):
+        while sign := self.take(*_SUMS):
             tree = ast.BinOp(tree, _SUMS[sign](), self.product())
         return tree
 
     def product(self) -> ast.expr:
         tree, divides = self.signed(), False
         while True:
-            if sign := self.takes(*_PRODUCTS):
+            if sign := self.take(*_PRODUCTS):
                 divides = sign == "/"
                 tree = ast.BinOp(tree, _PRODUCTS[sign](), self.signed())
             elif self.follows():
-                if divides or self.bare:
+                if divides or self.ends_in_power:
                     self.refuse(
                         "a product without its sign is ambiguous after a division or a power",
                         "write the sign, and brackets where they matter: 1/(2*x) or 1/2*x, x**2*(x+1)",
@@ -148,17 +145,17 @@ class _Parser:
 
     def follows(self) -> bool:
         """Whether the next token begins a factor whose sign was left out."""
-        token, last = self.next, self.found[self.place - 1]
+        token, previous = self.next_token, self.tokens[self.position - 1]
         if token.kind == "mark":
-            factor = last.kind in ("number", "mark") or last.text in self.factors
+            factor = previous.kind in ("number", "mark") or previous.text in self.factors
             return token.text in ("√", "∛", "∕") or (token.text == "(" and factor)
-        if token.text in GIVEN and self.found[self.place + 1].text != "(":
+        if token.text in PARAMETER_WORDS and self.tokens[self.position + 1].text != "(":
             return False
-        return token.kind == "name" and token.text not in WORDS and not token.text == last.text == "x"
+        return token.kind == "name" and token.text not in WORDS and not token.text == previous.text == "x"
 
     def signed(self) -> ast.expr:
         signs = ""
-        while sign := self.takes("+", "-"):
+        while sign := self.take("+", "-"):
             signs += sign
         if len(signs) > MAX_DEPTH:
             self.refuse(f"a formula nests at most {MAX_DEPTH} deep", "write a flatter one")
@@ -169,45 +166,45 @@ class _Parser:
 
     def power(self) -> ast.expr:
         """base ** exponent, from the right; an exponent may have a sign."""
-        tree = self.called()
-        raised = self.takes("**", "^") is not None
-        if raised and isinstance(tree, ast.Name) and fold(tree.id) in NAMES and tree.id not in self.factors:
-            tree, raised = self.function_power(tree), False
-        elif raised:
-            self.nested += 1
-            if self.nested > 2 * MAX_DEPTH:
+        tree = self.call()
+        is_power = self.take("**", "^") is not None
+        if is_power and isinstance(tree, ast.Name) and fold(tree.id) in NAMES and tree.id not in self.factors:
+            tree, is_power = self.function_power(tree), False
+        elif is_power:
+            self.depth += 1
+            if self.depth > 2 * MAX_DEPTH:
                 self.refuse(f"a formula nests at most {MAX_DEPTH} deep", "write a flatter one")
             tree = ast.BinOp(tree, ast.Pow(), self.signed())
-            self.nested -= 1
-        self.bare = raised and self.found[self.place - 1].text != ")"
+            self.depth -= 1
+        self.ends_in_power = is_power and self.tokens[self.position - 1].text != ")"
         return tree
 
     def function_power(self, function: ast.Name) -> ast.expr:
         """sin^2(x) as (sin(x))^2; the inverse of a function has a name of its own."""
-        grouped = self.takes("(") is not None
-        token = self.next
+        grouped = self.take("(") is not None
+        token = self.next_token
         if token.kind != "number":
             name = function.id
             inverse = {"tan": "atan(x)", "tanh": "atanh(x)", "cos": "acos(x)", "sinh": "asinh(x)"}.get(name, "asin(x)")
             self.refuse(f"{name!r} is a function", f"write {name}(x)**2, 1/{name}(x), or the inverse's name: {inverse}")
-        self.place += 1
+        self.position += 1
         if grouped:
             self.expect(")")
         self.expect("(")
         return ast.BinOp(ast.Call(function, *self.arguments()), ast.Pow(), ast.Constant(number(token.text)))
 
-    def called(self) -> ast.expr:
+    def call(self) -> ast.expr:
         """A primary and what is called on it: f(x), (x+1).tanh(), nn.Tanh()(x)."""
-        grouped = self.next.text == "("
+        grouped = self.next_token.text == "("
         tree = self.primary()
         while True:
-            if self.takes("."):
-                token = self.next
-                self.place += 1
+            if self.take("."):
+                token = self.next_token
+                self.position += 1
                 if token.kind != "name":
                     self.refuse("a dot is followed by a name", SEE)
                 tree, grouped = ast.Attribute(tree, token.text), False
-            elif not grouped and self.is_callable(tree) and self.takes("("):
+            elif not grouped and self.is_callable(tree) and self.take("("):
                 tree = ast.Call(tree, *self.arguments())
             else:
                 self.refuse_second_bracket(tree)
@@ -215,7 +212,7 @@ class _Parser:
 
     def refuse_second_bracket(self, tree: ast.expr) -> None:
         """Refuse f(0.2)(x): a function of constants alone, with a bracket behind it, may be a call or a product."""
-        if isinstance(tree, ast.Call) and self.next.text == "(" and tree.args:
+        if isinstance(tree, ast.Call) and self.next_token.text == "(" and tree.args:
             names = {node.id for argument in tree.args for node in ast.walk(argument) if isinstance(node, ast.Name)}
             if not names:
                 name = tree.func.attr if isinstance(tree.func, ast.Attribute) else getattr(tree.func, "id", "f")
@@ -231,24 +228,24 @@ class _Parser:
     def arguments(self) -> tuple[list[ast.expr], list[ast.keyword]]:
         args: list[ast.expr] = []
         keywords: list[ast.keyword] = []
-        while not self.takes(")"):
-            named = self.next.kind == "name" and self.found[self.place + 1].text == "="
-            if named:
-                name = self.next.text
-                self.place += 2
+        while not self.take(")"):
+            is_keyword = self.next_token.kind == "name" and self.tokens[self.position + 1].text == "="
+            if is_keyword:
+                name = self.next_token.text
+                self.position += 2
                 keywords.append(ast.keyword(name, self.choice()))
             elif keywords:
                 self.refuse("an argument without a name stands after one with a name", "give them in order")
             else:
                 args.append(self.choice())
-            if not self.takes(","):
+            if not self.take(","):
                 self.expect(")")
                 break
         return args, keywords
 
     def primary(self) -> ast.expr:
-        token = self.next
-        self.place += 1
+        token = self.next_token
+        self.position += 1
         match token.kind, token.text:
             case "number", text:
                 return ast.Constant(number(text))
@@ -263,36 +260,16 @@ class _Parser:
                 self.expect(")")
                 return tree
             case "mark", ("√" | "∛") as root:
-                return ast.Call(ast.Name("sqrt" if root == "√" else "cbrt"), [self.rooted()], [])
+                return ast.Call(ast.Name("sqrt" if root == "√" else "cbrt"), [self.radicand()], [])
             case "mark", "∕":
-                return ast.BinOp(self.called(), ast.Div(), self.called())
-        self.place -= 1
+                return ast.BinOp(self.call(), ast.Div(), self.call())
+        self.position -= 1
         self.refuse_next()
 
-    def rooted(self) -> ast.expr:
+    def radicand(self) -> ast.expr:
         """What stands under a root; without brackets, not what may also stand behind it."""
-        grouped = self.next.text == "("
-        tree = self.called()
-        if not grouped and (self.next.text in ("**", "^") or self.follows()):
+        grouped = self.next_token.text == "("
+        tree = self.call()
+        if not grouped and (self.next_token.text in ("**", "^") or self.follows()):
             self.refuse("what stands under the root is ambiguous", "write √(2*x) or √(2)*x")
         return tree
-
-    def expect(self, mark: str) -> None:
-        if not self.takes(mark):
-            self.refuse_next()
-
-    def refuse_next(self) -> NoReturn:
-        token = self.next
-        last = self.found[self.place - 1] if self.place else token
-        if token.kind == "end":
-            self.refuse("it ends too early", SEE)
-        if last.kind == "name" and fold(last.text) in NAMES:
-            self.refuse(f"{last.text!r} is a function", f"write {last.text}(...)")
-        if token.text in ("//", "%"):
-            self.refuse("an operation is one of + - * / **", "x % 1 is x - floor(x), and x // 1 is floor(x)")
-        if token.text == "lambda":
-            self.refuse("'lambda' does not belong here", "a parameter may be called lam")
-        self.refuse(f"{token.text!r} does not belong here", SEE)
-
-    def refuse(self, why: str, hint: str) -> NoReturn:
-        raise UsageError(f"{shown(self.text)} is not a formula: {why}", hint)

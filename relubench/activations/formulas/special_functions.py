@@ -58,30 +58,30 @@ sech = with_slope(_sech_value, lambda x, h: -h * torch.tanh(x))
 csch = with_slope(lambda x: 1 / torch.sinh(x), lambda x, h: -h / torch.tanh(x))
 
 
-def _half_turns(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _sin_and_cos_of_pi(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """x in at least float32, and sin(pi*x) and cos(pi*x): near whole numbers pi*x itself would lose the digits."""
-    wide = _wide(x)
-    whole = torch.round(wide)
-    sign = 1 - 2 * torch.remainder(whole, 2)
-    angle = math.pi * (wide - whole)
-    return wide, sign * torch.sin(angle), sign * torch.cos(angle)
+    x_float = _at_least_float32(x)
+    nearest_integer = torch.round(x_float)
+    sign = 1 - 2 * torch.remainder(nearest_integer, 2)
+    angle = math.pi * (x_float - nearest_integer)
+    return x_float, sign * torch.sin(angle), sign * torch.cos(angle)
 
 
 def _sinc_value(x: Tensor) -> Tensor:
-    wide, sine, _ = _half_turns(x)
-    return torch.where(wide == 0, 1.0, sine / (math.pi * torch.where(wide == 0, 1.0, wide))).to(x.dtype)
+    x_float, sine, _ = _sin_and_cos_of_pi(x)
+    return torch.where(x_float == 0, 1.0, sine / (math.pi * torch.where(x_float == 0, 1.0, x_float))).to(x.dtype)
 
 
 def _sinc_slope(x: Tensor, h: Tensor) -> Tensor:
     """(cos t - sinc t)/x with t = pi*x; near 0, where that cancels, its series."""
-    wide, sine, cosine = _half_turns(x)
-    t = math.pi * wide
+    x_float, sine, cosine = _sin_and_cos_of_pi(x)
+    t = math.pi * x_float
     series = torch.zeros_like(t)
     for k in range(9, 0, -1):
         series = series * t * t + (-1) ** k * 2 * k / math.factorial(2 * k + 1)
-    near = t.abs() < 1
-    far = torch.where(near, 1.0, wide)
-    return torch.where(near, math.pi * t * series, (cosine - sine / (math.pi * far)) / far).to(x.dtype)
+    is_near = t.abs() < 1
+    far_x = torch.where(is_near, 1.0, x_float)
+    return torch.where(is_near, math.pi * t * series, (cosine - sine / (math.pi * far_x)) / far_x).to(x.dtype)
 
 
 sinc = with_slope(_sinc_value, _sinc_slope)
@@ -90,17 +90,17 @@ sinc = with_slope(_sinc_value, _sinc_slope)
 def _lambertw(x: Tensor) -> Tensor:
     """W(x) in float64 where the device has it: near -1/e a series in sqrt(2(e*x + 1)), elsewhere Halley's steps."""
     z = x if x.device.type == "mps" else x.double()
-    above = math.e * z + 1
-    above = torch.where(above.abs() < 2 * torch.finfo(x.dtype).eps, above.clamp(min=0), above)
-    p = torch.sqrt(2 * above)
-    near = -1 + p * (1 + p * (-1 / 3 + p * (11 / 72 + p * (-43 / 540 + p * (769 / 17280 - p * 221 / 8505)))))
+    distance = math.e * z + 1
+    distance = torch.where(distance.abs() < 2 * torch.finfo(x.dtype).eps, distance.clamp(min=0), distance)
+    p = torch.sqrt(2 * distance)
+    series = -1 + p * (1 + p * (-1 / 3 + p * (11 / 72 + p * (-43 / 540 + p * (769 / 17280 - p * 221 / 8505)))))
     log = torch.log1p(z.clamp(min=0))
-    w = torch.where(z < 0, near, log * (1 - torch.log1p(log) / (2 + log)))
+    w = torch.where(z < 0, series, log * (1 - torch.log1p(log) / (2 + log)))
     w = torch.where(p < 0.01, 0, w)
     for _ in range(5):
         f = w - z * torch.exp(-w)
         w = w - f / (w + 1 - (w + 2) * f / (2 * w + 2))
-    return torch.where(p < 0.01, near, torch.where(z == math.inf, z, w))
+    return torch.where(p < 0.01, series, torch.where(z == math.inf, z, w))
 
 
 def _lambertw_slope(x: Tensor, h: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ lambertw = with_slope(lambda x: _lambertw(x).to(x.dtype), _lambertw_slope)
 
 
 def log_ndtr(x: Tensor) -> Tensor:
-    return torch.special.log_ndtr(_wide(x)).to(x.dtype)
+    return torch.special.log_ndtr(_at_least_float32(x)).to(x.dtype)
 
 
 def cbrt(x: Tensor) -> Tensor:
@@ -142,9 +142,11 @@ def atan2(a: Number, b: Number) -> Tensor:
 def softplus(x: Tensor, beta: Number = 1.0, threshold: Number = 20.0) -> Tensor:
     if not isinstance(beta, Tensor) and not isinstance(threshold, Tensor):
         return functional.softplus(x, beta, threshold)
-    scaled = beta * x
+    beta_x = beta * x
     # What is not taken must not overflow.
-    return torch.where(scaled > threshold, x, torch.log1p(exp(torch.minimum(scaled, _like(threshold, scaled)))) / beta)
+    return torch.where(
+        beta_x > threshold, x, torch.log1p(exp(torch.minimum(beta_x, _tensor_like(threshold, beta_x)))) / beta
+    )
 
 
 def leaky_relu(x: Tensor, negative_slope: Number = 0.01) -> Tensor:
@@ -165,7 +167,7 @@ def celu(x: Tensor, alpha: Number = 1.0) -> Tensor:
 
 def hardtanh(x: Tensor, low: Number = -1.0, high: Number = 1.0) -> Tensor:
     if isinstance(low, Tensor) or isinstance(high, Tensor):
-        return torch.minimum(torch.maximum(x, _like(low, x)), _like(high, x))
+        return torch.minimum(torch.maximum(x, _tensor_like(low, x)), _tensor_like(high, x))
     return functional.hardtanh(x, low, high)
 
 
@@ -181,19 +183,19 @@ def gelu_tanh(x: Tensor) -> Tensor:
     return functional.gelu(x, approximate="tanh")
 
 
-def _wide(x: Tensor) -> Tensor:
+def _at_least_float32(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
-def _like(value: Number, other: Tensor) -> Tensor:
-    return value if isinstance(value, Tensor) else torch.full((), value, dtype=other.dtype, device=other.device)
+def _tensor_like(value: Number, sample: Tensor) -> Tensor:
+    return value if isinstance(value, Tensor) else torch.full((), value, dtype=sample.dtype, device=sample.device)
 
 
 def _tensors(a: Number, b: Number) -> tuple[Tensor, Tensor]:
     """Both as tensors; one of them is."""
-    other = a if isinstance(a, Tensor) else b
-    assert isinstance(other, Tensor)
-    return _like(a, other), _like(b, other)
+    sample = a if isinstance(a, Tensor) else b
+    assert isinstance(sample, Tensor)
+    return _tensor_like(a, sample), _tensor_like(b, sample)
 
 
 def xlogy(a: Number, b: Number) -> Tensor:

@@ -51,7 +51,7 @@ _MARKS = {
     **{"∧": "&", "{": "(", "}": ")", ";": ","},
     **{letter[0]: f" {letter[1:]} " for letter in _LETTERS.split()},
 }
-_RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ˣ]+")
+_SUPERSCRIPTS = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ˣ]+")
 _FRACTIONS = {"½": "(1/2)", "¼": "(1/4)", "¾": "(3/4)", "⅓": "(1/3)", "⅔": "(2/3)"}
 _LATEX_WORD = re.compile(r"\\(?:operatorname|mathrm|text|textrm|mathit|mathbf)\*?\s*\{\s*(\w+)\s*\}")
 _LATEX = re.compile(r"\\([A-Za-z]+|.)")
@@ -86,20 +86,20 @@ _HEADERS = tuple(
 _EXPRESSION = re.compile(r"[-+*/^(|]")
 _PATTERN = re.compile(r"[A-Za-z_*?][\w*?]*")
 """Names with * and ? in them name several activations."""
-_FREE = re.compile(rf"(?<![A-Za-z_.])({_NAME})(\.[A-Za-z_])?")
+_UNDOTTED_NAME = re.compile(rf"(?<![A-Za-z_.])({_NAME})(\.[A-Za-z_])?")
 """A name that follows no dot, and whether a dot follows it."""
-_GIVEN_NAME = re.compile(rf"({_NAME})\s*[=~](?!=)")
+_PARAMETER_NAME = re.compile(rf"({_NAME})\s*[=~](?!=)")
 _KNOWN_WORDS = frozenset(
     ("e", "E", "pi", "if", "else", "and", "or", "not", "in", "is", "with", "where", "True", "False", "None")
 )
 
-GIVEN = ("with", "where")
+PARAMETER_WORDS = ("with", "where")
 """Words that may stand before a parameter's value."""
 
 
 def has_x(text: str) -> bool:
     """Whether the text reads as a formula: x stands in it, or what is called x in front of it ('lambda z:')."""
-    body, variable = _without_headers(_plain(text))
+    body, variable = _strip_headers(_ascii_notation(text))
     if variable is not None or _X.search(body) is not None:
         return True
     # ax, where a is given a value, is a product.
@@ -107,39 +107,39 @@ def has_x(text: str) -> bool:
     return any(f"{name}x" in words for name in _VALUE.findall(body))
 
 
-def tokens(text: str) -> list[Token]:
+def tokenize(text: str) -> list[Token]:
     """The text's tokens and an end, bars as abs( and ); UsageError for a sign that no formula has."""
     if len(text) > MAX_CHARACTERS:
         raise UsageError(f"a formula has at most {MAX_CHARACTERS} characters, not {len(text)}", "write a shorter one")
-    plain, variable = _without_headers(_plain(text))
-    found: list[Token] = []
-    place = 0
-    while place < len(plain):
-        if plain[place] == " ":
-            place += 1
+    plain, variable = _strip_headers(_ascii_notation(text))
+    result: list[Token] = []
+    position = 0
+    while position < len(plain):
+        if plain[position] == " ":
+            position += 1
             continue
-        match = _TOKEN.match(plain, place)
+        match = _TOKEN.match(plain, position)
         if match is None:
-            raise UsageError(f"a formula cannot contain {plain[place]!r}: {shown(text)}", SEE)
+            raise UsageError(f"a formula cannot contain {plain[position]!r}: {quoted(text)}", SEE)
         kind, word = match.lastgroup, match.group()
         assert kind == "number" or kind == "name" or kind == "string" or kind == "mark"
-        found.append(Token(kind, "x" if kind == "name" and word == variable else word, place))
-        place = match.end()
-    return [*_paired(found, text), Token("end", "", len(plain))]
+        result.append(Token(kind, "x" if kind == "name" and word == variable else word, position))
+        position = match.end()
+    return [*_pair_brackets(result, text), Token("end", "", len(plain))]
 
 
-def given_names(found: Sequence[Token]) -> set[str]:
+def find_parameter_names(tokens: Sequence[Token]) -> set[str]:
     """The names that are given a value after the formula, but for those that call functions."""
-    named = zip(found, found[1:], found[2:], strict=False)
-    marks = (",", ":", *GIVEN)
-    given = {name.text for mark, name, sign in named if mark.text in marks and sign.text in ("=", "~")}
-    return {name for name in given if fold(name) not in NAMES}
+    triples = zip(tokens, tokens[1:], tokens[2:], strict=False)
+    marks = (",", ":", *PARAMETER_WORDS)
+    names = {name.text for mark, name, sign in triples if mark.text in marks and sign.text in ("=", "~")}
+    return {name for name in names if fold(name) not in NAMES}
 
 
-def split_name(token: Token, given: set[str]) -> list[Token]:
+def split_name(token: Token, parameter_names: set[str]) -> list[Token]:
     """The token; 'ax', where only a is given a value, is a and x."""
     word = token.text
-    if token.kind != "name" or not word.endswith("x") or word in given or word[:-1] not in given:
+    if token.kind != "name" or not word.endswith("x") or word in parameter_names or word[:-1] not in parameter_names:
         return [token]
     return [Token("name", word[:-1], token.start), Token("name", "x", token.start)]
 
@@ -154,18 +154,18 @@ def number(text: str) -> int | float | complex:
     return int(digits) if digits.isdigit() else float(digits)
 
 
-def shown(text: str) -> str:
+def quoted(text: str) -> str:
     """The text in quotes, cut where it is long."""
     return repr(text if len(text) <= 80 else f"{text[:77]}...")
 
 
-def _plain(text: str) -> str:
+def _ascii_notation(text: str) -> str:
     """The text in ASCII as far as it has a meaning here; whatever else is left as it was."""
     text = _LATEX_WORD.sub(r" \1 ", text.strip().strip("$"))
     text = _LATEX.sub(
         lambda match: _LATEX_MARKS.get(match[1], f" {match[1]} " if match[1].isalpha() else match[0]), text
     )
-    text = _RAISED.sub(lambda match: f"**({match[0]})", text)
+    text = _SUPERSCRIPTS.sub(lambda match: f"**({match[0]})", text)
     text = unicodedata.normalize("NFKC", "".join(_FRACTIONS.get(mark, mark) for mark in text))
     return "".join(_MARKS.get(mark, mark) for mark in text)
 
@@ -175,7 +175,7 @@ def _latex(match: re.Match[str]) -> str:
     return _LATEX_MARKS.get(word, f" {word} " if word.isalpha() else match[0])
 
 
-def _without_headers(plain: str) -> tuple[str, str | None]:
+def _strip_headers(plain: str) -> tuple[str, str | None]:
     """What follows the headers ('y = lambda z:'), and what they call x, if they do."""
     variable = None
     for _ in range(3):
@@ -193,41 +193,42 @@ def _only_letter(body: str) -> str | None:
         return None
     if _PATTERN.fullmatch(body) and "**" not in body.strip("* "):
         return None
-    given = {match[1] for match in _GIVEN_NAME.finditer(body)}
-    names = {match[1] for match in _FREE.finditer(body) if not (match[2] and match[1] in MODULES)} - given
+    parameters = {match[1] for match in _PARAMETER_NAME.finditer(body)}
+    names = {match[1] for match in _UNDOTTED_NAME.finditer(body) if not (match[2] and match[1] in MODULES)} - parameters
     free = {name for name in names if fold(name) not in NAMES and name not in _KNOWN_WORDS}
     letter = free.pop() if len(free) == 1 else ""
     return letter if len(letter) == 1 and letter.isalpha() else None
 
 
-def _paired(found: list[Token], text: str) -> list[Token]:
+def _pair_brackets(tokens: list[Token], text: str) -> list[Token]:
     """The tokens with each pair of bars as abs( and ), brackets nested no deeper than allowed."""
-    opened: list[str] = []
-    paired: list[Token] = []
-    for token in found:
+    open_marks: list[str] = []
+    result: list[Token] = []
+    for token in tokens:
         mark = token.text if token.kind == "mark" else ""
-        if mark == "|" and not (opened and opened[-1] == "|" and _ends_operand(paired[-1])):
-            opened.append("|")
-            paired += [Token("name", "abs", token.start), Token("mark", "(", token.start)]
+        if mark == "|" and not (open_marks and open_marks[-1] == "|" and _ends_operand(result[-1])):
+            open_marks.append("|")
+            result += [Token("name", "abs", token.start), Token("mark", "(", token.start)]
         elif mark == "|" or mark == ")":
-            if not opened or opened.pop() != {"|": "|", ")": "("}[mark]:
-                _unpaired(text)
-            paired.append(Token("mark", ")", token.start))
+            if not open_marks or open_marks.pop() != {"|": "|", ")": "("}[mark]:
+                _refuse_unpaired(text)
+            result.append(Token("mark", ")", token.start))
         else:
-            opened += ["("] if mark == "(" else []
-            paired.append(token)
-        if len(opened) > MAX_DEPTH:
-            raise UsageError(f"a formula nests at most {MAX_DEPTH} deep: {shown(text)}", "write a flatter one")
-    if opened:
-        _unpaired(text)
-    return paired
+            open_marks += ["("] if mark == "(" else []
+            result.append(token)
+        if len(open_marks) > MAX_DEPTH:
+            raise UsageError(f"a formula nests at most {MAX_DEPTH} deep: {quoted(text)}", "write a flatter one")
+    if open_marks:
+        _refuse_unpaired(text)
+    return result
 
 
 def _ends_operand(token: Token) -> bool:
     return token.kind != "mark" or token.text == ")"
 
 
-def _unpaired(text: str) -> NoReturn:
+def _refuse_unpaired(text: str) -> NoReturn:
     raise UsageError(
-        f"{shown(text)} is not a formula: its brackets or bars do not pair", "every ( needs its ), and |x| has two bars"
+        f"{quoted(text)} is not a formula: its brackets or bars do not pair",
+        "every ( needs its ), and |x| has two bars",
     )

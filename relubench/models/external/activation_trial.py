@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from relubench.activations import Choice
+from relubench.activations import ActivationChoice
 from relubench.errors import UsageError
 from relubench.models.external.trial import attempt
 from relubench.runs.spec import RunSpec
 from relubench.system.user_code.origin import one_line
 
 
-def try_activation(spec: RunSpec, choice: Choice) -> None:
+def try_activation(spec: RunSpec, choice: ActivationChoice) -> None:
     """Take one training step with it, as the runs do; raises UsageError where the activation fails in the network."""
     if (problem := attempt(spec, choice)) is not None:
         with failing_in(spec, choice):
@@ -20,7 +20,7 @@ def try_activation(spec: RunSpec, choice: Choice) -> None:
 
 
 @contextlib.contextmanager
-def failing_in(spec: RunSpec, choice: Choice) -> Iterator[None]:
+def failing_in(spec: RunSpec, choice: ActivationChoice) -> Iterator[None]:
     """Inside, what fails in the activation, or through it, is an error of the user with its place."""
     try:
         yield

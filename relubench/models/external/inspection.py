@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from relubench.activations import Choice, build
+from relubench.activations import ActivationChoice, build
 from relubench.errors import UsageError
 from relubench.models.external.activation_trial import failing_in
 from relubench.models.external.calls import Use
@@ -29,7 +29,7 @@ EVALUATED = 4
 """Copies of the largest value that lie in memory at once in an evaluation: a block's input, output, z and h."""
 
 
-def inspect_network(spec: RunSpec, choice: Choice) -> ForeignNetwork:
+def inspect_network(spec: RunSpec, choice: ActivationChoice) -> ForeignNetwork:
     """Facts of the network, with memory as of this activation; raises UsageError where it cannot be trained."""
     own = not spec.model.startswith(PREFIX)
     network, changed = draw_network(spec)

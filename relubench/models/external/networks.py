@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from relubench.activations import Choice, build
+from relubench.activations import ActivationChoice, build
 from relubench.errors import UsageError
 from relubench.models.architecture import Architecture, architecture_of
 from relubench.models.external import stems
@@ -30,13 +30,13 @@ LOOKED_AT = 2
 """Images that a network is looked at with."""
 
 
-def foreign_layer(spec: RunSpec, choice: Choice) -> Foreign:
+def foreign_layer(spec: RunSpec, choice: ActivationChoice) -> Foreign:
     """The network of `spec` with the chosen activation, on its device, as one layer."""
     network, _ = draw_network(spec)
     return as_layer(network, uses_of(network, spec), spec, choice)
 
 
-def as_layer(network: nn.Module, uses: list[Use], spec: RunSpec, choice: Choice) -> Foreign:
+def as_layer(network: nn.Module, uses: list[Use], spec: RunSpec, choice: ActivationChoice) -> Foreign:
     """The network as its runs have it: its device, its layout, its precision."""
     contiguous = spec.layout == "contiguous"
     layout = torch.channels_last if spec.device == "cpu" and not contiguous else torch.preserve_format

@@ -13,7 +13,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from relubench.activations import Choice
+from relubench.activations import ActivationChoice
 from relubench.errors import ComputeError, UsageError
 from relubench.models.backend import FOREIGN_EVALUATION_IMAGES
 from relubench.models.external.calls import count_calls, undisturbed
@@ -58,7 +58,7 @@ def needs_pairs(network: nn.Module, spec: RunSpec) -> bool:
     return scores is None or scores.shape != (1, spec.classes)
 
 
-def layout_of(spec: RunSpec, choice: Choice) -> str:
+def layout_of(spec: RunSpec, choice: ActivationChoice) -> str:
     """The layout that the network trains in: '' for channels last, else 'contiguous'; UsageError where in neither."""
     channels_last = attempt(spec, choice)
     if channels_last is None and _same_scores(spec):
@@ -75,7 +75,7 @@ def layout_of(spec: RunSpec, choice: Choice) -> str:
     ) from problem
 
 
-def attempt(spec: RunSpec, choice: Choice) -> Exception | None:
+def attempt(spec: RunSpec, choice: ActivationChoice) -> Exception | None:
     """What goes wrong in one training step and one evaluation; None if nothing does."""
     try:
         _step(spec, choice, laid_out(example(spec, spec.batch_size), spec))
@@ -87,7 +87,7 @@ def attempt(spec: RunSpec, choice: Choice) -> Exception | None:
 
 
 @torch.no_grad()
-def _step(spec: RunSpec, choice: Choice, x: Tensor) -> None:
+def _step(spec: RunSpec, choice: ActivationChoice, x: Tensor) -> None:
     network, _ = draw_network(spec)
     layer = as_layer(network, uses_of(network, spec), spec, choice)
     update = build_optimizer(

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from relubench.activations.builder import own_object
-from relubench.activations.user import choose_own
+from relubench.activations.user import resolve_user_object
 from relubench.activations.user_objects import refuse_iterators
 from relubench.errors import UsageError
 from relubench.models.architecture import Architecture
@@ -34,7 +34,7 @@ def make_own(arch: Architecture, images: Tensor, classes: int, seed: int) -> tup
 
     `images` [B, ...] are of the data set's shape. Raises UsageError where there is no such network.
     """
-    choice = choose_own(arch.name)
+    choice = resolve_user_object(arch.name)
     named = own_object(choice, WANTED)
     torch.manual_seed(seed)  # Again: importing the file may have drawn.
     if isinstance(named, nn.Module):

@@ -6,14 +6,14 @@ import time
 
 import torch
 
-from relubench.activations import Choice
+from relubench.activations import ActivationChoice
 from relubench.runs.spec import RunSpec
 from relubench.training.calibration import STEPS, random_images
 from relubench.training.pretraining.greedy import LayerTraining
 
 
 @torch.no_grad()
-def layer_images_per_second(spec: RunSpec, choice: Choice, seconds: float) -> float:
+def layer_images_per_second(spec: RunSpec, choice: ActivationChoice, seconds: float) -> float:
     """Images a second of the first layer of the run's stack, timed for `seconds` after a first round of steps."""
     assert spec.stack is not None
     if spec.threads:

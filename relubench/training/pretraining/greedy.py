@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from relubench.activations import Choice
+from relubench.activations import ActivationChoice
 from relubench.models.builder import Builder
 from relubench.models.external.module_state import Held, HeldStates
 from relubench.models.layers.base import Layer, SignFlip
@@ -67,7 +67,7 @@ class LayerTraining:
     """Layer number `layer` (from 0) of the run's stack, in training."""
 
     def __init__(
-        self, spec: RunSpec, choice: Choice, data: Images, layer: int, below: Sequence[Mapping[str, Tensor]]
+        self, spec: RunSpec, choice: ActivationChoice, data: Images, layer: int, below: Sequence[Mapping[str, Tensor]]
     ) -> None:
         """`below`: the network's parameters by name, of each finished layer."""
         assert spec.stack is not None
@@ -179,7 +179,7 @@ class LayerTraining:
         self.curve = [LayerPoint(**point) for point in values["curve"]]
 
 
-def hidden_stages(spec: RunSpec, choice: Choice, below: Sequence[Mapping[str, Tensor]]) -> list[list[Layer]]:
+def hidden_stages(spec: RunSpec, choice: ActivationChoice, below: Sequence[Mapping[str, Tensor]]) -> list[list[Layer]]:
     """The run's hidden layers for one member on its device, the lowest ones with the weights of `below`.
 
     Without dropout, which belongs to fine-tuning, and in full precision.

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from relubench.activations import Choice
+from relubench.activations import ActivationChoice
 from relubench.data import PreparedData
 from relubench.errors import ComputeError
 from relubench.runs.layer_id import layer_id
@@ -61,7 +61,7 @@ class Stack:
 
 def obtain(
     spec: RunSpec,
-    choice: Choice,
+    choice: ActivationChoice,
     prepared: PreparedData,
     store: Store,
     *,
@@ -129,7 +129,7 @@ class _LayerJob:
     """The training of one layer, for which the lock is held."""
 
     spec: RunSpec
-    choice: Choice
+    choice: ActivationChoice
     prepared: PreparedData
     store: Store
     layer: int

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from relubench.activations import build, select
 from relubench.activations.builder import as_function
-from relubench.activations.checks.differences import numerical_slopes
+from relubench.activations.checks.finite_differences import numerical_slopes
 
 
 def places() -> Tensor:

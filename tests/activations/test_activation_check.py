@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from relubench.activations import build, matched_gain, probe, select
+from relubench.activations import build, check_activation, matched_gain, select
 from relubench.errors import UsageError
 
 
@@ -49,7 +49,7 @@ from relubench.errors import UsageError
 )
 def test_known_activations_are_recognised(text: str, label: str | None):
     choice = select([text])[0]
-    found = probe(choice)
+    found = check_activation(choice)
     assert found.equals == label
     assert found.gain == matched_gain(choice) == matched_gain(build(choice))
     if label is not None:
@@ -57,20 +57,20 @@ def test_known_activations_are_recognised(text: str, label: str | None):
 
 
 def test_a_table_s_row_does_not_equal_itself():
-    assert probe(select(["relu"])[0]).equals is None
-    assert probe(select(["swiglu"])[0]).gain == pytest.approx(1.6765324703)
+    assert check_activation(select(["relu"])[0]).equals is None
+    assert check_activation(select(["swiglu"])[0]).gain == pytest.approx(1.6765324703)
 
 
 def test_exact_zeros_are_seen():
-    assert probe(select(["x*(x>0)"])[0]).exact_zeros
-    assert not probe(select(["x*sigmoid(x)"])[0]).exact_zeros
+    assert check_activation(select(["x*(x>0)"])[0]).exact_zeros
+    assert not check_activation(select(["x*sigmoid(x)"])[0]).exact_zeros
 
 
 def test_overflow_far_out_is_only_warned_of():
-    found = probe(select(["exp(x)"])[0])
+    found = check_activation(select(["exp(x)"])[0])
     assert found.gain == pytest.approx(torch.e**-1)
     assert found.warnings == ("not finite in float32 at x = 100, 10000: a network that gets there diverges",)
-    assert probe(select(["x*sigmoid(1.7*x)"])[0]).warnings == ()
+    assert check_activation(select(["x*sigmoid(1.7*x)"])[0]).warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_overflow_far_out_is_only_warned_of():
 )
 def test_refusal(text: str, message: str):
     with pytest.raises(UsageError, match=message):
-        probe(select([text])[0])
+        check_activation(select([text])[0])
 
 
 @pytest.mark.parametrize(
@@ -112,21 +112,21 @@ def test_refusal(text: str, message: str):
 def test_a_function_that_is_no_activation(body: str, message: str, tmp_path: Path):
     (tmp_path / "mine.py").write_text(f"import torch\ndef f(x):\n    return {body}\n")
     with pytest.raises(UsageError, match=message):
-        probe(select([f"{tmp_path}/mine.py:f"])[0])
+        check_activation(select([f"{tmp_path}/mine.py:f"])[0])
 
 
 def test_probing_leaves_the_random_numbers_alone():
     torch.manual_seed(0)
     expected = torch.rand(1)
     torch.manual_seed(0)
-    probe(select(["torch.nn:RReLU"])[0])
+    check_activation(select(["torch.nn:RReLU"])[0])
     assert torch.equal(torch.rand(1), expected)
 
 
 def test_a_unit_that_ends_the_program_is_refused(tmp_path: Path):
     (tmp_path / "leaving.py").write_text("import sys\ndef unit(x):\n    sys.exit(3)\n")
     with pytest.raises(UsageError, match=r"leaving\.py:unit failed on a .* SystemExit: 3"):
-        probe(select([f"{tmp_path / 'leaving.py'}:unit"])[0])
+        check_activation(select([f"{tmp_path / 'leaving.py'}:unit"])[0])
 
 
 STATEFUL = """
@@ -182,6 +182,6 @@ class Cached(nn.Module):
 )
 def test_it_equals_a_known_one_only_if_it_stays_so(name: str, likeness: str, tmp_path: Path):
     (tmp_path / "mine.py").write_text(STATEFUL)
-    found = probe(select([f"{tmp_path}/mine.py:{name}"])[0])
+    found = check_activation(select([f"{tmp_path}/mine.py:{name}"])[0])
     assert found.likeness == likeness
     assert (found.equals is None) == ("equals" not in likeness)

@@ -1,0 +1,1 @@
+"""The rows of the table of activations, a module for each family. Torch-free."""
