@@ -82,7 +82,7 @@ def costs(session: Session, label: str) -> list[float]:
 def rows(session: Session, article: dict[str, tuple[float, float]]) -> list[ArithmeticRow]:
     """A row for each operation; `article`: operation -> least and most cycles."""
     base, twin = cost(session, BASE), against_itself(session)
-    band = timings.own_band(twin) if twin is not None else (0.0, float("inf"))
+    band = timings.aa_band(twin) if twin is not None else (0.0, float("inf"))
     return [_row(session, name, base, band, article.get(name)) for name in OPERATIONS]
 
 

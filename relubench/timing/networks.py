@@ -120,7 +120,7 @@ def paces(race: StepRace) -> dict[str, Pace]:
     and the Pareto front agree on an unsteady machine too. Its own median may have met another machine than the base's.
     """
     twin = race.twin
-    band = timings.own_band(twin) if twin is not None else (0.0, float("inf"))
+    band = timings.aa_band(twin) if twin is not None else (0.0, float("inf"))
     found: dict[str, Pace] = {}
     base = race.of(race.base).samples
     for one in race.networks:

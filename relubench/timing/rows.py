@@ -107,7 +107,7 @@ def against_itself(session: Session) -> AA:
     """The A/A test of this run."""
     twins = [cell.ratio(cell.twin) for cell in session.cells if cell.twin.samples]
     judged = [one for one in twins if one.low is not None]
-    widest = max((timings.own_band(one)[1] - 1 for one in judged), default=0.0)
+    widest = max((timings.aa_band(one)[1] - 1 for one in judged), default=0.0)
     return AA(len(judged), sum(timings.is_difference(one) for one in judged), widest)
 
 
@@ -147,7 +147,7 @@ def warnings(session: Session) -> list[str]:
 
 def own_band(cell: Cell) -> tuple[float, float]:
     """What the ratio of the cell's base to itself was."""
-    return timings.own_band(cell.ratio(cell.twin)) if cell.twin.samples else (0.0, float("inf"))
+    return timings.aa_band(cell.ratio(cell.twin)) if cell.twin.samples else (0.0, float("inf"))
 
 
 def _is_row(one: Contestant) -> bool:
