@@ -45,23 +45,13 @@ def arithmetic(
 
 
 def _emit(session: Session, warnings: list[str], device: str, target: output.Target, quiet: bool) -> None:
-    from relubench.reports.speed.arithmetic import Measured, arithmetic_report, article_cycles
+    from relubench.reports.speed.arithmetic import arithmetic_report, article_cycles
     from relubench.timing import arithmetic as timed
+    from relubench.timing.measurement import of_session
     from relubench.timing.rows import runs
     from relubench.timing.rows import warnings as of_samples
 
-    twin = timed.against_itself(session)
-    about = Measured(
-        clock=session.clock.name,
-        rounds=session.rounds,
-        seconds=session.seconds,
-        ended=session.ended,
-        budget_s=session.request.budget_s,
-        rel_ci=session.request.rel_ci,
-        aa_low=twin and twin.low,
-        aa_high=twin and twin.high,
-        warnings=[*warnings, *of_samples(session)],
-    )
+    about = of_session(session, timed.against_itself(session), [*warnings, *of_samples(session)])
     rows = [row.to_json() for row in timed.rows(session, article_cycles())]
     report = arithmetic_report(rows, runs(session), about, device=device)
     output.emit_report(report, target)

@@ -15,7 +15,6 @@ from relubench.timing.request import Request
 
 if TYPE_CHECKING:
     from relubench.experiments.study import Study
-    from relubench.reports.speed.networks import Race
     from relubench.timing.steps import StepRace
 
 ARTICLE_ACTS = ("sigmoid", "tanh", "relu")
@@ -91,10 +90,12 @@ def _emit(
     """Write the tables and draw the plot; returns whether what was asked for could be drawn."""
     from relubench.reports.speed.networks import article_speed, for_people, network_report
     from relubench.timing import networks as timed
+    from relubench.timing.measurement import of_steps
+    from relubench.timing.step_times import step_records, step_times
 
     results, timings = study.results, study.timings
     images = study.parts[0].prepared.n_train
-    known = timed.paces(race) if race else {}
+    known = step_times(race) if race else {}
     article = article_speed(results[0].spec)
     goal = wanted if wanted is not None else timed.lowest_common_target(results)
     rows = [row.to_json() for row in timed.network_rows(results, known, images, goal, article, timings)]
@@ -103,8 +104,8 @@ def _emit(
     runs = [
         {**one.to_json(), "timing": timing.to_json() if (timing := timings.get(one.id)) else None} for one in results
     ]
-    runs += timed.step_records(race) if race else []
-    about = _about(race, images, warnings) if race else None
+    runs += step_records(race) if race else []
+    about = of_steps(race, warnings, images) if race else None
     report = network_report(rows, runs, front, about, device=study.device.name)
     output.emit_reports(for_people(report) if target.for_people else [report], target)
     if plot is not None and found:
@@ -115,26 +116,6 @@ def _emit(
         for line in (*warnings, report.sentence):
             output.say(line)
     return plot is None or bool(found)
-
-
-def _about(race: StepRace, images: int, warnings: list[str]) -> Race:
-    from relubench.reports.speed.networks import Race
-
-    spec = next(one.population.spec for one in race.networks if one.population is not None)
-    twin = race.twin
-    return Race(
-        base=race.base,
-        threads=spec.threads,
-        rounds=race.rounds,
-        seconds=race.seconds,
-        ended=race.ended,
-        budget_s=race.budget_s,
-        rel_ci=race.rel_ci,
-        aa_low=twin and twin.low,
-        aa_high=twin and twin.high,
-        images=images,
-        warnings=warnings,
-    )
 
 
 def _percent(text: str | None) -> float | None:

@@ -135,27 +135,13 @@ def _show(rounds: int, left: int, share: float, more: str, *, ended: bool, quiet
 def _emit(
     session: Session, warnings: list[str], device: Device, target: output.Target, plot: Path | None, quiet: bool
 ) -> None:
-    from relubench.reports.speed.operators import Course, failures, speed_report
+    from relubench.reports.speed.operators import failures, speed_report
+    from relubench.timing import measurement
     from relubench.timing import rows as made
 
-    aa = made.against_itself(session)
     roofs = [(cell.size.name, cell.dtype, name, gb) for cell, name, gb in made.roofs_gb_per_s(session)]
-    course = Course(
-        clock=session.clock.name,
-        ended=session.ended,
-        rounds=session.rounds,
-        processes=max((len(cell.rounds) for cell in session.cells), default=0) or 1,
-        seconds=session.seconds,
-        budget_s=session.request.budget_s,
-        rel_ci=session.request.rel_ci,
-        aa_cells=aa.cells,
-        aa_called=aa.called,
-        aa_expected=aa.expected,
-        aa_widest=aa.widest,
-        roofs=roofs,
-        warnings=[*warnings, *made.warnings(session)],
-        sizes=[(one.name, one.elements) for one in session.request.sizes],
-    )
+    notes = [*warnings, *made.warnings(session)]
+    course = measurement.of_session(session, made.against_itself(session), notes, roofs=roofs)
     rows = [row.to_json() for row in made.rows(session)]
     report = speed_report(rows, made.runs(session), course, device=device.name)
     output.emit_report(report, target)

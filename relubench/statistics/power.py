@@ -150,7 +150,7 @@ def fewest_seeds(seeds: int, enough: Callable[[int], bool]) -> int | None:
 
 
 def variances_left_open(spread: Spread) -> tuple[Values, Values]:
-    """True variances between seeds that agree with the estimate, and their probabilities; at least the interaction's."""
+    """True variances between seeds that agree with the estimate, and their probabilities; at least the interaction."""
     shares, chances = chi_squared(spread.degrees)
     return np.maximum(spread.between_seeds / shares, spread.interaction), chances
 

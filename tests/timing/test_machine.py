@@ -30,13 +30,13 @@ def test_caches_are_read(tmp_path: Path) -> None:
 
 
 def test_a_silent_machine_has_usual_caches(tmp_path: Path) -> None:
-    assert machine.caches(tmp_path) == machine.Caches(*machine.USUAL_CACHES, known=False)
+    assert machine.caches(tmp_path) == machine.Caches(*machine.USUAL_CACHES)
 
 
 def fake_watch(busy: list[int], clock: list[float], ours: list[float]) -> machine.Watch:
     stats = iter(f"cpu {one} 0 0 500 0 0 0 0 0 0\n" for one in busy)
     times, own = iter(clock), iter(ours)
-    return machine.Watch(read_stat=lambda: next(stats), clock=lambda: next(times), ours=lambda: next(own))
+    return machine.Watch(read_stat=lambda: next(stats), clock=lambda: next(times), own_time=lambda: next(own))
 
 
 @pytest.mark.skipif(not hasattr(os, "sysconf"), reason="needs clock ticks")

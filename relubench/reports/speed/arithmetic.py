@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from relubench.experiments.references import ARTICLE_NOTE, entries
 from relubench.reports.report import Column, Report, Row
 from relubench.reports.speed.operators import ONE_PROCESS, significant
+from relubench.timing.measurement import Measurement as Measured
 from relubench.version import __version__
 
 UNCLEAR = "unclear"
@@ -16,21 +16,6 @@ WHY_UNCLEAR = (
     "the cost of the elements could not be told from that of the call, as on a busy machine; repeat it when idle, or "
     "with more --budget"
 )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Measured:
-    """How it was measured."""
-
-    clock: str
-    rounds: int
-    seconds: float
-    ended: str
-    budget_s: float
-    rel_ci: float
-    aa_low: float | None
-    aa_high: float | None
-    warnings: Sequence[str] = ()
 
 
 def article_cycles() -> dict[str, tuple[float, float]]:
@@ -129,10 +114,11 @@ def _footnotes(rows: Sequence[Row], about: Measured) -> list[str]:
         f"{100 * about.rel_ci:g} %"
     )
     notes = [*about.warnings]
-    if about.aa_low is not None and about.aa_high is not None:
+    control = about.against_itself
+    if control.low is not None and control.high is not None:
         notes.append(
             "A/A test: add was also timed against itself in the same rounds. Its ratio to itself is "
-            f"{about.aa_low:.2f} to {about.aa_high:.2f}. Cheaper or dearer is said only of a ratio beyond this"
+            f"{control.low:.2f} to {control.high:.2f}. Cheaper or dearer is said only of a ratio beyond this"
         )
     if any(row["ns_per_element"] is not None and not is_clear(row) for row in rows):
         notes.append(f"{UNCLEAR}: {WHY_UNCLEAR}")
