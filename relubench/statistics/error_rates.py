@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relubench.statistics.distributions import ALPHA, Z, share_interval, tango_interval
-from relubench.statistics.power import SeedsNeeded, Sight, detectable, detectable_by_one_seed, seeds_needed
+from relubench.statistics.power import ObservedDifference, SeedsNeeded, detectable, detectable_by_one_seed, seeds_needed
 from relubench.statistics.variance import Spread, crossed_spread, paired_spread, unpaired_spread
 
 BOTH = "seeds x test set"
@@ -182,7 +182,7 @@ def unpack_mask(text: str, examples: int) -> Mask:
     return np.unpackbits(packed, count=examples).astype(bool)
 
 
-def _crossed_difference(sight: Sight, spread: Spread, between: float, comparisons: int) -> Difference:
+def _crossed_difference(sight: ObservedDifference, spread: Spread, between: float, comparisons: int) -> Difference:
     mean = sight.difference
     half = spread.half_width(critical(comparisons))
     low, high = max(mean - half, -1.0), min(mean + half, 1.0)
@@ -193,12 +193,12 @@ def _crossed_difference(sight: Sight, spread: Spread, between: float, comparison
     return Difference(100 * mean, 100 * low, 100 * high, p, BOTH, sight.seeds, effect, detectable_pct)
 
 
-def _observed(wrong_a: Sequence[Mask], wrong_b: Sequence[Mask]) -> Sight:
+def _observed(wrong_a: Sequence[Mask], wrong_b: Sequence[Mask]) -> ObservedDifference:
     a, b = float(np.mean(wrong_a)), float(np.mean(wrong_b))
-    return Sight(min(len(wrong_a), len(wrong_b)), len(wrong_a[0]), a - b, min(a, b))
+    return ObservedDifference(min(len(wrong_a), len(wrong_b)), len(wrong_a[0]), a - b, min(a, b))
 
 
-def _one_seed_difference(gap: NDArray[np.float64], sight: Sight, comparisons: int) -> Difference:
+def _one_seed_difference(gap: NDArray[np.float64], sight: ObservedDifference, comparisons: int) -> Difference:
     only_a, only_b = int((gap > 0).sum()), int((gap < 0).sum())
     z = NormalDist().inv_cdf(critical(comparisons))
     low, high = tango_interval(only_a, only_b, gap.size, z)

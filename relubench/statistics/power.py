@@ -34,7 +34,7 @@ NORMAL_CDF = np.array([NormalDist().cdf(z) for z in NORMAL])
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class ObservedDifference:
     """The observed errors of two networks, as fractions."""
 
     seeds: int
@@ -66,7 +66,7 @@ class SeedsNeeded:
     """If trainings vary as much as the seeds allow (90 % quantile)."""
 
 
-def detectable(spread: Spread, observed: Sight, quantile: float) -> float | None:
+def detectable(spread: Spread, observed: ObservedDifference, quantile: float) -> float | None:
     """The true difference, as a fraction, at which |difference| exceeds half_width(quantile) with 80 % probability.
 
     A difference larger than the observed one adds noise of its own: it changes the answer to more examples, some with
@@ -89,7 +89,7 @@ def detectable(spread: Spread, observed: Sight, quantile: float) -> float | None
     return _smallest_detectable(power, observed.most)
 
 
-def detectable_by_one_seed(disagreements: int, observed: Sight, quantile: float) -> float | None:
+def detectable_by_one_seed(disagreements: int, observed: ObservedDifference, quantile: float) -> float | None:
     """The true difference that McNemar's test of one seed detects with 80 % probability; see `detectable`.
 
     `disagreements`: examples that exactly one of the two networks got wrong. Only the test set's noise counts here.
