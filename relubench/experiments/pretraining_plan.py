@@ -12,7 +12,7 @@ from typing import Any
 from relubench.activations import Choice
 from relubench.errors import UsageError, with_article
 from relubench.experiments.config import PretrainSection
-from relubench.runs.spec import SHUFFLED, StackSpec
+from relubench.runs.spec import SHUFFLED, PretrainingSpec
 from relubench.version import PRETRAINING_VERSION
 
 PRETRAIN_DEFAULTS: dict[str, Any] = {
@@ -40,14 +40,14 @@ BOUNDED = ("cross-entropy", "scaled", "softplus", "rectifier")
 
 def stack_spec(
     method: str, config: PretrainSection, choice: Choice, *, layers: int, batch_size: int, low: float, high: float
-) -> StackSpec:
+) -> PretrainingSpec:
     """The stack of `layers` hidden layers that `method` (rbm, dae, with -shuffled behind it: the control) makes.
 
     `low`, `high`: the range of the images. An automatic rate stands as 1.0 until it is known. Raises UsageError where
     the activation, the images and the settings do not go together.
     """
     rate = 1.0 if config.lr == "auto" else config.lr
-    common = StackSpec(
+    common = PretrainingSpec(
         method=method.removesuffix(SHUFFLED),
         rates=(rate,) * layers,
         epochs=config.epochs,

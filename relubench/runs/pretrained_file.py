@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from relubench.errors import DataError, UsageError, with_article
-from relubench.runs.spec import FROM_FILE, StackSpec
+from relubench.runs.spec import FROM_FILE, PretrainingSpec
 
 KEY = "relubench"
 MAX_FACTS_CHARACTERS = 100_000
@@ -42,9 +42,9 @@ class StackFile:
         return [float(value) for value in values] if values else [0.0] * len(self.layers)
 
     @property
-    def spec(self) -> StackSpec:
+    def spec(self) -> PretrainingSpec:
         origin = ", ".join(str(self.facts[key]) for key in ("method", "activation", "dataset") if key in self.facts)
-        return StackSpec(
+        return PretrainingSpec(
             method=FROM_FILE, rates=(0.0,) * len(self.layers), source=self.digest, origin=origin or self.path.name
         )
 

@@ -18,7 +18,7 @@ FROM_FILE = "file"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class StackSpec:
+class PretrainingSpec:
     """The settings of a pre-training; those of the method that is not used have their neutral value."""
 
     method: str
@@ -70,12 +70,12 @@ class StackSpec:
         facts["reconstruction"] = self.reconstruction[layer] if self.reconstruction else ""
         return {**facts, "rate": self.rates[layer], "version": self.version}
 
-    def with_rates(self, rates: Sequence[float]) -> StackSpec:
+    def with_rates(self, rates: Sequence[float]) -> PretrainingSpec:
         """The same settings with these rates; with fewer rates there are fewer layers."""
         return replace(self, rates=tuple(rates))
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> StackSpec:
+    def from_json(cls, values: dict[str, Any]) -> PretrainingSpec:
         lists = {key: tuple(values[key]) for key in ("rates", "visible", "reconstruction")}
         return cls(**{**values, **lists})
 
@@ -159,7 +159,7 @@ class RunSpec:
     """What is measured after each epoch; it changes what is stored of a run, not its numbers."""
     pretraining: str = "none"
     """The method: none, rbm, dae, or one of them with -shuffled appended (the control)."""
-    stack: StackSpec | None = field(default=None, metadata={"absent": True})
+    stack: PretrainingSpec | None = field(default=None, metadata={"absent": True})
     """How the hidden layers were pre-trained; None: not at all."""
     images_digest: str | None = field(default=None, metadata={"absent": True})
     """Digest of all images used in pre-training, where only some of them have a label; None: `data_digest`."""
@@ -215,6 +215,6 @@ class RunSpec:
         inner = {
             "foreign": ForeignNetwork.from_json(foreign) if foreign else None,
             "keep_act": tuple(values["keep_act"]) if values.get("keep_act") else None,
-            "stack": StackSpec.from_json(stack) if stack else None,
+            "stack": PretrainingSpec.from_json(stack) if stack else None,
         }
         return cls(**{**values, **shapes, **inner})
