@@ -25,7 +25,7 @@ MAX_FACTS_CHARACTERS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class StackFile:
+class PretrainedFile:
     """The pre-trained layers of a file."""
 
     path: Path
@@ -49,7 +49,7 @@ class StackFile:
         )
 
 
-def read(path: Path) -> StackFile:
+def read(path: Path) -> PretrainedFile:
     """The pre-trained layers of the file; raises DataError if it is missing, damaged, or holds no such layers."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
@@ -76,7 +76,7 @@ def read(path: Path) -> StackFile:
     ordered = [layers[number] for number in range(len(layers))]
     _check_numbers(path, tensors)
     _check_facts(path, facts, len(ordered))
-    return StackFile(path, hashlib.sha256(content).hexdigest(), ordered, facts)
+    return PretrainedFile(path, hashlib.sha256(content).hexdigest(), ordered, facts)
 
 
 def _reject_constant(name: str) -> float:
@@ -112,7 +112,7 @@ def _check_facts(path: Path, facts: Any, num_layers: int) -> None:
         )
 
 
-def check_fit(file: StackFile, input_shape: Sequence[int], hidden: Sequence[int], inputs_per_unit: int) -> None:
+def check_fit(file: PretrainedFile, input_shape: Sequence[int], hidden: Sequence[int], inputs_per_unit: int) -> None:
     """Raises UsageError if the layers are not the network's lowest ones."""
     if len(file.layers) > len(hidden):
         raise UsageError(
