@@ -81,7 +81,7 @@ class PretrainingSpec:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ForeignNetwork:
+class ExternalModel:
     """An external model: a network that the program did not write itself, as its inspection found it."""
 
     exchanged: int
@@ -109,7 +109,7 @@ class ForeignNetwork:
     """Its peculiarities, a line each."""
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> ForeignNetwork:
+    def from_json(cls, values: dict[str, Any]) -> ExternalModel:
         lists = {key: tuple(values[key]) for key in ("merged", "places", "remarks") if key in values}
         return cls(**{**values, **lists})
 
@@ -183,7 +183,7 @@ class RunSpec:
     split: str = field(default="standard", metadata={"note": True})
     parameters: int = field(metadata={"note": True})
     """0 for an external model that was not inspected."""
-    foreign: ForeignNetwork | None = field(default=None, metadata={"note": True})
+    foreign: ExternalModel | None = field(default=None, metadata={"note": True})
     variant: str = field(default="", metadata={"note": True})
     """The label of the study's variant that asked for it."""
 
@@ -213,7 +213,7 @@ class RunSpec:
         shapes = {key: tuple(values[key]) for key in ("input_shape", "channels", "hidden", "departures")}
         foreign, stack = values.get("foreign"), values.get("stack")
         inner = {
-            "foreign": ForeignNetwork.from_json(foreign) if foreign else None,
+            "foreign": ExternalModel.from_json(foreign) if foreign else None,
             "keep_act": tuple(values["keep_act"]) if values.get("keep_act") else None,
             "stack": PretrainingSpec.from_json(stack) if stack else None,
         }
