@@ -31,7 +31,7 @@ def network(
     quiet: bool,
 ) -> None:
     """Train, measure the steps, and write the tables. `until` sets when to stop repeating."""
-    from relubench.timing.machine import Watch, alone
+    from relubench.timing.machine import MachineMonitor, alone
 
     wanted = _percent(error)
     request = until(Request(sizes=(), budget_s=BUDGET_S))
@@ -50,7 +50,7 @@ def network(
     race, warnings = None, []
     if not interrupted:
         with alone(lambda: say("another timing run is under way on this machine: waiting for it to end")):
-            watch = Watch()
+            watch = MachineMonitor()
             race = _race(study, request, quiet)
             warnings = watch.warnings()
     failure = ""

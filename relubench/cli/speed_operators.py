@@ -92,13 +92,13 @@ def _measured(
     import torch
 
     from relubench.timing.clocks import check_dtypes
-    from relubench.timing.machine import Watch
+    from relubench.timing.machine import MachineMonitor
     from relubench.timing.preparation import check_measurable, operators_session
     from relubench.timing.processes import Parts, parts
 
     check_dtypes(request.dtypes, device.kind)
     if parts(request, device.kind) > 1:
-        watch, whole = Watch(), Parts(request, given["act"] or ["all"])
+        watch, whole = MachineMonitor(), Parts(request, given["act"] or ["all"])
         try:
             for rounds, left, share in whole.run():
                 _show(rounds, left, share, f"process {whole.done + 1}, ", ended=False, quiet=quiet)
@@ -112,7 +112,7 @@ def _measured(
     session = operators_session(request, choices, device.kind)
     check_measurable(session)
     # Not before: what the compiler's processes do is not a neighbour's.
-    watch = Watch()
+    watch = MachineMonitor()
     try:
         with torch.no_grad():
             for share in session.run():

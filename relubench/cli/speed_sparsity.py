@@ -29,7 +29,7 @@ def sparsity(
     quiet: bool,
 ) -> None:
     """Train one network, take its activations, multiply them with and without their zeros, and write the tables."""
-    from relubench.timing.machine import Watch, alone
+    from relubench.timing.machine import MachineMonitor, alone
 
     request = until(Request(sizes=(), budget_s=BUDGET_S))
     config = experiment({**given, "act": given.get("act") or ["relu"]})
@@ -45,7 +45,7 @@ def sparsity(
     known = _settings(study)
     with alone(lambda: say("another timing run is under way on this machine: waiting for it to end")):
         session = _session(request, known)
-        watch = Watch()
+        watch = MachineMonitor()
         for share in session.run():
             show_round(session.rounds, share, ended=bool(session.ended), quiet=quiet)
         warnings = watch.warnings()

@@ -52,7 +52,7 @@ def free_memory() -> int | None:
 
 
 @dataclass(slots=True)
-class Watch:
+class MachineMonitor:
     """Monitors the machine from now on: the cores that other processes use, and throttling events."""
 
     read_stat: Callable[[], str] = STAT.read_text
