@@ -26,7 +26,7 @@ from relubench.activations import build, select
 from relubench.system.page_faults import map_constants
 from relubench.timing.buffers import Buffers
 from relubench.timing.clocks import choose_clock
-from relubench.timing.machine import MachineMonitor, alone, caches
+from relubench.timing.machine import MachineMonitor, caches, exclusive_timing
 from relubench.timing.operators import TimedCall, timed_call
 from relubench.timing.request import named_sizes
 from relubench.timing.roof import timed_roof
@@ -116,7 +116,7 @@ def main() -> int:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     map_constants()
-    with alone(lambda: print("waiting for another timing run", file=sys.stderr)), torch.no_grad():
+    with exclusive_timing(lambda: print("waiting for another timing run", file=sys.stderr)), torch.no_grad():
         watch = MachineMonitor()
         found = measure(given.device, given.rounds)
         warnings = watch.warnings()

@@ -26,7 +26,7 @@ def arithmetic(
     from relubench.system.device import resolve
     from relubench.timing.arithmetic import prepare
     from relubench.timing.clocks import choose_clock
-    from relubench.timing.machine import MachineMonitor, alone, caches
+    from relubench.timing.machine import MachineMonitor, caches, exclusive_timing
     from relubench.timing.preparation import set_up
 
     where = resolve(given.get("device") or "cpu")
@@ -35,7 +35,10 @@ def arithmetic(
     say = (lambda text: None) if quiet else output.say
     set_up(request)
     output.check_stdout(target)
-    with alone(lambda: say("another timing run is under way on this machine: waiting for it to end")), torch.no_grad():
+    with (
+        exclusive_timing(lambda: say("another timing run is under way on this machine: waiting for it to end")),
+        torch.no_grad(),
+    ):
         session = prepare(request, caches().first, choose_clock("cpu", request.threads))
         watch = MachineMonitor()
         for share in session.run():

@@ -31,7 +31,7 @@ def network(
     quiet: bool,
 ) -> None:
     """Train, measure the steps, and write the tables. `until` sets when to stop repeating."""
-    from relubench.timing.machine import MachineMonitor, alone
+    from relubench.timing.machine import MachineMonitor, exclusive_timing
 
     wanted = _percent(error)
     request = until(Request(sizes=(), budget_s=BUDGET_S))
@@ -49,7 +49,7 @@ def network(
         raise ComputeError(f"none of the {study.total} runs could be computed", "see the warnings above")
     race, warnings = None, []
     if not interrupted:
-        with alone(lambda: say("another timing run is under way on this machine: waiting for it to end")):
+        with exclusive_timing(lambda: say("another timing run is under way on this machine: waiting for it to end")):
             watch = MachineMonitor()
             race = _race(study, request, quiet)
             warnings = watch.warnings()

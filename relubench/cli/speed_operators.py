@@ -25,7 +25,7 @@ def operators(given: Mapping[str, Any], target: output.Target, plot: Path | None
     """Time every activation in every size, type and pass that is asked for, and write the table."""
     from relubench.activations import build, select
     from relubench.system.device import resolve
-    from relubench.timing.machine import alone
+    from relubench.timing.machine import exclusive_timing
 
     where = resolve(given["device"] or "auto")
     choices = select(given["act"] or ["all"])
@@ -36,7 +36,7 @@ def operators(given: Mapping[str, Any], target: output.Target, plot: Path | None
         if build(choice).copied:
             say(f"{choice.label} writes into its input: its times hold a copy of it, but for --pass inplace")
     output.check_stdout(target)
-    with alone(lambda: say("another timing run is under way on this machine: waiting for it to end")):
+    with exclusive_timing(lambda: say("another timing run is under way on this machine: waiting for it to end")):
         session, warnings = _measured(request, choices, given, where, quiet)
     _emit(session, warnings, where, target, plot, quiet)
     if session.ended == "interrupted":

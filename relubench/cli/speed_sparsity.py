@@ -29,7 +29,7 @@ def sparsity(
     quiet: bool,
 ) -> None:
     """Train one network, take its activations, multiply them with and without their zeros, and write the tables."""
-    from relubench.timing.machine import MachineMonitor, alone
+    from relubench.timing.machine import MachineMonitor, exclusive_timing
 
     request = until(Request(sizes=(), budget_s=BUDGET_S))
     config = experiment({**given, "act": given.get("act") or ["relu"]})
@@ -43,7 +43,7 @@ def sparsity(
     if carry_out(study, quiet):
         raise stopped(study)
     known = _settings(study)
-    with alone(lambda: say("another timing run is under way on this machine: waiting for it to end")):
+    with exclusive_timing(lambda: say("another timing run is under way on this machine: waiting for it to end")):
         session = _session(request, known)
         watch = MachineMonitor()
         for share in session.run():

@@ -110,7 +110,7 @@ def throttle_events(folder: Path = CPU) -> int:
 
 
 @contextlib.contextmanager
-def alone(wait: Callable[[], None], folder: Path | None = None) -> Iterator[None]:
+def exclusive_timing(wait: Callable[[], None], folder: Path | None = None) -> Iterator[None]:
     """Hold a lock so that no other timing run of this program shares the machine; `wait` is called once before waiting.
 
     The lock is in the folder for temporary files, which all users of the machine share.

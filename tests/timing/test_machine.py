@@ -102,6 +102,6 @@ def test_two_timing_runs_do_not_share_the_machine(tmp_path: Path) -> None:
         other.stdin.write("go\n")  # type: ignore[union-attr]
         other.stdin.flush()  # type: ignore[union-attr]
 
-    with machine.alone(wait, tmp_path):
+    with machine.exclusive_timing(wait, tmp_path):
         assert told == ["waiting"]
     assert other.wait(30) == 0
