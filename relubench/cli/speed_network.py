@@ -15,7 +15,7 @@ from relubench.timing.request import Request
 
 if TYPE_CHECKING:
     from relubench.experiments.study import Study
-    from relubench.timing.steps import StepRace
+    from relubench.timing.steps import StepBenchmark
 
 ARTICLE_ACTS = ("sigmoid", "tanh", "relu")
 BUDGET_S = 30.0
@@ -68,7 +68,7 @@ def network(
         )
 
 
-def _race(study: Study, request: Request, quiet: bool) -> StepRace:
+def _race(study: Study, request: Request, quiet: bool) -> StepBenchmark:
     from relubench.timing.steps import line_up
 
     part = study.parts[0]
@@ -80,7 +80,7 @@ def _race(study: Study, request: Request, quiet: bool) -> StepRace:
 
 def _emit(
     study: Study,
-    race: StepRace | None,
+    race: StepBenchmark | None,
     wanted: float | None,
     warnings: list[str],
     target: output.Target,

@@ -10,7 +10,7 @@ from relubench.statistics import timings
 
 if TYPE_CHECKING:
     from relubench.timing.schedule import Session
-    from relubench.timing.steps import StepRace
+    from relubench.timing.steps import StepBenchmark
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def of_session(
     )
 
 
-def of_steps(race: StepRace, warnings: Sequence[str], images: int) -> Measurement:
+def of_steps(race: StepBenchmark, warnings: Sequence[str], images: int) -> Measurement:
     """How the measurement of training steps went; `images`: those of an epoch."""
     spec = next(network.population.spec for network in race.networks if network.population is not None)
     return Measurement(

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from relubench.statistics import timings
-from relubench.timing.steps import STAGES, StepRace
+from relubench.timing.steps import STAGES, StepBenchmark
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,7 +23,7 @@ class StepTime:
     failure: str = ""
 
 
-def step_times(race: StepRace) -> dict[str, StepTime]:
+def step_times(race: StepBenchmark) -> dict[str, StepTime]:
     """The step time of each network, by label; faster or slower is said only of a ratio outside the A/A control's band.
 
     The time of a network is its ratio to the base, which is paired by round, times the base's median. So times, ratios
@@ -49,7 +49,7 @@ def step_times(race: StepRace) -> dict[str, StepTime]:
     return times
 
 
-def step_records(race: StepRace) -> list[dict[str, Any]]:
+def step_records(race: StepBenchmark) -> list[dict[str, Any]]:
     """The raw samples of every network, those of the A/A control included."""
     return [
         {

@@ -56,7 +56,7 @@ class Network:
 
 
 @dataclass(slots=True)
-class StepRace:
+class StepBenchmark:
     """A measurement in progress; see `run`."""
 
     networks: list[Network]
@@ -131,7 +131,7 @@ def line_up(
     prepared: PreparedData,
     budget_s: float,
     rel_ci: float,
-) -> StepRace:
+) -> StepBenchmark:
     """The benchmark of one network for each activation (its first run's specification); a failure becomes a message.
 
     The first activation is the base of every ratio.
@@ -157,7 +157,7 @@ def line_up(
             networks.append(Network(label, role, None, failure=_failure_reason(problem)))
     if architecture_of(specs[0]).foreign:
         _choose_batches(networks, budget_s)
-    return StepRace(networks, base, budget_s, rel_ci)
+    return StepBenchmark(networks, base, budget_s, rel_ci)
 
 
 def _choose_batches(networks: Sequence[Network], budget_s: float) -> None:

@@ -26,7 +26,7 @@ from relubench.system.device import resolve
 from relubench.timing.measurement import AgainstItself, Measurement
 from relubench.timing.networks import Point, epochs_to, front, lowest_common_target, network_rows, points
 from relubench.timing.step_times import StepTime, step_records, step_times
-from relubench.timing.steps import Network, StepRace, line_up
+from relubench.timing.steps import Network, StepBenchmark, line_up
 from relubench.training.images import Images
 from relubench.training.population import Population
 from tests.cli.fakes import result, timing
@@ -184,7 +184,7 @@ def test_the_ratios_and_times_of_a_row_agree_on_an_unsteady_machine() -> None:
         Network("relu", "network", None, samples=mine),
         Network("sigmoid again", "twin", None, samples=list(base)),
     ]
-    made = step_times(StepRace(networks, "sigmoid", 1.0, 0.02))
+    made = step_times(StepBenchmark(networks, "sigmoid", 1.0, 0.02))
     rbm = replace(runs()[1], id="c", spec={**runs()[1].spec, "pretraining": "rbm"})
     clocks = {"c": replace(timing(900.0), pretraining_seconds=500.0)}
     sigmoid, relu, pretrained = network_rows([*runs(), rbm], made, IMAGES, 7.0, {}, clocks)
@@ -208,7 +208,7 @@ def test_the_pareto_plot_is_drawn(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def race(tmp_path: Path) -> StepRace:
+def race(tmp_path: Path) -> StepBenchmark:
     asked = experiment(
         {"act": ("sigmoid", "relu", "maxout"), "data": {"name": "digits"}, "model": {"name": "mlp-2x16"}}
     )
@@ -217,7 +217,7 @@ def race(tmp_path: Path) -> StepRace:
     return line_up(specs, part.choices, part.prepared, 0.01, 0.02)
 
 
-def test_networks_take_turns_and_the_base_runs_twice(race: StepRace) -> None:
+def test_networks_take_turns_and_the_base_runs_twice(race: StepBenchmark) -> None:
     for _ in race.run():
         pass
     assert [one.label for one in race.networks] == ["sigmoid", "relu", "maxout", "sigmoid again"]
@@ -258,7 +258,7 @@ def test_steps_by_kernels_are_timed_at_full_speed_and_update_within_backward(tmp
     assert all(torch.equal(one, weights[name]) for name, one in first.population.weights(0, best=False).items())
 
 
-def test_what_raises_in_a_step_leaves_the_race_and_the_others_go_on(race: StepRace) -> None:
+def test_what_raises_in_a_step_leaves_the_race_and_the_others_go_on(race: StepBenchmark) -> None:
     class Broken:
         def __getattr__(self, name: str) -> object:
             raise ValueError("no luck")
@@ -270,7 +270,7 @@ def test_what_raises_in_a_step_leaves_the_race_and_the_others_go_on(race: StepRa
     assert len(race.of("maxout").samples) == race.rounds
 
 
-def test_instrumented_steps_train_as_the_engines_do(race: StepRace) -> None:
+def test_instrumented_steps_train_as_the_engines_do(race: StepBenchmark) -> None:
     """The stages are those of the step that is timed: the same weights come of it."""
     from relubench.timing.steps import time_stages, time_steps
 
@@ -291,5 +291,5 @@ def test_verdicts_are_beyond_the_bases_own_band() -> None:
         Network("tanh", "network", None, samples=[1.005 * one for one in same]),
         Network("sigmoid again", "twin", None, samples=same[::-1]),
     ]
-    made = step_times(StepRace(networks, "sigmoid", 1.0, 0.02))
+    made = step_times(StepBenchmark(networks, "sigmoid", 1.0, 0.02))
     assert (made["relu"].verdict, made["tanh"].verdict) == ("faster", "no difference")
