@@ -69,10 +69,10 @@ def network(
 
 
 def _race(study: Study, request: Request, quiet: bool) -> StepBenchmark:
-    from relubench.timing.steps import line_up
+    from relubench.timing.steps import prepare_step_benchmark
 
     part = study.parts[0]
-    race = line_up(study.specs, part.choices, part.prepared, request.budget_s, request.rel_ci)
+    race = prepare_step_benchmark(study.specs, part.choices, part.prepared, request.budget_s, request.rel_ci)
     for share in race.run():
         show_round(race.rounds, share, ended=bool(race.ended), quiet=quiet)
     return race

@@ -125,7 +125,7 @@ class StepBenchmark:
                     network.stages[name].append(value)
 
 
-def line_up(
+def prepare_step_benchmark(
     specs: Sequence[RunSpec],
     choices: Sequence[Choice],
     prepared: PreparedData,

@@ -26,7 +26,7 @@ from relubench.system.device import resolve
 from relubench.timing.measurement import AgainstItself, Measurement
 from relubench.timing.networks import Point, epochs_to, front, lowest_common_target, network_rows, points
 from relubench.timing.step_times import StepTime, step_records, step_times
-from relubench.timing.steps import Network, StepBenchmark, line_up
+from relubench.timing.steps import Network, StepBenchmark, prepare_step_benchmark
 from relubench.training.images import Images
 from relubench.training.population import Population
 from tests.cli.fakes import result, timing
@@ -214,7 +214,7 @@ def race(tmp_path: Path) -> StepBenchmark:
     )
     (part,) = make_ready([Variant(config=asked)], tmp_path, lambda text: None)
     specs = [spec for _, spec in lay_out([part], resolve("cpu"))]
-    return line_up(specs, part.choices, part.prepared, 0.01, 0.02)
+    return prepare_step_benchmark(specs, part.choices, part.prepared, 0.01, 0.02)
 
 
 def test_networks_take_turns_and_the_base_runs_twice(race: StepBenchmark) -> None:
@@ -242,7 +242,7 @@ def test_steps_by_kernels_are_timed_at_full_speed_and_update_within_backward(tmp
     asked = experiment({"act": ("sigmoid", "relu"), "data": {"name": "digits"}, "model": {"name": "mlp-2x300"}})
     (part,) = make_ready([Variant(config=asked)], tmp_path, lambda text: None)
     specs = [replace(spec, device_name="AMD EPYC (AVX512)") for _, spec in lay_out([part], resolve("cpu"))]
-    race = line_up(specs, part.choices, part.prepared, 0.01, 0.02)
+    race = prepare_step_benchmark(specs, part.choices, part.prepared, 0.01, 0.02)
     for _ in race.run():
         pass
     for one in race.networks:
