@@ -94,11 +94,11 @@ def _measured(
     from relubench.timing.clocks import check_dtypes
     from relubench.timing.machine import MachineMonitor
     from relubench.timing.preparation import check_measurable, operators_session
-    from relubench.timing.processes import Parts, parts
+    from relubench.timing.processes import ProcessSeries, choose_num_processes
 
     check_dtypes(request.dtypes, device.kind)
-    if parts(request, device.kind) > 1:
-        watch, whole = MachineMonitor(), Parts(request, given["act"] or ["all"])
+    if choose_num_processes(request, device.kind) > 1:
+        watch, whole = MachineMonitor(), ProcessSeries(request, given["act"] or ["all"])
         try:
             for rounds, left, share in whole.run():
                 _show(rounds, left, share, f"process {whole.done + 1}, ", ended=False, quiet=quiet)

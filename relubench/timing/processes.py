@@ -36,13 +36,13 @@ START_SHARE = 1 / 2
 ABSENT: dict[str, Any] = {"failure": "not every process could measure it"}
 
 
-def parts(request: Request, device: str) -> int:
+def choose_num_processes(request: Request, device: str) -> int:
     """The number of processes that measure in turn: 1 on a GPU, for compiled forms, and with a short budget."""
     num_processes = min(MOST, int(request.budget_s // PART_S))
     return num_processes if device == "cpu" and not request.compiled and num_processes >= LEAST else 1
 
 
-class Parts:
+class ProcessSeries:
     """A measurement by several processes, one after another; see `run`."""
 
     def __init__(self, request: Request, acts: Sequence[str]) -> None:
@@ -57,7 +57,7 @@ class Parts:
         Raises ComputeError where no activation can be measured, or where the first process ends without its samples;
         where a later one does, the samples of the others are kept.
         """
-        session, budget, num_processes = self.session, self.request.budget_s, parts(self.request, "cpu")
+        session, budget, num_processes = self.session, self.request.budget_s, choose_num_processes(self.request, "cpu")
         start = time.monotonic()
         while not session.ended:
             part_start, rounds_before, message = time.monotonic(), session.rounds, {"rounds": 0}

@@ -11,15 +11,15 @@ import pytest
 
 from relubench.errors import ComputeError
 from relubench.timing import processes, rows
-from relubench.timing.processes import Parts, parts
+from relubench.timing.processes import ProcessSeries, choose_num_processes
 from relubench.timing.request import Request, Size
 
 REQUEST = Request(sizes=(Size("512", 512),), passes=("forward", "forward+backward"))
 
 
-def measured(acts: list[str], number: int = 2) -> Parts:
+def measured(acts: list[str], number: int = 2) -> ProcessSeries:
     """A measurement of one round in each of so many processes."""
-    one = Parts(REQUEST, acts)
+    one = ProcessSeries(REQUEST, acts)
     for _ in range(number):
         for told in one._part(time.monotonic()):
             last = told
@@ -90,7 +90,7 @@ def test_a_process_that_dies_is_one_error(tmp_path: Path) -> None:
         measured([f"{tmp_path}/mine.py:gone"], 1)
 
 
-class Pretended(Parts):
+class Pretended(ProcessSeries):
     """Every process takes ten seconds, and finds tanh as fast as relu, give or take `noise`."""
 
     def __init__(self, noise: float, monkeypatch: pytest.MonkeyPatch, **asked: float) -> None:
@@ -179,4 +179,4 @@ def test_slow_starts_make_fewer_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_how_many_processes(budget: float, device: str, compiled: bool, number: int) -> None:
-    assert parts(Request(sizes=REQUEST.sizes, budget_s=budget, compiled=compiled), device) == number
+    assert choose_num_processes(Request(sizes=REQUEST.sizes, budget_s=budget, compiled=compiled), device) == number
