@@ -66,7 +66,9 @@ def margin_pct(typical_pct: float, test_examples: int) -> float:
     return max(2 * 100 * Z * math.sqrt(share * (1 - share) / test_examples), LEAST_MARGIN_PCT)
 
 
-def against(wrong: Sequence[Mask], published_pct: float, test_examples: int, margin_pct: float) -> Reproduction:
+def compare_with_published(
+    wrong: Sequence[Mask], published_pct: float, test_examples: int, margin_pct: float
+) -> Reproduction:
     """The mean error of S >= 2 masks [N] compared with one published network's error on `test_examples` examples.
 
     reproduced: the 90 % interval of the difference lies within the margin (two one-sided tests, Schuirmann 1987).
