@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from relubench.experiments.references import ARTICLE_NOTE, entries
 from relubench.reports.report import Column, Report, Row
 from relubench.reports.speed.operators import ONE_PROCESS, significant
-from relubench.timing.measurement import Measurement as Measured
+from relubench.timing.measurement import Measurement
 from relubench.version import __version__
 
 UNCLEAR = "unclear"
@@ -26,7 +26,7 @@ def article_cycles() -> dict[str, tuple[float, float]]:
     }
 
 
-def arithmetic_report(rows: Sequence[Row], runs: Sequence[Row], about: Measured, *, device: str) -> Report:
+def arithmetic_report(rows: Sequence[Row], runs: Sequence[Row], about: Measurement, *, device: str) -> Report:
     """The report of these rows (ArithmeticRow.to_json)."""
     return Report(
         command="speed",
@@ -106,7 +106,7 @@ def _cycles(row: Row) -> str:
     return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
-def _footnotes(rows: Sequence[Row], about: Measured) -> list[str]:
+def _footnotes(rows: Sequence[Row], about: Measurement) -> list[str]:
     how = (
         f"every interval is narrower than {100 * about.rel_ci:g} %"
         if about.ended == "interval"

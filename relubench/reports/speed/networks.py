@@ -11,7 +11,7 @@ from relubench.reports.formatting import duration as seconds_or_more
 from relubench.reports.formatting import fixed, short
 from relubench.reports.report import Column, Report, Row
 from relubench.reports.speed.operators import ONE_PROCESS
-from relubench.timing.measurement import Measurement as Race
+from relubench.timing.measurement import Measurement
 from relubench.version import __version__
 
 
@@ -28,7 +28,7 @@ def article_speed(spec: Mapping[str, Any]) -> dict[tuple[str, str, str], float]:
 
 
 def network_report(
-    rows: Sequence[Row], runs: Sequence[Row], front: Sequence[Row], race: Race | None, *, device: str
+    rows: Sequence[Row], runs: Sequence[Row], front: Sequence[Row], race: Measurement | None, *, device: str
 ) -> Report:
     """The report of these rows (NetworkRow.to_json); `front`: the Pareto front (Point.to_json)."""
     first, beside = rows[0], ", in brackets the article's" if _in_article(rows) else ""
@@ -153,7 +153,7 @@ def _stages(row: Row) -> list[str]:
     return [" ".join(f"{one:.1f}" for key in keys if (one := row[f"{key}_us_per_image"]) is not None)]
 
 
-def _footnotes(rows: Sequence[Row], race: Race | None) -> list[str]:
+def _footnotes(rows: Sequence[Row], race: Measurement | None) -> list[str]:
     target = rows[0]["target_error_pct"]
     notes = list(race.warnings) if race else []
     if race is not None:
@@ -206,7 +206,7 @@ def _blanks(rows: Sequence[Row], *, timed: bool) -> list[str]:
     return notes
 
 
-def _measured(race: Race) -> list[str]:
+def _measured(race: Measurement) -> list[str]:
     how = (
         f"every ratio's interval is narrower than {100 * race.rel_ci:g} %"
         if race.ended == "interval"

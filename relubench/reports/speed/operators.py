@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from relubench.reports.formatting import short
 from relubench.reports.report import Column, Report, Row
-from relubench.timing.measurement import Measurement as Course
+from relubench.timing.measurement import Measurement
 from relubench.version import __version__
 
 STAMP = ("size", "dtype", "mode", "pass")
@@ -30,7 +30,7 @@ GATED_NOTE = (
 )
 
 
-def speed_report(rows: Sequence[Row], runs: Sequence[Row], course: Course, *, device: str) -> Report:
+def speed_report(rows: Sequence[Row], runs: Sequence[Row], course: Measurement, *, device: str) -> Report:
     """The report of these rows (SpeedRow.to_json)."""
     return Report(
         command="speed",
@@ -128,14 +128,14 @@ def significant(value: float | None) -> str:
     return f"{value:#.3g}".rstrip(".")
 
 
-def _caption(course: Course) -> str:
+def _caption(course: Measurement) -> str:
     sizes = ", ".join(f"{SIZES[name]}: {elements:,}" for name, elements in course.sizes if name in SIZES)
     return "ns an element, ratio to relu with half its 95 % interval, share of the measured roof" + (
         f"; elements {sizes}" if sizes else ""
     )
 
 
-def _footnotes(rows: Sequence[Row], course: Course) -> list[str]:
+def _footnotes(rows: Sequence[Row], course: Measurement) -> list[str]:
     notes = list(course.warnings)
     control = course.against_itself
     low, high = control.expected
@@ -224,7 +224,7 @@ def failures(rows: Sequence[Row]) -> list[str]:
     return [f"{name}: failed ({why})" for name, why in failed.items()]
 
 
-def _observations(course: Course) -> str:
+def _observations(course: Measurement) -> str:
     """What the numbers are taken over, and what an interval therefore covers."""
     if course.processes == 1:
         return f"times are medians; {ONE_PROCESS}"
@@ -234,7 +234,7 @@ def _observations(course: Course) -> str:
     )
 
 
-def _roof_note(course: Course) -> str:
+def _roof_note(course: Measurement) -> str:
     """The roofs of the largest size, in GB/s."""
     if not course.roofs:
         return ""
@@ -250,7 +250,7 @@ def _roof_note(course: Course) -> str:
     )
 
 
-def sentence(rows: Sequence[Row], course: Course) -> str:
+def sentence(rows: Sequence[Row], course: Measurement) -> str:
     """Who is slower than relu, by how much, and what that is worth: one sentence."""
     best = [row for row in rows if row["outcome"] == "ok" and row["ratio_to_relu"] is not None]
     if not best:

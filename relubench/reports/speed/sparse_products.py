@@ -10,7 +10,7 @@ from relubench.reports.formatting import count, fixed
 from relubench.reports.report import Column, Report, Row
 from relubench.reports.speed.operators import ONE_PROCESS, against_itself, paired_note
 from relubench.statistics.timings import LEAST_ROUNDS
-from relubench.timing.measurement import Measurement as Measured
+from relubench.timing.measurement import Measurement
 from relubench.version import __version__
 
 WAYS = {"columns": "columns", "per_image": "per image", "csr": "CSR", "csr_converted": "CSR, converted before"}
@@ -36,7 +36,7 @@ def sparsity_report(
     rows: Sequence[Row],
     runs: Sequence[Row],
     even: Mapping[tuple[int, str], float | None],
-    about: Measured,
+    about: Measurement,
     *,
     device: str,
 ) -> Report:
@@ -153,7 +153,7 @@ def _point(way: str, rows: Sequence[Row]) -> Callable[[Row], list[str]]:
     return parts
 
 
-def _footnotes(rows: Sequence[Row], about: Measured) -> list[str]:
+def _footnotes(rows: Sequence[Row], about: Measurement) -> list[str]:
     how = (
         f"every interval is narrower than {100 * about.rel_ci:g} %"
         if about.ended == "interval"
