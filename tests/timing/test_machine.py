@@ -81,8 +81,8 @@ def test_throttling_is_counted(tmp_path: Path) -> None:
 
 HOLD = """
 import sys, pathlib
-from relubench.timing.machine import alone
-with alone(lambda: None, pathlib.Path(sys.argv[1])):
+from relubench.timing.machine import exclusive_timing
+with exclusive_timing(lambda: None, pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.readline()
 """
