@@ -67,10 +67,12 @@ class RecordFolders:
             raise self.damaged(name, file, "its content does not match its SHA-256")
         return content
 
-    def damaged(self, name: str, file: str, why: str) -> Damaged:
+    def damaged(self, name: str, file: str, reason: str) -> Damaged:
         """The error to raise about a file of that folder."""
         folder = self.folder(name)
-        return Damaged(f"{self.kind} {folder / file} is damaged: {why}", self.remedy.format(name=name, folder=folder))
+        return Damaged(
+            f"{self.kind} {folder / file} is damaged: {reason}", self.remedy.format(name=name, folder=folder)
+        )
 
     def put(self, name: str, values: dict[str, Any], files: dict[str, bytes]) -> None:
         """Write a record and its files as a folder, which appears at once by a rename; an old one is replaced."""

@@ -91,9 +91,9 @@ def prepare(request: Request, loads: Sequence[Workload], clock: Clock) -> Sessio
 
 def _cell(load: Workload) -> Cell:
     cell = Cell(Size(load.name, 1), "fp32", "eager", str(load.batch), cold=False, base=BASE)
-    products = ways(load.w_t)
-    cell.candidates = [_candidate(name, "activation", way, load) for name, way in products.items()]
-    cell.candidates.append(_candidate(BASE + AGAIN, "twin", products[BASE], load))
+    methods = ways(load.w_t)
+    cell.candidates = [_candidate(name, "activation", way, load) for name, way in methods.items()]
+    cell.candidates.append(_candidate(BASE + AGAIN, "twin", methods[BASE], load))
     return cell
 
 

@@ -196,11 +196,11 @@ def break_even(rows: Sequence[SparsityRow], way: str, batch: int) -> float | Non
     Interpolated between the two levels around the last crossing; 0 where it is faster at every level, None where it is
     slower at the highest, and where the ratios have no interval.
     """
-    key = f"{field(way)}_ratio"
+    key = f"{key_name(way)}_ratio"
     curve = [
         (row.sparsity_pct, float(getattr(row, key)))
         for row in rows
-        if row.source == "shifted" and row.batch == batch and getattr(row, f"{field(way)}_verdict") is not None
+        if row.source == "shifted" and row.batch == batch and getattr(row, f"{key_name(way)}_verdict") is not None
     ]
     curve.sort()
     if not curve or curve[-1][1] > 1:
@@ -211,7 +211,7 @@ def break_even(rows: Sequence[SparsityRow], way: str, batch: int) -> float | Non
     return 0.0
 
 
-def field(way: str) -> str:
+def key_name(way: str) -> str:
     """The method's name as it is in keys: 'csr, converted' gives 'csr_converted'."""
     return way.replace(", ", "_").replace(" ", "_")
 
@@ -251,14 +251,14 @@ def _row(cell: Cell, setting: Setting) -> SparsityRow:
         candidate = cell.candidate(way)
         if not candidate.samples:
             continue
-        facts[f"{field(way)}_us"] = timings.median(candidate.samples).median / 1e3
+        facts[f"{key_name(way)}_us"] = timings.median(candidate.samples).median / 1e3
         if way != products.BASE and cell.candidate(products.BASE).samples:
             ratio = cell.ratio(candidate)
             facts |= {
-                f"{field(way)}_ratio": ratio.median,
-                f"{field(way)}_ratio_ci_low": ratio.low,
-                f"{field(way)}_ratio_ci_high": ratio.high,
-                f"{field(way)}_verdict": timings.verdict(ratio, band),
+                f"{key_name(way)}_ratio": ratio.median,
+                f"{key_name(way)}_ratio_ci_low": ratio.low,
+                f"{key_name(way)}_ratio_ci_high": ratio.high,
+                f"{key_name(way)}_verdict": timings.verdict(ratio, band),
             }
     return SparsityRow(
         source=setting.source,

@@ -23,7 +23,7 @@ from relubench.timing.sparse_products import (
     Hidden,
     SparsityRow,
     break_even,
-    field,
+    key_name,
     settings,
     sparsity_rows,
 )
@@ -118,7 +118,7 @@ def test_break_even_is_the_last_crossing(ratios: tuple[float | None, ...], expec
 
 
 def test_keys_are_named_after_the_ways() -> None:
-    assert [field(way) for way in products.WAYS] == ["dense", *SHOWN]
+    assert [key_name(way) for way in products.WAYS] == ["dense", *SHOWN]
 
 
 def test_the_report_marks_the_papers_zeros_and_the_break_even(tmp_path: Path) -> None:
