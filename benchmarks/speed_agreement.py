@@ -24,11 +24,12 @@ import torch
 from benchmarks.machine import describe
 from relubench.activations import build, select
 from relubench.system.page_faults import map_constants
+from relubench.timing.buffers import Buffers
 from relubench.timing.clocks import choose_clock
-from relubench.timing.machine import Watch, alone, caches
-from relubench.timing.operators import Arena, Task, task
+from relubench.timing.machine import MachineMonitor, caches, exclusive_timing
+from relubench.timing.operators import TimedCall, timed_call
 from relubench.timing.request import named_sizes
-from relubench.timing.roof import roof_task
+from relubench.timing.roof import timed_roof
 
 ACTIVATIONS = ("relu", "sigmoid", "gelu", "swiglu")
 CLOSE, ROOF = 0.03, (0.95, 1.05)
@@ -45,7 +46,7 @@ def unrolled(call: Callable[[], object], number: int, synchronize: Callable[[], 
     return (time.perf_counter() - start) / (10 * max(1, number // 10))
 
 
-def compare(arena: Arena, made: Task, cold: bool, device: str, rounds: int) -> tuple[float, float]:
+def compare(arena: Buffers, made: TimedCall, cold: bool, device: str, rounds: int) -> tuple[float, float]:
     """Median seconds a call by the command's clock and by the independent one, taken in turn."""
     clock = choose_clock(device, 1)
     synchronize = torch.cuda.synchronize if device == "cuda" else lambda: None
@@ -63,9 +64,9 @@ def compare(arena: Arena, made: Task, cold: bool, device: str, rounds: int) -> t
     return statistics.median(mine), statistics.median(theirs)
 
 
-def copy_share(arena: Arena, cold: bool, device: str, rounds: int) -> float:
+def copy_share(arena: Buffers, cold: bool, device: str, rounds: int) -> float:
     """Time of the roof's kernel over that of copy_, the median of pairs."""
-    clock, roof = choose_clock(device, 1), roof_task("read-write", arena)
+    clock, roof = choose_clock(device, 1), timed_roof("read-write", arena)
     z, h = arena.z[: arena.elements], arena.h
     number = max(1, round(0.005 / clock.sample(roof.call, 1, cold=cold)))
     pairs = [
@@ -79,10 +80,10 @@ def measure(device: str, rounds: int) -> list[dict[str, Any]]:
     """One record for each size and activation, and one for copy_; prints each as it comes."""
     found: list[dict[str, Any]] = []
     for name, elements in named_sizes(caches(), device).items():
-        arena = Arena.make(elements, 2, torch.float32, device, 0, pool=False)
+        arena = Buffers.make(elements, 2, torch.float32, device, 0, pool=False)
         cold = name == "memory"
         for label in ACTIVATIONS:
-            made = task(build(select([label])[0]), "forward", arena)
+            made = timed_call(build(select([label])[0]), "forward", arena)
             a, b = compare(arena, made, cold, device, rounds)
             mine, theirs = 1e9 * a / elements, 1e9 * b / elements
             print(f"{label:10} {name:7} {mine:8.4f} {theirs:8.4f} ns  {a / b:.3f}", flush=True)
@@ -115,8 +116,8 @@ def main() -> int:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     map_constants()
-    with alone(lambda: print("waiting for another timing run", file=sys.stderr)), torch.no_grad():
-        watch = Watch()
+    with exclusive_timing(lambda: print("waiting for another timing run", file=sys.stderr)), torch.no_grad():
+        watch = MachineMonitor()
         found = measure(given.device, given.rounds)
         warnings = watch.warnings()
     for line in warnings:

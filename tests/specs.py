@@ -13,7 +13,7 @@ from relubench.executors.job import Job
 from relubench.experiments.config import experiment
 from relubench.experiments.plan import data_options, expand
 from relubench.runs.layer_id import layer_id
-from relubench.runs.spec import RunSpec, StackSpec
+from relubench.runs.spec import PretrainingSpec, RunSpec
 from relubench.system.device import Device
 
 CPU = Device(kind="cpu", name="test", threads=1, memory=2**33, torch="test")
@@ -52,7 +52,7 @@ def pinned(act: str, *, device: Device = CPU, **sections: Any) -> list[RunSpec]:
     return [replace(spec, engine=VERSIONS["engine"], stack=_at_a_version(spec.stack)) for spec in specs]
 
 
-def _at_a_version(stack: StackSpec | None) -> StackSpec | None:
+def _at_a_version(stack: PretrainingSpec | None) -> PretrainingSpec | None:
     return replace(stack, version=VERSIONS["pretraining"]) if stack is not None and stack.version else stack
 
 

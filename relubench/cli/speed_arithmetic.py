@@ -26,7 +26,7 @@ def arithmetic(
     from relubench.system.device import resolve
     from relubench.timing.arithmetic import prepare
     from relubench.timing.clocks import choose_clock
-    from relubench.timing.machine import Watch, alone, caches
+    from relubench.timing.machine import MachineMonitor, caches, exclusive_timing
     from relubench.timing.preparation import set_up
 
     where = resolve(given.get("device") or "cpu")
@@ -35,9 +35,12 @@ def arithmetic(
     say = (lambda text: None) if quiet else output.say
     set_up(request)
     output.check_stdout(target)
-    with alone(lambda: say("another timing run is under way on this machine: waiting for it to end")), torch.no_grad():
+    with (
+        exclusive_timing(lambda: say("another timing run is under way on this machine: waiting for it to end")),
+        torch.no_grad(),
+    ):
         session = prepare(request, caches().first, choose_clock("cpu", request.threads))
-        watch = Watch()
+        watch = MachineMonitor()
         for share in session.run():
             show_round(session.rounds, share, ended=bool(session.ended), quiet=quiet)
         warnings = watch.warnings()
@@ -45,23 +48,13 @@ def arithmetic(
 
 
 def _emit(session: Session, warnings: list[str], device: str, target: output.Target, quiet: bool) -> None:
-    from relubench.reports.speed.arithmetic import Measured, arithmetic_report, article_cycles
+    from relubench.reports.speed.arithmetic import arithmetic_report, article_cycles
     from relubench.timing import arithmetic as timed
+    from relubench.timing.measurement import of_session
     from relubench.timing.rows import runs
     from relubench.timing.rows import warnings as of_samples
 
-    twin = timed.against_itself(session)
-    about = Measured(
-        clock=session.clock.name,
-        rounds=session.rounds,
-        seconds=session.seconds,
-        ended=session.ended,
-        budget_s=session.request.budget_s,
-        rel_ci=session.request.rel_ci,
-        aa_low=twin and twin.low,
-        aa_high=twin and twin.high,
-        warnings=[*warnings, *of_samples(session)],
-    )
+    about = of_session(session, timed.against_itself(session), [*warnings, *of_samples(session)])
     rows = [row.to_json() for row in timed.rows(session, article_cycles())]
     report = arithmetic_report(rows, runs(session), about, device=device)
     output.emit_report(report, target)

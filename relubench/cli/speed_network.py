@@ -15,8 +15,7 @@ from relubench.timing.request import Request
 
 if TYPE_CHECKING:
     from relubench.experiments.study import Study
-    from relubench.reports.speed.networks import Race
-    from relubench.timing.steps import StepRace
+    from relubench.timing.steps import StepBenchmark
 
 ARTICLE_ACTS = ("sigmoid", "tanh", "relu")
 BUDGET_S = 30.0
@@ -32,7 +31,7 @@ def network(
     quiet: bool,
 ) -> None:
     """Train, measure the steps, and write the tables. `until` sets when to stop repeating."""
-    from relubench.timing.machine import Watch, alone
+    from relubench.timing.machine import MachineMonitor, exclusive_timing
 
     wanted = _percent(error)
     request = until(Request(sizes=(), budget_s=BUDGET_S))
@@ -50,8 +49,8 @@ def network(
         raise ComputeError(f"none of the {study.total} runs could be computed", "see the warnings above")
     race, warnings = None, []
     if not interrupted:
-        with alone(lambda: say("another timing run is under way on this machine: waiting for it to end")):
-            watch = Watch()
+        with exclusive_timing(lambda: say("another timing run is under way on this machine: waiting for it to end")):
+            watch = MachineMonitor()
             race = _race(study, request, quiet)
             warnings = watch.warnings()
     failure = ""
@@ -69,11 +68,11 @@ def network(
         )
 
 
-def _race(study: Study, request: Request, quiet: bool) -> StepRace:
-    from relubench.timing.steps import line_up
+def _race(study: Study, request: Request, quiet: bool) -> StepBenchmark:
+    from relubench.timing.steps import prepare_step_benchmark
 
     part = study.parts[0]
-    race = line_up(study.specs, part.choices, part.prepared, request.budget_s, request.rel_ci)
+    race = prepare_step_benchmark(study.specs, part.choices, part.prepared, request.budget_s, request.rel_ci)
     for share in race.run():
         show_round(race.rounds, share, ended=bool(race.ended), quiet=quiet)
     return race
@@ -81,7 +80,7 @@ def _race(study: Study, request: Request, quiet: bool) -> StepRace:
 
 def _emit(
     study: Study,
-    race: StepRace | None,
+    race: StepBenchmark | None,
     wanted: float | None,
     warnings: list[str],
     target: output.Target,
@@ -91,10 +90,12 @@ def _emit(
     """Write the tables and draw the plot; returns whether what was asked for could be drawn."""
     from relubench.reports.speed.networks import article_speed, for_people, network_report
     from relubench.timing import networks as timed
+    from relubench.timing.measurement import of_steps
+    from relubench.timing.step_times import step_records, step_times
 
     results, timings = study.results, study.timings
     images = study.parts[0].prepared.n_train
-    known = timed.paces(race) if race else {}
+    known = step_times(race) if race else {}
     article = article_speed(results[0].spec)
     goal = wanted if wanted is not None else timed.lowest_common_target(results)
     rows = [row.to_json() for row in timed.network_rows(results, known, images, goal, article, timings)]
@@ -103,8 +104,8 @@ def _emit(
     runs = [
         {**one.to_json(), "timing": timing.to_json() if (timing := timings.get(one.id)) else None} for one in results
     ]
-    runs += timed.step_records(race) if race else []
-    about = _about(race, images, warnings) if race else None
+    runs += step_records(race) if race else []
+    about = of_steps(race, warnings, images) if race else None
     report = network_report(rows, runs, front, about, device=study.device.name)
     output.emit_reports(for_people(report) if target.for_people else [report], target)
     if plot is not None and found:
@@ -115,26 +116,6 @@ def _emit(
         for line in (*warnings, report.sentence):
             output.say(line)
     return plot is None or bool(found)
-
-
-def _about(race: StepRace, images: int, warnings: list[str]) -> Race:
-    from relubench.reports.speed.networks import Race
-
-    spec = next(one.population.spec for one in race.networks if one.population is not None)
-    twin = race.twin
-    return Race(
-        base=race.base,
-        threads=spec.threads,
-        rounds=race.rounds,
-        seconds=race.seconds,
-        ended=race.ended,
-        budget_s=race.budget_s,
-        rel_ci=race.rel_ci,
-        aa_low=twin and twin.low,
-        aa_high=twin and twin.high,
-        images=images,
-        warnings=warnings,
-    )
 
 
 def _percent(text: str | None) -> float | None:

@@ -25,7 +25,7 @@ def operators(given: Mapping[str, Any], target: output.Target, plot: Path | None
     """Time every activation in every size, type and pass that is asked for, and write the table."""
     from relubench.activations import build, select
     from relubench.system.device import resolve
-    from relubench.timing.machine import alone
+    from relubench.timing.machine import exclusive_timing
 
     where = resolve(given["device"] or "auto")
     choices = select(given["act"] or ["all"])
@@ -36,7 +36,7 @@ def operators(given: Mapping[str, Any], target: output.Target, plot: Path | None
         if build(choice).copied:
             say(f"{choice.label} writes into its input: its times hold a copy of it, but for --pass inplace")
     output.check_stdout(target)
-    with alone(lambda: say("another timing run is under way on this machine: waiting for it to end")):
+    with exclusive_timing(lambda: say("another timing run is under way on this machine: waiting for it to end")):
         session, warnings = _measured(request, choices, given, where, quiet)
     _emit(session, warnings, where, target, plot, quiet)
     if session.ended == "interrupted":
@@ -92,13 +92,13 @@ def _measured(
     import torch
 
     from relubench.timing.clocks import check_dtypes
-    from relubench.timing.machine import Watch
+    from relubench.timing.machine import MachineMonitor
     from relubench.timing.preparation import check_measurable, operators_session
-    from relubench.timing.processes import Parts, parts
+    from relubench.timing.processes import ProcessSeries, choose_num_processes
 
     check_dtypes(request.dtypes, device.kind)
-    if parts(request, device.kind) > 1:
-        watch, whole = Watch(), Parts(request, given["act"] or ["all"])
+    if choose_num_processes(request, device.kind) > 1:
+        watch, whole = MachineMonitor(), ProcessSeries(request, given["act"] or ["all"])
         try:
             for rounds, left, share in whole.run():
                 _show(rounds, left, share, f"process {whole.done + 1}, ", ended=False, quiet=quiet)
@@ -112,7 +112,7 @@ def _measured(
     session = operators_session(request, choices, device.kind)
     check_measurable(session)
     # Not before: what the compiler's processes do is not a neighbour's.
-    watch = Watch()
+    watch = MachineMonitor()
     try:
         with torch.no_grad():
             for share in session.run():
@@ -135,27 +135,13 @@ def _show(rounds: int, left: int, share: float, more: str, *, ended: bool, quiet
 def _emit(
     session: Session, warnings: list[str], device: Device, target: output.Target, plot: Path | None, quiet: bool
 ) -> None:
-    from relubench.reports.speed.operators import Course, failures, speed_report
+    from relubench.reports.speed.operators import failures, speed_report
+    from relubench.timing import measurement
     from relubench.timing import rows as made
 
-    aa = made.against_itself(session)
     roofs = [(cell.size.name, cell.dtype, name, gb) for cell, name, gb in made.roofs_gb_per_s(session)]
-    course = Course(
-        clock=session.clock.name,
-        ended=session.ended,
-        rounds=session.rounds,
-        processes=max((len(cell.rounds) for cell in session.cells), default=0) or 1,
-        seconds=session.seconds,
-        budget_s=session.request.budget_s,
-        rel_ci=session.request.rel_ci,
-        aa_cells=aa.cells,
-        aa_called=aa.called,
-        aa_expected=aa.expected,
-        aa_widest=aa.widest,
-        roofs=roofs,
-        warnings=[*warnings, *made.warnings(session)],
-        sizes=[(one.name, one.elements) for one in session.request.sizes],
-    )
+    notes = [*warnings, *made.warnings(session)]
+    course = measurement.of_session(session, made.against_itself(session), notes, roofs=roofs)
     rows = [row.to_json() for row in made.rows(session)]
     report = speed_report(rows, made.runs(session), course, device=device.name)
     output.emit_report(report, target)

@@ -15,7 +15,6 @@ from relubench.timing.request import Request
 
 if TYPE_CHECKING:
     from relubench.experiments.study import Study
-    from relubench.reports.speed.sparse_products import Measured
     from relubench.timing.schedule import Session
     from relubench.timing.sparse_products import Setting
 
@@ -30,7 +29,7 @@ def sparsity(
     quiet: bool,
 ) -> None:
     """Train one network, take its activations, multiply them with and without their zeros, and write the tables."""
-    from relubench.timing.machine import Watch, alone
+    from relubench.timing.machine import MachineMonitor, exclusive_timing
 
     request = until(Request(sizes=(), budget_s=BUDGET_S))
     config = experiment({**given, "act": given.get("act") or ["relu"]})
@@ -44,9 +43,9 @@ def sparsity(
     if carry_out(study, quiet):
         raise stopped(study)
     known = _settings(study)
-    with alone(lambda: say("another timing run is under way on this machine: waiting for it to end")):
+    with exclusive_timing(lambda: say("another timing run is under way on this machine: waiting for it to end")):
         session = _session(request, known)
-        watch = Watch()
+        watch = MachineMonitor()
         for share in session.run():
             show_round(session.rounds, share, ended=bool(session.ended), quiet=quiet)
         warnings = watch.warnings()
@@ -102,11 +101,14 @@ def _emit(
 ) -> None:
     from relubench.reports.speed.sparse_products import WAYS, for_people, sparsity_report
     from relubench.timing import rows as timed
+    from relubench.timing.measurement import of_session
     from relubench.timing.sparse_products import BATCHES, break_even, sparsity_rows
 
     made = sparsity_rows(session, known)
     even = {(batch, way): break_even(made, way, batch) for batch in BATCHES for way in WAYS}
-    about = _measured(study, session, [*warnings, *timed.warnings(session)])
+    spec, notes = study.specs[0], [*warnings, *timed.warnings(session)]
+    subject = f"{spec.dataset} · {spec.model} · {spec.activation}"
+    about = of_session(session, timed.against_itself(session), notes, subject=subject)
     report = sparsity_report(
         [row.to_json() for row in made], timed.runs(session), even, about, device=study.device.name
     )
@@ -118,27 +120,3 @@ def _emit(
     if not target.for_people and not quiet:
         for line in (*about.warnings, report.sentence):
             output.say(line)
-
-
-def _measured(study: Study, session: Session, warnings: list[str]) -> Measured:
-    from relubench.reports.speed.sparse_products import Measured, paper_sparsity
-    from relubench.timing.rows import against_itself
-
-    spec, aa = study.specs[0], against_itself(session)
-    return Measured(
-        dataset=spec.dataset,
-        model=spec.model,
-        activation=spec.activation,
-        paper_pct=paper_sparsity(),
-        clock=session.clock.name,
-        rounds=session.rounds,
-        seconds=session.seconds,
-        ended=session.ended,
-        budget_s=session.request.budget_s,
-        rel_ci=session.request.rel_ci,
-        aa_cells=aa.cells,
-        aa_called=aa.called,
-        aa_expected=aa.expected,
-        aa_widest=aa.widest,
-        warnings=warnings,
-    )

@@ -29,7 +29,7 @@ from relubench.models.architecture import (
 from relubench.models.external.torchvision_names import PREFIX
 from relubench.runs import pretrained_file
 from relubench.runs.result import RunResult
-from relubench.runs.spec import ForeignNetwork, RunSpec
+from relubench.runs.spec import ExternalModel, RunSpec
 from relubench.runs.store import Store
 from relubench.system.device import Device
 from relubench.system.paths import user_path
@@ -169,7 +169,7 @@ def import_stacks(runs: Sequence[tuple[Part, RunSpec]], store: Store) -> None:
             import_file(pretrained_file.read(user_path(part.config.pretrain.source)), spec, store)
 
 
-Networks = dict[tuple[Any, ...], ForeignNetwork]
+Networks = dict[tuple[Any, ...], ExternalModel]
 """What was looked at, by model, data, batch and whatever else decides about a training step."""
 
 
@@ -208,10 +208,10 @@ def _key(spec: RunSpec) -> tuple[Any, ...]:
     return spec.model, spec.data_digest, *step
 
 
-def _look_at(specs: Sequence[RunSpec], part: Part, stored: Sequence[RunResult | None], note: Note) -> ForeignNetwork:
+def _look_at(specs: Sequence[RunSpec], part: Part, stored: Sequence[RunResult | None], note: Note) -> ExternalModel:
     """What the network of these runs is, from a stored run of it or built once, and a note that says so."""
     known = next((one.spec["foreign"] for one in stored if one and one.spec.get("foreign")), None)
-    network = ForeignNetwork.from_json(known) if known is not None else _built(specs[0], part, note)
+    network = ExternalModel.from_json(known) if known is not None else _built(specs[0], part, note)
     model = specs[0].model
     for line in _described(network, specs[0], part):
         note(f"{WARNING * line.startswith(WARNING)}{model}: {line.removeprefix(WARNING)}")
@@ -220,7 +220,7 @@ def _look_at(specs: Sequence[RunSpec], part: Part, stored: Sequence[RunResult | 
     return network
 
 
-def _described(network: ForeignNetwork, spec: RunSpec, part: Part) -> list[str]:
+def _described(network: ExternalModel, spec: RunSpec, part: Part) -> list[str]:
     """What was found, a line for each thing; warnings last."""
     plural = "" if network.exchanged == 1 else "s"
     parts = [f"{network.exchanged} activation{plural} exchanged ({network.functions})"]
@@ -246,10 +246,10 @@ def _described(network: ForeignNetwork, spec: RunSpec, part: Part) -> list[str]:
     return lines + [f"warning: {one}" for one in network.remarks]
 
 
-def _built(spec: RunSpec, part: Part, note: Note) -> ForeignNetwork:
+def _built(spec: RunSpec, part: Part, note: Note) -> ExternalModel:
     from relubench.models.external.inspection import inspect_network
 
-    def inspect() -> ForeignNetwork:
+    def inspect() -> ExternalModel:
         return inspect_network(spec, part.choices[0])
 
     with contextlib.redirect_stdout(sys.stderr), _warned(spec.model, note):

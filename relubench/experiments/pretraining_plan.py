@@ -12,7 +12,7 @@ from typing import Any
 from relubench.activations import ActivationChoice
 from relubench.errors import UsageError, with_article
 from relubench.experiments.config import PretrainSection
-from relubench.runs.spec import SHUFFLED, StackSpec
+from relubench.runs.spec import SHUFFLED, PretrainingSpec
 from relubench.version import PRETRAINING_VERSION
 
 PRETRAIN_DEFAULTS: dict[str, Any] = {
@@ -54,7 +54,7 @@ def stack_spec(
     the activation, the images and the settings do not go together.
     """
     rate = 1.0 if config.lr == "auto" else config.lr
-    common = StackSpec(
+    common = PretrainingSpec(
         method=method.removesuffix(SHUFFLED),
         rates=(rate,) * layers,
         epochs=config.epochs,

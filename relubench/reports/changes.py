@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from relubench.reports.saved import Row, SavedRow
 from relubench.statistics.distributions import ALPHA, student_quantile
 from relubench.statistics.error_rates import Difference, critical, paired_difference, unpaired_difference, word
-from relubench.statistics.power import Sight, detectable
+from relubench.statistics.power import ObservedDifference, detectable
 from relubench.statistics.variance import Spread
 
 PAIRED, EXAMPLES, UNPAIRED = "seeds and examples", "examples", "nothing"
@@ -76,6 +76,6 @@ def _mover(a: Row, b: Row, comparisons: int, examples: int) -> Change | None:
     error = half / student_quantile(plain, degrees) / 100
     spread = Spread(degrees, error**2, 0.0, 0.0) if seeds > 1 else Spread(degrees, 0.0, error**2, 0.0)
     p = min(1.0, comparisons * spread.level(abs(gap) / 100)) if half > 0 else float(gap == 0)
-    sight = Sight(max(seeds, 1), examples, gap / 100, min(a["test_error_pct"], b["test_error_pct"]) / 100)
+    sight = ObservedDifference(max(seeds, 1), examples, gap / 100, min(a["test_error_pct"], b["test_error_pct"]) / 100)
     size = detectable(spread, sight, quantile)
     return Change(gap, low, high, p, word(gap, low, high, seeds), None if size is None else 100 * size, UNPAIRED)

@@ -1,4 +1,4 @@
-"""A population's state as bytes, and back: one safetensors file, its plain values in the header."""
+"""A training's state as bytes, and back: one safetensors file, its plain values in the header."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 from torch import Tensor
 
 KEY = "relubench"
-"""One key only: the order of several would differ from one process to the next."""
+"""The header's key for the plain values; a single one, since the order of several would differ between processes."""
 
 
 def to_bytes(tensors: dict[str, Tensor], values: dict[str, Any]) -> bytes:
-    """The file's content; tensors of any layout and device are written contiguous."""
+    """The content of a file with these; tensors of any layout and device are written contiguous."""
     from safetensors.torch import save
 
-    return save({key: one.detach().cpu().contiguous() for key, one in tensors.items()}, {KEY: json.dumps(values)})
+    return save({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}, {KEY: json.dumps(values)})
 
 
 def from_bytes(content: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What `to_bytes` was given; raises ValueError for anything that is no such file."""
+    """The tensors and the plain values that `to_bytes` wrote; raises ValueError for any other content."""
     from safetensors import SafetensorError
     from safetensors.torch import load
 

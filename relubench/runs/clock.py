@@ -1,4 +1,4 @@
-"""The clock of one job: wall-clock seconds that go on where an interrupted training stopped. Torch-free."""
+"""The clock of one job: it counts wall-clock seconds, and goes on where an interrupted training stopped. Torch-free."""
 
 from __future__ import annotations
 
@@ -20,25 +20,28 @@ class Clock:
     images: int = 0
     epoch_seconds: list[float] = field(default_factory=list)
     interruptions: int = 0
-    mark: float = field(default_factory=time.perf_counter)
+    last_tick: float = field(default_factory=time.perf_counter)
 
     def tick(self) -> float:
         """Seconds since the last tick, added to the total."""
         now = time.perf_counter()
-        passed, self.mark = now - self.mark, now
-        self.seconds += passed
-        return passed
+        elapsed, self.last_tick = now - self.last_tick, now
+        self.seconds += elapsed
+        return elapsed
 
     def to_json(self) -> dict[str, Any]:
         names = ("seconds", "train_seconds", "images", "epoch_seconds", "interruptions")
         return {name: getattr(self, name) for name in names}
 
-    def timing(self, members: int, pretraining: float = 0.0) -> Timing:
-        """One member's part; in a stack of networks, its equal share. `pretraining`: seconds that came before."""
+    def timing(self, num_members: int, pretraining: float = 0.0) -> Timing:
+        """The timing of one member; of networks that are trained together, each has an equal share.
+
+        `pretraining`: seconds that its pre-training took, which came before.
+        """
         return Timing(
-            seconds=pretraining + self.seconds / members,
-            epoch_seconds=[pretraining + one / members for one in self.epoch_seconds],
-            images_per_second=self.images * members / max(self.train_seconds, 1e-9),
+            seconds=pretraining + self.seconds / num_members,
+            epoch_seconds=[pretraining + seconds / num_members for seconds in self.epoch_seconds],
+            images_per_second=self.images * num_members / max(self.train_seconds, 1e-9),
             host=platform.node(),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             interruptions=self.interruptions,

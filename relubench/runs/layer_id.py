@@ -1,4 +1,4 @@
-"""What names a pre-trained layer: all that its weights depend on, the layers below it included. Torch-free."""
+"""The id of a pre-trained layer: a digest of all that its weights depend on, the layers below included. Torch-free."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 
 from relubench.runs.spec import RunSpec
 
-_OF_RUN = (
+RUN_FIELDS = (
     "activation",
     "activation_digest",
     "input_shape",
@@ -22,23 +22,23 @@ _OF_RUN = (
     "torch",
     "engine",
 )
-"""Fields of a run that its pre-training depends on; all that concerns labels and fine-tuning is left out."""
+"""Fields of a run that its pre-training depends on: none that concerns labels or fine-tuning."""
 
 
 def layer_id(spec: RunSpec, layer: int) -> str:
-    """The name of the run's pre-trained layer: 's' and 15 hexadecimal digits of a SHA-256.
+    """The id of the run's pre-trained layer: 's' and 15 hexadecimal digits of a SHA-256.
 
-    A layer's name contains that of the layer below, so stacks that agree up to a layer share it.
+    The id of the layer below enters it, so that runs whose settings agree up to a layer share that layer.
     """
     assert spec.stack is not None
     if spec.stack.source:
-        return _named({"source": spec.stack.source, "layer": layer})
-    facts = {name: getattr(spec, name) for name in _OF_RUN} | spec.stack.facts(layer)
-    # Labels are of no account: fine-tunings on few and on many of them share a stack.
+        return _hashed_name({"source": spec.stack.source, "layer": layer})
+    facts = {name: getattr(spec, name) for name in RUN_FIELDS} | spec.stack.facts(layer)
+    # Pre-training reads no labels, so that runs with few and with many of them share its layers.
     images = spec.data_digest if spec.images_digest is None else spec.images_digest
     facts |= {"images": images, "units": spec.hidden[layer], "layer": layer}
-    return _named({**facts, "below": layer_id(spec, layer - 1) if layer else ""})
+    return _hashed_name({**facts, "below": layer_id(spec, layer - 1) if layer else ""})
 
 
-def _named(facts: dict[str, object]) -> str:
+def _hashed_name(facts: dict[str, object]) -> str:
     return "s" + hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:15]

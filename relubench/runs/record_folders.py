@@ -1,4 +1,4 @@
-"""Folders that hold a JSON record and the files that belong to it: whole or not there, and checked. Torch-free.
+"""Folders of a JSON record and the files that belong to it: each exists whole or not at all, and is checked.
 
 ROOT/NAME/RECORD            with its own SHA-256, and those of the files
 ROOT/NAME/FILE...
@@ -15,38 +15,38 @@ from pathlib import Path
 from typing import Any
 
 from relubench.errors import ComputeError
-from relubench.system import files as durable
 from relubench.system import integrity
+from relubench.system.files import flush_folder, read_plain, write_durably
 
 OLD = "old"
-"""How the name of a folder ends that is being replaced."""
+"""The suffix of a folder's name while a new folder replaces it."""
 
 
 class Damaged(ComputeError):
-    """What is stored is not what was written: it is not believed."""
+    """A stored file is not what was written, so it is not used."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordFolders:
-    """The folders below a root; nothing is created before something is written."""
+    """The record folders below a root; nothing is created before something is written."""
 
     root: Path
     record_name: str
     kind: str
-    """What a folder holds, for messages: 'the stored run'."""
+    """What a folder holds, for error messages: 'the stored run'."""
     remedy: str
-    """How the user gets rid of a damaged one; {name} and {folder} stand for it."""
+    """How the user removes a damaged folder; {name} and {folder} stand for it."""
 
     def folder(self, name: str) -> Path:
-        """Where that folder is, or would be; the one aside if the process that was replacing it was killed."""
-        place = self.root / name
-        return _aside(place) if not place.exists() and _aside(place).exists() else place
+        """The path of that folder, existing or not; the old one if the process that was replacing it was killed."""
+        folder = self.root / name
+        return _old_path(folder) if not folder.exists() and _old_path(folder).exists() else folder
 
     def names(self) -> list[str]:
         """The names of the folders that have a record."""
-        whole = {path.parent.name for path in self.root.glob(f"[0-9a-f]*/{self.record_name}")}
-        aside = {path.parent.name for path in self.root.glob(f".[0-9a-f]*-{OLD}/{self.record_name}")}
-        return sorted(whole | {_name(folder) for folder in aside})
+        finished = {path.parent.name for path in self.root.glob(f"[0-9a-f]*/{self.record_name}")}
+        being_replaced = {path.parent.name for path in self.root.glob(f".[0-9a-f]*-{OLD}/{self.record_name}")}
+        return sorted(finished | {_original_name(name) for name in being_replaced})
 
     def record(self, name: str) -> dict[str, Any] | None:
         """The record's values, without its digests; None if there is none. Raises Damaged."""
@@ -54,49 +54,51 @@ class RecordFolders:
         return None if values is None else {key: value for key, value in values.items() if key != "files"}
 
     def file(self, name: str, file: str) -> bytes | None:
-        """The content of a file beside the record; None where the record knows of none. Raises Damaged."""
+        """The content of a file beside the record; None where the record does not name it. Raises Damaged."""
         values = self._record(name)
         digest = None if values is None else values["files"].get(file)
         if digest is None:
             return None
         try:
-            content = durable.read_plain(self.folder(name) / file)
+            content = read_plain(self.folder(name) / file)
         except OSError as error:
             raise self.damaged(name, file, error.strerror or str(error)) from error
         if integrity.digest_of(content) != digest:
             raise self.damaged(name, file, "its content does not match its SHA-256")
         return content
 
-    def damaged(self, name: str, file: str, why: str) -> Damaged:
+    def damaged(self, name: str, file: str, reason: str) -> Damaged:
         """The error to raise about a file of that folder."""
         folder = self.folder(name)
-        return Damaged(f"{self.kind} {folder / file} is damaged: {why}", self.remedy.format(name=name, folder=folder))
+        return Damaged(
+            f"{self.kind} {folder / file} is damaged: {reason}", self.remedy.format(name=name, folder=folder)
+        )
 
     def put(self, name: str, values: dict[str, Any], files: dict[str, bytes]) -> None:
-        """Make the folder of a record and of the files that belong to it in one move; an old one is replaced."""
+        """Write a record and its files as a folder, which appears at once by a rename; an old one is replaced."""
         digests = {file: integrity.digest_of(content) for file, content in files.items()}
-        fresh = self._unique(name)
+        new_folder = self._unique(name)
         try:
             record = integrity.sealed_json({**values, "files": digests}, name)
             for file, content in {self.record_name: record, **files}.items():
-                durable.write_durably(fresh / file, content)
-            self._move(fresh, self.root / name)
+                write_durably(new_folder / file, content)
+            self._move(new_folder, self.root / name)
         except BaseException:
-            shutil.rmtree(fresh, ignore_errors=True)
+            shutil.rmtree(new_folder, ignore_errors=True)
             raise
 
     def delete(self, name: str) -> None:
-        """Drop the folder, and the one aside."""
+        """Remove the folder, and the old one that it was replacing."""
         place = self.root / name
-        for folder in (_aside(place), place):
+        for folder in (_old_path(place), place):
             if folder.is_dir():
-                gone = self._unique(name)
-                folder.rename(gone)
-                shutil.rmtree(gone, ignore_errors=True)
+                trash = self._unique(name)
+                folder.rename(trash)
+                shutil.rmtree(trash, ignore_errors=True)
 
     def _record(self, name: str) -> dict[str, Any] | None:
         try:
-            return integrity.read_json(durable.read_plain(self.folder(name) / self.record_name), name)
+            return integrity.read_json(read_plain(self.folder(name) / self.record_name), name)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -104,39 +106,39 @@ class RecordFolders:
         except (ValueError, RecursionError) as error:
             raise self.damaged(name, self.record_name, str(error)) from error
 
-    def _move(self, fresh: Path, place: Path) -> None:
-        """Put the folder `fresh` at `place` by a rename; an old one steps aside first, and then goes.
+    def _move(self, new_folder: Path, target: Path) -> None:
+        """Rename `new_folder` to `target`; an old folder is renamed first, and removed last.
 
-        Whoever is killed between the two renames leaves the old one aside, where it is found.
+        A process that is killed between the two renames leaves the old folder, which `folder` finds.
         """
-        old = _aside(place)
-        if place.exists():
+        old = _old_path(target)
+        if target.exists():
             shutil.rmtree(old, ignore_errors=True)
-            place.rename(old)
-        fresh.rename(place)
-        durable.flush_folder(place.parent)
+            target.rename(old)
+        new_folder.rename(target)
+        flush_folder(target.parent)
         shutil.rmtree(old, ignore_errors=True)
 
     def _unique(self, name: str) -> Path:
-        """A new folder beside that one, whose name no other has."""
-        fresh = self.root / f".{name}-{uuid.uuid4().hex[:8]}"
-        fresh.mkdir(parents=True)
-        return fresh
+        """A new folder beside that one, with a name that no other folder has."""
+        new_folder = self.root / f".{name}-{uuid.uuid4().hex[:8]}"
+        new_folder.mkdir(parents=True)
+        return new_folder
 
 
 def restored(stale: Path) -> bool:
-    """Whether that folder had stepped aside for one that never came, and is now back in its place."""
-    place = stale.with_name(_name(stale.name))
-    if not stale.name.endswith(f"-{OLD}") or place.exists():
+    """Whether that folder was the old one of a replacement that never ended, and has its name back now."""
+    target = stale.with_name(_original_name(stale.name))
+    if not stale.name.endswith(f"-{OLD}") or target.exists():
         return False
-    stale.rename(place)
+    stale.rename(target)
     return True
 
 
-def _aside(place: Path) -> Path:
-    """Where a folder steps aside to while another takes its place."""
-    return place.with_name(f".{place.name}-{OLD}")
+def _old_path(folder: Path) -> Path:
+    """The path of an old folder while a new one replaces it."""
+    return folder.with_name(f".{folder.name}-{OLD}")
 
 
-def _name(aside: str) -> str:
-    return aside.removeprefix(".").removesuffix(f"-{OLD}")
+def _original_name(name: str) -> str:
+    return name.removeprefix(".").removesuffix(f"-{OLD}")

@@ -1,7 +1,7 @@
 """What a run leaves behind: plain records, to and from JSON. Torch-free.
 
-A `RunResult` is everything that the same command gives again, bit for bit; a `Timing` is what the clock said, which it
-does not. They are stored apart, so that a resumed run can be compared with an uninterrupted one byte by byte.
+A `RunResult` is everything that the same command gives again, bit for bit; a `Timing` holds the seconds, which differ
+each time. They are stored apart, so that a resumed run can be compared with an uninterrupted one byte by byte.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ class EpochPoint:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerProbe:
-    """What one hidden layer did on the probe images, in evaluation mode, after an epoch (0: before training).
+    """The statistics of one hidden layer on the probe images, in evaluation mode, after an epoch (0: before training).
 
-    Shares are percent of units times images; a number that was not finite, or not looked at, is None.
+    Shares are percent of units times images; a number that was not finite, or not measured, is None.
     """
 
     epoch: int
     layer: int
     """1-based, from the input."""
     units: int
-    """Of a convolution its channels."""
+    """Of a convolution: its channels."""
     zeros_pct: float | None
     """Outputs that are exactly 0."""
     near_zeros_pct: float | None
-    """Outputs with |h| at most 1 % of the layer's root mean square; exact zeros are among them."""
+    """Outputs with |h| at most 1 % of the layer's root mean square, exact zeros included."""
     mean: float | None
     variance: float | None
     """Of the outputs, over units and images together."""
@@ -52,9 +52,9 @@ class LayerProbe:
     dead: int | None
     """Units whose |f'(z)| exceeds `eps` at none of the images."""
     died: int | None
-    """Dead ones that were not at the look before."""
+    """Dead units that were not dead at the previous probe."""
     revived: int | None
-    """Living ones that were dead at the look before."""
+    """Living units that were dead at the previous probe."""
     cut_off: int | None
     """Living units whose every weight into the next layer is 0 or ends at a dead or cut-off unit."""
     idle_columns: int | None
@@ -62,9 +62,9 @@ class LayerProbe:
     weight_gradient: float | None = None
     """Norm of the loss's gradient in the layer's weights, averaged over the images."""
     activation_gradient: float | None = None
-    """Norm of an image's loss's gradient in the layer's outputs, mean over the images."""
+    """Norm of the gradient of an image's loss in the layer's outputs, mean over the images."""
     update_ratio: float | None = None
-    """Norm of what the next step would add to the weights, over the weights' norm."""
+    """Norm of the next step's update of the weights, over the weights' norm."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,7 +104,7 @@ class RunResult:
     """Why it diverged, stalled or failed; empty when ok."""
     parameters: int
     path: str
-    """Which engine path computed it, e.g. 'cpu, 1 thread'."""
+    """The backend that computed it, e.g. 'cpu, 1 thread'."""
     epochs: int
     """Epochs trained."""
     best_epoch: int | None
@@ -116,9 +116,9 @@ class RunResult:
     """Exact zeros among the hidden activations on the test set, averaged over hidden layers."""
     sparsity_by_layer_pct: list[float] = field(default_factory=list)
     near_zeros_pct: float | None = None
-    """Of the tested weights, on the probe images, averaged over hidden layers."""
+    """Outputs close to zero with the tested weights, on the probe images, averaged over hidden layers."""
     dead_units_pct: float | None = None
-    """Of all hidden units, those that are dead after the last epoch."""
+    """Share of all hidden units that are dead after the last epoch."""
     curve: list[EpochPoint] = field(default_factory=list)
     probes: list[LayerProbe] = field(default_factory=list)
     """By epoch, then by layer."""
@@ -132,8 +132,8 @@ class RunResult:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> RunResult:
         kinds = {"curve": EpochPoint, "probes": LayerProbe, "dead_units": DeadUnits, "regions": RegionPoint}
-        read = {key: [kind(**one) for one in values.get(key, ())] for key, kind in kinds.items()}
-        return cls(**{**values, **read})
+        records = {key: [kind(**entry) for entry in values.get(key, ())] for key, kind in kinds.items()}
+        return cls(**{**values, **records})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,13 +146,13 @@ class LayerPoint:
     valid_error: float | None
     """The same on the validation images, with the weights at the end of the epoch."""
     train_free_energy: float | None = None
-    """Mean free energy of training images in nats (rbm): what it falls below that of validation images overfits."""
+    """Mean free energy of training images in nats (rbm); far below that of validation images, the layer overfits."""
     valid_free_energy: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PretrainedLayer:
-    """One pre-trained layer, without its weights: what the same settings give again, bit for bit."""
+    """One pre-trained layer, without its weights: the same settings give it again, bit for bit."""
 
     id: str
     layer: int
@@ -180,7 +180,7 @@ class PretrainedLayer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Timing:
-    """What the clock said of one run, in seconds of wall-clock time; sums over interruptions."""
+    """How long one run took, in seconds of wall-clock time; sums over interruptions."""
 
     seconds: float
     """Pre-training, training, validation and the final test; not start-up."""
@@ -193,7 +193,7 @@ class Timing:
     """UTC, ISO 8601."""
     interruptions: int = 0
     pretraining_seconds: float = 0.0
-    """The part of `seconds` that pre-training took, also where another run had it done already."""
+    """The part of `seconds` that pre-training took, also where another run had already done it."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -1,4 +1,4 @@
-"""What a run is: the specification that holds all that may change its numbers, and so names it. Torch-free."""
+"""What a run is: a specification with all settings that may change its numbers, whose digest is its id. Torch-free."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any
 from relubench.version import ENGINE_VERSION
 
 SHUFFLED = "-shuffled"
-"""What the control row's method ends in."""
+"""The suffix of the method of the control, whose pre-trained weights are shuffled."""
 
 FROM_FILE = "file"
-"""The method of a stack that was read from a file."""
+"""The method of pre-trained layers that were read from a file."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class StackSpec:
-    """The settings of a pre-trained stack; those of the method that is not used are at their neutral value."""
+class PretrainingSpec:
+    """The settings of a pre-training; those of the method that is not used have their neutral value."""
 
     method: str
     """rbm, dae or file."""
@@ -31,9 +31,9 @@ class StackSpec:
     shuffled: bool = False
     """Whether the network starts from the finished weights in random order, layer by layer: the control."""
     source: str = ""
-    """SHA-256 of the file that the stack was read from."""
+    """SHA-256 of the file that the layers were read from."""
     origin: str = ""
-    """What that file says of itself."""
+    """The description in that file's header."""
     visible: tuple[str, ...] = ()
     """The rbm's visible units, layer by layer: bernoulli, bipolar, gaussian."""
     hidden: str = ""
@@ -50,7 +50,7 @@ class StackSpec:
     tied: bool = False
     l1: float = 0.0
     version: int = 0
-    """PRETRAINING_VERSION of what trained it; 0 for a file."""
+    """PRETRAINING_VERSION of the program that trained the layers; 0 for a file."""
 
     @property
     def layers(self) -> int:
@@ -62,57 +62,54 @@ class StackSpec:
         return self.layers * self.epochs
 
     def facts(self, layer: int) -> dict[str, Any]:
-        """What the training of one layer depends on."""
-        facts = {name: getattr(self, name) for name in ("method", "epochs", "batch_size", "hidden", "k", "momentum")}
-        facts |= {
-            name: getattr(self, name) for name in ("weight_decay", "sampled", "noise", "corruption", "tied", "l1")
-        }
-        facts |= {name: kinds[layer] if kinds else "" for name, kinds in self._by_layer().items()}
+        """The settings that the training of one layer depends on."""
+        shared = ("method", "epochs", "batch_size", "hidden", "k", "momentum")
+        shared += ("weight_decay", "sampled", "noise", "corruption", "tied", "l1")
+        facts = {name: getattr(self, name) for name in shared}
+        facts["visible"] = self.visible[layer] if self.visible else ""
+        facts["reconstruction"] = self.reconstruction[layer] if self.reconstruction else ""
         return {**facts, "rate": self.rates[layer], "version": self.version}
 
-    def with_rates(self, rates: Sequence[float]) -> StackSpec:
-        """The same with these rates: a smaller stack, if they are fewer than the layers."""
+    def with_rates(self, rates: Sequence[float]) -> PretrainingSpec:
+        """The same settings with these rates; with fewer rates there are fewer layers."""
         return replace(self, rates=tuple(rates))
 
-    def _by_layer(self) -> dict[str, tuple[str, ...]]:
-        return {"visible": self.visible, "reconstruction": self.reconstruction}
-
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> StackSpec:
+    def from_json(cls, values: dict[str, Any]) -> PretrainingSpec:
         lists = {key: tuple(values[key]) for key in ("rates", "visible", "reconstruction")}
         return cls(**{**values, **lists})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ForeignNetwork:
-    """What is known of a network that somebody else wrote, once it was looked at."""
+class ExternalModel:
+    """An external model: a network that the program did not write itself, as its inspection found it."""
 
     exchanged: int
-    """Places where it calls an activation, and now calls another."""
+    """Places where it called an activation, and calls another one now."""
     functions: str
-    """What it called there: '19 relu, 21 hardswish'."""
+    """The activations that it called there: '19 relu, 21 hardswish'."""
     kept: str
-    """What stayed, and why: '8 hardsigmoid (a gate)'."""
+    """The activations that were not exchanged, and why: '8 hardsigmoid (a gate)'."""
     stem: str
-    """How it was made to fit the images, in words."""
+    """How its first layers were adapted to the images, in words."""
     parameters: int
-    """Trained numbers, the activation's own not among them."""
+    """Trained numbers, those of the activation itself not included."""
     training_bytes: int
-    """Bytes that training keeps of one image, as measured."""
+    """Bytes that training keeps for one image, as measured."""
     evaluation_bytes: int
     layout: str = ""
-    """'contiguous' where it takes images in rows only."""
+    """'contiguous' where it takes no images with their channels last."""
     pairs: bool = False
-    """Whether it takes no image alone (batch normalisation): a lone one at the end of an epoch is left out."""
+    """Whether it needs two images or more (batch normalisation): a single one at the end of an epoch is left out."""
     merged: tuple[str, ...] = ()
-    """Modules whose number of calls follows the size of the batch: all of one function count as one place."""
+    """Modules whose number of calls depends on the batch size: all calls of a function in one count as one place."""
     places: tuple[str, ...] = ()
-    """What is exchanged, as `--keep-act` calls it."""
+    """The places of the exchanged activations, as `--keep-act` names them."""
     remarks: tuple[str, ...] = ()
-    """What is odd about it, a line each."""
+    """Its peculiarities, a line each."""
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> ForeignNetwork:
+    def from_json(cls, values: dict[str, Any]) -> ExternalModel:
         lists = {key: tuple(values[key]) for key in ("merged", "places", "remarks") if key in values}
         return cls(**{**values, **lists})
 
@@ -134,9 +131,9 @@ class RunSpec:
     model_digest: str | None = field(default=None, metadata={"absent": True})
     """SHA-256 of the source of a user's own network; torchvision's version for its networks."""
     keep_act: tuple[str, ...] | None = field(default=None, metadata={"absent": True})
-    """Patterns of places whose activations stay; None: without any."""
+    """Patterns of places whose activations are not exchanged; None: no patterns."""
     layout: str | None = field(default=None, metadata={"absent": True})
-    """'contiguous' for a foreign network that takes no images with their channels last; None: as all others."""
+    """'contiguous' for an external model that takes no images with their channels last; None for all others."""
     channels: tuple[int, ...]
     hidden: tuple[int, ...]
     """Units after the activation, of each dense hidden layer."""
@@ -159,51 +156,53 @@ class RunSpec:
     """The coefficient of the sum over a layer's units, averaged over the batch."""
     precision: str
     probe: str
-    """What is looked at after each epoch; it changes what is stored of a run, not its numbers."""
+    """What is measured after each epoch; it changes what is stored of a run, not its numbers."""
     pretraining: str = "none"
-    """The row's name: none, rbm, dae, or one of them with -shuffled behind it (the control)."""
-    stack: StackSpec | None = field(default=None, metadata={"absent": True})
+    """The method: none, rbm, dae, or one of them with -shuffled appended (the control)."""
+    stack: PretrainingSpec | None = field(default=None, metadata={"absent": True})
     """How the hidden layers were pre-trained; None: not at all."""
     images_digest: str | None = field(default=None, metadata={"absent": True})
-    """Of all the images that were pre-trained on, where only some of them have a label; None: `data_digest`."""
+    """Digest of all images used in pre-training, where only some of them have a label; None: `data_digest`."""
     seed: int
     device: str
     device_name: str
     threads: int
-    """Processor threads a network is trained with: they change the last bits of a sum. 0 on other devices."""
+    """Processor threads that train a network: their number changes the last bits of a sum. 0 on other devices."""
     torch: str
     engine: int = ENGINE_VERSION
     protocol: str = field(metadata={"note": True})
     l1_asked: float = field(metadata={"note": True})
-    """The strength as it was asked for, in `l1_scale`."""
+    """The coefficient as the user gave it, in `l1_scale`."""
     l1_scale: str = field(metadata={"note": True})
     departures: tuple[str, ...] = field(metadata={"note": True})
-    """What was set otherwise than the protocol has it, e.g. 'momentum 0.9'."""
+    """Deviations from the protocol, e.g. 'momentum 0.9'."""
     train_size: int | None = field(metadata={"note": True})
     """Training images asked for; None: all of them. The data's digest tells them apart."""
     labels: int | None = field(default=None, metadata={"note": True})
     """Labelled training images asked for; None: all of them."""
     split: str = field(default="standard", metadata={"note": True})
     parameters: int = field(metadata={"note": True})
-    """0 for a foreign network that was not looked at."""
-    foreign: ForeignNetwork | None = field(default=None, metadata={"note": True})
+    """0 for an external model that was not inspected."""
+    foreign: ExternalModel | None = field(default=None, metadata={"note": True})
     variant: str = field(default="", metadata={"note": True})
     """The label of the study's variant that asked for it."""
 
     @property
     def id(self) -> str:
-        """16 hexadecimal digits of the SHA-256 over every field that is not a note.
+        """The run's id: 16 hexadecimal digits of the SHA-256 over every field that is not a note.
 
-        A field that came later and is absent where it is None leaves the ids of earlier runs as they were.
+        A field marked as absent does not enter while it is None, so that a field added later changes no earlier id.
         """
-        notes = {one.name for one in fields(self) if one.metadata.get("note")}
-        notes |= {one.name for one in fields(self) if one.metadata.get("absent") and getattr(self, one.name) is None}
+        notes = {item.name for item in fields(self) if item.metadata.get("note")}
+        notes |= {
+            item.name for item in fields(self) if item.metadata.get("absent") and getattr(self, item.name) is None
+        }
         facts = {key: value for key, value in asdict(self).items() if key not in notes}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     def notes(self) -> dict[str, Any]:
-        """The notes as JSON values: they may differ between two commands that ask for the same run."""
-        values = {one.name: getattr(self, one.name) for one in fields(self) if one.metadata.get("note")}
+        """The notes as JSON values; they may differ between two commands that name the same run."""
+        values = {item.name: getattr(self, item.name) for item in fields(self) if item.metadata.get("note")}
         return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
     def to_json(self) -> dict[str, Any]:
@@ -214,8 +213,8 @@ class RunSpec:
         shapes = {key: tuple(values[key]) for key in ("input_shape", "channels", "hidden", "departures")}
         foreign, stack = values.get("foreign"), values.get("stack")
         inner = {
-            "foreign": ForeignNetwork.from_json(foreign) if foreign else None,
+            "foreign": ExternalModel.from_json(foreign) if foreign else None,
             "keep_act": tuple(values["keep_act"]) if values.get("keep_act") else None,
-            "stack": StackSpec.from_json(stack) if stack else None,
+            "stack": PretrainingSpec.from_json(stack) if stack else None,
         }
         return cls(**{**values, **shapes, **inner})

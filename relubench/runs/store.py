@@ -2,14 +2,14 @@
 
     ROOT/runs/ID/run.json, test_wrong.bin[, weights.safetensors]    what the same command gives again, bit for bit
     ROOT/stacks/ID/layer.json[, weights.safetensors, ...]           a pre-trained layer, which several runs may share
-    ROOT/timings/ID.json                                            what the clock said of it
+    ROOT/timings/ID.json                                            how long the run took
     ROOT/noise/ID/S.bin                                             which test examples it got wrong under noise S
     ROOT/partial/ID/...                                             the checkpoint of an unfinished run, and its specs
     ROOT/locks/ID.lock                                              held by the process that trains it
 
 A run is written into a temporary folder, flushed to the disk and moved into place by one rename. Several processes may
-share a store. Every file is checked against a SHA-256 before it is believed: `run.json` and `layer.json` carry their
-own and those of the files beside them, timings their own, and the other files begin with theirs.
+share a store. Every file is checked against a SHA-256 before it is used: `run.json` and `layer.json` contain their own
+and those of the files beside them, timings their own, and the other files begin with theirs.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ import numpy as np
 
 from relubench.runs.record_folders import Damaged, RecordFolders, restored
 from relubench.runs.result import PretrainedLayer, RunResult, Timing
-from relubench.system import files as durable
 from relubench.system import integrity
+from relubench.system.files import read_plain, write_atomically
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 LOCK_SECONDS = 0.2
-"""How long a process waits for another's lock before it asks whether it should go on waiting."""
+"""Seconds that a process waits for another's lock before it asks whether it should go on waiting."""
 
 LAYER, RECONSTRUCTIONS = "layer.json", "reconstructions.safetensors"
 SPECS = "specs.json"
@@ -49,21 +49,21 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.damaged: set[str] = set()
-        """Runs that were found damaged, each of which is noted once."""
+        """Ids of damaged runs, each of which is reported once."""
         self._runs = RecordFolders(root / "runs", RUN, "the stored run", "relubench runs delete {name}")
         self._layers = RecordFolders(root / "stacks", LAYER, "the pre-trained layer", "remove {folder}")
 
     def folder(self, run: str) -> Path:
-        """Where the finished run is, or would be."""
+        """The folder of the finished run, existing or not."""
         return self._runs.folder(run)
 
     def ids(self) -> list[str]:
-        """The finished runs."""
+        """The ids of the finished runs."""
         return self._runs.names()
 
     def unfinished(self) -> list[str]:
-        """Runs with a checkpoint and no result."""
-        started = {one.parent.name for one in self.root.glob(f"partial/*/{CHECKPOINT}")}
+        """The ids of the runs with a checkpoint and no result."""
+        started = {checkpoint.parent.name for checkpoint in self.root.glob(f"partial/*/{CHECKPOINT}")}
         return sorted(started - set(self.ids()))
 
     def result(self, run: str) -> RunResult | None:
@@ -87,9 +87,9 @@ class Store:
         return self.believed(run) is not None
 
     def timing(self, run: str) -> Timing | None:
-        """What the clock said of the run; None where that was lost or damaged."""
+        """How long the run took; None where that was lost or damaged."""
         try:
-            content = durable.read_plain(self.root / "timings" / f"{run}.json")
+            content = read_plain(self.root / "timings" / f"{run}.json")
             return Timing.from_json(integrity.read_json(content, run))
         except (OSError, ValueError, TypeError):
             return None
@@ -104,35 +104,35 @@ class Store:
             return None
         if len(content) != -(-result.test_examples // 8):
             raise self._runs.damaged(run, WRONG, "it does not hold the run's test examples")
-        return _unpacked(content, result.test_examples)
+        return _unpack_bits(content, result.test_examples)
 
     def noise(self, run: str, strength: float) -> np.ndarray | None:
         """Which test examples the run got wrong under noise of that standard deviation, bool [N].
 
-        None where that is not known or the file is damaged: it is measured again.
+        None where the file is missing or damaged: the caller measures it again.
         """
         result, path = self.result(run), self._noise(run, strength)
         try:
-            content = integrity.read(durable.read_plain(path), f"{run}/{path.name}")
+            content = integrity.read(read_plain(path), f"{run}/{path.name}")
         except (OSError, ValueError):
             return None
-        return None if result is None else _unpacked(content, result.test_examples)
+        return None if result is None else _unpack_bits(content, result.test_examples)
 
     def put_noise(self, run: str, strength: float, wrong: np.ndarray) -> None:
-        """Keep which test examples [N] a stored run got wrong under noise."""
+        """Store which test examples [N] a stored run got wrong under noise."""
         path = self._noise(run, strength)
-        durable.write_atomically(path, integrity.sealed(np.packbits(wrong).tobytes(), f"{run}/{path.name}"))
+        write_atomically(path, integrity.sealed(np.packbits(wrong).tobytes(), f"{run}/{path.name}"))
 
     def _noise(self, run: str, strength: float) -> Path:
         return self.root / "noise" / run / f"{strength!r}.bin"
 
     def weights(self, run: str) -> Path | None:
-        """The file of the run's weights, if they were kept; `weights_of` checks what it holds."""
+        """The path of the run's weights, None if they were not kept; `weights_of` checks the content."""
         path = self.folder(run) / WEIGHTS
         return path if path.exists() else None
 
     def weights_of(self, run: str) -> bytes | None:
-        """The content of the file of the run's weights; None if they were not kept. Raises Damaged."""
+        """The content of the run's weights file; None if they were not kept. Raises Damaged."""
         return self._runs.file(run, WEIGHTS)
 
     def kept(self, run: str) -> str:
@@ -140,38 +140,38 @@ class Store:
         content = self.weights_of(run)
         if content is None:
             return "none"
-        # As engine.checkpoint writes it; read here without torch.
+        # As runs.checkpoint writes it; read here without torch.
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         return str(json.loads(header["__metadata__"]["relubench"])["kept"])
 
     def put_unfinished(self, run: str, specs: list[dict[str, Any]]) -> None:
-        """Keep beside a checkpoint what it is of: the specifications of its runs, for `unfinished_specs`."""
+        """Store the specifications of a checkpoint's runs beside it, for `unfinished_specs`."""
         path = self.checkpoint(run).with_name(SPECS)
         if not path.exists():
-            durable.write_atomically(path, json.dumps(specs).encode())
+            write_atomically(path, json.dumps(specs).encode())
 
     def unfinished_specs(self, run: str) -> list[dict[str, Any]]:
-        """The specifications of an unfinished run, or of all that are trained together; none if not known."""
+        """The specifications of an unfinished run and of those trained together with it; [] where they are lost."""
         try:
-            specs = json.loads(durable.read_plain(self.checkpoint(run).with_name(SPECS)))
+            specs = json.loads(read_plain(self.checkpoint(run).with_name(SPECS)))
         except (OSError, ValueError, RecursionError):
             return []
         return [spec for spec in specs if isinstance(spec, dict)] if isinstance(specs, list) else []
 
     def checkpoint(self, run: str) -> Path:
-        """Where the run's checkpoint is, or would be."""
+        """The path of the run's checkpoint, existing or not."""
         return self.root / "partial" / run / CHECKPOINT
 
     def put_checkpoint(self, run: str, content: bytes) -> None:
-        """Keep the state of a run, or of a layer, that is being trained."""
-        durable.write_atomically(self.checkpoint(run), integrity.sealed(content, run))
+        """Store the state of a run, or of a layer, that is being trained."""
+        write_atomically(self.checkpoint(run), integrity.sealed(content, run))
 
     def checkpoint_of(self, run: str) -> bytes:
-        """What `put_checkpoint` was given; raises FileNotFoundError, and ValueError for a file that is damaged."""
-        return integrity.read(durable.read_plain(self.checkpoint(run)), run)
+        """The state that `put_checkpoint` stored; raises FileNotFoundError, and ValueError for a damaged file."""
+        return integrity.read(read_plain(self.checkpoint(run)), run)
 
     def put(self, result: RunResult, timing: Timing, wrong: np.ndarray | None, weights: bytes | None) -> None:
-        """Store a finished run whole; one that is there already is replaced. Its checkpoint goes."""
+        """Store a finished run; a stored one with its id is replaced, and its checkpoint is removed."""
         files: dict[str, bytes] = {}
         if wrong is not None:
             files[WRONG] = np.packbits(wrong).tobytes()
@@ -195,7 +195,7 @@ class Store:
             return False
 
     def layer_weights(self, layer: str) -> bytes | None:
-        """The content of the file of a finished layer's weights; None for a layer without. Raises Damaged."""
+        """The content of a finished layer's weights file; None for a layer without weights. Raises Damaged."""
         return self._layers.file(layer, WEIGHTS)
 
     def layer_reconstructions(self, layer: str) -> bytes | None:
@@ -205,7 +205,7 @@ class Store:
     def put_layer(
         self, layer: PretrainedLayer, timing: Timing, weights: bytes | None, reconstructions: bytes | None = None
     ) -> None:
-        """Store a pre-trained layer whole; one that is there already is replaced. Its checkpoint goes."""
+        """Store a pre-trained layer; a stored one with its id is replaced, and its checkpoint is removed."""
         files = {WEIGHTS: weights} if weights is not None else {}
         files |= {RECONSTRUCTIONS: reconstructions} if reconstructions is not None else {}
         self._put_timing(layer.id, timing)
@@ -214,14 +214,14 @@ class Store:
 
     def _put_timing(self, run: str, timing: Timing) -> None:
         path = self.root / "timings" / f"{run}.json"
-        durable.write_atomically(path, integrity.sealed_json(timing.to_json(), run))
+        write_atomically(path, integrity.sealed_json(timing.to_json(), run))
 
     def discard(self, run: str) -> None:
-        """Drop the run's checkpoint."""
+        """Remove the run's checkpoint."""
         shutil.rmtree(self.checkpoint(run).parent, ignore_errors=True)
 
     def delete(self, run: str) -> None:
-        """Drop a run, finished or not."""
+        """Remove a run, finished or not."""
         self._runs.delete(run)
         (self.root / "timings" / f"{run}.json").unlink(missing_ok=True)
         shutil.rmtree(self.root / "noise" / run, ignore_errors=True)
@@ -229,47 +229,46 @@ class Store:
         self.discard(run)
 
     def delete_stacks(self) -> None:
-        """Drop every pre-trained layer."""
+        """Remove every pre-trained layer."""
         shutil.rmtree(self.root / "stacks", ignore_errors=True)
 
     def sweep(self) -> None:
         """Remove temporary folders and files that killed processes left behind an hour ago or more."""
         import time
 
-        for stale in (
-            one for where in ("runs", "stacks", "timings", "partial/*") for one in self.root.glob(f"{where}/.*-*")
-        ):
-            with contextlib.suppress(OSError):
-                if time.time() - stale.stat().st_mtime > 3600 and not restored(stale):
-                    shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
+        for folder in ("runs", "stacks", "timings", "partial/*"):
+            for stale in self.root.glob(f"{folder}/.*-*"):
+                with contextlib.suppress(OSError):
+                    if time.time() - stale.stat().st_mtime > 3600 and not restored(stale):
+                        shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
 
     @contextlib.contextmanager
     def lock(self, run: str, go_on: Callable[[], bool] = lambda: True) -> Iterator[BaseFileLock]:
-        """Hold the run (or layer) for this process: whoever else wants to train it waits, then finds it finished.
+        """Hold the lock of the run (or layer) for this process: others that would train it wait, then find it finished.
 
-        While another process has it, `go_on` is asked again and again; raises Busy once that says no.
+        While another process holds it, `go_on` is called again and again; raises Busy once it returns False.
         """
         from filelock import FileLock, Timeout
 
         path = self._lock(run)
         path.parent.mkdir(parents=True, exist_ok=True)
-        held, wait = FileLock(path), 0.0
-        while not held.is_locked:
+        file_lock, wait = FileLock(path), 0.0
+        while not file_lock.is_locked:
             try:
-                held.acquire(timeout=wait)
+                file_lock.acquire(timeout=wait)
             except Timeout as error:
                 wait = LOCK_SECONDS
                 if not go_on():
                     raise Busy(run) from error
         try:
-            yield held
+            yield file_lock
         finally:
-            held.release()
+            file_lock.release()
 
     def _lock(self, run: str) -> Path:
         return self.root / "locks" / f"{run}.lock"
 
 
-def _unpacked(content: bytes, examples: int) -> np.ndarray:
+def _unpack_bits(content: bytes, num_examples: int) -> np.ndarray:
     """The bits of a file as bool [examples]."""
-    return np.unpackbits(np.frombuffer(content, dtype=np.uint8), count=examples).astype(bool)
+    return np.unpackbits(np.frombuffer(content, dtype=np.uint8), count=num_examples).astype(bool)

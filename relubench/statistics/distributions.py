@@ -1,7 +1,7 @@
-"""Student's and the beta distribution, and the intervals of a share and of two paired ones, without SciPy.
+"""Student's and the beta distribution, and the intervals of one share and of two paired shares, without SciPy.
 
-SciPy's own would cost a third of a second of start-up, which a table from stored runs can do without; the tests hold
-these against it.
+Importing SciPy would add a third of a second to the start of every table from stored runs; the tests compare these
+functions with SciPy's.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ def beta_quantile(quantile: float, a: float, b: float) -> float:
     low, high, x = 0.0, 1.0, a / (a + b)
     scale = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
     for _ in range(200):
-        gap = incomplete_beta(a, b, x) - quantile
-        low, high = (low, x) if gap > 0 else (x, high)
+        excess = incomplete_beta(a, b, x) - quantile
+        low, high = (low, x) if excess > 0 else (x, high)
         density = math.exp(scale + (a - 1) * math.log(x) + (b - 1) * math.log1p(-x))
-        step = x - gap / density if density > 1e-200 else -1.0
-        before, x = x, step if low < step < high else (low + high) / 2
-        if abs(x - before) <= 1e-10 * x or not 0 < x < 1:
+        step = x - excess / density if density > 1e-200 else -1.0
+        previous, x = x, step if low < step < high else (low + high) / 2
+        if abs(x - previous) <= 1e-10 * x or not 0 < x < 1:
             break
     return x
 
@@ -71,9 +71,9 @@ def incomplete_beta(a: float, b: float, x: float) -> float:
     if x > (a + 1) / (a + b + 2):
         # The fraction converges fast on the other side of the mode only.
         return 1 - incomplete_beta(b, a, 1 - x)
-    logarithm = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
+    log_prefactor = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
     tiny = 1e-300
-    ahead, behind, fraction = 1.0, 0.0, 1.0
+    lentz_c, lentz_d, fraction = 1.0, 0.0, 1.0
     # It takes some sqrt(max(a, b)) steps.
     for step in range(20_000):
         half = step // 2
@@ -83,58 +83,61 @@ def incomplete_beta(a: float, b: float, x: float) -> float:
             term = -(a + half) * (a + b + half) * x / ((a + 2 * half) * (a + 2 * half + 1))
         else:
             term = half * (b - half) * x / ((a + 2 * half - 1) * (a + 2 * half))
-        behind = 1 / (1 + term * behind or tiny)
-        ahead = 1 + term / ahead or tiny
-        fraction *= ahead * behind
-        if abs(1 - ahead * behind) < 1e-14:
+        lentz_d = 1 / (1 + term * lentz_d or tiny)
+        lentz_c = 1 + term / lentz_c or tiny
+        fraction *= lentz_c * lentz_d
+        if abs(1 - lentz_c * lentz_d) < 1e-14:
             break
-    return math.exp(logarithm) * (fraction - 1) / a
+    return math.exp(log_prefactor) * (fraction - 1) / a
 
 
 def share_interval(share: float, variance: float, examples: int, extra: float = 1.0) -> tuple[float, float]:
     """The 95 % interval of a share of `examples` whose estimate has this variance; both ends in 0 to 1.
 
-    The quantiles of the beta distributions that have the share's mean and variance after `extra` examples more: wrong
-    for the upper end, right for the lower. Of independent examples, share (1 - share) / examples, and one more, that is
-    Clopper & Pearson's interval (1934); of others what Fay & Feuer (1997) do for weighted counts: it covers where few
-    examples carry all of the errors, so that the variance itself is hardly known.
+    The ends are quantiles of the beta distributions that have the share's mean and variance after `extra` more
+    examples, wrong ones for the upper end and right ones for the lower. With the variance of independent examples,
+    share (1 - share) / examples, and one extra example, that is Clopper & Pearson's interval (1934); with another
+    variance it is Fay & Feuer's (1997) for weighted counts, which still covers where a few examples carry all of the
+    errors, so that the variance itself is hardly known.
     """
-    more = examples + extra
-    scale = (examples / more) ** 2 * examples / (examples + 2 * extra)
-    ends = []
+    total = examples + extra
+    scale = (examples / total) ** 2 * examples / (examples + 2 * extra)
+    bounds = []
     for side, quantile in ((0, ALPHA / 2), (1, 1 - ALPHA / 2)):
-        mean = (share * examples + extra * side) / more
-        spread = scale * (variance + extra * abs(side - share) / examples**2)
-        if not 0 < mean < 1 or spread <= 0:
-            ends.append(mean)
+        mean = (share * examples + extra * side) / total
+        variance_of_side = scale * (variance + extra * abs(side - share) / examples**2)
+        if not 0 < mean < 1 or variance_of_side <= 0:
+            bounds.append(mean)
             continue
-        # At most what 0 and 1 alone would have: a beta distribution has no more.
-        weight = max(mean * (1 - mean) / spread - 1, 1e-3)
-        ends.append(beta_quantile(quantile, mean * weight, (1 - mean) * weight))
-    return ends[0], ends[1]
+        # A beta distribution's variance is at most that of the values 0 and 1 alone.
+        weight = max(mean * (1 - mean) / variance_of_side - 1, 1e-3)
+        bounds.append(beta_quantile(quantile, mean * weight, (1 - mean) * weight))
+    return bounds[0], bounds[1]
 
 
-def tango(more: int, fewer: int, examples: int, z: float = Z) -> tuple[float, float]:
-    """Tango's score interval of (more - fewer) / examples for paired yes-no data (Tango 1998, equation 9).
+def tango_interval(only_a: int, only_b: int, examples: int, z: float = Z) -> tuple[float, float]:
+    """Tango's score interval of (only_a - only_b) / examples for paired yes-no data (Tango 1998, equation 9).
 
-    `more`: examples that only a got wrong; `fewer`: that only b got wrong; `z`: 1.96 for 95 %.
+    `only_a`: examples that only a got wrong; `only_b`: that only b got wrong; `z`: 1.96 for 95 %.
     """
 
     def score(delta: float) -> float:
-        """The standardised distance of what was seen from a true difference of delta; it falls as delta rises."""
-        linear = (2 * examples - more + fewer) * delta - more - fewer
-        root = math.sqrt(max(linear * linear + 8 * examples * fewer * delta * (1 - delta), 0.0))
+        """The standardised distance of the observed difference from a true one of delta; it falls as delta rises."""
+        linear = (2 * examples - only_a + only_b) * delta - only_a - only_b
+        root = math.sqrt(max(linear * linear + 8 * examples * only_b * delta * (1 - delta), 0.0))
         nuisance = (root - linear) / (4 * examples)
         variance = examples * (2 * nuisance + delta * (1 - delta))
-        gap = more - fewer - examples * delta
+        gap = only_a - only_b - examples * delta
         return gap / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, gap)
 
-    seen = (more - fewer) / examples
-    return crossing(lambda one: score(one) - z, -1.0, seen), crossing(lambda one: score(one) + z, seen, 1.0)
+    difference = (only_a - only_b) / examples
+    low = crossing(lambda delta: score(delta) - z, -1.0, difference)
+    high = crossing(lambda delta: score(delta) + z, difference, 1.0)
+    return low, high
 
 
 def crossing(falling: Callable[[float], float], low: float, high: float) -> float:
-    """Where a falling function crosses zero between low and high, by 60 halvings."""
+    """The point between low and high at which a falling function crosses zero, by 60 halvings."""
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if falling(middle) > 0 else (low, middle)
@@ -142,20 +145,20 @@ def crossing(falling: Callable[[float], float], low: float, high: float) -> floa
 
 
 def rising_root(rising: Callable[[float], float], low: float, high: float) -> float:
-    """Where a rising function crosses zero between low and high, or the end that is nearer to it (Illinois' rule)."""
-    below, above = rising(low), rising(high)
-    if below >= 0 or above <= 0:
-        return low if below >= 0 else high
+    """The point at which a rising function crosses zero, or the end that is nearer to it (the Illinois method)."""
+    low_value, high_value = rising(low), rising(high)
+    if low_value >= 0 or high_value <= 0:
+        return low if low_value >= 0 else high
     side = 0
     for _ in range(100):
-        middle = high - above * (high - low) / (above - below)
+        middle = high - high_value * (high - low) / (high_value - low_value)
         value = rising(middle)
         if value == 0 or high - low <= 1e-12 * high:
             return middle
         if value > 0:
-            below *= 0.5 if side > 0 else 1.0
-            high, above, side = middle, value, 1
+            low_value *= 0.5 if side > 0 else 1.0
+            high, high_value, side = middle, value, 1
         else:
-            above *= 0.5 if side < 0 else 1.0
-            low, below, side = middle, value, -1
+            high_value *= 0.5 if side < 0 else 1.0
+            low, low_value, side = middle, value, -1
     return (low + high) / 2

@@ -1,8 +1,8 @@
 """Is a measured error the published one? A test of equivalence against a value that carries noise of its own.
 
-A published error p comes from one network and M test examples: its variance is p (1 - p) / M for the examples and one
-network's variance between trainings, which nobody published and which is taken from our own seeds. Our test examples
-count as other ones than theirs: where they are the same, the noise is smaller than counted and the verdict cautious.
+A published error p comes from one network and M test examples: its variance is p (1 - p) / M for the examples, and one
+network's variance between trainings, which nobody published and which is taken from our own seeds. The two sets of test
+examples count as independent: where they are the same, the noise is smaller and the verdict cautious.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from relubench.statistics.distributions import ALPHA, Z
-from relubench.statistics.error_rates import Mask, stack
+from relubench.statistics.error_rates import Mask, stack_masks
 from relubench.statistics.power import SeedsNeeded, fewest_seeds, range_of_variances
 from relubench.statistics.variance import Spread, crossed_spread
 
 Verdict = Literal["reproduced", "better", "worse", "undecided"]
 
 LEAST_MARGIN_PCT = 0.1
-"""Percentage points: what published tables are rounded to would not carry a finer claim."""
+"""The smallest margin, in percentage points: published tables are rounded, and allow no finer claim."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reproduction:
-    """A measured mean error less a published one, in percentage points, with its 95 % interval and what it means."""
+    """A measured mean error less a published one, in percentage points, with its 95 % interval and its verdict."""
 
     difference: float
     low: float
@@ -33,7 +33,7 @@ class Reproduction:
     margin: float
     verdict: Verdict
     seeds_to_settle: SeedsNeeded
-    """The seeds at which a difference as seen would no longer be undecided; None if decided, or if no number is."""
+    """The seeds at which the same difference would be decided; None if it is decided, or if no number is enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,59 +41,61 @@ class _Noise:
     """The variances of a difference to one published network, as fractions squared."""
 
     seeds: int
-    mine: Spread
+    our_mean: Spread
     """Of our mean over `seeds` seeds."""
-    theirs_examples: float
+    published_examples: float
 
     def spread(self, seeds: int) -> Spread:
-        """Of the difference, had we `seeds` seeds."""
-        share = self.seeds / seeds
-        one_network = self.seeds * max(self.mine.between_seeds - self.mine.interaction, 0.0)
-        between = self.mine.between_seeds * share + one_network
-        examples = self.mine.examples + self.theirs_examples
-        return Spread(max(seeds, self.seeds) - 1, between, examples, self.mine.interaction * share)
+        """The variances of the difference with `seeds` seeds."""
+        shrinkage = self.seeds / seeds
+        one_network = self.seeds * max(self.our_mean.between_seeds - self.our_mean.interaction, 0.0)
+        between = self.our_mean.between_seeds * shrinkage + one_network
+        examples = self.our_mean.examples + self.published_examples
+        return Spread(max(seeds, self.seeds) - 1, between, examples, self.our_mean.interaction * shrinkage)
 
 
 def margin_pct(typical_pct: float, test_examples: int) -> float:
-    """How far apart two errors may be and count as one: twice the half-width of a published value's own 95 % noise.
+    """The margin within which two errors count as equal: twice the half-width of a published value's own 95 % noise.
 
-    At once that half-width nothing could be reproduced: two test sets of that size differ by as much. At twice, two
-    equal networks are found equal in 37 to 76 % of simulated cases, by the seeds and by how much trainings differ.
-    `typical_pct` is one error for all values of a source: a margin that moved with the published value would give way
-    to its noise. Percentage points, at least LEAST_MARGIN_PCT.
+    With half of that nothing could be reproduced, since two test sets of that size differ by as much. With it, two
+    equal networks are found equal in 37 to 76 % of simulated cases, depending on the seeds and on how much trainings
+    differ. `typical_pct` is one error for all values of a source: a margin that depended on the published value would
+    depend on its noise. Percentage points, at least LEAST_MARGIN_PCT.
     """
     share = typical_pct / 100
     return max(2 * 100 * Z * math.sqrt(share * (1 - share) / test_examples), LEAST_MARGIN_PCT)
 
 
-def against(wrong: Sequence[Mask], published_pct: float, test_examples: int, margin_pct: float) -> Reproduction:
-    """Judge the mean error of S >= 2 masks [N] against one published network's error on `test_examples` examples.
+def compare_with_published(
+    wrong: Sequence[Mask], published_pct: float, test_examples: int, margin_pct: float
+) -> Reproduction:
+    """The mean error of S >= 2 masks [N] compared with one published network's error on `test_examples` examples.
 
     reproduced: the 90 % interval of the difference lies within the margin (two one-sided tests, Schuirmann 1987).
     better, worse: zero lies outside its 95 % interval, and the difference beyond the margin. Else undecided. Raises
     ValueError for fewer than two masks: one seed does not tell how much trainings differ.
     """
-    errors = stack(wrong)
+    errors = stack_masks(wrong)
     if len(errors) < 2:
         raise ValueError("one seed does not tell how much trainings differ")
     share = published_pct / 100
     noise = _Noise(len(errors), crossed_spread(errors), share * (1 - share) / test_examples)
     gap, margin = float(errors.mean()) - share, margin_pct / 100
     verdict = _verdict(gap, margin, noise.spread(len(errors)))
-    needed = _settling(noise, gap, margin) if verdict == "undecided" else SeedsNeeded(None, None, None)
+    needed = _seeds_to_decide(noise, gap, margin) if verdict == "undecided" else SeedsNeeded(None, None, None)
     half = noise.spread(len(errors)).half_width(1 - ALPHA / 2)
     return Reproduction(100 * gap, 100 * (gap - half), 100 * (gap + half), margin_pct, verdict, needed)
 
 
-def _settling(noise: _Noise, gap: float, margin: float) -> SeedsNeeded:
-    """The seeds that would decide, for the variances between trainings that our seeds leave open."""
+def _seeds_to_decide(noise: _Noise, gap: float, margin: float) -> SeedsNeeded:
+    """The number of seeds that would decide, for the variances between trainings that agree with our seeds."""
 
-    def needed(between: float) -> int | None:
-        mine = replace(noise, mine=replace(noise.mine, between_seeds=between))
-        return fewest_seeds(noise.seeds, lambda seeds: _verdict(gap, margin, mine.spread(seeds)) != "undecided")
+    def seeds_to_decide(between: float) -> int | None:
+        assumed = replace(noise, our_mean=replace(noise.our_mean, between_seeds=between))
+        return fewest_seeds(noise.seeds, lambda seeds: _verdict(gap, margin, assumed.spread(seeds)) != "undecided")
 
-    low, likely, high = range_of_variances(noise.mine)
-    return SeedsNeeded(needed(likely), needed(low), needed(high))
+    low, likely, high = range_of_variances(noise.our_mean)
+    return SeedsNeeded(seeds_to_decide(likely), seeds_to_decide(low), seeds_to_decide(high))
 
 
 def _verdict(gap: float, margin: float, spread: Spread) -> Verdict:

@@ -1,7 +1,7 @@
 """Means with intervals and differences with their intervals and words, from which test examples each seed got wrong.
 
 The data are wrong[s, i] in {0, 1}: the network of seed s was wrong on test example i. All seeds share the examples, so
-seeds and examples are two crossed random factors (`spread`): another training would differ, and so would another test
+seeds and examples are two crossed random factors (`variance`): another training would differ, and so would another test
 set. Results are in percent of the examples; intervals are 95 %.
 """
 
@@ -18,22 +18,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from relubench.statistics.distributions import ALPHA, Z, share_interval, tango
-from relubench.statistics.power import SeedsNeeded, Sight, detectable, detectable_by_one_seed, seeds_needed
+from relubench.statistics.distributions import ALPHA, Z, share_interval, tango_interval
+from relubench.statistics.power import ObservedDifference, SeedsNeeded, detectable, detectable_by_one_seed, seeds_needed
 from relubench.statistics.variance import Spread, crossed_spread, paired_spread, unpaired_spread
 
 BOTH = "seeds x test set"
 TEST_SET = "test set only"
 ON_THIS_TEST_SET = " on this test set"
-"""What one seed's 'lower' or 'higher' is limited to: another training may turn it."""
+"""Follows the 'lower' or 'higher' of a single seed: another training may reverse it."""
 IN_A_SMOKE_TEST = " in a smoke test"
-"""What every 'lower' or 'higher' of a smoke test is limited to, whatever its seeds: it concludes nothing."""
+"""Follows every 'lower' or 'higher' of a smoke test, which proves nothing however many seeds it has."""
 DIFFERENT = ("lower", f"lower{ON_THIS_TEST_SET}", "higher", f"higher{ON_THIS_TEST_SET}")
 """The words for a difference, in the order in which they are counted; any other is 'noise'."""
 
 SEVERAL_SEEDS = 0.5
-"""Examples that `share_interval` adds to a mean over seeds: with one it covers more than it need, with a quarter less
-than 94 % of small shares."""
+"""Examples that `share_interval` adds to a mean over seeds: with 1 the interval covers more than it has to, with 0.25
+less than 94 % of small shares."""
 
 Mask = NDArray[Any]
 """Boolean [N]: True where one network was wrong on that test example."""
@@ -59,12 +59,12 @@ class Difference:
     p: float
     basis: str
     seeds: int
-    """Of the smaller side."""
+    """The number of seeds, of the smaller side."""
     effect: float | None
     """The difference over the standard deviation of the seeds' own differences (Cohen's d_z); of the pooled standard
     deviation of the seeds' errors where seeds are not paired. None with one seed, or where seeds do not differ."""
     detectable: float | None
-    """The true difference, in percent, that would have been called one with 80 % probability; None if none would."""
+    """The true difference, in percent, that is detected with 80 % probability; None if none would be."""
 
     @property
     def verdict(self) -> str:
@@ -78,7 +78,7 @@ def mean_error(wrong: Sequence[Mask]) -> Interval:
     spread implies, so that it stays within 0 to 100 and is not empty at zero errors. `wrong`: S masks [N]. Raises
     ValueError on an empty or unequal set. What it covers is recorded by `benchmarks.statistics_simulation`.
     """
-    errors = stack(wrong)
+    errors = stack_masks(wrong)
     seeds, examples = errors.shape
     mean = float(errors.mean())
     variance = mean * (1 - mean) / examples
@@ -100,9 +100,9 @@ def paired_difference(wrong_a: Sequence[Mask], wrong_b: Sequence[Mask], comparis
     """
     gaps = _gaps(wrong_a, wrong_b)
     if gaps.shape[0] == 1:
-        return _of_one_seed(gaps[0], _sight(wrong_a, wrong_b), comparisons)
+        return _one_seed_difference(gaps[0], _observed(wrong_a, wrong_b), comparisons)
     between = float(gaps.mean(axis=1).std(ddof=1))
-    return _difference(_sight(wrong_a, wrong_b), paired_spread(gaps), between, comparisons)
+    return _crossed_difference(_observed(wrong_a, wrong_b), paired_spread(gaps), between, comparisons)
 
 
 def unpaired_difference(wrong_a: Sequence[Mask], wrong_b: Sequence[Mask], comparisons: int = 1) -> Difference:
@@ -112,23 +112,23 @@ def unpaired_difference(wrong_a: Sequence[Mask], wrong_b: Sequence[Mask], compar
     `wrong_b`: masks [N], at least two a side, or one on each. `comparisons`: as in `paired_difference`. Raises
     ValueError.
     """
-    a, b = stack(wrong_a), stack(wrong_b)
+    a, b = stack_masks(wrong_a), stack_masks(wrong_b)
     if a.shape[1] != b.shape[1] or min(len(a), len(b)) == 1 < max(len(a), len(b)):
         raise ValueError(f"need the same examples, and two seeds a side or one on each, not {a.shape} and {b.shape}")
     if len(a) == 1:
-        return _of_one_seed(a[0] - b[0], _sight(wrong_a, wrong_b), comparisons)
+        return _one_seed_difference(a[0] - b[0], _observed(wrong_a, wrong_b), comparisons)
     pooled = math.sqrt(sum(side.var(axis=0, ddof=1) * (side.size - 1) for side in (a.mean(axis=1), b.mean(axis=1))))
     pooled /= math.sqrt(len(a) + len(b) - 2)
-    return _difference(_sight(wrong_a, wrong_b), unpaired_spread(a, b), pooled, comparisons)
+    return _crossed_difference(_observed(wrong_a, wrong_b), unpaired_spread(a, b), pooled, comparisons)
 
 
 def critical(comparisons: int) -> float:
-    """The quantile whose half-width each of so many intervals takes: together they hold 95 % (Bonferroni)."""
+    """The quantile for the half-width of each of so many intervals, which together hold 95 % (Bonferroni)."""
     return 1 - ALPHA / comparisons / 2
 
 
 def word(difference: float, low: float, high: float, seeds: int) -> str:
-    """'noise' where the interval holds zero, else 'lower' or 'higher', of one seed with what that is limited to."""
+    """'noise' where the interval holds zero, else 'lower' or 'higher'; of one seed with ON_THIS_TEST_SET appended."""
     if low <= 0 <= high:
         return "noise"
     return ("higher" if difference > 0 else "lower") + (ON_THIS_TEST_SET if seeds == 1 else "")
@@ -137,18 +137,18 @@ def word(difference: float, low: float, high: float, seeds: int) -> str:
 def minimum_detectable_difference(
     wrong_a: Sequence[Mask], wrong_b: Sequence[Mask], comparisons: int = 1
 ) -> float | None:
-    """The true difference, in percentage points, that this many seeds and examples call real with 80 % probability.
+    """The true difference, in percentage points, that this many seeds and examples detect with 80 % probability.
 
-    None where no difference that is possible here would be. S = 1: for the test set's noise alone.
+    None where no possible difference would be detected. S = 1: for the test set's noise alone.
     """
     return paired_difference(wrong_a, wrong_b, comparisons).detectable
 
 
 def seeds_to_resolve(wrong_a: Sequence[Mask], wrong_b: Sequence[Mask], comparisons: int = 1) -> SeedsNeeded:
-    """The number of seeds with which a true difference as large as the one seen is called real with 80 % probability.
+    """The number of seeds with which a true difference as large as the observed one is detected with 80 % probability.
 
-    Needs two seeds or more to know the spread (ValueError). More seeds do not reduce the noise of the test set, so None
-    is a common answer. It holds if the true difference is the one seen, which is itself uncertain.
+    Needs two seeds or more to estimate the spread (ValueError). More seeds do not reduce the noise of the test set, so
+    None is a common answer. It holds if the true difference is the observed one, which is itself uncertain.
     """
     gaps = _gaps(wrong_a, wrong_b)
     seeds = gaps.shape[0]
@@ -157,10 +157,10 @@ def seeds_to_resolve(wrong_a: Sequence[Mask], wrong_b: Sequence[Mask], compariso
     return seeds_needed(paired_spread(gaps), seeds, abs(float(gaps.mean())), critical(comparisons))
 
 
-def stack(wrong: Sequence[Mask]) -> NDArray[np.float64]:
+def stack_masks(wrong: Sequence[Mask]) -> NDArray[np.float64]:
     """Masks of one length as [S, N] of 0 and 1; raises ValueError for any other."""
-    if not len(wrong) or len({one.shape for one in wrong}) != 1 or wrong[0].ndim != 1 or wrong[0].size < 2:
-        raise ValueError(f"need masks of one length, not {[one.shape for one in wrong]}")
+    if not len(wrong) or len({mask.shape for mask in wrong}) != 1 or wrong[0].ndim != 1 or wrong[0].size < 2:
+        raise ValueError(f"need masks of one length, not {[mask.shape for mask in wrong]}")
     return np.stack(wrong).astype(np.float64)
 
 
@@ -172,9 +172,9 @@ def pack_mask(mask: Mask) -> str:
 def unpack_mask(text: str, examples: int) -> Mask:
     """The mask of `examples` that `pack_mask` wrote; raises ValueError for any other text."""
     try:
-        # No more than that: a few bytes may unpack to gigabytes.
-        whole = zlib.decompressobj().decompress(base64.b64decode(text, validate=True), (examples + 7) // 8 + 1)
-        packed = np.frombuffer(whole, dtype=np.uint8)
+        # The limit is needed: a few bytes may unpack to gigabytes.
+        content = zlib.decompressobj().decompress(base64.b64decode(text, validate=True), (examples + 7) // 8 + 1)
+        packed = np.frombuffer(content, dtype=np.uint8)
     except zlib.error as error:
         raise ValueError(str(error)) from error
     if packed.size != (examples + 7) // 8:
@@ -182,36 +182,35 @@ def unpack_mask(text: str, examples: int) -> Mask:
     return np.unpackbits(packed, count=examples).astype(bool)
 
 
-def _difference(sight: Sight, spread: Spread, between: float, comparisons: int) -> Difference:
+def _crossed_difference(sight: ObservedDifference, spread: Spread, between: float, comparisons: int) -> Difference:
     mean = sight.difference
     half = spread.half_width(critical(comparisons))
     low, high = max(mean - half, -1.0), min(mean + half, 1.0)
     effect = mean / between if between > 0 else None
     p = min(1.0, comparisons * spread.level(abs(mean)))
-    seen = detectable(spread, sight, critical(comparisons))
-    return Difference(
-        100 * mean, 100 * low, 100 * high, p, BOTH, sight.seeds, effect, None if seen is None else 100 * seen
-    )
+    detectable_share = detectable(spread, sight, critical(comparisons))
+    detectable_pct = None if detectable_share is None else 100 * detectable_share
+    return Difference(100 * mean, 100 * low, 100 * high, p, BOTH, sight.seeds, effect, detectable_pct)
 
 
-def _sight(wrong_a: Sequence[Mask], wrong_b: Sequence[Mask]) -> Sight:
+def _observed(wrong_a: Sequence[Mask], wrong_b: Sequence[Mask]) -> ObservedDifference:
     a, b = float(np.mean(wrong_a)), float(np.mean(wrong_b))
-    return Sight(min(len(wrong_a), len(wrong_b)), len(wrong_a[0]), a - b, min(a, b))
+    return ObservedDifference(min(len(wrong_a), len(wrong_b)), len(wrong_a[0]), a - b, min(a, b))
 
 
-def _of_one_seed(gap: NDArray[np.float64], sight: Sight, comparisons: int) -> Difference:
-    more, fewer = int((gap > 0).sum()), int((gap < 0).sum())
+def _one_seed_difference(gap: NDArray[np.float64], sight: ObservedDifference, comparisons: int) -> Difference:
+    only_a, only_b = int((gap > 0).sum()), int((gap < 0).sum())
     z = NormalDist().inv_cdf(critical(comparisons))
-    low, high = tango(more, fewer, gap.size, z)
-    p = math.erfc(abs(more - fewer) / math.sqrt(2 * (more + fewer))) if more + fewer else 1.0
-    seen = detectable_by_one_seed(more + fewer, sight, critical(comparisons))
-    seen = None if seen is None else 100 * seen
+    low, high = tango_interval(only_a, only_b, gap.size, z)
+    p = math.erfc(abs(only_a - only_b) / math.sqrt(2 * (only_a + only_b))) if only_a + only_b else 1.0
+    detectable_pct = detectable_by_one_seed(only_a + only_b, sight, critical(comparisons))
+    detectable_pct = None if detectable_pct is None else 100 * detectable_pct
     p = min(1.0, comparisons * p)
-    return Difference(100 * float(gap.mean()), 100 * low, 100 * high, p, TEST_SET, 1, None, seen)
+    return Difference(100 * float(gap.mean()), 100 * low, 100 * high, p, TEST_SET, 1, None, detectable_pct)
 
 
 def _gaps(wrong_a: Sequence[Mask], wrong_b: Sequence[Mask]) -> NDArray[np.float64]:
-    a, b = stack(wrong_a), stack(wrong_b)
+    a, b = stack_masks(wrong_a), stack_masks(wrong_b)
     if a.shape != b.shape:
         raise ValueError(f"a pair needs the same seeds and examples, not {a.shape} and {b.shape}")
     return a - b

@@ -1,8 +1,9 @@
-"""What a comparison could have seen, and how many seeds it would take to see it: the power of the tests of `stats`.
+"""The power of the tests of `error_rates`: which difference a comparison can detect, and how many seeds it needs.
 
-The truth behind a table is known only through its own few seeds: with S of them the variance between trainings is
-S - 1 degrees of freedom times its estimate over a chi-squared number. Power is the mean over what that leaves open, and
-over the variances that the test itself would estimate; with a known variance it would be the noncentral t's.
+The true variances are known only through a table's own few seeds: with S of them the variance between trainings is
+S - 1 degrees of freedom times its estimate over a chi-squared number. Power is the mean over all variances that agree
+with the estimate, and over the variances that the test itself would estimate; with a known variance it would be that of
+the noncentral t distribution.
 """
 
 from __future__ import annotations
@@ -20,57 +21,57 @@ from relubench.statistics.variance import Spread, Values, blend
 
 POWER = 0.80
 MOST_SEEDS = 1000
-"""Where the search for a resolving number of seeds gives up: nobody trains more."""
+"""The largest number of seeds that is searched: nobody trains more."""
 RANGE = (0.1, 0.9)
-"""Between which quantiles of the variance between trainings a range of seeds lies: 80 %."""
+"""Quantiles of the variance between trainings that give the range of a number of seeds: the middle 80 %."""
 STEADY = 0.35
-"""Of the noise that a larger difference brings, the part that is the same for every seed; from simulated networks."""
+"""The part of the noise of a larger difference that is the same for every seed; from simulated networks."""
 NODES = 25
-"""Points at which a chi-squared distribution is taken."""
+"""Points at which a chi-squared distribution is evaluated."""
 
 NORMAL = np.linspace(-8.0, 8.0, 1601)
 NORMAL_CDF = np.array([NormalDist().cdf(z) for z in NORMAL])
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
-    """What a table saw of two networks, as fractions."""
+class ObservedDifference:
+    """The observed errors of two networks, as fractions."""
 
     seeds: int
     examples: int
     difference: float
     error: float
-    """The lower of both."""
+    """The lower of the two."""
 
     @property
     def most(self) -> float:
         """The largest difference that is possible to a network with this error."""
         return max(self.error, 1 - self.error)
 
-    def growth(self, more: float) -> float:
-        """How many times the variance between trainings is, where one of the two errs by so much more."""
-        least = max(self.error, 0.5 / self.examples)
-        worse = min(least + more, max(least, 0.5))
-        return (1 + worse * (1 - worse) / (least * (1 - least))) / 2
+    def growth(self, extra: float) -> float:
+        """The factor by which the variance between trainings grows if one of the two errors is larger by `extra`."""
+        error = max(self.error, 0.5 / self.examples)
+        larger_error = min(error + extra, max(error, 0.5))
+        return (1 + larger_error * (1 - larger_error) / (error * (1 - error))) / 2
 
 
 @dataclass(frozen=True, slots=True)
 class SeedsNeeded:
-    """How many seeds, in all, it takes; None where no number up to MOST_SEEDS does."""
+    """The total number of seeds that a decision takes; None where no number up to MOST_SEEDS is enough."""
 
     likely: int | None
     low: int | None
-    """If trainings vary as little as the seeds leave open."""
+    """If trainings vary as little as the seeds allow (10 % quantile)."""
     high: int | None
-    """If they vary as much."""
+    """If trainings vary as much as the seeds allow (90 % quantile)."""
 
 
-def detectable(spread: Spread, seen: Sight, quantile: float) -> float | None:
+def detectable(spread: Spread, observed: ObservedDifference, quantile: float) -> float | None:
     """The true difference, as a fraction, at which |difference| exceeds half_width(quantile) with 80 % probability.
 
-    What is larger than the difference in the table brings noise of its own: it turns more examples, some with every
-    seed and others with some, and trainings differ in proportion to error (1 - error), as they do on the scale of
-    logits. None if not even the largest possible difference would do.
+    A difference larger than the observed one adds noise of its own: it changes the answer to more examples, some with
+    every seed and others with some seeds, and trainings differ in proportion to error (1 - error), as they do on the
+    scale of logits. None if even the largest possible difference is not detected.
     """
     variances, chances = variances_left_open(spread)
     trainings = variances - spread.interaction
@@ -78,66 +79,67 @@ def detectable(spread: Spread, seen: Sight, quantile: float) -> float | None:
     factors = student_quantile(quantile, spread.degrees), NormalDist().inv_cdf(quantile)
 
     def power(size: float) -> float:
-        more = max(size - abs(seen.difference), 0.0)
-        examples = spread.examples + STEADY * more * (1 - size) / seen.examples
-        interaction = spread.interaction + (1 - STEADY) * more / seen.examples / seen.seeds
-        between = trainings * seen.growth(more) + interaction
-        return float(chances @ _reached(size, between[:, None], estimates, examples, interaction, factors) @ weights)
+        extra = max(size - abs(observed.difference), 0.0)
+        examples = spread.examples + STEADY * extra * (1 - size) / observed.examples
+        interaction = spread.interaction + (1 - STEADY) * extra / observed.examples / observed.seeds
+        between = trainings * observed.growth(extra) + interaction
+        powers = _power_by_variance(size, between[:, None], estimates, examples, interaction, factors)
+        return float(chances @ powers @ weights)
 
-    return _least(power, seen.most)
+    return _smallest_detectable(power, observed.most)
 
 
-def detectable_by_one_seed(disagreements: int, seen: Sight, quantile: float) -> float | None:
-    """The true difference that one seed's test, McNemar's at z, calls real with 80 % probability; as `detectable`.
+def detectable_by_one_seed(disagreements: int, observed: ObservedDifference, quantile: float) -> float | None:
+    """The true difference that McNemar's test of one seed detects with 80 % probability; see `detectable`.
 
-    `disagreements`: examples that one of the two networks got wrong. It is about the test set's noise alone.
+    `disagreements`: examples that exactly one of the two networks got wrong. Only the test set's noise counts here.
     """
     z = NormalDist().inv_cdf(quantile)
     shares, weights = chi_squared(2.0 * (disagreements + 1))
-    shares = shares * (disagreements + 1) / seen.examples
+    shares = shares * (disagreements + 1) / observed.examples
 
     def power(size: float) -> float:
-        either = np.minimum(shares + max(size - abs(seen.difference), 0.0), 1.0)
-        noise = np.maximum(either - size * size, 1 / seen.examples**2)
-        ahead = size - z * np.sqrt(either / seen.examples)
-        return float(weights @ _normal(ahead / np.sqrt(noise / seen.examples)))
+        disagreement = np.minimum(shares + max(size - abs(observed.difference), 0.0), 1.0)
+        noise = np.maximum(disagreement - size * size, 1 / observed.examples**2)
+        excess = size - z * np.sqrt(disagreement / observed.examples)
+        return float(weights @ _normal(excess / np.sqrt(noise / observed.examples)))
 
-    return _least(power, seen.most)
+    return _smallest_detectable(power, observed.most)
 
 
 def seeds_needed(spread: Spread, seeds: int, size: float, quantile: float) -> SeedsNeeded:
-    """The seeds with which a true difference of `size` is called real with 80 % probability, `seeds` or more.
+    """The number of seeds, at least `seeds`, with which a true difference of `size` is detected with 80 % probability.
 
-    `low` and `high` are for the variances between trainings in the middle 80 % of what `seeds` seeds leave open.
+    `low` and `high` are for the ends of the middle 80 % of the variances between trainings that `seeds` seeds allow.
     """
     low, likely, high = range_of_variances(spread)
 
     def needed(between: float) -> int | None:
         truth = Spread(spread.degrees, between, spread.examples, spread.interaction)
-        return fewest_seeds(seeds, lambda more: power_of_seeds(truth.of_seeds(seeds, more), size, quantile) >= POWER)
+        return fewest_seeds(seeds, lambda total: power_of_seeds(truth.of_seeds(seeds, total), size, quantile) >= POWER)
 
     return SeedsNeeded(needed(likely), needed(low), needed(high))
 
 
 def range_of_variances(spread: Spread) -> tuple[float, float, float]:
-    """The variance between seeds at the lower end, the middle and the upper end of the 80 % that seeds leave open."""
+    """The variances between seeds at the ends and in the middle of the 80 % range that the seeds allow."""
     variances, chances = variances_left_open(spread)
     order = np.argsort(variances)
-    upto = np.cumsum(chances[order]) - chances[order] / 2
-    low, likely, high = np.interp([RANGE[0], 0.5, RANGE[1]], upto, variances[order])
+    cumulative = np.cumsum(chances[order]) - chances[order] / 2
+    low, likely, high = np.interp([RANGE[0], 0.5, RANGE[1]], cumulative, variances[order])
     return float(low), float(likely), float(high)
 
 
 def power_of_seeds(truth: Spread, size: float, quantile: float) -> float:
-    """The probability that a difference of `size` is called real where `truth` holds the true variances."""
+    """The probability that a difference of `size` is detected if `truth` holds the true variances."""
     estimates, weights = chi_squared(truth.degrees)
     factors = student_quantile(quantile, truth.degrees), NormalDist().inv_cdf(quantile)
-    reached = _reached(size, truth.between_seeds, estimates, truth.examples, truth.interaction, factors)
-    return float(reached @ weights)
+    power = _power_by_variance(size, truth.between_seeds, estimates, truth.examples, truth.interaction, factors)
+    return float(power @ weights)
 
 
 def fewest_seeds(seeds: int, enough: Callable[[int], bool]) -> int | None:
-    """The least number, from `seeds` on, for which `enough(number)` is true once and for all; None above MOST_SEEDS."""
+    """The smallest number from `seeds` on from which `enough(number)` stays true; None above MOST_SEEDS."""
     low, high = seeds, MOST_SEEDS
     if not enough(high):
         return None
@@ -148,23 +150,23 @@ def fewest_seeds(seeds: int, enough: Callable[[int], bool]) -> int | None:
 
 
 def variances_left_open(spread: Spread) -> tuple[Values, Values]:
-    """True variances between seeds that agree with the estimated one, and their chances; at least the interaction's."""
+    """True variances between seeds that agree with the estimate, and their probabilities; at least the interaction."""
     shares, chances = chi_squared(spread.degrees)
     return np.maximum(spread.between_seeds / shares, spread.interaction), chances
 
 
 @lru_cache(maxsize=256)
 def chi_squared(degrees: float) -> tuple[Values, Values]:
-    """Values of a chi-squared number over its degrees of freedom, evenly apart in the logarithm, with their chances."""
+    """Values of chi-squared over its degrees of freedom, evenly spaced in the logarithm, and their probabilities."""
     grid = np.linspace(-24.0, 5.0, 8001)
     heights = degrees / 2 * (grid - np.exp(grid) + 1)
-    kept = grid[heights > -10.0]
-    nodes = np.linspace(kept[0], kept[-1], NODES)
+    likely = grid[heights > -10.0]
+    nodes = np.linspace(likely[0], likely[-1], NODES)
     chances = np.exp(degrees / 2 * (nodes - np.exp(nodes) + 1))
     return np.exp(nodes), chances / chances.sum()
 
 
-def _reached(
+def _power_by_variance(
     size: float,
     between: Values | float,
     estimates: Values,
@@ -184,11 +186,11 @@ def _normal(z: Values) -> Values:
     return np.interp(z, NORMAL, NORMAL_CDF)
 
 
-def _least(power: Callable[[float], float], most: float) -> float | None:
-    """The size at which a rising power reaches 80 %, to a hundredth of itself; None if that is more than `most`."""
-    if power(most) < POWER:
+def _smallest_detectable(power: Callable[[float], float], largest: float) -> float | None:
+    """The size at which a rising power reaches 80 %, to 0.3 % of itself; None if that is more than `largest`."""
+    if power(largest) < POWER:
         return None
-    low, high = 0.0, most
+    low, high = 0.0, largest
     while high - low > 0.003 * high:
         # The sizes of interest span orders of magnitude.
         middle = (low + high) / 2 if low else high / 4

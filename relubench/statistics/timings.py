@@ -1,13 +1,14 @@
-"""Medians and ratios of interleaved samples with intervals that assume no distribution, and what they allow to say.
+"""Medians and ratios of interleaved samples with intervals that assume no distribution, and their verdicts.
 
-Every round measures every contestant of a cell once, in random order, so that a round's samples saw the same machine:
+Every round measures every candidate of a case once, in random order, so that a round's samples met the same machine:
 ratios are taken within rounds, and their median is reported. Its interval lies between two of the ordered ratios whose
-ranks the binomial distribution gives (Hollander, Wolfe & Chicken 2014, section 3.6): it holds at any noise, and needs
-six rounds. Against itself a contestant is as often above 1 as below, since the order is random: the level is exact.
+ranks the binomial distribution gives (Hollander, Wolfe & Chicken 2014, section 3.6): it holds for any noise, and needs
+six rounds. The ratio of a candidate to itself is as often above 1 as below, since the order is random: the level is
+exact.
 
-Rounds of one process say nothing of the next one: a process's layout in memory can make code faster or slower for as
+Rounds of one process say nothing about the next one: a process's layout in memory can make code faster or slower for as
 long as it lives (Mytkowicz et al. 2009, "Producing wrong data without doing anything obviously wrong!"). Several
-processes are therefore taken as so many observations too, each the median of its rounds.
+processes therefore count as observations as well, each with the median of its rounds.
 """
 
 from __future__ import annotations
@@ -25,17 +26,17 @@ LEVEL = 0.05
 """Two-sided: intervals are 95 % or a little more."""
 
 LEAST_ROUNDS = 6
-"""With fewer not even the lowest and the highest of all enclose the median with 95 % probability."""
+"""With fewer rounds even the lowest and the highest of all do not enclose the median with 95 % probability."""
 
 LEAST_PROCESSES = 4
-"""With fewer, Student's interval over them says next to nothing."""
+"""With fewer processes Student's interval over them is too wide to be of use."""
 
 Verdict = Literal["faster", "slower", "no difference"]
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A median with its interval; the ends are None where there are too few samples for one. See `over_processes`."""
+    """A median with its interval, whose ends are None where there are too few samples. See `over_processes`."""
 
     median: float
     low: float | None
@@ -44,7 +45,7 @@ class Estimate:
 
     @property
     def relative_width(self) -> float:
-        """The interval's whole width over the median; infinite without an interval."""
+        """The interval's full width over the median; infinite without an interval."""
         if self.low is None or self.high is None or self.median == 0:
             return math.inf
         return (self.high - self.low) / abs(self.median)
@@ -63,36 +64,36 @@ def median(values: Sequence[float]) -> Estimate:
 
 
 def over_processes(values: Sequence[float], rounds: Sequence[int]) -> Estimate:
-    """The median of all rounds; its interval holds `median`'s, and Student's on the logarithms of processes' medians.
+    """The median of all rounds; its interval holds `median`'s, and Student's over the logarithms of processes' medians.
 
-    The former does not see that processes differ, and a few processes may agree by chance better than their rounds
-    allow; together they miss less often than 5 %. With fewer processes than LEAST_PROCESSES there is no interval.
+    The former ignores that processes differ, and a few processes may agree by chance better than their rounds allow;
+    together they miss less often than 5 %. With fewer processes than LEAST_PROCESSES there is no interval.
 
     `values`: positive, process after process, as many of each as it had `rounds`; ValueError where they are not.
     """
     if sum(rounds) != len(values):
         raise ValueError(f"{len(values)} values are not those of {len(rounds)} processes")
-    found = median(values)
+    pooled = median(values)
     if len(rounds) < LEAST_PROCESSES:
-        return Estimate(found.median, None, None, found.samples)
-    parts = np.split(np.asarray(values, dtype=np.float64), np.cumsum(rounds)[:-1])
-    logs = np.log([np.median(part) for part in parts])
-    reach = student_quantile(1 - LEVEL / 2, len(logs) - 1) * float(np.std(logs, ddof=1)) / math.sqrt(len(logs))
-    ends = [found.median, *np.exp([np.mean(logs) - reach, np.mean(logs) + reach])]
-    ends += [one for one in (found.low, found.high) if one is not None]
-    return Estimate(found.median, float(min(ends)), float(max(ends)), found.samples)
+        return Estimate(pooled.median, None, None, pooled.samples)
+    processes = np.split(np.asarray(values, dtype=np.float64), np.cumsum(rounds)[:-1])
+    logs = np.log([np.median(process) for process in processes])
+    half_width = student_quantile(1 - LEVEL / 2, len(logs) - 1) * float(np.std(logs, ddof=1)) / math.sqrt(len(logs))
+    bounds = [pooled.median, *np.exp([np.mean(logs) - half_width, np.mean(logs) + half_width])]
+    bounds += [bound for bound in (pooled.low, pooled.high) if bound is not None]
+    return Estimate(pooled.median, float(min(bounds)), float(max(bounds)), pooled.samples)
 
 
 def of_rounds(values: Sequence[float], rounds: Sequence[int]) -> Estimate:
-    """What values of the rounds come to, of one process or of several that had so many each."""
+    """The estimate from the values of all rounds; `rounds`: the number of each process, if there were several."""
     return over_processes(values, rounds) if len(rounds) > 1 else median(values)
 
 
-def ratio(mine: Sequence[float], base: Sequence[float]) -> Estimate:
-    """The median over rounds of mine/base, both in the order of the rounds; ValueError where the rounds differ."""
-    if len(mine) != len(base):
-        raise ValueError(f"{len(mine)} and {len(base)} rounds cannot be paired")
-    return median([one / other for one, other in zip(mine, base, strict=True)])
+def ratio(values: Sequence[float], base: Sequence[float]) -> Estimate:
+    """The median over rounds of value / base, both in the order of the rounds; ValueError if their numbers differ."""
+    if len(values) != len(base):
+        raise ValueError(f"{len(values)} and {len(base)} rounds cannot be paired")
+    return median([value / base_value for value, base_value in zip(values, base, strict=True)])
 
 
 def interval_rank(samples: int, level: float = LEVEL) -> int:
@@ -106,34 +107,34 @@ def interval_rank(samples: int, level: float = LEVEL) -> int:
     return k
 
 
-def is_difference(one: Estimate, level: float = 1.0) -> bool:
-    """Whether the interval leaves out `level`."""
-    return one.low is not None and one.high is not None and not one.low <= level <= one.high
+def is_difference(estimate: Estimate, level: float = 1.0) -> bool:
+    """Whether the interval excludes `level`."""
+    return estimate.low is not None and estimate.high is not None and not estimate.low <= level <= estimate.high
 
 
-def own_band(twin: Estimate) -> tuple[float, float]:
-    """What the ratio of a thing to itself was here: its interval, mirrored about 1 in the logarithm."""
-    if twin.low is None or twin.high is None or twin.low <= 0:
+def aa_band(control: Estimate) -> tuple[float, float]:
+    """The band of the A/A control: the interval of a candidate's ratio to itself, mirrored about 1 in the logarithm."""
+    if control.low is None or control.high is None or control.low <= 0:
         return 0.0, math.inf
-    widest = max(twin.high, 1 / twin.low, 1.0)
+    widest = max(control.high, 1 / control.low, 1.0)
     return 1 / widest, widest
 
 
-def verdict(one: Estimate, band: tuple[float, float]) -> Verdict | None:
-    """What may be said of a ratio: faster or slower only where its interval lies beyond the machine's own band."""
-    if one.low is None or one.high is None:
+def verdict(estimate: Estimate, band: tuple[float, float]) -> Verdict | None:
+    """The verdict on a ratio: faster or slower only where its interval lies outside the A/A control's band."""
+    if estimate.low is None or estimate.high is None:
         return None
-    if one.high < band[0]:
+    if estimate.high < band[0]:
         return "faster"
-    return "slower" if one.low > band[1] else "no difference"
+    return "slower" if estimate.low > band[1] else "no difference"
 
 
 def binomial_band(trials: int, share: float, level: float = LEVEL) -> tuple[int, int]:
-    """The counts that a share of `trials` leaves out with a probability of at most level/2 on either side."""
+    """The range of counts that a share of `trials` exceeds with a probability of at most level/2 on either side."""
     chances = [math.comb(trials, k) * share**k * (1 - share) ** (trials - k) for k in range(trials + 1)]
-    upto = np.cumsum(chances)
-    low = int(np.searchsorted(upto, level / 2, side="right"))
-    high = int(np.searchsorted(upto, 1 - level / 2, side="left"))
+    cumulative = np.cumsum(chances)
+    low = int(np.searchsorted(cumulative, level / 2, side="right"))
+    high = int(np.searchsorted(cumulative, 1 - level / 2, side="left"))
     return low, min(high, trials)
 
 

@@ -23,16 +23,17 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The variance of a crossed mean, as fractions squared, split by how well each part is known."""
+    """The variance of a crossed mean, as fractions squared, in parts that are known more or less well."""
 
     degrees: float
-    """Of freedom of between_seeds."""
+    """Degrees of freedom of between_seeds."""
     between_seeds: float
-    """Of the seeds' own means, over S: trainings and their interaction with the examples."""
+    """Variance of the seeds' own means, over S: trainings and their interaction with the examples."""
     examples: float
-    """Of the examples' difficulty alone, over N: more seeds do not reduce it, and N is large enough to know it."""
+    """Variance of the examples' difficulty alone, over N: more seeds do not reduce it, and N is large enough to know
+    it."""
     interaction: float
-    """Of example by seed, over S N: the part of between_seeds that the examples tell."""
+    """Variance of example by seed, over S N: the part of between_seeds that is known from the examples."""
 
     @property
     def variance(self) -> float:
@@ -40,7 +41,7 @@ class Spread:
 
     @property
     def floor(self) -> float:
-        """The variance that the examples alone tell: agreeing seeds must not push an interval below it."""
+        """The variance known from the examples alone: seeds that agree must not make an interval narrower than it."""
         return self.examples + self.interaction
 
     def half_width(self, quantile: float) -> float:
@@ -59,20 +60,20 @@ class Spread:
         z = rising_root(lambda z: self.half_width(NormalDist().cdf(z)) - size, 0.0, highest)
         return 2 * NormalDist().cdf(-z)
 
-    def of_seeds(self, seeds: int, more: int) -> Spread:
-        """The variances that `seeds` seeds showed, met with another number of them."""
-        share = seeds / more
-        return Spread(more - 1, self.between_seeds * share, self.examples, self.interaction * share)
+    def of_seeds(self, seeds: int, new_seeds: int) -> Spread:
+        """The variances estimated from `seeds` seeds, for a mean over `new_seeds`."""
+        shrinkage = seeds / new_seeds
+        return Spread(new_seeds - 1, self.between_seeds * shrinkage, self.examples, self.interaction * shrinkage)
 
 
 def blend(t: float, z: float, share: Values | float) -> Values | float:
     """The quantile where `share` of a variance was estimated and the rest is known: t for 1, z for 0.
 
     (share^1.5 t^p + (1 - share^1.5) z^p)^(1/p) with p = 1 + 0.7 log2(t / z), found by simulation. Satterthwaite's
-    degrees of freedom (1946) cover 87 to 95 % where a few degrees stand beside a known part, whose share is estimated
-    too; t and z weighted by their variances (Cochran & Cox 1957) are too short at the levels that a correction for many
-    comparisons asks for. This covers 94.7 to 96.3 % from two degrees on, 95 to 98 % with one, and at the level of 28
-    comparisons errs at most 1.25 times as often as it may.
+    degrees of freedom (1946) cover 87 to 95 % where a part with a few degrees is added to a known one, and their share
+    is estimated too; t and z weighted by their variances (Cochran & Cox 1957) are too short at the levels that a
+    correction for many comparisons needs. This covers 94.7 to 96.3 % from two degrees on, 95 to 98 % with one, and at
+    the level of 28 comparisons errs at most 1.25 times as often as it may.
     """
     power = 1 + 0.7 * math.log2(max(t / z, 1.0)) if z > 0 else 1.0
     part = share * share**0.5
@@ -93,12 +94,12 @@ def crossed_spread(values: Values) -> Spread:
 
 
 def paired_spread(gaps: Values) -> Spread:
-    """The spread of d = a - b [S, N], with half a count added to each way of disagreeing (Agresti & Min 2005).
+    """The spread of d = a - b [S, N], with half a count added to each kind of disagreement (Agresti & Min 2005).
 
-    Without it two networks that agree on every example would have an interval of no width.
+    Without it the interval of two networks that agree on every example would have no width.
     """
-    seen = crossed_spread(gaps)
-    return Spread(seen.degrees, seen.between_seeds, seen.examples + 1 / gaps.shape[1] ** 2, seen.interaction)
+    spread = crossed_spread(gaps)
+    return Spread(spread.degrees, spread.between_seeds, spread.examples + 1 / gaps.shape[1] ** 2, spread.interaction)
 
 
 def unpaired_spread(a: Values, b: Values) -> Spread:

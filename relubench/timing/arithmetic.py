@@ -1,4 +1,4 @@
-"""What one arithmetic operation costs on an array in the first cache, the cost of the call itself subtracted.
+"""The cost of one arithmetic operation on an array in the first cache, with the cost of the call subtracted.
 
 Every operation is sampled in the same rounds on N elements and on one; a round's difference over N - 1 is its cost an
 element. That is throughput, many elements at a time, and not the latency of one instruction, which the article's cycles
@@ -17,9 +17,10 @@ from torch import Tensor
 from relubench.models.random_streams import stream
 from relubench.statistics import timings
 from relubench.timing.clocks import Clock
-from relubench.timing.operators import Task
+from relubench.timing.measurement import AgainstItself
+from relubench.timing.operators import TimedCall
 from relubench.timing.request import Request, Size
-from relubench.timing.schedule import AGAIN, Cell, Contestant, Session
+from relubench.timing.schedule import AGAIN, Candidate, Cell, Session
 
 BASE = "add"
 
@@ -36,7 +37,7 @@ OPERATIONS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 
 ARRAYS, FLOAT_BYTES = 3, 4
 LEAST = 0.01
-"""The smallest operand: neither log nor a quotient meets zero."""
+"""The smallest operand, so that neither log nor a quotient gets zero."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,9 +54,9 @@ class ArithmeticRow:
     ratio_to_add_ci_low: float | None
     ratio_to_add_ci_high: float | None
     verdict: str | None
-    """cheaper, dearer or no difference, beyond what add differs from itself."""
+    """cheaper, dearer or no difference, judged by the A/A control's band."""
     call_ns: float | None
-    """A call on one element: what is subtracted."""
+    """The cost of a call on one element, which is subtracted."""
     rounds: int
     article_cycles_low: float | None
     article_cycles_high: float | None
@@ -65,49 +66,60 @@ class ArithmeticRow:
 
 
 def prepare(request: Request, first_cache: int, clock: Clock) -> Session:
-    """Two cells, N elements and one; N is what fills half of the first cache with two operands and a result."""
+    """A session of two cells, N elements and one; two operands and a result of N fill half of the first cache."""
     elements = max(2, first_cache // 2 // (ARRAYS * FLOAT_BYTES))
     return Session(request, [_cell("call", 1, request.seed), _cell("first cache", elements, request.seed)], clock)
 
 
 def costs(session: Session, label: str) -> list[float]:
-    """ns an element of an operation, one a round."""
+    """The ns an element of an operation, one for each round."""
     call, array = session.cells
-    many = array.size.elements
+    num_elements = array.size.elements
     # Samples are in ns an element of their cell: those of one element are the call's.
-    pairs = zip(array.one(label).samples, call.one(label).samples, strict=False)
-    return [(mine * many - alone) / (many - 1) for mine, alone in pairs]
+    rounds = zip(array.candidate(label).samples, call.candidate(label).samples, strict=False)
+    return [(array_ns * num_elements - call_ns) / (num_elements - 1) for array_ns, call_ns in rounds]
 
 
 def rows(session: Session, article: dict[str, tuple[float, float]]) -> list[ArithmeticRow]:
     """A row for each operation; `article`: operation -> least and most cycles."""
-    base, twin = cost(session, BASE), against_itself(session)
-    band = timings.own_band(twin) if twin is not None else (0.0, float("inf"))
+    base, control = cost(session, BASE), _control_ratio(session)
+    band = timings.aa_band(control) if control is not None else (0.0, float("inf"))
     return [_row(session, name, base, band, article.get(name)) for name in OPERATIONS]
 
 
 def cost(session: Session, label: str) -> timings.Estimate | None:
-    """ns an element of an operation; None if it was not measured."""
-    found = costs(session, label)
-    return timings.median(found) if found else None
+    """The median ns an element of an operation; None if it was not measured."""
+    samples = costs(session, label)
+    return timings.median(samples) if samples else None
 
 
-def against_itself(session: Session) -> timings.Estimate | None:
-    """add's cost over its own under another name."""
-    return over(cost(session, BASE + AGAIN), cost(session, BASE))
+def against_itself(session: Session) -> AgainstItself:
+    """The A/A control: add's cost over its own under another name."""
+    return AgainstItself.of([_control_ratio(session)])
 
 
-def over(mine: timings.Estimate | None, base: timings.Estimate | None) -> timings.Estimate | None:
-    """The quotient of two costs, with the widest interval that theirs allow.
+def _control_ratio(session: Session) -> timings.Estimate | None:
+    return cost_ratio(cost(session, BASE + AGAIN), cost(session, BASE))
 
-    Not the median of the rounds' quotients: a cheap operation is a small difference of two calls, and may be negative.
+
+def cost_ratio(own_cost: timings.Estimate | None, base_cost: timings.Estimate | None) -> timings.Estimate | None:
+    """The quotient of two costs, with the widest interval that their intervals allow.
+
+    It is not the median of the rounds' quotients: the cost of a cheap operation is a small difference of two calls, and
+    may be negative.
     """
-    if mine is None or base is None or base.median <= 0:
+    if own_cost is None or base_cost is None or base_cost.median <= 0:
         return None
-    median, samples = mine.median / base.median, min(mine.samples, base.samples)
-    if mine.low is None or mine.high is None or base.low is None or base.high is None or base.low <= 0:
+    median, samples = own_cost.median / base_cost.median, min(own_cost.samples, base_cost.samples)
+    if (
+        own_cost.low is None
+        or own_cost.high is None
+        or base_cost.low is None
+        or base_cost.high is None
+        or base_cost.low <= 0
+    ):
         return timings.Estimate(median, None, None, samples)
-    return timings.Estimate(median, mine.low / base.high, mine.high / base.low, samples)
+    return timings.Estimate(median, own_cost.low / base_cost.high, own_cost.high / base_cost.low, samples)
 
 
 def _row(
@@ -117,23 +129,23 @@ def _row(
     band: tuple[float, float],
     cycles: tuple[float, float] | None,
 ) -> ArithmeticRow:
-    mine, calls = cost(session, name), session.cells[0].one(name).samples
-    ratio = over(mine, base)
+    own_cost, call_samples = cost(session, name), session.cells[0].candidate(name).samples
+    ratio = cost_ratio(own_cost, base)
     interval = ratio if name != BASE else None
     verdict = timings.verdict(interval, band) if interval is not None else None
-    words = {"faster": "cheaper", "slower": "dearer"}
+    verdicts = {"faster": "cheaper", "slower": "dearer"}
     return ArithmeticRow(
         operation=name,
         elements=session.cells[1].size.elements,
-        ns_per_element=mine and mine.median,
-        ns_per_element_ci_low=mine and mine.low,
-        ns_per_element_ci_high=mine and mine.high,
+        ns_per_element=own_cost and own_cost.median,
+        ns_per_element_ci_low=own_cost and own_cost.low,
+        ns_per_element_ci_high=own_cost and own_cost.high,
         ratio_to_add=ratio and ratio.median,
         ratio_to_add_ci_low=interval and interval.low,
         ratio_to_add_ci_high=interval and interval.high,
-        verdict=None if verdict is None else words.get(verdict, verdict),
-        call_ns=timings.median(calls).median if calls else None,
-        rounds=mine.samples if mine is not None else 0,
+        verdict=None if verdict is None else verdicts.get(verdict, verdict),
+        call_ns=timings.median(call_samples).median if call_samples else None,
+        rounds=own_cost.samples if own_cost is not None else 0,
         article_cycles_low=cycles and cycles[0],
         article_cycles_high=cycles and cycles[1],
     )
@@ -144,10 +156,10 @@ def _cell(name: str, elements: int, seed: int) -> Cell:
     out = torch.empty(elements)
     cell = Cell(Size(name, elements), "fp32", "eager", "arithmetic", cold=False, base=BASE)
 
-    def contestant(label: str, role: str, operation: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Contestant:
-        made = Task(call=lambda: operation(a, b, out), refill=lambda: None, traffic=(), storage="existing")
-        return Contestant(label, role, made)
+    def candidate(label: str, role: str, operation: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Candidate:
+        timed_call = TimedCall(call=lambda: operation(a, b, out), refill=lambda: None, traffic=(), storage="existing")
+        return Candidate(label, role, timed_call)
 
-    cell.contestants = [contestant(label, "activation", one) for label, one in OPERATIONS.items()]
-    cell.contestants.append(contestant(BASE + AGAIN, "twin", OPERATIONS[BASE]))
+    cell.candidates = [candidate(label, "activation", operation) for label, operation in OPERATIONS.items()]
+    cell.candidates.append(candidate(BASE + AGAIN, "twin", OPERATIONS[BASE]))
     return cell

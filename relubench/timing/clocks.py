@@ -1,4 +1,4 @@
-"""Inner clocks: seconds a call of something, by torch.utils.benchmark.Timer, on CUDA by events around graph replays."""
+"""Clocks for single calls: torch.utils.benchmark.Timer, and on CUDA events around replays of a graph."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from torch.utils import benchmark  # noqa: E402
 Call = Callable[[], object]
 
 WARM_UP_CALLS = 2
-"""What Timer.timeit calls at least before it measures."""
+"""The least number of calls that Timer.timeit makes before it measures."""
 
 FLUSH_BYTES = 256 * 2**20
-"""Written between cold samples on CUDA: more than any second cache so far holds."""
+"""Bytes written between cold samples on CUDA: more than the second cache of any GPU so far."""
 
 
 class Clock(Protocol):
-    """Times calls."""
+    """The time of calls."""
 
     name: str
 
     def sample(self, call: Call, number: int, *, cold: bool) -> float:
-        """Mean seconds a call over `number` calls; `cold`: nothing is in the cache from the call before."""
+        """The mean seconds of a call over `number` calls; `cold`: the cache holds nothing of the previous call."""
         ...
 
 
 class HostClock:
-    """torch.utils.benchmark.Timer: no garbage collection, a stated number of threads."""
+    """torch.utils.benchmark.Timer: without garbage collection, with a fixed number of threads."""
 
     def __init__(self, threads: int, synchronize: Call | None = None) -> None:
         self.threads, self.synchronize = threads, synchronize
         self.name = f"torch.utils.benchmark.Timer, {threads} thread{'s' if threads > 1 else ''}"
 
     def sample(self, call: Call, number: int, *, cold: bool) -> float:
-        # Beyond the caches a call leaves the next one nothing, so that Timer's two warm-up calls would only cost time.
+        # Beyond the caches no call finds data of the previous one, so that Timer's warm-up calls would only cost time.
         target = _After(call, WARM_UP_CALLS) if cold and number == 1 else call
         statement = "call()" if self.synchronize is None else "call(); wait()"
         timer = benchmark.Timer(
@@ -60,7 +60,7 @@ class EventClock:
         self.cuda, self.name = cuda, "CUDA events, graph replay"
         self.flush: Any = None
         self.graphs: dict[int, Any] = {}
-        self.kept: list[Call] = []
+        self.calls: list[Call] = []
 
     def sample(self, call: Call, number: int, *, cold: bool) -> float:
         run = self._replay(call)
@@ -80,7 +80,7 @@ class EventClock:
     def _replay(self, call: Call) -> Call:
         """The call as a graph; itself where it cannot be captured, as with user code that synchronizes."""
         if id(call) not in self.graphs:
-            self.kept.append(call)  # An id is another's once its object is gone.
+            self.calls.append(call)  # A kept object's id is not given to another object.
             self.graphs[id(call)] = self._capture(call)
         return self.graphs[id(call)]
 
@@ -108,14 +108,14 @@ class EventClock:
 
 
 class _After:
-    """A call that does nothing the first times."""
+    """A call that does nothing the first few times."""
 
     def __init__(self, call: Call, skipped: int) -> None:
-        self.call, self.left = call, skipped
+        self.call, self.num_skipped = call, skipped
 
     def __call__(self) -> None:
-        if self.left:
-            self.left -= 1
+        if self.num_skipped:
+            self.num_skipped -= 1
         else:
             self.call()
 
@@ -129,7 +129,7 @@ def choose_clock(device: str, threads: int) -> Clock:
 
 def check_dtypes(names: tuple[str, ...], device: str) -> None:
     """Raises UsageError where the device cannot compute with one of these."""
-    from relubench.timing.operators import TORCH_DTYPES
+    from relubench.timing.buffers import TORCH_DTYPES
 
     for name in names:
         try:

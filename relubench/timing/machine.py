@@ -14,10 +14,10 @@ CPU = Path("/sys/devices/system/cpu")
 STAT = Path("/proc/stat")
 
 USUAL_CACHES = (32 * 2**10, 2**20, 32 * 2**20)
-"""Bytes of the data caches where the machine does not say: first, second, last."""
+"""Bytes of the data caches where the machine does not report them: first, second, last."""
 
 BUSY_CORES = 0.1
-"""Cores that others may use before the table warns."""
+"""Cores that other processes may use before the table warns."""
 
 LOCK = "relubench-timing.lock"
 
@@ -29,24 +29,22 @@ class Caches:
     first: int
     second: int
     last: int
-    known: bool = True
-    """Whether the machine told them."""
 
 
 def caches(folder: Path = CPU / "cpu0" / "cache") -> Caches:
-    """The first, second and last data cache of a core, from Linux's sysfs; usual ones where it is silent."""
-    found: dict[int, int] = {}
+    """The first, second and last data cache of a core, from Linux's sysfs; usual sizes where it has none."""
+    sizes: dict[int, int] = {}
     for index in sorted(folder.glob("index*")):
         with contextlib.suppress(OSError, ValueError):
             if (index / "type").read_text().strip() != "Instruction":
-                found[int((index / "level").read_text())] = _bytes((index / "size").read_text())
-    if 1 not in found or len(found) < 2:
-        return Caches(*USUAL_CACHES, known=False)
-    return Caches(found[1], found.get(2, found[1]), found[max(found)])
+                sizes[int((index / "level").read_text())] = _bytes((index / "size").read_text())
+    if 1 not in sizes or len(sizes) < 2:
+        return Caches(*USUAL_CACHES)
+    return Caches(sizes[1], sizes.get(2, sizes[1]), sizes[max(sizes)])
 
 
 def free_memory() -> int | None:
-    """Bytes that can be taken without swapping; None where the machine does not say."""
+    """Bytes that can be allocated without swapping; None where the machine does not report it."""
     with contextlib.suppress(OSError, ValueError, StopIteration):
         lines = Path("/proc/meminfo").read_text().splitlines()
         return int(next(line for line in lines if line.startswith("MemAvailable:")).split()[1]) * 1024
@@ -54,43 +52,48 @@ def free_memory() -> int | None:
 
 
 @dataclass(slots=True)
-class Watch:
-    """What others did to this machine from here on: cores used beside us, throttling events, lost time slices."""
+class MachineMonitor:
+    """Monitors the machine from now on: the cores that other processes use, and throttling events."""
 
     read_stat: Callable[[], str] = STAT.read_text
     clock: Callable[[], float] = time.perf_counter
-    ours: Callable[[], float] = lambda: sum(os.times()[:4])
-    started: float = field(init=False)
+    own_time: Callable[[], float] = lambda: sum(os.times()[:4])
+    start: float = field(init=False)
     busy: float | None = field(init=False)
-    own: float = field(init=False)
+    own_seconds: float = field(init=False)
     throttled: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.started, self.busy, self.own, self.throttled = self.clock(), self._busy(), self.ours(), throttle_events()
+        self.start, self.busy, self.own_seconds, self.throttled = (
+            self.clock(),
+            self._busy(),
+            self.own_time(),
+            throttle_events(),
+        )
 
     def neighbours(self) -> float | None:
-        """Cores that other processes, or the host, used on average meanwhile; None where the machine does not say."""
-        now, passed = self._busy(), self.clock() - self.started
-        if now is None or self.busy is None or passed <= 0:
+        """The cores that other processes, or the host, used on average since then; None where it is not reported."""
+        now, elapsed = self._busy(), self.clock() - self.start
+        if now is None or self.busy is None or elapsed <= 0:
             return None
-        return max(0.0, (now - self.busy) - (self.ours() - self.own)) / passed
+        return max(0.0, (now - self.busy) - (self.own_time() - self.own_seconds)) / elapsed
 
     def warnings(self) -> list[str]:
-        """What a reader of the table has to know."""
-        found: list[str] = []
+        """Warnings for the reader of the table."""
+        lines: list[str] = []
         cores = self.neighbours()
         if cores is not None and cores > BUSY_CORES:
-            found.append(
+            lines.append(
                 f"warning: the machine was busy: others used {cores:.1f} of {os.cpu_count()} cores; repeat it when idle"
             )
         if (events := throttle_events() - self.throttled) > 0:
-            found.append(f"warning: the processor was throttled {events} times for its temperature")
-        return found
+            lines.append(f"warning: the processor was throttled {events} times for its temperature")
+        return lines
 
     def _busy(self) -> float | None:
-        """Seconds that all cores together have worked, or would have but for the host."""
+        """The seconds that all cores together were busy, time that the host took away included."""
         try:
-            fields = [int(one) for one in self.read_stat().split("\n", 1)[0].split()[1:9]]
+            fields = [int(value) for value in self.read_stat().split("\n", 1)[0].split()[1:9]]
         except (OSError, ValueError):
             return None
         user, nice, system, _, _, irq, softirq, steal = fields
@@ -98,7 +101,7 @@ class Watch:
 
 
 def throttle_events(folder: Path = CPU) -> int:
-    """How often the cores have been slowed for their temperature since the start of the machine, where it counts."""
+    """The number of throttling events of all cores since the machine started, where it counts them."""
     total = 0
     for counter in folder.glob("cpu[0-9]*/thermal_throttle/core_throttle_count"):
         with contextlib.suppress(OSError, ValueError):
@@ -107,15 +110,15 @@ def throttle_events(folder: Path = CPU) -> int:
 
 
 @contextlib.contextmanager
-def alone(wait: Callable[[], None], folder: Path | None = None) -> Iterator[None]:
-    """No other timing run of this program shares the machine meanwhile; `wait` is called once if one has to end first.
+def exclusive_timing(wait: Callable[[], None], folder: Path | None = None) -> Iterator[None]:
+    """Hold a lock so that no other timing run of this program shares the machine; `wait` is called once before waiting.
 
-    The lock lies in the folder for temporary files, which all users of the machine share.
+    The lock is in the folder for temporary files, which all users of the machine share.
     """
     from filelock import FileLock, Timeout
 
-    place = (folder or Path(tempfile.gettempdir())) / LOCK
-    lock = FileLock(place, mode=0o666)
+    path = (folder or Path(tempfile.gettempdir())) / LOCK
+    lock = FileLock(path, mode=0o666)
     try:
         lock.acquire(timeout=0)
     except Timeout:

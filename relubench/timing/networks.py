@@ -1,8 +1,9 @@
 """How fast networks train, activation by activation: time in each stage, an epoch, and until an error is reached.
 
-What an image costs is measured here and now (`timing.steps`), in rounds in which every network takes its turn; how many
-epochs an error takes comes from the learning curves, which no neighbour can slow down. Time is their product: epochs
-times training images times the time of one, validation left out. Pre-training adds what its own clock said.
+The time of an image is measured now (`timing.steps`), in rounds in which every network takes its turn; the number of
+epochs to an error comes from the learning curves, which other processes cannot slow down. The total is their product:
+epochs times training images times the time of an image, without validation. Pre-training adds the seconds of its own
+clock.
 """
 
 from __future__ import annotations
@@ -13,34 +14,22 @@ from statistics import median
 from typing import Any
 
 from relubench.runs.result import RunResult, Timing
-from relubench.statistics import timings
-from relubench.timing.steps import STAGES, StepRace
+from relubench.timing.step_times import StepTime
+from relubench.timing.steps import STAGES
 
 ARTICLE_BASE = "sigmoid"
-"""What the article's ratios are taken to; ratios to it have keys of their own."""
+"""The base of the article's ratios; ratios to it have keys of their own."""
 
 Clocks = Mapping[str, Timing | None]
-"""What the clock said of each run, by its id."""
+"""The timing of each run, by its id; None where it was lost."""
 
 Article = Mapping[tuple[str, str, str], float]
 """(activation, pretraining, metric) -> value of the article's speed table."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Pace:
-    """What a network's steps cost, over the rounds."""
-
-    us_per_image: float | None = None
-    stages: Mapping[str, float]
-    ratio: timings.Estimate | None = None
-    """To the base's time; None for the base itself."""
-    verdict: str | None = None
-    failure: str = ""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class NetworkRow:
-    """One activation, its seeds' medians. Missing is None."""
+    """One activation: medians over its seeds. Missing is None."""
 
     activation: str
     dataset: str
@@ -54,9 +43,9 @@ class NetworkRow:
     backward_us_per_image: float | None = None
     update_us_per_image: float | None = None
     seconds_per_epoch: float | None = None
-    """All training images; validation left out."""
+    """All training images, without validation."""
     pretraining_seconds: float | None = None
-    """By the clock of the pre-training itself, which may have shared the machine."""
+    """As measured during pre-training, while other work may have shared the machine."""
     target_error_pct: float | None = None
     """On the validation set."""
     epochs_to_target: float | None = None
@@ -65,20 +54,20 @@ class NetworkRow:
     best_valid_error_pct: float | None = None
     seconds_to_best: float | None = None
     pareto: bool | None = None
-    """Whether at some time of the training nobody had a lower error yet."""
+    """Whether at some time of its training no other activation had a lower error."""
     ratio_to: str = ""
-    """The first activation that was asked for, to which the ratios are."""
+    """The base of the ratios: the first activation of the command."""
     epoch_ratio: float | None = None
     epoch_ratio_ci_low: float | None = None
     epoch_ratio_ci_high: float | None = None
     verdict: str | None = None
-    """Of an epoch's time: faster, slower or no difference, beyond the machine's own A/A band."""
+    """On the time of an epoch: faster, slower or no difference, judged by the A/A control's band."""
     epochs_ratio: float | None = None
     seconds_ratio: float | None = None
     epoch_ratio_to_sigmoid: float | None = None
     epochs_ratio_to_sigmoid: float | None = None
     seconds_ratio_to_sigmoid: float | None = None
-    """The same three once more where the ratios are to sigmoid."""
+    """The three ratios again, if the base is sigmoid."""
     article_epoch_ratio: float | None = None
     article_epochs_ratio: float | None = None
     article_hours_ratio: float | None = None
@@ -90,7 +79,7 @@ class NetworkRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Point:
-    """The end of an epoch: the lowest validation error up to then, the median over the seeds."""
+    """The end of an epoch, with the lowest validation error up to then, the median over the seeds."""
 
     activation: str
     epoch: int
@@ -103,43 +92,23 @@ class Point:
 
 def lowest_common_target(results: Sequence[RunResult]) -> float | None:
     """The lowest validation error that every run reaches, in percent; None without any."""
-    best = [one.valid_error_pct for one in results if one.valid_error_pct is not None and one.outcome == "ok"]
+    best = [
+        result.valid_error_pct for result in results if result.valid_error_pct is not None and result.outcome == "ok"
+    ]
     return max(best, default=None)
 
 
 def epochs_to(result: RunResult, target: float) -> int | None:
-    """The first epoch with that validation error or less; None where there is none."""
-    found = (one.epoch for one in result.curve if one.valid_error_pct is not None and one.valid_error_pct <= target)
-    return next(found, None)
-
-
-def paces(race: StepRace) -> dict[str, Pace]:
-    """What the steps of each network cost; a verdict only beyond what the base differs from itself.
-
-    The time of a network is its ratio to the base, which is paired by round, times the base's median: so times, ratios
-    and the Pareto front agree on an unsteady machine too. Its own median may have met another machine than the base's.
-    """
-    twin = race.twin
-    band = timings.own_band(twin) if twin is not None else (0.0, float("inf"))
-    found: dict[str, Pace] = {}
-    base = race.of(race.base).samples
-    for one in race.networks:
-        if one.role != "network":
-            continue
-        ratio = race.ratio(one.label) if one.label != race.base else None
-        found[one.label] = Pace(
-            us_per_image=_median(one.samples) if ratio is None else ratio.median * float(median(base)),
-            stages={name: float(median(values)) for name, values in one.stages.items() if values},
-            ratio=ratio,
-            verdict=None if ratio is None else timings.verdict(ratio, band),
-            failure=one.failure,
-        )
-    return found
+    """The first epoch with that validation error or less; None if there is none."""
+    epochs = (
+        point.epoch for point in result.curve if point.valid_error_pct is not None and point.valid_error_pct <= target
+    )
+    return next(epochs, None)
 
 
 def network_rows(
     results: Sequence[RunResult],
-    known: Mapping[str, Pace],
+    step_times: Mapping[str, StepTime],
     images: int,
     target: float | None,
     article: Article,
@@ -147,28 +116,28 @@ def network_rows(
 ) -> list[NetworkRow]:
     """A row for each activation and pre-training, with ratios to the first; `images` are those of an epoch."""
     groups = by_row(results)
-    plain = {
-        key: _facts(runs, known.get(key[0]), images, target, pretraining(key, runs, clocks))
+    facts_by_row = {
+        key: _facts(runs, step_times.get(key[0]), images, target, pretraining(key, runs, clocks))
         for key, runs in groups.items()
     }
     base = next(iter(groups))
-    best = {one.activation for one in front(points(results, known, images, clocks))}
+    on_front = {point.activation for point in front(points(results, step_times, images, clocks))}
     rows = []
-    for key, facts in plain.items():
-        ratio = known[key[0]].ratio if key[0] in known else None
+    for key, facts in facts_by_row.items():
+        ratio = step_times[key[0]].ratio if key[0] in step_times else None
         compared: dict[str, Any] = {
-            "epoch_ratio": ratio.median if ratio else _over(facts, plain[base], "seconds_per_epoch"),
-            "epochs_ratio": _over(facts, plain[base], "epochs_to_target"),
-            "seconds_ratio": _over(facts, plain[base], "seconds_to_target"),
+            "epoch_ratio": ratio.median if ratio else _facts_ratio(facts, facts_by_row[base], "seconds_per_epoch"),
+            "epochs_ratio": _facts_ratio(facts, facts_by_row[base], "epochs_to_target"),
+            "seconds_ratio": _facts_ratio(facts, facts_by_row[base], "seconds_to_target"),
         }
         if base == (ARTICLE_BASE, "none"):
             compared |= {f"{name}_to_sigmoid": value for name, value in compared.items()}
         compared |= {
-            "article_epoch_ratio": _article(article, key, base, "epoch_time_cpu"),
-            "article_epochs_ratio": _article(article, key, base, "convergence"),
-            "article_hours_ratio": _article(article, key, base, "total_time"),
+            "article_epoch_ratio": _article_ratio(article, key, base, "epoch_time_cpu"),
+            "article_epochs_ratio": _article_ratio(article, key, base, "convergence"),
+            "article_hours_ratio": _article_ratio(article, key, base, "total_time"),
         }
-        pareto = label(key) in best if facts["seconds_per_epoch"] is not None else None
+        pareto = label(key) in on_front if facts["seconds_per_epoch"] is not None else None
         rows.append(NetworkRow(**{**facts, **compared}, ratio_to=label(base), target_error_pct=target, pareto=pareto))
     return rows
 
@@ -176,123 +145,120 @@ def network_rows(
 def by_row(results: Sequence[RunResult]) -> dict[tuple[str, str], list[RunResult]]:
     """The runs of each row: (activation, pretraining)."""
     groups: dict[tuple[str, str], list[RunResult]] = {}
-    for one in results:
-        groups.setdefault((one.spec["activation"], one.spec.get("pretraining", "none")), []).append(one)
+    for run in results:
+        groups.setdefault((run.spec["activation"], run.spec.get("pretraining", "none")), []).append(run)
     return groups
 
 
 def label(key: tuple[str, str]) -> str:
-    """sigmoid, or sigmoid + rbm"""
+    """The name of a row: 'sigmoid', or 'sigmoid + rbm'."""
     return key[0] if key[1] == "none" else f"{key[0]} + {key[1]}"
 
 
 def pretraining(key: tuple[str, str], runs: Sequence[RunResult], clocks: Clocks) -> float | None:
-    """Median seconds of pre-training over the seeds; 0 without any, None where a clock was lost."""
+    """The median seconds of pre-training over the seeds; 0 without pre-training, None where a timing was lost."""
     if key[1] == "none":
         return 0.0
-    found = [clocks.get(one.id) for one in runs]
-    return _median([one.pretraining_seconds if one else None for one in found])
+    run_timings = [clocks.get(run.id) for run in runs]
+    return _median([timing.pretraining_seconds if timing else None for timing in run_timings])
 
 
-def points(results: Sequence[RunResult], known: Mapping[str, Pace], images: int, clocks: Clocks) -> list[Point]:
-    """Every epoch of every row whose network was timed, as long as all of its seeds have one."""
-    found: list[Point] = []
+def points(
+    results: Sequence[RunResult], step_times: Mapping[str, StepTime], images: int, clocks: Clocks
+) -> list[Point]:
+    """Every epoch of every row whose network was timed, as far as all of its seeds have one."""
+    curve_points: list[Point] = []
     for key, runs in by_row(results).items():
-        pace, before = known.get(key[0]), pretraining(key, runs, clocks)
-        if pace is None or pace.us_per_image is None or before is None:
+        step_time, pretraining_seconds = step_times.get(key[0]), pretraining(key, runs, clocks)
+        if step_time is None or step_time.us_per_image is None or pretraining_seconds is None:
             continue
-        # A network that does not learn is fast at nothing.
-        if any(one.outcome != "ok" for one in runs):
+        # A network that does not learn reaches no error fast.
+        if any(run.outcome != "ok" for run in runs):
             continue
-        lowest = [_lowest(one) for one in runs]
-        for epoch in range(1, min(len(one) for one in lowest) + 1):
-            error = median(one[epoch - 1] for one in lowest)
-            seconds = before + epoch * images * pace.us_per_image / 1e6
-            found.append(Point(activation=label(key), epoch=epoch, seconds=seconds, valid_error_pct=float(error)))
-    return found
+        lowest_errors = [_lowest_errors(run) for run in runs]
+        for epoch in range(1, min(len(errors) for errors in lowest_errors) + 1):
+            error = median(errors[epoch - 1] for errors in lowest_errors)
+            seconds = pretraining_seconds + epoch * images * step_time.us_per_image / 1e6
+            curve_points.append(
+                Point(activation=label(key), epoch=epoch, seconds=seconds, valid_error_pct=float(error))
+            )
+    return curve_points
 
 
-def front(known: Sequence[Point]) -> list[Point]:
-    """The Pareto front: the points for which nobody has an error as low in less time, or a lower one in the same."""
-    found: list[Point] = []
-    for one in sorted(known, key=lambda point: (point.seconds, point.valid_error_pct)):
-        if not found or one.valid_error_pct < found[-1].valid_error_pct:
-            found.append(one)
-    return found
+def front(candidates: Sequence[Point]) -> list[Point]:
+    """The Pareto front: the points that no other point equals or beats in error at the same or an earlier time."""
+    leaders: list[Point] = []
+    for point in sorted(candidates, key=lambda point: (point.seconds, point.valid_error_pct)):
+        if not leaders or point.valid_error_pct < leaders[-1].valid_error_pct:
+            leaders.append(point)
+    return leaders
 
 
-def step_records(race: StepRace) -> list[dict[str, Any]]:
-    """The raw samples of every network, the twin's too."""
-    return [
-        {
-            "contestant": one.label,
-            "role": one.role,
-            "samples_us_per_image": one.samples,
-            "position_in_round": one.positions,
-            **{f"{name}_samples_us_per_image": one.stages[name] for name in STAGES},
-        }
-        for one in race.networks
-        if one.samples
-    ]
-
-
-def _lowest(run: RunResult) -> list[float]:
-    """The lowest validation error up to each epoch, as far as there is one."""
-    found: list[float] = []
-    for one in run.curve:
-        if one.valid_error_pct is None:
+def _lowest_errors(run: RunResult) -> list[float]:
+    """The lowest validation error up to each epoch, until the first epoch without one."""
+    errors: list[float] = []
+    for point in run.curve:
+        if point.valid_error_pct is None:
             break
-        found.append(min(one.valid_error_pct, found[-1]) if found else one.valid_error_pct)
-    return found
+        errors.append(min(point.valid_error_pct, errors[-1]) if errors else point.valid_error_pct)
+    return errors
 
 
 def _facts(
-    runs: Sequence[RunResult], pace: Pace | None, images: int, target: float | None, before: float | None
+    runs: Sequence[RunResult],
+    step_time: StepTime | None,
+    images: int,
+    target: float | None,
+    pretraining_seconds: float | None,
 ) -> dict[str, Any]:
     spec = runs[0].spec
-    pace = pace or Pace(stages={})
-    epoch = images * pace.us_per_image / 1e6 if pace.us_per_image is not None else None
-    # A seed that never gets there makes the median unknown, not smaller.
-    epochs = _median([epochs_to(one, target) for one in runs]) if target is not None else None
-    to_best = _median([one.best_epoch for one in runs])
-    bad = next((one for one in runs if one.outcome != "ok"), None)
+    step_time = step_time or StepTime(stages={})
+    seconds_per_epoch = images * step_time.us_per_image / 1e6 if step_time.us_per_image is not None else None
+    # If a seed never reaches the target, the median is unknown, not smaller.
+    epochs = _median([epochs_to(run, target) for run in runs]) if target is not None else None
+    to_best = _median([run.best_epoch for run in runs])
+    failed_run = next((run for run in runs if run.outcome != "ok"), None)
     return {
         "activation": spec["activation"],
         "dataset": spec["dataset"],
         "model": spec["model"],
         "pretraining": spec.get("pretraining", "none"),
-        "n": sum(one.outcome == "ok" for one in runs),
-        "outcome": bad.outcome if bad is not None else "failed" if pace.failure else "ok",
-        "message": bad.message if bad is not None else pace.failure,
-        "images_per_second": 1e6 / pace.us_per_image if pace.us_per_image else None,
-        **{f"{name}_us_per_image": pace.stages.get(name) for name in STAGES},
-        "seconds_per_epoch": epoch,
-        "pretraining_seconds": None if spec.get("pretraining", "none") == "none" else before,
+        "n": sum(run.outcome == "ok" for run in runs),
+        "outcome": failed_run.outcome if failed_run is not None else "failed" if step_time.failure else "ok",
+        "message": failed_run.message if failed_run is not None else step_time.failure,
+        "images_per_second": 1e6 / step_time.us_per_image if step_time.us_per_image else None,
+        **{f"{name}_us_per_image": step_time.stages.get(name) for name in STAGES},
+        "seconds_per_epoch": seconds_per_epoch,
+        "pretraining_seconds": None if spec.get("pretraining", "none") == "none" else pretraining_seconds,
         "epochs_to_target": epochs,
-        "seconds_to_target": _in_all(epochs, epoch, before),
-        "best_valid_error_pct": _median([one.valid_error_pct for one in runs]),
-        "seconds_to_best": _in_all(to_best, epoch, before),
-        "epoch_ratio_ci_low": pace.ratio and pace.ratio.low,
-        "epoch_ratio_ci_high": pace.ratio and pace.ratio.high,
-        "verdict": pace.verdict,
+        "seconds_to_target": _total_seconds(epochs, seconds_per_epoch, pretraining_seconds),
+        "best_valid_error_pct": _median([run.valid_error_pct for run in runs]),
+        "seconds_to_best": _total_seconds(to_best, seconds_per_epoch, pretraining_seconds),
+        "epoch_ratio_ci_low": step_time.ratio and step_time.ratio.low,
+        "epoch_ratio_ci_high": step_time.ratio and step_time.ratio.high,
+        "verdict": step_time.verdict,
     }
 
 
-def _in_all(epochs: float | None, epoch: float | None, before: float | None) -> float | None:
-    return None if epochs is None or epoch is None or before is None else before + epochs * epoch
+def _total_seconds(
+    epochs: float | None, seconds_per_epoch: float | None, pretraining_seconds: float | None
+) -> float | None:
+    if epochs is None or seconds_per_epoch is None or pretraining_seconds is None:
+        return None
+    return pretraining_seconds + epochs * seconds_per_epoch
 
 
-def _over(mine: Mapping[str, Any], base: Mapping[str, Any], key: str) -> float | None:
-    a, b = mine.get(key), base.get(key)
-    return None if a is None or not b else a / b
+def _facts_ratio(facts: Mapping[str, Any], base_facts: Mapping[str, Any], key: str) -> float | None:
+    value, base_value = facts.get(key), base_facts.get(key)
+    return None if value is None or not base_value else value / base_value
 
 
-def _article(table: Article, key: tuple[str, str], base: tuple[str, str], metric: str) -> float | None:
-    mine, theirs = table.get((*key, metric)), table.get((*base, metric))
-    return None if mine is None or not theirs else mine / theirs
+def _article_ratio(table: Article, key: tuple[str, str], base: tuple[str, str], metric: str) -> float | None:
+    value, base_value = table.get((*key, metric)), table.get((*base, metric))
+    return None if value is None or not base_value else value / base_value
 
 
 def _median(values: Sequence[float | None]) -> float | None:
     """The median; None where any is missing, or there are none."""
-    known = [one for one in values if one is not None]
-    return float(median(known)) if known and len(known) == len(values) else None
+    numbers = [value for value in values if value is not None]
+    return float(median(numbers)) if numbers and len(numbers) == len(values) else None

@@ -1,4 +1,4 @@
-"""A session that is ready to run: the process set up as the engine's is, every contestant tried once."""
+"""A session that is ready to run: the process is set up as for training, and every candidate has been called once."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from relubench.timing.schedule import Session, prepare
 
 
 def set_up(request: Request) -> None:
-    """This process as the engine's are while they train, with the threads of the request."""
+    """Set up this process as for training, with the threads of the request."""
     torch.set_flush_denormal(True)
     map_constants()
     torch.set_num_threads(request.threads)
 
 
-def operators_session(request: Request, choices: Sequence[ActivationChoice], device: str) -> Session:
-    """Every form of every activation, compiled where asked, called once."""
+def operators_session(request: Request, choices: Sequence[Choice], device: str) -> Session:
+    """The session of every form of every activation, compiled where the request says so, each called once."""
     set_up(request)
     clock = choose_clock(device, request.threads)
     return prepare(request, choices, device=device, last_cache=caches().last, clock=clock)
@@ -31,12 +31,23 @@ def operators_session(request: Request, choices: Sequence[ActivationChoice], dev
 
 def is_measurable(session: Session) -> bool:
     """Whether there is an activation to measure."""
-    return any(one.task for cell in session.cells for one in cell.contestants if one.role == "activation")
+    return any(
+        candidate.timed_call
+        for cell in session.cells
+        for candidate in cell.candidates
+        if candidate.role == "activation"
+    )
 
 
 def check_measurable(session: Session) -> None:
     """Raises ComputeError where no activation can be measured."""
     if not is_measurable(session):
-        every = [one for cell in session.cells for one in cell.contestants if one.role == "activation"]
-        why = "; ".join(sorted({f"{one.label}: {one.failure}" for one in every if one.failure}))
-        raise ComputeError("no activation could be measured", why or "none of them has the form that --pass asks for")
+        candidates = [
+            candidate for cell in session.cells for candidate in cell.candidates if candidate.role == "activation"
+        ]
+        reasons = "; ".join(
+            sorted({f"{candidate.label}: {candidate.failure}" for candidate in candidates if candidate.failure})
+        )
+        raise ComputeError(
+            "no activation could be measured", reasons or "none of them has the form that --pass asks for"
+        )

@@ -1,7 +1,7 @@
-"""A dense layer's product h W^T with zeros among h, in the ways that do without them, beside the dense one.
+"""The product h W^T of a dense layer with zeros in h, by methods that leave them out, and by the dense one.
 
-Every way gets h as a network hands it on, dense, and finds the zeros itself: that is part of its time, except where the
-name says otherwise. Results are compared with the dense product's before anything is timed.
+Every method gets the dense h of a network and finds the zeros itself, which is part of its time unless its name says
+otherwise. Results are compared with the dense product's before anything is timed.
 
 Shapes: B batch, I inputs, O outputs, Z nonzeros; h [B, I], w_t [I, O].
 """
@@ -18,21 +18,21 @@ from torch import Tensor
 
 from relubench.errors import ComputeError
 from relubench.timing.clocks import Clock
-from relubench.timing.operators import Task
+from relubench.timing.operators import TimedCall
 from relubench.timing.request import Request, Size
-from relubench.timing.schedule import AGAIN, Cell, Contestant, Session, reason
+from relubench.timing.schedule import AGAIN, Candidate, Cell, Session, reason
 
 BASE = "dense"
 TOLERANCE = 1e-4
-"""Of the largest entry: float32 sums in another order."""
+"""The largest error, relative to the largest entry: float32 sums in another order."""
 
 Way = Callable[[Tensor], Callable[[], Tensor]]
-"""From h to the call that multiplies it."""
+"""A method: from h to the call that multiplies it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Workload:
-    """What one cell multiplies: several batches of real activations, one after the other."""
+    """The factors of one cell: several batches of real activations, one after the other, and the weights."""
 
     name: str
     batch: int
@@ -42,14 +42,14 @@ class Workload:
 
 
 def ways(w_t: Tensor) -> dict[str, Way]:
-    """Each way of multiplying by W^T [I, O]."""
+    """The methods of multiplying by W^T [I, O], by name."""
 
     def dense(h: Tensor) -> Callable[[], Tensor]:
         out = h.new_empty(len(h), w_t.shape[1])
         return lambda: torch.mm(h, w_t, out=out)
 
     def columns(h: Tensor) -> Callable[[], Tensor]:
-        """Without the inputs that are zero for the whole batch: the others' columns and weights are gathered."""
+        """Leaves out the inputs that are zero for the whole batch; gathers the columns and weights of the others."""
         out = h.new_empty(len(h), w_t.shape[1])
 
         def call() -> Tensor:
@@ -59,7 +59,7 @@ def ways(w_t: Tensor) -> dict[str, Way]:
         return call
 
     def per_image(h: Tensor) -> Callable[[], Tensor]:
-        """Without each image's own zeros: the weighted sum of the weights of its nonzeros, nothing copied."""
+        """Leaves out each image's own zeros: the weighted sum of the weights of its nonzeros, without copies."""
 
         def call() -> Tensor:
             rows, used = h.nonzero(as_tuple=True)
@@ -72,7 +72,7 @@ def ways(w_t: Tensor) -> dict[str, Way]:
         return lambda: torch.mm(h.to_sparse_csr(), w_t)
 
     def csr_ready(h: Tensor) -> Callable[[], Tensor]:
-        """The product alone, as if h were there in CSR."""
+        """The product alone, with h converted to CSR before."""
         converted = h.to_sparse_csr()
         return lambda: torch.mm(converted, w_t)
 
@@ -83,7 +83,7 @@ WAYS = tuple(ways(torch.empty(0, 0)))
 
 
 def prepare(request: Request, loads: Sequence[Workload], clock: Clock) -> Session:
-    """A cell for each workload, in which every way and the dense one again compete; ns are those of an image."""
+    """A session with a cell for each workload, in which all methods compete, and the A/A control; ns are an image's."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
         return Session(request, [_cell(load) for load in loads], clock)
@@ -91,31 +91,33 @@ def prepare(request: Request, loads: Sequence[Workload], clock: Clock) -> Sessio
 
 def _cell(load: Workload) -> Cell:
     cell = Cell(Size(load.name, 1), "fp32", "eager", str(load.batch), cold=False, base=BASE)
-    known = ways(load.w_t)
-    cell.contestants = [_contestant(name, "activation", way, load) for name, way in known.items()]
-    cell.contestants.append(_contestant(BASE + AGAIN, "twin", known[BASE], load))
+    methods = ways(load.w_t)
+    cell.candidates = [_candidate(name, "activation", way, load) for name, way in methods.items()]
+    cell.candidates.append(_candidate(BASE + AGAIN, "twin", methods[BASE], load))
     return cell
 
 
-def _contestant(label: str, role: str, way: Way, load: Workload) -> Contestant:
+def _candidate(label: str, role: str, way: Way, load: Workload) -> Candidate:
     try:
         calls = [way(h) for h in load.batches]
         for call, h in zip(calls, load.batches, strict=True):
-            _check(call(), torch.mm(h, load.w_t))
+            _check_product(call(), torch.mm(h, load.w_t))
     except Exception as problem:
-        return Contestant(label, role, None, failure=reason(problem))
+        return Candidate(label, role, None, failure=reason(problem))
 
-    def all_of_them() -> None:
+    def multiply_all() -> None:
         for call in calls:
             call()
 
     images = sum(len(h) for h in load.batches)
-    return Contestant(
-        label, role, Task(call=all_of_them, refill=lambda: None, traffic=(), storage="existing", calls=images)
+    return Candidate(
+        label, role, TimedCall(call=multiply_all, refill=lambda: None, traffic=(), storage="existing", calls=images)
     )
 
 
-def _check(found: Any, expected: Tensor) -> None:
-    gap = float((found - expected).abs().max())
-    if not gap <= TOLERANCE * max(1.0, float(expected.abs().max())):
-        raise ComputeError(f"its product is {gap:.3g} off", "this is an error of PyTorch's kernel, or of this program")
+def _check_product(product: Any, expected: Tensor) -> None:
+    error = float((product - expected).abs().max())
+    if not error <= TOLERANCE * max(1.0, float(expected.abs().max())):
+        raise ComputeError(
+            f"its product is {error:.3g} off", "this is an error of PyTorch's kernel, or of this program"
+        )

@@ -1,4 +1,4 @@
-"""What `relubench speed` is asked to measure, checked before any work. Torch-free."""
+"""The request of `relubench speed`: what to measure, checked before any work. Torch-free."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ DTYPES = {"fp32": 4, "fp16": 2, "bf16": 2}
 """Bytes of an element."""
 
 PASSES = ("forward", "backward", "forward+backward", "inplace", "allocating")
-"""allocating: forward, into storage that is made anew by every call."""
+"""allocating: forward, into new storage in every call."""
 
 DEFAULT_PASSES = ("forward", "forward+backward")
 NAMED_SIZES = ("cache", "last", "memory")
 LARGEST = 2**31
-"""Elements of a tensor."""
+"""The largest number of elements of a tensor."""
 
 GPU_SIZES = {"cache": 2**20, "last": 2**22, "memory": 2**27}
-"""Elements on a GPU, whose caches nobody tells: 4 MB, 16 MB and 512 MB in fp32."""
+"""Elements on a GPU, which does not report its caches: 4 MB, 16 MB and 512 MB in fp32."""
 
 HELD, WORKING = 4, 2
-"""Tensors of the output's size that each size and dtype holds beside its input, from beginning to end (output, gradient
-twice, a partner), and those that a call makes beside the gradient of its input."""
+"""Tensors of the output's size that exist from beginning to end for each size and dtype, besides the input (output, two
+gradients, a second operand), and those that a call allocates besides the gradient of its input."""
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Elements of the output, and where they lie: cache, last, memory, or the number itself."""
+    """The number of output elements, and a name for where they fit: cache, last, memory, or the number itself."""
 
     name: str
     elements: int
@@ -42,7 +42,7 @@ class Size:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """A checked request."""
+    """What to measure, checked."""
 
     sizes: tuple[Size, ...]
     dtypes: tuple[str, ...] = ("fp32",)
@@ -57,14 +57,14 @@ class Request:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Request:
         """The request of which these are the `dataclasses.asdict`, as JSON gives them back."""
-        sizes = tuple(Size(**one) for one in values["sizes"])
-        several = {key: tuple(values[key]) for key in ("dtypes", "passes")}
-        return cls(**{**values, **several, "sizes": sizes})
+        sizes = tuple(Size(**size) for size in values["sizes"])
+        tuples = {key: tuple(values[key]) for key in ("dtypes", "passes")}
+        return cls(**{**values, **tuples, "sizes": sizes})
 
 
 def named_sizes(caches: Caches, device: str) -> dict[str, int]:
-    """Elements of the three usual sizes in fp32: input and output fill half the second cache, a quarter of the last
-    (which other cores share), and twice the last, so that going through them in turn finds nothing left of it."""
+    """The elements of the three usual sizes in fp32: input and output fill half the second cache, a quarter of the last
+    (which other cores share), and twice the last, so that a pass over them finds none of them in the cache."""
     if device != "cpu":
         return dict(GPU_SIZES)
     pair = 8
@@ -73,13 +73,13 @@ def named_sizes(caches: Caches, device: str) -> dict[str, int]:
 
 
 def parse_sizes(texts: list[str], caches: Caches, device: str) -> tuple[Size, ...]:
-    """The sizes that --size names: cache, last, memory, sweep, or elements such as 65536, 64k and 16M; in order."""
+    """The sizes that --size names, in order: cache, last, memory, sweep, or elements such as 65536, 64k and 16M."""
     names = named_sizes(caches, device)
-    found: dict[int, Size] = {}
-    for text in (piece.strip() for one in texts for piece in one.split(",")):
+    sizes: dict[int, Size] = {}
+    for text in (piece.strip() for argument in texts for piece in argument.split(",")):
         for size in _sizes(text, names):
-            found.setdefault(size.elements, size)
-    return tuple(found[elements] for elements in sorted(found))
+            sizes.setdefault(size.elements, size)
+    return tuple(sizes[elements] for elements in sorted(sizes))
 
 
 def parse_number(option: str, text: str, unit: str = "") -> float:
@@ -97,26 +97,27 @@ def parse_number(option: str, text: str, unit: str = "") -> float:
 EXAMPLES = {"--budget": "75s", "--rel-ci": "2%"}
 
 
-def check_names(option: str, texts: list[str], known: tuple[str, ...]) -> tuple[str, ...]:
-    """The names given for an option, each once; UsageError with near names for an unknown one."""
-    table = {one: one for one in known}
+def check_names(option: str, texts: list[str], valid_names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of an option's values, each once; UsageError with similar names for an unknown one."""
+    table = {name: name for name in valid_names}
     pieces = [piece.strip() for text in texts for piece in text.split(",")]
-    see = f"{option} is one of {', '.join(known)}"
+    see = f"{option} is one of {', '.join(valid_names)}"
     return tuple(dict.fromkeys(find(piece, table, kind=option.lstrip("-"), see=see) for piece in pieces))
 
 
 def check_memory(request: Request, columns: int, memory: int, free: int | None) -> None:
     """Raises UsageError where all sizes together would not fit, before anything is allocated."""
-    largest, every = request.sizes[-1].elements, sum(one.elements for one in request.sizes)
-    items = [DTYPES[one] for one in request.dtypes]
-    # In place, a copy of the input is worked on.
-    held = columns + HELD + ("inplace" in request.passes)
-    needed = every * sum(items) * held + largest * max(items) * (columns + WORKING)
-    room = min(memory, free) if free is not None else memory
-    if needed > 0.8 * room:
+    largest, total_elements = request.sizes[-1].elements, sum(entry.elements for entry in request.sizes)
+    item_sizes = [DTYPES[entry] for entry in request.dtypes]
+    # A pass in place works on a copy of the input.
+    tensors_per_output = columns + HELD + ("inplace" in request.passes)
+    needed = total_elements * sum(item_sizes) * tensors_per_output + largest * max(item_sizes) * (columns + WORKING)
+    available = min(memory, free) if free is not None else memory
+    if needed > 0.8 * available:
+        fitting = max(1, int(largest * 0.8 * available / needed))
         raise UsageError(
-            f"--size {largest} needs about {needed / 1e9:.1f} GB, and {room / 1e9:.1f} GB are free",
-            f"use --size {max(1, int(largest * 0.8 * room / needed))} or smaller, or leave the gated activations out",
+            f"--size {largest} needs about {needed / 1e9:.1f} GB, and {available / 1e9:.1f} GB are free",
+            f"use --size {fitting} or smaller, or leave the gated activations out",
         )
 
 
@@ -141,7 +142,7 @@ def _sizes(text: str, names: dict[str, int]) -> list[Size]:
     if text == "sweep":
         first = 1024
         powers = [first * 4**k for k in range(20) if first * 4**k < names["memory"]]
-        return [*(Size(str(one), one) for one in powers), Size("memory", names["memory"])]
+        return [*(Size(str(elements), elements) for elements in powers), Size("memory", names["memory"])]
     number = re.fullmatch(r"(\d+)([kM]?)", text)
     elements = int(number[1]) * {"": 1, "k": 2**10, "M": 2**20}[number[2]] if number else 0
     if not 1 <= elements <= LARGEST:

@@ -1,4 +1,4 @@
-"""From a session to its rows: one for each activation, size, dtype, mode and pass, with units in the names."""
+"""The rows of a session: one for each activation, size, dtype, mode and pass, with units in the names."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from typing import Any
 import numpy as np
 
 from relubench.statistics import timings
+from relubench.timing.measurement import AgainstItself
 from relubench.timing.request import DTYPES
-from relubench.timing.schedule import Cell, Contestant, Session
+from relubench.timing.schedule import Candidate, Cell, Session
 from relubench.timing.traffic import bytes_per_element, roof_ns
 
 SLOW_FIRST = 0.25
-"""From this excess of the first round over the others on it is worth a line."""
+"""If the first round takes this much longer than the others, a note says so."""
 
 SLOWER_AT_THE_END = 0.05
-"""From this drift of roofs and bases over the run on the processor is said to have slowed down."""
+"""If roofs and bases become this much slower over the run, a warning says so."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SpeedRow:
-    """One activation in one cell. Missing is None; `pass` is what its key is called in JSON."""
+    """One activation in one cell. Missing is None; the JSON key of `pass_` is `pass`."""
 
     activation: str
     size: str
@@ -34,19 +35,19 @@ class SpeedRow:
     storage: str | None = None
     """existing, in place or allocating."""
     cache: str
-    """warm: what a call needs may be in the cache; cold: it is not."""
+    """warm: the input of a call may be in the cache; cold: it is not."""
     outcome: str = "ok"
     ns_per_element: float | None = None
     """Median over the rounds, for each output element."""
     ns_per_element_ci_low: float | None = None
     ns_per_element_ci_high: float | None = None
     gb_per_s: float | None = None
-    """10^9 bytes of the least traffic that the pass needs."""
+    """10^9 bytes a second, of the least traffic that the pass needs."""
     ratio_to_relu: float | None = None
     ratio_to_relu_ci_low: float | None = None
     ratio_to_relu_ci_high: float | None = None
     verdict: str | None = None
-    """faster, slower or no difference, beyond the machine's own A/A band."""
+    """faster, slower or no difference, judged by the A/A control's band."""
     roof_share: float | None = None
     """Time at the measured roof over the time taken; 1 is as fast as the memory allows."""
     kept_bytes_per_element: float | None = None
@@ -60,103 +61,94 @@ class SpeedRow:
         return {key.rstrip("_"): value for key, value in asdict(self).items()}
 
 
-@dataclass(frozen=True, slots=True)
-class AA:
-    """ReLU against itself, over all cells that have an interval."""
-
-    cells: int
-    called: int
-    """Intervals that leave out 1: false differences."""
-    widest: float
-    """The largest departure from 1 of any of these intervals' ends."""
-
-    @property
-    def expected(self) -> tuple[int, int]:
-        return timings.binomial_band(self.cells, timings.LEVEL)
-
-
 def rows(session: Session) -> list[SpeedRow]:
-    """Rows in order of size, dtype, mode, pass, and of the activations as asked for."""
-    return [_row(cell, one) for cell in session.cells for one in cell.contestants if _is_row(one)]
+    """The rows in order of size, dtype, mode and pass, then of the activations in the request."""
+    return [_row(cell, candidate) for cell in session.cells for candidate in cell.candidates if _is_row(candidate)]
 
 
 def runs(session: Session) -> list[dict[str, Any]]:
-    """The raw samples of every contestant, the twin's and the roofs' too."""
+    """The raw samples of every candidate, those of the A/A control and the roofs included."""
     return [
         {
-            "contestant": one.label,
-            "role": one.role,
+            "contestant": candidate.label,
+            "role": candidate.role,
             "size": cell.size.name,
             "elements": cell.size.elements,
             "dtype": cell.dtype,
             "mode": cell.mode,
             "pass": cell.name,
-            "samples_ns_per_element": one.samples,
-            "position_in_round": one.positions,
-            "rounds_of_processes": cell.rounds or [len(one.samples)],
-            "calls_per_sample": one.number,
-            "first_round_ns_per_element": one.first,
+            "samples_ns_per_element": candidate.samples,
+            "position_in_round": candidate.positions,
+            "rounds_of_processes": cell.rounds or [len(candidate.samples)],
+            "calls_per_sample": candidate.number,
+            "first_round_ns_per_element": candidate.first,
         }
         for cell in session.cells
-        for one in cell.contestants
-        if one.samples
+        for candidate in cell.candidates
+        if candidate.samples
     ]
 
 
-def against_itself(session: Session) -> AA:
-    """The A/A test of this run."""
-    twins = [cell.ratio(cell.twin) for cell in session.cells if cell.twin.samples]
-    judged = [one for one in twins if one.low is not None]
-    widest = max((timings.own_band(one)[1] - 1 for one in judged), default=0.0)
-    return AA(len(judged), sum(timings.is_difference(one) for one in judged), widest)
+def against_itself(session: Session) -> AgainstItself:
+    """The A/A control over all cells."""
+    return AgainstItself.of([cell.ratio(cell.control) for cell in session.cells if cell.control.samples])
 
 
 def roofs_gb_per_s(session: Session) -> list[tuple[Cell, str, float]]:
     """The measured roof of every cell and pattern."""
     return [
-        (cell, one.label, bytes_per_element(one.task.traffic, DTYPES[cell.dtype]) / float(np.median(one.samples)))
+        (
+            cell,
+            candidate.label,
+            bytes_per_element(candidate.timed_call.traffic, DTYPES[cell.dtype]) / float(np.median(candidate.samples)),
+        )
         for cell in session.cells
-        for one in cell.contestants
-        if one.role == "roof" and one.task is not None and one.samples
+        for candidate in cell.candidates
+        if candidate.role == "roof" and candidate.timed_call is not None and candidate.samples
     ]
 
 
 def warnings(session: Session) -> list[str]:
-    """What the samples themselves say of the machine: a slow first round, and slowing down in the course of the run."""
-    found: list[str] = []
+    """Warnings from the samples themselves: a slow first round, or a machine that became slower during the run."""
+    lines: list[str] = []
     firsts = [
-        one.first / float(np.median(one.samples)) - 1
+        candidate.first / float(np.median(candidate.samples)) - 1
         for cell in session.cells
-        for one in cell.contestants
-        if one.first is not None and one.samples and cell.cold
+        for candidate in cell.candidates
+        if candidate.first is not None and candidate.samples and cell.cold
     ]
     if firsts and (slow := float(np.median(firsts))) > SLOW_FIRST:
-        found.append(f"the first round was {100 * slow:.0f} % slower than the others; it is left out")
-    steady = [one for cell in session.cells for one in cell.contestants if one.role == "roof" or one.label == cell.base]
-    drifts = [timings.drift(one.samples) for one in steady]
-    known = [one for one in drifts if one]
-    if known and (slower := float(np.median(known))) > SLOWER_AT_THE_END:
+        lines.append(f"the first round was {100 * slow:.0f} % slower than the others; it is left out")
+    references = [
+        candidate
+        for cell in session.cells
+        for candidate in cell.candidates
+        if candidate.role == "roof" or candidate.label == cell.base
+    ]
+    drifts = [timings.drift(reference.samples) for reference in references]
+    nonzero_drifts = [drift for drift in drifts if drift]
+    if nonzero_drifts and (slower := float(np.median(nonzero_drifts))) > SLOWER_AT_THE_END:
         several = len(session.cells[0].rounds) > 1
         causes = "throttled, busy, or by the processes' chance" if several else "throttled, or busy"
-        found.append(
+        lines.append(
             f"warning: the machine was {100 * slower:.0f} % slower at the end than at the start ({causes}); ratios are "
             "taken within rounds and bear it, ns do not"
         )
-    return found
+    return lines
 
 
 def own_band(cell: Cell) -> tuple[float, float]:
-    """What the ratio of the cell's base to itself was."""
-    return timings.own_band(cell.ratio(cell.twin)) if cell.twin.samples else (0.0, float("inf"))
+    """The A/A band of the cell: that of the ratio of its base to itself."""
+    return timings.aa_band(cell.ratio(cell.control)) if cell.control.samples else (0.0, float("inf"))
 
 
-def _is_row(one: Contestant) -> bool:
-    return one.role in ("activation", "base") and not one.skipped
+def _is_row(candidate: Candidate) -> bool:
+    return candidate.role in ("activation", "base") and not candidate.skipped
 
 
-def _row(cell: Cell, one: Contestant) -> SpeedRow:
-    base = SpeedRow(
-        activation=one.label,
+def _row(cell: Cell, candidate: Candidate) -> SpeedRow:
+    identity = SpeedRow(
+        activation=candidate.label,
         size=cell.size.name,
         elements=cell.size.elements,
         dtype=cell.dtype,
@@ -164,45 +156,47 @@ def _row(cell: Cell, one: Contestant) -> SpeedRow:
         pass_=cell.name,
         cache="cold" if cell.cold else "warm",
     )
-    fields = asdict(base)
-    if one.task is None or not one.samples:
-        return SpeedRow(**{**fields, "outcome": "failed", "message": one.failure or "it was not measured in time"})
-    ns = cell.estimate(one.samples)
-    traffic = one.task.traffic
+    fields = asdict(identity)
+    if candidate.timed_call is None or not candidate.samples:
+        return SpeedRow(
+            **{**fields, "outcome": "failed", "message": candidate.failure or "it was not measured in time"}
+        )
+    ns = cell.estimate(candidate.samples)
+    traffic = candidate.timed_call.traffic
     measured: dict[str, Any] = {
-        "storage": one.task.storage,
+        "storage": candidate.timed_call.storage,
         "ns_per_element": ns.median,
         "ns_per_element_ci_low": ns.low,
         "ns_per_element_ci_high": ns.high,
         "gb_per_s": bytes_per_element(traffic, DTYPES[cell.dtype]) / ns.median if traffic else None,
-        "roof_share": _roof_share(cell, one),
-        "kept_bytes_per_element": one.task.kept_bytes,
-        "compile_seconds": one.task.compile_s,
-        "rounds": len(one.samples),
+        "roof_share": _roof_share(cell, candidate),
+        "kept_bytes_per_element": candidate.timed_call.kept_bytes,
+        "compile_seconds": candidate.timed_call.compile_s,
+        "rounds": len(candidate.samples),
         "processes": max(1, len(cell.rounds)),
-        "calls_per_sample": one.number,
-        **_compared(cell, one),
+        "calls_per_sample": candidate.number,
+        **_ratio_to_base(cell, candidate),
     }
     return SpeedRow(**{**fields, **measured})
 
 
-def _roof_share(cell: Cell, one: Contestant) -> float | None:
-    """The median over rounds of the roof's time over the activation's; None where it moves nothing."""
-    assert one.task is not None
-    roofs = [each for each in cell.contestants if each.role == "roof"]
+def _roof_share(cell: Cell, candidate: Candidate) -> float | None:
+    """The median over rounds of the roof's time over the activation's; None where the pass has no traffic."""
+    assert candidate.timed_call is not None
+    roofs = [roof for roof in cell.candidates if roof.role == "roof"]
     shares = []
-    for place, mine in enumerate(one.samples):
-        in_round = {each.label: each.samples[place] for each in roofs if place < len(each.samples)}
+    for index, sample in enumerate(candidate.samples):
+        in_round = {roof.label: roof.samples[index] for roof in roofs if index < len(roof.samples)}
         if len(in_round) == len(roofs):
-            shares.append(roof_ns(one.task.traffic, in_round) / mine)
-    return float(np.median(shares)) if shares and one.task.traffic else None
+            shares.append(roof_ns(candidate.timed_call.traffic, in_round) / sample)
+    return float(np.median(shares)) if shares and candidate.timed_call.traffic else None
 
 
-def _compared(cell: Cell, one: Contestant) -> dict[str, Any]:
-    if not cell.one(cell.base).samples:
+def _ratio_to_base(cell: Cell, candidate: Candidate) -> dict[str, Any]:
+    if not cell.candidate(cell.base).samples:
         return {}
-    ratio = cell.ratio(one)
-    if one.label == cell.base:
+    ratio = cell.ratio(candidate)
+    if candidate.label == cell.base:
         return {"ratio_to_relu": 1.0}
     return {
         "ratio_to_relu": ratio.median,

@@ -1,9 +1,9 @@
-"""The schedule: rounds in which every contestant of every cell is sampled once, in random order, until it is enough.
+"""The schedule: rounds in which every candidate of every cell is sampled once, in random order, until it is enough.
 
-A cell is one size, dtype, mode and pass. In it compete the activations, ReLU (what the others are compared with), ReLU
-once more under another name (the A/A test), and the roofs of the traffic patterns that occur. The first round, of
-several processes the first one's, finds out how many calls a sample takes, and is left out. A cell ends when each of
-its ratios is known as well as was asked; the rest ends with the budget. Order and inputs come from named streams.
+A cell is one size, dtype, mode and pass. Its candidates are the activations, ReLU (the base of every ratio), ReLU once
+more under another name (the A/A control), and the roofs of the traffic patterns that occur. The first round (of several
+processes, that of the first) finds the number of calls of a sample, and is left out. A cell ends when the interval of
+each ratio is narrow enough; the others end with the budget. Order and inputs come from named streams.
 """
 
 from __future__ import annotations
@@ -19,43 +19,44 @@ from relubench.activations.definition import Activation
 from relubench.errors import RelubenchError
 from relubench.models.random_streams import stream
 from relubench.statistics import timings
+from relubench.timing.buffers import TORCH_DTYPES, Buffers
 from relubench.timing.clocks import Clock
-from relubench.timing.operators import TORCH_DTYPES, Arena, Task, Unmeasurable, task
+from relubench.timing.operators import TimedCall, Unmeasurable, timed_call
 from relubench.timing.request import DTYPES, Request, Size
-from relubench.timing.roof import roof_task
+from relubench.timing.roof import timed_roof
 from relubench.timing.traffic import patterns
 
 BASE = "relu"
-"""What ratios are taken to where a cell does not name another."""
+"""The base of the ratios where a cell does not name another."""
 
 AGAIN = " again"
-"""What the base's second name, for the A/A test, ends in."""
+"""The suffix of the base's second name, that of the A/A control."""
 
 SAMPLE_S = 0.003
 """A sample repeats a short call until it lasts about this long."""
 
 COLD_CACHES = 2
-"""From this many times the last cache on, input and output have left it when they are needed again."""
+"""A cell is cold if input and output together are this many times the last cache or more."""
 
 
 @dataclass(slots=True)
-class Contestant:
-    """One task of a cell with its samples, in ns an element, one a round."""
+class Candidate:
+    """One call that competes in a cell, with its samples in ns an element, one for each round."""
 
     label: str
     role: str
-    """activation (what is compared), base, twin or roof."""
-    task: Task | None
+    """activation (what is compared), base, twin (the A/A control) or roof."""
+    timed_call: TimedCall | None
     number: int = 1
-    """Calls a sample."""
+    """The number of calls of a sample."""
     samples: list[float] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
-    """The place in its round at which each sample was taken."""
+    """The position of each sample in its round."""
     first: float | None = None
-    """The round that is left out."""
+    """The sample of the round that is left out."""
     failure: str = ""
     skipped: bool = False
-    """It has no such form: no row."""
+    """Whether it has no such form: then it has no row."""
 
 
 @dataclass(slots=True)
@@ -68,42 +69,46 @@ class Cell:
     name: str
     """The pass."""
     cold: bool
-    contestants: list[Contestant] = field(default_factory=list)
+    candidates: list[Candidate] = field(default_factory=list)
     base: str = BASE
     done: bool = False
     rounds: list[int] = field(default_factory=list)
-    """Of each process, where several have measured."""
+    """The number of rounds of each process, if several have measured."""
 
-    def one(self, label: str) -> Contestant:
-        return next(one for one in self.contestants if one.label == label)
-
-    @property
-    def twin(self) -> Contestant:
-        """The base once more."""
-        return self.one(self.base + AGAIN)
+    def candidate(self, label: str) -> Candidate:
+        return next(candidate for candidate in self.candidates if candidate.label == label)
 
     @property
-    def running(self) -> list[Contestant]:
-        return [one for one in self.contestants if one.task is not None]
+    def control(self) -> Candidate:
+        """The A/A control: the base once more."""
+        return self.candidate(self.base + AGAIN)
 
-    def ratio(self, one: Contestant) -> timings.Estimate:
-        """The ratio to the base over the rounds that both have."""
-        base = self.one(self.base).samples
-        return self.estimate([mine / other for mine, other in zip(one.samples, base, strict=False)])
+    @property
+    def running(self) -> list[Candidate]:
+        return [candidate for candidate in self.candidates if candidate.timed_call is not None]
+
+    def ratio(self, candidate: Candidate) -> timings.Estimate:
+        """The ratio to the base, over the rounds in which both were sampled."""
+        base = self.candidate(self.base).samples
+        return self.estimate(
+            [sample / base_sample for sample, base_sample in zip(candidate.samples, base, strict=False)]
+        )
 
     def estimate(self, values: Sequence[float]) -> timings.Estimate:
-        """What values of the rounds come to, over the processes where several have measured."""
+        """The estimate from values of all rounds, over the processes if several have measured."""
         return timings.of_rounds(values, self.rounds)
 
     @property
     def stamp(self) -> tuple[int, str, str, str]:
-        """What tells it from other cells."""
+        """The values that identify the cell."""
         return self.size.elements, self.dtype, self.mode, self.name
 
     def enough(self, rel_ci: float) -> bool:
-        """Whether every ratio's interval is as narrow as was asked."""
-        judged = [one for one in self.running if one.role in ("activation", "twin")]
-        return all(len(one.samples) > 0 and self.ratio(one).relative_width <= rel_ci for one in judged)
+        """Whether the interval of every ratio is narrow enough."""
+        compared = [candidate for candidate in self.running if candidate.role in ("activation", "twin")]
+        return all(
+            len(candidate.samples) > 0 and self.ratio(candidate).relative_width <= rel_ci for candidate in compared
+        )
 
 
 @dataclass(slots=True)
@@ -116,12 +121,12 @@ class Session:
     now: Callable[[], float] = time.perf_counter
     rounds: int = 0
     ended: str = ""
-    """interval or budget: what ended it."""
+    """What ended it: interval or budget."""
     seconds: float = 0.0
-    before: int = 0
-    """Rounds that other processes had: the order goes on from there."""
+    rounds_before: int = 0
+    """The rounds of earlier processes, after which this one continues the random order."""
     calibrated: bool = False
-    """Whether it is known how many calls a sample takes, so that no round is left out."""
+    """Whether the number of calls of a sample is known, so that no round is left out."""
 
     def run(self) -> Iterator[float]:
         """Measure; yields after every round the share of the budget that is used."""
@@ -130,10 +135,10 @@ class Session:
             self._round(first=True, late=lambda: False)
             yield (self.now() - start) / self.request.budget_s
         while True:
-            begun = self.now()
-            # One round is measured whatever it takes: a row without a number would say less than a late one.
-            sure = self.rounds == 0
-            late = (lambda: False) if sure else lambda: self.now() - start >= self.request.budget_s
+            round_start = self.now()
+            # One round is measured even after the budget: a late number is better than none.
+            is_first = self.rounds == 0
+            late = (lambda: False) if is_first else lambda: self.now() - start >= self.request.budget_s
             self._round(first=False, late=late)
             self.rounds += 1
             for cell in self.cells:
@@ -143,98 +148,97 @@ class Session:
             if all(cell.done for cell in self.cells):
                 self.ended = "interval"
                 return
-            if self.seconds + 0.5 * (self.now() - begun) >= self.request.budget_s:
+            if self.seconds + 0.5 * (self.now() - round_start) >= self.request.budget_s:
                 self.ended = "budget"
                 return
 
     def _round(self, first: bool, late: Callable[[], bool]) -> None:
-        """Sample every contestant of every open cell once. A cell is sampled whole or not at all."""
-        generator = stream(self.request.seed, "speed-order", -1 if first else self.before + self.rounds)
-        # Small sizes first: what a cell finds in the cache does not depend on which cell came before then.
-        for place in torch.randperm(len(self.cells), generator=generator).tolist():
-            cell = self.cells[place]
+        """Sample every candidate of every open cell once; a cell is sampled completely or not at all."""
+        generator = stream(self.request.seed, "speed-order", -1 if first else self.rounds_before + self.rounds)
+        # Cells come in random order, so that no cell always finds the same data in the cache.
+        for cell_index in torch.randperm(len(self.cells), generator=generator).tolist():
+            cell = self.cells[cell_index]
             if cell.done or late():
                 continue
-            order = torch.randperm(len(cell.running), generator=generator).tolist()
-            contestants = cell.running
-            for position, number in enumerate(order):
-                self._sample(cell, contestants[number], position, first)
+            candidates = cell.running
+            order = torch.randperm(len(candidates), generator=generator).tolist()
+            for position, index in enumerate(order):
+                self._sample(cell, candidates[index], position, first)
 
-    def _sample(self, cell: Cell, one: Contestant, position: int, first: bool) -> None:
-        assert one.task is not None
+    def _sample(self, cell: Cell, candidate: Candidate, position: int, first: bool) -> None:
+        assert candidate.timed_call is not None
         try:
-            one.task.refill()
+            candidate.timed_call.refill()
             if first:
-                seconds = self.clock.sample(one.task.call, 1, cold=cell.cold)
-                one.number = max(1, round(SAMPLE_S / max(seconds, 1e-9)))
-                one.first = 1e9 * seconds / (one.task.calls * cell.size.elements)
+                seconds = self.clock.sample(candidate.timed_call.call, 1, cold=cell.cold)
+                candidate.number = max(1, round(SAMPLE_S / max(seconds, 1e-9)))
+                candidate.first = 1e9 * seconds / (candidate.timed_call.calls * cell.size.elements)
                 return
-            seconds = self.clock.sample(one.task.call, one.number, cold=cell.cold)
+            seconds = self.clock.sample(candidate.timed_call.call, candidate.number, cold=cell.cold)
         except Exception as problem:
-            one.failure, one.task = reason(problem), None
+            candidate.failure, candidate.timed_call = reason(problem), None
             return
-        one.samples.append(1e9 * seconds / (one.task.calls * cell.size.elements))
-        one.positions.append(position)
+        candidate.samples.append(1e9 * seconds / (candidate.timed_call.calls * cell.size.elements))
+        candidate.positions.append(position)
 
 
-def prepare(
-    request: Request, choices: Sequence[ActivationChoice], *, device: str, last_cache: int, clock: Clock
-) -> Session:
-    """Every cell with its contestants, each tried once; what raises is kept as a failure, with its reason."""
-    built = {choice.label: _built(choice) for choice in choices}
-    columns = max((one.columns for one in built.values() if isinstance(one, Activation)), default=1)
+def prepare(request: Request, choices: Sequence[Choice], *, device: str, last_cache: int, clock: Clock) -> Session:
+    """The session of all cells with their candidates, each called once; an exception becomes its failure."""
+    built = {choice.label: _build_or_reason(choice) for choice in choices}
+    activations = [activation for activation in built.values() if isinstance(activation, Activation)]
+    columns = max((activation.columns for activation in activations), default=1)
     cells: list[Cell] = []
     for size in request.sizes:
         for dtype in request.dtypes:
             pool = "inplace" in request.passes
-            arena = Arena.make(size.elements, columns, TORCH_DTYPES[dtype], device, request.seed, pool=pool)
+            buffers = Buffers.make(size.elements, columns, TORCH_DTYPES[dtype], device, request.seed, pool=pool)
             cold = 2 * size.elements * DTYPES[dtype] >= COLD_CACHES * last_cache
             for mode in ("eager", "compiled") if request.compiled else ("eager",):
                 for name in request.passes:
                     cell = Cell(size, dtype, mode, name, cold)
-                    cell.contestants = _contestants(cell, arena, built)
-                    if any(one.role == "activation" and not one.skipped for one in cell.contestants):
+                    cell.candidates = _candidates(cell, buffers, built)
+                    if any(candidate.role == "activation" and not candidate.skipped for candidate in cell.candidates):
                         cells.append(cell)
     return Session(request, cells, clock)
 
 
 def reason(problem: BaseException) -> str:
-    """Why something failed, in one line."""
+    """The reason of a failure, in one line."""
     if isinstance(problem, RelubenchError):
         return problem.message
     text = (str(problem).strip().splitlines() or [""])[0]
     return f"{type(problem).__name__}: {text}" if text else type(problem).__name__
 
 
-def _built(choice: ActivationChoice) -> Activation | str:
+def _build_or_reason(choice: Choice) -> Activation | str:
     try:
         return build(choice)
     except Exception as problem:
         return reason(problem)
 
 
-def _contestants(cell: Cell, arena: Arena, built: dict[str, Activation | str]) -> list[Contestant]:
+def _candidates(cell: Cell, buffers: Buffers, built: dict[str, Activation | str]) -> list[Candidate]:
     relu = build(select([BASE])[0])
-    found = [_try(label, "activation", one, cell, arena) for label, one in built.items()]
+    candidates = [_try_candidate(label, "activation", activation, cell, buffers) for label, activation in built.items()]
     if BASE not in built:
-        found.append(_try(BASE, "base", relu, cell, arena))
-    found.append(_try(BASE + AGAIN, "twin", relu, cell, arena))
-    needed = sorted({name for one in found if one.task for name in patterns(one.task.traffic)})
-    roofs = [Contestant(name, "roof", roof_task(name, arena)) for name in needed]
-    for one in roofs:
-        assert one.task is not None
-        one.task.refill()
-        one.task.call()
-    return [*found, *roofs]
+        candidates.append(_try_candidate(BASE, "base", relu, cell, buffers))
+    candidates.append(_try_candidate(BASE + AGAIN, "twin", relu, cell, buffers))
+    calls = [candidate.timed_call for candidate in candidates if candidate.timed_call is not None]
+    for name in sorted({pattern for call in calls for pattern in patterns(call.traffic)}):
+        roof = timed_roof(name, buffers)
+        roof.refill()
+        roof.call()
+        candidates.append(Candidate(name, "roof", roof))
+    return candidates
 
 
-def _try(label: str, role: str, activation: Activation | str, cell: Cell, arena: Arena) -> Contestant:
+def _try_candidate(label: str, role: str, activation: Activation | str, cell: Cell, buffers: Buffers) -> Candidate:
     if isinstance(activation, str):
-        return Contestant(label, role, None, failure=activation)
+        return Candidate(label, role, None, failure=activation)
     try:
         with torch.no_grad():
-            return Contestant(label, role, task(activation, cell.name, arena, compiled=cell.mode == "compiled"))
-    except Unmeasurable as why:
-        return Contestant(label, role, None, failure=str(why), skipped=True)
+            return Candidate(label, role, timed_call(activation, cell.name, buffers, compiled=cell.mode == "compiled"))
+    except Unmeasurable as error:
+        return Candidate(label, role, None, failure=str(error), skipped=True)
     except Exception as problem:
-        return Contestant(label, role, None, failure=reason(problem))
+        return Candidate(label, role, None, failure=reason(problem))

@@ -1,12 +1,11 @@
-"""How long a training step takes, network by network: chunks of real steps, interleaved in rounds, here and now.
+"""How long a training step takes, network by network: chunks of real steps, interleaved in rounds.
 
-In every round each network trains on one chunk of images (of a network that somebody else wrote, as many batches as
-the budget has time for), and on a processor on a second one whose stages are timed by an optimizer that notes its own
-seconds; the order is random. The update is fused with the product that makes the
-weights' gradient, so that this product counts as update. The first round is left out. Beside the networks runs the
-first of them once more under another name: the A/A test.
+In every round each network trains on one chunk of images (an external model on as many batches as the budget has time
+for), and on a processor on a second chunk whose stages are timed, the update by `TimedOptimizer`; the order is random.
+The update is fused with the product that gives the weights' gradient, so that this product counts as update. The first
+round is left out. The first network runs once more under another name: the A/A control.
 
-Shapes: B batch, K classes; x [B, ...], in a stack [1, B, ...].
+Shapes: B batch, K classes; x [B, ...], with members [1, B, ...].
 """
 
 from __future__ import annotations
@@ -33,31 +32,31 @@ from relubench.training.images import Images
 from relubench.training.population import Population
 
 TURNS = 20
-"""Rounds that a budget should have time for."""
+"""The number of rounds that a budget should have time for."""
 
 STAGES = ("data", "forward", "backward", "update")
 
 
 @dataclass(slots=True)
 class Network:
-    """One network in the race, with its samples in microseconds an image, one a round."""
+    """One timed network, with its samples in microseconds an image, one for each round."""
 
     label: str
     role: str
-    """network or twin."""
+    """network, or twin (the A/A control)."""
     population: Population | None
     samples: list[float] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
     stages: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in STAGES})
-    at: int = 0
-    """The next training image."""
+    next_image: int = 0
+    """The index of the next training image."""
     batches: int | None = None
-    """Batches of a turn; None: as many as the engine trains at once."""
+    """The batches of a turn; None: as many as training takes at once."""
     failure: str = ""
 
 
 @dataclass(slots=True)
-class StepRace:
+class StepBenchmark:
     """A measurement in progress; see `run`."""
 
     networks: list[Network]
@@ -68,77 +67,79 @@ class StepRace:
     now: Callable[[], float] = time.perf_counter
     rounds: int = 0
     ended: str = ""
-    """interval or budget: what ended it."""
+    """What ended it: interval or budget."""
     seconds: float = 0.0
 
     def run(self) -> Iterator[float]:
         """Measure; yields after every round the share of the budget that is used."""
         start = self.now()
-        self._round(counts=False)
+        self._round(is_counted=False)
         while True:
-            begun = self.now()
-            self._round(counts=True)
+            round_start = self.now()
+            self._round(is_counted=True)
             self.rounds += 1
             self.seconds = self.now() - start
             yield self.seconds / self.budget_s
-            if self.rounds >= timings.LEAST_ROUNDS and self._narrow():
+            if self.rounds >= timings.LEAST_ROUNDS and self._is_narrow():
                 self.ended = "interval"
                 return
-            if self.rounds >= timings.LEAST_ROUNDS and self.seconds + 0.5 * (self.now() - begun) >= self.budget_s:
+            if self.rounds >= timings.LEAST_ROUNDS and self.seconds + 0.5 * (self.now() - round_start) >= self.budget_s:
                 self.ended = "budget"
                 return
 
     def ratio(self, label: str) -> timings.Estimate | None:
-        """The time of a network over the base's, over the rounds that both have."""
-        mine, base = self.of(label).samples, self.of(self.base).samples
-        both = min(len(mine), len(base))
-        return timings.ratio(mine[:both], base[:both]) if both else None
+        """The time of a network over the base's, over the rounds in which both were sampled."""
+        samples, base_samples = self.of(label).samples, self.of(self.base).samples
+        num_rounds = min(len(samples), len(base_samples))
+        return timings.ratio(samples[:num_rounds], base_samples[:num_rounds]) if num_rounds else None
 
     def of(self, label: str) -> Network:
-        return next(one for one in self.networks if one.label == label)
+        return next(network for network in self.networks if network.label == label)
 
     @property
-    def twin(self) -> timings.Estimate | None:
-        """The base against itself."""
+    def control(self) -> timings.Estimate | None:
+        """The A/A control: the base's ratio to itself."""
         return self.ratio(self.base + AGAIN)
 
-    def _narrow(self) -> bool:
-        found = [self.ratio(one.label) for one in self.networks if one.label != self.base and not one.failure]
-        return all(one is not None and one.relative_width <= self.rel_ci for one in found)
+    def _is_narrow(self) -> bool:
+        ratios = [
+            self.ratio(network.label) for network in self.networks if network.label != self.base and not network.failure
+        ]
+        return all(network is not None and network.relative_width <= self.rel_ci for network in ratios)
 
-    def _round(self, counts: bool) -> None:
-        generator = stream(self.seed, "step-order", self.rounds if counts else -1)
-        running = [one for one in self.networks if one.population is not None]
-        for position, place in enumerate(torch.randperm(len(running), generator=generator).tolist()):
-            one = running[place]
+    def _round(self, is_counted: bool) -> None:
+        generator = stream(self.seed, "step-order", self.rounds if is_counted else -1)
+        running = [network for network in self.networks if network.population is not None]
+        for position, index in enumerate(torch.randperm(len(running), generator=generator).tolist()):
+            network = running[index]
             try:
-                assert one.population is not None
-                sample, stages = whole(one.population, one), parts(one.population, one)
+                assert network.population is not None
+                sample, stages = time_steps(network.population, network), time_stages(network.population, network)
             except Exception as problem:
-                one.failure, one.population = _reason(problem), None
+                network.failure, network.population = _failure_reason(problem), None
                 continue
-            if counts:
-                one.samples.append(sample)
-                one.positions.append(position)
+            if is_counted:
+                network.samples.append(sample)
+                network.positions.append(position)
                 for name, value in stages.items():
-                    one.stages[name].append(value)
+                    network.stages[name].append(value)
 
 
-def line_up(
+def prepare_step_benchmark(
     specs: Sequence[RunSpec],
     choices: Sequence[ActivationChoice],
     prepared: PreparedData,
     budget_s: float,
     rel_ci: float,
-) -> StepRace:
-    """The race of one network for each activation (its first run's specification); a failure is kept as such.
+) -> StepBenchmark:
+    """The benchmark of one network for each activation (its first run's specification); a failure becomes a message.
 
     The first activation is the base of every ratio.
     """
     by_label = {choice.label: choice for choice in choices}
     first: dict[str, RunSpec] = {}
     for spec in specs:
-        # A step costs the same whatever the weights were before.
+        # The time of a step does not depend on the weights before it.
         first.setdefault(spec.activation, replace(spec, pretraining="none", stack=None))
     base = specs[0].activation
     if specs[0].threads:
@@ -153,38 +154,38 @@ def line_up(
         try:
             networks.append(Network(label, role, Population([spec], by_label[spec.activation], images)))
         except Exception as problem:
-            networks.append(Network(label, role, None, failure=_reason(problem)))
+            networks.append(Network(label, role, None, failure=_failure_reason(problem)))
     if architecture_of(specs[0]).foreign:
-        _size(networks, budget_s)
-    return StepRace(networks, base, budget_s, rel_ci)
+        _choose_batches(networks, budget_s)
+    return StepBenchmark(networks, base, budget_s, rel_ci)
 
 
-def _size(networks: Sequence[Network], budget_s: float) -> None:
-    """Give each as many batches a turn as `TURNS` rounds of the slowest have time for."""
+def _choose_batches(networks: Sequence[Network], budget_s: float) -> None:
+    """Give each network as many batches a turn as `TURNS` rounds of the slowest one have time for."""
     slowest = 0.0
-    for one in networks:
-        one.batches = 1
-        if one.population is None:
+    for network in networks:
+        network.batches = 1
+        if network.population is None:
             continue
         try:
-            # The first step takes storage and chooses kernels.
-            us = [whole(one.population, one) for _ in range(2)][-1]
+            # The first step allocates memory and chooses kernels.
+            microseconds = [time_steps(network.population, network) for _ in range(2)][-1]
         except Exception as problem:
-            one.failure, one.population = _reason(problem), None
+            network.failure, network.population = _failure_reason(problem), None
             continue
-        slowest = max(slowest, us * one.population.spec.batch_size / 1e6)
+        slowest = max(slowest, microseconds * network.population.spec.batch_size / 1e6)
     if slowest:
         batches = max(1, int(budget_s / (2 * TURNS * len(networks)) / slowest))
-        for one in networks:
-            one.batches = min(batches, one.population.batch_chunk) if one.population is not None else None
+        for network in networks:
+            network.batches = min(batches, network.population.batch_chunk) if network.population is not None else None
 
 
 @torch.no_grad()
-def whole(population: Population, place: Network) -> float:
-    """Microseconds an image of the engine's own steps on the next chunk of training images, gathering included."""
+def time_steps(population: Population, network: Network) -> float:
+    """The microseconds an image of real training steps on the next chunk of images, gathering included."""
     start = time.perf_counter()
     with population.working():
-        x, y, batches = _chunk(population, place)
+        x, y, batches = _chunk(population, network)
         factors = [1.0] * batches
         if population.graph is not None:
             population.graph.run(x, y, factors)
@@ -195,32 +196,32 @@ def whole(population: Population, place: Network) -> float:
 
 
 @torch.no_grad()
-def parts(population: Population, place: Network) -> dict[str, float]:
-    """Microseconds an image in each stage, from instrumented steps; {} on a device whose calls do not wait.
+def time_stages(population: Population, network: Network) -> dict[str, float]:
+    """The microseconds an image in each stage, from instrumented steps; {} on a device whose calls do not wait.
 
-    Kernels update the weights within the backward pass: there is no such stage then.
+    Kernels update the weights within the backward pass: then there is no stage `update`.
     """
     spec = population.spec
     if spec.device != "cpu":
         return {}
-    noted = Noted(population.update) if population.kernels is None else None
+    timed_optimizer = TimedOptimizer(population.update) if population.kernels is None else None
     seconds: dict[str, float] = dict.fromkeys(STAGES, 0.0)
     with population.working():
         start = time.perf_counter()
-        x_all, y_all, batches = _chunk(population, place)
+        x_all, y_all, batches = _chunk(population, network)
         seconds["data"] = time.perf_counter() - start
         for x, y in zip(x_all.split(spec.batch_size), y_all.split(spec.batch_size), strict=True):
-            _instrumented(population, cast(Optimizer, noted or population.update), x, y, seconds)
-    if noted is None:
+            _add_stage_seconds(population, cast(Optimizer, timed_optimizer or population.update), x, y, seconds)
+    if timed_optimizer is None:
         del seconds["update"]
     else:
-        seconds["update"] = noted.seconds
-        seconds["backward"] -= noted.seconds
+        seconds["update"] = timed_optimizer.seconds
+        seconds["backward"] -= timed_optimizer.seconds
     return {name: 1e6 * value / (batches * spec.batch_size) for name, value in seconds.items()}
 
 
-class Noted:
-    """An optimizer, and the seconds spent in it."""
+class TimedOptimizer:
+    """An optimizer that counts the seconds spent in it."""
 
     def __init__(self, inner: Optimizer) -> None:
         self.inner, self.seconds = inner, 0.0
@@ -244,27 +245,29 @@ class Noted:
         self.seconds += time.perf_counter() - start
 
 
-def _instrumented(population: Population, update: Optimizer, x: Tensor, y: Tensor, seconds: dict[str, float]) -> None:
-    """One training step of a lone network, its stages' seconds added up."""
+def _add_stage_seconds(
+    population: Population, update: Optimizer, x: Tensor, y: Tensor, seconds: dict[str, float]
+) -> None:
+    """Make one training step of a single network, and add the seconds of its stages."""
     update.set_factor(1.0)
     start = time.perf_counter()
     for layer in population.layers:
         x = layer.forward(x, training=True)
     forwarded = time.perf_counter()
     grad = torch.log_softmax(x, dim=-1).exp_().sub_(y).mul_(1.0 / len(y))
-    for place in range(len(population.layers) - 1, -1, -1):
-        grad = population.layers[place].backward(grad, update, first=place == 0)
+    for index in range(len(population.layers) - 1, -1, -1):
+        grad = population.layers[index].backward(grad, update, first=index == 0)
     update.finish()
     seconds["forward"] += forwarded - start
     seconds["backward"] += time.perf_counter() - forwarded
 
 
-def _chunk(population: Population, place: Network) -> tuple[Tensor, Tensor, int]:
-    """The next images and targets, and how many whole batches they are."""
+def _chunk(population: Population, network: Network) -> tuple[Tensor, Tensor, int]:
+    """The next images and targets, and the number of batches that they are."""
     spec, total = population.spec, population.data.n_train
-    batches = place.batches or population.batch_chunk
-    index = torch.arange(place.at, place.at + batches * spec.batch_size) % total
-    place.at = (place.at + batches * spec.batch_size) % total
+    batches = network.batches or population.batch_chunk
+    index = torch.arange(network.next_image, network.next_image + batches * spec.batch_size) % total
+    network.next_image = (network.next_image + batches * spec.batch_size) % total
     index = index.to(spec.device)
     x, labels = population.data.train_batch(index.unsqueeze(0) if population.stacked else index)
     y: Any = torch.nn.functional.one_hot(labels, spec.classes).to(torch.float32)
@@ -278,5 +281,5 @@ def _synchronize(device: str) -> None:
         torch.mps.synchronize()
 
 
-def _reason(problem: Exception) -> str:
+def _failure_reason(problem: Exception) -> str:
     return problem.message if isinstance(problem, RelubenchError) else f"{type(problem).__name__}: {problem}"

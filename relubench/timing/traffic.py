@@ -13,7 +13,7 @@ class Traffic:
     reads: int
     writes: int
     in_place: bool = False
-    """Whether what it writes is among what it reads."""
+    """Whether it writes to memory that it also reads."""
 
     @property
     def total(self) -> int:
@@ -21,15 +21,15 @@ class Traffic:
 
     @property
     def pattern(self) -> str:
-        """The measured pattern that is most like it."""
+        """The name of the measured pattern that is most similar."""
         if self.reads == 1:
             return "read-write in place" if self.in_place else "read-write"
         return "two reads and a write in place" if self.in_place else "two reads and a write"
 
 
 PATTERNS: dict[str, Traffic] = {
-    one.pattern: one
-    for one in (
+    sweep.pattern: sweep
+    for sweep in (
         Traffic(reads=1, writes=1),
         Traffic(reads=1, writes=1, in_place=True),
         Traffic(reads=2, writes=1),
@@ -39,16 +39,16 @@ PATTERNS: dict[str, Traffic] = {
 
 
 def patterns(traffic: tuple[Traffic, ...]) -> set[str]:
-    return {one.pattern for one in traffic}
+    return {sweep.pattern for sweep in traffic}
 
 
 def roof_ns(traffic: tuple[Traffic, ...], measured: Mapping[str, float]) -> float:
-    """ns an output element that this traffic takes at the roof; patterns with more streams scale with their bytes.
+    """The ns an output element that this traffic takes at the roof, in proportion to the bytes of its pattern.
 
     Raises KeyError for a pattern that was not measured.
     """
-    return sum(measured[one.pattern] * one.total / PATTERNS[one.pattern].total for one in traffic)
+    return sum(measured[sweep.pattern] * sweep.total / PATTERNS[sweep.pattern].total for sweep in traffic)
 
 
 def bytes_per_element(traffic: tuple[Traffic, ...], itemsize: int) -> int:
-    return itemsize * sum(one.total for one in traffic)
+    return itemsize * sum(sweep.total for sweep in traffic)

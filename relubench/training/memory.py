@@ -6,7 +6,7 @@ import math
 
 from relubench.models.architecture import architecture_of, layer_shapes, parameter_count
 from relubench.models.backend import FOREIGN_EVALUATION_IMAGES, by_kernels
-from relubench.runs.spec import ForeignNetwork, RunSpec
+from relubench.runs.spec import ExternalModel, RunSpec
 
 FLOAT_BYTES = 4
 
@@ -89,7 +89,7 @@ def _copies(spec: RunSpec) -> int:
     return 2 + 2 * int(by_kernels(spec)) + {"sgd": int(spec.momentum > 0), "adam": 3, "adamw": 3}[spec.optimizer]
 
 
-def _foreign_bytes(spec: RunSpec, network: ForeignNetwork, learned: int) -> int:
+def _foreign_bytes(spec: RunSpec, network: ExternalModel, learned: int) -> int:
     """As `member_bytes`; autograd holds all gradients at once before the optimizer takes them."""
     parameters = network.parameters + learned * network.exchanged
     chunk = max(CHUNK_IMAGES, spec.batch_size) * math.prod(spec.input_shape)

@@ -12,7 +12,8 @@ from relubench.activations.checks.activation_check import check_activation
 from relubench.errors import UsageError
 from relubench.models.builder import Builder
 from relubench.models.external.activation_trial import try_activation
-from relubench.timing.operators import Arena, Unmeasurable, task
+from relubench.timing.buffers import Buffers
+from relubench.timing.operators import Unmeasurable, timed_call
 from relubench.training.images import Images
 from relubench.training.population import Population
 from relubench.verification.check import check
@@ -192,8 +193,8 @@ def test_it_is_verified(mine: Path):
     assert {row.outcome for row in check(select([f"{mine}:Act_"])[0], "bf16")} == {"ok"}
 
 
-def arena() -> Arena:
-    return Arena.make(4096, 1, torch.float32, "cpu", 0, pool=True)
+def arena() -> Buffers:
+    return Buffers.make(4096, 1, torch.float32, "cpu", 0, pool=True)
 
 
 @pytest.mark.parametrize(("act", "in_place"), [("bent_", True), ("Act_", True), ("scratch_", False), ("Plain", False)])
@@ -201,13 +202,13 @@ def test_speed_has_a_form_in_place_and_keeps_its_input(act: str, in_place: bool,
     activation, made = build(select([f"{mine}:{act}"])[0]), arena()
     before = made.z.clone()
     with torch.no_grad():
-        task(activation, "forward", made).call()
+        timed_call(activation, "forward", made).call()
         assert torch.equal(made.z, before)
         if not in_place:
             with pytest.raises(Unmeasurable, match="no form in place"):
-                task(activation, "inplace", made)
+                timed_call(activation, "inplace", made)
             return
-        task(activation, "inplace", made)
+        timed_call(activation, "inplace", made)
     expected = build(select([f"{mine}:{'bent' if act == 'bent_' else 'Act_:inplace=False'}"])[0])
     module = expected.module
     wanted = module()(before) if module is not None else expected.function(before)

@@ -14,7 +14,7 @@ from relubench.cli.pretrain import pretrain
 from relubench.experiments.config import PretrainSection
 from relubench.experiments.pretraining_plan import RBM_HIDDEN
 from relubench.runs.result import RunResult
-from relubench.runs.spec import StackSpec
+from relubench.runs.spec import PretrainingSpec
 from tests.cli.fakes import Cli, FakeStudy, result
 
 QUICK = [
@@ -35,7 +35,7 @@ QUICK = [
 def with_stack(method: str, seed: int = 0, **spec: Any) -> RunResult:
     import dataclasses
 
-    stack = StackSpec(
+    stack = PretrainingSpec(
         method="rbm", rates=(0.1, 0.01), epochs=10, visible=("bernoulli", "gaussian"), hidden="nrelu", k=1
     )
     return result("relu", seed, run_id=f"{method}{seed}", pretraining=method, stack=dataclasses.asdict(stack), **spec)

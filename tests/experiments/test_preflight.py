@@ -15,7 +15,7 @@ from relubench.experiments.plan import Variant
 from relubench.experiments.preflight import _described, other_weights, remarks
 from relubench.experiments.study import Study
 from relubench.experiments.variants import Part
-from relubench.runs.spec import ForeignNetwork
+from relubench.runs.spec import ExternalModel
 from relubench.runs.store import Store
 from relubench.training.images import Images
 from relubench.training.population import Population
@@ -137,7 +137,7 @@ def test_batch_norm_of_single_images_and_places_of_our_own_networks_are_refused(
     ],
 )
 def test_what_a_number_behind_a_place_means_is_said(places: list[str], said: str) -> None:
-    network = ForeignNetwork.from_json(
+    network = ExternalModel.from_json(
         {"exchanged": 2, "functions": "2 relu", "kept": "", "stem": "", "parameters": 10, "training_bytes": 1}
         | {"evaluation_bytes": 1, "layout": "", "pairs": False, "merged": [], "places": places, "remarks": []}
     )

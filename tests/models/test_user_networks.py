@@ -11,7 +11,7 @@ from relubench.activations import ActivationChoice, select
 from relubench.errors import UsageError
 from relubench.models.external.inspection import inspect_network
 from relubench.runs.spec import RunSpec
-from relubench.timing.steps import line_up
+from relubench.timing.steps import prepare_step_benchmark
 from relubench.training.images import Images
 from relubench.training.population import Population
 from specs import digits, runs
@@ -317,7 +317,7 @@ def test_a_lone_image_is_left_out_where_the_network_takes_none(name: str, size: 
 @pytest.mark.parametrize("names", [("Functional",), ("Lazy",)])
 def test_its_steps_can_be_timed(names: tuple[str, ...], file: str) -> None:
     made = [looked_at(file, name, act)[0] for name in names for act in ("silu", "relu")]
-    race = line_up(made, select(["silu", "relu"]), digits(), 0.01, 0.5)
+    race = prepare_step_benchmark(made, select(["silu", "relu"]), digits(), 0.01, 0.5)
     for _ in race.run():
         continue
     assert race.base == "silu"

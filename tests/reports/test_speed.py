@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from relubench.reports.speed.operators import PAIRED, Course, paired_note, sentence, speed_report
+from relubench.reports.speed.operators import PAIRED, paired_note, sentence, speed_report
+from relubench.timing.measurement import AgainstItself, Measurement
 
-COURSE = Course(
+COURSE = Measurement(
     clock="fake",
     ended="budget",
     rounds=9,
@@ -17,10 +18,7 @@ COURSE = Course(
     seconds=60.0,
     budget_s=60.0,
     rel_ci=0.02,
-    aa_cells=1,
-    aa_called=0,
-    aa_expected=(0, 1),
-    aa_widest=0.01,
+    against_itself=AgainstItself(1, 0, 0.01),
     roofs=[],
 )
 

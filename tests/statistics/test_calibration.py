@@ -82,7 +82,7 @@ def test_at_the_margin_reproduced_is_rarely_said(sign):
     for _ in range(TABLES):
         (mine,) = networks(rng, 1, 3)
         value = published(rng, ERROR + sign * MARGIN / 100)
-        said += equivalence.against(mine, value, EXAMPLES, MARGIN).verdict == "reproduced"
+        said += equivalence.compare_with_published(mine, value, EXAMPLES, MARGIN).verdict == "reproduced"
     assert said / TABLES <= 0.068, said
 
 
@@ -91,6 +91,6 @@ def test_of_one_truth_neither_better_nor_worse_is_said_and_mostly_reproduced():
     verdicts = []
     for _ in range(300):
         (mine,) = networks(rng, 1, 5)
-        verdicts.append(equivalence.against(mine, published(rng, ERROR), EXAMPLES, MARGIN).verdict)
+        verdicts.append(equivalence.compare_with_published(mine, published(rng, ERROR), EXAMPLES, MARGIN).verdict)
     assert verdicts.count("reproduced") >= 0.6 * 300
     assert verdicts.count("better") + verdicts.count("worse") <= 0.03 * 300

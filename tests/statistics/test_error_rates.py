@@ -101,7 +101,7 @@ def test_tango_limits_solve_the_score_equation():
     """At a limit d the constrained maximum of the likelihood, found here on a grid, gives a score of z."""
     more, fewer, examples = 12, 2, 50
     grid = np.linspace(1e-6, 0.5, 400_001)
-    for limit in distributions.tango(more, fewer, examples):
+    for limit in distributions.tango_interval(more, fewer, examples):
         q = grid[(grid + limit > 0) & (2 * grid + limit < 1)]
         likelihood = more * np.log(q + limit) + fewer * np.log(q) + (examples - more - fewer) * np.log1p(-2 * q - limit)
         best = q[np.argmax(likelihood)]

@@ -65,8 +65,8 @@ def test_a_true_difference_is_found_beyond_the_band_only() -> None:
 
 
 def test_own_band_is_mirrored() -> None:
-    assert timings.own_band(timings.Estimate(1.0, 0.8, 1.1, 9)) == pytest.approx((0.8, 1.25))
-    assert timings.own_band(timings.Estimate(1.0, None, None, 3)) == (0.0, math.inf)
+    assert timings.aa_band(timings.Estimate(1.0, 0.8, 1.1, 9)) == pytest.approx((0.8, 1.25))
+    assert timings.aa_band(timings.Estimate(1.0, None, None, 3)) == (0.0, math.inf)
 
 
 @pytest.mark.parametrize("trials", [6, 60, 300])

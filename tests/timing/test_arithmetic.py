@@ -7,13 +7,20 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from relubench.reports.speed.arithmetic import Measured, arithmetic_report, article_cycles, sentence
+from relubench.reports.speed.arithmetic import arithmetic_report, article_cycles, sentence
 from relubench.timing import arithmetic
+from relubench.timing.measurement import AgainstItself, Measurement
 from relubench.timing.request import Request
 from relubench.timing.schedule import Session
 
-ABOUT = Measured(
-    clock="fake", rounds=8, seconds=1.0, ended="budget", budget_s=1.0, rel_ci=0.02, aa_low=0.98, aa_high=1.02
+ABOUT = Measurement(
+    clock="fake",
+    rounds=8,
+    seconds=1.0,
+    ended="budget",
+    budget_s=1.0,
+    rel_ci=0.02,
+    against_itself=AgainstItself(1, 0, 0.02, 0.98, 1.02),
 )
 COSTS = {"add": 0.05, "multiply": 0.05, "compare": 0.055, "divide": 0.1, "exp": 0.6, "log": 1.0, "add again": 0.0502}
 CALL = 800.0
@@ -33,7 +40,7 @@ def measured() -> Session:
     call, array = made.cells
     many = array.size.elements
     for cell in made.cells:
-        for one in cell.contestants:
+        for one in cell.candidates:
             noise = [1 + 0.002 * (k % 5 - 2) for k in range(8)]
             each = [COSTS[one.label] * wobble for wobble in noise]
             one.samples = [CALL + mine if cell is call else (CALL + many * mine) / many for mine in each]
@@ -72,7 +79,7 @@ def test_operations_compute_what_they_are_called() -> None:
 
 def test_a_cost_that_cannot_be_told_from_nothing_has_no_ratio() -> None:
     made = measured()
-    made.cells[1].one("add").samples = [0.0] * 8
+    made.cells[1].candidate("add").samples = [0.0] * 8
     assert all(row.ratio_to_add is None for row in arithmetic.rows(made, {}))
     assert sentence([row.to_json() for row in arithmetic.rows(made, {})]).startswith("Nothing could be compared")
 
@@ -81,7 +88,7 @@ def test_a_cost_that_cannot_be_told_from_nothing_has_no_ratio() -> None:
 def test_a_cost_below_zero_is_unclear_and_nothing_is_said_of_it(name: str) -> None:
     """On a busy machine a call on one element may take longer than one on the array."""
     made = measured()
-    made.cells[0].one(name).samples = [CALL, 9000.0, CALL, 9000.0, 9000.0, CALL, 9000.0, CALL]
+    made.cells[0].candidate(name).samples = [CALL, 9000.0, CALL, 9000.0, 9000.0, CALL, 9000.0, CALL]
     rows = [row.to_json() for row in arithmetic.rows(made, article_cycles())]
     report = arithmetic_report(rows, [], ABOUT, device="cpu")
     costs, ratios = report.columns[1], report.columns[2]

@@ -30,13 +30,13 @@ def test_caches_are_read(tmp_path: Path) -> None:
 
 
 def test_a_silent_machine_has_usual_caches(tmp_path: Path) -> None:
-    assert machine.caches(tmp_path) == machine.Caches(*machine.USUAL_CACHES, known=False)
+    assert machine.caches(tmp_path) == machine.Caches(*machine.USUAL_CACHES)
 
 
-def fake_watch(busy: list[int], clock: list[float], ours: list[float]) -> machine.Watch:
+def fake_watch(busy: list[int], clock: list[float], ours: list[float]) -> machine.MachineMonitor:
     stats = iter(f"cpu {one} 0 0 500 0 0 0 0 0 0\n" for one in busy)
     times, own = iter(clock), iter(ours)
-    return machine.Watch(read_stat=lambda: next(stats), clock=lambda: next(times), ours=lambda: next(own))
+    return machine.MachineMonitor(read_stat=lambda: next(stats), clock=lambda: next(times), own_time=lambda: next(own))
 
 
 @pytest.mark.skipif(not hasattr(os, "sysconf"), reason="needs clock ticks")
@@ -60,7 +60,7 @@ def test_a_burning_neighbour_is_seen() -> None:
     # Not our child: it would be counted as ours once it has ended, and may not be once it has not.
     burner = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
-        watch = machine.Watch()
+        watch = machine.MachineMonitor()
         time.sleep(1.0)
         cores = watch.neighbours()
         assert cores is not None
@@ -81,8 +81,8 @@ def test_throttling_is_counted(tmp_path: Path) -> None:
 
 HOLD = """
 import sys, pathlib
-from relubench.timing.machine import alone
-with alone(lambda: None, pathlib.Path(sys.argv[1])):
+from relubench.timing.machine import exclusive_timing
+with exclusive_timing(lambda: None, pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.readline()
 """
@@ -102,6 +102,6 @@ def test_two_timing_runs_do_not_share_the_machine(tmp_path: Path) -> None:
         other.stdin.write("go\n")  # type: ignore[union-attr]
         other.stdin.flush()  # type: ignore[union-attr]
 
-    with machine.alone(wait, tmp_path):
+    with machine.exclusive_timing(wait, tmp_path):
         assert told == ["waiting"]
     assert other.wait(30) == 0

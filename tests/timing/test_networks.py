@@ -13,7 +13,6 @@ from relubench.experiments.plan import Variant
 from relubench.experiments.variants import lay_out, make_ready
 from relubench.reports.plots.pareto import plot_pareto
 from relubench.reports.speed.networks import (
-    Race,
     article_speed,
     duration,
     for_people,
@@ -24,26 +23,20 @@ from relubench.reports.speed.networks import (
 from relubench.runs.result import RunResult
 from relubench.statistics import timings
 from relubench.system.device import resolve
-from relubench.timing.networks import (
-    Pace,
-    Point,
-    epochs_to,
-    front,
-    lowest_common_target,
-    network_rows,
-    paces,
-    points,
-    step_records,
-)
-from relubench.timing.steps import Network, StepRace, line_up
+from relubench.timing.measurement import AgainstItself, Measurement
+from relubench.timing.networks import Point, epochs_to, front, lowest_common_target, network_rows, points
+from relubench.timing.step_times import StepTime, step_records, step_times
+from relubench.timing.steps import Network, StepBenchmark, prepare_step_benchmark
 from relubench.training.images import Images
 from relubench.training.population import Population
 from tests.cli.fakes import result, timing
 
 HALF = timings.Estimate(0.25, 0.24, 0.26, 9)
 PACES = {
-    "sigmoid": Pace(us_per_image=40.0, stages={}),
-    "relu": Pace(us_per_image=10.0, stages={"data": 1.0, "forward": 2.0, "backward": 3.0, "update": 4.0}, ratio=HALF),
+    "sigmoid": StepTime(us_per_image=40.0, stages={}),
+    "relu": StepTime(
+        us_per_image=10.0, stages={"data": 1.0, "forward": 2.0, "backward": 3.0, "update": 4.0}, ratio=HALF
+    ),
 }
 IMAGES = 100_000
 PUBLISHED = {"dataset": "mnist", "model": "mlp-3x1000"}
@@ -97,7 +90,7 @@ def test_a_target_that_is_not_reached_is_missing() -> None:
 
 
 def test_what_could_not_be_timed_has_no_time_and_says_why() -> None:
-    untimed = {**PACES, "relu": Pace(stages={}, failure="ValueError: no luck")}
+    untimed = {**PACES, "relu": StepTime(stages={}, failure="ValueError: no luck")}
     row = network_rows(runs(), untimed, IMAGES, 6.0, article_speed(PUBLISHED), {})[1]
     assert (row.outcome, row.message, row.seconds_per_epoch, row.pareto) == (
         "failed",
@@ -135,7 +128,8 @@ def test_points_never_rise_and_end_with_the_shortest_seed() -> None:
 def test_the_report_names_its_sources_and_shows_the_front() -> None:
     rows = [row.to_json() for row in network_rows(runs(), PACES, IMAGES, 6.0, article_speed(PUBLISHED), {})]
     known = [one.to_json() for one in front(points(runs(), PACES, IMAGES, {}))]
-    race = Race(
+    race = Measurement(
+        clock="fake",
         base="sigmoid",
         threads=1,
         rounds=9,
@@ -143,8 +137,7 @@ def test_the_report_names_its_sources_and_shows_the_front() -> None:
         ended="budget",
         budget_s=3.0,
         rel_ci=0.02,
-        aa_low=0.99,
-        aa_high=1.01,
+        against_itself=AgainstItself(1, 0, 0.01, 0.99, 1.01),
         images=IMAGES,
         warnings=["warning: busy"],
     )
@@ -191,7 +184,7 @@ def test_the_ratios_and_times_of_a_row_agree_on_an_unsteady_machine() -> None:
         Network("relu", "network", None, samples=mine),
         Network("sigmoid again", "twin", None, samples=list(base)),
     ]
-    made = paces(StepRace(networks, "sigmoid", 1.0, 0.02))
+    made = step_times(StepBenchmark(networks, "sigmoid", 1.0, 0.02))
     rbm = replace(runs()[1], id="c", spec={**runs()[1].spec, "pretraining": "rbm"})
     clocks = {"c": replace(timing(900.0), pretraining_seconds=500.0)}
     sigmoid, relu, pretrained = network_rows([*runs(), rbm], made, IMAGES, 7.0, {}, clocks)
@@ -215,16 +208,16 @@ def test_the_pareto_plot_is_drawn(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def race(tmp_path: Path) -> StepRace:
+def race(tmp_path: Path) -> StepBenchmark:
     asked = experiment(
         {"act": ("sigmoid", "relu", "maxout"), "data": {"name": "digits"}, "model": {"name": "mlp-2x16"}}
     )
     (part,) = make_ready([Variant(config=asked)], tmp_path, lambda text: None)
     specs = [spec for _, spec in lay_out([part], resolve("cpu"))]
-    return line_up(specs, part.choices, part.prepared, 0.01, 0.02)
+    return prepare_step_benchmark(specs, part.choices, part.prepared, 0.01, 0.02)
 
 
-def test_networks_take_turns_and_the_base_runs_twice(race: StepRace) -> None:
+def test_networks_take_turns_and_the_base_runs_twice(race: StepBenchmark) -> None:
     for _ in race.run():
         pass
     assert [one.label for one in race.networks] == ["sigmoid", "relu", "maxout", "sigmoid again"]
@@ -232,24 +225,24 @@ def test_networks_take_turns_and_the_base_runs_twice(race: StepRace) -> None:
     for one in race.networks:
         assert len(one.samples) == race.rounds
         assert all(len(values) == race.rounds and min(values) > 0 for values in one.stages.values())
-    made = paces(race)
+    made = step_times(race)
     assert list(made) == ["sigmoid", "relu", "maxout"]
     assert made["relu"].ratio is not None
     assert made["sigmoid"].ratio is None
-    parts = made["relu"].stages
-    whole = made["relu"].us_per_image
-    assert whole is not None
-    assert sum(parts.values()) < 3 * whole
+    stages = made["relu"].stages
+    us_per_image = made["relu"].us_per_image
+    assert us_per_image is not None
+    assert sum(stages.values()) < 3 * us_per_image
     assert [one["role"] for one in step_records(race)] == ["network"] * 3 + ["twin"]
 
 
 def test_steps_by_kernels_are_timed_at_full_speed_and_update_within_backward(tmp_path: Path) -> None:
-    from relubench.timing.steps import parts, whole
+    from relubench.timing.steps import time_stages, time_steps
 
     asked = experiment({"act": ("sigmoid", "relu"), "data": {"name": "digits"}, "model": {"name": "mlp-2x300"}})
     (part,) = make_ready([Variant(config=asked)], tmp_path, lambda text: None)
     specs = [replace(spec, device_name="AMD EPYC (AVX512)") for _, spec in lay_out([part], resolve("cpu"))]
-    race = line_up(specs, part.choices, part.prepared, 0.01, 0.02)
+    race = prepare_step_benchmark(specs, part.choices, part.prepared, 0.01, 0.02)
     for _ in race.run():
         pass
     for one in race.networks:
@@ -259,13 +252,13 @@ def test_steps_by_kernels_are_timed_at_full_speed_and_update_within_backward(tmp
     first, second = (Network("relu", "network", Population([specs[-1]], part.choices[-1], images)) for _ in range(2))
     assert first.population is not None
     assert second.population is not None
-    whole(first.population, first)
-    parts(second.population, second)
+    time_steps(first.population, first)
+    time_stages(second.population, second)
     weights = second.population.weights(0, best=False)
     assert all(torch.equal(one, weights[name]) for name, one in first.population.weights(0, best=False).items())
 
 
-def test_what_raises_in_a_step_leaves_the_race_and_the_others_go_on(race: StepRace) -> None:
+def test_what_raises_in_a_step_leaves_the_race_and_the_others_go_on(race: StepBenchmark) -> None:
     class Broken:
         def __getattr__(self, name: str) -> object:
             raise ValueError("no luck")
@@ -273,19 +266,19 @@ def test_what_raises_in_a_step_leaves_the_race_and_the_others_go_on(race: StepRa
     race.of("relu").population = Broken()  # type: ignore[assignment]
     for _ in race.run():
         pass
-    assert paces(race)["relu"].failure == "ValueError: no luck"
+    assert step_times(race)["relu"].failure == "ValueError: no luck"
     assert len(race.of("maxout").samples) == race.rounds
 
 
-def test_instrumented_steps_train_as_the_engines_do(race: StepRace) -> None:
+def test_instrumented_steps_train_as_the_engines_do(race: StepBenchmark) -> None:
     """The stages are those of the step that is timed: the same weights come of it."""
-    from relubench.timing.steps import parts, whole
+    from relubench.timing.steps import time_stages, time_steps
 
     first, second = race.of("sigmoid"), race.of("sigmoid again")
     assert first.population is not None
     assert second.population is not None
-    whole(first.population, first)
-    parts(second.population, second)
+    time_steps(first.population, first)
+    time_stages(second.population, second)
     pairs = zip(first.population.parameters, second.population.parameters, strict=True)
     assert all(torch.allclose(a.value, b.value, atol=1e-6) for a, b in pairs)
 
@@ -298,5 +291,5 @@ def test_verdicts_are_beyond_the_bases_own_band() -> None:
         Network("tanh", "network", None, samples=[1.005 * one for one in same]),
         Network("sigmoid again", "twin", None, samples=same[::-1]),
     ]
-    made = paces(StepRace(networks, "sigmoid", 1.0, 0.02))
+    made = step_times(StepBenchmark(networks, "sigmoid", 1.0, 0.02))
     assert (made["relu"].verdict, made["tanh"].verdict) == ("faster", "no difference")

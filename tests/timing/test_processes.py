@@ -11,19 +11,19 @@ import pytest
 
 from relubench.errors import ComputeError
 from relubench.timing import processes, rows
-from relubench.timing.processes import Parts, parts
+from relubench.timing.processes import ProcessSeries, choose_num_processes
 from relubench.timing.request import Request, Size
 
 REQUEST = Request(sizes=(Size("512", 512),), passes=("forward", "forward+backward"))
 
 
-def measured(acts: list[str], number: int = 2) -> Parts:
+def measured(acts: list[str], number: int = 2) -> ProcessSeries:
     """A measurement of one round in each of so many processes."""
-    one = Parts(REQUEST, acts)
+    one = ProcessSeries(REQUEST, acts)
     for _ in range(number):
         for told in one._part(time.monotonic()):
             last = told
-        one._take(last)
+        one._add_message(last)
     return one
 
 
@@ -40,7 +40,7 @@ def test_two_processes_make_one_table() -> None:
         assert row.gb_per_s
         assert row.roof_share
         assert (row.kept_bytes_per_element is not None) == (row.pass_ == "forward+backward")
-    positions = [one.positions for one in session.cells[0].contestants]
+    positions = [one.positions for one in session.cells[0].candidates]
     assert len({pair[0] for pair in positions}) == len({pair[1] for pair in positions}) == len(positions)
     runs = rows.runs(session)
     assert all(run["rounds_of_processes"] == [1, 1] and len(run["samples_ns_per_element"]) == 2 for run in runs)
@@ -49,9 +49,9 @@ def test_two_processes_make_one_table() -> None:
 
 def test_the_second_process_takes_over_how_many_calls_a_sample_takes() -> None:
     one = measured(["relu"], 1)
-    calls = [{each.label: each.number for each in cell.contestants} for cell in one.session.cells]
+    calls = [{each.label: each.number for each in cell.candidates} for cell in one.session.cells]
     assert min(min(cell.values()) for cell in calls) > 1
-    firsts = [each.first for each in one.session.cells[0].contestants]
+    firsts = [each.first for each in one.session.cells[0].candidates]
     assert all(first is not None for first in firsts)
     for told in one._part(time.monotonic()):
         last = told
@@ -71,7 +71,7 @@ def test_what_fails_in_one_process_is_a_failed_row(tmp_path: Path) -> None:
     one = measured(["tanh", f"{tmp_path}/mine.py:same"], 1)
     assert {row.outcome for row in rows.rows(one.session)} == {"ok"}
     flag.write_text("")
-    one._take(list(one._part(time.monotonic()))[-1])
+    one._add_message(list(one._part(time.monotonic()))[-1])
     made = {row.activation.rpartition(":")[2]: row for row in rows.rows(one.session)}
     assert (made["same"].outcome, "no luck" in made["same"].message) == ("failed", True)
     assert (made["tanh"].outcome, made["tanh"].rounds) == ("ok", 2)
@@ -90,7 +90,7 @@ def test_a_process_that_dies_is_one_error(tmp_path: Path) -> None:
         measured([f"{tmp_path}/mine.py:gone"], 1)
 
 
-class Pretended(Parts):
+class Pretended(ProcessSeries):
     """Every process takes ten seconds, and finds tanh as fast as relu, give or take `noise`."""
 
     def __init__(self, noise: float, monkeypatch: pytest.MonkeyPatch, **asked: float) -> None:
@@ -104,9 +104,9 @@ class Pretended(Parts):
         yield {"rounds": 3, "open": 0, "cells": [self._cell()]}
 
     def _cell(self) -> dict[str, Any]:
-        task = {"traffic": [{"reads": 1, "writes": 1}], "storage": "existing", "kept_bytes": 4.0, "calls": 1}
+        timed_call = {"traffic": [{"reads": 1, "writes": 1}], "storage": "existing", "kept_bytes": 4.0, "calls": 1}
         named = {"label": "", "role": "activation", "number": 1, "positions": [0, 1, 2], "first": 1.0}
-        named |= {"failure": "", "skipped": False, "task": task}
+        named |= {"failure": "", "skipped": False, "task": timed_call}
         found = [
             {**named, "label": "relu", "samples": [1.0] * 3},
             {**named, "label": "tanh", "samples": [1.0 + self.noise * self.done] * 3},
@@ -179,4 +179,4 @@ def test_slow_starts_make_fewer_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_how_many_processes(budget: float, device: str, compiled: bool, number: int) -> None:
-    assert parts(Request(sizes=REQUEST.sizes, budget_s=budget, compiled=compiled), device) == number
+    assert choose_num_processes(Request(sizes=REQUEST.sizes, budget_s=budget, compiled=compiled), device) == number

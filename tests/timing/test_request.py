@@ -61,10 +61,10 @@ def test_an_arena_takes_no_more_than_was_estimated() -> None:
     """What is held, in tensors of the output's size, beside columns for the input."""
     import torch
 
-    from relubench.timing.operators import Arena
+    from relubench.timing.buffers import Buffers
 
-    made = Arena.make(2**19, 2, torch.float32, "cpu", 0, pool=True)
-    held = sum(one.numel() for one in (made.z, made.h, made.grad_source, made.grad, made.other, *made.pool))
+    made = Buffers.make(2**19, 2, torch.float32, "cpu", 0, pool=True)
+    held = sum(one.numel() for one in (made.z, made.h, made.grad_source, made.grad, made.second_operand, *made.pool))
     assert held <= (2 + request.HELD + 1) * 2**19
 
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from relubench.activations import ACTIVATIONS, build, select
-from relubench.timing import operators, roof, rows, schedule
+from relubench.timing import operators, rows, schedule, traffic
+from relubench.timing.buffers import Buffers
 from relubench.timing.clocks import EventClock, HostClock
 from relubench.timing.request import PASSES, Request, Size
 
@@ -50,11 +51,13 @@ def finish(one: schedule.Session, ticks: float = 1.0) -> schedule.Session:
 @pytest.mark.parametrize("name", PASSES)
 def test_every_activation_has_every_pass_or_says_that_it_has_none(name: str) -> None:
     made = session(["all"], FakeClock(), passes=(name,))
-    contestants = {one.label: one for one in made.cells[0].contestants}
+    candidates = {one.label: one for one in made.cells[0].candidates}
     for label in ACTIVATIONS:
-        one = contestants[label]
-        assert one.task is not None or (name == "inplace" and one.skipped), (label, one.failure)
-    storage = {label: contestants[label].task.storage for label in ("relu", "prelu") if contestants[label].task}  # type: ignore[union-attr]
+        one = candidates[label]
+        assert one.timed_call is not None or (name == "inplace" and one.skipped), (label, one.failure)
+    storage = {
+        label: candidates[label].timed_call.storage for label in ("relu", "prelu") if candidates[label].timed_call
+    }  # type: ignore[union-attr]
     assert (
         storage
         == {
@@ -68,18 +71,18 @@ def test_every_activation_has_every_pass_or_says_that_it_has_none(name: str) -> 
 
 
 def test_tasks_compute_what_they_say() -> None:
-    arena = operators.Arena.make(1000, 2, torch.float32, "cpu", 0, pool=True)
+    arena = Buffers.make(1000, 2, torch.float32, "cpu", 0, pool=True)
     z, grad = arena.z[:1000].clone(), arena.grad_source.clone()
     gelu = build(select(["gelu"])[0])
     for name in ("forward", "forward+backward", "backward"):
-        one = operators.task(gelu, name, arena)
+        one = operators.timed_call(gelu, name, arena)
         one.refill()
         one.call()
         if "forward" in name:
             assert torch.equal(arena.h, torch.nn.functional.gelu(z))
         if "backward" in name:
             assert torch.allclose(arena.grad, torch.ops.aten.gelu_backward(grad, z))
-    one = operators.task(build(select(["tanh"])[0]), "inplace", arena)
+    one = operators.timed_call(build(select(["tanh"])[0]), "inplace", arena)
     one.refill()
     one.call()
     assert one.calls == len(arena.pool) > 1
@@ -91,8 +94,8 @@ def test_tasks_compute_what_they_say() -> None:
     ("label", "kept"), [("relu", 4), ("gelu", 4), ("glu", 8), ("maxout:pieces=3", 12), ("x*sigmoid(x)", 8)]
 )
 def test_bytes_kept_for_backward(label: str, kept: float) -> None:
-    arena = operators.Arena.make(512, 3, torch.float32, "cpu", 0, pool=False)
-    assert operators.task(build(select([label])[0]), "forward+backward", arena).kept_bytes == kept
+    arena = Buffers.make(512, 3, torch.float32, "cpu", 0, pool=False)
+    assert operators.timed_call(build(select([label])[0]), "forward+backward", arena).kept_bytes == kept
 
 
 def test_equal_times_are_no_difference_and_end_at_the_interval() -> None:
@@ -123,10 +126,7 @@ def test_one_round_is_measured_however_small_the_budget() -> None:
 
 def test_order_changes_every_round_and_comes_from_the_seed() -> None:
     first, again, other = (
-        [
-            one.positions
-            for one in finish(session(["relu", "tanh", "gelu"], FakeClock(), seed=seed)).cells[0].contestants
-        ]
+        [one.positions for one in finish(session(["relu", "tanh", "gelu"], FakeClock(), seed=seed)).cells[0].candidates]
         for seed in (0, 0, 1)
     )
     assert first == again != other
@@ -148,18 +148,18 @@ def test_what_raises_is_a_failed_row_and_the_others_are_measured(tmp_path: Path)
 
 
 def test_gated_traffic_counts_both_columns() -> None:
-    arena = operators.Arena.make(64, 2, torch.float32, "cpu", 0, pool=False)
-    forward = operators.task(build(select(["swiglu"])[0]), "forward", arena).traffic
-    assert roof.bytes_per_element(forward, 4) == 12
-    assert roof.patterns(forward) == {"two reads and a write"}
-    assert roof.roof_ns((roof.Traffic(reads=3, writes=2),), {"two reads and a write": 3.0}) == pytest.approx(5.0)
+    arena = Buffers.make(64, 2, torch.float32, "cpu", 0, pool=False)
+    forward = operators.timed_call(build(select(["swiglu"])[0]), "forward", arena).traffic
+    assert traffic.bytes_per_element(forward, 4) == 12
+    assert traffic.patterns(forward) == {"two reads and a write"}
+    assert traffic.roof_ns((traffic.Traffic(reads=3, writes=2),), {"two reads and a write": 3.0}) == pytest.approx(5.0)
 
 
 def test_what_hands_its_gradient_on_has_no_backward_traffic() -> None:
-    arena = operators.Arena.make(64, 1, torch.float32, "cpu", 0, pool=False)
+    arena = Buffers.make(64, 1, torch.float32, "cpu", 0, pool=False)
     identity = build(select(["identity"])[0])
-    assert operators.task(identity, "backward", arena).traffic == ()
-    assert operators.task(identity, "forward+backward", arena).traffic == (roof.Traffic(reads=1, writes=1),)
+    assert operators.timed_call(identity, "backward", arena).traffic == ()
+    assert operators.timed_call(identity, "forward+backward", arena).traffic == (traffic.Traffic(reads=1, writes=1),)
     done = finish(session(["identity"], FakeClock(), passes=("backward",)))
     row = next(row for row in rows.rows(done) if row.activation == "identity")
     assert (row.gb_per_s, row.roof_share) == (None, None)
@@ -170,7 +170,7 @@ def test_the_share_of_the_roof_is_taken_within_rounds() -> None:
     """Roof and activation slow down together: their quotient does not move, though their medians might."""
     done = session(["relu"], FakeClock(), passes=("forward",))
     cell = done.cells[0]
-    for one in cell.contestants:
+    for one in cell.candidates:
         one.samples = [2.0, 4.0, 8.0, 16.0] if one.role == "roof" else [4.0, 8.0, 16.0]
     assert rows.rows(done)[0].roof_share == 0.5
 
@@ -178,9 +178,9 @@ def test_the_share_of_the_roof_is_taken_within_rounds() -> None:
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
 @pytest.mark.parametrize("name", ["forward", "allocating", "backward", "forward+backward"])
 def test_compiled_forms_compute_the_same_and_can_be_called_again(name: str) -> None:
-    arena = operators.Arena.make(256, 1, torch.float32, "cpu", 0, pool=False)
+    arena = Buffers.make(256, 1, torch.float32, "cpu", 0, pool=False)
     silu = build(select(["silu"])[0])
-    one = operators.task(silu, name, arena, compiled=True)
+    one = operators.timed_call(silu, name, arena, compiled=True)
     assert one.compile_s is not None
     assert one.compile_s > 0
     for _ in range(3):

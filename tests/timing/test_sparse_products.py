@@ -13,8 +13,9 @@ import torch
 from relubench.activations import select
 from relubench.reports.plots.sparse_products import plot_zeros
 from relubench.reports.speed.sparse_products import WAYS as SHOWN
-from relubench.reports.speed.sparse_products import Measured, for_people, paper_sparsity, sentence, sparsity_report
+from relubench.reports.speed.sparse_products import for_people, paper_sparsity, sentence, sparsity_report
 from relubench.timing import products
+from relubench.timing.measurement import AgainstItself, Measurement
 from relubench.timing.request import Request
 from relubench.timing.sparse_products import (
     BATCHES,
@@ -22,26 +23,20 @@ from relubench.timing.sparse_products import (
     Hidden,
     SparsityRow,
     break_even,
-    field,
+    key_name,
     settings,
     sparsity_rows,
 )
 
-ABOUT = Measured(
-    dataset="mnist",
-    model="mlp-2x32",
-    activation="relu",
-    paper_pct=83.4,
+ABOUT = Measurement(
+    subject="mnist · mlp-2x32 · relu",
     clock="fake",
     rounds=8,
     seconds=1.0,
     ended="budget",
     budget_s=1.0,
     rel_ci=0.02,
-    aa_cells=3,
-    aa_called=0,
-    aa_expected=(0, 1),
-    aa_widest=0.01,
+    against_itself=AgainstItself(3, 0, 0.01),
 )
 
 
@@ -123,7 +118,7 @@ def test_break_even_is_the_last_crossing(ratios: tuple[float | None, ...], expec
 
 
 def test_keys_are_named_after_the_ways() -> None:
-    assert [field(way) for way in products.WAYS] == ["dense", *SHOWN]
+    assert [key_name(way) for way in products.WAYS] == ["dense", *SHOWN]
 
 
 def test_the_report_marks_the_papers_zeros_and_the_break_even(tmp_path: Path) -> None:
@@ -157,7 +152,7 @@ def test_nobody_wins_without_an_interval() -> None:
     made = [replace(row, csr_verdict=None) for row in line(2.0, 1.5, 0.5, 0.1)]
     rows = [row.to_json() for row in made]
     even = {(1, way): break_even(made, way, 1) for way in SHOWN}
-    about = replace(ABOUT, aa_cells=0, aa_called=0, aa_expected=(0, 0))
+    about = replace(ABOUT, against_itself=AgainstItself(0, 0, 0.0))
     report = sparsity_report(rows, [], even, about, device="cpu")
     assert report.about["break_even"][0]["csr_pct"] is None
     assert report.sentence.startswith("Nothing can be said of one image: there were too few rounds")

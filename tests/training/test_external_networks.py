@@ -18,7 +18,7 @@ from relubench.experiments.study import Study
 from relubench.models.architecture import check_input, parse_model
 from relubench.models.external.inspection import inspect_network
 from relubench.runs.checkpoint import from_bytes, to_bytes
-from relubench.runs.spec import ForeignNetwork, RunSpec
+from relubench.runs.spec import ExternalModel, RunSpec
 from relubench.runs.store import Store
 from relubench.training.images import Images
 from relubench.training.memory import member_bytes
@@ -272,7 +272,7 @@ def test_batches_of_one_image_are_refused_where_they_cannot_be_normalised(own: s
 
 def test_the_memory_of_a_foreign_network_grows_with_the_batch():
     _, (spec,) = runs("relu", model={"name": "torchvision:resnet18"})
-    network = ForeignNetwork(
+    network = ExternalModel(
         exchanged=17, functions="", kept="", stem="", parameters=10**6, training_bytes=10**6, evaluation_bytes=10**5
     )
     small, large = (member_bytes(replace(spec, foreign=network, batch_size=one), 1, 0) for one in (10, 110))

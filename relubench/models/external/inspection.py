@@ -21,7 +21,7 @@ from relubench.models.external.oddities import oddities
 from relubench.models.external.outputs import class_scores
 from relubench.models.external.torchvision_names import PREFIX
 from relubench.models.external.trial import layout_of, merged_paths, needs_pairs
-from relubench.runs.spec import ForeignNetwork, RunSpec
+from relubench.runs.spec import ExternalModel, RunSpec
 
 SAVED_AGAIN = 2
 """Gradients of the largest value that lie in memory at once, on top of what training saves."""
@@ -64,7 +64,7 @@ def inspect_network(spec: RunSpec, choice: ActivationChoice) -> ForeignNetwork:
     )
 
 
-def _facts(network: nn.Module, changed: str, spec: RunSpec) -> ForeignNetwork:
+def _facts(network: nn.Module, changed: str, spec: RunSpec) -> ExternalModel:
     """What decides about how the others are found."""
     pairs = needs_pairs(network, spec)
     if pairs and spec.batch_size == 1:
@@ -72,7 +72,7 @@ def _facts(network: nn.Module, changed: str, spec: RunSpec) -> ForeignNetwork:
             f"{spec.model} cannot train on batches of one image, as networks with batch normalisation cannot",
             "use --batch-size 2 or more",
         )
-    return ForeignNetwork(
+    return ExternalModel(
         exchanged=0,
         functions="",
         kept="",

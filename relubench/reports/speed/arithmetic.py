@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from relubench.experiments.references import ARTICLE_NOTE, entries
 from relubench.reports.report import Column, Report, Row
 from relubench.reports.speed.operators import ONE_PROCESS, significant
+from relubench.timing.measurement import Measurement
 from relubench.version import __version__
 
 UNCLEAR = "unclear"
@@ -18,21 +18,6 @@ WHY_UNCLEAR = (
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Measured:
-    """How it was measured."""
-
-    clock: str
-    rounds: int
-    seconds: float
-    ended: str
-    budget_s: float
-    rel_ci: float
-    aa_low: float | None
-    aa_high: float | None
-    warnings: Sequence[str] = ()
-
-
 def article_cycles() -> dict[str, tuple[float, float]]:
     """The article's cycles of each operation, least and most."""
     known = {(one.condition, one.metric): one.value for one in entries("article_operations")}
@@ -41,7 +26,7 @@ def article_cycles() -> dict[str, tuple[float, float]]:
     }
 
 
-def arithmetic_report(rows: Sequence[Row], runs: Sequence[Row], about: Measured, *, device: str) -> Report:
+def arithmetic_report(rows: Sequence[Row], runs: Sequence[Row], about: Measurement, *, device: str) -> Report:
     """The report of these rows (ArithmeticRow.to_json)."""
     return Report(
         command="speed",
@@ -121,7 +106,7 @@ def _cycles(row: Row) -> str:
     return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
-def _footnotes(rows: Sequence[Row], about: Measured) -> list[str]:
+def _footnotes(rows: Sequence[Row], about: Measurement) -> list[str]:
     how = (
         f"every interval is narrower than {100 * about.rel_ci:g} %"
         if about.ended == "interval"
@@ -129,10 +114,11 @@ def _footnotes(rows: Sequence[Row], about: Measured) -> list[str]:
         f"{100 * about.rel_ci:g} %"
     )
     notes = [*about.warnings]
-    if about.aa_low is not None and about.aa_high is not None:
+    control = about.against_itself
+    if control.low is not None and control.high is not None:
         notes.append(
             "A/A test: add was also timed against itself in the same rounds. Its ratio to itself is "
-            f"{about.aa_low:.2f} to {about.aa_high:.2f}. Cheaper or dearer is said only of a ratio beyond this"
+            f"{control.low:.2f} to {control.high:.2f}. Cheaper or dearer is said only of a ratio beyond this"
         )
     if any(row["ns_per_element"] is not None and not is_clear(row) for row in rows):
         notes.append(f"{UNCLEAR}: {WHY_UNCLEAR}")

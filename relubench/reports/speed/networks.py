@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from relubench.experiments.references import ARTICLE_NOTE, entries, is_mnist_network
@@ -11,25 +11,8 @@ from relubench.reports.formatting import duration as seconds_or_more
 from relubench.reports.formatting import fixed, short
 from relubench.reports.report import Column, Report, Row
 from relubench.reports.speed.operators import ONE_PROCESS
+from relubench.timing.measurement import Measurement
 from relubench.version import __version__
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Race:
-    """How the steps were measured: what is said under the table."""
-
-    base: str
-    threads: int
-    rounds: int
-    seconds: float
-    ended: str
-    budget_s: float
-    rel_ci: float
-    aa_low: float | None
-    aa_high: float | None
-    """The base's interval against itself."""
-    images: int
-    warnings: Sequence[str] = ()
 
 
 def article_speed(spec: Mapping[str, Any]) -> dict[tuple[str, str, str], float]:
@@ -45,7 +28,7 @@ def article_speed(spec: Mapping[str, Any]) -> dict[tuple[str, str, str], float]:
 
 
 def network_report(
-    rows: Sequence[Row], runs: Sequence[Row], front: Sequence[Row], race: Race | None, *, device: str
+    rows: Sequence[Row], runs: Sequence[Row], front: Sequence[Row], race: Measurement | None, *, device: str
 ) -> Report:
     """The report of these rows (NetworkRow.to_json); `front`: the Pareto front (Point.to_json)."""
     first, beside = rows[0], ", in brackets the article's" if _in_article(rows) else ""
@@ -170,7 +153,7 @@ def _stages(row: Row) -> list[str]:
     return [" ".join(f"{one:.1f}" for key in keys if (one := row[f"{key}_us_per_image"]) is not None)]
 
 
-def _footnotes(rows: Sequence[Row], race: Race | None) -> list[str]:
+def _footnotes(rows: Sequence[Row], race: Measurement | None) -> list[str]:
     target = rows[0]["target_error_pct"]
     notes = list(race.warnings) if race else []
     if race is not None:
@@ -223,7 +206,7 @@ def _blanks(rows: Sequence[Row], *, timed: bool) -> list[str]:
     return notes
 
 
-def _measured(race: Race) -> list[str]:
+def _measured(race: Measurement) -> list[str]:
     how = (
         f"every ratio's interval is narrower than {100 * race.rel_ci:g} %"
         if race.ended == "interval"
@@ -235,11 +218,12 @@ def _measured(race: Race) -> list[str]:
         f"training steps were timed in {race.rounds} rounds, in each of which every network has its turn, "
         f"{race.seconds:.0f} s{threads}: {how}; an epoch is {race.images:,} images without validation; {ONE_PROCESS}"
     ]
-    if race.aa_low is not None and race.aa_high is not None:
-        inside = race.aa_low <= 1 <= race.aa_high
+    control = race.against_itself
+    if control.low is not None and control.high is not None:
+        inside = control.low <= 1 <= control.high
         found = "which includes 1, as it should" if inside else "which does not include 1: the machine was unsteady"
         notes.append(
             f"A/A test: {race.base} was also timed against itself in the same rounds. Its ratio to itself is "
-            f"{race.aa_low:.3f} to {race.aa_high:.3f}, {found}. Faster or slower is said only of a ratio beyond this"
+            f"{control.low:.3f} to {control.high:.3f}, {found}. Faster or slower is said only of a ratio beyond this"
         )
     return notes

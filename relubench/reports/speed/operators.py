@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
 
 from relubench.reports.formatting import short
 from relubench.reports.report import Column, Report, Row
+from relubench.timing.measurement import Measurement
 from relubench.version import __version__
 
 STAMP = ("size", "dtype", "mode", "pass")
@@ -30,28 +30,7 @@ GATED_NOTE = (
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Course:
-    """How the measurement went: what is said under the table."""
-
-    clock: str
-    ended: str
-    rounds: int
-    processes: int
-    seconds: float
-    budget_s: float
-    rel_ci: float
-    aa_cells: int
-    aa_called: int
-    aa_expected: tuple[int, int]
-    aa_widest: float
-    roofs: Sequence[tuple[str, str, str, float]]
-    """(size, dtype, pattern, GB/s)"""
-    warnings: Sequence[str] = ()
-    sizes: Sequence[tuple[str, int]] = ()
-
-
-def speed_report(rows: Sequence[Row], runs: Sequence[Row], course: Course, *, device: str) -> Report:
+def speed_report(rows: Sequence[Row], runs: Sequence[Row], course: Measurement, *, device: str) -> Report:
     """The report of these rows (SpeedRow.to_json)."""
     return Report(
         command="speed",
@@ -64,7 +43,7 @@ def speed_report(rows: Sequence[Row], runs: Sequence[Row], course: Course, *, de
         title=f"speed · {device} · {course.clock}",
         caption=_caption(course),
         footnotes=_footnotes(rows, course),
-        about={"measurement": asdict(course)},
+        about={"measurement": course.to_json()},
         sentence=sentence(rows, course),
     )
 
@@ -149,22 +128,23 @@ def significant(value: float | None) -> str:
     return f"{value:#.3g}".rstrip(".")
 
 
-def _caption(course: Course) -> str:
+def _caption(course: Measurement) -> str:
     sizes = ", ".join(f"{SIZES[name]}: {elements:,}" for name, elements in course.sizes if name in SIZES)
     return "ns an element, ratio to relu with half its 95 % interval, share of the measured roof" + (
         f"; elements {sizes}" if sizes else ""
     )
 
 
-def _footnotes(rows: Sequence[Row], course: Course) -> list[str]:
+def _footnotes(rows: Sequence[Row], course: Measurement) -> list[str]:
     notes = list(course.warnings)
-    low, high = course.aa_expected
+    control = course.against_itself
+    low, high = control.expected
     # Intervals over processes miss less often than they say.
     several = course.processes > 1
     expected = f"at most {high} are expected" if several else f"{low} to {high} are expected at 5 %"
     notes.append(
-        against_itself("relu", course.aa_called, course.aa_cells, expected, course.aa_widest)
-        if course.aa_cells
+        against_itself("relu", control.called, control.cells, expected, control.widest)
+        if control.cells
         else "there were too few rounds for an interval, so no activation is called faster or slower than relu"
     )
     asked = f"every interval {'is' if course.ended == 'interval' else 'was'} narrower than {100 * course.rel_ci:g} %"
@@ -244,7 +224,7 @@ def failures(rows: Sequence[Row]) -> list[str]:
     return [f"{name}: failed ({why})" for name, why in failed.items()]
 
 
-def _observations(course: Course) -> str:
+def _observations(course: Measurement) -> str:
     """What the numbers are taken over, and what an interval therefore covers."""
     if course.processes == 1:
         return f"times are medians; {ONE_PROCESS}"
@@ -254,7 +234,7 @@ def _observations(course: Course) -> str:
     )
 
 
-def _roof_note(course: Course) -> str:
+def _roof_note(course: Measurement) -> str:
     """The roofs of the largest size, in GB/s."""
     if not course.roofs:
         return ""
@@ -270,7 +250,7 @@ def _roof_note(course: Course) -> str:
     )
 
 
-def sentence(rows: Sequence[Row], course: Course) -> str:
+def sentence(rows: Sequence[Row], course: Measurement) -> str:
     """Who is slower than relu, by how much, and what that is worth: one sentence."""
     best = [row for row in rows if row["outcome"] == "ok" and row["ratio_to_relu"] is not None]
     if not best:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from relubench.experiments.references import entries
 from relubench.reports.formatting import count, fixed
 from relubench.reports.report import Column, Report, Row
 from relubench.reports.speed.operators import ONE_PROCESS, against_itself, paired_note
 from relubench.statistics.timings import LEAST_ROUNDS
+from relubench.timing.measurement import Measurement
 from relubench.version import __version__
 
 WAYS = {"columns": "columns", "per_image": "per image", "csr": "CSR", "csr_converted": "CSR, converted before"}
@@ -26,27 +27,6 @@ NO_INTERVALS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Measured:
-    """How it was measured, and what on."""
-
-    dataset: str
-    model: str
-    activation: str
-    paper_pct: float
-    clock: str
-    rounds: int
-    seconds: float
-    ended: str
-    budget_s: float
-    rel_ci: float
-    aa_cells: int
-    aa_called: int
-    aa_expected: tuple[int, int]
-    aa_widest: float
-    warnings: Sequence[str] = ()
-
-
 def paper_sparsity() -> float:
     """The paper's share of exact zeros in a rectifier network on MNIST, in per cent (section 4.1)."""
     return next(one.value for one in entries("glorot2011") if one.dataset == "mnist" and one.metric == "sparsity")
@@ -56,7 +36,7 @@ def sparsity_report(
     rows: Sequence[Row],
     runs: Sequence[Row],
     even: Mapping[tuple[int, str], float | None],
-    about: Measured,
+    about: Measurement,
     *,
     device: str,
 ) -> Report:
@@ -69,12 +49,12 @@ def sparsity_report(
         device=device,
         rows=list(rows),
         runs=list(runs),
-        about={"break_even": table, "paper_sparsity_pct": about.paper_pct},
-        columns=_columns(about.paper_pct),
-        title=f"what sparsity buys · {about.dataset} · {about.model} · {about.activation} · {device}",
+        about={"break_even": table, "paper_sparsity_pct": paper_sparsity()},
+        columns=_columns(paper_sparsity()),
+        title=f"what sparsity buys · {about.subject} · {device}",
         caption="µs an image of the product h W^T; × the dense product's time with half the 95 % interval",
         footnotes=_footnotes(rows, about),
-        sentence=sentence(rows, table, about.paper_pct),
+        sentence=sentence(rows, table, paper_sparsity()),
     )
 
 
@@ -173,21 +153,22 @@ def _point(way: str, rows: Sequence[Row]) -> Callable[[Row], list[str]]:
     return parts
 
 
-def _footnotes(rows: Sequence[Row], about: Measured) -> list[str]:
+def _footnotes(rows: Sequence[Row], about: Measurement) -> list[str]:
     how = (
         f"every interval is narrower than {100 * about.rel_ci:g} %"
         if about.ended == "interval"
         else f"the budget of {about.budget_s:g} s ended it before every interval was narrower than "
         f"{100 * about.rel_ci:g} %"
     )
-    low, high = about.aa_expected
+    control = about.against_itself
+    low, high = control.expected
     expected = f"{low} to {high} are expected at 5 %"
     shifted = next((row for row in rows if row["source"] == "shifted"), None)
     notes = [
         *about.warnings,
         MEANINGS,
-        against_itself("the dense product", about.aa_called, about.aa_cells, expected, about.aa_widest)
-        if about.aa_cells
+        against_itself("the dense product", control.called, control.cells, expected, control.widest)
+        if control.cells
         else NO_INTERVALS,
         f"{count(about.rounds, 'round')} in {about.seconds:.0f} s: {how}; {about.clock}; caches are warm; calls of "
         f"PyTorch are included; {ONE_PROCESS}",

@@ -10,7 +10,7 @@ from relubench.experiments import references
 from relubench.experiments.comparability import PAPER_IMAGES, why_not
 from relubench.experiments.rows import SummaryRow
 from relubench.reports.formatting import listed, seeds_range, signed, signed_bracket
-from relubench.statistics.equivalence import Reproduction, against, margin_pct
+from relubench.statistics.equivalence import Reproduction, compare_with_published, margin_pct
 from relubench.statistics.error_rates import Mask
 
 NOT_COMPARABLE = "not comparable"
@@ -56,7 +56,7 @@ def judge(
     size = PAPER_IMAGES[row.dataset][1] if which == "published" else test_examples
     source = "glorot2011" if which == "published" else "article"
     margin = margin_pct(references.typical_error_pct(source, row.dataset), size)
-    found = against(masks, value, size, margin)
+    found = compare_with_published(masks, value, size, margin)
     row = replace(
         row,
         verdict=found.verdict,

@@ -17,7 +17,7 @@ from relubench.activations import ActivationChoice
 from relubench.data import PreparedData
 from relubench.errors import ComputeError
 from relubench.runs.layer_id import layer_id
-from relubench.runs.pretrained_file import StackFile, to_bytes
+from relubench.runs.pretrained_file import PretrainedFile, to_bytes
 from relubench.runs.record_folders import Damaged
 from relubench.runs.result import PretrainedLayer, Timing
 from relubench.runs.spec import RunSpec
@@ -256,7 +256,7 @@ def _shown(training: LayerTraining) -> dict[str, Tensor]:
     return {"images": images.cpu().contiguous(), "reconstructions": again.cpu().contiguous()}
 
 
-def import_file(file: StackFile, spec: RunSpec, store: Store) -> None:
+def import_file(file: PretrainedFile, spec: RunSpec, store: Store) -> None:
     """Put the layers of a stack's file into the store, where a run that starts from it looks for them."""
     from safetensors.numpy import save
 
