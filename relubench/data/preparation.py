@@ -17,9 +17,10 @@ from relubench.data.notes import printable
 from relubench.data.perturbations import perturbed_sets, pipeline
 from relubench.data.prepared import PREPARATION_VERSION, DataOptions, PreparedData, is_whole, read
 from relubench.data.request import Request, slug
+from relubench.data.source_row import PERTURBED, SourceRow, perturbed_row
 from relubench.data.split import check_labels, check_train_size, limit_train
 from relubench.data.split_arrays import SplitArrays
-from relubench.data.table import NOT_PUBLIC, PERTURBED, TABLE, SourceRow, perturbed_row
+from relubench.data.table import NOT_PUBLIC, TABLE, split_row
 from relubench.errors import WARNING, DataError, UsageError
 from relubench.system import lookup
 
@@ -99,7 +100,7 @@ def outline(name: str, options: DataOptions) -> PreparedData | None:
     """
     if _is_own(name):
         return None
-    row = row_of(name).divided(options.split)
+    row = split_row(row_of(name), options.split)
     _check_counts(row, options)
     whole = options.train_size or row.n_train
     return PreparedData(
@@ -143,7 +144,7 @@ def _request(name: str, data_dir: Path | None, options: DataOptions, progress: S
         path = _own_path(name)
         make_own = folder.request if path.is_dir() else npz.request
         return make_own(printable(name), path, options)
-    row = row_of(name).divided(options.split)
+    row = split_row(row_of(name), options.split)
     # Before anything is downloaded.
     _check_counts(row, options)
     make = _of_perturbed if row.base else _of_table

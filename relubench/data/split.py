@@ -7,9 +7,9 @@ from typing import NoReturn
 
 import numpy as np
 
+from relubench.data.source_row import SourceRow
 from relubench.data.split_arrays import SplitArrays
 from relubench.data.stratified_order import stratified_order
-from relubench.data.table import SourceRow
 from relubench.errors import DataError, UsageError
 
 VALID_FRACTION = 6

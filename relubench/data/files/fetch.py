@@ -20,7 +20,7 @@ from relubench.data.files.checksums import DAMAGED
 from relubench.data.files.download import PART, download
 from relubench.data.files.locate import Found, download_root, search
 from relubench.data.files.torchvision_import import resolve
-from relubench.data.table import SourceRow
+from relubench.data.source_row import SourceRow
 from relubench.errors import DataError
 from relubench.system.paths import user_path
 

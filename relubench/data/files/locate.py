@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from relubench.data.table import Role, SourceRow
+from relubench.data.source_row import Role, SourceRow
 from relubench.errors import UsageError
 from relubench.system.lookup import near_names
 from relubench.system.paths import cache_root, named_by, user_path

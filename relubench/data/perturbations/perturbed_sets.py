@@ -17,9 +17,9 @@ from relubench.data.files.cache import Say
 from relubench.data.perturbations.distortions import SIDE
 from relubench.data.perturbations.pipeline import Stream, perturb
 from relubench.data.prepared import PreparedData, arrays
+from relubench.data.source_row import SourceRow
 from relubench.data.split_arrays import SPLITS, Split, SplitArrays
 from relubench.data.stratified_order import stratified_order
-from relubench.data.table import SourceRow
 from relubench.errors import ComputeError
 
 SEED = 20110411

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from relubench.data.files.locate import Found
+from relubench.data.source_row import SourceRow
 from relubench.data.split import hold_out
 from relubench.data.split_arrays import SplitArrays
-from relubench.data.table import SourceRow
 from relubench.errors import DataError
 
 HIGHEST = 16

@@ -10,9 +10,9 @@ from relubench.data.files.checksums import DAMAGED, check_md5, refuse
 from relubench.data.files.locate import Found
 from relubench.data.files.torchvision_import import torchvision_dataset_tools, torchvision_datasets
 from relubench.data.formats.idx import unpack
+from relubench.data.source_row import SourceRow
 from relubench.data.sources.mnist import UNVERIFIED, from_torchvision, idx_shapes
 from relubench.data.split_arrays import SplitArrays
-from relubench.data.table import SourceRow
 
 ARCHIVE = "gzip.zip"
 

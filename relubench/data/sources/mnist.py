@@ -11,9 +11,9 @@ from relubench.data.files.checksums import check_md5
 from relubench.data.files.locate import Found
 from relubench.data.files.torchvision_import import torchvision_datasets
 from relubench.data.formats.idx import unpack
+from relubench.data.source_row import SourceRow
 from relubench.data.split import last_of_train
 from relubench.data.split_arrays import SplitArrays
-from relubench.data.table import SourceRow
 
 UNCOMPRESSED_MD5 = {
     "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",

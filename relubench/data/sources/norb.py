@@ -15,9 +15,9 @@ import numpy as np
 from relubench.data.files.locate import Found
 from relubench.data.formats.area_average import area_average
 from relubench.data.formats.norb_matrix import Matrix, read_header, spoken
+from relubench.data.source_row import SourceRow
 from relubench.data.split_arrays import SplitArrays
 from relubench.data.stratified_order import SPLIT_SEED
-from relubench.data.table import SourceRow
 from relubench.errors import DataError
 
 OBJECTS = 5

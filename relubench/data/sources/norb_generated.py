@@ -13,11 +13,11 @@ import numpy as np
 
 from relubench.data.files.locate import Found
 from relubench.data.formats.norb_matrix import write_header
+from relubench.data.source_row import SourceRow
 from relubench.data.sources.norb import FORMS, INSTANCES, VALID_INSTANCE
 from relubench.data.sources.norb_files import REMOTE
 from relubench.data.sources.rendered_scenes import EMPTY, SEED, Poses, photograph
 from relubench.data.split_arrays import SplitArrays
-from relubench.data.table import SourceRow
 
 BLOCK_PAIRS = 300
 """Pairs rendered at once; a whole number of the 150 that show one pose of all toys under all lamps."""

@@ -11,9 +11,9 @@ import numpy as np
 from relubench.data.files.checksums import DAMAGED, check_md5, refuse
 from relubench.data.files.locate import Found
 from relubench.data.files.torchvision_import import torchvision_dataset_tools, torchvision_datasets
+from relubench.data.source_row import SourceRow
 from relubench.data.split import Labelled, divide, last_of_train
 from relubench.data.split_arrays import SplitArrays
-from relubench.data.table import SourceRow
 
 
 def load_cifar(row: SourceRow, found: Found, work: Path) -> SplitArrays:
