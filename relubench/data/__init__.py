@@ -1,4 +1,4 @@
-"""Data sets, prepared once as plain arrays that training processes map into memory; importing this loads no torch."""
+"""Data sets, prepared once as plain arrays that training processes map into memory. Torch-free."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class SourceRow:
 def perturbed_row(base: SourceRow, name: str = "", description: str = "", note: str = "") -> SourceRow:
     """The row of `base`'s perturbed version, `base`+nistp unless named; raises UsageError for an unfit set."""
     if not base.perturbable:
-        shape = "x".join(str(one) for one in base.input_shape)
+        shape = "x".join(str(side) for side in base.input_shape)
         why = "it is perturbed already" if base.base else f"they are for one grey channel, and {base.name} has {shape}"
         raise UsageError(
             f"there is no {base.name}{PERTURBED}: NISTP's perturbations do not fit {base.name}, {why}",

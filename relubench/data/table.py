@@ -74,7 +74,7 @@ def _emnist(variant: str, classes: int, n_official_train: int, n_test: int, desc
 
 
 def _cifar(classes: int, base: str, train_files: tuple[str, ...], test_file: str, meta: str) -> SourceRow:
-    inner = tuple((f"{base}/{one}",) for one in (*train_files, test_file, meta))
+    inner = tuple((f"{base}/{file}",) for file in (*train_files, test_file, meta))
     paper = Division(
         n_train=50_000,
         n_valid=5_000,
@@ -129,7 +129,7 @@ def _norb(
         remote=REMOTE[name],
         names=names,
         folders=folders,
-        file_sets=(tuple((one.name, one.name.removesuffix(".gz")) for one in REMOTE[name]),),
+        file_sets=(tuple((remote.name, remote.name.removesuffix(".gz")) for remote in REMOTE[name]),),
     )
 
 

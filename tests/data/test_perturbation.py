@@ -21,7 +21,7 @@ def strokes():
 
 
 def test_without_complexity_nothing_changes(strokes):
-    assert np.array_equal(perturb(strokes, STREAM, most=0.0), strokes)
+    assert np.array_equal(perturb(strokes, STREAM, max_complexity=0.0), strokes)
 
 
 @pytest.mark.parametrize("block", [1, 7, 64, 1000])

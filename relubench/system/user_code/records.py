@@ -103,7 +103,7 @@ def current_record() -> Record | None:
 
 def modules_importing() -> list[str]:
     """The users' modules that are being imported in this thread, the innermost last."""
-    if not hasattr(_local, "executing"):
+    if not hasattr(_local, "modules_importing"):
         _local.modules_importing = []
     return _local.modules_importing
 
