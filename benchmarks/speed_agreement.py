@@ -23,7 +23,7 @@ import torch
 
 from benchmarks.machine import describe
 from relubench.activations import build, select
-from relubench.system.page_faults import map_constants
+from relubench.system.page_faults import prefault_constants
 from relubench.timing.clocks import choose_clock
 from relubench.timing.machine import Watch, alone, caches
 from relubench.timing.operators import Arena, Task, task
@@ -114,7 +114,7 @@ def main() -> int:
     given = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    map_constants()
+    prefault_constants()
     with alone(lambda: print("waiting for another timing run", file=sys.stderr)), torch.no_grad():
         watch = Watch()
         found = measure(given.device, given.rounds)

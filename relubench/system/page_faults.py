@@ -19,7 +19,7 @@ POPULATE_READ = 22
 """madvise's MADV_POPULATE_READ, of Linux 5.14."""
 
 
-def map_constants() -> int:
+def prefault_constants() -> int:
     """Read PyTorch's read-only data into this process; gives the number of bytes, 0 where that cannot be done."""
     import torch  # noqa: F401
 
