@@ -19,7 +19,7 @@ from relubench.activations.table import ACTIVATIONS, FAMILIES
 from relubench.errors import WARNING, UsageError
 from relubench.system.paths import user_path
 from relubench.system.user_code.loading import file_of, module_name
-from relubench.system.user_code.manifest import Manifest, digest_of, gathered, key_of, reached, remember, remembered
+from relubench.system.user_code.manifest import Manifest, digest_of, key_of, manifest_of, reached, remember, remembered
 from relubench.system.user_code.records import Record, changed_flag, changed_global, is_users_file, recording
 
 FORM = "./file.py:Name or package.module:Name, then :key=value for its arguments"
@@ -141,7 +141,7 @@ def checked(choice: Choice, role: Role, check: Callable[[], Result]) -> Result:
             "cannot be stored with the best epoch's weights",
             "keep such a value in a torch.nn.Module: self.register_buffer, or an attribute",
         )
-    manifest = gathered(module, _sources(file, place), record)
+    manifest = manifest_of(module, _sources(file, place), record)
     remember(_key(choice, role), manifest)
     return result
 

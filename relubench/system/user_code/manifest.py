@@ -72,7 +72,7 @@ def digest_of(digests: list[bytes]) -> str:
     return digests[0].hex() if len(digests) == 1 else hashlib.sha256(b"".join(digests)).hexdigest()
 
 
-def gathered(module: str, sources: Iterable[Path], check: Record) -> Manifest:
+def manifest_of(module: str, sources: Iterable[Path], check: Record) -> Manifest:
     """The manifest of an imported `module` and its check; `sources` are files that were found in the code itself."""
     records = {name: RECORDS[name] for name in reached([module, *check.modules])}
     files: dict[str, str | None] = {str(path): file_digest(path) for path in sources}
