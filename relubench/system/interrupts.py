@@ -22,7 +22,7 @@ SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 _stop_requested = False
 
 
-def came() -> bool:
+def stop_requested() -> bool:
     """Whether the program was asked to stop, which then is the reason for whatever fails."""
     return _stop_requested
 
