@@ -25,8 +25,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.machine import describe
-from relubench.data.formats.norb_matrix import read_header, write_header
-from relubench.data.sources.norb_generated import write_files
+from relubench.data.formats.norb_matrix import read_header
+from tests.data.norb_writer import write_files, write_header
 
 PAIRS_A_FILE = {"norb": 24_300, "norb-jittered-cluttered": 29_160}
 LIMIT = 2e9
@@ -128,7 +128,7 @@ def _measured(dataset: str, form: str, place: Path, epochs: int, labels: int | N
 
 def _repeat(path: Path, rows: int) -> None:
     """The matrix in `path`, again and again until it has so many rows."""
-    once = read_header(path, "").whole().copy()
+    once = read_header(path, "").to_array().copy()
     with path.open("wb") as file:
         write_header(file, once.dtype, (rows, *once.shape[1:]))
         for start in range(0, rows, len(once)):

@@ -48,7 +48,7 @@ def run(argv: Sequence[str], begin: Callable[[], None] = lambda: None) -> int:
         return EXIT_PIPE
     except (KeyboardInterrupt, Exception) as error:
         _trace(error, debug)
-        if isinstance(error, KeyboardInterrupt) or interrupts.came():
+        if isinstance(error, KeyboardInterrupt) or interrupts.stop_requested():
             sys.stderr.write("interrupted\n")
             return EXIT_INTERRUPTED
         return _refused(error)

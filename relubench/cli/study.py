@@ -57,7 +57,7 @@ def preparing() -> Iterator[None]:
         yield
     except BaseException as error:
         # A library may have turned it into an error of its own.
-        if not (isinstance(error, KeyboardInterrupt) or interrupts.came()):
+        if not (isinstance(error, KeyboardInterrupt) or interrupts.stop_requested()):
             raise
         output.say("interrupted while the runs were prepared; the same command goes on from here")
         raise typer.Exit(EXIT_INTERRUPTED) from error

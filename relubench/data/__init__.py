@@ -1,4 +1,4 @@
-"""Data sets, prepared once as plain arrays that training processes map into memory; importing this loads no torch."""
+"""Data sets, prepared once as plain arrays that training processes map into memory. Torch-free."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from relubench.data.prepared import PreparedData as PreparedData
     from relubench.data.prepared import arrays as arrays
     from relubench.data.prepared import training_images as training_images
+    from relubench.data.source_row import SourceRow as SourceRow
     from relubench.data.split_arrays import Split as Split
     from relubench.data.table import NOT_PUBLIC as NOT_PUBLIC
     from relubench.data.table import TABLE as TABLE
-    from relubench.data.table import SourceRow as SourceRow
+    from relubench.data.table import split_row as split_row
 
 _HOME = {
     "outline": "preparation",
@@ -33,7 +34,8 @@ _HOME = {
     "lines_about": "description",
     "NOT_PUBLIC": "table",
     "TABLE": "table",
-    "SourceRow": "table",
+    "split_row": "table",
+    "SourceRow": "source_row",
 }
 
 

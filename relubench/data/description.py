@@ -1,18 +1,18 @@
-"""What is said of a prepared data set: one line for what was read, and a warning for each thing to know. Torch-free."""
+"""The description of a prepared data set: a line for what was read, and a line for each warning. Torch-free."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
 from relubench.data.facts import PART_NAMES, Facts, survey
-from relubench.data.notes import counted, few, printable
+from relubench.data.notes import format_count, format_names, printable
 from relubench.data.prepared import PreparedData, arrays, image_range
 from relubench.data.split_arrays import SPLITS, SplitArrays
 from relubench.errors import WARNING
 
 
 def lines_about(sets: Iterable[PreparedData]) -> list[str]:
-    """What is said of these data sets: of each a line, and its warnings, which begin with WARNING; nothing twice."""
+    """The description of each data set: a line, and its warnings, which begin with WARNING; no line occurs twice."""
     return list(dict.fromkeys(line for prepared in sets for line in _lines(prepared)))
 
 
@@ -28,9 +28,9 @@ def summary(prepared: PreparedData) -> str:
     images = [f"{count:,} {PART_NAMES[split]}" for split, count in zip(SPLITS, counts, strict=True)]
     shape = "x".join(str(side) for side in prepared.input_shape)
     kind = f"images of {shape}" if len(prepared.input_shape) == 3 else f"rows of {shape} values"
-    parts = [f"{prepared.name}: {counted(prepared.classes, 'class').replace('classs', 'classes')}"]
+    parts = [f"{prepared.name}: {format_count(prepared.classes, 'class').replace('classs', 'classes')}"]
     if prepared.facts is not None and prepared.facts.names != tuple(map(str, range(prepared.classes))):
-        parts[0] += f" ({few(prepared.facts.names)})"
+        parts[0] += f" ({format_names(prepared.facts.names)})"
     parts.append(f"{', '.join(images[:2])} and {images[2]} {kind}")
     notes = prepared.facts.notes if prepared.facts else ()
     return printable("; ".join([*parts, _values(prepared), *notes]))
@@ -44,15 +44,13 @@ def _values(prepared: PreparedData) -> str:
     low = min(part.low for part in prepared.facts.parts.values())
     high = max(part.high for part in prepared.facts.parts.values())
     text = f"values from {low:.4g} to {high:.4g}"
-    return (
-        text
-        if (scale, shift) == (1, 0)
-        else f"{text}, scaled to {low * scale + shift:.4g} to {high * scale + shift:.4g}"
-    )
+    if (scale, shift) == (1, 0):
+        return text
+    return f"{text}, scaled to {low * scale + shift:.4g} to {high * scale + shift:.4g}"
 
 
 def facts_of(prepared: PreparedData) -> Facts:
-    """The facts kept with the prepared copy, or seen now where it was made before facts were kept."""
+    """The facts stored with the prepared copy; counted now where the copy is older than this record."""
     if prepared.facts is not None:
         return prepared.facts
     (x, y), (x_valid, y_valid), (x_test, y_test) = (arrays(prepared, split) for split in SPLITS)

@@ -1,6 +1,7 @@
-"""A user's labels, whatever they are written as, numbered 0 to K-1 as the classes that the training part holds.
+"""A user's labels in any form, numbered 0 to K-1: the classes of the training part.
 
-Whole numbers of any type, floating-point whole numbers, booleans, text, [N, 1] and one-hot rows are taken, and said.
+Whole numbers of any type, floating-point whole numbers, booleans, text, [N, 1] and one-hot rows are read; a remark
+says what was read how.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from relubench.data.notes import Remarks, few
+from relubench.data.notes import Remarks, format_names
 from relubench.data.split_arrays import Split
 from relubench.errors import DataError, UsageError
 
@@ -21,45 +22,47 @@ NUMBERED = "numpy.unique({key}, return_inverse=True)[1] numbers classes of any k
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """The numbers of each part, int64 [N], and what the user calls the class of each number."""
+    """The numbers of each part, int64 [N], and the user's name of each class."""
 
     y: dict[Split, np.ndarray]
     names: tuple[str, ...]
 
 
-def number(path: Path, given: Mapping[Split, np.ndarray], remarks: Remarks) -> Labels:
-    """The labels of every part as numbers of the classes in training; raises DataError, UsageError for one class."""
-    plain: dict[Split, np.ndarray] = {split: _flat(path, f"y_{split}", y, remarks) for split, y in given.items()}
-    train = plain["train"]
-    for split, y in plain.items():
+def number_labels(path: Path, labels: Mapping[Split, np.ndarray], remarks: Remarks) -> Labels:
+    """The labels of every part, numbered as the classes in training; raises DataError, and UsageError for one class."""
+    flat: dict[Split, np.ndarray] = {split: _flatten(path, f"y_{split}", y, remarks) for split, y in labels.items()}
+    train = flat["train"]
+    for split, y in flat.items():
         if (y.dtype.kind in "US") != (train.dtype.kind in "US"):
             hint = "labels of one kind in all parts: y.astype(str) makes text of any"
             _refuse(path, f"has {train.dtype} labels in y_train and {y.dtype} labels in y_{split}", hint)
     classes = np.unique(train)
     _check_classes(path, train, classes)
     numbers: dict[Split, np.ndarray] = {}
-    for split, y in plain.items():
+    for split, y in flat.items():
         unknown = ~np.isin(y, classes)
         if count := int(unknown.sum()):
-            hint = f"y_train knows only {few([*classes])}; leave the others out, or give training examples of them"
-            what = (
-                f"in y_{split} up to {y.max()}" if y.dtype.kind in "iu" else f"in y_{split} such as {y[unknown][0]!r}"
-            )
-            _refuse(path, f"has {count} labels {what}, never seen in training", hint)
+            hint = "leave the others out, or give training examples of them"
+            example = f"up to {y.max()}" if y.dtype.kind in "iu" else f"such as {y[unknown][0]!r}"
+            fault = f"has {count} labels in y_{split} {example}, never seen in training"
+            _refuse(path, fault, f"y_train knows only {format_names([*classes])}; {hint}")
         numbers[split] = np.searchsorted(classes, y).astype(np.int64)
     names = tuple(_text(name) for name in classes)
-    _say_numbers(names, classes, remarks)
+    _add_remarks(names, classes, remarks)
     return Labels(numbers, names)
 
 
-def _say_numbers(names: tuple[str, ...], classes: np.ndarray, remarks: Remarks) -> None:
-    last = len(classes) - 1
+def _add_remarks(names: tuple[str, ...], classes: np.ndarray, remarks: Remarks) -> None:
+    highest = len(classes) - 1
     if classes.dtype.kind in "US":
-        remarks.note(f"text labels are the {last + 1} classes 0 to {last} in the order of the alphabet: {few(names)}")
-    elif not np.array_equal(classes, np.arange(last + 1)):
-        whole = classes[-1] - classes[0] == last
-        given = f"run from {names[0]} to {names[-1]}" if whole else f"are {few(names)}"
-        remarks.warn(f"labels {given}, not 0 to {last}: they are numbered as the {last + 1} classes 0 to {last}")
+        numbers = f"the {highest + 1} classes 0 to {highest}"
+        remarks.note(f"text labels are {numbers} in the order of the alphabet: {format_names(names)}")
+    elif not np.array_equal(classes, np.arange(highest + 1)):
+        is_consecutive = classes[-1] - classes[0] == highest
+        description = f"run from {names[0]} to {names[-1]}" if is_consecutive else f"are {format_names(names)}"
+        remarks.warn(
+            f"labels {description}, not 0 to {highest}: they are numbered as the {highest + 1} classes 0 to {highest}"
+        )
 
 
 def _check_classes(path: Path, train: np.ndarray, classes: np.ndarray) -> None:
@@ -70,21 +73,21 @@ def _check_classes(path: Path, train: np.ndarray, classes: np.ndarray) -> None:
         _refuse(path, f"has {len(classes)} different labels in y_train for {len(train)} examples", hint)
     if classes.dtype.kind == "i" and classes[0] < 0 and len(classes) > 2:
         negative = train < 0
-        first = int(negative.argmax())
-        what = f"has {int(negative.sum())} negative labels in y_train, the first ({train[first]}) at {first}"
-        _refuse(path, what, "leave unlabelled examples out: keep = y_train >= 0; x_train[keep], y_train[keep]")
+        index = int(negative.argmax())
+        fault = f"has {int(negative.sum())} negative labels in y_train, the first ({train[index]}) at {index}"
+        _refuse(path, fault, "leave unlabelled examples out: keep = y_train >= 0; x_train[keep], y_train[keep]")
 
 
-def _flat(path: Path, key: str, y: np.ndarray, remarks: Remarks) -> np.ndarray:
+def _flatten(path: Path, key: str, y: np.ndarray, remarks: Remarks) -> np.ndarray:
     """`y` as whole numbers or text [N]."""
-    said = remarks.note if key == "y_train" else lambda text: None
+    note = remarks.note if key == "y_train" else lambda text: None
     if not y.size:
         _refuse(path, f"has an empty {key}", "give at least one example")
     if y.ndim == 2 and y.shape[1] == 1:
-        said(f"{key} of shape {y.shape} is read as [N]")
+        note(f"{key} of shape {y.shape} is read as [N]")
         y = y[:, 0]
     elif y.ndim == 2 and y.dtype.kind in "biuf" and _one_hot(y):
-        said(f"{key} of shape {y.shape} holds one-hot rows: the place of the 1 is the class")
+        note(f"{key} of shape {y.shape} holds one-hot rows: the place of the 1 is the class")
         y = y.argmax(axis=1)
     if y.ndim != 1:
         hint = f"labels are [N], one for each image: {key}.argmax(axis=1) for rows of probabilities"
@@ -93,7 +96,7 @@ def _flat(path: Path, key: str, y: np.ndarray, remarks: Remarks) -> np.ndarray:
         if not np.all(np.isfinite(y)) or np.any(y % 1) or np.abs(y).max() >= 2**53:
             hint = f"labels are classes; if these are some, {NUMBERED.format(key=key)}"
             _refuse(path, f"has {y.dtype} labels in {key} that are no whole numbers", hint)
-        said(f"{y.dtype} labels are read as whole numbers")
+        note(f"{y.dtype} labels are read as whole numbers")
         y = y.astype(np.int64)
     if y.dtype.kind == "b":
         y = y.astype(np.int64)
@@ -110,5 +113,5 @@ def _text(label: np.generic) -> str:
     return label.decode("utf-8", "replace") if isinstance(label, bytes) else str(label)
 
 
-def _refuse(path: Path, what: str, hint: str) -> NoReturn:
-    raise DataError(f"{path} {what}", hint)
+def _refuse(path: Path, fault: str, hint: str) -> NoReturn:
+    raise DataError(f"{path} {fault}", hint)

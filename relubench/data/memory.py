@@ -1,4 +1,4 @@
-"""How much memory there is for a data set, and the refusal of one that needs more. Torch-free."""
+"""The memory that a data set may use, and the error for a set that needs more. Torch-free."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COPIES = 3
 UNKNOWN = 4 * 2**30
 """Where the system does not say (Windows has no sysconf): what any machine that runs torch has."""
 MEMINFO, CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup/memory.max")
-"""Where Linux says how much memory is available, and a container how much it may use."""
+"""The files with the memory that Linux has available, and that a container may use."""
 
 
 def memory() -> int:
@@ -36,16 +36,17 @@ def memory() -> int:
     return min(bounds, default=UNKNOWN)
 
 
-def check_room(what: str, size: int) -> None:
-    """Raises DataError where `size` bytes of `what` would not fit into memory COPIES times."""
+def check_room(contents: str, size: int) -> None:
+    """Raises DataError where `size` bytes of `contents` would not fit into memory COPIES times."""
     available = memory()
     if COPIES * size > available:
         raise DataError(
-            f"{what} takes {spoken(size)} of memory, {COPIES} times of which is more than the {spoken(available)} here",
+            f"{contents} takes {format_bytes(size)} of memory, {COPIES} times of which is more than the "
+            f"{format_bytes(available)} here",
             "use fewer or smaller images",
         )
 
 
-def spoken(size: int) -> str:
-    """A number of bytes in words: 4.7 GB."""
+def format_bytes(size: int) -> str:
+    """A number of bytes as text: 4.7 GB."""
     return f"{size / 1e9:.3g} GB" if size >= 1e8 else f"{size / 1e6:.3g} MB"

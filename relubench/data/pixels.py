@@ -1,4 +1,4 @@
-"""A user's arrays of images made one form: uint8 or float32, channels first, and the scale that they are trained with.
+"""A user's images in one form: uint8 or float32, channels first, and the scale that they are trained with.
 
 - [N, H, W] is grey. Of [N, a, b, c] the channels are `a` where that is 1 or 3; else `c` where that is at most 4 and
   less than `a`; else `a`. Where both `a` and `c` could be colours, both readings are named.
@@ -32,12 +32,12 @@ LARGE = 3.0
 """Root mean square of the values from which on a network starts badly; 1 where they are standardised."""
 SAMPLE = 10**7
 """Values whose root mean square is taken."""
-UNLIKE = 4.0
-"""How often as far the values of one part may go as those of the training part."""
+MAX_RANGE_RATIO = 4.0
+"""How many times as far the values of one part may go as those of the training part."""
 
 
 def as_images(path: Path, key: str, x: np.ndarray, remarks: Remarks) -> np.ndarray:
-    """`x` as uint8 or float32 [N, C, H, W] or [N, F]; raises DataError for what cannot be read so."""
+    """`x` as uint8 or float32 [N, C, H, W] or [N, F]; raises DataError for any other array."""
     if not x.size:
         _refuse(path, f"has an empty {key}: its shape is {x.shape}", "give at least one example")
     if x.ndim not in (2, 3, 4):
@@ -46,7 +46,7 @@ def as_images(path: Path, key: str, x: np.ndarray, remarks: Remarks) -> np.ndarr
 
 
 def scale_of(images: Mapping[Split, np.ndarray], remarks: Remarks) -> float:
-    """What the pixels are multiplied with in training; says where that, or their range, may not be what was meant."""
+    """The factor of the pixels in training; a remark where it, or their range, may not be what the user meant."""
     ends: dict[Split, tuple[float, float]] = {split: (float(x.min()), float(x.max())) for split, x in images.items()}
     low, high = min(end[0] for end in ends.values()), max(end[1] for end in ends.values())
     _compare_parts(ends, remarks)
@@ -83,10 +83,10 @@ def _scale_of_bytes(high: float, remarks: Remarks) -> float:
 
 
 def _compare_parts(ends: Mapping[Split, tuple[float, float]], remarks: Remarks) -> None:
-    """Says where one part's values go much further than the training part's, or less far."""
+    """Adds a remark where one part's values go much further than the training part's, or less far."""
     reach: dict[Split, float] = {split: max(abs(low), abs(high)) for split, (low, high) in ends.items()}
     for split, far in reach.items():
-        if far > UNLIKE * reach["train"] or reach["train"] > UNLIKE * far:
+        if far > MAX_RANGE_RATIO * reach["train"] or reach["train"] > MAX_RANGE_RATIO * far:
             pair: tuple[Split, Split] = ("train", split)
             spans = " and ".join(f"x_{name} from {ends[name][0]:g} to {ends[name][1]:g}" for name in pair)
             remarks.warn(f"values run in {spans}: was one of them scaled and the other not?")
@@ -107,31 +107,32 @@ def _as_numbers(path: Path, key: str, x: np.ndarray, remarks: Remarks) -> np.nda
         _refuse(path, f"has {x.dtype} pixels in {key}", hint)
     with np.errstate(over="ignore"):
         x = x.astype(np.float32, copy=False)
-    bad = ~np.isfinite(x)
-    if count := int(bad.sum()):
-        first = tuple(int(place) for place in np.unravel_index(int(bad.argmax()), x.shape))
+    is_invalid = ~np.isfinite(x)
+    if count := int(is_invalid.sum()):
+        index = tuple(int(place) for place in np.unravel_index(int(is_invalid.argmax()), x.shape))
         hint = f"replace them, or leave these examples out: numpy.nan_to_num({key}) has zeros there"
-        _refuse(path, f"has {count} NaN or infinite values in {key}, the first at {first}", hint)
+        _refuse(path, f"has {count} NaN or infinite values in {key}, the first at {index}", hint)
     return x
 
 
 def _channels_first(key: str, x: np.ndarray, remarks: Remarks) -> np.ndarray:
     if x.ndim != 4:
         return x[:, None] if x.ndim == 3 else x
-    first, last = x.shape[1], x.shape[3]
-    turned = first not in COLOURS and last <= MOST_CHANNELS and last < first
-    if key == "x_train" and turned:
+    second_axis, last_axis = x.shape[1], x.shape[3]
+    channels_last = second_axis not in COLOURS and last_axis <= MOST_CHANNELS and last_axis < second_axis
+    if key == "x_train" and channels_last:
         remarks.warn(
-            f"{key} of shape {x.shape} is read with channels last: {last} channels of {first}x{x.shape[2]} pixels; "
-            "if that is wrong, give flat rows: x.reshape(len(x), -1)"
+            f"{key} of shape {x.shape} is read with channels last: {last_axis} channels of "
+            f"{second_axis}x{x.shape[2]} pixels; if that is wrong, give flat rows: x.reshape(len(x), -1)"
         )
-    elif key == "x_train" and first == 3 and last in COLOURS:
+    elif key == "x_train" and second_axis == 3 and last_axis in COLOURS:
         remarks.warn(
-            f"{key} of shape {x.shape} is read with channels first: {first} channels of {x.shape[2]}x{last} pixels; "
+            f"{key} of shape {x.shape} is read with channels first: {second_axis} channels of "
+            f"{x.shape[2]}x{last_axis} pixels; "
             "if the last axis are the channels, write numpy.transpose(x, (0, 3, 1, 2))"
         )
-    return np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if turned else x
+    return np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if channels_last else x
 
 
-def _refuse(path: Path, what: str, hint: str) -> NoReturn:
-    raise DataError(f"{path} {what}", hint)
+def _refuse(path: Path, fault: str, hint: str) -> NoReturn:
+    raise DataError(f"{path} {fault}", hint)

@@ -1,4 +1,4 @@
-"""From a name to a prepared data set: find the source files, digest them, parse them only if nobody has. Torch-free.
+"""From a name to a prepared data set: find the source files, digest them, parse them if there is no copy. Torch-free.
 
 Parsing (torchvision, scikit-learn) is imported late: where a prepared copy exists, nothing heavy is loaded.
 """
@@ -9,17 +9,26 @@ from dataclasses import replace
 from pathlib import Path
 
 from relubench.data.files import digest
-from relubench.data.files.cache import Say, disk_full_as_error, locked, prepared_roots, scratch, writable_root, write
+from relubench.data.files.cache import (
+    Log,
+    disk_full_as_error,
+    locked,
+    prepared_roots,
+    scratch,
+    writable_root,
+    write_copy,
+)
 from relubench.data.files.fetch import fetch
-from relubench.data.files.locate import checked, roots_of, search
+from relubench.data.files.locate import checked_folder, roots_of, search
 from relubench.data.files.torchvision_import import resolve
 from relubench.data.notes import printable
 from relubench.data.perturbations import perturbed_sets, pipeline
 from relubench.data.prepared import PREPARATION_VERSION, DataOptions, PreparedData, is_whole, read
 from relubench.data.request import Request, slug
+from relubench.data.source_row import PERTURBED, SourceRow, perturbed_row
 from relubench.data.split import check_labels, check_train_size, limit_train
 from relubench.data.split_arrays import SplitArrays
-from relubench.data.table import NOT_PUBLIC, PERTURBED, TABLE, SourceRow, perturbed_row
+from relubench.data.table import NOT_PUBLIC, TABLE, split_row
 from relubench.errors import WARNING, DataError, UsageError
 from relubench.system import lookup
 
@@ -31,15 +40,14 @@ def prepare(
     *,
     data_dir: Path | None = None,
     options: DataOptions | None = None,
-    progress: Say | None = None,
+    progress: Log | None = None,
     check: bool = False,
 ) -> PreparedData:
     """The prepared data set called `name`: a row of TABLE, NAME+nistp, ./file.npz, or ./folder/ of images.
 
-    `progress` receives one line per notable step; without it downloads are silent too. `check`: read the files of a
-    prepared copy, and make one anew that is not what was written. Raises UsageError (unknown
-    name, options that do not fit), DataError (missing, truncated, altered or malformed files), ComputeError (no room,
-    torchvision unusable).
+    `progress` receives one line per notable step; without it downloads are silent too. `check`: verify the files of a
+    prepared copy, and make a damaged one anew. Raises UsageError (unknown name, options that do not fit), DataError
+    (missing, truncated, altered or malformed files), ComputeError (no room, torchvision unusable).
     """
     try:
         return _prepare(name, data_dir, options or DataOptions(), progress, check)
@@ -49,104 +57,105 @@ def prepare(
         ) from error
 
 
-def _prepare(name: str, data_dir: Path | None, options: DataOptions, progress: Say | None, check: bool) -> PreparedData:
-    say = progress or (lambda _: None)
-    whole = _realize(_request(name, data_dir, options, progress), options, say, check)
-    return whole if options.labels is None else _limit_labels(whole, options.labels)
+def _prepare(name: str, data_dir: Path | None, options: DataOptions, progress: Log | None, check: bool) -> PreparedData:
+    log = progress or (lambda _: None)
+    prepared = _load_or_make(_request(name, data_dir, options, progress), options, log, check)
+    return prepared if options.labels is None else _limit_labels(prepared, options.labels)
 
 
-def _realize(request: Request, options: DataOptions, say: Say, check: bool = False) -> PreparedData:
-    """The prepared copy of `request`, made if there is none, or with `check` none that is what was written."""
+def _load_or_make(request: Request, options: DataOptions, log: Log, check: bool = False) -> PreparedData:
+    """The prepared copy of `request`, made if there is none; with `check` also if it is damaged."""
     for root in prepared_roots():
-        if (there := _read(request, root, check)) is not None:
-            return there
+        if (prepared := _read_copy(request, root, check)) is not None:
+            return prepared
     with disk_full_as_error(f"the prepared copy of {request.name}", prepared_roots()[0]):
-        root = writable_root(say)
-        with locked(root / f".{request.key}.lock", f"another process is preparing {request.name}: waiting", say):
-            return _read(request, root, check) or _make(request, root, options, say)
+        root = writable_root(log)
+        with locked(root / f".{request.key}.lock", f"another process is preparing {request.name}: waiting", log):
+            return _read_copy(request, root, check) or _make_copy(request, root, options, log)
 
 
-def _limit_labels(whole: PreparedData, labels: int) -> PreparedData:
-    """`whole` with the labels of only some training images, on the same files; all labels change nothing."""
-    check_labels(labels, whole.n_train, whole.name)
-    if labels == whole.n_train:
-        return whole
+def _limit_labels(prepared: PreparedData, labels: int) -> PreparedData:
+    """`prepared` with the labels of only some training images, on the same files; all labels change nothing."""
+    check_labels(labels, prepared.n_train, prepared.name)
+    if labels == prepared.n_train:
+        return prepared
+    share = f"labels of only {labels:,} of {prepared.n_train:,} training images, drawn class by class"
     return replace(
-        whole,
+        prepared,
         labels=labels,
         n_train=labels,
-        n_images=whole.n_train,
-        images_digest=whole.digest,
-        digest=digest.of_value({"data": whole.digest, "labels": labels}),
-        source=f"{whole.source}; labels of only {labels:,} of {whole.n_train:,} training images, drawn class by class",
+        n_images=prepared.n_train,
+        images_digest=prepared.digest,
+        digest=digest.of_value({"data": prepared.digest, "labels": labels}),
+        source=f"{prepared.source}; {share}",
     )
 
 
 def prepared_already(
     name: str, *, data_dir: Path | None = None, options: DataOptions | None = None
 ) -> PreparedData | None:
-    """The prepared data set called `name` if it is there; nothing is downloaded, parsed or written."""
+    """The prepared data set called `name` if there is a copy; nothing is downloaded, parsed or written."""
     if not status(name, data_dir).startswith("present"):
         return None
     request = _request(name, data_dir, options or DataOptions(), None)
-    return next((there for root in prepared_roots() if (there := _read(request, root)) is not None), None)
+    return next((prepared for root in prepared_roots() if (prepared := _read_copy(request, root)) is not None), None)
 
 
 def outline(name: str, options: DataOptions) -> PreparedData | None:
-    """What the table says of a set that is not prepared, without a digest or a folder; None for data of a user's own.
+    """The outline of a set from the table, without a digest or a folder; None for data of a user's own.
 
-    Raises UsageError for a name that is unknown and for options that do not fit.
+    Raises UsageError for an unknown name and for options that do not fit.
     """
-    if _is_own(name):
+    if _is_user_data(name):
         return None
-    row = row_of(name).divided(options.split)
+    row = split_row(row_of(name), options.split)
     _check_counts(row, options)
-    whole = options.train_size or row.n_train
+    num_images = options.train_size or row.n_train
     return PreparedData(
         name=row.name,
         digest="",
         folder=Path(),
         input_shape=row.input_shape,
         classes=row.classes,
-        n_train=options.labels or whole,
+        n_train=options.labels or num_images,
         n_valid=row.n_valid,
         n_test=row.n_test,
         scale=1.0,
         shift=0.0,
         source=row.citation,
-        labels=options.labels if options.labels != whole else None,
-        n_images=whole if options.labels not in (None, whole) else None,
-        images_digest="" if options.labels not in (None, whole) else None,
+        labels=options.labels if options.labels != num_images else None,
+        n_images=num_images if options.labels not in (None, num_images) else None,
+        images_digest="" if options.labels not in (None, num_images) else None,
     )
 
 
 def status(name: str, data_dir: Path | None = None) -> str:
     """'present at PATH', 'absent', or 'incomplete: ...': whether the source files of `name` are there (unverified)."""
-    if _is_own(name):
-        path = _own_path(name)
+    if _is_user_data(name):
+        path = _user_data_path(name)
         return f"present at {path}" if path.exists() else "absent"
     row = row_of(name)
     result = search(row, roots_of(row, data_dir))
-    if result.found is not None:
-        return f"present at {result.found.folder}"
+    if result.source is not None:
+        return f"present at {result.source.folder}"
     return f"incomplete: {'; '.join(result.remarks)}" if result.remarks else "absent"
 
 
-def _request(name: str, data_dir: Path | None, options: DataOptions, progress: Say | None) -> Request:
+def _request(name: str, data_dir: Path | None, options: DataOptions, progress: Log | None) -> Request:
     if data_dir is not None:
-        checked(data_dir)
-    if _is_own(name):
+        checked_folder(data_dir)
+    if _is_user_data(name):
         # Late: a user's own data are the rarer case.
         from relubench.data.sources import folder, npz
 
-        _check_own(name, options)
-        path = _own_path(name)
+        _check_user_options(name, options)
+        path = _user_data_path(name)
         make_own = folder.request if path.is_dir() else npz.request
         return make_own(printable(name), path, options)
-    row = row_of(name).divided(options.split)
+    row = split_row(row_of(name), options.split)
     # Before anything is downloaded.
     _check_counts(row, options)
-    make = _of_perturbed if row.base else _of_table
+    make = _request_of_perturbed if row.base else _request_of_row
     return make(row, data_dir, options, progress)
 
 
@@ -165,7 +174,7 @@ def _check_counts(row: SourceRow, options: DataOptions) -> None:
 
 def base_of(name: str) -> str:
     """The name of the set whose images are perturbed to make `name`; empty for any other set."""
-    return "" if _is_own(name) else row_of(name).base
+    return "" if _is_user_data(name) else row_of(name).base
 
 
 def row_of(name: str) -> SourceRow:
@@ -176,33 +185,33 @@ def row_of(name: str) -> SourceRow:
     if stem == name:
         return lookup.find(name, TABLE, kind="data set", see=SEE)
     if stem not in TABLE:
-        near = lookup.did_you_mean(name, [one.name + PERTURBED for one in TABLE.values() if one.perturbable], SEE)
+        near = lookup.did_you_mean(name, [row.name + PERTURBED for row in TABLE.values() if row.perturbable], SEE)
         raise UsageError(f"there is no data set called {stem!r} to perturb", near)
     return perturbed_row(TABLE[stem])
 
 
-def _is_own(name: str) -> bool:
-    """Whether `name` is a user's file or folder; a name of the table is never taken for a folder called alike."""
+def _is_user_data(name: str) -> bool:
+    """Whether `name` is a user's file or folder; a name of the table never means a folder of that name."""
     if name in TABLE:
         return False
-    return "/" in name or name.startswith("~") or name.lower().endswith(".npz") or _own_path(name).is_dir()
+    return "/" in name or name.startswith("~") or name.lower().endswith(".npz") or _user_data_path(name).is_dir()
 
 
-def _own_path(name: str) -> Path:
-    """The path that a user's own data lie at; raises DataError for what no path can be."""
+def _user_data_path(name: str) -> Path:
+    """The path of a user's own data; raises DataError for a text that cannot be a path."""
     try:
         path = Path(name).expanduser()
         # Of a path that is too long, or holds a zero byte, the system says so here.
         path.is_dir()
         return path
     except (OSError, RuntimeError, ValueError) as error:
-        shown = name if len(name) <= 100 else f"{name[:100]}..."
+        text = name if len(name) <= 100 else f"{name[:100]}..."
         reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{shown} cannot be a file or folder: {reason}", "check the path") from error
+        raise DataError(f"{text} cannot be a file or folder: {reason}", "check the path") from error
 
 
-def _check_own(name: str, options: DataOptions) -> None:
-    """Raises UsageError for what only sets of the table have."""
+def _check_user_options(name: str, options: DataOptions) -> None:
+    """Raises UsageError for options that only sets of the table have."""
     if options.split != "standard":
         raise UsageError(f"data.split {options.split}: {name} is split by its own folders or arrays", "leave it out")
     if name.endswith(PERTURBED):
@@ -211,35 +220,35 @@ def _check_own(name: str, options: DataOptions) -> None:
         )
 
 
-def _of_table(row: SourceRow, data_dir: Path | None, options: DataOptions, progress: Say | None) -> Request:
+def _request_of_row(row: SourceRow, data_dir: Path | None, options: DataOptions, progress: Log | None) -> Request:
     roots = roots_of(row, data_dir)
-    found = search(row, roots).found or fetch(row, data_dir, roots, progress)
-    if data_dir is not None and not row.package and found.root != roots[0] and progress is not None:
-        progress(f"{row.name} is not in --data-dir {data_dir}: using {found.folder}")
+    source = search(row, roots).source or fetch(row, data_dir, roots, progress)
+    if data_dir is not None and not row.package and source.root != roots[0] and progress is not None:
+        progress(f"{row.name} is not in --data-dir {data_dir}: using {source.folder}")
     identity = {
         "version": PREPARATION_VERSION,
         "name": row.name,
         "split": row.split,
         "sizes": [row.n_train, row.n_valid, row.n_test],
         "train_size": options.train_size,
-        "source": digest.of_files(found.files),
+        "source": digest.of_files(source.files),
     }
     return Request(
         name=row.name,
         slug=row.name,
         digest=digest.of_value(identity),
-        origin=f"{row.name} ({row.citation}) from {found.folder}",
-        load=lambda work: resolve(row.target)(row, found, work),
+        origin=f"{row.name} ({row.citation}) from {source.folder}",
+        load=lambda work: resolve(row.target)(row, source, work),
     )
 
 
-def _of_perturbed(row: SourceRow, data_dir: Path | None, options: DataOptions, progress: Say | None) -> Request:
+def _request_of_perturbed(row: SourceRow, data_dir: Path | None, options: DataOptions, progress: Log | None) -> Request:
     plain = DataOptions()
-    base = _of_table(TABLE[row.base], data_dir, plain, progress)
-    say = progress or (lambda _: None)
+    base = _request_of_row(TABLE[row.base], data_dir, plain, progress)
+    log = progress or (lambda _: None)
 
     def load(work: Path) -> SplitArrays:
-        return perturbed_sets.load(row, _realize(base, plain, say), options.train_size, work, say)
+        return perturbed_sets.load(row, _load_or_make(base, plain, log), options.train_size, work, log)
 
     identity = {
         "version": PREPARATION_VERSION,
@@ -260,30 +269,30 @@ def _of_perturbed(row: SourceRow, data_dir: Path | None, options: DataOptions, p
     )
 
 
-def _read(request: Request, root: Path, check: bool = False) -> PreparedData | None:
+def _read_copy(request: Request, root: Path, check: bool = False) -> PreparedData | None:
     folder = root / request.key
     if check and not is_whole(folder, request.digest):
         return None
-    there = read(folder, name=request.name, digest=request.digest, origin=request.origin)
-    if there is None or there.facts is None:
-        return there
+    prepared = read(folder, name=request.name, digest=request.digest, origin=request.origin)
+    if prepared is None or prepared.facts is None:
+        return prepared
     facts = replace(
-        there.facts,
-        notes=(*request.remarks.notes, *there.facts.notes),
-        warnings=(*request.remarks.warnings, *there.facts.warnings),
+        prepared.facts,
+        notes=(*request.remarks.notes, *prepared.facts.notes),
+        warnings=(*request.remarks.warnings, *prepared.facts.warnings),
     )
-    return replace(there, facts=facts)
+    return replace(prepared, facts=facts)
 
 
-def _make(request: Request, root: Path, options: DataOptions, say: Say) -> PreparedData:
+def _make_copy(request: Request, root: Path, options: DataOptions, log: Log) -> PreparedData:
     target = root / request.key
     damaged = f"{WARNING}the prepared copy {target} is damaged: making it again"
-    say(damaged if target.exists() else f"preparing {request.name}")
+    log(damaged if target.exists() else f"preparing {request.name}")
     with scratch(root, request.key) as work:
         parts = request.load(work)
         if not request.sized:
             parts = limit_train(parts, options.train_size, request.name)
-        write(work, target, parts, request.digest)
-    made = _read(request, root)
-    assert made is not None, f"{target} was written, but cannot be read back"
-    return made
+        write_copy(work, target, parts, request.digest)
+    prepared = _read_copy(request, root)
+    assert prepared is not None, f"{target} was written, but cannot be read back"
+    return prepared

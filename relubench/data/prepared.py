@@ -1,4 +1,4 @@
-"""A prepared data set: plain arrays in one folder, complete or not there, that workers map into memory. Torch-free."""
+"""A prepared data set: plain arrays in one folder that workers map into memory. Torch-free."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ META = "meta.json"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataOptions:
-    """What a user may set about a data set; all of it is part of its digest."""
+    """The options of a data set; all of them are part of its digest."""
 
     image_size: int | None = None
     """Image folders only: the shorter side is scaled to this many pixels, then the centre square is cut out."""
     train_size: int | None = None
-    """Keep only this many training images, drawn once and for all, class by class; a smaller set lies in a larger."""
+    """Use only this many training images, by a fixed draw, class by class; a smaller subset lies in a larger one."""
 
     split: Literal["standard", "paper"] = "standard"
     """The usual split, or that of Glorot et al. 2011 where the table has it."""
     labels: int | None = None
-    """Train on the labels of this many training images only, drawn likewise; the others stay for pre-training."""
+    """Train on the labels of only this many training images, by the same draw; pre-training has the others too."""
 
     def __post_init__(self) -> None:
         counts = {"image_size": self.image_size, "train_size": self.train_size, "labels": self.labels}
@@ -60,23 +60,23 @@ class PreparedData:
     scale: float
     shift: float
     source: str
-    """For people: where it came from, and which split."""
+    """Where the data come from, and which split they have, for a reader."""
     labels: int | None = None
-    """Set where only some training images have a label; all of them are in `training_images`."""
+    """Set where only some training images have a label; `training_images` gives all of them."""
     n_images: int | None = None
     """Set likewise: training images with a label or without."""
     images_digest: str | None = None
     """Set likewise: the digest of the same set with all of its labels."""
     facts: Facts | None = field(default=None, compare=False)
-    """What was seen in the arrays; None for a set that is only outlined, or was prepared before facts were kept."""
+    """The facts of the arrays; None for an outline, and for a copy that is older than this record."""
 
     @property
     def with_all_images(self) -> PreparedData:
         """The set as pre-training sees it: every training image, whether it has a label or not."""
         if self.n_images is None or self.images_digest is None:
             return self
-        whole = {"n_train": self.n_images, "digest": self.images_digest}
-        return replace(self, labels=None, n_images=None, images_digest=None, **whole)
+        changes = {"n_train": self.n_images, "digest": self.images_digest}
+        return replace(self, labels=None, n_images=None, images_digest=None, **changes)
 
     def to_json(self) -> dict[str, Any]:
         """JSON values, for a process that trains on it."""
@@ -84,8 +84,8 @@ class PreparedData:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> PreparedData:
-        given = {"folder": Path(values["folder"]), "input_shape": tuple(values["input_shape"])}
-        return cls(**{**values, **given, "facts": Facts.from_json(values.get("facts"))})
+        typed = {"folder": Path(values["folder"]), "input_shape": tuple(values["input_shape"])}
+        return cls(**{**values, **typed, "facts": Facts.from_json(values.get("facts"))})
 
 
 def arrays(prepared: PreparedData, split: Split) -> tuple[np.ndarray, np.ndarray]:
@@ -99,8 +99,8 @@ def arrays(prepared: PreparedData, split: Split) -> tuple[np.ndarray, np.ndarray
         raise ValueError(f"split is one of {', '.join(SPLITS)}, not {split!r}")
     x, y = _load(prepared, f"x_{split}", mapped=True), _load(prepared, f"y_{split}")
     if split == "train" and prepared.labels is not None:
-        kept = _labelled(y, prepared.labels)
-        return np.asarray(x[kept]), y[kept]
+        indices = _labelled_indices(y, prepared.labels)
+        return np.asarray(x[indices]), y[indices]
     return x, y
 
 
@@ -111,10 +111,10 @@ def training_images(prepared: PreparedData) -> tuple[np.ndarray, np.ndarray]:
     proportion, and a smaller number of labels lies in a larger. Raises DataError like `arrays`.
     """
     x, y = _load(prepared, "x_train", mapped=True), _load(prepared, "y_train")
-    return x, np.arange(len(y)) if prepared.labels is None else _labelled(y, prepared.labels)
+    return x, np.arange(len(y)) if prepared.labels is None else _labelled_indices(y, prepared.labels)
 
 
-def _labelled(y: np.ndarray, labels: int) -> np.ndarray:
+def _labelled_indices(y: np.ndarray, labels: int) -> np.ndarray:
     return np.sort(stratified_order(y)[:labels])
 
 
@@ -128,15 +128,15 @@ def _load(prepared: PreparedData, name: str, *, mapped: bool = False) -> np.ndar
         ) from error
 
 
-_WHOLE: set[tuple[Path, str]] = set()
-"""Folders, and the digests of their data, whose files this process has found to be what was written."""
+_INTACT: set[tuple[Path, str]] = set()
+"""Folders, and the digests of their data, whose files this process has verified."""
 
 
 def check_whole(prepared: PreparedData) -> None:
-    """Raises DataError if a file of the prepared copy is not what was written; each copy is read once a process."""
+    """Raises DataError if a file of the prepared copy has changed; a process reads each copy once for this."""
     try:
         meta = _meta(prepared.folder, prepared.images_digest or prepared.digest)
-        changed = "" if meta is None else _changed(prepared.folder, meta)
+        changed = "" if meta is None else _damage(prepared.folder, meta)
     except (OSError, ValueError) as error:
         meta, changed = None, str(error)
     if meta is None or changed:
@@ -147,22 +147,22 @@ def check_whole(prepared: PreparedData) -> None:
 
 
 def is_whole(folder: Path, digest: str) -> bool:
-    """Whether the files of the prepared copy are what was written."""
+    """Whether no file of the prepared copy has changed."""
     try:
         meta = _meta(folder, digest)
-        return meta is not None and not _changed(folder, meta)
+        return meta is not None and not _damage(folder, meta)
     except (OSError, ValueError):
         return False
 
 
-def _changed(folder: Path, meta: dict[str, Any]) -> str:
-    """Which file is not what was written, in words; empty if all are."""
-    if (folder, meta["digest"]) in _WHOLE:
+def _damage(folder: Path, meta: dict[str, Any]) -> str:
+    """A phrase that names a changed file; empty if there is none."""
+    if (folder, meta["digest"]) in _INTACT:
         return ""
     for name, digest in meta["digests"].items():
         if file_digest(folder / name) != digest:
             return f"{name} does not match its SHA-256"
-    _WHOLE.add((folder, meta["digest"]))
+    _INTACT.add((folder, meta["digest"]))
     return ""
 
 
@@ -173,7 +173,7 @@ def file_digest(path: Path) -> str:
 
 
 def _meta(folder: Path, digest: str) -> dict[str, Any] | None:
-    """What meta.json says, if that is of these data and all files have their sizes; else None. Raises OSError."""
+    """The values of meta.json, if they are of these data and all files have their sizes; else None. Raises OSError."""
     meta = integrity.read_json((folder / META).read_bytes(), digest)
     sizes: dict[str, int] = meta["files"]
     sized = len(sizes) == 2 * len(SPLITS) and sizes.keys() == meta["digests"].keys()
@@ -183,12 +183,12 @@ def _meta(folder: Path, digest: str) -> dict[str, Any] | None:
 def image_range(prepared: PreparedData) -> tuple[float, float]:
     """The least and the largest value, as the engine sees them, of the first 10,000 training images.
 
-    Images without a label count. Of a set that is only outlined, 0 and 1: nothing is known of its values.
+    Images without a label count. For an outline, whose values are unknown, 0 and 1.
     """
     if not prepared.digest:
         return 0.0, 1.0
     x, _ = training_images(prepared)
-    ends = [float(one) * prepared.scale + prepared.shift for one in (x[:10_000].min(), x[:10_000].max())]
+    ends = [float(value) * prepared.scale + prepared.shift for value in (x[:10_000].min(), x[:10_000].max())]
     return min(ends), max(ends)
 
 
@@ -210,9 +210,9 @@ def describe(parts: SplitArrays, digest: str, facts: Facts) -> dict[str, Any]:
 
 
 def read(folder: Path, *, name: str, digest: str, origin: str) -> PreparedData | None:
-    """The prepared data set in `folder`, or None if there is none or it is not whole (sizes, digest, meta.json).
+    """The prepared data set in `folder`, or None if there is none or it is damaged (sizes, digest, meta.json).
 
-    What the files hold is not read: see `check_whole`.
+    The files' contents are not read: see `check_whole`.
     """
     try:
         meta = _meta(folder, digest)

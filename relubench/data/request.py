@@ -1,4 +1,4 @@
-"""What every kind of source turns a name into: an identity, and a way to load it. Torch-free."""
+"""The request for a data set: its identity, and a function that loads it. Torch-free."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class Request:
     name: str
     """As the user wrote it."""
     slug: str
-    """Fit for a folder's name."""
+    """The name in a form that can be part of a folder's name."""
     digest: str
     origin: str
-    """For people: where it comes from."""
+    """Where the data come from, for a reader."""
     load: Callable[[Path], SplitArrays]
     """Parses and verifies the source files, with an empty folder to work in."""
     sized: bool = False
-    """Whether `load` itself keeps to train_size."""
+    """Whether `load` itself applies train_size."""
     remarks: Remarks = field(default_factory=Remarks)
-    """What was seen on the way to the source files, and is no property of their contents: what was skipped."""
+    """Remarks about the folder, such as skipped files, which are not part of the contents."""
 
     @property
     def key(self) -> str:

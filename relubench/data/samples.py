@@ -22,10 +22,10 @@ class Samples:
 
 
 def draw_samples(prepared: PreparedData, split: Split, count: int, seed: int, base: PreparedData | None) -> Samples:
-    """`count` images of a split, drawn at random, as equally many of each class as there are; ordered by class.
+    """`count` images of a split, drawn at random, about equally many of each class; ordered by class.
 
-    `base`: of a perturbed set the set it was made of; then channel 0 is the original and channel 1 the perturbed image.
-    Raises UsageError for more than there are, and for rows that are no images.
+    `base`: the set that a perturbed set was made of; then channel 0 is the original, channel 1 the perturbed image.
+    Raises UsageError if the split has fewer images, or flat rows.
     """
     if len(prepared.input_shape) != 3:
         raise UsageError(
@@ -35,13 +35,13 @@ def draw_samples(prepared: PreparedData, split: Split, count: int, seed: int, ba
     x, y = arrays(prepared, split)
     if count > len(y):
         raise UsageError(f"--count {count} is more than the {len(y)} {split} images of {prepared.name}", "ask for less")
-    index = _balanced(y, count, np.random.default_rng(seed))
-    chosen = x[index].astype(np.float32) * np.float32(prepared.scale) + np.float32(prepared.shift)
-    images, values = _to_unit(chosen)
+    indices = _balanced(y, count, np.random.default_rng(seed))
+    pixels = x[indices].astype(np.float32) * np.float32(prepared.scale) + np.float32(prepared.shift)
+    images, values = _to_unit(pixels)
     if base is not None:
-        numbers = training_images(prepared)[1][index] if split == "train" else index
+        numbers = training_images(prepared)[1][indices] if split == "train" else indices
         images = np.concatenate([originals(base, split, numbers)[:, None] / np.float32(255), images], axis=1)
-    return Samples(images, y[index], values)
+    return Samples(images, y[indices], values)
 
 
 def _balanced(y: np.ndarray, count: int, draw: np.random.Generator) -> np.ndarray:

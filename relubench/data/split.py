@@ -1,4 +1,4 @@
-"""Fixed splits: which images validate, and which remain when fewer are asked for. Torch-free."""
+"""Fixed splits: the images that validate, and the subset for a smaller train_size. Torch-free."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from typing import NoReturn
 
 import numpy as np
 
+from relubench.data.source_row import SourceRow
 from relubench.data.split_arrays import SplitArrays
 from relubench.data.stratified_order import stratified_order
-from relubench.data.table import SourceRow
 from relubench.errors import DataError, UsageError
 
 VALID_FRACTION = 6
-"""A user's own training part gives one in six to validation, as MNIST does..."""
+"""One in six of a user's own training examples validates, as in MNIST."""
 VALID_AT_MOST = 10_000
-"""...and no more than this."""
+"""The most examples of a user's own that validate."""
 
 Labelled = tuple[np.ndarray, np.ndarray]
 
 
 def hold_out(y: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """(kept, held): n indices of [N] labels drawn by `stratified_order`, and all others; both ascending."""
+    """(train, holdout): `stratified_order` draws n of [N] labels; indices of all others and of these, ascending."""
     order = stratified_order(y)
     return np.sort(order[n:]), np.sort(order[:n])
 
 
 def validation_size(n: int) -> int:
-    """How many of n training examples of a user's own data validate."""
+    """The number of validation examples for n training examples of a user's own data."""
     return min(n // VALID_FRACTION, VALID_AT_MOST)
 
 
@@ -36,9 +36,9 @@ def last_of_train(row: SourceRow, train: Labelled, test: Labelled, note: str = "
 
     Raises DataError if the numbers, the shape or the labels are not the table's: then these are other data.
     """
-    for part, (x, y), wanted in (("training", train, row.n_train + row.n_valid), ("test", test, row.n_test)):
-        if len(x) != wanted or len(y) != wanted:
-            _refuse(row, f"{len(x)} {part} images and {len(y)} labels where {wanted} are expected")
+    for part, (x, y), expected in (("training", train, row.n_train + row.n_valid), ("test", test, row.n_test)):
+        if len(x) != expected or len(y) != expected:
+            _refuse(row, f"{len(x)} {part} images and {len(y)} labels where {expected} are expected")
         if x.dtype != np.uint8 or x.shape[1:] != row.input_shape:
             _refuse(row, f"{part} images {x.dtype} {x.shape[1:]} where uint8 {row.input_shape} is expected")
         if y.min() < 0 or y.max() >= row.classes:
@@ -62,9 +62,9 @@ def first_of_test(row: SourceRow, train: Labelled, test: Labelled, note: str = "
     """`row`'s parts, checked likewise: all training images train, the first n_valid of the test images validate."""
     n = row.n_valid
     official = dataclasses.replace(row, n_valid=0, n_test=n + row.n_test)
-    whole = last_of_train(official, train, test, note)
-    x, y = whole.x_test, whole.y_test
-    return dataclasses.replace(whole, x_valid=x[:n], y_valid=y[:n], x_test=x[n:], y_test=y[n:])
+    parts = last_of_train(official, train, test, note)
+    x, y = parts.x_test, parts.y_test
+    return dataclasses.replace(parts, x_valid=x[:n], y_valid=y[:n], x_test=x[n:], y_test=y[n:])
 
 
 def divide(row: SourceRow, train: Labelled, test: Labelled, note: str = "") -> SplitArrays:
@@ -73,24 +73,24 @@ def divide(row: SourceRow, train: Labelled, test: Labelled, note: str = "") -> S
     return rule(row, train, test, note)
 
 
-def _refuse(row: SourceRow, found: str) -> NoReturn:
-    raise DataError(f"the files of {row.name} hold {found}", f"get the originals from {row.url}")
+def _refuse(row: SourceRow, contents: str) -> NoReturn:
+    raise DataError(f"the files of {row.name} hold {contents}", f"get the originals from {row.url}")
 
 
-def check_train_size(wanted: int, available: int, name: str) -> None:
+def check_train_size(train_size: int, available: int, name: str) -> None:
     """Raises UsageError if more training images are asked for than there are."""
-    if wanted > available:
+    if train_size > available:
         raise UsageError(
-            f"train_size {wanted} is more than the {available} training images of {name}",
+            f"train_size {train_size} is more than the {available} training images of {name}",
             f"at most {available}; leave train_size out to use them all",
         )
 
 
-def check_labels(wanted: int, available: int, name: str) -> None:
+def check_labels(labels: int, available: int, name: str) -> None:
     """Raises UsageError if more labels are asked for than there are training images."""
-    if wanted > available:
+    if labels > available:
         raise UsageError(
-            f"labels {wanted} is more than the {available} training images of {name}",
+            f"labels {labels} is more than the {available} training images of {name}",
             f"at most {available}; leave labels out to use them all",
         )
 
@@ -101,10 +101,10 @@ def limit_train(parts: SplitArrays, train_size: int | None, name: str) -> SplitA
         return parts
     available = len(parts.y_train)
     check_train_size(train_size, available, name)
-    kept = np.sort(stratified_order(parts.y_train)[:train_size])
+    indices = np.sort(stratified_order(parts.y_train)[:train_size])
     return dataclasses.replace(
         parts,
-        x_train=parts.x_train[kept],
-        y_train=parts.y_train[kept],
+        x_train=parts.x_train[indices],
+        y_train=parts.y_train[indices],
         note=f"{parts.note}; only {train_size} of {available} training images",
     )

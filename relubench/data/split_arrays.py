@@ -15,7 +15,7 @@ SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SplitArrays:
-    """What a source's loader returns: x uint8 or float32 [N, C, H, W] or [N, F]; y int64 [N] in 0..classes-1."""
+    """The arrays that a loader returns: x uint8 or float32 [N, C, H, W] or [N, F]; y int64 [N] in 0..classes-1."""
 
     x_train: np.ndarray
     y_train: np.ndarray
@@ -27,11 +27,11 @@ class SplitArrays:
     scale: float
     shift: float = 0.0
     note: str
-    """The split rule, and whatever else a reader of the results has to know."""
+    """The split rule, and what else a reader of the results has to know."""
     names: tuple[str, ...] = ()
-    """What the user calls the classes 0, 1, ...; empty where they are numbers."""
+    """The user's names of the classes 0, 1, ...; empty where they are numbers."""
     remarks: Remarks = field(default_factory=Remarks)
-    """What the user has to be told of how a source of their own was read."""
+    """Remarks for the user about how their own data were read."""
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The six arrays by the name of the file each is kept in, without its .npy."""

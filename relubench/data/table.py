@@ -1,107 +1,22 @@
-"""The literal table of named data sets: what each is, how it is split, where its files lie and who reads them.
+"""The literal table of named data sets. Torch-free.
 
-Torch-free. A new data set is one file with `load` (and `download`), and one row here.
+A new data set is one file with `load` (and `download`), and one row here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Literal
 
-from relubench.data.files.download import Remote
+from relubench.data.source_row import PERTURBED as PERTURBED
+from relubench.data.source_row import Division, Role, SourceRow, perturbed_row
 from relubench.data.sources.norb_files import JITTERED_URL, REMOTE, SMALL_URL
 from relubench.errors import UsageError
 
-Role = tuple[str, ...]
-"""One source file: the names it may have, the preferred (verifiable) one first."""
-
-
-PERTURBED = "+nistp"
-"""Behind the name of a grey set: its perturbed version."""
-PERTURBED_SIDE = 32
 NOT_PUBLIC = ("opentable",)
 """Sets of Glorot et al. 2011 that nobody can get: their numbers are carried, they are never run."""
-NISTP_VALID, NISTP_TEST = 80_000, 20_000
-"""NISTP's sizes (Glorot et al. 2011); a smaller source gives what it has."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Division:
-    """One way to split a set: how many images each part gets, from where, and the rule in words."""
-
-    n_train: int
-    n_valid: int
-    n_test: int
-    rule: str
-    valid_from: Literal["train", "test"] = "train"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SourceRow:
-    """One data set of the table; `input_shape` is (C, H, W)."""
-
-    name: str
-    description: str
-    classes: int
-    input_shape: tuple[int, ...]
-    n_train: int
-    n_valid: int
-    n_test: int
-    split: str
-    """The rule, in words: it is part of the digest, so changing it changes every run's identity."""
-    citation: str
-    url: str
-    """Where a person gets the files that `place` names."""
-    target: str
-    """'module:function' that reads the files: (row, found, work) -> SplitArrays."""
-    download: str = ""
-    """'module:function' that downloads into a folder: (row, folder) -> None; empty: `remote`, or nothing."""
-    remote: tuple[Remote, ...] = ()
-    """Plain files to download, one for each role of the first file set."""
-    names: str = ""
-    """The source files in short, where they are many."""
-    torchvision: str = ""
-    """The class in torchvision.datasets."""
-    variant: str = ""
-    """EMNIST's split."""
-    package: str = ""
-    """The installed package that embeds the files, instead of a data folder."""
-    folders: tuple[str, ...]
-    """Where under a data folder the files may lie, in order."""
-    file_sets: tuple[tuple[Role, ...], ...]
-    """Alternatives: the first set that is complete in a folder is used."""
-    valid_from: Literal["train", "test"] = "train"
-    """The official part whose images validate."""
-    paper: Division | None = None
-    """The split of Glorot et al. 2011, where they used this set."""
-    base: str = ""
-    """The set whose images are perturbed to make this one."""
-
-    def divided(self, split: Literal["standard", "paper"]) -> SourceRow:
-        """The row with the split asked for; raises UsageError where the paper has none."""
-        if split == "standard":
-            return self
-        if self.paper is None:
-            known = ", ".join(row.name for row in TABLE.values() if row.paper is not None)
-            raise UsageError(
-                f"data.split paper: Glorot et al. 2011 has no split of {self.name}", f"it has one of {known}"
-            )
-        one = self.paper
-        sizes = {"n_train": one.n_train, "n_valid": one.n_valid, "n_test": one.n_test}
-        return replace(self, **sizes, split=one.rule, valid_from=one.valid_from)
-
-    @property
-    def perturbable(self) -> bool:
-        """Whether the set's images are grey, small enough, and not perturbed already."""
-        return not self.base and self.input_shape[0] == 1 and max(self.input_shape[1:]) <= PERTURBED_SIDE
-
-    @property
-    def place(self) -> str:
-        """How to place the files by hand: the folder and the preferred names of the smallest file set."""
-        smallest = min(self.file_sets, key=len)
-        return f"{self.names or ', '.join(role[0] for role in smallest)} into {self.folders[0]}/"
 
 
 def _idx_roles(stem_train: str, stem_test: str) -> tuple[Role, ...]:
@@ -112,32 +27,6 @@ def _idx_roles(stem_train: str, stem_test: str) -> tuple[Role, ...]:
             name = f"{stem}-{kind}"
             roles.append((f"{name}-idx{rank}-ubyte.gz", f"{name}-idx{rank}-ubyte", f"{name}.idx{rank}-ubyte"))
     return tuple(roles)
-
-
-def perturbed_row(base: SourceRow, name: str = "", description: str = "", note: str = "") -> SourceRow:
-    """The row of `base`'s perturbed version, `base`+nistp unless named; raises UsageError for an unfit set."""
-    if not base.perturbable:
-        shape = "x".join(str(one) for one in base.input_shape)
-        why = "it is perturbed already" if base.base else f"they are for one grey channel, and {base.name} has {shape}"
-        raise UsageError(
-            f"there is no {base.name}{PERTURBED}: NISTP's perturbations do not fit {base.name}, {why}",
-            f"{PERTURBED} goes with grey sets of at most {PERTURBED_SIDE}x{PERTURBED_SIDE} pixels, such as mnist",
-        )
-    n_valid, n_test = min(base.n_valid, NISTP_VALID), min(base.n_test, NISTP_TEST)
-    sizes = f"{n_valid:,} validation and {n_test:,} test images from {base.name}'s ({base.split})"
-    rule = f"perturbed in all three parts; {sizes}"
-    return replace(
-        base,
-        name=name or base.name + PERTURBED,
-        base=base.name,
-        description=description or f"{base.name} with the perturbations of NISTP, 32x32 grey",
-        input_shape=(1, PERTURBED_SIDE, PERTURBED_SIDE),
-        n_valid=n_valid,
-        n_test=n_test,
-        split="; ".join(filter(None, (rule, note))),
-        citation=f"Bastien et al. 2010, arXiv:1009.3589; {base.citation}",
-        paper=None,
-    )
 
 
 def _mnist_like(name: str, cls: str, description: str, citation: str, url: str, *folders: str) -> SourceRow:
@@ -185,7 +74,7 @@ def _emnist(variant: str, classes: int, n_official_train: int, n_test: int, desc
 
 
 def _cifar(classes: int, base: str, train_files: tuple[str, ...], test_file: str, meta: str) -> SourceRow:
-    inner = tuple((f"{base}/{one}",) for one in (*train_files, test_file, meta))
+    inner = tuple((f"{base}/{file}",) for file in (*train_files, test_file, meta))
     paper = Division(
         n_train=50_000,
         n_valid=5_000,
@@ -240,7 +129,7 @@ def _norb(
         remote=REMOTE[name],
         names=names,
         folders=folders,
-        file_sets=(tuple((one.name, one.name.removesuffix(".gz")) for one in REMOTE[name]),),
+        file_sets=(tuple((remote.name, remote.name.removesuffix(".gz")) for remote in REMOTE[name]),),
     )
 
 
@@ -364,7 +253,7 @@ _ROWS = (
         n_valid=1_500,
         n_test=3_000,
         split="rendered by relubench (generator 1), not photographs; other bodies validate and test than train",
-        citation="relubench's own renderer (relubench.data.sources.rendered_scenes): not NORB",
+        citation="relubench's own renderer: not NORB",
         url="https://cs.nyu.edu/~ylclab/data/norb-v1.0/",
         target="relubench.data.sources.norb_generated:load",
         package="relubench",
@@ -384,3 +273,15 @@ _NISTP_LIKE = perturbed_row(
 
 TABLE: Mapping[str, SourceRow] = MappingProxyType({row.name: row for row in (*_ROWS, _NISTP_LIKE)})
 """Beside these, NAME+nistp is the perturbed version of a grey set NAME: see `perturbed_row`."""
+
+
+def split_row(row: SourceRow, split: Literal["standard", "paper"]) -> SourceRow:
+    """The row with the standard or the paper's split; raises UsageError where the paper has none of this set."""
+    if split == "standard":
+        return row
+    if row.paper is None:
+        names = ", ".join(candidate.name for candidate in TABLE.values() if candidate.paper is not None)
+        raise UsageError(f"data.split paper: Glorot et al. 2011 has no split of {row.name}", f"it has one of {names}")
+    paper = row.paper
+    sizes = {"n_train": paper.n_train, "n_valid": paper.n_valid, "n_test": paper.n_test}
+    return replace(row, **sizes, split=paper.rule, valid_from=paper.valid_from)

@@ -30,7 +30,7 @@ from relubench.runs.clock import Clock
 from relubench.runs.result import RunResult, Timing
 from relubench.runs.spec import RunSpec
 from relubench.runs.store import Busy, Store
-from relubench.system.page_faults import map_constants
+from relubench.system.page_faults import prefault_constants
 from relubench.training.pretraining.layers import CHECKPOINT_SECONDS, PROGRESS_SECONDS, Emit, Interrupted, Stack, obtain
 from relubench.version import __version__
 
@@ -378,7 +378,7 @@ def main() -> None:
         # What libraries warn of was said once, when the network was looked at.
         warnings.simplefilter("ignore")
     with contextlib.suppress(ImportError, OSError, MemoryError):
-        map_constants()  # Where torch cannot be loaded, the first job says so.
+        prefault_constants()  # Where torch cannot be loaded, the first job says so.
     for line in lines_of_jobs(on_terminate):
         job = Job.from_json(json.loads(line))
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from relubench.data import TABLE
+from relubench.data import TABLE, split_row
 from relubench.experiments import references
 from relubench.experiments.config import PretrainSection, TrainSection
 from relubench.experiments.plan import LR_GRIDS
@@ -99,7 +99,7 @@ def _data_split(dataset: str, split: Literal["standard", "paper"], test_examples
     (NORB has 233,280 where the paper has 233,172, which nobody explains.)
     """
     train, test = PAPER_IMAGES[dataset]
-    mine = TABLE[dataset].divided(split).n_train if dataset in TABLE else train
+    mine = split_row(TABLE[dataset], split).n_train if dataset in TABLE else train
     if abs(mine - train) > NEAR * train:
         return f"another split: {mine:,} training images, in the paper {train:,}"
     return None if test_examples == test else f"another split: {test_examples:,} test images, in the paper {test:,}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from relubench.data import PreparedData
 from relubench.data.description import facts_of, summary
 from relubench.data.facts import PART_NAMES, Facts
-from relubench.data.notes import few, printable
+from relubench.data.notes import format_names, printable
 from relubench.errors import WARNING
 from relubench.reports.report import Report, Row, listing_columns
 from relubench.version import __version__
@@ -19,7 +19,11 @@ def dataset_report(prepared: PreparedData, sheet: str | None) -> Report:
     facts = facts_of(prepared)
     rows = [_row(part, facts) for part in PART_NAMES]
     source = printable(prepared.source)
-    footnotes = [f"classes: {few(facts.names)}", f"source: {source}", *(f"{WARNING}{one}" for one in facts.warnings)]
+    footnotes = [
+        f"classes: {format_names(facts.names)}",
+        f"source: {source}",
+        *(f"{WARNING}{one}" for one in facts.warnings),
+    ]
     footnotes += [f"samples are drawn in {sheet}"] if sheet else []
     about = {
         "dataset": prepared.name,

@@ -1,4 +1,4 @@
-"""torch.compile, one function at a time."""
+"""A function prepared for torch.compile, which counts recompilations by a function's code."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
-# Compiling imports torch's builder of extensions, which remarks on a CUDA toolkit without a GPU.
+# Compiling imports torch's builder of extensions, which warns of a CUDA toolkit without a GPU.
 logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
 
 _numbers = itertools.count()

@@ -1,7 +1,7 @@
-"""Which device computes, found without importing torch where a probe of this machine is cached.
+"""The device that computes, without importing torch where a probe of this machine is cached.
 
-`probe` asks torch once and keeps the answer in the cache folder, under everything that could change it. `resolve` turns
---device auto|cpu|cuda|mps into a device that is there.
+`probe` asks torch once and stores the answer in the cache folder, under a digest of everything that could change it.
+`resolve` turns --device auto|cpu|cuda|mps into a device that this machine has.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ REPAIR = "repair both with: pip install --force-reinstall torch torchvision"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Probe:
-    """What torch said of this machine."""
+    """What torch reports of this machine."""
 
     torch: str
     cuda: list[str]
@@ -49,7 +49,7 @@ class Device:
     """cpu, cuda or mps."""
     name: str
     threads: int
-    """Threads of the processor that are free to use."""
+    """Threads of the processor that this process may use."""
     memory: int
     """Bytes of memory that it has."""
     torch: str
@@ -81,22 +81,21 @@ def check_torch_loads() -> None:
 
 
 def is_out_of_addresses(error: BaseException) -> bool:
-    """Whether a library could not be loaded for want of memory: of addresses, where those are limited."""
-    said = str(error).lower()
-    return isinstance(error, ImportError | OSError | MemoryError) and (
-        isinstance(error, MemoryError) or any(part in said for part in ("allocate memory", "failed to map segment"))
-    )
+    """Whether the error means that a library could not be loaded because memory (or addresses) ran out."""
+    if isinstance(error, ImportError | OSError):
+        return any(phrase in str(error).lower() for phrase in ("allocate memory", "failed to map segment"))
+    return isinstance(error, MemoryError)
 
 
 def too_few_addresses() -> ComputeError:
-    """The error for a library that could not be loaded for want of memory."""
+    """The error for a library that could not be loaded because memory ran out."""
     limit = address_limit()
     if limit is None:
         return ComputeError(
             "there is too little memory to load torch", "end other programs; `relubench doctor` shows it"
         )
-    allowed = f"this shell allows {limit / 1e9:.1f} GB of addresses (ulimit -v)"
-    return ComputeError(f"there is too little memory to load torch: {allowed}", "ulimit -v unlimited")
+    shell_limit = f"this shell allows {limit / 1e9:.1f} GB of addresses (ulimit -v)"
+    return ComputeError(f"there is too little memory to load torch: {shell_limit}", "ulimit -v unlimited")
 
 
 def torch_version() -> str:
@@ -108,37 +107,38 @@ def torch_version() -> str:
 
 
 def probe(*, fresh: bool = False) -> Probe:
-    """The cached probe of this machine, taken anew where it is absent, unreadable or `fresh` is asked."""
+    """The cached probe of this machine; torch is asked anew if there is none, it is unreadable, or `fresh` is set."""
     path = cache_root() / f"device-{_fingerprint()}.json"
     if not fresh:
         with contextlib.suppress(OSError, ValueError, TypeError):
             return Probe(**json.loads(path.read_text()))
-    found = _ask_torch()
+    result = _probe_torch()
     with contextlib.suppress(OSError):
-        write_atomically(path, json.dumps(asdict(found)).encode())
-    return found
+        write_atomically(path, json.dumps(asdict(result)).encode())
+    return result
 
 
-def resolve(wanted: str) -> Device:
-    """The device for --device; auto takes cuda, then mps, then cpu. Raises UsageError if `wanted` is not there."""
-    found = probe()
-    kind = wanted
-    if wanted == "auto":
-        kind = "cuda" if found.cuda else "mps" if found.mps else "cpu"
-    if (kind == "cuda" and not found.cuda) or (kind == "mps" and not found.mps):
-        there = [*found.cuda, *(["mps"] if found.mps else []), found.cpu]
-        raise UsageError(f"there is no {kind} device here", f"found: {', '.join(there)}; use --device auto or cpu")
-    name = {"cuda": found.cuda[0] if found.cuda else "", "mps": "Apple GPU", "cpu": found.cpu}[kind]
+def resolve(choice: str) -> Device:
+    """The device for --device; auto takes cuda, then mps, then cpu. Raises UsageError for a device that is missing."""
+    machine = probe()
+    kind = choice
+    if choice == "auto":
+        kind = "cuda" if machine.cuda else "mps" if machine.mps else "cpu"
+    if (kind == "cuda" and not machine.cuda) or (kind == "mps" and not machine.mps):
+        devices = [*machine.cuda, *(["mps"] if machine.mps else []), machine.cpu]
+        raise UsageError(f"there is no {kind} device here", f"found: {', '.join(devices)}; use --device auto or cpu")
+    name = {"cuda": machine.cuda[0] if machine.cuda else "", "mps": "Apple GPU", "cpu": machine.cpu}[kind]
     limits = quota()
     # A number of threads that the user has set is the user's.
-    free = found.threads if os.environ.get("OMP_NUM_THREADS") else min(found.threads, limits.threads or found.threads)
-    memory = found.memory if kind == "cuda" else min(found.memory, limits.memory or found.memory)
-    return Device(kind=kind, name=name, threads=free, memory=memory, torch=found.torch)
+    is_set = bool(os.environ.get("OMP_NUM_THREADS"))
+    num_threads = machine.threads if is_set else min(machine.threads, limits.threads or machine.threads)
+    memory = machine.memory if kind == "cuda" else min(machine.memory, limits.memory or machine.memory)
+    return Device(kind=kind, name=name, threads=num_threads, memory=memory, torch=machine.torch)
 
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """What a container or a batch system leaves of the machine to this process; None where it leaves all."""
+    """The share of the machine that a container or a batch system gives to this process; None: all of it."""
 
     processors: float | None
     memory: int | None
@@ -155,19 +155,19 @@ def quota(root: Path = Path("/")) -> Quota:
     processors: list[float] = []
     memory: list[int] = []
     for folder in _control_groups(root):
-        limit, _, period = _value(folder / "cpu.max").partition(" ")
-        processors += _share(limit, period)
-        limit, period = _value(folder / "cpu.cfs_quota_us"), _value(folder / "cpu.cfs_period_us")
-        processors += _share(limit, period)
+        limit, _, period = _read_value(folder / "cpu.max").partition(" ")
+        processors += _num_processors(limit, period)
+        limit, period = _read_value(folder / "cpu.cfs_quota_us"), _read_value(folder / "cpu.cfs_period_us")
+        processors += _num_processors(limit, period)
         for name in ("memory.max", "memory.high", "memory.limit_in_bytes"):
             # Version 1 writes almost 2**63 for no limit.
-            value = _value(folder / name)
+            value = _read_value(folder / name)
             memory += [int(value)] if value.isdecimal() and 0 < int(value) < 2**60 else []
     return Quota(min(processors, default=None), min(memory, default=None))
 
 
-def _share(limit: str, period: str) -> list[float]:
-    """Processors that a limit of microseconds in each period comes to; nothing for none."""
+def _num_processors(limit: str, period: str) -> list[float]:
+    """The number of processors that so many microseconds in each period are, in a list; empty without a limit."""
     valid = limit.isdecimal() and period.isdecimal() and int(limit) > 0 and int(period) > 0
     return [int(limit) / int(period)] if valid else []
 
@@ -175,21 +175,21 @@ def _share(limit: str, period: str) -> list[float]:
 def _control_groups(root: Path) -> list[Path]:
     """The folders of this process's control groups, and of those around them."""
     folders: list[Path] = []
-    for line in _text(root / "proc/self/cgroup").splitlines():
+    for line in _read_text(root / "proc/self/cgroup").splitlines():
         _, controllers, path = [*line.split(":", 2), "", ""][:3]
         base = root / "sys/fs/cgroup" / controllers.removeprefix("name=")
         inner = base.joinpath(*(part for part in path.split("/") if part not in ("", ".")))
         # In a container the path may be the host's, while the folder shows the container's own group.
         group = inner if ".." not in inner.parts and inner.is_dir() else base
-        folders += [group, *(one for one in group.parents if one == base or base in one.parents)]
+        folders += [group, *(parent for parent in group.parents if parent == base or base in parent.parents)]
     return list(dict.fromkeys(folders))
 
 
-def _value(path: Path) -> str:
-    return _text(path).strip()
+def _read_value(path: Path) -> str:
+    return _read_text(path).strip()
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -197,15 +197,15 @@ def _text(path: Path) -> str:
 
 
 def _fingerprint() -> str:
-    """What a probe depends on: the torch build, the host, and the variables that hide devices or set threads."""
+    """A digest of what a probe depends on: torch's build, the host, the variables that hide devices or set threads."""
     names = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "ATEN_CPU_CAPABILITY")
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [os.cpu_count()]
-    facts = [torch_version(), platform.node(), platform.machine(), *(os.environ.get(one, "") for one in names), cores]
-    facts += [sorted(str(one) for one in Path("/dev").glob("nvidia[0-9]*"))]
+    facts = [torch_version(), platform.node(), platform.machine(), *(os.environ.get(name, "") for name in names), cores]
+    facts += [sorted(str(path) for path in Path("/dev").glob("nvidia[0-9]*"))]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
-def _ask_torch() -> Probe:
+def _probe_torch() -> Probe:
     check_torch_loads()
     try:
         import torch
@@ -213,13 +213,13 @@ def _ask_torch() -> Probe:
         if is_out_of_addresses(error):
             raise too_few_addresses() from error
         raise ComputeError(f"torch cannot be imported: {_first_line(error)}", REPAIR) from error
-    cuda = [torch.cuda.get_device_name(place) for place in range(torch.cuda.device_count())]
+    cuda = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return Probe(
         torch=torch.__version__,
         cuda=cuda if torch.cuda.is_available() else [],
         memory=torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else machine_memory(),
         mps=torch.backends.mps.is_available(),
-        cpu=f"{_processor()} ({torch.backends.cpu.get_cpu_capability()})",
+        cpu=f"{_processor_name()} ({torch.backends.cpu.get_cpu_capability()})",
         threads=torch.get_num_threads(),
     )
 
@@ -231,7 +231,7 @@ def machine_memory() -> int:
     return 4 * 2**30  # Windows has no sysconf: what any machine that runs torch has.
 
 
-def _processor() -> str:
+def _processor_name() -> str:
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, through links, straight into devices and pipes; read up to a bound."""
+"""The writer and the readers of files: whole or not at all, through links, into devices and pipes, up to a bound."""
 
 from __future__ import annotations
 
@@ -12,28 +12,29 @@ import sys
 import tempfile
 import uuid
 from pathlib import Path
+from typing import IO
 
-MOST_LINKS = 40
+MAX_LINKS = 40
 """Links that a path may lead through, as many as Linux follows."""
 
 _FOLDER_REFUSES = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY, errno.EXDEV, errno.ENAMETOOLONG})
-"""What a folder says that lets nothing be put beside a file or in its place: it is read-only, or a mount point."""
+"""Errors of a folder in which no file can be made or replaced: it is read-only, or a mount point."""
 
 _DESCRIPTORS = re.compile(r"/dev/fd|/proc/(self|thread-self|\d+(/task/\d+)?)/fd")
 """Folders whose entries are a process's open files."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file, and the folders above it, so that it is there whole or as it was before."""
+    """Write a file, and the folders above it; it is complete afterwards, or as it was before."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, content)
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write what `path` leads to: a regular file whole or not at all, anything else straight.
+    """Write to what `path` leads to: a regular file whole or not at all; a device or a pipe directly.
 
     A link stays a link, and a file keeps its mode. /dev/stdout and /dev/fd/N are this process's own open files. A file
-    whose folder takes nothing new is written in place. Raises OSError.
+    in a folder that accepts no new file is overwritten in place. Raises OSError.
     """
     descriptor, target = _destination(path)
     if descriptor is not None:
@@ -41,18 +42,18 @@ def write_file(path: Path, content: bytes) -> None:
         return
     mode = _mode(target)
     if mode is not None and not stat.S_ISREG(mode):
-        _write_straight(target, content)
+        _write_in_place(target, content)
         return
     try:
         _replace(target, content, mode)
     except OSError as error:
         if mode is None or error.errno not in _FOLDER_REFUSES:
             raise
-        _write_straight(target, content)
+        _write_in_place(target, content)
 
 
 def check_writable(path: Path) -> None:
-    """Raises the OSError that `write_file` would meet, without changing the file; disks may fill up meanwhile."""
+    """Raises the OSError that `write_file` would raise, without changing the file; a disk may still fill up later."""
     descriptor, target = _destination(path)
     if descriptor is not None:
         _check_descriptor(descriptor, target)
@@ -73,7 +74,7 @@ def check_writable(path: Path) -> None:
 
 
 def read_plain(path: Path) -> bytes:
-    """What is in a plain file; raises OSError for a device, which may never end, or a pipe, which may never begin."""
+    """The content of a plain file; raises OSError for a device or a pipe, which may never end."""
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with open(handle, "rb") as file:  # noqa: PTH123 - of a descriptor
         if not stat.S_ISREG(os.fstat(handle).st_mode):
@@ -81,12 +82,12 @@ def read_plain(path: Path) -> bytes:
         return file.read()
 
 
-def read_at_most(path: Path, most: int) -> bytes:
-    """What is in a file; raises OSError for more than `most` bytes, of a device without an end, say."""
+def read_at_most(path: Path, max_bytes: int) -> bytes:
+    """The content of a file; raises OSError for more than `max_bytes` bytes: a device may have no end."""
     with path.open("rb") as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise OSError(errno.EFBIG, f"there is more in it than {most:,} bytes", str(path))
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise OSError(errno.EFBIG, f"there is more in it than {max_bytes:,} bytes", str(path))
     return content
 
 
@@ -94,12 +95,17 @@ def write_durably(path: Path, content: bytes) -> None:
     """Write a new file and flush it to the disk."""
     with path.open("wb") as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+        flush_file(file)
+
+
+def flush_file(file: IO[bytes]) -> None:
+    """Flush what was written to an open file to the disk."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def flush_folder(folder: Path) -> None:
-    """Flush what a folder lists to the disk, where the system can."""
+    """Flush a folder's list of files to the disk, where the system can do that."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -110,9 +116,9 @@ def flush_folder(folder: Path) -> None:
 
 def _destination(path: Path) -> tuple[int | None, Path]:
     """The open file of this process that `path` names, if it names one, and the path behind all of its links."""
-    for _ in range(MOST_LINKS):
+    for _ in range(MAX_LINKS):
         path = Path(os.path.realpath(path.parent)) / path.name
-        if _DESCRIPTORS.fullmatch(str(path.parent)) and path.name.isdecimal() and _is_ours(path.parent):
+        if _DESCRIPTORS.fullmatch(str(path.parent)) and path.name.isdecimal() and _is_own_process(path.parent):
             return _stdout() if path.name == "1" else int(path.name), path
         if not path.is_symlink():
             return None, path
@@ -128,14 +134,14 @@ def _stdout() -> int:
         return 1
 
 
-def _is_ours(folder: Path) -> bool:
+def _is_own_process(folder: Path) -> bool:
     """Whether a folder of open files is this process's."""
     process = folder.parts[2] if folder.parts[1] == "proc" else "self"
     return process in ("self", "thread-self", str(os.getpid()))
 
 
 def _mode(path: Path) -> int | None:
-    """The type and permissions of what is at `path`; None if nothing is."""
+    """The type and permissions of the file at `path`; None if there is none."""
     try:
         return path.stat().st_mode
     except FileNotFoundError:
@@ -143,45 +149,44 @@ def _mode(path: Path) -> int | None:
 
 
 def _replace(target: Path, content: bytes, mode: int | None) -> None:
-    """Put a new file in the place of `target`, with the permissions of the old one."""
+    """Replace `target` by a new file with the permissions of the old one."""
     # Its length does not depend on the name's, which may be the longest possible.
-    fresh = target.parent / f".{target.name[:40]}-{uuid.uuid4().hex[:8]}"
+    new_file = target.parent / f".{target.name[:40]}-{uuid.uuid4().hex[:8]}"
     try:
         if mode is not None:
             # Closed to others until it has the permissions of the old one.
-            fresh.touch(0o600)
-        write_durably(fresh, content)
+            new_file.touch(0o600)
+        write_durably(new_file, content)
         if mode is not None:
-            _be_like(fresh, target, mode)
-        fresh.replace(target)
+            _copy_permissions(new_file, target, mode)
+        new_file.replace(target)
     finally:
         with contextlib.suppress(OSError):
-            fresh.unlink()
+            new_file.unlink()
 
 
-def _be_like(fresh: Path, old: Path, mode: int) -> None:
+def _copy_permissions(new_file: Path, replaced: Path, mode: int) -> None:
     """Give a new file the permissions and, where that is allowed, the owner of the old one."""
     if hasattr(os, "chown"):
-        owner = old.stat()
+        owner = replaced.stat()
         if (owner.st_uid, owner.st_gid) != (os.geteuid(), os.getegid()):
             with contextlib.suppress(OSError):
-                os.chown(fresh, owner.st_uid, owner.st_gid)
-    fresh.chmod(stat.S_IMODE(mode))
+                os.chown(new_file, owner.st_uid, owner.st_gid)
+    new_file.chmod(stat.S_IMODE(mode))
 
 
-def _write_straight(target: Path, content: bytes) -> None:
-    """Write into what is there: a device, a pipe, or a file that cannot be replaced."""
+def _write_in_place(target: Path, content: bytes) -> None:
+    """Overwrite a device, a pipe, or a file that cannot be replaced."""
     mode = target.stat().st_mode
     truncate = os.O_TRUNC if stat.S_ISREG(mode) else 0
     with os.fdopen(os.open(target, os.O_WRONLY | truncate), "wb") as file:
         file.write(content)
-        file.flush()
         if stat.S_ISREG(mode):
-            os.fsync(file.fileno())
+            flush_file(file)
 
 
 def _write_descriptor(descriptor: int, content: bytes) -> None:
-    """Write into an open file of this process, behind what Python still holds back for it."""
+    """Write to an open file of this process, after what Python still has in its buffers for it."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()
@@ -190,7 +195,7 @@ def _write_descriptor(descriptor: int, content: bytes) -> None:
 
 
 def _check_descriptor(descriptor: int, path: Path) -> None:
-    """Raises OSError for an open file that is none, or only read."""
+    """Raises OSError if the descriptor is closed, or open for reading only."""
     try:
         os.fstat(descriptor)
         import fcntl

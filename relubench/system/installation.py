@@ -1,4 +1,4 @@
-"""Whether torch and torchvision can be imported together: asked of another process, since a bad pair can crash."""
+"""Whether torch and torchvision can be imported together; another process tries, since a bad pair can crash."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ _SCRIPT = """
 import json
 from dataclasses import asdict
 from relubench.system.device import probe
-found = asdict(probe(fresh=True))
-print(json.dumps(found), flush=True)
+print(json.dumps(asdict(probe(fresh=True))), flush=True)
 import torchvision, torchvision.datasets
 print(json.dumps(torchvision.__version__), flush=True)
 """
@@ -30,7 +29,7 @@ print(json.dumps(torchvision.__version__), flush=True)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """What the other process said before it ended."""
+    """What the other process printed before it ended."""
 
     probe: dict[str, Any] | None
     torchvision: str | None
@@ -40,8 +39,8 @@ class Answer:
 
 def torch_checks() -> list[Finding]:
     """The findings about torch, torchvision and the device."""
-    answer = ask()
-    installed = f"installed: torch {_installed('torch')}, torchvision {_installed('torchvision')}"
+    answer = import_in_new_process()
+    installed = f"installed: torch {_installed_version('torch')}, torchvision {_installed_version('torchvision')}"
     if answer.probe is None:
         remedy = "ulimit -v unlimited" if "ulimit -v" in answer.failure else REPAIR
         pair: Finding = ("torch", "error", f"cannot be imported: {answer.failure} ({installed})", remedy)
@@ -55,10 +54,10 @@ def torch_checks() -> list[Finding]:
     return [pair, _device(answer.probe)]
 
 
-def ask() -> Answer:
-    """Import both in a fresh process of this Python, with the same search path; the probe is stored on the way."""
+def import_in_new_process() -> Answer:
+    """The answer of a new process of this Python, with the same search path, that imports both and stores a probe."""
     try:
-        ended = subprocess.run(
+        process = subprocess.run(
             command(_SCRIPT),
             env=environment(),
             cwd=folder(),
@@ -71,12 +70,12 @@ def ask() -> Answer:
         )
     except subprocess.TimeoutExpired:
         return Answer(probe=None, torchvision=None, failure=f"no answer within {TIMEOUT_S} s")
-    lines = ended.stdout.splitlines()
-    found = [json.loads(line) for line in lines if line.startswith(("{", '"'))]
+    lines = process.stdout.splitlines()
+    answers = [json.loads(line) for line in lines if line.startswith(("{", '"'))]
     return Answer(
-        probe=found[0] if found else None,
-        torchvision=found[1] if len(found) > 1 else None,
-        failure=_failure(ended.returncode, ended.stderr),
+        probe=answers[0] if answers else None,
+        torchvision=answers[1] if len(answers) > 1 else None,
+        failure=_failure(process.returncode, process.stderr),
     )
 
 
@@ -85,8 +84,8 @@ def _failure(code: int, stderr: str) -> str:
         return ""
     if code < 0:
         return f"Python crashed with {signal.Signals(-code).name}"
-    said = [line.strip() for line in stderr.splitlines() if line.strip()]
-    return said[-1].removeprefix("relubench.errors.ComputeError: ") if said else f"Python ended with exit code {code}"
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    return lines[-1].removeprefix("relubench.errors.ComputeError: ") if lines else f"Python ended with exit code {code}"
 
 
 def _device(probe: dict[str, Any]) -> Finding:
@@ -95,7 +94,7 @@ def _device(probe: dict[str, Any]) -> Finding:
     return "device", "ok", detail, None
 
 
-def _installed(package: str) -> str:
+def _installed_version(package: str) -> str:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -12,7 +12,7 @@ from typing import Any
 
 DIGEST_BYTES = 32
 BLANK = "0" * 2 * DIGEST_BYTES
-"""What stands in the place of a JSON file's digest while that is computed."""
+"""Stands for the digest in a JSON file's text while the digest is computed."""
 _OPENING = b'{\n "sha256": "'
 """How a JSON file with a digest begins."""
 
@@ -29,16 +29,16 @@ def digest_of(content: bytes) -> str:
 def sealed_json(values: dict[str, Any], name: str) -> bytes:
     """The values as JSON text with a digest; raises ValueError for a number that JSON does not have."""
     text = json.dumps({"sha256": BLANK, **values}, indent=1, allow_nan=False) + "\n"
-    return text.replace(BLANK, _named(text.encode(), name).hex(), 1).encode()
+    return text.replace(BLANK, _digest(text.encode(), name).hex(), 1).encode()
 
 
 def read_json(content: bytes, name: str) -> dict[str, Any]:
-    """The values that `sealed_json` was given; raises DamagedError for any other content."""
+    """The values that `sealed_json` was given; raises DamagedError if the content was changed since."""
     start, stop = len(_OPENING), len(_OPENING) + len(BLANK)
     blank = content[:start] + BLANK.encode() + content[stop:]
     if not content.startswith(_OPENING):
         raise DamagedError("it carries no SHA-256")
-    if _named(blank, name).hex().encode() != content[start:stop]:
+    if _digest(blank, name).hex().encode() != content[start:stop]:
         raise DamagedError("its content does not match its SHA-256")
     values = json.loads(content)
     values.pop("sha256")
@@ -46,19 +46,19 @@ def read_json(content: bytes, name: str) -> dict[str, Any]:
 
 
 def sealed(content: bytes, name: str) -> bytes:
-    """The content behind its digest."""
-    return _named(content, name) + content
+    """The content with its digest before it."""
+    return _digest(content, name) + content
 
 
 def read(content: bytes, name: str) -> bytes:
-    """What `sealed` was given; raises DamagedError for any other content."""
+    """The content that `sealed` was given; raises DamagedError if it was changed since."""
     plain = content[DIGEST_BYTES:]
-    if _named(plain, name) != content[:DIGEST_BYTES]:
+    if _digest(plain, name) != content[:DIGEST_BYTES]:
         raise DamagedError("its content does not match its SHA-256")
     return plain
 
 
-def _named(content: bytes, name: str) -> bytes:
+def _digest(content: bytes, name: str) -> bytes:
     total = hashlib.sha256(name.encode() + b"\0")
     total.update(content)
     return total.digest()

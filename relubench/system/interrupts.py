@@ -1,4 +1,4 @@
-"""Ctrl-C and requests to stop, from the program's first moment to its last. Imports next to nothing."""
+"""Ctrl-C and requests to stop, from the program's first moment to its last. Imports almost nothing."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     Handler = Callable[[int, FrameType | None], None]
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
-"""All are served alike: what is finished is printed, checkpoints are kept."""
+"""All have the same effect: what is finished is printed, checkpoints are kept."""
 
-_came = False
+_stop_requested = False
 
 
-def came() -> bool:
-    """Whether the program was asked to stop: what fails from then on fails for that."""
-    return _came
+def stop_requested() -> bool:
+    """Whether the program was asked to stop, which then is the reason for whatever fails."""
+    return _stop_requested
 
 
 def leave_at_once() -> None:
@@ -32,33 +32,33 @@ def leave_at_once() -> None:
 
     An exception would surface in the middle of an import, which may swallow it, wrap it or print it.
     """
-    _serve(_leave)
+    _handle_signals(_exit_at_once)
 
 
 def serve() -> None:
     """Let a request to stop raise KeyboardInterrupt from here on: there are processes to stop and results to show."""
-    _serve(_raise)
-    sys.unraisablehook = _raise_again
+    _handle_signals(_raise)
+    sys.unraisablehook = _raise_later
 
 
 def ignore() -> None:
-    """Let the process end undisturbed: all that is left to it takes no time."""
-    _serve(signal.SIG_IGN)
+    """Ignore requests to stop: the process is about to end anyway."""
+    _handle_signals(signal.SIG_IGN)
 
 
 class Held:
-    """A block that no Ctrl-C interrupts: one that comes is served behind it. Processes started in it never get any."""
+    """A block that Ctrl-C does not interrupt; it takes effect afterwards. Processes started in the block ignore it."""
 
     def __enter__(self) -> None:
         if hasattr(signal, "pthread_sigmask"):
-            self._before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            self._previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
     def __exit__(self, *raised: object) -> None:
         if hasattr(signal, "pthread_sigmask"):
-            signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._previous_mask)
 
 
-def _serve(handler: Handler | signal.Handlers) -> None:
+def _handle_signals(handler: Handler | signal.Handlers) -> None:
     for name in SIGNALS:
         number = getattr(signal, name, None)
         # What is ignored stays so: nohup and some schedulers ask for that.
@@ -66,7 +66,7 @@ def _serve(handler: Handler | signal.Handlers) -> None:
             signal.signal(number, handler)
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
+def _exit_at_once(number: int, frame: FrameType | None) -> None:
     try:
         os.write(2, b"interrupted\n")
     finally:
@@ -74,19 +74,19 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 
 def _raise(number: int, frame: FrameType | None) -> None:
-    global _came
-    _came = True
+    global _stop_requested
+    _stop_requested = True
     raise KeyboardInterrupt
 
 
-def _raise_again(unraisable: Any) -> None:
-    """A KeyboardInterrupt that came where nothing can be raised (a destructor, a callback) comes again."""
+def _raise_later(unraisable: Any) -> None:
+    """Raise a KeyboardInterrupt again that came where nothing can be raised (a destructor, a callback)."""
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
         import threading
 
         # A moment later: here it would be lost once more.
-        again = threading.Timer(0.01, signal.raise_signal, (signal.SIGINT,))
-        again.daemon = True
-        again.start()
+        timer = threading.Timer(0.01, signal.raise_signal, (signal.SIGINT,))
+        timer.daemon = True
+        timer.start()
     else:
         sys.__unraisablehook__(unraisable)

@@ -1,4 +1,4 @@
-"""Look a name up in a table; an unknown name is refused with the nearest known ones."""
+"""Names looked up in a table; the error for an unknown name lists the nearest names."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from relubench.errors import UsageError
 Row = TypeVar("Row")
 
 
-def near_names(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
-    """The known names most like `name`, best first; case, '-' and '_' do not count."""
-    folded = {_fold(one): one for one in known}
-    close = difflib.get_close_matches(_fold(name), folded, n=limit, cutoff=0.6)
-    return [folded[one] for one in close]
+def near_names(name: str, names: Iterable[str], limit: int = 3) -> list[str]:
+    """The `names` most like `name`, best first; case, '-' and '_' do not count."""
+    originals = {_fold(original): original for original in names}
+    return [originals[match] for match in difflib.get_close_matches(_fold(name), originals, n=limit, cutoff=0.6)]
 
 
-def did_you_mean(name: str, known: Iterable[str], see: str) -> str:
-    """A hint that names the nearest known names, or else where all of them are listed."""
-    close = near_names(name, known)
+def did_you_mean(name: str, names: Iterable[str], see: str) -> str:
+    """A hint with the nearest names; without any, `see`, which says where all of them are listed."""
+    close = near_names(name, names)
     return f"did you mean {' or '.join(close)}? {see}" if close else see
 
 

@@ -1,4 +1,4 @@
-"""The pages that hold the constants of PyTorch's kernels, made present before anything is timed or trained.
+"""Page faults at the constants of PyTorch's kernels, prevented before anything is timed or trained.
 
 A masked AVX-512 load whose mask is empty may not fault: where the page of its constant has never been touched, the
 processor finds that out anew at every load, slowly, and the page stays absent. On an AMD EPYC expm1 and log1p (elu,
@@ -19,8 +19,8 @@ POPULATE_READ = 22
 """madvise's MADV_POPULATE_READ, of Linux 5.14."""
 
 
-def map_constants() -> int:
-    """Read PyTorch's read-only data into this process; the bytes that are present then, 0 where that cannot be done."""
+def prefault_constants() -> int:
+    """Read PyTorch's read-only data into this process; gives the number of bytes, 0 where that cannot be done."""
     import torch  # noqa: F401
 
     if not sys.platform.startswith("linux"):
@@ -37,7 +37,7 @@ def constants() -> Iterator[tuple[int, int]]:
     except OSError:
         return
     for line in lines:
-        place, rights, *rest = line.split(maxsplit=5)
-        if rights.startswith("r--") and LIBRARY in rest[-1]:
-            start, end = (int(one, 16) for one in place.split("-"))
+        addresses, rights, *fields = line.split(maxsplit=5)
+        if rights.startswith("r--") and LIBRARY in fields[-1]:
+            start, end = (int(bound, 16) for bound in addresses.split("-"))
             yield start, end - start

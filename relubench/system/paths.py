@@ -1,4 +1,4 @@
-"""Where things live on this machine: the run store and the caches, each with its environment variable. Torch-free."""
+"""The folders of this machine: the run store, the caches, this package, the presets. Torch-free."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from pathlib import Path
 
 from relubench.errors import DataError, UsageError
 
+PACKAGE = Path(__file__).parents[1]
+"""The folder of this package, with links as Python's own file names have them."""
+
 
 def user_path(path: str | Path) -> Path:
     """A path that a user gave, with ~ and ~NAME as the home folders that a shell would put there.
 
     Every path of a flag, a variable or a configuration goes through here: shells expand --runs-dir ~/x, and leave
-    --runs-dir=~/x alone. Raises UsageError for the home of nobody that this machine knows.
+    --runs-dir=~/x alone. Raises UsageError for a user that this machine does not know.
     """
     text = os.fspath(path)
     expanded = os.path.expanduser(text)  # noqa: PTH111  Path.expanduser raises a bare RuntimeError
@@ -28,21 +31,21 @@ def user_path(path: str | Path) -> Path:
 
 def named_by(variable: str) -> Path | None:
     """The folder that an environment variable names; None where it is unset or empty."""
-    named = os.environ.get(variable)
-    return user_path(named) if named else None
+    value = os.environ.get(variable)
+    return user_path(value) if value else None
 
 
 def runs_root(runs_dir: Path | None = None) -> Path:
     """The run store: --runs-dir, RELUBENCH_RUNS_DIR, else the platform's folder for user data."""
-    if named := user_path(runs_dir) if runs_dir is not None else named_by("RELUBENCH_RUNS_DIR"):
-        return named
+    if folder := user_path(runs_dir) if runs_dir is not None else named_by("RELUBENCH_RUNS_DIR"):
+        return folder
     from platformdirs import user_data_path
 
-    return _at_home(user_data_path, "RELUBENCH_RUNS_DIR") / "runs"
+    return _platform_folder(user_data_path, "RELUBENCH_RUNS_DIR") / "runs"
 
 
 def why_unwritable(runs: Path) -> UsageError | None:
-    """Why runs cannot be stored in that folder, which is made; None where they can, and where room may be made."""
+    """Make the folder; the error if runs cannot be stored there, None if they can, or if only room is missing."""
     trial = runs / f".trial-{uuid.uuid4().hex[:8]}"
     try:
         runs.mkdir(parents=True, exist_ok=True)
@@ -59,21 +62,21 @@ def why_unwritable(runs: Path) -> UsageError | None:
 
 
 def cache_root() -> Path:
-    """What can be made again (prepared data, downloads, device probe): RELUBENCH_CACHE_DIR, else the platform's."""
-    if named := named_by("RELUBENCH_CACHE_DIR"):
-        return named
+    """The folder of what can be made again (prepared data, downloads): RELUBENCH_CACHE_DIR, else the platform's."""
+    if folder := named_by("RELUBENCH_CACHE_DIR"):
+        return folder
     from platformdirs import user_cache_path
 
-    return _at_home(user_cache_path, "RELUBENCH_CACHE_DIR")
+    return _platform_folder(user_cache_path, "RELUBENCH_CACHE_DIR")
 
 
-def _at_home(ask: Callable[..., Path], variable: str) -> Path:
-    """The folder that `ask` of platformdirs gives; UsageError for a user without a home.
+def _platform_folder(platform_path: Callable[..., Path], variable: str) -> Path:
+    """The folder that `platform_path` of platformdirs gives; UsageError for a user without a home.
 
     Older versions give a path that begins with `~`, which would become a folder of that name in the current one.
     """
     try:
-        folder = ask("relubench", appauthor=False)
+        folder = platform_path("relubench", appauthor=False)
     except RuntimeError:
         folder = Path("~")
     if folder.parts[:1] == ("~",):
@@ -83,7 +86,7 @@ def _at_home(ask: Callable[..., Path], variable: str) -> Path:
 
 def presets_folder() -> Path:
     """The folder of presets: inside an installed package, beside it in a checkout. DataError if neither is there."""
-    package = Path(__file__).resolve().parents[1]
+    package = PACKAGE.resolve()
     for folder in (package / "presets", package.parent / "presets"):
         if (folder / "reference").is_dir():
             return folder

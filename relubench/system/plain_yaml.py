@@ -1,7 +1,7 @@
-"""The one way in for YAML: plain mappings, lists and scalars, of bounded size and depth. Torch-free.
+"""The reader of YAML: plain mappings, lists and scalars, of bounded size and depth. Torch-free.
 
 There are no tags, no anchors and aliases, and no merge keys: without aliases a text cannot grow when it is read.
-Whatever goes wrong behind this module's functions is the user's error, with the line where it is.
+Whatever goes wrong here is an error of the user's text; the message names the line.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from relubench.errors import UsageError, shown
 
 MOST_DEPTH = 20
 MOST_DIGITS = 1000
-"""Characters of a scalar that is no text."""
+"""Characters of a scalar that is not text."""
 
 MOST_ASSIGNMENT = 10_000
 """Characters of one --set."""
@@ -40,7 +40,7 @@ def node_of(text: str, name: str) -> yaml.Node | None:
 
 
 def scalar_of(node: yaml.ScalarNode) -> Any:
-    """The value of a scalar; raises ValueError, in words, for what is none."""
+    """The value of a scalar; raises ValueError for a scalar that is not valid, with a message for the user."""
     kind = node.tag.removeprefix("tag:yaml.org,2002:")
     if node.tag not in SCALARS:
         raise ValueError(f"the tag {shown(kind)} is not allowed")
@@ -63,7 +63,7 @@ def value_of(text: str, name: str) -> Any:
 
 
 def assignment_of(text: str) -> tuple[list[str], Any]:
-    """The keys and the value of `--set key.path=value`; raises UsageError for what is of another form, or too long."""
+    """The keys and the value of `--set key.path=value`; raises UsageError for another form or a long text."""
     path, equals, raw = text.partition("=")
     keys = path.strip().split(".")
     if len(text) > MOST_ASSIGNMENT:
@@ -91,7 +91,7 @@ def _value(node: yaml.Node) -> Any:
 
 
 def _check_events(text: str, name: str) -> None:
-    """Read the text once without making anything of it; an anchor, an alias or too deep a nesting ends that at once."""
+    """Raises UsageError for an anchor, an alias or too deep a nesting, before any value is made."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         line = event.start_mark.line + 1 if event.start_mark else 1

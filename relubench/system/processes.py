@@ -1,4 +1,4 @@
-"""Processes of this Python that relubench starts: on which search path, and in which words their end is told.
+"""Processes of this Python that relubench starts: their command line, their stderr, and a description of their end.
 
 Nothing of the working folder is imported in them: they start with -P, and what they start does (PYTHONSAFEPATH). What
 the user put on the search path (PYTHONPATH, a script's own folder) is searched, after everything that is installed.
@@ -17,32 +17,34 @@ from collections import deque
 from pathlib import Path
 from typing import IO, Any
 
+from relubench.system.paths import PACKAGE
+
 _BEGIN = """
 import importlib.util, json, sys
 home, path = json.loads(sys.argv.pop(1))
-sys.path += [one for one in path if one not in sys.path]
+sys.path += [entry for entry in path if entry not in sys.path]
 spec = importlib.util.spec_from_file_location("relubench", home + "/__init__.py", submodule_search_locations=[home])
 sys.modules["relubench"] = module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
 """
-"""Finds this relubench wherever it is, without its folder on the search path."""
+"""Imports this relubench from its folder, which need not be on the search path."""
 
 MEMORY_EVENTS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
-TAIL_LINES, LONGEST_LINE = 3, 300
+MAX_TAIL_LINES, MAX_LINE_LENGTH = 3, 300
 
 
 def command(code: str) -> list[str]:
     """The command line that runs `code` in a new process of this Python, with this relubench."""
-    home = str(Path(__file__).parents[1])
-    path = [place for one in sys.path if Path(place := _absolute(one or os.curdir)).is_absolute()]
-    return [sys.executable, "-P", "-c", _BEGIN + code, json.dumps([home, path])]
+    path = [_absolute(entry or os.curdir) for entry in sys.path]
+    absolute = [entry for entry in path if Path(entry).is_absolute()]
+    return [sys.executable, "-P", "-c", _BEGIN + code, json.dumps([str(PACKAGE), absolute])]
 
 
 def environment() -> dict[str, str]:
-    """This process's environment for one that it starts, the search path's relative entries made absolute."""
+    """The environment for a process that this one starts: its own, with absolute entries in PYTHONPATH."""
     values = {**os.environ, "PYTHONSAFEPATH": "1"}
     if entries := os.environ.get("PYTHONPATH"):
-        values["PYTHONPATH"] = os.pathsep.join(_absolute(one) for one in entries.split(os.pathsep) if one)
+        values["PYTHONPATH"] = os.pathsep.join(_absolute(entry) for entry in entries.split(os.pathsep) if entry)
     return values
 
 
@@ -61,21 +63,21 @@ def working_folder_exists() -> bool:
 
 def load_torch_elsewhere() -> None:
     """Import torch with its libraries from the root, and come back to a working folder that is gone."""
-    here = os.open(".", os.O_RDONLY)
+    working_folder = os.open(".", os.O_RDONLY)
     try:
         os.chdir(os.sep)
         import torch
 
         torch.ones(2, 2).mm(torch.ones(2, 2))
     except (ImportError, RuntimeError):
-        return  # Whoever needs it says so.
+        return  # The module that needs torch reports it.
     finally:
-        os.fchdir(here)
-        os.close(here)
+        os.fchdir(working_folder)
+        os.close(working_folder)
 
 
 def _absolute(entry: str) -> str:
-    """The entry from the root; as it is where the working folder is gone, and it means nothing."""
+    """The entry as an absolute path; unchanged where the working folder is gone."""
     try:
         return str(Path(entry).absolute())
     except FileNotFoundError:
@@ -83,17 +85,17 @@ def _absolute(entry: str) -> str:
 
 
 def lacks_of_memory() -> int | None:
-    """How many processes the kernel has ended in this control group since memory ran out; None where it is unknown."""
-    for place in (_own_group(), *MEMORY_EVENTS):
+    """How many processes of this control group the kernel has killed because memory ran out; None if unknown."""
+    for path in (_own_memory_events(), *MEMORY_EVENTS):
         try:
-            counts = dict(line.split() for line in Path(place).read_text().splitlines())
+            counts = dict(line.split() for line in Path(path).read_text().splitlines())
             return int(counts["oom_kill"])
         except (OSError, ValueError, KeyError):
             continue
     return None
 
 
-def _own_group() -> str:
+def _own_memory_events() -> str:
     try:
         groups = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:
@@ -103,63 +105,63 @@ def _own_group() -> str:
 
 
 class Stderr:
-    """What a process writes on stderr: passed on to this one's, once it has begun, and its last lines kept.
+    """What a process writes to stderr: passed on to this process's stderr once it has begun; the last lines are stored.
 
-    Until it has begun, what it writes is why it could not.
+    Before `has_begun` is set, what it writes is the reason why it could not begin.
     """
 
     def __init__(self, pipe: IO[Any]) -> None:
         self.has_begun = threading.Event()
-        self.lines: deque[str] = deque(maxlen=TAIL_LINES)
+        self.lines: deque[str] = deque(maxlen=MAX_TAIL_LINES)
         self.thread = threading.Thread(target=self._pass_on, args=(pipe,), daemon=True)
         self.thread.start()
 
     def last_lines(self) -> str:
-        """The last lines of a process that has ended, in one."""
+        """The last lines of a process that has ended, joined to one."""
         self.join()
         return " / ".join(self.lines)
 
     def join(self) -> None:
-        """Wait until all is passed on; not for long, for what the process has started may hold its stderr open."""
+        """Wait for the rest, a second at most: a process that it has started may have its stderr open."""
         self.thread.join(1.0)
 
     def _pass_on(self, pipe: IO[Any]) -> None:
-        held, half = b"", b""
-        while written := os.read(pipe.fileno(), 65536):
-            *whole, half = (half + written).split(b"\n")
-            self._keep(whole)
-            held += written
+        pending, partial = b"", b""
+        while chunk := os.read(pipe.fileno(), 65536):
+            *lines, partial = (partial + chunk).split(b"\n")
+            self._keep_last(lines)
+            pending += chunk
             if self.has_begun.is_set() or "RELUBENCH_DEBUG" in os.environ:
                 # Where stderr was closed, another file may have its number.
                 if sys.__stderr__ is not None:
                     with contextlib.suppress(OSError):
-                        os.write(2, held)
-                held = b""
-        self._keep([half])
+                        os.write(2, pending)
+                pending = b""
+        self._keep_last([partial])
         pipe.close()
 
-    def _keep(self, lines: list[bytes]) -> None:
-        self.lines.extend(text for line in lines if (text := line.decode(errors="replace").strip()[:LONGEST_LINE]))
+    def _keep_last(self, lines: list[bytes]) -> None:
+        self.lines.extend(text for line in lines if (text := line.decode(errors="replace").strip()[:MAX_LINE_LENGTH]))
 
 
 def ending(code: int, lacks_before: int | None, last_lines: str = "") -> tuple[str, bool]:
-    """How a process ended, in words that follow its name, and whether most likely memory ran out.
+    """How a process ended, as a phrase to follow its name, and whether most likely memory ran out.
 
-    `code`: its return code, negative for a signal; `lacks_before`: `lacks_of_memory` as it started; `last_lines`: of
-    its stderr, where they tell why.
+    `code`: its return code, negative for a signal; `lacks_before`: `lacks_of_memory` at its start; `last_lines`: of
+    its stderr, where they give the reason.
     """
     behind = f": {last_lines}" if last_lines else ""
     if code >= 0:
         return f"ended with exit code {code}{behind}", False
     if code != -getattr(signal, "SIGKILL", 9):
-        return f"was ended by {_signal(-code)}{behind}", False
+        return f"was ended by {_signal_name(-code)}{behind}", False
     lacks = lacks_of_memory()
     if lacks is not None and lacks_before is not None and lacks > lacks_before:
         return "was killed (SIGKILL), since memory ran out", True
     return "was killed (SIGKILL), most likely because memory ran out", True
 
 
-def _signal(number: int) -> str:
+def _signal_name(number: int) -> str:
     try:
         return f"signal {number} ({signal.Signals(number).name})"
     except ValueError:

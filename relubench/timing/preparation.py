@@ -8,7 +8,7 @@ import torch
 
 from relubench.activations import ActivationChoice
 from relubench.errors import ComputeError
-from relubench.system.page_faults import map_constants
+from relubench.system.page_faults import prefault_constants
 from relubench.timing.clocks import choose_clock
 from relubench.timing.machine import caches
 from relubench.timing.request import Request
@@ -18,7 +18,7 @@ from relubench.timing.schedule import Session, prepare
 def set_up(request: Request) -> None:
     """Set up this process as for training, with the threads of the request."""
     torch.set_flush_denormal(True)
-    map_constants()
+    prefault_constants()
     torch.set_num_threads(request.threads)
 
 

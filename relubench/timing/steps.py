@@ -26,7 +26,7 @@ from relubench.models.optimizers import Optimizer, Parameter
 from relubench.models.random_streams import stream
 from relubench.runs.spec import RunSpec
 from relubench.statistics import timings
-from relubench.system.page_faults import map_constants
+from relubench.system.page_faults import prefault_constants
 from relubench.timing.schedule import AGAIN
 from relubench.training.images import Images
 from relubench.training.population import Population
@@ -145,7 +145,7 @@ def prepare_step_benchmark(
     if specs[0].threads:
         torch.set_num_threads(specs[0].threads)
     torch.set_flush_denormal(True)
-    map_constants()
+    prefault_constants()
     images = Images.open(prepared, device=specs[0].device, flat=not architecture_of(specs[0]).takes_images)
     entries = [(label, "network", spec) for label, spec in first.items()]
     entries.append((base + AGAIN, "twin", first[base]))

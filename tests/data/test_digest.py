@@ -28,7 +28,7 @@ def test_large_sets_are_remembered_until_a_file_changes(two, monkeypatch):
     first = digest.of_files(two)
     assert first == small
     with monkeypatch.context() as patched:
-        patched.setattr(digest, "_hash", lambda files: pytest.fail("hashed again"))
+        patched.setattr(digest, "_hash_files", lambda files: pytest.fail("hashed again"))
         assert digest.of_files(two) == first
     two[1][1].write_bytes(b"three")
     assert digest.of_files(two) != first

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from relubench.data import arrays, prepare
-from relubench.data.files.locate import Found, roots_of, search
+from relubench.data.files.locate import SourceFiles, roots_of, search
 from relubench.data.sources import digits
 from relubench.data.table import TABLE
 from relubench.errors import DataError
@@ -26,8 +26,8 @@ def test_all_digits_are_there_once_split_class_by_class():
 
 
 def found():
-    place = search(TABLE["digits"], roots_of(TABLE["digits"], None)).found
-    assert isinstance(place, Found)
+    place = search(TABLE["digits"], roots_of(TABLE["digits"], None)).source
+    assert isinstance(place, SourceFiles)
     return place
 
 

@@ -15,9 +15,9 @@ import pytest
 
 from relubench.data import preparation, prepare, status
 from relubench.data.files import download
-from relubench.data.sources.norb_generated import write_files
 from relubench.data.table import TABLE
 from relubench.errors import DataError
+from tests.data.norb_writer import write_files
 
 DAT = TABLE["norb"].remote[0].name
 

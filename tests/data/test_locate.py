@@ -61,13 +61,13 @@ def test_a_data_dir_that_cannot_be_a_folder_is_refused(name):
 @pytest.mark.parametrize("inner", ["MNIST/raw", "mnist", "."])
 def test_mnist_lies_in_any_of_three_folders(tmp_path, inner):
     put(tmp_path / inner, NAMES)
-    found = search(TABLE["mnist"], [tmp_path / "nothing", tmp_path]).found
+    found = search(TABLE["mnist"], [tmp_path / "nothing", tmp_path]).source
     assert found is not None and found.folder == tmp_path / inner and found.root == tmp_path
 
 
 def test_gz_is_preferred_and_may_be_mixed_with_uncompressed(tmp_path):
     put(tmp_path, [*NAMES[:2], "train-images-idx3-ubyte", "t10k-images-idx3-ubyte", "t10k-labels.idx1-ubyte"])
-    found = search(TABLE["mnist"], [tmp_path]).found
+    found = search(TABLE["mnist"], [tmp_path]).source
     assert found is not None
     assert [path.name for _, path in found.files] == [*NAMES[:2], "t10k-images-idx3-ubyte", "t10k-labels.idx1-ubyte"]
     assert [label for label, _ in found.files] == NAMES
@@ -77,15 +77,15 @@ def test_an_incomplete_folder_is_remarked_and_passed_over(tmp_path):
     put(tmp_path / "a", NAMES[:3])
     put(tmp_path / "b", NAMES)
     result = search(TABLE["mnist"], [tmp_path / "a", tmp_path / "b"])
-    assert result.found is not None and result.found.root == tmp_path / "b"
+    assert result.source is not None and result.source.root == tmp_path / "b"
     assert result.remarks == (f"{tmp_path / 'a'} lacks t10k-labels-idx1-ubyte.gz",)
 
 
 def test_fashion_is_not_looked_for_where_it_cannot_be_told_from_mnist(tmp_path):
     put(tmp_path, NAMES)
-    assert search(TABLE["fashion-mnist"], [tmp_path]).found is None
+    assert search(TABLE["fashion-mnist"], [tmp_path]).source is None
 
 
 def test_digits_lie_in_the_package():
-    found = search(TABLE["digits"], roots_of(TABLE["digits"], None)).found
+    found = search(TABLE["digits"], roots_of(TABLE["digits"], None)).source
     assert found is not None and found.files[0][1].name == "digits.csv.gz"

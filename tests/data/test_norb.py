@@ -13,9 +13,9 @@ import pytest
 
 from relubench.data import arrays, prepare, status
 from relubench.data.formats.area_average import area_average, area_weights
-from relubench.data.formats.norb_matrix import read_header, write_header
-from relubench.data.sources.norb_generated import write_files
+from relubench.data.formats.norb_matrix import read_header
 from relubench.errors import DataError
+from tests.data.norb_writer import write_files, write_header
 
 TRAIN, TEST = "smallnorb-5x46789x9x18x6x2x96x96-training", "smallnorb-5x01235x9x18x6x2x96x96-testing"
 JITTERED = "norb-5x46789x9x18x6x2x108x108-training"
@@ -28,7 +28,7 @@ def dump(path, array):
 
 
 def values(path):
-    return read_header(path, "url").whole()
+    return read_header(path, "url").to_array()
 
 
 @pytest.fixture

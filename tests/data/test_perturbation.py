@@ -21,7 +21,7 @@ def strokes():
 
 
 def test_without_complexity_nothing_changes(strokes):
-    assert np.array_equal(perturb(strokes, STREAM, most=0.0), strokes)
+    assert np.array_equal(perturb(strokes, STREAM, max_complexity=0.0), strokes)
 
 
 @pytest.mark.parametrize("block", [1, 7, 64, 1000])
@@ -29,13 +29,13 @@ def test_an_image_does_not_depend_on_blocks_or_on_where_one_begins(strokes, bloc
     whole = perturb(strokes, STREAM)
     monkeypatch.setattr(pipeline, "BLOCK", block)
     assert np.array_equal(perturb(strokes[:100], STREAM), whole[:100])
-    assert np.array_equal(perturb(strokes[250:], STREAM, first=250), whole[250:])
+    assert np.array_equal(perturb(strokes[250:], STREAM, first_number=250), whole[250:])
 
 
 def test_a_block_may_span_two_files(strokes, monkeypatch):
     monkeypatch.setattr(pipeline, "FILE", 100)
     whole = perturb(strokes, STREAM)
-    assert np.array_equal(perturb(strokes[90:210], STREAM, first=90), whole[90:210])
+    assert np.array_equal(perturb(strokes[90:210], STREAM, first_number=90), whole[90:210])
 
 
 def test_streams_differ_and_are_never_changed(strokes):

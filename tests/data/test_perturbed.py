@@ -21,8 +21,8 @@ def sized(name, n):
 @pytest.fixture
 def small_digits(shrink, monkeypatch):
     """digits+nistp of all digits, quickly made: 40 validation and 40 test images."""
-    monkeypatch.setattr("relubench.data.table.NISTP_VALID", 40)
-    monkeypatch.setattr("relubench.data.table.NISTP_TEST", 40)
+    monkeypatch.setattr("relubench.data.source_row.NISTP_VALID", 40)
+    monkeypatch.setattr("relubench.data.source_row.NISTP_TEST", 40)
     return "digits+nistp"
 
 

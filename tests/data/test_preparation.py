@@ -162,7 +162,7 @@ def test_a_copy_that_appears_meanwhile_is_accepted(tmp_path, monkeypatch):
         late = SplitArrays(
             x_train=x, y_train=y, x_valid=x, y_valid=y, x_test=x, y_test=y, classes=2, scale=1.0, note="too late"
         )
-        cache.write(work, first.folder, late, first.digest)
+        cache.write_copy(work, first.folder, late, first.digest)
     assert prepare("digits") == first
 
 

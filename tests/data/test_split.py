@@ -5,7 +5,7 @@ import pytest
 
 from relubench.data.split import divide, hold_out, last_of_train, limit_train, stratified_order, validation_size
 from relubench.data.split_arrays import SplitArrays
-from relubench.data.table import TABLE
+from relubench.data.table import TABLE, split_row
 from relubench.errors import DataError, UsageError
 
 
@@ -81,7 +81,7 @@ def test_other_data_than_the_tables_are_refused(change, message):
 
 
 def test_the_papers_split_takes_validation_from_the_test_images():
-    row = TABLE["cifar10"].divided("paper")
+    row = split_row(TABLE["cifar10"], "paper")
     assert (row.n_train, row.n_valid, row.n_test) == (50_000, 5_000, 5_000)
     x, x_test = np.zeros((50_000, 3, 32, 32), np.uint8), np.zeros((10_000, 3, 32, 32), np.uint8)
     y, y_test = np.arange(50_000) % 10, np.arange(10_000) % 10
@@ -96,9 +96,9 @@ def test_the_papers_split_takes_validation_from_the_test_images():
 
 def test_the_papers_split_of_mnist_is_the_usual_one_and_others_have_none():
     usual = TABLE["mnist"]
-    same = usual.divided("paper")
+    same = split_row(usual, "paper")
     assert (same.split, same.n_train, same.n_valid, same.n_test) == (usual.split, 50_000, 10_000, 10_000)
-    assert usual.divided("standard") is usual
+    assert split_row(usual, "standard") is usual
     with pytest.raises(UsageError, match=r"data\.split paper: Glorot et al\. 2011 has no split of cifar100") as caught:
-        TABLE["cifar100"].divided("paper")
+        split_row(TABLE["cifar100"], "paper")
     assert "mnist, cifar10" in caught.value.hint

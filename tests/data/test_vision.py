@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from relubench.data import DataOptions, arrays, preparation, prepare
-from relubench.data.table import Division
+from relubench.data.source_row import Division
 from relubench.errors import DataError
 
 

@@ -13,7 +13,7 @@ from relubench.system import page_faults
 MEASURE = """
 import re
 from pathlib import Path
-from relubench.system.page_faults import LIBRARY, map_constants
+from relubench.system.page_faults import LIBRARY, prefault_constants
 
 def resident():
     sizes = [0, 0]
@@ -26,7 +26,7 @@ def resident():
     return sizes
 
 import torch
-before, mapped, after = resident(), map_constants(), resident()
+before, mapped, after = resident(), prefault_constants(), resident()
 print(*before, mapped, *after)
 """
 

@@ -86,9 +86,9 @@ def test_an_end_is_told_by_what_is_known(
 
 def test_the_kernels_count_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "memory.events").write_text("low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\noom_group_kill 0\n")
-    monkeypatch.setattr(processes, "_own_group", lambda: str(tmp_path / "memory.events"))
+    monkeypatch.setattr(processes, "_own_memory_events", lambda: str(tmp_path / "memory.events"))
     assert processes.lacks_of_memory() == 2
-    monkeypatch.setattr(processes, "_own_group", lambda: "")
+    monkeypatch.setattr(processes, "_own_memory_events", lambda: "")
     monkeypatch.setattr(processes, "MEMORY_EVENTS", (str(tmp_path / "absent"),))
     assert processes.lacks_of_memory() is None
 

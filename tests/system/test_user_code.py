@@ -16,7 +16,7 @@ from relubench.activations.checks.activation_check import check_activation
 from relubench.activations.user import changed, checked, is_checked, renewed, resolve_user_object, say_unseen
 from relubench.errors import UsageError
 from relubench.system.user_code.loading import load, module_name
-from relubench.system.user_code.manifest import gathered
+from relubench.system.user_code.manifest import manifest_of
 from relubench.system.user_code.records import Record, recording
 
 X = torch.tensor([-1.0, 2.0])
@@ -427,7 +427,7 @@ def test_an_installed_module_is_known_by_its_version():
     record = Record()
     with recording(record):
         load("rich.text")
-    found = gathered(module_name("rich.text"), [], record)
+    found = manifest_of(module_name("rich.text"), [], record)
     assert list(found.distributions) == ["rich"]
 
 

@@ -1,4 +1,4 @@
-"""Where prepared copies live, and how one comes to exist whole or not at all. Torch-free."""
+"""The cache of prepared copies, each of which is written whole or not at all. Torch-free."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ from relubench.data.prepared import META, describe, file_digest
 from relubench.data.split_arrays import SplitArrays
 from relubench.errors import ComputeError
 from relubench.system import integrity
+from relubench.system.files import flush_file, flush_folder, write_durably
 from relubench.system.paths import cache_root
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
+"""What receives one line for each notable step."""
 
 
 def temporary_root() -> Path:
-    """The folder that takes the cache's place where that cannot be written; the user's own, so it can be reused."""
+    """The folder to use where the cache cannot be written; it belongs to the user, so that it can be reused."""
     user = os.getuid() if hasattr(os, "getuid") else 0
     return Path(tempfile.gettempdir()) / f"relubench-{user}"
 
@@ -36,28 +38,28 @@ def prepared_roots() -> tuple[Path, ...]:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether `folder` belongs to this user (or to nobody yet): /tmp is everybody's."""
+    """Whether `folder` belongs to this user, or does not exist: in /tmp it may be another user's."""
     try:
         return not hasattr(os, "getuid") or folder.stat().st_uid == os.getuid()
     except FileNotFoundError:
         return True
 
 
-def writable_root(say: Say) -> Path:
-    """The first of `prepared_roots` that can be written to; says so if it is not the cache."""
+def writable_root(log: Log) -> Path:
+    """The first of `prepared_roots` that can be written to; a line in the log if that is not the cache."""
     cached, temporary = cache_root() / "prepared", temporary_root() / "prepared"
     try:
-        _try_writing(cached)
+        _check_writable(cached)
         return cached
     except OSError as error:
         if is_full(error):
             raise
-        say(f"the cache {cached} cannot be written ({error.strerror}): keeping prepared data in {temporary}")
+        log(f"the cache {cached} cannot be written ({error.strerror}): keeping prepared data in {temporary}")
     try:
         temporary_root().mkdir(mode=0o700, exist_ok=True)
         if not _is_ours(temporary_root()):
             raise PermissionError(errno.EPERM, "it belongs to another user", str(temporary_root()))
-        _try_writing(temporary)
+        _check_writable(temporary)
     except OSError as error:
         raise ComputeError(
             f"neither {cached} nor {temporary} can be written: {error.strerror}",
@@ -66,7 +68,7 @@ def writable_root(say: Say) -> Path:
     return temporary
 
 
-def _try_writing(folder: Path) -> None:
+def _check_writable(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         pass
@@ -78,30 +80,30 @@ def is_full(error: OSError) -> bool:
 
 
 @contextlib.contextmanager
-def disk_full_as_error(doing: str, place: Path) -> Iterator[None]:
-    """Turns 'no space left' inside the block into a ComputeError that names `place`."""
+def disk_full_as_error(activity: str, folder: Path) -> Iterator[None]:
+    """Turns 'no space left' inside the block into a ComputeError that names `folder`."""
     try:
         yield
     except OSError as error:
         if not is_full(error):
             raise
         raise ComputeError(
-            f"the disk is full: no room for {doing} in {place}",
+            f"the disk is full: no room for {activity} in {folder}",
             "make room there, or set RELUBENCH_CACHE_DIR to a folder on another disk",
         ) from error
 
 
 @contextlib.contextmanager
-def locked(path: Path, waiting: str, say: Say, *, leave: bool = True) -> Iterator[None]:
-    """Holds the lock file `path` inside the block; says `waiting` if another process has it.
+def locked(path: Path, waiting: str, log: Log, *, leave: bool = True) -> Iterator[None]:
+    """Holds the lock file `path` inside the block; logs `waiting` if another process has it.
 
-    `leave`: whether the file stays. It is removed while the lock is held; whoever waited for it then locks a new one.
+    `leave`: whether the file stays. It is removed while the lock is held; a process that waits for it locks a new one.
     """
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        say(waiting)
+        log(waiting)
         lock.acquire()
     while not path.exists():
         lock.release()
@@ -120,7 +122,7 @@ def locked(path: Path, waiting: str, say: Say, *, leave: bool = True) -> Iterato
 def scratch(root: Path, key: str) -> Iterator[Path]:
     """An empty folder beside the prepared copies (one disk, so a rename is atomic); removed at the end.
 
-    To be called with the lock of `key` held: what an interrupted process left for the same key is swept first.
+    To be called with the lock of `key` held: an interrupted process's folder of the same key is removed first.
     """
     for stale in root.glob(f".making-{key}-*"):
         shutil.rmtree(stale, ignore_errors=True)
@@ -131,55 +133,41 @@ def scratch(root: Path, key: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def write(work: Path, target: Path, parts: SplitArrays, digest: str) -> None:
+def write_copy(work: Path, target: Path, parts: SplitArrays, digest: str) -> None:
     """Writes the six arrays and meta.json under `work`, then renames them to `target` in one step.
 
-    Whoever renames first wins: two processes that made the same copy leave one, whole.
+    Of two processes that make the same copy, the first to rename wins.
     """
-    whole = work / "whole"
-    whole.mkdir()
+    folder = work / "whole"
+    folder.mkdir()
     sizes: dict[str, int] = {}
     digests: dict[str, str] = {}
     for name, array in parts.arrays().items():
-        file = whole / f"{name}.npy"
-        if (made := _made_in(array, work)) is not None:
-            made.rename(file)
-        with file.open("ab" if made else "wb") as handle:
-            if made is None:
+        file = folder / f"{name}.npy"
+        if (source_file := _file_behind(array, work)) is not None:
+            source_file.rename(file)
+        with file.open("ab" if source_file else "wb") as handle:
+            if source_file is None:
                 np.save(handle, np.ascontiguousarray(array), allow_pickle=False)
-            handle.flush()
-            os.fsync(handle.fileno())
+            flush_file(handle)
         sizes[file.name], digests[file.name] = file.stat().st_size, file_digest(file)
-    with (whole / META).open("wb") as handle:
-        meta = {**describe(parts, digest, survey(parts)), "files": sizes, "digests": digests}
-        handle.write(integrity.sealed_json(meta, digest))
-        handle.flush()
-        os.fsync(handle.fileno())
+    meta = {**describe(parts, digest, survey(parts)), "files": sizes, "digests": digests}
+    write_durably(folder / META, integrity.sealed_json(meta, digest))
     if target.exists():
-        # The caller found it damaged. Moved away whole, so that nobody sees half of it.
+        # It is damaged. One move, so that no process sees half of it.
         target.rename(work / "damaged")
     try:
-        whole.rename(target)
+        folder.rename(target)
     except OSError as error:
         if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
             raise
-    _sync_folder(target.parent)
+    flush_folder(target.parent)
 
 
-def _made_in(array: np.ndarray, work: Path) -> Path | None:
-    """The .npy file under `work` that the whole of `array` is mapped from: a large set is moved, not copied."""
+def _file_behind(array: np.ndarray, work: Path) -> Path | None:
+    """The .npy file in `work` that all of `array` is mapped from; None if there is none. It need not be copied."""
     if not isinstance(array, np.memmap) or array.filename is None:
         return None
     file = Path(array.filename)
-    whole = file.parent == work and file.stat().st_size == array.offset + array.nbytes
-    return file if whole and file.suffix == ".npy" else None
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    covers_file = file.parent == work and file.stat().st_size == array.offset + array.nbytes
+    return file if covers_file and file.suffix == ".npy" else None

@@ -1,4 +1,4 @@
-"""Whether a source file is the published one; if not, what is wrong with it, in words. Torch-free."""
+"""The check that a source file is the published one, and the error that says what is wrong with it. Torch-free."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from relubench.errors import DataError
 
 BLOCK = 2**20
 DAMAGED = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile)
-"""What Python's own readers raise for a damaged compressed file."""
+"""The exceptions of Python's own readers for a damaged compressed file."""
 
 
 def check_md5(path: Path, expected: str, url: str) -> None:
@@ -32,13 +32,13 @@ def check_md5(path: Path, expected: str, url: str) -> None:
     refuse(path, _damage(path, size) or f"is altered: its md5 is {actual}, the published file's is {expected}", url)
 
 
-def refuse(path: Path, what: str, url: str) -> NoReturn:
-    """Raises DataError saying that `path` `what`, with the way out."""
-    raise DataError(f"{path} {what}", f"delete it, and it is downloaded again; or put the original from {url} there")
+def refuse(path: Path, fault: str, url: str) -> NoReturn:
+    """Raises DataError: the file `path`, the `fault` as a phrase that follows its name, and what to do."""
+    raise DataError(f"{path} {fault}", f"delete it, and it is downloaded again; or put the original from {url} there")
 
 
 def _damage(path: Path, size: int) -> str:
-    """What a compressed stream's own end mark and checksum say; empty if it is sound, or not compressed."""
+    """The fault that a compressed stream's end mark and checksum show; empty if there is none, or no compression."""
     opener = {".gz": gzip.open, ".bz2": bz2.open}.get(path.suffix)
     if opener is None:
         return ""

@@ -1,4 +1,4 @@
-"""The sha256 of a set of source files: what identifies a data set, wherever its files lie. Torch-free."""
+"""The sha256 of a set of source files, which identifies a data set wherever its files are. Torch-free."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from relubench.system.files import write_atomically
 from relubench.system.paths import cache_root
 
 ALWAYS_HASHED_BYTES = 64 * 2**20
-"""Smaller sets are read every time (a tenth of a second); larger ones when a path, size or time has changed."""
+"""Smaller sets are read every time (a tenth of a second); larger ones if a path, size or time has changed."""
 
 LabelledFile = tuple[str, Path]
 
@@ -32,33 +32,29 @@ def of_files(files: Sequence[LabelledFile]) -> str:
             stat = path.stat()
             stamps.append((label, str(path.resolve()), stat.st_size, stat.st_mtime_ns))
         if sum(stamp[2] for stamp in stamps) < ALWAYS_HASHED_BYTES:
-            return _hash(files)
-        remembered = cache_root() / "digests" / of_value(stamps)
+            return _hash_files(files)
+        stored_path = cache_root() / "digests" / of_value(stamps)
         with contextlib.suppress(OSError):
-            known = remembered.read_text(encoding="ascii").strip()
-            if len(known) == 64:
-                return known
-        digest = _hash(files)
+            text = stored_path.read_text(encoding="ascii").strip()
+            if len(text) == 64:
+                return text
+        digest = _hash_files(files)
     except OSError as error:
         raise DataError(
             f"{error.filename or 'a source file'} cannot be read: {error.strerror or error}",
             "check that the file is there and that its permissions allow reading it",
         ) from error
-    # Not being able to remember costs time only: the next call hashes again.
+    # Where it cannot be stored, the next call hashes again.
     with contextlib.suppress(OSError):
-        _remember(remembered, digest)
+        write_atomically(stored_path, digest.encode("ascii"))
     return digest
 
 
-def _hash(files: Sequence[LabelledFile]) -> str:
+def _hash_files(files: Sequence[LabelledFile]) -> str:
     total = hashlib.sha256()
     for label, path in files:
         with path.open("rb") as handle:
             contents = hashlib.file_digest(handle, "sha256").hexdigest()
-        # surrogateescape: a file's name may hold bytes that are no UTF-8.
+        # surrogateescape: a file's name may hold bytes that are not UTF-8.
         total.update(f"{len(label)}:{label}={contents}\n".encode(errors="surrogateescape"))
     return total.hexdigest()
-
-
-def _remember(path: Path, digest: str) -> None:
-    write_atomically(path, digest.encode("ascii"))

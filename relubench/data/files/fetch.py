@@ -1,7 +1,7 @@
-"""Downloads a data set's files: into a staging folder first, so that a data folder never holds half a file.
+"""The download of a data set's files, into a staging folder first, so that a data folder never holds half a file.
 
 The staging folder, .relubench-NAME beside the data, is gone afterwards, whether the download succeeded or failed. Only
-what a resumable download has received so far stays in it, as FILE.part.
+the first part of a file that can be resumed stays in it, as FILE.part.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from relubench.data.files.cache import Say, disk_full_as_error, is_full, locked
+from relubench.data.files.cache import Log, disk_full_as_error, is_full, locked
 from relubench.data.files.checksums import DAMAGED
 from relubench.data.files.download import PART, download
-from relubench.data.files.locate import Found, download_root, search
+from relubench.data.files.locate import SourceFiles, download_root, search
 from relubench.data.files.torchvision_import import resolve
-from relubench.data.table import SourceRow
+from relubench.data.source_row import SourceRow
 from relubench.errors import DataError
 from relubench.system.paths import user_path
 
@@ -33,40 +33,40 @@ def offline() -> bool:
     return os.environ.get("RELUBENCH_OFFLINE", "0") not in ("", "0")
 
 
-def fetch(row: SourceRow, data_dir: Path | None, looked_in: Sequence[Path], say: Say | None) -> Found:
-    """Downloads `row`'s files to --data-dir if it can be written, else to the cache's data folder; returns them there.
+def fetch(row: SourceRow, data_dir: Path | None, looked_in: Sequence[Path], log: Log | None) -> SourceFiles:
+    """The files of `row`, downloaded to --data-dir if it can be written, else to the cache's data folder.
 
-    Several processes may ask at once: one downloads, the others wait and find the files. Raises DataError, with all
-    places looked at and the way to place the files by hand, if it is offline or the download fails.
+    Of several processes one downloads, the others wait and find the files. Raises DataError, with all folders searched
+    and the way to place the files by hand, if RELUBENCH_OFFLINE is set or the download fails.
     """
     remarks = search(row, looked_in).remarks
     if not (row.download or row.remote):
-        raise absent(row, looked_in, remarks, "it cannot be downloaded")
+        raise absence_error(row, looked_in, remarks, "it cannot be downloaded")
     if offline():
-        raise absent(row, looked_in, remarks, "RELUBENCH_OFFLINE forbids downloading it")
-    note = say or (lambda _: None)
-    root = _writable(row, data_dir, looked_in, note)
+        raise absence_error(row, looked_in, remarks, "RELUBENCH_OFFLINE forbids downloading it")
+    note = log or (lambda _: None)
+    root = _writable_root(row, data_dir, looked_in, note)
     staging = root / f".relubench-{row.name}"
     lock = root / f".relubench-{row.name}.lock"
     with locked(lock, f"another process is downloading {row.name}: waiting", note, leave=False):
         try:
-            if (there := search(row, [root]).found) is not None:
-                return there
+            if (source := search(row, [root]).source) is not None:
+                return source
             note(f"downloading {row.name} from {row.url} to {root}")
-            with disk_full_as_error(f"the download of {row.name}", root), _guarded(quiet=say is None):
+            with disk_full_as_error(f"the download of {row.name}", root), _bounded_and_quiet(quiet=log is None):
                 _download(row, staging, root, note)
         except (*DAMAGED, RuntimeError, http.client.HTTPException) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise absent(row, looked_in, remarks, f"downloading it failed: {reason}") from error
+            raise absence_error(row, looked_in, remarks, f"downloading it failed: {reason}") from error
         finally:
-            _sweep(staging)
-    found = search(row, [root]).found
-    assert found is not None, f"{row.name} was downloaded, but is not found in {root}"
-    return found
+            _remove_leftovers(staging)
+    source = search(row, [root]).source
+    assert source is not None, f"{row.name} was downloaded, but is not found in {root}"
+    return source
 
 
-def absent(row: SourceRow, looked_in: Sequence[Path], remarks: Sequence[str], why: str) -> DataError:
-    """The error for a data set that is nowhere: where it was looked for, why it was not downloaded, what to do."""
+def absence_error(row: SourceRow, looked_in: Sequence[Path], remarks: Sequence[str], why: str) -> DataError:
+    """The error for a missing data set: the folders searched, why it was not downloaded, what to do."""
     places = ", ".join(str(root / row.folders[0]) for root in looked_in) or f"the package {row.package}"
     partial = f" ({'; '.join(remarks)})" if remarks else ""
     if row.package:
@@ -76,7 +76,7 @@ def absent(row: SourceRow, looked_in: Sequence[Path], remarks: Sequence[str], wh
     return DataError(f"{row.name} is not in {places}{partial}, and {why}", hint)
 
 
-def _writable(row: SourceRow, data_dir: Path | None, looked_in: Sequence[Path], say: Say) -> Path:
+def _writable_root(row: SourceRow, data_dir: Path | None, looked_in: Sequence[Path], log: Log) -> Path:
     reason = ""
     for root in dict.fromkeys((*(() if data_dir is None else (user_path(data_dir),)), download_root())):
         try:
@@ -86,51 +86,51 @@ def _writable(row: SourceRow, data_dir: Path | None, looked_in: Sequence[Path], 
             if is_full(error):
                 raise
             reason = f"{root} cannot be written: {error.strerror}"
-            say(reason)
-    raise absent(row, looked_in, (), f"there is no place to download it to: {reason}")
+            log(reason)
+    raise absence_error(row, looked_in, (), f"there is no place to download it to: {reason}")
 
 
 @contextlib.contextmanager
-def _guarded(*, quiet: bool) -> Iterator[None]:
-    """Inside the block a silent connection times out and nothing reaches stdout (nor stderr, if quiet)."""
-    before = socket.getdefaulttimeout()
+def _bounded_and_quiet(*, quiet: bool) -> Iterator[None]:
+    """A block in which a silent connection times out and nothing reaches stdout (nor stderr, if quiet)."""
+    previous_timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT_S)
     # stdout belongs to the result. Some torchvision versions print there; its progress bar goes to stderr.
     with contextlib.ExitStack() as stack:
-        stack.callback(socket.setdefaulttimeout, before)
+        stack.callback(socket.setdefaulttimeout, previous_timeout)
         if quiet:
             stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
         stack.enter_context(contextlib.redirect_stdout(sys.stderr))
         yield
 
 
-def _download(row: SourceRow, staging: Path, root: Path, say: Say) -> None:
-    """Everything that is missing in `root`. Of a row's remote files each is moved there as soon as it is whole."""
+def _download(row: SourceRow, staging: Path, root: Path, log: Log) -> None:
+    """Downloads what `root` lacks. Each of a row's remote files is moved there as soon as it is complete."""
     if not row.remote:
         resolve(row.download)(row, staging)
         _move_in(row, staging, root)
         return
     target = root / row.folders[0]
     roles = zip(row.remote, row.file_sets[0], strict=True)
-    missing = [one for one, role in roles if not any((target / name).is_file() for name in role)]
-    for path in download(missing, staging, say):
+    missing_files = [remote for remote, role in roles if not any((target / name).is_file() for name in role)]
+    for path in download(missing_files, staging, log):
         target.mkdir(parents=True, exist_ok=True)
         path.rename(target / path.name)
 
 
 def _move_in(row: SourceRow, staging: Path, root: Path) -> None:
-    downloaded = search(row, [staging]).found
+    downloaded = search(row, [staging]).source
     assert downloaded is not None, f"{row.download} left no complete set of files of {row.name}"
     for _, path in downloaded.files:
         target = root / path.relative_to(staging)
         target.parent.mkdir(parents=True, exist_ok=True)
-        # What is there already is the user's: it is not replaced, and verified like the rest when it is read.
+        # A file that exists is the user's: it is not replaced, and verified like the rest when it is read.
         if not target.exists():
             path.rename(target)
 
 
-def _sweep(staging: Path) -> None:
-    """Removes all of the staging folder but part files, which the next attempt goes on from."""
+def _remove_leftovers(staging: Path) -> None:
+    """Removes the staging folder, except for part files, which the next attempt resumes."""
     for path in sorted(staging.rglob("*"), reverse=True):
         with contextlib.suppress(OSError):
             if path.is_dir() and not path.is_symlink():

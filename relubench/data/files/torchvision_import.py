@@ -1,4 +1,4 @@
-"""torchvision, imported late and with a repair in the error when it is missing or does not fit torch."""
+"""torchvision, imported late; the error says how to repair it where it is missing or does not fit torch."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ REPAIR = "pip install --force-reinstall torch torchvision"
 
 def torchvision_datasets() -> Any:
     """The module torchvision.datasets; raises ComputeError if torch and torchvision are missing or a broken pair."""
-    return _imported("torchvision.datasets")
+    return _import("torchvision.datasets")
 
 
 def torchvision_dataset_tools() -> Any:
     """The module torchvision.datasets.utils: its downloader."""
-    return _imported("torchvision.datasets.utils")
+    return _import("torchvision.datasets.utils")
 
 
 def resolve(target: str) -> Any:
@@ -26,7 +26,7 @@ def resolve(target: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def _imported(module: str) -> Any:
+def _import(module: str) -> Any:
     try:
         return importlib.import_module(module)
     # A CPU-only torch beside the registry's torchvision: "RuntimeError: operator torchvision::nms does not exist".

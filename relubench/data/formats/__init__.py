@@ -1,1 +1,1 @@
-"""Readers of one file format each: they know bytes and arrays, and no data set."""
+"""Readers of one file format each, independent of any data set."""

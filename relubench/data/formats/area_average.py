@@ -1,4 +1,4 @@
-"""Images made smaller by area averaging: a new pixel is the mean of the old ones under it, parts of pixels in part."""
+"""Images reduced by area averaging: a new pixel is the mean of the old ones under it, each weighted by its share."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import math
 import numpy as np
 
 
-def area_weights(old: int, new: int) -> np.ndarray:
+def area_weights(size: int, target_size: int) -> np.ndarray:
     """float32 [new, old]: the length that old pixel j shares with new pixel i, a whole number of the smallest shares.
 
     Every row sums to old / gcd(old, new): 27 for 108 -> 32 (shares of an eighth of a pixel), 3 for 96 -> 32.
     """
-    unit = math.gcd(old, new)
-    width, share = old // unit, new // unit
+    unit = math.gcd(size, target_size)
+    width, share = size // unit, target_size // unit
     """In units of 1 / share old pixels: what a new pixel covers, and what an old pixel is wide."""
-    first, left = np.arange(new)[:, None] * width, np.arange(old)[None, :] * share
-    overlap = np.minimum(first + width, left + share) - np.maximum(first, left)
+    target_start, start = np.arange(target_size)[:, None] * width, np.arange(size)[None, :] * share
+    overlap = np.minimum(target_start + width, start + share) - np.maximum(target_start, start)
     return np.maximum(overlap, 0).astype(np.float32)
 
 

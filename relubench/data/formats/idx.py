@@ -16,7 +16,7 @@ UINT8 = 8
 
 
 def unpack(source: Path, target: Path, shape: tuple[int, ...], url: str) -> None:
-    """Copies `source` to `target`, decompressed if it is a .gz, and checks that it holds exactly uint8 `shape`.
+    """Copies `source` to `target`, decompressed if it is a .gz, and checks that it is exactly uint8 `shape`.
 
     torchvision reads uncompressed files only, and its reader accepts trailing bytes. Raises DataError.
     """
@@ -52,8 +52,8 @@ def _check(source: Path, target: Path, shape: tuple[int, ...], url: str) -> None
             f"{source} holds {' x '.join(map(str, dims))} where {' x '.join(map(str, shape))} is expected",
             f"is it another data set's file? the original is at {url}",
         )
-    wanted = header + math.prod(shape)
-    if size < wanted:
-        refuse(source, f"is truncated: {size} bytes uncompressed, {wanted} expected", url)
-    if size > wanted:
-        refuse(source, f"is altered: {size} bytes uncompressed, {wanted} expected", url)
+    expected_size = header + math.prod(shape)
+    if size < expected_size:
+        refuse(source, f"is truncated: {size} bytes uncompressed, {expected_size} expected", url)
+    if size > expected_size:
+        refuse(source, f"is altered: {size} bytes uncompressed, {expected_size} expected", url)

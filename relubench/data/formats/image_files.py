@@ -1,7 +1,7 @@
-"""Image files to arrays of one shape: what they have in common, and each one decoded to it (Pillow).
+"""Image files as arrays of one form: the form that fits all of them, and each file decoded to it (Pillow).
 
-A file's first picture counts, turned as its EXIF orientation says. Transparent pixels are shown over white; where a
-single colour is all there is to see, and the shape is in the transparency alone, that is read as grey.
+A file's first picture counts, turned as its EXIF orientation says. Transparent pixels are shown over white; where all
+images have one colour, and the shape is in the transparency alone, the transparency is read as grey.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from relubench.data.memory import check_room
-from relubench.data.notes import Remarks, counted
+from relubench.data.notes import Remarks, format_count
 from relubench.errors import DataError
 
 if TYPE_CHECKING:
@@ -27,108 +27,111 @@ GREY = frozenset({"1", "L", "LA", "La"})
 COLOUR = frozenset({"RGB", "RGBA", "RGBX", "RGBa", "P", "PA", "CMYK", "YCbCr"})
 TRANSPARENT = frozenset({"LA", "La", "RGBA", "RGBa", "PA"})
 FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "DIB", "PPM", "TIFF", "WEBP", "JPEG2000")
-"""Pillow's names of what is read, whatever a file is called; others (PostScript) would start other programs."""
+"""Pillow's names of the formats that are read, whatever a file's suffix; others (PostScript) start other programs."""
 ORIENTATION = 0x0112
 """The EXIF tag that says how a camera was held."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Kind:
-    """The common form of a set of images: 1 or 3 channels, (H, W); `cut` if they have to be scaled and cut to it."""
+class ImageForm:
+    """The common form of a set of images: 1 or 3 channels, (H, W)."""
 
     channels: int
     size: tuple[int, int]
-    cut: bool
+    is_cropped: bool
+    """Whether the images have to be scaled and cropped to the size."""
     alpha: bool
     """Whether the transparency is the picture."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Look:
-    """What one file holds: (H, W) when turned, and what may be odd about it."""
+class FileProperties:
+    """The properties of one file: (H, W) of the upright picture, and what a user may not expect."""
 
     grey: bool
     size: tuple[int, int]
-    turned: bool
+    rotated: bool
+    """Whether the EXIF orientation is not upright."""
     frames: bool
     """Whether there are more pictures than the first."""
     transparent: bool
     colour: tuple[int, ...] | None
-    """The one colour of all that can be seen, of a transparent image; None if there are several, or nothing is seen."""
+    """The colour of all visible pixels of a transparent image; None if there are several colours, or none."""
 
 
-def inspect(files: Sequence[Path], image_size: int | None, remarks: Remarks) -> Kind:
+def inspect(files: Sequence[Path], image_size: int | None, remarks: Remarks) -> ImageForm:
     """The common form of `files`; raises DataError naming the file that cannot be read, or two whose sizes differ."""
     if not files:
         raise DataError("there is no image to read", "give at least one image for each class")
-    looks: list[Look] = []
+    properties: list[FileProperties] = []
     for file in files:
-        looks.append(_look(file))
-        (height, width), (first_height, first_width) = looks[-1].size, looks[0].size
-        if image_size is None and looks[-1].size != looks[0].size:
+        properties.append(_inspect_file(file))
+        (height, width), (first_height, first_width) = properties[-1].size, properties[0].size
+        if image_size is None and properties[-1].size != properties[0].size:
             sizes = f"{files[0]} has {first_width}x{first_height} pixels, {file} {width}x{height}"
             raise DataError(
                 f"the images differ in size: {sizes}", "--set data.image_size=N scales and cuts them all to one square"
             )
-    size = looks[0].size if image_size is None else (image_size, image_size)
-    alpha = _is_in_alpha(looks)
-    grey = alpha or all(look.grey for look in looks)
-    _say(looks, remarks, alpha=alpha, grey=grey)
+    size = properties[0].size if image_size is None else (image_size, image_size)
+    alpha = _is_in_alpha(properties)
+    grey = alpha or all(file.grey for file in properties)
+    _add_remarks(properties, remarks, alpha=alpha, grey=grey)
     if image_size is not None:
         remarks.note(f"scaled to {image_size} pixels on the shorter side, centre square")
     channels = 1 if grey else 3
     check_room(
-        f"the {counted(len(files), 'image')} of {size[1]}x{size[0]} pixels", len(files) * channels * size[0] * size[1]
+        f"the {format_count(len(files), 'image')} of {size[1]}x{size[0]} pixels",
+        len(files) * channels * size[0] * size[1],
     )
-    return Kind(channels=channels, size=size, cut=image_size is not None, alpha=alpha)
+    return ImageForm(channels=channels, size=size, is_cropped=image_size is not None, alpha=alpha)
 
 
-def _is_in_alpha(looks: Sequence[Look]) -> bool:
+def _is_in_alpha(files: Sequence[FileProperties]) -> bool:
     """Whether all images are transparent and show one and the same colour: then the shape is in the transparency."""
-    colours = {look.colour for look in looks}
-    return all(look.transparent for look in looks) and len(colours) == 1 and None not in colours
+    colours = {file.colour for file in files}
+    return all(file.transparent for file in files) and len(colours) == 1 and None not in colours
 
 
-def _say(looks: Sequence[Look], remarks: Remarks, *, alpha: bool, grey: bool) -> None:
-    count = Counter(
-        name for look in looks for name in ("grey", "turned", "frames", "transparent") if getattr(look, name)
+def _add_remarks(files: Sequence[FileProperties], remarks: Remarks, *, alpha: bool, grey: bool) -> None:
+    counts = Counter(
+        name for file in files for name in ("grey", "rotated", "frames", "transparent") if getattr(file, name)
     )
     if alpha:
-        (colour, *_) = (look.colour for look in looks)
+        (colour, *_) = (file.colour for file in files)
         shade = "#" + "".join(f"{part:02x}" for part in colour or ())
         remarks.warn(
             f"all images are of one colour ({shade}) with the shape in their transparency: that is read as grey"
         )
-    elif count["transparent"]:
-        remarks.warn(f"{counted(count['transparent'], 'image')} with transparent pixels: shown over white")
-    if count["grey"] and not grey:
-        remarks.warn(f"{count['grey']} grey images read as RGB beside {len(looks) - count['grey']} in colour")
-    if count["turned"]:
-        remarks.warn(f"{counted(count['turned'], 'image')} turned as the EXIF orientation says")
-    if count["frames"]:
-        remarks.warn(f"{counted(count['frames'], 'file')} with several pictures: only the first of each is read")
+    elif counts["transparent"]:
+        remarks.warn(f"{format_count(counts['transparent'], 'image')} with transparent pixels: shown over white")
+    if counts["grey"] and not grey:
+        remarks.warn(f"{counts['grey']} grey images read as RGB beside {len(files) - counts['grey']} in colour")
+    if counts["rotated"]:
+        remarks.warn(f"{format_count(counts['rotated'], 'image')} turned as the EXIF orientation says")
+    if counts["frames"]:
+        remarks.warn(f"{format_count(counts['frames'], 'file')} with several pictures: only the first of each is read")
 
 
-def decode(file: Path, kind: Kind) -> np.ndarray:
+def decode(file: Path, form: ImageForm) -> np.ndarray:
     """The image in `file` as uint8 [C, H, W] of the common form; raises DataError."""
     from PIL import Image, ImageOps
 
     with _opened(file) as image:
-        turned = _turned(image)
-        if kind.alpha:
-            plain = turned.convert("RGBA").getchannel("A")
-        elif _has_alpha(turned):
-            rgba = turned.convert("RGBA")
+        upright = _upright(image)
+        if form.alpha:
+            plain = upright.convert("RGBA").getchannel("A")
+        elif _has_alpha(upright):
+            rgba = upright.convert("RGBA")
             plain = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
         else:
-            plain = turned
-        plain = plain.convert("L" if kind.channels == 1 else "RGB")
-    if kind.cut:
-        plain = ImageOps.fit(plain, (kind.size[1], kind.size[0]), method=Image.Resampling.BILINEAR)
-    return np.asarray(plain, dtype=np.uint8).reshape(*kind.size, kind.channels).transpose(2, 0, 1)
+            plain = upright
+        plain = plain.convert("L" if form.channels == 1 else "RGB")
+    if form.is_cropped:
+        plain = ImageOps.fit(plain, (form.size[1], form.size[0]), method=Image.Resampling.BILINEAR)
+    return np.asarray(plain, dtype=np.uint8).reshape(*form.size, form.channels).transpose(2, 0, 1)
 
 
-def _look(file: Path) -> Look:
+def _inspect_file(file: Path) -> FileProperties:
     with _opened(file) as image:
         mode, height, width = image.mode, image.height, image.width
         if mode not in GREY | COLOUR:
@@ -145,10 +148,10 @@ def _look(file: Path) -> Look:
             grey = grey or bool(mode == "P" and (visible == visible[:, :1]).all())
             constant = transparent and len(visible) > 0 and bool((visible == visible[0]).all())
             colour = tuple(int(part) for part in visible[0]) if constant else None
-    return Look(
+    return FileProperties(
         grey=grey,
         size=(width, height) if orientation >= 5 else (height, width),
-        turned=orientation != 1,
+        rotated=orientation != 1,
         frames=frames,
         transparent=transparent,
         colour=colour,
@@ -168,7 +171,7 @@ def _orientation(image: Image) -> int:
     return 1
 
 
-def _turned(image: Image) -> Image:
+def _upright(image: Image) -> Image:
     from PIL.Image import Transpose
 
     turns = (
@@ -193,14 +196,14 @@ def _opened(file: Path) -> Iterator[Image]:
     Image.init()
     try:
         with warnings.catch_warnings():
-            # Of an image so large that it may be meant to fill the memory.
+            # About an image so large that it may be an attack on the memory.
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN]) as image:
                 yield image
     except (DataError, MemoryError):
         raise
-    # Pillow's many decoders raise more kinds than can be listed: all of them mean that the file is not sound.
+    # Pillow's many decoders raise more kinds than can be listed: all of them mean that the file is damaged.
     except Exception as error:
         why = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{file} cannot be read as an image: {why[:200]}", "remove or replace it") from error

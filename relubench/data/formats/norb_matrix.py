@@ -30,7 +30,7 @@ MAGIC: dict[int, tuple[str, np.dtype | None]] = {
 }
 """Each magic number: the name of its element type, and numpy's type for it."""
 MAX_DIMENSIONS = 8
-"""More than this is no matrix but another file."""
+"""A file with more dimensions than this is not a matrix."""
 GZIP = ".gz"
 BLOCK_ROWS = 2**16
 """Labels read at once: a header that lies about their number costs no memory."""
@@ -38,7 +38,7 @@ BLOCK_ROWS = 2**16
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Matrix:
-    """One file whose header was read and found sound."""
+    """One file, with a header that is valid."""
 
     path: Path
     dtype: np.dtype
@@ -46,13 +46,13 @@ class Matrix:
     offset: int
     """Bytes of the header."""
     url: str
-    """Where the original is: for the hint of an error."""
+    """The address of the original, for the hint of an error."""
 
-    def refuse(self, what: str) -> NoReturn:
-        """Raises DataError saying that the file `what`."""
-        refuse(self.path, what, self.url)
+    def refuse(self, fault: str) -> NoReturn:
+        """Raises DataError; the `fault` is a phrase that follows the file's name."""
+        refuse(self.path, fault, self.url)
 
-    def whole(self) -> np.ndarray:
+    def to_array(self) -> np.ndarray:
         """All elements, in memory: for labels, not for images."""
         return np.concatenate([np.array(block) for block in self.blocks(BLOCK_ROWS)])
 
@@ -63,39 +63,39 @@ class Matrix:
         DataError for a file that is longer or shorter than its header says, or damaged.
         """
         if self.path.suffix == GZIP:
-            yield from self._unpacked(rows)
+            yield from self._decompressed_blocks(rows)
             return
-        wanted, size = self.offset + self._bytes(self.shape[0]), self.path.stat().st_size
-        if size < wanted:
-            self.refuse(f"is truncated: {size} bytes, and its header announces {wanted}")
-        if size > wanted:
-            self.refuse(f"has {size - wanted} bytes too many: its header announces {wanted}")
-        for start, stop in self._spans(rows):
+        expected_size, size = self.offset + self._num_bytes(self.shape[0]), self.path.stat().st_size
+        if size < expected_size:
+            self.refuse(f"is truncated: {size} bytes, and its header announces {expected_size}")
+        if size > expected_size:
+            self.refuse(f"has {size - expected_size} bytes too many: its header announces {expected_size}")
+        for start, stop in self._row_ranges(rows):
             shape = (stop - start, *self.shape[1:])
-            # A map of its own for each block: the pages of one that is gone count for nobody's memory.
-            yield np.memmap(self.path, self.dtype, "r", self.offset + self._bytes(start), shape)
+            # A map for each block: when a block is released, so are its pages.
+            yield np.memmap(self.path, self.dtype, "r", self.offset + self._num_bytes(start), shape)
 
-    def _unpacked(self, rows: int) -> Iterator[np.ndarray]:
+    def _decompressed_blocks(self, rows: int) -> Iterator[np.ndarray]:
         buffer = np.empty((min(rows, self.shape[0]), *self.shape[1:]), self.dtype)
         with _reading(self.path, self.url), gzip.open(self.path, "rb") as stream:
             stream.seek(self.offset)
-            for start, stop in self._spans(rows):
+            for start, stop in self._row_ranges(rows):
                 block = buffer[: stop - start]
-                got = _fill(stream, block)
-                if got < block.nbytes:
-                    announced = self.offset + self._bytes(self.shape[0])
-                    there = self.offset + self._bytes(start) + got
-                    self.refuse(f"is truncated: {there} bytes uncompressed, and its header announces {announced}")
+                num_read = _read_into(stream, block)
+                if num_read < block.nbytes:
+                    announced = self.offset + self._num_bytes(self.shape[0])
+                    size = self.offset + self._num_bytes(start) + num_read
+                    self.refuse(f"is truncated: {size} bytes uncompressed, and its header announces {announced}")
                 yield block
             # Reading at the end is also what verifies the stream's own checksum.
             if stream.read(1):
                 self.refuse("has bytes too many after the last element that its header announces")
 
-    def _spans(self, rows: int) -> Iterator[tuple[int, int]]:
+    def _row_ranges(self, rows: int) -> Iterator[tuple[int, int]]:
         for start in range(0, self.shape[0], rows):
             yield start, min(start + rows, self.shape[0])
 
-    def _bytes(self, rows: int) -> int:
+    def _num_bytes(self, rows: int) -> int:
         return rows * math.prod(self.shape[1:]) * self.dtype.itemsize
 
 
@@ -115,19 +115,12 @@ def read_header(path: Path, url: str) -> Matrix:
             refuse(path, f"is truncated: {8 + len(packed)} bytes, too few for a header of {8 + 4 * n_dims}", url)
     shape = struct.unpack(f"<{n_dims}i", packed)[:ndim]
     if min(shape) < 1:
-        refuse(path, f"has the dimensions {spoken(shape)} in its header", url)
+        refuse(path, f"has the dimensions {format_shape(shape)} in its header", url)
     return Matrix(path=path, dtype=dtype, shape=shape, offset=8 + 4 * n_dims, url=url)
 
 
-def write_header(stream: IO[bytes], dtype: np.dtype, shape: tuple[int, ...]) -> None:
-    """Writes the header of a matrix of this type and shape; its elements are to follow."""
-    magic = next(number for number, (_, known) in MAGIC.items() if known == dtype)
-    padded = (*shape, *(1,) * (3 - len(shape)))
-    stream.write(struct.pack(f"<II{len(padded)}i", magic, len(shape), *padded))
-
-
-def spoken(shape: tuple[int, ...]) -> str:
-    """A shape in words: 24300 x 2 x 96 x 96."""
+def format_shape(shape: tuple[int, ...]) -> str:
+    """A shape as text: 24300 x 2 x 96 x 96."""
     return " x ".join(map(str, shape))
 
 
@@ -163,12 +156,12 @@ def _reading(path: Path, url: str) -> Iterator[None]:
         refuse(path, f"is damaged: {error}", url)
 
 
-def _fill(stream: IO[bytes] | gzip.GzipFile, block: np.ndarray) -> int:
-    """Reads into all of `block`; returns the bytes that there were."""
-    view, got = memoryview(block).cast("B"), 0  # type: ignore[arg-type]
-    while got < len(view):
-        count = stream.readinto(view[got:])  # type: ignore[union-attr]
+def _read_into(stream: IO[bytes] | gzip.GzipFile, block: np.ndarray) -> int:
+    """Reads into `block` until it is full or the stream ends; returns the number of bytes read."""
+    view, num_read = memoryview(block).cast("B"), 0  # type: ignore[arg-type]
+    while num_read < len(view):
+        count = stream.readinto(view[num_read:])  # type: ignore[union-attr]
         if not count:
             break
-        got += count
-    return got
+        num_read += count
+    return num_read

@@ -1,4 +1,4 @@
-"""A .npz file as one that anybody may have made: read in bounded memory, never unpickled, every fault a DataError.
+"""A safe reader of .npz files: bounded memory, no unpickling, and every fault is a DataError.
 
 A .npz is a zip archive of .npy members. numpy's own reader believes a member's header before it has read anything else;
 here the announced size is compared with the archive's, and with the memory of the machine, before there is an array.
@@ -31,17 +31,17 @@ DIRECTORY_BYTES = 2**20
 HEADER_BYTES = 10_000
 """The longest header of a member, numpy's own bound."""
 METHODS = {zipfile.ZIP_BZIP2: "bzip2", zipfile.ZIP_LZMA: "lzma"}
-"""What zip archives may be compressed by beside numpy's way: both may ask for gigabytes of memory to be unpacked."""
-BEGIN = b"PK\x03\x04"
+"""Compression methods that numpy does not write: both may need gigabytes of memory to be unpacked."""
+ZIP_MAGIC = b"PK\x03\x04"
 """The first bytes of an archive that holds anything."""
 ENCRYPTED = 0x1
 """The bit of a member's flags."""
-AGAIN = "save it again with numpy.savez, and copy it whole"
+SAVE_AGAIN = "save it again with numpy.savez, and copy it whole"
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a member announces: its shape, its type, its order in memory, and the bytes of the announcement itself."""
+    """A member's header: shape, type and order in memory of its array, and the size of the header itself in bytes."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -56,7 +56,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """An open .npz file: the names of its arrays, and each of them."""
+    """An open .npz file: its arrays, by name."""
 
     path: Path
     zip: zipfile.ZipFile
@@ -90,28 +90,28 @@ class Archive:
             _refuse(self.path, f"is encrypted (at {name})", "save it again with numpy.savez, without a password")
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             method = METHODS.get(member.compress_type, str(member.compress_type))
-            what = f"holds {name} compressed by the method {method}, which numpy does not write"
-            _refuse(self.path, what, "save it again with numpy.savez or numpy.savez_compressed")
+            fault = f"holds {name} compressed by the method {method}, which numpy does not write"
+            _refuse(self.path, fault, "save it again with numpy.savez or numpy.savez_compressed")
         return member
 
     def _header(self, name: str, member: zipfile.ZipInfo) -> Header:
         with self.zip.open(member) as stream:
             header = _read_header(stream)
         if header.dtype.hasobject:
-            what = f"holds Python objects in {name}"
-            _refuse(self.path, what, f"save labels as {name}.astype(str), images of one shape as numpy.stack({name})")
+            fault = f"holds Python objects in {name}"
+            _refuse(self.path, fault, f"save labels as {name}.astype(str), images of one shape as numpy.stack({name})")
         if header.size + header.nbytes != member.file_size:
-            announced, there = f"{header.dtype} {header.shape}", member.file_size - header.size
-            _refuse(self.path, f"announces {announced} in {name}, and has {there:,} bytes of it", AGAIN)
+            announced, num_present = f"{header.dtype} {header.shape}", member.file_size - header.size
+            _refuse(self.path, f"announces {announced} in {name}, and has {num_present:,} bytes of it", SAVE_AGAIN)
         return header
 
     def _array(self, member: zipfile.ZipInfo, header: Header) -> np.ndarray:
         content = np.empty(header.nbytes, np.uint8)
         with self.zip.open(member) as stream:
-            _exactly(stream, header.size)
+            _read_exactly(stream, header.size)
             for start in range(0, len(content), CHUNK):
                 part = content[start : start + CHUNK]
-                part[:] = np.frombuffer(_exactly(stream, len(part)), np.uint8)
+                part[:] = np.frombuffer(_read_exactly(stream, len(part)), np.uint8)
             # Reading at the end is what verifies the member's checksum.
             stream.read(1)
         flat = content.view(header.dtype)
@@ -122,16 +122,16 @@ class Archive:
 def opened(path: Path) -> Iterator[Archive]:
     """The archive at `path`, open inside the block; raises DataError where there is none."""
     if not path.stat().st_size:
-        _refuse(path, "is empty", AGAIN)
+        _refuse(path, "is empty", SAVE_AGAIN)
     with contextlib.ExitStack() as stack:
         with _as_data_error(path):
-            archive = zipfile.ZipFile(stack.enter_context(_Bounded(io.FileIO(path))))  # type: ignore[arg-type]
+            archive = zipfile.ZipFile(stack.enter_context(_BoundedReader(io.FileIO(path))))  # type: ignore[arg-type]
             stack.enter_context(archive)
         yield Archive(path, archive)
 
 
 def check_regular(path: Path) -> None:
-    """Raises DataError where `path` is not a file with an end: a device or a pipe could be read for ever."""
+    """Raises DataError where `path` is not a plain file: a device or a pipe may have no end."""
     try:
         mode = path.stat().st_mode
     except OSError as error:
@@ -142,8 +142,8 @@ def check_regular(path: Path) -> None:
         _refuse(path, f"is {kinds.get(stat.S_IFMT(mode), 'a device')}, no file", "copy the data into a file first")
 
 
-class _Bounded(io.BufferedReader):
-    """A file of which nothing is read in one piece that is larger than any sound table of contents."""
+class _BoundedReader(io.BufferedReader):
+    """A file that refuses to read a larger piece than any valid table of contents."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is None or size < 0:
@@ -162,51 +162,53 @@ def _as_data_error(path: Path, name: str = "") -> Iterator[None]:
         yield
     except (DataError, MemoryError):
         raise
-    # zipfile, zlib, numpy and ast raise more kinds than can be listed: all of them mean that the file is not sound.
+    # zipfile, zlib, numpy and ast raise more kinds than can be listed: all of them mean that the file is damaged.
     except Exception as error:
         where = f" (at {name})" if name else ""
         why = " ".join(str(error).split()) or type(error).__name__
         if "not a zip file" in why and _begins_as_zip(path):
             size = f"{path.stat().st_size:,} bytes"
-            _refuse(path, f"is truncated: {size}, and the table of contents at a .npz file's end is missing", AGAIN)
+            _refuse(
+                path, f"is truncated: {size}, and the table of contents at a .npz file's end is missing", SAVE_AGAIN
+            )
         why = "it is no zip archive" if "not a zip file" in why else why
-        _refuse(path, f"is not a whole .npz file{where}: {why[:200]}", AGAIN)
+        _refuse(path, f"is not a whole .npz file{where}: {why[:200]}", SAVE_AGAIN)
 
 
 def _begins_as_zip(path: Path) -> bool:
     """Whether the file begins as an archive does, as far as it goes."""
     with path.open("rb") as file:
-        start = file.read(len(BEGIN))
-    return bool(start) and BEGIN.startswith(start)
+        start = file.read(len(ZIP_MAGIC))
+    return bool(start) and ZIP_MAGIC.startswith(start)
 
 
 def _read_header(stream: IO[bytes]) -> Header:
-    magic = _exactly(stream, np.lib.format.MAGIC_LEN)
+    magic = _read_exactly(stream, np.lib.format.MAGIC_LEN)
     major, minor = np.lib.format.read_magic(io.BytesIO(magic))
     if (major, minor) not in ((1, 0), (2, 0), (3, 0)):
         raise ValueError(f"its format {major}.{minor} is unknown")
-    prefix = _exactly(stream, 2 if major == 1 else 4)
+    prefix = _read_exactly(stream, 2 if major == 1 else 4)
     length = int.from_bytes(prefix, "little")
     if length > HEADER_BYTES:
         raise ValueError(f"its header has {length:,} bytes, and {HEADER_BYTES:,} are the most")
-    text = _exactly(stream, length)
+    text = _read_exactly(stream, length)
     # numpy's public readers know formats 1 and 2; 3 differs from 2 in the names of fields, and there are none here.
-    whole = io.BytesIO(prefix + text)
-    read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+    header_stream = io.BytesIO(prefix + text)
+    read_header = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        shape, fortran, dtype = read(whole)
+        shape, fortran, dtype = read_header(header_stream)
     if any(side < 0 for side in shape):
         raise ValueError(f"its header announces the shape {shape}")
     return Header(tuple(int(side) for side in shape), dtype, fortran, len(magic) + len(prefix) + len(text))
 
 
-def _exactly(stream: IO[bytes], size: int) -> bytes:
+def _read_exactly(stream: IO[bytes], size: int) -> bytes:
     content = stream.read(size)
     if len(content) < size:
         raise EOFError("it ends too early")
     return content
 
 
-def _refuse(path: Path, what: str, hint: str) -> NoReturn:
-    raise DataError(f"{path} {what}", hint)
+def _refuse(path: Path, fault: str, hint: str) -> NoReturn:
+    raise DataError(f"{path} {fault}", hint)

@@ -18,9 +18,9 @@ Reals = NDArray[np.float64]
 Coordinates = NDArray[np.float32]
 
 EDGE = 2
-"""Zeros around an image, so that a pixel read outside is 0 without a test for it."""
+"""Zeros around an image, so that a pixel read outside of it is 0 without a test."""
 ELEMENTS = tuple(
-    np.array([[int(one) for one in row] for row in text.split("/")], dtype=bool)
+    np.array([[int(digit) for digit in row] for row in text.split("/")], dtype=bool)
     for text in (
         "11",
         "1/1",
@@ -63,24 +63,24 @@ def thicken(images: Images, operator_N: NDArray[np.intp], element_N: NDArray[np.
     out = images.copy()
     for operator, extreme in ((1, np.maximum), (-1, np.minimum)):
         for element in np.unique(element_N[operator_N == operator]):
-            chosen = np.flatnonzero((operator_N == operator) & (element_N == element))
-            out[chosen] = _morphed(images[chosen], ELEMENTS[element], operator, extreme)
+            indices = np.flatnonzero((operator_N == operator) & (element_N == element))
+            out[indices] = _morph(images[indices], ELEMENTS[element], operator, extreme)
     return out
 
 
-def _morphed(images: Images, element: NDArray[np.bool_], operator: int, extreme: np.ufunc) -> Images:
+def _morph(images: Images, element: NDArray[np.bool_], operator: int, extreme: np.ufunc) -> Images:
     height, width = element.shape
     # scipy's centre of an even element lies behind the middle for an erosion, before it for a dilation.
     top, left = (height // 2, width // 2) if operator < 0 else ((height - 1) // 2, (width - 1) // 2)
     padded = np.pad(images, ((0, 0), (top, height - 1 - top), (left, width - 1 - left)), mode="symmetric")
     # Dilation reflects the element; all of them are symmetric about their middle.
     views = [padded[:, y : y + SIDE, x : x + SIDE] for y, x in np.argwhere(element)]
-    found = views[0].copy()
+    result = views[0].copy()
     for view in views[1:]:
-        extreme(found, view, out=found)
-    lowest, highest = (limit(found, axis=(1, 2), keepdims=True) for limit in (np.min, np.max))
+        extreme(result, view, out=result)
+    lowest, highest = (limit(result, axis=(1, 2), keepdims=True) for limit in (np.min, np.max))
     span = highest - lowest
-    stretched = (found - lowest) * images.max(axis=(1, 2), keepdims=True).astype(np.uint16)
+    stretched = (result - lowest) * images.max(axis=(1, 2), keepdims=True).astype(np.uint16)
     # In whole numbers: the fraction is cut off exactly.
     stretched //= np.maximum(span, 1)
     return np.where(span > 0, stretched, images).astype(np.uint8)
@@ -95,7 +95,7 @@ def affine(images: Images, coefficients: Reals) -> Images:
     a, b, c, d, e, f = coefficients.T[:, :, None, None]
     x, y = np.arange(SIDE)[None, None, :] + 0.5, np.arange(SIDE)[None, :, None] + 0.5
     from_x, from_y = (a * x + c) + b * y, d * x + (e * y + f)
-    return _framed(images).take(_cells(from_x, from_y))
+    return _frame(images).take(_cells(from_x, from_y))
 
 
 def displace(images: Images, field: Coordinates) -> Images:
@@ -110,27 +110,27 @@ def elastic_fields(noise: Coordinates, tenths: int) -> Coordinates:
     With s = complexity^(1/3), alpha = 10 s and sigma = 10 - 7 s: alpha times the noise folded with the normalised
     exp(-((x - w/2) / sigma)^2 - ((y - w/2) / sigma)^2) of w = 1.5 sigma pixels a side (Simard et al. 2003). M must be
     at least `noise_side(tenths)`. Like the original it is cut from the last corner of the folded noise, beyond which
-    there is nothing: displacements become smaller to the right and below.
+    it is zero: displacements become smaller to the right and below.
     """
     strength = (tenths / TENTHS) ** (1 / 3)
-    fold = _fold(10 - 7 * strength)
-    needed = noise[:, :, : fold.shape[1], : fold.shape[1]]
+    fold = _folding_matrix(10 - 7 * strength)
+    window = noise[:, :, : fold.shape[1], : fold.shape[1]]
     # In 64 bits, then rounded: a product's last bit depends on the machine, and pixels should not.
-    return (10 * strength * (fold @ needed.astype(np.float64) @ fold.T)).astype(np.float32)
+    return (10 * strength * (fold @ window.astype(np.float64) @ fold.T)).astype(np.float32)
 
 
 def noise_side(tenths: int) -> int:
     """Rows and columns of noise that `elastic_fields` reads."""
-    return _fold(10 - 7 * (tenths / TENTHS) ** (1 / 3)).shape[1]
+    return _folding_matrix(10 - 7 * (tenths / TENTHS) ** (1 / 3)).shape[1]
 
 
-def _fold(sigma: float) -> Reals:
-    """[32, M]: one axis of the folding and cutting; the kernel is a product of one factor for each axis."""
+def _folding_matrix(sigma: float) -> Reals:
+    """[32, M]: the convolution and the crop along one axis; the kernel is a product of one factor for each axis."""
     width = 1.5 * sigma
     kernel = np.exp(-np.square((np.arange(0, width) - width / 2) / sigma))
     kernel /= kernel.sum()
     size = len(kernel)
-    # scipy's mode 'same' starts (size - 1) // 2 into the whole; the first noise row read gets number 0.
+    # scipy's mode 'same' starts (size - 1) // 2 into the full result; the first noise row read gets number 0.
     ahead = (size - 1) // 2
     rows = SIDE + size - 1 - ahead
     fold = np.zeros((SIDE, rows))
@@ -153,11 +153,11 @@ def pinch(images: Images, amount_N: Reals) -> Images:
     logarithm[inside] = np.log(np.sin(np.pi / 2 * distance[inside] / RADIUS))
     # In 64 bits, then rounded: processors differ in the last bit of exp, and pixels should not.
     factor = np.exp(-amount_N[:, None, None] * logarithm)
-    from_x, from_y = (np.asarray(factor * one + CENTRE, np.float32) for one in (x, y))
+    from_x, from_y = (np.asarray(factor * coordinate + CENTRE, np.float32) for coordinate in (x, y))
     return _bilinear(images, from_x, from_y)
 
 
-def _framed(images: Images) -> Images:
+def _frame(images: Images) -> Images:
     """The images with EDGE zeros on every side."""
     framed = np.zeros((len(images), SIDE + 2 * EDGE, SIDE + 2 * EDGE), np.uint8)
     framed[:, EDGE:-EDGE, EDGE:-EDGE] = images
@@ -167,9 +167,9 @@ def _framed(images: Images) -> Images:
 def _cells(x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.intp]:
     """Where in the framed images the pixels (floor x, floor y) lie; what is outside lands in the frame."""
     side = SIDE + 2 * EDGE
-    column, row = (np.floor(np.clip(one, -EDGE, SIDE)).astype(np.intp) for one in (x, y))
-    first = np.arange(len(x), dtype=np.intp)[:, None, None] * side**2 + (side + 1) * EDGE
-    return first + row * side + column
+    column, row = (np.floor(np.clip(coordinate, -EDGE, SIDE)).astype(np.intp) for coordinate in (x, y))
+    offset = np.arange(len(x), dtype=np.intp)[:, None, None] * side**2 + (side + 1) * EDGE
+    return offset + row * side + column
 
 
 def _bilinear(images: Images, x: Coordinates, y: Coordinates) -> Images:
@@ -177,7 +177,7 @@ def _bilinear(images: Images, x: Coordinates, y: Coordinates) -> Images:
     x, y = np.clip(x, -EDGE, SIDE), np.clip(y, -EDGE, SIDE)
     cell, right, below = _cells(x, y), 1, SIDE + 2 * EDGE
     across, down = x - np.floor(x), y - np.floor(y)
-    framed = _framed(images).astype(np.float32).reshape(-1)
+    framed = _frame(images).astype(np.float32).reshape(-1)
     upper, lower = framed.take(cell), framed.take(cell + below)
     upper += across * (framed.take(cell + right) - upper)
     lower += across * (framed.take(cell + (below + right)) - lower)

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from relubench.data.files.cache import Say
+from relubench.data.files.cache import Log
 from relubench.data.perturbations.distortions import SIDE
 from relubench.data.perturbations.pipeline import Stream, perturb
 from relubench.data.prepared import PreparedData, arrays
+from relubench.data.source_row import SourceRow
 from relubench.data.split_arrays import SPLITS, Split, SplitArrays
 from relubench.data.stratified_order import stratified_order
-from relubench.data.table import SourceRow
 from relubench.errors import ComputeError
 
 SEED = 20110411
@@ -53,7 +53,7 @@ def _stretch(side: int) -> np.ndarray:
     return np.maximum(0, 1 - np.abs(at[:, None] - np.arange(side))).astype(np.float32)
 
 
-def load(row: SourceRow, base: PreparedData, train_size: int | None, work: Path, say: Say) -> SplitArrays:
+def load(row: SourceRow, base: PreparedData, train_size: int | None, work: Path, log: Log) -> SplitArrays:
     """The parts of the perturbed set `row` out of the prepared set `base`: x uint8 [N, 1, 32, 32], y int64 [N].
 
     `train_size` training images, which may be more than the source has: it is gone through again and again, with other
@@ -61,8 +61,8 @@ def load(row: SourceRow, base: PreparedData, train_size: int | None, work: Path,
     """
     sizes = {"train": train_size or row.n_train, "valid": row.n_valid, "test": row.n_test}
     _check_room(row.name, sum(sizes.values()), work)
-    say(f"perturbing {base.name}: {sizes['train']:,} training, {sizes['valid']:,} validation, {sizes['test']:,} test")
-    (x, y), (x_valid, y_valid), (x_test, y_test) = (_stream(base, split, sizes[split], work) for split in SPLITS)
+    log(f"perturbing {base.name}: {sizes['train']:,} training, {sizes['valid']:,} validation, {sizes['test']:,} test")
+    (x, y), (x_valid, y_valid), (x_test, y_test) = (_write_images(base, split, sizes[split], work) for split in SPLITS)
     return SplitArrays(
         x_train=x,
         y_train=y,
@@ -83,16 +83,16 @@ def originals(base: PreparedData, split: Split, numbers: np.ndarray) -> np.ndarr
     return frame(x[order[numbers % len(order)]], base.scale)
 
 
-def _stream(base: PreparedData, split: Split, count: int, work: Path) -> tuple[np.ndarray, np.ndarray]:
+def _write_images(base: PreparedData, split: Split, count: int, work: Path) -> tuple[np.ndarray, np.ndarray]:
     x, y = arrays(base, split)
     order = stratified_order(y)
     stream = Stream(split, SEED)
     path = work / f"x_{split}.npy"
 
     def blocks() -> Iterator[np.ndarray]:
-        for first in range(0, count, BLOCK):
-            source = order[np.arange(first, min(first + BLOCK, count)) % len(order)]
-            yield perturb(frame(x[source], base.scale), stream, first)
+        for start in range(0, count, BLOCK):
+            source = order[np.arange(start, min(start + BLOCK, count)) % len(order)]
+            yield perturb(frame(x[source], base.scale), stream, start)
 
     # Not through mapped memory: on a full disk that kills the process, where writing raises an error.
     with path.open("wb") as file:
@@ -105,14 +105,14 @@ def _stream(base: PreparedData, split: Split, count: int, work: Path) -> tuple[n
 
 def _note(row: SourceRow, base: PreparedData, n_train: int) -> str:
     passes = n_train / base.n_train
-    again = f", each source image {passes:.3g} times on average" if passes > 1 else ""
-    return f"{row.split}; {n_train:,} training images{again}"
+    repetition = f", each source image {passes:.3g} times on average" if passes > 1 else ""
+    return f"{row.split}; {n_train:,} training images{repetition}"
 
 
 def _check_room(name: str, count: int, work: Path) -> None:
-    needed, free = count * SIDE * SIDE, shutil.disk_usage(work).free
-    if needed > free:
+    size, free = count * SIDE * SIDE, shutil.disk_usage(work).free
+    if size > free:
         raise ComputeError(
-            f"{name} of {count:,} images takes {needed / 1e9:.3g} GB, and {work.parent} has {free / 1e9:.3g} GB left",
+            f"{name} of {count:,} images takes {size / 1e9:.3g} GB, and {work.parent} has {free / 1e9:.3g} GB left",
             "ask for fewer with --set data.train_size=N, or set RELUBENCH_CACHE_DIR to a folder on a larger disk",
         )

@@ -29,15 +29,15 @@ PIPELINE_VERSION = 1
 """Part of every digest: raise it when the same images would come out otherwise."""
 MAX_COMPLEXITY = 0.7
 BLOCK = 128
-"""Images at a time: what a processor's second-level cache holds."""
+"""Images at a time, as many as fit into a processor's second-level cache."""
 FILE = 819_200
-"""Images of one file of the original, which share their displacement fields."""
+"""Images of one file of the original code, which share their displacement fields."""
 FIELDS = 51
 """Displacement fields for each tenth of complexity."""
 ERODERS, DILATERS = 5, 9
-"""Structuring elements in reach of complexity 1."""
+"""The numbers of structuring elements that complexity 1 can take."""
 WORDS = 20
-"""Random numbers of one image; a multiple of the 4 that Philox gives at a count."""
+"""Random numbers of one image; a multiple of the 4 that Philox gives for each counter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +47,16 @@ class Stream:
     name: str
     seed: int
 
-    def words(self, role: str, first: int, count: int) -> NDArray[np.uint64]:
-        """`count` random words of a role from number `first` on, a multiple of 4."""
+    def words(self, role: str, first_number: int, count: int) -> NDArray[np.uint64]:
+        """`count` random words of a role from number `first_number` on, a multiple of 4."""
         key = hashlib.sha256(f"nistp {role} {self.name} {self.seed}".encode()).digest()[:16]
-        generator = np.random.Philox(key=int.from_bytes(key, "little"), counter=first // 4)
+        generator = np.random.Philox(key=int.from_bytes(key, "little"), counter=first_number // 4)
         return np.asarray(generator.random_raw(count))
 
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """What happens to each of N images."""
+    """The parameters of the distortions of N images."""
 
     slope: Reals
     """Of the slant, in pixels a row."""
@@ -71,48 +71,48 @@ class Parameters:
     pinch: Reals
 
 
-def perturb(images: Images, stream: Stream, first: int = 0, *, most: float = MAX_COMPLEXITY) -> Images:
-    """Images first, first + 1, ... of the stream out of the originals uint8 [N, 32, 32]; `most`: highest complexity."""
+def perturb(images: Images, stream: Stream, first_number: int = 0, *, max_complexity: float = MAX_COMPLEXITY) -> Images:
+    """Images first_number, first_number + 1, ... of the stream, made of the originals uint8 [N, 32, 32]."""
     out = np.empty_like(images)
     start = 0
     while start < len(images):
         # No block reaches into another file: one bank of fields serves all of it.
-        stop = min(start + BLOCK, start + FILE - (first + start) % FILE, len(images))
-        out[start:stop] = _perturbed(images[start:stop], stream, first + start, most)
+        stop = min(start + BLOCK, start + FILE - (first_number + start) % FILE, len(images))
+        out[start:stop] = _perturb_block(images[start:stop], stream, first_number + start, max_complexity)
         start = stop
     return out
 
 
-def _perturbed(images: Images, stream: Stream, first: int, most: float) -> Images:
-    chosen = draw(stream, first, len(images), most)
-    images = distortions.slant(images, chosen.slope)
-    images = distortions.thicken(images, chosen.operator, chosen.element)
-    images = distortions.affine(images, chosen.coefficients)
-    images = distortions.displace(images, _bank(stream, first // FILE)[chosen.tenths, chosen.field])
-    return distortions.pinch(images, chosen.pinch)
+def _perturb_block(images: Images, stream: Stream, first_number: int, max_complexity: float) -> Images:
+    parameters = draw(stream, first_number, len(images), max_complexity)
+    images = distortions.slant(images, parameters.slope)
+    images = distortions.thicken(images, parameters.operator, parameters.element)
+    images = distortions.affine(images, parameters.coefficients)
+    images = distortions.displace(images, _bank(stream, first_number // FILE)[parameters.tenths, parameters.field])
+    return distortions.pinch(images, parameters.pinch)
 
 
-def draw(stream: Stream, first: int, count: int, most: float = MAX_COMPLEXITY) -> Parameters:
+def draw(stream: Stream, first_number: int, count: int, max_complexity: float = MAX_COMPLEXITY) -> Parameters:
     """The parameters of images first to first + count - 1, as the modules' regenerate_parameters draw them.
 
     With c a module's complexity and u uniform in [-1/2, 1/2]: slope +-U[0, c]; with e = ceil(5c) and d = ceil(9c) an
     erosion with probability e / (d + e + 1), a dilation with d / (d + e + 1), by one of the first e or d elements;
     affine a, e = 1 + 0.8cu, b, d = 0.8cu, c, f = 9cu; tenths = floor(10c); pinch U[-c, 0.7c].
     """
-    words = stream.words("parameters", first * WORDS, count * WORDS).reshape(count, WORDS)
+    words = stream.words("parameters", first_number * WORDS, count * WORDS).reshape(count, WORDS)
     uniform = (words >> np.uint64(11)) * 2.0**-53
-    c_slant, c_thick, c_affine, c_elastic, c_pinch = most * uniform[:, :5].T
-    angle, sign, which, element, field, squeeze = uniform[:, 5:11].T
+    c_slant, c_thick, c_affine, c_elastic, c_pinch = max_complexity * uniform[:, :5].T
+    angle, sign, choice, element, field, squeeze = uniform[:, 5:11].T
     eroders, dilaters = np.ceil(ERODERS * c_thick), np.ceil(DILATERS * c_thick)
     total = dilaters + eroders + 1
-    operator = np.where(which >= 1 - dilaters / total, 1, np.where(which >= 1 / total, -1, 0))
+    operator = np.where(choice >= 1 - dilaters / total, 1, np.where(choice >= 1 / total, -1, 0))
     reach = np.choose(operator + 1, (eroders, np.zeros(count), dilaters))
-    spread = np.array((0.8, 0.8, 9.0) * 2) * c_affine[:, None]
+    ranges = np.array((0.8, 0.8, 9.0) * 2) * c_affine[:, None]
     return Parameters(
         slope=angle * c_slant * np.where(sign < 0.5, -1, 1),
         operator=operator.astype(np.intp),
         element=(element * reach).astype(np.intp),
-        coefficients=np.array((1, 0, 0, 0, 1, 0)) + spread * (uniform[:, 11:17] - 0.5),
+        coefficients=np.array((1, 0, 0, 0, 1, 0)) + ranges * (uniform[:, 11:17] - 0.5),
         tenths=np.minimum((c_elastic * distortions.TENTHS).astype(np.intp), distortions.TENTHS - 1),
         field=(field * FIELDS).astype(np.intp),
         pinch=c_pinch * (1.7 * squeeze - 1),

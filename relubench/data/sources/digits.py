@@ -7,24 +7,24 @@ from pathlib import Path
 
 import numpy as np
 
-from relubench.data.files.locate import Found
+from relubench.data.files.locate import SourceFiles
+from relubench.data.source_row import SourceRow
 from relubench.data.split import hold_out
 from relubench.data.split_arrays import SplitArrays
-from relubench.data.table import SourceRow
 from relubench.errors import DataError
 
 HIGHEST = 16
 """Each pixel counts the set points of a 4x4 block of the scanned bitmap."""
 
 
-def load(row: SourceRow, found: Found, work: Path) -> SplitArrays:
+def load(row: SourceRow, source: SourceFiles, work: Path) -> SplitArrays:
     """x uint8 [N, 1, 8, 8] in 0..16 (scale 1/16) and y int64 [N], split class by class by the fixed order."""
     del work
     # Late: importing scikit-learn costs a second, and a prepared copy needs none of it.
     from sklearn.datasets import load_digits
 
     damaged = "its installed copy is damaged: pip install --force-reinstall scikit-learn"
-    path = found.files[0][1]
+    path = source.files[0][1]
     try:
         pixels, labels = load_digits(return_X_y=True)
     except (OSError, EOFError, ValueError, zlib.error) as error:
@@ -36,8 +36,8 @@ def load(row: SourceRow, found: Found, work: Path) -> SplitArrays:
         raise DataError(f"{path} holds pixels or labels out of range", damaged)
     x = pixels.astype(np.uint8).reshape(total, *row.input_shape)
     y = labels.astype(np.int64)
-    rest, test = hold_out(y, row.n_test)
-    train, valid = (rest[index] for index in hold_out(y[rest], row.n_valid))
+    remaining, test = hold_out(y, row.n_test)
+    train, valid = (remaining[indices] for indices in hold_out(y[remaining], row.n_valid))
     return SplitArrays(
         x_train=x[train],
         y_train=y[train],

@@ -1,7 +1,7 @@
 """A user's own images: ./folder/ with train/CLASS/*.png and test/CLASS/*.png, or just CLASS/*.png.
 
 All images have one size, or `image_size` gives one. If every image is grey there is one channel, else there are three.
-How the folder's parts may be spelled is said in `spellings`, how files are read in `images`.
+`folder_layout` finds the parts and the classes, `image_files` reads the files.
 """
 
 from __future__ import annotations
@@ -12,29 +12,29 @@ from pathlib import Path
 import numpy as np
 
 from relubench.data.files import digest
-from relubench.data.formats.image_files import Kind, decode, inspect
+from relubench.data.formats.image_files import ImageForm, decode, inspect
 from relubench.data.notes import Remarks, printable
 from relubench.data.prepared import PREPARATION_VERSION, DataOptions
 from relubench.data.request import Request, slug
-from relubench.data.sources.folder_layout import Layout, look_at
+from relubench.data.sources.folder_layout import Layout, find_layout
 from relubench.data.sources.npz import READING, check_test_size
 from relubench.data.split import VALID_AT_MOST, VALID_FRACTION, Labelled, hold_out, validation_size
 from relubench.data.split_arrays import SplitArrays
 from relubench.errors import DataError
 
-HELD = f"one in {VALID_FRACTION} (at most {VALID_AT_MOST:,}), a fixed shuffle by class"
+HOLDOUT_RULE = f"one in {VALID_FRACTION} (at most {VALID_AT_MOST:,}), a fixed shuffle by class"
 
 
 def request(name: str, path: Path, options: DataOptions) -> Request:
     """The request for the images under `path`; raises DataError if they are not laid out as a set of images is."""
     remarks = Remarks()
-    layout = look_at(path, remarks)
+    layout = find_layout(path, remarks)
     identity = {
         "version": PREPARATION_VERSION,
         "reading": READING,
         "kind": "images",
         "layout": sorted(layout.parts),
-        "split": HELD,
+        "split": HOLDOUT_RULE,
         "image_size": options.image_size,
         "train_size": options.train_size,
         "source": digest.of_files([(file.relative_to(path).as_posix(), file) for file in layout.files]),
@@ -54,7 +54,7 @@ def load(path: Path, layout: Layout, image_size: int | None) -> SplitArrays:
     remarks = Remarks()
     kind = inspect(layout.files, image_size, remarks)
     splits = {part: _decode(classes, kind, layout.classes) for part, classes in layout.parts.items()}
-    rules = _split_up(path, splits)
+    rules = _complete_splits(path, splits)
     (x, y), (x_valid, y_valid), (x_test, y_test) = (splits[split] for split in ("train", "valid", "test"))
     check_test_size(path, len(y_test))
     return SplitArrays(
@@ -72,36 +72,36 @@ def load(path: Path, layout: Layout, image_size: int | None) -> SplitArrays:
     )
 
 
-def _split_up(path: Path, splits: dict[str, Labelled]) -> list[str]:
-    """Adds to `splits` what the folder does not give; says what was done."""
+def _complete_splits(path: Path, splits: dict[str, Labelled]) -> list[str]:
+    """Adds the splits that the folder does not have to `splits`; gives the rules by which they were made."""
     rules: list[str] = []
     if "all" in splits:
         splits["train"], splits["test"] = _hold_out(path, splits["all"], len(splits["all"][1]))
-        rules.append(f"no train/ and test/: {HELD} for the test set")
+        rules.append(f"no train/ and test/: {HOLDOUT_RULE} for the test set")
     if "valid" in splits:
         rules.append("validation: the folder's own")
     else:
-        whole = len(splits.get("all", splits["train"])[1])
-        splits["train"], splits["valid"] = _hold_out(path, splits["train"], whole)
-        rules.append(f"validation: {HELD}, of the training images")
+        num_images = len(splits.get("all", splits["train"])[1])
+        splits["train"], splits["valid"] = _hold_out(path, splits["train"], num_images)
+        rules.append(f"validation: {HOLDOUT_RULE}, of the training images")
     return rules
 
 
-def _hold_out(path: Path, labelled: Labelled, whole: int) -> tuple[Labelled, Labelled]:
+def _hold_out(path: Path, labelled: Labelled, num_images: int) -> tuple[Labelled, Labelled]:
     x, y = labelled
-    n = validation_size(whole)
+    n = validation_size(num_images)
     if not n:
-        raise DataError(f"{path} has only {whole} images to split", f"give {VALID_FRACTION} or more")
-    kept, held = hold_out(y, n)
-    return (x[kept], y[kept]), (x[held], y[held])
+        raise DataError(f"{path} has only {num_images} images to split", f"give {VALID_FRACTION} or more")
+    train, holdout = hold_out(y, n)
+    return (x[train], y[train]), (x[holdout], y[holdout])
 
 
-def _decode(classes: Mapping[str, Sequence[Path]], kind: Kind, names: Sequence[str]) -> Labelled:
+def _decode(classes: Mapping[str, Sequence[Path]], form: ImageForm, names: Sequence[str]) -> Labelled:
     """The images of one part, class after class, numbered as in `names`."""
     counts = {name: len(files) for name, files in classes.items()}
-    x = np.empty((sum(counts.values()), kind.channels, *kind.size), np.uint8)
-    files = [file for inside in classes.values() for file in inside]
-    for place, file in enumerate(files):
-        x[place] = decode(file, kind)
+    x = np.empty((sum(counts.values()), form.channels, *form.size), np.uint8)
+    files = [file for class_files in classes.values() for file in class_files]
+    for index, file in enumerate(files):
+        x[index] = decode(file, form)
     y = np.repeat([names.index(name) for name in counts], [*counts.values()])
     return x, y.astype(np.int64)

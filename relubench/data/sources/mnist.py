@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from relubench.data.files.checksums import check_md5
-from relubench.data.files.locate import Found
+from relubench.data.files.locate import SourceFiles
 from relubench.data.files.torchvision_import import torchvision_datasets
 from relubench.data.formats.idx import unpack
+from relubench.data.source_row import SourceRow
 from relubench.data.split import last_of_train
 from relubench.data.split_arrays import SplitArrays
-from relubench.data.table import SourceRow
 
 UNCOMPRESSED_MD5 = {
     "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
@@ -25,14 +25,14 @@ UNCOMPRESSED_MD5 = {
 UNVERIFIED = "uncompressed files without a published checksum: only their sizes were checked"
 
 
-def load(row: SourceRow, found: Found, work: Path) -> SplitArrays:
+def load(row: SourceRow, source: SourceFiles, work: Path) -> SplitArrays:
     """x uint8 [N, 1, 28, 28] and y int64 [N]; every file that is used is verified first (DataError)."""
     cls = getattr(torchvision_datasets(), row.torchvision)
     published = {Path(name).name: md5 for name, md5 in cls.resources}
     raw = work / cls.__name__ / "raw"
     raw.mkdir(parents=True)
     verified = True
-    for (label, path), shape in zip(found.files, idx_shapes(row), strict=True):
+    for (label, path), shape in zip(source.files, idx_shapes(row), strict=True):
         plain = label.removesuffix(".gz")
         if path.suffix == ".gz":
             check_md5(path, published[label], row.url)

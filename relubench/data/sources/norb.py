@@ -12,29 +12,29 @@ from pathlib import Path
 
 import numpy as np
 
-from relubench.data.files.locate import Found
+from relubench.data.files.locate import SourceFiles
 from relubench.data.formats.area_average import area_average
-from relubench.data.formats.norb_matrix import Matrix, read_header, spoken
+from relubench.data.formats.norb_matrix import Matrix, format_shape, read_header
+from relubench.data.source_row import SourceRow
 from relubench.data.split_arrays import SplitArrays
 from relubench.data.stratified_order import SPLIT_SEED
-from relubench.data.table import SourceRow
 from relubench.errors import DataError
 
 OBJECTS = 5
 """Classes of toys: animal, human, plane, truck, car. The jittered-cluttered set has a sixth, without any: none."""
 INSTANCES = {"training": (4, 6, 7, 8, 9), "testing": (0, 1, 2, 3, 5)}
-"""Which of a class's ten toys are in which part."""
+"""The toys of a class's ten that are in each part."""
 VALID_INSTANCE = 9
 """The toy of every class that validates. Nair & Hinton 2010 drew theirs at random, Glorot et al. 2011 name none."""
 FACTORS = (("elevation", range(9)), ("azimuth", range(0, 36, 2)), ("lighting", range(6)))
-"""The columns of the info file after the instance, and what they may hold."""
+"""The columns of the info file after the instance, and their possible values."""
 BLOCK_PAIRS = 250
 """Image pairs read at once: 6 MB, and 35 MB while they are averaged."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Form:
-    """What the files of one set look like."""
+    """The form of the files of one set."""
 
     side: int
     info_columns: int
@@ -52,25 +52,25 @@ class Triple:
     instance: np.ndarray
 
 
-def load(row: SourceRow, found: Found, work: Path) -> SplitArrays:
-    """x uint8 [N, 2, 32, 32] mapped from files in `work`, and y int64 [N]; how many there are is what the files say.
+def load(row: SourceRow, source: SourceFiles, work: Path) -> SplitArrays:
+    """x uint8 [N, 2, 32, 32] mapped from files in `work`, and y int64 [N]; the files give the N.
 
     Raises DataError for files whose structure, labels or poses are not those of `row`, or that do not fit together.
     """
-    paths = found.files
+    paths = source.files
     groups = [paths[place : place + 3] for place in range(0, len(paths), 3)]
-    parts = {part: [_triple(row, part, one) for one in groups if f"-{part}-" in one[0][0]] for part in INSTANCES}
+    parts = {part: [_triple(row, part, group) for group in groups if f"-{part}-" in group[0][0]] for part in INSTANCES}
     train, test = parts["training"], parts["testing"]
-    y = np.concatenate([one.y for one in train])
-    held = _held_out(train, y, np.concatenate([one.instance for one in train]), row)
-    x_train, x_valid = _shrunk(train, held, work, ("x_train", "x_valid"), row)
-    y_test = np.concatenate([one.y for one in test])
-    x_test, _ = _shrunk(test, np.zeros(len(y_test), bool), work, ("x_test", "x_none"), row)
+    y = np.concatenate([group.y for group in train])
+    is_valid = _validation_mask(train, y, np.concatenate([group.instance for group in train]), row)
+    x_train, x_valid = _shrink(train, is_valid, work, ("x_train", "x_valid"), row)
+    y_test = np.concatenate([group.y for group in test])
+    x_test, _ = _shrink(test, np.zeros(len(y_test), bool), work, ("x_test", "x_none"), row)
     return SplitArrays(
         x_train=x_train,
-        y_train=y[~held],
+        y_train=y[~is_valid],
         x_valid=x_valid,
-        y_valid=y[held],
+        y_valid=y[is_valid],
         x_test=x_test,
         y_test=y_test,
         classes=row.classes,
@@ -87,16 +87,16 @@ def _triple(row: SourceRow, part: str, paths: Sequence[tuple[str, Path]]) -> Tri
     _check_form(images, np.dtype(np.uint8), (n, 2, form.side, form.side))
     _check_form(labels, np.dtype("<i4"), (labels.shape[0],))
     _check_form(info, np.dtype("<i4"), (info.shape[0], form.info_columns))
-    for other in (labels, info):
-        if other.shape[0] != n:
-            other.refuse(f"has {other.shape[0]} rows, and {images.path.name} beside it has {n} image pairs")
-    y, poses = labels.whole().astype(np.int64), info.whole()
+    for matrix in (labels, info):
+        if matrix.shape[0] != n:
+            matrix.refuse(f"has {matrix.shape[0]} rows, and {images.path.name} beside it has {n} image pairs")
+    y, poses = labels.to_array().astype(np.int64), info.to_array()
     _check_values(labels, "labels", y, range(row.classes))
     # Where there is no toy the file's instance and pose mean nothing.
     toys = y < OBJECTS
     _check_values(info, f"instances of a {part} toy", poses[toys, 0], INSTANCES[part])
-    for column, (name, known) in enumerate(FACTORS, start=1):
-        _check_values(info, f"values of the {name}", poses[toys, column], known)
+    for column, (name, allowed) in enumerate(FACTORS, start=1):
+        _check_values(info, f"values of the {name}", poses[toys, column], allowed)
     return Triple(images=images, y=y, instance=poses[:, 0])
 
 
@@ -104,65 +104,71 @@ def _check_form(matrix: Matrix, dtype: np.dtype, shape: tuple[int, ...]) -> None
     if matrix.dtype != dtype:
         matrix.refuse(f"holds {matrix.dtype} where {dtype} is expected")
     if matrix.shape != shape:
-        matrix.refuse(f"has the dimensions {spoken(matrix.shape)} where N x {spoken(shape[1:])} is expected".rstrip())
+        matrix.refuse(
+            f"has the dimensions {format_shape(matrix.shape)} where N x {format_shape(shape[1:])} is expected".rstrip()
+        )
 
 
-def _check_values(matrix: Matrix, what: str, values: np.ndarray, known: Sequence[int]) -> None:
-    wrong = np.flatnonzero(~np.isin(values, known))
-    if len(wrong):
-        allowed = f"{known[0]} to {known[-1]}" if known[-1] - known[0] == len(known) - 1 else ", ".join(map(str, known))
-        matrix.refuse(f"holds {len(wrong)} {what} that cannot be, the first {values[wrong[0]]}: expected {allowed}")
+def _check_values(matrix: Matrix, contents: str, values: np.ndarray, allowed: Sequence[int]) -> None:
+    places = np.flatnonzero(~np.isin(values, allowed))
+    if len(places):
+        text = (
+            f"{allowed[0]} to {allowed[-1]}"
+            if allowed[-1] - allowed[0] == len(allowed) - 1
+            else ", ".join(map(str, allowed))
+        )
+        matrix.refuse(f"holds {len(places)} {contents} that cannot be, the first {values[places[0]]}: expected {text}")
 
 
-def _held_out(triples: Sequence[Triple], y: np.ndarray, instance: np.ndarray, row: SourceRow) -> np.ndarray:
-    """Which training pairs validate, bool [N]: one toy of every class, and of those without a toy as many as of one.
+def _validation_mask(triples: Sequence[Triple], y: np.ndarray, instance: np.ndarray, row: SourceRow) -> np.ndarray:
+    """The training pairs that validate, bool [N]: one toy of each class, and as many pairs without a toy as of a class.
 
-    The latter are drawn once and for all; numpy's legacy generator gives the same ones in every version.
+    The latter are a fixed draw: numpy's legacy generator gives the same ones in every version.
     """
-    held = (instance == VALID_INSTANCE) & (y < OBJECTS)
-    counts = np.bincount(y[held], minlength=OBJECTS)[:OBJECTS]
-    left = np.bincount(y[~held], minlength=row.classes)
-    if not counts.all() or not left.all():
-        lacking, what = (counts, "to validate with") if not counts.all() else (left, "to train on")
+    is_valid = (instance == VALID_INSTANCE) & (y < OBJECTS)
+    counts = np.bincount(y[is_valid], minlength=OBJECTS)[:OBJECTS]
+    remaining = np.bincount(y[~is_valid], minlength=row.classes)
+    if not counts.all() or not remaining.all():
+        lacking, purpose = (counts, "to validate with") if not counts.all() else (remaining, "to train on")
         toy = f" of toy {VALID_INSTANCE}" if lacking is counts else f" of another toy than {VALID_INSTANCE}"
-        where = triples[0].images.path.parent
+        files = f"the training files of {row.name} in {triples[0].images.path.parent}"
         raise DataError(
-            f"the training files of {row.name} in {where} hold no image of class {int(lacking.argmin())}{toy} {what}",
+            f"{files} hold no image of class {int(lacking.argmin())}{toy} {purpose}",
             f"take images of every class and toy; the originals are at {row.url}",
         )
     empty = np.flatnonzero(y == OBJECTS)
-    drawn = np.random.RandomState(SPLIT_SEED).permutation(len(empty))[: min(int(counts.mean()), len(empty) - 1)]
-    held[empty[drawn]] = True
-    return held
+    indices = np.random.RandomState(SPLIT_SEED).permutation(len(empty))[: min(int(counts.mean()), len(empty) - 1)]
+    is_valid[empty[indices]] = True
+    return is_valid
 
 
-def _shrunk(
+def _shrink(
     triples: Sequence[Triple], second: np.ndarray, work: Path, names: tuple[str, str], row: SourceRow
 ) -> tuple[np.ndarray, np.ndarray]:
     """All images of `triples` at the row's size in two mapped files, those marked in `second` [N] in the second."""
     size = row.input_shape[-1]
     counts = (int((~second).sum()), int(second.sum()))
-    targets = [_mapped(work / name, count, row) for name, count in zip(names, counts, strict=True)]
+    targets = [_mapped_array(work / name, count, row) for name, count in zip(names, counts, strict=True)]
     at, filled = 0, [0, 0]
     for triple in triples:
         for block in triple.images.blocks(BLOCK_PAIRS):
-            small, chosen = area_average(block, size), second[at : at + len(block)]
-            for place, part in enumerate((small[~chosen], small[chosen])):
-                targets[place][filled[place] : filled[place] + len(part)] = part
-                filled[place] += len(part)
+            small, in_second = area_average(block, size), second[at : at + len(block)]
+            for number, part in enumerate((small[~in_second], small[in_second])):
+                targets[number][filled[number] : filled[number] + len(part)] = part
+                filled[number] += len(part)
             at += len(block)
     return targets[0], targets[1]
 
 
-def _mapped(path: Path, count: int, row: SourceRow) -> np.ndarray:
-    """uint8 [count, C, H, W] in a new file: written pages belong to the file, not to the process's own memory."""
+def _mapped_array(path: Path, count: int, row: SourceRow) -> np.ndarray:
+    """uint8 [count, C, H, W] in a new file: its pages do not count as the process's own memory."""
     if not count:
         return np.empty((0, *row.input_shape), np.uint8)
     return np.memmap(path, np.uint8, "w+", shape=(count, *row.input_shape))
 
 
 def _size_note(row: SourceRow, n_train: int, n_test: int) -> str:
-    whole = row.n_train + row.n_valid
-    if (n_train, n_test) == (whole, row.n_test):
+    num_train = row.n_train + row.n_valid
+    if (n_train, n_test) == (num_train, row.n_test):
         return ""
-    return f"; these files hold {n_train} training and {n_test} test pairs, not {whole} and {row.n_test}"
+    return f"; these files hold {n_train} training and {n_test} test pairs, not {num_train} and {row.n_test}"

@@ -1,4 +1,4 @@
-"""Stereo pairs of simple bodies, rendered: what stands in for NORB where its photographs are not at hand. Torch-free.
+"""Rendered stereo pairs of simple bodies, a substitute for NORB's photographs where they are missing. Torch-free.
 
 A body is six ellipsoids, seen from afar (orthographic) by two cameras a few degrees apart, under one of six lamps. A
 class is a plan of the ellipsoids, a toy ("instance") a variation of it that its number fixes.
@@ -42,12 +42,12 @@ PLANS = np.array(
 LAMPS = np.array(
     [(0, 0.6, 0.8), (-0.7, 0.3, 0.6), (0.7, 0.3, 0.6), (0, -0.2, 1), (-0.5, 0.8, 0.3), (0.5, 0.8, 0.3)], np.float32
 )
-"""Where the light comes from."""
+"""The directions of the lamps."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Poses:
-    """What is in each of N pictures: int [N] each, and the jitter float [N, 6] (zeros: none).
+    """The contents of N pictures: int [N] each, and the jitter float [N, 6] (zeros: none).
 
     Jitter: shift to the right and upwards, brightness, contrast, size, rotation; each from -1 to 1.
     """
@@ -69,11 +69,11 @@ class Poses:
 
 def photograph(poses: Poses, size: int, clutter: bool, draw: np.random.RandomState) -> np.ndarray:
     """uint8 [N, 2, size, size]: both cameras' pictures; `draw` gives the clutter and the sensors' noise."""
-    centre, shape, albedo, which = _in_view(poses)
+    centre, shape, albedo, view_of_picture = _ellipsoids_in_view(poses)
     n = len(poses.label)
     ground = np.full((n, 4, 4), 0.25, np.float32)
     if clutter:
-        assert len(which) == len(centre), "with jitter, no two pictures show the same"
+        assert len(view_of_picture) == len(centre), "with jitter, no two pictures show the same"
         more_centre, more_shape = _clutter(n, draw)
         centre, shape = np.concatenate([centre, more_centre], 1), np.concatenate([shape, more_shape], 1)
         ground = draw.uniform(0.1, 0.6, ground.shape).astype(np.float32)
@@ -83,10 +83,10 @@ def photograph(poses: Poses, size: int, clutter: bool, draw: np.random.RandomSta
     for view, angle in enumerate((-VERGENCE / 2, VERGENCE / 2)):
         about = _about_upright(angle)
         normal = _surfaces(centre @ about.T, about @ shape @ about.T, size)
-        grey = (lamp[:, None] @ normal.reshape(len(normal), 3, -1)[which]).reshape(n, size, size)
+        grey = (lamp[:, None] @ normal.reshape(len(normal), 3, -1)[view_of_picture]).reshape(n, size, size)
         np.maximum(grey, 0, out=grey)
         grey += 0.3 * albedo[:, None, None]
-        behind = (normal == 0).all(axis=1)[which]
+        behind = (normal == 0).all(axis=1)[view_of_picture]
         np.copyto(grey, _ground(ground, size, 0.05 * angle / VERGENCE), where=behind)
         grey = (grey - 0.5) * (1 + 0.3 * jitter[:, 3]) + (0.5 + 0.1 * jitter[:, 2])
         noise = np.frombuffer(draw.bytes(grey.size), np.uint8).reshape(grey.shape) & 7
@@ -94,18 +94,18 @@ def photograph(poses: Poses, size: int, clutter: bool, draw: np.random.RandomSta
     return pictures
 
 
-def _in_view(poses: Poses) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _ellipsoids_in_view(poses: Poses) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Ellipsoids as a camera between the two sees them: centres [M, K, 3], shapes [M, K, 3, 3], albedo [N], which [N].
 
     A point p is inside where (p - centre) @ shape @ (p - centre) < 1. M counts what differs in more than the lamp:
     picture i shows the ellipsoids `which[i]`.
     """
-    seen = np.column_stack([poses.label, poses.instance, poses.elevation, poses.azimuth, poses.jitter])
-    _, first, which = np.unique(seen, axis=0, return_index=True, return_inverse=True)
-    one = poses.take(first)
-    centre, radii, _ = _bodies(one.label, one.instance)
-    up, round_ = np.radians(30 + 5 * one.elevation), np.radians(10 * one.azimuth)
-    roll = np.radians(5 * one.jitter[:, 5])
+    columns = np.column_stack([poses.label, poses.instance, poses.elevation, poses.azimuth, poses.jitter])
+    _, first_pictures, view_of_picture = np.unique(columns, axis=0, return_index=True, return_inverse=True)
+    views = poses.take(first_pictures)
+    centre, radii, _ = _bodies(views.label, views.instance)
+    up, round_ = np.radians(30 + 5 * views.elevation), np.radians(10 * views.azimuth)
+    roll = np.radians(5 * views.jitter[:, 5])
     right = np.stack([-np.sin(round_), np.cos(round_), 0 * up], -1)
     towards = np.stack([np.cos(up) * np.cos(round_), np.cos(up) * np.sin(round_), np.sin(up)], -1)
     upwards = np.cross(towards, right)
@@ -114,11 +114,11 @@ def _in_view(poses: Poses) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarr
         np.cos(roll)[:, None] * upwards - np.sin(roll)[:, None] * right,
     )
     turn = np.stack([right, upwards, towards], 1).astype(np.float32)
-    size = (1 + 0.2 * one.jitter[:, 4]).astype(np.float32)[:, None, None]
+    size = (1 + 0.2 * views.jitter[:, 4]).astype(np.float32)[:, None, None]
     centre = centre @ turn.transpose(0, 2, 1) * size
-    centre[..., :2] += 0.2 * one.jitter[:, None, :2].astype(np.float32)
+    centre[..., :2] += 0.2 * views.jitter[:, None, :2].astype(np.float32)
     axes = turn[:, None] / (radii * size)[:, :, None, :]
-    return centre, axes @ axes.transpose(0, 1, 3, 2), _bodies(poses.label, poses.instance)[2], which.ravel()
+    return centre, axes @ axes.transpose(0, 1, 3, 2), _bodies(poses.label, poses.instance)[2], view_of_picture.ravel()
 
 
 def _bodies(label: np.ndarray, instance: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -160,8 +160,8 @@ def _surfaces(centre: np.ndarray, shape: np.ndarray, size: int) -> np.ndarray:
         c, q = centre[:, k, :, None, None], shape[:, k, :, :, None, None]
         x, y = place[None, None, :] - c[:, 0], -place[None, :, None] - c[:, 1]
         half = q[:, 0, 2] * x + q[:, 1, 2] * y
-        rest = q[:, 0, 0] * x * x + 2 * q[:, 0, 1] * x * y + q[:, 1, 1] * y * y - 1
-        under = half * half - q[:, 2, 2] * rest
+        constant = q[:, 0, 0] * x * x + 2 * q[:, 0, 1] * x * y + q[:, 1, 1] * y * y - 1
+        under = half * half - q[:, 2, 2] * constant
         z = (np.sqrt(np.maximum(under, 0)) - half) / q[:, 2, 2]
         depth = np.where(under > 0, z + c[:, 2], -np.inf)
         wins = depth > nearest

@@ -9,30 +9,30 @@ from typing import Any
 import numpy as np
 
 from relubench.data.files.checksums import DAMAGED, check_md5, refuse
-from relubench.data.files.locate import Found
+from relubench.data.files.locate import SourceFiles
 from relubench.data.files.torchvision_import import torchvision_dataset_tools, torchvision_datasets
+from relubench.data.source_row import SourceRow
 from relubench.data.split import Labelled, divide, last_of_train
 from relubench.data.split_arrays import SplitArrays
-from relubench.data.table import SourceRow
 
 
-def load_cifar(row: SourceRow, found: Found, work: Path) -> SplitArrays:
+def load_cifar(row: SourceRow, source: SourceFiles, work: Path) -> SplitArrays:
     """x uint8 [N, 3, 32, 32] and y int64 [N] (CIFAR-100: the fine labels), from the batches or their archive.
 
     The batches are pickles: each is verified against torchvision's md5 before anything is unpickled (DataError).
     """
     cls = _class(row)
-    root = found.folder
-    if found.files[0][0] == cls.filename:
-        archive = found.files[0][1]
+    root = source.folder
+    if source.files[0][0] == cls.filename:
+        archive = source.files[0][1]
         check_md5(archive, cls.tgz_md5, row.url)
         root = _extract(archive, work, row)
     published = dict((*cls.train_list, *cls.test_list, (cls.meta["filename"], cls.meta["md5"])))
     for name, md5 in published.items():
         check_md5(root / cls.base_folder / name, md5, row.url)
 
-    def labelled(source: Any) -> Labelled:
-        return source.data.transpose(0, 3, 1, 2), np.asarray(source.targets, dtype=np.int64)
+    def labelled(dataset: Any) -> Labelled:
+        return dataset.data.transpose(0, 3, 1, 2), np.asarray(dataset.targets, dtype=np.int64)
 
     return divide(row, labelled(cls(root, train=True)), labelled(cls(root, train=False)))
 
@@ -48,29 +48,29 @@ def _extract(archive: Path, work: Path, row: SourceRow) -> Path:
     return work
 
 
-def load_svhn(row: SourceRow, found: Found, work: Path) -> SplitArrays:
+def load_svhn(row: SourceRow, source: SourceFiles, work: Path) -> SplitArrays:
     """x uint8 [N, 3, 32, 32] and y int64 [N] (the files' label 10 is digit 0), each file verified (DataError)."""
     del work
     cls = _class(row)
-    for (label, path), split in zip(found.files, ("train", "test"), strict=True):
+    for (label, path), split in zip(source.files, ("train", "test"), strict=True):
         _, name, md5 = cls.split_list[split]
         assert name == label, f"torchvision calls the {split} file {name}, the table {label}"
         check_md5(path, md5, row.url)
-    train, test = (cls(found.folder, split=split) for split in ("train", "test"))
+    train, test = (cls(source.folder, split=split) for split in ("train", "test"))
     return last_of_train(row, (train.data, train.labels), (test.data, test.labels))
 
 
-def load_usps(row: SourceRow, found: Found, work: Path) -> SplitArrays:
+def load_usps(row: SourceRow, source: SourceFiles, work: Path) -> SplitArrays:
     """x uint8 [N, 1, 16, 16] (torchvision maps the files' -1..1 to 0..255), y int64 [N], verified (DataError)."""
     del work
     cls = _class(row)
-    for (_, path), split in zip(found.files, ("train", "test"), strict=True):
+    for (_, path), split in zip(source.files, ("train", "test"), strict=True):
         check_md5(path, cls.split_list[split][2], row.url)
 
-    def labelled(source: Any) -> Labelled:
-        return source.data[:, None], np.asarray(source.targets, dtype=np.int64)
+    def labelled(dataset: Any) -> Labelled:
+        return dataset.data[:, None], np.asarray(dataset.targets, dtype=np.int64)
 
-    train, test = (cls(found.folder, train=part) for part in (True, False))
+    train, test = (cls(source.folder, train=part) for part in (True, False))
     return last_of_train(row, labelled(train), labelled(test))
 
 

@@ -1,13 +1,13 @@
-"""Users' own code imported: each file with what lies beside it, apart from every other file's.
+"""The importer of users' own code: each file together with its folder, separate from every other file.
 
 `./a/act.py` and `./b/act.py` may each have a `helpers.py` beside them. So a file and what it imports from its folder
 are modules of a package of their own (`relubench_own_...`), and an import statement in one of them looks there first,
-also one that runs later, inside a function. Nobody else's imports do: the folder is on no search path.
+also one that runs later, inside a function. No other module's imports do: the folder is on no search path.
 
-What comes first for the user's files: the standard library and what relubench itself stands on (a `json.py` or
-`numpy.py` beside the file is not taken for those), then the file's folder, then what is installed. `from .json import`
-names the file beside it. A file in a package (a folder with `__init__.py`) that has relative imports is loaded as a
-part of it. What every module brings in is recorded; see `records` and `watching`.
+A name means, in this order: the standard library and the packages that relubench needs (a `json.py` or `numpy.py`
+beside the file does not replace those), the file's folder, what is installed. `from .json import` means the file beside
+it. A file in a package (a folder with `__init__.py`) that has relative imports is loaded as a
+part of it. What every module reads is recorded; see `records` and `watching`.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from relubench.system.user_code.records import (
     RECORDS,
     Record,
     current_record,
-    executing,
     global_numbers,
     is_users_file,
+    modules_importing,
 )
 from relubench.system.user_code.watching import watch
 
@@ -43,70 +43,70 @@ RESERVED = sys.stdlib_module_names | {
     *("relubench", "torch", "torchvision", "numpy", "scipy", "sklearn", "matplotlib", "safetensors", "llvmlite"),
     *("pydantic", "yaml", "rich", "typer", "tabulate", "pooch", "filelock", "platformdirs"),
 }
-"""Names that never mean a file beside the user's."""
-_SPACES: dict[str, _Space] = {}
-_OF_FILE: dict[Path, _Space] = {}
+"""Names that never mean a file beside the user's file."""
+_PACKAGES: dict[str, _FilePackage] = {}
+_PACKAGE_OF_FILE: dict[Path, _FilePackage] = {}
 _local = threading.local()
 
 
-def load(place: Path | str) -> ModuleType:
+def load(source: Path | str) -> ModuleType:
     """The module of a user's file (a path) or dotted name; raises whatever importing it raises.
 
     A file is imported once a process, and again when it or something beside it was edited.
     """
-    _install()
+    _install_finder()
     importlib.invalidate_caches()
-    if isinstance(place, str):
-        with _importing():
-            return importlib.import_module(place)
-    space = _OF_FILE.get(place)
+    if isinstance(source, str):
+        with _watched_imports():
+            return importlib.import_module(source)
+    space = _PACKAGE_OF_FILE.get(source)
     if space is None or not space.is_current():
-        space = _Space(place)
+        space = _FilePackage(source)
         space.load()
-        _OF_FILE[place] = space
+        _PACKAGE_OF_FILE[source] = space
     return sys.modules[space.entry]
 
 
-def module_name(place: Path | str) -> str:
-    """The full name of what `load` imported; of a file that was not imported, a name that no module has."""
-    if isinstance(place, str):
-        return place
-    space = _OF_FILE.get(place)
+def module_name(source: Path | str) -> str:
+    """The full name of what `load` imported; for a file that was not imported, a name that no module has."""
+    if isinstance(source, str):
+        return source
+    space = _PACKAGE_OF_FILE.get(source)
     return space.entry if space is not None else PREFIX
 
 
-class _Space:
-    """One file and what it imports from its folder, as a package of their own."""
+class _FilePackage:
+    """A package of one file and what it imports from its folder."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self.name = f"{PREFIX}{hashlib.sha256(bytes(file)).hexdigest()[:12]}_{len(_SPACES)}"
-        root, parts = _package(file)
+        self.name = f"{PREFIX}{hashlib.sha256(bytes(file)).hexdigest()[:12]}_{len(_PACKAGES)}"
+        root, parts = _root_and_packages(file)
         stem = file.stem if file.stem.isidentifier() else "entry"
         self.entry = ".".join([self.name, *parts, stem])
         self.package = ModuleType(self.name)
         self.package.__path__ = list(dict.fromkeys([str(root), str(file.parent)]))
         self.elsewhere: set[str] = set()
-        """Top-level names that mean nothing of the folder."""
+        """Top-level names that the folder does not have."""
         self.path: list[str] | None = None
-        """Python's search path before the file was imported, while it is."""
+        """Python's search path as it was before the import, during the import; else None."""
 
     def load(self) -> None:
-        """Import the file; nothing of it stays where that fails."""
-        _SPACES[self.name] = self
+        """Import the file; where that fails, none of its modules stays imported."""
+        _PACKAGES[self.name] = self
         sys.modules[self.name] = self.package
         self.path = list(sys.path)
         try:
-            with _importing():
+            with _watched_imports():
                 importlib.import_module(self.entry.rpartition(".")[0])
             if self.entry not in sys.modules:
                 self._execute()
         except BaseException:
-            for name in [one for one in sys.modules if one == self.name or one.startswith(f"{self.name}.")]:
+            for name in [name for name in sys.modules if name == self.name or name.startswith(f"{self.name}.")]:
                 del sys.modules[name]
             raise
         finally:
-            self.looks("")
+            self._adopt_search_path()
             self.path = None
 
     def _execute(self) -> None:
@@ -119,12 +119,13 @@ class _Space:
         spec.loader.exec_module(module)
 
     def is_current(self) -> bool:
-        """Whether every file of it is as it was when it was imported."""
-        mine = [record for name, record in RECORDS.items() if name.startswith(f"{self.name}.")]
-        return all(_digest_of(record.path) == record.digest for record in mine)
+        """Whether every file of the package is as it was when it was imported."""
+        records = [record for name, record in RECORDS.items() if name.startswith(f"{self.name}.")]
+        return all(_digest_of(record.path) == record.digest for record in records)
 
     def has(self, top: str) -> bool:
-        """Whether a top-level name means what lies in the folder."""
+        """Whether a top-level name means a module in the folder."""
+        self._adopt_search_path()
         full = f"{self.name}.{top}"
         if not top:
             return False
@@ -139,19 +140,18 @@ class _Space:
             return False
         return True
 
-    def looks(self, top: str) -> bool:
-        """`has`; what the file put on Python's search path meanwhile is searched for this file alone."""
-        for added in [one for one in sys.path if self.path is not None and one not in self.path]:
+    def _adopt_search_path(self) -> None:
+        """Move what the file has added to Python's search path to this package's own search path."""
+        for added in [entry for entry in sys.path if self.path is not None and entry not in self.path]:
             sys.path.remove(added)
             if added not in self.package.__path__:
                 self.package.__path__.append(added)
                 self.elsewhere.clear()
-        return self.has(top)
 
 
-def _package(file: Path) -> tuple[Path, list[str]]:
-    """The folder to start from and the packages below it: those that the file's relative imports need."""
-    levels = _levels(file)
+def _root_and_packages(file: Path) -> tuple[Path, list[str]]:
+    """The folder to search, and the names of the packages below it that the file's relative imports need."""
+    levels = _relative_levels(file)
     if not levels:
         return file.parent, []
     root = file.parents[levels - 1]
@@ -160,17 +160,17 @@ def _package(file: Path) -> tuple[Path, list[str]]:
     return root, list(file.parent.relative_to(root).parts)
 
 
-def _levels(file: Path) -> int:
+def _relative_levels(file: Path) -> int:
     try:
         nodes = ast.walk(ast.parse(file.read_bytes()))
         return max((node.level for node in nodes if isinstance(node, ast.ImportFrom)), default=0)
     except (OSError, SyntaxError, ValueError):
-        return 0  # Importing it says what is wrong.
+        return 0  # Importing it raises the error.
 
 
 def _is_installed(top: str) -> bool:
-    found = sys.modules.get(top)
-    if found is not None:
+    module = sys.modules.get(top)
+    if module is not None:
         return True
     try:
         spec = PathFinder.find_spec(top)
@@ -180,7 +180,7 @@ def _is_installed(top: str) -> bool:
 
 
 class _Loader(SourceFileLoader):
-    """Compiles from the source every time, which leaves no __pycache__ and takes none, and gives watched imports."""
+    """Compiles from the source every time, without a __pycache__, and watches the module's imports."""
 
     def get_code(self, fullname: str) -> CodeType:
         source = self.get_data(self.path)
@@ -190,22 +190,22 @@ class _Loader(SourceFileLoader):
 
     def exec_module(self, module: ModuleType) -> None:
         name = module.__name__
-        code, space = self.get_code(name), _SPACES.get(name.partition(".")[0])
+        code, space = self.get_code(name), _PACKAGES.get(name.partition(".")[0])
         module.__dict__["__builtins__"] = {**vars(builtins), "__import__": _importer(space, name), MARK: name}
-        executing().append(name)
+        modules_importing().append(name)
         try:
-            with _importing():
+            with _watched_imports():
                 exec(code, module.__dict__)
             RECORDS[name].numbers = global_numbers(module)
         except BaseException:
             RECORDS.pop(name, None)
             raise
         finally:
-            executing().remove(name)
+            modules_importing().remove(name)
 
 
 class _Finder:
-    """Finds users' modules while one of them is importing; everybody else's are left to Python."""
+    """Finds users' modules while one of them is importing; all others are left to Python."""
 
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
@@ -215,7 +215,7 @@ class _Finder:
         if spec is None or not spec.has_location or not is_users_file(spec.origin or "<"):
             return spec if name.startswith(PREFIX) else None
         if type(spec.loader) is not SourceFileLoader:
-            # Compiled, or in an archive: it is known by its file, and what it uses is out of sight.
+            # Compiled, or in an archive: its file identifies it, and what it uses cannot be watched.
             path = str(file_of(spec))
             RECORDS[name] = Record(path=path, digest=_digest_of(path), modules={name})
             return spec
@@ -228,34 +228,34 @@ def file_of(spec: ModuleSpec) -> Path:
     return Path(getattr(spec.loader, "archive", None) or spec.origin or "")
 
 
-def _importer(space: _Space | None, importing: str) -> Callable[..., Any]:
+def _importer(space: _FilePackage | None, importing: str) -> Callable[..., Any]:
     """What an import statement of a user's module calls."""
 
-    def own_import(
+    def import_from_folder(
         name: str, globals: Any = None, locals: Any = None, fromlist: Sequence[str] | None = (), level: int = 0
     ) -> Any:
         top, fromlist, full = name.partition(".")[0], fromlist or (), name
-        own = level == 0 and space is not None and space.looks(top)
-        if own and space is not None:
+        in_folder = level == 0 and space is not None and space.has(top)
+        if in_folder and space is not None:
             full = f"{space.name}.{name}"
-        with _importing():
+        with _watched_imports():
             module = builtins.__import__(full, globals, locals, fromlist, level)
         if level:
             full = importlib.util.resolve_name("." * level + name, _package_of(globals, importing))
-        _remember(full, fromlist)
-        return sys.modules[f"{space.name}.{top}"] if own and space is not None and not fromlist else module
+        _record_imports(full, fromlist)
+        return sys.modules[f"{space.name}.{top}"] if in_folder and space is not None and not fromlist else module
 
-    return own_import
+    return import_from_folder
 
 
 def _package_of(globals: Any, importing: str) -> str:
     return (globals or {}).get("__package__") or importing.rpartition(".")[0]
 
 
-def _remember(full: str, fromlist: Sequence[str]) -> None:
-    """Note which modules an import gave."""
+def _record_imports(full: str, fromlist: Sequence[str]) -> None:
+    """Record which modules an import gave."""
     names = [full.rsplit(".", depth)[0] for depth in range(full.count(".") + 1)]
-    names += [f"{full}.{one}" for one in fromlist]
+    names += [f"{full}.{item}" for item in fromlist]
     record = current_record()
     if record is None:
         return
@@ -266,8 +266,8 @@ def _remember(full: str, fromlist: Sequence[str]) -> None:
 
 
 @contextlib.contextmanager
-def _importing() -> Iterator[None]:
-    """Inside, users' modules are found and watched, by whatever name."""
+def _watched_imports() -> Iterator[None]:
+    """A block in which users' modules are found and watched, under any name."""
     _local.depth = getattr(_local, "depth", 0) + 1
     try:
         yield
@@ -276,18 +276,18 @@ def _importing() -> Iterator[None]:
 
 
 @functools.cache
-def _install() -> None:
-    """Have users' modules found first, and `importlib.import_module` behave in them as an import statement does."""
+def _install_finder() -> None:
+    """Install the finder of users' modules; in them `importlib.import_module` works as an import statement does."""
     watch()
     sys.meta_path.insert(0, _Finder())
-    plain = importlib.import_module
+    original = importlib.import_module
 
-    @functools.wraps(plain)
+    @functools.wraps(original)
     def import_module(name: str, package: str | None = None) -> ModuleType:
-        own = sys._getframe(1).f_builtins
-        if MARK not in own or name.startswith("."):
-            return plain(name, package)
-        return own["__import__"](name, None, None, ("__name__",))
+        user_builtins = sys._getframe(1).f_builtins
+        if MARK not in user_builtins or name.startswith("."):
+            return original(name, package)
+        return user_builtins["__import__"](name, None, None, ("__name__",))
 
     importlib.import_module = import_module
 

@@ -1,8 +1,7 @@
-"""What a user's own activation or network was made of when it was last checked: files, variables, versions. Torch-free.
+"""The files, variables and versions that a user's activation or network depended on at its last check. Torch-free.
 
-A run's key holds a digest of it. It is kept beside the caches, so that a later command need not run the code to know
-that nothing has changed: if every file, variable and version is as it was, so is the digest; else the code is checked
-again.
+A run's id contains a digest of this manifest. It is stored in the cache folder, so that a later command need not run
+the code: if every file, variable and version is as it was, so is the digest; else the code is checked again.
 """
 
 from __future__ import annotations
@@ -23,19 +22,19 @@ from relubench.system.paths import cache_root
 from relubench.system.user_code.records import RECORDS, Record
 from relubench.system.user_code.watching import UNSEEN_CALLS, UNSEEN_PACKAGES, read_files
 
-IN_THE_KEY = ("torch", "relubench")
-"""Distributions whose versions a run's key has anyway."""
+KEYED_DISTRIBUTIONS = ("torch", "relubench")
+"""Distributions whose versions are part of a run's id anyway."""
 
 LARGE = 2**22
 """Bytes from which on a file is not read again in one process while its inode says that it is the same."""
 
-_here: dict[str, Manifest] = {}
-"""Of this process, for where the cache cannot be written."""
+_REMEMBERED: dict[str, Manifest] = {}
+"""The manifests of this process, by key, in case that the cache cannot be written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """Everything that a user's object was seen to depend on, with its digests at that time."""
+    """Everything that a user's object depended on, with its digests at that time."""
 
     files: Mapping[str, str | None]
     """Path -> SHA-256; None for one that was looked for and not there."""
@@ -44,14 +43,14 @@ class Manifest:
     """Path of a folder whose names were asked for -> SHA-256 over them; None for one that is not there."""
     distributions: Mapping[str, str | None] = field(default_factory=dict)
     unseen: tuple[str, ...] = ()
-    """Where else its code gets something from, which cannot be followed."""
+    """Other sources that its code reads, which cannot be watched."""
 
     @property
     def digest(self) -> str:
-        """SHA-256 over all of it: of a single file, the file's own."""
+        """SHA-256 over the whole manifest; for a single file, the file's own."""
         contents = [self.files[path] for path in sorted(self.files)]
         if not self.environment and not self.distributions and not self.folders and None not in contents:
-            return digest_of([bytes.fromhex(one) for one in contents if one is not None])
+            return digest_of([bytes.fromhex(digest) for digest in contents if digest is not None])
         names = [Path(path).name for path in sorted(self.files)]
         facts: list[Any] = [list(zip(names, contents, strict=True)), dict(self.environment), dict(self.distributions)]
         if self.folders:  # Where there are none, the digest is that of former versions.
@@ -59,12 +58,12 @@ class Manifest:
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def changes(self, *, environment: bool = True) -> list[str]:
-        """What is no longer as it was, by name."""
+        """The names of the files, folders, distributions and variables that have changed."""
         changed = [path for path, digest in self.files.items() if file_digest(path) != digest]
         changed += [path for path, digest in self.folders.items() if names_digest(path) != digest]
         changed += [name for name, version in self.distributions.items() if _version(name) != version]
         if environment:
-            changed += [name for name, value in self.environment.items() if _variable(name) != value]
+            changed += [name for name, value in self.environment.items() if _variable_digest(name) != value]
         return changed
 
 
@@ -73,8 +72,8 @@ def digest_of(digests: list[bytes]) -> str:
     return digests[0].hex() if len(digests) == 1 else hashlib.sha256(b"".join(digests)).hexdigest()
 
 
-def gathered(module: str, sources: Iterable[Path], check: Record) -> Manifest:
-    """What the imported `module` and its check brought in; `sources` are known from reading the code."""
+def manifest_of(module: str, sources: Iterable[Path], check: Record) -> Manifest:
+    """The manifest of an imported `module` and its check; `sources` are files that were found in the code itself."""
     records = {name: RECORDS[name] for name in reached([module, *check.modules])}
     files: dict[str, str | None] = {str(path): file_digest(path) for path in sources}
     variables: set[str] = set()
@@ -84,9 +83,10 @@ def gathered(module: str, sources: Iterable[Path], check: Record) -> Manifest:
     for record in (*records.values(), check):
         files |= {path: file_digest(path) for path in read_files(record)}
         files |= {record.path: record.digest} if record.path else {}
-        own = {str(Path(path).parent) for path in record.written}
-        unseen |= {f"a list of {Path(path).name}, where it writes" for path in record.folders if path in own}
-        folders |= {path: names_digest(path) for path in record.folders if path not in own}
+        written_folders = {str(Path(path).parent) for path in record.written_files}
+        changing = [path for path in record.folders if path in written_folders]
+        unseen |= {f"a list of {Path(path).name}, where it writes" for path in changing}
+        folders |= {path: names_digest(path) for path in record.folders if path not in written_folders}
         variables |= record.environment
         packages |= record.packages
         unseen |= record.unseen
@@ -95,30 +95,31 @@ def gathered(module: str, sources: Iterable[Path], check: Record) -> Manifest:
     return Manifest(
         files=dict(sorted(files.items())),
         folders=dict(sorted(folders.items())),
-        environment={name: _variable(name) for name in sorted(variables)},
+        environment={name: _variable_digest(name) for name in sorted(variables)},
         distributions={name: _version(name) for name in _distributions(packages)},
         unseen=tuple(sorted(unseen)),
     )
 
 
 def reached(names: Iterable[str]) -> list[str]:
-    """The users' modules that these import, directly or not, themselves included."""
-    waiting, seen = list(names), set[str]()
-    while waiting:
-        name = waiting.pop()
-        if name in RECORDS and name not in seen:
-            seen.add(name)
-            waiting += RECORDS[name].modules
-    return sorted(seen)
+    """The users' modules that these modules import, directly or not, and the modules themselves."""
+    queue, modules = list(names), set[str]()
+    while queue:
+        name = queue.pop()
+        if name in RECORDS and name not in modules:
+            modules.add(name)
+            queue += RECORDS[name].modules
+    return sorted(modules)
 
 
 def _distributions(packages: set[str]) -> list[str]:
     """The distributions that install these top-level names."""
-    # Nearly all are called like what they install; to know the others, every installed file list has to be read.
-    named = {name for name in packages if _version(name) is not None}
-    others = packages - named
-    known = _installed() if others else {}
-    return sorted((named | {one for name in others for one in known.get(name, ())}) - set(IN_THE_KEY))
+    # Nearly all are called like what they install; for the others, every installed file list has to be read.
+    same_named = {name for name in packages if _version(name) is not None}
+    other_packages = packages - same_named
+    by_package = _installed() if other_packages else {}
+    other_names = {name for package in other_packages for name in by_package.get(package, ())}
+    return sorted((same_named | other_names) - set(KEYED_DISTRIBUTIONS))
 
 
 @functools.cache
@@ -131,8 +132,8 @@ def file_digest(path: str | Path) -> str | None:
     try:
         facts = Path(path).stat()
         if facts.st_size < LARGE:
-            return _hashed(str(path))
-        return _hashed_once(str(path), facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+            return _hash_file(str(path))
+        return _hash_file_once(str(path), facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
     except OSError:
         return None
 
@@ -140,23 +141,23 @@ def file_digest(path: str | Path) -> str | None:
 def names_digest(path: str) -> str | None:
     """SHA-256 over the names in a folder, without Python's own caches; None where it cannot be listed."""
     try:
-        names = sorted(one.name for one in Path(path).iterdir() if one.name != "__pycache__")
+        names = sorted(entry.name for entry in Path(path).iterdir() if entry.name != "__pycache__")
     except OSError:
         return None
     return hashlib.sha256("\0".join(names).encode(errors="surrogateescape")).hexdigest()
 
 
-def _hashed(path: str) -> str:
+def _hash_file(path: str) -> str:
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @functools.cache
-def _hashed_once(path: str, *facts: int) -> str:
-    return _hashed(path)
+def _hash_file_once(path: str, *facts: int) -> str:
+    return _hash_file(path)
 
 
-def _variable(name: str) -> str | None:
+def _variable_digest(name: str) -> str | None:
     value = os.environ.get(name)
     return None if value is None else hashlib.sha256(os.fsencode(value)).hexdigest()
 
@@ -168,31 +169,31 @@ def _version(distribution: str) -> str | None:
         return None
 
 
-# -- kept ---------------------------------------------------------------------------------------------------------
+# -- stored -------------------------------------------------------------------------------------------------------
 
 
 def key_of(role: str, name: str, parameters: Any) -> str:
-    """What a manifest is kept under."""
+    """The key under which a manifest is stored."""
     return hashlib.sha256(json.dumps([role, name, parameters]).encode()).hexdigest()[:24]
 
 
 def remember(key: str, manifest: Manifest) -> None:
-    """Keep a manifest for later commands; where the cache cannot be written, for this process."""
-    _here[key] = manifest
+    """Store a manifest for later commands; where the cache cannot be written, only for this process."""
+    _REMEMBERED[key] = manifest
     with contextlib.suppress(OSError):
-        write_atomically(_place(key), json.dumps(asdict(manifest), indent=1).encode())
+        write_atomically(_cache_file(key), json.dumps(asdict(manifest), indent=1).encode())
 
 
 def remembered(key: str) -> Manifest | None:
-    """The manifest that was kept; None where there is none, or none that can be read."""
-    if key in _here:
-        return _here[key]
+    """The stored manifest; None where there is none, or none that can be read."""
+    if key in _REMEMBERED:
+        return _REMEMBERED[key]
     try:
-        values = json.loads(_place(key).read_text())
+        values = json.loads(_cache_file(key).read_text())
         return Manifest(**{**values, "unseen": tuple(values["unseen"])})
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
-def _place(key: str) -> Path:
+def _cache_file(key: str) -> Path:
     return cache_root() / "own" / f"{key}.json"

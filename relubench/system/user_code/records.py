@@ -14,13 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FunctionType, ModuleType
 
+from relubench.system.paths import PACKAGE
+
 MARK = "__relubench_record__"
 """In the builtins of a user's module: its full name."""
 
 
 @dataclass(slots=True)
 class Record:
-    """What a module brought in while it was imported, or an object while it was checked."""
+    """What a module read while it was imported, or an object while it was checked."""
 
     modules: set[str] = field(default_factory=set)
     """Users' modules, by their full names."""
@@ -30,10 +32,10 @@ class Record:
     """Files that were opened for reading, there or not."""
     folders: dict[str, None] = field(default_factory=dict)
     """Folders whose lists of names were asked for, there or not."""
-    written: set[str] = field(default_factory=set)
+    written_files: set[str] = field(default_factory=set)
     environment: set[str] = field(default_factory=set)
     unseen: set[str] = field(default_factory=set)
-    """What cannot be followed, in a few words each."""
+    """Sources that cannot be watched, each as a short phrase."""
     digest: str = ""
     """SHA-256 of the module's source as it was compiled."""
     path: str = ""
@@ -41,11 +43,11 @@ class Record:
     """The module's global numbers, by name, as they were once it was imported."""
     samples: int = 0
     flags: dict[tuple[str, str], tuple[object, int]] = field(default_factory=dict)
-    """Module and name of what `sample` saw: its value, and how often that has changed."""
+    """By module and name, each flag that `sample` recorded: its value, and how often it has changed."""
 
 
 RECORDS: dict[str, Record] = {}
-"""Of every user's module that was imported here."""
+"""The record of every user's module that was imported in this process, by its full name."""
 _local = threading.local()
 
 
@@ -62,47 +64,48 @@ def is_users_file(path: str) -> bool:
 @functools.cache
 def _system_folders() -> tuple[str, ...]:
     names = ("stdlib", "platstdlib", "purelib", "platlib")
-    places = {sysconfig.get_path(name) for name in names} | {str(Path(__file__).parents[2])}
+    folders = {sysconfig.get_path(name) for name in names} | {str(PACKAGE)}
     # Also what `pip install --target` made.
-    places |= {one for one in sys.path if one.endswith(("site-packages", "dist-packages")) or _is_installed_to(one)}
-    return tuple(f"{form}{os.sep}" for one in places for form in {one, str(Path(one).resolve())})
+    folders |= {entry for entry in sys.path if entry.endswith(("site-packages", "dist-packages"))}
+    folders |= {entry for entry in sys.path if _is_installed_to(entry)}
+    return tuple(f"{form}{os.sep}" for folder in folders for form in {folder, str(Path(folder).resolve())})
 
 
 def _is_installed_to(folder: str) -> bool:
     return bool(folder) and next(Path(folder).glob("*.dist-info"), None) is not None
 
 
-class _Shared:
-    """What is one for all threads: a backward pass may run in another."""
+class _SharedState:
+    """State that all threads share: a backward pass may run in another thread."""
 
     record: Record | None = None
-    """Of the check that runs."""
+    """The record of the check that is running."""
 
 
-_shared = _Shared()
+_shared = _SharedState()
 
 
 @contextlib.contextmanager
 def recording(record: Record) -> Iterator[None]:
-    """Inside, what users' functions bring in is noted in `record`; what importing brings in, with the module."""
-    before, _shared.record = _shared.record, record
+    """A block in which what users' functions read goes to `record`; what imports read goes to the module's record."""
+    previous, _shared.record = _shared.record, record
     try:
         yield
     finally:
-        _shared.record = before
+        _shared.record = previous
 
 
 def current_record() -> Record | None:
-    """The record for what a user's code does now: the module's that is being imported, else that of the check."""
-    names = executing()
+    """The record for what a user's code does now: of the module that is being imported, else of the running check."""
+    names = modules_importing()
     return RECORDS.get(names[-1]) if names else _shared.record
 
 
-def executing() -> list[str]:
+def modules_importing() -> list[str]:
     """The users' modules that are being imported in this thread, the innermost last."""
-    if not hasattr(_local, "executing"):
-        _local.executing = []
-    return _local.executing
+    if not hasattr(_local, "modules_importing"):
+        _local.modules_importing = []
+    return _local.modules_importing
 
 
 def changed_global(names: Iterable[str]) -> str:
@@ -110,19 +113,19 @@ def changed_global(names: Iterable[str]) -> str:
     for name in names:
         module, record = sys.modules.get(name), RECORDS.get(name)
         if module is not None and record is not None:
-            now = global_numbers(module)
-            changed = [key for key, value in record.numbers.items() if now.get(key, value) != value]
-            if changed:
-                return changed[0]
+            numbers = global_numbers(module)
+            changed_names = [key for key, value in record.numbers.items() if numbers.get(key, value) != value]
+            if changed_names:
+                return changed_names[0]
     return ""
 
 
 SAMPLES = 40
-"""Calls after which nobody looks any more: a check takes hundreds."""
+"""Calls of `sample` that count, for each check: a check makes hundreds."""
 
 
 def sample() -> None:
-    """Look at the flags and dictionaries that users' modules hold, between two calls of what is being checked."""
+    """Record the flags and dictionaries of users' modules, between two calls of what is being checked."""
     record = _shared.record
     if record is None or record.samples >= SAMPLES:
         return
@@ -130,14 +133,14 @@ def sample() -> None:
     for name in RECORDS:
         if (module := sys.modules.get(name)) is not None:
             for key, value in _global_flags(module).items():
-                before, changes = record.flags.get((name, key), (value, 0))
-                record.flags[name, key] = (value, changes + (value != before))
+                previous, changes = record.flags.get((name, key), (value, 0))
+                record.flags[name, key] = (value, changes + (value != previous))
 
 
 def changed_flag(record: Record) -> str:
-    """The first flag that did not stay as its first change left it, or number that took another's place; or empty.
+    """The first flag that changed twice, or number that was replaced; empty if there is none.
 
-    A flag that is set once (a warning was given) and a dictionary that only grows (a cache) are no state.
+    A flag that is set once (a warning was given) and a dictionary that only grows (a cache) are not state.
     """
     for (_, name), (value, changes) in record.flags.items():
         if changes > (1 if isinstance(value, bool) else 0):
@@ -147,14 +150,14 @@ def changed_flag(record: Record) -> str:
 
 def _global_flags(module: ModuleType) -> dict[str, object]:
     """Every flag of the module, and every number and flag in its dictionaries and lists, by name."""
-    found: dict[str, object] = {}
-    for prefix, values in _owners(module):
+    flags: dict[str, object] = {}
+    for prefix, values in _namespaces(module):
         for name, value in values.items():
             parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-            found |= {f"{prefix}{name}[{key!r}]": part for key, part in list(parts)[:100] if _is_number(part)}
+            flags |= {f"{prefix}{name}[{key!r}]": part for key, part in list(parts)[:100] if _is_number(part)}
             if isinstance(value, bool):
-                found[f"{prefix}{name}"] = value
-    return found
+                flags[f"{prefix}{name}"] = value
+    return flags
 
 
 def _is_number(value: object) -> bool:
@@ -162,47 +165,53 @@ def _is_number(value: object) -> bool:
 
 
 def global_numbers(module: ModuleType) -> dict[str, str]:
-    """What a module's functions may count in: global numbers and tensors, and those of its functions and classes."""
-    found = {f"{prefix}{name}": _number(value) for prefix, values in _owners(module) for name, value in values.items()}
-    return {name: value for name, value in found.items() if value}
+    """The numbers and tensors in which a module's functions may count, by name and as text."""
+    numbers = {
+        f"{prefix}{name}": _number_text(value)
+        for prefix, values in _namespaces(module)
+        for name, value in values.items()
+    }
+    return {name: value for name, value in numbers.items() if value}
 
 
-def _owners(module: ModuleType) -> list[tuple[str, Mapping[str, object]]]:
-    """What holds values in a module, each with what goes before their names: itself, its functions and classes."""
+def _namespaces(module: ModuleType) -> list[tuple[str, Mapping[str, object]]]:
+    """The namespaces of a module, each with a prefix for its names: its own, its functions' and classes'."""
     owners: list[tuple[str, Mapping[str, object]]] = [("", vars(module))]
     for name, value in vars(module).items():
         if name == "__builtins__":
             continue
         if isinstance(value, type | FunctionType) and value.__module__ == module.__name__:
             owners.append((f"{name}.", vars(value)))
-        owners += [(f"{name}.", values) for values in _kept_inside(value)]
-    return [(prefix, {key: one for key, one in values.items() if key != "__builtins__"}) for prefix, values in owners]
+        owners += [(f"{name}.", values) for values in _inner_namespaces(value)]
+    return [
+        (prefix, {key: value for key, value in values.items() if key != "__builtins__"}) for prefix, values in owners
+    ]
 
 
-def _kept_inside(value: object) -> list[dict[str, object]]:
-    """What a function keeps in its closure and its defaults, a partial in its arguments, a user's object in itself."""
+def _inner_namespaces(value: object) -> list[dict[str, object]]:
+    """The values in a function's closure and defaults, in a partial's arguments, in a user's object."""
     if isinstance(value, functools.partial):
         arguments = {f"argument {place}": argument for place, argument in enumerate(value.args)}
-        return [arguments | value.keywords, *_kept_inside(value.func)]
+        return [arguments | value.keywords, *_inner_namespaces(value.func)]
     if isinstance(value, FunctionType):
         defaults = {f"default {place}": default for place, default in enumerate(value.__defaults__ or ())}
-        return [_closure(value) | defaults | (value.__kwdefaults__ or {})]
+        return [_closure_values(value) | defaults | (value.__kwdefaults__ or {})]
     # A module's own state is stored with its network.
     if is_users(type(value)) and not hasattr(value, "_parameters"):
         return [dict(getattr(value, "__dict__", {}))]
     return []
 
 
-def _closure(function: FunctionType) -> dict[str, object]:
+def _closure_values(function: FunctionType) -> dict[str, object]:
     cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-    found: dict[str, object] = {}
+    values: dict[str, object] = {}
     for name, cell in cells:
         with contextlib.suppress(ValueError):  # A name that has no value yet.
-            found[name] = cell.cell_contents
-    return found
+            values[name] = cell.cell_contents
+    return values
 
 
-def _number(value: object) -> str:
+def _number_text(value: object) -> str:
     """A number, or a container of numbers, as text; a tensor's count of changes; empty for anything else."""
     if isinstance(value, int | float | complex) and not isinstance(value, bool):
         return repr(value)
@@ -210,7 +219,7 @@ def _number(value: object) -> str:
         return f"tensor {value._version}"  # type: ignore[attr-defined]
     if isinstance(value, list | dict | deque):
         parts = list(value.values()) if isinstance(value, dict) else list(value)
-        texts = [_number(one) for one in parts[:100]]
+        texts = [_number_text(part) for part in parts[:100]]
         # A dictionary that is filled later may be a cache; a list that grows is a counter.
         return f"{len(parts)} {texts}" if all(texts) and (parts or not isinstance(value, dict)) else ""
     return ""
