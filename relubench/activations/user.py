@@ -14,7 +14,7 @@ from relubench.activations.user_sources import find_spec, is_path, source_file, 
 from relubench.activations.user_syntax import parse_user_object, split_location
 from relubench.errors import WARNING, UsageError
 from relubench.system.user_code.loading import module_name
-from relubench.system.user_code.manifest import Manifest, gathered, key_of, reached, remember, remembered
+from relubench.system.user_code.manifest import Manifest, key_of, manifest_of, reached, remember, remembered
 from relubench.system.user_code.records import Record, changed_flag, changed_global, recording
 
 Role = Literal["activation", "network"]
@@ -119,7 +119,7 @@ def checked(choice: ActivationChoice, role: Role, check: Callable[[], Result]) -
             "cannot be stored with the best epoch's weights",
             "keep such a value in a torch.nn.Module: self.register_buffer, or an attribute",
         )
-    manifest = gathered(module, source_files(file, location), record)
+    manifest = manifest_of(module, source_files(file, location), record)
     remember(_manifest_key(choice, role), manifest)
     return result
 

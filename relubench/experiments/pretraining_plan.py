@@ -47,7 +47,7 @@ def stack_spec(
     batch_size: int,
     low: float,
     high: float,
-) -> StackSpec:
+) -> PretrainingSpec:
     """The stack of `layers` hidden layers that `method` (rbm, dae, with -shuffled behind it: the control) makes.
 
     `low`, `high`: the range of the images. An automatic rate stands as 1.0 until it is known. Raises UsageError where

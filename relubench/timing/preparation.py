@@ -22,7 +22,7 @@ def set_up(request: Request) -> None:
     torch.set_num_threads(request.threads)
 
 
-def operators_session(request: Request, choices: Sequence[Choice], device: str) -> Session:
+def operators_session(request: Request, choices: Sequence[ActivationChoice], device: str) -> Session:
     """The session of every form of every activation, compiled where the request says so, each called once."""
     set_up(request)
     clock = choose_clock(device, request.threads)

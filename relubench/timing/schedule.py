@@ -182,7 +182,9 @@ class Session:
         candidate.positions.append(position)
 
 
-def prepare(request: Request, choices: Sequence[Choice], *, device: str, last_cache: int, clock: Clock) -> Session:
+def prepare(
+    request: Request, choices: Sequence[ActivationChoice], *, device: str, last_cache: int, clock: Clock
+) -> Session:
     """The session of all cells with their candidates, each called once; an exception becomes its failure."""
     built = {choice.label: _build_or_reason(choice) for choice in choices}
     activations = [activation for activation in built.values() if isinstance(activation, Activation)]
@@ -210,7 +212,7 @@ def reason(problem: BaseException) -> str:
     return f"{type(problem).__name__}: {text}" if text else type(problem).__name__
 
 
-def _build_or_reason(choice: Choice) -> Activation | str:
+def _build_or_reason(choice: ActivationChoice) -> Activation | str:
     try:
         return build(choice)
     except Exception as problem:

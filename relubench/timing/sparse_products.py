@@ -142,7 +142,9 @@ def hidden_layers(spec: RunSpec, choice: ActivationChoice, prepared: PreparedDat
     return layers
 
 
-def _dense_layers(spec: RunSpec, choice: Choice, prepared: PreparedData, weights: bytes | None) -> list[Hidden]:
+def _dense_layers(
+    spec: RunSpec, choice: ActivationChoice, prepared: PreparedData, weights: bytes | None
+) -> list[Hidden]:
     """The dense hidden layers before a dense one, with these weights or before training; UsageError if none."""
     images = Images.open(prepared, device="cpu", flat=not spec.channels)
     population = Population([spec], choice, images)
@@ -171,7 +173,7 @@ def _dense_layers(spec: RunSpec, choice: Choice, prepared: PreparedData, weights
     return hidden_layers
 
 
-def settings(layers: Sequence[Hidden], choice: Choice, paper: float) -> list[Setting]:
+def settings(layers: Sequence[Hidden], choice: ActivationChoice, paper: float) -> list[Setting]:
     """The products to time, for each batch size: every layer as trained, then the largest at each sparsity."""
     widest = max(layers, key=lambda layer: layer.w_t.numel())
     f = as_function(build(choice), torch.float32)

@@ -29,7 +29,7 @@ EVALUATED = 4
 """Copies of the largest value that lie in memory at once in an evaluation: a block's input, output, z and h."""
 
 
-def inspect_network(spec: RunSpec, choice: ActivationChoice) -> ForeignNetwork:
+def inspect_network(spec: RunSpec, choice: ActivationChoice) -> ExternalModel:
     """Facts of the network, with memory as of this activation; raises UsageError where it cannot be trained."""
     own = not spec.model.startswith(PREFIX)
     network, changed = draw_network(spec)
