@@ -55,17 +55,17 @@ def pack(k: Kernel, cut: Plan) -> None:
     lanes, samples, (rows, packed) = k.numbers.lanes, packed_batch(k.numbers, cut), listed(k, cut)
 
     def columns(column: Value, carried: list[Value]) -> list[Value]:
-        there = _somewhere(k, column)
+        nonzero = _somewhere(k, column)
         places = [carried[0]]
-        for one in range(lanes):
-            inside = k.b.icmp_signed("<", k.add(column, word(one)), k["inputs"])
-            k.store_word(k.add(column, word(one)), rows, places[-1])
-            places.append(k.add(places[-1], k.b.zext(k.b.and_(inside, there[one]), I64)))
+        for lane in range(lanes):
+            inside = k.b.icmp_signed("<", k.add(column, word(lane)), k["inputs"])
+            k.store_word(k.add(column, word(lane)), rows, places[-1])
+            places.append(k.add(places[-1], k.b.zext(k.b.and_(inside, nonzero[lane]), I64)))
 
         def square(sample: Value, _: list[Value]) -> None:
-            vectors = [_samples_inputs(k, k.add(sample, word(one)), column) for one in range(lanes)]
-            for place, found in zip(places, k.turned(vectors), strict=False):
-                k.store_vector(found, packed, k.add(k.times(place, samples), sample))
+            vectors = [_samples_inputs(k, k.add(sample, word(lane)), column) for lane in range(lanes)]
+            for place, vector in zip(places, k.turned(vectors), strict=False):
+                k.store_vector(vector, packed, k.add(k.times(place, samples), sample))
 
         k.loop(word(0), word(samples), lanes, square)
         return [places[-1]]
@@ -78,19 +78,19 @@ def _somewhere(k: Kernel, column: Value) -> list[Value]:
     """Of the inputs of a vector, which are listed: all, or those that are not zero in the whole batch."""
     dense = k.b.icmp_signed("==", k["skip"], word(0))
 
-    def sample(place: Value, found: list[Value]) -> list[Value]:
-        return [k.b.or_(found[0], k.b.fcmp_unordered("!=", _samples_inputs(k, place, column), k.zeros()))]
+    def sample(place: Value, nonzero: list[Value]) -> list[Value]:
+        return [k.b.or_(nonzero[0], k.b.fcmp_unordered("!=", _samples_inputs(k, place, column), k.zeros()))]
 
     none = ir.Constant(ir.VectorType(ir.IntType(1), k.numbers.lanes), [0] * k.numbers.lanes)
     looked_at = k.b.select(dense, word(0), k["batch"])
-    (found,) = k.loop(word(0), looked_at, 1, sample, [none])
-    return [k.b.or_(dense, k.b.extract_element(found, ir.Constant(I32, one))) for one in range(k.numbers.lanes)]
+    (nonzero,) = k.loop(word(0), looked_at, 1, sample, [none])
+    return [k.b.or_(dense, k.b.extract_element(nonzero, ir.Constant(I32, lane))) for lane in range(k.numbers.lanes)]
 
 
 def _samples_inputs(k: Kernel, sample: Value, column: Value) -> Value:
     """A vector of x; beyond the batch its last sample's, whose delta there is zero."""
-    there = k.least(sample, k.b.sub(k["batch"], word(1)))
-    row = k.b.gep(k.numbers_at("x"), [k.times(there, k["x_stride"])])
+    clamped = k.least(sample, k.b.sub(k["batch"], word(1)))
+    row = k.b.gep(k.numbers_at("x"), [k.times(clamped, k["x_stride"])])
     return k.load_part(row, column, k["inputs"])
 
 
@@ -124,20 +124,21 @@ def listed_products(k: Kernel, cut: Plan) -> None:
         last = k.least(k.add(first, word(height)), listed_rows(k))
 
         def strip(column: Value, vectors: int) -> None:
-            places = [k.add(column, word(number * k.numbers.lanes)) for number in range(vectors)]
+            columns = [k.add(column, word(number * k.numbers.lanes)) for number in range(vectors)]
 
             def block(sample: Value, _: list[Value]) -> None:
-                wheres = [own_sum(k, k.add(sample, word(one)), place) for one in range(cut.block) for place in places]
+                samples_of_block = [k.add(sample, word(number)) for number in range(cut.block)]
+                sum_places = [own_sum(k, own_sample, col) for own_sample in samples_of_block for col in columns]
 
                 def tile(place: Value, sums: list[Value]) -> list[Value]:
                     values = k.b.gep(packed, [k.add(k.times(place, samples), sample)])
                     for row, start in enumerate(row_starts(k, rows, place, TILE)):
-                        weights = [k.load_vector(*weight_at(k, start, one)) for one in places]
-                        xs = (k.load(values, word(row * samples + one)) for one in range(cut.block))
+                        weights = [k.load_vector(*weight_at(k, start, col)) for col in columns]
+                        xs = (k.load(values, word(row * samples + number)) for number in range(cut.block))
                         sums = k.products(xs, weights, sums)
                     return sums
 
-                _store(k, wheres, k.loop(first, last, TILE, tile, [k.load_vector(*where) for where in wheres]))
+                _store(k, sum_places, k.loop(first, last, TILE, tile, [k.load_vector(*where) for where in sum_places]))
 
             k.loop(word(0), word(cut.padded), cut.block, block)
 
@@ -209,9 +210,9 @@ def _turn_delta(k: Kernel, cut: Plan) -> None:
 
     def column(place: Value, _: list[Value]) -> None:
         def square(sample: Value, _: list[Value]) -> None:
-            rows = [load_row(k, "delta", k.add(sample, word(one)), place) for one in range(lanes)]
-            for one, found in enumerate(k.turned(rows)):
-                k.store_vector(found, turned, k.add(k.times(k.add(place, word(one)), samples), sample))
+            rows = [load_row(k, "delta", k.add(sample, word(lane)), place) for lane in range(lanes)]
+            for lane, vector in enumerate(k.turned(rows)):
+                k.store_vector(vector, turned, k.add(k.times(k.add(place, word(lane)), samples), sample))
 
         k.loop(word(0), word(samples), lanes, square)
 
@@ -222,27 +223,27 @@ def _gradients_below(k: Kernel, cut: Plan, row: Value) -> None:
     """below[all, R rows] = delta W[R rows]^T in this worker's columns: a piece is turned, then all blocks meet it."""
     (left, right), height, samples = own_columns(k), turned_rows(k.numbers, cut), packed_batch(k.numbers, cut)
     below, turned = k.numbers_at("below"), k.numbers_at("turned")
-    mine = k.b.gep(k.numbers_at("turned_w"), [k.times(k.worker, k["turned_part"])])
+    transposed_rows = k.b.gep(k.numbers_at("turned_w"), [k.times(k.worker, k["turned_part"])])
     part = k.add(k.times(k.worker, k["below_part"]), row)
     strips = [word(number) for number in range(0, height, k.numbers.lanes)]
 
     def piece(start: Value, _: list[Value]) -> None:
         last = k.least(k.add(start, word(PIECE)), right)
         begins = k.b.icmp_signed("==", start, left)
-        turn_rows(k, row, start, last, len(strips), mine)
+        turn_rows(k, row, start, last, len(strips), transposed_rows)
 
         def block(sample: Value, _: list[Value]) -> None:
-            at = [k.add(part, k.times(k.add(sample, word(one)), k["below_stride"])) for one in range(cut.block)]
-            wheres = [(below, k.add(one, strip)) for one in at for strip in strips]
+            at = [k.add(part, k.times(k.add(sample, word(number)), k["below_stride"])) for number in range(cut.block)]
+            below_places = [(below, k.add(line_start, strip)) for line_start in at for strip in strips]
 
             def column(place: Value, sums: list[Value]) -> list[Value]:
                 line = k.times(k.b.sub(place, start), height)
-                weights = [k.load_vector(mine, k.add(line, strip)) for strip in strips]
+                weights = [k.load_vector(transposed_rows, k.add(line, strip)) for strip in strips]
                 deltas = k.b.gep(turned, [k.add(k.times(place, samples), sample)])
-                return k.products((k.load(deltas, word(one)) for one in range(cut.block)), weights, sums)
+                return k.products((k.load(deltas, word(number)) for number in range(cut.block)), weights, sums)
 
-            before = [k.b.select(begins, k.zeros(), k.load_vector(*where)) for where in wheres]
-            _store(k, wheres, k.loop(start, last, 1, column, before))
+            before = [k.b.select(begins, k.zeros(), k.load_vector(*where)) for where in below_places]
+            _store(k, below_places, k.loop(start, last, 1, column, before))
 
         k.loop(word(0), word(cut.padded), cut.block, block)
 
@@ -254,19 +255,21 @@ def _update_rows(k: Kernel, cut: Plan, start: Value, last: Value) -> None:
     (rows, packed), samples, rate = listed(k, cut), packed_batch(k.numbers, cut), rate_of(k)
 
     def strip(column: Value, vectors: int) -> None:
-        places = [k.add(column, word(number * k.numbers.lanes)) for number in range(vectors)]
+        columns = [k.add(column, word(number * k.numbers.lanes)) for number in range(vectors)]
 
         def tile(place: Value, _: list[Value]) -> None:
             values = k.b.gep(packed, [k.times(place, samples)])
 
             def one_sample(sample: Value, sums: list[Value]) -> list[Value]:
-                mine = k.b.gep(values, [sample])
-                xs = (k.load(mine, word(row * samples)) for row in range(TILE))
-                return k.products(xs, [load_row(k, "delta", sample, one) for one in places], sums)
+                inputs = k.b.gep(values, [sample])
+                xs = (k.load(inputs, word(row * samples)) for row in range(TILE))
+                return k.products(xs, [load_row(k, "delta", sample, col) for col in columns], sums)
 
             sums = k.loop(word(0), word(cut.padded), 1, one_sample, [k.zeros()] * (TILE * vectors))
-            wheres = [weight_at(k, one, at) for one in row_starts(k, rows, place, TILE) for at in places]
-            _store(k, wheres, [k.fma(rate, one, k.load_vector(*at)) for one, at in zip(sums, wheres, strict=True)])
+            row_begins = row_starts(k, rows, place, TILE)
+            weights = [weight_at(k, row_begin, col) for row_begin in row_begins for col in columns]
+            updated = [k.fma(rate, total, k.load_vector(*at)) for total, at in zip(sums, weights, strict=True)]
+            _store(k, weights, updated)
 
         k.loop(start, last, TILE, tile)
 

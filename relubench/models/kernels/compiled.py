@@ -53,8 +53,8 @@ def compiled_rbm(cut: Plan) -> Compiled:
     numbers = numbers_of(host_features(), double=False)
 
     def emit(module: ir.Module) -> None:
-        for one in (emit_up, emit_up_sparse, emit_update_sparse, emit_down):
-            one(module, numbers, cut)
+        for emit_function in (emit_up, emit_up_sparse, emit_update_sparse, emit_down):
+            emit_function(module, numbers, cut)
         for fused in (False, True):
             rbm.emit_gather(module, numbers, cut, sigmoid_=fused)
             emit_mean(module, numbers, drawn=fused)
@@ -67,11 +67,11 @@ def _made(numbers: Numbers, cut: Plan, functions: Sequence[str], emit: Callable[
     """Those functions, with what a team of threads needs."""
 
     def module() -> ir.Module:
-        made = ir.Module("relubench")
-        emit_run(made, numbers)
-        emit_serve(made, numbers)
-        emit(made)
-        return made
+        ir_module = ir.Module("relubench")
+        emit_run(ir_module, numbers)
+        emit_serve(ir_module, numbers)
+        emit(ir_module)
+        return ir_module
 
     engine = engine_for(repr((numbers, cut, functions)), module)
     return Compiled({name: engine.get_function_address(name) for name in functions}, numbers, cut, engine)
@@ -80,7 +80,7 @@ def _made(numbers: Numbers, cut: Plan, functions: Sequence[str], emit: Callable[
 @lru_cache(maxsize=1)
 def host_features() -> frozenset[str]:
     """What LLVM calls the features of this processor."""
-    return frozenset(name for name, there in binding.get_host_cpu_features().items() if there)
+    return frozenset(name for name, present in binding.get_host_cpu_features().items() if present)
 
 
 def numbers_of(features: frozenset[str], double: bool) -> Numbers:

@@ -85,21 +85,21 @@ def _pack(k: Kernel, cut: Plan) -> None:
     def one_input(place: Value, carried: list[Value]) -> list[Value]:
         at = k.times(carried[0], cut.padded)
 
-        def samples(sample: Value, found: list[Value]) -> list[Value]:
-            some = found[0]
+        def samples(sample: Value, nonzero: list[Value]) -> list[Value]:
+            any_nonzero = nonzero[0]
             for number in range(cut.block):
                 # Beyond the batch the last sample is repeated: its delta there is zero.
-                wanted = k.add(sample, word(number))
+                padded_sample = k.add(sample, word(number))
                 last = b.sub(batch, word(1))
-                there = b.select(b.icmp_signed("<", wanted, last), wanted, last)
-                value = k.load(x, k.add(k.times(there, k["x_stride"]), place))
-                k.store(value, packed, k.add(at, wanted))
-                some = b.or_(some, b.fcmp_unordered("!=", value, ir.Constant(k.numbers.scalar, 0.0)))
-            return [some]
+                clamped = b.select(b.icmp_signed("<", padded_sample, last), padded_sample, last)
+                value = k.load(x, k.add(k.times(clamped, k["x_stride"]), place))
+                k.store(value, packed, k.add(at, padded_sample))
+                any_nonzero = b.or_(any_nonzero, b.fcmp_unordered("!=", value, ir.Constant(k.numbers.scalar, 0.0)))
+            return [any_nonzero]
 
-        (some,) = k.loop(word(0), word(cut.padded), cut.block, samples, [dense])
+        (any_nonzero,) = k.loop(word(0), word(cut.padded), cut.block, samples, [dense])
         k.store_word(place, rows, carried[0])
-        return [k.add(carried[0], b.zext(some, I64))]
+        return [k.add(carried[0], b.zext(any_nonzero, I64))]
 
     (count,) = k.loop(word(0), k["inputs"], 1, one_input, [word(0)])
     end_of_list(k, cut, count)
@@ -133,7 +133,8 @@ def _add_products(k: Kernel, cut: Plan, starts: list[Value], values: Value, colu
     sums = [k.load_vector(*where) for where in wheres]
     for row, start in enumerate(starts):
         weights = [k.load_vector(*weight_at(k, start, place)) for place in places]
-        sums = k.products((k.load(values, word(row * cut.padded + one)) for one in range(cut.block)), weights, sums)
+        xs = (k.load(values, word(row * cut.padded + number)) for number in range(cut.block))
+        sums = k.products(xs, weights, sums)
     for where, total in zip(wheres, sums, strict=True):
         k.store_vector(total, *where)
 
@@ -167,22 +168,22 @@ def _rows_at_once(k: Kernel, cut: Plan, first: bool) -> None:
         number = k.load_word(rows, place)
         (start,) = row_starts(k, rows, place, 1)
         values = k.b.gep(packed, [k.times(place, cut.padded)])
-        steps = [k.b.fmul(rate, k.spread(k.load(values, word(one)))) for one in range(cut.block)]
+        steps = [k.b.fmul(rate, k.spread(k.load(values, word(sample)))) for sample in range(cut.block)]
 
         def strip(column: Value, sums: list[Value]) -> list[Value]:
             weight = updated = k.load_vector(*weight_at(k, start, column))
-            found = []
-            for one, step in enumerate(steps):
-                delta = load_row(k, "delta", word(one), column)
+            totals = []
+            for sample, step in enumerate(steps):
+                delta = load_row(k, "delta", word(sample), column)
                 if not first:
-                    found.append(k.fma(delta, weight, sums[one]))
+                    totals.append(k.fma(delta, weight, sums[sample]))
                 updated = k.fma(step, delta, updated)
             k.store_vector(updated, *weight_at(k, start, column))
-            return found
+            return totals
 
         none = [] if first else [k.zeros()] * cut.block
-        for one, total in enumerate(k.loop(left, right, k.numbers.lanes, strip, none)):
-            store_below(k, k.total(total), word(one), number)
+        for sample, total in enumerate(k.loop(left, right, k.numbers.lanes, strip, none)):
+            store_below(k, k.total(total), word(sample), number)
 
     k.loop(word(0), listed_rows(k), 1, row)
 

@@ -58,8 +58,8 @@ class Kernels:
         """
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
-        for one in self.passes:
-            one.take()
+        for layer in self.passes:
+            layer.take()
         try:
             self.ahead = True
             with self.team.working():
@@ -70,21 +70,21 @@ class Kernels:
     def settle(self) -> None:
         """Write the weights back into their values, where the kernels have gone ahead of those."""
         if self.ahead:
-            for one in self.passes:
-                one.give()
+            for layer in self.passes:
+                layer.give()
         self.ahead = False
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """Inside, the weights stay as they are, and evaluations need not turn them each time."""
         self.settle()
-        for one in self.passes:
-            one.by_rows = one.weight.value.contiguous()
+        for layer in self.passes:
+            layer.by_rows = layer.weight.value.contiguous()
         try:
             yield
         finally:
-            for one in self.passes:
-                one.by_rows = None
+            for layer in self.passes:
+                layer.by_rows = None
 
 
 class Passes:
@@ -155,17 +155,17 @@ class Passes:
         if self.weight.value is not self.w or self.bias.value is not self.b:
             self._lay_out()
         elif self.w._version != self.version:
-            self._exchange(lambda mine, theirs: mine.copy_(theirs))
+            self._exchange(lambda block, value: block.copy_(value))
 
     def give(self) -> None:
         """Write the weights back into their value."""
-        self._exchange(lambda mine, theirs: theirs.copy_(mine))
+        self._exchange(lambda block, value: value.copy_(block))
 
     def _exchange(self, copy: Callable[[Tensor, Tensor], Tensor]) -> None:
         """Between each worker's columns and the same of the value [I, O]."""
         inputs, by_columns = self.w.shape[1], self.w.t()
-        for mine, (left, right) in zip(self.blocks, self.columns, strict=True):
-            copy(mine[:inputs, : right - left], by_columns[:, left:right])
+        for block, (left, right) in zip(self.blocks, self.columns, strict=True):
+            copy(block[:inputs, : right - left], by_columns[:, left:right])
         self.version = self.w._version
 
     def _lay_out(self) -> None:
@@ -175,23 +175,16 @@ class Passes:
         """
         like, workers = self.weight.value, self.kernels.workers
         outputs, inputs = like.shape
-        made = self.kernels.of(like.dtype)
-        self.codes, numbers, cut = dict(made.addresses), made.numbers, made.cut
-        lanes, turned, samples = numbers.lanes, turned_rows(numbers, cut), packed_batch(numbers, cut)
-        columns, bias = whole(outputs, lanes), self.bias.value
+        code = self.kernels.of(like.dtype)
+        self.codes, numbers, cut = dict(code.addresses), code.numbers, code.cut
+        lanes, samples = numbers.lanes, packed_batch(numbers, cut)
+        columns = whole(outputs, lanes)
         stride = odd(columns, lanes)
-        self.w = self.weight.value = like.t().contiguous().t()
-        padded = zeros(like, columns)
-        self.b = self.bias.value = padded[:outputs]
-        self.b.copy_(bias)
-        edges = [columns // lanes * worker // workers * lanes for worker in range(workers + 1)]
-        self.columns = [(left, max(left, min(right, outputs))) for left, right in pairwise(edges)]
-        widest = odd(max(right - left for left, right in pairwise(edges)), lanes)
-        self.blocks = zeros(like, workers, inputs + 1, widest)
-        self._exchange(lambda mine, theirs: mine.copy_(theirs))
+        padded_bias = self._take_values(columns, lanes)
         self.sums = zeros(like, workers, cut.padded, stride)
         self.y, self.delta = zeros(like, cut.padded, stride), zeros(like, samples, stride)
-        below = odd(max(whole(inputs + 1, one) for one in (turned, cut.tall * lanes)), lanes)
+        turned = turned_rows(numbers, cut)
+        below = odd(max(whole(inputs + 1, height) for height in (turned, cut.tall * lanes)), lanes)
         self.parts = zeros(like, workers, cut.padded, below)
         self.turned = zeros(like, columns, samples)
         self.turned_w = zeros(like, workers, max(PIECE * turned, sparse.MASK * sparse.STRIP * lanes))
@@ -203,18 +196,30 @@ class Passes:
         self.rows = torch.zeros(workers * segment, dtype=torch.int64)
         self.counts = torch.zeros(workers * LINE, dtype=torch.int64)
         self.words = torch.zeros(len(WORDS), dtype=torch.int64)
-        self.said, self.address = self.words.numpy(), self.words.data_ptr()
-        self._tell(workers=workers, inputs=inputs, skip=int(self.first))
-        self._tell(w=self.blocks, w_part=self.blocks.stride(0), w_stride=self.blocks.stride(1))
-        self._tell(
-            b=padded,
-            columns=columns,
-            stride=stride,
-            sums=self.sums,
-            sums_part=self.sums.stride(0),
-            y=self.y,
-            delta=self.delta,
-        )
+        self.argument_values, self.address = self.words.numpy(), self.words.data_ptr()
+        self._write_layout(padded_bias, columns, segment)
+
+    def _take_values(self, columns: int, lanes: int) -> Tensor:
+        """Lay the weights out by columns, each worker's in a block of its own; the bias, padded to whole vectors."""
+        like, workers = self.weight.value, self.kernels.workers
+        outputs, inputs = like.shape
+        bias = self.bias.value
+        self.w = self.weight.value = like.t().contiguous().t()
+        padded_bias = zeros(like, columns)
+        self.b = self.bias.value = padded_bias[:outputs]
+        self.b.copy_(bias)
+        edges = [columns // lanes * worker // workers * lanes for worker in range(workers + 1)]
+        self.columns = [(left, max(left, min(right, outputs))) for left, right in pairwise(edges)]
+        widest = odd(max(right - left for left, right in pairwise(edges)), lanes)
+        self.blocks = zeros(like, workers, inputs + 1, widest)
+        self._exchange(lambda block, value: block.copy_(value))
+        return padded_bias
+
+    def _write_layout(self, padded_bias: Tensor, columns: int, segment: int) -> None:
+        """Write the arguments that stay as they are: where everything lies, and its sizes."""
+        self._tell(workers=self.kernels.workers, inputs=self.w.shape[1], skip=int(self.first), columns=columns)
+        self._tell(w=self.blocks, w_part=self.blocks.stride(0), w_stride=self.blocks.stride(1), b=padded_bias)
+        self._tell(sums=self.sums, sums_part=self.sums.stride(0), stride=self.y.stride(0), y=self.y, delta=self.delta)
         self._tell(below=self.parts, below_part=self.parts.stride(0), below_stride=self.parts.stride(1))
         self._tell(segment=segment, rows=self.rows, packed=self.packed, counts=self.counts, rate=self.rate)
         self._tell(turned=self.turned, turned_w=self.turned_w, turned_part=self.turned_w.stride(0))
@@ -223,7 +228,7 @@ class Passes:
     def _tell(self, **values: int | Tensor) -> None:
         """Write arguments of the kernels."""
         for name, value in values.items():
-            self.said[PLACES[name]] = value.data_ptr() if isinstance(value, Tensor) else value
+            self.argument_values[PLACES[name]] = value.data_ptr() if isinstance(value, Tensor) else value
 
 
 PLACES = {name: place for place, name in enumerate(WORDS)}

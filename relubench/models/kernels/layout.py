@@ -56,7 +56,7 @@ def plan(batch: int) -> Plan:
     """One block up to 12 samples; beyond that blocks of 8, 10 or 12, whichever leave the least over."""
     if batch <= MOST_BLOCK:
         return Plan(batch, 1)
-    size = min((8, 10, 12), key=lambda one: -(-batch // one) * one)
+    size = min((8, 10, 12), key=lambda size: -(-batch // size) * size)
     return Plan(size, -(-batch // size))
 
 
@@ -126,11 +126,11 @@ def multiply(k: Kernel, cut: Plan, add_products: Callable[[Kernel, Plan], None])
 
 def in_strips(k: Kernel, left: Value, right: Value, width: int, strip: Callable[[Value, int], None]) -> None:
     """strip(column, vectors) for strips `width` vectors wide, then for what is left over."""
-    wide = width * k.numbers.lanes
-    whole = k.add(left, k.times(k.b.udiv(k.b.sub(right, left), word(wide)), wide))
-    k.loop(left, whole, wide, lambda column, _: strip(column, width))
+    strip_numbers = width * k.numbers.lanes
+    end_of_whole_strips = k.add(left, k.times(k.b.udiv(k.b.sub(right, left), word(strip_numbers)), strip_numbers))
+    k.loop(left, end_of_whole_strips, strip_numbers, lambda column, _: strip(column, width))
     if width > 1:
-        k.loop(whole, right, k.numbers.lanes, lambda column, _: strip(column, 1))
+        k.loop(end_of_whole_strips, right, k.numbers.lanes, lambda column, _: strip(column, 1))
 
 
 def own_columns(k: Kernel) -> tuple[Value, Value]:
@@ -167,10 +167,10 @@ def turn_rows(k: Kernel, row: Value, start: Value, last: Value, vectors: int, in
     def columns(column: Value, _: list[Value]) -> None:
         line = k.times(k.b.sub(column, start), height)
         for strip in range(0, height, lanes):
-            starts = [row_start(k, k.least(k.add(row, word(strip + one)), k["inputs"])) for one in range(lanes)]
-            found = k.turned([k.load_vector(*weight_at(k, one, column)) for one in starts])
-            for one, vector in enumerate(found):
-                k.store_vector(vector, into, k.add(line, word(one * height + strip)))
+            starts = [row_start(k, k.least(k.add(row, word(strip + lane)), k["inputs"])) for lane in range(lanes)]
+            columns_of_rows = k.turned([k.load_vector(*weight_at(k, row_begin, column)) for row_begin in starts])
+            for lane, vector in enumerate(columns_of_rows):
+                k.store_vector(vector, into, k.add(line, word(lane * height + strip)))
 
     k.loop(start, last, lanes, columns)
 
