@@ -32,7 +32,7 @@ def by_kernels(spec: RunSpec) -> bool:
     if spec.device != "cpu" or "AVX" not in spec.device_name or not (plain and dense):
         return False
     widths = (math.prod(spec.input_shape), *spec.hidden, spec.classes)
-    return spec.batch_size <= _most(spec) and sum(one * other for one, other in pairwise(widths)) >= LARGE
+    return spec.batch_size <= _most(spec) and sum(inputs * outputs for inputs, outputs in pairwise(widths)) >= LARGE
 
 
 def rbm_by_kernels(spec: RunSpec, weights: int) -> bool:

@@ -66,18 +66,18 @@ class Builder:
             hidden = (shape.units for shape in layer_shapes(architecture_of(spec), spec.input_shape))
             outputs = [*(units * self.activation.columns for units in hidden), spec.classes]
             self.kernels = Kernels(spec.batch_size, max(1, spec.threads), outputs, self.activation.leak or 0.0)
-        found: list[Layer] = []
+        layers: list[Layer] = []
         for shape in layer_shapes(architecture_of(spec), spec.input_shape):
-            if found and isinstance(found[-1], MaxPool) and not shape.convolution:
-                found.append(Flatten())
+            if layers and isinstance(layers[-1], MaxPool) and not shape.convolution:
+                layers.append(Flatten())
             stage = self._stage(shape)
-            found += self._around(stage) if architecture_of(spec).residual and self.place else stage
+            layers += self._around(stage) if architecture_of(spec).residual and self.place else stage
             self.place += 1
         fan_in = head_inputs(architecture_of(spec), spec.input_shape)
-        found.append(self._affine(fan_in, spec.classes, gain=1.0, rule="lecun" if spec.init == "he" else spec.init))
+        layers.append(self._affine(fan_in, spec.classes, gain=1.0, rule="lecun" if spec.init == "he" else spec.init))
         if self.kernels is not None:
-            self._join(found)
-        return found
+            self._join(layers)
+        return layers
 
     def _join(self, layers: list[Layer]) -> None:
         """Let the kernels do the activations' work, where nothing lies in between."""
@@ -149,8 +149,8 @@ class Builder:
         def weight(seed: int) -> Tensor:
             generator = stream(seed, "init", self.place)
             unit = torch.empty(shape)
-            drawn = unit.uniform_(-1.0, 1.0, generator=generator) if uniform else unit.normal_(generator=generator)
-            return drawn.mul_(scale)
+            values = unit.uniform_(-1.0, 1.0, generator=generator) if uniform else unit.normal_(generator=generator)
+            return values.mul_(scale)
 
         def bias(seed: int) -> Tensor:
             if rule != "uniform":
@@ -189,7 +189,7 @@ class Builder:
         named = [trainable(module) for module in modules]
 
         def value(name: str) -> Callable[[int], Tensor]:
-            tensors = iter([one[name].detach().clone() for one in named])
+            tensors = iter([tensors_by_name[name].detach().clone() for tensors_by_name in named])
             return lambda _: next(tensors)
 
         parameters = [self._parameter(f"module-{name}", value(name)) for name in named[0]]

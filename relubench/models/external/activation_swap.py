@@ -34,12 +34,13 @@ class Exchange(TorchFunctionMode):
         self.kept = {use.place for use in uses if use.kept}
         exchanged = [use for use in uses if not use.kept]
         self.table = {
-            use.place: (number, use, one) for number, (use, one) in enumerate(zip(exchanged, functions, strict=True))
+            use.place: (number, use, function)
+            for number, (use, function) in enumerate(zip(exchanged, functions, strict=True))
         }
         self.products: list[tuple[Tensor, Use, int, Function]] = []
         """Results that are to be multiplied with their own input: then that product is exchanged."""
         self.network, self.steps = network, Steps()
-        self.chained = [(number, use, one) for number, use, one in self.table.values() if use.chains]
+        self.chained = [(number, use, function) for number, use, function in self.table.values() if use.chains]
         self.inputs: dict[int, Tensor] = {}
         """Of written-out activations that have begun, by their numbers."""
         self.ended: set[int] = set()

@@ -166,7 +166,7 @@ def count_calls(network: nn.Module, images: Tensor, training: bool) -> dict[str,
 @contextmanager
 def undisturbed(network: nn.Module) -> Iterator[None]:
     """Afterwards the network's mode and buffers are as they were before."""
-    buffers = {name: one.clone() for name, one in network.named_buffers()}
+    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
     modes = {module: module.training for module in network.modules()}
     try:
         yield
@@ -174,9 +174,9 @@ def undisturbed(network: nn.Module) -> Iterator[None]:
         for module, mode in modes.items():
             module.training = mode
         with torch.no_grad():
-            for name, one in network.named_buffers():
+            for name, buffer in network.named_buffers():
                 if name in buffers:
-                    one.copy_(buffers[name])
+                    buffer.copy_(buffers[name])
 
 
 def in_place(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
@@ -193,9 +193,9 @@ def storage(x: Tensor) -> int:
 def flat(value: Any) -> list[Any]:
     """What lies in nested lists, tuples and dictionaries."""
     if isinstance(value, (tuple, list)):
-        return [one for part in value for one in flat(part)]
+        return [leaf for part in value for leaf in flat(part)]
     if isinstance(value, dict):
-        return [one for part in value.values() for one in flat(part)]
+        return [leaf for part in value.values() for leaf in flat(part)]
     return [value]
 
 

@@ -44,4 +44,4 @@ def matches(name: str, patterns: Sequence[str]) -> bool:
     """Whether a pattern names the place, the module that makes the call, or one that this module is part of."""
     path = name.partition("#")[0]
     parents = [path[:end] for end, mark in enumerate(path) if mark == "."]
-    return any(fnmatchcase(one, pattern) for pattern in patterns for one in (name, path, *parents))
+    return any(fnmatchcase(candidate, pattern) for pattern in patterns for candidate in (name, path, *parents))

@@ -83,9 +83,9 @@ def uses_of(network: nn.Module, spec: RunSpec) -> list[Use]:
             raise why_not(network, spec.model, images, problem) from problem
     scores = class_scores(y, len(images), spec.classes)
     if scores is None or scores.shape != (len(images), spec.classes):
-        given = f"shape {tuple(scores.shape)}" if scores is not None else type(y).__name__
+        description = f"shape {tuple(scores.shape)}" if scores is not None else type(y).__name__
         raise UsageError(
-            f"{spec.model} gives {given} for {len(images)} images of {spec.classes} classes",
+            f"{spec.model} gives {description} for {len(images)} images of {spec.classes} classes",
             f"return class scores [B, {spec.classes}]; a parameter num_classes is given the number of classes",
         )
     return uses

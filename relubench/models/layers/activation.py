@@ -62,10 +62,10 @@ class Tape(Differentiated):
         self.activation, self.dim, self.noise = activation, dim, noise
 
     def apply(self, x: Tensor, leaves: Sequence[Tensor], training: bool) -> Tensor:
-        drawn = None
+        noise = None
         if training and self.noise is not None and self.activation.draw is not None:
-            drawn = draw(self.noise, x, self.activation.draw)
-        return self.activation.function(x, learned=tuple(leaves), noise=drawn, dim=self.dim)
+            noise = draw(self.noise, x, self.activation.draw)
+        return self.activation.function(x, learned=tuple(leaves), noise=noise, dim=self.dim)
 
 
 class UserModule(Differentiated):
@@ -80,18 +80,19 @@ class UserModule(Differentiated):
         self.modules, self.stacked = list(modules), stacked
         self.noise = self.draws = noise
         self.names = list(trainable(self.modules[0]))
-        self.held = [(one, place) for place, one in enumerate(self.modules)]
+        self.held = [(module, member) for member, module in enumerate(self.modules)]
 
     def apply(self, x: Tensor, leaves: Sequence[Tensor], training: bool) -> Tensor:
         for module in self.modules:
             module.train(training)
         if not self.stacked:
             return self._call(0, x, leaves)
-        members = [[leaf[place] for leaf in leaves] for place in range(len(self.modules))]
-        return torch.stack([self._call(place, *one) for place, one in enumerate(zip(x, members, strict=True))])
+        members = [[leaf[member] for leaf in leaves] for member in range(len(self.modules))]
+        outputs = [self._call(member, *inputs) for member, inputs in enumerate(zip(x, members, strict=True))]
+        return torch.stack(outputs)
 
-    def _call(self, place: int, x: Tensor, leaves: Sequence[Tensor]) -> Tensor:
-        module, parameters = self.modules[place], dict(zip(self.names, leaves, strict=True))
-        with self.draws.members[place].standing_in():
+    def _call(self, member: int, x: Tensor, leaves: Sequence[Tensor]) -> Tensor:
+        module, parameters = self.modules[member], dict(zip(self.names, leaves, strict=True))
+        with self.draws.members[member].standing_in():
             # TorchScript's modules cannot be given parameters, and have none here.
             return torch.func.functional_call(module, parameters, (x,)) if parameters else module(x)
