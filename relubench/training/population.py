@@ -23,8 +23,8 @@ from torch import Tensor
 from relubench.activations import Choice
 from relubench.models.architecture import architecture_of
 from relubench.models.builder import Builder
+from relubench.models.external.held_modules import Held, HeldStates
 from relubench.models.external.layer import Foreign
-from relubench.models.external.module_state import Held, HeldStates
 from relubench.models.layers.activation import UserModule
 from relubench.models.layers.base import Buffer
 from relubench.models.optimizers import build_optimizer

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from relubench.errors import ComputeError
 from relubench.models.external.calls import ACTIVATIONS, Places, Use, function_name, functions_of, in_place, spoken
-from relubench.models.external.survey import PRODUCTS
+from relubench.models.external.survey_mode import PRODUCTS
 from relubench.models.external.written_out import Steps, is_step, step_name
 
 _PRODUCTS = functions_of(PRODUCTS)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from relubench.models.external.module_state import HeldStates
+from relubench.models.external.held_modules import HeldStates
 from relubench.models.layers.activation import ClosedForm
 from relubench.models.layers.base import Differentiated, Layer
 from relubench.models.layers.convolution import Convolution
