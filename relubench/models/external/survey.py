@@ -2,7 +2,7 @@
 
 `survey` runs the network once in training and once in evaluation, under a `TorchFunctionMode` that sees every call of
 a function of torch: a module that is used twice counts twice, and control flow of any kind is followed. A call of a
-function in `NAMES` is exchanged, but for
+function in `calls.NAMES` is exchanged, but for
 
 - gates: a (hard) sigmoid whose result multiplies another tensor that depends on the images (squeeze-excitation),
 - what does not depend on the images (Swin v2's position bias),
@@ -12,8 +12,8 @@ function in `NAMES` is exchanged, but for
 A sigmoid times its own input (x*sigmoid(x), also x*sigmoid(1.702*x) and x*tanh(softplus(x))) is one activation: their
 product is exchanged; so are those that are written out of elementary functions (see `written_out`). Softmax is never
 an activation here. Refused is what cannot be exchanged, or not be told from an activation: other functions in
-`survey_mode.HANDMADE`, a hard sigmoid made of relu6 that is no gate, one function of another's result, fused recurrent layers,
-calls out of autograd's sight, calls repeated in the backward pass.
+`survey_mode.HANDMADE`, a hard sigmoid made of relu6 that is no gate, one function of another's result, fused recurrent
+layers, calls out of autograd's sight, calls repeated in the backward pass.
 """
 
 from __future__ import annotations
@@ -24,10 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from relubench.errors import UsageError
-from relubench.models.external.calls import (
-    Use,
-    undisturbed,
-)
+from relubench.models.external.calls import Use, undisturbed
 from relubench.models.external.kept_activations import check_kept, check_refused
 from relubench.models.external.survey_mode import SurveyMode
 
