@@ -94,7 +94,7 @@ class Layer:
 def measured(layers: dict[str, Layer], share: int, rounds: int) -> list[dict[str, Any]]:
     """A row for each pass at one share of zeros."""
     generator = torch.Generator().manual_seed(share)
-    batch, width = next(iter(layers.values())).kernels.cut.padded, layers["as trained"].passes.w.shape[0]
+    batch, width = next(iter(layers.values())).kernels.tiling.padded, layers["as trained"].passes.w.shape[0]
     x, grad = (
         torch.randn(batch, width, generator=generator) * (100 * torch.rand(batch, width, generator=generator) >= share)
         for _ in range(2)

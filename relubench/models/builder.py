@@ -85,12 +85,12 @@ class Builder:
             if not isinstance(layer, ClosedForm) or layer.activation.leak is None or not isinstance(below, Affine):
                 continue
             assert below.passes is not None
-            below.passes.bend()
-            layer.done_forward = True
+            below.passes.fuse_activation()
+            layer.forward_fused = True
             # The penalty on activations comes between the gradient of h and the slope.
             if isinstance(above, Affine) and above.passes is not None and not self.spec.l1:
-                above.passes.lie_over(below.passes)
-                layer.done_backward = True
+                above.passes.fuse_backward_into(below.passes)
+                layer.backward_fused = True
 
     def _around(self, stage: list[Layer]) -> list[Layer]:
         """The stage with a skip around it."""

@@ -15,7 +15,7 @@ from relubench.models.builder import Builder
 from relubench.models.kernels import sparse
 from relubench.models.kernels.compiled import host_features, numbers_of
 from relubench.models.kernels.layer import Kernels, Passes
-from relubench.models.kernels.layout import TILE, plan
+from relubench.models.kernels.layout import TILE, choose_tiling
 from relubench.models.layers.activation import ClosedForm
 from relubench.models.optimizers import Parameter, Sgd
 from relubench.runs.spec import RunSpec
@@ -200,7 +200,7 @@ def test_a_group_of_rows_is_whole_tiles(lanes: int):
     # Else the rows behind a group are updated with it, and once more with their own: seen with four lanes, where the
     # gradient had many zeros and the inputs had few.
     for hidden in ([300, 300, 10], [128, 10], [1000, 1000, 1000, 10], [37, 10], [10]):
-        assert sparse.in_strips_of(plan(50), hidden, 1, lanes).tall * lanes % TILE == 0
+        assert sparse.in_strips_of(choose_tiling(50), hidden, 1, lanes).tall * lanes % TILE == 0
 
 
 @pytest.mark.parametrize("outputs", [[300], [300, 300, 10]])
@@ -214,13 +214,13 @@ def test_many_zeros_in_the_gradient_and_few_in_the_inputs(batch: int, outputs: l
 
 
 def test_columns_are_cut_into_strips_of_nearly_one_width():
-    assert sparse.in_strips_of(plan(128), [1000, 1000, 10], 2, 16).strips == (11, 10)
+    assert sparse.in_strips_of(choose_tiling(128), [1000, 1000, 10], 2, 16).strips == (11, 10)
     for columns in range(1, 2000, 37):
-        cut = sparse.in_strips_of(plan(128), [columns, 10], 1, 16)
+        tiling = sparse.in_strips_of(choose_tiling(128), [columns, 10], 1, 16)
         vectors = -(-columns // 16)
         count = -(-vectors // sparse.STRIP)
-        assert set(cut.strips) >= {vectors // count, -(-vectors // count)} - {1}
-        assert 1 <= cut.tall <= sparse.STRIP
+        assert set(tiling.strips) >= {vectors // count, -(-vectors // count)} - {1}
+        assert 1 <= tiling.tall <= sparse.STRIP
 
 
 def test_an_exchanged_value_is_laid_out_anew():
@@ -234,9 +234,9 @@ def test_an_exchanged_value_is_laid_out_anew():
 
 def test_blocks_of_samples_leave_little_over():
     for batch in range(1, 1025):
-        cut = plan(batch)
-        assert batch <= cut.padded < batch + cut.block and cut.block <= 12
-    assert plan(10).padded == 10 and plan(128).padded <= 132
+        tiling = choose_tiling(batch)
+        assert batch <= tiling.padded < batch + tiling.block and tiling.block <= 12
+    assert choose_tiling(10).padded == 10 and choose_tiling(128).padded <= 132
 
 
 # -- a network ---------------------------------------------------------------------------------------------------------
@@ -284,7 +284,7 @@ def test_kernels_that_do_the_activations_work_change_no_bit(
     choice, spec = network(activation, train={"batch_size": 7, "epochs": 1})
     spec = replace(spec, threads=threads, **more)
     by_kernels_alone = trained(spec, choice)
-    done = [one.done_forward for one in by_kernels_alone.layers if isinstance(one, ClosedForm)]
+    done = [one.forward_fused for one in by_kernels_alone.layers if isinstance(one, ClosedForm)]
     assert len(done) == 2 and all(done) == ("norm" not in more)
     monkeypatch.setattr(Builder, "_join", lambda *_: None)
     apart = trained(spec, choice)

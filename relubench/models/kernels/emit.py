@@ -30,7 +30,7 @@ Body = Callable[[Value, list[Value]], Sequence[Value] | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Numbers:
+class VectorType:
     """The kind of number that kernels compute with, and the registers that hold vectors of them."""
 
     double: bool
@@ -61,7 +61,7 @@ class Kernel:
     """One function in the making; its methods append to it, and return the value that they compute."""
 
     def __init__(
-        self, module: ir.Module, name: str, numbers: Numbers, words: Sequence[str] = (), kind: Any = KERNEL
+        self, module: ir.Module, name: str, numbers: VectorType, words: Sequence[str] = (), kind: Any = KERNEL
     ) -> None:
         self.module, self.numbers = module, numbers
         self.function = ir.Function(module, kind, name)
@@ -150,7 +150,7 @@ class Kernel:
     def zeros(self) -> Value:
         return ir.Constant(self.numbers.vector, [0.0] * self.numbers.lanes)
 
-    def spread(self, number: Value) -> Value:
+    def broadcast(self, number: Value) -> Value:
         """A vector of that number in every lane."""
         nothing = ir.Constant(self.numbers.vector, ir.Undefined)
         first = self.b.insert_element(nothing, number, ir.Constant(I32, 0))
@@ -172,7 +172,7 @@ class Kernel:
         first = self.b.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(I32, 0))
         return self.b.shuffle_vector(first, ir.Constant(kind, ir.Undefined), _lanes([0] * self.numbers.lanes))
 
-    def total(self, vector: Value) -> Value:
+    def horizontal_sum(self, vector: Value) -> Value:
         """The sum over the lanes, by halves: always in the same order."""
         lanes = self.numbers.lanes
         while lanes > 1:
@@ -185,10 +185,10 @@ class Kernel:
     def products(self, factors: Iterable[Value], vectors: Sequence[Value], sums: Sequence[Value]) -> list[Value]:
         """The sums with each number among the factors times each vector added, vector by vector."""
         remaining_sums = iter(sums)
-        broadcasts = (self.spread(factor) for factor in factors)
+        broadcasts = (self.broadcast(factor) for factor in factors)
         return [self.fma(broadcast, vector, next(remaining_sums)) for broadcast in broadcasts for vector in vectors]
 
-    def turned(self, rows: Sequence[Value]) -> list[Value]:
+    def transposed(self, rows: Sequence[Value]) -> list[Value]:
         """The columns of as many vectors as each has lanes, by halves woven into each other."""
         lanes, half = self.numbers.lanes, self.numbers.lanes // 2
         weave = [

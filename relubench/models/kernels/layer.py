@@ -16,7 +16,7 @@ from relubench.models.kernels import sparse
 from relubench.models.kernels.blocked import PIECE, turned_rows
 from relubench.models.kernels.compiled import Compiled, compiled, host_features, numbers_of
 from relubench.models.kernels.emit import LINE
-from relubench.models.kernels.layout import TILE, WORDS, Plan, packed_batch, plan
+from relubench.models.kernels.layout import TILE, WORDS, Tiling, choose_tiling, packed_batch
 from relubench.models.kernels.team import Team
 from relubench.models.matmul import Library, evaluated
 from relubench.models.optimizers import Optimizer, Parameter, Sgd
@@ -28,9 +28,9 @@ ALIGNMENT = 64
 class Kernels:
     """The kernels for one size of batch and layers of so many outputs, and the threads that carry them out."""
 
-    def __init__(self, batch: int, workers: int, outputs: Sequence[int], leak: float = 0.0) -> None:
-        self.cut: Plan = plan(batch)
-        self.workers, self.outputs, self.leak = workers, tuple(outputs), leak
+    def __init__(self, batch: int, workers: int, outputs: Sequence[int], negative_slope: float = 0.0) -> None:
+        self.tiling: Tiling = choose_tiling(batch)
+        self.workers, self.outputs, self.negative_slope = workers, tuple(outputs), negative_slope
         self.codes = {False: self._compiled(double=False)}
         run, serve = (self.codes[False].addresses[name] for name in ("run", "serve"))
         self.team = Team(workers, run, serve)
@@ -45,10 +45,10 @@ class Kernels:
         return self.codes[double]
 
     def _compiled(self, *, double: bool) -> Compiled:
-        if self.cut.blocks == 1:
-            return compiled(self.cut, double=double)
+        if self.tiling.blocks == 1:
+            return compiled(self.tiling, double=double)
         lanes = numbers_of(host_features(), double).lanes
-        return compiled(sparse.in_strips_of(self.cut, self.outputs, self.workers, lanes), double=double)
+        return compiled(sparse.in_strips_of(self.tiling, self.outputs, self.workers, lanes), double=double)
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -59,7 +59,7 @@ class Kernels:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         for layer in self.passes:
-            layer.take()
+            layer.load_weights()
         try:
             self.ahead = True
             with self.team.working():
@@ -71,7 +71,7 @@ class Kernels:
         """Write the weights back into their values, where the kernels have gone ahead of those."""
         if self.ahead:
             for layer in self.passes:
-                layer.give()
+                layer.store_weights()
         self.ahead = False
 
     @contextmanager
@@ -99,8 +99,8 @@ class Passes:
         self.library: Library = library
         self.by_rows: Tensor | None = None
         """W as PyTorch's products want it; there during an evaluation."""
-        self.bends = False
-        self.under: Passes | None = None
+        self.fused_activation = False
+        self.layer_below: Passes | None = None
         self._lay_out()
         kernels.passes.append(self)
 
@@ -111,12 +111,12 @@ class Passes:
     def forward(self, x: Tensor) -> Tensor:
         """z [B, O], in storage that the next call overwrites."""
         if not self.kernels.team.awake:
-            self.take()
+            self.load_weights()
         x = x if x.stride(-1) == 1 else x.contiguous()
         batch = x.shape[0]
         self._tell(x=x, batch=batch, x_stride=x.stride(0))
-        if self.under is not None:
-            self._tell(target=self.under.delta, target_stride=self.under.delta.stride(0))
+        if self.layer_below is not None:
+            self._tell(target=self.layer_below.delta, target_stride=self.layer_below.delta.stride(0))
         self.kernels.team.run(self.codes["forward"], self.address)
         return self.y[:batch, : self.w.shape[0]]
 
@@ -135,29 +135,29 @@ class Passes:
         name, then = ("backward_first", 0) if first else ("backward", self.codes["gather"])
         self.kernels.team.run(self.codes[name], self.address, then)
         if not self.kernels.team.awake:
-            self.give()
+            self.store_weights()
         if first:
             return grad
-        below = self.below if self.under is None else self.under.delta
+        below = self.below if self.layer_below is None else self.layer_below.delta
         return below[:batch, : self.w.shape[1]]
 
-    def bend(self) -> None:
-        """From now on `forward` gives what the activation makes of z: z above 0, and elsewhere the kernels' leak*z."""
-        self.bends = True
-        self._tell(bends=1)
+    def fuse_activation(self) -> None:
+        """Let `forward` apply the activation too: z above 0, and elsewhere the kernels' negative_slope*z."""
+        self.fused_activation = True
+        self._tell(fused_activation=1)
 
-    def lie_over(self, under: Passes) -> None:
-        """x is what `under` gives, which bends: from now on `backward` gives the gradient of its z, as its delta."""
-        self.under = under
+    def fuse_backward_into(self, layer_below: Passes) -> None:
+        """Let `backward` give the gradient of that layer's z, as its delta; x is that layer's fused activation."""
+        self.layer_below = layer_below
 
-    def take(self) -> None:
+    def load_weights(self) -> None:
         """Take the weights over from their value, if anybody has changed it."""
         if self.weight.value is not self.w or self.bias.value is not self.b:
             self._lay_out()
         elif self.w._version != self.version:
             self._exchange(lambda block, value: block.copy_(value))
 
-    def give(self) -> None:
+    def store_weights(self) -> None:
         """Write the weights back into their value."""
         self._exchange(lambda block, value: value.copy_(block))
 
@@ -176,21 +176,21 @@ class Passes:
         like, workers = self.weight.value, self.kernels.workers
         outputs, inputs = like.shape
         code = self.kernels.of(like.dtype)
-        self.codes, numbers, cut = dict(code.addresses), code.numbers, code.cut
-        lanes, samples = numbers.lanes, packed_batch(numbers, cut)
+        self.codes, numbers, tiling = dict(code.addresses), code.numbers, code.tiling
+        lanes, samples = numbers.lanes, packed_batch(numbers, tiling)
         columns = whole(outputs, lanes)
         stride = odd(columns, lanes)
         padded_bias = self._take_values(columns, lanes)
-        self.sums = zeros(like, workers, cut.padded, stride)
-        self.y, self.delta = zeros(like, cut.padded, stride), zeros(like, samples, stride)
-        turned = turned_rows(numbers, cut)
-        below = odd(max(whole(inputs + 1, height) for height in (turned, cut.tall * lanes)), lanes)
-        self.parts = zeros(like, workers, cut.padded, below)
+        self.sums = zeros(like, workers, tiling.padded, stride)
+        self.y, self.delta = zeros(like, tiling.padded, stride), zeros(like, samples, stride)
+        turned = turned_rows(numbers, tiling)
+        below = odd(max(whole(inputs + 1, height) for height in (turned, tiling.tall * lanes)), lanes)
+        self.parts = zeros(like, workers, tiling.padded, below)
         self.turned = zeros(like, columns, samples)
         self.turned_w = zeros(like, workers, max(PIECE * turned, sparse.MASK * sparse.STRIP * lanes))
         self.below = self.parts[0]
         self.rate, self.lr, self.filled = zeros(like, 1), 0.0, 0
-        self.leak = zeros(like, 1).fill_(self.kernels.leak)
+        self.negative_slope = zeros(like, 1).fill_(self.kernels.negative_slope)
         segment = whole(inputs, max(TILE, lanes)) + 1
         self.packed = zeros(like, workers * segment, samples)
         self.rows = torch.zeros(workers * segment, dtype=torch.int64)
@@ -223,7 +223,7 @@ class Passes:
         self._tell(below=self.parts, below_part=self.parts.stride(0), below_stride=self.parts.stride(1))
         self._tell(segment=segment, rows=self.rows, packed=self.packed, counts=self.counts, rate=self.rate)
         self._tell(turned=self.turned, turned_w=self.turned_w, turned_part=self.turned_w.stride(0))
-        self._tell(bends=int(self.bends), leak=self.leak)
+        self._tell(fused_activation=int(self.fused_activation), negative_slope=self.negative_slope)
 
     def _tell(self, **values: int | Tensor) -> None:
         """Write arguments of the kernels."""

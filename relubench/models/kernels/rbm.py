@@ -23,14 +23,14 @@ from llvmlite import ir
 
 from relubench.models.kernels import layout, sparse
 from relubench.models.kernels.dense import listed_products, update_bias
-from relubench.models.kernels.emit import I32, I64, Kernel, Numbers, Value, word
+from relubench.models.kernels.emit import I32, I64, Kernel, Value, VectorType, word
 from relubench.models.kernels.layout import (
-    Plan,
+    Tiling,
+    choose_tiling,
     load_row,
     multiply,
     own_columns,
     packed_batch,
-    plan,
     rate_of,
     row_starts,
     share_of,
@@ -43,45 +43,47 @@ storage for x, each worker's own. `mean` and `drawn` beyond the batch are left a
 worker's part of `below`, and a vector more."""
 
 
-def even_plan(batch: int) -> Plan:
+def even_tiling(batch: int) -> Tiling:
     """How a batch is cut: `down` takes half a block of samples at once."""
-    return plan(batch + batch % 2)
+    return choose_tiling(batch + batch % 2)
 
 
-def emit_up(module: ir.Module, numbers: Numbers, cut: Plan) -> None:
+def emit_up(module: ir.Module, numbers: VectorType, tiling: Tiling) -> None:
     k = Kernel(module, "up", numbers, WORDS)
-    multiply(k, cut, listed_products)
+    multiply(k, tiling, listed_products)
     k.b.ret_void()
 
 
-def emit_up_sparse(module: ir.Module, numbers: Numbers, cut: Plan) -> None:
+def emit_up_sparse(module: ir.Module, numbers: VectorType, tiling: Tiling) -> None:
     k = Kernel(module, "up_sparse", numbers, WORDS)
     _copy_rows(k)
     rows = _own_rows(k)
     multiply(
-        k, cut, lambda k, _: sparse.add_products(k, cut, lambda sample: k.b.gep(rows, [k.times(sample, k["v_stride"])]))
+        k,
+        tiling,
+        lambda k, _: sparse.add_products(k, tiling, lambda sample: k.b.gep(rows, [k.times(sample, k["v_stride"])])),
     )
     k.b.ret_void()
 
 
-def emit_down(module: ir.Module, numbers: Numbers, cut: Plan) -> None:
+def emit_down(module: ir.Module, numbers: VectorType, tiling: Tiling) -> None:
     """down: each worker's part, the rows in the order of the list."""
     k = Kernel(module, "down", numbers, WORDS)
-    _own_part(k, cut)
+    _own_part(k, tiling)
     k.b.ret_void()
 
 
-def emit_gather(module: ir.Module, numbers: Numbers, cut: Plan, *, sigmoid_: bool) -> None:
+def emit_gather(module: ir.Module, numbers: VectorType, tiling: Tiling, *, sigmoid_: bool) -> None:
     """gather, gather_sigmoid: after `down` its parts become one."""
     k = Kernel(module, "gather_sigmoid" if sigmoid_ else "gather", numbers, WORDS)
-    _add_parts(k, cut, (lambda x: sigmoid(k, x)) if sigmoid_ else lambda x: x)
+    _add_parts(k, tiling, (lambda x: sigmoid(k, x)) if sigmoid_ else lambda x: x)
     k.b.ret_void()
 
 
-def emit_update_sparse(module: ir.Module, numbers: Numbers, cut: Plan) -> None:
+def emit_update_sparse(module: ir.Module, numbers: VectorType, tiling: Tiling) -> None:
     """A row of W at a time; one whose input is zero in the whole batch is left alone."""
     k = Kernel(module, "update_sparse", numbers, WORDS)
-    update_bias(k, cut)
+    update_bias(k, tiling)
     rate, weights = rate_of(k), sparse.own_weights(k)
 
     def strip(column: Value, vectors: int) -> None:
@@ -94,7 +96,7 @@ def emit_update_sparse(module: ir.Module, numbers: Numbers, cut: Plan) -> None:
             def samples_of_mask(first: Value, _: list[Value]) -> None:
                 def add(bit: Value, before: list[Value]) -> list[Value]:
                     sample = k.add(first, bit)
-                    step = k.b.fmul(rate, k.spread(k.load(values, sample)))
+                    step = k.b.fmul(rate, k.broadcast(k.load(values, sample)))
                     delta_vectors = k.load_vectors(k.b.gep(deltas, [k.times(sample, k["stride"])]), vectors)
                     return [k.fma(step, delta, total) for delta, total in zip(delta_vectors, before, strict=True)]
 
@@ -106,11 +108,11 @@ def emit_update_sparse(module: ir.Module, numbers: Numbers, cut: Plan) -> None:
 
         k.loop(word(0), k["inputs"], 1, row)
 
-    sparse.in_strips(k, cut, strip)
+    sparse.in_strips(k, tiling, strip)
     k.b.ret_void()
 
 
-def emit_mean(module: ir.Module, numbers: Numbers, *, drawn: bool) -> None:
+def emit_mean(module: ir.Module, numbers: VectorType, *, drawn: bool) -> None:
     """mean, draw: a sample's and column's random number depends on them and on the key alone, not on who draws it."""
     k = Kernel(module, "draw" if drawn else "mean", numbers, WORDS)
     b, lanes = k.b, numbers.lanes
@@ -222,10 +224,10 @@ def _own_rows(k: Kernel) -> Value:
     return k.b.gep(k.numbers_at("v"), [k.times(k.worker, k["v_part"])])
 
 
-def _own_part(k: Kernel, cut: Plan) -> None:
+def _own_part(k: Kernel, tiling: Tiling) -> None:
     """`down` with this worker's columns of W, a few rows and half a block of samples at a time."""
     left, right = own_columns(k)
-    height, samples, line = (4 if k.numbers.registers == 32 else 2), cut.block // 2, packed_batch(k.numbers, cut)
+    height, samples, line = (4 if k.numbers.registers == 32 else 2), tiling.block // 2, packed_batch(k.numbers, tiling)
     own_parts = k.b.gep(k.numbers_at("parts"), [k.times(k.worker, k["parts_part"])])
 
     def few(row: Value, _: list[Value]) -> None:
@@ -243,20 +245,22 @@ def _own_part(k: Kernel, cut: Plan) -> None:
             sums = k.loop(left, right, k.numbers.lanes, strip, [k.zeros()] * (height * samples))
             places = [(number, block_sample) for number in range(height) for block_sample in block_samples]
             for (number, block_sample), total in zip(places, sums, strict=True):
-                k.store(k.total(total), own_parts, k.add(k.times(k.add(row, word(number)), line), block_sample))
+                k.store(
+                    k.horizontal_sum(total), own_parts, k.add(k.times(k.add(row, word(number)), line), block_sample)
+                )
 
-        k.loop(word(0), word(cut.padded), samples, block)
+        k.loop(word(0), word(tiling.padded), samples, block)
 
     k.loop(word(0), k["inputs"], height, few)
 
 
-def _add_parts(k: Kernel, cut: Plan, mean: Callable[[Value], Value]) -> None:
+def _add_parts(k: Kernel, tiling: Tiling, mean: Callable[[Value], Value]) -> None:
     """below = mean(sum of the workers' parts + c): each worker a share of the rows."""
     b, lanes, parts, below = k.b, k.numbers.lanes, k.numbers_at("parts"), k.numbers_at("below")
 
     def row(number: Value, _: list[Value]) -> None:
-        first, bias = k.times(number, packed_batch(k.numbers, cut)), k.spread(k.load(k.numbers_at("c"), number))
-        for start in range(0, cut.padded, lanes):
+        first, bias = k.times(number, packed_batch(k.numbers, tiling)), k.broadcast(k.load(k.numbers_at("c"), number))
+        for start in range(0, tiling.padded, lanes):
             place = k.add(first, word(start))
 
             def part(worker: Value, sums: list[Value], place: Value = place) -> list[Value]:
@@ -264,9 +268,9 @@ def _add_parts(k: Kernel, cut: Plan, mean: Callable[[Value], Value]) -> None:
 
             (total,) = k.loop(word(0), k["workers"], 1, part, [bias])
             means = mean(total)
-            if start + lanes > cut.padded:
+            if start + lanes > tiling.padded:
                 # What follows is the next row's, which may be another worker's.
-                for lane in range(cut.padded - start):
+                for lane in range(tiling.padded - start):
                     k.store(b.extract_element(means, ir.Constant(I32, lane)), below, k.add(place, word(lane)))
             else:
                 k.store_vector(means, below, place)

@@ -19,7 +19,7 @@ from itertools import pairwise
 from llvmlite import ir
 
 from relubench.models.kernels.emit import I64, Kernel, Value, word
-from relubench.models.kernels.layout import TILE, Plan, listed, own_columns, packed_batch, rate_of, turn_rows
+from relubench.models.kernels.layout import TILE, Tiling, nonzero_rows, own_columns, packed_batch, rate_of, turn_rows
 
 MASK = 64
 """Numbers whose zeros are found at once: the bits of a word."""
@@ -36,7 +36,7 @@ LOOKED_AT = 8
 # -- finding zeros -----------------------------------------------------------------------------------------------------
 
 
-def mostly_zeros(k: Kernel, cut: Plan, line: Callable[[Value], Value], left: Value, right: Value) -> Value:
+def mostly_zeros(k: Kernel, tiling: Tiling, line: Callable[[Value], Value], left: Value, right: Value) -> Value:
     """Whether enough of the numbers left...right of the batch's samples are zero; line(sample) is their address."""
     lanes = k.numbers.lanes
 
@@ -51,7 +51,7 @@ def mostly_zeros(k: Kernel, cut: Plan, line: Callable[[Value], Value], left: Val
         return [nonzeros, k.add(counts[1], k.b.sub(right, left))]
 
     nonzeros, looked_at = k.loop(word(0), k["batch"], LOOKED_AT, sample, [word(0), word(0)])
-    return k.b.icmp_signed("<", k.times(nonzeros, 100), k.times(looked_at, 100 - cut.enough))
+    return k.b.icmp_signed("<", k.times(nonzeros, 100), k.times(looked_at, 100 - tiling.enough))
 
 
 def mask_of(k: Kernel, values: Value, first: Value, stop: Value) -> Value:
@@ -93,7 +93,7 @@ def over_bits(
 # -- products ----------------------------------------------------------------------------------------------------------
 
 
-def add_products(k: Kernel, cut: Plan, rows: Callable[[Value], Value]) -> None:
+def add_products(k: Kernel, tiling: Tiling, rows: Callable[[Value], Value]) -> None:
     """sums += x W in this worker's columns; rows(sample): where that sample of x begins."""
     first_sums = k.b.gep(k.numbers_at("sums"), [k.times(k.worker, k["sums_part"])])
     weights = own_weights(k)
@@ -116,10 +116,10 @@ def add_products(k: Kernel, cut: Plan, rows: Callable[[Value], Value]) -> None:
 
         k.loop(word(0), k["inputs"], MASK, tile)
 
-    in_strips(k, cut, strip)
+    in_strips(k, tiling, strip)
 
 
-def gradients_below(k: Kernel, cut: Plan, row: Value) -> None:
+def gradients_below(k: Kernel, tiling: Tiling, row: Value) -> None:
     """below[all, a strip of rows] = delta W[those rows]^T in this worker's columns, the zeros of delta left out."""
     left, right = own_columns(k)
     transposed_rows = k.b.gep(k.numbers_at("turned_w"), [k.times(k.worker, k["turned_part"])])
@@ -128,7 +128,7 @@ def gradients_below(k: Kernel, cut: Plan, row: Value) -> None:
     def piece(start: Value, _: list[Value]) -> None:
         last = k.least(k.add(start, word(MASK)), right)
         begins = k.b.icmp_signed("==", start, left)
-        turn_rows(k, row, start, last, cut.tall, transposed_rows)
+        turn_rows(k, row, start, last, tiling.tall, transposed_rows)
 
         def one_sample(sample: Value, _: list[Value]) -> None:
             values = k.b.gep(k.numbers_at("delta"), [k.times(sample, k["stride"])])
@@ -136,23 +136,23 @@ def gradients_below(k: Kernel, cut: Plan, row: Value) -> None:
 
             def add(bit: Value, before: list[Value]) -> list[Value]:
                 value = k.load(values, k.add(start, bit))
-                return _added(k, value, k.b.gep(transposed_rows, [k.times(bit, cut.tall * k.numbers.lanes)]), before)
+                return _added(k, value, k.b.gep(transposed_rows, [k.times(bit, tiling.tall * k.numbers.lanes)]), before)
 
-            before = [k.b.select(begins, k.zeros(), vector) for vector in k.load_vectors(sums, cut.tall)]
+            before = [k.b.select(begins, k.zeros(), vector) for vector in k.load_vectors(sums, tiling.tall)]
             k.store_vectors(over_bits(k, mask_of(k, values, start, last), add, before), sums)
 
-        k.loop(word(0), word(cut.padded), 1, one_sample)
+        k.loop(word(0), word(tiling.padded), 1, one_sample)
 
     k.loop(left, right, MASK, piece)
 
 
-def update_rows(k: Kernel, cut: Plan, start: Value, last: Value) -> None:
+def update_rows(k: Kernel, tiling: Tiling, start: Value, last: Value) -> None:
     """W[start : last] += rate x[all, start : last]^T delta, the zeros of x left out.
 
     64 samples of a strip of delta stay in the first cache while a group of rows meets them; the rows' sums then wait
     for the next 64.
     """
-    rows, rate, weights = listed(k, cut)[0], rate_of(k), own_weights(k)
+    rows, rate, weights = nonzero_rows(k, tiling)[0], rate_of(k), own_weights(k)
 
     def strip(column: Value, vectors: int) -> None:
         deltas, strip_weights = (k.b.gep(address, [column]) for address in (k.numbers_at("delta"), weights))
@@ -161,7 +161,7 @@ def update_rows(k: Kernel, cut: Plan, start: Value, last: Value) -> None:
             def part(first: Value, _: list[Value]) -> None:
                 def row(number: Value, _: list[Value]) -> None:
                     sums = _waiting_sums(k, k.b.sub(number, place))
-                    after = _row_sums(k, cut, number, first, deltas, sums, vectors)
+                    after = _row_sums(k, tiling, number, first, deltas, sums, vectors)
                     with k.b.if_else(k.b.icmp_signed(">=", k.add(first, word(MASK)), k["batch"])) as (then, otherwise):
                         with then:
                             at = k.b.gep(strip_weights, [k.times(k.load_word(rows, number), k["w_stride"])])
@@ -176,7 +176,7 @@ def update_rows(k: Kernel, cut: Plan, start: Value, last: Value) -> None:
 
         k.loop(start, last, ROWS, row_group)
 
-    in_strips(k, cut, strip)
+    in_strips(k, tiling, strip)
 
 
 def _waiting_sums(k: Kernel, number: Value) -> Value:
@@ -186,10 +186,10 @@ def _waiting_sums(k: Kernel, number: Value) -> Value:
 
 
 def _row_sums(
-    k: Kernel, cut: Plan, number: Value, first: Value, deltas: Value, sums: Value, vectors: int
+    k: Kernel, tiling: Tiling, number: Value, first: Value, deltas: Value, sums: Value, vectors: int
 ) -> list[Value]:
     """The sums of a row over the samples before `first`, with the next 64 samples' products added."""
-    values = k.b.gep(listed(k, cut)[1], [k.times(number, packed_batch(k.numbers, cut))])
+    values = k.b.gep(nonzero_rows(k, tiling)[1], [k.times(number, packed_batch(k.numbers, tiling))])
     begins = k.b.icmp_signed("==", first, word(0))
 
     def add(bit: Value, before: list[Value]) -> list[Value]:
@@ -207,19 +207,19 @@ def own_weights(k: Kernel) -> Value:
 
 def _added(k: Kernel, value: Value, address: Value, sums: Sequence[Value]) -> list[Value]:
     """The sums plus that value times the vectors at the address."""
-    broadcast = k.spread(value)
+    broadcast = k.broadcast(value)
     vectors = k.load_vectors(address, len(sums))
     return [k.fma(broadcast, vector, total) for vector, total in zip(vectors, sums, strict=True)]
 
 
-def in_strips(k: Kernel, cut: Plan, strip: Callable[[Value, int], None]) -> None:
+def in_strips(k: Kernel, tiling: Tiling, strip: Callable[[Value, int], None]) -> None:
     """strip(column, vectors) over this worker's columns, cut into strips whose widths differ by one vector at most."""
     (left, right), lanes = own_columns(k), k.numbers.lanes
     size = k.b.udiv(k.b.sub(right, left), word(lanes))
     count = k.b.udiv(k.add(size, word(STRIP - 1)), word(STRIP))
     at_least_one = k.b.select(k.b.icmp_signed(">", count, word(0)), count, word(1))
     narrow, wider = k.b.udiv(size, at_least_one), k.b.urem(size, at_least_one)
-    for width in cut.strips:
+    for width in tiling.strips:
         strip_numbers, of_narrow = width * lanes, k.b.icmp_signed("==", narrow, word(width))
         num_strips = k.b.select(of_narrow, k.b.sub(count, wider), word(0))
         num_strips = k.b.select(k.b.icmp_signed("==", k.add(narrow, word(1)), word(width)), wider, num_strips)
@@ -229,7 +229,7 @@ def in_strips(k: Kernel, cut: Plan, strip: Callable[[Value, int], None]) -> None
     k.loop(left, right, lanes, lambda column, _: strip(column, 1))
 
 
-def in_strips_of(cut: Plan, columns: Sequence[int], workers: int, lanes: int) -> Plan:
+def in_strips_of(tiling: Tiling, columns: Sequence[int], workers: int, lanes: int) -> Tiling:
     """The plan for layers of so many outputs, each of which is the next one's input."""
     widths: set[int] = set()
     for num_columns in columns:
@@ -242,4 +242,4 @@ def in_strips_of(cut: Plan, columns: Sequence[int], workers: int, lanes: int) ->
     sizes = (size for size in range(STRIP, 0, -1) if size * lanes % TILE == 0)
     # A strip costs about as much more as four vectors, whatever its width.
     costs = {size: sum(-(-num // (size * lanes)) * (size + 4) for num in columns[:-1]) for size in sizes}
-    return replace(cut, strips=strips, tall=min(costs, key=lambda size: costs[size]), enough=ENOUGH)
+    return replace(tiling, strips=strips, tall=min(costs, key=lambda size: costs[size]), enough=ENOUGH)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from relubench.models.kernels.emit import I64, KERNEL, LINE, WORDS, Kernel, Numbers, Value, word
+from relubench.models.kernels.emit import I64, KERNEL, LINE, WORDS, Kernel, Value, VectorType, word
 
 JOB, DONE, FIXED, CLAIMS = 0, LINE, 2 * LINE, 3 * LINE
 """Places in a team's words: how many kernels were given out, how many shares beyond the caller's are done; then what
@@ -30,7 +30,7 @@ RUN = ir.FunctionType(ir.VoidType(), [WORDS, I64, I64, I64])
 SERVE = ir.FunctionType(ir.VoidType(), [WORDS, I64])
 
 
-def emit_run(module: ir.Module, numbers: Numbers) -> None:
+def emit_run(module: ir.Module, numbers: VectorType) -> None:
     """run(team, kernel, then, args): the kernel by all workers, and after all of it `then`, unless that is 0."""
     k = Kernel(module, "run", numbers, kind=RUN)
     team, code, then, args = k.function.args
@@ -58,7 +58,7 @@ def _give_out(k: Kernel, team: Value, code: Value, args: Value) -> None:
     k.wait(_at(k, team, DONE), finished, k.load_word(team, word(OFFER)))
 
 
-def emit_serve(module: ir.Module, numbers: Numbers) -> None:
+def emit_serve(module: ir.Module, numbers: VectorType) -> None:
     """serve(team, worker): take part in every kernel that comes in time, until one is null."""
     k = Kernel(module, "serve", numbers, kind=SERVE)
     b, (team, worker) = k.b, k.function.args

@@ -28,10 +28,10 @@ class ClosedForm(Layer):
         self.saved = torch.empty(0)
         self.outputs: dict[torch.Size, Tensor] = {}
         # Whether in training the kernels of the layers below and above do its work.
-        self.done_forward = self.done_backward = False
+        self.forward_fused = self.backward_fused = False
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
-        if training and self.done_forward:
+        if training and self.forward_fused:
             self.saved = x
             return x
         if self.activation.inplace is not None:
@@ -47,7 +47,7 @@ class ClosedForm(Layer):
         return h
 
     def backward(self, grad: Tensor, update: Optimizer, first: bool) -> Tensor:
-        return grad if self.done_backward else self.gradient(grad, self.saved, self.dim)
+        return grad if self.backward_fused else self.gradient(grad, self.saved, self.dim)
 
 
 class Tape(Differentiated):
