@@ -30,7 +30,7 @@ from relubench.models.initialisation import init_scale
 from relubench.models.layers.activation import ClosedForm, Tape, UserModule
 from relubench.models.layers.base import Dropout, Layer, SignFlip
 from relubench.models.layers.convolution import Convolution, Flatten, MaxPool
-from relubench.models.layers.dense import Affine
+from relubench.models.layers.dense import Linear
 from relubench.models.layers.normalisation import Norm
 from relubench.models.layers.residual import Fork, Join
 from relubench.models.matmul import library
@@ -82,13 +82,13 @@ class Builder:
     def _join(self, layers: list[Layer]) -> None:
         """Let the kernels do the activations' work, where nothing lies in between."""
         for below, layer, above in zip(layers, layers[1:], layers[2:], strict=False):
-            if not isinstance(layer, ClosedForm) or layer.activation.leak is None or not isinstance(below, Affine):
+            if not isinstance(layer, ClosedForm) or layer.activation.leak is None or not isinstance(below, Linear):
                 continue
             assert below.passes is not None
             below.passes.fuse_activation()
             layer.forward_fused = True
             # The penalty on activations comes between the gradient of h and the slope.
-            if isinstance(above, Affine) and above.passes is not None and not self.spec.l1:
+            if isinstance(above, Linear) and above.passes is not None and not self.spec.l1:
                 above.passes.fuse_backward_into(below.passes)
                 layer.backward_fused = True
 
@@ -120,12 +120,12 @@ class Builder:
             stage.append(Dropout(spec.dropout, MemberNoise(self.seeds, "dropout", self.place, self.device)))
         return [*stage, MaxPool()] if shape.convolution else stage
 
-    def _affine(self, fan_in: int, outputs: int, *, gain: float, rule: str) -> Affine:
+    def _affine(self, fan_in: int, outputs: int, *, gain: float, rule: str) -> Linear:
         weight, bias = self._weights((outputs, fan_in), fan_in, outputs, gain, rule)
         bias.value = bias.value[:, None, :].contiguous() if self.stacked else bias.value
         spec = self.spec
         chosen = library(spec.device, spec.device_name, spec.threads, fan_in * outputs)
-        affine = Affine(weight, bias, self.stacked, spec.precision == "bf16", chosen)
+        affine = Linear(weight, bias, self.stacked, spec.precision == "bf16", chosen)
         if self.kernels is not None:
             from relubench.models.kernels.layer import Passes
 

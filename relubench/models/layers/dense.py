@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from relubench.models.kernels.layer import Passes
 
 
-class Affine(Layer):
+class Linear(Layer):
     """z = x W^T + b, W [O, I] and b [O] (in a stack [P, O, I] and [P, 1, O])."""
 
     def __init__(self, weight: Parameter, bias: Parameter, stacked: bool, bf16: bool, library: Library) -> None:

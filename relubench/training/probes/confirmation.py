@@ -15,7 +15,7 @@ from torch import Tensor
 
 from relubench.models.layers.activation import ClosedForm
 from relubench.models.layers.base import Layer
-from relubench.models.layers.dense import Affine
+from relubench.models.layers.dense import Linear
 from relubench.training.probes.dead_units import by_member, living_columns, stage_places
 from relubench.training.probes.slopes import slopes
 
@@ -56,7 +56,7 @@ def _by_columns(layer: Layer, z: Tensor) -> bool:
 
 
 def _plain(layer: Layer) -> bool:
-    return isinstance(layer, Affine) and not layer.stacked and not layer.bf16
+    return isinstance(layer, Linear) and not layer.stacked and not layer.bf16
 
 
 def _candidates(live: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor
 from relubench.activations import ACTIVATIONS
 from relubench.models.layers.activation import ClosedForm, Tape
 from relubench.models.layers.base import Dropout, Layer, SignFlip
-from relubench.models.layers.dense import Affine
+from relubench.models.layers.dense import Linear
 from relubench.models.layers.normalisation import NORM_EPS, Norm
 
 SAME = 1e-9
@@ -67,7 +67,7 @@ def linear_stages(layers: Sequence[Layer], activation: str, member: int | None) 
     kinks = ACTIVATIONS[activation.partition(":")[0]].kinks
     found: list[Stage] = []
     for layer in layers:
-        if isinstance(layer, Affine):
+        if isinstance(layer, Linear):
             found.append(Linear(_own(layer.weight.value, member), _own(layer.bias.value, member).flatten()))
         elif isinstance(layer, Norm) and layer.kind == "batch":
             found.append(_batch_norm(layer, member))
