@@ -27,7 +27,7 @@ from relubench.models.architecture import (
 from relubench.models.backend import by_kernels
 from relubench.models.external.networks import foreign_layer
 from relubench.models.initialisation import init_scale
-from relubench.models.layers.activation import ClosedForm, Tape, UserModule
+from relubench.models.layers.activation import AnalyticActivation, Tape, UserModule
 from relubench.models.layers.base import Dropout, Layer, SignFlip
 from relubench.models.layers.convolution import Convolution, Flatten, MaxPool
 from relubench.models.layers.dense import Linear
@@ -82,7 +82,11 @@ class Builder:
     def _join(self, layers: list[Layer]) -> None:
         """Let the kernels do the activations' work, where nothing lies in between."""
         for below, layer, above in zip(layers, layers[1:], layers[2:], strict=False):
-            if not isinstance(layer, ClosedForm) or layer.activation.leak is None or not isinstance(below, Linear):
+            if (
+                not isinstance(layer, AnalyticActivation)
+                or layer.activation.leak is None
+                or not isinstance(below, Linear)
+            ):
                 continue
             assert below.passes is not None
             below.passes.fuse_activation()
@@ -171,7 +175,7 @@ class Builder:
             return self._user_module(activation.module)
         noise = MemberNoise(self.seeds, "activation", self.place, self.device) if activation.draw else None
         if activation.gradient is not None and not activation.learned and noise is None:
-            return ClosedForm(activation, dim)
+            return AnalyticActivation(activation, dim)
         # One scalar a member: [1], or [P, 1, 1] (in images [P, 1, 1, 1, 1]) to lie along the members of a stack.
         shape = (1,) * (1 - dim) if self.stacked else (1,)
         learned = [

@@ -16,7 +16,7 @@ from relubench.models.kernels import sparse
 from relubench.models.kernels.compiled import host_features, numbers_of
 from relubench.models.kernels.layer import Kernels, Passes
 from relubench.models.kernels.layout import TILE, choose_tiling
-from relubench.models.layers.activation import ClosedForm
+from relubench.models.layers.activation import AnalyticActivation
 from relubench.models.optimizers import Parameter, Sgd
 from relubench.runs.spec import RunSpec
 from relubench.training.images import Images
@@ -284,7 +284,7 @@ def test_kernels_that_do_the_activations_work_change_no_bit(
     choice, spec = network(activation, train={"batch_size": 7, "epochs": 1})
     spec = replace(spec, threads=threads, **more)
     by_kernels_alone = trained(spec, choice)
-    done = [one.forward_fused for one in by_kernels_alone.layers if isinstance(one, ClosedForm)]
+    done = [one.forward_fused for one in by_kernels_alone.layers if isinstance(one, AnalyticActivation)]
     assert len(done) == 2 and all(done) == ("norm" not in more)
     monkeypatch.setattr(Builder, "_join", lambda *_: None)
     apart = trained(spec, choice)

@@ -17,7 +17,7 @@ from relubench.models.optimizers import Optimizer, Parameter
 from relubench.models.random_streams import MemberNoise, ModuleNoise
 
 
-class ClosedForm(Layer):
+class AnalyticActivation(Layer):
     """h = f(z) with a hand-written gradient, over z's own storage where that is possible."""
 
     hidden = True

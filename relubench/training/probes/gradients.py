@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from relubench.models.external.held_modules import HeldStates
-from relubench.models.layers.activation import ClosedForm
+from relubench.models.layers.activation import AnalyticActivation
 from relubench.models.layers.base import Differentiated, Layer
 from relubench.models.layers.convolution import Convolution
 from relubench.models.layers.dense import Linear
@@ -94,7 +94,7 @@ def _backward(
 
 def differentiable(layer: Layer, x: Tensor) -> Tensor:
     """The layer's output in evaluation mode as autograd can follow it: an activation in place would not do."""
-    if isinstance(layer, ClosedForm):
+    if isinstance(layer, AnalyticActivation):
         return layer.activation.function(x, dim=layer.dim)
     if isinstance(layer, Linear) and not layer.bf16:
         # Its own forward uses a transposed view that was made outside of autograd.

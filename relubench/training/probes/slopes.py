@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from relubench.models.layers.activation import ClosedForm, Tape, UserModule
+from relubench.models.layers.activation import AnalyticActivation, Tape, UserModule
 from relubench.models.layers.base import Differentiated, Layer
 
 EXPECTED = 6.0
@@ -47,7 +47,7 @@ def slopes(layer: Layer, z: Tensor) -> tuple[Tensor, Tensor]:
 
 def traced(layer: Layer, z: Tensor) -> tuple[Tensor, Tensor]:
     """h = f(z) and what `slope_of` makes its slope from, of z's shape or h's; overwrites z."""
-    if isinstance(layer, ClosedForm):
+    if isinstance(layer, AnalyticActivation):
         h = layer.forward(z, training=False)
         return h, layer.saved
     assert isinstance(layer, Differentiated)
@@ -60,12 +60,12 @@ def traced(layer: Layer, z: Tensor) -> tuple[Tensor, Tensor]:
 
 def slope_of(layer: Layer, h: Tensor, trace: Tensor) -> Tensor:
     """The slope in every column, for what `traced` gave; of several layers that have one activation also at once."""
-    return layer.gradient(torch.ones_like(h), trace, layer.dim) if isinstance(layer, ClosedForm) else trace
+    return layer.gradient(torch.ones_like(h), trace, layer.dim) if isinstance(layer, AnalyticActivation) else trace
 
 
 def columns_of(layer: Layer) -> int:
     """Pre-activations of one unit."""
-    return layer.activation.columns if isinstance(layer, ClosedForm | Tape) else 1
+    return layer.activation.columns if isinstance(layer, AnalyticActivation | Tape) else 1
 
 
 def slope_scale(layer: Layer, like: Sequence[int]) -> SlopeScale:
