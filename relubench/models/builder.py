@@ -27,7 +27,7 @@ from relubench.models.architecture import (
 from relubench.models.backend import by_kernels
 from relubench.models.external.networks import foreign_layer
 from relubench.models.initialisation import init_scale
-from relubench.models.layers.activation import AnalyticActivation, Tape, UserModule
+from relubench.models.layers.activation import AnalyticActivation, AutogradActivation, UserModule
 from relubench.models.layers.base import Dropout, Layer, SignFlip
 from relubench.models.layers.convolution import Convolution, Flatten, MaxPool
 from relubench.models.layers.dense import Linear
@@ -182,7 +182,7 @@ class Builder:
             self._parameter(f"learned-{number}", lambda _, value=value: torch.full(shape, value))
             for number, value in enumerate(activation.learned)
         ]
-        return Tape(activation, dim, learned, noise)
+        return AutogradActivation(activation, dim, learned, noise)
 
     def _user_module(self, make: Callable[[], nn.Module]) -> UserModule:
         modules = []

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from relubench.activations.checks.trial import flat_call
 from relubench.activations.definition import Activation, fixed
-from relubench.models.layers.activation import AnalyticActivation, Tape
+from relubench.models.layers.activation import AnalyticActivation, AutogradActivation
 from relubench.models.optimizers import Parameter, Sgd
 from relubench.system.compiler import own_code
 
@@ -97,7 +97,7 @@ def _population(activation: Activation, z: Tensor, ones: Tensor | None) -> Tenso
     for one in learned:
         one.value = one.value.to(z.dtype)
     closed = activation.gradient is not None
-    layer = AnalyticActivation(activation, -1) if closed else Tape(activation, -1, learned, None)
+    layer = AnalyticActivation(activation, -1) if closed else AutogradActivation(activation, -1, learned, None)
     h = layer.forward(spread, training=True)
     if ones is None:
         return h.reshape(-1)[:points]

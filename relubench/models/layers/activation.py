@@ -50,7 +50,7 @@ class AnalyticActivation(Layer):
         return grad if self.backward_fused else self.gradient(grad, self.saved, self.dim)
 
 
-class Tape(Differentiated):
+class AutogradActivation(Differentiated):
     """h = f(z) for activations that learn, that draw noise, or whose gradient has no closed form here."""
 
     hidden = True

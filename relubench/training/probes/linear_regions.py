@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from relubench.activations import ACTIVATIONS
-from relubench.models.layers.activation import AnalyticActivation, Tape
+from relubench.models.layers.activation import AnalyticActivation, AutogradActivation
 from relubench.models.layers.base import Dropout, Layer, SignFlip
 from relubench.models.layers.dense import Linear
 from relubench.models.layers.normalisation import NORM_EPS, Norm
@@ -74,7 +74,7 @@ def linear_stages(layers: Sequence[Layer], activation: str, member: int | None) 
         elif isinstance(layer, SignFlip):
             signs = _own(layer.signs, member).flatten()
             found.append(Linear(torch.diag(signs), torch.zeros_like(signs)))
-        elif isinstance(layer, AnalyticActivation | Tape) and kinks is not None:
+        elif isinstance(layer, AnalyticActivation | AutogradActivation) and kinks is not None:
             found.append(_bend(layer, kinks, member))
         elif not isinstance(layer, Dropout):
             raise ValueError(f"{type(layer).__name__} is not piecewise linear here")
@@ -95,7 +95,7 @@ def _batch_norm(layer: Norm, member: int | None) -> Linear:
     return Linear(torch.diag(factor), shift - mean * factor)
 
 
-def _bend(layer: AnalyticActivation | Tape, kinks: tuple[float, ...], member: int | None) -> Bend:
+def _bend(layer: AnalyticActivation | AutogradActivation, kinks: tuple[float, ...], member: int | None) -> Bend:
     activation = layer.activation
     learned = tuple(_own(one.value, member).flatten() for one in layer.parameters)
     return Bend(lambda z: activation.function(z, learned=learned), kinks, activation.columns)

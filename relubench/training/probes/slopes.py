@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from relubench.models.layers.activation import AnalyticActivation, Tape, UserModule
+from relubench.models.layers.activation import AnalyticActivation, AutogradActivation, UserModule
 from relubench.models.layers.base import Differentiated, Layer
 
 EXPECTED = 6.0
@@ -65,7 +65,7 @@ def slope_of(layer: Layer, h: Tensor, trace: Tensor) -> Tensor:
 
 def columns_of(layer: Layer) -> int:
     """Pre-activations of one unit."""
-    return layer.activation.columns if isinstance(layer, AnalyticActivation | Tape) else 1
+    return layer.activation.columns if isinstance(layer, AnalyticActivation | AutogradActivation) else 1
 
 
 def slope_scale(layer: Layer, like: Sequence[int]) -> SlopeScale:
@@ -104,6 +104,6 @@ def slope_scale(layer: Layer, like: Sequence[int]) -> SlopeScale:
 
 def _of_user(layer: Layer) -> bool:
     """Whether it is a formula or a user's own, which may know no shape but the layer's."""
-    if isinstance(layer, Tape):
+    if isinstance(layer, AutogradActivation):
         return layer.activation.columns == 1 and not layer.activation.learned and layer.activation.draw is None
     return isinstance(layer, UserModule)
