@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from relubench.activations.definition import Activation, trainable
-from relubench.models.layers.base import Differentiated, Layer, draw
+from relubench.models.layers.base import AutogradLayer, Layer, draw
 from relubench.models.optimizers import Optimizer, Parameter
 from relubench.models.random_streams import MemberNoise, ModuleNoise
 
@@ -50,7 +50,7 @@ class AnalyticActivation(Layer):
         return grad if self.backward_fused else self.gradient(grad, self.saved, self.dim)
 
 
-class AutogradActivation(Differentiated):
+class AutogradActivation(AutogradLayer):
     """h = f(z) for activations that learn, that draw noise, or whose gradient has no closed form here."""
 
     hidden = True
@@ -68,7 +68,7 @@ class AutogradActivation(Differentiated):
         return self.activation.function(x, learned=tuple(leaves), noise=noise, dim=self.dim)
 
 
-class UserModule(Differentiated):
+class UserModule(AutogradLayer):
     """h = module(z) for a user's own nn.Module class, one instance a member, its parameters trained with the rest."""
 
     hidden = True

@@ -52,7 +52,7 @@ class Layer(ABC):
         """The gradient of the input from that of the output (which it may overwrite); `first`: nobody reads it."""
 
 
-class Differentiated(Layer, ABC):
+class AutogradLayer(Layer, ABC):
     """y = g(x, parameters), differentiated by autograd over this stage alone."""
 
     def __init__(self, parameters: Sequence[Parameter] = ()) -> None:

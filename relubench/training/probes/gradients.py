@@ -17,7 +17,7 @@ from torch import Tensor
 
 from relubench.models.external.held_modules import HeldStates
 from relubench.models.layers.activation import AnalyticActivation
-from relubench.models.layers.base import Differentiated, Layer
+from relubench.models.layers.base import AutogradLayer, Layer
 from relubench.models.layers.convolution import Convolution
 from relubench.models.layers.dense import Linear
 from relubench.models.layers.normalisation import Norm
@@ -100,7 +100,7 @@ def differentiable(layer: Layer, x: Tensor) -> Tensor:
         # Its own forward uses a transposed view that was made outside of autograd.
         w, b = layer.weight.value, layer.bias.value
         return torch.baddbmm(b, x, w.mT) if layer.stacked else torch.nn.functional.linear(x, w, b)
-    if isinstance(layer, Differentiated):
+    if isinstance(layer, AutogradLayer):
         batch_norm = isinstance(layer, Norm) and layer.kind == "batch"
         return layer.apply(x, [one.value for one in layer.parameters], training=batch_norm)
     return layer.forward(x, training=False)

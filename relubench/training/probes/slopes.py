@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from relubench.models.layers.activation import AnalyticActivation, AutogradActivation, UserModule
-from relubench.models.layers.base import Differentiated, Layer
+from relubench.models.layers.base import AutogradLayer, Layer
 
 EXPECTED = 6.0
 """The activation's largest slope is looked for within this of 0, where normalised pre-activations lie."""
@@ -50,7 +50,7 @@ def traced(layer: Layer, z: Tensor) -> tuple[Tensor, Tensor]:
     if isinstance(layer, AnalyticActivation):
         h = layer.forward(z, training=False)
         return h, layer.saved
-    assert isinstance(layer, Differentiated)
+    assert isinstance(layer, AutogradLayer)
     with torch.enable_grad():
         x = z.detach().requires_grad_()
         h = layer.apply(x, [one.value for one in layer.parameters], training=False)
