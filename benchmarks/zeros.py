@@ -24,7 +24,7 @@ import torch
 
 from benchmarks.machine import Neighbours, describe
 from relubench.models.kernels import sparse
-from relubench.models.kernels.layer import Kernels, Passes
+from relubench.models.kernels.layer import KernelLinear, Kernels
 from relubench.models.optimizers import Parameter, Sgd
 
 SHARES = (0, 20, 40, 45, 50, 60, 70, 80, 90, 95)
@@ -77,7 +77,7 @@ class Layer:
         bias = Parameter("bias", torch.zeros(width), True)
         # So slow that the weights stay what they are.
         self.update = Sgd([weight, bias], [1e-9], 0.0, 0.0, stacked=False)
-        self.passes = Passes(weight, bias, self.kernels, "torch", False)
+        self.passes = KernelLinear(weight, bias, self.kernels, "torch", False)
 
     def calls(self, x: torch.Tensor, grad: torch.Tensor) -> dict[str, Callable[[], None]]:
         """Each pass alone, on these numbers."""

@@ -131,9 +131,9 @@ class Builder:
         chosen = library(spec.device, spec.device_name, spec.threads, fan_in * outputs)
         affine = Linear(weight, bias, self.stacked, spec.precision == "bf16", chosen)
         if self.kernels is not None:
-            from relubench.models.kernels.layer import Passes
+            from relubench.models.kernels.layer import KernelLinear
 
-            affine.passes = Passes(weight, bias, self.kernels, chosen, first=self.place == 0)
+            affine.passes = KernelLinear(weight, bias, self.kernels, chosen, first=self.place == 0)
         return affine
 
     def _convolution(self, inputs: int, outputs: int, *, gain: float, rule: str) -> Convolution:

@@ -34,7 +34,7 @@ class Kernels:
         self.codes = {False: self._compiled(double=False)}
         run, serve = (self.codes[False].addresses[name] for name in ("run", "serve"))
         self.team = Team(workers, run, serve)
-        self.passes: list[Passes] = []
+        self.passes: list[KernelLinear] = []
         self.ahead = False
 
     def of(self, dtype: torch.dtype) -> Compiled:
@@ -87,7 +87,7 @@ class Kernels:
                 layer.by_rows = None
 
 
-class Passes:
+class KernelLinear:
     """z = x W^T + b, W [O, I] and b [O], trained by plain SGD; `first`: its input is data, whose gradient nobody reads.
 
     The weights' value lies by columns, as the kernels have them, so that it is soon taken over and given back. Whoever
@@ -100,7 +100,7 @@ class Passes:
         self.by_rows: Tensor | None = None
         """W as PyTorch's products want it; there during an evaluation."""
         self.fused_activation = False
-        self.layer_below: Passes | None = None
+        self.layer_below: KernelLinear | None = None
         self._lay_out()
         kernels.passes.append(self)
 
@@ -146,7 +146,7 @@ class Passes:
         self.fused_activation = True
         self._tell(fused_activation=1)
 
-    def fuse_backward_into(self, layer_below: Passes) -> None:
+    def fuse_backward_into(self, layer_below: KernelLinear) -> None:
         """Let `backward` give the gradient of that layer's z, as its delta; x is that layer's fused activation."""
         self.layer_below = layer_below
 
@@ -240,7 +240,7 @@ def whole(size: int, unit: int) -> int:
 
 
 def odd(size: int, lanes: int) -> int:
-    """The size, or a vector more, so that it is an odd number of vectors: see `Passes`."""
+    """The size, or a vector more, so that it is an odd number of vectors: see `KernelLinear`."""
     return (size // lanes | 1) * lanes
 
 

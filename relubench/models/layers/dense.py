@@ -15,7 +15,7 @@ from relubench.models.matmul import TURNED_BATCH, Library, evaluated, onednn_lin
 from relubench.models.optimizers import Optimizer, Parameter
 
 if TYPE_CHECKING:
-    from relubench.models.kernels.layer import Passes
+    from relubench.models.kernels.layer import KernelLinear
 
 
 class Linear(Layer):
@@ -25,7 +25,7 @@ class Linear(Layer):
         self.weight, self.bias, self.stacked, self.bf16 = weight, bias, stacked, bf16
         self.library: Library = library
         self.parameters = (weight, bias)
-        self.passes: Passes | None = None
+        self.passes: KernelLinear | None = None
         """The layer's kernels, where it has any."""
         self.x = weight.value
         self.outputs: dict[tuple[int, int], Tensor] = {}
