@@ -24,7 +24,7 @@ import torch
 
 from benchmarks.machine import Neighbours, describe
 from relubench.models.kernels import sparse
-from relubench.models.kernels.layer import KernelLinear, Kernels
+from relubench.models.kernels.layer import CompiledKernels, KernelLinear
 from relubench.models.optimizers import Parameter, Sgd
 
 SHARES = (0, 20, 40, 45, 50, 60, 70, 80, 90, 95)
@@ -70,7 +70,7 @@ class Layer:
 
     def __init__(self, batch: int, width: int, threads: int, enough: int) -> None:
         before, sparse.ENOUGH = sparse.ENOUGH, enough
-        self.kernels = Kernels(batch, threads, [width, 10])
+        self.kernels = CompiledKernels(batch, threads, [width, 10])
         sparse.ENOUGH = before
         generator = torch.Generator().manual_seed(0)
         weight = Parameter("weight", torch.randn(width, width, generator=generator) * 0.03, True)

@@ -39,7 +39,7 @@ from relubench.models.random_streams import MemberNoise, ModuleNoise, stream
 from relubench.runs.spec import RunSpec
 
 if TYPE_CHECKING:
-    from relubench.models.kernels.layer import Kernels
+    from relubench.models.kernels.layer import CompiledKernels
 
 
 class Builder:
@@ -52,7 +52,7 @@ class Builder:
         frames = activation_frames(architecture_of(spec), spec.input_shape)
         self.gain = matched_gain(choice, frames) if spec.init == "auto" else 1.0
         self.place = 0
-        self.kernels: Kernels | None = None
+        self.kernels: CompiledKernels | None = None
 
     def layers(self) -> list[Layer]:
         """Every layer in order, input to logits."""
@@ -61,11 +61,11 @@ class Builder:
             return [foreign_layer(replace(spec, seed=self.seeds[0]), self.choice)]
         if by_kernels(spec) and not self.stacked:
             # Imported here: a compiler is of no use to the others.
-            from relubench.models.kernels.layer import Kernels
+            from relubench.models.kernels.layer import CompiledKernels
 
             hidden = (shape.units for shape in layer_shapes(architecture_of(spec), spec.input_shape))
             outputs = [*(units * self.activation.columns for units in hidden), spec.classes]
-            self.kernels = Kernels(spec.batch_size, max(1, spec.threads), outputs, self.activation.leak or 0.0)
+            self.kernels = CompiledKernels(spec.batch_size, max(1, spec.threads), outputs, self.activation.leak or 0.0)
         layers: list[Layer] = []
         for shape in layer_shapes(architecture_of(spec), spec.input_shape):
             if layers and isinstance(layers[-1], MaxPool) and not shape.convolution:

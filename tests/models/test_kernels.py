@@ -14,7 +14,7 @@ from relubench.models.backend import by_kernels, route
 from relubench.models.builder import Builder
 from relubench.models.kernels import sparse
 from relubench.models.kernels.compiled import host_features, numbers_of
-from relubench.models.kernels.layer import KernelLinear, Kernels
+from relubench.models.kernels.layer import CompiledKernels, KernelLinear
 from relubench.models.kernels.layout import TILE, choose_tiling
 from relubench.models.layers.activation import AnalyticActivation
 from relubench.models.optimizers import Parameter, Sgd
@@ -53,7 +53,7 @@ class Trial:
         weight, bias = (Parameter(name, one.to(dtype), True) for name, one in (("w", self.w), ("b", self.b)))
         self.parameters, self.dtype, self.first = (weight, bias), dtype, first
         self.update = Sgd(self.parameters, [RATE], 0.0, 0.0, stacked=False)
-        self.kernels = Kernels(batch, workers, list(layers) or [outputs])
+        self.kernels = CompiledKernels(batch, workers, list(layers) or [outputs])
         self.passes = KernelLinear(weight, bias, self.kernels, "torch", first)
 
     def step(self, rows: int | None = None) -> list[Tensor]:

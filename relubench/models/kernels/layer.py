@@ -25,7 +25,7 @@ ALIGNMENT = 64
 """Bytes: a vector of the widest registers, and a cache line."""
 
 
-class Kernels:
+class CompiledKernels:
     """The kernels for one size of batch and layers of so many outputs, and the threads that carry them out."""
 
     def __init__(self, batch: int, workers: int, outputs: Sequence[int], negative_slope: float = 0.0) -> None:
@@ -94,7 +94,9 @@ class KernelLinear:
     exchanges a parameter's value for another tensor, of float32 or float64, finds it laid out anew at the next step.
     """
 
-    def __init__(self, weight: Parameter, bias: Parameter, kernels: Kernels, library: Library, first: bool) -> None:
+    def __init__(
+        self, weight: Parameter, bias: Parameter, kernels: CompiledKernels, library: Library, first: bool
+    ) -> None:
         self.weight, self.bias, self.kernels, self.first = weight, bias, kernels, first
         self.library: Library = library
         self.by_rows: Tensor | None = None
