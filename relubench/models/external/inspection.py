@@ -14,7 +14,7 @@ from relubench.activations import Choice, build
 from relubench.errors import UsageError
 from relubench.models.external.activation_trial import failing_in
 from relubench.models.external.calls import Use
-from relubench.models.external.layer import Foreign, Form
+from relubench.models.external.layer import ExternalNetwork, Form
 from relubench.models.external.module_state import capture, restore
 from relubench.models.external.networks import LOOKED_AT, draw_network, example, uses_of
 from relubench.models.external.oddities import oddities
@@ -43,7 +43,7 @@ def inspect_network(spec: RunSpec, choice: Choice) -> ForeignNetwork:
     odd = oddities(network, spec) if own else []
     with failing_in(spec, choice):
         layout = layout_of(spec, choice)
-    layer = Foreign(network, uses, build(choice), spec.seed, device="cpu", bf16=False, form=Form(spec.classes))
+    layer = ExternalNetwork(network, uses, build(choice), spec.seed, device="cpu", bf16=False, form=Form(spec.classes))
     parameters = sum(
         parameter.value.numel() for parameter in layer.parameters if not parameter.name.startswith("activation-")
     )
@@ -95,7 +95,7 @@ def _counted(uses: Sequence[Use], suffix: str) -> str:
     return ", ".join(f"{count} {name}{suffix}" for name, count in spoken.items())
 
 
-def _saved(layer: Foreign, spec: RunSpec) -> tuple[int, int]:
+def _saved(layer: ExternalNetwork, spec: RunSpec) -> tuple[int, int]:
     """Bytes that a training forward on `LOOKED_AT` images keeps for its backward pass, and its largest tensor's."""
     parameters = {parameter.untyped_storage().data_ptr() for parameter in layer.leaves}
     saved_bytes: dict[int, int] = {}

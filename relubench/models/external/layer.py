@@ -56,7 +56,7 @@ class Form:
 FREE = Form()
 
 
-class Foreign(Layer):
+class ExternalNetwork(Layer):
     """logits = network(x), with `activation` at every place of `uses` that is not kept.
 
     What an activation learns is its own at every place; so is a user's module, which `own` holds.

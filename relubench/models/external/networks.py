@@ -18,7 +18,7 @@ from relubench.models.architecture import Architecture, architecture_of
 from relubench.models.external import stems
 from relubench.models.external.calls import Use
 from relubench.models.external.forward_errors import check_inputs, why_not
-from relubench.models.external.layer import Foreign, Form
+from relubench.models.external.layer import ExternalNetwork, Form
 from relubench.models.external.outputs import class_scores
 from relubench.models.external.survey import survey
 from relubench.models.external.torchvision_names import PREFIX
@@ -30,13 +30,13 @@ LOOKED_AT = 2
 """Images that a network is looked at with."""
 
 
-def foreign_layer(spec: RunSpec, choice: Choice) -> Foreign:
+def foreign_layer(spec: RunSpec, choice: Choice) -> ExternalNetwork:
     """The network of `spec` with the chosen activation, on its device, as one layer."""
     network, _ = draw_network(spec)
     return as_layer(network, uses_of(network, spec), spec, choice)
 
 
-def as_layer(network: nn.Module, uses: list[Use], spec: RunSpec, choice: Choice) -> Foreign:
+def as_layer(network: nn.Module, uses: list[Use], spec: RunSpec, choice: Choice) -> ExternalNetwork:
     """The network as its runs have it: its device, its layout, its precision."""
     contiguous = spec.layout == "contiguous"
     layout = torch.channels_last if spec.device == "cpu" and not contiguous else torch.preserve_format
@@ -48,7 +48,7 @@ def as_layer(network: nn.Module, uses: list[Use], spec: RunSpec, choice: Choice)
         merged=spec.foreign.merged if spec.foreign is not None else (),
     )
     bf16 = spec.precision == "bf16"
-    return Foreign(network, uses, build(choice), spec.seed, device=spec.device, bf16=bf16, form=form)
+    return ExternalNetwork(network, uses, build(choice), spec.seed, device=spec.device, bf16=bf16, form=form)
 
 
 def draw_network(spec: RunSpec) -> tuple[nn.Module, str]:
