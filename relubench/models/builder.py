@@ -25,7 +25,7 @@ from relubench.models.architecture import (
     layer_shapes,
 )
 from relubench.models.backend import by_kernels
-from relubench.models.external.networks import foreign_layer
+from relubench.models.external.networks import external_layer
 from relubench.models.initialisation import init_scale
 from relubench.models.layers.activation import AnalyticActivation, AutogradActivation, UserModule
 from relubench.models.layers.base import Dropout, Layer, SignFlip
@@ -58,7 +58,7 @@ class Builder:
         """Every layer in order, input to logits."""
         spec = self.spec
         if architecture_of(spec).foreign:
-            return [foreign_layer(replace(spec, seed=self.seeds[0]), self.choice)]
+            return [external_layer(replace(spec, seed=self.seeds[0]), self.choice)]
         if by_kernels(spec) and not self.stacked:
             # Imported here: a compiler is of no use to the others.
             from relubench.models.kernels.layer import CompiledKernels

@@ -30,7 +30,7 @@ LOOKED_AT = 2
 """Images that a network is looked at with."""
 
 
-def foreign_layer(spec: RunSpec, choice: Choice) -> ExternalNetwork:
+def external_layer(spec: RunSpec, choice: Choice) -> ExternalNetwork:
     """The network of `spec` with the chosen activation, on its device, as one layer."""
     network, _ = draw_network(spec)
     return as_layer(network, uses_of(network, spec), spec, choice)
