@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from relubench.activations import build, select
 from relubench.errors import ComputeError, UsageError
-from relubench.models.external.calls import Use
+from relubench.models.external.calls import CallSite
 from relubench.models.external.layer import ExternalNetwork
 from relubench.models.external.survey import survey
 
@@ -30,7 +30,7 @@ class Net(nn.Module):
         return self.last(self.function(self.first(x)))
 
 
-def uses(between) -> list[Use]:
+def uses(between) -> list[CallSite]:
     return survey(Net(between), X, "mine")
 
 

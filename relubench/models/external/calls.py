@@ -66,7 +66,7 @@ class Chain:
 
 
 @dataclass(slots=True)
-class Use:
+class CallSite:
     """A place where the network calls an activation."""
 
     place: Place
@@ -210,7 +210,7 @@ def function_name(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> str
 
 
 def place_name(place: Place) -> str:
-    """See `Use.name`."""
+    """See `CallSite.name`."""
     path, number = place
     return (path or "forward") + (f"#{number + 1}" if number else "")
 

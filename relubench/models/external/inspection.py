@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from relubench.activations import Choice, build
 from relubench.errors import UsageError
 from relubench.models.external.activation_trial import failing_in
-from relubench.models.external.calls import Use
+from relubench.models.external.calls import CallSite
 from relubench.models.external.layer import ExternalNetwork, Form
 from relubench.models.external.module_state import capture, restore
 from relubench.models.external.networks import LOOKED_AT, draw_network, example, uses_of
@@ -87,7 +87,7 @@ def _facts(network: nn.Module, changed: str, spec: RunSpec) -> ForeignNetwork:
     )
 
 
-def _counted(uses: Sequence[Use], suffix: str) -> str:
+def _counted(uses: Sequence[CallSite], suffix: str) -> str:
     spoken = Counter(
         f"x*{use.function}(x)" if use.product else f"{use.function} written out" if use.chains else use.function
         for use in uses

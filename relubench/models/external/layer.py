@@ -17,7 +17,7 @@ from relubench.activations.definition import Activation, trainable
 from relubench.errors import ComputeError
 from relubench.models.backend import FOREIGN_EVALUATION_IMAGES
 from relubench.models.external.activation_swap import Exchange
-from relubench.models.external.calls import Use
+from relubench.models.external.calls import CallSite
 from relubench.models.external.outputs import class_scores
 from relubench.models.layers.base import Layer
 from relubench.models.optimizers import Optimizer, Parameter
@@ -65,7 +65,7 @@ class ExternalNetwork(Layer):
     def __init__(
         self,
         network: nn.Module,
-        uses: Sequence[Use],
+        uses: Sequence[CallSite],
         activation: Activation,
         seed: int,
         *,

@@ -16,7 +16,7 @@ from relubench.activations import Choice, build
 from relubench.errors import UsageError
 from relubench.models.architecture import Architecture, architecture_of
 from relubench.models.external import stems
-from relubench.models.external.calls import Use
+from relubench.models.external.calls import CallSite
 from relubench.models.external.forward_errors import check_inputs, why_not
 from relubench.models.external.layer import ExternalNetwork, Form
 from relubench.models.external.outputs import class_scores
@@ -36,7 +36,7 @@ def external_layer(spec: RunSpec, choice: Choice) -> ExternalNetwork:
     return as_layer(network, uses_of(network, spec), spec, choice)
 
 
-def as_layer(network: nn.Module, uses: list[Use], spec: RunSpec, choice: Choice) -> ExternalNetwork:
+def as_layer(network: nn.Module, uses: list[CallSite], spec: RunSpec, choice: Choice) -> ExternalNetwork:
     """The network as its runs have it: its device, its layout, its precision."""
     contiguous = spec.layout == "contiguous"
     layout = torch.channels_last if spec.device == "cpu" and not contiguous else torch.preserve_format
@@ -62,7 +62,7 @@ def draw_network(spec: RunSpec) -> tuple[nn.Module, str]:
         return make_own(arch, example(spec, LOOKED_AT), spec.classes, seed)
 
 
-def uses_of(network: nn.Module, spec: RunSpec) -> list[Use]:
+def uses_of(network: nn.Module, spec: RunSpec) -> list[CallSite]:
     """Where the network calls activations; raises UsageError where it cannot be trained on these images."""
     images = example(spec, LOOKED_AT)
     check_inputs(network, spec.model)

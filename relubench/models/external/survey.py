@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from relubench.errors import UsageError
-from relubench.models.external.calls import Use, undisturbed
+from relubench.models.external.calls import CallSite, undisturbed
 from relubench.models.external.kept_activations import check_kept, check_refused
 from relubench.models.external.survey_mode import SurveyMode
 
@@ -37,7 +37,7 @@ def survey(
     keep: Sequence[str] = (),
     merged: Collection[str] = (),
     classes: int | None = None,
-) -> list[Use]:
+) -> list[CallSite]:
     """Every call of an activation in the network's forward on `images` [B, ...], in the order of the first call.
 
     `keep`: patterns of places that stay; `merged`: see `Places`. The network is left as it was, its buffers included.

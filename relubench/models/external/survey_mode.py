@@ -13,9 +13,9 @@ from torch.overrides import TorchFunctionMode
 
 from relubench.models.external.calls import (
     ACTIVATIONS,
+    CallSite,
     Place,
     Places,
-    Use,
     flat,
     function_name,
     functions_of,
@@ -52,7 +52,7 @@ _PRODUCTS, _SCALINGS = functions_of(PRODUCTS), functions_of(SCALINGS)
 class _Result:
     """A result that is being followed: an activation's own, or a multiple of it."""
 
-    use: Use
+    use: CallSite
     source: Tensor
     value: Tensor
     """Held, as `source` is, so that no other tensor takes its address."""
@@ -64,7 +64,7 @@ class _Result:
 class _Refusal:
     name: str
     text: str
-    use: Use | None = None
+    use: CallSite | None = None
     unless: str = ""
     """What the use may turn out to be after all: 'a gate' or 'a product'."""
     repeated: bool = False
@@ -82,20 +82,20 @@ class SurveyMode(TorchFunctionMode):
         super().__init__()
         self.network, self.batch, self.keep, self.classes = network, batch, keep, classes
         self.places = Places(network, merged)
-        self.uses: dict[Place, Use] = {}
+        self.uses: dict[Place, CallSite] = {}
         self.refused: list[_Refusal] = []
         self.names: dict[str, None] = {}
         """Of every place that `keep` can name."""
         self.backward = False
         self.results: dict[int, _Result] = {}
-        self.sources: dict[int, list[tuple[Use, Tensor]]] = {}
+        self.sources: dict[int, list[tuple[CallSite, Tensor]]] = {}
         self.scaled: dict[int, tuple[Tensor, Tensor]] = {}
         """Storage of a multiple of a tensor -> that multiple and the tensor."""
-        self.products: dict[int, tuple[Use, Tensor]] = {}
+        self.products: dict[int, tuple[CallSite, Tensor]] = {}
         """Products of a result and its own input."""
-        self.overwritten: dict[int, tuple[Use, Tensor]] = {}
+        self.overwritten: dict[int, tuple[CallSite, Tensor]] = {}
         self.tracker = Tracker()
-        self.called: dict[int, Use] = {}
+        self.called: dict[int, CallSite] = {}
         """Step -> the activation that it is."""
 
     def run(self, x: Tensor) -> None:
@@ -129,7 +129,7 @@ class SurveyMode(TorchFunctionMode):
             called = f"{path}.{written.function}".strip(".")
             place = called, counts[called]
             counts[called] += 1
-            use = self.uses.setdefault(place, Use(place, written.function, written.result.numel() // self.batch))
+            use = self.uses.setdefault(place, CallSite(place, written.function, written.result.numel() // self.batch))
             use.chains[self.network.training] = written.chain
             self.names[use.name] = None
             if matches(use.name, self.keep) or matches(place_name((path, 0)), self.keep):
@@ -203,7 +203,7 @@ class SurveyMode(TorchFunctionMode):
         if not torch.is_grad_enabled():
             self._refuse(place, f"{spoken(name, place)} without autograd (no_grad or an autograd.Function)")
         h = func(x.clone() if inplace else x, *args[1:], **rest)
-        use = self.uses.setdefault(place, Use(place, name, h.numel() // self.batch))
+        use = self.uses.setdefault(place, CallSite(place, name, h.numel() // self.batch))
         self.names[use.name] = None
         if matches(use.name, self.keep):
             use.kept = ASKED
@@ -221,7 +221,7 @@ class SurveyMode(TorchFunctionMode):
         self.called[self.tracker.number] = use
         return h
 
-    def _chained(self, use: Use, before: _Result, place: Place, x: Tensor) -> Tensor:
+    def _chained(self, use: CallSite, before: _Result, place: Place, x: Tensor) -> Tensor:
         """A function of another's result: refused, but for tanh(softplus(x)) where x*tanh(softplus(x)) comes of it."""
         text = f"{use} of a result of {before.use}"
         mish = (use.function, before.use.function) == ("tanh", "softplus")
@@ -245,7 +245,7 @@ class SurveyMode(TorchFunctionMode):
         for use, _ in self.sources.get(place, ()):
             use.input_overwritten = True
 
-    def _product(self, func: Any, a: Tensor, b: Tensor) -> Use | None:
+    def _product(self, func: Any, a: Tensor, b: Tensor) -> CallSite | None:
         """What it says of an activation's result that it is multiplied; the use if the product is to be exchanged."""
         for factor, other_factor in ((a, b), (b, a)):
             result = self.results.get(storage(factor))
