@@ -14,7 +14,15 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from relubench.errors import ComputeError
-from relubench.models.external.calls import ACTIVATIONS, CallSite, Places, function_name, functions_of, in_place, spoken
+from relubench.models.external.calls import (
+    ACTIVATIONS,
+    CallSite,
+    CallSiteTracker,
+    function_name,
+    functions_of,
+    in_place,
+    spoken,
+)
 from relubench.models.external.survey_mode import PRODUCTS
 from relubench.models.external.written_out import Steps, is_step, step_name
 
@@ -30,7 +38,7 @@ class Exchange(TorchFunctionMode):
         self, network: nn.Module, uses: Sequence[CallSite], functions: Sequence[Function], merged: Sequence[str] = ()
     ) -> None:
         super().__init__()
-        self.places = Places(network, merged)
+        self.places = CallSiteTracker(network, merged)
         self.kept = {use.place for use in uses if use.kept}
         exchanged = [use for use in uses if not use.kept]
         self.table = {

@@ -95,7 +95,7 @@ class CallSite:
         return place_name(self.place)
 
 
-class Places:
+class CallSiteTracker:
     """Follows a network's forward: which module is at work, and how many calls it has made.
 
     `merged`: paths of modules whose number of calls follows the size of the batch.
@@ -141,7 +141,7 @@ class Places:
 
 
 class _Counter(TorchFunctionMode):
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: CallSiteTracker) -> None:
         super().__init__()
         self.places = places
 
@@ -153,7 +153,7 @@ class _Counter(TorchFunctionMode):
 
 def count_calls(network: nn.Module, images: Tensor, training: bool) -> dict[str, int]:
     """How many activations each module calls in a forward on `images`, by path; the network is left as it was."""
-    places = Places(network)
+    places = CallSiteTracker(network)
     try:
         with undisturbed(network), torch.no_grad(), _Counter(places):
             places.start()

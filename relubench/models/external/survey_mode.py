@@ -14,8 +14,8 @@ from torch.overrides import TorchFunctionMode
 from relubench.models.external.calls import (
     ACTIVATIONS,
     CallSite,
+    CallSiteTracker,
     Place,
-    Places,
     flat,
     function_name,
     functions_of,
@@ -81,7 +81,7 @@ class SurveyMode(TorchFunctionMode):
     ) -> None:
         super().__init__()
         self.network, self.batch, self.keep, self.classes = network, batch, keep, classes
-        self.places = Places(network, merged)
+        self.places = CallSiteTracker(network, merged)
         self.uses: dict[Place, CallSite] = {}
         self.refused: list[_Refusal] = []
         self.names: dict[str, None] = {}
