@@ -26,7 +26,7 @@ NAMES = (
 )
 """Functions that are activations, each also in its in-place form."""
 
-Place = tuple[str, int]
+CallSiteId = tuple[str, int]
 
 
 def functions_of(names: Sequence[str]) -> dict[Any, str]:
@@ -69,7 +69,7 @@ class Chain:
 class CallSite:
     """A place where the network calls an activation."""
 
-    place: Place
+    place: CallSiteId
     function: str
     values: int
     """Entries of its result for one image."""
@@ -115,7 +115,7 @@ class CallSiteTracker:
         self.stack.clear()
         self.counts.clear()
 
-    def next(self, function: str) -> Place:
+    def next(self, function: str) -> CallSiteId:
         """The place of a call of `function` that is being made."""
         path = self.here
         number = self.counts.get(path, 0)
@@ -209,13 +209,13 @@ def function_name(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> str
     return "relu6" if (low, high) == (0, 6) else name
 
 
-def place_name(place: Place) -> str:
+def place_name(place: CallSiteId) -> str:
     """See `CallSite.name`."""
     path, number = place
     return (path or "forward") + (f"#{number + 1}" if number else "")
 
 
-def spoken(function: str, place: Place) -> str:
+def spoken(function: str, place: CallSiteId) -> str:
     """'relu in features.3', 'relu in forward (call 2)'."""
     path, number = place
     where = f"in {path}" if path else "in forward"

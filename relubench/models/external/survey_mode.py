@@ -14,8 +14,8 @@ from torch.overrides import TorchFunctionMode
 from relubench.models.external.calls import (
     ACTIVATIONS,
     CallSite,
+    CallSiteId,
     CallSiteTracker,
-    Place,
     flat,
     function_name,
     functions_of,
@@ -82,7 +82,7 @@ class SurveyMode(TorchFunctionMode):
         super().__init__()
         self.network, self.batch, self.keep, self.classes = network, batch, keep, classes
         self.places = CallSiteTracker(network, merged)
-        self.uses: dict[Place, CallSite] = {}
+        self.uses: dict[CallSiteId, CallSite] = {}
         self.refused: list[_Refusal] = []
         self.names: dict[str, None] = {}
         """Of every place that `keep` can name."""
@@ -221,7 +221,7 @@ class SurveyMode(TorchFunctionMode):
         self.called[self.tracker.number] = use
         return h
 
-    def _chained(self, use: CallSite, before: _Result, place: Place, x: Tensor) -> Tensor:
+    def _chained(self, use: CallSite, before: _Result, place: CallSiteId, x: Tensor) -> Tensor:
         """A function of another's result: refused, but for tanh(softplus(x)) where x*tanh(softplus(x)) comes of it."""
         text = f"{use} of a result of {before.use}"
         mish = (use.function, before.use.function) == ("tanh", "softplus")
@@ -231,7 +231,7 @@ class SurveyMode(TorchFunctionMode):
         before.use.kept = before.use.kept or "part of an x*tanh(softplus(x))"
         return before.source
 
-    def _refuse(self, place: Place, text: str) -> None:
+    def _refuse(self, place: CallSiteId, text: str) -> None:
         self.names[place_name(place)] = None
         self.refused.append(_Refusal(place_name(place), text))
 
