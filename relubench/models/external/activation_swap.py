@@ -31,7 +31,7 @@ _PRODUCTS = functions_of(PRODUCTS)
 Function = Callable[[Tensor], Tensor]
 
 
-class Exchange(TorchFunctionMode):
+class ActivationSwap(TorchFunctionMode):
     """While it is entered, the network's activations are `functions`: one for each use that is not kept."""
 
     def __init__(

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from relubench.activations.definition import Activation, trainable
 from relubench.errors import ComputeError
 from relubench.models.backend import FOREIGN_EVALUATION_IMAGES
-from relubench.models.external.activation_swap import Exchange
+from relubench.models.external.activation_swap import ActivationSwap
 from relubench.models.external.calls import CallSite
 from relubench.models.external.outputs import class_scores
 from relubench.models.layers.base import Layer
@@ -81,7 +81,7 @@ class ExternalNetwork(Layer):
         self.leaves: list[Tensor] = []
         self.parameters = self.trained = self._parameters()
         functions = [self._function(number, seed) for number in range(len(exchanged))]
-        self.exchange = Exchange(network, uses, functions, form.merged)
+        self.exchange = ActivationSwap(network, uses, functions, form.merged)
         self.y = torch.empty(0)
         self.zeros = torch.zeros(len(exchanged), dtype=torch.float32 if device == "mps" else torch.float64)
 
