@@ -25,7 +25,7 @@ RBM_BATCH_AMD = 256
 """The same for the layers of RBMs."""
 
 
-def by_kernels(spec: RunSpec) -> bool:
+def uses_kernels(spec: RunSpec) -> bool:
     """Whether the dense layers of a lone network are trained by generated kernels (`relubench.models.kernels`)."""
     plain = spec.optimizer == "sgd" and not spec.momentum and not spec.weight_decay and spec.precision == "fp32"
     dense = not spec.channels and not architecture_of(spec).foreign
@@ -51,4 +51,4 @@ def route(spec: RunSpec, members: int) -> str:
     if spec.device != "cpu":
         return f"{spec.device}, stack of {members}"
     threads = f"cpu, {spec.threads} thread{'s' if spec.threads != 1 else ''}"
-    return f"{threads}, kernels" if by_kernels(spec) else threads
+    return f"{threads}, kernels" if uses_kernels(spec) else threads

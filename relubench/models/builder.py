@@ -24,7 +24,7 @@ from relubench.models.architecture import (
     head_inputs,
     layer_shapes,
 )
-from relubench.models.backend import by_kernels
+from relubench.models.backend import uses_kernels
 from relubench.models.external.networks import external_layer
 from relubench.models.initialisation import init_scale
 from relubench.models.layers.activation import AnalyticActivation, AutogradActivation, UserModule
@@ -59,7 +59,7 @@ class Builder:
         spec = self.spec
         if architecture_of(spec).foreign:
             return [external_layer(replace(spec, seed=self.seeds[0]), self.choice)]
-        if by_kernels(spec) and not self.stacked:
+        if uses_kernels(spec) and not self.stacked:
             # Imported here: a compiler is of no use to the others.
             from relubench.models.kernels.layer import CompiledKernels
 

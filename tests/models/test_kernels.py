@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from relubench.models.backend import by_kernels, route
+from relubench.models.backend import route, uses_kernels
 from relubench.models.builder import Builder
 from relubench.models.kernels import sparse
 from relubench.models.kernels.compiled import host_features, numbers_of
@@ -331,13 +331,13 @@ def test_a_network_that_diverges_is_seen_to():
 
 def test_the_route_is_a_function_of_the_specification():
     _, spec = network()
-    assert by_kernels(spec) and route(spec, 1) == "cpu, 1 thread, kernels"
+    assert uses_kernels(spec) and route(spec, 1) == "cpu, 1 thread, kernels"
     assert route(replace(spec, device_name="AMD EPYC", threads=2), 1) == "cpu, 2 threads"
     others: list[dict[str, Any]] = [
         *({"optimizer": "adam"}, {"momentum": 0.9}, {"weight_decay": 1e-4}, {"precision": "bf16"}),
         *({"hidden": (64, 64)}, {"channels": (32, 64)}, {"batch_size": 1025}, {"device": "cuda"}),
     ]
     for other in others:
-        assert not by_kernels(replace(spec, **other)), other
+        assert not uses_kernels(replace(spec, **other)), other
     intel = replace(spec, device_name="Intel Xeon (AVX512)")
-    assert by_kernels(intel) and not by_kernels(replace(intel, batch_size=128))
+    assert uses_kernels(intel) and not uses_kernels(replace(intel, batch_size=128))
