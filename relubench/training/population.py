@@ -288,7 +288,7 @@ class Population:
     def _settle(self) -> None:
         """Have every parameter's value up to date."""
         if self.kernels is not None:
-            self.kernels.settle()
+            self.kernels.synchronise()
 
     def _names(self) -> list[str]:
         """Of each of `_values`, the name in a file."""

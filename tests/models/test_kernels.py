@@ -61,7 +61,7 @@ class Trial:
         with self.kernels.working():
             z = self.passes.forward(self.x[:rows].to(self.dtype)).clone()
             below = self.passes.backward(self.grad[:rows].to(self.dtype), self.update, self.first).clone()
-        self.kernels.settle()
+        self.kernels.synchronise()
         return [z, below, *(one.value.clone() for one in self.parameters)]
 
     def expected(self, rows: int | None = None) -> list[Tensor]:

@@ -54,7 +54,7 @@ class CompiledKernels:
     def working(self) -> Iterator[None]:
         """Inside, the threads wait for kernels, and torch keeps to one: they would only displace each other.
 
-        From then on the weights are in the kernels' storage alone, until `settle`.
+        From then on the weights are in the kernels' storage alone, until `synchronise`.
         """
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
@@ -67,7 +67,7 @@ class CompiledKernels:
         finally:
             torch.set_num_threads(threads)
 
-    def settle(self) -> None:
+    def synchronise(self) -> None:
         """Write the weights back into their values, where the kernels have gone ahead of those."""
         if self.ahead:
             for layer in self.passes:
@@ -77,7 +77,7 @@ class CompiledKernels:
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """Inside, the weights stay as they are, and evaluations need not turn them each time."""
-        self.settle()
+        self.synchronise()
         for layer in self.passes:
             layer.by_rows = layer.weight.value.contiguous()
         try:
