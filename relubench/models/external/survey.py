@@ -40,8 +40,8 @@ def survey(
 ) -> list[CallSite]:
     """Every call of an activation in the network's forward on `images` [B, ...], in the order of the first call.
 
-    `keep`: patterns of places that stay; `merged`: see `CallSiteTracker`. The network is left as it was, its buffers included.
-    Raises UsageError for what cannot be exchanged.
+    `keep`: patterns of places that stay; `merged`: see `CallSiteTracker`. The network is left as it was, its buffers
+    included. Raises UsageError for what cannot be exchanged.
     """
     _refuse_scripts(network, label)
     finder = SurveyMode(network, len(images), keep, merged, classes)
