@@ -21,7 +21,7 @@ from relubench.data import prepare
 from relubench.errors import UsageError
 from relubench.experiments.config import experiment
 from relubench.experiments.plan import expand
-from relubench.models.external.calls import Use
+from relubench.models.external.calls import CallSite
 from relubench.models.external.networks import as_layer, draw_network, example, uses_of
 from relubench.models.external.torchvision_names import CLASSIFIERS, PREFIX
 from relubench.models.external.trial import laid_out
@@ -96,7 +96,7 @@ def fitting(name: str) -> tuple[RunSpec, nn.Module]:
 
 
 @torch.no_grad()
-def outcome(spec: RunSpec, network: nn.Module, uses: list[Use], act: str) -> str:
+def outcome(spec: RunSpec, network: nn.Module, uses: list[CallSite], act: str) -> str:
     """ok, or the first line of what went wrong in two steps."""
     try:
         layer = as_layer(network, uses, spec, select([act])[0])

@@ -24,7 +24,7 @@ import torch
 
 from benchmarks.machine import Neighbours, describe
 from relubench.models.kernels import sparse
-from relubench.models.kernels.layer import Kernels, Passes
+from relubench.models.kernels.layer import CompiledKernels, KernelLinear
 from relubench.models.optimizers import Parameter, Sgd
 
 SHARES = (0, 20, 40, 45, 50, 60, 70, 80, 90, 95)
@@ -70,14 +70,14 @@ class Layer:
 
     def __init__(self, batch: int, width: int, threads: int, enough: int) -> None:
         before, sparse.ENOUGH = sparse.ENOUGH, enough
-        self.kernels = Kernels(batch, threads, [width, 10])
+        self.kernels = CompiledKernels(batch, threads, [width, 10])
         sparse.ENOUGH = before
         generator = torch.Generator().manual_seed(0)
         weight = Parameter("weight", torch.randn(width, width, generator=generator) * 0.03, True)
         bias = Parameter("bias", torch.zeros(width), True)
         # So slow that the weights stay what they are.
         self.update = Sgd([weight, bias], [1e-9], 0.0, 0.0, stacked=False)
-        self.passes = Passes(weight, bias, self.kernels, "torch", False)
+        self.passes = KernelLinear(weight, bias, self.kernels, "torch", False)
 
     def calls(self, x: torch.Tensor, grad: torch.Tensor) -> dict[str, Callable[[], None]]:
         """Each pass alone, on these numbers."""
@@ -94,7 +94,7 @@ class Layer:
 def measured(layers: dict[str, Layer], share: int, rounds: int) -> list[dict[str, Any]]:
     """A row for each pass at one share of zeros."""
     generator = torch.Generator().manual_seed(share)
-    batch, width = next(iter(layers.values())).kernels.cut.padded, layers["as trained"].passes.w.shape[0]
+    batch, width = next(iter(layers.values())).kernels.tiling.padded, layers["as trained"].passes.w.shape[0]
     x, grad = (
         torch.randn(batch, width, generator=generator) * (100 * torch.rand(batch, width, generator=generator) >= share)
         for _ in range(2)

@@ -35,7 +35,7 @@ class Architecture:
 
     @property
     def residual(self) -> bool:
-        """Whether an identity skip leads around every hidden layer but the first; see network/residual.py."""
+        """Whether an identity skip leads around every hidden layer but the first; see `models.layers.residual`."""
         return self.name.startswith("resmlp-")
 
     @property
@@ -89,10 +89,10 @@ def parse_model(name: str) -> Architecture:
             "models are mlp-3x1000, mlp-4000-2000 (any depth and widths), resmlp-20x100, cnn, torchvision:resnet18 and "
             "your own ./file.py:Net: see `relubench list models`"
         )
-        known = [*MODELS, *CLASSIFIERS]
-        known = [f"{PREFIX}{name}"] if f"{PREFIX}{name}" in CLASSIFIERS else known
-        asked = f"{PREFIX}{name}" if len(known) == 1 else name
-        raise UsageError(f"there is no model called {name!r}", did_you_mean(asked, known, see))
+        names = [*MODELS, *CLASSIFIERS]
+        names = [f"{PREFIX}{name}"] if f"{PREFIX}{name}" in CLASSIFIERS else names
+        name_for_hint = f"{PREFIX}{name}" if len(names) == 1 else name
+        raise UsageError(f"there is no model called {name!r}", did_you_mean(name_for_hint, names, see))
     if not 1 <= len(widths) <= MAX_DEPTH:
         raise UsageError(f"a model has 1 to {MAX_DEPTH} hidden layers, got {name}", "for example --model mlp-3x1000")
     if not all(1 <= width <= MAX_WIDTH for width in widths):
@@ -143,14 +143,14 @@ def layer_shapes(arch: Architecture, input_shape: tuple[int, ...]) -> Iterator[L
 
 def activation_frames(arch: Architecture, input_shape: tuple[int, ...]) -> list[Frame]:
     """What each hidden layer gives to its activation; none for a network that somebody else wrote."""
-    found: list[Frame] = []
+    frames: list[Frame] = []
     side = input_shape[-2:]
     for number, shape in enumerate(layer_shapes(arch, input_shape) if not arch.foreign else (), start=1):
         units = "channels" if shape.convolution else "units"
         example = (shape.units, *side) if shape.convolution else (shape.units,)
-        found.append(Frame(example, f"hidden layer {number} ({shape.units} {units})"))
+        frames.append(Frame(example, f"hidden layer {number} ({shape.units} {units})"))
         side = (side[0] // 2, side[1] // 2) if shape.convolution else side
-    return found
+    return frames
 
 
 def head_inputs(arch: Architecture, input_shape: tuple[int, ...]) -> int:
@@ -161,14 +161,14 @@ def head_inputs(arch: Architecture, input_shape: tuple[int, ...]) -> int:
 def hidden_units(arch: Architecture, input_shape: tuple[int, ...]) -> list[int]:
     """Units of each hidden layer after its activation; in a convolution every channel at every pixel is one."""
     side = input_shape[-2:] if arch.channels else (1, 1)
-    found: list[int] = []
+    units: list[int] = []
     for shape in layer_shapes(arch, input_shape):
         if not shape.convolution:
-            found.append(shape.units)
+            units.append(shape.units)
             continue
-        found.append(shape.units * side[0] * side[1])
+        units.append(shape.units * side[0] * side[1])
         side = (side[0] // 2, side[1] // 2)
-    return found
+    return units
 
 
 def parameter_count(
@@ -195,8 +195,8 @@ def matched(
     if columns == 1:
         return arch
 
-    def count(one: Architecture, columns: int) -> int:
-        return parameter_count(one, input_shape, classes, columns=columns, learned=learned, norm=norm)
+    def count(candidate: Architecture, columns: int) -> int:
+        return parameter_count(candidate, input_shape, classes, columns=columns, learned=learned, norm=norm)
 
     target = count(arch, 1)
     low, high = 0.0, 1.0
@@ -205,7 +205,7 @@ def matched(
         low, high = (middle, high) if count(_scaled(arch, middle), columns) < target else (low, middle)
     best = _scaled(arch, low)
     while True:
-        nearest = min(_neighbours(best), key=lambda one: abs(count(one, columns) - target))
+        nearest = min(_neighbours(best), key=lambda candidate: abs(count(candidate, columns) - target))
         if abs(count(nearest, columns) - target) >= abs(count(best, columns) - target):
             break
         best = nearest

@@ -25,14 +25,14 @@ RBM_BATCH_AMD = 256
 """The same for the layers of RBMs."""
 
 
-def by_kernels(spec: RunSpec) -> bool:
+def uses_kernels(spec: RunSpec) -> bool:
     """Whether the dense layers of a lone network are trained by generated kernels (`relubench.models.kernels`)."""
     plain = spec.optimizer == "sgd" and not spec.momentum and not spec.weight_decay and spec.precision == "fp32"
     dense = not spec.channels and not architecture_of(spec).foreign
     if spec.device != "cpu" or "AVX" not in spec.device_name or not (plain and dense):
         return False
     widths = (math.prod(spec.input_shape), *spec.hidden, spec.classes)
-    return spec.batch_size <= _most(spec) and sum(one * other for one, other in pairwise(widths)) >= LARGE
+    return spec.batch_size <= _most(spec) and sum(inputs * outputs for inputs, outputs in pairwise(widths)) >= LARGE
 
 
 def rbm_by_kernels(spec: RunSpec, weights: int) -> bool:
@@ -51,4 +51,4 @@ def route(spec: RunSpec, members: int) -> str:
     if spec.device != "cpu":
         return f"{spec.device}, stack of {members}"
     threads = f"cpu, {spec.threads} thread{'s' if spec.threads != 1 else ''}"
-    return f"{threads}, kernels" if by_kernels(spec) else threads
+    return f"{threads}, kernels" if uses_kernels(spec) else threads

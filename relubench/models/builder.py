@@ -24,13 +24,13 @@ from relubench.models.architecture import (
     head_inputs,
     layer_shapes,
 )
-from relubench.models.backend import by_kernels
-from relubench.models.external.networks import foreign_layer
+from relubench.models.backend import uses_kernels
+from relubench.models.external.networks import external_layer
 from relubench.models.initialisation import init_scale
-from relubench.models.layers.activation import ClosedForm, Tape, UserModule
+from relubench.models.layers.activation import AnalyticActivation, AutogradActivation, UserModule
 from relubench.models.layers.base import Dropout, Layer, SignFlip
 from relubench.models.layers.convolution import Convolution, Flatten, MaxPool
-from relubench.models.layers.dense import Affine
+from relubench.models.layers.dense import Linear
 from relubench.models.layers.normalisation import Norm
 from relubench.models.layers.residual import Fork, Join
 from relubench.models.matmul import library
@@ -39,7 +39,7 @@ from relubench.models.random_streams import MemberNoise, ModuleNoise, stream
 from relubench.runs.spec import RunSpec
 
 if TYPE_CHECKING:
-    from relubench.models.kernels.layer import Kernels
+    from relubench.models.kernels.layer import CompiledKernels
 
 
 class Builder:
@@ -52,45 +52,49 @@ class Builder:
         frames = activation_frames(architecture_of(spec), spec.input_shape)
         self.gain = matched_gain(choice, frames) if spec.init == "auto" else 1.0
         self.place = 0
-        self.kernels: Kernels | None = None
+        self.kernels: CompiledKernels | None = None
 
     def layers(self) -> list[Layer]:
         """Every layer in order, input to logits."""
         spec = self.spec
         if architecture_of(spec).foreign:
-            return [foreign_layer(replace(spec, seed=self.seeds[0]), self.choice)]
-        if by_kernels(spec) and not self.stacked:
+            return [external_layer(replace(spec, seed=self.seeds[0]), self.choice)]
+        if uses_kernels(spec) and not self.stacked:
             # Imported here: a compiler is of no use to the others.
-            from relubench.models.kernels.layer import Kernels
+            from relubench.models.kernels.layer import CompiledKernels
 
             hidden = (shape.units for shape in layer_shapes(architecture_of(spec), spec.input_shape))
             outputs = [*(units * self.activation.columns for units in hidden), spec.classes]
-            self.kernels = Kernels(spec.batch_size, max(1, spec.threads), outputs, self.activation.leak or 0.0)
-        found: list[Layer] = []
+            self.kernels = CompiledKernels(spec.batch_size, max(1, spec.threads), outputs, self.activation.leak or 0.0)
+        layers: list[Layer] = []
         for shape in layer_shapes(architecture_of(spec), spec.input_shape):
-            if found and isinstance(found[-1], MaxPool) and not shape.convolution:
-                found.append(Flatten())
+            if layers and isinstance(layers[-1], MaxPool) and not shape.convolution:
+                layers.append(Flatten())
             stage = self._stage(shape)
-            found += self._around(stage) if architecture_of(spec).residual and self.place else stage
+            layers += self._around(stage) if architecture_of(spec).residual and self.place else stage
             self.place += 1
         fan_in = head_inputs(architecture_of(spec), spec.input_shape)
-        found.append(self._affine(fan_in, spec.classes, gain=1.0, rule="lecun" if spec.init == "he" else spec.init))
+        layers.append(self._affine(fan_in, spec.classes, gain=1.0, rule="lecun" if spec.init == "he" else spec.init))
         if self.kernels is not None:
-            self._join(found)
-        return found
+            self._join(layers)
+        return layers
 
     def _join(self, layers: list[Layer]) -> None:
         """Let the kernels do the activations' work, where nothing lies in between."""
         for below, layer, above in zip(layers, layers[1:], layers[2:], strict=False):
-            if not isinstance(layer, ClosedForm) or layer.activation.leak is None or not isinstance(below, Affine):
+            if (
+                not isinstance(layer, AnalyticActivation)
+                or layer.activation.leak is None
+                or not isinstance(below, Linear)
+            ):
                 continue
             assert below.passes is not None
-            below.passes.bend()
-            layer.done_forward = True
+            below.passes.fuse_activation()
+            layer.forward_fused = True
             # The penalty on activations comes between the gradient of h and the slope.
-            if isinstance(above, Affine) and above.passes is not None and not self.spec.l1:
-                above.passes.lie_over(below.passes)
-                layer.done_backward = True
+            if isinstance(above, Linear) and above.passes is not None and not self.spec.l1:
+                above.passes.fuse_backward_into(below.passes)
+                layer.backward_fused = True
 
     def _around(self, stage: list[Layer]) -> list[Layer]:
         """The stage with a skip around it."""
@@ -120,16 +124,16 @@ class Builder:
             stage.append(Dropout(spec.dropout, MemberNoise(self.seeds, "dropout", self.place, self.device)))
         return [*stage, MaxPool()] if shape.convolution else stage
 
-    def _affine(self, fan_in: int, outputs: int, *, gain: float, rule: str) -> Affine:
+    def _affine(self, fan_in: int, outputs: int, *, gain: float, rule: str) -> Linear:
         weight, bias = self._weights((outputs, fan_in), fan_in, outputs, gain, rule)
         bias.value = bias.value[:, None, :].contiguous() if self.stacked else bias.value
         spec = self.spec
         chosen = library(spec.device, spec.device_name, spec.threads, fan_in * outputs)
-        affine = Affine(weight, bias, self.stacked, spec.precision == "bf16", chosen)
+        affine = Linear(weight, bias, self.stacked, spec.precision == "bf16", chosen)
         if self.kernels is not None:
-            from relubench.models.kernels.layer import Passes
+            from relubench.models.kernels.layer import KernelLinear
 
-            affine.passes = Passes(weight, bias, self.kernels, chosen, first=self.place == 0)
+            affine.passes = KernelLinear(weight, bias, self.kernels, chosen, first=self.place == 0)
         return affine
 
     def _convolution(self, inputs: int, outputs: int, *, gain: float, rule: str) -> Convolution:
@@ -149,8 +153,8 @@ class Builder:
         def weight(seed: int) -> Tensor:
             generator = stream(seed, "init", self.place)
             unit = torch.empty(shape)
-            drawn = unit.uniform_(-1.0, 1.0, generator=generator) if uniform else unit.normal_(generator=generator)
-            return drawn.mul_(scale)
+            values = unit.uniform_(-1.0, 1.0, generator=generator) if uniform else unit.normal_(generator=generator)
+            return values.mul_(scale)
 
         def bias(seed: int) -> Tensor:
             if rule != "uniform":
@@ -171,14 +175,14 @@ class Builder:
             return self._user_module(activation.module)
         noise = MemberNoise(self.seeds, "activation", self.place, self.device) if activation.draw else None
         if activation.gradient is not None and not activation.learned and noise is None:
-            return ClosedForm(activation, dim)
+            return AnalyticActivation(activation, dim)
         # One scalar a member: [1], or [P, 1, 1] (in images [P, 1, 1, 1, 1]) to lie along the members of a stack.
         shape = (1,) * (1 - dim) if self.stacked else (1,)
         learned = [
             self._parameter(f"learned-{number}", lambda _, value=value: torch.full(shape, value))
             for number, value in enumerate(activation.learned)
         ]
-        return Tape(activation, dim, learned, noise)
+        return AutogradActivation(activation, dim, learned, noise)
 
     def _user_module(self, make: Callable[[], nn.Module]) -> UserModule:
         modules = []
@@ -189,7 +193,7 @@ class Builder:
         named = [trainable(module) for module in modules]
 
         def value(name: str) -> Callable[[int], Tensor]:
-            tensors = iter([one[name].detach().clone() for one in named])
+            tensors = iter([tensors_by_name[name].detach().clone() for tensors_by_name in named])
             return lambda _: next(tensors)
 
         parameters = [self._parameter(f"module-{name}", value(name)) for name in named[0]]

@@ -40,9 +40,9 @@ def onednn_linear(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(x, w, b, "none", [], "")
 
 
-def storage(kept: dict[tuple[int, int], Tensor], like: Tensor, columns: int) -> Tensor:
+def storage(by_shape: dict[tuple[int, int], Tensor], like: Tensor, columns: int) -> Tensor:
     """Storage for [..., rows, columns] with the rows of `like`, made once for each shape."""
     key = (like.shape[-2], columns)
-    if key not in kept:
-        kept[key] = like.new_empty(*like.shape[:-1], columns)
-    return kept[key]
+    if key not in by_shape:
+        by_shape[key] = like.new_empty(*like.shape[:-1], columns)
+    return by_shape[key]

@@ -158,7 +158,7 @@ class Adam:
     def finish(self) -> None:
         """Update every parameter by the gradients of this step."""
         for decays in (True, False):
-            chosen = [place for place, one in enumerate(self.parameters) if one.decays == decays]
+            chosen = [place for place, parameter in enumerate(self.parameters) if parameter.decays == decays]
             if chosen:
                 update = self._finish_stacked if self.stacked else self._finish_fused
                 update(chosen, self.decay if decays else 0.0)

@@ -38,11 +38,11 @@ class MemberNoise:
 
     def state(self) -> Tensor:
         """The generators' states [members, bytes]."""
-        return torch.stack([one.get_state() for one in self.generators])
+        return torch.stack([generator.get_state() for generator in self.generators])
 
     def load(self, state: Tensor) -> None:
-        for generator, one in zip(self.generators, state, strict=True):
-            generator.set_state(one.clone())
+        for generator, generator_state in zip(self.generators, state, strict=True):
+            generator.set_state(generator_state.clone())
 
 
 class StandIn:
@@ -53,12 +53,14 @@ class StandIn:
 
     def __init__(self, seed: int, role: str, *places: int, device: str) -> None:
         self.devices = ["cpu"] if device == "cpu" else ["cpu", device]
-        self.generators = [stream(seed, role, *places, number, device=one) for number, one in enumerate(self.devices)]
+        self.generators = [
+            stream(seed, role, *places, number, device=device) for number, device in enumerate(self.devices)
+        ]
 
     @contextlib.contextmanager
     def standing_in(self) -> Iterator[None]:
         """Whatever draws from torch's global generators inside draws from these."""
-        aside = [_global_state(one) for one in self.devices]
+        aside = [_global_state(device) for device in self.devices]
         for device, generator in zip(self.devices, self.generators, strict=True):
             _set_global_state(device, generator.get_state())
         try:
@@ -75,7 +77,7 @@ class ModuleNoise(MemberNoise):
 
     def __init__(self, seeds: Sequence[int], place: int, device: str) -> None:
         self.members = [StandIn(seed, "module", place, device=device) for seed in seeds]
-        self.generators = [generator for one in self.members for generator in one.generators]
+        self.generators = [generator for stand_in in self.members for generator in stand_in.generators]
 
     def state(self) -> Tensor:
         return joined_states(self.generators)
@@ -86,13 +88,13 @@ class ModuleNoise(MemberNoise):
 
 def joined_states(generators: Sequence[torch.Generator]) -> Tensor:
     """The states of generators of different devices, which differ in size, in one row of bytes."""
-    return torch.cat([one.get_state() for one in generators])
+    return torch.cat([generator.get_state() for generator in generators])
 
 
 def load_joined_states(generators: Sequence[torch.Generator], state: Tensor) -> None:
-    sizes = [len(one.get_state()) for one in generators]
-    for generator, one in zip(generators, state.split(sizes), strict=True):
-        generator.set_state(one.clone())
+    sizes = [len(generator.get_state()) for generator in generators]
+    for generator, generator_state in zip(generators, state.split(sizes), strict=True):
+        generator.set_state(generator_state.clone())
 
 
 def _global_state(device: str) -> Tensor:

@@ -22,7 +22,7 @@ from relubench.data import PreparedData
 from relubench.errors import ComputeError, UsageError
 from relubench.models.architecture import architecture_of
 from relubench.models.layers.base import Dropout, SignFlip
-from relubench.models.layers.dense import Affine
+from relubench.models.layers.dense import Linear
 from relubench.runs.checkpoint import from_bytes
 from relubench.runs.spec import RunSpec
 from relubench.statistics import timings
@@ -156,7 +156,7 @@ def _dense_layers(
     z = h = None
     with torch.no_grad():
         for layer in population.layers:
-            if isinstance(layer, Affine) and z is not None and h is not None:
+            if isinstance(layer, Linear) and z is not None and h is not None:
                 name = f"{len(hidden_layers) + 1}"
                 hidden_layers.append(Hidden(name=name, z=z, h=h, w_t=layer.weight.value.t().contiguous()))
             previous = x.clone() if layer.hidden else x

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from relubench.models.architecture import architecture_of, layer_shapes, parameter_count
-from relubench.models.backend import FOREIGN_EVALUATION_IMAGES, by_kernels
+from relubench.models.backend import FOREIGN_EVALUATION_IMAGES, uses_kernels
 from relubench.runs.spec import ExternalModel, RunSpec
 
 FLOAT_BYTES = 4
@@ -34,7 +34,7 @@ BASE_BYTES = 450_000_000
 
 def chunk_factor(spec: RunSpec) -> int:
     """How many chunks are gathered as one: kernels need a fiftieth of one's time to start and to end."""
-    return 2 if by_kernels(spec) else 1
+    return 2 if uses_kernels(spec) else 1
 
 
 def member_bytes(spec: RunSpec, columns: int, learned: int) -> int:
@@ -50,7 +50,7 @@ def member_bytes(spec: RunSpec, columns: int, learned: int) -> int:
     inputs = math.prod(spec.input_shape)
     values = inputs + sum(_stage_values(spec, columns)) + 3 * spec.classes
     chunk = max(CHUNK_IMAGES * chunk_factor(spec), spec.batch_size)
-    compiler = COMPILER_BYTES if by_kernels(spec) else 0
+    compiler = COMPILER_BYTES if uses_kernels(spec) else 0
     codes = CODE_BYTES if spec.stack is not None and spec.stack.layers > 1 else 0
     return FLOAT_BYTES * (copies * parameters + values * spec.batch_size + 2 * chunk * inputs) + codes + compiler
 
@@ -86,7 +86,7 @@ def stack_members(spec: RunSpec, columns: int, learned: int, memory: int) -> int
 
 def _copies(spec: RunSpec) -> int:
     """Tensors of a parameter's size: itself, the best epoch's, the optimizer's state and gradients, the kernels'."""
-    return 2 + 2 * int(by_kernels(spec)) + {"sgd": int(spec.momentum > 0), "adam": 3, "adamw": 3}[spec.optimizer]
+    return 2 + 2 * int(uses_kernels(spec)) + {"sgd": int(spec.momentum > 0), "adam": 3, "adamw": 3}[spec.optimizer]
 
 
 def _foreign_bytes(spec: RunSpec, network: ExternalModel, learned: int) -> int:

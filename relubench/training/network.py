@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from relubench.models.external.module_state import Held
+from relubench.models.external.held_modules import Held
 from relubench.models.layers.base import Layer
 from relubench.models.optimizers import Optimizer
 from relubench.runs.spec import RunSpec

@@ -23,8 +23,8 @@ from torch import Tensor
 from relubench.activations import ActivationChoice
 from relubench.models.architecture import architecture_of
 from relubench.models.builder import Builder
-from relubench.models.external.layer import Foreign
-from relubench.models.external.module_state import Held, HeldStates
+from relubench.models.external.held_modules import Held, HeldStates
+from relubench.models.external.layer import ExternalNetwork
 from relubench.models.layers.activation import UserModule
 from relubench.models.layers.base import Buffer
 from relubench.models.optimizers import build_optimizer
@@ -81,7 +81,7 @@ class Population:
 
     def _can_be_captured(self) -> bool:
         """Whether a chunk of steps is the same kernels every time: on CUDA, without draws and without user code."""
-        own = any(isinstance(layer, UserModule | Foreign) for layer in self.layers)
+        own = any(isinstance(layer, UserModule | ExternalNetwork) for layer in self.layers)
         return self.spec.device == "cuda" and not self._noises() and not own
 
     # -- training ----------------------------------------------------------------------------------------------------
@@ -288,7 +288,7 @@ class Population:
     def _settle(self) -> None:
         """Have every parameter's value up to date."""
         if self.kernels is not None:
-            self.kernels.settle()
+            self.kernels.synchronise()
 
     def _names(self) -> list[str]:
         """Of each of `_values`, the name in a file."""

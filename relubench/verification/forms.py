@@ -13,7 +13,7 @@ from torch import Tensor
 
 from relubench.activations.checks.trial import flat_call
 from relubench.activations.definition import Activation, fixed
-from relubench.models.layers.activation import ClosedForm, Tape
+from relubench.models.layers.activation import AnalyticActivation, AutogradActivation
 from relubench.models.optimizers import Parameter, Sgd
 from relubench.system.compiler import own_code
 
@@ -100,7 +100,7 @@ def _population(activation: Activation, z: Tensor, ones: Tensor | None) -> Tenso
     for parameter in learned:
         parameter.value = parameter.value.to(z.dtype)
     is_analytic = activation.gradient is not None
-    layer = ClosedForm(activation, -1) if is_analytic else Tape(activation, -1, learned, None)
+    layer = AnalyticActivation(activation, -1) if is_analytic else AutogradActivation(activation, -1, learned, None)
     h = layer.forward(batch, training=True)
     if ones is None:
         return h.reshape(-1)[:points]

@@ -15,7 +15,7 @@ from relubench.activations import build, select
 from relubench.activations.builder import as_function
 from relubench.activations.formulas.evaluator import evaluator
 from relubench.activations.formulas.formula import parse_formula
-from relubench.models.layers.activation import Tape
+from relubench.models.layers.activation import AutogradActivation
 from relubench.models.optimizers import Parameter
 
 TRUTH: dict[str, tuple[Callable[[Any], Any], list[float]]] = {
@@ -158,7 +158,7 @@ def test_learned_parameters_pass_gradcheck_and_lie_along_a_population(text: str)
         Parameter(str(place), torch.tensor(scales, dtype=torch.float64).view(2, 1, 1) * start, False)
         for place, start in enumerate(activation.learned)
     ]
-    layer = Tape(activation, -1, stack, None)
+    layer = AutogradActivation(activation, -1, stack, None)
     h = layer.forward(torch.stack([z, z])[:, None], training=True)
     for place, scale in enumerate(scales):
         alone = activation.function(z, learned=tuple(scale * start for start in starts))

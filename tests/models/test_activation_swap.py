@@ -10,8 +10,8 @@ from torch.utils.checkpoint import checkpoint
 
 from relubench.activations import build, select
 from relubench.errors import ComputeError, UsageError
-from relubench.models.external.calls import Use
-from relubench.models.external.layer import Foreign
+from relubench.models.external.calls import CallSite
+from relubench.models.external.layer import ExternalNetwork
 from relubench.models.external.survey import survey
 
 X = torch.rand(4, 8, generator=torch.Generator().manual_seed(1))
@@ -30,12 +30,12 @@ class Net(nn.Module):
         return self.last(self.function(self.first(x)))
 
 
-def uses(between) -> list[Use]:
+def uses(between) -> list[CallSite]:
     return survey(Net(between), X, "mine")
 
 
-def layer(network: nn.Module, act: str) -> Foreign:
-    return Foreign(network, survey(network, X, "mine"), build(select([act])[0]), 0, device="cpu", bf16=False)
+def layer(network: nn.Module, act: str) -> ExternalNetwork:
+    return ExternalNetwork(network, survey(network, X, "mine"), build(select([act])[0]), 0, device="cpu", bf16=False)
 
 
 MODULES = (

@@ -11,7 +11,7 @@ import torchvision.models
 from relubench.activations import build, select
 from relubench.errors import UsageError
 from relubench.models.architecture import parse_model
-from relubench.models.external.layer import Foreign
+from relubench.models.external.layer import ExternalNetwork
 from relubench.models.external.networks import draw_network, example, uses_of
 from relubench.models.external.torchvision_names import CLASSIFIERS, PREFIX
 from relubench.runs.spec import RunSpec
@@ -67,9 +67,9 @@ def test_the_uses_are_those_of_the_definition(name: str, exchanged: dict[str, in
         images = example(spec, 2)
         with torch.no_grad():
             expected = network.eval()(images)
-            layer = Foreign(network, uses, build(select([act])[0]), 0, device="cpu", bf16=False)
+            layer = ExternalNetwork(network, uses, build(select([act])[0]), 0, device="cpu", bf16=False)
             torch.testing.assert_close(layer.forward(images, training=False), expected, rtol=1e-5, atol=1e-6)
-            other = Foreign(network, uses, build(select(["tanh"])[0]), 0, device="cpu", bf16=False)
+            other = ExternalNetwork(network, uses, build(select(["tanh"])[0]), 0, device="cpu", bf16=False)
             assert not torch.equal(other.forward(images, training=False), expected)
         # One hook of the first exchange and one of the second follow the same forward.
         assert len(layer.zero_counts) == sum(exchanged.values())

@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from relubench.activations import build, select
 from relubench.errors import UsageError
 from relubench.models.external.kept_activations import matches
-from relubench.models.external.layer import Foreign
+from relubench.models.external.layer import ExternalNetwork
 from relubench.models.external.survey import survey
 
 X = torch.rand(4, 8, generator=torch.Generator().manual_seed(1))
@@ -62,7 +62,7 @@ def test_the_second_call_of_a_module_has_a_number() -> None:
 def test_a_kept_place_computes_what_it_did() -> None:
     network = Net()
     uses = survey(network, X, "mine", keep=["blocks"])
-    layer = Foreign(network, uses, build(select(["identity"])[0]), 0, device="cpu", bf16=False)
+    layer = ExternalNetwork(network, uses, build(select(["identity"])[0]), 0, device="cpu", bf16=False)
     with torch.no_grad():
         h = network.blocks[1](network.blocks[0](X))
         torch.testing.assert_close(layer.forward(X, False), network.last(h + h))
@@ -91,7 +91,7 @@ def test_what_cannot_be_exchanged_can_be_kept(extra) -> None:
         survey(network, X, "mine")
     assert "--keep-act PATH" in refused.value.hint
     uses = survey(network, X, "mine", keep=["2"])
-    layer = Foreign(network, uses, build(select(["tanh"])[0]), 0, device="cpu", bf16=False)
+    layer = ExternalNetwork(network, uses, build(select(["tanh"])[0]), 0, device="cpu", bf16=False)
     layer.forward(X, training=True)
     torch.testing.assert_close(layer.y, network[3](extra(torch.tanh(network[0](X)))))
     torch.autograd.grad(layer.y.sum(), layer.leaves)

@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from relubench.models.backend import by_kernels, route
+from relubench.models.backend import route, uses_kernels
 from relubench.models.builder import Builder
 from relubench.models.kernels import sparse
 from relubench.models.kernels.compiled import host_features, numbers_of
-from relubench.models.kernels.layer import Kernels, Passes
-from relubench.models.kernels.layout import TILE, plan
-from relubench.models.layers.activation import ClosedForm
+from relubench.models.kernels.layer import CompiledKernels, KernelLinear
+from relubench.models.kernels.layout import TILE, choose_tiling
+from relubench.models.layers.activation import AnalyticActivation
 from relubench.models.optimizers import Parameter, Sgd
 from relubench.runs.spec import RunSpec
 from relubench.training.images import Images
@@ -53,15 +53,15 @@ class Trial:
         weight, bias = (Parameter(name, one.to(dtype), True) for name, one in (("w", self.w), ("b", self.b)))
         self.parameters, self.dtype, self.first = (weight, bias), dtype, first
         self.update = Sgd(self.parameters, [RATE], 0.0, 0.0, stacked=False)
-        self.kernels = Kernels(batch, workers, list(layers) or [outputs])
-        self.passes = Passes(weight, bias, self.kernels, "torch", first)
+        self.kernels = CompiledKernels(batch, workers, list(layers) or [outputs])
+        self.passes = KernelLinear(weight, bias, self.kernels, "torch", first)
 
     def step(self, rows: int | None = None) -> list[Tensor]:
         """z, the gradient below, W and b after a step on the first `rows` of the batch."""
         with self.kernels.working():
             z = self.passes.forward(self.x[:rows].to(self.dtype)).clone()
             below = self.passes.backward(self.grad[:rows].to(self.dtype), self.update, self.first).clone()
-        self.kernels.settle()
+        self.kernels.synchronise()
         return [z, below, *(one.value.clone() for one in self.parameters)]
 
     def expected(self, rows: int | None = None) -> list[Tensor]:
@@ -200,7 +200,7 @@ def test_a_group_of_rows_is_whole_tiles(lanes: int):
     # Else the rows behind a group are updated with it, and once more with their own: seen with four lanes, where the
     # gradient had many zeros and the inputs had few.
     for hidden in ([300, 300, 10], [128, 10], [1000, 1000, 1000, 10], [37, 10], [10]):
-        assert sparse.in_strips_of(plan(50), hidden, 1, lanes).tall * lanes % TILE == 0
+        assert sparse.in_strips_of(choose_tiling(50), hidden, 1, lanes).tall * lanes % TILE == 0
 
 
 @pytest.mark.parametrize("outputs", [[300], [300, 300, 10]])
@@ -214,13 +214,13 @@ def test_many_zeros_in_the_gradient_and_few_in_the_inputs(batch: int, outputs: l
 
 
 def test_columns_are_cut_into_strips_of_nearly_one_width():
-    assert sparse.in_strips_of(plan(128), [1000, 1000, 10], 2, 16).strips == (11, 10)
+    assert sparse.in_strips_of(choose_tiling(128), [1000, 1000, 10], 2, 16).strips == (11, 10)
     for columns in range(1, 2000, 37):
-        cut = sparse.in_strips_of(plan(128), [columns, 10], 1, 16)
+        tiling = sparse.in_strips_of(choose_tiling(128), [columns, 10], 1, 16)
         vectors = -(-columns // 16)
         count = -(-vectors // sparse.STRIP)
-        assert set(cut.strips) >= {vectors // count, -(-vectors // count)} - {1}
-        assert 1 <= cut.tall <= sparse.STRIP
+        assert set(tiling.strips) >= {vectors // count, -(-vectors // count)} - {1}
+        assert 1 <= tiling.tall <= sparse.STRIP
 
 
 def test_an_exchanged_value_is_laid_out_anew():
@@ -234,9 +234,9 @@ def test_an_exchanged_value_is_laid_out_anew():
 
 def test_blocks_of_samples_leave_little_over():
     for batch in range(1, 1025):
-        cut = plan(batch)
-        assert batch <= cut.padded < batch + cut.block and cut.block <= 12
-    assert plan(10).padded == 10 and plan(128).padded <= 132
+        tiling = choose_tiling(batch)
+        assert batch <= tiling.padded < batch + tiling.block and tiling.block <= 12
+    assert choose_tiling(10).padded == 10 and choose_tiling(128).padded <= 132
 
 
 # -- a network ---------------------------------------------------------------------------------------------------------
@@ -284,7 +284,7 @@ def test_kernels_that_do_the_activations_work_change_no_bit(
     choice, spec = network(activation, train={"batch_size": 7, "epochs": 1})
     spec = replace(spec, threads=threads, **more)
     by_kernels_alone = trained(spec, choice)
-    done = [one.done_forward for one in by_kernels_alone.layers if isinstance(one, ClosedForm)]
+    done = [one.forward_fused for one in by_kernels_alone.layers if isinstance(one, AnalyticActivation)]
     assert len(done) == 2 and all(done) == ("norm" not in more)
     monkeypatch.setattr(Builder, "_join", lambda *_: None)
     apart = trained(spec, choice)
@@ -331,13 +331,13 @@ def test_a_network_that_diverges_is_seen_to():
 
 def test_the_route_is_a_function_of_the_specification():
     _, spec = network()
-    assert by_kernels(spec) and route(spec, 1) == "cpu, 1 thread, kernels"
+    assert uses_kernels(spec) and route(spec, 1) == "cpu, 1 thread, kernels"
     assert route(replace(spec, device_name="AMD EPYC", threads=2), 1) == "cpu, 2 threads"
     others: list[dict[str, Any]] = [
         *({"optimizer": "adam"}, {"momentum": 0.9}, {"weight_decay": 1e-4}, {"precision": "bf16"}),
         *({"hidden": (64, 64)}, {"channels": (32, 64)}, {"batch_size": 1025}, {"device": "cuda"}),
     ]
     for other in others:
-        assert not by_kernels(replace(spec, **other)), other
+        assert not uses_kernels(replace(spec, **other)), other
     intel = replace(spec, device_name="Intel Xeon (AVX512)")
-    assert by_kernels(intel) and not by_kernels(replace(intel, batch_size=128))
+    assert uses_kernels(intel) and not uses_kernels(replace(intel, batch_size=128))

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from relubench.activations import build, select
-from relubench.models.external.layer import Foreign, Form
+from relubench.models.external.layer import ExternalNetwork, Form
 from relubench.models.external.survey import survey
 
 X = torch.rand(4, 8, generator=torch.Generator().manual_seed(1))
@@ -75,7 +75,7 @@ ACTS = {"relu": torch.relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid, "silu"
 @pytest.mark.parametrize("between", WRITING, ids=lambda one: one.__name__)
 def test_a_step_of_training_and_an_evaluation(between: Callable[[Tensor], Tensor], act: str) -> None:
     network = Net(between)
-    layer = Foreign(network, survey(network, X, "mine"), build(select([act])[0]), 0, device="cpu", bf16=False)
+    layer = ExternalNetwork(network, survey(network, X, "mine"), build(select([act])[0]), 0, device="cpu", bf16=False)
     layer.forward(X, training=True)
     grads = torch.autograd.grad(layer.y.sum(), layer.leaves)
     assert all(bool(torch.isfinite(one).all()) for one in grads)
@@ -107,7 +107,7 @@ def test_scores_and_gradients_are_those_of_the_same_without_writing(
     between: Callable[[Tensor], Tensor], act: str
 ) -> None:
     network = Net(between)
-    layer = Foreign(network, survey(network, X, "mine"), build(select([act])[0]), 0, device="cpu", bf16=False)
+    layer = ExternalNetwork(network, survey(network, X, "mine"), build(select([act])[0]), 0, device="cpu", bf16=False)
     layer.forward(X, training=True)
     other = Net(lambda z: expected(between, ACTS[act], z))
     y = other(X)
@@ -146,7 +146,7 @@ def test_a_mish_is_exchanged_as_a_product_where_the_calls_of_a_module_are_one_pl
 def check_product(network: Net, function: str, merged: Sequence[str]) -> None:
     uses = survey(network, X, "mine", merged=merged)
     assert [(use.function, use.product) for use in uses if not use.kept] == [(function, True)]
-    layer = Foreign(
+    layer = ExternalNetwork(
         network, uses, build(select(["relu"])[0]), 0, device="cpu", bf16=False, form=Form(merged=tuple(merged))
     )
     with torch.no_grad():

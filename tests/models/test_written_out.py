@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from relubench.activations import build, select
 from relubench.errors import ComputeError, UsageError
-from relubench.models.external.layer import Foreign
+from relubench.models.external.layer import ExternalNetwork
 from relubench.models.external.survey import survey
 
 X = torch.randn(4, 8, generator=torch.Generator().manual_seed(1))
@@ -26,8 +26,8 @@ class Net(nn.Module):
         return self.last(self.between(self.first(x)))
 
 
-def layer(network: nn.Module, act: str) -> Foreign:
-    return Foreign(network, survey(network, X, "mine"), build(select([act])[0]), 0, device="cpu", bf16=False)
+def layer(network: nn.Module, act: str) -> ExternalNetwork:
+    return ExternalNetwork(network, survey(network, X, "mine"), build(select([act])[0]), 0, device="cpu", bf16=False)
 
 
 def in_place(z: Tensor) -> Tensor:

@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from relubench.activations import build, select
-from relubench.models.layers.activation import ClosedForm
+from relubench.models.layers.activation import AnalyticActivation
 from relubench.models.layers.base import SignFlip
-from relubench.models.layers.dense import Affine
+from relubench.models.layers.dense import Linear
 from relubench.models.optimizers import Parameter
 from relubench.models.random_streams import stream
 from relubench.training.images import Images
@@ -48,8 +48,8 @@ def test_a_step_is_gradient_descent_on_the_cost(reconstruction: str, act: str, t
     a = h @ (leaves[0] if tied else leaves[3]) + leaves[2]
     cost = (COSTS[reconstruction](a, target) + 0.3 * h.abs().sum()) / BATCH
     grads = torch.autograd.grad(cost, leaves)
-    affine = Affine(Parameter("0.weight", weight, True), Parameter("0.bias", bias, False), False, False, "torch")
-    encoder = [affine, ClosedForm(build(select([act])[0]), -1), SignFlip(signs)]
+    affine = Linear(Parameter("0.weight", weight, True), Parameter("0.bias", bias, False), False, False, "torch")
+    encoder = [affine, AnalyticActivation(build(select([act])[0]), -1), SignFlip(signs)]
     model = Autoencoder(encoder, decoder, out, reconstruction=reconstruction, rate=RATE, l1=0.3)
     with torch.no_grad():
         error = model.step(noisy, target)

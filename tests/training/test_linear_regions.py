@@ -13,7 +13,7 @@ from relubench.experiments.study import Study
 from relubench.models.architecture import why_no_regions
 from relubench.training.images import Images
 from relubench.training.population import Population
-from relubench.training.probes.linear_regions import Linear, Stage, count_pieces, linear_stages, pieces_along
+from relubench.training.probes.linear_regions import LinearMap, Stage, count_pieces, linear_stages, pieces_along
 from specs import digits, runs
 
 STEPS = 200_001
@@ -30,7 +30,7 @@ def network(act: str, *, members: int = 1, **model: Any) -> Population:
 
 def outputs(stages: list[Stage], x: Tensor) -> Tensor:
     for stage in stages:
-        x = x @ stage.weight.T + stage.bias if isinstance(stage, Linear) else stage.function(x)
+        x = x @ stage.weight.T + stage.bias if isinstance(stage, LinearMap) else stage.function(x)
     return x
 
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from relubench.executors.worker import carry_out
 from relubench.models.architecture import architecture_of
-from relubench.models.external.module_state import capture, packed, restore, unpacked
+from relubench.models.external.module_state import capture, restore
+from relubench.models.external.module_state_file import packed, unpacked
 from relubench.runs.checkpoint import from_bytes, to_bytes
 from relubench.runs.store import Store
 from relubench.training.images import Images

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from relubench.models.layers.dense import Affine
+from relubench.models.layers.dense import Linear
 from relubench.training.images import Images
 from relubench.training.population import Population
 from relubench.training.probes import prober
@@ -123,7 +123,7 @@ def test_joined_layers_lie_layer_after_layer_with_the_slopes_of_each(act: str) -
 
 def cut_off_by_hand(one: Population, living: list[np.ndarray], member: int) -> list[np.ndarray]:
     """Living units that reach no output, of a network with one column a unit, weight by weight."""
-    weights = [layer.weight.value for layer in one.layers if isinstance(layer, Affine)][1:]
+    weights = [layer.weight.value for layer in one.layers if isinstance(layer, Linear)][1:]
     found: list[np.ndarray] = []
     reached: list[bool] | None = None
     for weight, live in reversed(list(zip(weights, living, strict=True))):
@@ -145,7 +145,7 @@ def test_units_are_cut_off_as_a_scan_of_every_weight_says(members: int, share: f
     one = population("relu", members, {"name": "mlp-3x12"})
     generator = torch.Generator().manual_seed(7)
     for layer in one.layers:
-        if isinstance(layer, Affine):
+        if isinstance(layer, Linear):
             w = layer.weight.value
             w.mul_(torch.rand(w.shape, generator=generator) >= zeros)
             assert bool((w == 0).any()) == (zeros > 0)

@@ -7,7 +7,7 @@ import torch
 
 from relubench.training.images import Images
 from relubench.training.population import Population
-from relubench.training.probes.linear_regions import Bend, Linear, linear_stages
+from relubench.training.probes.linear_regions import Bend, LinearMap, linear_stages
 from relubench.training.probes.region_plane import plane_through, regions_on
 from specs import digits, runs
 
@@ -15,10 +15,10 @@ RELU = Bend(torch.relu, (0.0,), 1)
 ZERO, FIRST, SECOND = torch.zeros(3), torch.tensor([1.0, 0, 0]), torch.tensor([0, 1.0, 0])
 
 
-def halves(*lines: tuple[float, float, float]) -> Linear:
+def halves(*lines: tuple[float, float, float]) -> LinearMap:
     """A unit for each line a x + b y = c of the plane."""
     rows = torch.tensor([[a, b, 0.0] for a, b, _ in lines], dtype=torch.float64)
-    return Linear(rows, torch.tensor([-c for *_, c in lines], dtype=torch.float64))
+    return LinearMap(rows, torch.tensor([-c for *_, c in lines], dtype=torch.float64))
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def halves(*lines: tuple[float, float, float]) -> Linear:
     ],
 )
 def test_lines_in_general_position_make_as_many_regions_as_they_should(lines, regions):
-    out = Linear(torch.eye(2, len(lines), dtype=torch.float64), torch.zeros(2, dtype=torch.float64))
+    out = LinearMap(torch.eye(2, len(lines), dtype=torch.float64), torch.zeros(2, dtype=torch.float64))
     found = regions_on([halves(*lines), RELU, out], plane_through(ZERO, FIRST, SECOND), 101)
     assert found.count == regions
     assert found.region.shape == found.label.shape == (101, 101)
@@ -39,7 +39,7 @@ def test_lines_in_general_position_make_as_many_regions_as_they_should(lines, re
 
 
 def test_columns_of_a_maximum_and_several_kinks_are_pieces_too():
-    out = Linear(torch.ones(2, 1, dtype=torch.float64), torch.zeros(2, dtype=torch.float64))
+    out = LinearMap(torch.ones(2, 1, dtype=torch.float64), torch.zeros(2, dtype=torch.float64))
     maximum = Bend(lambda z: torch.maximum(*z.chunk(2, dim=1)), (), 2)
     plane = plane_through(ZERO, FIRST, SECOND)
     assert regions_on([halves((1, 0, 0), (0, 1, 0)), maximum, out], plane, 101).count == 2

@@ -14,8 +14,16 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from relubench.errors import ComputeError
-from relubench.models.external.calls import ACTIVATIONS, Places, Use, function_name, functions_of, in_place, spoken
-from relubench.models.external.survey import PRODUCTS
+from relubench.models.external.calls import (
+    ACTIVATIONS,
+    CallSite,
+    CallSiteTracker,
+    function_name,
+    functions_of,
+    in_place,
+    spoken,
+)
+from relubench.models.external.survey_mode import PRODUCTS
 from relubench.models.external.written_out import Steps, is_step, step_name
 
 _PRODUCTS = functions_of(PRODUCTS)
@@ -23,23 +31,24 @@ _PRODUCTS = functions_of(PRODUCTS)
 Function = Callable[[Tensor], Tensor]
 
 
-class Exchange(TorchFunctionMode):
+class ActivationSwap(TorchFunctionMode):
     """While it is entered, the network's activations are `functions`: one for each use that is not kept."""
 
     def __init__(
-        self, network: nn.Module, uses: Sequence[Use], functions: Sequence[Function], merged: Sequence[str] = ()
+        self, network: nn.Module, uses: Sequence[CallSite], functions: Sequence[Function], merged: Sequence[str] = ()
     ) -> None:
         super().__init__()
-        self.places = Places(network, merged)
+        self.places = CallSiteTracker(network, merged)
         self.kept = {use.place for use in uses if use.kept}
         exchanged = [use for use in uses if not use.kept]
         self.table = {
-            use.place: (number, use, one) for number, (use, one) in enumerate(zip(exchanged, functions, strict=True))
+            use.place: (number, use, function)
+            for number, (use, function) in enumerate(zip(exchanged, functions, strict=True))
         }
-        self.products: list[tuple[Tensor, Use, int, Function]] = []
+        self.products: list[tuple[Tensor, CallSite, int, Function]] = []
         """Results that are to be multiplied with their own input: then that product is exchanged."""
         self.network, self.steps = network, Steps()
-        self.chained = [(number, use, one) for number, use, one in self.table.values() if use.chains]
+        self.chained = [(number, use, function) for number, use, function in self.table.values() if use.chains]
         self.inputs: dict[int, Tensor] = {}
         """Of written-out activations that have begun, by their numbers."""
         self.ended: set[int] = set()
@@ -112,7 +121,7 @@ class Exchange(TorchFunctionMode):
                 return result.clone() if use.overwritten else result
         return func(a, b, **kwargs)
 
-    def _applied(self, number: int, use: Use, function: Function, x: Tensor) -> Tensor:
+    def _applied(self, number: int, use: CallSite, function: Function, x: Tensor) -> Tensor:
         """The exchanged function's result, its zeros counted; its error says at which place it failed."""
         try:
             h = function(x)

@@ -26,7 +26,7 @@ NAMES = (
 )
 """Functions that are activations, each also in its in-place form."""
 
-Place = tuple[str, int]
+CallSiteId = tuple[str, int]
 
 
 def functions_of(names: Sequence[str]) -> dict[Any, str]:
@@ -66,10 +66,10 @@ class Chain:
 
 
 @dataclass(slots=True)
-class Use:
+class CallSite:
     """A place where the network calls an activation."""
 
-    place: Place
+    place: CallSiteId
     function: str
     values: int
     """Entries of its result for one image."""
@@ -95,7 +95,7 @@ class Use:
         return place_name(self.place)
 
 
-class Places:
+class CallSiteTracker:
     """Follows a network's forward: which module is at work, and how many calls it has made.
 
     `merged`: paths of modules whose number of calls follows the size of the batch.
@@ -115,7 +115,7 @@ class Places:
         self.stack.clear()
         self.counts.clear()
 
-    def next(self, function: str) -> Place:
+    def next(self, function: str) -> CallSiteId:
         """The place of a call of `function` that is being made."""
         path = self.here
         number = self.counts.get(path, 0)
@@ -141,7 +141,7 @@ class Places:
 
 
 class _Counter(TorchFunctionMode):
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: CallSiteTracker) -> None:
         super().__init__()
         self.places = places
 
@@ -153,7 +153,7 @@ class _Counter(TorchFunctionMode):
 
 def count_calls(network: nn.Module, images: Tensor, training: bool) -> dict[str, int]:
     """How many activations each module calls in a forward on `images`, by path; the network is left as it was."""
-    places = Places(network)
+    places = CallSiteTracker(network)
     try:
         with undisturbed(network), torch.no_grad(), _Counter(places):
             places.start()
@@ -166,7 +166,7 @@ def count_calls(network: nn.Module, images: Tensor, training: bool) -> dict[str,
 @contextmanager
 def undisturbed(network: nn.Module) -> Iterator[None]:
     """Afterwards the network's mode and buffers are as they were before."""
-    buffers = {name: one.clone() for name, one in network.named_buffers()}
+    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
     modes = {module: module.training for module in network.modules()}
     try:
         yield
@@ -174,9 +174,9 @@ def undisturbed(network: nn.Module) -> Iterator[None]:
         for module, mode in modes.items():
             module.training = mode
         with torch.no_grad():
-            for name, one in network.named_buffers():
+            for name, buffer in network.named_buffers():
                 if name in buffers:
-                    one.copy_(buffers[name])
+                    buffer.copy_(buffers[name])
 
 
 def in_place(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
@@ -193,9 +193,9 @@ def storage(x: Tensor) -> int:
 def flat(value: Any) -> list[Any]:
     """What lies in nested lists, tuples and dictionaries."""
     if isinstance(value, (tuple, list)):
-        return [one for part in value for one in flat(part)]
+        return [leaf for part in value for leaf in flat(part)]
     if isinstance(value, dict):
-        return [one for part in value.values() for one in flat(part)]
+        return [leaf for part in value.values() for leaf in flat(part)]
     return [value]
 
 
@@ -209,13 +209,13 @@ def function_name(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> str
     return "relu6" if (low, high) == (0, 6) else name
 
 
-def place_name(place: Place) -> str:
-    """See `Use.name`."""
+def place_name(place: CallSiteId) -> str:
+    """See `CallSite.name`."""
     path, number = place
     return (path or "forward") + (f"#{number + 1}" if number else "")
 
 
-def spoken(function: str, place: Place) -> str:
+def spoken(function: str, place: CallSiteId) -> str:
     """'relu in features.3', 'relu in forward (call 2)'."""
     path, number = place
     where = f"in {path}" if path else "in forward"

@@ -32,9 +32,10 @@ def check_inputs(network: nn.Module, label: str) -> None:
     except (TypeError, ValueError):
         return
     required = [
-        one.name
-        for one in parameters
-        if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+        parameter.name
+        for parameter in parameters
+        if parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     ]
     if len(required) > 1:
         raise UsageError(
@@ -69,15 +70,15 @@ def _hint(problem: Exception, shape: list[int]) -> str:
         return f"the images have {shape[0]} channel{'s' if shape[0] > 1 else ''}: a parameter in_channels is given that"
     if "too small" in text or "size can't be greater" in text or "size is too small" in text:
         return "the images are too small for it: leave out a pool or a stride, or choose a --dataset with larger ones"
-    return f"the network takes float32 images [B, {', '.join(str(one) for one in shape)}]"
+    return f"the network takes float32 images [B, {', '.join(str(side) for side in shape)}]"
 
 
 def _takes_tokens(network: nn.Module) -> bool:
     """Whether it has an embedding, and computes on a few tokens what it does not on images."""
-    embeddings = [one for one in network.modules() if isinstance(one, nn.Embedding)]
+    embeddings = [module for module in network.modules() if isinstance(module, nn.Embedding)]
     if not embeddings:
         return False
-    length = min([TOKENS, *(one.num_embeddings for one in embeddings)])
+    length = min([TOKENS, *(embedding.num_embeddings for embedding in embeddings)])
     tokens = torch.zeros(2, length, dtype=torch.long)
     try:
         with torch.no_grad():

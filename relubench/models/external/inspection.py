@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from relubench.activations import ActivationChoice, build
 from relubench.errors import UsageError
 from relubench.models.external.activation_trial import failing_in
-from relubench.models.external.calls import Use
-from relubench.models.external.layer import Foreign, Form
+from relubench.models.external.calls import CallSite
+from relubench.models.external.layer import ExternalNetwork, Form
 from relubench.models.external.module_state import capture, restore
 from relubench.models.external.networks import LOOKED_AT, draw_network, example, uses_of
 from relubench.models.external.oddities import oddities
@@ -34,8 +34,8 @@ def inspect_network(spec: RunSpec, choice: ActivationChoice) -> ExternalModel:
     own = not spec.model.startswith(PREFIX)
     network, changed = draw_network(spec)
     uses_of(network, spec)  # What is refused is refused in terms of two images.
-    known = _facts(network, changed, spec)
-    spec = replace(spec, foreign=known)
+    facts = _facts(network, changed, spec)
+    spec = replace(spec, foreign=facts)
     uses = uses_of(network, spec)
     _check_draws(network, spec)
     if own:
@@ -43,12 +43,14 @@ def inspect_network(spec: RunSpec, choice: ActivationChoice) -> ExternalModel:
     odd = oddities(network, spec) if own else []
     with failing_in(spec, choice):
         layout = layout_of(spec, choice)
-    layer = Foreign(network, uses, build(choice), spec.seed, device="cpu", bf16=False, form=Form(spec.classes))
-    parameters = sum(one.value.numel() for one in layer.parameters if not one.name.startswith("activation-"))
+    layer = ExternalNetwork(network, uses, build(choice), spec.seed, device="cpu", bf16=False, form=Form(spec.classes))
+    parameters = sum(
+        parameter.value.numel() for parameter in layer.parameters if not parameter.name.startswith("activation-")
+    )
     with failing_in(spec, choice):
         saved, largest = _saved(layer, spec)
     return replace(
-        known,
+        facts,
         exchanged=sum(not use.kept for use in uses),
         functions=_counted([use for use in uses if not use.kept], ""),
         kept=", ".join(
@@ -85,7 +87,7 @@ def _facts(network: nn.Module, changed: str, spec: RunSpec) -> ExternalModel:
     )
 
 
-def _counted(uses: Sequence[Use], suffix: str) -> str:
+def _counted(uses: Sequence[CallSite], suffix: str) -> str:
     spoken = Counter(
         f"x*{use.function}(x)" if use.product else f"{use.function} written out" if use.chains else use.function
         for use in uses
@@ -93,21 +95,21 @@ def _counted(uses: Sequence[Use], suffix: str) -> str:
     return ", ".join(f"{count} {name}{suffix}" for name, count in spoken.items())
 
 
-def _saved(layer: Foreign, spec: RunSpec) -> tuple[int, int]:
+def _saved(layer: ExternalNetwork, spec: RunSpec) -> tuple[int, int]:
     """Bytes that a training forward on `LOOKED_AT` images keeps for its backward pass, and its largest tensor's."""
-    parameters = {one.untyped_storage().data_ptr() for one in layer.leaves}
-    found: dict[int, int] = {}
+    parameters = {parameter.untyped_storage().data_ptr() for parameter in layer.leaves}
+    saved_bytes: dict[int, int] = {}
 
-    def pack(one: Tensor) -> Tensor:
-        storage = one.untyped_storage()
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
         if storage.data_ptr() not in parameters:
-            found[storage.data_ptr()] = storage.nbytes()
-        return one
+            saved_bytes[storage.data_ptr()] = storage.nbytes()
+        return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda one: one):
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         layer.forward(example(spec, LOOKED_AT), training=True)
     layer.exchange.places.remove()
-    return sum(found.values()), max(found.values(), default=0)
+    return sum(saved_bytes.values()), max(saved_bytes.values(), default=0)
 
 
 def _check_draws(network: nn.Module, spec: RunSpec) -> None:
@@ -115,14 +117,14 @@ def _check_draws(network: nn.Module, spec: RunSpec) -> None:
     images, state = example(spec, LOOKED_AT), capture(network)
     for training in (True, False):
         network.train(training)
-        found = []
+        scores = []
         for _ in range(2):
             # What a training forward moves, such as running statistics, is no chance.
             restore(network, state)
             with torch.random.fork_rng(devices=[]), torch.no_grad():
-                torch.manual_seed(0 if training else len(found))
-                found.append(class_scores(network(images), LOOKED_AT, spec.classes))
-        if None not in found and not torch.equal(*found):
+                torch.manual_seed(0 if training else len(scores))
+                scores.append(class_scores(network(images), LOOKED_AT, spec.classes))
+        if None not in scores and not torch.equal(*scores):
             where = "its training forward" if training else "evaluation"
             raise UsageError(
                 f"{spec.model} draws chance in {where} that is not torch's"
@@ -132,9 +134,9 @@ def _check_draws(network: nn.Module, spec: RunSpec) -> None:
             )
 
 
-def _check_same(one: nn.Module, other: nn.Module, spec: RunSpec) -> None:
+def _check_same(first_network: nn.Module, second_network: nn.Module, spec: RunSpec) -> None:
     """Refuse initial weights that the seed does not determine."""
-    pairs: Any = zip(one.named_parameters(), other.named_parameters(), strict=False)
+    pairs: Any = zip(first_network.named_parameters(), second_network.named_parameters(), strict=False)
     for (name, first), (_, second) in pairs:
         if first is second:
             raise UsageError(

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 
 from relubench.errors import UsageError
-from relubench.models.external.calls import Use
+from relubench.models.external.calls import CallSite
 from relubench.system.lookup import did_you_mean
 
 SAID = 3
@@ -29,7 +29,7 @@ def check_refused(refused: Sequence[str], label: str) -> None:
     )
 
 
-def check_kept(keep: Sequence[str], uses: Sequence[Use], names: Collection[str], label: str) -> None:
+def check_kept(keep: Sequence[str], uses: Sequence[CallSite], names: Collection[str], label: str) -> None:
     """Raises UsageError for a pattern of `keep` that names no place."""
     for pattern in keep:
         if not any(matches(name, [pattern]) for name in names):
@@ -44,4 +44,4 @@ def matches(name: str, patterns: Sequence[str]) -> bool:
     """Whether a pattern names the place, the module that makes the call, or one that this module is part of."""
     path = name.partition("#")[0]
     parents = [path[:end] for end, mark in enumerate(path) if mark == "."]
-    return any(fnmatchcase(one, pattern) for pattern in patterns for one in (name, path, *parents))
+    return any(fnmatchcase(candidate, pattern) for pattern in patterns for candidate in (name, path, *parents))

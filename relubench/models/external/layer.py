@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from relubench.activations.definition import Activation, trainable
 from relubench.errors import ComputeError
 from relubench.models.backend import FOREIGN_EVALUATION_IMAGES
-from relubench.models.external.activation_swap import Exchange
-from relubench.models.external.calls import Use
+from relubench.models.external.activation_swap import ActivationSwap
+from relubench.models.external.calls import CallSite
 from relubench.models.external.outputs import class_scores
 from relubench.models.layers.base import Layer
 from relubench.models.optimizers import Optimizer, Parameter
@@ -56,7 +56,7 @@ class Form:
 FREE = Form()
 
 
-class Foreign(Layer):
+class ExternalNetwork(Layer):
     """logits = network(x), with `activation` at every place of `uses` that is not kept.
 
     What an activation learns is its own at every place; so is a user's module, which `own` holds.
@@ -65,7 +65,7 @@ class Foreign(Layer):
     def __init__(
         self,
         network: nn.Module,
-        uses: Sequence[Use],
+        uses: Sequence[CallSite],
         activation: Activation,
         seed: int,
         *,
@@ -81,7 +81,7 @@ class Foreign(Layer):
         self.leaves: list[Tensor] = []
         self.parameters = self.trained = self._parameters()
         functions = [self._function(number, seed) for number in range(len(exchanged))]
-        self.exchange = Exchange(network, uses, functions, form.merged)
+        self.exchange = ActivationSwap(network, uses, functions, form.merged)
         self.y = torch.empty(0)
         self.zeros = torch.zeros(len(exchanged), dtype=torch.float32 if device == "mps" else torch.float64)
 
@@ -106,8 +106,8 @@ class Foreign(Layer):
 
     def backward(self, grad: Tensor, update: Optimizer, first: bool) -> Tensor:
         grads = torch.autograd.grad(self.y, self.leaves, grad, allow_unused=True, materialize_grads=True)
-        for parameter, one in zip(self.parameters, grads, strict=True):
-            update.gradient(parameter, one)
+        for parameter, grad_of_parameter in zip(self.parameters, grads, strict=True):
+            update.gradient(parameter, grad_of_parameter)
         self.y = grad
         return grad
 
@@ -128,11 +128,13 @@ class Foreign(Layer):
     def _parameters(self) -> list[Parameter]:
         """The network's own, but for those of activations that are exchanged (nn.PReLU's slope)."""
         return [
-            self._parameter(name, one, decays=one.dim() > 1 and name.endswith("weight"))
+            self._parameter(name, parameter, decays=parameter.dim() > 1 and name.endswith("weight"))
             for path, module in self.network.named_modules()
             if not isinstance(module, nn.PReLU)
-            for name, one in ((f"{path}.{name}".strip("."), one) for name, one in module._parameters.items())
-            if one is not None and one.requires_grad and not any(one is leaf for leaf in self.leaves)
+            for name, parameter in (
+                (f"{path}.{name}".strip("."), parameter) for name, parameter in module._parameters.items()
+            )
+            if parameter is not None and parameter.requires_grad and not any(parameter is leaf for leaf in self.leaves)
         ]
 
     def _parameter(self, name: str, leaf: Tensor, *, decays: bool = False) -> Parameter:
@@ -146,10 +148,12 @@ class Foreign(Layer):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(stream(seed, "init-module", number).initial_seed())
                 module = self.own[name] = activation.module().to(self.device)
-            self.trained += [self._parameter(f"{name}.{key}", one) for key, one in trainable(module).items()]
+            self.trained += [
+                self._parameter(f"{name}.{key}", parameter) for key, parameter in trainable(module).items()
+            ]
             return module
         learned = tuple(torch.full((1,), value, device=self.device, requires_grad=True) for value in activation.learned)
-        self.trained += [self._parameter(f"{name}.{place}", one) for place, one in enumerate(learned)]
+        self.trained += [self._parameter(f"{name}.{place}", parameter) for place, parameter in enumerate(learned)]
 
         def function(z: Tensor) -> Tensor:
             noise = None

@@ -1,17 +1,17 @@
 """What somebody else's module holds beside what is trained: buffers, and plain attributes that training may change.
 
 A forward may add to a buffer in place, replace it, or count in a plain attribute: all three are the state of a network.
-`capture` takes it as a value of its own, `restore` puts it back, and `packed` and `unpacked` turn it into tensors and
-JSON values for a file. What may be held: tensors, numbers, text, numpy arrays, random generators, and lists, tuples,
+`capture` takes it as a value of its own, and `restore` puts it back; `module_state_file` turns it into tensors and JSON
+values for a file. What may be held: tensors, numbers, text, numpy arrays, random generators, and lists, tuples,
 dictionaries, sets and objects of the user's own classes made of these. Functions, classes, modules, files and objects
-of other libraries are left as they are; an iterator is refused before that (`activations.objects.refuse_iterators`).
+of other libraries are left as they are; an iterator is refused before that (`activations.user_objects`).
 """
 
 from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from relubench.models.layers.base import Layer
 from relubench.system.user_code.records import is_users
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
@@ -33,13 +32,13 @@ class State:
     """The state of a module, independent of it."""
 
     modules: dict[str, dict[str, Any]]
-    """Path -> attribute -> what `_Taker` made of it; of a buffer 'buffer NAME', of a frozen one 'parameter NAME'."""
+    """Path -> attribute -> what `_Capturer` made of it; of a buffer 'buffer NAME', of a frozen one 'parameter NAME'."""
     objects: dict[int, Tensor] = field(default_factory=dict)
     """By the id of its copy, the tensor as the module held it: one that is still there is written to."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Copy:
+class TensorCopy:
     """A tensor's values; the same object for every place that held the same tensor."""
 
     value: Tensor
@@ -48,7 +47,7 @@ class _Copy:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Parts:
+class ObjectParts:
     """A container or an object: how to make it, and what is in it."""
 
     kind: str
@@ -58,215 +57,161 @@ class _Parts:
 
 
 class _Absent:
-    """In the place of what is left as it is."""
+    """Stands for a value that is neither copied nor restored."""
 
 
 ABSENT = _Absent()
 _GENERATORS = {"torch": torch.Generator, "random": random.Random, "numpy": np.random.Generator}
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """One module that a layer holds of somebody else's."""
-
-    name: str
-    """What its tensors are called in files begins so."""
-    module: nn.Module
-    member: int
-
-    @classmethod
-    def of(cls, layers: Sequence[Layer]) -> list[Held]:
-        """Every one that these layers hold."""
-        return [cls(f"layer-{number}", *one) for number, layer in enumerate(layers) for one in layer.held]
-
-
-@dataclass(slots=True)
-class HeldStates:
-    """The states of the modules in a network, each taken at a time of its own: at its member's best epoch."""
-
-    held: list[Held]
-    states: list[State]
-
-    @classmethod
-    def now(cls, held: list[Held]) -> HeldStates:
-        """As the modules are now."""
-        return cls(held, [capture(one.module) for one in held])
-
-    def renew(self, better: Sequence[bool]) -> None:
-        """Take the states of those members anew."""
-        for place, one in enumerate(self.held):
-            if better[one.member]:
-                self.states[place] = capture(one.module)
-
-    def put_back(self) -> None:
-        """Give every module its state."""
-        for one, state in zip(self.held, self.states, strict=True):
-            restore(one.module, state)
-
-    def packed(self, name: str = "", member: int | None = None) -> tuple[dict[str, Tensor], list[Any]]:
-        """Tensors, whose names begin with `name`, and JSON values: of every module, or of one member's."""
-        tensors: dict[str, Tensor] = {}
-        values: list[Any] = []
-        for place, (one, state) in enumerate(zip(self.held, self.states, strict=True)):
-            if member in (None, one.member):
-                # Members have the same names: in a file of all of them their places tell them apart.
-                begins = one.name if member is not None else f"{name}{place}.{one.name}"
-                found, tree = packed(state, begins)
-                tensors |= found
-                values.append(tree)
-        return tensors, values
-
-    def unpack(self, tensors: Mapping[str, Tensor], values: Sequence[Any], device: str) -> None:
-        """Take over what `packed` gave of as many modules; raises KeyError or ValueError if it is another network's."""
-        self.states = [unpacked(tensors, tree, device) for tree, _ in zip(values, self.held, strict=True)]
-
-
 def capture(module: nn.Module) -> State:
     """The state of the module and of all modules in it."""
-    taker = _Taker()
+    capturer = _Capturer()
     modules: dict[str, dict[str, Any]] = {}
     for path, part in module.named_modules():
-        found = {f"buffer {name}": taker.take(one) for name, one in part._buffers.items()}
-        frozen = ((name, one) for name, one in part._parameters.items() if one is not None and not one.requires_grad)
-        found |= {f"parameter {name}": taker.take(one.data) for name, one in frozen}
-        found |= {name: taker.take(one) for name, one in vars(part).items() if name not in INTERNAL}
-        modules[path] = {name: one for name, one in found.items() if one is not ABSENT}
-    return State(modules, taker.objects)
+        items = {f"buffer {name}": capturer.capture(item) for name, item in part._buffers.items()}
+        frozen = (
+            (name, item) for name, item in part._parameters.items() if item is not None and not item.requires_grad
+        )
+        items |= {f"parameter {name}": capturer.capture(item.data) for name, item in frozen}
+        items |= {name: capturer.capture(item) for name, item in vars(part).items() if name not in INTERNAL}
+        modules[path] = {name: item for name, item in items.items() if item is not ABSENT}
+    return State(modules, capturer.objects)
 
 
 @torch.no_grad()
 def restore(module: nn.Module, state: State) -> None:
     """Give the module this state; attributes that it has got since then go."""
-    giver = _Giver(state)
+    restorer = _Restorer(state)
     for path, part in module.named_modules():
-        wanted = state.modules.get(path, {})
-        for name in [name for name in vars(part) if name not in INTERNAL and name not in wanted]:
-            if _Taker().take(vars(part)[name]) is not ABSENT:
+        module_items = state.modules.get(path, {})
+        for name in [name for name in vars(part) if name not in INTERNAL and name not in module_items]:
+            if _Capturer().capture(vars(part)[name]) is not ABSENT:
                 delattr(part, name)
-        for name, one in wanted.items():
+        for name, item in module_items.items():
             kind, _, inner = name.partition(" ")
             if inner and kind == "buffer":
-                part._buffers[inner] = giver.give(one, dict(part._buffers.items()).get(inner))
+                part._buffers[inner] = restorer.restore(item, dict(part._buffers.items()).get(inner))
             elif inner and kind == "parameter":
-                part.get_parameter(inner).data.copy_(giver.give(one, None))
+                part.get_parameter(inner).data.copy_(restorer.restore(item, None))
             else:
-                part.__dict__[name] = giver.give(one, vars(part).get(name))
+                part.__dict__[name] = restorer.restore(item, vars(part).get(name))
 
 
-class _Taker:
+class _Capturer:
     """Copies values, the same object once."""
 
     def __init__(self) -> None:
-        self.seen: dict[int, Any] = {}
+        self.copies: dict[int, Any] = {}
         self.alive: list[Any] = []
         self.objects: dict[int, Tensor] = {}
 
-    def take(self, value: Any) -> Any:
+    def capture(self, value: Any) -> Any:
         """A value that no later change reaches; ABSENT for what is left as it is."""
         if isinstance(value, (*PLAIN, np.generic)):
             return value
-        if id(value) not in self.seen:
+        if id(value) not in self.copies:
             self.alive.append(value)
-            self.seen[id(value)] = ABSENT  # What holds itself ends here.
-            self.seen[id(value)] = self._take(value)
-        return self.seen[id(value)]
+            self.copies[id(value)] = ABSENT  # What holds itself ends here.
+            self.copies[id(value)] = self._capture(value)
+        return self.copies[id(value)]
 
-    def _take(self, value: Any) -> Any:
+    def _capture(self, value: Any) -> Any:
         if isinstance(value, Tensor):
             return ABSENT if isinstance(value, nn.Parameter) else self._tensor(value)
         if isinstance(value, np.ndarray):
-            return ABSENT if value.dtype.hasobject else _Copy(torch.from_numpy(value.copy()), array=True)
+            return ABSENT if value.dtype.hasobject else TensorCopy(torch.from_numpy(value.copy()), array=True)
         for kind, maker in _GENERATORS.items():
             if isinstance(value, maker):
-                return _Parts(kind, [("state", self.take(_generator_state(value)))], value)
+                return ObjectParts(kind, [("state", self.capture(_generator_state(value)))], value)
         if isinstance(value, Mapping):
-            items = [(self.take(key), self.take(one)) for key, one in value.items()]
-            return _Parts("dict", items, value) if isinstance(value, dict) else ABSENT
+            items = [(self.capture(key), self.capture(item)) for key, item in value.items()]
+            return ObjectParts("dict", items, value) if isinstance(value, dict) else ABSENT
         for kind, maker in (("list", list), ("tuple", tuple), ("deque", deque), ("set", set)):
             if isinstance(value, maker):
                 return self._sequence(kind, value)
         if isinstance(value, nn.Module):
             # One that is kept out of sight, in a list.
-            named = [(name, one) for name, one in vars(value).items() if name not in INTERNAL]
-            named += [(f"buffer {name}", one) for name, one in value._buffers.items()]
-            return self._object(named + [(f"module {name}", one) for name, one in value._modules.items()], value)
+            named = [(name, item) for name, item in vars(value).items() if name not in INTERNAL]
+            named += [(f"buffer {name}", item) for name, item in value._buffers.items()]
+            return self._object(named + [(f"module {name}", item) for name, item in value._modules.items()], value)
         if isinstance(value, SimpleNamespace) or is_users(type(value)):
             return self._object(list(getattr(value, "__dict__", {}).items()), value)
         return ABSENT
 
-    def _tensor(self, value: Tensor) -> _Copy:
-        copy = _Copy(value.detach().clone())
+    def _tensor(self, value: Tensor) -> TensorCopy:
+        copy = TensorCopy(value.detach().clone())
         self.objects[id(copy)] = value
         return copy
 
     def _sequence(self, kind: str, value: Any) -> Any:
-        items = [(None, self.take(one)) for one in value]
-        if kind == "tuple" and any(one is ABSENT for _, one in items):
+        items = [(None, self.capture(item)) for item in value]
+        if kind == "tuple" and any(item is ABSENT for _, item in items):
             return ABSENT
-        return _Parts(kind, items, value)
+        return ObjectParts(kind, items, value)
 
-    def _object(self, named: list[tuple[str, Any]], value: Any) -> _Parts:
-        items = [(name, self.take(one)) for name, one in named]
-        return _Parts("object", [(name, one) for name, one in items if one is not ABSENT], value)
+    def _object(self, named: list[tuple[str, Any]], value: Any) -> ObjectParts:
+        items = [(name, self.capture(item)) for name, item in named]
+        return ObjectParts("object", [(name, item) for name, item in items if item is not ABSENT], value)
 
 
-class _Giver:
-    """Makes values again of what `_Taker` took; the same object once."""
+class _Restorer:
+    """Makes values again of what `_Capturer` took; the same object once."""
 
     def __init__(self, state: State) -> None:
         self.state = state
-        self.made: dict[int, Any] = {}
+        self.values: dict[int, Any] = {}
 
-    def give(self, taken: Any, current: Any) -> Any:
+    def restore(self, copy: Any, current: Any) -> Any:
         """The value; `current` is what is there now, and stays where it is left as it is."""
-        if taken is ABSENT:
+        if copy is ABSENT:
             return current
-        if not isinstance(taken, _Copy | _Parts):
-            return taken
-        if id(taken) not in self.made:
-            self.made[id(taken)] = (
-                self._copy(taken, current) if isinstance(taken, _Copy) else self._fill(taken, current)
+        if not isinstance(copy, TensorCopy | ObjectParts):
+            return copy
+        if id(copy) not in self.values:
+            self.values[id(copy)] = (
+                self._copy(copy, current) if isinstance(copy, TensorCopy) else self._fill(copy, current)
             )
-        return self.made[id(taken)]
+        return self.values[id(copy)]
 
-    def _copy(self, taken: _Copy, current: Any) -> Any:
-        if taken.array:
-            return taken.value.numpy().copy()
-        original = self.state.objects.get(id(taken))
+    def _copy(self, copy: TensorCopy, current: Any) -> Any:
+        if copy.array:
+            return copy.value.numpy().copy()
+        original = self.state.objects.get(id(copy))
         # Written over only if it is the module's own tensor still: another may be a view of the images.
-        if isinstance(current, Tensor) and _alike(current, taken.value):
-            mine = current._base is None if original is None else current is original
-            return current.copy_(taken.value) if mine else taken.value.clone()
-        return taken.value.clone()
+        if isinstance(current, Tensor) and _alike(current, copy.value):
+            own_tensor = current._base is None if original is None else current is original
+            return current.copy_(copy.value) if own_tensor else copy.value.clone()
+        return copy.value.clone()
 
-    def _fill(self, taken: _Parts, current: Any) -> Any:
-        target = taken.original if taken.original is not None else current
-        if taken.kind in _GENERATORS:
-            _set_generator_state(target, self.give(taken.items[0][1], None))
+    def _fill(self, copy: ObjectParts, current: Any) -> Any:
+        target = copy.original if copy.original is not None else current
+        if copy.kind in _GENERATORS:
+            _set_generator_state(target, self.restore(copy.items[0][1], None))
             return target
-        if taken.kind == "object":
-            self.made[id(taken)] = target
-            for name, one in taken.items:
-                self._set(target, name, one)
+        if copy.kind == "object":
+            self.values[id(copy)] = target
+            for name, item in copy.items:
+                self._set(target, name, item)
             return target
-        if taken.kind == "dict":
-            there = target if isinstance(target, dict) else {}
-            named = [(self.give(key, None), one) for key, one in taken.items if key is not ABSENT]
-            filled = {key: self.give(one, there.get(key)) for key, one in named}
-            return _refilled(there, filled) if isinstance(target, dict) else filled
-        there = list(target) if isinstance(target, list | tuple | deque) else []
-        there += [None] * (len(taken.items) - len(there))
-        filled = [self.give(one, now) for (_, one), now in zip(taken.items, there, strict=False)]
-        return _sequence(taken.kind, filled, target)
+        if copy.kind == "dict":
+            current_dict = target if isinstance(target, dict) else {}
+            named = [(self.restore(key, None), item) for key, item in copy.items if key is not ABSENT]
+            filled = {key: self.restore(item, current_dict.get(key)) for key, item in named}
+            return _refilled(current_dict, filled) if isinstance(target, dict) else filled
+        current_items = list(target) if isinstance(target, list | tuple | deque) else []
+        current_items += [None] * (len(copy.items) - len(current_items))
+        filled = [self.restore(item, now) for (_, item), now in zip(copy.items, current_items, strict=False)]
+        return _sequence(copy.kind, filled, target)
 
-    def _set(self, target: Any, name: str, taken: Any) -> None:
+    def _set(self, target: Any, name: str, copy: Any) -> None:
         kind, _, inner = name.partition(" ")
         values = {"buffer": target._buffers, "module": target._modules}[kind] if inner else vars(target)
-        values[inner or name] = self.give(taken, values.get(inner or name))
+        values[inner or name] = self.restore(copy, values.get(inner or name))
 
 
-def _alike(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape and one.dtype == other.dtype
+def _alike(first: Tensor, second: Tensor) -> bool:
+    return first.shape == second.shape and first.dtype == second.dtype
 
 
 def _refilled(target: dict[Any, Any], filled: dict[Any, Any]) -> dict[Any, Any]:
@@ -279,13 +224,13 @@ def _sequence(kind: str, filled: list[Any], target: Any) -> Any:
     if kind == "tuple":
         maker: Any = type(target) if isinstance(target, tuple) else tuple
         return maker(*filled) if hasattr(maker, "_fields") else maker(filled)
-    made: Any = {"list": list, "deque": deque, "set": set}[kind]
-    if not isinstance(target, made):
-        return made(filled)
-    there: Any = target
-    there.clear()
-    there.update(filled) if kind == "set" else there.extend(filled)
-    return there
+    kind_type: Any = {"list": list, "deque": deque, "set": set}[kind]
+    if not isinstance(target, kind_type):
+        return kind_type(filled)
+    container: Any = target
+    container.clear()
+    container.update(filled) if kind == "set" else container.extend(filled)
+    return container
 
 
 def _generator_state(generator: Any) -> Any:
@@ -301,79 +246,3 @@ def _set_generator_state(generator: Any, state: Any) -> None:
         generator.setstate(state)
     elif generator is not None:
         generator.bit_generator.state = state
-
-
-# -- files ---------------------------------------------------------------------------------------------------------
-
-
-def packed(state: State, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The state as tensors, whose names begin with `name`, and JSON values; `unpacked` turns both back."""
-    tensors: dict[str, Tensor] = {}
-    seen: dict[int, str] = {}
-
-    def pack(taken: Any, path: str) -> Any:
-        if isinstance(taken, _Copy):
-            if id(taken) not in seen:
-                seen[id(taken)] = path
-                tensors[path] = taken.value
-            return {"array" if taken.array else "tensor": seen[id(taken)]}
-        if isinstance(taken, _Parts):
-            if id(taken) in seen:
-                return {"same": seen[id(taken)]}
-            seen[id(taken)] = path
-            items = [[pack(key, ""), pack(one, f"{path}.{place}")] for place, (key, one) in enumerate(taken.items)]
-            return {"kind": taken.kind, "path": path, "items": items}
-        return _json(taken)
-
-    modules = {
-        path: {
-            key: pack(one, ".".join(filter(None, (name, path, key.rpartition(" ")[2])))) for key, one in values.items()
-        }
-        for path, values in state.modules.items()
-        if values
-    }
-    return tensors, modules
-
-
-def unpacked(tensors: Mapping[str, Tensor], modules: Mapping[str, Any], device: str) -> State:
-    """The state that `packed` was given; its tensors lie on `device`. Raises KeyError where a tensor is missing."""
-    made: dict[str, Any] = {}
-
-    def unpack(value: Any) -> Any:
-        if isinstance(value, dict):
-            for kind in ("tensor", "array"):
-                if kind in value:
-                    array, path = kind == "array", value[kind]
-                    made.setdefault(path, _Copy(tensors[path].to("cpu" if array else device).clone(), array))
-                    return made[path]
-            if "same" in value:
-                return made.get(value["same"], ABSENT)
-            if "kind" in value:
-                parts = made[value["path"]] = _Parts(value["kind"], [])
-                parts.items.extend((unpack(key), unpack(one)) for key, one in value["items"])
-                return parts
-            return _plain(value)
-        return value
-
-    return State({path: {key: unpack(one) for key, one in values.items()} for path, values in modules.items()})
-
-
-def _json(value: Any) -> Any:
-    """A plain value as JSON has it."""
-    if value is ABSENT:
-        return {"absent": True}
-    if isinstance(value, np.generic):
-        return {"numpy": value.dtype.str, "bytes": value.tobytes().hex()}
-    if isinstance(value, complex):
-        return {"complex": [value.real, value.imag]}
-    if isinstance(value, bytes):
-        return {"bytes": value.hex()}
-    return value
-
-
-def _plain(value: dict[str, Any]) -> Any:
-    if "absent" in value:
-        return ABSENT
-    if "numpy" in value:
-        return np.frombuffer(bytes.fromhex(value["bytes"]), dtype=value["numpy"])[0]
-    return complex(*value["complex"]) if "complex" in value else bytes.fromhex(value["bytes"])

@@ -16,9 +16,9 @@ from relubench.activations import ActivationChoice, build
 from relubench.errors import UsageError
 from relubench.models.architecture import Architecture, architecture_of
 from relubench.models.external import stems
-from relubench.models.external.calls import Use
+from relubench.models.external.calls import CallSite
 from relubench.models.external.forward_errors import check_inputs, why_not
-from relubench.models.external.layer import Foreign, Form
+from relubench.models.external.layer import ExternalNetwork, Form
 from relubench.models.external.outputs import class_scores
 from relubench.models.external.survey import survey
 from relubench.models.external.torchvision_names import PREFIX
@@ -30,13 +30,13 @@ LOOKED_AT = 2
 """Images that a network is looked at with."""
 
 
-def foreign_layer(spec: RunSpec, choice: ActivationChoice) -> Foreign:
+def external_layer(spec: RunSpec, choice: ActivationChoice) -> ExternalNetwork:
     """The network of `spec` with the chosen activation, on its device, as one layer."""
     network, _ = draw_network(spec)
     return as_layer(network, uses_of(network, spec), spec, choice)
 
 
-def as_layer(network: nn.Module, uses: list[Use], spec: RunSpec, choice: ActivationChoice) -> Foreign:
+def as_layer(network: nn.Module, uses: list[CallSite], spec: RunSpec, choice: ActivationChoice) -> ExternalNetwork:
     """The network as its runs have it: its device, its layout, its precision."""
     contiguous = spec.layout == "contiguous"
     layout = torch.channels_last if spec.device == "cpu" and not contiguous else torch.preserve_format
@@ -48,7 +48,7 @@ def as_layer(network: nn.Module, uses: list[Use], spec: RunSpec, choice: Activat
         merged=spec.foreign.merged if spec.foreign is not None else (),
     )
     bf16 = spec.precision == "bf16"
-    return Foreign(network, uses, build(choice), spec.seed, device=spec.device, bf16=bf16, form=form)
+    return ExternalNetwork(network, uses, build(choice), spec.seed, device=spec.device, bf16=bf16, form=form)
 
 
 def draw_network(spec: RunSpec) -> tuple[nn.Module, str]:
@@ -62,7 +62,7 @@ def draw_network(spec: RunSpec) -> tuple[nn.Module, str]:
         return make_own(arch, example(spec, LOOKED_AT), spec.classes, seed)
 
 
-def uses_of(network: nn.Module, spec: RunSpec) -> list[Use]:
+def uses_of(network: nn.Module, spec: RunSpec) -> list[CallSite]:
     """Where the network calls activations; raises UsageError where it cannot be trained on these images."""
     images = example(spec, LOOKED_AT)
     check_inputs(network, spec.model)
@@ -83,9 +83,9 @@ def uses_of(network: nn.Module, spec: RunSpec) -> list[Use]:
             raise why_not(network, spec.model, images, problem) from problem
     scores = class_scores(y, len(images), spec.classes)
     if scores is None or scores.shape != (len(images), spec.classes):
-        given = f"shape {tuple(scores.shape)}" if scores is not None else type(y).__name__
+        description = f"shape {tuple(scores.shape)}" if scores is not None else type(y).__name__
         raise UsageError(
-            f"{spec.model} gives {given} for {len(images)} images of {spec.classes} classes",
+            f"{spec.model} gives {description} for {len(images)} images of {spec.classes} classes",
             f"return class scores [B, {spec.classes}]; a parameter num_classes is given the number of classes",
         )
     return uses

@@ -46,13 +46,13 @@ def oddities(network: nn.Module, spec: RunSpec) -> list[str]:
 
 def _parameters(network: nn.Module, scores: Tensor | None) -> list[str]:
     """What is trained and not registered, or registered and not trained."""
-    registered = {id(one): name for name, one in network.named_parameters() if one.requires_grad}
-    reached = {id(one): one for one in _leaves(scores)}
-    hidden = {key: one for key, one in reached.items() if key not in registered}
+    registered = {id(parameter): name for name, parameter in network.named_parameters() if parameter.requires_grad}
+    reached = {id(leaf): leaf for leaf in _leaves(scores)}
+    hidden = {key: leaf for key, leaf in reached.items() if key not in registered}
     lines = []
     if hidden:
-        trained = sum(one.numel() for one in network.parameters() if one.requires_grad)
-        total = trained + sum(one.numel() for one in hidden.values())
+        trained = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+        total = trained + sum(leaf.numel() for leaf in hidden.values())
         where = _listed(list(_holders(network, set(hidden)))) or "a place outside of its modules"
         lines.append(
             f"{trained:,} of {total:,} parameters are trained: the others lie in {where}, which PyTorch does not see "
@@ -68,15 +68,15 @@ def _parameters(network: nn.Module, scores: Tensor | None) -> list[str]:
 def _leaves(scores: Tensor | None) -> Iterator[Tensor]:
     """The tensors that a backward pass would give a gradient."""
     waiting = [scores.grad_fn] if scores is not None and scores.grad_fn is not None else []
-    seen: set[Any] = set()
+    visited: set[Any] = set()
     while waiting:
         node = waiting.pop()
-        if node is None or node in seen:
+        if node is None or node in visited:
             continue
-        seen.add(node)
+        visited.add(node)
         if isinstance(leaf := getattr(node, "variable", None), Tensor):
             yield leaf
-        waiting += [one for one, _ in node.next_functions]
+        waiting += [next_node for next_node, _ in node.next_functions]
 
 
 def _holders(network: nn.Module, hidden: set[int]) -> Iterator[str]:
@@ -84,7 +84,7 @@ def _holders(network: nn.Module, hidden: set[int]) -> Iterator[str]:
     for path, module in network.named_modules():
         for name, value in vars(module).items():
             if name not in ("_parameters", "_buffers", "_modules") and any(
-                id(one) in hidden for one in _tensors(value, 0)
+                id(tensor) in hidden for tensor in _tensors(value, 0)
             ):
                 yield f"{path}.{name}".strip(".")
 
@@ -95,8 +95,8 @@ def _tensors(value: Any, depth: int) -> Iterator[Tensor]:
     elif isinstance(value, nn.Module):
         yield from value.parameters()
     elif isinstance(value, (list, tuple, set, dict)) and depth < NAMED:
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from _tensors(one, depth + 1)
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(item, depth + 1)
 
 
 def _ends(scores: Tensor | None) -> list[str]:
@@ -135,7 +135,7 @@ def _watching(network: nn.Module) -> Iterator[dict[str, bool]]:
             del module.forward
 
 
-_ACTIVATIONS = {one.replace("_", "") for one in NAMES}
+_ACTIVATIONS = {name.replace("_", "") for name in NAMES}
 
 
 def _listed(names: Sequence[str]) -> str:

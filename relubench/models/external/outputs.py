@@ -21,20 +21,24 @@ def class_scores(y: Any, images: int, classes: int | None) -> Tensor | None:
     if isinstance(y, Tensor):
         return y
     parts = _parts(y)
-    tensors = {name: one for name, one in parts.items() if isinstance(one, Tensor)}
+    tensors = {name: part for name, part in parts.items() if isinstance(part, Tensor)}
     named = [tensors[name] for name in MAIN if name in tensors]
-    found = [*named, *tensors.values()]
-    fitting = [one for one in found if one.dim() == 2 and len(one) == images and classes in (None, one.shape[1])]
-    if fitting or found:
-        return (fitting or found)[0]
-    nested = (class_scores(one, images, classes) for one in parts.values() if _parts(one))
-    return next((one for one in nested if one is not None), None)
+    candidates = [*named, *tensors.values()]
+    fitting = [
+        tensor
+        for tensor in candidates
+        if tensor.dim() == 2 and len(tensor) == images and classes in (None, tensor.shape[1])
+    ]
+    if fitting or candidates:
+        return (fitting or candidates)[0]
+    nested = (class_scores(part, images, classes) for part in parts.values() if _parts(part))
+    return next((scores for scores in nested if scores is not None), None)
 
 
 def form(y: Any) -> str:
     """The kind of thing it is, for people: 'a tuple of 2', "a dictionary (out, aux)"."""
     if isinstance(y, Mapping):
-        return f"a dictionary ({', '.join(str(one) for one in list(y)[:4])})"
+        return f"a dictionary ({', '.join(str(key) for key in list(y)[:4])})"
     if isinstance(y, (tuple, list)):
         return f"a {'list' if isinstance(y, list) else 'tuple'} of {len(y)}"
     return f"an object ({type(y).__name__})"
@@ -50,5 +54,5 @@ def _parts(y: Any) -> dict[Any, Any]:
     if isinstance(y, (tuple, list)):
         return dict(enumerate(y))
     if is_dataclass(y):
-        return {one.name: getattr(y, one.name) for one in fields(y)}
+        return {field.name: getattr(y, field.name) for field in fields(y)}
     return {name: getattr(y, name) for name in MAIN if hasattr(y, name)}

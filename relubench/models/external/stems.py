@@ -38,50 +38,50 @@ def build(name: str, make: Make, input_shape: tuple[int, ...]) -> tuple[nn.Modul
     Raises UsageError for images that are too small, with the smallest side that is not.
     """
     channels, height, width = input_shape
-    told: list[str] = []
+    changes: list[str] = []
     if name.startswith("vit_"):
-        network = _transformer(name, make, input_shape, told)
+        network = _transformer(name, make, input_shape, changes)
     else:
         network = _maxvit(name, make, height, width) if name == "maxvit_t" else make()
         if min(height, width) <= SMALL:
-            _open_stem(network, NATIVE.get(name, 224), told)
-            _one_pixel(network, told)
+            _open_stem(network, NATIVE.get(name, 224), changes)
+            _one_pixel(network, changes)
         if channels != 3:
             path, first = next(
-                (path, one)
-                for path, one in network.named_modules()
-                if isinstance(one, nn.Conv2d) and one.in_channels == 3
+                (path, module)
+                for path, module in network.named_modules()
+                if isinstance(module, nn.Conv2d) and module.in_channels == 3
             )
             _put(network, path, _redrawn(first, channels=channels))
-            told.append(f"{path} reads {channels} channel{'s' if channels > 1 else ''}")
+            changes.append(f"{path} reads {channels} channel{'s' if channels > 1 else ''}")
         _check_size(name, network, input_shape)
-    return network, ", ".join(told)
+    return network, ", ".join(changes)
 
 
-def _open_stem(network: nn.Module, native: int, told: list[str]) -> None:
+def _open_stem(network: nn.Module, native: int, changes: list[str]) -> None:
     """Take the first fourfold reduction out, if a convolution begins it."""
-    found = _reductions(network, native)
-    if not found or not isinstance(network.get_submodule(found[0][0]), nn.Conv2d):
+    reductions = _reductions(network, native)
+    if not reductions or not isinstance(network.get_submodule(reductions[0][0]), nn.Conv2d):
         return
-    for path, size in found:
+    for path, size in reductions:
         module = network.get_submodule(path)
         if size <= 0.3 * native:
             break
         if isinstance(module, nn.Conv2d):
             shrunk = max(module.kernel_size) > 3
             _put(network, path, _redrawn(module, kernel=3)) if shrunk else setattr(module, "stride", (1, 1))
-            told.append(f"{path} has stride 1" + (" and a 3x3 kernel" if shrunk else ""))
+            changes.append(f"{path} has stride 1" + (" and a 3x3 kernel" if shrunk else ""))
         else:
             _put(network, path, nn.Identity())
-            told.append(f"{path} is left out")
+            changes.append(f"{path} is left out")
 
 
 def _reductions(network: nn.Module, native: int) -> list[tuple[str, int]]:
     """Paths of convolutions and pools with a stride, in the order of their first call, and the sides they are given."""
-    found: dict[str, int] = {}
+    reductions: dict[str, int] = {}
 
     def watch(path: str) -> Any:
-        return lambda module, inputs: found.setdefault(path, inputs[0].shape[-1]) and None
+        return lambda module, inputs: reductions.setdefault(path, inputs[0].shape[-1]) and None
 
     handles = [
         module.register_forward_pre_hook(watch(path))
@@ -91,10 +91,10 @@ def _reductions(network: nn.Module, native: int) -> list[tuple[str, int]]:
     _shapes_through(network, (3, native, native))
     for handle in handles:
         handle.remove()
-    return list(found.items())
+    return list(reductions.items())
 
 
-def _one_pixel(network: nn.Module, told: list[str]) -> None:
+def _one_pixel(network: nn.Module, changes: list[str]) -> None:
     """AlexNet and VGG: pools round up, and the first dense layer reads one pixel instead of 6x6 or 7x7."""
     pool, classifier = getattr(network, "avgpool", None), getattr(network, "classifier", None)
     if not isinstance(pool, nn.AdaptiveAvgPool2d) or pool.output_size in (1, (1, 1)) or classifier is None:
@@ -102,15 +102,15 @@ def _one_pixel(network: nn.Module, told: list[str]) -> None:
     for module in network.modules():
         if isinstance(module, nn.MaxPool2d):
             module.ceil_mode = True
-    number, dense = next((number, one) for number, one in enumerate(classifier) if isinstance(one, nn.Linear))
+    number, dense = next((number, module) for number, module in enumerate(classifier) if isinstance(module, nn.Linear))
     assert isinstance(pool.output_size, tuple)
     pixels = prod(side or 1 for side in pool.output_size)
     network.avgpool = nn.AdaptiveAvgPool2d(1)
     classifier[number] = _redrawn_dense(dense, dense.in_features // pixels)
-    told.append(f"max pools round up, classifier.{number} reads {dense.in_features // pixels} features")
+    changes.append(f"max pools round up, classifier.{number} reads {dense.in_features // pixels} features")
 
 
-def _transformer(name: str, make: Make, input_shape: tuple[int, ...], told: list[str]) -> nn.Module:
+def _transformer(name: str, make: Make, input_shape: tuple[int, ...], changes: list[str]) -> nn.Module:
     channels, height, width = input_shape
     patch = int(name.rsplit("_", 1)[1])
     side = SMALL_PATCH if min(height, width) <= SMALL else patch
@@ -123,7 +123,7 @@ def _transformer(name: str, make: Make, input_shape: tuple[int, ...], told: list
     network.image_size, network.patch_size = height, side
     if side != patch or channels != 3:
         network.conv_proj = _redrawn(network.conv_proj, channels=channels, kernel=side, stride=side)
-        told.append(f"conv_proj reads {side}x{side} patches of {channels} channel{'s' if channels > 1 else ''}")
+        changes.append(f"conv_proj reads {side}x{side} patches of {channels} channel{'s' if channels > 1 else ''}")
     return network
 
 
@@ -142,7 +142,7 @@ def _check_size(name: str, network: nn.Module, input_shape: tuple[int, ...]) -> 
     channels, height, width = input_shape
     sides = range(min(height, width) + 1, LARGEST_TRIED)
     least = sides[
-        bisect.bisect_left(sides, True, hi=len(sides) - 1, key=lambda one: _passes(network, (channels, one, one)))
+        bisect.bisect_left(sides, True, hi=len(sides) - 1, key=lambda side: _passes(network, (channels, side, side)))
     ]
     raise UsageError(
         f"--model torchvision:{name} needs images of at least {least} pixels a side, not {height} x {width}",

@@ -37,7 +37,9 @@ def merged_paths(network: nn.Module, spec: RunSpec) -> tuple[str, ...]:
     for training, size in ((True, spec.batch_size), (False, FOREIGN_EVALUATION_IMAGES)):
         try:
             with torch.random.fork_rng(devices=[]):
-                few, many = (count_calls(network, example(spec, one), training) for one in (LOOKED_AT, size))
+                few, many = (
+                    count_calls(network, example(spec, num_images), training) for num_images in (LOOKED_AT, size)
+                )
         except Exception as problem:
             where = "a training step" if training else "an evaluation"
             raise UsageError(

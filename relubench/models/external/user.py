@@ -41,20 +41,20 @@ def make_own(arch: Architecture, images: Tensor, classes: int, seed: int) -> tup
         network, changed = _redrawn(named, choice.label), COPIED
     else:
         network, changed = _called(named, choice.label, dict(choice.parameters), images.shape[1], classes), ""
-    if any(is_lazy(one) for one in [*network.parameters(), *network.buffers()]):
+    if any(is_lazy(parameter) for parameter in [*network.parameters(), *network.buffers()]):
         _settle(network, images, choice.label)
     refuse_iterators(network, choice.label)
     return network, changed
 
 
-def _called(named: Any, label: str, given: dict[str, Any], channels: int, classes: int) -> nn.Module:
+def _called(named: Any, label: str, settings: dict[str, Any], channels: int, classes: int) -> nn.Module:
     if not callable(named):
         raise UsageError(f"{label} is neither a class nor a function, but {type(named).__name__}", WANTED)
     arguments: dict[str, Any] = {
         key: value for key, value in (("num_classes", classes), ("in_channels", channels)) if key in _parameters(named)
     }
     try:
-        network = named(**{**arguments, **given})
+        network = named(**{**arguments, **settings})
     except Exception as problem:
         raise UsageError(
             f"{label} cannot be made: {short(problem)}",
@@ -72,7 +72,7 @@ def _redrawn(instance: nn.Module, label: str) -> nn.Module:
         network = copy.deepcopy(instance)
     except Exception as problem:
         raise UsageError(f"{rule} that cannot be copied: {short(problem)}", hint) from problem
-    drawn: set[int] = set()
+    redrawn: set[int] = set()
     for path, module in network.named_modules():
         reset: Any = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
         if callable(reset):
@@ -81,9 +81,9 @@ def _redrawn(instance: nn.Module, label: str) -> nn.Module:
             except Exception as problem:
                 raise UsageError(f"{rule}, and {path}.reset_parameters failed: {short(problem)}", hint) from problem
             # torch.nn.MultiheadAttention leaves a part of its weights to the layers inside.
-            drawn |= {id(one) for one in module.parameters(recurse=False)}
-    for name, one in network.named_parameters():
-        if id(one) not in drawn:
+            redrawn |= {id(parameter) for parameter in module.parameters(recurse=False)}
+    for name, parameter in network.named_parameters():
+        if id(parameter) not in redrawn:
             raise UsageError(f"{rule}, and its {name} cannot be drawn anew: every run needs weights of its own", hint)
     return network
 

@@ -119,44 +119,45 @@ class Tracker:
             return None
         step = self.steps.next(path)
         self.number += 1
-        seen = {root: self._arguments(args, root) for root in self._roots(args)}
+        arguments_by_root = {root: self._arguments(args, root) for root in self._roots(args)}
         if _STEPS[func] in SCALINGS:
-            self.scaled |= {id(one) for one in args if isinstance(one, Tensor)}
+            self.scaled |= {id(argument) for argument in args if isinstance(argument, Tensor)}
 
         def after(h: Any, kwargs: dict[str, Any]) -> None:
             if isinstance(h, Tensor):
-                self._add(func, kwargs, h, seen, step)
+                self._add(func, kwargs, h, arguments_by_root, step)
 
         return after
 
-    def largest(self, refused: frozenset[int], whole: Mapping[int, str]) -> Iterator[Written]:
+    def largest(self, refused: frozenset[int], activation_steps: Mapping[int, str]) -> Iterator[Written]:
         """Those that hold a step of `refused`, and are not part of a larger one.
 
-        `whole`: steps that are an activation -> its name. One of these alone, or what changes nothing about it, is not
-        written out. A bounded one that is scaled may be a hard sigmoid, thus a gate. Of a GELU the tanh alone would be
-        exchanged.
+        `activation_steps`: steps that are an activation -> its name. One of these alone, or what changes nothing about
+        it, is not written out. A bounded one that is scaled may be a hard sigmoid, thus a gate. Of a GELU the tanh
+        alone would be exchanged.
         """
         fitting = [
-            one
-            for one in self.written
-            if (one.inside & refused or one.function == "gelu")
-            and one.inside - whole.keys()
-            and one.function not in {whole[step] for step in one.inside & whole.keys()}
+            candidate
+            for candidate in self.written
+            if (candidate.inside & refused or candidate.function == "gelu")
+            and candidate.inside - activation_steps.keys()
+            and candidate.function not in _functions_inside(candidate, activation_steps)
         ]
-        for one in fitting:
-            gate = one.function in GATES or (one.function in BOUNDED and id(one.result) in self.scaled)
-            if not gate and not any(one.inside < other.inside for other in fitting):
-                yield one
+        for candidate in fitting:
+            scaled = candidate.function in BOUNDED and id(candidate.result) in self.scaled
+            gate = candidate.function in GATES or scaled
+            if not gate and not any(candidate.inside < larger.inside for larger in fitting):
+                yield candidate
 
     def _roots(self, args: Sequence[Any]) -> list[tuple[int, int]]:
         """The tensors that all tensors among the arguments go back to, or are."""
-        found: list[dict[tuple[int, int], None]] = []
-        for one in args:
-            if isinstance(one, Tensor) and not _is_constant(one):
-                self.alive[_identity(one)] = one
-                node = self._node(one)
-                found.append({**(dict.fromkeys(node.curves) if node else {}), _identity(one): None})
-        common = [root for root in (found[0] if found else {}) if all(root in one for one in found)]
+        root_sets: list[dict[tuple[int, int], None]] = []
+        for argument in args:
+            if isinstance(argument, Tensor) and not _is_constant(argument):
+                self.alive[_identity(argument)] = argument
+                node = self._node(argument)
+                root_sets.append({**(dict.fromkeys(node.curves) if node else {}), _identity(argument): None})
+        common = [root for root in (root_sets[0] if root_sets else {}) if all(root in roots for roots in root_sets)]
         return common[-ROOTS:]
 
     def _node(self, x: Tensor) -> _Node | None:
@@ -165,50 +166,55 @@ class Tracker:
 
     def _arguments(self, args: Sequence[Any], root: tuple[int, int]) -> list[tuple[Any, _Curve | None]]:
         """Each argument on the grid, and the curve that it is where it is not the root itself."""
-        found: list[tuple[Any, _Curve | None]] = []
-        for one in args:
-            if not isinstance(one, Tensor):
-                found.append((one, None))
-            elif _identity(one) == root:
-                found.append((GRID, None))
-            elif _is_constant(one):
-                found.append((one.detach().double().cpu().reshape(()), None))
+        grid_arguments: list[tuple[Any, _Curve | None]] = []
+        for argument in args:
+            if not isinstance(argument, Tensor):
+                grid_arguments.append((argument, None))
+            elif _identity(argument) == root:
+                grid_arguments.append((GRID, None))
+            elif _is_constant(argument):
+                grid_arguments.append((argument.detach().double().cpu().reshape(()), None))
             else:
-                node = self._node(one)
+                node = self._node(argument)
                 assert node is not None
-                found.append((node.curves[root].values, node.curves[root]))
-        return found
+                grid_arguments.append((node.curves[root].values, node.curves[root]))
+        return grid_arguments
 
     def _add(
         self,
         func: Any,
         kwargs: dict[str, Any],
         h: Tensor,
-        seen: dict[tuple[int, int], list[tuple[Any, _Curve | None]]],
+        arguments_by_root: dict[tuple[int, int], list[tuple[Any, _Curve | None]]],
         step: Step,
     ) -> None:
-        if any(isinstance(one, Tensor) for one in kwargs.values()):
+        if any(isinstance(value, Tensor) for value in kwargs.values()):
             return
         curves: dict[tuple[int, int], _Curve] = {}
-        for root, arguments in seen.items():
-            values = _on_grid(func, [one for one, _ in arguments], kwargs)
+        for root, arguments in arguments_by_root.items():
+            values = _on_grid(func, [value for value, _ in arguments], kwargs)
             if values is None:
                 continue
-            below = [one for _, one in arguments if one is not None]
-            own = next((n for n, (one, _) in enumerate(arguments) if one is GRID), None)
-            first = min(below, key=lambda one: min(one.inside)) if below else None
+            below = [curve for _, curve in arguments if curve is not None]
+            own = next((n for n, (value, _) in enumerate(arguments) if value is GRID), None)
+            first = min(below, key=lambda curve: min(curve.inside)) if below else None
             if own is not None:
                 begin, argument = step, own
             else:
                 assert first is not None
                 begin, argument = first.first, first.argument
-            inside = frozenset({self.number}).union(*(one.inside for one in below))
+            inside = frozenset({self.number}).union(*(curve.inside for curve in below))
             curves[root] = _Curve(values, begin, argument, inside)
             if values.dtype == torch.float64 and (function := known(values)):
                 chain = Chain(begin, argument, step, step_name(func))
                 self.written.append(Written(function, chain, inside, h))
         if curves:
             self.nodes[id(h)] = _Node(h, h._version, curves)
+
+
+def _functions_inside(written: Written, activation_steps: Mapping[int, str]) -> set[str]:
+    """The names of the activations that are steps of it."""
+    return {activation_steps[step] for step in written.inside & activation_steps.keys()}
 
 
 def _identity(x: Tensor) -> tuple[int, int]:
@@ -221,7 +227,7 @@ def _is_constant(x: Tensor) -> bool:
 
 def _on_grid(func: Any, arguments: Sequence[Any], kwargs: dict[str, Any]) -> Tensor | None:
     """The step's result on the grid; None where it has none of one value a point."""
-    own = [one.clone() if isinstance(one, Tensor) else one for one in arguments]
+    own = [argument.clone() if isinstance(argument, Tensor) else argument for argument in arguments]
     try:
         with torch.no_grad():
             values = func(*own, **kwargs)
@@ -249,7 +255,7 @@ _KNOWN: dict[str, list[Tensor]] = {
 def known(values: Tensor) -> str:
     """The activation that has these values on the grid; '' if none has."""
     for name, curves in _KNOWN.items():
-        if any(torch.allclose(values, one, rtol=0, atol=CLOSE) for one in curves):
+        if any(torch.allclose(values, curve, rtol=0, atol=CLOSE) for curve in curves):
             return name
     slope = float(values[0] / GRID[0])
     return (

@@ -17,15 +17,15 @@ from __future__ import annotations
 from llvmlite import ir
 
 from relubench.models.kernels import sparse
-from relubench.models.kernels.emit import I32, I64, LINE, Kernel, Numbers, Value, word
+from relubench.models.kernels.emit import I32, I64, LINE, Kernel, Value, VectorType, word
 from relubench.models.kernels.layout import (
     TILE,
-    Plan,
+    Tiling,
     end_of_list,
     in_strips,
-    listed,
     listed_rows,
     load_row,
+    nonzero_rows,
     own_columns,
     own_sum,
     packed_batch,
@@ -42,67 +42,67 @@ PIECE = 128
 """Columns of W that are turned at once."""
 
 
-def turned_rows(numbers: Numbers, cut: Plan) -> int:
+def turned_rows(numbers: VectorType, tiling: Tiling) -> int:
     """R: rows of W that are turned at once, a strip of the gradient below."""
-    return width_for(numbers, cut.block) * numbers.lanes
+    return width_for(numbers, tiling.block) * numbers.lanes
 
 
-def pack(k: Kernel, cut: Plan) -> None:
+def pack(k: Kernel, tiling: Tiling) -> None:
     """The inputs as packed [listed inputs, T], and the list of their rows; padded with the unused row.
 
     Square after square is turned. What is not listed is overwritten by the next row.
     """
-    lanes, samples, (rows, packed) = k.numbers.lanes, packed_batch(k.numbers, cut), listed(k, cut)
+    lanes, samples, (rows, packed) = k.numbers.lanes, packed_batch(k.numbers, tiling), nonzero_rows(k, tiling)
 
     def columns(column: Value, carried: list[Value]) -> list[Value]:
-        there = _somewhere(k, column)
+        nonzero = _somewhere(k, column)
         places = [carried[0]]
-        for one in range(lanes):
-            inside = k.b.icmp_signed("<", k.add(column, word(one)), k["inputs"])
-            k.store_word(k.add(column, word(one)), rows, places[-1])
-            places.append(k.add(places[-1], k.b.zext(k.b.and_(inside, there[one]), I64)))
+        for lane in range(lanes):
+            inside = k.b.icmp_signed("<", k.add(column, word(lane)), k["inputs"])
+            k.store_word(k.add(column, word(lane)), rows, places[-1])
+            places.append(k.add(places[-1], k.b.zext(k.b.and_(inside, nonzero[lane]), I64)))
 
         def square(sample: Value, _: list[Value]) -> None:
-            vectors = [_samples_inputs(k, k.add(sample, word(one)), column) for one in range(lanes)]
-            for place, found in zip(places, k.turned(vectors), strict=False):
-                k.store_vector(found, packed, k.add(k.times(place, samples), sample))
+            vectors = [_samples_inputs(k, k.add(sample, word(lane)), column) for lane in range(lanes)]
+            for place, vector in zip(places, k.transposed(vectors), strict=False):
+                k.store_vector(vector, packed, k.add(k.times(place, samples), sample))
 
         k.loop(word(0), word(samples), lanes, square)
         return [places[-1]]
 
     (count,) = k.loop(word(0), k["inputs"], lanes, columns, [word(0)])
-    end_of_list(k, cut, count)
+    end_of_list(k, tiling, count)
 
 
 def _somewhere(k: Kernel, column: Value) -> list[Value]:
     """Of the inputs of a vector, which are listed: all, or those that are not zero in the whole batch."""
     dense = k.b.icmp_signed("==", k["skip"], word(0))
 
-    def sample(place: Value, found: list[Value]) -> list[Value]:
-        return [k.b.or_(found[0], k.b.fcmp_unordered("!=", _samples_inputs(k, place, column), k.zeros()))]
+    def sample(place: Value, nonzero: list[Value]) -> list[Value]:
+        return [k.b.or_(nonzero[0], k.b.fcmp_unordered("!=", _samples_inputs(k, place, column), k.zeros()))]
 
     none = ir.Constant(ir.VectorType(ir.IntType(1), k.numbers.lanes), [0] * k.numbers.lanes)
     looked_at = k.b.select(dense, word(0), k["batch"])
-    (found,) = k.loop(word(0), looked_at, 1, sample, [none])
-    return [k.b.or_(dense, k.b.extract_element(found, ir.Constant(I32, one))) for one in range(k.numbers.lanes)]
+    (nonzero,) = k.loop(word(0), looked_at, 1, sample, [none])
+    return [k.b.or_(dense, k.b.extract_element(nonzero, ir.Constant(I32, lane))) for lane in range(k.numbers.lanes)]
 
 
 def _samples_inputs(k: Kernel, sample: Value, column: Value) -> Value:
     """A vector of x; beyond the batch its last sample's, whose delta there is zero."""
-    there = k.least(sample, k.b.sub(k["batch"], word(1)))
-    row = k.b.gep(k.numbers_at("x"), [k.times(there, k["x_stride"])])
+    clamped = k.least(sample, k.b.sub(k["batch"], word(1)))
+    row = k.b.gep(k.numbers_at("x"), [k.times(clamped, k["x_stride"])])
     return k.load_part(row, column, k["inputs"])
 
 
-def products(k: Kernel, cut: Plan) -> None:
+def products(k: Kernel, tiling: Tiling) -> None:
     """sums += x W in this worker's columns, by whichever way suits the zeros in x."""
-    thin = sparse.mostly_zeros(k, cut, lambda sample: _sample(k, "x", sample), word(0), k["inputs"])
+    thin = sparse.mostly_zeros(k, tiling, lambda sample: _sample(k, "x", sample), word(0), k["inputs"])
     k.store_word(k.b.zext(thin, I64), *_thin_inputs(k))
     with k.b.if_else(thin) as (then, otherwise):
         with then:
-            sparse.add_products(k, cut, lambda sample: _sample(k, "x", sample))
+            sparse.add_products(k, tiling, lambda sample: _sample(k, "x", sample))
         with otherwise:
-            listed_products(k, cut)
+            listed_products(k, tiling)
 
 
 def _sample(k: Kernel, name: str, sample: Value) -> Value:
@@ -115,85 +115,88 @@ def _thin_inputs(k: Kernel) -> tuple[Value, Value]:
     return k.words_at("counts"), k.add(k.times(k.worker, LINE), word(1))
 
 
-def listed_products(k: Kernel, cut: Plan) -> None:
+def listed_products(k: Kernel, tiling: Tiling) -> None:
     """sums += x W over the listed rows, in this worker's columns."""
-    (rows, packed), samples = listed(k, cut), packed_batch(k.numbers, cut)
-    height = _group(k, cut)
+    (rows, packed), samples = nonzero_rows(k, tiling), packed_batch(k.numbers, tiling)
+    height = _group(k, tiling)
 
     def group(first: Value, _: list[Value]) -> None:
         last = k.least(k.add(first, word(height)), listed_rows(k))
 
         def strip(column: Value, vectors: int) -> None:
-            places = [k.add(column, word(number * k.numbers.lanes)) for number in range(vectors)]
+            columns = [k.add(column, word(number * k.numbers.lanes)) for number in range(vectors)]
 
             def block(sample: Value, _: list[Value]) -> None:
-                wheres = [own_sum(k, k.add(sample, word(one)), place) for one in range(cut.block) for place in places]
+                samples_of_block = [k.add(sample, word(number)) for number in range(tiling.block)]
+                sum_places = [own_sum(k, own_sample, col) for own_sample in samples_of_block for col in columns]
 
                 def tile(place: Value, sums: list[Value]) -> list[Value]:
                     values = k.b.gep(packed, [k.add(k.times(place, samples), sample)])
                     for row, start in enumerate(row_starts(k, rows, place, TILE)):
-                        weights = [k.load_vector(*weight_at(k, start, one)) for one in places]
-                        xs = (k.load(values, word(row * samples + one)) for one in range(cut.block))
+                        weights = [k.load_vector(*weight_at(k, start, col)) for col in columns]
+                        xs = (k.load(values, word(row * samples + number)) for number in range(tiling.block))
                         sums = k.products(xs, weights, sums)
                     return sums
 
-                _store(k, wheres, k.loop(first, last, TILE, tile, [k.load_vector(*where) for where in wheres]))
+                _store(k, sum_places, k.loop(first, last, TILE, tile, [k.load_vector(*where) for where in sum_places]))
 
-            k.loop(word(0), word(cut.padded), cut.block, block)
+            k.loop(word(0), word(tiling.padded), tiling.block, block)
 
-        in_strips(k, *own_columns(k), width_for(k.numbers, cut.block), strip)
+        in_strips(k, *own_columns(k), width_for(k.numbers, tiling.block), strip)
 
     k.loop(word(0), listed_rows(k), height, group)
 
 
-def backward(k: Kernel, cut: Plan, first: bool, by_zeros: bool) -> None:
+def backward(k: Kernel, tiling: Tiling, first: bool, by_zeros: bool) -> None:
     """below = delta W^T (unless first) and W += rate x^T delta, in this worker's columns.
 
     `by_zeros`: whether zeros may be left out one by one.
     """
-    thin, thin_inputs = (None if first else _thin_delta(k, cut)), k.load_word(*_thin_inputs(k))
-    height = word(_group(k, cut)) if thin is None else k.b.select(thin, word(_tall(k, cut)), word(_group(k, cut)))
+    thin, thin_inputs = (None if first else _thin_delta(k, tiling)), k.load_word(*_thin_inputs(k))
+    height = (
+        word(_group(k, tiling)) if thin is None else k.b.select(thin, word(_tall(k, tiling)), word(_group(k, tiling)))
+    )
     if thin is not None:
         with k.b.if_then(k.b.not_(thin)):
-            _turn_delta(k, cut)
+            _turn_delta(k, tiling)
 
     def group(start: Value, _: list[Value]) -> None:
         last = k.least(k.add(start, height), listed_rows(k))
         if thin is not None:
             with k.b.if_else(thin) as (then, otherwise):
                 with then:
-                    sparse.gradients_below(k, cut, start)
+                    sparse.gradients_below(k, tiling, start)
                 with otherwise:
-                    k.loop(start, last, turned_rows(k.numbers, cut), lambda row, _: _gradients_below(k, cut, row))
+                    k.loop(start, last, turned_rows(k.numbers, tiling), lambda row, _: _gradients_below(k, tiling, row))
         if not by_zeros:
-            _update_rows(k, cut, start, last)
+            _update_rows(k, tiling, start, last)
             return
         with k.b.if_else(k.b.icmp_signed("==", thin_inputs, word(1))) as (then, otherwise):
             with then:
-                sparse.update_rows(k, cut, start, last)
+                sparse.update_rows(k, tiling, start, last)
             with otherwise:
-                _update_rows(k, cut, start, last)
+                _update_rows(k, tiling, start, last)
 
     k.loop(word(0), listed_rows(k), height, group)
     if thin is not None:
-        _nothing_below(k, cut)
+        _nothing_below(k, tiling)
 
 
-def _thin_delta(k: Kernel, cut: Plan) -> Value:
+def _thin_delta(k: Kernel, tiling: Tiling) -> Value:
     """Whether the zeros of this worker's columns of delta are left out one by one."""
-    thin = sparse.mostly_zeros(k, cut, lambda sample: _sample(k, "delta", sample), *own_columns(k))
-    return k.b.and_(thin, k.b.icmp_signed(">=", k["inputs"], word(_tall(k, cut))))
+    thin = sparse.mostly_zeros(k, tiling, lambda sample: _sample(k, "delta", sample), *own_columns(k))
+    return k.b.and_(thin, k.b.icmp_signed(">=", k["inputs"], word(_tall(k, tiling))))
 
 
-def _tall(k: Kernel, cut: Plan) -> int:
+def _tall(k: Kernel, tiling: Tiling) -> int:
     """Rows of W that are turned at once where zeros are left out."""
-    return cut.tall * k.numbers.lanes
+    return tiling.tall * k.numbers.lanes
 
 
-def _nothing_below(k: Kernel, cut: Plan) -> None:
+def _nothing_below(k: Kernel, tiling: Tiling) -> None:
     """A worker without columns has a part of the gradient below all the same, which would keep the step before's."""
     left, right = own_columns(k)
-    size = k.b.select(k.b.icmp_signed("<", left, right), word(0), k.times(k["below_stride"], cut.padded))
+    size = k.b.select(k.b.icmp_signed("<", left, right), word(0), k.times(k["below_stride"], tiling.padded))
     part = k.times(k.worker, k["below_part"])
     lanes = k.numbers.lanes
 
@@ -203,79 +206,83 @@ def _nothing_below(k: Kernel, cut: Plan) -> None:
     k.loop(word(0), size, lanes, nothing)
 
 
-def _turn_delta(k: Kernel, cut: Plan) -> None:
+def _turn_delta(k: Kernel, tiling: Tiling) -> None:
     """This worker's columns of delta, as rows."""
-    samples, lanes, turned = packed_batch(k.numbers, cut), k.numbers.lanes, k.numbers_at("turned")
+    samples, lanes, turned = packed_batch(k.numbers, tiling), k.numbers.lanes, k.numbers_at("turned")
 
     def column(place: Value, _: list[Value]) -> None:
         def square(sample: Value, _: list[Value]) -> None:
-            rows = [load_row(k, "delta", k.add(sample, word(one)), place) for one in range(lanes)]
-            for one, found in enumerate(k.turned(rows)):
-                k.store_vector(found, turned, k.add(k.times(k.add(place, word(one)), samples), sample))
+            rows = [load_row(k, "delta", k.add(sample, word(lane)), place) for lane in range(lanes)]
+            for lane, vector in enumerate(k.transposed(rows)):
+                k.store_vector(vector, turned, k.add(k.times(k.add(place, word(lane)), samples), sample))
 
         k.loop(word(0), word(samples), lanes, square)
 
     k.loop(*own_columns(k), lanes, column)
 
 
-def _gradients_below(k: Kernel, cut: Plan, row: Value) -> None:
+def _gradients_below(k: Kernel, tiling: Tiling, row: Value) -> None:
     """below[all, R rows] = delta W[R rows]^T in this worker's columns: a piece is turned, then all blocks meet it."""
-    (left, right), height, samples = own_columns(k), turned_rows(k.numbers, cut), packed_batch(k.numbers, cut)
+    (left, right), height, samples = own_columns(k), turned_rows(k.numbers, tiling), packed_batch(k.numbers, tiling)
     below, turned = k.numbers_at("below"), k.numbers_at("turned")
-    mine = k.b.gep(k.numbers_at("turned_w"), [k.times(k.worker, k["turned_part"])])
+    transposed_rows = k.b.gep(k.numbers_at("turned_w"), [k.times(k.worker, k["turned_part"])])
     part = k.add(k.times(k.worker, k["below_part"]), row)
     strips = [word(number) for number in range(0, height, k.numbers.lanes)]
 
     def piece(start: Value, _: list[Value]) -> None:
         last = k.least(k.add(start, word(PIECE)), right)
         begins = k.b.icmp_signed("==", start, left)
-        turn_rows(k, row, start, last, len(strips), mine)
+        turn_rows(k, row, start, last, len(strips), transposed_rows)
 
         def block(sample: Value, _: list[Value]) -> None:
-            at = [k.add(part, k.times(k.add(sample, word(one)), k["below_stride"])) for one in range(cut.block)]
-            wheres = [(below, k.add(one, strip)) for one in at for strip in strips]
+            at = [
+                k.add(part, k.times(k.add(sample, word(number)), k["below_stride"])) for number in range(tiling.block)
+            ]
+            below_places = [(below, k.add(line_start, strip)) for line_start in at for strip in strips]
 
             def column(place: Value, sums: list[Value]) -> list[Value]:
                 line = k.times(k.b.sub(place, start), height)
-                weights = [k.load_vector(mine, k.add(line, strip)) for strip in strips]
+                weights = [k.load_vector(transposed_rows, k.add(line, strip)) for strip in strips]
                 deltas = k.b.gep(turned, [k.add(k.times(place, samples), sample)])
-                return k.products((k.load(deltas, word(one)) for one in range(cut.block)), weights, sums)
+                return k.products((k.load(deltas, word(number)) for number in range(tiling.block)), weights, sums)
 
-            before = [k.b.select(begins, k.zeros(), k.load_vector(*where)) for where in wheres]
-            _store(k, wheres, k.loop(start, last, 1, column, before))
+            before = [k.b.select(begins, k.zeros(), k.load_vector(*where)) for where in below_places]
+            _store(k, below_places, k.loop(start, last, 1, column, before))
 
-        k.loop(word(0), word(cut.padded), cut.block, block)
+        k.loop(word(0), word(tiling.padded), tiling.block, block)
 
     k.loop(left, right, PIECE, piece)
 
 
-def _update_rows(k: Kernel, cut: Plan, start: Value, last: Value) -> None:
+def _update_rows(k: Kernel, tiling: Tiling, start: Value, last: Value) -> None:
     """W[start : last] += rate x[all, start : last]^T delta, the sums over the samples in registers."""
-    (rows, packed), samples, rate = listed(k, cut), packed_batch(k.numbers, cut), rate_of(k)
+    (rows, packed), samples, rate = nonzero_rows(k, tiling), packed_batch(k.numbers, tiling), rate_of(k)
 
     def strip(column: Value, vectors: int) -> None:
-        places = [k.add(column, word(number * k.numbers.lanes)) for number in range(vectors)]
+        columns = [k.add(column, word(number * k.numbers.lanes)) for number in range(vectors)]
 
         def tile(place: Value, _: list[Value]) -> None:
             values = k.b.gep(packed, [k.times(place, samples)])
 
             def one_sample(sample: Value, sums: list[Value]) -> list[Value]:
-                mine = k.b.gep(values, [sample])
-                xs = (k.load(mine, word(row * samples)) for row in range(TILE))
-                return k.products(xs, [load_row(k, "delta", sample, one) for one in places], sums)
+                inputs = k.b.gep(values, [sample])
+                xs = (k.load(inputs, word(row * samples)) for row in range(TILE))
+                return k.products(xs, [load_row(k, "delta", sample, col) for col in columns], sums)
 
-            sums = k.loop(word(0), word(cut.padded), 1, one_sample, [k.zeros()] * (TILE * vectors))
-            wheres = [weight_at(k, one, at) for one in row_starts(k, rows, place, TILE) for at in places]
-            _store(k, wheres, [k.fma(rate, one, k.load_vector(*at)) for one, at in zip(sums, wheres, strict=True)])
+            sums = k.loop(word(0), word(tiling.padded), 1, one_sample, [k.zeros()] * (TILE * vectors))
+            row_begins = row_starts(k, rows, place, TILE)
+            weights = [weight_at(k, row_begin, col) for row_begin in row_begins for col in columns]
+            updated = [k.fma(rate, total, k.load_vector(*at)) for total, at in zip(sums, weights, strict=True)]
+            _store(k, weights, updated)
 
         k.loop(start, last, TILE, tile)
 
     in_strips(k, *own_columns(k), width_for(k.numbers, TILE), strip)
 
 
-def _group(k: Kernel, cut: Plan) -> int:
+def _group(k: Kernel, tiling: Tiling) -> int:
     """Rows in a group: whole tiles, and as often as R fits in."""
-    height = turned_rows(k.numbers, cut)
+    height = turned_rows(k.numbers, tiling)
     return height * max(1, GROUP // height)
 
 

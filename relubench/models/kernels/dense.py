@@ -23,19 +23,18 @@ from __future__ import annotations
 from llvmlite import ir
 
 from relubench.models.kernels import blocked
-from relubench.models.kernels.emit import I64, Kernel, Numbers, Value, word
+from relubench.models.kernels.emit import I64, Kernel, Value, VectorType, word
 from relubench.models.kernels.layout import (
     TILE,
     WORDS,
-    Plan,
-    bent,
+    Tiling,
     end_of_list,
     in_strips,
-    leak_of,
-    listed,
     listed_rows,
     load_row,
     multiply,
+    negative_slope_of,
+    nonzero_rows,
     own_columns,
     own_sum,
     rate_of,
@@ -44,96 +43,100 @@ from relubench.models.kernels.layout import (
     store_below,
     weight_at,
     width_for,
+    with_slope,
 )
 
 
-def emit_forward(module: ir.Module, numbers: Numbers, cut: Plan) -> None:
+def emit_forward(module: ir.Module, numbers: VectorType, tiling: Tiling) -> None:
     """forward: pack x, then y = x W + b."""
     k = Kernel(module, "forward", numbers, WORDS)
-    _pack(k, cut) if cut.blocks == 1 else blocked.pack(k, cut)
-    multiply(k, cut, listed_products if cut.blocks == 1 else blocked.products)
+    _pack(k, tiling) if tiling.blocks == 1 else blocked.pack(k, tiling)
+    multiply(k, tiling, listed_products if tiling.blocks == 1 else blocked.products)
     k.b.ret_void()
 
 
-def emit_backward(module: ir.Module, numbers: Numbers, cut: Plan, *, first: bool, by_zeros: bool = True) -> None:
+def emit_backward(
+    module: ir.Module, numbers: VectorType, tiling: Tiling, *, first: bool, by_zeros: bool = True
+) -> None:
     """backward, or backward_first: below = delta W^T (unless first), W += rate x^T delta, b += rate sum(delta).
 
     Of the gradient below each worker makes a part; see `emit_gather`.
     """
     k = Kernel(module, "backward_first" if first else "backward", numbers, WORDS)
-    update_bias(k, cut)
-    _rows_at_once(k, cut, first) if cut.blocks == 1 else blocked.backward(k, cut, first, by_zeros)
+    update_bias(k, tiling)
+    _rows_at_once(k, tiling, first) if tiling.blocks == 1 else blocked.backward(k, tiling, first, by_zeros)
     k.b.ret_void()
 
 
-def emit_gather(module: ir.Module, numbers: Numbers, cut: Plan) -> None:
+def emit_gather(module: ir.Module, numbers: VectorType, tiling: Tiling) -> None:
     """gather: after `backward`, the parts of the gradient below become one."""
     k = Kernel(module, "gather", numbers, WORDS)
-    _add_parts(k, cut)
+    _add_parts(k, tiling)
     k.b.ret_void()
 
 
 # -- packing -----------------------------------------------------------------------------------------------------------
 
 
-def _pack(k: Kernel, cut: Plan) -> None:
+def _pack(k: Kernel, tiling: Tiling) -> None:
     """The inputs as packed [listed inputs, B], and the list of their rows; padded with the unused row."""
-    b, rows, packed = k.b, *listed(k, cut)
+    b, rows, packed = k.b, *nonzero_rows(k, tiling)
     x, batch = k.numbers_at("x"), k["batch"]
     dense = b.icmp_signed("==", k["skip"], word(0))
 
     def one_input(place: Value, carried: list[Value]) -> list[Value]:
-        at = k.times(carried[0], cut.padded)
+        at = k.times(carried[0], tiling.padded)
 
-        def samples(sample: Value, found: list[Value]) -> list[Value]:
-            some = found[0]
-            for number in range(cut.block):
+        def samples(sample: Value, nonzero: list[Value]) -> list[Value]:
+            any_nonzero = nonzero[0]
+            for number in range(tiling.block):
                 # Beyond the batch the last sample is repeated: its delta there is zero.
-                wanted = k.add(sample, word(number))
+                padded_sample = k.add(sample, word(number))
                 last = b.sub(batch, word(1))
-                there = b.select(b.icmp_signed("<", wanted, last), wanted, last)
-                value = k.load(x, k.add(k.times(there, k["x_stride"]), place))
-                k.store(value, packed, k.add(at, wanted))
-                some = b.or_(some, b.fcmp_unordered("!=", value, ir.Constant(k.numbers.scalar, 0.0)))
-            return [some]
+                clamped = b.select(b.icmp_signed("<", padded_sample, last), padded_sample, last)
+                value = k.load(x, k.add(k.times(clamped, k["x_stride"]), place))
+                k.store(value, packed, k.add(at, padded_sample))
+                any_nonzero = b.or_(any_nonzero, b.fcmp_unordered("!=", value, ir.Constant(k.numbers.scalar, 0.0)))
+            return [any_nonzero]
 
-        (some,) = k.loop(word(0), word(cut.padded), cut.block, samples, [dense])
+        (any_nonzero,) = k.loop(word(0), word(tiling.padded), tiling.block, samples, [dense])
         k.store_word(place, rows, carried[0])
-        return [k.add(carried[0], b.zext(some, I64))]
+        return [k.add(carried[0], b.zext(any_nonzero, I64))]
 
     (count,) = k.loop(word(0), k["inputs"], 1, one_input, [word(0)])
-    end_of_list(k, cut, count)
+    end_of_list(k, tiling, count)
 
 
 # -- forward -----------------------------------------------------------------------------------------------------------
 
 
-def listed_products(k: Kernel, cut: Plan) -> None:
+def listed_products(k: Kernel, tiling: Tiling) -> None:
     """sums += x W over the listed rows, in this worker's columns."""
-    if cut.blocks > 1:
-        blocked.listed_products(k, cut)
+    if tiling.blocks > 1:
+        blocked.listed_products(k, tiling)
         return
-    rows, packed = listed(k, cut)
+    rows, packed = nonzero_rows(k, tiling)
 
     def tile(place: Value, _: list[Value]) -> None:
-        starts, values = row_starts(k, rows, place, TILE), k.b.gep(packed, [k.times(place, cut.padded)])
+        starts, values = row_starts(k, rows, place, TILE), k.b.gep(packed, [k.times(place, tiling.padded)])
 
         def strip(column: Value, vectors: int) -> None:
-            _add_products(k, cut, starts, values, column, vectors)
+            _add_products(k, tiling, starts, values, column, vectors)
 
-        in_strips(k, *own_columns(k), width_for(k.numbers, cut.block), strip)
+        in_strips(k, *own_columns(k), width_for(k.numbers, tiling.block), strip)
 
     k.loop(word(0), listed_rows(k), TILE, tile)
 
 
-def _add_products(k: Kernel, cut: Plan, starts: list[Value], values: Value, column: Value, vectors: int) -> None:
+def _add_products(k: Kernel, tiling: Tiling, starts: list[Value], values: Value, column: Value, vectors: int) -> None:
     """sums[block, strip] += x[block, tile] W[tile, strip], in registers."""
     places = [k.add(column, word(number * k.numbers.lanes)) for number in range(vectors)]
-    wheres = [own_sum(k, word(sample), place) for sample in range(cut.block) for place in places]
+    wheres = [own_sum(k, word(sample), place) for sample in range(tiling.block) for place in places]
     sums = [k.load_vector(*where) for where in wheres]
     for row, start in enumerate(starts):
         weights = [k.load_vector(*weight_at(k, start, place)) for place in places]
-        sums = k.products((k.load(values, word(row * cut.padded + one)) for one in range(cut.block)), weights, sums)
+        xs = (k.load(values, word(row * tiling.padded + number)) for number in range(tiling.block))
+        sums = k.products(xs, weights, sums)
     for where, total in zip(wheres, sums, strict=True):
         k.store_vector(total, *where)
 
@@ -141,14 +144,14 @@ def _add_products(k: Kernel, cut: Plan, starts: list[Value], values: Value, colu
 # -- backward ----------------------------------------------------------------------------------------------------------
 
 
-def update_bias(k: Kernel, cut: Plan) -> None:
+def update_bias(k: Kernel, tiling: Tiling) -> None:
     """b += rate * sum over samples of delta, in this worker's columns."""
     left, right = own_columns(k)
     rate = rate_of(k)
 
     def column(place: Value, _: list[Value]) -> None:
         (total,) = k.loop(
-            *(word(0), word(cut.padded), 1),
+            *(word(0), word(tiling.padded), 1),
             lambda sample, sums: [k.b.fadd(sums[0], load_row(k, "delta", sample, place))],
             [k.zeros()],
         )
@@ -158,38 +161,38 @@ def update_bias(k: Kernel, cut: Plan) -> None:
     k.loop(left, right, k.numbers.lanes, column)
 
 
-def _rows_at_once(k: Kernel, cut: Plan, first: bool) -> None:
+def _rows_at_once(k: Kernel, tiling: Tiling, first: bool) -> None:
     """One block of samples: a row of W is read once for the gradient of its input and for its update."""
-    rows, packed = listed(k, cut)
+    rows, packed = nonzero_rows(k, tiling)
     rate, (left, right) = rate_of(k), own_columns(k)
 
     def row(place: Value, _: list[Value]) -> None:
         number = k.load_word(rows, place)
         (start,) = row_starts(k, rows, place, 1)
-        values = k.b.gep(packed, [k.times(place, cut.padded)])
-        steps = [k.b.fmul(rate, k.spread(k.load(values, word(one)))) for one in range(cut.block)]
+        values = k.b.gep(packed, [k.times(place, tiling.padded)])
+        steps = [k.b.fmul(rate, k.broadcast(k.load(values, word(sample)))) for sample in range(tiling.block)]
 
         def strip(column: Value, sums: list[Value]) -> list[Value]:
             weight = updated = k.load_vector(*weight_at(k, start, column))
-            found = []
-            for one, step in enumerate(steps):
-                delta = load_row(k, "delta", word(one), column)
+            totals = []
+            for sample, step in enumerate(steps):
+                delta = load_row(k, "delta", word(sample), column)
                 if not first:
-                    found.append(k.fma(delta, weight, sums[one]))
+                    totals.append(k.fma(delta, weight, sums[sample]))
                 updated = k.fma(step, delta, updated)
             k.store_vector(updated, *weight_at(k, start, column))
-            return found
+            return totals
 
-        none = [] if first else [k.zeros()] * cut.block
-        for one, total in enumerate(k.loop(left, right, k.numbers.lanes, strip, none)):
-            store_below(k, k.total(total), word(one), number)
+        none = [] if first else [k.zeros()] * tiling.block
+        for sample, total in enumerate(k.loop(left, right, k.numbers.lanes, strip, none)):
+            store_below(k, k.horizontal_sum(total), word(sample), number)
 
     k.loop(word(0), listed_rows(k), 1, row)
 
 
-def _add_parts(k: Kernel, cut: Plan) -> None:
+def _add_parts(k: Kernel, tiling: Tiling) -> None:
     """The parts of the gradient below, added into the first or into the target: each worker some columns of it."""
-    below, target, lanes, leak = k.numbers_at("below"), k.numbers_at("target"), k.numbers.lanes, leak_of(k)
+    below, target, lanes, slope = k.numbers_at("below"), k.numbers_at("target"), k.numbers.lanes, negative_slope_of(k)
     goes_on = k.b.icmp_signed("!=", k["target"], word(0))
     inputs = k.b.udiv(k.add(k["inputs"], word(lanes - 1)), word(lanes))
     left, right = share_of(k, k.b.select(goes_on, inputs, k.b.udiv(k["below_stride"], word(lanes))))
@@ -205,11 +208,13 @@ def _add_parts(k: Kernel, cut: Plan) -> None:
             with k.b.if_else(goes_on) as (then, otherwise):
                 with then:
                     h = k.load_vector(k.numbers_at("x"), k.add(k.times(sample, k["x_stride"]), place))
-                    k.store_vector(bent(k, total, h, leak), target, k.add(k.times(sample, k["target_stride"]), place))
+                    k.store_vector(
+                        with_slope(k, total, h, slope), target, k.add(k.times(sample, k["target_stride"]), place)
+                    )
                 with otherwise:
                     k.store_vector(total, below, where)
 
         k.loop(k.times(left, lanes), k.times(right, lanes), lanes, column)
 
     needed = k.b.or_(goes_on, k.b.icmp_signed(">", k["workers"], word(1)))
-    k.loop(word(0), k.b.select(needed, word(cut.padded), word(0)), 1, one_sample)
+    k.loop(word(0), k.b.select(needed, word(tiling.padded), word(0)), 1, one_sample)

@@ -30,7 +30,7 @@ Body = Callable[[Value, list[Value]], Sequence[Value] | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Numbers:
+class VectorType:
     """The kind of number that kernels compute with, and the registers that hold vectors of them."""
 
     double: bool
@@ -61,14 +61,14 @@ class Kernel:
     """One function in the making; its methods append to it, and return the value that they compute."""
 
     def __init__(
-        self, module: ir.Module, name: str, numbers: Numbers, words: Sequence[str] = (), kind: Any = KERNEL
+        self, module: ir.Module, name: str, numbers: VectorType, words: Sequence[str] = (), kind: Any = KERNEL
     ) -> None:
         self.module, self.numbers = module, numbers
         self.function = ir.Function(module, kind, name)
         self.b: Any = ir.IRBuilder(self.function.append_basic_block("entry"))
         self.args, *rest = self.function.args
         self.worker = rest[0] if rest else word(0)
-        self.words = {one: self.load_word(self.args, word(place)) for place, one in enumerate(words)}
+        self.words = {argument: self.load_word(self.args, word(place)) for place, argument in enumerate(words)}
 
     def __getitem__(self, name: str) -> Value:
         """The argument of that name, a word."""
@@ -111,14 +111,14 @@ class Kernel:
         self.b.store(value, self.b.gep(base, [place]))
 
     def load_vector(self, base: Value, place: Value) -> Value:
-        found = self.b.load(self._vector_at(base, place))
-        found.align = self.numbers.bytes
-        return found
+        vector = self.b.load(self._vector_at(base, place))
+        vector.align = self.numbers.bytes
+        return vector
 
     def load_part(self, base: Value, place: Value, stop: Value) -> Value:
         """A vector whose lanes from `stop` on, counted like the place, are not read and 0."""
         lanes, kind = self.numbers.lanes, f"v{self.numbers.lanes}f{8 * self.numbers.bytes}"
-        numbered = ir.Constant(ir.VectorType(I64, lanes), [word(one) for one in range(lanes)])
+        numbered = ir.Constant(ir.VectorType(I64, lanes), [word(lane) for lane in range(lanes)])
         inside = self.b.icmp_signed("<", numbered, self._words(self.b.sub(stop, place)))
         at = self._vector_at(base, place)
         signature = ir.FunctionType(self.numbers.vector, [at.type, I32, inside.type, self.numbers.vector])
@@ -131,10 +131,10 @@ class Kernel:
     def load_vectors(self, address: Value, count: int) -> list[Value]:
         """The first so many vectors from there on."""
         vectors = self.b.bitcast(address, self.numbers.vector.as_pointer())
-        found = [self.b.load(self.b.gep(vectors, [word(one)])) for one in range(count)]
-        for one in found:
-            one.align = self.numbers.bytes
-        return found
+        loaded = [self.b.load(self.b.gep(vectors, [word(number)])) for number in range(count)]
+        for vector in loaded:
+            vector.align = self.numbers.bytes
+        return loaded
 
     def store_vectors(self, values: Sequence[Value], address: Value) -> None:
         """One after the other from there on."""
@@ -150,7 +150,7 @@ class Kernel:
     def zeros(self) -> Value:
         return ir.Constant(self.numbers.vector, [0.0] * self.numbers.lanes)
 
-    def spread(self, number: Value) -> Value:
+    def broadcast(self, number: Value) -> Value:
         """A vector of that number in every lane."""
         nothing = ir.Constant(self.numbers.vector, ir.Undefined)
         first = self.b.insert_element(nothing, number, ir.Constant(I32, 0))
@@ -172,7 +172,7 @@ class Kernel:
         first = self.b.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(I32, 0))
         return self.b.shuffle_vector(first, ir.Constant(kind, ir.Undefined), _lanes([0] * self.numbers.lanes))
 
-    def total(self, vector: Value) -> Value:
+    def horizontal_sum(self, vector: Value) -> Value:
         """The sum over the lanes, by halves: always in the same order."""
         lanes = self.numbers.lanes
         while lanes > 1:
@@ -184,18 +184,18 @@ class Kernel:
 
     def products(self, factors: Iterable[Value], vectors: Sequence[Value], sums: Sequence[Value]) -> list[Value]:
         """The sums with each number among the factors times each vector added, vector by vector."""
-        several = iter(sums)
-        spread = (self.spread(one) for one in factors)
-        return [self.fma(one, vector, next(several)) for one in spread for vector in vectors]
+        remaining_sums = iter(sums)
+        broadcasts = (self.broadcast(factor) for factor in factors)
+        return [self.fma(broadcast, vector, next(remaining_sums)) for broadcast in broadcasts for vector in vectors]
 
-    def turned(self, rows: Sequence[Value]) -> list[Value]:
+    def transposed(self, rows: Sequence[Value]) -> list[Value]:
         """The columns of as many vectors as each has lanes, by halves woven into each other."""
         lanes, half = self.numbers.lanes, self.numbers.lanes // 2
         weave = [
-            _lanes([one + lanes * odd for one in range(start, start + half) for odd in (0, 1)]) for start in (0, half)
+            _lanes([lane + lanes * odd for lane in range(start, start + half) for odd in (0, 1)]) for start in (0, half)
         ]
         for _ in range(lanes.bit_length() - 1):
-            rows = [self.b.shuffle_vector(rows[one], rows[one + half], how) for one in range(half) for how in weave]
+            rows = [self.b.shuffle_vector(rows[row], rows[row + half], how) for row in range(half) for how in weave]
         return list(rows)
 
     # -- control -----------------------------------------------------------------------------------------------------
@@ -210,15 +210,15 @@ class Kernel:
         b.position_at_end(head)
         place = b.phi(I64)
         place.add_incoming(start, before)
-        values = [b.phi(one.type) for one in carried]
-        for phi, one in zip(values, carried, strict=True):
-            phi.add_incoming(one, before)
+        values = [b.phi(value.type) for value in carried]
+        for phi, value in zip(values, carried, strict=True):
+            phi.add_incoming(value, before)
         b.cbranch(b.icmp_signed("<", place, stop), inside, after)
         b.position_at_end(inside)
         results = body(place, list(values)) or ()
         place.add_incoming(b.add(place, word(step) if isinstance(step, int) else step), b.block)
-        for phi, one in zip(values, results, strict=True):
-            phi.add_incoming(one, b.block)
+        for phi, result in zip(values, results, strict=True):
+            phi.add_incoming(result, b.block)
         b.branch(head)
         b.position_at_end(after)
         return list(values)

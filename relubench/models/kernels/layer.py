@@ -16,7 +16,7 @@ from relubench.models.kernels import sparse
 from relubench.models.kernels.blocked import PIECE, turned_rows
 from relubench.models.kernels.compiled import Compiled, compiled, host_features, numbers_of
 from relubench.models.kernels.emit import LINE
-from relubench.models.kernels.layout import TILE, WORDS, Plan, packed_batch, plan
+from relubench.models.kernels.layout import TILE, WORDS, Tiling, choose_tiling, packed_batch
 from relubench.models.kernels.team import Team
 from relubench.models.matmul import Library, evaluated
 from relubench.models.optimizers import Optimizer, Parameter, Sgd
@@ -25,16 +25,16 @@ ALIGNMENT = 64
 """Bytes: a vector of the widest registers, and a cache line."""
 
 
-class Kernels:
+class CompiledKernels:
     """The kernels for one size of batch and layers of so many outputs, and the threads that carry them out."""
 
-    def __init__(self, batch: int, workers: int, outputs: Sequence[int], leak: float = 0.0) -> None:
-        self.cut: Plan = plan(batch)
-        self.workers, self.outputs, self.leak = workers, tuple(outputs), leak
+    def __init__(self, batch: int, workers: int, outputs: Sequence[int], negative_slope: float = 0.0) -> None:
+        self.tiling: Tiling = choose_tiling(batch)
+        self.workers, self.outputs, self.negative_slope = workers, tuple(outputs), negative_slope
         self.codes = {False: self._compiled(double=False)}
         run, serve = (self.codes[False].addresses[name] for name in ("run", "serve"))
         self.team = Team(workers, run, serve)
-        self.passes: list[Passes] = []
+        self.passes: list[KernelLinear] = []
         self.ahead = False
 
     def of(self, dtype: torch.dtype) -> Compiled:
@@ -45,21 +45,21 @@ class Kernels:
         return self.codes[double]
 
     def _compiled(self, *, double: bool) -> Compiled:
-        if self.cut.blocks == 1:
-            return compiled(self.cut, double=double)
+        if self.tiling.blocks == 1:
+            return compiled(self.tiling, double=double)
         lanes = numbers_of(host_features(), double).lanes
-        return compiled(sparse.in_strips_of(self.cut, self.outputs, self.workers, lanes), double=double)
+        return compiled(sparse.in_strips_of(self.tiling, self.outputs, self.workers, lanes), double=double)
 
     @contextmanager
     def working(self) -> Iterator[None]:
         """Inside, the threads wait for kernels, and torch keeps to one: they would only displace each other.
 
-        From then on the weights are in the kernels' storage alone, until `settle`.
+        From then on the weights are in the kernels' storage alone, until `synchronise`.
         """
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
-        for one in self.passes:
-            one.take()
+        for layer in self.passes:
+            layer.load_weights()
         try:
             self.ahead = True
             with self.team.working():
@@ -67,40 +67,42 @@ class Kernels:
         finally:
             torch.set_num_threads(threads)
 
-    def settle(self) -> None:
+    def synchronise(self) -> None:
         """Write the weights back into their values, where the kernels have gone ahead of those."""
         if self.ahead:
-            for one in self.passes:
-                one.give()
+            for layer in self.passes:
+                layer.store_weights()
         self.ahead = False
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """Inside, the weights stay as they are, and evaluations need not turn them each time."""
-        self.settle()
-        for one in self.passes:
-            one.by_rows = one.weight.value.contiguous()
+        self.synchronise()
+        for layer in self.passes:
+            layer.by_rows = layer.weight.value.contiguous()
         try:
             yield
         finally:
-            for one in self.passes:
-                one.by_rows = None
+            for layer in self.passes:
+                layer.by_rows = None
 
 
-class Passes:
+class KernelLinear:
     """z = x W^T + b, W [O, I] and b [O], trained by plain SGD; `first`: its input is data, whose gradient nobody reads.
 
     The weights' value lies by columns, as the kernels have them, so that it is soon taken over and given back. Whoever
     exchanges a parameter's value for another tensor, of float32 or float64, finds it laid out anew at the next step.
     """
 
-    def __init__(self, weight: Parameter, bias: Parameter, kernels: Kernels, library: Library, first: bool) -> None:
+    def __init__(
+        self, weight: Parameter, bias: Parameter, kernels: CompiledKernels, library: Library, first: bool
+    ) -> None:
         self.weight, self.bias, self.kernels, self.first = weight, bias, kernels, first
         self.library: Library = library
         self.by_rows: Tensor | None = None
         """W as PyTorch's products want it; there during an evaluation."""
-        self.bends = False
-        self.under: Passes | None = None
+        self.fused_activation = False
+        self.layer_below: KernelLinear | None = None
         self._lay_out()
         kernels.passes.append(self)
 
@@ -111,12 +113,12 @@ class Passes:
     def forward(self, x: Tensor) -> Tensor:
         """z [B, O], in storage that the next call overwrites."""
         if not self.kernels.team.awake:
-            self.take()
+            self.load_weights()
         x = x if x.stride(-1) == 1 else x.contiguous()
         batch = x.shape[0]
         self._tell(x=x, batch=batch, x_stride=x.stride(0))
-        if self.under is not None:
-            self._tell(target=self.under.delta, target_stride=self.under.delta.stride(0))
+        if self.layer_below is not None:
+            self._tell(target=self.layer_below.delta, target_stride=self.layer_below.delta.stride(0))
         self.kernels.team.run(self.codes["forward"], self.address)
         return self.y[:batch, : self.w.shape[0]]
 
@@ -135,37 +137,37 @@ class Passes:
         name, then = ("backward_first", 0) if first else ("backward", self.codes["gather"])
         self.kernels.team.run(self.codes[name], self.address, then)
         if not self.kernels.team.awake:
-            self.give()
+            self.store_weights()
         if first:
             return grad
-        below = self.below if self.under is None else self.under.delta
+        below = self.below if self.layer_below is None else self.layer_below.delta
         return below[:batch, : self.w.shape[1]]
 
-    def bend(self) -> None:
-        """From now on `forward` gives what the activation makes of z: z above 0, and elsewhere the kernels' leak*z."""
-        self.bends = True
-        self._tell(bends=1)
+    def fuse_activation(self) -> None:
+        """Let `forward` apply the activation too: z above 0, and elsewhere the kernels' negative_slope*z."""
+        self.fused_activation = True
+        self._tell(fused_activation=1)
 
-    def lie_over(self, under: Passes) -> None:
-        """x is what `under` gives, which bends: from now on `backward` gives the gradient of its z, as its delta."""
-        self.under = under
+    def fuse_backward_into(self, layer_below: KernelLinear) -> None:
+        """Let `backward` give the gradient of that layer's z, as its delta; x is that layer's fused activation."""
+        self.layer_below = layer_below
 
-    def take(self) -> None:
+    def load_weights(self) -> None:
         """Take the weights over from their value, if anybody has changed it."""
         if self.weight.value is not self.w or self.bias.value is not self.b:
             self._lay_out()
         elif self.w._version != self.version:
-            self._exchange(lambda mine, theirs: mine.copy_(theirs))
+            self._exchange(lambda block, value: block.copy_(value))
 
-    def give(self) -> None:
+    def store_weights(self) -> None:
         """Write the weights back into their value."""
-        self._exchange(lambda mine, theirs: theirs.copy_(mine))
+        self._exchange(lambda block, value: value.copy_(block))
 
     def _exchange(self, copy: Callable[[Tensor, Tensor], Tensor]) -> None:
         """Between each worker's columns and the same of the value [I, O]."""
         inputs, by_columns = self.w.shape[1], self.w.t()
-        for mine, (left, right) in zip(self.blocks, self.columns, strict=True):
-            copy(mine[:inputs, : right - left], by_columns[:, left:right])
+        for block, (left, right) in zip(self.blocks, self.columns, strict=True):
+            copy(block[:inputs, : right - left], by_columns[:, left:right])
         self.version = self.w._version
 
     def _lay_out(self) -> None:
@@ -175,55 +177,60 @@ class Passes:
         """
         like, workers = self.weight.value, self.kernels.workers
         outputs, inputs = like.shape
-        made = self.kernels.of(like.dtype)
-        self.codes, numbers, cut = dict(made.addresses), made.numbers, made.cut
-        lanes, turned, samples = numbers.lanes, turned_rows(numbers, cut), packed_batch(numbers, cut)
-        columns, bias = whole(outputs, lanes), self.bias.value
+        code = self.kernels.of(like.dtype)
+        self.codes, numbers, tiling = dict(code.addresses), code.numbers, code.tiling
+        lanes, samples = numbers.lanes, packed_batch(numbers, tiling)
+        columns = whole(outputs, lanes)
         stride = odd(columns, lanes)
-        self.w = self.weight.value = like.t().contiguous().t()
-        padded = zeros(like, columns)
-        self.b = self.bias.value = padded[:outputs]
-        self.b.copy_(bias)
-        edges = [columns // lanes * worker // workers * lanes for worker in range(workers + 1)]
-        self.columns = [(left, max(left, min(right, outputs))) for left, right in pairwise(edges)]
-        widest = odd(max(right - left for left, right in pairwise(edges)), lanes)
-        self.blocks = zeros(like, workers, inputs + 1, widest)
-        self._exchange(lambda mine, theirs: mine.copy_(theirs))
-        self.sums = zeros(like, workers, cut.padded, stride)
-        self.y, self.delta = zeros(like, cut.padded, stride), zeros(like, samples, stride)
-        below = odd(max(whole(inputs + 1, one) for one in (turned, cut.tall * lanes)), lanes)
-        self.parts = zeros(like, workers, cut.padded, below)
+        padded_bias = self._take_values(columns, lanes)
+        self.sums = zeros(like, workers, tiling.padded, stride)
+        self.y, self.delta = zeros(like, tiling.padded, stride), zeros(like, samples, stride)
+        turned = turned_rows(numbers, tiling)
+        below = odd(max(whole(inputs + 1, height) for height in (turned, tiling.tall * lanes)), lanes)
+        self.parts = zeros(like, workers, tiling.padded, below)
         self.turned = zeros(like, columns, samples)
         self.turned_w = zeros(like, workers, max(PIECE * turned, sparse.MASK * sparse.STRIP * lanes))
         self.below = self.parts[0]
         self.rate, self.lr, self.filled = zeros(like, 1), 0.0, 0
-        self.leak = zeros(like, 1).fill_(self.kernels.leak)
+        self.negative_slope = zeros(like, 1).fill_(self.kernels.negative_slope)
         segment = whole(inputs, max(TILE, lanes)) + 1
         self.packed = zeros(like, workers * segment, samples)
         self.rows = torch.zeros(workers * segment, dtype=torch.int64)
         self.counts = torch.zeros(workers * LINE, dtype=torch.int64)
         self.words = torch.zeros(len(WORDS), dtype=torch.int64)
-        self.said, self.address = self.words.numpy(), self.words.data_ptr()
-        self._tell(workers=workers, inputs=inputs, skip=int(self.first))
-        self._tell(w=self.blocks, w_part=self.blocks.stride(0), w_stride=self.blocks.stride(1))
-        self._tell(
-            b=padded,
-            columns=columns,
-            stride=stride,
-            sums=self.sums,
-            sums_part=self.sums.stride(0),
-            y=self.y,
-            delta=self.delta,
-        )
+        self.argument_values, self.address = self.words.numpy(), self.words.data_ptr()
+        self._write_layout(padded_bias, columns, segment)
+
+    def _take_values(self, columns: int, lanes: int) -> Tensor:
+        """Lay the weights out by columns, each worker's in a block of its own; the bias, padded to whole vectors."""
+        like, workers = self.weight.value, self.kernels.workers
+        outputs, inputs = like.shape
+        bias = self.bias.value
+        self.w = self.weight.value = like.t().contiguous().t()
+        padded_bias = zeros(like, columns)
+        self.b = self.bias.value = padded_bias[:outputs]
+        self.b.copy_(bias)
+        edges = [columns // lanes * worker // workers * lanes for worker in range(workers + 1)]
+        self.columns = [(left, max(left, min(right, outputs))) for left, right in pairwise(edges)]
+        widest = odd(max(right - left for left, right in pairwise(edges)), lanes)
+        self.blocks = zeros(like, workers, inputs + 1, widest)
+        self._exchange(lambda block, value: block.copy_(value))
+        return padded_bias
+
+    def _write_layout(self, padded_bias: Tensor, columns: int, segment: int) -> None:
+        """Write the arguments that stay as they are: where everything lies, and its sizes."""
+        self._tell(workers=self.kernels.workers, inputs=self.w.shape[1], skip=int(self.first), columns=columns)
+        self._tell(w=self.blocks, w_part=self.blocks.stride(0), w_stride=self.blocks.stride(1), b=padded_bias)
+        self._tell(sums=self.sums, sums_part=self.sums.stride(0), stride=self.y.stride(0), y=self.y, delta=self.delta)
         self._tell(below=self.parts, below_part=self.parts.stride(0), below_stride=self.parts.stride(1))
         self._tell(segment=segment, rows=self.rows, packed=self.packed, counts=self.counts, rate=self.rate)
         self._tell(turned=self.turned, turned_w=self.turned_w, turned_part=self.turned_w.stride(0))
-        self._tell(bends=int(self.bends), leak=self.leak)
+        self._tell(fused_activation=int(self.fused_activation), negative_slope=self.negative_slope)
 
     def _tell(self, **values: int | Tensor) -> None:
         """Write arguments of the kernels."""
         for name, value in values.items():
-            self.said[PLACES[name]] = value.data_ptr() if isinstance(value, Tensor) else value
+            self.argument_values[PLACES[name]] = value.data_ptr() if isinstance(value, Tensor) else value
 
 
 PLACES = {name: place for place, name in enumerate(WORDS)}
@@ -235,7 +242,7 @@ def whole(size: int, unit: int) -> int:
 
 
 def odd(size: int, lanes: int) -> int:
-    """The size, or a vector more, so that it is an odd number of vectors: see `Passes`."""
+    """The size, or a vector more, so that it is an odd number of vectors: see `KernelLinear`."""
     return (size // lanes | 1) * lanes
 
 

@@ -10,19 +10,20 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from relubench.models.kernels.emit import LINE, Kernel, Numbers, Value, word
+from relubench.models.kernels.emit import LINE, Kernel, Value, VectorType, word
 
 WORDS = (
     *("workers", "batch", "x", "x_stride", "inputs", "skip", "segment", "rows", "packed", "counts"),
     *("w", "w_part", "w_stride", "b", "columns", "stride", "sums", "sums_part", "y", "delta"),
     *("below", "below_part", "below_stride", "rate", "turned", "turned_w", "turned_part"),
-    *("bends", "leak", "target", "target_stride"),
+    *("fused_activation", "negative_slope", "target", "target_stride"),
 )
 """What a layer's kernels are called with. `skip`: 1 to leave out inputs that are zero in the whole batch. `segment`:
 rows of a list and of packed inputs, of which each worker has its own. `rate`: the address of minus the learning rate.
-`turned`, `turned_w`: see relubench.models.kernels.blocked. `bends`: 1 if y becomes y above 0 and leak*y elsewhere,
-`leak` the address of a number. `target`: if x is the y of another layer, which bends, that layer's delta, which the
-gradient below goes into with the bend's slope; else 0.
+`turned`, `turned_w`: see relubench.models.kernels.blocked. `fused_activation`: 1 if the kernel also applies the
+activation, so that y becomes y above 0 and negative_slope*y elsewhere; `negative_slope` is the address of a number.
+`target`: if x is the y of another layer with a fused activation, that layer's delta, which the gradient below goes into
+times the activation's slope; else 0.
 Parts (from one worker to the next) and strides (from one row to the next) are in numbers; `columns` is C, `stride` that
 of y, delta and sums."""
 
@@ -35,7 +36,7 @@ MOST_WIDTH = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Tiling:
     """How a batch is cut into blocks, and the columns into strips where zeros are left out."""
 
     block: int
@@ -52,35 +53,35 @@ class Plan:
         return self.block * self.blocks
 
 
-def plan(batch: int) -> Plan:
+def choose_tiling(batch: int) -> Tiling:
     """One block up to 12 samples; beyond that blocks of 8, 10 or 12, whichever leave the least over."""
     if batch <= MOST_BLOCK:
-        return Plan(batch, 1)
-    size = min((8, 10, 12), key=lambda one: -(-batch // one) * one)
-    return Plan(size, -(-batch // size))
+        return Tiling(batch, 1)
+    size = min((8, 10, 12), key=lambda size: -(-batch // size) * size)
+    return Tiling(size, -(-batch // size))
 
 
-def width_for(numbers: Numbers, height: int) -> int:
+def width_for(numbers: VectorType, height: int) -> int:
     """Vectors beside each other in a tile of sums of that height: with as many of what they are made of, and one."""
     return max(1, min(MOST_WIDTH, (numbers.registers - 1) // (height + 1)))
 
 
-def packed_batch(numbers: Numbers, cut: Plan) -> int:
+def packed_batch(numbers: VectorType, tiling: Tiling) -> int:
     """T: samples of one packed input. Of several blocks they are turned square by square, in whole vectors."""
-    return cut.padded if cut.blocks == 1 else -(-cut.padded // numbers.lanes) * numbers.lanes
+    return tiling.padded if tiling.blocks == 1 else -(-tiling.padded // numbers.lanes) * numbers.lanes
 
 
-def listed(k: Kernel, cut: Plan) -> tuple[Value, Value]:
+def nonzero_rows(k: Kernel, tiling: Tiling) -> tuple[Value, Value]:
     """Where this worker's list of rows and its packed inputs begin."""
     first = k.times(k.worker, k["segment"])
     rows = k.b.gep(k.words_at("rows"), [first])
-    return rows, k.b.gep(k.numbers_at("packed"), [k.times(first, packed_batch(k.numbers, cut))])
+    return rows, k.b.gep(k.numbers_at("packed"), [k.times(first, packed_batch(k.numbers, tiling))])
 
 
-def end_of_list(k: Kernel, cut: Plan, count: Value) -> None:
+def end_of_list(k: Kernel, tiling: Tiling, count: Value) -> None:
     """Note that this worker has listed so many rows, and add the unused row with inputs of 0 up to a whole tile."""
-    rows, packed = listed(k, cut)
-    samples, zero = packed_batch(k.numbers, cut), ir.Constant(k.numbers.scalar, 0.0)
+    rows, packed = nonzero_rows(k, tiling)
+    samples, zero = packed_batch(k.numbers, tiling), ir.Constant(k.numbers.scalar, 0.0)
     k.store_word(count, k.words_at("counts"), k.times(k.worker, LINE))
     padded = k.times(k.b.udiv(k.add(count, word(TILE - 1)), word(TILE)), TILE)
 
@@ -103,34 +104,34 @@ def own_sum(k: Kernel, sample: Value, column: Value) -> tuple[Value, Value]:
     return k.numbers_at("sums"), k.add(part, k.times(sample, k["stride"]), column)
 
 
-def multiply(k: Kernel, cut: Plan, add_products: Callable[[Kernel, Plan], None]) -> None:
+def multiply(k: Kernel, tiling: Tiling, add_products: Callable[[Kernel, Tiling], None]) -> None:
     """y = x W + b in this worker's columns; `add_products` adds x W to the sums, which begin as b."""
 
     def begin(column: Value, _: list[Value]) -> None:
         value = k.load_vector(k.numbers_at("b"), column)
-        k.loop(word(0), word(cut.padded), 1, lambda sample, _: k.store_vector(value, *own_sum(k, sample, column)))
+        k.loop(word(0), word(tiling.padded), 1, lambda sample, _: k.store_vector(value, *own_sum(k, sample, column)))
 
-    bends, leak = k.b.icmp_signed("!=", k["bends"], word(0)), leak_of(k)
+    fused, slope = k.b.icmp_signed("!=", k["fused_activation"], word(0)), negative_slope_of(k)
 
     def end(column: Value, _: list[Value]) -> None:
         def one_sample(sample: Value, _: list[Value]) -> None:
             total = k.load_vector(*own_sum(k, sample, column))
-            store_row(k, k.b.select(bends, bent(k, total, total, leak), total), "y", sample, column)
+            store_row(k, k.b.select(fused, with_slope(k, total, total, slope), total), "y", sample, column)
 
-        k.loop(word(0), word(cut.padded), 1, one_sample)
+        k.loop(word(0), word(tiling.padded), 1, one_sample)
 
     k.loop(*own_columns(k), k.numbers.lanes, begin)
-    add_products(k, cut)
+    add_products(k, tiling)
     k.loop(*own_columns(k), k.numbers.lanes, end)
 
 
 def in_strips(k: Kernel, left: Value, right: Value, width: int, strip: Callable[[Value, int], None]) -> None:
     """strip(column, vectors) for strips `width` vectors wide, then for what is left over."""
-    wide = width * k.numbers.lanes
-    whole = k.add(left, k.times(k.b.udiv(k.b.sub(right, left), word(wide)), wide))
-    k.loop(left, whole, wide, lambda column, _: strip(column, width))
+    strip_numbers = width * k.numbers.lanes
+    end_of_whole_strips = k.add(left, k.times(k.b.udiv(k.b.sub(right, left), word(strip_numbers)), strip_numbers))
+    k.loop(left, end_of_whole_strips, strip_numbers, lambda column, _: strip(column, width))
     if width > 1:
-        k.loop(whole, right, k.numbers.lanes, lambda column, _: strip(column, 1))
+        k.loop(end_of_whole_strips, right, k.numbers.lanes, lambda column, _: strip(column, 1))
 
 
 def own_columns(k: Kernel) -> tuple[Value, Value]:
@@ -167,10 +168,10 @@ def turn_rows(k: Kernel, row: Value, start: Value, last: Value, vectors: int, in
     def columns(column: Value, _: list[Value]) -> None:
         line = k.times(k.b.sub(column, start), height)
         for strip in range(0, height, lanes):
-            starts = [row_start(k, k.least(k.add(row, word(strip + one)), k["inputs"])) for one in range(lanes)]
-            found = k.turned([k.load_vector(*weight_at(k, one, column)) for one in starts])
-            for one, vector in enumerate(found):
-                k.store_vector(vector, into, k.add(line, word(one * height + strip)))
+            starts = [row_start(k, k.least(k.add(row, word(strip + lane)), k["inputs"])) for lane in range(lanes)]
+            columns_of_rows = k.transposed([k.load_vector(*weight_at(k, row_begin, column)) for row_begin in starts])
+            for lane, vector in enumerate(columns_of_rows):
+                k.store_vector(vector, into, k.add(line, word(lane * height + strip)))
 
     k.loop(start, last, lanes, columns)
 
@@ -181,17 +182,17 @@ def weight_at(k: Kernel, start: Value, column: Value) -> tuple[Value, Value]:
 
 
 def rate_of(k: Kernel) -> Value:
-    return k.spread(k.load(k.numbers_at("rate"), word(0)))
+    return k.broadcast(k.load(k.numbers_at("rate"), word(0)))
 
 
-def leak_of(k: Kernel) -> Value:
-    return k.spread(k.load(k.numbers_at("leak"), word(0)))
+def negative_slope_of(k: Kernel) -> Value:
+    return k.broadcast(k.load(k.numbers_at("negative_slope"), word(0)))
 
 
-def bent(k: Kernel, value: Value, where: Value, leak: Value) -> Value:
-    """The value where `where` is above 0 (or NaN), and elsewhere the leak times it, 0 if there is none."""
-    leaking = k.b.fcmp_ordered("!=", leak, k.zeros())
-    low = k.b.select(leaking, k.b.fmul(value, leak), k.zeros())
+def with_slope(k: Kernel, value: Value, where: Value, slope: Value) -> Value:
+    """The value where `where` is above 0 (or NaN), and elsewhere the slope times it, 0 if there is none."""
+    not_zero = k.b.fcmp_ordered("!=", slope, k.zeros())
+    low = k.b.select(not_zero, k.b.fmul(value, slope), k.zeros())
     return k.b.select(k.b.fcmp_unordered(">", where, k.zeros()), value, low)
 
 

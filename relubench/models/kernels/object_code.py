@@ -22,10 +22,10 @@ from relubench.system.paths import cache_root
 DIGEST_BYTES = 32
 
 
-def engine_for(asked: str, emit: Callable[[], ir.Module]) -> Any:
+def engine_for(request: str, emit: Callable[[], ir.Module]) -> Any:
     """An engine with the code of the module that `emit` makes, from the cache if it is there under what was asked."""
     machine = _machine()
-    path = cache_root() / "kernels" / f"{hashlib.sha256((_made_from() + asked).encode()).hexdigest()[:40]}.o"
+    path = cache_root() / "kernels" / f"{hashlib.sha256((_made_from() + request).encode()).hexdigest()[:40]}.o"
     code = _kept(path)
     if code is None:
         code = _compiled(emit(), machine)

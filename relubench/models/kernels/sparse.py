@@ -19,7 +19,7 @@ from itertools import pairwise
 from llvmlite import ir
 
 from relubench.models.kernels.emit import I64, Kernel, Value, word
-from relubench.models.kernels.layout import TILE, Plan, listed, own_columns, packed_batch, rate_of, turn_rows
+from relubench.models.kernels.layout import TILE, Tiling, nonzero_rows, own_columns, packed_batch, rate_of, turn_rows
 
 MASK = 64
 """Numbers whose zeros are found at once: the bits of a word."""
@@ -36,30 +36,30 @@ LOOKED_AT = 8
 # -- finding zeros -----------------------------------------------------------------------------------------------------
 
 
-def mostly_zeros(k: Kernel, cut: Plan, line: Callable[[Value], Value], left: Value, right: Value) -> Value:
+def mostly_zeros(k: Kernel, tiling: Tiling, line: Callable[[Value], Value], left: Value, right: Value) -> Value:
     """Whether enough of the numbers left...right of the batch's samples are zero; line(sample) is their address."""
     lanes = k.numbers.lanes
 
     def sample(place: Value, counts: list[Value]) -> list[Value]:
         values = line(place)
 
-        def vector(column: Value, others: list[Value]) -> list[Value]:
-            there = k.b.bitcast(_not_zero(k, k.load_part(values, column, right)), ir.IntType(lanes))
-            return [k.add(others[0], k.b.zext(k.b.ctpop(there), I64))]
+        def vector(column: Value, nonzeros: list[Value]) -> list[Value]:
+            nonzero = k.b.bitcast(_not_zero(k, k.load_part(values, column, right)), ir.IntType(lanes))
+            return [k.add(nonzeros[0], k.b.zext(k.b.ctpop(nonzero), I64))]
 
-        (others,) = k.loop(left, right, lanes, vector, [counts[0]])
-        return [others, k.add(counts[1], k.b.sub(right, left))]
+        (nonzeros,) = k.loop(left, right, lanes, vector, [counts[0]])
+        return [nonzeros, k.add(counts[1], k.b.sub(right, left))]
 
-    others, looked_at = k.loop(word(0), k["batch"], LOOKED_AT, sample, [word(0), word(0)])
-    return k.b.icmp_signed("<", k.times(others, 100), k.times(looked_at, 100 - cut.enough))
+    nonzeros, looked_at = k.loop(word(0), k["batch"], LOOKED_AT, sample, [word(0), word(0)])
+    return k.b.icmp_signed("<", k.times(nonzeros, 100), k.times(looked_at, 100 - tiling.enough))
 
 
 def mask_of(k: Kernel, values: Value, first: Value, stop: Value) -> Value:
     """A word with a bit for each of the next 64 numbers that is not zero; from `stop` on none is read."""
     lanes, mask = k.numbers.lanes, word(0)
     for start in range(0, MASK, lanes):
-        there = _not_zero(k, k.load_part(values, k.add(first, word(start)), stop))
-        bits = k.b.zext(k.b.bitcast(there, ir.IntType(lanes)), I64)
+        nonzero = _not_zero(k, k.load_part(values, k.add(first, word(start)), stop))
+        bits = k.b.zext(k.b.bitcast(nonzero, ir.IntType(lanes)), I64)
         mask = k.b.or_(mask, k.b.shl(bits, word(start)))
     return mask
 
@@ -76,15 +76,15 @@ def over_bits(
     head, inside, after = (b.append_basic_block(name) for name in ("bits", "bit", "done"))
     b.branch(head)
     b.position_at_end(head)
-    left, *values = (b.phi(one.type) for one in (mask, *carried))
-    for phi, one in zip((left, *values), (mask, *carried), strict=True):
-        phi.add_incoming(one, before)
-    b.cbranch(b.icmp_unsigned("!=", left, word(0)), inside, after)
+    bits_left, *values = (b.phi(initial.type) for initial in (mask, *carried))
+    for phi, initial in zip((bits_left, *values), (mask, *carried), strict=True):
+        phi.add_incoming(initial, before)
+    b.cbranch(b.icmp_unsigned("!=", bits_left, word(0)), inside, after)
     b.position_at_end(inside)
-    results = body(b.cttz(left, ir.Constant(ir.IntType(1), 1)), list(values))
-    rest = b.and_(left, b.sub(left, word(1)))
-    for phi, one in zip((left, *values), (rest, *results), strict=True):
-        phi.add_incoming(one, b.block)
+    results = body(b.cttz(bits_left, ir.Constant(ir.IntType(1), 1)), list(values))
+    rest = b.and_(bits_left, b.sub(bits_left, word(1)))
+    for phi, result in zip((bits_left, *values), (rest, *results), strict=True):
+        phi.add_incoming(result, b.block)
     b.branch(head)
     b.position_at_end(after)
     return values
@@ -93,21 +93,21 @@ def over_bits(
 # -- products ----------------------------------------------------------------------------------------------------------
 
 
-def add_products(k: Kernel, cut: Plan, rows: Callable[[Value], Value]) -> None:
+def add_products(k: Kernel, tiling: Tiling, rows: Callable[[Value], Value]) -> None:
     """sums += x W in this worker's columns; rows(sample): where that sample of x begins."""
     first_sums = k.b.gep(k.numbers_at("sums"), [k.times(k.worker, k["sums_part"])])
     weights = own_weights(k)
 
     def strip(column: Value, vectors: int) -> None:
-        some_sums, some_weights = (k.b.gep(one, [column]) for one in (first_sums, weights))
+        strip_sums, strip_weights = (k.b.gep(address, [column]) for address in (first_sums, weights))
 
         def tile(first: Value, _: list[Value]) -> None:
             def one_sample(sample: Value, _: list[Value]) -> None:
-                values, sums = rows(sample), k.b.gep(some_sums, [k.times(sample, k["stride"])])
+                values, sums = rows(sample), k.b.gep(strip_sums, [k.times(sample, k["stride"])])
 
                 def add(bit: Value, before: list[Value]) -> list[Value]:
                     row = k.add(first, bit)
-                    return _added(k, k.load(values, row), k.b.gep(some_weights, [k.times(row, k["w_stride"])]), before)
+                    return _added(k, k.load(values, row), k.b.gep(strip_weights, [k.times(row, k["w_stride"])]), before)
 
                 mask = mask_of(k, values, first, k["inputs"])
                 k.store_vectors(over_bits(k, mask, add, k.load_vectors(sums, vectors)), sums)
@@ -116,70 +116,57 @@ def add_products(k: Kernel, cut: Plan, rows: Callable[[Value], Value]) -> None:
 
         k.loop(word(0), k["inputs"], MASK, tile)
 
-    in_strips(k, cut, strip)
+    in_strips(k, tiling, strip)
 
 
-def gradients_below(k: Kernel, cut: Plan, row: Value) -> None:
+def gradients_below(k: Kernel, tiling: Tiling, row: Value) -> None:
     """below[all, a strip of rows] = delta W[those rows]^T in this worker's columns, the zeros of delta left out."""
     left, right = own_columns(k)
-    mine = k.b.gep(k.numbers_at("turned_w"), [k.times(k.worker, k["turned_part"])])
-    some_sums = k.b.gep(k.numbers_at("below"), [k.add(k.times(k.worker, k["below_part"]), row)])
+    transposed_rows = k.b.gep(k.numbers_at("turned_w"), [k.times(k.worker, k["turned_part"])])
+    below_sums = k.b.gep(k.numbers_at("below"), [k.add(k.times(k.worker, k["below_part"]), row)])
 
     def piece(start: Value, _: list[Value]) -> None:
         last = k.least(k.add(start, word(MASK)), right)
         begins = k.b.icmp_signed("==", start, left)
-        turn_rows(k, row, start, last, cut.tall, mine)
+        turn_rows(k, row, start, last, tiling.tall, transposed_rows)
 
         def one_sample(sample: Value, _: list[Value]) -> None:
             values = k.b.gep(k.numbers_at("delta"), [k.times(sample, k["stride"])])
-            sums = k.b.gep(some_sums, [k.times(sample, k["below_stride"])])
+            sums = k.b.gep(below_sums, [k.times(sample, k["below_stride"])])
 
             def add(bit: Value, before: list[Value]) -> list[Value]:
                 value = k.load(values, k.add(start, bit))
-                return _added(k, value, k.b.gep(mine, [k.times(bit, cut.tall * k.numbers.lanes)]), before)
+                return _added(k, value, k.b.gep(transposed_rows, [k.times(bit, tiling.tall * k.numbers.lanes)]), before)
 
-            before = [k.b.select(begins, k.zeros(), one) for one in k.load_vectors(sums, cut.tall)]
+            before = [k.b.select(begins, k.zeros(), vector) for vector in k.load_vectors(sums, tiling.tall)]
             k.store_vectors(over_bits(k, mask_of(k, values, start, last), add, before), sums)
 
-        k.loop(word(0), word(cut.padded), 1, one_sample)
+        k.loop(word(0), word(tiling.padded), 1, one_sample)
 
     k.loop(left, right, MASK, piece)
 
 
-def update_rows(k: Kernel, cut: Plan, start: Value, last: Value) -> None:
+def update_rows(k: Kernel, tiling: Tiling, start: Value, last: Value) -> None:
     """W[start : last] += rate x[all, start : last]^T delta, the zeros of x left out.
 
-    64 samples of a strip of delta stay in the first cache while some rows meet them, whose sums then wait for the next.
+    64 samples of a strip of delta stay in the first cache while a group of rows meets them; the rows' sums then wait
+    for the next 64.
     """
-    (rows, packed), samples, rate = listed(k, cut), packed_batch(k.numbers, cut), rate_of(k)
-    waiting = k.b.gep(k.numbers_at("turned_w"), [k.times(k.worker, k["turned_part"])])
-    weights = own_weights(k)
+    rows, rate, weights = nonzero_rows(k, tiling)[0], rate_of(k), own_weights(k)
 
     def strip(column: Value, vectors: int) -> None:
-        deltas, some_weights = (k.b.gep(one, [column]) for one in (k.numbers_at("delta"), weights))
+        deltas, strip_weights = (k.b.gep(address, [column]) for address in (k.numbers_at("delta"), weights))
 
-        def some(place: Value, _: list[Value]) -> None:
+        def row_group(place: Value, _: list[Value]) -> None:
             def part(first: Value, _: list[Value]) -> None:
-                begins = k.b.icmp_signed("==", first, word(0))
-                ends = k.b.icmp_signed(">=", k.add(first, word(MASK)), k["batch"])
-
                 def row(number: Value, _: list[Value]) -> None:
-                    values = k.b.gep(packed, [k.times(number, samples)])
-                    sums = k.b.gep(waiting, [k.times(k.b.sub(number, place), STRIP * k.numbers.lanes)])
-
-                    def add(bit: Value, before: list[Value]) -> list[Value]:
-                        sample = k.add(first, bit)
-                        return _added(
-                            k, k.load(values, sample), k.b.gep(deltas, [k.times(sample, k["stride"])]), before
-                        )
-
-                    before = [k.b.select(begins, k.zeros(), one) for one in k.load_vectors(sums, vectors)]
-                    after = over_bits(k, mask_of(k, values, first, k["batch"]), add, before)
-                    with k.b.if_else(ends) as (then, otherwise):
+                    sums = _waiting_sums(k, k.b.sub(number, place))
+                    after = _row_sums(k, tiling, number, first, deltas, sums, vectors)
+                    with k.b.if_else(k.b.icmp_signed(">=", k.add(first, word(MASK)), k["batch"])) as (then, otherwise):
                         with then:
-                            at = k.b.gep(some_weights, [k.times(k.load_word(rows, number), k["w_stride"])])
-                            both = zip(after, k.load_vectors(at, vectors), strict=True)
-                            k.store_vectors([k.fma(rate, total, weight) for total, weight in both], at)
+                            at = k.b.gep(strip_weights, [k.times(k.load_word(rows, number), k["w_stride"])])
+                            updates = zip(after, k.load_vectors(at, vectors), strict=True)
+                            k.store_vectors([k.fma(rate, total, weight) for total, weight in updates], at)
                         with otherwise:
                             k.store_vectors(after, sums)
 
@@ -187,9 +174,30 @@ def update_rows(k: Kernel, cut: Plan, start: Value, last: Value) -> None:
 
             k.loop(word(0), k["batch"], MASK, part)
 
-        k.loop(start, last, ROWS, some)
+        k.loop(start, last, ROWS, row_group)
 
-    in_strips(k, cut, strip)
+    in_strips(k, tiling, strip)
+
+
+def _waiting_sums(k: Kernel, number: Value) -> Value:
+    """Where this worker keeps the sums of a strip of that row of the group."""
+    waiting = k.b.gep(k.numbers_at("turned_w"), [k.times(k.worker, k["turned_part"])])
+    return k.b.gep(waiting, [k.times(number, STRIP * k.numbers.lanes)])
+
+
+def _row_sums(
+    k: Kernel, tiling: Tiling, number: Value, first: Value, deltas: Value, sums: Value, vectors: int
+) -> list[Value]:
+    """The sums of a row over the samples before `first`, with the next 64 samples' products added."""
+    values = k.b.gep(nonzero_rows(k, tiling)[1], [k.times(number, packed_batch(k.numbers, tiling))])
+    begins = k.b.icmp_signed("==", first, word(0))
+
+    def add(bit: Value, before: list[Value]) -> list[Value]:
+        sample = k.add(first, bit)
+        return _added(k, k.load(values, sample), k.b.gep(deltas, [k.times(sample, k["stride"])]), before)
+
+    before = [k.b.select(begins, k.zeros(), vector) for vector in k.load_vectors(sums, vectors)]
+    return over_bits(k, mask_of(k, values, first, k["batch"]), add, before)
 
 
 def own_weights(k: Kernel) -> Value:
@@ -199,38 +207,39 @@ def own_weights(k: Kernel) -> Value:
 
 def _added(k: Kernel, value: Value, address: Value, sums: Sequence[Value]) -> list[Value]:
     """The sums plus that value times the vectors at the address."""
-    several = k.spread(value)
-    return [k.fma(several, one, total) for one, total in zip(k.load_vectors(address, len(sums)), sums, strict=True)]
+    broadcast = k.broadcast(value)
+    vectors = k.load_vectors(address, len(sums))
+    return [k.fma(broadcast, vector, total) for vector, total in zip(vectors, sums, strict=True)]
 
 
-def in_strips(k: Kernel, cut: Plan, strip: Callable[[Value, int], None]) -> None:
+def in_strips(k: Kernel, tiling: Tiling, strip: Callable[[Value, int], None]) -> None:
     """strip(column, vectors) over this worker's columns, cut into strips whose widths differ by one vector at most."""
     (left, right), lanes = own_columns(k), k.numbers.lanes
     size = k.b.udiv(k.b.sub(right, left), word(lanes))
     count = k.b.udiv(k.add(size, word(STRIP - 1)), word(STRIP))
-    some = k.b.select(k.b.icmp_signed(">", count, word(0)), count, word(1))
-    narrow, wider = k.b.udiv(size, some), k.b.urem(size, some)
-    for width in cut.strips:
-        wide, of_narrow = width * lanes, k.b.icmp_signed("==", narrow, word(width))
-        here = k.b.select(of_narrow, k.b.sub(count, wider), word(0))
-        here = k.b.select(k.b.icmp_signed("==", k.add(narrow, word(1)), word(width)), wider, here)
-        stop = k.add(left, k.times(here, wide))
-        k.loop(left, stop, wide, lambda column, _, width=width: strip(column, width))
+    at_least_one = k.b.select(k.b.icmp_signed(">", count, word(0)), count, word(1))
+    narrow, wider = k.b.udiv(size, at_least_one), k.b.urem(size, at_least_one)
+    for width in tiling.strips:
+        strip_numbers, of_narrow = width * lanes, k.b.icmp_signed("==", narrow, word(width))
+        num_strips = k.b.select(of_narrow, k.b.sub(count, wider), word(0))
+        num_strips = k.b.select(k.b.icmp_signed("==", k.add(narrow, word(1)), word(width)), wider, num_strips)
+        stop = k.add(left, k.times(num_strips, strip_numbers))
+        k.loop(left, stop, strip_numbers, lambda column, _, width=width: strip(column, width))
         left = stop
     k.loop(left, right, lanes, lambda column, _: strip(column, 1))
 
 
-def in_strips_of(cut: Plan, columns: Sequence[int], workers: int, lanes: int) -> Plan:
+def in_strips_of(tiling: Tiling, columns: Sequence[int], workers: int, lanes: int) -> Tiling:
     """The plan for layers of so many outputs, each of which is the next one's input."""
-    found: set[int] = set()
-    for one in columns:
-        edges = [-(-one // lanes) * worker // workers for worker in range(workers + 1)]
+    widths: set[int] = set()
+    for num_columns in columns:
+        edges = [-(-num_columns // lanes) * worker // workers for worker in range(workers + 1)]
         for size in (right - left for left, right in pairwise(edges)):
             count = max(1, -(-size // STRIP))
-            found |= {size // count, size // count + bool(size % count)}
-    strips = tuple(sorted(found - {0, 1}, reverse=True))
+            widths |= {size // count, size // count + bool(size % count)}
+    strips = tuple(sorted(widths - {0, 1}, reverse=True))
     # The rows of a group are updated by whole tiles: one that reached into the next group would be updated twice.
     sizes = (size for size in range(STRIP, 0, -1) if size * lanes % TILE == 0)
     # A strip costs about as much more as four vectors, whatever its width.
-    costs = {size: sum(-(-one // (size * lanes)) * (size + 4) for one in columns[:-1]) for size in sizes}
-    return replace(cut, strips=strips, tall=min(costs, key=lambda size: costs[size]), enough=ENOUGH)
+    costs = {size: sum(-(-num // (size * lanes)) * (size + 4) for num in columns[:-1]) for size in sizes}
+    return replace(tiling, strips=strips, tall=min(costs, key=lambda size: costs[size]), enough=ENOUGH)

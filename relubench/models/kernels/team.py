@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from relubench.models.kernels.emit import I64, KERNEL, LINE, WORDS, Kernel, Numbers, Value, word
+from relubench.models.kernels.emit import I64, KERNEL, LINE, WORDS, Kernel, Value, VectorType, word
 
 JOB, DONE, FIXED, CLAIMS = 0, LINE, 2 * LINE, 3 * LINE
 """Places in a team's words: how many kernels were given out, how many shares beyond the caller's are done; then what
@@ -30,7 +30,7 @@ RUN = ir.FunctionType(ir.VoidType(), [WORDS, I64, I64, I64])
 SERVE = ir.FunctionType(ir.VoidType(), [WORDS, I64])
 
 
-def emit_run(module: ir.Module, numbers: Numbers) -> None:
+def emit_run(module: ir.Module, numbers: VectorType) -> None:
     """run(team, kernel, then, args): the kernel by all workers, and after all of it `then`, unless that is 0."""
     k = Kernel(module, "run", numbers, kind=RUN)
     team, code, then, args = k.function.args
@@ -58,16 +58,16 @@ def _give_out(k: Kernel, team: Value, code: Value, args: Value) -> None:
     k.wait(_at(k, team, DONE), finished, k.load_word(team, word(OFFER)))
 
 
-def emit_serve(module: ir.Module, numbers: Numbers) -> None:
+def emit_serve(module: ir.Module, numbers: VectorType) -> None:
     """serve(team, worker): take part in every kernel that comes in time, until one is null."""
     k = Kernel(module, "serve", numbers, kind=SERVE)
     b, (team, worker) = k.b, k.function.args
     before, look, work, after = b.block, *(b.append_basic_block(name) for name in ("next", "work", "end"))
     b.branch(look)
     b.position_at_end(look)
-    wanted = b.phi(I64)
-    wanted.add_incoming(word(1), before)
-    k.wait(_at(k, team, JOB), wanted, k.load_word(team, word(OFFER)))
+    next_job = b.phi(I64)
+    next_job.add_incoming(word(1), before)
+    k.wait(_at(k, team, JOB), next_job, k.load_word(team, word(OFFER)))
     number = b.load_atomic(_at(k, team, JOB), "acquire", 8)
     # Of a later job if the caller has gone on meanwhile: then this one's share is claimed already.
     code, args = (b.load_atomic(_at(k, team, place), "monotonic", 8) for place in (CODE, ARGS))
@@ -76,7 +76,7 @@ def emit_serve(module: ir.Module, numbers: Numbers) -> None:
     with b.if_then(_claimed(k, team, worker, number)):
         _call(k, code, args, worker)
         k.count(_at(k, team, DONE))
-    wanted.add_incoming(k.add(number, word(1)), b.block)
+    next_job.add_incoming(k.add(number, word(1)), b.block)
     b.branch(look)
     b.position_at_end(after)
     b.ret_void()
@@ -85,8 +85,8 @@ def emit_serve(module: ir.Module, numbers: Numbers) -> None:
 def _claimed(k: Kernel, team: Value, worker: Value, number: Value) -> Value:
     """Claim that worker's share of the job of that number; whether nobody has before."""
     claim = k.b.gep(team, [k.add(word(CLAIMS), k.times(worker, LINE))])
-    found = k.b.cmpxchg(claim, k.b.sub(number, word(1)), number, "acq_rel", "monotonic")
-    return k.b.extract_value(found, 1)
+    exchange = k.b.cmpxchg(claim, k.b.sub(number, word(1)), number, "acq_rel", "monotonic")
+    return k.b.extract_value(exchange, 1)
 
 
 def _call(k: Kernel, code: Value, args: Value, worker: Value) -> None:
@@ -147,5 +147,5 @@ class Team:
 def _offer_address() -> int:
     """The function by which a thread offers its core to another."""
     library: Any = ctypes
-    found = library.windll.kernel32.SwitchToThread if sys.platform == "win32" else ctypes.CDLL(None).sched_yield
-    return ctypes.cast(found, ctypes.c_void_p).value or 0
+    function = library.windll.kernel32.SwitchToThread if sys.platform == "win32" else ctypes.CDLL(None).sched_yield
+    return ctypes.cast(function, ctypes.c_void_p).value or 0

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from relubench.activations.definition import Activation, trainable
-from relubench.models.layers.base import Differentiated, Layer, draw
+from relubench.models.layers.base import AutogradLayer, Layer, draw
 from relubench.models.optimizers import Optimizer, Parameter
 from relubench.models.random_streams import MemberNoise, ModuleNoise
 
 
-class ClosedForm(Layer):
+class AnalyticActivation(Layer):
     """h = f(z) with a hand-written gradient, over z's own storage where that is possible."""
 
     hidden = True
@@ -28,10 +28,10 @@ class ClosedForm(Layer):
         self.saved = torch.empty(0)
         self.outputs: dict[torch.Size, Tensor] = {}
         # Whether in training the kernels of the layers below and above do its work.
-        self.done_forward = self.done_backward = False
+        self.forward_fused = self.backward_fused = False
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
-        if training and self.done_forward:
+        if training and self.forward_fused:
             self.saved = x
             return x
         if self.activation.inplace is not None:
@@ -47,10 +47,10 @@ class ClosedForm(Layer):
         return h
 
     def backward(self, grad: Tensor, update: Optimizer, first: bool) -> Tensor:
-        return grad if self.done_backward else self.gradient(grad, self.saved, self.dim)
+        return grad if self.backward_fused else self.gradient(grad, self.saved, self.dim)
 
 
-class Tape(Differentiated):
+class AutogradActivation(AutogradLayer):
     """h = f(z) for activations that learn, that draw noise, or whose gradient has no closed form here."""
 
     hidden = True
@@ -62,13 +62,13 @@ class Tape(Differentiated):
         self.activation, self.dim, self.noise = activation, dim, noise
 
     def apply(self, x: Tensor, leaves: Sequence[Tensor], training: bool) -> Tensor:
-        drawn = None
+        noise = None
         if training and self.noise is not None and self.activation.draw is not None:
-            drawn = draw(self.noise, x, self.activation.draw)
-        return self.activation.function(x, learned=tuple(leaves), noise=drawn, dim=self.dim)
+            noise = draw(self.noise, x, self.activation.draw)
+        return self.activation.function(x, learned=tuple(leaves), noise=noise, dim=self.dim)
 
 
-class UserModule(Differentiated):
+class UserModule(AutogradLayer):
     """h = module(z) for a user's own nn.Module class, one instance a member, its parameters trained with the rest."""
 
     hidden = True
@@ -80,18 +80,19 @@ class UserModule(Differentiated):
         self.modules, self.stacked = list(modules), stacked
         self.noise = self.draws = noise
         self.names = list(trainable(self.modules[0]))
-        self.held = [(one, place) for place, one in enumerate(self.modules)]
+        self.held = [(module, member) for member, module in enumerate(self.modules)]
 
     def apply(self, x: Tensor, leaves: Sequence[Tensor], training: bool) -> Tensor:
         for module in self.modules:
             module.train(training)
         if not self.stacked:
             return self._call(0, x, leaves)
-        members = [[leaf[place] for leaf in leaves] for place in range(len(self.modules))]
-        return torch.stack([self._call(place, *one) for place, one in enumerate(zip(x, members, strict=True))])
+        members = [[leaf[member] for leaf in leaves] for member in range(len(self.modules))]
+        outputs = [self._call(member, *inputs) for member, inputs in enumerate(zip(x, members, strict=True))]
+        return torch.stack(outputs)
 
-    def _call(self, place: int, x: Tensor, leaves: Sequence[Tensor]) -> Tensor:
-        module, parameters = self.modules[place], dict(zip(self.names, leaves, strict=True))
-        with self.draws.members[place].standing_in():
+    def _call(self, member: int, x: Tensor, leaves: Sequence[Tensor]) -> Tensor:
+        module, parameters = self.modules[member], dict(zip(self.names, leaves, strict=True))
+        with self.draws.members[member].standing_in():
             # TorchScript's modules cannot be given parameters, and have none here.
             return torch.func.functional_call(module, parameters, (x,)) if parameters else module(x)

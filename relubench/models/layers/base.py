@@ -52,7 +52,7 @@ class Layer(ABC):
         """The gradient of the input from that of the output (which it may overwrite); `first`: nobody reads it."""
 
 
-class Differentiated(Layer, ABC):
+class AutogradLayer(Layer, ABC):
     """y = g(x, parameters), differentiated by autograd over this stage alone."""
 
     def __init__(self, parameters: Sequence[Parameter] = ()) -> None:
@@ -66,10 +66,10 @@ class Differentiated(Layer, ABC):
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         if not training:
-            return self.apply(x, [one.value for one in self.parameters], training)
+            return self.apply(x, [parameter.value for parameter in self.parameters], training)
         with torch.enable_grad():
             self.x = x.detach().requires_grad_()
-            self.leaves = [one.value.detach().requires_grad_() for one in self.parameters]
+            self.leaves = [parameter.value.detach().requires_grad_() for parameter in self.parameters]
             self.y = self.apply(self.x, self.leaves, training)
         return self.y.detach()
 
@@ -77,8 +77,8 @@ class Differentiated(Layer, ABC):
         below, *grads = torch.autograd.grad(
             self.y, [self.x, *self.leaves], grad, allow_unused=True, materialize_grads=True
         )
-        for parameter, one in zip(self.parameters, grads, strict=True):
-            update.gradient(parameter, one)
+        for parameter, parameter_grad in zip(self.parameters, grads, strict=True):
+            update.gradient(parameter, parameter_grad)
         self.y = self.x
         return below
 
@@ -111,15 +111,15 @@ class Dropout(Layer):
         return x * self.mask
 
     def _mask(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
-        kept = torch.empty(shape, device=generator.device).bernoulli_(1.0 - self.probability, generator=generator)
-        return kept.div_(1.0 - self.probability)
+        mask = torch.empty(shape, device=generator.device).bernoulli_(1.0 - self.probability, generator=generator)
+        return mask.div_(1.0 - self.probability)
 
     def backward(self, grad: Tensor, update: Optimizer, first: bool) -> Tensor:
         return grad * self.mask
 
 
-def draw(noise: MemberNoise, like: Tensor, one: Callable[[Sequence[int], torch.Generator], Tensor]) -> Tensor:
+def draw(noise: MemberNoise, like: Tensor, draw_one: Callable[[Sequence[int], torch.Generator], Tensor]) -> Tensor:
     """A draw for each member from its own generator, of like's shape."""
     if len(noise.generators) == 1 and like.dim() in (2, 4):
-        return one(like.shape, noise.generators[0])
-    return torch.stack([one(like.shape[1:], generator) for generator in noise.generators])
+        return draw_one(like.shape, noise.generators[0])
+    return torch.stack([draw_one(like.shape[1:], generator) for generator in noise.generators])

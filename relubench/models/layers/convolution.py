@@ -32,7 +32,7 @@ class Convolution(Layer):
         w, b = self.weight.value, self.bias.value
         if not self.stacked:
             return self._convolve(x, w, b)
-        return torch.stack([self._convolve(*one) for one in zip(x, w, b, strict=True)])
+        return torch.stack([self._convolve(*member) for member in zip(x, w, b, strict=True)])
 
     def _convolve(self, x: Tensor, w: Tensor, b: Tensor) -> Tensor:
         if self.bf16:
@@ -44,9 +44,10 @@ class Convolution(Layer):
         if not self.stacked:
             below, grad_w, grad_b = self._gradients(grad, self.x, w, first)
         else:
-            members = [self._gradients(*one, first) for one in zip(grad, self.x, w, strict=True)]
-            grad_w, grad_b = torch.stack([one[1] for one in members]), torch.stack([one[2] for one in members])
-            below = grad if first else torch.stack([one[0] for one in members])
+            members = [self._gradients(*member, first) for member in zip(grad, self.x, w, strict=True)]
+            belows, grads_w, grads_b = zip(*members, strict=True)
+            grad_w, grad_b = torch.stack(grads_w), torch.stack(grads_b)
+            below = grad if first else torch.stack(belows)
         update.gradient(self.weight, grad_w)
         update.gradient(self.bias, grad_b)
         return below
@@ -55,10 +56,9 @@ class Convolution(Layer):
         if self.bf16:
             grad, x, w = grad.bfloat16(), x.bfloat16(), w.bfloat16()
         pad = [KERNEL // 2] * 2
-        found = torch.ops.aten.convolution_backward(
+        below, grad_w, grad_b = torch.ops.aten.convolution_backward(
             grad, x, w, [w.shape[0]], [1, 1], pad, [1, 1], False, [0, 0], 1, [not first, True, True]
         )
-        below, grad_w, grad_b = found
         return (grad if first else below.float()), grad_w.float(), grad_b.float()
 
 

@@ -15,17 +15,17 @@ from relubench.models.matmul import TURNED_BATCH, Library, evaluated, onednn_lin
 from relubench.models.optimizers import Optimizer, Parameter
 
 if TYPE_CHECKING:
-    from relubench.models.kernels.layer import Passes
+    from relubench.models.kernels.layer import KernelLinear
 
 
-class Affine(Layer):
+class Linear(Layer):
     """z = x W^T + b, W [O, I] and b [O] (in a stack [P, O, I] and [P, 1, O])."""
 
     def __init__(self, weight: Parameter, bias: Parameter, stacked: bool, bf16: bool, library: Library) -> None:
         self.weight, self.bias, self.stacked, self.bf16 = weight, bias, stacked, bf16
         self.library: Library = library
         self.parameters = (weight, bias)
-        self.passes: Passes | None = None
+        self.passes: KernelLinear | None = None
         """The layer's kernels, where it has any."""
         self.x = weight.value
         self.outputs: dict[tuple[int, int], Tensor] = {}

@@ -12,14 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from relubench.models.layers.base import Buffer, Differentiated
+from relubench.models.layers.base import AutogradLayer, Buffer
 from relubench.models.optimizers import Parameter
 
 BATCHNORM_MOMENTUM, NORM_EPS = 0.1, 1e-5
 """torch.nn.BatchNorm's defaults."""
 
 
-class Norm(Differentiated):
+class Norm(AutogradLayer):
     """batch (Ioffe & Szegedy 2015), layer (Ba et al. 2016) or rms norm (Zhang & Sennrich 2019), statistics per member.
 
     In images, batch norm is per channel over batch and pixels; layer and rms norm are over channels and pixels of one

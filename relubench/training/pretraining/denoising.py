@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from relubench.models.layers.base import Layer
-from relubench.models.layers.dense import Affine
+from relubench.models.layers.dense import Linear
 from relubench.models.optimizers import Sgd
 
 
@@ -76,7 +76,7 @@ class Autoencoder:
     ) -> None:
         """`decoder` [H, I]; None: the encoder's weights, tied. `bias` [I]. All are changed in place."""
         first = encoder[0]
-        assert isinstance(first, Affine)
+        assert isinstance(first, Linear)
         self.affine, self.after = first, list(encoder[1:])
         self.tied = decoder is None
         self.decoder, self.bias = first.weight.value if decoder is None else decoder, bias

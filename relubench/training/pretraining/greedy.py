@@ -17,7 +17,7 @@ from torch import Tensor
 
 from relubench.activations import ActivationChoice
 from relubench.models.builder import Builder
-from relubench.models.external.module_state import Held, HeldStates
+from relubench.models.external.held_modules import Held, HeldStates
 from relubench.models.layers.base import Layer, SignFlip
 from relubench.models.random_streams import MemberNoise, stream
 from relubench.runs.result import LayerPoint

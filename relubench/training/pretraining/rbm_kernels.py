@@ -20,7 +20,7 @@ from relubench.models.kernels.compiled import compiled_rbm, host_features, numbe
 from relubench.models.kernels.emit import LINE
 from relubench.models.kernels.layer import odd, whole, zeros
 from relubench.models.kernels.layout import TILE, packed_batch
-from relubench.models.kernels.rbm import WORDS, even_plan
+from relubench.models.kernels.rbm import WORDS, even_tiling
 from relubench.models.kernels.sparse import in_strips_of
 from relubench.models.kernels.team import Team
 from relubench.training.pretraining.rbm import ContrastiveDivergence
@@ -74,7 +74,7 @@ class KernelDivergence:
     def __init__(self, trainer: ContrastiveDivergence, batch: int, workers: int, *, sparse: bool) -> None:
         self.trainer, self.rbm, self.sparse = trainer, trainer.rbm, sparse
         vector = numbers_of(host_features(), double=False).lanes
-        self.cut = in_strips_of(even_plan(batch), [len(self.rbm.weight)], workers, vector)
+        self.cut = in_strips_of(even_tiling(batch), [len(self.rbm.weight)], workers, vector)
         self.made = compiled_rbm(self.cut)
         self.team = Team(workers, self.made.addresses["run"], self.made.addresses["serve"])
         outputs, inputs = self.rbm.weight.shape
@@ -230,7 +230,7 @@ class KernelDivergence:
                 "stride": self.y.stride(0),
                 "sums": self.sums,
                 "sums_part": self.sums.stride(0),
-                "leak": self.rates,
+                "negative_slope": self.rates,
                 "y": self.y,
             },
             **{"below": self.v1, "parts": self.parts, "parts_part": self.parts.stride(0), "c": self.rbm.visible_bias},

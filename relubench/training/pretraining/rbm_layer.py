@@ -46,10 +46,10 @@ class RbmLayer:
         weight = torch.empty(spec.hidden[layer], len(mean)).normal_(
             generator=stream(spec.seed, "pretrain-init", layer), std=INITIAL_DEVIATION
         )
-        by_kernels = rbm_by_kernels(spec, weight.numel())
+        uses_kernels = rbm_by_kernels(spec, weight.numel())
         rbm = Rbm(
             # Kernels have W by columns, and take it over sooner if it lies like that.
-            weight.t().contiguous().t() if by_kernels else weight.to(device),
+            weight.t().contiguous().t() if uses_kernels else weight.to(device),
             torch.zeros(spec.hidden[layer], device=device),
             initial_visible_bias(kind, mean),
             hidden=stack.hidden,
@@ -70,7 +70,9 @@ class RbmLayer:
         )
         sparse = statistics.zeros > SPARSE and self.map.shift is None
         workers = max(1, spec.threads)
-        self.kernels = KernelDivergence(self.trainer, stack.batch_size, workers, sparse=sparse) if by_kernels else None
+        self.kernels = (
+            KernelDivergence(self.trainer, stack.batch_size, workers, sparse=sparse) if uses_kernels else None
+        )
 
     def working(self) -> AbstractContextManager[None]:
         """What steps are taken in."""

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from relubench.models.layers.activation import ClosedForm
+from relubench.models.layers.activation import AnalyticActivation
 from relubench.models.layers.base import Layer
-from relubench.models.layers.dense import Affine
+from relubench.models.layers.dense import Linear
 from relubench.training.probes.dead_units import by_member, living_columns, stage_places
 from relubench.training.probes.slopes import slopes
 
@@ -52,11 +52,11 @@ def look_again(layers: Sequence[Layer], living: Sequence[Tensor], x: Tensor, eps
 
 def _by_columns(layer: Layer, z: Tensor) -> bool:
     """Whether the hidden layer maps each column of one network's z [B, U] for itself, all of them alike."""
-    return isinstance(layer, ClosedForm) and layer.activation.columns == 1 and z.dim() == 2
+    return isinstance(layer, AnalyticActivation) and layer.activation.columns == 1 and z.dim() == 2
 
 
 def _plain(layer: Layer) -> bool:
-    return isinstance(layer, Affine) and not layer.stacked and not layer.bf16
+    return isinstance(layer, Linear) and not layer.stacked and not layer.bf16
 
 
 def _candidates(live: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from relubench.models.layers.base import Layer
 from relubench.models.layers.convolution import Convolution
-from relubench.models.layers.dense import Affine
+from relubench.models.layers.dense import Linear
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def _heard(weight: Tensor, reached: np.ndarray | None, units: int) -> np.ndarray
 def _next_weight(layers: Sequence[Layer], place: int, stacked: bool) -> Tensor:
     """The weights [P, O, I] or [P, O, I, K, K] of the first parametered product behind `place`."""
     for layer in layers[place + 1 :]:
-        if isinstance(layer, Affine | Convolution):
+        if isinstance(layer, Linear | Convolution):
             return layer.weight.value if stacked else layer.weight.value.unsqueeze(0)
     raise AssertionError("a network ends in an affine layer")
 

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from relubench.models.external.module_state import HeldStates
-from relubench.models.layers.activation import ClosedForm
-from relubench.models.layers.base import Differentiated, Layer
+from relubench.models.external.held_modules import HeldStates
+from relubench.models.layers.activation import AnalyticActivation
+from relubench.models.layers.base import AutogradLayer, Layer
 from relubench.models.layers.convolution import Convolution
-from relubench.models.layers.dense import Affine
+from relubench.models.layers.dense import Linear
 from relubench.models.layers.normalisation import Norm
 from relubench.training.evaluation import accumulator
 
@@ -38,7 +38,7 @@ class GradientNorms:
 def gradient_norms(population: Network, batches: Iterable[tuple[Tensor, Tensor]]) -> list[GradientNorms]:
     """The norms over all of the batches, x [B, ...] and labels [B]; see `results.LayerProbe` for what they are."""
     layers, members = population.layers, len(population.members)
-    weights = [layer.weight.value for layer in layers if isinstance(layer, Affine | Convolution)][:-1]
+    weights = [layer.weight.value for layer in layers if isinstance(layer, Linear | Convolution)][:-1]
     kept = [(buffer.value, buffer.value.clone()) for layer in layers for buffer in layer.buffers]
     held = HeldStates.now(population.held)
     total = [torch.zeros_like(one) for one in weights]
@@ -94,13 +94,13 @@ def _backward(
 
 def differentiable(layer: Layer, x: Tensor) -> Tensor:
     """The layer's output in evaluation mode as autograd can follow it: an activation in place would not do."""
-    if isinstance(layer, ClosedForm):
+    if isinstance(layer, AnalyticActivation):
         return layer.activation.function(x, dim=layer.dim)
-    if isinstance(layer, Affine) and not layer.bf16:
+    if isinstance(layer, Linear) and not layer.bf16:
         # Its own forward uses a transposed view that was made outside of autograd.
         w, b = layer.weight.value, layer.bias.value
         return torch.baddbmm(b, x, w.mT) if layer.stacked else torch.nn.functional.linear(x, w, b)
-    if isinstance(layer, Differentiated):
+    if isinstance(layer, AutogradLayer):
         batch_norm = isinstance(layer, Norm) and layer.kind == "batch"
         return layer.apply(x, [one.value for one in layer.parameters], training=batch_norm)
     return layer.forward(x, training=False)
@@ -115,7 +115,7 @@ def update_ratios(population: Network, x: Tensor, labels: Tensor) -> list[Tensor
     members = len(population.members)
     tensors, values = population.state()
     before = {key: value.clone() for key, value in tensors.items()}
-    weights = [layer.weight for layer in population.layers if isinstance(layer, Affine | Convolution)][:-1]
+    weights = [layer.weight for layer in population.layers if isinstance(layer, Linear | Convolution)][:-1]
     y = torch.nn.functional.one_hot(labels, population.spec.classes).to(torch.float32)
     if population.stacked:
         x, y = x.expand(members, *x.shape).contiguous(), y.expand(members, *y.shape).contiguous()

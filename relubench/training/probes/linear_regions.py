@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from relubench.activations import ACTIVATIONS
-from relubench.models.layers.activation import ClosedForm, Tape
+from relubench.models.layers.activation import AnalyticActivation, AutogradActivation
 from relubench.models.layers.base import Dropout, Layer, SignFlip
-from relubench.models.layers.dense import Affine
+from relubench.models.layers.dense import Linear
 from relubench.models.layers.normalisation import NORM_EPS, Norm
 
 SAME = 1e-9
@@ -27,7 +27,7 @@ SAME = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Linear:
+class LinearMap:
     """y = x W^T + b, W [O, I] and b [O]."""
 
     weight: Tensor
@@ -43,7 +43,7 @@ class Bend:
     columns: int
 
 
-Stage = Linear | Bend
+Stage = LinearMap | Bend
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +67,14 @@ def linear_stages(layers: Sequence[Layer], activation: str, member: int | None) 
     kinks = ACTIVATIONS[activation.partition(":")[0]].kinks
     found: list[Stage] = []
     for layer in layers:
-        if isinstance(layer, Affine):
-            found.append(Linear(_own(layer.weight.value, member), _own(layer.bias.value, member).flatten()))
+        if isinstance(layer, Linear):
+            found.append(LinearMap(_own(layer.weight.value, member), _own(layer.bias.value, member).flatten()))
         elif isinstance(layer, Norm) and layer.kind == "batch":
             found.append(_batch_norm(layer, member))
         elif isinstance(layer, SignFlip):
             signs = _own(layer.signs, member).flatten()
-            found.append(Linear(torch.diag(signs), torch.zeros_like(signs)))
-        elif isinstance(layer, ClosedForm | Tape) and kinks is not None:
+            found.append(LinearMap(torch.diag(signs), torch.zeros_like(signs)))
+        elif isinstance(layer, AnalyticActivation | AutogradActivation) and kinks is not None:
             found.append(_bend(layer, kinks, member))
         elif not isinstance(layer, Dropout):
             raise ValueError(f"{type(layer).__name__} is not piecewise linear here")
@@ -85,17 +85,17 @@ def _own(value: Tensor, member: int | None) -> Tensor:
     return (value if member is None else value[member]).detach().to("cpu", torch.float64)
 
 
-def _batch_norm(layer: Norm, member: int | None) -> Linear:
+def _batch_norm(layer: Norm, member: int | None) -> LinearMap:
     """Batch norm with its running statistics: y = scale (x - mean) / deviation + shift."""
     part = slice(None) if member is None else member
     shape = (-1,) if member is None else (layer.parameters[0].value.shape[0], -1)
     mean, variance = (one.view(shape)[part].to("cpu", torch.float64) for one in (layer.mean, layer.variance))
     scale, shift = (_own(one.value, member).flatten() for one in layer.parameters)
     factor = scale / (variance + NORM_EPS).sqrt()
-    return Linear(torch.diag(factor), shift - mean * factor)
+    return LinearMap(torch.diag(factor), shift - mean * factor)
 
 
-def _bend(layer: ClosedForm | Tape, kinks: tuple[float, ...], member: int | None) -> Bend:
+def _bend(layer: AnalyticActivation | AutogradActivation, kinks: tuple[float, ...], member: int | None) -> Bend:
     activation = layer.activation
     learned = tuple(_own(one.value, member).flatten() for one in layer.parameters)
     return Bend(lambda z: activation.function(z, learned=learned), kinks, activation.columns)
@@ -107,7 +107,7 @@ def pieces_along(stages: Sequence[Stage], a: Tensor, b: Tensor) -> Pieces:
     a, b = a.flatten().to("cpu", torch.float64), b.flatten().to("cpu", torch.float64)
     pieces = Pieces(torch.tensor([0.0, 1.0], dtype=torch.float64), a[None], (b - a)[None])
     for stage in stages:
-        if isinstance(stage, Linear):
+        if isinstance(stage, LinearMap):
             value, slope = pieces.value @ stage.weight.T + stage.bias, pieces.slope @ stage.weight.T
             pieces = Pieces(pieces.cuts, value, slope)
         else:

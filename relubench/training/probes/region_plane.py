@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from relubench.training.probes.linear_regions import Bend, Linear, Stage
+from relubench.training.probes.linear_regions import Bend, LinearMap, Stage
 
 MARGIN = 0.35
 """The square reaches beyond the triangle of images by this part of its longer side."""
@@ -77,7 +77,7 @@ def regions_on(stages: Sequence[Stage], plane: Plane, points: int) -> Regions:
         indexing="ij",
     )
     at = torch.stack([u.flatten(), v.flatten()], dim=1)
-    widest = max(stage.weight.shape[0] for stage in stages if isinstance(stage, Linear))
+    widest = max(stage.weight.shape[0] for stage in stages if isinstance(stage, LinearMap))
     found = [_at(stages, plane, part) for part in at.split(max(1, CHUNK_VALUES // widest))]
     told, regions = np.unique(torch.cat([one for one, _ in found]).numpy(), return_inverse=True)
     label = torch.cat([one for _, one in found]).numpy()
@@ -87,14 +87,14 @@ def regions_on(stages: Sequence[Stage], plane: Plane, points: int) -> Regions:
 def _at(stages: Sequence[Stage], plane: Plane, at: Tensor) -> tuple[Tensor, Tensor]:
     """A number for each point's region and the class named there; at [N, 2]."""
     first = stages[0]
-    assert isinstance(first, Linear)
+    assert isinstance(first, LinearMap)
     # What the first layer makes of the plane is a plane: the images themselves are never formed.
     spread = torch.stack([plane.first, plane.second]) @ first.weight.T
     z = (at @ spread + (first.weight @ plane.origin + first.bias)).float()
     code = torch.zeros(len(at), dtype=torch.int64)
     generator = torch.Generator().manual_seed(0)
     for stage in stages[1:]:
-        if isinstance(stage, Linear):
+        if isinstance(stage, LinearMap):
             z = z @ stage.weight.T.float() + stage.bias.float()
             continue
         piece = _piece(z, stage)

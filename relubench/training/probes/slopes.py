@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from relubench.models.layers.activation import ClosedForm, Tape, UserModule
-from relubench.models.layers.base import Differentiated, Layer
+from relubench.models.layers.activation import AnalyticActivation, AutogradActivation, UserModule
+from relubench.models.layers.base import AutogradLayer, Layer
 
 EXPECTED = 6.0
 """The activation's largest slope is looked for within this of 0, where normalised pre-activations lie."""
@@ -47,10 +47,10 @@ def slopes(layer: Layer, z: Tensor) -> tuple[Tensor, Tensor]:
 
 def traced(layer: Layer, z: Tensor) -> tuple[Tensor, Tensor]:
     """h = f(z) and what `slope_of` makes its slope from, of z's shape or h's; overwrites z."""
-    if isinstance(layer, ClosedForm):
+    if isinstance(layer, AnalyticActivation):
         h = layer.forward(z, training=False)
         return h, layer.saved
-    assert isinstance(layer, Differentiated)
+    assert isinstance(layer, AutogradLayer)
     with torch.enable_grad():
         x = z.detach().requires_grad_()
         h = layer.apply(x, [one.value for one in layer.parameters], training=False)
@@ -60,12 +60,12 @@ def traced(layer: Layer, z: Tensor) -> tuple[Tensor, Tensor]:
 
 def slope_of(layer: Layer, h: Tensor, trace: Tensor) -> Tensor:
     """The slope in every column, for what `traced` gave; of several layers that have one activation also at once."""
-    return layer.gradient(torch.ones_like(h), trace, layer.dim) if isinstance(layer, ClosedForm) else trace
+    return layer.gradient(torch.ones_like(h), trace, layer.dim) if isinstance(layer, AnalyticActivation) else trace
 
 
 def columns_of(layer: Layer) -> int:
     """Pre-activations of one unit."""
-    return layer.activation.columns if isinstance(layer, ClosedForm | Tape) else 1
+    return layer.activation.columns if isinstance(layer, AnalyticActivation | AutogradActivation) else 1
 
 
 def slope_scale(layer: Layer, like: Sequence[int]) -> SlopeScale:
@@ -104,6 +104,6 @@ def slope_scale(layer: Layer, like: Sequence[int]) -> SlopeScale:
 
 def _of_user(layer: Layer) -> bool:
     """Whether it is a formula or a user's own, which may know no shape but the layer's."""
-    if isinstance(layer, Tape):
+    if isinstance(layer, AutogradActivation):
         return layer.activation.columns == 1 and not layer.activation.learned and layer.activation.draw is None
     return isinstance(layer, UserModule)
