@@ -60,7 +60,9 @@ class Target:
     @property
     def for_people(self) -> bool:
         """Whether the format carries title, footnotes and closing sentence."""
-        return self.format in ("table", "markdown", "latex")
+        from relubench.reports.render import FORMATS
+
+        return FORMATS[self.format].human_readable
 
     @property
     def width(self) -> int | None:

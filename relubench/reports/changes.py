@@ -44,17 +44,25 @@ def change(before: SavedRow, after: SavedRow, comparisons: int) -> Change | None
     if before.masks and after.masks and before.digests == after.digests and len(before.digests) == 1:
         seeds = [seed for seed in before.masks if seed in after.masks]
         if seeds:
-            mine, base = ([side.masks[seed] for seed in seeds] for side in (after, before))
-            return _of(paired_difference(mine, base, comparisons), PAIRED)
+            masks, base_masks = ([side.masks[seed] for seed in seeds] for side in (after, before))
+            return _change_of(paired_difference(masks, base_masks, comparisons), PAIRED)
         if min(len(before.masks), len(after.masks)) > 1 or len(before.masks) == len(after.masks):
             sides = list(after.masks.values()), list(before.masks.values())
-            return _of(unpaired_difference(*sides, comparisons), EXAMPLES)
+            return _change_of(unpaired_difference(*sides, comparisons), EXAMPLES)
     examples = [run["test_examples"] for side in (before, after) for run in side.runs]
     return _mover(a, b, comparisons, min(examples, default=UNKNOWN))
 
 
-def _of(found: Difference, common: str) -> Change:
-    return Change(found.difference, found.low, found.high, found.p, found.verdict, found.detectable, common)
+def _change_of(difference: Difference, common: str) -> Change:
+    return Change(
+        difference.difference,
+        difference.low,
+        difference.high,
+        difference.p,
+        difference.verdict,
+        difference.detectable,
+        common,
+    )
 
 
 def _mover(a: Row, b: Row, comparisons: int, examples: int) -> Change | None:

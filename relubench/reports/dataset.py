@@ -19,7 +19,11 @@ def dataset_report(prepared: PreparedData, sheet: str | None) -> Report:
     facts = facts_of(prepared)
     rows = [_row(part, facts) for part in PART_NAMES]
     source = printable(prepared.source)
-    footnotes = [f"classes: {few(facts.names)}", f"source: {source}", *(f"{WARNING}{one}" for one in facts.warnings)]
+    footnotes = [
+        f"classes: {few(facts.names)}",
+        f"source: {source}",
+        *(f"{WARNING}{warning}" for warning in facts.warnings),
+    ]
     footnotes += [f"samples are drawn in {sheet}"] if sheet else []
     about = {
         "dataset": prepared.name,

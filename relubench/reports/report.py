@@ -55,7 +55,7 @@ class Report:
     runs: list[Row] = field(default_factory=list)
     about: Row = field(default_factory=dict)
     """What JSON says of the whole, beside its fixed keys: the preset and its scale."""
-    lines: list[Row] | None = None
+    human_rows: list[Row] | None = None
     """What the columns are given where a line for people is not a row: several rows in one, say."""
     title: str = ""
     caption: str = ""
@@ -64,9 +64,9 @@ class Report:
     sentence: str = ""
 
     @property
-    def shown(self) -> list[Row]:
+    def display_rows(self) -> list[Row]:
         """A line of the table each."""
-        return self.rows if self.lines is None else self.lines
+        return self.rows if self.human_rows is None else self.human_rows
 
 
 def run_records(
@@ -74,11 +74,11 @@ def run_records(
 ) -> list[Row]:
     """The runs as JSON carries them: with their timing, and which test examples were wrong, so that files compare."""
     records = []
-    for one in results:
-        timing, mask = timings.get(one.id), wrong(one)
+    for result in results:
+        timing, mask = timings.get(result.id), wrong(result)
         records.append(
             {
-                **one.to_json(),
+                **result.to_json(),
                 "timing": timing.to_json() if timing else None,
                 "test_wrong": None if mask is None else pack_mask(mask),
             }
@@ -115,29 +115,31 @@ def training_columns(rows: Sequence[Row], against: str = "") -> list[Column]:
 
     `against`: what rows are compared with, if it was named; else the first row is.
     """
-    places = [_plain("dataset"), _plain("model"), _plain("pretraining")]
-    firsts = [against] if against else [row["activation"] for row in rows if row["difference_pct"] is None and row["n"]]
-    header = f"vs {firsts[0]}" if len(set(firsts)) == 1 and len(firsts[0]) <= 20 else "vs first"
+    places = [_key_column("dataset"), _key_column("model"), _key_column("pretraining")]
+    base_names = (
+        [against] if against else [row["activation"] for row in rows if row["difference_pct"] is None and row["n"]]
+    )
+    header = f"vs {base_names[0]}" if len(set(base_names)) == 1 and len(base_names[0]) <= 20 else "vs first"
     settings = [
         Column(header="lr", parts=lambda row: [short(row["lr"])], leaves=7),
-        _plain("init", leaves=6),
+        _key_column("init", leaves=6),
         Column(header="parameters", parts=lambda row: [short(row["parameters"])], leaves=3),
         Column(header="epochs", parts=lambda row: [short(row["epochs"])], leaves=2),
     ]
     keys = list(rows[0]) if rows else []
     # The variant's label says what its rows have in common.
-    settings = [one for one in settings if "variant" not in keys or one.header != "init"]
-    told = "l1" in keys and "variant" not in keys
-    varied = [Column(header="l1", parts=lambda row: [f"{row['l1']:g}"])] if told else []
+    settings = [setting for setting in settings if "variant" not in keys or setting.header != "init"]
+    has_l1 = "l1" in keys and "variant" not in keys
+    varied = [Column(header="l1", parts=lambda row: [f"{row['l1']:g}"])] if has_l1 else []
     varied += [Column(header="noise", parts=lambda row: [f"{row['test_noise']:g}"])] if "test_noise" in keys else []
     columns = [
-        _plain("activation"),
-        *([_plain("variant")] if "variant" in keys else []),
+        _key_column("activation"),
+        *([_key_column("variant")] if "variant" in keys else []),
         *(column for column in (*places, *settings) if _varies(column, rows)),
         *varied,
         *(column for column in [Column(header="n", parts=lambda row: [str(row["n"])])] if _varies(column, rows)),
         *([_outcome()] if any(row["outcome"] != "ok" for row in rows) else []),
-        *_measured(header, rows),
+        *_result_columns(header, rows),
     ]
     return [column for column in columns if any("".join(column.parts(row)) for row in rows)]
 
@@ -145,10 +147,10 @@ def training_columns(rows: Sequence[Row], against: str = "") -> list[Column]:
 def listing_columns(rows: Sequence[Row]) -> list[Column]:
     """A column for each key of the rows, in order of appearance; the first is the name."""
     keys = list(dict.fromkeys(key for row in rows for key in row))
-    return [_listed(key, rows) for key in keys]
+    return [_listing_column(key, rows) for key in keys]
 
 
-def _measured(against: str, rows: Sequence[Row]) -> list[Column]:
+def _result_columns(against: str, rows: Sequence[Row]) -> list[Column]:
     # Where many units are dead, that is what the table is about.
     many_dead = any((row["dead_units_pct"] or 0.0) >= MANY_DEAD_PCT for row in rows)
     return [
@@ -218,17 +220,17 @@ def _outcome_style(row: Row) -> str:
 
 
 def _difference_style(row: Row) -> str:
-    first = (row["difference_verdict"] or "").split(" ")[0]
+    word = (row["difference_verdict"] or "").split(" ")[0]
     if (row["difference_verdict"] or "").endswith(IN_A_SMOKE_TEST):
         return "dim"
-    return {"lower": "green", "higher": "red", "noise": "dim"}.get(first, "")
+    return {"lower": "green", "higher": "red", "noise": "dim"}.get(word, "")
 
 
-def _plain(key: str, leaves: int = 0) -> Column:
+def _key_column(key: str, leaves: int = 0) -> Column:
     return Column(header=key, parts=lambda row: [short(row[key])], right=False, leaves=leaves)
 
 
-def _listed(key: str, rows: Sequence[Row]) -> Column:
+def _listing_column(key: str, rows: Sequence[Row]) -> Column:
     numbers = all(isinstance(row.get(key), int | float | None) and not isinstance(row.get(key), bool) for row in rows)
     return Column(header=key.replace("_", " "), parts=lambda row: [short(row.get(key))], right=numbers)
 
@@ -250,7 +252,7 @@ def _title(summary: Summary, rows: Sequence[Row], device: str | None) -> str:
         count(summary.seeds, "seed") if seeds else None,
         device,
     ]
-    return " · ".join(str(one) for one in parts if one)
+    return " · ".join(str(part) for part in parts if part)
 
 
 def _epochs(epochs: float | None) -> str | None:
@@ -261,22 +263,22 @@ def _protocol(facts: dict[str, Any]) -> str | None:
     """The protocol's name, and all that was set otherwise than it says."""
     if not facts.get("protocol"):
         return None
-    changed = ", ".join(facts.get("departures", ()))
-    return f"{facts['protocol']} protocol, but {changed}" if changed else f"{facts['protocol']} protocol"
+    deviations = ", ".join(facts.get("departures", ()))
+    return f"{facts['protocol']} protocol, but {deviations}" if deviations else f"{facts['protocol']} protocol"
 
 
 def _caption(summary: Summary, rows: Sequence[Row]) -> str:
     """Learning rate, initialisation, penalty, parameters and epochs where they are the same for all rows."""
     shared = {key: {row[key] for row in rows} for key in ("lr", "init", "parameters", "epochs")}
-    one = {key: next(iter(values)) for key, values in shared.items() if len(values) == 1}
+    common = {key: next(iter(values)) for key, values in shared.items() if len(values) == 1}
     l1 = summary.facts.get("l1_asked", summary.facts.get("l1"))
     scale = summary.facts.get("l1_scale", "sum")
     parts = [
-        f"lr {short(one['lr'])}" if one.get("lr") is not None else None,
-        f"init {one['init']}" if one.get("init") is not None else None,
+        f"lr {short(common['lr'])}" if common.get("lr") is not None else None,
+        f"init {common['init']}" if common.get("init") is not None else None,
         f"L1 {l1:g}{'' if scale == 'sum' else f' ({scale} scale)'}" if isinstance(l1, int | float) and l1 else None,
-        f"{short(one['parameters'])} parameters" if one.get("parameters") is not None else None,
-        _epochs(one.get("epochs")),
+        f"{short(common['parameters'])} parameters" if common.get("parameters") is not None else None,
+        _epochs(common.get("epochs")),
     ]
     text = ", ".join(part for part in parts if part)
     return f"the same for all: {text}" if text and len(rows) > 1 else text

@@ -42,12 +42,12 @@ def draw(report: Report, width: int | None = None, colour: bool | None = None) -
         console.print(Text(report.title, style="bold"))
     if report.caption:
         console.print(Text(report.caption, style="dim"))
-    if columns and report.shown:
+    if columns and report.display_rows:
         console.print(_table(report, columns, level, cap))
-    elif not report.shown:
+    elif not report.display_rows:
         console.print(Text("nothing to show"))
-    left = [column.header for column in report.columns if column not in columns]
-    hidden = [f"not shown at this width: {'; '.join(left)}"] if left else []
+    dropped = [column.header for column in report.columns if column not in columns]
+    hidden = [f"not shown at this width: {'; '.join(dropped)}"] if dropped else []
     for note in [*hidden, *report.footnotes]:
         console.print(Text(note, style="dim"))
     if report.sentence:
@@ -62,19 +62,23 @@ def _for_stdout(report: Report) -> Report:
     """The report in signs that stdout has, put in before the table is laid out: some are longer."""
     encoding = getattr(sys.stdout, "encoding", None)
 
-    def shown(text: str) -> str:
+    def in_encoding(text: str) -> str:
         return shown_in(text, encoding)
 
-    def column(one: Column) -> Column:
-        return replace(one, header=shown(one.header), parts=lambda row: [shown(part) for part in one.parts(row)])
+    def encoded(column: Column) -> Column:
+        return replace(
+            column,
+            header=in_encoding(column.header),
+            parts=lambda row: [in_encoding(part) for part in column.parts(row)],
+        )
 
     return replace(
         report,
-        columns=[column(one) for one in report.columns],
-        title=shown(report.title),
-        caption=shown(report.caption),
-        footnotes=[shown(note) for note in report.footnotes],
-        sentence=shown(report.sentence),
+        columns=[encoded(column) for column in report.columns],
+        title=in_encoding(report.title),
+        caption=in_encoding(report.caption),
+        footnotes=[in_encoding(note) for note in report.footnotes],
+        sentence=in_encoding(report.sentence),
     )
 
 
@@ -86,9 +90,9 @@ def fit(report: Report, console: Console) -> tuple[list[Column], int, int | None
             return columns, level, None
     # A formula for a name folds before a number has to leave.
     cap = max(MIN_NAME, console.width // 4) if any(column.leaves for column in columns) else None
-    leaving = sorted((column for column in columns if column.leaves), key=lambda column: column.leaves)
-    while leaving and _width(report, columns, STACKED, cap, console) > console.width:
-        columns.remove(leaving.pop(0))
+    candidates = sorted((column for column in columns if column.leaves), key=lambda column: column.leaves)
+    while candidates and _width(report, columns, STACKED, cap, console) > console.width:
+        columns.remove(candidates.pop(0))
     return columns, STACKED, cap
 
 
@@ -110,7 +114,7 @@ def _table(report: Report, columns: Sequence[Column], level: int, cap: int | Non
             overflow="fold",
             max_width=None if column.right else cap,
         )
-    for row in report.shown:
+    for row in report.display_rows:
         texts = [_text(column.parts(row), level) for column in columns]
         table.add_row(*(Text(text, style=column.style(row)) for text, column in zip(texts, columns, strict=True)))
     return table

@@ -65,8 +65,8 @@ def test_a_run_that_diverged_has_the_norms_from_before_training_only(lab):
 def test_the_figure_has_a_panel_for_each_network(lab, tmp_path, suffix):
     probed(lab, "sigmoid", [0.06, 0.25, 1.0], [0.0, 0.1, 1.0])
     probed(lab, "relu", [0.5, 0.8, 1.0], [3.0, 2.0, 1.5])
-    for one in lab.results:
-        one.spec["variant"] = "shallow" if one.spec["activation"] == "relu" else "deep"
+    for result in lab.results:
+        result.spec["variant"] = "shallow" if result.spec["activation"] == "relu" else "deep"
     path = tmp_path / f"gradients.{suffix}"
     plot_gradients(lab.results, path)
     assert path.stat().st_size > 5000

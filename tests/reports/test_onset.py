@@ -55,7 +55,7 @@ def test_too_few_points_say_nothing():
 
 
 def test_the_papers_own_points_rise_from_about_85_percent():
-    found = onset(*(list(one) for one in paper_points()))
+    found = onset(*(list(paper_point) for paper_point in paper_points()))
     assert found is not None
     assert found.points == 170
     assert found.rises

@@ -57,8 +57,8 @@ def test_many_lines_are_named_where_they_end_and_apart(lab):
     for number in range(12):
         lab.train(f"act{number}", seeds=1, scale=1 + number / 100)
     names = drawn(lab, [])[0].texts
-    assert sorted(one.get_text() for one in names) == sorted(f"act{number}" for number in range(12))
-    heights = sorted(one.get_position()[1] for one in names)
+    assert sorted(name.get_text() for name in names) == sorted(f"act{number}" for number in range(12))
+    heights = sorted(name.get_position()[1] for name in names)
     assert all(after - before >= learning_curves.LABEL_GAP - 1e-9 for before, after in itertools.pairwise(heights))
     assert heights[0] >= 0 and heights[-1] <= 1
     assert len({(line.get_color(), line.get_linestyle()) for line in drawn(lab, [])[0].lines[::2]}) == 12

@@ -23,7 +23,7 @@ def test_grey_images_are_enlarged_and_laid_out_row_by_row():
         for row in (0, 1)
         for column in range(3)
     ]
-    assert [int(one[0]) for one in middles] == [0, 64, 128, 191, 255, 255]
+    assert [int(middle[0]) for middle in middles] == [0, 64, 128, 191, 255, 255]
 
 
 def test_colour_stays_colour_and_pairs_stand_side_by_side():

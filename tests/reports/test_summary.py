@@ -216,7 +216,7 @@ def test_interval_word_and_p_agree_in_every_row(lab):
         assert (row.difference_verdict == "noise") == inside == (row.difference_p >= 0.05), row
     assert {row.difference_verdict for row in rows} == {"noise", "higher"}
     # Four comparisons together have wider intervals than one.
-    lab.results[:] = [one for one in lab.results if one.spec["activation"] in ("relu", "gelu")]
+    lab.results[:] = [result for result in lab.results if result.spec["activation"] in ("relu", "gelu")]
     (_, alone) = lab.summary().rows
     assert alone.difference_ci_high_pct < rows[-1].difference_ci_high_pct
     assert alone.detectable_difference_pct < rows[-1].detectable_difference_pct
@@ -270,7 +270,7 @@ def test_the_lowest_is_one_that_learned(lab):
     assert "tanh had the lowest" in lab.summary().sentence
     for dataset in ("norb", "cifar10", "nistp"):
         lab.train("relu", dataset=dataset)
-    lab.results[:] = [replace(one, outcome="stalled") for one in lab.results]
+    lab.results[:] = [replace(result, outcome="stalled") for result in lab.results]
     assert lab.summary().sentence.startswith("Nothing learned anything")
 
 

@@ -84,8 +84,8 @@ def test_without_a_test_error_there_is_no_verdict(lab):
 )
 def test_not_comparable_says_why(lab, activation, spec, reason):
     lab.train(activation, seeds=2, examples=10_000)
-    for one in lab.results:
-        one.spec.update(spec)
+    for result in lab.results:
+        result.spec.update(spec)
     (row,) = lab.summary().rows
     assert row.verdict == "not comparable" and row.verdict_reason.startswith(reason)
     if row.published_error_pct is not None:
@@ -101,16 +101,16 @@ def test_not_comparable_says_why(lab, activation, spec, reason):
 )
 def test_the_papers_split_and_one_next_to_it_are_comparable(lab, spec, examples, value):
     lab.train("relu", seeds=3, examples=examples, scale=value / 5)
-    for one in lab.results:
-        one.spec.update(spec)
+    for result in lab.results:
+        result.spec.update(spec)
     (row,) = lab.summary().rows
     assert row.published_error_pct == value and row.verdict in ("reproduced", "better", "worse", "undecided")
 
 
 def test_some_labels_are_not_comparable_with_the_articles_value_of_all(lab):
     lab.train("relu", seeds=2, examples=10_000)
-    for one in lab.results:
-        one.spec.update(labels=1000)
+    for result in lab.results:
+        result.spec.update(labels=1000)
     (row,) = lab.summary().rows
     assert (row.verdict, row.verdict_reason) == ("not comparable", "trained on 1,000 labels only")
 
@@ -130,8 +130,8 @@ def test_another_test_set_is_not_comparable(lab):
 @pytest.mark.parametrize("spec", [{"l1": 0.001}, {"sign_flip": True}, {"lr": 0.01}, {"epochs": 60}, {"init": "he"}])
 def test_what_the_paper_did_or_does_not_state_bars_no_verdict(lab, spec):
     lab.train("relu", **MNIST)
-    for one in lab.results:
-        one.spec.update(spec)
+    for result in lab.results:
+        result.spec.update(spec)
     assert lab.summary().rows[0].verdict == "reproduced"
 
 

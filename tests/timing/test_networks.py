@@ -154,7 +154,7 @@ def test_the_report_names_its_sources_and_shows_the_front() -> None:
     assert sentence(rows).startswith("On this machine an epoch with relu takes 0.25 of sigmoid's time (article: 0.25)")
     first, second = for_people(report)
     assert (first.sentence, second.sentence) == ("", report.sentence)
-    assert [row["activation"] for row in second.shown] == ["relu", "relu"]
+    assert [row["activation"] for row in second.display_rows] == ["relu", "relu"]
     assert leaders(known) == known
 
 

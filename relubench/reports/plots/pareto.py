@@ -22,10 +22,10 @@ def plot_pareto(points: Sequence[Row], front: Sequence[Row], target: float | Non
 
     figure = Figure(figsize=(8.5, 5.2), layout="constrained")
     axes = figure.subplots()
-    last = max(point["seconds"] for point in points)
-    steps = [(one["seconds"], one["valid_error_pct"]) for one in front]
+    end = max(point["seconds"] for point in points)
+    steps = [(point["seconds"], point["valid_error_pct"]) for point in front]
     axes.plot(
-        *zip(*steps, (last, steps[-1][1]), strict=True),
+        *zip(*steps, (end, steps[-1][1]), strict=True),
         drawstyle="steps-post",
         color="0.75",
         linewidth=7,
@@ -34,10 +34,10 @@ def plot_pareto(points: Sequence[Row], front: Sequence[Row], target: float | Non
         zorder=0,
     )
     for place, name in enumerate(dict.fromkeys(point["activation"] for point in points)):
-        mine = [point for point in points if point["activation"] == name]
+        line_points = [point for point in points if point["activation"] == name]
         axes.plot(
-            [point["seconds"] for point in mine],
-            [point["valid_error_pct"] for point in mine],
+            [point["seconds"] for point in line_points],
+            [point["valid_error_pct"] for point in line_points],
             label=name,
             color=COLOURS[place % len(COLOURS)],
             linestyle=DASHES[place // len(COLOURS) % len(DASHES)],
@@ -65,12 +65,12 @@ def _scales(axes: Axes, errors: Sequence[float]) -> None:
 
     plain = FuncFormatter(lambda value, place: f"{value:g}")
     axes.set_xscale("log")
-    wide = min(errors) > 0 and max(errors) / min(errors) >= LOG_SPREAD
-    if wide:
+    is_logarithmic = min(errors) > 0 and max(errors) / min(errors) >= LOG_SPREAD
+    if is_logarithmic:
         axes.set_yscale("log")
-    for axis in (axes.xaxis, axes.yaxis) if wide else (axes.xaxis,):
+    for axis in (axes.xaxis, axes.yaxis) if is_logarithmic else (axes.xaxis,):
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axis.set_major_formatter(plain)
         axis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("training time in s, validation left out (logarithmic)")
-    axes.set_ylabel("lowest validation error so far, %" + (" (logarithmic)" if wide else ""))
+    axes.set_ylabel("lowest validation error so far, %" + (" (logarithmic)" if is_logarithmic else ""))

@@ -37,24 +37,26 @@ def plot_sparsity(results: Sequence[RunResult], path: Path, flat: Mapping[str, s
     from matplotlib.figure import Figure
 
     matplotlib.rcParams["svg.hashsalt"] = "relubench"
-    labels = list(dict.fromkeys(one.spec["activation"] for one in results))
-    drawn = {label: points([one for one in results if one.spec["activation"] == label]) for label in labels}
-    if not any(errors for _, errors in drawn.values()):
+    labels = list(dict.fromkeys(result.spec["activation"] for result in results))
+    points_by_label = {
+        label: points([result for result in results if result.spec["activation"] == label]) for label in labels
+    }
+    if not any(errors for _, errors in points_by_label.values()):
         raise ComputeError("no network has a test error to plot", "see why in the table")
     figure = Figure(figsize=(7.2, 5.4), layout="constrained")
     axes = figure.subplots()
     if is_mnist_network(results[0].spec):
         _paper(axes)
-    for place, (label, (zeros, errors)) in enumerate(drawn.items()):
+    for place, (label, (zeros, errors)) in enumerate(points_by_label.items()):
         colour, reason = COLOURS[place % len(COLOURS)], flat.get(label)
         _ours(axes, label, np.asarray(zeros), np.asarray(errors), colour)
         if reason is None:
             _our_fit(axes, label, np.asarray(zeros), np.asarray(errors), colour)
         else:
             axes.plot([], [], " ", label=f"{label}: no curve is fitted ({reason})")
-    lost = len(results) - sum(len(errors) for _, errors in drawn.values())
-    if lost:
-        axes.plot([], [], " ", label=f"{count(lost, 'network')} diverged or at chance: not drawn")
+    num_omitted = len(results) - sum(len(errors) for _, errors in points_by_label.values())
+    if num_omitted:
+        axes.plot([], [], " ", label=f"{count(num_omitted, 'network')} diverged or at chance: not drawn")
     # A fit may leave what errors there can be.
     axes.set_ylim(bottom=max(0.0, axes.get_ylim()[0]))
     axes.set_xlabel("zeros among the hidden activations (%)")
@@ -74,8 +76,8 @@ def paper_points() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
             rows = [(float(row["sparsity_pct"]), float(row["test_error_pct"])) for row in csv.DictReader(file)]
     except (OSError, KeyError, ValueError) as error:
         raise DataError(f"cannot read {path}: {error!r}", "install relubench again") from error
-    found = np.array(rows)
-    return found[:, 0], found[:, 1]
+    array = np.array(rows)
+    return array[:, 0], array[:, 1]
 
 
 def _paper(axes: Axes) -> None:
@@ -93,16 +95,14 @@ def _ours(axes: Axes, label: str, zeros: NDArray[np.float64], errors: NDArray[np
 
 def _our_fit(axes: Axes, label: str, zeros: NDArray[np.float64], errors: NDArray[np.float64], colour: str) -> None:
     # A parabola over a gap without networks would show a minimum that nobody measured.
-    among = zeros >= FIT_FROM if np.count_nonzero(zeros >= FIT_FROM) > LEAST_FITTED else np.ones_like(zeros, bool)
-    if len(np.unique(zeros[among])) > DEGREE + 1:
-        beyond = "" if among.all() else f", from {FIT_FROM:.0f} % on"
-        _fit(axes, zeros[among], errors[among], colour, f"{label}: fit of degree 2{beyond}")
-    found = onset(list(zeros), list(errors))
-    if found is not None and found.rises:
-        axes.axvspan(found.low, found.high, color=colour, alpha=0.12, linewidth=0)
-        axes.axvline(
-            found.at, color=colour, linewidth=1, linestyle=":", label=f"{label}: rises from {found.at:.1f} % on"
-        )
+    in_range = zeros >= FIT_FROM if np.count_nonzero(zeros >= FIT_FROM) > LEAST_FITTED else np.ones_like(zeros, bool)
+    if len(np.unique(zeros[in_range])) > DEGREE + 1:
+        range_note = "" if in_range.all() else f", from {FIT_FROM:.0f} % on"
+        _fit(axes, zeros[in_range], errors[in_range], colour, f"{label}: fit of degree 2{range_note}")
+    fit = onset(list(zeros), list(errors))
+    if fit is not None and fit.rises:
+        axes.axvspan(fit.low, fit.high, color=colour, alpha=0.12, linewidth=0)
+        axes.axvline(fit.at, color=colour, linewidth=1, linestyle=":", label=f"{label}: rises from {fit.at:.1f} % on")
 
 
 def _fit(axes: Axes, zeros: NDArray[np.float64], errors: NDArray[np.float64], colour: str, name: str) -> None:

@@ -35,9 +35,9 @@ class Measured:
 
 def article_cycles() -> dict[str, tuple[float, float]]:
     """The article's cycles of each operation, least and most."""
-    known = {(one.condition, one.metric): one.value for one in entries("article_operations")}
+    values = {(entry.condition, entry.metric): entry.value for entry in entries("article_operations")}
     return {
-        name: (value, known[name, "cycles_high"]) for (name, metric), value in known.items() if metric == "cycles_low"
+        name: (value, values[name, "cycles_high"]) for (name, metric), value in values.items() if metric == "cycles_low"
     }
 
 
@@ -122,7 +122,7 @@ def _cycles(row: Row) -> str:
 
 
 def _footnotes(rows: Sequence[Row], about: Measured) -> list[str]:
-    how = (
+    ending = (
         f"every interval is narrower than {100 * about.rel_ci:g} %"
         if about.ended == "interval"
         else f"the budget of {about.budget_s:g} s ended it before every call's interval was narrower than "
@@ -137,7 +137,7 @@ def _footnotes(rows: Sequence[Row], about: Measured) -> list[str]:
     if any(row["ns_per_element"] is not None and not is_clear(row) for row in rows):
         notes.append(f"{UNCLEAR}: {WHY_UNCLEAR}")
     notes += [
-        f"{about.rounds} rounds in {about.seconds:.0f} s: {how}; in each round the cost of a call on one element is "
+        f"{about.rounds} rounds in {about.seconds:.0f} s: {ending}; in each round the cost of a call on one element is "
         f"taken from that of a call on the array; {ONE_PROCESS}",
         "throughput of vector kernels; the article's cycles are those of one operation after the other; compare is the "
         "maximum of two numbers, as relu needs it",

@@ -40,7 +40,9 @@ def article_speed(spec: Mapping[str, Any]) -> dict[tuple[str, str, str], float]:
     if not is_mnist_network(spec):
         return {}
     return {
-        (one.activation, one.pretraining, one.metric): one.value for one in entries("article") if one.table == "speed"
+        (entry.activation, entry.pretraining, entry.metric): entry.value
+        for entry in entries("article")
+        if entry.table == "speed"
     }
 
 
@@ -78,7 +80,7 @@ def for_people(report: Report) -> list[Report]:
     below = replace(
         report,
         rows=front,
-        lines=leaders(front),
+        human_rows=leaders(front),
         columns=columns,
         title="Pareto front: the lowest validation error so far, and whose it is",
         caption="where the leader changes, and the last point",
@@ -89,7 +91,7 @@ def for_people(report: Report) -> list[Report]:
 def leaders(front: Sequence[Row]) -> list[Row]:
     """The points of the front at which another activation takes the lead, and the last one."""
     pairs = zip([None, *front], front, strict=False)
-    changes = [one for before, one in pairs if before is None or before["activation"] != one["activation"]]
+    changes = [point for before, point in pairs if before is None or before["activation"] != point["activation"]]
     return changes if changes[-1] is front[-1] else [*changes, front[-1]]
 
 
@@ -103,10 +105,10 @@ def duration(seconds: float | None) -> str:
 def sentence(rows: Sequence[Row]) -> str:
     """How relu, or the last, stands to the first activation: one sentence."""
     base = rows[0]["ratio_to"]
-    known = [row for row in rows[1:] if row["epoch_ratio"] is not None]
-    if not known:
+    timed = [row for row in rows[1:] if row["epoch_ratio"] is not None]
+    if not timed:
         return f"Nothing could be compared with {base}."
-    row = next((one for one in known if one["activation"] == "relu"), known[-1])
+    row = next((row for row in timed if row["activation"] == "relu"), timed[-1])
     parts = [f"an epoch with {row['activation']} takes {row['epoch_ratio']:.2f} of {base}'s time"]
     if row["article_epoch_ratio"] is not None:
         parts[0] += f" (article: {row['article_epoch_ratio']:.2f})"
@@ -120,8 +122,8 @@ def sentence(rows: Sequence[Row]) -> str:
 
 
 def _columns(rows: Sequence[Row]) -> list[Column]:
-    def compared(header: str, mine: str, theirs: str) -> Column:
-        return Column(header=header, parts=lambda row: _pair(row[mine], row[theirs]))
+    def ratio_column(header: str, key: str, article_key: str) -> Column:
+        return Column(header=header, parts=lambda row: _cell_with_article(row[key], row[article_key]))
 
     columns = [
         Column(header="activation", parts=lambda row: [row["activation"]], right=False),
@@ -134,14 +136,14 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
         Column(header="epoch ratio", parts=_epoch_ratio, style=_style),
         Column(header="pre-training", parts=lambda row: [duration(row["pretraining_seconds"])]),
         Column(header="epochs to target", parts=lambda row: [short(row["epochs_to_target"])]),
-        compared("epochs ratio", "epochs_ratio", "article_epochs_ratio"),
+        ratio_column("epochs ratio", "epochs_ratio", "article_epochs_ratio"),
         Column(header="time to target", parts=lambda row: [duration(row["seconds_to_target"])]),
-        compared("time ratio", "seconds_ratio", "article_hours_ratio"),
+        ratio_column("time ratio", "seconds_ratio", "article_hours_ratio"),
         Column(header="best valid %", parts=lambda row: [fixed(row["best_valid_error_pct"])]),
         Column(header="Pareto", parts=lambda row: [short(row["pareto"])], right=False, leaves=2),
     ]
-    plain = all(row["pretraining"] == "none" for row in rows)
-    return [one for one in columns if not (plain and one.header in ("pretraining", "pre-training"))]
+    no_pretraining = all(row["pretraining"] == "none" for row in rows)
+    return [column for column in columns if not (no_pretraining and column.header in ("pretraining", "pre-training"))]
 
 
 def _in_article(rows: Sequence[Row]) -> bool:
@@ -150,15 +152,15 @@ def _in_article(rows: Sequence[Row]) -> bool:
     return any(row[key] is not None for row in rows for key in keys)
 
 
-def _pair(mine: float | None, article: float | None) -> list[str]:
-    return [fixed(mine), f"({article:.2f})" if article is not None else ""]
+def _cell_with_article(value: float | None, article: float | None) -> list[str]:
+    return [fixed(value), f"({article:.2f})" if article is not None else ""]
 
 
 def _epoch_ratio(row: Row) -> list[str]:
     low, high = row["epoch_ratio_ci_low"], row["epoch_ratio_ci_high"]
     around = "" if low is None or high is None else f"±{50 * (high - low) / row['epoch_ratio']:.0f}%"
-    mine, article = _pair(row["epoch_ratio"], row["article_epoch_ratio"])
-    return [mine + around, article]
+    ratio, article = _cell_with_article(row["epoch_ratio"], row["article_epoch_ratio"])
+    return [ratio + around, article]
 
 
 def _style(row: Row) -> str:
@@ -167,20 +169,20 @@ def _style(row: Row) -> str:
 
 def _stages(row: Row) -> list[str]:
     keys = ("data", "forward", "backward", "update")
-    return [" ".join(f"{one:.1f}" for key in keys if (one := row[f"{key}_us_per_image"]) is not None)]
+    return [" ".join(f"{microseconds:.1f}" for key in keys if (microseconds := row[f"{key}_us_per_image"]) is not None)]
 
 
 def _footnotes(rows: Sequence[Row], race: Race | None) -> list[str]:
     target = rows[0]["target_error_pct"]
     notes = list(race.warnings) if race else []
     if race is not None:
-        notes += _measured(race)
-    notes += _blanks(rows, timed=race is not None)
+        notes += _measurement_notes(race)
+    notes += _blank_notes(rows, timed=race is not None)
     pretrained = any(row["pretraining"] != "none" for row in rows)
     if target is not None:
         notes.append(f"target: {target:.2f} % validation error; the cells are blank where a seed does not reach it")
     if race is not None:
-        notes.append(_ratios(race.base, pretrained=pretrained))
+        notes.append(_ratio_note(race.base, pretrained=pretrained))
     notes.append(
         "time to target: the epochs of the learning curves times the measured time of an epoch; update: the product "
         "that gives the weights' gradient and the update itself, which belong to backward where a kernel does all"
@@ -191,17 +193,17 @@ def _footnotes(rows: Sequence[Row], race: Race | None) -> list[str]:
             "time to target"
         )
     if _in_article(rows):
-        run = any(row["pretraining"] == "rbm" for row in rows)
+        has_rbm = any(row["pretraining"] == "rbm" for row in rows)
         rbm = "its RBM row has 12 min an epoch and 30 min of pre-training, 40 epochs, 17 h"
         notes.append(
             f"{ARTICLE_NOTE}; it does not say what “converged” means; {rbm}"
-            f"{'' if run else ' (--method none,rbm runs it)'}"
+            f"{'' if has_rbm else ' (--method none,rbm runs it)'}"
         )
     notes += [f"{row['activation']}: {row['outcome']} ({row['message']})" for row in rows if row["outcome"] != "ok"]
     return notes
 
 
-def _ratios(base: str, *, pretrained: bool) -> str:
+def _ratio_note(base: str, *, pretrained: bool) -> str:
     """What the ratios and times are, and how they go together."""
     extra = ", with the time of pre-training added" if pretrained else ""
     return (
@@ -210,7 +212,7 @@ def _ratios(base: str, *, pretrained: bool) -> str:
     )
 
 
-def _blanks(rows: Sequence[Row], *, timed: bool) -> list[str]:
+def _blank_notes(rows: Sequence[Row], *, timed: bool) -> list[str]:
     """Why whole columns are blank."""
     notes = []
     if not timed:
@@ -223,8 +225,8 @@ def _blanks(rows: Sequence[Row], *, timed: bool) -> list[str]:
     return notes
 
 
-def _measured(race: Race) -> list[str]:
-    how = (
+def _measurement_notes(race: Race) -> list[str]:
+    ending = (
         f"every ratio's interval is narrower than {100 * race.rel_ci:g} %"
         if race.ended == "interval"
         else f"the budget of {race.budget_s:g} s ended it before every interval was narrower than "
@@ -233,13 +235,15 @@ def _measured(race: Race) -> list[str]:
     threads = f", {race.threads} thread{'s' if race.threads > 1 else ''} each" if race.threads else ""
     notes = [
         f"training steps were timed in {race.rounds} rounds, in each of which every network has its turn, "
-        f"{race.seconds:.0f} s{threads}: {how}; an epoch is {race.images:,} images without validation; {ONE_PROCESS}"
+        f"{race.seconds:.0f} s{threads}: {ending}; an epoch is {race.images:,} images without validation; {ONE_PROCESS}"
     ]
     if race.aa_low is not None and race.aa_high is not None:
-        inside = race.aa_low <= 1 <= race.aa_high
-        found = "which includes 1, as it should" if inside else "which does not include 1: the machine was unsteady"
+        includes_one = race.aa_low <= 1 <= race.aa_high
+        remark = (
+            "which includes 1, as it should" if includes_one else "which does not include 1: the machine was unsteady"
+        )
         notes.append(
             f"A/A test: {race.base} was also timed against itself in the same rounds. Its ratio to itself is "
-            f"{race.aa_low:.3f} to {race.aa_high:.3f}, {found}. Faster or slower is said only of a ratio beyond this"
+            f"{race.aa_low:.3f} to {race.aa_high:.3f}, {remark}. Faster or slower is said only of a ratio beyond this"
         )
     return notes

@@ -59,7 +59,7 @@ def speed_report(rows: Sequence[Row], runs: Sequence[Row], course: Course, *, de
         device=device,
         rows=list(rows),
         runs=list(runs),
-        lines=merge(rows),
+        human_rows=merge(rows),
         columns=_columns(rows),
         title=f"speed · {device} · {course.clock}",
         caption=_caption(course),
@@ -92,9 +92,11 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
         columns.append(Column(header=", ".join(words), parts=_numbers(cell), style=_style(cell), leaves=_leaves(row)))
     largest = max((row["elements"] for row in rows), default=0)
     columns += [_roof_column(cell, row, varying) for cell, row in cells.items() if row["elements"] == largest]
-    kept = next((cell for cell, row in cells.items() if row["pass"] in ("forward+backward", "backward")), None)
-    if kept is not None:
-        columns.append(Column(header="kept B", parts=lambda line: [_of(line, kept, "kept_bytes_per_element")]))
+    memory_cell = next((cell for cell, row in cells.items() if row["pass"] in ("forward+backward", "backward")), None)
+    if memory_cell is not None:
+        columns.append(
+            Column(header="kept B", parts=lambda line: [_number_text(line, memory_cell, "kept_bytes_per_element")])
+        )
     return columns
 
 
@@ -137,7 +139,7 @@ def _style(cell: str) -> Callable[[Row], str]:
     return lambda line: colours.get((line.get(cell) or {}).get("verdict") or "", "")
 
 
-def _of(line: Row, cell: str, key: str) -> str:
+def _number_text(line: Row, cell: str, key: str) -> str:
     row = line.get(cell)
     return "" if row is None or row[key] is None else f"{row[key]:g}"
 
@@ -160,21 +162,23 @@ def _footnotes(rows: Sequence[Row], course: Course) -> list[str]:
     notes = list(course.warnings)
     low, high = course.aa_expected
     # Intervals over processes miss less often than they say.
-    several = course.processes > 1
-    expected = f"at most {high} are expected" if several else f"{low} to {high} are expected at 5 %"
+    several_processes = course.processes > 1
+    expected = f"at most {high} are expected" if several_processes else f"{low} to {high} are expected at 5 %"
     notes.append(
         against_itself("relu", course.aa_called, course.aa_cells, expected, course.aa_widest)
         if course.aa_cells
         else "there were too few rounds for an interval, so no activation is called faster or slower than relu"
     )
-    asked = f"every interval {'is' if course.ended == 'interval' else 'was'} narrower than {100 * course.rel_ci:g} %"
-    how = {
-        "interval": asked,
-        "budget": f"the budget of {course.budget_s:g} s ended it before {asked}",
-        "failure": f"it ended before {asked}",
-        "interrupted": f"it was interrupted before {asked}",
+    condition = (
+        f"every interval {'is' if course.ended == 'interval' else 'was'} narrower than {100 * course.rel_ci:g} %"
+    )
+    ending = {
+        "interval": condition,
+        "budget": f"the budget of {course.budget_s:g} s ended it before {condition}",
+        "failure": f"it ended before {condition}",
+        "interrupted": f"it was interrupted before {condition}",
     }[course.ended]
-    notes.append(f"{course.rounds} rounds in {course.seconds:.0f} s: {how}; {_observations(course)}")
+    notes.append(f"{course.rounds} rounds in {course.seconds:.0f} s: {ending}; {_observations(course)}")
     base = {_cell(row): row["ns_per_element"] for row in rows if row["activation"] == "relu"}
     notes.append(
         paired_note(
@@ -195,7 +199,7 @@ def _footnotes(rows: Sequence[Row], course: Course) -> list[str]:
     cold = sorted({row["elements"] for row in rows if row["cache"] == "cold"})
     notes.append(
         "caches are warm"
-        + (f", but cold by their size at {', '.join(f'{one:,}' for one in cold)} elements" if cold else "")
+        + (f", but cold by their size at {', '.join(f'{elements:,}' for elements in cold)} elements" if cold else "")
         + "; inputs are drawn from a unit normal distribution; gradients are computed as in training, with noise where "
         "the activation has any"
     )
@@ -210,7 +214,7 @@ def _footnotes(rows: Sequence[Row], course: Course) -> list[str]:
     if compiled:
         notes.append(f"compile time, not in the figures: median {sorted(compiled)[len(compiled) // 2]:.1f} s a form")
     notes += failures(rows)
-    return [one for one in notes if one]
+    return [note for note in notes if note]
 
 
 def against_itself(base: str, called: int, cells: int, expected: str, widest: float) -> str:
@@ -227,12 +231,12 @@ def paired_note(pairs: Iterable[tuple[str, float | None, float | None, float | N
 
     `pairs`: for each row its name, its ratio, its time and that of the base.
     """
-    apart: list[tuple[float, str]] = []
+    factors: list[tuple[float, str]] = []
     for name, ratio, time, base in pairs:
         if ratio and time and base and ratio > 0:
             factor = time / base / ratio
-            apart.append((max(factor, 1 / factor), name))
-    widest, name = max(apart, default=(1.0, ""))
+            factors.append((max(factor, 1 / factor), name))
+    widest, name = max(factors, default=(1.0, ""))
     if widest < APART:
         return PAIRED
     return f"{PAIRED} (the machine was so unsteady that the two differ by a factor of up to {widest:.2f} here: {name})"
@@ -240,8 +244,8 @@ def paired_note(pairs: Iterable[tuple[str, float | None, float | None, float | N
 
 def failures(rows: Sequence[Row]) -> list[str]:
     """What could not be measured, and why."""
-    failed = {row["activation"]: row["message"] for row in rows if row["outcome"] == "failed"}
-    return [f"{name}: failed ({why})" for name, why in failed.items()]
+    messages = {row["activation"]: row["message"] for row in rows if row["outcome"] == "failed"}
+    return [f"{name}: failed ({message})" for name, message in messages.items()]
 
 
 def _observations(course: Course) -> str:
@@ -259,37 +263,37 @@ def _roof_note(course: Course) -> str:
     if not course.roofs:
         return ""
     size, dtype = course.roofs[-1][0], course.roofs[-1][1]
-    found = dict.fromkeys(
-        f"{pattern} {gb:.1f}" for where, kind, pattern, gb in course.roofs if (where, kind) == (size, dtype)
+    texts = dict.fromkeys(
+        f"{pattern} {gb:.1f}" for roof_size, kind, pattern, gb in course.roofs if (roof_size, kind) == (size, dtype)
     )
-    seen: dict[str, str] = {}
-    for text in found:
-        seen.setdefault(text.rsplit(" ", 1)[0], text)
-    return (
-        f"roof, measured here in the same rounds ({SIZES.get(size, size)}, {dtype}, GB/s): {', '.join(seen.values())}"
-    )
+    text_by_pattern: dict[str, str] = {}
+    for text in texts:
+        text_by_pattern.setdefault(text.rsplit(" ", 1)[0], text)
+    roofs = ", ".join(text_by_pattern.values())
+    return f"roof, measured here in the same rounds ({SIZES.get(size, size)}, {dtype}, GB/s): {roofs}"
 
 
 def sentence(rows: Sequence[Row], course: Course) -> str:
-    """Who is slower than relu, by how much, and what that is worth: one sentence."""
+    """The sentence under the table: which activation is slowest, and which cannot be told from relu or are faster."""
     best = [row for row in rows if row["outcome"] == "ok" and row["ratio_to_relu"] is not None]
     if not best:
         return "Nothing could be compared with relu."
-    last = best[-1]
-    place = [row for row in best if all(row[key] == last[key] for key in STAMP) and row["activation"] != "relu"]
-    where = f"{PASSES.get(last['pass'], last['pass'])}, {SIZES.get(last['size'], last['size'])}, {last['dtype']}"
-    if not place:
-        return f"relu takes {significant(last['ns_per_element'])} ns an element ({where})."
-    slow = max(place, key=lambda row: row["ratio_to_relu"])
-    level = [row["activation"] for row in place if row["verdict"] == "no difference"]
-    faster = [row["activation"] for row in place if row["verdict"] == "faster"]
-    parts = [f"{slow['activation']} is the slowest, {slow['ratio_to_relu']:.2f} times relu's time"]
-    if all(row["verdict"] is None for row in place):
-        return f"In {where}: too few rounds to tell anything from relu; give it a larger --budget."
-    if slow["verdict"] != "slower":
-        parts = [] if len(level) < len(place) else ["no activation can be told from relu"]
-    if level and len(level) < len(place):
-        parts.append(f"{', '.join(level)} cannot be told from relu")
+    last_row = best[-1]
+    same_cell = [row for row in best if all(row[key] == last_row[key] for key in STAMP) and row["activation"] != "relu"]
+    pass_name, size = last_row["pass"], last_row["size"]
+    cell_name = f"{PASSES.get(pass_name, pass_name)}, {SIZES.get(size, size)}, {last_row['dtype']}"
+    if not same_cell:
+        return f"relu takes {significant(last_row['ns_per_element'])} ns an element ({cell_name})."
+    slowest = max(same_cell, key=lambda row: row["ratio_to_relu"])
+    equal = [row["activation"] for row in same_cell if row["verdict"] == "no difference"]
+    faster = [row["activation"] for row in same_cell if row["verdict"] == "faster"]
+    parts = [f"{slowest['activation']} is the slowest, {slowest['ratio_to_relu']:.2f} times relu's time"]
+    if all(row["verdict"] is None for row in same_cell):
+        return f"In {cell_name}: too few rounds to tell anything from relu; give it a larger --budget."
+    if slowest["verdict"] != "slower":
+        parts = [] if len(equal) < len(same_cell) else ["no activation can be told from relu"]
+    if equal and len(equal) < len(same_cell):
+        parts.append(f"{', '.join(equal)} cannot be told from relu")
     if faster:
         parts.append(f"{', '.join(faster)} {'is' if len(faster) == 1 else 'are'} faster")
-    return f"In {where}: {'; '.join(parts)}."
+    return f"In {cell_name}: {'; '.join(parts)}."

@@ -49,7 +49,9 @@ class Measured:
 
 def paper_sparsity() -> float:
     """The paper's share of exact zeros in a rectifier network on MNIST, in per cent (section 4.1)."""
-    return next(one.value for one in entries("glorot2011") if one.dataset == "mnist" and one.metric == "sparsity")
+    return next(
+        entry.value for entry in entries("glorot2011") if entry.dataset == "mnist" and entry.metric == "sparsity"
+    )
 
 
 def sparsity_report(
@@ -95,36 +97,36 @@ def for_people(report: Report) -> list[Report]:
 def sentence(rows: Sequence[Row], table: Sequence[Row], paper: float) -> str:
     """What the paper's sparsity would buy here, at best, for each batch: one sentence."""
     parts: list[str] = []
-    unknown: list[str] = []
+    unmeasured: list[str] = []
     for line in table:
-        mine = [row for row in rows if row["batch"] == line["batch"] and row["source"] == "shifted"]
-        if not mine:
+        shifted_rows = [row for row in rows if row["batch"] == line["batch"] and row["source"] == "shifted"]
+        if not shifted_rows:
             continue
-        row = min(mine, key=lambda one: abs(one["sparsity_pct"] - paper))
+        row = min(shifted_rows, key=lambda row: abs(row["sparsity_pct"] - paper))
         ways = [way for way in ("columns", "per_image", "csr") if row[f"{way}_ratio"] is not None]
         if not ways:
             continue
         size = "one image" if line["batch"] == 1 else f"a batch of {line['batch']}"
-        known = {way: row[f"{way}_ratio"] for way in ways if row[f"{way}_verdict"] is not None}
-        if not known:
-            unknown.append(size)
+        ratios = {way: row[f"{way}_ratio"] for way in ways if row[f"{way}_verdict"] is not None}
+        if not ratios:
+            unmeasured.append(size)
             continue
-        way = min(known, key=lambda way: known[way])
+        way = min(ratios, key=lambda way: ratios[way])
         if row[f"{way}_verdict"] == "no difference":
             parts.append(f"as long as the dense product, within noise, for {size}")
             continue
-        even = line[f"{way}_pct"]
-        since = "no break-even" if even is None else f"break-even {even:.0f} %"
+        break_even = line[f"{way}_pct"]
+        break_even_text = "no break-even" if break_even is None else f"break-even {break_even:.0f} %"
         unit = " times the dense product's time" if not any("times" in part for part in parts) else ""
-        parts.append(f"{known[way]:.2f}{unit} for {size} ({WAYS[way]}, {since})")
-    level = f"At {paper:g} % zeros, which is what the paper's network has on MNIST"
-    told = [f"{level}, leaving them out takes {', '.join(parts)}."] if parts else []
-    if unknown:
-        told.append(
-            f"Nothing can be said of {' or '.join(unknown)}: there were too few rounds for an interval (give more "
+        parts.append(f"{ratios[way]:.2f}{unit} for {size} ({WAYS[way]}, {break_even_text})")
+    condition = f"At {paper:g} % zeros, which is what the paper's network has on MNIST"
+    sentences = [f"{condition}, leaving them out takes {', '.join(parts)}."] if parts else []
+    if unmeasured:
+        sentences.append(
+            f"Nothing can be said of {' or '.join(unmeasured)}: there were too few rounds for an interval (give more "
             "--budget)."
         )
-    return " ".join(told) or "Nothing could be compared with the dense product."
+    return " ".join(sentences) or "Nothing could be compared with the dense product."
 
 
 def _columns(paper: float) -> list[Column]:
@@ -162,11 +164,11 @@ def _ratio(row: Row, way: str) -> list[str]:
 
 def _point(way: str, rows: Sequence[Row]) -> Callable[[Row], list[str]]:
     """The break-even sparsity of one way; nothing where no ratio has an interval."""
-    known = {row["batch"] for row in rows if row["source"] == "shifted" and row[f"{way}_verdict"] is not None}
+    batches = {row["batch"] for row in rows if row["source"] == "shifted" and row[f"{way}_verdict"] is not None}
 
     def parts(line: Row) -> list[str]:
         value = line[f"{way}_pct"]
-        if line["batch"] not in known:
+        if line["batch"] not in batches:
             return ["no interval"]
         return ["never" if value is None else "always" if value == 0 else f"{value:.0f}"]
 
@@ -174,7 +176,7 @@ def _point(way: str, rows: Sequence[Row]) -> Callable[[Row], list[str]]:
 
 
 def _footnotes(rows: Sequence[Row], about: Measured) -> list[str]:
-    how = (
+    ending = (
         f"every interval is narrower than {100 * about.rel_ci:g} %"
         if about.ended == "interval"
         else f"the budget of {about.budget_s:g} s ended it before every interval was narrower than "
@@ -189,7 +191,7 @@ def _footnotes(rows: Sequence[Row], about: Measured) -> list[str]:
         against_itself("the dense product", about.aa_called, about.aa_cells, expected, about.aa_widest)
         if about.aa_cells
         else NO_INTERVALS,
-        f"{count(about.rounds, 'round')} in {about.seconds:.0f} s: {how}; {about.clock}; caches are warm; calls of "
+        f"{count(about.rounds, 'round')} in {about.seconds:.0f} s: {ending}; {about.clock}; caches are warm; calls of "
         f"PyTorch are included; {ONE_PROCESS}",
         paired_note(
             (f"batch {row['batch']}, {name}", row[f"{way}_ratio"], row[f"{way}_us"], row["dense_us"])

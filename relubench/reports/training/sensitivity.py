@@ -20,20 +20,20 @@ def draw_sensitivity(axes: Axes, tuned: Sequence[Tuning], looks: Looks) -> None:
 
     The looks are those of the learning curves, so one legend serves both.
     """
-    for one in tuned:
-        rates = sorted(one.errors)
-        errors = [math.nan if (error := one.errors[rate]) is None else error for rate in rates]
-        look = looks.get((one.variant, one.activation), {"color": "0.5", "linestyle": "-"})
+    for tuning in tuned:
+        rates = sorted(tuning.errors)
+        errors = [math.nan if (error := tuning.errors[rate]) is None else error for rate in rates]
+        look = looks.get((tuning.variant, tuning.activation), {"color": "0.5", "linestyle": "-"})
         axes.plot(
             rates, errors, color=look["color"], linestyle=look["linestyle"], linewidth=1.4, marker="o", markersize=3
         )
-        best = one.errors[one.lr]
+        best = tuning.errors[tuning.lr]
         if best is not None:
             ring = {"markerfacecolor": "none", "markeredgecolor": look["color"], "markeredgewidth": 1.6}
-            axes.plot(one.lr, best, marker="o", markersize=10, linestyle="", zorder=5, **ring)
+            axes.plot(tuning.lr, best, marker="o", markersize=10, linestyle="", zorder=5, **ring)
     from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullLocator
 
-    grid = sorted({rate for one in tuned for rate in one.errors})
+    grid = sorted({rate for tuning in tuned for rate in tuning.errors})
     axes.set_xscale("log")
     # The whole grid, also where nothing trained.
     axes.set_xlim(grid[0] / 1.5, grid[-1] * 1.5)
