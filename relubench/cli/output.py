@@ -102,7 +102,7 @@ def check_plot(plot: Path | None) -> None:
     """Raises UsageError where --plot could not be written."""
     if plot is None:
         return
-    from relubench.reports.plots.learning_curves import SUFFIXES as PLOT_SUFFIXES
+    from relubench.reports.plots.figure import SUFFIXES as PLOT_SUFFIXES
 
     if plot.suffix.lower() not in PLOT_SUFFIXES:
         raise UsageError(f"--plot {plot}: the suffix does not say the format", f"use one of {' '.join(PLOT_SUFFIXES)}")

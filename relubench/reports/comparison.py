@@ -227,9 +227,11 @@ def _label(key: Key) -> str:
 
 def _row_name(row: Row, rows: Sequence[Row]) -> str:
     """The activation, and in brackets whatever else the rows do not have in common."""
-    varied = [key for key in MATCHED[1:] if len({table_row[key] for table_row in rows}) > 1]
+    varied_keys = [key for key in MATCHED[1:] if len({table_row[key] for table_row in rows}) > 1]
     words = [
-        f"{key} {short(row[key])}" if isinstance(row[key], float) else str(row[key]) for key in varied if row[key] != ""
+        f"{key} {short(row[key])}" if isinstance(row[key], float) else str(row[key])
+        for key in varied_keys
+        if row[key] != ""
     ]
     return f"{row['activation']} ({', '.join(words).replace('_', ' ')})" if words else row["activation"]
 

@@ -42,8 +42,8 @@ def as_table(report: Report, screen: Screen) -> str:
 
 def as_json(report: Report, screen: Screen) -> str:
     about = {key: getattr(report, key) for key in ("command", "version", "device")} | report.about
-    everything = {**about, "rows": report.rows, "runs": report.runs}
-    return json.dumps(_finite(everything), allow_nan=False, ensure_ascii=False, indent=2)
+    document = {**about, "rows": report.rows, "runs": report.runs}
+    return json.dumps(_finite(document), allow_nan=False, ensure_ascii=False, indent=2)
 
 
 def as_jsonl(report: Report, screen: Screen) -> str:

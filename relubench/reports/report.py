@@ -70,12 +70,12 @@ class Report:
 
 
 def run_records(
-    results: Sequence[RunResult], timings: Mapping[str, Timing | None], wrong: Callable[[RunResult], Mask | None]
+    results: Sequence[RunResult], timings: Mapping[str, Timing | None], mask_of: Callable[[RunResult], Mask | None]
 ) -> list[Row]:
     """The runs as JSON carries them: with their timing, and which test examples were wrong, so that files compare."""
     records = []
     for result in results:
-        timing, mask = timings.get(result.id), wrong(result)
+        timing, mask = timings.get(result.id), mask_of(result)
         records.append(
             {
                 **result.to_json(),

@@ -46,9 +46,9 @@ def draw(report: Report, width: int | None = None, colour: bool | None = None) -
         console.print(_table(report, columns, level, cap))
     elif not report.display_rows:
         console.print(Text("nothing to show"))
-    dropped = [column.header for column in report.columns if column not in columns]
-    hidden = [f"not shown at this width: {'; '.join(dropped)}"] if dropped else []
-    for note in [*hidden, *report.footnotes]:
+    dropped_headers = [column.header for column in report.columns if column not in columns]
+    width_note = [f"not shown at this width: {'; '.join(dropped_headers)}"] if dropped_headers else []
+    for note in [*width_note, *report.footnotes]:
         console.print(Text(note, style="dim"))
     if report.sentence:
         console.print()
@@ -132,14 +132,14 @@ def _console(width: int | None, colour: bool | None) -> Console:
     from rich.console import Console
 
     terminal = sys.stdout.isatty()
-    coloured = colour if colour is not None else terminal and not os.environ.get("NO_COLOR")
+    with_colour = colour if colour is not None else terminal and not os.environ.get("NO_COLOR")
     if width is None and not os.environ.get("COLUMNS", "").isdigit():
         width = _line_of_stdout() if terminal else UNLIMITED
     return Console(
         file=io.StringIO(),
         width=width,
-        force_terminal=coloured,
-        no_color=not coloured,
+        force_terminal=with_colour,
+        no_color=not with_colour,
         highlight=False,
         emoji=False,
         markup=False,

@@ -31,20 +31,20 @@ def sentence(rows: Sequence[Row]) -> str:
     """What was checked, what is wrong, and what could not be judged: one sentence for each."""
     names = list(dict.fromkeys(row["activation"] for row in rows))
     dtypes = list(dict.fromkeys(row["dtype"] for row in rows))
-    wrong, unjudged, through = (
+    wrong_rows, unjudged_rows, straight_through = (
         [row for row in rows if row["outcome"] == kind] for kind in ("wrong", "failed", THROUGH)
     )
     num_values = sum(row["points"] for row in rows if row["outcome"] != "failed")
-    checked = f"{count(len(names), 'activation')} in {', '.join(dtypes)}, {num_values:,} values"
+    amount = f"{count(len(names), 'activation')} in {', '.join(dtypes)}, {num_values:,} values"
     parts = []
-    if wrong:
-        parts.append(f"Wrong: {_names(wrong)}; checked were {checked}.")
-    elif len(unjudged) < len(rows):
-        parts.append(f"Nothing {'else ' * bool(unjudged)}is wrong: {checked}, each within what rounding explains.")
-    if unjudged:
-        parts.insert(0, f"Could not be judged: {_names(unjudged)}.")
-    if through:
-        estimators = join_names(list(dict.fromkeys(row["activation"] for row in through)))
+    if wrong_rows:
+        parts.append(f"Wrong: {_names(wrong_rows)}; checked were {amount}.")
+    elif len(unjudged_rows) < len(rows):
+        parts.append(f"Nothing {'else ' * bool(unjudged_rows)}is wrong: {amount}, each within what rounding explains.")
+    if unjudged_rows:
+        parts.insert(0, f"Could not be judged: {_names(unjudged_rows)}.")
+    if straight_through:
+        estimators = join_names(list(dict.fromkeys(row["activation"] for row in straight_through)))
         parts.append(f"{estimators}: a straight-through estimator, whose slopes are not those of its values.")
     return " ".join(parts)
 

@@ -7,7 +7,7 @@ import pytest
 
 from relubench.errors import ComputeError, UsageError
 from relubench.experiments.rows import Tuning
-from relubench.reports.plots import learning_curves
+from relubench.reports.plots import figure, learning_curves
 from relubench.reports.plots.learning_curves import plot_curves
 
 STARTS = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
@@ -41,7 +41,7 @@ def test_learning_rates_are_a_panel_of_their_own(lab):
     assert low < 0.001 and high > 0.1  # the rate at which nothing trained keeps its place
     rings = [line for line in rates.lines if line.get_linestyle() == "None"]
     assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in rings] == [(0.01, 2.0), (0.1, 2.5)]
-    assert [line.get_color() for line in rates.lines if line not in rings] == list(learning_curves.COLOURS[:2])
+    assert [line.get_color() for line in rates.lines if line not in rings] == list(figure.COLOURS[:2])
 
 
 def test_a_learning_rate_line_looks_like_the_curve_of_its_own_variant(lab):

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from relubench.reports.speed.operators import PAIRED, Course, paired_note, sentence, speed_report
+from relubench.reports.speed.notes import PAIRED, paired_note
+from relubench.reports.speed.operators import Course, sentence, speed_report
 
 COURSE = Course(
     clock="fake",

@@ -22,9 +22,11 @@ def filters(weight: np.ndarray, input_shape: tuple[int, ...]) -> np.ndarray:
     `weight`: [units, inputs]. Raises ValueError if the inputs are no images.
     """
     strongest = np.argsort(-np.linalg.norm(weight, axis=1), kind="stable")[:MOST_FILTERS]
-    chosen = weight[np.sort(strongest)]
-    largest = np.maximum(np.abs(chosen).max(axis=1, keepdims=True), 1e-12)
-    return sheet(0.5 + 0.5 * chosen / largest, input_shape, columns=math.ceil(math.sqrt(len(chosen))))
+    strongest_filters = weight[np.sort(strongest)]
+    largest = np.maximum(np.abs(strongest_filters).max(axis=1, keepdims=True), 1e-12)
+    return sheet(
+        0.5 + 0.5 * strongest_filters / largest, input_shape, columns=math.ceil(math.sqrt(len(strongest_filters)))
+    )
 
 
 def reconstructions(x: np.ndarray, reconstructed: np.ndarray, input_shape: tuple[int, ...]) -> np.ndarray:
@@ -63,11 +65,11 @@ def as_images(values: np.ndarray, input_shape: tuple[int, ...]) -> np.ndarray:
     return values.reshape(len(values), side, side)
 
 
-def write_png(page: np.ndarray, path: Path, enlarged: int = 2) -> None:
-    """Write a sheet, each of its pixels as a square of `enlarged`."""
+def write_png(page: np.ndarray, path: Path, zoom: int = 2) -> None:
+    """Write a sheet, each of its pixels as a square of `zoom`."""
     from matplotlib.image import imsave
 
-    large = page.repeat(enlarged, axis=0).repeat(enlarged, axis=1)
+    large = page.repeat(zoom, axis=0).repeat(zoom, axis=1)
     buffer = io.BytesIO()
     imsave(buffer, np.clip(large, 0.0, 1.0), cmap="gray", vmin=0.0, vmax=1.0, format="png")
     write_file(path, buffer.getvalue())

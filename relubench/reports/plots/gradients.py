@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from relubench.errors import ComputeError
 from relubench.reports.formatting import count
-from relubench.reports.plots.learning_curves import COLOURS, DASHES, save
+from relubench.reports.plots.figure import COLOURS, DASHES, save, style_axes
 from relubench.reports.training.gradients import BOUND, BOUNDED, layers_at
 from relubench.runs.result import RunResult
 
@@ -58,7 +58,7 @@ def plot_gradients(results: Sequence[RunResult], path: Path) -> None:
         if place + columns >= len(panels):
             axes.set_xlabel("hidden layer", fontsize="small")
     _share_heights(list(zip(all_axes, [runs for _, runs in panels], strict=False)))
-    handles = _key(looks, bounded=BOUNDED in acts)
+    handles = _key(looks, with_bound=BOUNDED in acts)
     figure.legend(handles=handles, loc="outside lower center", ncols=2 + columns, frameon=False, fontsize="small")
     figure.suptitle(_title(results), fontsize="medium")
     save(figure, path)
@@ -71,14 +71,16 @@ def _columns(panels: int) -> int:
 
 def _panels(results: Sequence[RunResult]) -> list[tuple[str, list[RunResult]]]:
     """Runs by what a panel stands for: the variant, else whatever of model and data set differs."""
-    probed = [result for result in results if norms(result, 0) is not None]
+    probed_runs = [result for result in results if norms(result, 0) is not None]
     keys = [
-        key for key in ("variant", "dataset", "model", "init") if len({run.spec.get(key, "") for run in probed}) > 1
+        key
+        for key in ("variant", "dataset", "model", "init")
+        if len({run.spec.get(key, "") for run in probed_runs}) > 1
     ]
     # A variant's label says all of that.
     keys = ["variant"] if "variant" in keys else keys
     panels: dict[str, list[RunResult]] = {}
-    for run in probed:
+    for run in probed_runs:
         panels.setdefault(", ".join(str(run.spec.get(key, "")) for key in keys), []).append(run)
     return list(panels.items())
 
@@ -92,11 +94,11 @@ def norms(run: RunResult, epoch: int) -> Values | None:
 def _panel(axes: Axes, runs: Sequence[RunResult], looks: dict[str, tuple[str, int]]) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    for act, (colour, round_) in looks.items():
+    for act, (colour, repetition) in looks.items():
         runs_of_act = [run for run in runs if run.spec["activation"] == act]
         start = _mean([norms(run, 0) for run in runs_of_act])
         end = _mean([norms(run, run.epochs) for run in runs_of_act if run.epochs])
-        marker: dict[str, Any] = {"marker": ("o", "s", "^")[round_ % 3], "markersize": 3}
+        marker: dict[str, Any] = {"marker": ("o", "s", "^")[repetition % 3], "markersize": 3}
         if start is not None:
             layers = np.arange(1, len(start) + 1)
             axes.plot(layers, start, color=colour, linewidth=1.5, **marker)
@@ -106,8 +108,7 @@ def _panel(axes: Axes, runs: Sequence[RunResult], looks: dict[str, tuple[str, in
             axes.plot(np.arange(1, len(end) + 1), end, DASHES[1], color=colour, linewidth=1.1, alpha=0.8)
     axes.set_yscale("log")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
+    style_axes(axes)
     axes.tick_params(which="both", labelsize="x-small")
 
 
@@ -129,13 +130,13 @@ def _mean(curves: Sequence[Values | None]) -> Values | None:
     return np.exp(np.mean(np.log(numbers), axis=0)) if numbers else None
 
 
-def _key(looks: dict[str, tuple[str, int]], *, bounded: bool) -> list[Any]:
+def _key(looks: dict[str, tuple[str, int]], *, with_bound: bool) -> list[Any]:
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], color=colour, linewidth=2, label=act) for act, (colour, _) in looks.items()]
     handles.append(Line2D([], [], color="0.3", linewidth=1.5, marker="o", markersize=3, label="before training"))
     handles.append(Line2D([], [], color="0.3", linestyle=DASHES[1], linewidth=1.1, label="after the last epoch"))
-    if bounded:
+    if with_bound:
         words = "article's bound for sigmoid: 0.25 a layer"
         handles.append(Line2D([], [], color="0.35", linestyle=":", linewidth=1.4, label=words))
     return handles

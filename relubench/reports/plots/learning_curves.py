@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,27 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relubench.errors import ComputeError, UsageError
+from relubench.experiments.rows import Tuning
 from relubench.reports.formatting import count, join_names
+from relubench.reports.plots.figure import LOG_SPREAD, SUFFIXES, line_style, save, style_axes
 from relubench.reports.training.sensitivity import draw_sensitivity
 from relubench.runs.result import RunResult, Timing
-from relubench.system.files import write_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SUFFIXES = (".png", ".svg", ".pdf")
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's palette, told apart with any colour vision; its yellow is left out, too pale for a line on white."""
-DASHES = ("-", "--", ":", "-.")
-"""The next style begins when the colours have run out."""
 IN_LEGEND = 7
 """Lines up to this many are named in a legend; more are named where they end, since colours no longer tell them."""
 LABEL_GAP = 0.042
 """Least distance between two names at the ends of lines, as a share of the axis."""
-
-LOG_SPREAD = 4.0
-"""From this ratio of the highest to the lowest error on, the error axis is logarithmic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +46,9 @@ class Curve:
 
 
 def plot_curves(
-    results: Sequence[RunResult], timings: Mapping[str, Timing | None], path: Path, tuned: Sequence[Tuning] = ()
+    results: Sequence[RunResult], timings: Mapping[str, Timing | None], path: Path, tunings: Sequence[Tuning] = ()
 ) -> None:
-    """Writes the learning curves to `path` as png, svg or pdf, by its suffix; with `tuned` a panel of learning rates.
+    """Writes the learning curves to `path` as png, svg or pdf, by its suffix; with `tunings` a panel of learning rates.
 
     A line is the mean over seeds, its band the lowest to the highest of them; where seeds have ended it goes on dotted,
     over the rest. A diamond is the mean test error, at the mean best epoch; a cross is where a training diverged.
@@ -65,27 +57,15 @@ def plot_curves(
     if path.suffix.lower() not in SUFFIXES:
         hint = f"end the file's name in {', '.join(SUFFIXES)}"
         raise UsageError(f"cannot plot to {path.name!r}: its suffix names no format that is known here", hint)
-    curves, without = _curves(results, timings)
+    curves, runs_without_curve = _curves(results, timings)
     if not curves:
         raise ComputeError("no run has a learning curve to plot", "see why with `relubench show run ID`")
-    save(_draw(curves, without, tuned), path)
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Writes a figure whole or not at all, in the format of the suffix; ComputeError if the file cannot be written."""
-    try:
-        # Without a date and random ids the same results give the same file.
-        metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower())
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=path.suffix.lower()[1:], dpi=150, metadata=metadata)
-        write_file(path, buffer.getvalue())
-    except OSError as error:
-        raise ComputeError(f"cannot write {path}: {error.strerror or error}", "choose another file") from error
+    save(_draw(curves, runs_without_curve, tunings), path)
 
 
 def _curves(results: Sequence[RunResult], timings: Mapping[str, Timing | None]) -> tuple[list[Curve], list[RunResult]]:
     """One curve for each label, in order of appearance, and the runs that have no point."""
-    differing = [
+    varied_keys = [
         key
         for key in ("dataset", "model", "pretraining", "l1")
         if len({str(result.spec.get(key, "none")) for result in results}) > 1
@@ -93,15 +73,15 @@ def _curves(results: Sequence[RunResult], timings: Mapping[str, Timing | None]) 
     # A variant's label says all of that.
     by_variant = len({result.spec.get("variant", "") for result in results}) > 1
     rows: dict[str, list[RunResult]] = {}
-    without = []
+    runs_without_curve = []
     for result in results:
         if any(point.valid_error_pct is not None for point in result.curve):
-            extra = "".join(f", {key} {result.spec.get(key, 'none')}" for key in differing)
+            extra = "".join(f", {key} {result.spec.get(key, 'none')}" for key in varied_keys)
             extra = f", {result.spec.get('variant')}" if by_variant else extra
             rows.setdefault(result.spec["activation"] + extra, []).append(result)
         else:
-            without.append(result)
-    return [_curve(label, runs, timings) for label, runs in rows.items()], without
+            runs_without_curve.append(result)
+    return [_curve(label, runs, timings) for label, runs in rows.items()], runs_without_curve
 
 
 def _curve(label: str, runs: list[RunResult], timings: Mapping[str, Timing | None]) -> Curve:
@@ -114,8 +94,8 @@ def _curve(label: str, runs: list[RunResult], timings: Mapping[str, Timing | Non
                 errors[row, point.epoch - 1] = point.valid_error_pct
             if timing is not None and point.epoch <= len(timing.epoch_seconds):
                 clock[row, point.epoch - 1] = timing.epoch_seconds[point.epoch - 1]
-    timed = not (np.isnan(clock) & ~np.isnan(errors)).any()
-    return Curve(label, runs, errors, _over_seeds(clock) if timed else None)
+    is_timed = not (np.isnan(clock) & ~np.isnan(errors)).any()
+    return Curve(label, runs, errors, _over_seeds(clock) if is_timed else None)
 
 
 def _over_seeds(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -125,45 +105,44 @@ def _over_seeds(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.divide(total, number, out=np.full(total.shape, np.nan), where=number > 0)
 
 
-def _draw(curves: Sequence[Curve], without: Sequence[RunResult], tuned: Sequence[Tuning]) -> Figure:
+def _draw(curves: Sequence[Curve], runs_without_curve: Sequence[RunResult], tunings: Sequence[Tuning]) -> Figure:
     import matplotlib
     from matplotlib.figure import Figure
 
     matplotlib.rcParams["svg.hashsalt"] = "relubench"
-    named_in_legend = len(curves) <= IN_LEGEND
-    rows = -(-((len(curves) if named_in_legend else 0) + 2) // 4)
-    height = 4.4 + 0.22 * rows if named_in_legend else max(4.8, 0.19 * len(curves))
-    figure = Figure(figsize=(10 + 4 * bool(tuned), height), layout="constrained")
-    epoch_axes, time_axes, *tuning_axes = figure.subplots(1, 3 if tuned else 2)
+    uses_legend = len(curves) <= IN_LEGEND
+    rows = -(-((len(curves) if uses_legend else 0) + 2) // 4)
+    height = 4.4 + 0.22 * rows if uses_legend else max(4.8, 0.19 * len(curves))
+    figure = Figure(figsize=(10 + 4 * bool(tunings), height), layout="constrained")
+    epoch_axes, time_axes, *tuning_axes = figure.subplots(1, 3 if tunings else 2)
     time_axes.sharey(epoch_axes)
     time_axes.tick_params(labelleft=False)
-    looks = [_look(place) for place in range(len(curves))]
+    looks = [line_style(place) for place in range(len(curves))]
     for curve, look in zip(curves, looks, strict=True):
         _line(epoch_axes, curve, np.arange(1.0, curve.errors.shape[1] + 1), look)
         if curve.seconds is not None:
             _line(time_axes, curve, curve.seconds, look)
-    if tuned:
+    if tunings:
         draw_sensitivity(
-            tuning_axes[0], tuned, {_tuned_as(curve): look for curve, look in zip(curves, looks, strict=True)}
+            tuning_axes[0], tunings, {_tuned_as(curve): look for curve, look in zip(curves, looks, strict=True)}
         )
         _error_axis(
-            tuning_axes[0], [error for tuning in tuned for error in tuning.errors.values() if error is not None]
+            tuning_axes[0], [error for tuning in tunings for error in tuning.errors.values() if error is not None]
         )
     _axes(epoch_axes, time_axes, curves)
     for axes in (epoch_axes, time_axes, *tuning_axes):
-        axes.grid(alpha=0.25, linewidth=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
+        style_axes(axes)
     without_times = [curve.label for curve in curves if curve.seconds is None]
     if without_times:
         time_axes.set_title(f"not timed: {join_names(without_times)}", fontsize="small")
-    handles, labels = epoch_axes.get_legend_handles_labels() if named_in_legend else ([], [])
-    if not named_in_legend:
+    handles, labels = epoch_axes.get_legend_handles_labels() if uses_legend else ([], [])
+    if not uses_legend:
         _name_ends(epoch_axes, curves, looks)
     extra, words = _key(curves)
     figure.legend(
         [*handles, *extra], [*labels, *words], loc="outside lower center", ncols=4, fontsize="small", frameon=False
     )
-    figure.suptitle(_title(curves, without), fontsize="medium")
+    figure.suptitle(_title(curves, runs_without_curve), fontsize="medium")
     return figure
 
 
@@ -171,10 +150,6 @@ def _tuned_as(curve: Curve) -> tuple[str, str]:
     """The variant and the activation of a line: what its learning rate was searched for."""
     spec = curve.runs[0].spec
     return spec.get("variant", ""), spec["activation"]
-
-
-def _look(place: int) -> dict[str, str]:
-    return {"color": COLOURS[place % len(COLOURS)], "linestyle": DASHES[place // len(COLOURS) % len(DASHES)]}
 
 
 def _name_ends(axes: Axes, curves: Sequence[Curve], looks: Sequence[dict[str, str]]) -> None:
@@ -293,7 +268,7 @@ def _key(curves: Sequence[Curve]) -> tuple[list[Any], list[str]]:
     return [handle for handle, _ in marks], [words for _, words in marks]
 
 
-def _title(curves: Sequence[Curve], without: Sequence[RunResult]) -> str:
+def _title(curves: Sequence[Curve], runs_without_curve: Sequence[RunResult]) -> str:
     """What all runs share, and which runs have no curve."""
     runs = [run for curve in curves for run in curve.runs]
     parts = []
@@ -301,7 +276,7 @@ def _title(curves: Sequence[Curve], without: Sequence[RunResult]) -> str:
         values = {run.spec.get(key) for run in runs}
         parts += [str(value) for value in values if len(values) == 1]
     parts.append(f"validation error, {count(max(len(curve.runs) for curve in curves), 'seed')}")
-    if without:
-        names = [f"{run.spec['activation']} seed {run.spec['seed']} ({run.outcome})" for run in without]
+    if runs_without_curve:
+        names = [f"{run.spec['activation']} seed {run.spec['seed']} ({run.outcome})" for run in runs_without_curve]
         parts.append(f"no curve: {join_names(names)}")
     return " · ".join(parts)

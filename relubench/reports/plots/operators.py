@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from relubench.errors import ComputeError
-from relubench.reports.plots.learning_curves import COLOURS, DASHES, save
+from relubench.reports.plots.figure import COLOURS, DASHES, line_style, save, style_axes
 from relubench.reports.report import Row
 
 if TYPE_CHECKING:
@@ -63,10 +63,6 @@ def _panel(
             row for row in rows if row["activation"] == label and (row["dtype"], row["mode"], row["pass"]) == panel
         ]
         line_rows.sort(key=lambda row: row["elements"])
-        look: dict[str, Any] = {
-            "color": COLOURS[place % len(COLOURS)],
-            "linestyle": DASHES[place // len(COLOURS) % len(DASHES)],
-        }
         # A style repeats after 28 lines; a marker tells the rest.
         marker = "o" if place < len(COLOURS) * len(DASHES) else "s"
         axis.plot(
@@ -76,7 +72,7 @@ def _panel(
             linewidth=1.3,
             marker=marker,
             markersize=3,
-            **look,
+            **line_style(place),
         )
     if roof := roof_curve(panel, runs):
         axis.plot(*zip(*roof, strict=True), label="measured roof", color="0.4", linewidth=5, alpha=0.35, zorder=0)
@@ -84,8 +80,7 @@ def _panel(
     axis.set_yscale("log")
     axis.set_xlabel("elements (logarithmic)")
     axis.set_title(", ".join(reversed(panel)), fontsize="small")
-    axis.grid(alpha=0.25, linewidth=0.6)
-    axis.spines[["top", "right"]].set_visible(False)
+    style_axes(axis)
 
 
 def _legend(axes: Sequence[Axes]) -> tuple[list[Any], list[str]]:

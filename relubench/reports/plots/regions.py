@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from relubench.reports.plots.learning_curves import save
+from relubench.reports.plots.figure import save
 
 TILE = 1.5
 """Size of the three images, in points a pixel of a 28 x 28 one."""

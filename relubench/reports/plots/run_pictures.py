@@ -92,9 +92,9 @@ def _regions(spec: RunSpec, weights: bytes, data_dir: Path | None, path: Path) -
     low, high = float(x.min()), float(x.max())
     tiles = filters.as_images((x.numpy() - low) / max(high - low, 1e-12), spec.input_shape)
     corners = [(*corner, tile) for corner, tile in zip(plane.corners, tiles, strict=True)]
-    about = f"{spec.activation} · {spec.model} · {spec.dataset} · seed {spec.seed}"
+    network_name = f"{spec.activation} · {spec.model} · {spec.dataset} · seed {spec.seed}"
     region_count = f"{regions.count:,} linear regions on a grid of {GRID_POINTS} x {GRID_POINTS} points"
-    title = f"{about}\n{region_count}, classes {', '.join(map(str, classes))}; black: the class named changes"
+    title = f"{network_name}\n{region_count}, classes {', '.join(map(str, classes))}; black: the class named changes"
     plot_regions(regions.region, regions.label, plane.square, corners, title, path)
     return path
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from relubench.reports.plots.learning_curves import COLOURS, save
+from relubench.reports.plots.figure import COLOURS, save, style_axes
 from relubench.reports.report import Report, Row
 from relubench.reports.speed.sparse_products import WAYS
 
@@ -41,15 +41,19 @@ def plot_zeros(report: Report, path: Path) -> None:
     save(figure, path)
 
 
-def _panel(axes: Axes, rows: Sequence[Row], even: Row, paper: float) -> None:
-    shifted = sorted((row for row in rows if row["source"] == "shifted"), key=lambda row: row["sparsity_pct"])
+def _panel(axes: Axes, rows: Sequence[Row], break_even: Row, paper: float) -> None:
+    shifted_rows = sorted((row for row in rows if row["source"] == "shifted"), key=lambda row: row["sparsity_pct"])
     # Layers of another size take another time.
-    sizes = {(row["inputs"], row["outputs"]) for row in shifted}
-    same_size = [row for row in rows if row["source"] == "trained" and (row["inputs"], row["outputs"]) in sizes]
+    sizes = {(row["inputs"], row["outputs"]) for row in shifted_rows}
+    trained_rows = [row for row in rows if row["source"] == "trained" and (row["inputs"], row["outputs"]) in sizes]
     for place, (way, name) in enumerate({"dense": "dense", **WAYS}.items()):
         colour = COLOURS[-1] if way == "dense" else COLOURS[place - 1]
-        shifted_points = [(row["sparsity_pct"], row[f"{way}_us"]) for row in shifted if row[f"{way}_us"] is not None]
-        trained_points = [(row["sparsity_pct"], row[f"{way}_us"]) for row in same_size if row[f"{way}_us"] is not None]
+        shifted_points = [
+            (row["sparsity_pct"], row[f"{way}_us"]) for row in shifted_rows if row[f"{way}_us"] is not None
+        ]
+        trained_points = [
+            (row["sparsity_pct"], row[f"{way}_us"]) for row in trained_rows if row[f"{way}_us"] is not None
+        ]
         if shifted_points:
             style = ":" if way == "csr_converted" else "-"
             axes.plot(*zip(*shifted_points, strict=True), color=colour, linestyle=style, linewidth=1.6, label=name)
@@ -62,21 +66,20 @@ def _panel(axes: Axes, rows: Sequence[Row], even: Row, paper: float) -> None:
                 zorder=4,
                 label="layers of this size as trained" if way == "columns" else None,
             )
-    _marks(axes, shifted, even, paper)
-    axes.set_title(f"batch {even['batch']}", fontsize="medium")
+    _marks(axes, shifted_rows, break_even, paper)
+    axes.set_title(f"batch {break_even['batch']}", fontsize="medium")
     axes.set_xlabel("exact zeros among the inputs, %")
     axes.set_xlim(0, 100)
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
+    style_axes(axes)
 
 
-def _marks(axes: Axes, shifted: Sequence[Row], even: Row, paper: float) -> None:
+def _marks(axes: Axes, shifted_rows: Sequence[Row], break_even: Row, paper: float) -> None:
     """The paper's sparsity, and where each way crosses the dense product."""
     import numpy as np
 
     axes.axvline(paper, color="0.35", linewidth=1.0, linestyle=(0, (4, 3)), label=f"the paper's {paper:g} %")
-    levels, dense = [row["sparsity_pct"] for row in shifted], [row["dense_us"] for row in shifted]
-    points = [even[f"{way}_pct"] for way in WAYS if even[f"{way}_pct"]]
+    levels, dense = [row["sparsity_pct"] for row in shifted_rows], [row["dense_us"] for row in shifted_rows]
+    points = [break_even[f"{way}_pct"] for way in WAYS if break_even[f"{way}_pct"]]
     if points and levels:
         heights = np.interp(points, levels, dense)
         axes.plot(points, heights, linestyle="", marker="X", color="0.2", markersize=7, zorder=5, label="break-even")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from relubench.errors import ComputeError, DataError
 from relubench.experiments.references import is_mnist_network, presets_folder
 from relubench.reports.formatting import count
-from relubench.reports.plots.learning_curves import COLOURS, save
+from relubench.reports.plots.figure import COLOURS, save, style_axes
 from relubench.reports.training.onset import onset
 from relubench.reports.training.sparsity import points
 from relubench.runs.result import RunResult
@@ -27,11 +27,11 @@ FIT_FROM, LEAST_FITTED = 70.0, 10
 """Ours is fitted where the paper's networks lie, from 70 % on, if there are so many networks of ours."""
 
 
-def plot_sparsity(results: Sequence[RunResult], path: Path, flat: Mapping[str, str]) -> None:
+def plot_sparsity(results: Sequence[RunResult], path: Path, reasons: Mapping[str, str]) -> None:
     """Writes the figure to `path` as png, svg or pdf, by its suffix; the paper's points are in it for its own network.
 
-    `flat`: activations to which no curve is fitted, with the reason, which the legend gives. Networks that diverged or
-    stayed at chance are counted and not drawn. Raises ComputeError if none is left or the file cannot be written.
+    `reasons`: activations to which no curve is fitted, with the reason, which the legend gives. Networks that diverged
+    or stayed at chance are counted and not drawn. Raises ComputeError if none is left or the file cannot be written.
     """
     import matplotlib
     from matplotlib.figure import Figure
@@ -48,7 +48,7 @@ def plot_sparsity(results: Sequence[RunResult], path: Path, flat: Mapping[str, s
     if is_mnist_network(results[0].spec):
         _paper(axes)
     for place, (label, (zeros, errors)) in enumerate(points_by_label.items()):
-        colour, reason = COLOURS[place % len(COLOURS)], flat.get(label)
+        colour, reason = COLOURS[place % len(COLOURS)], reasons.get(label)
         _ours(axes, label, np.asarray(zeros), np.asarray(errors), colour)
         if reason is None:
             _our_fit(axes, label, np.asarray(zeros), np.asarray(errors), colour)
@@ -62,8 +62,7 @@ def plot_sparsity(results: Sequence[RunResult], path: Path, flat: Mapping[str, s
     axes.set_xlabel("zeros among the hidden activations (%)")
     axes.set_ylabel("test error (%)")
     axes.set_title(_title(results), fontsize="medium")
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
+    style_axes(axes)
     figure.legend(fontsize="small", frameon=False, loc="outside lower center", ncols=2)
     save(figure, path)
 
@@ -108,8 +107,8 @@ def _our_fit(axes: Axes, label: str, zeros: NDArray[np.float64], errors: NDArray
 def _fit(axes: Axes, zeros: NDArray[np.float64], errors: NDArray[np.float64], colour: str, name: str) -> None:
     line = np.linspace(zeros.min(), zeros.max(), 200)
     centre = zeros.mean()
-    fitted = np.polyval(np.polyfit(zeros - centre, errors, DEGREE), line - centre)
-    axes.plot(line, fitted, color=colour, linewidth=1.6, label=name)
+    heights = np.polyval(np.polyfit(zeros - centre, errors, DEGREE), line - centre)
+    axes.plot(line, heights, color=colour, linewidth=1.6, label=name)
 
 
 def _title(results: Sequence[RunResult]) -> str:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from relubench.experiments.references import ARTICLE_NOTE, entries
 from relubench.reports.report import Column, Report, Row
-from relubench.reports.speed.operators import ONE_PROCESS, significant
+from relubench.reports.speed.notes import ONE_PROCESS
+from relubench.reports.speed.operators import significant
 from relubench.version import __version__
 
 UNCLEAR = "unclear"
@@ -41,7 +42,7 @@ def article_cycles() -> dict[str, tuple[float, float]]:
     }
 
 
-def arithmetic_report(rows: Sequence[Row], runs: Sequence[Row], about: Measured, *, device: str) -> Report:
+def arithmetic_report(rows: Sequence[Row], runs: Sequence[Row], measurement: Measured, *, device: str) -> Report:
     """The report of these rows (ArithmeticRow.to_json)."""
     return Report(
         command="speed",
@@ -50,9 +51,9 @@ def arithmetic_report(rows: Sequence[Row], runs: Sequence[Row], about: Measured,
         rows=list(rows),
         runs=list(runs),
         columns=_columns(rows),
-        title=f"arithmetic · {device} · {about.clock}",
+        title=f"arithmetic · {device} · {measurement.clock}",
         caption=f"throughput on {rows[0]['elements']:,} float32 in the first cache, the cost of the call subtracted",
-        footnotes=_footnotes(rows, about),
+        footnotes=_footnotes(rows, measurement),
         sentence=sentence(rows),
     )
 
@@ -63,9 +64,9 @@ def sentence(rows: Sequence[Row]) -> str:
     exp, compare = by_name["exp"], by_name["compare"]
     if exp["ratio_to_add"] is None or compare["ratio_to_add"] is None:
         return "Nothing could be compared with an addition."
-    unclear = [name for name in ("add", "exp", "compare") if not is_clear(by_name[name])]
-    if unclear:
-        return f"Nothing can be said of {' or '.join(unclear)}: {WHY_UNCLEAR}."
+    unclear_names = [name for name in ("add", "exp", "compare") if not is_clear(by_name[name])]
+    if unclear_names:
+        return f"Nothing can be said of {' or '.join(unclear_names)}: {WHY_UNCLEAR}."
     return (
         f"Here an exp takes {exp['ratio_to_add']:.1f} times as long as an addition (article: {_cycles(exp)}), and a "
         f"comparison {compare['ratio_to_add']:.1f} times (article: {_cycles(compare)})."
@@ -121,24 +122,25 @@ def _cycles(row: Row) -> str:
     return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
-def _footnotes(rows: Sequence[Row], about: Measured) -> list[str]:
+def _footnotes(rows: Sequence[Row], measurement: Measured) -> list[str]:
     ending = (
-        f"every interval is narrower than {100 * about.rel_ci:g} %"
-        if about.ended == "interval"
-        else f"the budget of {about.budget_s:g} s ended it before every call's interval was narrower than "
-        f"{100 * about.rel_ci:g} %"
+        f"every interval is narrower than {100 * measurement.rel_ci:g} %"
+        if measurement.ended == "interval"
+        else f"the budget of {measurement.budget_s:g} s ended it before every call's interval was narrower than "
+        f"{100 * measurement.rel_ci:g} %"
     )
-    notes = [*about.warnings]
-    if about.aa_low is not None and about.aa_high is not None:
+    notes = [*measurement.warnings]
+    if measurement.aa_low is not None and measurement.aa_high is not None:
         notes.append(
             "A/A test: add was also timed against itself in the same rounds. Its ratio to itself is "
-            f"{about.aa_low:.2f} to {about.aa_high:.2f}. Cheaper or dearer is said only of a ratio beyond this"
+            f"{measurement.aa_low:.2f} to {measurement.aa_high:.2f}. Cheaper or dearer is said only of a ratio beyond "
+            "this"
         )
     if any(row["ns_per_element"] is not None and not is_clear(row) for row in rows):
         notes.append(f"{UNCLEAR}: {WHY_UNCLEAR}")
     notes += [
-        f"{about.rounds} rounds in {about.seconds:.0f} s: {ending}; in each round the cost of a call on one element is "
-        f"taken from that of a call on the array; {ONE_PROCESS}",
+        f"{measurement.rounds} rounds in {measurement.seconds:.0f} s: {ending}; in each round the cost of a call on "
+        f"one element is taken from that of a call on the array; {ONE_PROCESS}",
         "throughput of vector kernels; the article's cycles are those of one operation after the other; compare is the "
         "maximum of two numbers, as relu needs it",
         ARTICLE_NOTE,

@@ -10,7 +10,7 @@ from relubench.experiments.references import ARTICLE_NOTE, entries, is_mnist_net
 from relubench.reports.formatting import duration as seconds_or_more
 from relubench.reports.formatting import fixed, short
 from relubench.reports.report import Column, Report, Row
-from relubench.reports.speed.operators import ONE_PROCESS
+from relubench.reports.speed.notes import ONE_PROCESS
 from relubench.version import __version__
 
 
@@ -47,7 +47,7 @@ def article_speed(spec: Mapping[str, Any]) -> dict[tuple[str, str, str], float]:
 
 
 def network_report(
-    rows: Sequence[Row], runs: Sequence[Row], front: Sequence[Row], race: Race | None, *, device: str
+    rows: Sequence[Row], runs: Sequence[Row], front: Sequence[Row], measurement: Race | None, *, device: str
 ) -> Report:
     """The report of these rows (NetworkRow.to_json); `front`: the Pareto front (Point.to_json)."""
     first, beside = rows[0], ", in brackets the article's" if _in_article(rows) else ""
@@ -61,7 +61,7 @@ def network_report(
         columns=_columns(rows),
         title=f"speed of networks · {first['dataset']} · {first['model']} · {device}",
         caption=f"medians; ratios to {first['ratio_to']}{beside}; µs an image: data, forward, backward, update",
-        footnotes=_footnotes(rows, race),
+        footnotes=_footnotes(rows, measurement),
         sentence=sentence(rows),
     )
 
@@ -105,10 +105,10 @@ def duration(seconds: float | None) -> str:
 def sentence(rows: Sequence[Row]) -> str:
     """How relu, or the last, stands to the first activation: one sentence."""
     base = rows[0]["ratio_to"]
-    timed = [row for row in rows[1:] if row["epoch_ratio"] is not None]
-    if not timed:
+    timed_rows = [row for row in rows[1:] if row["epoch_ratio"] is not None]
+    if not timed_rows:
         return f"Nothing could be compared with {base}."
-    row = next((row for row in timed if row["activation"] == "relu"), timed[-1])
+    row = next((row for row in timed_rows if row["activation"] == "relu"), timed_rows[-1])
     parts = [f"an epoch with {row['activation']} takes {row['epoch_ratio']:.2f} of {base}'s time"]
     if row["article_epoch_ratio"] is not None:
         parts[0] += f" (article: {row['article_epoch_ratio']:.2f})"
@@ -158,9 +158,9 @@ def _cell_with_article(value: float | None, article: float | None) -> list[str]:
 
 def _epoch_ratio(row: Row) -> list[str]:
     low, high = row["epoch_ratio_ci_low"], row["epoch_ratio_ci_high"]
-    around = "" if low is None or high is None else f"±{50 * (high - low) / row['epoch_ratio']:.0f}%"
+    interval = "" if low is None or high is None else f"±{50 * (high - low) / row['epoch_ratio']:.0f}%"
     ratio, article = _cell_with_article(row["epoch_ratio"], row["article_epoch_ratio"])
-    return [ratio + around, article]
+    return [ratio + interval, article]
 
 
 def _style(row: Row) -> str:
@@ -172,22 +172,22 @@ def _stages(row: Row) -> list[str]:
     return [" ".join(f"{microseconds:.1f}" for key in keys if (microseconds := row[f"{key}_us_per_image"]) is not None)]
 
 
-def _footnotes(rows: Sequence[Row], race: Race | None) -> list[str]:
+def _footnotes(rows: Sequence[Row], measurement: Race | None) -> list[str]:
     target = rows[0]["target_error_pct"]
-    notes = list(race.warnings) if race else []
-    if race is not None:
-        notes += _measurement_notes(race)
-    notes += _blank_notes(rows, timed=race is not None)
-    pretrained = any(row["pretraining"] != "none" for row in rows)
+    notes = list(measurement.warnings) if measurement else []
+    if measurement is not None:
+        notes += _measurement_notes(measurement)
+    notes += _blank_notes(rows, timed=measurement is not None)
+    has_pretraining = any(row["pretraining"] != "none" for row in rows)
     if target is not None:
         notes.append(f"target: {target:.2f} % validation error; the cells are blank where a seed does not reach it")
-    if race is not None:
-        notes.append(_ratio_note(race.base, pretrained=pretrained))
+    if measurement is not None:
+        notes.append(_ratio_note(measurement.base, with_pretraining=has_pretraining))
     notes.append(
         "time to target: the epochs of the learning curves times the measured time of an epoch; update: the product "
         "that gives the weights' gradient and the update itself, which belong to backward where a kernel does all"
     )
-    if pretrained:
+    if has_pretraining:
         notes.append(
             "pre-training: the time on its own clock, while other work may have shared the machine; it is part of the "
             "time to target"
@@ -203,9 +203,9 @@ def _footnotes(rows: Sequence[Row], race: Race | None) -> list[str]:
     return notes
 
 
-def _ratio_note(base: str, *, pretrained: bool) -> str:
+def _ratio_note(base: str, *, with_pretraining: bool) -> str:
     """What the ratios and times are, and how they go together."""
-    extra = ", with the time of pre-training added" if pretrained else ""
+    extra = ", with the time of pre-training added" if with_pretraining else ""
     return (
         f"an epoch ratio is the median of the ratios to {base} within each round, whose times met the same machine; an "
         f"epoch takes this ratio times {base}'s median; the time ratio is the epoch ratio times the epochs ratio{extra}"
@@ -225,25 +225,29 @@ def _blank_notes(rows: Sequence[Row], *, timed: bool) -> list[str]:
     return notes
 
 
-def _measurement_notes(race: Race) -> list[str]:
+def _measurement_notes(measurement: Race) -> list[str]:
     ending = (
-        f"every ratio's interval is narrower than {100 * race.rel_ci:g} %"
-        if race.ended == "interval"
-        else f"the budget of {race.budget_s:g} s ended it before every interval was narrower than "
-        f"{100 * race.rel_ci:g} %"
+        f"every ratio's interval is narrower than {100 * measurement.rel_ci:g} %"
+        if measurement.ended == "interval"
+        else f"the budget of {measurement.budget_s:g} s ended it before every interval was narrower than "
+        f"{100 * measurement.rel_ci:g} %"
     )
-    threads = f", {race.threads} thread{'s' if race.threads > 1 else ''} each" if race.threads else ""
+    threads = (
+        f", {measurement.threads} thread{'s' if measurement.threads > 1 else ''} each" if measurement.threads else ""
+    )
     notes = [
-        f"training steps were timed in {race.rounds} rounds, in each of which every network has its turn, "
-        f"{race.seconds:.0f} s{threads}: {ending}; an epoch is {race.images:,} images without validation; {ONE_PROCESS}"
+        f"training steps were timed in {measurement.rounds} rounds, in each of which every network has its turn, "
+        f"{measurement.seconds:.0f} s{threads}: {ending}; an epoch is {measurement.images:,} images without "
+        f"validation; {ONE_PROCESS}"
     ]
-    if race.aa_low is not None and race.aa_high is not None:
-        includes_one = race.aa_low <= 1 <= race.aa_high
+    if measurement.aa_low is not None and measurement.aa_high is not None:
+        includes_one = measurement.aa_low <= 1 <= measurement.aa_high
         remark = (
             "which includes 1, as it should" if includes_one else "which does not include 1: the machine was unsteady"
         )
         notes.append(
-            f"A/A test: {race.base} was also timed against itself in the same rounds. Its ratio to itself is "
-            f"{race.aa_low:.3f} to {race.aa_high:.3f}, {remark}. Faster or slower is said only of a ratio beyond this"
+            f"A/A test: {measurement.base} was also timed against itself in the same rounds. Its ratio to itself is "
+            f"{measurement.aa_low:.3f} to {measurement.aa_high:.3f}, {remark}. Faster or slower is said only of a "
+            "ratio beyond this"
         )
     return notes

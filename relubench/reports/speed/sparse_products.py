@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from relubench.experiments.references import entries
 from relubench.reports.formatting import count, fixed
 from relubench.reports.report import Column, Report, Row
-from relubench.reports.speed.operators import ONE_PROCESS, against_itself, paired_note
+from relubench.reports.speed.notes import ONE_PROCESS, against_itself, paired_note
 from relubench.statistics.timings import LEAST_ROUNDS
 from relubench.version import __version__
 
@@ -57,26 +57,26 @@ def paper_sparsity() -> float:
 def sparsity_report(
     rows: Sequence[Row],
     runs: Sequence[Row],
-    even: Mapping[tuple[int, str], float | None],
-    about: Measured,
+    break_even: Mapping[tuple[int, str], float | None],
+    measurement: Measured,
     *,
     device: str,
 ) -> Report:
-    """The report of these rows (SparsityRow.to_json); `even`: (batch, way) -> break-even sparsity in per cent."""
+    """The report of these rows (SparsityRow.to_json); `break_even`: (batch, way) -> break-even sparsity in per cent."""
     batches = list(dict.fromkeys(row["batch"] for row in rows))
-    table = [{"batch": batch, **{f"{way}_pct": even[batch, way] for way in WAYS}} for batch in batches]
+    table = [{"batch": batch, **{f"{way}_pct": break_even[batch, way] for way in WAYS}} for batch in batches]
     return Report(
         command="speed",
         version=__version__,
         device=device,
         rows=list(rows),
         runs=list(runs),
-        about={"break_even": table, "paper_sparsity_pct": about.paper_pct},
-        columns=_columns(about.paper_pct),
-        title=f"what sparsity buys · {about.dataset} · {about.model} · {about.activation} · {device}",
+        about={"break_even": table, "paper_sparsity_pct": measurement.paper_pct},
+        columns=_columns(measurement.paper_pct),
+        title=f"what sparsity buys · {measurement.dataset} · {measurement.model} · {measurement.activation} · {device}",
         caption="µs an image of the product h W^T; × the dense product's time with half the 95 % interval",
-        footnotes=_footnotes(rows, about),
-        sentence=sentence(rows, table, about.paper_pct),
+        footnotes=_footnotes(rows, measurement),
+        sentence=sentence(rows, table, measurement.paper_pct),
     )
 
 
@@ -175,35 +175,37 @@ def _point(way: str, rows: Sequence[Row]) -> Callable[[Row], list[str]]:
     return parts
 
 
-def _footnotes(rows: Sequence[Row], about: Measured) -> list[str]:
+def _footnotes(rows: Sequence[Row], measurement: Measured) -> list[str]:
     ending = (
-        f"every interval is narrower than {100 * about.rel_ci:g} %"
-        if about.ended == "interval"
-        else f"the budget of {about.budget_s:g} s ended it before every interval was narrower than "
-        f"{100 * about.rel_ci:g} %"
+        f"every interval is narrower than {100 * measurement.rel_ci:g} %"
+        if measurement.ended == "interval"
+        else f"the budget of {measurement.budget_s:g} s ended it before every interval was narrower than "
+        f"{100 * measurement.rel_ci:g} %"
     )
-    low, high = about.aa_expected
+    low, high = measurement.aa_expected
     expected = f"{low} to {high} are expected at 5 %"
-    shifted = next((row for row in rows if row["source"] == "shifted"), None)
+    shifted_row = next((row for row in rows if row["source"] == "shifted"), None)
     notes = [
-        *about.warnings,
+        *measurement.warnings,
         MEANINGS,
-        against_itself("the dense product", about.aa_called, about.aa_cells, expected, about.aa_widest)
-        if about.aa_cells
+        against_itself(
+            "the dense product", measurement.aa_called, measurement.aa_cells, expected, measurement.aa_widest
+        )
+        if measurement.aa_cells
         else NO_INTERVALS,
-        f"{count(about.rounds, 'round')} in {about.seconds:.0f} s: {ending}; {about.clock}; caches are warm; calls of "
-        f"PyTorch are included; {ONE_PROCESS}",
+        f"{count(measurement.rounds, 'round')} in {measurement.seconds:.0f} s: {ending}; {measurement.clock}; caches "
+        f"are warm; calls of PyTorch are included; {ONE_PROCESS}",
         paired_note(
             (f"batch {row['batch']}, {name}", row[f"{way}_ratio"], row[f"{way}_us"], row["dense_us"])
             for row in rows
             for way, name in WAYS.items()
         ),
     ]
-    if shifted is not None:
+    if shifted_row is not None:
         notes.append(
-            f"bias moved: a constant c is taken from layer {shifted['layer']}'s pre-activations z (of validation "
-            f"images), so that more or fewer of f(z - c) are zero; the weights are {shifted['inputs']:,} x "
-            f"{shifted['outputs']:,}"
+            f"bias moved: a constant c is taken from layer {shifted_row['layer']}'s pre-activations z (of validation "
+            f"images), so that more or fewer of f(z - c) are zero; the weights are {shifted_row['inputs']:,} x "
+            f"{shifted_row['outputs']:,}"
         )
     notes += [
         f"batch {row['batch']}, {row['sparsity_pct']:.1f} % zeros: {row['message']}" for row in rows if row["message"]

@@ -21,15 +21,15 @@ def outcome_notes(
     notes = []
     for runs, row, label in zip(groups, rows, labels, strict=True):
         for outcome in OUTCOMES[1:]:
-            affected = [run for run in runs if run.outcome == outcome]
-            if not affected:
+            affected_runs = [run for run in runs if run.outcome == outcome]
+            if not affected_runs:
                 continue
-            message = next((" ".join(run.message.split()) for run in affected if run.message), "")
+            message = next((" ".join(run.message.split()) for run in affected_runs if run.message), "")
             mean_note = (
                 f"; its mean is over the {count(row.n, 'seed')} with a test error" if 0 < row.n < len(runs) else ""
             )
             reason = f" ({message})" if message else ""
-            notes.append(f"{label}: {len(affected)} of {count(len(runs), 'seed')} {outcome}{reason}{mean_note}")
+            notes.append(f"{label}: {len(affected_runs)} of {count(len(runs), 'seed')} {outcome}{reason}{mean_note}")
         if row.n and row.test_error_ci_low_pct is None:
             notes.append(f"{label}: no interval, since which test examples it got wrong is not stored")
     return notes
@@ -68,9 +68,9 @@ def together(comparisons: int) -> str:
 
 def one_seed_note(verdicts: Sequence[str]) -> list[str]:
     """What a word of one seed, or of a smoke test, does not say."""
-    limited = next((verdict for verdict in verdicts if verdict.endswith(IN_A_SMOKE_TEST)), None)
-    if limited is not None:
-        return [f"“{limited}” says nothing of what the preset asks: a smoke test only shows that it runs"]
+    smoke_verdict = next((verdict for verdict in verdicts if verdict.endswith(IN_A_SMOKE_TEST)), None)
+    if smoke_verdict is not None:
+        return [f"“{smoke_verdict}” says nothing of what the preset asks: a smoke test only shows that it runs"]
     if not any(verdict.endswith(ON_THIS_TEST_SET) for verdict in verdicts):
         return []
     word = next(verdict for verdict in verdicts if verdict.endswith(ON_THIS_TEST_SET))
@@ -124,16 +124,16 @@ def uncounted_notes(specs: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def tuning_notes(tuned: Sequence[Tuning]) -> list[str]:
+def tuning_notes(tunings: Sequence[Tuning]) -> list[str]:
     """The budget of `--lr auto`, and whose rate lies at an edge of the grid."""
-    if not tuned:
+    if not tunings:
         return []
-    budgets = dict.fromkeys(tuning.budget for tuning in tuned)
-    grid = ", ".join(f"{rate:g}" for rate in tuned[0].errors)
-    target = "each activation" if len(tuned) > 1 else tuned[0].activation
+    budgets = dict.fromkeys(tuning.budget for tuning in tunings)
+    grid = ", ".join(f"{rate:g}" for rate in tunings[0].errors)
+    target = "each activation" if len(tunings) > 1 else tunings[0].activation
     notes = [f"lr: chosen for {target} by validation error among {grid} ({'; '.join(budgets)}), on seeds not reported"]
     for edge in ("lowest", "highest"):
-        names = [tuning.activation for tuning in tuned if tuning.edge == edge]
+        names = [tuning.activation for tuning in tunings if tuning.edge == edge]
         if names:
             notes.append(
                 f"{join_names(names)}: the {edge} rate of the grid was best, so a better one may lie beyond it "

@@ -60,10 +60,10 @@ def _method_counts(pairs: Sequence[tuple[str, SummaryRow, SummaryRow]], method: 
     noise = "noise"
     if any((row.difference_verdict or "").endswith(ON_THIS_TEST_SET) for _, row in rows):
         noise = "this test set's noise"
-    gained = f"{len(better) or 'none'} of {count(len(rows), 'comparison')} with {base}"
-    gained += f" ({', '.join(better)})" if better else ""
+    gain_counts = f"{len(better) or 'none'} of {count(len(rows), 'comparison')} with {base}"
+    gain_counts += f" ({', '.join(better)})" if better else ""
     losses = f"{len(worse)} ({', '.join(worse)})" if worse else "none"
-    return f"{method} gained more than {noise} in {gained} and lost in {losses}."
+    return f"{method} gained more than {noise} in {gain_counts} and lost in {losses}."
 
 
 def _cost(row: SummaryRow, base_row: SummaryRow) -> str:
@@ -80,8 +80,8 @@ def _published_gains(row: SummaryRow, base_row: SummaryRow) -> str:
         "the article's": (base_row.article_error_pct, row.article_error_pct),
     }
     gain_texts = [
-        f"{name} is {signed(without - with_)} ({fixed(without)} to {fixed(with_)})"
-        for name, (without, with_) in pairs.items()
-        if without is not None and with_ is not None
+        f"{name} is {signed(base_error - error)} ({fixed(base_error)} to {fixed(error)})"
+        for name, (base_error, error) in pairs.items()
+        if base_error is not None and error is not None
     ]
     return f"; {', '.join(gain_texts)}" if gain_texts else ""

@@ -9,7 +9,7 @@ from typing import Any
 from relubench.runs.result import RunResult
 from relubench.statistics.error_rates import Mask
 
-WrongOf = Callable[[RunResult], Mask | None]
+MaskOf = Callable[[RunResult], Mask | None]
 """Gives a run's mask over the test examples, or None where there is none."""
 
 ROW_NAMES = ("activation", "dataset", "model", "pretraining")
@@ -56,7 +56,7 @@ class Group:
         return ", ".join(part for part in (self.variant, noise) if part)
 
 
-def group_runs(results: Sequence[RunResult], wrong: WrongOf, by_strength: bool) -> list[Group]:
+def group_runs(results: Sequence[RunResult], mask_of: MaskOf, by_strength: bool) -> list[Group]:
     """The group of each row, in order of appearance; raises ValueError if two runs are the same seed of one row."""
     l1_varies = by_strength or len({l1_strength(result.spec) for result in results}) > 1
     groups: dict[tuple[Any, ...], Group] = {}
@@ -69,7 +69,7 @@ def group_runs(results: Sequence[RunResult], wrong: WrongOf, by_strength: bool) 
         if seed in group.runs:
             raise ValueError(f"runs {group.runs[seed].id} and {run.id} are both seed {seed} of {key}")
         group.runs[seed] = run
-        if run.test_error_pct is not None and (mask := wrong(run)) is not None:
+        if run.test_error_pct is not None and (mask := mask_of(run)) is not None:
             group.masks[seed] = mask
     return list(groups.values())
 

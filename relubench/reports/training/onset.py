@@ -82,9 +82,9 @@ def _chance(x: Values, y: Values, places: Values, random: np.random.Generator) -
         shared = above @ below / max(below @ below, 1e-12)
         of_rise = above @ above - np.where(is_falling, shared * (above @ below), 0.0)
         with_rise = with_above - np.where(is_falling, shared * with_below, 0.0)
-        explained = np.where(is_falling, with_below**2 / max(below @ below, 1e-12), 0.0)
+        explained_by_fall = np.where(is_falling, with_below**2 / max(below @ below, 1e-12), 0.0)
         slope = with_rise / np.maximum(of_rise, 1e-12)
-        misfit = np.maximum((errors**2).sum(axis=1) - explained - slope * with_rise, 1e-12)
+        misfit = np.maximum((errors**2).sum(axis=1) - explained_by_fall - slope * with_rise, 1e-12)
         best = np.maximum(best, slope * np.sqrt(np.maximum(of_rise, 0.0) / misfit))
     return float((best >= best[0] * (1 - 1e-9)).sum() / len(best))
 

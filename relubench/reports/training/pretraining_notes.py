@@ -14,21 +14,21 @@ def stack_notes(results: Sequence[RunResult]) -> list[str]:
 
     A row goes by its activation and method, and by its variant where one such pair was pre-trained in several ways.
     """
-    pretrained = [result for result in results if (stack := result.spec.get("stack")) and not stack["shuffled"]]
-    ways: dict[str, set[str]] = {}
-    for run in pretrained:
-        ways.setdefault(_name(run), set()).add(_describe(run.spec["stack"]))
+    pretrained_runs = [result for result in results if (stack := result.spec.get("stack")) and not stack["shuffled"]]
+    descriptions: dict[str, set[str]] = {}
+    for run in pretrained_runs:
+        descriptions.setdefault(_name(run), set()).add(_describe(run.spec["stack"]))
     rows: dict[str, list[str]] = {}
-    for run in pretrained:
+    for run in pretrained_runs:
         name = _name(run)
-        name = f"{name} ({run.spec['variant']})" if len(ways[name]) > 1 and run.spec.get("variant") else name
+        name = f"{name} ({run.spec['variant']})" if len(descriptions[name]) > 1 and run.spec.get("variant") else name
         names = rows.setdefault(_describe(run.spec["stack"]), [])
         if name not in names:
             names.append(name)
     notes = [f"{', '.join(names)}: {description}" for description, names in rows.items()]
     if any((result.spec.get("stack") or {}).get("shuffled") for result in results):
         notes.append("-shuffled: from the same pre-trained weights, in random order within each layer")
-    if any(run.spec.get("labels") is not None for run in pretrained):
+    if any(run.spec.get("labels") is not None for run in pretrained_runs):
         notes.append("pre-training sees all training images, with a label or without")
     return notes
 

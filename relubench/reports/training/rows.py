@@ -30,12 +30,12 @@ DIGITS = 6
 def table_rows(
     groups: Sequence[Group],
     timings: Mapping[str, Timing | None],
-    tuned: Sequence[Tuning],
+    tunings: Sequence[Tuning],
     comparison: Comparison,
     baselines: Sequence[int],
 ) -> list[SummaryRow]:
     """A row for each group, without a verdict; `baselines`: for each row the index of the one it is compared with."""
-    tuning_by_row = {(tuning.variant, tuning.activation, tuning.pretraining): tuning for tuning in tuned}
+    tuning_by_row = {(tuning.variant, tuning.activation, tuning.pretraining): tuning for tuning in tunings}
     rows = [_row(group, timings, tuning_by_row, comparison.references) for group in groups]
     rows = _with_differences(groups, rows, baselines)
     return [_of_a_smoke_test(row) for row in rows] if comparison.smoke else rows
@@ -50,31 +50,31 @@ def mean(values: Sequence[float | None]) -> float | None:
 def _row(
     group: Group,
     timings: Mapping[str, Timing | None],
-    tuned: Mapping[tuple[str, str, str], Tuning],
+    tuning_by_row: Mapping[tuple[str, str, str], Tuning],
     tables: Mapping[str, str] | None,
 ) -> SummaryRow:
     runs, spec = group.results, group.spec
-    tested = [run for run in runs if run.test_error_pct is not None]
+    tested_runs = [run for run in runs if run.test_error_pct is not None]
     interval = mean_error(group.complete) if group.complete else None
-    tuning = tuned.get((group.variant, spec["activation"], spec.get("pretraining", "none")))
+    tuning = tuning_by_row.get((group.variant, spec["activation"], spec.get("pretraining", "none")))
     clocks = [timings.get(run.id) for run in runs]
     row = SummaryRow(
         activation=spec["activation"],
         dataset=spec["dataset"],
         model=spec["model"],
         pretraining=spec.get("pretraining", "none"),
-        n=len(tested),
-        n_learned=sum(run.outcome != "stalled" for run in tested),
-        test_error_pct=mean([run.test_error_pct for run in tested]),
+        n=len(tested_runs),
+        n_learned=sum(run.outcome != "stalled" for run in tested_runs),
+        test_error_pct=mean([run.test_error_pct for run in tested_runs]),
         test_error_ci_low_pct=_rounded(interval and interval.low),
         test_error_ci_high_pct=_rounded(interval and interval.high),
-        valid_error_pct=mean([run.valid_error_pct for run in tested]),
+        valid_error_pct=mean([run.valid_error_pct for run in tested_runs]),
         outcome=max((run.outcome for run in runs), key=OUTCOMES.index),
         lr=_common([run.spec.get("lr") for run in runs]),
         init=_common([run.spec.get("init") for run in runs]),
         parameters=_common([run.parameters for run in runs]),
-        sparsity_pct=mean([run.sparsity_pct for run in tested]),
-        dead_units_pct=mean([run.dead_units_pct for run in tested]),
+        sparsity_pct=mean([run.sparsity_pct for run in tested_runs]),
+        dead_units_pct=mean([run.dead_units_pct for run in tested_runs]),
         epochs=mean([run.epochs for run in runs]),
         seconds=None if None in clocks else round(sum(clock.seconds for clock in clocks if clock), 3),
         lr_budget=tuning and tuning.budget,

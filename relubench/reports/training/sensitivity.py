@@ -15,12 +15,12 @@ Looks = Mapping[tuple[str, str], dict[str, str]]
 """How each variant's and activation's line is drawn; keywords of Axes.plot."""
 
 
-def draw_sensitivity(axes: Axes, tuned: Sequence[Tuning], looks: Looks) -> None:
+def draw_sensitivity(axes: Axes, tunings: Sequence[Tuning], looks: Looks) -> None:
     """One line an activation over the grid, a ring around the chosen rate; a rate that failed is a gap.
 
     The looks are those of the learning curves, so one legend serves both.
     """
-    for tuning in tuned:
+    for tuning in tunings:
         rates = sorted(tuning.errors)
         errors = [math.nan if (error := tuning.errors[rate]) is None else error for rate in rates]
         look = looks.get((tuning.variant, tuning.activation), {"color": "0.5", "linestyle": "-"})
@@ -33,7 +33,7 @@ def draw_sensitivity(axes: Axes, tuned: Sequence[Tuning], looks: Looks) -> None:
             axes.plot(tuning.lr, best, marker="o", markersize=10, linestyle="", zorder=5, **ring)
     from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullLocator
 
-    grid = sorted({rate for tuning in tuned for rate in tuning.errors})
+    grid = sorted({rate for tuning in tunings for rate in tuning.errors})
     axes.set_xscale("log")
     # The whole grid, also where nothing trained.
     axes.set_xlim(grid[0] / 1.5, grid[-1] * 1.5)
@@ -41,5 +41,5 @@ def draw_sensitivity(axes: Axes, tuned: Sequence[Tuning], looks: Looks) -> None:
     axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("learning rate (ring: chosen)")
-    seeds = f", {tuned[0].seeds} seeds" if tuned[0].seeds > 1 else ""
+    seeds = f", {tunings[0].seeds} seeds" if tunings[0].seeds > 1 else ""
     axes.set_title(f"tuning: best validation error{seeds}", fontsize="small")

@@ -83,15 +83,15 @@ def deciding_notes(groups: Sequence[tuple[str, Sequence[TableEntry]]]) -> list[s
 
 
 def _group_sentence(group: Sequence[TableEntry]) -> str:
-    tested = [entry for entry in group if entry.row.test_error_pct is not None]
-    if not tested:
+    tested_entries = [entry for entry in group if entry.row.test_error_pct is not None]
+    if not tested_entries:
         return f"{join_names([entry.label for entry in group])}: no test error."
     if len(group) == 1:
-        still = "" if group[0].row.learned else " It is still at chance."
-        return f"{group[0].label} reached a test error of {_error(group[0].row)}.{still}"
-    if not any(entry.row.learned for entry in tested):
-        return f"{NOTHING_LEARNED} ({join_names([entry.label for entry in tested])})."
-    lowest = _lowest_error([entry for entry in tested if entry.row.learned], len(tested))
+        remark = "" if group[0].row.learned else " It is still at chance."
+        return f"{group[0].label} reached a test error of {_error(group[0].row)}.{remark}"
+    if not any(entry.row.learned for entry in tested_entries):
+        return f"{NOTHING_LEARNED} ({join_names([entry.label for entry in tested_entries])})."
+    lowest = _lowest_error([entry for entry in tested_entries if entry.row.learned], len(tested_entries))
     # The first row was named just before: 'it' is enough.
     base_name = "it" if lowest.startswith(f"{group[0].label} had") else group[0].label
     return f"{lowest} {_comparisons_with_base(group, base_name)}"
@@ -99,21 +99,21 @@ def _group_sentence(group: Sequence[TableEntry]) -> str:
 
 def _single_row_sentence(entry: TableEntry) -> str:
     row = entry.row
-    over = f"with one seed ({ONE_SEED})" if row.n == 1 else f"over {row.n} seeds"
-    stalled = "" if row.learned else " It stalled: it is still at chance."
-    return f"{entry.label} reached a test error of {_error(row)} {over}.{stalled}"
+    seeds = f"with one seed ({ONE_SEED})" if row.n == 1 else f"over {row.n} seeds"
+    remark = "" if row.learned else " It stalled: it is still at chance."
+    return f"{entry.label} reached a test error of {_error(row)} {seeds}.{remark}"
 
 
-def _lowest_error(learned: Sequence[TableEntry], num_tested: int) -> str:
+def _lowest_error(entries: Sequence[TableEntry], num_tested: int) -> str:
     """Which of the networks that learned anything has the lowest error; `num_tested`: how many have an error at all."""
-    kind = "test error" if max(entry.row.n for entry in learned) == 1 else "mean test error"
-    least = min(_printed_error(entry.row) for entry in learned)
-    best = [entry for entry in learned if _printed_error(entry.row) == least]
-    if len(best) == num_tested > 1:
+    kind = "test error" if max(entry.row.n for entry in entries) == 1 else "mean test error"
+    least = min(_printed_error(entry.row) for entry in entries)
+    best_entries = [entry for entry in entries if _printed_error(entry.row) == least]
+    if len(best_entries) == num_tested > 1:
         return f"All have the same {kind}, {fixed(least)} %."
-    if len(best) == 1:
-        return f"{best[0].label} had the lowest {kind}, {_error(best[0].row)}."
-    return f"{join_names([entry.label for entry in best])} share the lowest {kind}, {fixed(least)} %."
+    if len(best_entries) == 1:
+        return f"{best_entries[0].label} had the lowest {kind}, {_error(best_entries[0].row)}."
+    return f"{join_names([entry.label for entry in best_entries])} share the lowest {kind}, {fixed(least)} %."
 
 
 def _comparisons_with_base(group: Sequence[TableEntry], base_name: str) -> str:
@@ -186,18 +186,18 @@ def _win_counts(groups: Sequence[tuple[str, Sequence[TableEntry]]], kind: str) -
     """How often each label had the lowest error, and how many differences are more than noise, over many groups."""
     wins: dict[str, int] = {}
     for _, group in groups:
-        learned = [entry for entry in group if entry.row.test_error_pct is not None and entry.row.learned]
-        if learned:
-            best = min(learned, key=lambda entry: _printed_error(entry.row))
+        learned_entries = [entry for entry in group if entry.row.test_error_pct is not None and entry.row.learned]
+        if learned_entries:
+            best = min(learned_entries, key=lambda entry: _printed_error(entry.row))
             wins[best.label] = wins.get(best.label, 0) + 1
     if not wins:
         return f"{NOTHING_LEARNED}."
-    ranked = sorted(wins.items(), key=lambda item: -item[1])
+    sorted_wins = sorted(wins.items(), key=lambda item: -item[1])
     verdicts = [entry.row.difference_verdict for _, group in groups for entry in group if entry.row.difference_verdict]
-    real = sum(verdict != "noise" for verdict in verdicts)
-    ranking = ", ".join(f"{label} in {number}" for label, number in ranked)
+    num_real = sum(verdict != "noise" for verdict in verdicts)
+    ranking = ", ".join(f"{label} in {number}" for label, number in sorted_wins)
     noise = "this test set's noise" if any(verdict.endswith(ON_THIS_TEST_SET) for verdict in verdicts) else "noise"
-    differences = f" {real} of {count(len(verdicts), 'difference')} to the first row of each are more than {noise}."
+    differences = f" {num_real} of {count(len(verdicts), 'difference')} to the first row of each are more than {noise}."
     lowest = f"Lowest mean test error over {len(groups)} {kind}: {ranking}."
     return lowest + (differences if verdicts else "")
 

@@ -83,13 +83,9 @@ def _with_article(row: Row, *, in_article: bool) -> Row:
 
 def _columns(rows: Sequence[Row]) -> list[Column]:
     """The columns that say something."""
-    several_activations = len({row["activation"] for row in rows}) > 1
+    with_activation = len({row["activation"] for row in rows}) > 1
     columns = [
-        *(
-            [Column(header="activation", parts=lambda row: [row["activation"]], right=False)]
-            if several_activations
-            else []
-        ),
+        *([Column(header="activation", parts=lambda row: [row["activation"]], right=False)] if with_activation else []),
         Column(header="l1", parts=lambda row: [f"{row['l1']:.3g}"]),
         Column(header="zeros %", parts=lambda row: [fixed(row["sparsity_pct"], 1)]),
         Column(header="near zeros %", parts=lambda row: [fixed(row["near_zeros_pct"], 1)], leaves=3),
@@ -123,9 +119,9 @@ def _notes(rows: Sequence[Row], by_label: Sequence[Sequence[RunResult]]) -> list
         "zeros are exact ones on the test set; near zeros are |h| up to 1 % of the layer's root mean square, on "
         "the probe images; dead units have no slope at any training image after the last epoch"
     ]
-    smooth = [runs[0].spec["activation"] for runs in by_label if _has_no_exact_zeros(runs)]
-    if smooth:
-        notes.append(f"{join_names(smooth)}: near zeros only, since the activation has no exact ones")
+    smooth_activations = [runs[0].spec["activation"] for runs in by_label if _has_no_exact_zeros(runs)]
+    if smooth_activations:
+        notes.append(f"{join_names(smooth_activations)}: near zeros only, since the activation has no exact ones")
     if any(row["article_sparsity_pct"] is not None for row in rows):
         notes.append(references.ARTICLE_NOTE)
     return notes
@@ -156,12 +152,14 @@ def _has_no_exact_zeros(runs: Sequence[RunResult]) -> bool:
 
 def points(runs: Sequence[RunResult]) -> tuple[list[float], list[float]]:
     """Sparsities and test errors of the networks that trained; near zeros where there are no exact ones."""
-    smooth = _has_no_exact_zeros(runs)
+    use_near_zeros = _has_no_exact_zeros(runs)
     pairs = [
-        (run.near_zeros_pct if smooth else run.sparsity_pct, run.test_error_pct) for run in runs if run.outcome == "ok"
+        (run.near_zeros_pct if use_near_zeros else run.sparsity_pct, run.test_error_pct)
+        for run in runs
+        if run.outcome == "ok"
     ]
-    complete = [(zeros, error) for zeros, error in pairs if zeros is not None and error is not None]
-    return [zeros for zeros, _ in complete], [error for _, error in complete]
+    complete_pairs = [(zeros, error) for zeros, error in pairs if zeros is not None and error is not None]
+    return [zeros for zeros, _ in complete_pairs], [error for _, error in complete_pairs]
 
 
 def _onset_sentence(label: str, runs: Sequence[RunResult], summary: Summary) -> str:

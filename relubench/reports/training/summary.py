@@ -24,7 +24,7 @@ from relubench.reports.training.footnotes import (
     uncounted_notes,
 )
 from relubench.reports.training.gains import gains
-from relubench.reports.training.groups import Group, WrongOf, group_runs, varied_keys
+from relubench.reports.training.groups import Group, MaskOf, group_runs, varied_keys
 from relubench.reports.training.labels import entries_by_baseline, row_labels
 from relubench.reports.training.pretraining_notes import stack_notes, stack_seconds
 from relubench.reports.training.rows import mean, table_rows
@@ -57,25 +57,24 @@ class Summary:
 def summarize(
     results: Sequence[RunResult],
     timings: Mapping[str, Timing | None],
-    wrong: WrongOf,
-    tuned: Sequence[Tuning] = (),
+    mask_of: MaskOf,
+    tunings: Sequence[Tuning] = (),
     comparison: Comparison | None = None,
     *,
     by_strength: bool = False,
 ) -> Summary:
     """The table of these runs: a row for each activation (data set, model, pre-training, l1), in order of appearance.
 
-    Variants and strengths of test noise have rows of their own; without a `comparison` a row is compared with the first
-    of its data set, model, variant and noise.
-
-    `timings`: by run id; `wrong`: a run's mask over the test examples, or None where there is none; `tuned`: what
-    `--lr auto` found; `by_strength`: rows are those of an L1 strength even where there is only one, and say their near
-    zeros. Raises ValueError if two runs would be the same seed of the same row.
+    Each variant and strength of test noise has a row; without a `comparison` a row is compared with the first one of its
+    data set, model, variant and noise.
+    `timings`: by run id; `mask_of`: gives a run's mask over the test examples, or None where there is none; `tunings`:
+    what `--lr auto` searched and chose; `by_strength`: a row is one L1 strength even where there is only one, and has
+    its near zeros. Raises ValueError if two runs would be the same seed of the same row.
     """
     comparison = comparison or Comparison()
-    groups = group_runs(results, wrong, by_strength)
+    groups = group_runs(results, mask_of, by_strength)
     base_indices = baselines.firsts(groups, comparison)
-    rows = table_rows(groups, timings, tuned, comparison, base_indices)
+    rows = table_rows(groups, timings, tunings, comparison, base_indices)
     labels = row_labels(groups, rows)
     row_verdicts = _verdicts(groups, rows, labels, smoke=comparison.smoke)
     rows = [row_verdict.row for row_verdict in row_verdicts]
@@ -85,7 +84,7 @@ def summarize(
             *outcome_notes([group.results for group in groups], rows, labels),
             *method_notes(rows),
             *([] if comparison.smoke else deciding_notes(entries_by_baseline(groups, rows, base_indices))),
-            *_setting_notes(results, groups, tuned, comparison),
+            *_setting_notes(results, groups, tunings, comparison),
             *_reference_notes(results, row_verdicts),
             *([gradients.NOTE] if gradients.has_gradients(results) else []),
         ],
@@ -107,7 +106,7 @@ def _verdicts(
 
 
 def _setting_notes(
-    results: Sequence[RunResult], groups: Sequence[Group], tuned: Sequence[Tuning], comparison: Comparison
+    results: Sequence[RunResult], groups: Sequence[Group], tunings: Sequence[Tuning], comparison: Comparison
 ) -> list[str]:
     """How the networks were made and trained, as far as the table's columns do not say it."""
     specs = [group.spec for group in groups]
@@ -115,7 +114,7 @@ def _setting_notes(
         *match_notes(specs),
         *uncounted_notes(specs),
         *baselines.notes(comparison, {baselines.method_of(group) for group in groups}),
-        *tuning_notes(tuned),
+        *tuning_notes(tunings),
         *stack_notes(results),
     ]
 
@@ -197,7 +196,9 @@ def _shared(specs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The keys on which all specifications agree."""
     if not specs:
         return {}
-    shared = {key: value for key, value in specs[0].items() if all(spec.get(key) == value for spec in specs)}
+    common_values = {key: value for key, value in specs[0].items() if all(spec.get(key) == value for spec in specs)}
     deviations = [spec.get("departures", ()) for spec in specs]
-    common = [deviation for deviation in deviations[0] if all(deviation in of_spec for of_spec in deviations)]
-    return shared | {"departures": common}
+    common_deviations = [
+        deviation for deviation in deviations[0] if all(deviation in of_spec for of_spec in deviations)
+    ]
+    return common_values | {"departures": common_deviations}

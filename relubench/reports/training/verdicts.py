@@ -37,9 +37,9 @@ def judge(
     *,
     smoke: bool = False,
 ) -> RowVerdict:
-    """The row with `verdict` and what belongs to it; `masks` is empty where which examples were wrong is not known.
+    """The row with `verdict` and the keys that explain it; one seed leaves a comparable row undecided.
 
-    Without a test error, or in a smoke test, there is nothing to judge. One seed leaves a comparable row undecided.
+    `masks` is empty where it is not known which examples were wrong. A row without a test error gets no verdict.
     """
     if row.test_error_pct is None:
         return RowVerdict(label, row)
@@ -154,8 +154,8 @@ def _labels_by_reason(row_verdicts: Sequence[RowVerdict], verdict: str) -> str:
 
 
 def _deciding_reason(reproduction: Reproduction, seeds: int) -> str:
-    needed = reproduction.seeds_to_settle
-    seeds_text = seeds_range(needed.low, needed.likely, needed.high, seeds)
+    seeds_needed = reproduction.seeds_to_settle
+    seeds_text = seeds_range(seeds_needed.low, seeds_needed.likely, seeds_needed.high, seeds)
     if not seeds_text:
         return "no number of seeds would settle it: the test set's noise and the reference's own do not shrink"
     return f"{seeds_text} would settle it, if the difference is as it looks"
