@@ -14,6 +14,7 @@ from relubench.statistics.equivalence import Reproduction, against, margin_pct
 from relubench.statistics.error_rates import Mask
 
 NOT_COMPARABLE = "not comparable"
+ONE_SEED = "one seed does not tell how much trainings differ"
 DIGITS = 6
 
 
@@ -51,10 +52,9 @@ def judge(
     assert value is not None
     row = replace(row, verdict="undecided", verdict_against=reference)
     if len(masks) < 2:
-        explanation = (
-            "one seed does not tell how much trainings differ" if row.n == 1 else "too few test results are stored"
+        return RowVerdict(
+            label, replace(row, verdict_reason=ONE_SEED if row.n == 1 else "too few test results are stored")
         )
-        return RowVerdict(label, replace(row, verdict_reason=explanation))
     size = PAPER_IMAGES[row.dataset][1] if reference == "published" else test_examples
     source = "glorot2011" if reference == "published" else "article"
     margin = margin_pct(references.typical_error_pct(source, row.dataset), size)
