@@ -8,8 +8,9 @@ from typing import Any
 from relubench.errors import UsageError
 from relubench.reports.changes import EXAMPLES, PAIRED, UNPAIRED, Change, change
 from relubench.reports.formatting import bracket, count, fixed, join_names, short
-from relubench.reports.report import Column, Report, difference_cell
+from relubench.reports.report import Column, Report
 from relubench.reports.saved import MATCHED, Key, Row, Saved, SavedRow
+from relubench.reports.training.display_columns import difference_cell
 from relubench.reports.training.footnotes import one_seed_note, smallest_seen, together
 from relubench.statistics.error_rates import DIFFERENT
 

@@ -6,8 +6,8 @@ import pytest
 
 from relubench.errors import ComputeError
 from relubench.reports.plots.gradients import plot_gradients
-from relubench.reports.report import training_report
 from relubench.reports.training.gradients import gradient_facts, has_gradients
+from relubench.reports.training.table import training_report
 from relubench.runs.result import LayerProbe
 
 EMPTY = dict.fromkeys(

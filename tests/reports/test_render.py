@@ -10,7 +10,8 @@ import pytest
 from relubench.errors import UsageError
 from relubench.experiments.rows import SummaryRow
 from relubench.reports.render import FORMATS, render
-from relubench.reports.report import Report, listing_columns, training_report
+from relubench.reports.report import Report, listing_columns
+from relubench.reports.training.table import training_report
 
 FORMULA = "x*where(x>0,1,α)|[b]_2 & 5%"
 

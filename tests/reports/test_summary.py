@@ -8,10 +8,10 @@ from relubench.experiments.comparison import Comparison
 from relubench.experiments.rows import SummaryRow
 from relubench.reports.formatting import seeds_range
 from relubench.reports.render import render
-from relubench.reports.report import training_report
 from relubench.reports.training.columns import MEANINGS
 from relubench.reports.training.gains import gain
 from relubench.reports.training.summary import summarize
+from relubench.reports.training.table import training_report
 from tests.reports.conftest import Lab
 
 

@@ -165,7 +165,7 @@ def test_the_margin_is_twice_the_published_noise(name, size, half):
 
 def test_sentence_and_table_carry_the_verdict(lab):
     from relubench.reports.render import FORMATS, render
-    from relubench.reports.report import training_report
+    from relubench.reports.training.table import training_report
 
     summary = lab.train("relu", **MNIST).train("tanh", **{**MNIST, "scale": 0.7}).train("gelu", **MNIST).summary()
     assert "Against the published values: relu reproduced (" in summary.sentence and "tanh worse (+" in summary.sentence

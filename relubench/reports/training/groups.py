@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from relubench.runs.result import RunResult
+from relubench.runs.result import RunResult, Timing
 from relubench.statistics.error_rates import Mask
 
 MaskOf = Callable[[RunResult], Mask | None]
@@ -14,6 +14,9 @@ MaskOf = Callable[[RunResult], Mask | None]
 
 ROW_NAMES = ("activation", "dataset", "model", "pretraining")
 """Keys of a specification that name a row, beside L1 strength, variant and test noise."""
+
+DIGITS = 6
+"""Decimals kept of a percentage: one test example in a million is 0.0001 %."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,16 @@ class Group:
     def variant_and_noise(self) -> str:
         noise = None if self.noise is None else f"test noise {self.noise:g}"
         return ", ".join(part for part in (self.variant, noise) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class TableRuns:
+    """What the keys of a table are computed from: the groups of its rows, and the clocks of its runs by id."""
+
+    groups: Sequence[Group]
+    timings: Mapping[str, Timing | None]
+    by_strength: bool
+    """Whether the table is about L1 strengths."""
 
 
 def group_runs(results: Sequence[RunResult], mask_of: MaskOf, by_strength: bool) -> list[Group]:
@@ -97,3 +110,14 @@ def mask_pairs(group: Group, base: Group) -> tuple[list[Mask], list[Mask]]:
     seeds = [seed for seed in base.masks if seed in group.masks]
     seeds = [seed for seed in seeds if base.masks[seed].shape == group.masks[seed].shape == base.masks[seeds[0]].shape]
     return [group.masks[seed] for seed in seeds], [base.masks[seed] for seed in seeds]
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    """The mean of the values that are not None, rounded; None where all are."""
+    numbers = [value for value in values if value is not None]
+    return rounded(sum(numbers) / len(numbers)) if numbers else None
+
+
+def rounded(value: float | None) -> float | None:
+    """The value with six decimals; None stays None."""
+    return None if value is None else round(value, DIGITS)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from relubench.experiments.comparison import Comparison
 from relubench.experiments.rows import SummaryRow
 from relubench.reports.formatting import bracket, fixed
-from relubench.reports.report import Report, run_records, training_report
+from relubench.reports.report import Report, run_records
 from relubench.reports.training.gains import gain
 from relubench.reports.training.sentence import ONE_SEED
 from relubench.reports.training.summary import Summary, summarize
+from relubench.reports.training.table import training_report
 from relubench.version import __version__
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from relubench.experiments import references
 from relubench.experiments.comparison import Comparison
 from relubench.experiments.rows import SummaryRow, Tuning
 from relubench.reports.training.footnotes import OUTCOMES
-from relubench.reports.training.groups import Group, mask_pairs
+from relubench.reports.training.groups import Group, mask_pairs, mean, rounded
 from relubench.runs.result import Timing
 from relubench.statistics.error_rates import (
     IN_A_SMOKE_TEST,
@@ -22,9 +22,6 @@ from relubench.statistics.error_rates import (
     seeds_to_resolve,
 )
 from relubench.statistics.power import SeedsNeeded
-
-DIGITS = 6
-"""Decimals kept of a percentage: one test example in a million is 0.0001 %."""
 
 
 def table_rows(
@@ -39,12 +36,6 @@ def table_rows(
     rows = [_row(group, timings, tuning_by_row, comparison.references) for group in groups]
     rows = _with_differences(groups, rows, baselines)
     return [_of_a_smoke_test(row) for row in rows] if comparison.smoke else rows
-
-
-def mean(values: Sequence[float | None]) -> float | None:
-    """The mean of the values that are not None, rounded; None where all are."""
-    numbers = [value for value in values if value is not None]
-    return _rounded(sum(numbers) / len(numbers)) if numbers else None
 
 
 def _row(
@@ -66,8 +57,8 @@ def _row(
         n=len(tested_runs),
         n_learned=sum(run.outcome != "stalled" for run in tested_runs),
         test_error_pct=mean([run.test_error_pct for run in tested_runs]),
-        test_error_ci_low_pct=_rounded(interval and interval.low),
-        test_error_ci_high_pct=_rounded(interval and interval.high),
+        test_error_ci_low_pct=rounded(interval and interval.low),
+        test_error_ci_high_pct=rounded(interval and interval.high),
         valid_error_pct=mean([run.valid_error_pct for run in tested_runs]),
         outcome=max((run.outcome for run in runs), key=OUTCOMES.index),
         lr=_common([run.spec.get("lr") for run in runs]),
@@ -133,13 +124,13 @@ def _with_difference(
     needed = seeds_to_resolve(*pair, comparisons) if is_open else SeedsNeeded(None, None, None)
     return replace(
         row,
-        difference_pct=_rounded(difference.difference),
-        difference_ci_low_pct=_rounded(difference.low),
-        difference_ci_high_pct=_rounded(difference.high),
+        difference_pct=rounded(difference.difference),
+        difference_ci_low_pct=rounded(difference.low),
+        difference_ci_high_pct=rounded(difference.high),
         difference_verdict=difference.verdict,
         difference_p=float(f"{difference.p:.4g}"),
         effect_size=None if difference.effect is None else round(difference.effect, 4),
-        detectable_difference_pct=_rounded(difference.detectable),
+        detectable_difference_pct=rounded(difference.detectable),
         seeds_to_resolve=needed.likely,
         seeds_to_resolve_low=needed.low,
         seeds_to_resolve_high=needed.high,
@@ -150,10 +141,6 @@ def _of_a_smoke_test(row: SummaryRow) -> SummaryRow:
     """The row whose word concludes nothing; its numbers stay."""
     word = (row.difference_verdict or "noise").removesuffix(ON_THIS_TEST_SET)
     return row if word == "noise" else replace(row, difference_verdict=word + IN_A_SMOKE_TEST)
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, DIGITS)
 
 
 def _common(values: Sequence[Any]) -> Any:

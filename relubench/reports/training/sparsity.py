@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from relubench.experiments import references
 from relubench.reports.formatting import count, duration, fixed, join_names, signed, signed_bracket
-from relubench.reports.report import Column, Report, Row, difference_cell, run_records, training_report
+from relubench.reports.report import Column, Report, Row, run_records
+from relubench.reports.training.display_columns import difference_cell
 from relubench.reports.training.onset import LEAST_POINTS, Onset, onset
 from relubench.reports.training.summary import Summary, summarize
+from relubench.reports.training.table import training_report
 from relubench.runs.result import RunResult
 from relubench.version import __version__
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from relubench.experiments.comparison import Comparison
-from relubench.reports.report import Report, run_records, training_report
+from relubench.reports.report import Report, run_records
 from relubench.reports.training.summary import summarize
+from relubench.reports.training.table import training_report
 from relubench.version import __version__
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from relubench.experiments import references
 from relubench.experiments.comparison import Comparison
 from relubench.experiments.rows import SummaryRow, Tuning
 from relubench.reports.training import gradients, verdicts
+from relubench.reports.training.columns import COLUMNS
 from relubench.reports.training.footnotes import (
     match_notes,
     method_notes,
@@ -24,10 +25,10 @@ from relubench.reports.training.footnotes import (
     uncounted_notes,
 )
 from relubench.reports.training.gains import gains
-from relubench.reports.training.groups import Group, MaskOf, group_runs, varied_keys
+from relubench.reports.training.groups import Group, MaskOf, TableRuns, group_runs, varied_keys
 from relubench.reports.training.labels import entries_by_baseline, row_labels
-from relubench.reports.training.pretraining_notes import stack_notes, stack_seconds
-from relubench.reports.training.rows import mean, table_rows
+from relubench.reports.training.pretraining_notes import stack_notes
+from relubench.reports.training.rows import table_rows
 from relubench.reports.training.sentence import SMOKE, deciding_notes, summary_sentence
 from relubench.reports.training.verdicts import RowVerdict
 from relubench.runs.result import RunResult, Timing
@@ -89,7 +90,7 @@ def summarize(
             *([gradients.NOTE] if gradients.has_gradients(results) else []),
         ],
         _sentence(groups, row_verdicts, base_indices, comparison),
-        _extra_keys(results, groups, timings, by_strength=by_strength),
+        _extra_keys(results, TableRuns(groups, timings, by_strength)),
         _shared([result.spec for result in results]),
         max((len(group.runs) for group in groups), default=0),
         baselines.against(comparison, {baselines.method_of(group) for group in groups}),
@@ -126,24 +127,16 @@ def _reference_notes(results: Sequence[RunResult], row_verdicts: Sequence[RowVer
     return [*references.footnotes(rows), *references.split_notes(rows, splits), *verdicts.footnotes(row_verdicts)]
 
 
-def _extra_keys(
-    results: Sequence[RunResult],
-    groups: Sequence[Group],
-    timings: Mapping[str, Timing | None],
-    *,
-    by_strength: bool,
-) -> list[dict[str, Any]]:
+def _extra_keys(results: Sequence[RunResult], runs: TableRuns) -> list[dict[str, Any]]:
     """The keys of each row beside SummaryRow's."""
-    rows = varied_keys(groups)
-    with_stacks, with_gradients = any(group.spec.get("stack") for group in groups), gradients.has_gradients(results)
-    for row, group in zip(rows, groups, strict=True):
-        if with_stacks:
-            row["pretraining_seconds"] = stack_seconds(group.results, timings)
-        if by_strength:
-            row["near_zeros_pct"] = mean(
-                [run.near_zeros_pct for run in group.results if run.test_error_pct is not None]
-            )
-        if with_gradients:
+    rows = varied_keys(runs.groups)
+    for key in COLUMNS:
+        values = key.values(runs) if key.values else None
+        if values is not None:
+            for row, value in zip(rows, values, strict=True):
+                row[key.name] = value
+    if gradients.has_gradients(results):
+        for row, group in zip(rows, runs.groups, strict=True):
             row |= gradients.gradient_facts(group.results)
     return rows
 
