@@ -1,4 +1,4 @@
-"""What a row of one saved table has become in another: the difference of their test errors, as exactly as files allow.
+"""The change of a row between two saved tables: the difference of its test errors, as exactly as the files allow.
 
 Where the files carry which test examples each run got wrong, differences are paired by seed and example, or by example
 alone if no seed is common. Else the interval is MOVER's from the two printed ones (Zou & Donner 2008), unpaired.
@@ -18,7 +18,7 @@ from relubench.statistics.variance import Spread
 PAIRED, EXAMPLES, UNPAIRED = "seeds and examples", "examples", "nothing"
 """What the two sides of a difference have in common."""
 MANY = 1e6
-"""Degrees of freedom of the test set's noise, which is as good as known."""
+"""Degrees of freedom of the test set's noise: so many that its size counts as exactly known."""
 UNKNOWN = 1000
 """Test examples where a file does not say how many there were."""
 
@@ -37,7 +37,7 @@ class Change:
 
 
 def change(before: SavedRow, after: SavedRow, comparisons: int) -> Change | None:
-    """The difference of two rows, one of so many; None where a test error or an interval is missing."""
+    """The difference of two rows, one of `comparisons` in all; None where a test error or an interval is missing."""
     a, b = after.row, before.row
     if a["test_error_pct"] is None or b["test_error_pct"] is None:
         return None

@@ -1,4 +1,4 @@
-"""Two or more saved tables beside each other: what each row's error and time have become, and what else differs."""
+"""Two or more saved tables beside each other: how each row's error and time changed, and what else differs."""
 
 from __future__ import annotations
 

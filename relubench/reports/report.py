@@ -1,4 +1,4 @@
-"""What a command has to say: rows for machines, columns for people, the lines around them. It knows no format."""
+"""The result of a command as a report: rows for programs, columns for people, title and notes. It knows no format."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Column:
     right: bool = True
     """Numbers are set to the right, words to the left."""
     leaves: int = 0
-    """In which order columns leave a table that is too wide: 1 first; 0 stays."""
+    """The order in which columns are left out of a table that is too wide: 1 first; 0 never."""
     style: Callable[[Row], str] = lambda row: ""
-    """A rich style for the cell; never the only carrier of a meaning."""
+    """A rich style for the cell; the text says the same, so that nothing is lost without colours."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,9 +39,9 @@ class Report:
     columns: Sequence[Column]
     runs: list[Row] = field(default_factory=list)
     about: Row = field(default_factory=dict)
-    """What JSON says of the whole, beside its fixed keys: the preset and its scale."""
+    """Keys of the JSON object beside the fixed ones: the preset and its scale, for example."""
     human_rows: list[Row] | None = None
-    """What the columns are given where a line for people is not a row: several rows in one, say."""
+    """The rows that the columns are made from, where they differ from `rows`: several rows in one line, for example."""
     title: str = ""
     caption: str = ""
     """What all rows share, in one line under the title."""
@@ -50,7 +50,7 @@ class Report:
 
     @property
     def display_rows(self) -> list[Row]:
-        """A line of the table each."""
+        """The rows that the columns are made from, one for each line of the table."""
         return self.rows if self.human_rows is None else self.human_rows
 
 

@@ -1,4 +1,4 @@
-"""Reads a training table back from the JSON that `--format json` wrote; whatever else is given is refused by name."""
+"""Reads a training table back from the JSON that `--format json` wrote; any other file is refused with the reason."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Key = tuple[Any, ...]
 """A row's values of MATCHED."""
 
 MOST_BYTES = 512_000_000
-"""What is read of a file; a table of a thousand runs has some ten million."""
+"""Bytes that are read of a file; a table of a thousand runs has some ten million."""
 
 LARGEST = 1e15
 """No error, time, strength or count of examples is larger, in absolute value."""
 
 APART = 1e-4
-"""Percentage points by which an error and what it follows from may differ: rows are rounded to a hundredth of that."""
+"""Percentage points by which a row's error may differ from its runs': rows are rounded to a hundredth of that."""
 
 Kind = Callable[[Any], bool]
 

@@ -1,7 +1,8 @@
-"""The table for a terminal: drawn by rich, as wide as its line, with nothing cut off and nothing left out unsaid.
+"""The table for a terminal, drawn by rich in the width of its line: nothing is cut off, left-out columns are named.
 
 Where the line is too narrow, first the word of a cell goes under its numbers, then each part under the one before, then
-columns leave in the order of `Column.leaves`, which a line below the table says; what is still too wide is wrapped.
+columns are left out in the order of `Column.leaves`, and a line below the table names them; what is still too wide is
+wrapped.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ MIN_NAME = 12
 SIDE_BY_SIDE, WORD_BELOW, HEADERS_TOO, STACKED = range(4)
 """How the parts of a cell stand (a number, its interval, and a word), and the words of a header."""
 UNLIMITED = 10_000
-"""Characters a line: a pipe has no width, and nothing may be wrapped in it."""
+"""Characters of a line for a pipe, which has no width: nothing is wrapped."""
 
 
 def draw(report: Report, width: int | None = None, colour: bool | None = None) -> str:
@@ -59,7 +60,7 @@ def draw(report: Report, width: int | None = None, colour: bool | None = None) -
 
 
 def _for_stdout(report: Report) -> Report:
-    """The report in signs that stdout has, put in before the table is laid out: some are longer."""
+    """The report in signs that stdout can show; they are replaced before the layout, since some are longer."""
     encoding = getattr(sys.stdout, "encoding", None)
 
     def in_encoding(text: str) -> str:
@@ -83,7 +84,7 @@ def _for_stdout(report: Report) -> Report:
 
 
 def fit(report: Report, console: Console) -> tuple[list[Column], int, int | None]:
-    """The columns that go into the console's width, how the parts of their cells stand, and how wide words may be."""
+    """The columns that fit into the console's width, how the parts of their cells stand, and how wide words may be."""
     columns = list(report.columns)
     for level in (SIDE_BY_SIDE, WORD_BELOW, HEADERS_TOO):
         if _width(report, columns, level, None, console) <= console.width:

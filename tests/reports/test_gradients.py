@@ -24,12 +24,12 @@ def look(epoch, layer, norm):
 def probed(lab, activation, start, end):
     """Train an activation in the lab, with gradient norms by layer before training and after its eight epochs."""
     lab.train(activation, seeds=2)
-    for place, one in enumerate(lab.results):
-        if one.spec["activation"] == activation:
+    for place, run in enumerate(lab.results):
+        if run.spec["activation"] == activation:
             looks = [
                 look(epoch, at + 1, norm) for epoch, norms in ((0, start), (8, end)) for at, norm in enumerate(norms)
             ]
-            lab.results[place] = replace(one, probes=looks)
+            lab.results[place] = replace(run, probes=looks)
     return lab
 
 

@@ -16,9 +16,9 @@ STARTS = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
 @pytest.mark.parametrize("suffix", STARTS)
 def test_written_by_suffix_and_reproducible(lab, tmp_path, suffix):
     lab.train("relu").train("tanh", epochs=1, seeds=1).train("selu").spoil("selu", "diverged", seeds=(1,))
-    one = lab.results[5]
-    points = [*one.curve[:3], replace(one.curve[3], valid_error_pct=None, train_loss=None)]
-    lab.results[5] = replace(one, curve=points)
+    run = lab.results[5]
+    points = [*run.curve[:3], replace(run.curve[3], valid_error_pct=None, train_loss=None)]
+    lab.results[5] = replace(run, curve=points)
     lab.timings[lab.results[0].id] = None
     files = [tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"]
     for file in files:
@@ -46,8 +46,8 @@ def test_learning_rates_are_a_panel_of_their_own(lab):
 
 def test_a_learning_rate_line_looks_like_the_curve_of_its_own_variant(lab):
     lab.train("relu", variant="few", seeds=1).train("relu", variant="all", seeds=1)
-    found = {"activation": "relu", "errors": {0.1: 3.0, 0.01: 2.0}, "seeds": 1, "epochs": 8, "lr": 0.01}
-    left, _, rates = drawn(lab, [Tuning(**found, variant="all"), Tuning(**found, variant="few")])
+    tuning = {"activation": "relu", "errors": {0.1: 3.0, 0.01: 2.0}, "seeds": 1, "epochs": 8, "lr": 0.01}
+    left, _, rates = drawn(lab, [Tuning(**tuning, variant="all"), Tuning(**tuning, variant="few")])
     by_label = {line.get_label(): line.get_color() for line in left.lines if line.get_label().startswith("relu")}
     lines = [line.get_color() for line in rates.lines if line.get_linestyle() != "None"]
     assert lines == [by_label["relu, all"], by_label["relu, few"]] and lines[0] != lines[1]

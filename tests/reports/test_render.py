@@ -112,8 +112,8 @@ def test_markdown_keeps_a_formula_as_text(report):
 def test_latex_is_safe_to_compile(report):
     text = render(report, "latex")
     assert text.isascii() and r"{[}U+03B1]" in text and r"\_2 \& 5\%" in text
-    for one in (r"\toprule", r"\midrule", r"\bottomrule", r"\end{tabular}", r"\end{table}"):
-        assert text.count(one) == 1
+    for command in (r"\toprule", r"\midrule", r"\bottomrule", r"\end{tabular}", r"\end{table}"):
+        assert text.count(command) == 1
     body = text.split("\n", 1)[1]
     assert body.count("{") == body.count("}") and "``Deep Sparse Rectifier" in body
 

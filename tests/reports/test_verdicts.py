@@ -19,10 +19,11 @@ def swap(monkeypatch, changes):
 
     def entries(source: str) -> tuple[Entry, ...]:
         return tuple(
-            Entry(**{**{f: getattr(one, f) for f in Entry.__slots__}, "value": changes[one.activation]})
-            if (one.source, one.dataset, one.pretraining) == ("glorot2011", "mnist", "none") and one.table == "table1"
-            else one
-            for one in old(source)
+            Entry(**{**{f: getattr(entry, f) for f in Entry.__slots__}, "value": changes[entry.activation]})
+            if (entry.source, entry.dataset, entry.pretraining, entry.table)
+            == ("glorot2011", "mnist", "none", "table1")
+            else entry
+            for entry in old(source)
         )
 
     monkeypatch.setattr(references, "entries", entries)
@@ -117,7 +118,7 @@ def test_some_labels_are_not_comparable_with_the_articles_value_of_all(lab):
 
 def test_noise_and_a_preset_without_references_say_why_nothing_is_compared(lab):
     lab.train("relu", seeds=2, test_noise=0.1, examples=10_000).train("relu", seeds=2, variant="x", examples=10_000)
-    rows = summarize(lab.results, lab.timings, lambda one: lab.masks[one.id], comparison=Comparison(references={})).rows
+    rows = summarize(lab.results, lab.timings, lambda run: lab.masks[run.id], comparison=Comparison(references={})).rows
     reasons = ["tested on noisy images", "no table of published numbers was asked for"]
     assert [row.verdict_reason for row in rows] == reasons
 
@@ -138,20 +139,20 @@ def test_what_the_paper_did_or_does_not_state_bars_no_verdict(lab, spec):
 def test_an_undecided_row_says_what_would_settle_it():
     """Seeds that differ as much as these leave a wide interval, which more of them would narrow."""
     masks = [np.arange(10_000) < wrong for wrong in (120, 150, 180)]
-    found = equivalence.against(masks, 1.43, 10_000, 0.4654)
-    assert found.verdict == "undecided" and found.seeds_to_settle.likely is None
+    reproduction = equivalence.against(masks, 1.43, 10_000, 0.4654)
+    assert reproduction.verdict == "undecided" and reproduction.seeds_to_settle.likely is None
     few = [np.random.default_rng(seed).random(10_000) < 0.0155 for seed in range(3)]
-    found = equivalence.against(few, 1.43, 10_000, 0.4)
-    needed = found.seeds_to_settle
-    assert found.verdict == "undecided" and 3 <= needed.low < 100
+    reproduction = equivalence.against(few, 1.43, 10_000, 0.4)
+    needed = reproduction.seeds_to_settle
+    assert reproduction.verdict == "undecided" and 3 <= needed.low < 100
     # Seeds that leave the variance between trainings open leave this open too.
     assert needed.likely is None or needed.low <= needed.likely
 
 
 def test_no_number_of_seeds_settles_what_the_test_set_hides():
     agreeing = [np.arange(10_000) < 171] * 3
-    found = equivalence.against(agreeing, 1.43, 10_000, 0.25)
-    assert found.verdict == "undecided" and found.seeds_to_settle.likely is None
+    reproduction = equivalence.against(agreeing, 1.43, 10_000, 0.25)
+    assert reproduction.verdict == "undecided" and reproduction.seeds_to_settle.likely is None
     with pytest.raises(ValueError, match="one seed"):
         equivalence.against(agreeing[:1], 1.43, 10_000, 0.25)
 

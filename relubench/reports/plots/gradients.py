@@ -86,7 +86,7 @@ def _panels(results: Sequence[RunResult]) -> list[tuple[str, list[RunResult]]]:
 
 
 def norms(run: RunResult, epoch: int) -> Values | None:
-    """The norm in each hidden layer's outputs at that look; nan where it is 0 or unknown; None where all are."""
+    """The norm in each hidden layer's outputs after that epoch; nan where it is 0 or unknown; None where all are."""
     values = np.array([probe.activation_gradient or np.nan for probe in layers_at(run, epoch)], dtype=np.float64)
     return values if np.isfinite(values).any() else None
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 IN_LEGEND = 7
-"""Lines up to this many are named in a legend; more are named where they end, since colours no longer tell them."""
+"""Lines up to this many are named in a legend; more are named where they end, since colours repeat."""
 LABEL_GAP = 0.042
 """Least distance between two names at the ends of lines, as a share of the axis."""
 

@@ -1,4 +1,4 @@
-"""Error against time: how low each activation's validation error is by when, and the front of all of them."""
+"""Error against time: the lowest validation error of each activation so far, and the front of all of them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def plot_pareto(points: Sequence[Row], front: Sequence[Row], target: float | Non
 
 
 def _lines(axes: Axes, points: Sequence[Row]) -> None:
-    """Draws how low each activation's error has been by when."""
+    """Draws a stepped line for each activation: its lowest error so far against time."""
     for place, name in enumerate(dict.fromkeys(point["activation"] for point in points)):
         line_points = [point for point in points if point["activation"] == name]
         axes.plot(

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 GRID_POINTS = 500
 """On each side of the square in which regions are drawn."""
-SHOWN, LOOKED_AT = 3, 1000
-"""Images that a plane goes through, chosen among so many."""
+NUM_CORNERS, NUM_CANDIDATES = 3, 1000
+"""Images that a plane goes through, chosen among the first so many."""
 
 
 def draw_run(
@@ -86,7 +86,7 @@ def _regions(spec: RunSpec, weights: bytes, data_dir: Path | None, path: Path) -
     data = Images.open(_data(spec, data_dir), device="cpu", flat=True)
     population = Population([replace(spec, device="cpu", probe="none")], select([spec.activation])[0], data)
     population.load_weights(load(weights))
-    x, classes = _three(data)
+    x, classes = _corner_images(data)
     plane = plane_through(*x)
     regions = regions_on(linear_stages(population.layers, spec.activation, None), plane, GRID_POINTS)
     low, high = float(x.min()), float(x.max())
@@ -107,15 +107,15 @@ def _data(spec: RunSpec, data_dir: Path | None) -> PreparedData:
     return prepared
 
 
-def _three(data: Images) -> tuple[Tensor, list[int]]:
+def _corner_images(data: Images) -> tuple[Tensor, list[int]]:
     """The first validation image of each of the first three classes, [3, F], and those classes; two images of one if
     there are no more."""
-    x, y = next(iter(data.slices("valid", LOOKED_AT)))
+    x, y = next(iter(data.slices("valid", NUM_CANDIDATES)))
     labels = y.tolist()
-    places = [labels.index(label) for label in sorted(set(labels))[:SHOWN]]
-    places += [place for place in range(len(labels)) if place not in places][: SHOWN - len(places)]
-    if len(places) < SHOWN:
-        raise ValueError(f"a plane needs {SHOWN} validation images, and there are {len(labels)}")
+    places = [labels.index(label) for label in sorted(set(labels))[:NUM_CORNERS]]
+    places += [place for place in range(len(labels)) if place not in places][: NUM_CORNERS - len(places)]
+    if len(places) < NUM_CORNERS:
+        raise ValueError(f"a plane needs {NUM_CORNERS} validation images, and there are {len(labels)}")
     return x[places], [labels[place] for place in places]
 
 

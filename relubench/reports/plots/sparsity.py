@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 DEGREE = 2
-"""Of the fitted polynomial, as in the paper's figure."""
+"""Degree of the fitted polynomial, as in the paper's figure."""
 FIT_FROM, LEAST_FITTED = 70.0, 10
-"""Ours is fitted where the paper's networks lie, from 70 % on, if there are so many networks of ours."""
+"""Our networks are fitted from 70 % zeros on, where the paper's lie, if more than this many of ours lie there."""
 
 
 def plot_sparsity(results: Sequence[RunResult], path: Path, reasons: Mapping[str, str]) -> None:

@@ -88,7 +88,7 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
 
 
 def is_clear(row: Row) -> bool:
-    """Whether an operation's cost is told from none: it is positive, and so is its interval where there is one."""
+    """Whether an operation has a measurable cost: it is positive, and so is its interval where there is one."""
     low = row["ns_per_element_ci_low"]
     return row["ns_per_element"] is not None and (row["ns_per_element"] if low is None else low) > 0
 

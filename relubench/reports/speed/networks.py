@@ -1,4 +1,4 @@
-"""The tables of `relubench speed --network`: time an epoch and to an error, and who has the lowest error when."""
+"""The tables of `relubench speed --network`: time per epoch and to an error, and whose error is lowest at each time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from relubench.version import __version__
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Race:
-    """How the steps were measured: what is said under the table."""
+    """How the steps were measured, for the notes under the table."""
 
     base: str
     threads: int
@@ -103,7 +103,7 @@ def duration(seconds: float | None) -> str:
 
 
 def sentence(rows: Sequence[Row]) -> str:
-    """How relu, or the last, stands to the first activation: one sentence."""
+    """The sentence under the table: the time of relu, or of the last activation, as a part of the first one's."""
     base = rows[0]["ratio_to"]
     timed_rows = [row for row in rows[1:] if row["epoch_ratio"] is not None]
     if not timed_rows:

@@ -1,4 +1,4 @@
-"""The table of `relubench speed`: a line for each activation, a column for each size and pass, what they rest on."""
+"""The table of `relubench speed`: a line for each activation, a column for each size and pass, and notes on both."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KEPT_NOTE = "kept B: bytes for each element that the forward pass keeps for the 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Course:
-    """How the measurement went: what is said under the table."""
+    """How the measurement went, for the notes under the table."""
 
     clock: str
     ended: str
@@ -81,7 +81,9 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
     for cell, row in cells.items():
         words = [PASSES.get(row["pass"], row["pass"]), SIZES.get(row["size"], short(row["elements"]))]
         words += [row[key] for key in varied_keys]
-        columns.append(Column(header=", ".join(words), parts=_numbers(cell), style=_style(cell), leaves=_leaves(row)))
+        columns.append(
+            Column(header=", ".join(words), parts=_numbers(cell), style=_style(cell), leaves=_drop_order(row))
+        )
     largest = max((row["elements"] for row in rows), default=0)
     columns += [_roof_column(cell, row, varied_keys) for cell, row in cells.items() if row["elements"] == largest]
     memory_cell = next((cell for cell, row in cells.items() if row["pass"] in ("forward+backward", "backward")), None)
@@ -97,8 +99,8 @@ def _roof_column(cell: str, row: Row, varied_keys: Sequence[str]) -> Column:
     return Column(header=", ".join(words), parts=lambda line: [_share(line.get(cell))], leaves=9)
 
 
-def _leaves(row: Row) -> int:
-    """The sizes in memory, where a network's activations lie, stay longest."""
+def _drop_order(row: Row) -> int:
+    """The order in which the columns of a size and pass are left out: those in memory, as in a network, last."""
     return {"cache": 1, "last": 2}.get(row["size"], 3) + (3 if row["pass"] == "forward+backward" else 0)
 
 

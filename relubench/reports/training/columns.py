@@ -26,7 +26,7 @@ from relubench.reports.training.display_columns import (
     unless_variants,
 )
 from relubench.reports.training.groups import TableRuns, mean
-from relubench.reports.training.pretraining_notes import stack_seconds
+from relubench.reports.training.pretraining_notes import pretraining_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def _near_zeros(runs: TableRuns) -> list[float | None] | None:
 def _pretraining_seconds(runs: TableRuns) -> list[float | None] | None:
     if not any(group.spec.get("stack") for group in runs.groups):
         return None
-    return [stack_seconds(group.results, runs.timings) for group in runs.groups]
+    return [pretraining_seconds(group.results, runs.timings) for group in runs.groups]
 
 
 PERCENT, POINTS = "% of the test examples", "points (of % of the test examples)"

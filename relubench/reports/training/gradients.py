@@ -49,13 +49,13 @@ def gradient_facts(runs: Sequence[RunResult]) -> Row:
 
 
 def layers_at(run: RunResult, epoch: int) -> list[LayerProbe]:
-    """The look at each hidden layer after that epoch, from the input on."""
+    """The probe of each hidden layer after that epoch, from the input on."""
     return [probe for probe in run.probes if probe.epoch == epoch]
 
 
-def _ratio(looks: Iterable[Sequence[LayerProbe]]) -> tuple[float | None, float | None, float | None]:
+def _ratio(probes: Iterable[Sequence[LayerProbe]]) -> tuple[float | None, float | None, float | None]:
     """First layer's and last layer's norm, means over the runs that have both, and the first over the last."""
-    ends = [(look[0].activation_gradient, look[-1].activation_gradient) for look in looks if look]
+    ends = [(layers[0].activation_gradient, layers[-1].activation_gradient) for layers in probes if layers]
     pairs = [
         (first_norm, last_norm) for first_norm, last_norm in ends if first_norm is not None and last_norm is not None
     ]

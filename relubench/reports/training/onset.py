@@ -19,7 +19,7 @@ LEAST_BEYOND = 5
 """Fewer networks beyond the onset do not make a rise."""
 DRAWS = 1000
 ALLOWED = 0.025
-"""One side of 5 %."""
+"""The largest `chance` of a rise that counts: one side of 5 %."""
 PLACES = 80
 """Candidates for s0."""
 
@@ -37,7 +37,7 @@ class Onset:
     slope_low: float
     points: int
     chance: float
-    """Of a rise that stands out as much where errors and sparsities have nothing to do with each other."""
+    """Probability of a rise as clear as this one if errors and sparsities had nothing to do with each other."""
 
     @property
     def rises(self) -> bool:
@@ -48,7 +48,7 @@ class Onset:
 def onset(sparsity: Sequence[float], error: Sequence[float]) -> Onset | None:
     """The onset fitted to networks' sparsities and errors, in percent; None for fewer than 20, or of one sparsity."""
     x, y = np.asarray(sparsity, float), np.asarray(error, float)
-    # What is drawn again must not hang on the order in which runs are given.
+    # The resamples must not depend on the order of the runs.
     order = np.lexsort((y, x))
     x, y = x[order], y[order]
     if len(x) < LEAST_POINTS or np.ptp(x) < 1e-6:

@@ -1,4 +1,4 @@
-"""What a table says of the pre-trained stacks behind its rows: how they were trained, and how long that took."""
+"""Notes on the pre-trained layers behind a table's rows: how they were trained, and how long that took."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from relubench.reports.formatting import count
 from relubench.runs.result import RunResult, Timing
 
 
-def stack_notes(results: Sequence[RunResult]) -> list[str]:
+def pretraining_notes(results: Sequence[RunResult]) -> list[str]:
     """How each row was pre-trained; rows that were alike share a line.
 
     A row goes by its activation and method, and by its variant where one such pair was pre-trained in several ways.
@@ -33,8 +33,8 @@ def stack_notes(results: Sequence[RunResult]) -> list[str]:
     return notes
 
 
-def stack_seconds(runs: Sequence[RunResult], timings: Mapping[str, Timing | None]) -> float | None:
-    """What of the runs' seconds was pre-training; None where a clock was lost."""
+def pretraining_seconds(runs: Sequence[RunResult], timings: Mapping[str, Timing | None]) -> float | None:
+    """The part of the runs' seconds that was pre-training; None where a run has no clock."""
     clocks = [timings.get(run.id) for run in runs]
     return None if None in clocks else round(sum(clock.pretraining_seconds for clock in clocks if clock), 3)
 
@@ -58,5 +58,5 @@ def _describe(stack: Mapping[str, Any]) -> str:
 
 
 def _per_layer(values: Sequence[str]) -> str:
-    """One value if all layers have it, else one a layer."""
+    """The value if all layers have the same, else those of all layers."""
     return values[0] if len(set(values)) == 1 else ", ".join(values)

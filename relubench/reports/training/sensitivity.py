@@ -11,14 +11,14 @@ from relubench.experiments.rows import Tuning
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Looks = Mapping[tuple[str, str], dict[str, str]]
+LineStyles = Mapping[tuple[str, str], dict[str, str]]
 """How each variant's and activation's line is drawn; keywords of Axes.plot."""
 
 
-def draw_sensitivity(axes: Axes, tunings: Sequence[Tuning], looks: Looks) -> None:
+def draw_sensitivity(axes: Axes, tunings: Sequence[Tuning], looks: LineStyles) -> None:
     """One line an activation over the grid, a ring around the chosen rate; a rate that failed is a gap.
 
-    The looks are those of the learning curves, so one legend serves both.
+    The line styles are those of the learning curves, so one legend serves both.
     """
     for tuning in tunings:
         rates = sorted(tuning.errors)

@@ -1,4 +1,4 @@
-"""The report of a study that has been carried out, or as far as it came."""
+"""The report of a study, finished or as far as it has come."""
 
 from __future__ import annotations
 

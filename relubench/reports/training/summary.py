@@ -27,7 +27,7 @@ from relubench.reports.training.footnotes import (
 from relubench.reports.training.gains import gains
 from relubench.reports.training.groups import Group, MaskOf, TableRuns, group_runs, varied_keys
 from relubench.reports.training.labels import entries_by_baseline, row_labels
-from relubench.reports.training.pretraining_notes import stack_notes
+from relubench.reports.training.pretraining_notes import pretraining_notes
 from relubench.reports.training.rows import table_rows
 from relubench.reports.training.sentence import SMOKE, deciding_notes, summary_sentence
 from relubench.reports.training.verdicts import RowVerdict
@@ -116,7 +116,7 @@ def _setting_notes(
         *uncounted_notes(specs),
         *baselines.notes(comparison, {baselines.method_of(group) for group in groups}),
         *tuning_notes(tunings),
-        *stack_notes(results),
+        *pretraining_notes(results),
     ]
 
 
