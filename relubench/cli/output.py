@@ -215,8 +215,8 @@ def _listing_report(listing: Listing, command: str) -> Report:
     columns = []
     for key, column in zip(dict.fromkeys(key for row in rows for key in row), listing_columns(rows), strict=True):
         if key in listing.leaving:
-            column = replace(column, leaves=listing.leaving.index(key) + 1)
-        columns.append(replace(column, parts=_plainly(key)) if key in IDENTIFYING else column)
+            column = replace(column, drop_order=listing.leaving.index(key) + 1)
+        columns.append(replace(column, cell=_plainly(key)) if key in IDENTIFYING else column)
     return Report(
         command=command,
         version=__version__,

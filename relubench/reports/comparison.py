@@ -117,19 +117,21 @@ def _columns(baseline: Saved, later_tables: Sequence[Saved], rows: Sequence[Row]
     columns = [
         _name_column("activation"),
         *(_name_column(key) for key in varied_keys),
-        *([Column(header="file", parts=lambda row: [row["file"]], right=False)] if len(later_tables) > 1 else []),
-        Column(header=f"{baseline.path.stem} error %", parts=_error("baseline_"), leaves=2),
-        Column(header=f"{later_name} error %", parts=_error(""), leaves=1),
-        Column(header="difference", parts=_difference(rows)),
+        *([Column(header="file", cell=lambda row: [row["file"]], right=False)] if len(later_tables) > 1 else []),
+        Column(header=f"{baseline.path.stem} error %", cell=_error("baseline_"), drop_order=2),
+        Column(header=f"{later_name} error %", cell=_error(""), drop_order=1),
+        Column(header="difference", cell=_difference(rows)),
         Column(
-            header="time", parts=lambda row: [f"x {row['seconds_ratio']:.2f}" if row["seconds_ratio"] else ""], leaves=3
+            header="time",
+            cell=lambda row: [f"x {row['seconds_ratio']:.2f}" if row["seconds_ratio"] else ""],
+            drop_order=3,
         ),
     ]
-    return [column for column in columns if any("".join(column.parts(row)) for row in rows)]
+    return [column for column in columns if any("".join(column.cell(row)) for row in rows)]
 
 
 def _name_column(key: str) -> Column:
-    return Column(header=key.replace("_", " "), parts=lambda row: [short(row[key])], right=False)
+    return Column(header=key.replace("_", " "), cell=lambda row: [short(row[key])], right=False)
 
 
 def _error(prefix: str) -> Callable[[Row], list[str]]:

@@ -121,7 +121,7 @@ def _display_cells(report: Report) -> list[list[str]]:
 
 
 def _cell(column: Column, row: Row) -> str:
-    return " ".join(" ".join(column.parts(row)).split())
+    return " ".join(" ".join(column.cell(row)).split())
 
 
 def _keys(report: Report) -> list[str]:

@@ -18,11 +18,11 @@ class Column:
     """One column for people: what each row's cell says."""
 
     header: str
-    parts: Callable[[Row], Sequence[str]]
+    cell: Callable[[Row], Sequence[str]]
     """The cell's text in parts, which may stand under each other where the line is too narrow for all."""
     right: bool = True
     """Numbers are set to the right, words to the left."""
-    leaves: int = 0
+    drop_order: int = 0
     """The order in which columns are left out of a table that is too wide: 1 first; 0 never."""
     style: Callable[[Row], str] = lambda row: ""
     """A rich style for the cell; the text says the same, so that nothing is lost without colours."""
@@ -79,4 +79,4 @@ def listing_columns(rows: Sequence[Row]) -> list[Column]:
 
 def _listing_column(key: str, rows: Sequence[Row]) -> Column:
     numbers = all(isinstance(row.get(key), int | float | None) and not isinstance(row.get(key), bool) for row in rows)
-    return Column(header=key.replace("_", " "), parts=lambda row: [short(row.get(key))], right=numbers)
+    return Column(header=key.replace("_", " "), cell=lambda row: [short(row.get(key))], right=numbers)

@@ -1,8 +1,8 @@
 """The table for a terminal, drawn by rich in the width of its line: nothing is cut off, left-out columns are named.
 
 Where the line is too narrow, first the word of a cell goes under its numbers, then each part under the one before, then
-columns are left out in the order of `Column.leaves`, and a line below the table names them; what is still too wide is
-wrapped.
+columns are left out in the order of `Column.drop_order`, and a line below the table names them; what is still too
+wide is wrapped.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _for_stdout(report: Report) -> Report:
         return replace(
             column,
             header=in_encoding(column.header),
-            parts=lambda row: [in_encoding(part) for part in column.parts(row)],
+            cell=lambda row: [in_encoding(part) for part in column.cell(row)],
         )
 
     return replace(
@@ -90,8 +90,8 @@ def fit(report: Report, console: Console) -> tuple[list[Column], int, int | None
         if _width(report, columns, level, None, console) <= console.width:
             return columns, level, None
     # A formula for a name folds before a number has to leave.
-    cap = max(MIN_NAME, console.width // 4) if any(column.leaves for column in columns) else None
-    candidates = sorted((column for column in columns if column.leaves), key=lambda column: column.leaves)
+    cap = max(MIN_NAME, console.width // 4) if any(column.drop_order for column in columns) else None
+    candidates = sorted((column for column in columns if column.drop_order), key=lambda column: column.drop_order)
     while candidates and _width(report, columns, STACKED, cap, console) > console.width:
         columns.remove(candidates.pop(0))
     return columns, STACKED, cap
@@ -116,7 +116,7 @@ def _table(report: Report, columns: Sequence[Column], level: int, cap: int | Non
             max_width=None if column.right else cap,
         )
     for row in report.display_rows:
-        texts = [_text(column.parts(row), level) for column in columns]
+        texts = [_text(column.cell(row), level) for column in columns]
         table.add_row(*(Text(text, style=column.style(row)) for text, column in zip(texts, columns, strict=True)))
     return table
 

@@ -66,11 +66,11 @@ def _agreement_note(rows: Sequence[Row]) -> str:
 
 
 def _columns(rows: Sequence[Row]) -> list[Column]:
-    def number(key: str, header: str, leaves: int = 0) -> Column:
-        return Column(header=header, parts=lambda row: [_significant(row[key])], leaves=leaves)
+    def number(key: str, header: str, drop_order: int = 0) -> Column:
+        return Column(header=header, cell=lambda row: [_significant(row[key])], drop_order=drop_order)
 
-    def word(key: str, leaves: int = 0) -> Column:
-        return Column(header=key, parts=lambda row: [str(row[key])], right=False, leaves=leaves)
+    def word(key: str, drop_order: int = 0) -> Column:
+        return Column(header=key, cell=lambda row: [str(row[key])], right=False, drop_order=drop_order)
 
     columns = [
         word("activation"),
@@ -82,12 +82,12 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
         number("mean_error_ulp", "mean ulp", 3),
         number("max_error", "max error", 4),
         number("at", "at x", 1),
-        Column(header="of bound", parts=_bound, leaves=2),
+        Column(header="of bound", cell=_bound, drop_order=2),
         number("known", "known", 6),
         number("wrong", "wrong"),
         Column(
             header="outcome",
-            parts=lambda row: [row["outcome"]],
+            cell=lambda row: [row["outcome"]],
             right=False,
             style=lambda row: "" if row["outcome"] == "ok" else "red",
         ),

@@ -41,7 +41,7 @@ def test_rows_say_what_is_left_of_the_gradient_and_what_the_article_bounds(lab):
     assert [rows["relu"][key] for key in keys] == [0.5, 1.0, 0.5, 2.0, None]
     assert [rows["sigmoid"][key] for key in keys] == pytest.approx([0.06, 1.0, 0.06, 0.0, 0.0625])
     report = training_report(lab.summary(), version="0", device=None)
-    cells = {column.header: [" ".join(column.parts(row)) for row in report.rows] for column in report.columns}
+    cells = {column.header: [" ".join(column.cell(row)) for row in report.rows] for column in report.columns}
     assert cells["gradient 1st/last"] == ["0.5", "0.06"]
     assert cells["trained"] == ["2", "0"]
     assert cells["article's bound"] == ["", "0.0625"]

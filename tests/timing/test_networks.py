@@ -175,7 +175,7 @@ def test_the_article_stands_beside_its_own_network_and_data_only(change: dict[st
     rows = [row.to_json() for row in network_rows(runs(), PACES, IMAGES, 6.0, article, {})]
     assert [row["article_epoch_ratio"] for row in rows] == ([1.0, 0.25] if beside else [None, None])
     report = network_report(rows, [], [], None, device="cpu")
-    cells = ["".join(column.parts(row)) for column in report.columns for row in rows]
+    cells = ["".join(column.cell(row)) for column in report.columns for row in rows]
     everything = " ".join([report.caption, report.sentence, *report.footnotes, *cells])
     assert ("article" in everything, "(0.25)" in everything) == (beside, beside)
 

@@ -144,7 +144,7 @@ def test_the_report_marks_the_papers_zeros_and_the_break_even(tmp_path: Path) ->
     )
     first, second = for_people(report)
     assert (first.sentence, second.sentence) == ("", report.sentence)
-    shown = [column.parts(second.rows[0])[0] for column in second.columns]
+    shown = [column.cell(second.rows[0])[0] for column in second.columns]
     assert shown == ["1", "never", "never", "65", "no interval"]
     assert sentence([], [], 83.4) == "Nothing could be compared with the dense product."
     assert "too few for an interval" not in " ".join(report.footnotes)
@@ -164,7 +164,7 @@ def test_nobody_wins_without_an_interval() -> None:
     assert any("too few for an interval" in note for note in report.footnotes)
     assert not any("0 of 0" in note for note in report.footnotes)
     _, second = for_people(report)
-    assert {column.parts(second.rows[0])[0] for column in second.columns[1:]} == {"no interval"}
+    assert {column.cell(second.rows[0])[0] for column in second.columns[1:]} == {"no interval"}
 
 
 def test_the_fastest_way_within_noise_is_no_winner() -> None:

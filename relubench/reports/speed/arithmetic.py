@@ -77,13 +77,13 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
     by_name = {row["operation"]: row for row in rows}
     styles = {"cheaper": "green", "dearer": "red", "no difference": "dim"}
     return [
-        Column(header="operation", parts=lambda row: [row["operation"]], right=False),
-        Column(header="ns an element", parts=_cost),
+        Column(header="operation", cell=lambda row: [row["operation"]], right=False),
+        Column(header="ns an element", cell=_cost),
         Column(
-            header="ratio to add", parts=_ratio(by_name["add"]), style=lambda row: styles.get(row["verdict"] or "", "")
+            header="ratio to add", cell=_ratio(by_name["add"]), style=lambda row: styles.get(row["verdict"] or "", "")
         ),
-        Column(header="article, cycles", parts=lambda row: [_cycles(row)]),
-        Column(header="ns a call", parts=lambda row: [significant(row["call_ns"])], leaves=1),
+        Column(header="article, cycles", cell=lambda row: [_cycles(row)]),
+        Column(header="ns a call", cell=lambda row: [significant(row["call_ns"])], drop_order=1),
     ]
 
 

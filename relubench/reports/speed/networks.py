@@ -72,10 +72,10 @@ def for_people(report: Report) -> list[Report]:
     if not front:
         return [report]
     columns = [
-        Column(header="from", parts=lambda row: [duration(row["seconds"])]),
-        Column(header="lowest valid %", parts=lambda row: [fixed(row["valid_error_pct"])]),
-        Column(header="activation", parts=lambda row: [row["activation"]], right=False),
-        Column(header="epoch", parts=lambda row: [str(row["epoch"])]),
+        Column(header="from", cell=lambda row: [duration(row["seconds"])]),
+        Column(header="lowest valid %", cell=lambda row: [fixed(row["valid_error_pct"])]),
+        Column(header="activation", cell=lambda row: [row["activation"]], right=False),
+        Column(header="epoch", cell=lambda row: [str(row["epoch"])]),
     ]
     below = replace(
         report,
@@ -123,24 +123,24 @@ def sentence(rows: Sequence[Row]) -> str:
 
 def _columns(rows: Sequence[Row]) -> list[Column]:
     def ratio_column(header: str, key: str, article_key: str) -> Column:
-        return Column(header=header, parts=lambda row: _cell_with_article(row[key], row[article_key]))
+        return Column(header=header, cell=lambda row: _cell_with_article(row[key], row[article_key]))
 
     columns = [
-        Column(header="activation", parts=lambda row: [row["activation"]], right=False),
-        Column(header="pretraining", parts=lambda row: [row["pretraining"]], right=False),
+        Column(header="activation", cell=lambda row: [row["activation"]], right=False),
+        Column(header="pretraining", cell=lambda row: [row["pretraining"]], right=False),
         Column(
-            header="images/s", parts=lambda row: [short(row["images_per_second"] and round(row["images_per_second"]))]
+            header="images/s", cell=lambda row: [short(row["images_per_second"] and round(row["images_per_second"]))]
         ),
-        Column(header="µs an image", parts=_stages, leaves=1),
-        Column(header="epoch", parts=lambda row: [duration(row["seconds_per_epoch"])]),
-        Column(header="epoch ratio", parts=_epoch_ratio, style=_style),
-        Column(header="pre-training", parts=lambda row: [duration(row["pretraining_seconds"])]),
-        Column(header="epochs to target", parts=lambda row: [short(row["epochs_to_target"])]),
+        Column(header="µs an image", cell=_stages, drop_order=1),
+        Column(header="epoch", cell=lambda row: [duration(row["seconds_per_epoch"])]),
+        Column(header="epoch ratio", cell=_epoch_ratio, style=_style),
+        Column(header="pre-training", cell=lambda row: [duration(row["pretraining_seconds"])]),
+        Column(header="epochs to target", cell=lambda row: [short(row["epochs_to_target"])]),
         ratio_column("epochs ratio", "epochs_ratio", "article_epochs_ratio"),
-        Column(header="time to target", parts=lambda row: [duration(row["seconds_to_target"])]),
+        Column(header="time to target", cell=lambda row: [duration(row["seconds_to_target"])]),
         ratio_column("time ratio", "seconds_ratio", "article_hours_ratio"),
-        Column(header="best valid %", parts=lambda row: [fixed(row["best_valid_error_pct"])]),
-        Column(header="Pareto", parts=lambda row: [short(row["pareto"])], right=False, leaves=2),
+        Column(header="best valid %", cell=lambda row: [fixed(row["best_valid_error_pct"])]),
+        Column(header="Pareto", cell=lambda row: [short(row["pareto"])], right=False, drop_order=2),
     ]
     no_pretraining = all(row["pretraining"] == "none" for row in rows)
     return [column for column in columns if not (no_pretraining and column.header in ("pretraining", "pre-training"))]

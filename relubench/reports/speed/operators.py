@@ -77,26 +77,26 @@ def _cell(row: Row) -> str:
 def _columns(rows: Sequence[Row]) -> list[Column]:
     cells = {_cell(row): row for row in rows}
     varied_keys = [key for key in ("dtype", "mode") if len({row[key] for row in rows}) > 1]
-    columns = [Column(header="activation", parts=lambda line: [line["activation"]], right=False)]
+    columns = [Column(header="activation", cell=lambda line: [line["activation"]], right=False)]
     for cell, row in cells.items():
         words = [PASSES.get(row["pass"], row["pass"]), SIZES.get(row["size"], short(row["elements"]))]
         words += [row[key] for key in varied_keys]
         columns.append(
-            Column(header=", ".join(words), parts=_numbers(cell), style=_style(cell), leaves=_drop_order(row))
+            Column(header=", ".join(words), cell=_numbers(cell), style=_style(cell), drop_order=_drop_order(row))
         )
     largest = max((row["elements"] for row in rows), default=0)
     columns += [_roof_column(cell, row, varied_keys) for cell, row in cells.items() if row["elements"] == largest]
     memory_cell = next((cell for cell, row in cells.items() if row["pass"] in ("forward+backward", "backward")), None)
     if memory_cell is not None:
         columns.append(
-            Column(header="kept B", parts=lambda line: [_number_text(line, memory_cell, "kept_bytes_per_element")])
+            Column(header="kept B", cell=lambda line: [_number_text(line, memory_cell, "kept_bytes_per_element")])
         )
     return columns
 
 
 def _roof_column(cell: str, row: Row, varied_keys: Sequence[str]) -> Column:
     words = [f"roof % {PASSES.get(row['pass'], row['pass'])}", *(row[key] for key in varied_keys)]
-    return Column(header=", ".join(words), parts=lambda line: [_share(line.get(cell))], leaves=9)
+    return Column(header=", ".join(words), cell=lambda line: [_share(line.get(cell))], drop_order=9)
 
 
 def _drop_order(row: Row) -> int:

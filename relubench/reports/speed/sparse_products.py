@@ -82,8 +82,8 @@ def sparsity_report(
 
 def for_people(report: Report) -> list[Report]:
     """The report as people read it: its table, then the break-even points with what has to be said of both."""
-    columns = [Column(header="batch", parts=lambda row: [str(row["batch"])])]
-    columns += [Column(header=name, parts=_point(way, report.rows)) for way, name in WAYS.items()]
+    columns = [Column(header="batch", cell=lambda row: [str(row["batch"])])]
+    columns += [Column(header=name, cell=_point(way, report.rows)) for way, name in WAYS.items()]
     below = replace(
         report,
         rows=report.about["break_even"],
@@ -134,16 +134,16 @@ def _columns(paper: float) -> list[Column]:
         styles = {"faster": "green", "slower": "red", "no difference": "dim"}
         return Column(
             header=header,
-            parts=lambda row: _ratio(row, way),
+            cell=lambda row: _ratio(row, way),
             style=lambda row: styles.get(row[f"{way}_verdict"] or "", ""),
         )
 
     return [
-        Column(header="batch", parts=lambda row: [str(row["batch"])]),
-        Column(header="activations", parts=lambda row: [_source(row, paper)], right=False),
-        Column(header="zeros %", parts=lambda row: [fixed(row["sparsity_pct"], 1)]),
-        Column(header="zero columns %", parts=lambda row: [fixed(row["zero_columns_pct"], 1)], leaves=1),
-        Column(header="dense", parts=lambda row: [fixed(row["dense_us"], 1)]),
+        Column(header="batch", cell=lambda row: [str(row["batch"])]),
+        Column(header="activations", cell=lambda row: [_source(row, paper)], right=False),
+        Column(header="zeros %", cell=lambda row: [fixed(row["sparsity_pct"], 1)]),
+        Column(header="zero columns %", cell=lambda row: [fixed(row["zero_columns_pct"], 1)], drop_order=1),
+        Column(header="dense", cell=lambda row: [fixed(row["dense_us"], 1)]),
         *(ratio(way, name) for way, name in WAYS.items()),
     ]
 

@@ -40,7 +40,7 @@ def if_varied(maker: ColumnMaker) -> ColumnMaker:
 
     def varied_maker(rows: Sequence[Row], against: str) -> Column | None:
         column = maker(rows, against)
-        return column if column and len({"".join(column.parts(row)) for row in rows}) > 1 else None
+        return column if column and len({"".join(column.cell(row)) for row in rows}) > 1 else None
 
     return varied_maker
 
@@ -58,7 +58,7 @@ def formatted_column(
     def maker(rows: Sequence[Row], against: str) -> Column | None:
         if key not in rows[0]:
             return None
-        return Column(header=header, parts=lambda row: [text(row)], right=right, leaves=drop_order)
+        return Column(header=header, cell=lambda row: [text(row)], right=right, drop_order=drop_order)
 
     return maker
 
@@ -74,24 +74,26 @@ def gradient_column(key: str, header: str, *, drop_order: int = 0) -> ColumnMake
 
 
 def time_column(rows: Sequence[Row], against: str) -> Column:
-    return Column(header="time", parts=lambda row: [duration(row["seconds"])], leaves=8)
+    return Column(header="time", cell=lambda row: [duration(row["seconds"])], drop_order=8)
 
 
 def outcome_column(rows: Sequence[Row], against: str) -> Column | None:
     """The outcomes, in tables in which not all are ok."""
     if all(row["outcome"] == "ok" for row in rows):
         return None
-    return Column(header="outcome", parts=lambda row: [row["outcome"]], right=False, style=_outcome_style)
+    return Column(header="outcome", cell=lambda row: [row["outcome"]], right=False, style=_outcome_style)
 
 
 def dead_units_column(rows: Sequence[Row], against: str) -> Column:
-    """The share of dead units; where many are dead, that is what the table is about, and it leaves last."""
+    """The share of dead units; where many are dead, the table is about that, and it is left out last."""
     many_dead = any((row["dead_units_pct"] or 0.0) >= MANY_DEAD_PCT for row in rows)
-    return Column(header="dead %", parts=lambda row: [fixed(row["dead_units_pct"], 1)], leaves=11 if many_dead else 4)
+    return Column(
+        header="dead %", cell=lambda row: [fixed(row["dead_units_pct"], 1)], drop_order=11 if many_dead else 4
+    )
 
 
 def error_column(rows: Sequence[Row], against: str) -> Column:
-    return Column(header="test error %", parts=_error)
+    return Column(header="test error %", cell=_error)
 
 
 def difference_column(rows: Sequence[Row], against: str) -> Column:
@@ -99,14 +101,14 @@ def difference_column(rows: Sequence[Row], against: str) -> Column:
     first_rows = [row["activation"] for row in rows if row["difference_pct"] is None and row["n"]]
     base_names = [against] if against else first_rows
     header = f"vs {base_names[0]}" if len(set(base_names)) == 1 and len(base_names[0]) <= 20 else "vs first"
-    return Column(header=header, parts=difference_cell(rows), style=_difference_style)
+    return Column(header=header, cell=difference_cell(rows), style=_difference_style)
 
 
 def reference_column(source: str, *, drop_order: int) -> ColumnMaker:
     """The errors of a source, `published` or `article`, with the verdicts on them."""
 
     def maker(rows: Sequence[Row], against: str) -> Column:
-        return Column(header=source, parts=_reference(source), style=_verdict_style(source), leaves=drop_order)
+        return Column(header=source, cell=_reference(source), style=_verdict_style(source), drop_order=drop_order)
 
     return maker
 

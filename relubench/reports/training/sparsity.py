@@ -87,20 +87,20 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
     """The columns that say something."""
     with_activation = len({row["activation"] for row in rows}) > 1
     columns = [
-        *([Column(header="activation", parts=lambda row: [row["activation"]], right=False)] if with_activation else []),
-        Column(header="l1", parts=lambda row: [f"{row['l1']:.3g}"]),
-        Column(header="zeros %", parts=lambda row: [fixed(row["sparsity_pct"], 1)]),
-        Column(header="near zeros %", parts=lambda row: [fixed(row["near_zeros_pct"], 1)], leaves=3),
-        Column(header="test error %", parts=_error),
-        Column(header="vs the first l1", parts=difference_cell(rows), leaves=4),
-        Column(header="dead %", parts=lambda row: [fixed(row["dead_units_pct"], 1)], leaves=5),
-        Column(header="n", parts=lambda row: [str(row["n"])], leaves=2),
-        *([Column(header="outcome", parts=lambda row: [row["outcome"]], right=False)] if _any_not_ok(rows) else []),
-        Column(header="time", parts=lambda row: [duration(row["seconds"])], leaves=1),
-        Column(header="article zeros %", parts=lambda row: [fixed(row["article_sparsity_pct"], 0)], leaves=6),
-        Column(header="article error %", parts=lambda row: [fixed(row["article_error_pct"])], leaves=7),
+        *([Column(header="activation", cell=lambda row: [row["activation"]], right=False)] if with_activation else []),
+        Column(header="l1", cell=lambda row: [f"{row['l1']:.3g}"]),
+        Column(header="zeros %", cell=lambda row: [fixed(row["sparsity_pct"], 1)]),
+        Column(header="near zeros %", cell=lambda row: [fixed(row["near_zeros_pct"], 1)], drop_order=3),
+        Column(header="test error %", cell=_error),
+        Column(header="vs the first l1", cell=difference_cell(rows), drop_order=4),
+        Column(header="dead %", cell=lambda row: [fixed(row["dead_units_pct"], 1)], drop_order=5),
+        Column(header="n", cell=lambda row: [str(row["n"])], drop_order=2),
+        *([Column(header="outcome", cell=lambda row: [row["outcome"]], right=False)] if _any_not_ok(rows) else []),
+        Column(header="time", cell=lambda row: [duration(row["seconds"])], drop_order=1),
+        Column(header="article zeros %", cell=lambda row: [fixed(row["article_sparsity_pct"], 0)], drop_order=6),
+        Column(header="article error %", cell=lambda row: [fixed(row["article_error_pct"])], drop_order=7),
     ]
-    return [column for column in columns if any("".join(column.parts(row)) for row in rows)]
+    return [column for column in columns if any("".join(column.cell(row)) for row in rows)]
 
 
 def _any_not_ok(rows: Sequence[Row]) -> bool:

@@ -44,7 +44,7 @@ def training_columns(rows: Sequence[Row], against: str = "") -> list[Column]:
         return []
     keys = sorted(COLUMNS, key=lambda key: key.place)
     columns = [key.column(rows, against) for key in keys if key.column is not None]
-    return [column for column in columns if column is not None and any("".join(column.parts(row)) for row in rows)]
+    return [column for column in columns if column is not None and any("".join(column.cell(row)) for row in rows)]
 
 
 def _title(summary: Summary, rows: Sequence[Row], device: str | None) -> str:
