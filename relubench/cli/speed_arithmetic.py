@@ -45,13 +45,13 @@ def arithmetic(
 
 
 def _emit(session: Session, warnings: list[str], device: str, target: output.Target, quiet: bool) -> None:
-    from relubench.reports.speed.arithmetic import Measured, arithmetic_report, article_cycles
+    from relubench.reports.speed.arithmetic import Measurement, arithmetic_report, article_cycles
     from relubench.timing import arithmetic as timed
     from relubench.timing.rows import runs
     from relubench.timing.rows import warnings as of_samples
 
     twin = timed.against_itself(session)
-    about = Measured(
+    about = Measurement(
         clock=session.clock.name,
         rounds=session.rounds,
         seconds=session.seconds,

@@ -15,7 +15,7 @@ from relubench.timing.request import Request
 
 if TYPE_CHECKING:
     from relubench.experiments.study import Study
-    from relubench.reports.speed.networks import Race
+    from relubench.reports.speed.networks import Measurement
     from relubench.timing.steps import StepRace
 
 ARTICLE_ACTS = ("sigmoid", "tanh", "relu")
@@ -117,12 +117,12 @@ def _emit(
     return plot is None or bool(found)
 
 
-def _about(race: StepRace, images: int, warnings: list[str]) -> Race:
-    from relubench.reports.speed.networks import Race
+def _about(race: StepRace, images: int, warnings: list[str]) -> Measurement:
+    from relubench.reports.speed.networks import Measurement
 
     spec = next(one.population.spec for one in race.networks if one.population is not None)
     twin = race.twin
-    return Race(
+    return Measurement(
         base=race.base,
         threads=spec.threads,
         rounds=race.rounds,

@@ -135,12 +135,12 @@ def _show(rounds: int, left: int, share: float, more: str, *, ended: bool, quiet
 def _emit(
     session: Session, warnings: list[str], device: Device, target: output.Target, plot: Path | None, quiet: bool
 ) -> None:
-    from relubench.reports.speed.operators import Course, failures, speed_report
+    from relubench.reports.speed.operators import Measurement, failures, speed_report
     from relubench.timing import rows as made
 
     aa = made.against_itself(session)
     roofs = [(cell.size.name, cell.dtype, name, gb) for cell, name, gb in made.roofs_gb_per_s(session)]
-    course = Course(
+    course = Measurement(
         clock=session.clock.name,
         ended=session.ended,
         rounds=session.rounds,

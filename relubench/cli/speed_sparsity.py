@@ -15,7 +15,7 @@ from relubench.timing.request import Request
 
 if TYPE_CHECKING:
     from relubench.experiments.study import Study
-    from relubench.reports.speed.sparse_products import Measured
+    from relubench.reports.speed.sparse_products import Measurement
     from relubench.timing.schedule import Session
     from relubench.timing.sparse_products import Setting
 
@@ -120,12 +120,12 @@ def _emit(
             output.say(line)
 
 
-def _measured(study: Study, session: Session, warnings: list[str]) -> Measured:
-    from relubench.reports.speed.sparse_products import Measured, paper_sparsity
+def _measured(study: Study, session: Session, warnings: list[str]) -> Measurement:
+    from relubench.reports.speed.sparse_products import Measurement, paper_sparsity
     from relubench.timing.rows import against_itself
 
     spec, aa = study.specs[0], against_itself(session)
-    return Measured(
+    return Measurement(
         dataset=spec.dataset,
         model=spec.model,
         activation=spec.activation,

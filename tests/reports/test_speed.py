@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from relubench.reports.speed.notes import PAIRED, paired_note
-from relubench.reports.speed.operators import Course, sentence, speed_report
+from relubench.reports.speed.operators import Measurement, sentence, speed_report
 
-COURSE = Course(
+COURSE = Measurement(
     clock="fake",
     ended="budget",
     rounds=9,

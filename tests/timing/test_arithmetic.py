@@ -7,12 +7,12 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from relubench.reports.speed.arithmetic import Measured, arithmetic_report, article_cycles, sentence
+from relubench.reports.speed.arithmetic import Measurement, arithmetic_report, article_cycles, sentence
 from relubench.timing import arithmetic
 from relubench.timing.request import Request
 from relubench.timing.schedule import Session
 
-ABOUT = Measured(
+ABOUT = Measurement(
     clock="fake", rounds=8, seconds=1.0, ended="budget", budget_s=1.0, rel_ci=0.02, aa_low=0.98, aa_high=1.02
 )
 COSTS = {"add": 0.05, "multiply": 0.05, "compare": 0.055, "divide": 0.1, "exp": 0.6, "log": 1.0, "add again": 0.0502}

@@ -13,7 +13,7 @@ from relubench.experiments.plan import Variant
 from relubench.experiments.variants import lay_out, make_ready
 from relubench.reports.plots.pareto import plot_pareto
 from relubench.reports.speed.networks import (
-    Race,
+    Measurement,
     article_speed,
     duration,
     for_people,
@@ -135,7 +135,7 @@ def test_points_never_rise_and_end_with_the_shortest_seed() -> None:
 def test_the_report_names_its_sources_and_shows_the_front() -> None:
     rows = [row.to_json() for row in network_rows(runs(), PACES, IMAGES, 6.0, article_speed(PUBLISHED), {})]
     known = [one.to_json() for one in front(points(runs(), PACES, IMAGES, {}))]
-    race = Race(
+    race = Measurement(
         base="sigmoid",
         threads=1,
         rounds=9,

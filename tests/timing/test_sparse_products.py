@@ -13,7 +13,7 @@ import torch
 from relubench.activations import select
 from relubench.reports.plots.sparse_products import plot_zeros
 from relubench.reports.speed.sparse_products import WAYS as SHOWN
-from relubench.reports.speed.sparse_products import Measured, for_people, paper_sparsity, sentence, sparsity_report
+from relubench.reports.speed.sparse_products import Measurement, for_people, paper_sparsity, sentence, sparsity_report
 from relubench.timing import products
 from relubench.timing.request import Request
 from relubench.timing.sparse_products import (
@@ -27,7 +27,7 @@ from relubench.timing.sparse_products import (
     sparsity_rows,
 )
 
-ABOUT = Measured(
+ABOUT = Measurement(
     dataset="mnist",
     model="mlp-2x32",
     activation="relu",

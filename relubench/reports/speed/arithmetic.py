@@ -20,7 +20,7 @@ WHY_UNCLEAR = (
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Measured:
+class Measurement:
     """How it was measured."""
 
     clock: str
@@ -42,7 +42,7 @@ def article_cycles() -> dict[str, tuple[float, float]]:
     }
 
 
-def arithmetic_report(rows: Sequence[Row], runs: Sequence[Row], measurement: Measured, *, device: str) -> Report:
+def arithmetic_report(rows: Sequence[Row], runs: Sequence[Row], measurement: Measurement, *, device: str) -> Report:
     """The report of these rows (ArithmeticRow.to_json)."""
     return Report(
         command="speed",
@@ -122,7 +122,7 @@ def _cycles(row: Row) -> str:
     return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
-def _footnotes(rows: Sequence[Row], measurement: Measured) -> list[str]:
+def _footnotes(rows: Sequence[Row], measurement: Measurement) -> list[str]:
     ending = (
         f"every interval is narrower than {100 * measurement.rel_ci:g} %"
         if measurement.ended == "interval"

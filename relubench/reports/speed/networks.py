@@ -15,7 +15,7 @@ from relubench.version import __version__
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Race:
+class Measurement:
     """How the steps were measured, for the notes under the table."""
 
     base: str
@@ -47,7 +47,7 @@ def article_speed(spec: Mapping[str, Any]) -> dict[tuple[str, str, str], float]:
 
 
 def network_report(
-    rows: Sequence[Row], runs: Sequence[Row], front: Sequence[Row], measurement: Race | None, *, device: str
+    rows: Sequence[Row], runs: Sequence[Row], front: Sequence[Row], measurement: Measurement | None, *, device: str
 ) -> Report:
     """The report of these rows (NetworkRow.to_json); `front`: the Pareto front (Point.to_json)."""
     first, beside = rows[0], ", in brackets the article's" if _in_article(rows) else ""
@@ -172,7 +172,7 @@ def _stages(row: Row) -> list[str]:
     return [" ".join(f"{microseconds:.1f}" for key in keys if (microseconds := row[f"{key}_us_per_image"]) is not None)]
 
 
-def _footnotes(rows: Sequence[Row], measurement: Race | None) -> list[str]:
+def _footnotes(rows: Sequence[Row], measurement: Measurement | None) -> list[str]:
     target = rows[0]["target_error_pct"]
     notes = list(measurement.warnings) if measurement else []
     if measurement is not None:
@@ -225,7 +225,7 @@ def _blank_notes(rows: Sequence[Row], *, timed: bool) -> list[str]:
     return notes
 
 
-def _measurement_notes(measurement: Race) -> list[str]:
+def _measurement_notes(measurement: Measurement) -> list[str]:
     ending = (
         f"every ratio's interval is narrower than {100 * measurement.rel_ci:g} %"
         if measurement.ended == "interval"

@@ -23,7 +23,7 @@ KEPT_NOTE = "kept B: bytes for each element that the forward pass keeps for the 
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Course:
+class Measurement:
     """How the measurement went, for the notes under the table."""
 
     clock: str
@@ -43,7 +43,7 @@ class Course:
     sizes: Sequence[tuple[str, int]] = ()
 
 
-def speed_report(rows: Sequence[Row], runs: Sequence[Row], measurement: Course, *, device: str) -> Report:
+def speed_report(rows: Sequence[Row], runs: Sequence[Row], measurement: Measurement, *, device: str) -> Report:
     """The report of these rows (SpeedRow.to_json)."""
     return Report(
         command="speed",
@@ -145,14 +145,14 @@ def significant(value: float | None) -> str:
     return f"{value:#.3g}".rstrip(".")
 
 
-def _caption(measurement: Course) -> str:
+def _caption(measurement: Measurement) -> str:
     sizes = ", ".join(f"{SIZES[name]}: {elements:,}" for name, elements in measurement.sizes if name in SIZES)
     return "ns an element, ratio to relu with half its 95 % interval, share of the measured roof" + (
         f"; elements {sizes}" if sizes else ""
     )
 
 
-def _footnotes(rows: Sequence[Row], measurement: Course) -> list[str]:
+def _footnotes(rows: Sequence[Row], measurement: Measurement) -> list[str]:
     notes = [
         *measurement.warnings,
         _self_comparison_note(measurement),
@@ -169,7 +169,7 @@ def _footnotes(rows: Sequence[Row], measurement: Course) -> list[str]:
     return [note for note in notes if note]
 
 
-def _self_comparison_note(measurement: Course) -> str:
+def _self_comparison_note(measurement: Measurement) -> str:
     if not measurement.aa_cells:
         return "there were too few rounds for an interval, so no activation is called faster or slower than relu"
     low, high = measurement.aa_expected
@@ -178,7 +178,7 @@ def _self_comparison_note(measurement: Course) -> str:
     return against_itself("relu", measurement.aa_called, measurement.aa_cells, expected, measurement.aa_widest)
 
 
-def _duration_note(measurement: Course) -> str:
+def _duration_note(measurement: Measurement) -> str:
     """How many rounds there were, why the measurement ended, and what the numbers are taken over."""
     verb = "is" if measurement.ended == "interval" else "was"
     condition = f"every interval {verb} narrower than {100 * measurement.rel_ci:g} %"
@@ -230,7 +230,7 @@ def failures(rows: Sequence[Row]) -> list[str]:
     return [f"{name}: failed ({message})" for name, message in messages.items()]
 
 
-def _observations(measurement: Course) -> str:
+def _observations(measurement: Measurement) -> str:
     """What the numbers are taken over, and what an interval therefore covers."""
     if measurement.processes == 1:
         return f"times are medians; {ONE_PROCESS}"
@@ -240,7 +240,7 @@ def _observations(measurement: Course) -> str:
     )
 
 
-def _roof_note(measurement: Course) -> str:
+def _roof_note(measurement: Measurement) -> str:
     """The roofs of the largest size, in GB/s."""
     if not measurement.roofs:
         return ""
@@ -257,7 +257,7 @@ def _roof_note(measurement: Course) -> str:
     return f"roof, measured here in the same rounds ({SIZES.get(size, size)}, {dtype}, GB/s): {roofs}"
 
 
-def sentence(rows: Sequence[Row], measurement: Course) -> str:
+def sentence(rows: Sequence[Row], measurement: Measurement) -> str:
     """The sentence under the table: which activation is slowest, and which cannot be told from relu or are faster."""
     compared_rows = [row for row in rows if row["outcome"] == "ok" and row["ratio_to_relu"] is not None]
     if not compared_rows:

@@ -27,7 +27,7 @@ NO_INTERVALS = (
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Measured:
+class Measurement:
     """How it was measured, and what on."""
 
     dataset: str
@@ -58,7 +58,7 @@ def sparsity_report(
     rows: Sequence[Row],
     runs: Sequence[Row],
     break_even: Mapping[tuple[int, str], float | None],
-    measurement: Measured,
+    measurement: Measurement,
     *,
     device: str,
 ) -> Report:
@@ -175,7 +175,7 @@ def _point(way: str, rows: Sequence[Row]) -> Callable[[Row], list[str]]:
     return parts
 
 
-def _footnotes(rows: Sequence[Row], measurement: Measured) -> list[str]:
+def _footnotes(rows: Sequence[Row], measurement: Measurement) -> list[str]:
     ending = (
         f"every interval is narrower than {100 * measurement.rel_ci:g} %"
         if measurement.ended == "interval"
