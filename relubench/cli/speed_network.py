@@ -89,7 +89,7 @@ def _emit(
     quiet: bool,
 ) -> bool:
     """Write the tables and draw the plot; returns whether what was asked for could be drawn."""
-    from relubench.reports.speed.networks import article_speed, for_people, network_report
+    from relubench.reports.speed.networks import article_speed, human_readable, network_report
     from relubench.timing import networks as timed
 
     results, timings = study.results, study.timings
@@ -106,7 +106,7 @@ def _emit(
     runs += timed.step_records(race) if race else []
     about = _about(race, images, warnings) if race else None
     report = network_report(rows, runs, front, about, device=study.device.name)
-    output.emit_reports(for_people(report) if target.for_people else [report], target)
+    output.emit_reports(human_readable(report) if target.for_people else [report], target)
     if plot is not None and found:
         from relubench.reports.plots.pareto import plot_pareto
 

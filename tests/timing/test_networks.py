@@ -16,7 +16,7 @@ from relubench.reports.speed.networks import (
     Measurement,
     article_speed,
     duration,
-    for_people,
+    human_readable,
     leaders,
     network_report,
     sentence,
@@ -152,7 +152,7 @@ def test_the_report_names_its_sources_and_shows_the_front() -> None:
     assert any("most of its numbers are not in the published paper" in one for one in report.footnotes)
     assert any("0.990 to 1.010, which includes 1, as it should" in one for one in report.footnotes)
     assert sentence(rows).startswith("On this machine an epoch with relu takes 0.25 of sigmoid's time (article: 0.25)")
-    first, second = for_people(report)
+    first, second = human_readable(report)
     assert (first.sentence, second.sentence) == ("", report.sentence)
     assert [row["activation"] for row in second.display_rows] == ["relu", "relu"]
     assert leaders(known) == known

@@ -13,7 +13,13 @@ import torch
 from relubench.activations import select
 from relubench.reports.plots.sparse_products import plot_zeros
 from relubench.reports.speed.sparse_products import WAYS as SHOWN
-from relubench.reports.speed.sparse_products import Measurement, for_people, paper_sparsity, sentence, sparsity_report
+from relubench.reports.speed.sparse_products import (
+    Measurement,
+    human_readable,
+    paper_sparsity,
+    sentence,
+    sparsity_report,
+)
 from relubench.timing import products
 from relubench.timing.request import Request
 from relubench.timing.sparse_products import (
@@ -142,7 +148,7 @@ def test_the_report_marks_the_papers_zeros_and_the_break_even(tmp_path: Path) ->
         "At 83.4 % zeros, which is what the paper's network has on MNIST, leaving them out takes 0.50 times the "
         "dense product's time for one image (CSR, break-even 65 %)."
     )
-    first, second = for_people(report)
+    first, second = human_readable(report)
     assert (first.sentence, second.sentence) == ("", report.sentence)
     shown = [column.cell(second.rows[0])[0] for column in second.columns]
     assert shown == ["1", "never", "never", "65", "no interval"]
@@ -163,7 +169,7 @@ def test_nobody_wins_without_an_interval() -> None:
     assert report.sentence.startswith("Nothing can be said of one image: there were too few rounds")
     assert any("too few for an interval" in note for note in report.footnotes)
     assert not any("0 of 0" in note for note in report.footnotes)
-    _, second = for_people(report)
+    _, second = human_readable(report)
     assert {column.cell(second.rows[0])[0] for column in second.columns[1:]} == {"no interval"}
 
 

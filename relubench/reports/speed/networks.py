@@ -66,7 +66,7 @@ def network_report(
     )
 
 
-def for_people(report: Report) -> list[Report]:
+def human_readable(report: Report) -> list[Report]:
     """The report as people read it: its table, then the Pareto front's with what has to be said of both."""
     front = report.about["pareto"]
     if not front:

@@ -80,7 +80,7 @@ def sparsity_report(
     )
 
 
-def for_people(report: Report) -> list[Report]:
+def human_readable(report: Report) -> list[Report]:
     """The report as people read it: its table, then the break-even points with what has to be said of both."""
     columns = [Column(header="batch", cell=lambda row: [str(row["batch"])])]
     columns += [Column(header=name, cell=_point(way, report.rows)) for way, name in WAYS.items()]
