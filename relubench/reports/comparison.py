@@ -9,7 +9,7 @@ from relubench.errors import UsageError
 from relubench.reports.changes import EXAMPLES, PAIRED, UNPAIRED, Change, change
 from relubench.reports.formatting import bracket, count, fixed, join_names, short
 from relubench.reports.report import Column, Report
-from relubench.reports.saved import MATCHED, Key, Row, Saved, SavedRow
+from relubench.reports.saved import MATCHED, Key, Row, SavedRow, SavedTable
 from relubench.reports.training.display_columns import difference_cell
 from relubench.reports.training.footnotes import one_seed_note, smallest_seen, together
 from relubench.statistics.error_rates import DIFFERENT
@@ -19,10 +19,10 @@ NOT_SETTINGS = ("seed", *MATCHED, "l1_asked", "parameters", "departures", "hidde
 """Keys of a specification that are no settings: they name the row, or follow from other keys."""
 
 
-def compare(tables: Sequence[Saved], version: str) -> Report:
+def compare(tables: Sequence[SavedTable], version: str) -> Report:
     """Each later table against the first, row by row; raises UsageError where no row is in both."""
     baseline, later_tables = tables[0], tables[1:]
-    pairs: list[tuple[Key, Saved]] = []
+    pairs: list[tuple[Key, SavedTable]] = []
     for later in later_tables:
         common = [key for key in baseline.rows if key in later.rows]
         if not common:
@@ -54,11 +54,11 @@ def compare(tables: Sequence[Saved], version: str) -> Report:
     )
 
 
-def _has_errors(baseline: Saved, later: Saved, key: Key) -> bool:
+def _has_errors(baseline: SavedTable, later: SavedTable, key: Key) -> bool:
     return None not in (baseline.rows[key].row["test_error_pct"], later.rows[key].row["test_error_pct"])
 
 
-def _row(key: Key, later: Saved, before: SavedRow, after: SavedRow, comparisons: int) -> Row:
+def _row(key: Key, later: SavedTable, before: SavedRow, after: SavedRow, comparisons: int) -> Row:
     a, b = after.row, before.row
     difference, is_identical = change(before, after, comparisons), _is_identical(before, after)
     values: Row = dict(zip(MATCHED, key, strict=True))
@@ -111,7 +111,7 @@ def _ratio(before: SavedRow, after: SavedRow) -> float | None:
     return round(seconds_per_run[1] / seconds_per_run[0], 4) if seconds_per_run[0] and seconds_per_run[1] else None
 
 
-def _columns(baseline: Saved, later_tables: Sequence[Saved], rows: Sequence[Row]) -> list[Column]:
+def _columns(baseline: SavedTable, later_tables: Sequence[SavedTable], rows: Sequence[Row]) -> list[Column]:
     varied_keys = [key for key in MATCHED[1:] if len({row[key] for row in rows}) > 1]
     later_name = later_tables[0].path.stem if len(later_tables) == 1 else "later"
     columns = [
@@ -170,7 +170,7 @@ def _method_notes(rows: Sequence[Row], comparisons: int) -> list[str]:
     return [*notes, smallest_seen(sizes)] if sizes else notes
 
 
-def _fewer_seeds(baseline: Saved, pairs: Sequence[tuple[Key, Saved]], rows: Sequence[Row]) -> list[str]:
+def _fewer_seeds(baseline: SavedTable, pairs: Sequence[tuple[Key, SavedTable]], rows: Sequence[Row]) -> list[str]:
     """The rows whose difference is of fewer seeds than the errors beside it, in words."""
     names_by_reason: dict[str, list[str]] = {}
     for (key, later), row in zip(pairs, rows, strict=True):
@@ -193,7 +193,7 @@ def _seed_names(seeds: Iterable[int]) -> str:
     return f"the seed{'s' if len(names) > 1 else ''} {join_names(names, limit=10)}"
 
 
-def _notes(baseline: Saved, later: Saved) -> list[str]:
+def _notes(baseline: SavedTable, later: SavedTable) -> list[str]:
     """What differs between the two files beside the numbers, and the rows that only one of them has."""
     common = [key for key in baseline.rows if key in later.rows]
     facts = [("version", baseline.version, later.version), ("device", baseline.device, later.device)]

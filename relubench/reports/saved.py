@@ -91,7 +91,7 @@ class SavedRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
+class SavedTable:
     """A file's rows by key, in its order."""
 
     path: Path
@@ -100,7 +100,7 @@ class Saved:
     rows: dict[Key, SavedRow]
 
 
-def read(path: Path) -> Saved:
+def read_table(path: Path) -> SavedTable:
     """The table in `path`; raises UsageError if there is none, naming the file and what is wrong with it."""
     try:
         content = json.loads(read_at_most(path, MOST_BYTES))
@@ -127,7 +127,7 @@ def read(path: Path) -> Saved:
             raise UsageError(f"{path} has two rows of {row['activation']} that nothing tells apart", HINT)
         # What a file has of its runs is about the clean test images.
         saved_rows[key] = SavedRow(row, [], {}) if noise else _of_runs(row, row_runs, path)
-    return Saved(path, str(content["version"]), _device(content.get("device")), saved_rows)
+    return SavedTable(path, str(content["version"]), _device(content.get("device")), saved_rows)
 
 
 def _device(value: Any) -> str | None:
