@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from relubench.errors import ComputeError
 from relubench.system.files import write_file
@@ -34,7 +34,7 @@ def save(figure: Figure, path: Path) -> None:
         raise ComputeError(f"cannot write {path}: {error.strerror or error}", "choose another file") from error
 
 
-def line_style(place: int) -> dict[str, str]:
+def line_style(place: int) -> dict[str, Any]:
     """The colour and dashes of the line at that place, as keywords of Axes.plot."""
     return {"color": COLOURS[place % len(COLOURS)], "linestyle": DASHES[place // len(COLOURS) % len(DASHES)]}
 
