@@ -23,7 +23,7 @@ import torch
 
 from benchmarks.machine import describe
 from relubench.activations import build, select
-from relubench.system.page_faults import map_constants
+from relubench.system.page_faults import prefault_constants
 from relubench.timing.buffers import Buffers
 from relubench.timing.clocks import choose_clock
 from relubench.timing.machine import MachineMonitor, caches, exclusive_timing
@@ -115,7 +115,7 @@ def main() -> int:
     given = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    map_constants()
+    prefault_constants()
     with exclusive_timing(lambda: print("waiting for another timing run", file=sys.stderr)), torch.no_grad():
         watch = MachineMonitor()
         found = measure(given.device, given.rounds)

@@ -59,7 +59,7 @@ class Results:
     def _repr_html_(self) -> str:
         from tabulate import tabulate
 
-        cells = [["\n".join(column.parts(row)) for column in self.report.columns] for row in self.rows]
+        cells = [["\n".join(column.cell(row)) for column in self.report.columns] for row in self.rows]
         table = tabulate(cells, [column.header for column in self.report.columns], tablefmt="html")
         notes = [self.report.sentence, *self.report.footnotes]
         lines = "".join(f"<p>{_escape(line)}</p>" for line in notes if line)

@@ -34,9 +34,9 @@ def compare(
         raise UsageError(f"compare needs two files or more, got {len(files)}", "relubench compare A.json B.json")
     target = output.choose(format, output_file)
     from relubench.reports.comparison import compare as compared
-    from relubench.reports.saved import read
+    from relubench.reports.saved import read_table
 
-    report = compared([read(path) for path in files], __version__)
+    report = compared([read_table(path) for path in files], __version__)
     output.emit_report(report, target)
     if not target.for_people and not quiet:
         output.say(report.sentence)

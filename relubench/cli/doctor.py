@@ -17,7 +17,7 @@ import typer
 
 from relubench.cli import options, output
 from relubench.errors import EXIT_COMPUTE
-from relubench.reports.sizes import folder_size, readable
+from relubench.reports.formatting import folder_size, readable
 from relubench.version import __version__
 
 LITTLE_SPACE, NO_SPACE = 2_000_000_000, 100_000_000

@@ -60,7 +60,9 @@ class Target:
     @property
     def for_people(self) -> bool:
         """Whether the format carries title, footnotes and closing sentence."""
-        return self.format in ("table", "markdown", "latex")
+        from relubench.reports.render import FORMATS
+
+        return FORMATS[self.format].human_readable
 
     @property
     def width(self) -> int | None:
@@ -100,7 +102,7 @@ def check_plot(plot: Path | None) -> None:
     """Raises UsageError where --plot could not be written."""
     if plot is None:
         return
-    from relubench.reports.plots.learning_curves import SUFFIXES as PLOT_SUFFIXES
+    from relubench.reports.plots.figure import SUFFIXES as PLOT_SUFFIXES
 
     if plot.suffix.lower() not in PLOT_SUFFIXES:
         raise UsageError(f"--plot {plot}: the suffix does not say the format", f"use one of {' '.join(PLOT_SUFFIXES)}")
@@ -213,8 +215,8 @@ def _listing_report(listing: Listing, command: str) -> Report:
     columns = []
     for key, column in zip(dict.fromkeys(key for row in rows for key in row), listing_columns(rows), strict=True):
         if key in listing.leaving:
-            column = replace(column, leaves=listing.leaving.index(key) + 1)
-        columns.append(replace(column, parts=_plainly(key)) if key in IDENTIFYING else column)
+            column = replace(column, drop_order=listing.leaving.index(key) + 1)
+        columns.append(replace(column, cell=_plainly(key)) if key in IDENTIFYING else column)
     return Report(
         command=command,
         version=__version__,

@@ -13,7 +13,7 @@ import typer
 
 from relubench.cli import options, output
 from relubench.errors import RelubenchError, UsageError
-from relubench.reports.sizes import folder_size, readable
+from relubench.reports.formatting import folder_size, readable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,7 +83,7 @@ def show(
         return
     curve = [_rounded(asdict(point)) for point in result.curve]
     listings = [output.Listing(rows=curve, title=f"learning curve of {result.id}")]
-    if target.format in ("table", "markdown", "latex"):
+    if target.for_people:
         listings += [*_layer_curves(_layers(store, result)), *_looks(result)]
         listings.insert(0, output.Listing(rows=_settings(store, result, timing), title=f"run {result.id}"))
     output.emit_listings(listings, "runs show", target)

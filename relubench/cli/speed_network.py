@@ -88,7 +88,7 @@ def _emit(
     quiet: bool,
 ) -> bool:
     """Write the tables and draw the plot; returns whether what was asked for could be drawn."""
-    from relubench.reports.speed.networks import article_speed, for_people, network_report
+    from relubench.reports.speed.networks import article_speed, human_readable, network_report
     from relubench.timing import networks as timed
     from relubench.timing.measurement import of_steps
     from relubench.timing.step_times import step_records, step_times
@@ -107,7 +107,7 @@ def _emit(
     runs += step_records(race) if race else []
     about = of_steps(race, warnings, images) if race else None
     report = network_report(rows, runs, front, about, device=study.device.name)
-    output.emit_reports(for_people(report) if target.for_people else [report], target)
+    output.emit_reports(human_readable(report) if target.for_people else [report], target)
     if plot is not None and found:
         from relubench.reports.plots.pareto import plot_pareto
 

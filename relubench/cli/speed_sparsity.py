@@ -99,7 +99,7 @@ def _emit(
     plot: Path | None,
     quiet: bool,
 ) -> None:
-    from relubench.reports.speed.sparse_products import WAYS, for_people, sparsity_report
+    from relubench.reports.speed.sparse_products import WAYS, human_readable, sparsity_report
     from relubench.timing import rows as timed
     from relubench.timing.measurement import of_session
     from relubench.timing.sparse_products import BATCHES, break_even, sparsity_rows
@@ -112,7 +112,7 @@ def _emit(
     report = sparsity_report(
         [row.to_json() for row in made], timed.runs(session), even, about, device=study.device.name
     )
-    output.emit_reports(for_people(report) if target.for_people else [report], target)
+    output.emit_reports(human_readable(report) if target.for_people else [report], target)
     if plot is not None:
         from relubench.reports.plots.sparse_products import plot_zeros
 

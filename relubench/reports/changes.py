@@ -1,4 +1,4 @@
-"""What a row of one saved table has become in another: the difference of their test errors, as exactly as files allow.
+"""The change of a row between two saved tables: the difference of its test errors, as exactly as the files allow.
 
 Where the files carry which test examples each run got wrong, differences are paired by seed and example, or by example
 alone if no seed is common. Else the interval is MOVER's from the two printed ones (Zou & Donner 2008), unpaired.
@@ -18,7 +18,7 @@ from relubench.statistics.variance import Spread
 PAIRED, EXAMPLES, UNPAIRED = "seeds and examples", "examples", "nothing"
 """What the two sides of a difference have in common."""
 MANY = 1e6
-"""Degrees of freedom of the test set's noise, which is as good as known."""
+"""Degrees of freedom of the test set's noise: so many that its size counts as exactly known."""
 UNKNOWN = 1000
 """Test examples where a file does not say how many there were."""
 
@@ -37,24 +37,32 @@ class Change:
 
 
 def change(before: SavedRow, after: SavedRow, comparisons: int) -> Change | None:
-    """The difference of two rows, one of so many; None where a test error or an interval is missing."""
+    """The difference of two rows, one of `comparisons` in all; None where a test error or an interval is missing."""
     a, b = after.row, before.row
     if a["test_error_pct"] is None or b["test_error_pct"] is None:
         return None
     if before.masks and after.masks and before.digests == after.digests and len(before.digests) == 1:
         seeds = [seed for seed in before.masks if seed in after.masks]
         if seeds:
-            mine, base = ([side.masks[seed] for seed in seeds] for side in (after, before))
-            return _of(paired_difference(mine, base, comparisons), PAIRED)
+            masks, base_masks = ([side.masks[seed] for seed in seeds] for side in (after, before))
+            return _change_of(paired_difference(masks, base_masks, comparisons), PAIRED)
         if min(len(before.masks), len(after.masks)) > 1 or len(before.masks) == len(after.masks):
             sides = list(after.masks.values()), list(before.masks.values())
-            return _of(unpaired_difference(*sides, comparisons), EXAMPLES)
+            return _change_of(unpaired_difference(*sides, comparisons), EXAMPLES)
     examples = [run["test_examples"] for side in (before, after) for run in side.runs]
     return _mover(a, b, comparisons, min(examples, default=UNKNOWN))
 
 
-def _of(found: Difference, common: str) -> Change:
-    return Change(found.difference, found.low, found.high, found.p, found.verdict, found.detectable, common)
+def _change_of(difference: Difference, common: str) -> Change:
+    return Change(
+        difference.difference,
+        difference.low,
+        difference.high,
+        difference.p,
+        difference.verdict,
+        difference.detectable,
+        common,
+    )
 
 
 def _mover(a: Row, b: Row, comparisons: int, examples: int) -> Change | None:

@@ -10,11 +10,11 @@ from relubench.reports.formatting import count, duration
 
 def cost_row(row: PriceRow) -> dict[str, Any]:
     """The row as people read it."""
-    shown = {"time": duration(3600 * row.hours), "disk": _megabytes(row.disk_bytes)}
+    amounts = {"time": duration(3600 * row.hours), "disk": _megabytes(row.disk_bytes)}
     facts = {"variant": row.variant or "all", "dataset": row.dataset, "data here": row.data, "model": row.model}
     numbers = {"runs": row.runs, "stored": row.stored, "tuning runs": row.tuning_runs}
     numbers |= {"layers": row.layers} if row.layers else {}
-    return {**facts, **numbers, **shown, "basis": row.basis}
+    return {**facts, **numbers, **amounts, "basis": row.basis}
 
 
 def cost_sentence(price: Price) -> str:
@@ -22,17 +22,17 @@ def cost_sentence(price: Price) -> str:
     rows = price.rows
     seconds = 3600 * sum(row.hours for row in rows) / price.workers
     keys = ("runs", "stored", "tuning_runs", "layers")
-    runs, stored, tuning, layers = (sum(getattr(row, key) for row in rows) for key in keys)
-    absent = dict.fromkeys(row.dataset for row in rows if row.data == "no")
-    where = f"{count(price.workers, 'worker')} ({price.device})"
+    num_runs, num_stored, num_tuning_runs, num_layers = (sum(getattr(row, key) for row in rows) for key in keys)
+    missing_datasets = dict.fromkeys(row.dataset for row in rows if row.data == "no")
+    workers = f"{count(price.workers, 'worker')} ({price.device})"
     parts = [
-        count(runs, "run"),
-        f"{stored} of them stored" if stored else "",
-        f"{tuning} tuning runs" if tuning else "",
-        f"{count(layers, 'layer')} to pre-train" if layers else "",
-        f"about {duration(seconds)} on {where}" if price.pending else "nothing to train",
+        count(num_runs, "run"),
+        f"{num_stored} of them stored" if num_stored else "",
+        f"{num_tuning_runs} tuning runs" if num_tuning_runs else "",
+        f"{count(num_layers, 'layer')} to pre-train" if num_layers else "",
+        f"about {duration(seconds)} on {workers}" if price.pending else "nothing to train",
         f"{_megabytes(sum(row.disk_bytes for row in rows))} of disk",
-        f"not here yet: {', '.join(absent)}" if absent else "",
+        f"not here yet: {', '.join(missing_datasets)}" if missing_datasets else "",
     ]
     return ", ".join(part for part in parts if part)
 

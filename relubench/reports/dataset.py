@@ -22,7 +22,7 @@ def dataset_report(prepared: PreparedData, sheet: str | None) -> Report:
     footnotes = [
         f"classes: {format_names(facts.names)}",
         f"source: {source}",
-        *(f"{WARNING}{one}" for one in facts.warnings),
+        *(f"{WARNING}{warning}" for warning in facts.warnings),
     ]
     footnotes += [f"samples are drawn in {sheet}"] if sheet else []
     about = {

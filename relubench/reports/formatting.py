@@ -1,9 +1,11 @@
-"""Numbers as people read them: the text of one table cell. Missing is an empty string."""
+"""Numbers, sizes and lists as people read them. Missing is an empty string."""
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterable
+from pathlib import Path
 
 
 def fixed(value: float | None, digits: int = 2) -> str:
@@ -35,11 +37,11 @@ def duration(seconds: float | None) -> str:
         return f"{1e3 * seconds:.2g} ms"
     if seconds < 9.95:
         return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02d}s"
+    total = round(seconds)
+    if total < 60:
+        return f"{total} s"
+    if total < 3600:
+        return f"{total // 60}m{total % 60:02d}s"
     minutes = round(seconds / 60)
     return f"{minutes // 60}h{minutes % 60:02d}m"
 
@@ -55,7 +57,7 @@ def short(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, list | tuple):
-        return ", ".join(short(one) for one in value)
+        return ", ".join(short(item) for item in value)
     return str(value)
 
 
@@ -64,17 +66,17 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def listed(names: list[str], limit: int = 4) -> str:
+def join_names(items: list[str], limit: int = 4) -> str:
     """a, b, c, d and 3 more"""
-    if len(names) <= limit:
-        return ", ".join(names)
-    return f"{', '.join(names[:limit])} and {len(names) - limit} more"
+    if len(items) <= limit:
+        return ", ".join(items)
+    return f"{', '.join(items[:limit])} and {len(items) - limit} more"
 
 
 def verdict_parts(verdict: str | None, width: int = 6) -> list[str]:
     """'lower', 'on this test set': a word and what limits it, which may stand under it; filled up to `width`."""
-    first, *rest = (verdict or "").split(" ", maxsplit=1)
-    return [first, f"{rest[0]:<{width - len(first) - 1}}"] if rest else [f"{first:<{width}}"]
+    word, *limit = (verdict or "").split(" ", maxsplit=1)
+    return [word, f"{limit[0]:<{width - len(word) - 1}}"] if limit else [f"{word:<{width}}"]
 
 
 def verdict_width(verdicts: Iterable[str | None]) -> int:
@@ -97,3 +99,21 @@ def seeds_range(low: int | None, likely: int | None, high: int | None, seeds: in
     if ends[0] == ends[2]:
         return f"about {count(ends[0], 'more seed')}"
     return f"about {ends[0]:,} to {count(ends[2], 'more seed')}"
+
+
+def folder_size(folder: Path) -> int:
+    """Bytes in the files under `folder`; files that vanish meanwhile do not count."""
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):
+            total += path.stat().st_size if path.is_file() else 0
+    return total
+
+
+def readable(size: float) -> str:
+    """`11 MB`: powers of 1000, as disks are sold."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"

@@ -11,19 +11,18 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from relubench.reports.report import Column, Report, Row, listing_columns
+from relubench.reports.report import Column, Report, Row
 from relubench.reports.terminal import draw
 from relubench.system.lookup import find
-from relubench.version import __version__
 
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """Where a table is drawn; None asks the terminal: COLUMNS, NO_COLOR, and whether stdout is one."""
+    """The width and colour of a table; where they are None, COLUMNS, NO_COLOR and stdout decide."""
 
     width: int | None = None
     colour: bool | None = None
@@ -31,30 +30,10 @@ class Screen:
 
 def render(report: Report, format: str, *, width: int | None = None, colour: bool | None = None) -> str:
     """The report as text that ends in a newline; raises UsageError for an unknown format."""
-    text = find(format, FORMATS, kind="format", see=f"formats are {', '.join(FORMATS)}")(report, Screen(width, colour))
-    return text if text.endswith("\n") or not text else text + "\n"
-
-
-def render_listing(
-    rows: Sequence[Row],
-    title: str,
-    format: str,
-    *,
-    command: str = "list",
-    device: str | None = None,
-    width: int | None = None,
-    colour: bool | None = None,
-) -> str:
-    """Rows whose first key is the name, in any format: what `list`, `runs` and `doctor` print."""
-    report = Report(
-        command=command,
-        version=__version__,
-        device=device,
-        rows=list(rows),
-        columns=listing_columns(rows),
-        title=title,
+    text = find(format, FORMATS, kind="format", see=f"formats are {', '.join(FORMATS)}").write(
+        report, Screen(width, colour)
     )
-    return render(report, format, width=width, colour=colour)
+    return text if text.endswith("\n") or not text else text + "\n"
 
 
 def as_table(report: Report, screen: Screen) -> str:
@@ -63,8 +42,8 @@ def as_table(report: Report, screen: Screen) -> str:
 
 def as_json(report: Report, screen: Screen) -> str:
     about = {key: getattr(report, key) for key in ("command", "version", "device")} | report.about
-    everything = {**about, "rows": report.rows, "runs": report.runs}
-    return json.dumps(_finite(everything), allow_nan=False, ensure_ascii=False, indent=2)
+    document = {**about, "rows": report.rows, "runs": report.runs}
+    return json.dumps(_finite(document), allow_nan=False, ensure_ascii=False, indent=2)
 
 
 def as_jsonl(report: Report, screen: Screen) -> str:
@@ -89,7 +68,7 @@ def as_csv(report: Report, screen: Screen) -> str:
 def as_markdown(report: Report, screen: Screen) -> str:
     from tabulate import tabulate
 
-    cells = [[_markdown(cell) for cell in line] for line in _people(report)]
+    cells = [[_markdown(cell) for cell in line] for line in _display_cells(report)]
     headers = [_markdown(column.header) for column in report.columns]
     sides = ["right" if column.right else "left" for column in report.columns]
     grid = tabulate(cells, headers, tablefmt="pipe", colalign=sides, disable_numparse=True) if headers else ""
@@ -103,37 +82,46 @@ def as_latex(report: Report, screen: Screen) -> str:
     """A table for the package booktabs; what pdflatex cannot set is spelled out as its code point."""
     from tabulate import tabulate
 
-    cells = [[_latex(cell) for cell in line] for line in _people(report)]
+    cells = [[_latex(cell) for cell in line] for line in _display_cells(report)]
     headers = [_latex(column.header) for column in report.columns]
     sides = ["right" if column.right else "left" for column in report.columns]
     grid = tabulate(cells, headers, tablefmt="latex_raw", colalign=sides, disable_numparse=True) if headers else ""
     rules = iter((r"\toprule", r"\midrule", r"\bottomrule"))
     lines = [next(rules, line) if line.strip() == r"\hline" else line for line in grid.split("\n")]
-    title = ". ".join(one for one in (report.title, report.caption) if one)
+    title = ". ".join(text for text in (report.title, report.caption) if text)
     notes = [rf"\par\smallskip\footnotesize {_latex(note)}" for note in (*report.footnotes, report.sentence) if note]
     head = ["% needs \\usepackage{booktabs}", r"\begin{table}", r"\centering"]
     head += [rf"\caption{{{_latex(title)}}}"] if title else []
     return "\n".join([*head, *lines, *notes, r"\end{table}"])
 
 
-FORMATS: dict[str, Callable[[Report, Screen], str]] = {
-    "table": as_table,
-    "tsv": as_tsv,
-    "csv": as_csv,
-    "json": as_json,
-    "jsonl": as_jsonl,
-    "markdown": as_markdown,
-    "latex": as_latex,
+@dataclass(frozen=True, slots=True)
+class Format:
+    """An output format: the function that writes it, and whether it is for people or for programs."""
+
+    write: Callable[[Report, Screen], str]
+    human_readable: bool = False
+    """Whether it carries the columns for people, the title, the footnotes and the closing sentence."""
+
+
+FORMATS: dict[str, Format] = {
+    "table": Format(as_table, human_readable=True),
+    "tsv": Format(as_tsv),
+    "csv": Format(as_csv),
+    "json": Format(as_json),
+    "jsonl": Format(as_jsonl),
+    "markdown": Format(as_markdown, human_readable=True),
+    "latex": Format(as_latex, human_readable=True),
 }
 
 
-def _people(report: Report) -> list[list[str]]:
+def _display_cells(report: Report) -> list[list[str]]:
     """The cells for people, each in one line."""
-    return [[_cell(column, row) for column in report.columns] for row in report.shown]
+    return [[_cell(column, row) for column in report.columns] for row in report.display_rows]
 
 
 def _cell(column: Column, row: Row) -> str:
-    return " ".join(" ".join(column.parts(row)).split())
+    return " ".join(" ".join(column.cell(row)).split())
 
 
 def _keys(report: Report) -> list[str]:
@@ -152,9 +140,9 @@ def _flat(value: Any) -> str:
 def _finite(value: Any) -> Any:
     """The value with every number that JSON does not have as None, and NumPy's scalars as Python's."""
     if isinstance(value, dict):
-        return {str(key): _finite(one) for key, one in value.items()}
+        return {str(key): _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
+        return [_finite(item) for item in value]
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     if value is None or isinstance(value, bool | int | str):

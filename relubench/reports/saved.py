@@ -1,4 +1,4 @@
-"""Reads a training table back from the JSON that `--format json` wrote; whatever else is given is refused by name."""
+"""Reads a training table back from the JSON that `--format json` wrote; any other file is refused with the reason."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Key = tuple[Any, ...]
 """A row's values of MATCHED."""
 
 MOST_BYTES = 512_000_000
-"""What is read of a file; a table of a thousand runs has some ten million."""
+"""Bytes that are read of a file; a table of a thousand runs has some ten million."""
 
 LARGEST = 1e15
 """No error, time, strength or count of examples is larger, in absolute value."""
 
 APART = 1e-4
-"""Percentage points by which an error and what it follows from may differ: rows are rounded to a hundredth of that."""
+"""Percentage points by which a row's error may differ from its runs': rows are rounded to a hundredth of that."""
 
 Kind = Callable[[Any], bool]
 
@@ -91,7 +91,7 @@ class SavedRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
+class SavedTable:
     """A file's rows by key, in its order."""
 
     path: Path
@@ -100,7 +100,7 @@ class Saved:
     rows: dict[Key, SavedRow]
 
 
-def read(path: Path) -> Saved:
+def read_table(path: Path) -> SavedTable:
     """The table in `path`; raises UsageError if there is none, naming the file and what is wrong with it."""
     try:
         content = json.loads(read_at_most(path, MOST_BYTES))
@@ -116,18 +116,18 @@ def read(path: Path) -> Saved:
     _check([run["spec"] for run in runs], NEEDED_OF_SPEC, OPTIONAL_OF_SPEC, "run's spec", path, content["command"])
     if not rows:
         raise UsageError(f"{path} holds no training table, but a result of {_short(content['command'])}", HINT)
-    found: dict[Key, SavedRow] = {}
+    saved_rows: dict[Key, SavedRow] = {}
     for row in rows:
-        mine = [run for run in runs if _belongs(run, row)]
-        penalty = row.get("l1", _strength(mine[0]["spec"]) if mine else 0.0)
+        row_runs = [run for run in runs if _belongs(run, row)]
+        penalty = row.get("l1", _strength(row_runs[0]["spec"]) if row_runs else 0.0)
         noise = float(row.get("test_noise") or 0.0)
         names = (row[name] for name in MATCHED[:4])
         key = (*names, float(penalty or 0.0), row.get("variant") or "", noise)
-        if key in found:
+        if key in saved_rows:
             raise UsageError(f"{path} has two rows of {row['activation']} that nothing tells apart", HINT)
         # What a file has of its runs is about the clean test images.
-        found[key] = SavedRow(row, [], {}) if noise else _of_runs(row, mine, path)
-    return Saved(path, str(content["version"]), _device(content.get("device")), found)
+        saved_rows[key] = SavedRow(row, [], {}) if noise else _of_runs(row, row_runs, path)
+    return SavedTable(path, str(content["version"]), _device(content.get("device")), saved_rows)
 
 
 def _device(value: Any) -> str | None:
@@ -135,7 +135,7 @@ def _device(value: Any) -> str | None:
 
 
 def _check(
-    records: Any, needed: Mapping[str, Kind], optional: Mapping[str, Kind], what: str, path: Path, command: Any
+    records: Any, needed: Mapping[str, Kind], optional: Mapping[str, Kind], record_kind: str, path: Path, command: Any
 ) -> None:
     """Raises UsageError unless these are objects with every value needed, and every value of its kind."""
     objects = isinstance(records, list) and all(isinstance(record, dict) for record in records)
@@ -146,7 +146,8 @@ def _check(
         for key in kinds.keys() & record.keys():
             if not kinds[key](record[key]):
                 raise UsageError(
-                    f"{path}: {what} {number} has {with_article(key)} that cannot be: {_short(record[key])}", HINT
+                    f"{path}: {record_kind} {number} has {with_article(key)} that cannot be: {_short(record[key])}",
+                    HINT,
                 )
 
 
@@ -161,9 +162,9 @@ def _short(value: Any) -> str:
 
 def _belongs(run: Row, row: Row) -> bool:
     spec = run["spec"]
-    same = all(spec.get(key, "none") == row[key] for key in ("activation", "dataset", "model", "pretraining"))
-    same = same and ("l1" not in row or _strength(spec) == row["l1"])
-    return same and ("variant" not in row or spec.get("variant", "") == row["variant"])
+    matches = all(spec.get(key, "none") == row[key] for key in ("activation", "dataset", "model", "pretraining"))
+    matches = matches and ("l1" not in row or _strength(spec) == row["l1"])
+    return matches and ("variant" not in row or spec.get("variant", "") == row["variant"])
 
 
 def _strength(spec: Row) -> float:
@@ -176,15 +177,15 @@ def _of_runs(row: Row, runs: list[Row], path: Path) -> SavedRow:
     masks = _masks(runs, path)
     error, low, high = (row[f"test_error{part}_pct"] for part in ("", "_ci_low", "_ci_high"))
     errors = [run["test_error_pct"] for run in runs if run["test_error_pct"] is not None]
-    wrong = ""
+    fault = ""
     if runs and len(errors) != row["n"]:
-        wrong = f"n = {row['n']}, and {count(len(errors), 'run')} with a test error"
+        fault = f"n = {row['n']}, and {count(len(errors), 'run')} with a test error"
     elif errors and (error is None or _apart(error, sum(errors) / len(errors))):
-        wrong = f"a test error of {_short(error)} %, and its runs one of {sum(errors) / len(errors):g} %"
+        fault = f"a test error of {_short(error)} %, and its runs one of {sum(errors) / len(errors):g} %"
     elif None not in (error, low, high) and not low - APART <= error <= high + APART:
-        wrong = f"a test error of {error:g} %, outside of its interval [{low:g}, {high:g}]"
-    if wrong:
-        raise UsageError(f"{path} is damaged: {row['activation']} has {wrong}", HINT)
+        fault = f"a test error of {error:g} %, outside of its interval [{low:g}, {high:g}]"
+    if fault:
+        raise UsageError(f"{path} is damaged: {row['activation']} has {fault}", HINT)
     return SavedRow(row, runs, masks)
 
 
@@ -201,10 +202,10 @@ def _mask(run: Row, path: Path) -> Mask:
     except (ValueError, KeyError) as error:
         raise UsageError(f"{path}: the test results of a run cannot be read: {error}", HINT) from error
     if _apart(run["test_error_pct"], 100 * float(mask.mean()) if mask.size else 0.0):
-        told = f"a test error of {run['test_error_pct']:g} %, and {int(mask.sum())} of {mask.size} test examples wrong"
-        raise UsageError(f"{path} is damaged: the run {_short(run['id'])} has {told}", HINT)
+        fault = f"a test error of {run['test_error_pct']:g} %, and {int(mask.sum())} of {mask.size} test examples wrong"
+        raise UsageError(f"{path} is damaged: the run {_short(run['id'])} has {fault}", HINT)
     return mask
 
 
-def _apart(error: float, other: float) -> bool:
-    return abs(error - other) > APART
+def _apart(error: float, expected: float) -> bool:
+    return abs(error - expected) > APART

@@ -1,7 +1,8 @@
-"""The table for a terminal: drawn by rich, as wide as its line, with nothing cut off and nothing left out unsaid.
+"""The table for a terminal, drawn by rich in the width of its line: nothing is cut off, left-out columns are named.
 
 Where the line is too narrow, first the word of a cell goes under its numbers, then each part under the one before, then
-columns leave in the order of `Column.leaves`, which a line below the table says; what is still too wide is wrapped.
+columns are left out in the order of `Column.drop_order`, and a line below the table names them; what is still too
+wide is wrapped.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ MIN_NAME = 12
 SIDE_BY_SIDE, WORD_BELOW, HEADERS_TOO, STACKED = range(4)
 """How the parts of a cell stand (a number, its interval, and a word), and the words of a header."""
 UNLIMITED = 10_000
-"""Characters a line: a pipe has no width, and nothing may be wrapped in it."""
+"""Characters of a line for a pipe, which has no width: nothing is wrapped."""
 
 
 def draw(report: Report, width: int | None = None, colour: bool | None = None) -> str:
@@ -42,13 +43,13 @@ def draw(report: Report, width: int | None = None, colour: bool | None = None) -
         console.print(Text(report.title, style="bold"))
     if report.caption:
         console.print(Text(report.caption, style="dim"))
-    if columns and report.shown:
+    if columns and report.display_rows:
         console.print(_table(report, columns, level, cap))
-    elif not report.shown:
+    elif not report.display_rows:
         console.print(Text("nothing to show"))
-    left = [column.header for column in report.columns if column not in columns]
-    hidden = [f"not shown at this width: {'; '.join(left)}"] if left else []
-    for note in [*hidden, *report.footnotes]:
+    dropped_headers = [column.header for column in report.columns if column not in columns]
+    width_note = [f"not shown at this width: {'; '.join(dropped_headers)}"] if dropped_headers else []
+    for note in [*width_note, *report.footnotes]:
         console.print(Text(note, style="dim"))
     if report.sentence:
         console.print()
@@ -59,36 +60,40 @@ def draw(report: Report, width: int | None = None, colour: bool | None = None) -
 
 
 def _for_stdout(report: Report) -> Report:
-    """The report in signs that stdout has, put in before the table is laid out: some are longer."""
+    """The report in signs that stdout can show; they are replaced before the layout, since some are longer."""
     encoding = getattr(sys.stdout, "encoding", None)
 
-    def shown(text: str) -> str:
+    def in_encoding(text: str) -> str:
         return shown_in(text, encoding)
 
-    def column(one: Column) -> Column:
-        return replace(one, header=shown(one.header), parts=lambda row: [shown(part) for part in one.parts(row)])
+    def encoded(column: Column) -> Column:
+        return replace(
+            column,
+            header=in_encoding(column.header),
+            cell=lambda row: [in_encoding(part) for part in column.cell(row)],
+        )
 
     return replace(
         report,
-        columns=[column(one) for one in report.columns],
-        title=shown(report.title),
-        caption=shown(report.caption),
-        footnotes=[shown(note) for note in report.footnotes],
-        sentence=shown(report.sentence),
+        columns=[encoded(column) for column in report.columns],
+        title=in_encoding(report.title),
+        caption=in_encoding(report.caption),
+        footnotes=[in_encoding(note) for note in report.footnotes],
+        sentence=in_encoding(report.sentence),
     )
 
 
 def fit(report: Report, console: Console) -> tuple[list[Column], int, int | None]:
-    """The columns that go into the console's width, how the parts of their cells stand, and how wide words may be."""
+    """The columns that fit into the console's width, how the parts of their cells stand, and how wide words may be."""
     columns = list(report.columns)
     for level in (SIDE_BY_SIDE, WORD_BELOW, HEADERS_TOO):
         if _width(report, columns, level, None, console) <= console.width:
             return columns, level, None
     # A formula for a name folds before a number has to leave.
-    cap = max(MIN_NAME, console.width // 4) if any(column.leaves for column in columns) else None
-    leaving = sorted((column for column in columns if column.leaves), key=lambda column: column.leaves)
-    while leaving and _width(report, columns, STACKED, cap, console) > console.width:
-        columns.remove(leaving.pop(0))
+    cap = max(MIN_NAME, console.width // 4) if any(column.drop_order for column in columns) else None
+    candidates = sorted((column for column in columns if column.drop_order), key=lambda column: column.drop_order)
+    while candidates and _width(report, columns, STACKED, cap, console) > console.width:
+        columns.remove(candidates.pop(0))
     return columns, STACKED, cap
 
 
@@ -110,8 +115,8 @@ def _table(report: Report, columns: Sequence[Column], level: int, cap: int | Non
             overflow="fold",
             max_width=None if column.right else cap,
         )
-    for row in report.shown:
-        texts = [_text(column.parts(row), level) for column in columns]
+    for row in report.display_rows:
+        texts = [_text(column.cell(row), level) for column in columns]
         table.add_row(*(Text(text, style=column.style(row)) for text, column in zip(texts, columns, strict=True)))
     return table
 
@@ -128,14 +133,14 @@ def _console(width: int | None, colour: bool | None) -> Console:
     from rich.console import Console
 
     terminal = sys.stdout.isatty()
-    coloured = colour if colour is not None else terminal and not os.environ.get("NO_COLOR")
+    with_colour = colour if colour is not None else terminal and not os.environ.get("NO_COLOR")
     if width is None and not os.environ.get("COLUMNS", "").isdigit():
         width = _line_of_stdout() if terminal else UNLIMITED
     return Console(
         file=io.StringIO(),
         width=width,
-        force_terminal=coloured,
-        no_color=not coloured,
+        force_terminal=with_colour,
+        no_color=not with_colour,
         highlight=False,
         emoji=False,
         markup=False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from relubench.reports.formatting import count, listed, short
+from relubench.reports.formatting import count, join_names, short
 from relubench.reports.report import Column, Report, Row
 from relubench.version import __version__
 
@@ -31,44 +31,46 @@ def sentence(rows: Sequence[Row]) -> str:
     """What was checked, what is wrong, and what could not be judged: one sentence for each."""
     names = list(dict.fromkeys(row["activation"] for row in rows))
     dtypes = list(dict.fromkeys(row["dtype"] for row in rows))
-    wrong, failed, through = ([row for row in rows if row["outcome"] == kind] for kind in ("wrong", "failed", THROUGH))
-    judged = sum(row["points"] for row in rows if row["outcome"] != "failed")
-    checked = f"{count(len(names), 'activation')} in {', '.join(dtypes)}, {judged:,} values"
+    wrong_rows, unjudged_rows, straight_through = (
+        [row for row in rows if row["outcome"] == kind] for kind in ("wrong", "failed", THROUGH)
+    )
+    num_values = sum(row["points"] for row in rows if row["outcome"] != "failed")
+    amount = f"{count(len(names), 'activation')} in {', '.join(dtypes)}, {num_values:,} values"
     parts = []
-    if wrong:
-        parts.append(f"Wrong: {_which(wrong)}; checked were {checked}.")
-    elif len(failed) < len(rows):
-        parts.append(f"Nothing {'else ' * bool(failed)}is wrong: {checked}, each within what rounding explains.")
-    if failed:
-        parts.insert(0, f"Could not be judged: {_which(failed)}.")
-    if through:
-        estimators = listed(list(dict.fromkeys(row["activation"] for row in through)))
+    if wrong_rows:
+        parts.append(f"Wrong: {_names(wrong_rows)}; checked were {amount}.")
+    elif len(unjudged_rows) < len(rows):
+        parts.append(f"Nothing {'else ' * bool(unjudged_rows)}is wrong: {amount}, each within what rounding explains.")
+    if unjudged_rows:
+        parts.insert(0, f"Could not be judged: {_names(unjudged_rows)}.")
+    if straight_through:
+        estimators = join_names(list(dict.fromkeys(row["activation"] for row in straight_through)))
         parts.append(f"{estimators}: a straight-through estimator, whose slopes are not those of its values.")
     return " ".join(parts)
 
 
-def _which(rows: Sequence[Row]) -> str:
-    return listed(list(dict.fromkeys(f"{row['activation']} ({row['dtype']} {row['pass']})" for row in rows)))
+def _names(rows: Sequence[Row]) -> str:
+    return join_names(list(dict.fromkeys(f"{row['activation']} ({row['dtype']} {row['pass']})" for row in rows)))
 
 
-def _agreement(rows: Sequence[Row]) -> str:
+def _agreement_note(rows: Sequence[Row]) -> str:
     """Which forms give other bits than the eager one somewhere."""
-    found: dict[str, list[str]] = {}
+    names_by_form: dict[str, list[str]] = {}
     for row in rows:
-        for one in filter(None, row["differing_forms"].split(", ")):
-            found.setdefault(one.rpartition(" ")[0], []).append(row["activation"])
-    if not found:
+        for form in filter(None, row["differing_forms"].split(", ")):
+            names_by_form.setdefault(form.rpartition(" ")[0], []).append(row["activation"])
+    if not names_by_form:
         return "all forms of an activation give the same bits"
-    parts = [f"{form} ({', '.join(dict.fromkeys(names))})" for form, names in found.items()]
+    parts = [f"{form} ({', '.join(dict.fromkeys(names))})" for form, names in names_by_form.items()]
     return f"other bits than the eager form somewhere, within the same bound: {'; '.join(parts)}; all others the same"
 
 
 def _columns(rows: Sequence[Row]) -> list[Column]:
-    def number(key: str, header: str, leaves: int = 0) -> Column:
-        return Column(header=header, parts=lambda row: [_significant(row[key])], leaves=leaves)
+    def number(key: str, header: str, drop_order: int = 0) -> Column:
+        return Column(header=header, cell=lambda row: [_significant(row[key])], drop_order=drop_order)
 
-    def word(key: str, leaves: int = 0) -> Column:
-        return Column(header=key, parts=lambda row: [str(row[key])], right=False, leaves=leaves)
+    def word(key: str, drop_order: int = 0) -> Column:
+        return Column(header=key, cell=lambda row: [str(row[key])], right=False, drop_order=drop_order)
 
     columns = [
         word("activation"),
@@ -80,12 +82,12 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
         number("mean_error_ulp", "mean ulp", 3),
         number("max_error", "max error", 4),
         number("at", "at x", 1),
-        Column(header="of bound", parts=_bound, leaves=2),
+        Column(header="of bound", cell=_bound, drop_order=2),
         number("known", "known", 6),
         number("wrong", "wrong"),
         Column(
             header="outcome",
-            parts=lambda row: [row["outcome"]],
+            cell=lambda row: [row["outcome"]],
             right=False,
             style=lambda row: "" if row["outcome"] == "ok" else "red",
         ),
@@ -113,15 +115,15 @@ def _footnotes(rows: Sequence[Row], torch: str, compiled: bool) -> list[str]:
         "each activation is computed in several ways, and the results are compared: as a new tensor, into an existing "
         "one, in place, and for several networks at once" + (", and compiled" if compiled else ""),
     ]
-    notes.append(_agreement(rows))
-    excused: dict[str, list[str]] = {}
+    notes.append(_agreement_note(rows))
+    known_deviations: dict[str, list[str]] = {}
     for row in rows:
         if row["known"] and row["outcome"] == "ok" and row["message"]:
-            for why in row["message"].split("; "):
-                excused.setdefault(why, []).append(row["activation"])
+            for reason in row["message"].split("; "):
+                known_deviations.setdefault(reason, []).append(row["activation"])
     notes += [
-        f"known of PyTorch {torch} here, and not counted as wrong: {why} ({', '.join(dict.fromkeys(names))})"
-        for why, names in excused.items()
+        f"known of PyTorch {torch} here, and not counted as wrong: {reason} ({', '.join(dict.fromkeys(names))})"
+        for reason, names in known_deviations.items()
     ]
     notes += [
         f"{row['activation']}, {row['dtype']} {row['pass']}: {row['message']}" for row in rows if row["outcome"] != "ok"

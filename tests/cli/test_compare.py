@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from relubench.cli.output import Target, emit_report
-from relubench.reports.report import run_records, training_report
+from relubench.reports.report import run_records
 from relubench.reports.training.summary import summarize
+from relubench.reports.training.table import training_report
 from relubench.runs.result import RunResult
 from relubench.statistics.error_rates import pack_mask, unpack_mask
 from tests.cli.fakes import Cli, result, timing

@@ -36,7 +36,7 @@ class Lab:
         ]
         full = {"activation": activation, "dataset": "mnist", "model": "mlp-3x1000", "seed": seed, "lr": 0.1}
         full |= {"init": "xavier", "pretraining": "none", "protocol": "paper", "l1": 0.0} | spec
-        one = RunResult(
+        run = RunResult(
             id=f"run{number:04d}",
             spec=full,
             outcome="ok",
@@ -50,9 +50,9 @@ class Lab:
             sparsity_pct=76.0,
             curve=curve,
         )
-        self.results.append(one)
-        self.masks[one.id] = wrong
-        self.timings[one.id] = Timing(
+        self.results.append(run)
+        self.masks[run.id] = wrong
+        self.timings[run.id] = Timing(
             seconds=60.0 + seed,
             epoch_seconds=[5.0 * e for e in points],
             images_per_second=5000.0,
@@ -62,13 +62,13 @@ class Lab:
 
     def spoil(self, activation, outcome, *, seeds, message="", error=None):
         """Gives those seeds of an activation an outcome, and takes their test error away."""
-        for place, one in enumerate(self.results):
-            if one.spec["activation"] == activation and one.spec["seed"] in seeds:
-                self.results[place] = replace(one, outcome=outcome, message=message, test_error_pct=error)
+        for place, run in enumerate(self.results):
+            if run.spec["activation"] == activation and run.spec["seed"] in seeds:
+                self.results[place] = replace(run, outcome=outcome, message=message, test_error_pct=error)
         return self
 
     def summary(self):
-        return summarize(self.results, self.timings, lambda one: self.masks.get(one.id))
+        return summarize(self.results, self.timings, lambda run: self.masks.get(run.id))
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 
 from relubench.errors import ComputeError
 from relubench.reports.plots.gradients import plot_gradients
-from relubench.reports.report import training_report
 from relubench.reports.training.gradients import gradient_facts, has_gradients
+from relubench.reports.training.table import training_report
 from relubench.runs.result import LayerProbe
 
 EMPTY = dict.fromkeys(
@@ -24,12 +24,12 @@ def look(epoch, layer, norm):
 def probed(lab, activation, start, end):
     """Train an activation in the lab, with gradient norms by layer before training and after its eight epochs."""
     lab.train(activation, seeds=2)
-    for place, one in enumerate(lab.results):
-        if one.spec["activation"] == activation:
+    for place, run in enumerate(lab.results):
+        if run.spec["activation"] == activation:
             looks = [
                 look(epoch, at + 1, norm) for epoch, norms in ((0, start), (8, end)) for at, norm in enumerate(norms)
             ]
-            lab.results[place] = replace(one, probes=looks)
+            lab.results[place] = replace(run, probes=looks)
     return lab
 
 
@@ -41,7 +41,7 @@ def test_rows_say_what_is_left_of_the_gradient_and_what_the_article_bounds(lab):
     assert [rows["relu"][key] for key in keys] == [0.5, 1.0, 0.5, 2.0, None]
     assert [rows["sigmoid"][key] for key in keys] == pytest.approx([0.06, 1.0, 0.06, 0.0, 0.0625])
     report = training_report(lab.summary(), version="0", device=None)
-    cells = {column.header: [" ".join(column.parts(row)) for row in report.rows] for column in report.columns}
+    cells = {column.header: [" ".join(column.cell(row)) for row in report.rows] for column in report.columns}
     assert cells["gradient 1st/last"] == ["0.5", "0.06"]
     assert cells["trained"] == ["2", "0"]
     assert cells["article's bound"] == ["", "0.0625"]
@@ -65,8 +65,8 @@ def test_a_run_that_diverged_has_the_norms_from_before_training_only(lab):
 def test_the_figure_has_a_panel_for_each_network(lab, tmp_path, suffix):
     probed(lab, "sigmoid", [0.06, 0.25, 1.0], [0.0, 0.1, 1.0])
     probed(lab, "relu", [0.5, 0.8, 1.0], [3.0, 2.0, 1.5])
-    for one in lab.results:
-        one.spec["variant"] = "shallow" if one.spec["activation"] == "relu" else "deep"
+    for result in lab.results:
+        result.spec["variant"] = "shallow" if result.spec["activation"] == "relu" else "deep"
     path = tmp_path / f"gradients.{suffix}"
     plot_gradients(lab.results, path)
     assert path.stat().st_size > 5000

@@ -13,22 +13,22 @@ def test_a_known_rise_lies_in_the_interval():
     random = np.random.default_rng(1)
     x = random.uniform(70, 99, 120)
     y = 1.4 + 0.08 * np.maximum(0, x - 86) + random.normal(0, 0.08, 120)
-    found = onset(list(x), list(y))
-    assert found is not None
-    assert found.rises
-    assert found.low < 86 < found.high
-    assert found.high - found.low < 6
+    fit = onset(list(x), list(y))
+    assert fit is not None
+    assert fit.rises
+    assert fit.low < 86 < fit.high
+    assert fit.high - fit.low < 6
 
 
 def test_a_fall_before_the_rise_does_not_move_it():
     random = np.random.default_rng(3)
     x = np.concatenate([random.uniform(38, 42, 10), random.uniform(80, 97, 60)])
     y = 1.6 - 0.006 * np.minimum(0, x - 85) + 0.06 * np.maximum(0, x - 85) + random.normal(0, 0.06, 70)
-    found = onset(list(x), list(y))
-    assert found is not None
-    assert found.rises
-    assert found.low < 85 < found.high
-    assert found.slope == pytest.approx(0.06, rel=0.2)
+    fit = onset(list(x), list(y))
+    assert fit is not None
+    assert fit.rises
+    assert fit.low < 85 < fit.high
+    assert fit.slope == pytest.approx(0.06, rel=0.2)
 
 
 def test_the_order_of_the_runs_is_of_no_account_and_two_networks_make_no_rise():
@@ -36,17 +36,17 @@ def test_the_order_of_the_runs_is_of_no_account_and_two_networks_make_no_rise():
     x = np.append(random.uniform(70, 90, 40), [95.0, 96.0])
     y = np.append(random.normal(1.5, 0.1, 40), [9.0, 12.0])
     mixed = random.permutation(len(x))
-    found = onset(list(x), list(y))
-    assert found == onset(list(x[mixed]), list(y[mixed]))
-    assert found is not None
-    assert np.count_nonzero(x >= found.high) >= 5
+    fit = onset(list(x), list(y))
+    assert fit == onset(list(x[mixed]), list(y[mixed]))
+    assert fit is not None
+    assert np.count_nonzero(x >= fit.high) >= 5
 
 
 def test_noise_alone_does_not_rise():
     random = np.random.default_rng(2)
-    found = onset(list(random.uniform(70, 99, 60)), list(random.normal(1.4, 0.1, 60)))
-    assert found is not None
-    assert not found.rises
+    fit = onset(list(random.uniform(70, 99, 60)), list(random.normal(1.4, 0.1, 60)))
+    assert fit is not None
+    assert not fit.rises
 
 
 def test_too_few_points_say_nothing():
@@ -55,11 +55,11 @@ def test_too_few_points_say_nothing():
 
 
 def test_the_papers_own_points_rise_from_about_85_percent():
-    found = onset(*(list(one) for one in paper_points()))
-    assert found is not None
-    assert found.points == 170
-    assert found.rises
-    assert 84 < found.low < found.at < found.high < 92
+    fit = onset(*(list(paper_point) for paper_point in paper_points()))
+    assert fit is not None
+    assert fit.points == 170
+    assert fit.rises
+    assert 84 < fit.low < fit.at < fit.high < 92
 
 
 def test_a_rise_is_rarely_seen_in_a_flat_cloud():

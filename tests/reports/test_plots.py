@@ -7,7 +7,7 @@ import pytest
 
 from relubench.errors import ComputeError, UsageError
 from relubench.experiments.rows import Tuning
-from relubench.reports.plots import learning_curves
+from relubench.reports.plots import figure, learning_curves
 from relubench.reports.plots.learning_curves import plot_curves
 
 STARTS = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
@@ -16,9 +16,9 @@ STARTS = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
 @pytest.mark.parametrize("suffix", STARTS)
 def test_written_by_suffix_and_reproducible(lab, tmp_path, suffix):
     lab.train("relu").train("tanh", epochs=1, seeds=1).train("selu").spoil("selu", "diverged", seeds=(1,))
-    one = lab.results[5]
-    points = [*one.curve[:3], replace(one.curve[3], valid_error_pct=None, train_loss=None)]
-    lab.results[5] = replace(one, curve=points)
+    run = lab.results[5]
+    points = [*run.curve[:3], replace(run.curve[3], valid_error_pct=None, train_loss=None)]
+    lab.results[5] = replace(run, curve=points)
     lab.timings[lab.results[0].id] = None
     files = [tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"]
     for file in files:
@@ -41,13 +41,13 @@ def test_learning_rates_are_a_panel_of_their_own(lab):
     assert low < 0.001 and high > 0.1  # the rate at which nothing trained keeps its place
     rings = [line for line in rates.lines if line.get_linestyle() == "None"]
     assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in rings] == [(0.01, 2.0), (0.1, 2.5)]
-    assert [line.get_color() for line in rates.lines if line not in rings] == list(learning_curves.COLOURS[:2])
+    assert [line.get_color() for line in rates.lines if line not in rings] == list(figure.COLOURS[:2])
 
 
 def test_a_learning_rate_line_looks_like_the_curve_of_its_own_variant(lab):
     lab.train("relu", variant="few", seeds=1).train("relu", variant="all", seeds=1)
-    found = {"activation": "relu", "errors": {0.1: 3.0, 0.01: 2.0}, "seeds": 1, "epochs": 8, "lr": 0.01}
-    left, _, rates = drawn(lab, [Tuning(**found, variant="all"), Tuning(**found, variant="few")])
+    tuning = {"activation": "relu", "errors": {0.1: 3.0, 0.01: 2.0}, "seeds": 1, "epochs": 8, "lr": 0.01}
+    left, _, rates = drawn(lab, [Tuning(**tuning, variant="all"), Tuning(**tuning, variant="few")])
     by_label = {line.get_label(): line.get_color() for line in left.lines if line.get_label().startswith("relu")}
     lines = [line.get_color() for line in rates.lines if line.get_linestyle() != "None"]
     assert lines == [by_label["relu, all"], by_label["relu, few"]] and lines[0] != lines[1]
@@ -57,8 +57,8 @@ def test_many_lines_are_named_where_they_end_and_apart(lab):
     for number in range(12):
         lab.train(f"act{number}", seeds=1, scale=1 + number / 100)
     names = drawn(lab, [])[0].texts
-    assert sorted(one.get_text() for one in names) == sorted(f"act{number}" for number in range(12))
-    heights = sorted(one.get_position()[1] for one in names)
+    assert sorted(name.get_text() for name in names) == sorted(f"act{number}" for number in range(12))
+    heights = sorted(name.get_position()[1] for name in names)
     assert all(after - before >= learning_curves.LABEL_GAP - 1e-9 for before, after in itertools.pairwise(heights))
     assert heights[0] >= 0 and heights[-1] <= 1
     assert len({(line.get_color(), line.get_linestyle()) for line in drawn(lab, [])[0].lines[::2]}) == 12

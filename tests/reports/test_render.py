@@ -9,8 +9,9 @@ import pytest
 
 from relubench.errors import UsageError
 from relubench.experiments.rows import SummaryRow
-from relubench.reports.render import FORMATS, render, render_listing
-from relubench.reports.report import training_report
+from relubench.reports.render import FORMATS, render
+from relubench.reports.report import Report, listing_columns
+from relubench.reports.training.table import training_report
 
 FORMULA = "x*where(x>0,1,α)|[b]_2 & 5%"
 
@@ -53,11 +54,15 @@ def test_tsv_and_csv_carry_all_columns_uncut(report, monkeypatch):
     assert table[2]["activation"] == FORMULA and table[1]["test_error_pct"] == ""
 
 
+def listing(rows):
+    return Report(command="list", version="0", device=None, rows=rows, columns=listing_columns(rows))
+
+
 def test_tabs_and_line_breaks_stay_inside_their_cell():
     rows = [{"name": "a\tb\nc", "value": math.nan}]
-    assert render_listing(rows, "", "tsv") == "name\tvalue\na\\tb\\nc\t\n"
-    assert render_listing(rows, "", "csv").count("\n") == 2
-    assert render_listing(rows, "", "markdown").count("\n") == 3
+    assert render(listing(rows), "tsv") == "name\tvalue\na\\tb\\nc\t\n"
+    assert render(listing(rows), "csv").count("\n") == 2
+    assert render(listing(rows), "markdown").count("\n") == 3
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
@@ -107,8 +112,8 @@ def test_markdown_keeps_a_formula_as_text(report):
 def test_latex_is_safe_to_compile(report):
     text = render(report, "latex")
     assert text.isascii() and r"{[}U+03B1]" in text and r"\_2 \& 5\%" in text
-    for one in (r"\toprule", r"\midrule", r"\bottomrule", r"\end{tabular}", r"\end{table}"):
-        assert text.count(one) == 1
+    for command in (r"\toprule", r"\midrule", r"\bottomrule", r"\end{tabular}", r"\end{table}"):
+        assert text.count(command) == 1
     body = text.split("\n", 1)[1]
     assert body.count("{") == body.count("}") and "``Deep Sparse Rectifier" in body
 
@@ -121,13 +126,13 @@ def test_one_row_with_a_penalty_names_it(lab):
 @pytest.mark.parametrize("name", FORMATS)
 def test_listing_in_every_format(name):
     rows = [{"name": "relu", "formula": "max(0, x)", "zeros": True}, {"name": "β", "formula": None, "note": "x" * 200}]
-    text = render_listing(rows, "activations", name, width=60, colour=False)
+    text = render(listing(rows), name, width=60, colour=False)
     assert "relu" in text
     if name == "json":
         assert json.loads(text)["rows"][1]["note"] == "x" * 200
     if name == "table":
         assert max(map(len, text.splitlines())) <= 60 and text.count("x") >= 200
-    assert render_listing([], "activations", name) is not None
+    assert render(listing([]), name) is not None
 
 
 @pytest.mark.parametrize("name", FORMATS)

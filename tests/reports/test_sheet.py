@@ -23,7 +23,7 @@ def test_grey_images_are_enlarged_and_laid_out_row_by_row():
         for row in (0, 1)
         for column in range(3)
     ]
-    assert [int(one[0]) for one in middles] == [0, 64, 128, 191, 255, 255]
+    assert [int(middle[0]) for middle in middles] == [0, 64, 128, 191, 255, 255]
 
 
 def test_colour_stays_colour_and_pairs_stand_side_by_side():
@@ -38,9 +38,9 @@ def test_colour_stays_colour_and_pairs_stand_side_by_side():
 
 def test_captions_and_title_add_ink_and_room():
     images = np.ones((4, 1, 8, 8))
-    plain, told = opened(image_sheet(images)), opened(image_sheet(images, captions=list("abcd"), title="four images"))
-    assert told.shape[0] > plain.shape[0]
-    assert (told.min(axis=2) < 100).sum() > 50 and not (plain.min(axis=2) < 100).any()
+    plain, titled = opened(image_sheet(images)), opened(image_sheet(images, captions=list("abcd"), title="four images"))
+    assert titled.shape[0] > plain.shape[0]
+    assert (titled.min(axis=2) < 100).sum() > 50 and not (plain.min(axis=2) < 100).any()
     long = opened(image_sheet(images, title="a title that is far wider than four small images beside each other " * 2))
     assert long.shape[1] > 700
 

@@ -43,18 +43,18 @@ def ablation(scales, seeds):
 
 
 @pytest.mark.parametrize(
-    ("scales", "seeds", "drawn"),
+    ("scales", "seeds", "is_fitted"),
     [((1, 1, 1, 1, 1), 3, False), ((1, 1, 1, 1.2, 4), 3, True), ((1, 2, 4, 6, 8), 1, True)],
 )
-def test_a_curve_is_fitted_only_where_the_table_shows_a_change(tmp_path, scales, seeds, drawn):
+def test_a_curve_is_fitted_only_where_the_table_shows_a_change(tmp_path, scales, seeds, is_fitted):
     study = ablation(scales, seeds)
     flat = without_trend(study)
-    assert flat == ({} if drawn else {"relu": "all differences are noise"})
+    assert flat == ({} if is_fitted else {"relu": "all differences are noise"})
     path = tmp_path / "figure.svg"
     plot_sparsity(study.results, path, flat)
     text = path.read_text()
-    assert ("relu: fit of degree 2" in text) == drawn
-    assert ("relu: no curve is fitted (all differences are noise)" in text) != drawn
+    assert ("relu: fit of degree 2" in text) == is_fitted
+    assert ("relu: no curve is fitted (all differences are noise)" in text) != is_fitted
 
 
 def test_networks_of_one_strength_each_have_a_curve_only_if_their_error_rises(tmp_path):

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from relubench.reports.speed.operators import PAIRED, paired_note, sentence, speed_report
-from relubench.timing.measurement import AgainstItself, Measurement
+from relubench.reports.speed.notes import PAIRED, paired_note
+from relubench.reports.speed.operators import Measurement, sentence, speed_report
 
 COURSE = Measurement(
     clock="fake",
@@ -36,7 +36,7 @@ def row(name: str, ratio: float | None, verdict: str | None) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "expected"),
     [
         (
             [row("tanh", 8.0, "slower"), row("relu6", 1.0, "no difference"), row("silu", 0.5, "faster")],
@@ -47,9 +47,9 @@ def row(name: str, ratio: float | None, verdict: str | None) -> dict[str, Any]:
         ([row("tanh", 1.3, "no difference"), row("elu", 0.3, "faster")], "tanh cannot be told from relu; elu is"),
     ],
 )
-def test_the_sentence_claims_no_more_than_the_verdicts(rows: list[dict[str, Any]], said: str) -> None:
-    made = sentence([row("relu", 1.0, None), *rows], COURSE)
-    assert made.startswith(f"In forward, memory, fp32: {said}")
+def test_the_sentence_claims_no_more_than_the_verdicts(rows: list[dict[str, Any]], expected: str) -> None:
+    text = sentence([row("relu", 1.0, None), *rows], COURSE)
+    assert text.startswith(f"In forward, memory, fp32: {expected}")
 
 
 @pytest.mark.parametrize(
@@ -77,8 +77,8 @@ def test_the_table_says_which_number_to_trust() -> None:
 
 
 def test_too_few_rounds_tell_nothing() -> None:
-    made = sentence([row("relu", 1.0, None), row("tanh", 8.0, None)], COURSE)
-    assert made.endswith("too few rounds to tell anything from relu; give it a larger --budget.")
+    text = sentence([row("relu", 1.0, None), row("tanh", 8.0, None)], COURSE)
+    assert text.endswith("too few rounds to tell anything from relu; give it a larger --budget.")
 
 
 def test_without_ratios_nothing_is_compared() -> None:

@@ -8,10 +8,12 @@ from relubench.experiments.comparison import Comparison
 from relubench.experiments.rows import SummaryRow
 from relubench.reports.formatting import seeds_range
 from relubench.reports.render import render
-from relubench.reports.report import training_report
-from relubench.reports.training.columns import MEANINGS
+from relubench.reports.training.columns import COLUMNS, MEANINGS, TableKey
+from relubench.reports.training.display_columns import formatted_column, if_varied
 from relubench.reports.training.gains import gain
+from relubench.reports.training.groups import mean
 from relubench.reports.training.summary import summarize
+from relubench.reports.training.table import training_report
 from tests.reports.conftest import Lab
 
 
@@ -51,8 +53,8 @@ def test_pairs_are_the_common_seeds(lab):
 def test_a_smoke_test_concludes_nothing(lab, seeds):
     lab.train("sigmoid", seeds=seeds, scale=4.0, epochs=2).train("relu", seeds=seeds, epochs=2)
     lab.train("tanh", seeds=seeds, scale=8.0, epochs=2)
-    plain = summarize(lab.results, lab.timings, lambda one: lab.masks[one.id])
-    smoke = summarize(lab.results, lab.timings, lambda one: lab.masks[one.id], comparison=Comparison(smoke=True))
+    plain = summarize(lab.results, lab.timings, lambda run: lab.masks[run.id])
+    smoke = summarize(lab.results, lab.timings, lambda run: lab.masks[run.id], comparison=Comparison(smoke=True))
     assert [str(row.difference_verdict).split()[0] for row in plain.rows[1:]] == ["lower", "higher"]
     assert [row.difference_verdict for row in smoke.rows] == [None, "lower in a smoke test", "higher in a smoke test"]
     assert [row.difference_pct for row in smoke.rows] == [row.difference_pct for row in plain.rows]
@@ -66,18 +68,18 @@ def test_a_smoke_test_concludes_nothing(lab, seeds):
 
 def test_a_smoke_test_of_the_papers_network_is_not_held_against_the_paper(lab):
     lab.train("relu", seeds=3, epochs=30)
-    both = [
-        summarize(lab.results, lab.timings, lambda one: lab.masks[one.id], comparison=Comparison(smoke=smoke)).rows[0]
+    rows = [
+        summarize(lab.results, lab.timings, lambda run: lab.masks[run.id], comparison=Comparison(smoke=smoke)).rows[0]
         for smoke in (False, True)
     ]
-    assert (both[1].verdict, both[1].verdict_reason) == ("not comparable", both[0].verdict_reason or "a smoke test")
+    assert (rows[1].verdict, rows[1].verdict_reason) == ("not comparable", rows[0].verdict_reason or "a smoke test")
 
 
-@pytest.mark.parametrize(("foreign", "said"), [({"exchanged": 3}, True), (None, False)])
-def test_why_a_network_of_ones_own_has_no_dead_units(lab, foreign, said):
+@pytest.mark.parametrize(("foreign", "is_noted"), [({"exchanged": 3}, True), (None, False)])
+def test_why_a_network_of_ones_own_has_no_dead_units(lab, foreign, is_noted):
     summary = lab.train("relu", model="./nets.py:Net", foreign=foreign).train("tanh", model="./nets.py:Net").summary()
     notes = [note for note in summary.footnotes if "dead units are not counted in ./nets.py:Net" in note]
-    assert len(notes) == said
+    assert len(notes) == is_noted
 
 
 def test_a_missing_mask_or_clock_is_said(lab):
@@ -144,8 +146,8 @@ def test_a_line_says_what_would_settle_each_of_several_comparisons(lab):
     for name in ("tanh", "elu"):
         assert by_name[name].difference_verdict == "noise"
         row = by_name[name]
-        told = seeds_range(row.seeds_to_resolve_low, row.seeds_to_resolve, row.seeds_to_resolve_high, 3)
-        assert name in line and (told or "no number of seeds for") in line
+        seeds_text = seeds_range(row.seeds_to_resolve_low, row.seeds_to_resolve, row.seeds_to_resolve_high, 3)
+        assert name in line and (seeds_text or "no number of seeds for") in line
     lone = lab.results[:3] + lab.results[6:9]
     lab.results[:] = lone
     assert not any("called noise, if they" in note for note in lab.summary().footnotes)
@@ -188,15 +190,15 @@ def test_stalled_keeps_its_error(lab):
 
 
 @pytest.mark.parametrize(
-    ("match", "told"),
+    ("match", "note"),
     [
         ("parameters", "swiglu, glu: narrowed to the parameters of the plain network, within 1 %"),
         ("width", "swiglu, glu: as wide as the plain network, so with more parameters"),
     ],
 )
-def test_the_table_says_how_gated_networks_compare(lab, match, told):
+def test_the_table_says_how_gated_networks_compare(lab, match, note):
     summary = lab.train("relu", match="-").train("swiglu", match=match).train("glu", match=match).summary()
-    assert told in summary.footnotes
+    assert note in summary.footnotes
     assert not any("plain network" in note for note in lab.__class__().train("relu", match="-").summary().footnotes)
 
 
@@ -216,7 +218,7 @@ def test_interval_word_and_p_agree_in_every_row(lab):
         assert (row.difference_verdict == "noise") == inside == (row.difference_p >= 0.05), row
     assert {row.difference_verdict for row in rows} == {"noise", "higher"}
     # Four comparisons together have wider intervals than one.
-    lab.results[:] = [one for one in lab.results if one.spec["activation"] in ("relu", "gelu")]
+    lab.results[:] = [result for result in lab.results if result.spec["activation"] in ("relu", "gelu")]
     (_, alone) = lab.summary().rows
     assert alone.difference_ci_high_pct < rows[-1].difference_ci_high_pct
     assert alone.detectable_difference_pct < rows[-1].detectable_difference_pct
@@ -270,7 +272,7 @@ def test_the_lowest_is_one_that_learned(lab):
     assert "tanh had the lowest" in lab.summary().sentence
     for dataset in ("norb", "cifar10", "nistp"):
         lab.train("relu", dataset=dataset)
-    lab.results[:] = [replace(one, outcome="stalled") for one in lab.results]
+    lab.results[:] = [replace(result, outcome="stalled") for result in lab.results]
     assert lab.summary().sentence.startswith("Nothing learned anything")
 
 
@@ -288,7 +290,7 @@ def test_a_range_of_seeds_is_given_and_in_order(lab):
 
 
 @pytest.mark.parametrize(
-    ("verdict", "told"),
+    ("verdict", "words"),
     [
         ("lower", "rbm gains +2.00 points"),
         ("higher on this test set", "rbm loses on this test set, +2.00 points"),
@@ -296,10 +298,10 @@ def test_a_range_of_seeds_is_given_and_in_order(lab):
         ("noise", "rbm gains no more than noise, +2.00 points"),
     ],
 )
-def test_a_gain_has_the_words_of_its_row(verdict, told):
+def test_a_gain_has_the_words_of_its_row(verdict, words):
     common = {"activation": "relu", "dataset": "mnist", "model": "mlp", "n": 1}
     row = SummaryRow(**common, pretraining="rbm", difference_pct=-2.0, difference_verdict=verdict)
-    assert gain(row, SummaryRow(**common)).startswith(told)
+    assert gain(row, SummaryRow(**common)).startswith(words)
     still = replace(row, n_learned=0)
     assert "neither learned anything" in gain(still, SummaryRow(**common, n_learned=0))
 
@@ -307,6 +309,32 @@ def test_a_gain_has_the_words_of_its_row(verdict, told):
 def test_every_column_is_explained():
     assert list(MEANINGS)[: len(SummaryRow.columns())] == SummaryRow.columns()
     assert all(meaning for _, meaning in MEANINGS.values())
+
+
+def test_a_column_is_one_row_of_columns(lab, monkeypatch):
+    train_loss = TableKey(
+        "train_loss",
+        "the loss of the last epoch",
+        values=lambda runs: [mean([run.curve[-1].train_loss for run in group.results]) for group in runs.groups],
+        place=145,
+        column=formatted_column("train_loss", "train loss", lambda row: f"{row['train_loss']:.3f}"),
+    )
+    columns = (*COLUMNS, train_loss)
+    monkeypatch.setattr("relubench.reports.training.summary.COLUMNS", columns)
+    monkeypatch.setattr("relubench.reports.training.table.COLUMNS", columns)
+    report = training_report(lab.train("relu").train("tanh", epochs=4).summary(), version="0", device=None)
+    assert [row["train_loss"] for row in report.rows] == [0.125, 0.25]
+    headers = [column.header for column in report.columns]
+    assert headers.index("train loss") == headers.index("test error %") + 1
+    assert "0.125" in render(report, "markdown") and render(report, "tsv").splitlines()[0].endswith("\ttrain_loss")
+
+
+@pytest.mark.parametrize("maker", [lambda row: "same", lambda row: row["activation"]])
+def test_a_column_that_says_the_same_in_every_row_is_left_out(maker):
+    rows = [{"key": None, "activation": "relu"}, {"key": None, "activation": "tanh"}]
+    column = if_varied(formatted_column("key", "header", maker))(rows, "")
+    assert (column is None) == (maker(rows[0]) == maker(rows[1]))
+    assert formatted_column("another", "header", maker)(rows, "") is None
 
 
 def test_the_first_row_is_named_again_after_those_at_chance(lab):

@@ -19,10 +19,11 @@ def swap(monkeypatch, changes):
 
     def entries(source: str) -> tuple[Entry, ...]:
         return tuple(
-            Entry(**{**{f: getattr(one, f) for f in Entry.__slots__}, "value": changes[one.activation]})
-            if (one.source, one.dataset, one.pretraining) == ("glorot2011", "mnist", "none") and one.table == "table1"
-            else one
-            for one in old(source)
+            Entry(**{**{f: getattr(entry, f) for f in Entry.__slots__}, "value": changes[entry.activation]})
+            if (entry.source, entry.dataset, entry.pretraining, entry.table)
+            == ("glorot2011", "mnist", "none", "table1")
+            else entry
+            for entry in old(source)
         )
 
     monkeypatch.setattr(references, "entries", entries)
@@ -84,8 +85,8 @@ def test_without_a_test_error_there_is_no_verdict(lab):
 )
 def test_not_comparable_says_why(lab, activation, spec, reason):
     lab.train(activation, seeds=2, examples=10_000)
-    for one in lab.results:
-        one.spec.update(spec)
+    for result in lab.results:
+        result.spec.update(spec)
     (row,) = lab.summary().rows
     assert row.verdict == "not comparable" and row.verdict_reason.startswith(reason)
     if row.published_error_pct is not None:
@@ -101,23 +102,23 @@ def test_not_comparable_says_why(lab, activation, spec, reason):
 )
 def test_the_papers_split_and_one_next_to_it_are_comparable(lab, spec, examples, value):
     lab.train("relu", seeds=3, examples=examples, scale=value / 5)
-    for one in lab.results:
-        one.spec.update(spec)
+    for result in lab.results:
+        result.spec.update(spec)
     (row,) = lab.summary().rows
     assert row.published_error_pct == value and row.verdict in ("reproduced", "better", "worse", "undecided")
 
 
 def test_some_labels_are_not_comparable_with_the_articles_value_of_all(lab):
     lab.train("relu", seeds=2, examples=10_000)
-    for one in lab.results:
-        one.spec.update(labels=1000)
+    for result in lab.results:
+        result.spec.update(labels=1000)
     (row,) = lab.summary().rows
     assert (row.verdict, row.verdict_reason) == ("not comparable", "trained on 1,000 labels only")
 
 
 def test_noise_and_a_preset_without_references_say_why_nothing_is_compared(lab):
     lab.train("relu", seeds=2, test_noise=0.1, examples=10_000).train("relu", seeds=2, variant="x", examples=10_000)
-    rows = summarize(lab.results, lab.timings, lambda one: lab.masks[one.id], comparison=Comparison(references={})).rows
+    rows = summarize(lab.results, lab.timings, lambda run: lab.masks[run.id], comparison=Comparison(references={})).rows
     reasons = ["tested on noisy images", "no table of published numbers was asked for"]
     assert [row.verdict_reason for row in rows] == reasons
 
@@ -130,28 +131,28 @@ def test_another_test_set_is_not_comparable(lab):
 @pytest.mark.parametrize("spec", [{"l1": 0.001}, {"sign_flip": True}, {"lr": 0.01}, {"epochs": 60}, {"init": "he"}])
 def test_what_the_paper_did_or_does_not_state_bars_no_verdict(lab, spec):
     lab.train("relu", **MNIST)
-    for one in lab.results:
-        one.spec.update(spec)
+    for result in lab.results:
+        result.spec.update(spec)
     assert lab.summary().rows[0].verdict == "reproduced"
 
 
 def test_an_undecided_row_says_what_would_settle_it():
     """Seeds that differ as much as these leave a wide interval, which more of them would narrow."""
     masks = [np.arange(10_000) < wrong for wrong in (120, 150, 180)]
-    found = equivalence.compare_with_published(masks, 1.43, 10_000, 0.4654)
-    assert found.verdict == "undecided" and found.seeds_to_settle.likely is None
+    reproduction = equivalence.against(masks, 1.43, 10_000, 0.4654)
+    assert reproduction.verdict == "undecided" and reproduction.seeds_to_settle.likely is None
     few = [np.random.default_rng(seed).random(10_000) < 0.0155 for seed in range(3)]
-    found = equivalence.compare_with_published(few, 1.43, 10_000, 0.4)
-    needed = found.seeds_to_settle
-    assert found.verdict == "undecided" and 3 <= needed.low < 100
+    reproduction = equivalence.against(few, 1.43, 10_000, 0.4)
+    needed = reproduction.seeds_to_settle
+    assert reproduction.verdict == "undecided" and 3 <= needed.low < 100
     # Seeds that leave the variance between trainings open leave this open too.
     assert needed.likely is None or needed.low <= needed.likely
 
 
 def test_no_number_of_seeds_settles_what_the_test_set_hides():
     agreeing = [np.arange(10_000) < 171] * 3
-    found = equivalence.compare_with_published(agreeing, 1.43, 10_000, 0.25)
-    assert found.verdict == "undecided" and found.seeds_to_settle.likely is None
+    reproduction = equivalence.against(agreeing, 1.43, 10_000, 0.25)
+    assert reproduction.verdict == "undecided" and reproduction.seeds_to_settle.likely is None
     with pytest.raises(ValueError, match="one seed"):
         equivalence.compare_with_published(agreeing[:1], 1.43, 10_000, 0.25)
 
@@ -165,7 +166,7 @@ def test_the_margin_is_twice_the_published_noise(name, size, half):
 
 def test_sentence_and_table_carry_the_verdict(lab):
     from relubench.reports.render import FORMATS, render
-    from relubench.reports.report import training_report
+    from relubench.reports.training.table import training_report
 
     summary = lab.train("relu", **MNIST).train("tanh", **{**MNIST, "scale": 0.7}).train("gelu", **MNIST).summary()
     assert "Against the published values: relu reproduced (" in summary.sentence and "tanh worse (+" in summary.sentence

@@ -92,7 +92,7 @@ def test_a_cost_below_zero_is_unclear_and_nothing_is_said_of_it(name: str) -> No
     rows = [row.to_json() for row in arithmetic.rows(made, article_cycles())]
     report = arithmetic_report(rows, [], ABOUT, device="cpu")
     costs, ratios = report.columns[1], report.columns[2]
-    shown = {row["operation"]: (costs.parts(row)[0], ratios.parts(row)[0]) for row in rows}
+    shown = {row["operation"]: (costs.cell(row)[0], ratios.cell(row)[0]) for row in rows}
     assert shown[name] == ("unclear", "unclear")
     others = {ratio for other, (_, ratio) in shown.items() if other != name}
     assert others == {"unclear"} if name == "add" else "unclear" not in others

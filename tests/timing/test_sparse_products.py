@@ -13,7 +13,7 @@ import torch
 from relubench.activations import select
 from relubench.reports.plots.sparse_products import plot_zeros
 from relubench.reports.speed.sparse_products import WAYS as SHOWN
-from relubench.reports.speed.sparse_products import for_people, paper_sparsity, sentence, sparsity_report
+from relubench.reports.speed.sparse_products import paper_sparsity, sentence, sparsity_report
 from relubench.timing import products
 from relubench.timing.measurement import AgainstItself, Measurement
 from relubench.timing.request import Request
@@ -137,9 +137,9 @@ def test_the_report_marks_the_papers_zeros_and_the_break_even(tmp_path: Path) ->
         "At 83.4 % zeros, which is what the paper's network has on MNIST, leaving them out takes 0.50 times the "
         "dense product's time for one image (CSR, break-even 65 %)."
     )
-    first, second = for_people(report)
+    first, second = human_readable(report)
     assert (first.sentence, second.sentence) == ("", report.sentence)
-    shown = [column.parts(second.rows[0])[0] for column in second.columns]
+    shown = [column.cell(second.rows[0])[0] for column in second.columns]
     assert shown == ["1", "never", "never", "65", "no interval"]
     assert sentence([], [], 83.4) == "Nothing could be compared with the dense product."
     assert "too few for an interval" not in " ".join(report.footnotes)
@@ -158,8 +158,8 @@ def test_nobody_wins_without_an_interval() -> None:
     assert report.sentence.startswith("Nothing can be said of one image: there were too few rounds")
     assert any("too few for an interval" in note for note in report.footnotes)
     assert not any("0 of 0" in note for note in report.footnotes)
-    _, second = for_people(report)
-    assert {column.parts(second.rows[0])[0] for column in second.columns[1:]} == {"no interval"}
+    _, second = human_readable(report)
+    assert {column.cell(second.rows[0])[0] for column in second.columns[1:]} == {"no interval"}
 
 
 def test_the_fastest_way_within_noise_is_no_winner() -> None:

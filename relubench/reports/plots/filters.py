@@ -22,16 +22,18 @@ def filters(weight: np.ndarray, input_shape: tuple[int, ...]) -> np.ndarray:
     `weight`: [units, inputs]. Raises ValueError if the inputs are no images.
     """
     strongest = np.argsort(-np.linalg.norm(weight, axis=1), kind="stable")[:MOST_FILTERS]
-    chosen = weight[np.sort(strongest)]
-    largest = np.maximum(np.abs(chosen).max(axis=1, keepdims=True), 1e-12)
-    return sheet(0.5 + 0.5 * chosen / largest, input_shape, columns=math.ceil(math.sqrt(len(chosen))))
+    strongest_filters = weight[np.sort(strongest)]
+    largest = np.maximum(np.abs(strongest_filters).max(axis=1, keepdims=True), 1e-12)
+    return sheet(
+        0.5 + 0.5 * strongest_filters / largest, input_shape, columns=math.ceil(math.sqrt(len(strongest_filters)))
+    )
 
 
-def reconstructions(x: np.ndarray, again: np.ndarray, input_shape: tuple[int, ...]) -> np.ndarray:
+def reconstructions(x: np.ndarray, reconstructed: np.ndarray, input_shape: tuple[int, ...]) -> np.ndarray:
     """A sheet of two rows: images [n, inputs], and under each what was made of it, on one grey scale."""
     low, high = float(x.min()), float(x.max())
-    both = np.clip((np.concatenate([x, again]) - low) / max(high - low, 1e-12), 0.0, 1.0)
-    return sheet(both, input_shape, columns=len(x))
+    scaled = np.clip((np.concatenate([x, reconstructed]) - low) / max(high - low, 1e-12), 0.0, 1.0)
+    return sheet(scaled, input_shape, columns=len(x))
 
 
 def sheet(values: np.ndarray, input_shape: tuple[int, ...], columns: int) -> np.ndarray:
@@ -45,8 +47,8 @@ def sheet(values: np.ndarray, input_shape: tuple[int, ...], columns: int) -> np.
     shape = (rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, *images.shape[3:])
     page = np.ones(shape, dtype=np.float32)
     for place, image in enumerate(images):
-        top, left = place // columns * (height + GAP), place % columns * (width + GAP)
-        page[top : top + height, left : left + width] = image
+        y, x = place // columns * (height + GAP), place % columns * (width + GAP)
+        page[y : y + height, x : x + width] = image
     return page
 
 
@@ -63,11 +65,11 @@ def as_images(values: np.ndarray, input_shape: tuple[int, ...]) -> np.ndarray:
     return values.reshape(len(values), side, side)
 
 
-def write_png(page: np.ndarray, path: Path, enlarged: int = 2) -> None:
-    """Write a sheet, each of its pixels as a square of `enlarged`."""
+def write_png(page: np.ndarray, path: Path, zoom: int = 2) -> None:
+    """Write a sheet, each of its pixels as a square of `zoom`."""
     from matplotlib.image import imsave
 
-    large = page.repeat(enlarged, axis=0).repeat(enlarged, axis=1)
-    drawn = io.BytesIO()
-    imsave(drawn, np.clip(large, 0.0, 1.0), cmap="gray", vmin=0.0, vmax=1.0, format="png")
-    write_file(path, drawn.getvalue())
+    large = page.repeat(zoom, axis=0).repeat(zoom, axis=1)
+    buffer = io.BytesIO()
+    imsave(buffer, np.clip(large, 0.0, 1.0), cmap="gray", vmin=0.0, vmax=1.0, format="png")
+    write_file(path, buffer.getvalue())

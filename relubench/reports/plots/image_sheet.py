@@ -66,8 +66,8 @@ def _laid_out(tiles: np.ndarray, columns: int, captions: Sequence[str], title: s
     text = LINE if captions else 0
     top = MARGIN + (LINE + GAP if title else 0)
     rows = math.ceil(count / columns)
-    wide = max(columns * (width + GAP) - GAP, math.ceil(font.getlength(title)) if title else 0)
-    sheet = Image.new("RGB", (2 * MARGIN + wide, top + rows * (height + text + GAP) - GAP + MARGIN), "white")
+    sheet_width = max(columns * (width + GAP) - GAP, math.ceil(font.getlength(title)) if title else 0)
+    sheet = Image.new("RGB", (2 * MARGIN + sheet_width, top + rows * (height + text + GAP) - GAP + MARGIN), "white")
     pen = ImageDraw.Draw(sheet)
     pen.text((MARGIN, MARGIN), title, fill="black", font=font)
     for place, tile in enumerate(tiles):
@@ -78,9 +78,9 @@ def _laid_out(tiles: np.ndarray, columns: int, captions: Sequence[str], title: s
         pen.rectangle((x - 1, y - 1, x + width, y + height), outline="#bbbbbb")
         if captions:
             pen.text((x + width // 2, y + height + 2), captions[place], fill="black", font=font, anchor="ma")
-    drawn = io.BytesIO()
-    sheet.save(drawn, format="PNG", optimize=True)
-    return drawn.getvalue()
+    buffer = io.BytesIO()
+    sheet.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
 
 
 def _font() -> FreeTypeFont:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,27 +12,19 @@ from numpy.typing import NDArray
 
 from relubench.errors import ComputeError, UsageError
 from relubench.experiments.rows import Tuning
-from relubench.reports.formatting import count, listed
+from relubench.reports.formatting import count, join_names
+from relubench.reports.plots.figure import LOG_SPREAD, SUFFIXES, line_style, save, style_axes
 from relubench.reports.training.sensitivity import draw_sensitivity
 from relubench.runs.result import RunResult, Timing
-from relubench.system.files import write_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SUFFIXES = (".png", ".svg", ".pdf")
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's palette, told apart with any colour vision; its yellow is left out, too pale for a line on white."""
-DASHES = ("-", "--", ":", "-.")
-"""The next style begins when the colours have run out."""
 IN_LEGEND = 7
-"""Lines up to this many are named in a legend; more are named where they end, since colours no longer tell them."""
+"""Lines up to this many are named in a legend; more are named where they end, since colours repeat."""
 LABEL_GAP = 0.042
 """Least distance between two names at the ends of lines, as a share of the axis."""
-
-LOG_SPREAD = 4.0
-"""From this ratio of the highest to the lowest error on, the error axis is logarithmic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +41,14 @@ class Curve:
     @property
     def complete(self) -> int:
         """Epochs that every seed has."""
-        known = ~np.isnan(self.errors).any(axis=0)
-        return int(known.argmin()) if not known.all() else known.size
+        has_error = ~np.isnan(self.errors).any(axis=0)
+        return int(has_error.argmin()) if not has_error.all() else has_error.size
 
 
 def plot_curves(
-    results: Sequence[RunResult], timings: Mapping[str, Timing | None], path: Path, tuned: Sequence[Tuning] = ()
+    results: Sequence[RunResult], timings: Mapping[str, Timing | None], path: Path, tunings: Sequence[Tuning] = ()
 ) -> None:
-    """Writes the learning curves to `path` as png, svg or pdf, by its suffix; with `tuned` a panel of learning rates.
+    """Writes the learning curves to `path` as png, svg or pdf, by its suffix; with `tunings` a panel of learning rates.
 
     A line is the mean over seeds, its band the lowest to the highest of them; where seeds have ended it goes on dotted,
     over the rest. A diamond is the mean test error, at the mean best epoch; a cross is where a training diverged.
@@ -66,101 +57,92 @@ def plot_curves(
     if path.suffix.lower() not in SUFFIXES:
         hint = f"end the file's name in {', '.join(SUFFIXES)}"
         raise UsageError(f"cannot plot to {path.name!r}: its suffix names no format that is known here", hint)
-    curves, without = _curves(results, timings)
+    curves, runs_without_curve = _curves(results, timings)
     if not curves:
         raise ComputeError("no run has a learning curve to plot", "see why with `relubench show run ID`")
-    save(_draw(curves, without, tuned), path)
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Writes a figure whole or not at all, in the format of the suffix; ComputeError if the file cannot be written."""
-    try:
-        # Without a date and random ids the same results give the same file.
-        metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower())
-        drawn = io.BytesIO()
-        figure.savefig(drawn, format=path.suffix.lower()[1:], dpi=150, metadata=metadata)
-        write_file(path, drawn.getvalue())
-    except OSError as error:
-        raise ComputeError(f"cannot write {path}: {error.strerror or error}", "choose another file") from error
+    save(_draw(curves, runs_without_curve, tunings), path)
 
 
 def _curves(results: Sequence[RunResult], timings: Mapping[str, Timing | None]) -> tuple[list[Curve], list[RunResult]]:
     """One curve for each label, in order of appearance, and the runs that have no point."""
-    differing = [
+    varied_keys = [
         key
         for key in ("dataset", "model", "pretraining", "l1")
-        if len({str(one.spec.get(key, "none")) for one in results}) > 1
+        if len({str(result.spec.get(key, "none")) for result in results}) > 1
     ]
     # A variant's label says all of that.
-    named = len({one.spec.get("variant", "") for one in results}) > 1
+    by_variant = len({result.spec.get("variant", "") for result in results}) > 1
     rows: dict[str, list[RunResult]] = {}
-    without = []
-    for one in results:
-        if any(point.valid_error_pct is not None for point in one.curve):
-            extra = "".join(f", {key} {one.spec.get(key, 'none')}" for key in differing)
-            extra = f", {one.spec.get('variant')}" if named else extra
-            rows.setdefault(one.spec["activation"] + extra, []).append(one)
+    runs_without_curve = []
+    for result in results:
+        if any(point.valid_error_pct is not None for point in result.curve):
+            extra = "".join(f", {key} {result.spec.get(key, 'none')}" for key in varied_keys)
+            extra = f", {result.spec.get('variant')}" if by_variant else extra
+            rows.setdefault(result.spec["activation"] + extra, []).append(result)
         else:
-            without.append(one)
-    return [_curve(label, runs, timings) for label, runs in rows.items()], without
+            runs_without_curve.append(result)
+    return [_curve(label, runs, timings) for label, runs in rows.items()], runs_without_curve
 
 
 def _curve(label: str, runs: list[RunResult], timings: Mapping[str, Timing | None]) -> Curve:
-    epochs = max(point.epoch for one in runs for point in one.curve)
+    epochs = max(point.epoch for run in runs for point in run.curve)
     errors, clock = np.full((len(runs), epochs), np.nan), np.full((len(runs), epochs), np.nan)
-    for row, one in enumerate(runs):
-        timing = timings.get(one.id)
-        for point in one.curve:
+    for row, run in enumerate(runs):
+        timing = timings.get(run.id)
+        for point in run.curve:
             if point.valid_error_pct is not None:
                 errors[row, point.epoch - 1] = point.valid_error_pct
             if timing is not None and point.epoch <= len(timing.epoch_seconds):
                 clock[row, point.epoch - 1] = timing.epoch_seconds[point.epoch - 1]
-    timed = not (np.isnan(clock) & ~np.isnan(errors)).any()
-    return Curve(label, runs, errors, _over_seeds(clock) if timed else None)
+    is_timed = not (np.isnan(clock) & ~np.isnan(errors)).any()
+    return Curve(label, runs, errors, _over_seeds(clock) if is_timed else None)
 
 
 def _over_seeds(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """The mean over the seeds that have a value; nan where none has."""
-    known = ~np.isnan(values)
-    total, number = np.where(known, values, 0).sum(axis=0), known.sum(axis=0)
+    has_value = ~np.isnan(values)
+    total, number = np.where(has_value, values, 0).sum(axis=0), has_value.sum(axis=0)
     return np.divide(total, number, out=np.full(total.shape, np.nan), where=number > 0)
 
 
-def _draw(curves: Sequence[Curve], without: Sequence[RunResult], tuned: Sequence[Tuning]) -> Figure:
+def _draw(curves: Sequence[Curve], runs_without_curve: Sequence[RunResult], tunings: Sequence[Tuning]) -> Figure:
     import matplotlib
     from matplotlib.figure import Figure
 
     matplotlib.rcParams["svg.hashsalt"] = "relubench"
-    named_in_legend = len(curves) <= IN_LEGEND
-    rows = -(-((len(curves) if named_in_legend else 0) + 2) // 4)
-    height = 4.4 + 0.22 * rows if named_in_legend else max(4.8, 0.19 * len(curves))
-    figure = Figure(figsize=(10 + 4 * bool(tuned), height), layout="constrained")
-    left, right, *others = figure.subplots(1, 3 if tuned else 2)
-    right.sharey(left)
-    right.tick_params(labelleft=False)
-    looks = [_look(place) for place in range(len(curves))]
+    uses_legend = len(curves) <= IN_LEGEND
+    rows = -(-((len(curves) if uses_legend else 0) + 2) // 4)
+    height = 4.4 + 0.22 * rows if uses_legend else max(4.8, 0.19 * len(curves))
+    figure = Figure(figsize=(10 + 4 * bool(tunings), height), layout="constrained")
+    epoch_axes, time_axes, *tuning_axes = figure.subplots(1, 3 if tunings else 2)
+    time_axes.sharey(epoch_axes)
+    time_axes.tick_params(labelleft=False)
+    looks = [line_style(place) for place in range(len(curves))]
     for curve, look in zip(curves, looks, strict=True):
-        _line(left, curve, np.arange(1.0, curve.errors.shape[1] + 1), look)
+        _line(epoch_axes, curve, np.arange(1.0, curve.errors.shape[1] + 1), look)
         if curve.seconds is not None:
-            _line(right, curve, curve.seconds, look)
-    if tuned:
-        draw_sensitivity(others[0], tuned, {_tuned_as(one): look for one, look in zip(curves, looks, strict=True)})
-        _error_axis(others[0], [error for one in tuned for error in one.errors.values() if error is not None])
-    _axes(left, right, curves)
-    for axes in (left, right, *others):
-        axes.grid(alpha=0.25, linewidth=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
-    untimed = [one.label for one in curves if one.seconds is None]
-    if untimed:
-        right.set_title(f"not timed: {listed(untimed)}", fontsize="small")
-    handles, labels = left.get_legend_handles_labels() if named_in_legend else ([], [])
-    if not named_in_legend:
-        _name_ends(left, curves, looks)
+            _line(time_axes, curve, curve.seconds, look)
+    if tunings:
+        draw_sensitivity(
+            tuning_axes[0], tunings, {_tuned_as(curve): look for curve, look in zip(curves, looks, strict=True)}
+        )
+        _error_axis(
+            tuning_axes[0], [error for tuning in tunings for error in tuning.errors.values() if error is not None]
+        )
+    _axes(epoch_axes, time_axes, curves)
+    for axes in (epoch_axes, time_axes, *tuning_axes):
+        style_axes(axes)
+    without_times = [curve.label for curve in curves if curve.seconds is None]
+    if without_times:
+        time_axes.set_title(f"not timed: {join_names(without_times)}", fontsize="small")
+    handles, labels = epoch_axes.get_legend_handles_labels() if uses_legend else ([], [])
+    if not uses_legend:
+        _name_ends(epoch_axes, curves, looks)
     extra, words = _key(curves)
     figure.legend(
         [*handles, *extra], [*labels, *words], loc="outside lower center", ncols=4, fontsize="small", frameon=False
     )
-    figure.suptitle(_title(curves, without), fontsize="medium")
+    figure.suptitle(_title(curves, runs_without_curve), fontsize="medium")
     return figure
 
 
@@ -170,18 +152,14 @@ def _tuned_as(curve: Curve) -> tuple[str, str]:
     return spec.get("variant", ""), spec["activation"]
 
 
-def _look(place: int) -> dict[str, str]:
-    return {"color": COLOURS[place % len(COLOURS)], "linestyle": DASHES[place // len(COLOURS) % len(DASHES)]}
-
-
 def _name_ends(axes: Axes, curves: Sequence[Curve], looks: Sequence[dict[str, str]]) -> None:
     """Each line's name at its right, in the order of the ends, apart from each other, with a thin line to its end."""
     ends = [(curve.errors.shape[1], _over_seeds(curve.errors)) for curve in curves]
     points = [(x, float(mean[~np.isnan(mean)][-1])) for x, mean in ends]
     to_axes = axes.transAxes.inverted()
     heights = [float(to_axes.transform(axes.transData.transform(point))[1]) for point in points]
-    order = sorted(range(len(curves)), key=lambda one: heights[one])
-    for place, height in zip(order, _apart([heights[one] for one in order]), strict=True):
+    order = sorted(range(len(curves)), key=lambda index: heights[index])
+    for place, height in zip(order, _apart([heights[index] for index in order]), strict=True):
         arrow: dict[str, Any] = {
             "arrowstyle": "-",
             "color": looks[place]["color"],
@@ -212,49 +190,53 @@ def _apart(heights: Sequence[float]) -> list[float]:
         below[-place - 1] = min(below[-place - 1], below[-place] - gap)
     middle = [(up + down) / 2 for up, down in zip(above, below, strict=True)]
     shift = max(0.0, -middle[0]) - max(0.0, middle[-1] - 1)
-    return [one + shift for one in middle]
+    return [height + shift for height in middle]
 
 
 def _line(axes: Axes, curve: Curve, x: NDArray[np.float64], look: dict[str, str]) -> None:
-    colour, whole, mean = look["color"], curve.complete, _over_seeds(curve.errors)
+    colour, num_complete, mean = look["color"], curve.complete, _over_seeds(curve.errors)
     # A single point is no line: without a dot, one epoch would be invisible.
-    marker = {"marker": "o", "markersize": 4 if whole == 1 else 2.5}
-    axes.plot(x[:whole], mean[:whole], label=curve.label, linewidth=1.6, **look, **marker)
-    if whole < x.size:
-        start = max(whole - 1, 0)
+    marker = {"marker": "o", "markersize": 4 if num_complete == 1 else 2.5}
+    axes.plot(x[:num_complete], mean[:num_complete], label=curve.label, linewidth=1.6, **look, **marker)
+    if num_complete < x.size:
+        start = max(num_complete - 1, 0)
         axes.plot(x[start:], mean[start:], color=colour, linestyle=(0, (1, 2)), linewidth=1.2)
-    if len(curve.runs) > 1 and whole > 1:
-        lowest, highest = curve.errors[:, :whole].min(axis=0), curve.errors[:, :whole].max(axis=0)
-        axes.fill_between(x[:whole], lowest, highest, color=colour, alpha=0.15, linewidth=0)
-    for row, one in enumerate(curve.runs):
-        known = np.flatnonzero(~np.isnan(curve.errors[row]))
-        if one.outcome == "diverged" and known.size:
-            axes.plot(x[known[-1]], curve.errors[row, known[-1]], marker="X", color=colour, markersize=9, linestyle="")
-    tested = [one for one in curve.runs if one.test_error_pct is not None and one.best_epoch is not None]
+    if len(curve.runs) > 1 and num_complete > 1:
+        lowest, highest = curve.errors[:, :num_complete].min(axis=0), curve.errors[:, :num_complete].max(axis=0)
+        axes.fill_between(x[:num_complete], lowest, highest, color=colour, alpha=0.15, linewidth=0)
+    for row, run in enumerate(curve.runs):
+        epochs = np.flatnonzero(~np.isnan(curve.errors[row]))
+        if run.outcome == "diverged" and epochs.size:
+            axes.plot(
+                x[epochs[-1]], curve.errors[row, epochs[-1]], marker="X", color=colour, markersize=9, linestyle=""
+            )
+    tested = [run for run in curve.runs if run.test_error_pct is not None and run.best_epoch is not None]
     if tested:
-        best = float(np.mean([one.best_epoch for one in tested if one.best_epoch is not None]))
-        error = float(np.mean([one.test_error_pct for one in tested if one.test_error_pct is not None]))
-        at = float(np.interp(best, np.arange(1.0, x.size + 1), x))
-        axes.plot(at, error, marker="D", color=colour, markersize=6.5, markeredgecolor="white", linestyle="", zorder=5)
+        best = float(np.mean([run.best_epoch for run in tested if run.best_epoch is not None]))
+        error = float(np.mean([run.test_error_pct for run in tested if run.test_error_pct is not None]))
+        best_x = float(np.interp(best, np.arange(1.0, x.size + 1), x))
+        axes.plot(
+            best_x, error, marker="D", color=colour, markersize=6.5, markeredgecolor="white", linestyle="", zorder=5
+        )
 
 
-def _axes(left: Axes, right: Axes, curves: Sequence[Curve]) -> None:
+def _axes(epoch_axes: Axes, time_axes: Axes, curves: Sequence[Curve]) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    _error_axis(left, np.concatenate([one.errors[~np.isnan(one.errors)] for one in curves]).tolist())
-    left.set_xlabel("epochs trained")
-    left.xaxis.set_major_locator(MaxNLocator(integer=True))
-    right.set_xlabel("training and validation time (s)")
-    left.set_xlim(0, 1.03 * max(one.errors.shape[1] for one in curves) + 0.2)
-    right.set_xlim(left=0)
+    _error_axis(epoch_axes, np.concatenate([curve.errors[~np.isnan(curve.errors)] for curve in curves]).tolist())
+    epoch_axes.set_xlabel("epochs trained")
+    epoch_axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    time_axes.set_xlabel("training and validation time (s)")
+    epoch_axes.set_xlim(0, 1.03 * max(curve.errors.shape[1] for curve in curves) + 0.2)
+    time_axes.set_xlim(left=0)
 
 
-def _error_axis(axes: Axes, shown: Sequence[float]) -> None:
+def _error_axis(axes: Axes, errors: Sequence[float]) -> None:
     """The vertical axis, logarithmic where the errors spread far."""
     from matplotlib.ticker import NullFormatter, ScalarFormatter
 
     axes.set_ylabel("error (% of examples)")
-    if min(shown) > 0 and max(shown) / min(shown) >= LOG_SPREAD:
+    if min(errors) > 0 and max(errors) / min(errors) >= LOG_SPREAD:
         axes.set_ylabel("error (% of examples, logarithmic)")
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(_log_ticks())
@@ -273,28 +255,28 @@ def _key(curves: Sequence[Curve]) -> tuple[list[Any], list[str]]:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    runs = [run for one in curves for run in one.runs]
-    found: list[tuple[Any, str]] = []
-    if any(len(one.runs) > 1 for one in curves):
-        found.append((Patch(color="0.5", alpha=0.3, linewidth=0), "lowest to highest seed"))
-    if any(one.complete < one.errors.shape[1] for one in curves):
-        found.append((Line2D([], [], color="0.3", linestyle=(0, (1, 2))), "mean of the seeds left"))
-    if any(one.test_error_pct is not None for one in runs):
-        found.append((Line2D([], [], color="0.3", marker="D", linestyle=""), "test error, at the best epoch"))
-    if any(one.outcome == "diverged" for one in runs):
-        found.append((Line2D([], [], color="0.3", marker="X", linestyle="", markersize=8), "diverged after this epoch"))
-    return [one for one, _ in found], [words for _, words in found]
+    runs = [run for curve in curves for run in curve.runs]
+    marks: list[tuple[Any, str]] = []
+    if any(len(curve.runs) > 1 for curve in curves):
+        marks.append((Patch(color="0.5", alpha=0.3, linewidth=0), "lowest to highest seed"))
+    if any(curve.complete < curve.errors.shape[1] for curve in curves):
+        marks.append((Line2D([], [], color="0.3", linestyle=(0, (1, 2))), "mean of the seeds left"))
+    if any(run.test_error_pct is not None for run in runs):
+        marks.append((Line2D([], [], color="0.3", marker="D", linestyle=""), "test error, at the best epoch"))
+    if any(run.outcome == "diverged" for run in runs):
+        marks.append((Line2D([], [], color="0.3", marker="X", linestyle="", markersize=8), "diverged after this epoch"))
+    return [handle for handle, _ in marks], [words for _, words in marks]
 
 
-def _title(curves: Sequence[Curve], without: Sequence[RunResult]) -> str:
+def _title(curves: Sequence[Curve], runs_without_curve: Sequence[RunResult]) -> str:
     """What all runs share, and which runs have no curve."""
-    runs = [run for one in curves for run in one.runs]
+    runs = [run for curve in curves for run in curve.runs]
     parts = []
     for key in ("dataset", "model"):
-        values = {one.spec.get(key) for one in runs}
+        values = {run.spec.get(key) for run in runs}
         parts += [str(value) for value in values if len(values) == 1]
-    parts.append(f"validation error, {count(max(len(one.runs) for one in curves), 'seed')}")
-    if without:
-        names = [f"{one.spec['activation']} seed {one.spec['seed']} ({one.outcome})" for one in without]
-        parts.append(f"no curve: {listed(names)}")
+    parts.append(f"validation error, {count(max(len(curve.runs) for curve in curves), 'seed')}")
+    if runs_without_curve:
+        names = [f"{run.spec['activation']} seed {run.spec['seed']} ({run.outcome})" for run in runs_without_curve]
+        parts.append(f"no curve: {join_names(names)}")
     return " · ".join(parts)

@@ -1,4 +1,4 @@
-"""Error against time: how low each activation's validation error is by when, and the front of all of them."""
+"""Error against time: the lowest validation error of each activation so far, and the front of all of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from relubench.reports.plots.learning_curves import COLOURS, DASHES, LOG_SPREAD, save
+from relubench.reports.plots.figure import LOG_SPREAD, line_style, save, style_axes
 from relubench.reports.report import Row
 
 if TYPE_CHECKING:
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 def plot_pareto(points: Sequence[Row], front: Sequence[Row], target: float | None, path: Path, *, title: str) -> None:
     """Writes the figure: a stepped line for each activation, the Pareto front as a band behind them.
 
-    `points` and `front` are network_timing's (Point.to_json); `target` is the error that times are compared at.
+    `points` and `front` have the keys of Point.to_json; `target` is the error that times are compared at.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8.5, 5.2), layout="constrained")
     axes = figure.subplots()
-    last = max(point["seconds"] for point in points)
-    steps = [(one["seconds"], one["valid_error_pct"]) for one in front]
+    end = max(point["seconds"] for point in points)
+    steps = [(point["seconds"], point["valid_error_pct"]) for point in front]
     axes.plot(
-        *zip(*steps, (last, steps[-1][1]), strict=True),
+        *zip(*steps, (end, steps[-1][1]), strict=True),
         drawstyle="steps-post",
         color="0.75",
         linewidth=7,
@@ -33,30 +33,33 @@ def plot_pareto(points: Sequence[Row], front: Sequence[Row], target: float | Non
         label="Pareto front",
         zorder=0,
     )
-    for place, name in enumerate(dict.fromkeys(point["activation"] for point in points)):
-        mine = [point for point in points if point["activation"] == name]
-        axes.plot(
-            [point["seconds"] for point in mine],
-            [point["valid_error_pct"] for point in mine],
-            label=name,
-            color=COLOURS[place % len(COLOURS)],
-            linestyle=DASHES[place // len(COLOURS) % len(DASHES)],
-            drawstyle="steps-post",
-            linewidth=1.6,
-            marker="o",
-            markersize=3,
-        )
+    _lines(axes, points)
     if target is not None:
         axes.axhline(target, color="0.3", linewidth=0.8, linestyle=(0, (4, 3)))
         axes.annotate(
             f"target {target:.2f} %", (0.01, target), xycoords=("axes fraction", "data"), ha="left", va="bottom"
         )
     _scales(axes, [point["valid_error_pct"] for point in points])
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
+    style_axes(axes)
     figure.legend(loc="outside lower center", ncols=6, fontsize="small", frameon=False)
     axes.set_title(title, fontsize="medium")
     save(figure, path)
+
+
+def _lines(axes: Axes, points: Sequence[Row]) -> None:
+    """Draws a stepped line for each activation: its lowest error so far against time."""
+    for place, name in enumerate(dict.fromkeys(point["activation"] for point in points)):
+        line_points = [point for point in points if point["activation"] == name]
+        axes.plot(
+            [point["seconds"] for point in line_points],
+            [point["valid_error_pct"] for point in line_points],
+            label=name,
+            **line_style(place),
+            drawstyle="steps-post",
+            linewidth=1.6,
+            marker="o",
+            markersize=3,
+        )
 
 
 def _scales(axes: Axes, errors: Sequence[float]) -> None:
@@ -65,12 +68,12 @@ def _scales(axes: Axes, errors: Sequence[float]) -> None:
 
     plain = FuncFormatter(lambda value, place: f"{value:g}")
     axes.set_xscale("log")
-    wide = min(errors) > 0 and max(errors) / min(errors) >= LOG_SPREAD
-    if wide:
+    is_logarithmic = min(errors) > 0 and max(errors) / min(errors) >= LOG_SPREAD
+    if is_logarithmic:
         axes.set_yscale("log")
-    for axis in (axes.xaxis, axes.yaxis) if wide else (axes.xaxis,):
+    for axis in (axes.xaxis, axes.yaxis) if is_logarithmic else (axes.xaxis,):
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axis.set_major_formatter(plain)
         axis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("training time in s, validation left out (logarithmic)")
-    axes.set_ylabel("lowest validation error so far, %" + (" (logarithmic)" if wide else ""))
+    axes.set_ylabel("lowest validation error so far, %" + (" (logarithmic)" if is_logarithmic else ""))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from relubench.reports.plots.learning_curves import save
+from relubench.reports.plots.figure import save
 
 TILE = 1.5
 """Size of the three images, in points a pixel of a 28 x 28 one."""
@@ -34,14 +34,14 @@ def plot_regions(
     axes.imshow(_colours(region), origin="lower", extent=square, interpolation="nearest")
     low_u, high_u, low_v, high_v = square
     u, v = np.linspace(low_u, high_u, label.shape[1]), np.linspace(low_v, high_v, label.shape[0])
-    for one in np.unique(label):
-        if 0 < (label == one).mean() < 1:
-            axes.contour(u, v, (label == one).astype(float), levels=[0.5], colors="black", linewidths=1.3)
+    for class_index in np.unique(label):
+        if 0 < (label == class_index).mean() < 1:
+            axes.contour(u, v, (label == class_index).astype(float), levels=[0.5], colors="black", linewidths=1.3)
     for x, y, picture in corners:
         tile = OffsetImage(picture, zoom=TILE * 28 / max(picture.shape[:2]), cmap="gray", interpolation="nearest")
         axes.plot(x, y, "o", color="white", markeredgecolor="black", markersize=5, zorder=4)
-        away = 34 if y >= max(one[1] for one in corners) else -34
-        box = AnnotationBbox(tile, (x, y), xybox=(0, away), boxcoords="offset points", pad=0.15, frameon=True)
+        offset = 34 if y >= max(corner[1] for corner in corners) else -34
+        box = AnnotationBbox(tile, (x, y), xybox=(0, offset), boxcoords="offset points", pad=0.15, frameon=True)
         axes.add_artist(box)
     axes.set_xlim(low_u, high_u)
     axes.set_ylim(low_v, high_v)
@@ -53,5 +53,5 @@ def plot_regions(
 
 def _colours(region: np.ndarray) -> np.ndarray:
     """A pale colour for each region, [v, u, 3]: by chance, but the same each time."""
-    drawn = np.random.default_rng(7).random((int(region.max()) + 1, 3))
-    return (0.45 + 0.55 * drawn)[region]
+    colours = np.random.default_rng(7).random((int(region.max()) + 1, 3))
+    return (0.45 + 0.55 * colours)[region]

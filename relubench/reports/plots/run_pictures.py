@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 GRID_POINTS = 500
 """On each side of the square in which regions are drawn."""
-SHOWN, LOOKED_AT = 3, 1000
-"""Images that a plane goes through, chosen among so many."""
+NUM_CORNERS, NUM_CANDIDATES = 3, 1000
+"""Images that a plane goes through, chosen among the first so many."""
 
 
 def draw_run(
@@ -43,22 +43,26 @@ def draw_run(
     spec = RunSpec.from_json(result.spec)
     layer = layer_id(spec, 0) if spec.stack is not None else ""
     weights = {"finetuned": store.weights_of(run), "pretrained": store.layer_weights(layer) if layer else None}
-    found = {name: load(content) for name, content in weights.items() if content is not None}
-    if not found or any(tensors["0.weight"].ndim != 2 for tensors in found.values()):
+    layers = {name: load(content) for name, content in weights.items() if content is not None}
+    if not layers or any(tensors["0.weight"].ndim != 2 for tensors in layers.values()):
         raise UsageError(
             f"run {run} has no dense first layer to draw",
             "its weights were not kept (--keep none), or it is convolutional",
         )
-    pages = {f"filters-{name}": filters.filters(one["0.weight"], spec.input_shape) for name, one in found.items()}
+    pages = {
+        f"filters-{name}": filters.filters(tensors["0.weight"], spec.input_shape) for name, tensors in layers.items()
+    }
     if layer and (content := store.layer_reconstructions(layer)) is not None:
-        shown = load(content)
-        pages["reconstructions"] = filters.reconstructions(shown["images"], shown["reconstructions"], spec.input_shape)
+        tensors = load(content)
+        pages["reconstructions"] = filters.reconstructions(
+            tensors["images"], tensors["reconstructions"], spec.input_shape
+        )
     files = _write(pages, folder, run)
-    kept = weights["finetuned"]
-    if kept is None:
+    finetuned = weights["finetuned"]
+    if finetuned is None:
         return files
     try:
-        return [*files, _regions(spec, kept, data_dir, folder / f"{run}-regions.png")]
+        return [*files, _regions(spec, finetuned, data_dir, folder / f"{run}-regions.png")]
     except (RelubenchError, ValueError) as error:
         note(f"linear regions are not drawn: {error}")
         return files
@@ -66,8 +70,8 @@ def draw_run(
 
 def _regions(spec: RunSpec, weights: bytes, data_dir: Path | None, path: Path) -> Path:
     """The figure of the network's linear regions on a plane through three validation images of different classes."""
-    if why := why_no_regions(spec):
-        raise ValueError(why)
+    if reason := why_no_regions(spec):
+        raise ValueError(reason)
     if architecture_of(spec).residual:
         raise ValueError(f"{spec.model} is not a plain mlp")
     from safetensors.torch import load
@@ -80,18 +84,18 @@ def _regions(spec: RunSpec, weights: bytes, data_dir: Path | None, path: Path) -
     from relubench.training.probes.region_plane import plane_through, regions_on
 
     data = Images.open(_data(spec, data_dir), device="cpu", flat=True)
-    one = Population([replace(spec, device="cpu", probe="none")], select([spec.activation])[0], data)
-    one.load_weights(load(weights))
-    x, classes = _three(data)
+    population = Population([replace(spec, device="cpu", probe="none")], select([spec.activation])[0], data)
+    population.load_weights(load(weights))
+    x, classes = _corner_images(data)
     plane = plane_through(*x)
-    found = regions_on(linear_stages(one.layers, spec.activation, None), plane, GRID_POINTS)
+    regions = regions_on(linear_stages(population.layers, spec.activation, None), plane, GRID_POINTS)
     low, high = float(x.min()), float(x.max())
     tiles = filters.as_images((x.numpy() - low) / max(high - low, 1e-12), spec.input_shape)
     corners = [(*corner, tile) for corner, tile in zip(plane.corners, tiles, strict=True)]
-    about = f"{spec.activation} · {spec.model} · {spec.dataset} · seed {spec.seed}"
-    told = f"{found.count:,} linear regions on a grid of {GRID_POINTS} x {GRID_POINTS} points"
-    title = f"{about}\n{told}, classes {', '.join(map(str, classes))}; black: the class named changes"
-    plot_regions(found.region, found.label, plane.square, corners, title, path)
+    network_name = f"{spec.activation} · {spec.model} · {spec.dataset} · seed {spec.seed}"
+    region_count = f"{regions.count:,} linear regions on a grid of {GRID_POINTS} x {GRID_POINTS} points"
+    title = f"{network_name}\n{region_count}, classes {', '.join(map(str, classes))}; black: the class named changes"
+    plot_regions(regions.region, regions.label, plane.square, corners, title, path)
     return path
 
 
@@ -103,15 +107,15 @@ def _data(spec: RunSpec, data_dir: Path | None) -> PreparedData:
     return prepared
 
 
-def _three(data: Images) -> tuple[Tensor, list[int]]:
+def _corner_images(data: Images) -> tuple[Tensor, list[int]]:
     """The first validation image of each of the first three classes, [3, F], and those classes; two images of one if
     there are no more."""
-    x, y = next(iter(data.slices("valid", LOOKED_AT)))
+    x, y = next(iter(data.slices("valid", NUM_CANDIDATES)))
     labels = y.tolist()
-    places = [labels.index(one) for one in sorted(set(labels))[:SHOWN]]
-    places += [place for place in range(len(labels)) if place not in places][: SHOWN - len(places)]
-    if len(places) < SHOWN:
-        raise ValueError(f"a plane needs {SHOWN} validation images, and there are {len(labels)}")
+    places = [labels.index(label) for label in sorted(set(labels))[:NUM_CORNERS]]
+    places += [place for place in range(len(labels)) if place not in places][: NUM_CORNERS - len(places)]
+    if len(places) < NUM_CORNERS:
+        raise ValueError(f"a plane needs {NUM_CORNERS} validation images, and there are {len(labels)}")
     return x[places], [labels[place] for place in places]
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from relubench.errors import ComputeError, DataError
 from relubench.experiments.references import is_mnist_network, presets_folder
 from relubench.reports.formatting import count
-from relubench.reports.plots.learning_curves import COLOURS, save
+from relubench.reports.plots.figure import COLOURS, save, style_axes
 from relubench.reports.training.onset import onset
 from relubench.reports.training.sparsity import points
 from relubench.runs.result import RunResult
@@ -22,46 +22,47 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 DEGREE = 2
-"""Of the fitted polynomial, as in the paper's figure."""
+"""Degree of the fitted polynomial, as in the paper's figure."""
 FIT_FROM, LEAST_FITTED = 70.0, 10
-"""Ours is fitted where the paper's networks lie, from 70 % on, if there are so many networks of ours."""
+"""Our networks are fitted from 70 % zeros on, where the paper's lie, if more than this many of ours lie there."""
 
 
-def plot_sparsity(results: Sequence[RunResult], path: Path, flat: Mapping[str, str]) -> None:
+def plot_sparsity(results: Sequence[RunResult], path: Path, reasons: Mapping[str, str]) -> None:
     """Writes the figure to `path` as png, svg or pdf, by its suffix; the paper's points are in it for its own network.
 
-    `flat`: activations to which no curve is fitted, with the reason, which the legend gives. Networks that diverged or
-    stayed at chance are counted and not drawn. Raises ComputeError if none is left or the file cannot be written.
+    `reasons`: activations to which no curve is fitted, with the reason, which the legend gives. Networks that diverged
+    or stayed at chance are counted and not drawn. Raises ComputeError if none is left or the file cannot be written.
     """
     import matplotlib
     from matplotlib.figure import Figure
 
     matplotlib.rcParams["svg.hashsalt"] = "relubench"
-    labels = list(dict.fromkeys(one.spec["activation"] for one in results))
-    drawn = {label: points([one for one in results if one.spec["activation"] == label]) for label in labels}
-    if not any(errors for _, errors in drawn.values()):
+    labels = list(dict.fromkeys(result.spec["activation"] for result in results))
+    points_by_label = {
+        label: points([result for result in results if result.spec["activation"] == label]) for label in labels
+    }
+    if not any(errors for _, errors in points_by_label.values()):
         raise ComputeError("no network has a test error to plot", "see why in the table")
     figure = Figure(figsize=(7.2, 5.4), layout="constrained")
     axes = figure.subplots()
     if is_mnist_network(results[0].spec):
         _paper(axes)
-    for place, (label, (zeros, errors)) in enumerate(drawn.items()):
-        colour, reason = COLOURS[place % len(COLOURS)], flat.get(label)
+    for place, (label, (zeros, errors)) in enumerate(points_by_label.items()):
+        colour, reason = COLOURS[place % len(COLOURS)], reasons.get(label)
         _ours(axes, label, np.asarray(zeros), np.asarray(errors), colour)
         if reason is None:
             _our_fit(axes, label, np.asarray(zeros), np.asarray(errors), colour)
         else:
             axes.plot([], [], " ", label=f"{label}: no curve is fitted ({reason})")
-    lost = len(results) - sum(len(errors) for _, errors in drawn.values())
-    if lost:
-        axes.plot([], [], " ", label=f"{count(lost, 'network')} diverged or at chance: not drawn")
+    num_omitted = len(results) - sum(len(errors) for _, errors in points_by_label.values())
+    if num_omitted:
+        axes.plot([], [], " ", label=f"{count(num_omitted, 'network')} diverged or at chance: not drawn")
     # A fit may leave what errors there can be.
     axes.set_ylim(bottom=max(0.0, axes.get_ylim()[0]))
     axes.set_xlabel("zeros among the hidden activations (%)")
     axes.set_ylabel("test error (%)")
     axes.set_title(_title(results), fontsize="medium")
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
+    style_axes(axes)
     figure.legend(fontsize="small", frameon=False, loc="outside lower center", ncols=2)
     save(figure, path)
 
@@ -74,8 +75,8 @@ def paper_points() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
             rows = [(float(row["sparsity_pct"]), float(row["test_error_pct"])) for row in csv.DictReader(file)]
     except (OSError, KeyError, ValueError) as error:
         raise DataError(f"cannot read {path}: {error!r}", "install relubench again") from error
-    found = np.array(rows)
-    return found[:, 0], found[:, 1]
+    array = np.array(rows)
+    return array[:, 0], array[:, 1]
 
 
 def _paper(axes: Axes) -> None:
@@ -93,23 +94,21 @@ def _ours(axes: Axes, label: str, zeros: NDArray[np.float64], errors: NDArray[np
 
 def _our_fit(axes: Axes, label: str, zeros: NDArray[np.float64], errors: NDArray[np.float64], colour: str) -> None:
     # A parabola over a gap without networks would show a minimum that nobody measured.
-    among = zeros >= FIT_FROM if np.count_nonzero(zeros >= FIT_FROM) > LEAST_FITTED else np.ones_like(zeros, bool)
-    if len(np.unique(zeros[among])) > DEGREE + 1:
-        beyond = "" if among.all() else f", from {FIT_FROM:.0f} % on"
-        _fit(axes, zeros[among], errors[among], colour, f"{label}: fit of degree 2{beyond}")
-    found = onset(list(zeros), list(errors))
-    if found is not None and found.rises:
-        axes.axvspan(found.low, found.high, color=colour, alpha=0.12, linewidth=0)
-        axes.axvline(
-            found.at, color=colour, linewidth=1, linestyle=":", label=f"{label}: rises from {found.at:.1f} % on"
-        )
+    in_range = zeros >= FIT_FROM if np.count_nonzero(zeros >= FIT_FROM) > LEAST_FITTED else np.ones_like(zeros, bool)
+    if len(np.unique(zeros[in_range])) > DEGREE + 1:
+        range_note = "" if in_range.all() else f", from {FIT_FROM:.0f} % on"
+        _fit(axes, zeros[in_range], errors[in_range], colour, f"{label}: fit of degree 2{range_note}")
+    fit = onset(list(zeros), list(errors))
+    if fit is not None and fit.rises:
+        axes.axvspan(fit.low, fit.high, color=colour, alpha=0.12, linewidth=0)
+        axes.axvline(fit.at, color=colour, linewidth=1, linestyle=":", label=f"{label}: rises from {fit.at:.1f} % on")
 
 
 def _fit(axes: Axes, zeros: NDArray[np.float64], errors: NDArray[np.float64], colour: str, name: str) -> None:
     line = np.linspace(zeros.min(), zeros.max(), 200)
     centre = zeros.mean()
-    fitted = np.polyval(np.polyfit(zeros - centre, errors, DEGREE), line - centre)
-    axes.plot(line, fitted, color=colour, linewidth=1.6, label=name)
+    heights = np.polyval(np.polyfit(zeros - centre, errors, DEGREE), line - centre)
+    axes.plot(line, heights, color=colour, linewidth=1.6, label=name)
 
 
 def _title(results: Sequence[RunResult]) -> str:

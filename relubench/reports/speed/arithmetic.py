@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 
 from relubench.experiments.references import ARTICLE_NOTE, entries
 from relubench.reports.report import Column, Report, Row
-from relubench.reports.speed.operators import ONE_PROCESS, significant
+from relubench.reports.speed.notes import ONE_PROCESS
+from relubench.reports.speed.operators import significant
 from relubench.timing.measurement import Measurement
 from relubench.version import __version__
 
@@ -20,13 +21,13 @@ WHY_UNCLEAR = (
 
 def article_cycles() -> dict[str, tuple[float, float]]:
     """The article's cycles of each operation, least and most."""
-    known = {(one.condition, one.metric): one.value for one in entries("article_operations")}
+    values = {(entry.condition, entry.metric): entry.value for entry in entries("article_operations")}
     return {
-        name: (value, known[name, "cycles_high"]) for (name, metric), value in known.items() if metric == "cycles_low"
+        name: (value, values[name, "cycles_high"]) for (name, metric), value in values.items() if metric == "cycles_low"
     }
 
 
-def arithmetic_report(rows: Sequence[Row], runs: Sequence[Row], about: Measurement, *, device: str) -> Report:
+def arithmetic_report(rows: Sequence[Row], runs: Sequence[Row], measurement: Measurement, *, device: str) -> Report:
     """The report of these rows (ArithmeticRow.to_json)."""
     return Report(
         command="speed",
@@ -35,9 +36,9 @@ def arithmetic_report(rows: Sequence[Row], runs: Sequence[Row], about: Measureme
         rows=list(rows),
         runs=list(runs),
         columns=_columns(rows),
-        title=f"arithmetic · {device} · {about.clock}",
+        title=f"arithmetic · {device} · {measurement.clock}",
         caption=f"throughput on {rows[0]['elements']:,} float32 in the first cache, the cost of the call subtracted",
-        footnotes=_footnotes(rows, about),
+        footnotes=_footnotes(rows, measurement),
         sentence=sentence(rows),
     )
 
@@ -48,9 +49,9 @@ def sentence(rows: Sequence[Row]) -> str:
     exp, compare = by_name["exp"], by_name["compare"]
     if exp["ratio_to_add"] is None or compare["ratio_to_add"] is None:
         return "Nothing could be compared with an addition."
-    unclear = [name for name in ("add", "exp", "compare") if not is_clear(by_name[name])]
-    if unclear:
-        return f"Nothing can be said of {' or '.join(unclear)}: {WHY_UNCLEAR}."
+    unclear_names = [name for name in ("add", "exp", "compare") if not is_clear(by_name[name])]
+    if unclear_names:
+        return f"Nothing can be said of {' or '.join(unclear_names)}: {WHY_UNCLEAR}."
     return (
         f"Here an exp takes {exp['ratio_to_add']:.1f} times as long as an addition (article: {_cycles(exp)}), and a "
         f"comparison {compare['ratio_to_add']:.1f} times (article: {_cycles(compare)})."
@@ -61,18 +62,18 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
     by_name = {row["operation"]: row for row in rows}
     styles = {"cheaper": "green", "dearer": "red", "no difference": "dim"}
     return [
-        Column(header="operation", parts=lambda row: [row["operation"]], right=False),
-        Column(header="ns an element", parts=_cost),
+        Column(header="operation", cell=lambda row: [row["operation"]], right=False),
+        Column(header="ns an element", cell=_cost),
         Column(
-            header="ratio to add", parts=_ratio(by_name["add"]), style=lambda row: styles.get(row["verdict"] or "", "")
+            header="ratio to add", cell=_ratio(by_name["add"]), style=lambda row: styles.get(row["verdict"] or "", "")
         ),
-        Column(header="article, cycles", parts=lambda row: [_cycles(row)]),
-        Column(header="ns a call", parts=lambda row: [significant(row["call_ns"])], leaves=1),
+        Column(header="article, cycles", cell=lambda row: [_cycles(row)]),
+        Column(header="ns a call", cell=lambda row: [significant(row["call_ns"])], drop_order=1),
     ]
 
 
 def is_clear(row: Row) -> bool:
-    """Whether an operation's cost is told from none: it is positive, and so is its interval where there is one."""
+    """Whether an operation has a measurable cost: it is positive, and so is its interval where there is one."""
     low = row["ns_per_element_ci_low"]
     return row["ns_per_element"] is not None and (row["ns_per_element"] if low is None else low) > 0
 
@@ -106,25 +107,25 @@ def _cycles(row: Row) -> str:
     return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
-def _footnotes(rows: Sequence[Row], about: Measurement) -> list[str]:
-    how = (
-        f"every interval is narrower than {100 * about.rel_ci:g} %"
-        if about.ended == "interval"
-        else f"the budget of {about.budget_s:g} s ended it before every call's interval was narrower than "
-        f"{100 * about.rel_ci:g} %"
+def _footnotes(rows: Sequence[Row], measurement: Measurement) -> list[str]:
+    ending = (
+        f"every interval is narrower than {100 * measurement.rel_ci:g} %"
+        if measurement.ended == "interval"
+        else f"the budget of {measurement.budget_s:g} s ended it before every call's interval was narrower than "
+        f"{100 * measurement.rel_ci:g} %"
     )
-    notes = [*about.warnings]
-    control = about.against_itself
-    if control.low is not None and control.high is not None:
+    notes = [*measurement.warnings]
+    if measurement.against_itself.low is not None and measurement.against_itself.high is not None:
         notes.append(
             "A/A test: add was also timed against itself in the same rounds. Its ratio to itself is "
-            f"{control.low:.2f} to {control.high:.2f}. Cheaper or dearer is said only of a ratio beyond this"
+            f"{measurement.against_itself.low:.2f} to {measurement.against_itself.high:.2f}. Cheaper or dearer is said only of a ratio beyond "
+            "this"
         )
     if any(row["ns_per_element"] is not None and not is_clear(row) for row in rows):
         notes.append(f"{UNCLEAR}: {WHY_UNCLEAR}")
     notes += [
-        f"{about.rounds} rounds in {about.seconds:.0f} s: {how}; in each round the cost of a call on one element is "
-        f"taken from that of a call on the array; {ONE_PROCESS}",
+        f"{measurement.rounds} rounds in {measurement.seconds:.0f} s: {ending}; in each round the cost of a call on "
+        f"one element is taken from that of a call on the array; {ONE_PROCESS}",
         "throughput of vector kernels; the article's cycles are those of one operation after the other; compare is the "
         "maximum of two numbers, as relu needs it",
         ARTICLE_NOTE,

@@ -1,4 +1,4 @@
-"""The tables of `relubench speed --network`: time an epoch and to an error, and who has the lowest error when."""
+"""The tables of `relubench speed --network`: time per epoch and to an error, and whose error is lowest at each time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from relubench.experiments.references import ARTICLE_NOTE, entries, is_mnist_net
 from relubench.reports.formatting import duration as seconds_or_more
 from relubench.reports.formatting import fixed, short
 from relubench.reports.report import Column, Report, Row
-from relubench.reports.speed.operators import ONE_PROCESS
+from relubench.reports.speed.notes import ONE_PROCESS
 from relubench.timing.measurement import Measurement
 from relubench.version import __version__
 
@@ -23,12 +23,14 @@ def article_speed(spec: Mapping[str, Any]) -> dict[tuple[str, str, str], float]:
     if not is_mnist_network(spec):
         return {}
     return {
-        (one.activation, one.pretraining, one.metric): one.value for one in entries("article") if one.table == "speed"
+        (entry.activation, entry.pretraining, entry.metric): entry.value
+        for entry in entries("article")
+        if entry.table == "speed"
     }
 
 
 def network_report(
-    rows: Sequence[Row], runs: Sequence[Row], front: Sequence[Row], race: Measurement | None, *, device: str
+    rows: Sequence[Row], runs: Sequence[Row], front: Sequence[Row], measurement: Measurement | None, *, device: str
 ) -> Report:
     """The report of these rows (NetworkRow.to_json); `front`: the Pareto front (Point.to_json)."""
     first, beside = rows[0], ", in brackets the article's" if _in_article(rows) else ""
@@ -42,26 +44,26 @@ def network_report(
         columns=_columns(rows),
         title=f"speed of networks · {first['dataset']} · {first['model']} · {device}",
         caption=f"medians; ratios to {first['ratio_to']}{beside}; µs an image: data, forward, backward, update",
-        footnotes=_footnotes(rows, race),
+        footnotes=_footnotes(rows, measurement),
         sentence=sentence(rows),
     )
 
 
-def for_people(report: Report) -> list[Report]:
+def human_readable(report: Report) -> list[Report]:
     """The report as people read it: its table, then the Pareto front's with what has to be said of both."""
     front = report.about["pareto"]
     if not front:
         return [report]
     columns = [
-        Column(header="from", parts=lambda row: [duration(row["seconds"])]),
-        Column(header="lowest valid %", parts=lambda row: [fixed(row["valid_error_pct"])]),
-        Column(header="activation", parts=lambda row: [row["activation"]], right=False),
-        Column(header="epoch", parts=lambda row: [str(row["epoch"])]),
+        Column(header="from", cell=lambda row: [duration(row["seconds"])]),
+        Column(header="lowest valid %", cell=lambda row: [fixed(row["valid_error_pct"])]),
+        Column(header="activation", cell=lambda row: [row["activation"]], right=False),
+        Column(header="epoch", cell=lambda row: [str(row["epoch"])]),
     ]
     below = replace(
         report,
         rows=front,
-        lines=leaders(front),
+        human_rows=leaders(front),
         columns=columns,
         title="Pareto front: the lowest validation error so far, and whose it is",
         caption="where the leader changes, and the last point",
@@ -72,7 +74,7 @@ def for_people(report: Report) -> list[Report]:
 def leaders(front: Sequence[Row]) -> list[Row]:
     """The points of the front at which another activation takes the lead, and the last one."""
     pairs = zip([None, *front], front, strict=False)
-    changes = [one for before, one in pairs if before is None or before["activation"] != one["activation"]]
+    changes = [point for before, point in pairs if before is None or before["activation"] != point["activation"]]
     return changes if changes[-1] is front[-1] else [*changes, front[-1]]
 
 
@@ -84,12 +86,12 @@ def duration(seconds: float | None) -> str:
 
 
 def sentence(rows: Sequence[Row]) -> str:
-    """How relu, or the last, stands to the first activation: one sentence."""
+    """The sentence under the table: the time of relu, or of the last activation, as a part of the first one's."""
     base = rows[0]["ratio_to"]
-    known = [row for row in rows[1:] if row["epoch_ratio"] is not None]
-    if not known:
+    timed_rows = [row for row in rows[1:] if row["epoch_ratio"] is not None]
+    if not timed_rows:
         return f"Nothing could be compared with {base}."
-    row = next((one for one in known if one["activation"] == "relu"), known[-1])
+    row = next((row for row in timed_rows if row["activation"] == "relu"), timed_rows[-1])
     parts = [f"an epoch with {row['activation']} takes {row['epoch_ratio']:.2f} of {base}'s time"]
     if row["article_epoch_ratio"] is not None:
         parts[0] += f" (article: {row['article_epoch_ratio']:.2f})"
@@ -103,28 +105,28 @@ def sentence(rows: Sequence[Row]) -> str:
 
 
 def _columns(rows: Sequence[Row]) -> list[Column]:
-    def compared(header: str, mine: str, theirs: str) -> Column:
-        return Column(header=header, parts=lambda row: _pair(row[mine], row[theirs]))
+    def ratio_column(header: str, key: str, article_key: str) -> Column:
+        return Column(header=header, cell=lambda row: _cell_with_article(row[key], row[article_key]))
 
     columns = [
-        Column(header="activation", parts=lambda row: [row["activation"]], right=False),
-        Column(header="pretraining", parts=lambda row: [row["pretraining"]], right=False),
+        Column(header="activation", cell=lambda row: [row["activation"]], right=False),
+        Column(header="pretraining", cell=lambda row: [row["pretraining"]], right=False),
         Column(
-            header="images/s", parts=lambda row: [short(row["images_per_second"] and round(row["images_per_second"]))]
+            header="images/s", cell=lambda row: [short(row["images_per_second"] and round(row["images_per_second"]))]
         ),
-        Column(header="µs an image", parts=_stages, leaves=1),
-        Column(header="epoch", parts=lambda row: [duration(row["seconds_per_epoch"])]),
-        Column(header="epoch ratio", parts=_epoch_ratio, style=_style),
-        Column(header="pre-training", parts=lambda row: [duration(row["pretraining_seconds"])]),
-        Column(header="epochs to target", parts=lambda row: [short(row["epochs_to_target"])]),
-        compared("epochs ratio", "epochs_ratio", "article_epochs_ratio"),
-        Column(header="time to target", parts=lambda row: [duration(row["seconds_to_target"])]),
-        compared("time ratio", "seconds_ratio", "article_hours_ratio"),
-        Column(header="best valid %", parts=lambda row: [fixed(row["best_valid_error_pct"])]),
-        Column(header="Pareto", parts=lambda row: [short(row["pareto"])], right=False, leaves=2),
+        Column(header="µs an image", cell=_stages, drop_order=1),
+        Column(header="epoch", cell=lambda row: [duration(row["seconds_per_epoch"])]),
+        Column(header="epoch ratio", cell=_epoch_ratio, style=_style),
+        Column(header="pre-training", cell=lambda row: [duration(row["pretraining_seconds"])]),
+        Column(header="epochs to target", cell=lambda row: [short(row["epochs_to_target"])]),
+        ratio_column("epochs ratio", "epochs_ratio", "article_epochs_ratio"),
+        Column(header="time to target", cell=lambda row: [duration(row["seconds_to_target"])]),
+        ratio_column("time ratio", "seconds_ratio", "article_hours_ratio"),
+        Column(header="best valid %", cell=lambda row: [fixed(row["best_valid_error_pct"])]),
+        Column(header="Pareto", cell=lambda row: [short(row["pareto"])], right=False, drop_order=2),
     ]
-    plain = all(row["pretraining"] == "none" for row in rows)
-    return [one for one in columns if not (plain and one.header in ("pretraining", "pre-training"))]
+    no_pretraining = all(row["pretraining"] == "none" for row in rows)
+    return [column for column in columns if not (no_pretraining and column.header in ("pretraining", "pre-training"))]
 
 
 def _in_article(rows: Sequence[Row]) -> bool:
@@ -133,15 +135,15 @@ def _in_article(rows: Sequence[Row]) -> bool:
     return any(row[key] is not None for row in rows for key in keys)
 
 
-def _pair(mine: float | None, article: float | None) -> list[str]:
-    return [fixed(mine), f"({article:.2f})" if article is not None else ""]
+def _cell_with_article(value: float | None, article: float | None) -> list[str]:
+    return [fixed(value), f"({article:.2f})" if article is not None else ""]
 
 
 def _epoch_ratio(row: Row) -> list[str]:
     low, high = row["epoch_ratio_ci_low"], row["epoch_ratio_ci_high"]
-    around = "" if low is None or high is None else f"±{50 * (high - low) / row['epoch_ratio']:.0f}%"
-    mine, article = _pair(row["epoch_ratio"], row["article_epoch_ratio"])
-    return [mine + around, article]
+    interval = "" if low is None or high is None else f"±{50 * (high - low) / row['epoch_ratio']:.0f}%"
+    ratio, article = _cell_with_article(row["epoch_ratio"], row["article_epoch_ratio"])
+    return [ratio + interval, article]
 
 
 def _style(row: Row) -> str:
@@ -150,50 +152,50 @@ def _style(row: Row) -> str:
 
 def _stages(row: Row) -> list[str]:
     keys = ("data", "forward", "backward", "update")
-    return [" ".join(f"{one:.1f}" for key in keys if (one := row[f"{key}_us_per_image"]) is not None)]
+    return [" ".join(f"{microseconds:.1f}" for key in keys if (microseconds := row[f"{key}_us_per_image"]) is not None)]
 
 
-def _footnotes(rows: Sequence[Row], race: Measurement | None) -> list[str]:
+def _footnotes(rows: Sequence[Row], measurement: Measurement | None) -> list[str]:
     target = rows[0]["target_error_pct"]
-    notes = list(race.warnings) if race else []
-    if race is not None:
-        notes += _measured(race)
-    notes += _blanks(rows, timed=race is not None)
-    pretrained = any(row["pretraining"] != "none" for row in rows)
+    notes = list(measurement.warnings) if measurement else []
+    if measurement is not None:
+        notes += _measurement_notes(measurement)
+    notes += _blank_notes(rows, timed=measurement is not None)
+    has_pretraining = any(row["pretraining"] != "none" for row in rows)
     if target is not None:
         notes.append(f"target: {target:.2f} % validation error; the cells are blank where a seed does not reach it")
-    if race is not None:
-        notes.append(_ratios(race.base, pretrained=pretrained))
+    if measurement is not None:
+        notes.append(_ratio_note(measurement.base, with_pretraining=has_pretraining))
     notes.append(
         "time to target: the epochs of the learning curves times the measured time of an epoch; update: the product "
         "that gives the weights' gradient and the update itself, which belong to backward where a kernel does all"
     )
-    if pretrained:
+    if has_pretraining:
         notes.append(
             "pre-training: the time on its own clock, while other work may have shared the machine; it is part of the "
             "time to target"
         )
     if _in_article(rows):
-        run = any(row["pretraining"] == "rbm" for row in rows)
+        has_rbm = any(row["pretraining"] == "rbm" for row in rows)
         rbm = "its RBM row has 12 min an epoch and 30 min of pre-training, 40 epochs, 17 h"
         notes.append(
             f"{ARTICLE_NOTE}; it does not say what “converged” means; {rbm}"
-            f"{'' if run else ' (--method none,rbm runs it)'}"
+            f"{'' if has_rbm else ' (--method none,rbm runs it)'}"
         )
     notes += [f"{row['activation']}: {row['outcome']} ({row['message']})" for row in rows if row["outcome"] != "ok"]
     return notes
 
 
-def _ratios(base: str, *, pretrained: bool) -> str:
+def _ratio_note(base: str, *, with_pretraining: bool) -> str:
     """What the ratios and times are, and how they go together."""
-    extra = ", with the time of pre-training added" if pretrained else ""
+    extra = ", with the time of pre-training added" if with_pretraining else ""
     return (
         f"an epoch ratio is the median of the ratios to {base} within each round, whose times met the same machine; an "
         f"epoch takes this ratio times {base}'s median; the time ratio is the epoch ratio times the epochs ratio{extra}"
     )
 
 
-def _blanks(rows: Sequence[Row], *, timed: bool) -> list[str]:
+def _blank_notes(rows: Sequence[Row], *, timed: bool) -> list[str]:
     """Why whole columns are blank."""
     notes = []
     if not timed:
@@ -206,24 +208,29 @@ def _blanks(rows: Sequence[Row], *, timed: bool) -> list[str]:
     return notes
 
 
-def _measured(race: Measurement) -> list[str]:
-    how = (
-        f"every ratio's interval is narrower than {100 * race.rel_ci:g} %"
-        if race.ended == "interval"
-        else f"the budget of {race.budget_s:g} s ended it before every interval was narrower than "
-        f"{100 * race.rel_ci:g} %"
+def _measurement_notes(measurement: Measurement) -> list[str]:
+    ending = (
+        f"every ratio's interval is narrower than {100 * measurement.rel_ci:g} %"
+        if measurement.ended == "interval"
+        else f"the budget of {measurement.budget_s:g} s ended it before every interval was narrower than "
+        f"{100 * measurement.rel_ci:g} %"
     )
-    threads = f", {race.threads} thread{'s' if race.threads > 1 else ''} each" if race.threads else ""
+    threads = (
+        f", {measurement.threads} thread{'s' if measurement.threads > 1 else ''} each" if measurement.threads else ""
+    )
     notes = [
-        f"training steps were timed in {race.rounds} rounds, in each of which every network has its turn, "
-        f"{race.seconds:.0f} s{threads}: {how}; an epoch is {race.images:,} images without validation; {ONE_PROCESS}"
+        f"training steps were timed in {measurement.rounds} rounds, in each of which every network has its turn, "
+        f"{measurement.seconds:.0f} s{threads}: {ending}; an epoch is {measurement.images:,} images without "
+        f"validation; {ONE_PROCESS}"
     ]
-    control = race.against_itself
-    if control.low is not None and control.high is not None:
-        inside = control.low <= 1 <= control.high
-        found = "which includes 1, as it should" if inside else "which does not include 1: the machine was unsteady"
+    if measurement.against_itself.low is not None and measurement.against_itself.high is not None:
+        includes_one = measurement.against_itself.low <= 1 <= measurement.against_itself.high
+        remark = (
+            "which includes 1, as it should" if includes_one else "which does not include 1: the machine was unsteady"
+        )
         notes.append(
-            f"A/A test: {race.base} was also timed against itself in the same rounds. Its ratio to itself is "
-            f"{control.low:.3f} to {control.high:.3f}, {found}. Faster or slower is said only of a ratio beyond this"
+            f"A/A test: {measurement.base} was also timed against itself in the same rounds. Its ratio to itself is "
+            f"{measurement.against_itself.low:.3f} to {measurement.against_itself.high:.3f}, {remark}. Faster or slower is said only of a "
+            "ratio beyond this"
         )
     return notes

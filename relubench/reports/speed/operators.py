@@ -1,11 +1,12 @@
-"""The table of `relubench speed`: a line for each activation, a column for each size and pass, what they rest on."""
+"""The table of `relubench speed`: a line for each activation, a column for each size and pass, and notes on both."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from relubench.reports.formatting import short
 from relubench.reports.report import Column, Report, Row
+from relubench.reports.speed.notes import ONE_PROCESS, against_itself, paired_note
 from relubench.timing.measurement import Measurement
 from relubench.version import __version__
 
@@ -15,22 +16,13 @@ STAMP = ("size", "dtype", "mode", "pass")
 SIZES = {"cache": "in cache", "last": "last cache", "memory": "memory"}
 PASSES = {"forward": "forward", "forward+backward": "fwd+bwd", "inplace": "in place"}
 
-ONE_PROCESS = "all rounds ran in one process, and another process may differ by more than the intervals say"
-
-PAIRED = (
-    "a ratio is the median of the ratios within each round, and not the quotient of the times beside it; trust the "
-    "ratio, since both times of a round met the same machine"
-)
-"""Which of the two to believe on a busy machine, where they differ."""
-APART = 1.05
-"""From this factor between a ratio and the quotient of its times on the difference is worth a number."""
-
 GATED_NOTE = (
     "a gated activation's size is the number of its outputs; it reads two elements for each (maxout: one a piece)"
 )
+KEPT_NOTE = "kept B: bytes for each element that the forward pass keeps for the backward pass"
 
 
-def speed_report(rows: Sequence[Row], runs: Sequence[Row], course: Measurement, *, device: str) -> Report:
+def speed_report(rows: Sequence[Row], runs: Sequence[Row], measurement: Measurement, *, device: str) -> Report:
     """The report of these rows (SpeedRow.to_json)."""
     return Report(
         command="speed",
@@ -38,13 +30,13 @@ def speed_report(rows: Sequence[Row], runs: Sequence[Row], course: Measurement, 
         device=device,
         rows=list(rows),
         runs=list(runs),
-        lines=merge(rows),
+        human_rows=merge(rows),
         columns=_columns(rows),
-        title=f"speed · {device} · {course.clock}",
-        caption=_caption(course),
-        footnotes=_footnotes(rows, course),
-        about={"measurement": course.to_json()},
-        sentence=sentence(rows, course),
+        title=f"speed · {device} · {measurement.clock}",
+        caption=_caption(measurement),
+        footnotes=_footnotes(rows, measurement),
+        about={"measurement": measurement.to_json()},
+        sentence=sentence(rows, measurement),
     )
 
 
@@ -63,27 +55,31 @@ def _cell(row: Row) -> str:
 
 def _columns(rows: Sequence[Row]) -> list[Column]:
     cells = {_cell(row): row for row in rows}
-    varying = [key for key in ("dtype", "mode") if len({row[key] for row in rows}) > 1]
-    columns = [Column(header="activation", parts=lambda line: [line["activation"]], right=False)]
+    varied_keys = [key for key in ("dtype", "mode") if len({row[key] for row in rows}) > 1]
+    columns = [Column(header="activation", cell=lambda line: [line["activation"]], right=False)]
     for cell, row in cells.items():
         words = [PASSES.get(row["pass"], row["pass"]), SIZES.get(row["size"], short(row["elements"]))]
-        words += [row[key] for key in varying]
-        columns.append(Column(header=", ".join(words), parts=_numbers(cell), style=_style(cell), leaves=_leaves(row)))
+        words += [row[key] for key in varied_keys]
+        columns.append(
+            Column(header=", ".join(words), cell=_numbers(cell), style=_style(cell), drop_order=_drop_order(row))
+        )
     largest = max((row["elements"] for row in rows), default=0)
-    columns += [_roof_column(cell, row, varying) for cell, row in cells.items() if row["elements"] == largest]
-    kept = next((cell for cell, row in cells.items() if row["pass"] in ("forward+backward", "backward")), None)
-    if kept is not None:
-        columns.append(Column(header="kept B", parts=lambda line: [_of(line, kept, "kept_bytes_per_element")]))
+    columns += [_roof_column(cell, row, varied_keys) for cell, row in cells.items() if row["elements"] == largest]
+    memory_cell = next((cell for cell, row in cells.items() if row["pass"] in ("forward+backward", "backward")), None)
+    if memory_cell is not None:
+        columns.append(
+            Column(header="kept B", cell=lambda line: [_number_text(line, memory_cell, "kept_bytes_per_element")])
+        )
     return columns
 
 
-def _roof_column(cell: str, row: Row, varying: Sequence[str]) -> Column:
-    words = [f"roof % {PASSES.get(row['pass'], row['pass'])}", *(row[key] for key in varying)]
-    return Column(header=", ".join(words), parts=lambda line: [_share(line.get(cell))], leaves=9)
+def _roof_column(cell: str, row: Row, varied_keys: Sequence[str]) -> Column:
+    words = [f"roof % {PASSES.get(row['pass'], row['pass'])}", *(row[key] for key in varied_keys)]
+    return Column(header=", ".join(words), cell=lambda line: [_share(line.get(cell))], drop_order=9)
 
 
-def _leaves(row: Row) -> int:
-    """The sizes in memory, where a network's activations lie, stay longest."""
+def _drop_order(row: Row) -> int:
+    """The order in which the columns of a size and pass are left out: those in memory, as in a network, last."""
     return {"cache": 1, "last": 2}.get(row["size"], 3) + (3 if row["pass"] == "forward+backward" else 0)
 
 
@@ -103,8 +99,8 @@ def _ratio(row: Row) -> str:
     if row["ratio_to_relu"] is None:
         return ""
     low, high = row["ratio_to_relu_ci_low"], row["ratio_to_relu_ci_high"]
-    around = "" if low is None else f"±{50 * (high - low) / row['ratio_to_relu']:.0f}%"
-    return f"×{row['ratio_to_relu']:.2f}{around}"
+    interval = "" if low is None else f"±{50 * (high - low) / row['ratio_to_relu']:.0f}%"
+    return f"×{row['ratio_to_relu']:.2f}{interval}"
 
 
 def _share(row: Row | None) -> str:
@@ -116,7 +112,7 @@ def _style(cell: str) -> Callable[[Row], str]:
     return lambda line: colours.get((line.get(cell) or {}).get("verdict") or "", "")
 
 
-def _of(line: Row, cell: str, key: str) -> str:
+def _number_text(line: Row, cell: str, key: str) -> str:
     row = line.get(cell)
     return "" if row is None or row[key] is None else f"{row[key]:g}"
 
@@ -128,148 +124,147 @@ def significant(value: float | None) -> str:
     return f"{value:#.3g}".rstrip(".")
 
 
-def _caption(course: Measurement) -> str:
-    sizes = ", ".join(f"{SIZES[name]}: {elements:,}" for name, elements in course.sizes if name in SIZES)
+def _caption(measurement: Measurement) -> str:
+    sizes = ", ".join(f"{SIZES[name]}: {elements:,}" for name, elements in measurement.sizes if name in SIZES)
     return "ns an element, ratio to relu with half its 95 % interval, share of the measured roof" + (
         f"; elements {sizes}" if sizes else ""
     )
 
 
-def _footnotes(rows: Sequence[Row], course: Measurement) -> list[str]:
-    notes = list(course.warnings)
-    control = course.against_itself
-    low, high = control.expected
+def _footnotes(rows: Sequence[Row], measurement: Measurement) -> list[str]:
+    notes = [
+        *measurement.warnings,
+        _self_comparison_note(measurement),
+        _duration_note(measurement),
+        _ratio_note(rows),
+        _roof_note(measurement),
+        _allocation_note(rows),
+        _cache_note(rows),
+        GATED_NOTE if any(row["activation"] == "maxout" or "glu" in row["activation"] for row in rows) else "",
+        KEPT_NOTE if any(row["kept_bytes_per_element"] for row in rows) else "",
+        _compile_note(rows),
+        *failures(rows),
+    ]
+    return [note for note in notes if note]
+
+
+def _self_comparison_note(measurement: Measurement) -> str:
+    if not measurement.against_itself.cells:
+        return "there were too few rounds for an interval, so no activation is called faster or slower than relu"
+    low, high = measurement.against_itself.expected
     # Intervals over processes miss less often than they say.
-    several = course.processes > 1
-    expected = f"at most {high} are expected" if several else f"{low} to {high} are expected at 5 %"
-    notes.append(
-        against_itself("relu", control.called, control.cells, expected, control.widest)
-        if control.cells
-        else "there were too few rounds for an interval, so no activation is called faster or slower than relu"
+    expected = f"at most {high} are expected" if measurement.processes > 1 else f"{low} to {high} are expected at 5 %"
+    return against_itself(
+        "relu",
+        measurement.against_itself.called,
+        measurement.against_itself.cells,
+        expected,
+        measurement.against_itself.widest,
     )
-    asked = f"every interval {'is' if course.ended == 'interval' else 'was'} narrower than {100 * course.rel_ci:g} %"
-    how = {
-        "interval": asked,
-        "budget": f"the budget of {course.budget_s:g} s ended it before {asked}",
-        "failure": f"it ended before {asked}",
-        "interrupted": f"it was interrupted before {asked}",
-    }[course.ended]
-    notes.append(f"{course.rounds} rounds in {course.seconds:.0f} s: {how}; {_observations(course)}")
+
+
+def _duration_note(measurement: Measurement) -> str:
+    """How many rounds there were, why the measurement ended, and what the numbers are taken over."""
+    verb = "is" if measurement.ended == "interval" else "was"
+    condition = f"every interval {verb} narrower than {100 * measurement.rel_ci:g} %"
+    ending = {
+        "interval": condition,
+        "budget": f"the budget of {measurement.budget_s:g} s ended it before {condition}",
+        "failure": f"it ended before {condition}",
+        "interrupted": f"it was interrupted before {condition}",
+    }[measurement.ended]
+    return f"{measurement.rounds} rounds in {measurement.seconds:.0f} s: {ending}; {_observations(measurement)}"
+
+
+def _ratio_note(rows: Sequence[Row]) -> str:
     base = {_cell(row): row["ns_per_element"] for row in rows if row["activation"] == "relu"}
-    notes.append(
-        paired_note(
-            (f"{row['activation']}, {row['pass']}", row["ratio_to_relu"], row["ns_per_element"], base.get(_cell(row)))
-            for row in rows
-        )
+    return paired_note(
+        (f"{row['activation']}, {row['pass']}", row["ratio_to_relu"], row["ns_per_element"], base.get(_cell(row)))
+        for row in rows
     )
-    notes.append(_roof_note(course))
-    allocating = sorted(
-        {row["activation"] for row in rows if row["storage"] == "allocating" and row["mode"] == "eager"}
-    )
-    plain = [row for row in rows if row["pass"] != "allocating" and row["storage"] == "allocating"]
-    if plain and allocating:
-        notes.append(
-            f"{', '.join(allocating)}: each result is a new tensor, since no form writes into an existing one as it "
-            "does for the others"
-        )
-    cold = sorted({row["elements"] for row in rows if row["cache"] == "cold"})
-    notes.append(
-        "caches are warm"
-        + (f", but cold by their size at {', '.join(f'{one:,}' for one in cold)} elements" if cold else "")
-        + "; inputs are drawn from a unit normal distribution; gradients are computed as in training, with noise where "
-        "the activation has any"
-    )
-    notes += (
-        [GATED_NOTE]
-        if any(row["activation"] in ("glu", "maxout") or "glu" in row["activation"] for row in rows)
-        else []
-    )
-    if any(row["kept_bytes_per_element"] for row in rows):
-        notes.append("kept B: bytes for each element that the forward pass keeps for the backward pass")
-    compiled = [row["compile_seconds"] for row in rows if row["compile_seconds"] is not None]
-    if compiled:
-        notes.append(f"compile time, not in the figures: median {sorted(compiled)[len(compiled) // 2]:.1f} s a form")
-    notes += failures(rows)
-    return [one for one in notes if one]
 
 
-def against_itself(base: str, called: int, cells: int, expected: str, widest: float) -> str:
-    """How often the base was told from itself in a table of `cells` columns or rows, and what that limits."""
+def _allocation_note(rows: Sequence[Row]) -> str:
+    names = sorted({row["activation"] for row in rows if row["storage"] == "allocating" and row["mode"] == "eager"})
+    if not names or not any(row["pass"] != "allocating" and row["storage"] == "allocating" for row in rows):
+        return ""
     return (
-        f"A/A test: {base} was also timed against itself in the same rounds. {called} of {cells} of these intervals "
-        f"wrongly show a difference ({expected}), and the widest reaches {100 * widest:.1f} %. Faster or slower is "
-        "said only of a ratio beyond its own A/A interval"
+        f"{', '.join(names)}: each result is a new tensor, since no form writes into an existing one as it does for "
+        "the others"
     )
 
 
-def paired_note(pairs: Iterable[tuple[str, float | None, float | None, float | None]]) -> str:
-    """What a ratio is, and by how much the quotient of the printed times departs from it where that is much.
+def _cache_note(rows: Sequence[Row]) -> str:
+    cold_sizes = sorted({row["elements"] for row in rows if row["cache"] == "cold"})
+    sizes = ", ".join(f"{elements:,}" for elements in cold_sizes)
+    exception = f", but cold by their size at {sizes} elements" if sizes else ""
+    return (
+        f"caches are warm{exception}; inputs are drawn from a unit normal distribution; gradients are computed as in "
+        "training, with noise where the activation has any"
+    )
 
-    `pairs`: for each row its name, its ratio, its time and that of the base.
-    """
-    apart: list[tuple[float, str]] = []
-    for name, ratio, time, base in pairs:
-        if ratio and time and base and ratio > 0:
-            factor = time / base / ratio
-            apart.append((max(factor, 1 / factor), name))
-    widest, name = max(apart, default=(1.0, ""))
-    if widest < APART:
-        return PAIRED
-    return f"{PAIRED} (the machine was so unsteady that the two differ by a factor of up to {widest:.2f} here: {name})"
+
+def _compile_note(rows: Sequence[Row]) -> str:
+    seconds = sorted(row["compile_seconds"] for row in rows if row["compile_seconds"] is not None)
+    return f"compile time, not in the figures: median {seconds[len(seconds) // 2]:.1f} s a form" if seconds else ""
 
 
 def failures(rows: Sequence[Row]) -> list[str]:
     """What could not be measured, and why."""
-    failed = {row["activation"]: row["message"] for row in rows if row["outcome"] == "failed"}
-    return [f"{name}: failed ({why})" for name, why in failed.items()]
+    messages = {row["activation"]: row["message"] for row in rows if row["outcome"] == "failed"}
+    return [f"{name}: failed ({message})" for name, message in messages.items()]
 
 
-def _observations(course: Measurement) -> str:
+def _observations(measurement: Measurement) -> str:
     """What the numbers are taken over, and what an interval therefore covers."""
-    if course.processes == 1:
+    if measurement.processes == 1:
         return f"times are medians; {ONE_PROCESS}"
     return (
         f"times are medians; some kernels are faster in one process than in another, so the intervals are over the "
-        f"{course.processes} processes, and at least as wide as those over rounds"
+        f"{measurement.processes} processes, and at least as wide as those over rounds"
     )
 
 
-def _roof_note(course: Measurement) -> str:
+def _roof_note(measurement: Measurement) -> str:
     """The roofs of the largest size, in GB/s."""
-    if not course.roofs:
+    if not measurement.roofs:
         return ""
-    size, dtype = course.roofs[-1][0], course.roofs[-1][1]
-    found = dict.fromkeys(
-        f"{pattern} {gb:.1f}" for where, kind, pattern, gb in course.roofs if (where, kind) == (size, dtype)
+    size, dtype = measurement.roofs[-1][0], measurement.roofs[-1][1]
+    texts = dict.fromkeys(
+        f"{pattern} {gb:.1f}"
+        for roof_size, kind, pattern, gb in measurement.roofs
+        if (roof_size, kind) == (size, dtype)
     )
-    seen: dict[str, str] = {}
-    for text in found:
-        seen.setdefault(text.rsplit(" ", 1)[0], text)
-    return (
-        f"roof, measured here in the same rounds ({SIZES.get(size, size)}, {dtype}, GB/s): {', '.join(seen.values())}"
-    )
+    text_by_pattern: dict[str, str] = {}
+    for text in texts:
+        text_by_pattern.setdefault(text.rsplit(" ", 1)[0], text)
+    roofs = ", ".join(text_by_pattern.values())
+    return f"roof, measured here in the same rounds ({SIZES.get(size, size)}, {dtype}, GB/s): {roofs}"
 
 
-def sentence(rows: Sequence[Row], course: Measurement) -> str:
-    """Who is slower than relu, by how much, and what that is worth: one sentence."""
-    best = [row for row in rows if row["outcome"] == "ok" and row["ratio_to_relu"] is not None]
-    if not best:
+def sentence(rows: Sequence[Row], measurement: Measurement) -> str:
+    """The sentence under the table: which activation is slowest, and which cannot be told from relu or are faster."""
+    compared_rows = [row for row in rows if row["outcome"] == "ok" and row["ratio_to_relu"] is not None]
+    if not compared_rows:
         return "Nothing could be compared with relu."
-    last = best[-1]
-    place = [row for row in best if all(row[key] == last[key] for key in STAMP) and row["activation"] != "relu"]
-    where = f"{PASSES.get(last['pass'], last['pass'])}, {SIZES.get(last['size'], last['size'])}, {last['dtype']}"
-    if not place:
-        return f"relu takes {significant(last['ns_per_element'])} ns an element ({where})."
-    slow = max(place, key=lambda row: row["ratio_to_relu"])
-    level = [row["activation"] for row in place if row["verdict"] == "no difference"]
-    faster = [row["activation"] for row in place if row["verdict"] == "faster"]
-    parts = [f"{slow['activation']} is the slowest, {slow['ratio_to_relu']:.2f} times relu's time"]
-    if all(row["verdict"] is None for row in place):
-        return f"In {where}: too few rounds to tell anything from relu; give it a larger --budget."
-    if slow["verdict"] != "slower":
-        parts = [] if len(level) < len(place) else ["no activation can be told from relu"]
-    if level and len(level) < len(place):
-        parts.append(f"{', '.join(level)} cannot be told from relu")
+    last_row = compared_rows[-1]
+    same_cell = [
+        row for row in compared_rows if all(row[key] == last_row[key] for key in STAMP) and row["activation"] != "relu"
+    ]
+    pass_name, size = last_row["pass"], last_row["size"]
+    cell_name = f"{PASSES.get(pass_name, pass_name)}, {SIZES.get(size, size)}, {last_row['dtype']}"
+    if not same_cell:
+        return f"relu takes {significant(last_row['ns_per_element'])} ns an element ({cell_name})."
+    slowest = max(same_cell, key=lambda row: row["ratio_to_relu"])
+    equal = [row["activation"] for row in same_cell if row["verdict"] == "no difference"]
+    faster = [row["activation"] for row in same_cell if row["verdict"] == "faster"]
+    parts = [f"{slowest['activation']} is the slowest, {slowest['ratio_to_relu']:.2f} times relu's time"]
+    if all(row["verdict"] is None for row in same_cell):
+        return f"In {cell_name}: too few rounds to tell anything from relu; give it a larger --budget."
+    if slowest["verdict"] != "slower":
+        parts = [] if len(equal) < len(same_cell) else ["no activation can be told from relu"]
+    if equal and len(equal) < len(same_cell):
+        parts.append(f"{', '.join(equal)} cannot be told from relu")
     if faster:
         parts.append(f"{', '.join(faster)} {'is' if len(faster) == 1 else 'are'} faster")
-    return f"In {where}: {'; '.join(parts)}."
+    return f"In {cell_name}: {'; '.join(parts)}."

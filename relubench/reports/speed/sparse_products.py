@@ -8,7 +8,7 @@ from dataclasses import replace
 from relubench.experiments.references import entries
 from relubench.reports.formatting import count, fixed
 from relubench.reports.report import Column, Report, Row
-from relubench.reports.speed.operators import ONE_PROCESS, against_itself, paired_note
+from relubench.reports.speed.notes import ONE_PROCESS, against_itself, paired_note
 from relubench.statistics.timings import LEAST_ROUNDS
 from relubench.timing.measurement import Measurement
 from relubench.version import __version__
@@ -29,20 +29,22 @@ NO_INTERVALS = (
 
 def paper_sparsity() -> float:
     """The paper's share of exact zeros in a rectifier network on MNIST, in per cent (section 4.1)."""
-    return next(one.value for one in entries("glorot2011") if one.dataset == "mnist" and one.metric == "sparsity")
+    return next(
+        entry.value for entry in entries("glorot2011") if entry.dataset == "mnist" and entry.metric == "sparsity"
+    )
 
 
 def sparsity_report(
     rows: Sequence[Row],
     runs: Sequence[Row],
-    even: Mapping[tuple[int, str], float | None],
-    about: Measurement,
+    break_even: Mapping[tuple[int, str], float | None],
+    measurement: Measurement,
     *,
     device: str,
 ) -> Report:
-    """The report of these rows (SparsityRow.to_json); `even`: (batch, way) -> break-even sparsity in per cent."""
+    """The report of these rows (SparsityRow.to_json); `break_even`: (batch, way) -> break-even sparsity in per cent."""
     batches = list(dict.fromkeys(row["batch"] for row in rows))
-    table = [{"batch": batch, **{f"{way}_pct": even[batch, way] for way in WAYS}} for batch in batches]
+    table = [{"batch": batch, **{f"{way}_pct": break_even[batch, way] for way in WAYS}} for batch in batches]
     return Report(
         command="speed",
         version=__version__,
@@ -51,17 +53,17 @@ def sparsity_report(
         runs=list(runs),
         about={"break_even": table, "paper_sparsity_pct": paper_sparsity()},
         columns=_columns(paper_sparsity()),
-        title=f"what sparsity buys · {about.subject} · {device}",
+        title=f"what sparsity buys · {measurement.subject} · {device}",
         caption="µs an image of the product h W^T; × the dense product's time with half the 95 % interval",
-        footnotes=_footnotes(rows, about),
+        footnotes=_footnotes(rows, measurement),
         sentence=sentence(rows, table, paper_sparsity()),
     )
 
 
-def for_people(report: Report) -> list[Report]:
+def human_readable(report: Report) -> list[Report]:
     """The report as people read it: its table, then the break-even points with what has to be said of both."""
-    columns = [Column(header="batch", parts=lambda row: [str(row["batch"])])]
-    columns += [Column(header=name, parts=_point(way, report.rows)) for way, name in WAYS.items()]
+    columns = [Column(header="batch", cell=lambda row: [str(row["batch"])])]
+    columns += [Column(header=name, cell=_point(way, report.rows)) for way, name in WAYS.items()]
     below = replace(
         report,
         rows=report.about["break_even"],
@@ -75,36 +77,36 @@ def for_people(report: Report) -> list[Report]:
 def sentence(rows: Sequence[Row], table: Sequence[Row], paper: float) -> str:
     """What the paper's sparsity would buy here, at best, for each batch: one sentence."""
     parts: list[str] = []
-    unknown: list[str] = []
+    unmeasured: list[str] = []
     for line in table:
-        mine = [row for row in rows if row["batch"] == line["batch"] and row["source"] == "shifted"]
-        if not mine:
+        shifted_rows = [row for row in rows if row["batch"] == line["batch"] and row["source"] == "shifted"]
+        if not shifted_rows:
             continue
-        row = min(mine, key=lambda one: abs(one["sparsity_pct"] - paper))
+        row = min(shifted_rows, key=lambda row: abs(row["sparsity_pct"] - paper))
         ways = [way for way in ("columns", "per_image", "csr") if row[f"{way}_ratio"] is not None]
         if not ways:
             continue
         size = "one image" if line["batch"] == 1 else f"a batch of {line['batch']}"
-        known = {way: row[f"{way}_ratio"] for way in ways if row[f"{way}_verdict"] is not None}
-        if not known:
-            unknown.append(size)
+        ratios = {way: row[f"{way}_ratio"] for way in ways if row[f"{way}_verdict"] is not None}
+        if not ratios:
+            unmeasured.append(size)
             continue
-        way = min(known, key=lambda way: known[way])
+        way = min(ratios, key=lambda way: ratios[way])
         if row[f"{way}_verdict"] == "no difference":
             parts.append(f"as long as the dense product, within noise, for {size}")
             continue
-        even = line[f"{way}_pct"]
-        since = "no break-even" if even is None else f"break-even {even:.0f} %"
+        break_even = line[f"{way}_pct"]
+        break_even_text = "no break-even" if break_even is None else f"break-even {break_even:.0f} %"
         unit = " times the dense product's time" if not any("times" in part for part in parts) else ""
-        parts.append(f"{known[way]:.2f}{unit} for {size} ({WAYS[way]}, {since})")
-    level = f"At {paper:g} % zeros, which is what the paper's network has on MNIST"
-    told = [f"{level}, leaving them out takes {', '.join(parts)}."] if parts else []
-    if unknown:
-        told.append(
-            f"Nothing can be said of {' or '.join(unknown)}: there were too few rounds for an interval (give more "
+        parts.append(f"{ratios[way]:.2f}{unit} for {size} ({WAYS[way]}, {break_even_text})")
+    condition = f"At {paper:g} % zeros, which is what the paper's network has on MNIST"
+    sentences = [f"{condition}, leaving them out takes {', '.join(parts)}."] if parts else []
+    if unmeasured:
+        sentences.append(
+            f"Nothing can be said of {' or '.join(unmeasured)}: there were too few rounds for an interval (give more "
             "--budget)."
         )
-    return " ".join(told) or "Nothing could be compared with the dense product."
+    return " ".join(sentences) or "Nothing could be compared with the dense product."
 
 
 def _columns(paper: float) -> list[Column]:
@@ -112,16 +114,16 @@ def _columns(paper: float) -> list[Column]:
         styles = {"faster": "green", "slower": "red", "no difference": "dim"}
         return Column(
             header=header,
-            parts=lambda row: _ratio(row, way),
+            cell=lambda row: _ratio(row, way),
             style=lambda row: styles.get(row[f"{way}_verdict"] or "", ""),
         )
 
     return [
-        Column(header="batch", parts=lambda row: [str(row["batch"])]),
-        Column(header="activations", parts=lambda row: [_source(row, paper)], right=False),
-        Column(header="zeros %", parts=lambda row: [fixed(row["sparsity_pct"], 1)]),
-        Column(header="zero columns %", parts=lambda row: [fixed(row["zero_columns_pct"], 1)], leaves=1),
-        Column(header="dense", parts=lambda row: [fixed(row["dense_us"], 1)]),
+        Column(header="batch", cell=lambda row: [str(row["batch"])]),
+        Column(header="activations", cell=lambda row: [_source(row, paper)], right=False),
+        Column(header="zeros %", cell=lambda row: [fixed(row["sparsity_pct"], 1)]),
+        Column(header="zero columns %", cell=lambda row: [fixed(row["zero_columns_pct"], 1)], drop_order=1),
+        Column(header="dense", cell=lambda row: [fixed(row["dense_us"], 1)]),
         *(ratio(way, name) for way, name in WAYS.items()),
     ]
 
@@ -142,47 +144,52 @@ def _ratio(row: Row, way: str) -> list[str]:
 
 def _point(way: str, rows: Sequence[Row]) -> Callable[[Row], list[str]]:
     """The break-even sparsity of one way; nothing where no ratio has an interval."""
-    known = {row["batch"] for row in rows if row["source"] == "shifted" and row[f"{way}_verdict"] is not None}
+    batches = {row["batch"] for row in rows if row["source"] == "shifted" and row[f"{way}_verdict"] is not None}
 
     def parts(line: Row) -> list[str]:
         value = line[f"{way}_pct"]
-        if line["batch"] not in known:
+        if line["batch"] not in batches:
             return ["no interval"]
         return ["never" if value is None else "always" if value == 0 else f"{value:.0f}"]
 
     return parts
 
 
-def _footnotes(rows: Sequence[Row], about: Measurement) -> list[str]:
-    how = (
-        f"every interval is narrower than {100 * about.rel_ci:g} %"
-        if about.ended == "interval"
-        else f"the budget of {about.budget_s:g} s ended it before every interval was narrower than "
-        f"{100 * about.rel_ci:g} %"
+def _footnotes(rows: Sequence[Row], measurement: Measurement) -> list[str]:
+    ending = (
+        f"every interval is narrower than {100 * measurement.rel_ci:g} %"
+        if measurement.ended == "interval"
+        else f"the budget of {measurement.budget_s:g} s ended it before every interval was narrower than "
+        f"{100 * measurement.rel_ci:g} %"
     )
-    control = about.against_itself
-    low, high = control.expected
+    low, high = measurement.against_itself.expected
     expected = f"{low} to {high} are expected at 5 %"
-    shifted = next((row for row in rows if row["source"] == "shifted"), None)
+    shifted_row = next((row for row in rows if row["source"] == "shifted"), None)
     notes = [
-        *about.warnings,
+        *measurement.warnings,
         MEANINGS,
-        against_itself("the dense product", control.called, control.cells, expected, control.widest)
-        if control.cells
+        against_itself(
+            "the dense product",
+            measurement.against_itself.called,
+            measurement.against_itself.cells,
+            expected,
+            measurement.against_itself.widest,
+        )
+        if measurement.against_itself.cells
         else NO_INTERVALS,
-        f"{count(about.rounds, 'round')} in {about.seconds:.0f} s: {how}; {about.clock}; caches are warm; calls of "
-        f"PyTorch are included; {ONE_PROCESS}",
+        f"{count(measurement.rounds, 'round')} in {measurement.seconds:.0f} s: {ending}; {measurement.clock}; caches "
+        f"are warm; calls of PyTorch are included; {ONE_PROCESS}",
         paired_note(
             (f"batch {row['batch']}, {name}", row[f"{way}_ratio"], row[f"{way}_us"], row["dense_us"])
             for row in rows
             for way, name in WAYS.items()
         ),
     ]
-    if shifted is not None:
+    if shifted_row is not None:
         notes.append(
-            f"bias moved: a constant c is taken from layer {shifted['layer']}'s pre-activations z (of validation "
-            f"images), so that more or fewer of f(z - c) are zero; the weights are {shifted['inputs']:,} x "
-            f"{shifted['outputs']:,}"
+            f"bias moved: a constant c is taken from layer {shifted_row['layer']}'s pre-activations z (of validation "
+            f"images), so that more or fewer of f(z - c) are zero; the weights are {shifted_row['inputs']:,} x "
+            f"{shifted_row['outputs']:,}"
         )
     notes += [
         f"batch {row['batch']}, {row['sparsity_pct']:.1f} % zeros: {row['message']}" for row in rows if row["message"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from relubench.experiments.rows import SummaryRow, Tuning
-from relubench.reports.formatting import count, fixed, listed
+from relubench.reports.formatting import count, fixed, join_names
 from relubench.runs.result import RunResult
 from relubench.statistics.error_rates import IN_A_SMOKE_TEST, ON_THIS_TEST_SET
 
@@ -21,15 +21,15 @@ def outcome_notes(
     notes = []
     for runs, row, label in zip(groups, rows, labels, strict=True):
         for outcome in OUTCOMES[1:]:
-            which = [one for one in runs if one.outcome == outcome]
-            if not which:
+            affected_runs = [run for run in runs if run.outcome == outcome]
+            if not affected_runs:
                 continue
-            why = next((" ".join(one.message.split()) for one in which if one.message), "")
-            counted = (
+            message = next((" ".join(run.message.split()) for run in affected_runs if run.message), "")
+            mean_note = (
                 f"; its mean is over the {count(row.n, 'seed')} with a test error" if 0 < row.n < len(runs) else ""
             )
-            reason = f" ({why})" if why else ""
-            notes.append(f"{label}: {len(which)} of {count(len(runs), 'seed')} {outcome}{reason}{counted}")
+            reason = f" ({message})" if message else ""
+            notes.append(f"{label}: {len(affected_runs)} of {count(len(runs), 'seed')} {outcome}{reason}{mean_note}")
         if row.n and row.test_error_ci_low_pct is None:
             notes.append(f"{label}: no interval, since which test examples it got wrong is not stored")
     return notes
@@ -41,15 +41,18 @@ def method_notes(rows: Sequence[SummaryRow]) -> list[str]:
     if not spans:
         return []
     words = {True: "over seeds and test examples", False: "over test examples only (one seed)"}
-    note = "95 % intervals " + " or ".join(words[one] for one in sorted(spans, reverse=True))
-    compared = [row for row in rows if row.difference_pct is not None]
-    if not compared:
+    note = "95 % intervals " + " or ".join(words[span] for span in sorted(spans, reverse=True))
+    rows_with_difference = [row for row in rows if row.difference_pct is not None]
+    if not rows_with_difference:
         return [note]
-    verdicts = [row.difference_verdict or "" for row in compared]
+    verdicts = [row.difference_verdict or "" for row in rows_with_difference]
     return [
-        f"{note}; differences are paired by seed and example{together(len(compared))}",
+        f"{note}; differences are paired by seed and example{together(len(rows_with_difference))}",
         *one_seed_note(verdicts),
-        smallest_seen([row.detectable_difference_pct for row in compared], several=max(row.n for row in compared) > 1),
+        smallest_seen(
+            [row.detectable_difference_pct for row in rows_with_difference],
+            several_seeds=max(row.n for row in rows_with_difference) > 1,
+        ),
     ]
 
 
@@ -65,36 +68,36 @@ def together(comparisons: int) -> str:
 
 def one_seed_note(verdicts: Sequence[str]) -> list[str]:
     """What a word of one seed, or of a smoke test, does not say."""
-    limited = next((verdict for verdict in verdicts if verdict.endswith(IN_A_SMOKE_TEST)), None)
-    if limited is not None:
-        return [f"“{limited}” says nothing of what the preset asks: a smoke test only shows that it runs"]
+    smoke_verdict = next((verdict for verdict in verdicts if verdict.endswith(IN_A_SMOKE_TEST)), None)
+    if smoke_verdict is not None:
+        return [f"“{smoke_verdict}” says nothing of what the preset asks: a smoke test only shows that it runs"]
     if not any(verdict.endswith(ON_THIS_TEST_SET) for verdict in verdicts):
         return []
     word = next(verdict for verdict in verdicts if verdict.endswith(ON_THIS_TEST_SET))
     return [f"“{word}” compares one training of each: further trainings may differ the other way"]
 
 
-def smallest_seen(sizes: Sequence[float | None], *, several: bool = False) -> str:
+def smallest_seen(sizes: Sequence[float | None], *, several_seeds: bool = False) -> str:
     """The smallest difference that could have been seen, as far as there is one; `sizes`: of each comparison.
 
-    `several`: whether rows have several seeds. The size then rests on how much those few trainings differ.
+    `several_seeds`: whether rows have several seeds. The size then rests on how much those few trainings differ.
     """
-    known = [size for size in sizes if size is not None]
-    if not known:
+    visible = [size for size in sizes if size is not None]
+    if not visible:
         return (
             "with so few seeds or examples even the largest possible difference would be missed more often than once "
             "in five times"
         )
-    low, high = fixed(min(known)), fixed(max(known))
-    told = f"{low} points" if low == high else f"{low} to {high} points"
-    unknown = len(sizes) - len(known)
-    rest = (
-        f"; in {unknown} of {len(sizes)} comparisons even the largest possible one would be missed more often"
-        if unknown
+    low, high = fixed(min(visible)), fixed(max(visible))
+    range_text = f"{low} points" if low == high else f"{low} to {high} points"
+    num_invisible = len(sizes) - len(visible)
+    limits = (
+        f"; in {num_invisible} of {len(sizes)} comparisons even the largest possible one would be missed more often"
+        if num_invisible
         else ""
     )
-    rest = f", if further trainings vary as these did{rest}" if several else rest
-    return f"the smallest difference this table could have seen, with 80 % probability or more: {told}{rest}"
+    limits = f", if further trainings vary as these did{limits}" if several_seeds else limits
+    return f"the smallest difference this table could have seen, with 80 % probability or more: {range_text}{limits}"
 
 
 def match_notes(specs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -104,36 +107,36 @@ def match_notes(specs: Sequence[Mapping[str, Any]]) -> list[str]:
         "width": "as wide as the plain network, so with more parameters",
     }
     notes = []
-    for match, told in words.items():
-        names = dict.fromkeys(one["activation"] for one in specs if one.get("match") == match)
-        notes += [f"{listed(list(names))}: {told}"] if names else []
+    for match, meaning in words.items():
+        names = dict.fromkeys(spec["activation"] for spec in specs if spec.get("match") == match)
+        notes += [f"{join_names(list(names))}: {meaning}"] if names else []
     return notes
 
 
 def uncounted_notes(specs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Why networks that somebody else wrote have no share of dead units; `specs` one a row."""
-    names = dict.fromkeys(one["model"] for one in specs if one.get("foreign"))
+    names = dict.fromkeys(spec["model"] for spec in specs if spec.get("foreign"))
     if not names:
         return []
     return [
-        f"dead units are not counted in {listed(list(names))}: relubench looks at single units only in networks of its "
-        "own (an mlp or the cnn)"
+        f"dead units are not counted in {join_names(list(names))}: relubench looks at single units only in networks of "
+        "its own (an mlp or the cnn)"
     ]
 
 
-def tuning_notes(tuned: Sequence[Tuning]) -> list[str]:
+def tuning_notes(tunings: Sequence[Tuning]) -> list[str]:
     """The budget of `--lr auto`, and whose rate lies at an edge of the grid."""
-    if not tuned:
+    if not tunings:
         return []
-    budgets = dict.fromkeys(one.budget for one in tuned)
-    grid = ", ".join(f"{rate:g}" for rate in tuned[0].errors)
-    each = "each activation" if len(tuned) > 1 else tuned[0].activation
-    notes = [f"lr: chosen for {each} by validation error among {grid} ({'; '.join(budgets)}), on seeds not reported"]
+    budgets = dict.fromkeys(tuning.budget for tuning in tunings)
+    grid = ", ".join(f"{rate:g}" for rate in tunings[0].errors)
+    target = "each activation" if len(tunings) > 1 else tunings[0].activation
+    notes = [f"lr: chosen for {target} by validation error among {grid} ({'; '.join(budgets)}), on seeds not reported"]
     for edge in ("lowest", "highest"):
-        names = [one.activation for one in tuned if one.edge == edge]
+        names = [tuning.activation for tuning in tunings if tuning.edge == edge]
         if names:
             notes.append(
-                f"{listed(names)}: the {edge} rate of the grid was best, so a better one may lie beyond it "
+                f"{join_names(names)}: the {edge} rate of the grid was best, so a better one may lie beyond it "
                 "(--set train.lr_grid=[...])"
             )
     return notes

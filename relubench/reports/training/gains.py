@@ -17,67 +17,71 @@ def gains(pairs: Sequence[tuple[str, SummaryRow, SummaryRow]]) -> str:
     if not pairs:
         return ""
     if len(pairs) > SPELLED_OUT:
-        return " ".join(_counted(pairs, method) for method in dict.fromkeys(row.pretraining for _, row, _ in pairs))
+        return " ".join(
+            _method_counts(pairs, method) for method in dict.fromkeys(row.pretraining for _, row, _ in pairs)
+        )
     names = dict.fromkeys(name for name, _, _ in pairs)
-    told = [f"{name}: " + "; ".join(gain(row, first) for one, row, first in pairs if one == name) for name in names]
-    return ". ".join(told) + "."
+    sentences = [
+        f"{name}: " + "; ".join(gain(row, base) for pair_name, row, base in pairs if pair_name == name)
+        for name in names
+    ]
+    return ". ".join(sentences) + "."
 
 
-def gain(row: SummaryRow, first: SummaryRow) -> str:
+def gain(row: SummaryRow, base_row: SummaryRow) -> str:
     """'rbm gains 1.21 points [+1.02, +1.40] over none, in 1.8 times the time (3m against 1m40s); ...'"""
-    base = "no pre-training" if first.pretraining == "none" else first.pretraining
+    base = "no pre-training" if base_row.pretraining == "none" else base_row.pretraining
     if row.difference_pct is None:
         return f"{row.pretraining} could not be compared with {base} ({row.outcome})"
     low, high = row.difference_ci_low_pct, row.difference_ci_high_pct
     interval = signed_bracket(None if high is None else -high, None if low is None else -low)
     size = f"{signed(-row.difference_pct)} points {interval}"
-    if not (row.learned or first.learned):
+    if not (row.learned or base_row.learned):
         return f"{row.pretraining} and {base}: neither learned anything, both are still at chance"
-    told = f"{row.pretraining} {_gained(row.difference_verdict or 'noise')}{size}, over {base}"
-    return told + _cost(row, first) + _elsewhere(row, first)
+    text = f"{row.pretraining} {_gain_word(row.difference_verdict or 'noise')}{size}, over {base}"
+    return text + _cost(row, base_row) + _published_gains(row, base_row)
 
 
-def _gained(verdict: str) -> str:
+def _gain_word(verdict: str) -> str:
     """'gains ', 'loses on this test set ', 'gains no more than noise, '."""
-    first, *limit = verdict.split(" ", maxsplit=1)
-    word = {"lower": "gains", "higher": "loses"}.get(first, "gains no more than noise,")
+    direction, *limit = verdict.split(" ", maxsplit=1)
+    word = {"lower": "gains", "higher": "loses"}.get(direction, "gains no more than noise,")
     return " ".join([word, *(f"{part}," for part in limit), ""])
 
 
-def _counted(pairs: Sequence[tuple[str, SummaryRow, SummaryRow]], method: str) -> str:
+def _method_counts(pairs: Sequence[tuple[str, SummaryRow, SummaryRow]], method: str) -> str:
     """'dae gained more than noise in 3 of 10 comparisons with no pre-training (...) and lost in none.'"""
-    mine = [(name, row, first) for name, row, first in pairs if row.pretraining == method]
-    compared = [(name, row) for name, row, _ in mine if row.difference_pct is not None]
-    base = "no pre-training" if mine[0][2].pretraining == "none" else mine[0][2].pretraining
+    selection = [(name, row, base_row) for name, row, base_row in pairs if row.pretraining == method]
+    rows = [(name, row) for name, row, _ in selection if row.difference_pct is not None]
+    base = "no pre-training" if selection[0][2].pretraining == "none" else selection[0][2].pretraining
     better, worse = (
-        [name for name, row in compared if (row.difference_verdict or "").startswith(word)]
-        for word in ("lower", "higher")
+        [name for name, row in rows if (row.difference_verdict or "").startswith(word)] for word in ("lower", "higher")
     )
     noise = "noise"
-    if any((row.difference_verdict or "").endswith(ON_THIS_TEST_SET) for _, row in compared):
+    if any((row.difference_verdict or "").endswith(ON_THIS_TEST_SET) for _, row in rows):
         noise = "this test set's noise"
-    gained = f"{len(better) or 'none'} of {count(len(compared), 'comparison')} with {base}"
-    gained += f" ({', '.join(better)})" if better else ""
-    lost = f"{len(worse)} ({', '.join(worse)})" if worse else "none"
-    return f"{method} gained more than {noise} in {gained} and lost in {lost}."
+    gain_counts = f"{len(better) or 'none'} of {count(len(rows), 'comparison')} with {base}"
+    gain_counts += f" ({', '.join(better)})" if better else ""
+    losses = f"{len(worse)} ({', '.join(worse)})" if worse else "none"
+    return f"{method} gained more than {noise} in {gain_counts} and lost in {losses}."
 
 
-def _cost(row: SummaryRow, first: SummaryRow) -> str:
-    if not row.seconds or not first.seconds:
+def _cost(row: SummaryRow, base_row: SummaryRow) -> str:
+    if not row.seconds or not base_row.seconds:
         return ""
-    times = row.seconds / first.seconds
-    return f", in {times:.2g} times the time ({duration(row.seconds)} against {duration(first.seconds)})"
+    times = row.seconds / base_row.seconds
+    return f", in {times:.2g} times the time ({duration(row.seconds)} against {duration(base_row.seconds)})"
 
 
-def _elsewhere(row: SummaryRow, first: SummaryRow) -> str:
-    """The gains that were published, where both of a pair are known."""
+def _published_gains(row: SummaryRow, base_row: SummaryRow) -> str:
+    """The published gains, where the errors with and without pre-training are both known."""
     pairs = {
-        "the paper's gain": (first.published_error_pct, row.published_error_pct),
-        "the article's": (first.article_error_pct, row.article_error_pct),
+        "the paper's gain": (base_row.published_error_pct, row.published_error_pct),
+        "the article's": (base_row.article_error_pct, row.article_error_pct),
     }
-    known = [
-        f"{name} is {signed(without - with_)} ({fixed(without)} to {fixed(with_)})"
-        for name, (without, with_) in pairs.items()
-        if without is not None and with_ is not None
+    gain_texts = [
+        f"{name} is {signed(base_error - error)} ({fixed(base_error)} to {fixed(error)})"
+        for name, (base_error, error) in pairs.items()
+        if base_error is not None and error is not None
     ]
-    return f"; {', '.join(known)}" if known else ""
+    return f"; {', '.join(gain_texts)}" if gain_texts else ""

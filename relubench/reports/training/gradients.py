@@ -26,7 +26,7 @@ NOTE = (
 
 def has_gradients(results: Iterable[RunResult]) -> bool:
     """Whether any run looked at gradients."""
-    return any(one.activation_gradient is not None for run in results for one in run.probes)
+    return any(probe.activation_gradient is not None for run in results for probe in run.probes)
 
 
 def gradient_facts(runs: Sequence[RunResult]) -> Row:
@@ -35,13 +35,13 @@ def gradient_facts(runs: Sequence[RunResult]) -> Row:
     `gradient_ratio` is that of the first hidden layer to the last before training, `gradient_ratio_trained` after the
     last epoch.
     """
-    first, last, ratio = _ratio([layers_at(one, 0) for one in runs])
-    *_, trained = _ratio([layers_at(one, one.epochs) for one in runs if one.epochs])
-    depth = max((one.layer for run in runs for one in run.probes), default=0)
-    bounded = depth > 0 and {one.spec["activation"] for one in runs} == {BOUNDED}
+    first_norm, last_norm, ratio = _ratio([layers_at(run, 0) for run in runs])
+    *_, trained = _ratio([layers_at(run, run.epochs) for run in runs if run.epochs])
+    depth = max((probe.layer for run in runs for probe in run.probes), default=0)
+    bounded = depth > 0 and {run.spec["activation"] for run in runs} == {BOUNDED}
     return {
-        "gradient_first": first,
-        "gradient_last": last,
+        "gradient_first": first_norm,
+        "gradient_last": last_norm,
         "gradient_ratio": ratio,
         "gradient_ratio_trained": trained,
         "article_gradient_bound": BOUND ** (depth - 1) if bounded else None,
@@ -49,18 +49,20 @@ def gradient_facts(runs: Sequence[RunResult]) -> Row:
 
 
 def layers_at(run: RunResult, epoch: int) -> list[LayerProbe]:
-    """The look at each hidden layer after that epoch, from the input on."""
-    return [one for one in run.probes if one.epoch == epoch]
+    """The probe of each hidden layer after that epoch, from the input on."""
+    return [probe for probe in run.probes if probe.epoch == epoch]
 
 
-def _ratio(looks: Iterable[Sequence[LayerProbe]]) -> tuple[float | None, float | None, float | None]:
+def _ratio(probes: Iterable[Sequence[LayerProbe]]) -> tuple[float | None, float | None, float | None]:
     """First layer's and last layer's norm, means over the runs that have both, and the first over the last."""
-    ends = [(one[0].activation_gradient, one[-1].activation_gradient) for one in looks if one]
-    known = [(first, last) for first, last in ends if first is not None and last is not None]
-    if not known:
+    ends = [(layers[0].activation_gradient, layers[-1].activation_gradient) for layers in probes if layers]
+    pairs = [
+        (first_norm, last_norm) for first_norm, last_norm in ends if first_norm is not None and last_norm is not None
+    ]
+    if not pairs:
         return None, None, None
-    first, last = (sum(one) / len(known) for one in zip(*known, strict=True))
-    return first, last, first / last if last else None
+    first_norm, last_norm = (sum(norms) / len(pairs) for norms in zip(*pairs, strict=True))
+    return first_norm, last_norm, first_norm / last_norm if last_norm else None
 
 
 def power(value: float | None) -> str:

@@ -19,7 +19,7 @@ LEAST_BEYOND = 5
 """Fewer networks beyond the onset do not make a rise."""
 DRAWS = 1000
 ALLOWED = 0.025
-"""One side of 5 %."""
+"""The largest `chance` of a rise that counts: one side of 5 %."""
 PLACES = 80
 """Candidates for s0."""
 
@@ -37,7 +37,7 @@ class Onset:
     slope_low: float
     points: int
     chance: float
-    """Of a rise that stands out as much where errors and sparsities have nothing to do with each other."""
+    """Probability of a rise as clear as this one if errors and sparsities had nothing to do with each other."""
 
     @property
     def rises(self) -> bool:
@@ -48,18 +48,18 @@ class Onset:
 def onset(sparsity: Sequence[float], error: Sequence[float]) -> Onset | None:
     """The onset fitted to networks' sparsities and errors, in percent; None for fewer than 20, or of one sparsity."""
     x, y = np.asarray(sparsity, float), np.asarray(error, float)
-    # What is drawn again must not hang on the order in which runs are given.
+    # The resamples must not depend on the order of the runs.
     order = np.lexsort((y, x))
     x, y = x[order], y[order]
     if len(x) < LEAST_POINTS or np.ptp(x) < 1e-6:
         return None
     random = np.random.default_rng(0)
-    drawn = random.multinomial(len(x), np.full(len(x), 1 / len(x)), size=DRAWS).astype(float)
-    weights = np.vstack([np.ones(len(x)), drawn])
+    resamples = random.multinomial(len(x), np.full(len(x), 1 / len(x)), size=DRAWS).astype(float)
+    weights = np.vstack([np.ones(len(x)), resamples])
     # Beyond the 95 % quantile too few points are left to see a rise.
     places = np.linspace(x[0], min(np.quantile(x, 0.95), x[-LEAST_BEYOND]), PLACES)
     fits = [_fit(weights, x - place, y) for place in places]
-    misfit, slopes = np.array([one[0] for one in fits]), np.array([one[1] for one in fits])
+    misfit, slopes = np.array([fit[0] for fit in fits]), np.array([fit[1] for fit in fits])
     best = misfit.argmin(axis=0)
     at, slope = places[best], slopes[best, np.arange(len(best))]
     low, high = np.quantile(at[1:], [0.025, 0.975])
@@ -78,13 +78,13 @@ def _chance(x: Values, y: Values, places: Values, random: np.random.Generator) -
         below, above = below - below.mean(), above - above.mean()
         with_below, with_above = errors @ below, errors @ above
         # What of the rise the falling part does not explain, where that part falls.
-        falls = (with_below < 0) & (below @ below > 1e-12)
+        is_falling = (with_below < 0) & (below @ below > 1e-12)
         shared = above @ below / max(below @ below, 1e-12)
-        of_rise = above @ above - np.where(falls, shared * (above @ below), 0.0)
-        with_rise = with_above - np.where(falls, shared * with_below, 0.0)
-        explained = np.where(falls, with_below**2 / max(below @ below, 1e-12), 0.0)
+        of_rise = above @ above - np.where(is_falling, shared * (above @ below), 0.0)
+        with_rise = with_above - np.where(is_falling, shared * with_below, 0.0)
+        explained_by_fall = np.where(is_falling, with_below**2 / max(below @ below, 1e-12), 0.0)
         slope = with_rise / np.maximum(of_rise, 1e-12)
-        misfit = np.maximum((errors**2).sum(axis=1) - explained - slope * with_rise, 1e-12)
+        misfit = np.maximum((errors**2).sum(axis=1) - explained_by_fall - slope * with_rise, 1e-12)
         best = np.maximum(best, slope * np.sqrt(np.maximum(of_rise, 0.0) / misfit))
     return float((best >= best[0] * (1 - 1e-9)).sum() / len(best))
 
@@ -94,8 +94,8 @@ def _fit(weights: Values, x: Values, y: Values) -> tuple[Values, Values]:
     below, above = np.minimum(x, 0.0), np.maximum(x, 0.0)
     total = weights.sum(axis=1)
 
-    def covariance(one: Values, other: Values) -> Values:
-        return weights @ (one * other) / total - (weights @ one) * (weights @ other) / total**2
+    def covariance(a: Values, b: Values) -> Values:
+        return weights @ (a * b) / total - (weights @ a) * (weights @ b) / total**2
 
     spread_below, spread_above, spread = covariance(below, below), covariance(above, above), covariance(y, y)
     shared, with_below, with_above = covariance(below, above), covariance(below, y), covariance(above, y)

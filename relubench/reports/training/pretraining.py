@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from relubench.experiments.comparison import Comparison
 from relubench.experiments.rows import SummaryRow
 from relubench.reports.formatting import bracket, fixed
-from relubench.reports.report import Report, run_records, training_report
+from relubench.reports.report import Report, run_records
 from relubench.reports.training.gains import gain
 from relubench.reports.training.sentence import ONE_SEED
 from relubench.reports.training.summary import Summary, summarize
+from relubench.reports.training.table import training_report
 from relubench.version import __version__
 
 if TYPE_CHECKING:
@@ -26,36 +27,36 @@ def pretraining_report(study: Study) -> Report:
     """The table of what is finished or failed so far; differences are to the first row of the same activation."""
     timings = study.timings
     summary = summarize(study.tabled, timings, study.wrong, study.tuned, COMPARISON)
-    firsts = [rows[0].pretraining for rows in _by_activation(summary.rows).values()]
-    sentence = closing(summary)
-    if study.config.pretrain.lr == "auto" and any(one.spec.get("stack") for one in study.results):
+    base_methods = [rows[0].pretraining for rows in _by_activation(summary.rows).values()]
+    sentence = gain_sentences(summary)
+    if study.config.pretrain.lr == "auto" and any(result.spec.get("stack") for result in study.results):
         sentence += " The search for the rates of pre-training is not in these times."
-    summary = replace(summary, sentence=sentence, against="none" if set(firsts) == {"none"} else "")
+    summary = replace(summary, sentence=sentence, against="none" if set(base_methods) == {"none"} else "")
     runs = run_records(study.results, timings, study.wrong)
     return training_report(summary, version=__version__, device=study.device.name, runs=runs, command="pretrain")
 
 
-def closing(summary: Summary) -> str:
+def gain_sentences(summary: Summary) -> str:
     """For each activation what each method gained over the first row, and at what cost."""
-    told = [_about(name, rows) for name, rows in _by_activation(summary.rows).items()]
-    compared = [row for row in summary.rows if row.difference_pct is not None]
-    if compared and max(row.n for row in compared) == 1:
-        told.append(ONE_SEED[0].upper() + ONE_SEED[1:] + ".")
-    return " ".join(told)
+    sentences = [_activation_sentence(name, rows) for name, rows in _by_activation(summary.rows).items()]
+    rows_with_difference = [row for row in summary.rows if row.difference_pct is not None]
+    if rows_with_difference and max(row.n for row in rows_with_difference) == 1:
+        sentences.append(ONE_SEED[0].upper() + ONE_SEED[1:] + ".")
+    return " ".join(sentences)
 
 
-def _about(name: str, rows: Sequence[SummaryRow]) -> str:
-    first, *others = rows
-    if not others:
-        if first.test_error_pct is None:
-            return f"{name} ({first.pretraining}): no test error."
-        interval = bracket(first.test_error_ci_low_pct, first.test_error_ci_high_pct)
-        return f"{name} ({first.pretraining}) reached a test error of {fixed(first.test_error_pct)} % {interval}."
-    return f"{name}: " + "; ".join(gain(row, first) for row in others) + "."
+def _activation_sentence(name: str, rows: Sequence[SummaryRow]) -> str:
+    base_row, *other_rows = rows
+    if not other_rows:
+        if base_row.test_error_pct is None:
+            return f"{name} ({base_row.pretraining}): no test error."
+        interval = bracket(base_row.test_error_ci_low_pct, base_row.test_error_ci_high_pct)
+        return f"{name} ({base_row.pretraining}) reached a test error of {fixed(base_row.test_error_pct)} % {interval}."
+    return f"{name}: " + "; ".join(gain(row, base_row) for row in other_rows) + "."
 
 
 def _by_activation(rows: Sequence[SummaryRow]) -> dict[str, list[SummaryRow]]:
-    found: dict[str, list[SummaryRow]] = {}
+    rows_by_activation: dict[str, list[SummaryRow]] = {}
     for row in rows:
-        found.setdefault(row.activation, []).append(row)
-    return found
+        rows_by_activation.setdefault(row.activation, []).append(row)
+    return rows_by_activation

@@ -1,4 +1,4 @@
-"""The report of a study that has been carried out, or as far as it came."""
+"""The report of a study, finished or as far as it has come."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from relubench.experiments.comparison import Comparison
-from relubench.reports.report import Report, run_records, training_report
+from relubench.reports.report import Report, run_records
 from relubench.reports.training.summary import summarize
+from relubench.reports.training.table import training_report
 from relubench.version import __version__
 
 if TYPE_CHECKING:

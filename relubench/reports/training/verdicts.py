@@ -9,23 +9,24 @@ from typing import Any
 from relubench.experiments import references
 from relubench.experiments.comparability import PAPER_IMAGES, why_not
 from relubench.experiments.rows import SummaryRow
-from relubench.reports.formatting import listed, seeds_range, signed, signed_bracket
+from relubench.reports.formatting import join_names, seeds_range, signed, signed_bracket
 from relubench.statistics.equivalence import Reproduction, compare_with_published, margin_pct
 from relubench.statistics.error_rates import Mask
 
 NOT_COMPARABLE = "not comparable"
+ONE_SEED = "one seed does not tell how much trainings differ"
 DIGITS = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """A row with its verdict, and what the verdict rests on; None where it rests on no measurement."""
+class RowVerdict:
+    """A row with its verdict, and the comparison with the reference; None where there was nothing to compare."""
 
     label: str
     row: SummaryRow
-    found: Reproduction | None = None
+    reproduction: Reproduction | None = None
     test_examples: int = 0
-    """Of the reference."""
+    """How many the reference was measured on."""
 
 
 def judge(
@@ -36,71 +37,81 @@ def judge(
     test_examples: int,
     *,
     smoke: bool = False,
-) -> Judged:
-    """The row with `verdict` and what belongs to it; `masks` is empty where which examples were wrong is not known.
+) -> RowVerdict:
+    """The row with `verdict` and the keys that explain it; one seed leaves a comparable row undecided.
 
-    Without a test error, or in a smoke test, there is nothing to judge. One seed leaves a comparable row undecided.
+    `masks` is empty where it is not known which examples were wrong. A row without a test error gets no verdict.
     """
     if row.test_error_pct is None:
-        return Judged(label, row)
+        return RowVerdict(label, row)
     reason = why_not(row, spec, test_examples) or ("a smoke test" if smoke else None)
     if reason is not None:
-        return Judged(label, replace(row, verdict=NOT_COMPARABLE, verdict_reason=reason))
-    which = "published" if row.published_error_pct is not None else "article"
-    value = row.published_error_pct if which == "published" else row.article_error_pct
+        return RowVerdict(label, replace(row, verdict=NOT_COMPARABLE, verdict_reason=reason))
+    reference = "published" if row.published_error_pct is not None else "article"
+    value = row.published_error_pct if reference == "published" else row.article_error_pct
     assert value is not None
-    row = replace(row, verdict="undecided", verdict_against=which)
+    row = replace(row, verdict="undecided", verdict_against=reference)
     if len(masks) < 2:
-        why = "one seed does not tell how much trainings differ" if row.n == 1 else "too few test results are stored"
-        return Judged(label, replace(row, verdict_reason=why))
-    size = PAPER_IMAGES[row.dataset][1] if which == "published" else test_examples
-    source = "glorot2011" if which == "published" else "article"
+        return RowVerdict(
+            label, replace(row, verdict_reason=ONE_SEED if row.n == 1 else "too few test results are stored")
+        )
+    size = PAPER_IMAGES[row.dataset][1] if reference == "published" else test_examples
+    source = "glorot2011" if reference == "published" else "article"
     margin = margin_pct(references.typical_error_pct(source, row.dataset), size)
-    found = compare_with_published(masks, value, size, margin)
+    reproduction = compare_with_published(masks, value, size, margin)
     row = replace(
         row,
-        verdict=found.verdict,
-        verdict_reason=_settling(found, len(masks)) if found.verdict == "undecided" else None,
-        reference_difference_pct=round(found.difference, DIGITS),
-        reference_ci_low_pct=round(found.low, DIGITS),
-        reference_ci_high_pct=round(found.high, DIGITS),
-        margin_pct=round(found.margin, DIGITS),
+        verdict=reproduction.verdict,
+        verdict_reason=_deciding_reason(reproduction, len(masks)) if reproduction.verdict == "undecided" else None,
+        reference_difference_pct=round(reproduction.difference, DIGITS),
+        reference_ci_low_pct=round(reproduction.low, DIGITS),
+        reference_ci_high_pct=round(reproduction.high, DIGITS),
+        margin_pct=round(reproduction.margin, DIGITS),
     )
-    return Judged(label, row, found, size)
+    return RowVerdict(label, row, reproduction, size)
 
 
-def footnotes(judged: Sequence[Judged]) -> list[str]:
-    """What the verdicts mean, whom they leave out and why, and what would settle the undecided ones."""
-    if all(one.row.published_error_pct is None and one.row.article_error_pct is None for one in judged):
+def footnotes(row_verdicts: Sequence[RowVerdict]) -> list[str]:
+    """What the verdicts mean, which rows have none and why, and what would decide the undecided ones."""
+    if all(
+        row_verdict.row.published_error_pct is None and row_verdict.row.article_error_pct is None
+        for row_verdict in row_verdicts
+    ):
         return []
-    found = [one for one in judged if one.found]
-    notes = [_meaning(found)] if found else []
-    notes += [f"{verdict}: {_grouped(judged, verdict)}" for verdict in ("undecided", NOT_COMPARABLE)]
-    return [note for note in notes if not note.endswith(": ")] + _untuned(judged)
+    decided_rows = [row_verdict for row_verdict in row_verdicts if row_verdict.reproduction]
+    notes = [_rule_note(decided_rows)] if decided_rows else []
+    notes += [f"{verdict}: {_labels_by_reason(row_verdicts, verdict)}" for verdict in ("undecided", NOT_COMPARABLE)]
+    return [note for note in notes if not note.endswith(": ")] + _tuning_note(row_verdicts)
 
 
-def sentence(judged: Sequence[Judged]) -> str:
+def sentence(row_verdicts: Sequence[RowVerdict]) -> str:
     """'Against the published value: relu reproduced (-0.08 points [-0.42, +0.26]).' Empty where nothing was judged."""
-    told = []
-    for which, words in (("published", "the published value"), ("article", "the article's value")):
-        mine = [one for one in judged if one.row.verdict_against == which and one.found]
-        parts = [_decided(mine, verdict) for verdict in ("reproduced", "better", "worse", "undecided")]
-        if mine:
-            told.append(f"Against {words}{'s' * (which == 'published' and len(mine) > 1)}: {_joined(parts)}.")
-    return " ".join(told)
+    sentences = []
+    for reference, words in (("published", "the published value"), ("article", "the article's value")):
+        selection = [
+            row_verdict
+            for row_verdict in row_verdicts
+            if row_verdict.row.verdict_against == reference and row_verdict.reproduction
+        ]
+        parts = [_group_text(selection, verdict) for verdict in ("reproduced", "better", "worse", "undecided")]
+        if selection:
+            sentences.append(
+                f"Against {words}{'s' * (reference == 'published' and len(selection) > 1)}: {_joined(parts)}."
+            )
+    return " ".join(sentences)
 
 
-def _decided(judged: Sequence[Judged], verdict: str) -> str:
-    mine = [one for one in judged if one.row.verdict == verdict]
-    if not mine:
+def _group_text(row_verdicts: Sequence[RowVerdict], verdict: str) -> str:
+    selection = [row_verdict for row_verdict in row_verdicts if row_verdict.row.verdict == verdict]
+    if not selection:
         return ""
-    if len(judged) > 4:
-        return f"{listed([one.label for one in mine])} {verdict}"
-    return ", ".join(f"{one.label} {verdict} ({_size(one)})" for one in mine)
+    if len(row_verdicts) > 4:
+        return f"{join_names([row_verdict.label for row_verdict in selection])} {verdict}"
+    return ", ".join(f"{row_verdict.label} {verdict} ({_difference_text(row_verdict)})" for row_verdict in selection)
 
 
-def _size(one: Judged) -> str:
-    row = one.row
+def _difference_text(row_verdict: RowVerdict) -> str:
+    row = row_verdict.row
     interval = signed_bracket(row.reference_ci_low_pct, row.reference_ci_high_pct)
     return f"{signed(row.reference_difference_pct)} points {interval}"
 
@@ -109,15 +120,16 @@ def _joined(parts: Sequence[str]) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def _meaning(found: Sequence[Judged]) -> str:
-    """The rule, with the margin and the size of the other side's test set for each data set and source."""
-    kinds = {one.row.verdict_against for one in found}
+def _rule_note(row_verdicts: Sequence[RowVerdict]) -> str:
+    """The rule, with the margin and the size of the reference's test set for each data set and source."""
+    kinds = {row_verdict.row.verdict_against for row_verdict in row_verdicts}
     values = "published value" if "published" in kinds else "article's value"
     values += ", else the article's" if len(kinds) > 1 else ""
     margins = dict.fromkeys(
-        f"±{one.found.margin:.2f} points on {one.row.dataset} ({one.test_examples:,} test examples)"
-        for one in found
-        if one.found
+        f"±{row_verdict.reproduction.margin:.2f} points on {row_verdict.row.dataset} "
+        f"({row_verdict.test_examples:,} test examples)"
+        for row_verdict in row_verdicts
+        if row_verdict.reproduction
     )
     return (
         f"verdict on the {values}: reproduced if the 90 % interval of the difference lies within {', '.join(margins)}, "
@@ -126,26 +138,38 @@ def _meaning(found: Sequence[Judged]) -> str:
     )
 
 
-def _grouped(judged: Sequence[Judged], verdict: str) -> str:
-    """Labels by reason: 'gelu, silu (not among the paper's activations)'."""
-    mine = [one for one in judged if one.row.verdict == verdict and one.row.verdict_reason]
-    reasons = dict.fromkeys(one.row.verdict_reason for one in mine)
-    return "; ".join(
-        f"{listed([one.label for one in mine if one.row.verdict_reason == reason])} ({reason})" for reason in reasons
-    )
+def _labels_by_reason(row_verdicts: Sequence[RowVerdict], verdict: str) -> str:
+    """The labels of the rows with this verdict, by its reason: 'gelu, silu (not among the paper's activations)'."""
+    selection = [
+        row_verdict
+        for row_verdict in row_verdicts
+        if row_verdict.row.verdict == verdict and row_verdict.row.verdict_reason
+    ]
+    reasons = dict.fromkeys(row_verdict.row.verdict_reason for row_verdict in selection)
+    labels_of = {
+        reason: [row_verdict.label for row_verdict in selection if row_verdict.row.verdict_reason == reason]
+        for reason in reasons
+    }
+    return "; ".join(f"{join_names(labels)} ({reason})" for reason, labels in labels_of.items())
 
 
-def _settling(found: Reproduction, seeds: int) -> str:
-    needed = found.seeds_to_settle
-    more = seeds_range(needed.low, needed.likely, needed.high, seeds)
-    if not more:
+def _deciding_reason(reproduction: Reproduction, seeds: int) -> str:
+    seeds_needed = reproduction.seeds_to_settle
+    seeds_text = seeds_range(seeds_needed.low, seeds_needed.likely, seeds_needed.high, seeds)
+    if not seeds_text:
         return "no number of seeds would settle it: the test set's noise and the reference's own do not shrink"
-    return f"{more} would settle it, if the difference is as it looks"
+    return f"{seeds_text} would settle it, if the difference is as it looks"
 
 
-def _untuned(judged: Sequence[Judged]) -> list[str]:
-    """The paper chose every rate by validation error; a fixed one is a handicap of unknown size."""
-    mine = [one for one in judged if one.found and one.row.verdict_against == "published"]
-    if all(one.row.lr_budget is not None or one.row.verdict == "reproduced" for one in mine):
+def _tuning_note(row_verdicts: Sequence[RowVerdict]) -> list[str]:
+    """A note where learning rates were fixed, which may be a disadvantage: the paper chose each by validation error."""
+    selection = [
+        row_verdict
+        for row_verdict in row_verdicts
+        if row_verdict.reproduction and row_verdict.row.verdict_against == "published"
+    ]
+    if all(
+        row_verdict.row.lr_budget is not None or row_verdict.row.verdict == "reproduced" for row_verdict in selection
+    ):
         return []
     return ["the paper searched every network's learning rate by validation error, as --lr auto does"]

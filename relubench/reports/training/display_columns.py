@@ -1,0 +1,166 @@
+"""Columns for people of the training table: what makes each of them, its cells and its colours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from relubench.reports.formatting import (
+    bracket,
+    duration,
+    fixed,
+    short,
+    signed,
+    signed_bracket,
+    verdict_parts,
+    verdict_width,
+)
+from relubench.reports.report import Column, Row
+from relubench.reports.training.gradients import power
+from relubench.statistics.error_rates import IN_A_SMOKE_TEST
+
+ColumnMaker = Callable[[Sequence[Row], str], Column | None]
+"""Makes the column out of the table's rows and what they are compared with; None where the table goes without it."""
+
+MANY_DEAD_PCT = 10.0
+"""From this share of dead units in a row on, the column of them is the last to leave."""
+
+
+def text_column(key: str, *, drop_order: int = 0) -> ColumnMaker:
+    """A column of words, in tables whose rows have the key."""
+    return formatted_column(key, key, lambda row: short(row[key]), drop_order=drop_order, right=False)
+
+
+def number_column(key: str, *, drop_order: int = 0) -> ColumnMaker:
+    """A column of numbers, in tables whose rows have the key."""
+    return formatted_column(key, key, lambda row: short(row[key]), drop_order=drop_order)
+
+
+def if_varied(maker: ColumnMaker) -> ColumnMaker:
+    """The column, in tables in which its cells differ."""
+
+    def varied_maker(rows: Sequence[Row], against: str) -> Column | None:
+        column = maker(rows, against)
+        return column if column and len({"".join(column.cell(row)) for row in rows}) > 1 else None
+
+    return varied_maker
+
+
+def unless_variants(maker: ColumnMaker) -> ColumnMaker:
+    """The column, in tables without variants: a variant's label says what its rows have in common."""
+    return lambda rows, against: None if "variant" in rows[0] else maker(rows, against)
+
+
+def formatted_column(
+    key: str, header: str, text: Callable[[Row], str], *, drop_order: int = 0, right: bool = True
+) -> ColumnMaker:
+    """A column of texts that are made from the row, in tables whose rows have the key."""
+
+    def maker(rows: Sequence[Row], against: str) -> Column | None:
+        if key not in rows[0]:
+            return None
+        return Column(header=header, cell=lambda row: [text(row)], right=right, drop_order=drop_order)
+
+    return maker
+
+
+def percent_column(key: str, header: str, *, drop_order: int) -> ColumnMaker:
+    """A column of percentages with one decimal."""
+    return formatted_column(key, header, lambda row: fixed(row[key], 1), drop_order=drop_order)
+
+
+def gradient_column(key: str, header: str, *, drop_order: int = 0) -> ColumnMaker:
+    """A column of ratios of gradient norms, in tables of runs that probed gradients."""
+    return formatted_column(key, header, lambda row: power(row[key]), drop_order=drop_order)
+
+
+def time_column(rows: Sequence[Row], against: str) -> Column:
+    return Column(header="time", cell=lambda row: [duration(row["seconds"])], drop_order=8)
+
+
+def outcome_column(rows: Sequence[Row], against: str) -> Column | None:
+    """The outcomes, in tables in which not all are ok."""
+    if all(row["outcome"] == "ok" for row in rows):
+        return None
+    return Column(header="outcome", cell=lambda row: [row["outcome"]], right=False, style=_outcome_style)
+
+
+def dead_units_column(rows: Sequence[Row], against: str) -> Column:
+    """The share of dead units; where many are dead, the table is about that, and it is left out last."""
+    many_dead = any((row["dead_units_pct"] or 0.0) >= MANY_DEAD_PCT for row in rows)
+    return Column(
+        header="dead %", cell=lambda row: [fixed(row["dead_units_pct"], 1)], drop_order=11 if many_dead else 4
+    )
+
+
+def error_column(rows: Sequence[Row], against: str) -> Column:
+    return Column(header="test error %", cell=_error)
+
+
+def difference_column(rows: Sequence[Row], against: str) -> Column:
+    """The differences, under a header that names what rows are compared with where all are compared with the same."""
+    first_rows = [row["activation"] for row in rows if row["difference_pct"] is None and row["n"]]
+    base_names = [against] if against else first_rows
+    header = f"vs {base_names[0]}" if len(set(base_names)) == 1 and len(base_names[0]) <= 20 else "vs first"
+    return Column(header=header, cell=difference_cell(rows), style=_difference_style)
+
+
+def reference_column(source: str, *, drop_order: int) -> ColumnMaker:
+    """The errors of a source, `published` or `article`, with the verdicts on them."""
+
+    def maker(rows: Sequence[Row], against: str) -> Column:
+        return Column(header=source, cell=_reference(source), style=_verdict_style(source), drop_order=drop_order)
+
+    return maker
+
+
+def difference_cell(rows: Sequence[Row], key: str = "difference_verdict") -> Callable[[Row], list[str]]:
+    """What a cell says of a row's difference: its size, its interval and its word, of which `key` is the name."""
+    width = verdict_width(row[key] for row in rows)
+
+    def parts(row: Row) -> list[str]:
+        if row["difference_pct"] is None:
+            return []
+        interval = signed_bracket(row["difference_ci_low_pct"], row["difference_ci_high_pct"])
+        return [signed(row["difference_pct"]), interval, *verdict_parts(row[key], width)]
+
+    return parts
+
+
+def _error(row: Row) -> list[str]:
+    """The test error with its interval."""
+    interval = bracket(row["test_error_ci_low_pct"], row["test_error_ci_high_pct"])
+    return [part for part in (fixed(row["test_error_pct"]), interval) if part]
+
+
+def _reference(source: str) -> Callable[[Row], list[str]]:
+    """The source's error, and the verdict where it is the one that the verdict is against."""
+
+    def parts(row: Row) -> list[str]:
+        value = fixed(row[f"{source}_error_pct"])
+        return [value, *row["verdict"].split()] if value and _carries_verdict(row, source) else [value]
+
+    return parts
+
+
+def _carries_verdict(row: Row, source: str) -> bool:
+    """The published value does, and the article's where there is no other."""
+    return row["verdict"] is not None and (source == "published" or row["published_error_pct"] is None)
+
+
+def _verdict_style(source: str) -> Callable[[Row], str]:
+    """The colour of a reference number by the verdict on it."""
+    styles = {"reproduced": "green", "better": "cyan", "worse": "red"}
+    return lambda row: styles.get(row["verdict"] or "", "dim") if _carries_verdict(row, source) else "dim"
+
+
+def _outcome_style(row: Row) -> str:
+    """The colour of an outcome: yellow where a run is not ok."""
+    return "" if row["outcome"] == "ok" else "yellow"
+
+
+def _difference_style(row: Row) -> str:
+    """The colour of a difference by its word."""
+    word = (row["difference_verdict"] or "").split(" ")[0]
+    if (row["difference_verdict"] or "").endswith(IN_A_SMOKE_TEST):
+        return "dim"
+    return {"lower": "green", "higher": "red", "noise": "dim"}.get(word, "")
