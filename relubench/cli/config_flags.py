@@ -40,28 +40,29 @@ def offer(*items: str | Flag) -> Offer:
 
 @dataclass(frozen=True, slots=True)
 class TypedFlag:
-    """A flag, and what was typed behind it."""
+    """A flag, and the text that was typed behind it."""
 
-    flag: Flag
+    definition: Flag
     text: Any
 
     def __str__(self) -> str:
         """The flag as a person would type it: `--act relu,gelu`, `--sign-flip`."""
+        option = self.definition.option
         if self.text is True:
-            return self.flag.option
-        return f"{self.flag.option} {','.join(self.text) if isinstance(self.text, list | tuple) else self.text}"
+            return option
+        return f"{option} {','.join(self.text) if isinstance(self.text, list | tuple) else self.text}"
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigFlags:
     """The flags that set fields of the configuration, as far as they were typed, and what --set assigns."""
 
-    typed: tuple[TypedFlag, ...] = ()
+    flags: tuple[TypedFlag, ...] = ()
     assignments: tuple[str, ...] = ()
 
     def text(self, option: str) -> Any:
-        """What was typed behind an option; None if it was not typed."""
-        return next((typed.text for typed in self.typed if typed.flag.option == option), None)
+        """The text that was typed behind an option; None if it was not typed."""
+        return next((flag.text for flag in self.flags if flag.definition.option == option), None)
 
     def experiment(self, defaults: Mapping[str, Any] | None = None) -> ExperimentConfig:
         """The checked configuration; raises UsageError naming the flag. `defaults` are weaker than --set."""
@@ -78,26 +79,26 @@ class ConfigFlags:
 
         assigned, overrides = config.parse_assignments(self.assignments), self._overrides()
         for key, value, _ in config.contradictions(assigned, overrides):
-            typed = next(typed for typed in self.typed if typed.flag.field == key)
-            raise UsageError(f"{typed} and --set {key}={value} exclude each other", "leave one of them out")
+            flag = next(flag for flag in self.flags if flag.definition.field == key)
+            raise UsageError(f"{flag} and --set {key}={value} exclude each other", "leave one of them out")
         return [assigned, overrides]
 
     def _overrides(self) -> dict[str, Any]:
         """The values of the typed flags, nested as in the configuration."""
         overrides: dict[str, Any] = {}
-        for first, second in combinations(self.typed, 2):
-            if first.flag.field == second.flag.field:
+        for first, second in combinations(self.flags, 2):
+            if first.definition.field == second.definition.field:
                 raise UsageError(f"{first} and {second} exclude each other", SEEDS_HINT)
-        for typed in self.typed:
-            section, _, key = typed.flag.field.rpartition(".")
+        for flag in self.flags:
+            section, _, key = flag.definition.field.rpartition(".")
             values = overrides.setdefault(section, {}) if section else overrides
-            values[key] = typed.flag.value(typed.text)
+            values[key] = flag.definition.value(flag.text)
         return overrides
 
     def _in_terms_of_flags(self, error: UsageError) -> UsageError:
         """The same error, naming the flag that was typed where the schema names its own key."""
-        for typed in self.typed:
-            option, field = typed.flag.option, typed.flag.field
+        for flag in self.flags:
+            option, field = flag.definition.option, flag.definition.field
             if error.message.startswith((f"{field} ", f"{field}:")):
                 near, question, _ = error.hint.rpartition("? ")
                 hint = f"{near}{question}give {option} another value, or leave it out"

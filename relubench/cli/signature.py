@@ -61,11 +61,12 @@ def _config_group(offers: Offer) -> _Group:
     flags = {item.parameter.name: item for item in offers.flags() if isinstance(item, Flag)}
 
     def value(values: Mapping[str, Any]) -> ConfigFlags:
-        typed = (TypedFlag(flag, values[name]) for name, flag in flags.items() if values[name] not in (None, []))
-        return ConfigFlags(tuple(typed), tuple(values.get(SET.name) or ()))
+        texts = {name: values[name] for name in flags if values[name] not in (None, [])}
+        assignments = values.get(SET.name) or ()
+        return ConfigFlags(tuple(TypedFlag(flags[name], text) for name, text in texts.items()), tuple(assignments))
 
-    assignments = [SET] if "--set" in offers.items else []
-    return _Group([*(flag.parameter for flag in flags.values()), *assignments], value)
+    more = [SET] if "--set" in offers.items else []
+    return _Group([*(flag.parameter for flag in flags.values()), *more], value)
 
 
 def _dataclass_group(kind: Any) -> _Group:

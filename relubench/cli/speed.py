@@ -79,9 +79,9 @@ def _mode(flags: SpeedFlags) -> str:
 
 def _check_flags(mode: str, ctx: typer.Context) -> None:
     """Raises UsageError for a flag that means nothing for what is timed."""
-    typed = {parameter.opts[0] for parameter in ctx.command.params if ctx.params.get(parameter.name or "")}
+    typed_options = {parameter.opts[0] for parameter in ctx.command.params if ctx.params.get(parameter.name or "")}
     for option in dict.fromkeys(option for mode_options in MODES.values() for option in mode_options):
-        if option in typed and option not in MODES[mode]:
+        if option in typed_options and option not in MODES[mode]:
             modes = [name for name, mode_options in MODES.items() if name and option in mode_options]
             context = f"with {mode}" if mode else f"without {' or '.join(modes)}"
             raise UsageError(

@@ -76,10 +76,10 @@ def test_all_of_a_flag_follows_from_its_field(
     path: str, option: str, heading: str, values: str | None, kind: Any, default: str
 ) -> None:
     flag = Flag(field=path)
-    (made,) = flag.parameter.annotation.__metadata__
-    assert (flag.option, made.rich_help_panel, made.metavar) == (option, heading, values)
+    (about,) = flag.parameter.annotation.__metadata__
+    assert (flag.option, about.rich_help_panel, about.metavar) == (option, heading, values)
     assert flag.parameter.annotation.__origin__ == kind | None
-    assert made.help == f"{schema_field(path).text} Default: {default}."
+    assert about.help == f"{schema_field(path).text} Default: {default}."
 
 
 @pytest.mark.parametrize(
@@ -119,17 +119,17 @@ def test_a_text_that_is_no_value_is_refused(path: str, text: Any, error: str, hi
 
 def test_a_new_flag_is_one_field_in_an_offer() -> None:
     """No table knows this field: name, type and help of its flag follow from the schema alone."""
-    arrived: list[ConfigFlags] = []
+    configs: list[ConfigFlags] = []
 
     def toy(config: Annotated[ConfigFlags, offer("train.warmup_epochs", "data.split", "--set")]) -> None:
-        arrived.append(config)
+        configs.append(config)
 
     program = typer.Typer()
     program.command()(with_single_flags(toy))
     get_command(program)(["--split", "paper", "--set", "train.lr=0.5"], standalone_mode=False)
-    config = arrived[0].experiment()
+    config = configs[0].experiment()
     assert (config.data.split, config.train.lr, config.train.warmup_epochs) == ("paper", 0.5, 0.0)
-    assert [str(typed) for typed in arrived[0].typed] == ["--split paper"]
+    assert [str(flag) for flag in configs[0].flags] == ["--split paper"]
 
 
 def test_the_flags_of_a_command_stand_in_the_order_of_its_offer() -> None:
@@ -208,5 +208,5 @@ def test_a_path_flag_of_a_group_arrives(cli: Cli, study: FakeStudy) -> None:
 
 def test_commands_offer_what_the_table_has() -> None:
     """No row without a command that offers it."""
-    typed = {name for command in options().values() for name in command}
-    assert {flag.option for flag in FLAGS.values()} <= typed
+    names = {name for command in options().values() for name in command}
+    assert {flag.option for flag in FLAGS.values()} <= names
