@@ -1,4 +1,4 @@
-"""The program's way in and out: runs a command, and turns whatever comes of it into an exit code and two lines."""
+"""The program's entry: it runs a command, and turns an error into an exit code and two lines on stderr."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run(argv: Sequence[str], begin: Callable[[], None] = lambda: None) -> int:
         os.environ["RELUBENCH_DEBUG"] = "1"
     arguments = [argument for argument in argv if argument != "--debug"] or ["--help"]
     try:
-        code = _invoke(arguments, begin)
+        code = _invoke(arguments, begin, debug)
         sys.stdout.flush()
         return code
     except SystemExit as end:
@@ -51,7 +51,7 @@ def run(argv: Sequence[str], begin: Callable[[], None] = lambda: None) -> int:
         if isinstance(error, KeyboardInterrupt) or interrupts.stop_requested():
             sys.stderr.write("interrupted\n")
             return EXIT_INTERRUPTED
-        return _refused(error)
+        return _report_error(error)
 
 
 def main() -> int:
@@ -76,7 +76,7 @@ def main() -> int:
         end()
 
 
-def _invoke(arguments: list[str], begin: Callable[[], None]) -> int:
+def _invoke(arguments: list[str], begin: Callable[[], None], debug: bool) -> int:
     import typer
 
     from relubench.cli.app import app
@@ -90,28 +90,31 @@ def _invoke(arguments: list[str], begin: Callable[[], None]) -> int:
             begin()
             command.invoke(context)
     except typer.Exit as end:
+        # An interruption that a command has answered already.
+        _trace(end.__cause__, debug)
         return end.exit_code
     except typer.Abort:
         return EXIT_INTERRUPTED
     return 0
 
 
-def _refused(error: Exception) -> int:
-    """Say what an exception comes to, in two lines; returns its exit code."""
+def _report_error(error: Exception) -> int:
+    """Write an exception as two lines for the user; returns its exit code."""
     from relubench.cli.errors import as_relubench_error, two_lines
 
-    refusal = as_relubench_error(error)
+    user_error = as_relubench_error(error)
     # It cannot fail: stderr swallows what it cannot write.
-    sys.stderr.write(two_lines(refusal))
+    sys.stderr.write(two_lines(user_error))
     if isinstance(error, OSError):
         from relubench.cli.streams import drop_stdout
 
         drop_stdout()
-    return refusal.exit_code
+    return user_error.exit_code
 
 
-def _trace(error: BaseException, debug: bool) -> None:
-    if debug:
+def _trace(error: BaseException | None, debug: bool) -> None:
+    """Print where an error came from, under --debug."""
+    if debug and error is not None:
         import traceback
 
         traceback.print_exception(error)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from relubench.cli import options, output
-from relubench.cli.flags import experiment, whole_number
-from relubench.cli.study import carry_out, preparing, quietly, show_study
+from relubench.cli.config_flags import ConfigFlags, offer
+from relubench.cli.flag_table import SEED
+from relubench.cli.flags import whole_number
+from relubench.cli.study import StudyFlags, carry_out, show_study
 from relubench.errors import EXIT_INTERRUPTED, ComputeError, UsageError
-from relubench.system.lookup import find
 
 if TYPE_CHECKING:
     from relubench.experiments.config import ExperimentConfig
@@ -19,30 +22,18 @@ if TYPE_CHECKING:
     from relubench.reports.report import Report
     from relubench.runs.result import RunResult
 
-GRID = (0.0, 0.001, 0.01, 0.1, 1.0)
-"""The article's strengths."""
-SCALES = ("sum", "mean", "paper")
+DEFAULTS = {"act": ("relu",), "train": {"l1": (0.0, 0.001, 0.01, 0.1, 1.0), "l1_scale": "mean"}}
+"""relu at the article's strengths."""
 MAX_NETS = 10_000
 
-Strengths = Annotated[
-    str | None,
-    typer.Option(
-        "--l1",
-        metavar="X,X,...",
-        rich_help_panel=options.TRAINING,
-        help="The strengths of the L1 penalty on the activations, split at commas. Default: 0,0.001,0.01,0.1,1.",
-    ),
-]
-Scale = Annotated[
-    str | None,
-    typer.Option(
-        "--l1-scale",
-        metavar="sum|mean|paper",
-        rich_help_panel=options.TRAINING,
-        help="What a strength multiplies, averaged over the batch: the sum of |h| over a layer's units, its mean, or a "
-        "thirtieth of the sum, at which the paper's 0.001 gives its share of zeros. Default: mean.",
-    ),
-]
+OFFERED = offer(
+    *("act", "train.l1", "train.l1_scale", "--nets"),
+    *("data.name", "model.name", "model.init", "model.norm", "model.sign_flip"),
+    *("train.protocol", "train.optimizer", "train.lr", "train.batch_size", "train.epochs", "train.patience"),
+    *("seeds", SEED, "device", "train.probe", "--set", "--data-dir", "--runs-dir", "keep"),
+)
+"""The fields of the configuration that have a flag, in the order of the help."""
+
 Nets = Annotated[
     str | None,
     typer.Option(
@@ -53,77 +44,41 @@ Nets = Annotated[
         "range in which zeros go from about 70 to 99 %, found on eight short runs. Default: the strengths of --l1.",
     ),
 ]
+SparsityPlot = Annotated[
+    Path | None,
+    typer.Option(
+        "--plot",
+        metavar="FILE",
+        callback=options.expanded,
+        rich_help_panel=options.RESULT,
+        help="Draw sparsity against error into this file (.png, .pdf or .svg), for mlp-3x1000 on MNIST over the "
+        "paper's Figure 3. Default: no plot.",
+    ),
+]
 
 
-def ablate_sparsity(
-    ctx: typer.Context,
-    act: options.Act = None,
-    l1: Strengths = None,
-    l1_scale: Scale = None,
-    nets: Nets = None,
-    dataset: options.Dataset = None,
-    model: options.Model = None,
-    init: options.Init = None,
-    norm: options.Norm = None,
-    sign_flip: options.SignFlip = None,
-    protocol: options.Protocol = None,
-    optimizer: options.Optimizer = None,
-    lr: options.LearningRate = None,
-    batch_size: options.BatchSize = None,
-    epochs: options.Epochs = None,
-    patience: options.Patience = None,
-    seeds: options.Seeds = None,
-    seed: options.Seed = None,
-    device: options.Device = None,
-    probe: options.Probe = None,
-    assignments: options.Set = None,
-    data_dir: options.DataDir = None,
-    runs_dir: options.RunsDir = None,
-    keep: options.Keep = None,
-    no_cache: options.NoCache = False,
-    format: options.Format = None,
-    output_file: options.OutputFile = None,
-    plot: Annotated[
-        Path | None,
-        typer.Option(
-            "--plot",
-            metavar="FILE",
-            callback=options.expanded,
-            rich_help_panel=options.RESULT,
-            help="Draw sparsity against error into this file (.png, .pdf or .svg), for mlp-3x1000 on MNIST over the "
-            "paper's Figure 3. Default: no plot.",
-        ),
-    ] = None,
-    quiet: options.Quiet = False,
-) -> None:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AblationFlags(StudyFlags):
+    """The flags of a study whose plot is another one."""
+
+    plot: SparsityPlot = None
+
+
+def ablate_sparsity(config: Annotated[ConfigFlags, OFFERED], flags: AblationFlags, nets: Nets = None) -> None:
     """Train networks under L1 penalties on their activations: zeros, dead units and error at each strength.
 
     Without --act it is relu. For mlp-3x1000 on MNIST the article's numbers stand beside its own strengths.
     """
-    target = output.choose(format, output_file)
-    output.check_plot(plot)
-    settings: dict[str, Any] = {"train": {}}
-    if l1_scale is not None:
-        find(l1_scale, dict.fromkeys(SCALES), kind="scale", see=f"--l1-scale is one of {', '.join(SCALES)}")
-        settings["train"]["l1_scale"] = l1_scale
-    if l1 is not None:
-        settings["train"]["l1"] = _strengths(l1)
-    number = None if nets is None else _nets(nets, ctx.params)
-    config = experiment(
-        ctx.params, defaults={"act": ("relu",), "train": {"l1": GRID, "l1_scale": "mean"}}, settings=settings
-    )
-    _check_layers(config)
-    where: dict[str, Any] = {"data_dir": data_dir, "runs_dir": runs_dir, "fresh": no_cache}
+    target = flags.target()
+    num_nets = None if nets is None else _num_nets(nets, config)
+    experiment = config.experiment(DEFAULTS)
+    _check_layers(experiment)
     # The short runs that find the range use the same data: what is said of them is said once.
-    where["note"] = output.once(quietly if quiet else output.say)
-    from relubench.experiments.study import Study
-
-    if number is not None:
+    note = output.once(flags.note)
+    if num_nets is not None:
         output.check_stdout(target)
-        config = _drawn(config, number, where, quiet)
-    with preparing():
-        study = Study.open(config, **where)
-    show_study(study, lambda: _report(study), target, plot, quiet=quiet, draw=_draw)
+        experiment = _with_drawn_strengths(experiment, num_nets, flags, note)
+    show_study(flags.open(experiment, note), _report, target, flags, _draw)
 
 
 def _check_layers(config: ExperimentConfig) -> None:
@@ -137,47 +92,44 @@ def _check_layers(config: ExperimentConfig) -> None:
         )
 
 
-def _strengths(text: str) -> tuple[float, ...]:
-    """The numbers of --l1, smallest first, each once."""
-    from relubench.experiments.config import check_strength
-
-    return tuple(sorted({check_strength("--l1", part.strip()) for part in text.split(",")}))
-
-
-def _nets(text: str, given: dict[str, Any]) -> int:
-    for option, value in (("--l1", given["l1"]), ("--seeds", given["seeds"]), ("--seed", given["seed"])):
-        if value is not None:
+def _num_nets(text: str, config: ConfigFlags) -> int:
+    """The number of --nets; raises UsageError for a flag whose place it takes."""
+    for option in ("--l1", "--seeds", "--seed"):
+        if (value := config.text(option)) is not None:
             hint = "--nets draws a strength for each of its own seeds; leave one of the two out"
             raise UsageError(f"--nets {text} and {option} {value} exclude each other", hint)
     return whole_number("--nets", text, 1, MAX_NETS)
 
 
-def _drawn(config: ExperimentConfig, nets: int, where: dict[str, Any], quiet: bool) -> ExperimentConfig:
-    """The configuration of `nets` networks whose strengths span the range that short runs find."""
+def _with_drawn_strengths(
+    config: ExperimentConfig, num_nets: int, flags: StudyFlags, note: Callable[[str], None]
+) -> ExperimentConfig:
+    """The configuration of so many networks, whose strengths span the range that short runs find."""
     from relubench.experiments.l1_range import LATER_ROUNDS, draw, first_strengths, next_strengths, pilot, span, told
-    from relubench.experiments.study import Study
 
     results: list[RunResult] = []
-    with preparing():
-        strengths = first_strengths(Study.open(config.one_strength(), **where).specs[0])
+    strengths = first_strengths(flags.open(config.one_strength(), note).specs[0])
     for _ in range(1 + LATER_ROUNDS):
         if not strengths:
             break
-        with preparing():
-            study = Study.open(pilot(config, strengths), **where)
-        if carry_out(study, quiet):
-            output.say("interrupted in the short runs that find the range; the same command goes on from here")
-            raise typer.Exit(EXIT_INTERRUPTED)
-        results += [one for one in study.results if one.outcome != "failed"]
+        results += _short_runs(flags.open(pilot(config, strengths), note), flags.quiet)
         if not results:
             raise ComputeError("none of the short runs that find the range could be computed", "see the warnings above")
         strengths = next_strengths(results)
-    if not any(one.outcome == "ok" for one in results):
+    if not any(result.outcome == "ok" for result in results):
         hint = "give more --epochs or another --lr, or your own strengths with --l1"
         raise ComputeError(f"none of the {len(results)} short runs that find the range learned anything", hint)
     low, high = span(results)
-    where["note"](told(results, low, high))
-    return draw(config, nets, low, high)
+    note(told(results, low, high))
+    return draw(config, num_nets, low, high)
+
+
+def _short_runs(study: Study, quiet: bool) -> list[RunResult]:
+    """The results that did not fail; raises typer.Exit(130) where they are interrupted."""
+    if carry_out(study, quiet):
+        output.say("interrupted in the short runs that find the range; the same command goes on from here")
+        raise typer.Exit(EXIT_INTERRUPTED)
+    return [result for result in study.results if result.outcome != "failed"]
 
 
 def _report(study: Study) -> Report:

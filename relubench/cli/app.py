@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from relubench.cli.ablate_sparsity import ablate_sparsity
 from relubench.cli.compare import compare
@@ -16,6 +17,7 @@ from relubench.cli.pretrain import pretrain
 from relubench.cli.run import run
 from relubench.cli.runs import runs
 from relubench.cli.show import show
+from relubench.cli.signature import with_single_flags
 from relubench.cli.speed import speed
 from relubench.cli.train import train
 from relubench.cli.verify import verify
@@ -23,6 +25,40 @@ from relubench.system.lookup import find
 from relubench.version import __version__
 
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "train": train,
+    "pretrain": pretrain,
+    "ablate-sparsity": ablate_sparsity,
+    "compare": compare,
+    "run": run,
+    "speed": speed,
+    "verify": verify,
+    "list": list_,
+    "doctor": doctor,
+}
+"""Name of a command -> its function."""
+
+
+class LazyCommand(TyperCommand):
+    """A command of COMMANDS whose parameters are built when they are first needed.
+
+    They take the schema of the configuration, and the program's own help needs none of them.
+    """
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        del self.params, self.callback
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in ("params", "callback"):
+            raise AttributeError(name)
+        program = typer.Typer(add_completion=False)
+        program.command(self.name)(with_single_flags(COMMANDS[self.name or ""]))
+        command = typer.main.get_command(program)
+        self.params, self.callback = command.params, command.callback
+        return getattr(self, name)
 
 
 class Commands(TyperGroup):
@@ -42,8 +78,8 @@ class Commands(TyperGroup):
         return command
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(is_asked_for: bool) -> None:
+    if is_asked_for:
         typer.echo(f"relubench {__version__}")
         raise typer.Exit
 
@@ -68,14 +104,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="For example: relubench train --act relu --act gelu --dataset mnist --seeds 5",
 )
-app.command("train")(train)
-app.command("pretrain")(pretrain)
-app.command("ablate-sparsity")(ablate_sparsity)
-app.command("compare")(compare)
-app.command("run")(run)
-app.command("speed")(speed)
-app.command("verify")(verify)
-app.command("list")(list_)
+for name, function in COMMANDS.items():
+    app.command(name, cls=LazyCommand, help=function.__doc__)(lambda: None)
 app.add_typer(runs, name="runs", cls=Commands)
 app.add_typer(show, name="show", cls=Commands)
-app.command("doctor")(doctor)

@@ -26,7 +26,7 @@ LITTLE_SPACE, NO_SPACE = 2_000_000_000, 100_000_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Check:
-    """One finding."""
+    """The state of a part of this machine, and what to do where it hinders a run."""
 
     name: str
     status: Literal["ok", "warning", "error"]
@@ -43,9 +43,9 @@ def doctor(
     """Check this machine: Python, torch, device, threads, data sets, folders, disk, terminal. Exit 1 for any error."""
     target = output.choose(format, output_file)
     checks = list(examine(data_dir, runs_dir))
-    listing = output.Listing(rows=[asdict(one) for one in checks], title="doctor")
+    listing = output.Listing(rows=[asdict(check) for check in checks], title="doctor")
     output.emit_listings([listing], "doctor", target)
-    if any(one.status == "error" for one in checks):
+    if any(check.status == "error" for check in checks):
         raise typer.Exit(EXIT_COMPUTE)
 
 
@@ -81,9 +81,9 @@ def _threads() -> Check:
     allowed = quota()
     shared = f" (a quota leaves {allowed.processors:g} of them)" if (allowed.threads or cores) < cores else ""
     cores = min(cores, allowed.threads or cores)
-    asked = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if os.environ.get(name)}
-    detail = f"{cores} cores to use{shared}" + "".join(f", {name}={value}" for name, value in asked.items())
-    for name, value in asked.items():
+    limits = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if os.environ.get(name)}
+    detail = f"{cores} cores to use{shared}" + "".join(f", {name}={value}" for name, value in limits.items())
+    for name, value in limits.items():
         if not value.isdigit() or int(value) > cores:
             return Check(name="threads", status="warning", detail=detail, remedy=f"set {name} to {cores} or unset it")
         if int(value) < cores:
@@ -96,9 +96,9 @@ def _memory() -> Check:
     """Memory that training may take, and what limits it: a container's quota, or the shell's limit of addresses."""
     from relubench.system.device import TORCH_ADDRESSES, address_limit, machine_memory, quota
 
-    limit, whole, addresses = quota().memory, machine_memory(), address_limit()
-    detail = f"{readable(min(whole, limit or whole))} to use"
-    detail += f" (a quota, of {readable(whole)})" if limit is not None and limit < whole else ""
+    limit, memory, addresses = quota().memory, machine_memory(), address_limit()
+    detail = f"{readable(min(memory, limit or memory))} to use"
+    detail += f" (a quota, of {readable(memory)})" if limit is not None and limit < memory else ""
     if addresses is not None and addresses < TORCH_ADDRESSES:
         detail += f", of {readable(addresses)} of addresses (ulimit -v)"
         remedy = f"ulimit -v unlimited: torch maps about {readable(TORCH_ADDRESSES)} of addresses"
@@ -115,15 +115,15 @@ def _data(data_dir: Path | None) -> Iterator[Check]:
     for row in TABLE.values():
         if row.variant not in ("", "balanced"):
             continue  # The variants of EMNIST lie in one archive.
-        there = status(row.name, data_dir)
-        how = (
+        state = status(row.name, data_dir)
+        remedy = (
             f"{'downloaded on first use; or ' if row.download else ''}put the files of {row.url} into {row.folders[0]}/"
         )
         yield Check(
             name=f"data set {row.name}",
-            status="warning" if there.startswith("incomplete") else "ok",
-            detail=there,
-            remedy=None if there.startswith("present") else how,
+            status="warning" if state.startswith("incomplete") else "ok",
+            detail=state,
+            remedy=None if state.startswith("present") else remedy,
         )
 
 
@@ -171,4 +171,4 @@ def _existing(folder: Path) -> Path:
     """The folder itself, or the nearest one above it that is there."""
     with contextlib.suppress(OSError):
         folder = folder.resolve()
-    return next(one for one in (folder, *folder.parents) if one.is_dir())
+    return next(parent for parent in (folder, *folder.parents) if parent.is_dir())

@@ -1,4 +1,4 @@
-"""Every way to fail, said in the same two lines: `error:` the rule and the value, `hint:` what to do."""
+"""Any exception as two lines for the user: `error:` the rule and the value, `hint:` what to do."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LONGEST_PATH = 200
 
 
 def two_lines(error: RelubenchError) -> str:
-    """What stderr shows of an error; line breaks inside its parts become spaces."""
+    """The two lines that stderr shows of an error; line breaks inside them become spaces."""
     parts = [shortened(" ".join(part.split("\n")).strip()) for part in (error.message, error.hint)]
     return f"error: {parts[0]}\nhint: {parts[1]}\n"
 
@@ -36,7 +36,7 @@ def shortened(text: str) -> str:
 
 
 def as_relubench_error(error: BaseException) -> RelubenchError:
-    """The error for the user that any exception comes to."""
+    """The error for the user that stands for an exception."""
     if isinstance(error, RelubenchError):
         return error
     if isinstance(error, typer.TyperException):
@@ -71,7 +71,7 @@ def _lacks_memory(error: ImportError) -> bool:
 
 
 def _of_file_system(error: OSError) -> RelubenchError:
-    """What the system says of a path or a disk: the user's error where no other disk would take the path."""
+    """The error for what the system reports of a path or a disk; a usage error where no disk would take the path."""
     reason = (error.strerror or str(error)).lower()
     if error.errno in _BAD_PATH:
         return UsageError(
@@ -94,9 +94,9 @@ def _of_command_line(error: typer.TyperException) -> RelubenchError:
     if name:
         return UsageError(f"{name} needs a value", f"write it as {name} VALUE")
     text = error.format_message().strip().rstrip(".")
-    refused = UsageError(text[:1].lower() + text[1:], see)
-    refused.exit_code = error.exit_code or EXIT_USAGE
-    return refused
+    user_error = UsageError(text[:1].lower() + text[1:], see)
+    user_error.exit_code = error.exit_code or EXIT_USAGE
+    return user_error
 
 
 def _of_command(context: Any) -> str:
@@ -104,7 +104,9 @@ def _of_command(context: Any) -> str:
 
 
 def _options(context: Any) -> list[str]:
-    return [name for one in context.command.params for name in one.opts if name.startswith("--")] if context else []
+    """The long options of the command that refused its arguments."""
+    parameters = context.command.params if context else []
+    return [name for parameter in parameters for name in parameter.opts if name.startswith("--")]
 
 
 def _of_file(error: OSError) -> str:

@@ -27,8 +27,8 @@ NOTES = {
 }
 """Lines under a list, for people."""
 
-LEAVING = ("read in", "protocol", "note", "source", "table", "unit", "condition", "gain", "learned", "family")
-"""What a narrow terminal can do without."""
+DROP_ORDER = ("read in", "protocol", "note", "source", "table", "unit", "condition", "gain", "learned", "family")
+"""Columns that a narrow terminal does without, first to last."""
 
 
 def list_(
@@ -58,7 +58,7 @@ def list_(
     if kind == "references" and target.for_people:
         output.emit_listings(_by_table(rows), "list", target)
         return
-    listing = output.Listing(rows=rows, title=kind, leaving=LEAVING, notes=NOTES.get(kind, ()))
+    listing = output.Listing(rows=rows, title=kind, drop_order=DROP_ORDER, notes=NOTES.get(kind, ()))
     output.emit_listings([listing], "list", target)
 
 
@@ -70,7 +70,7 @@ def _by_table(rows: list[Row]) -> list[output.Listing]:
         groups.setdefault(", ".join(filter(None, (row["source"], row["table"], page))), []).append(row)
     return [
         output.Listing(
-            rows=[{key: row[key] for key in ("name", "value", "unit", *_noted(group))} for row in group],
+            rows=[{key: row[key] for key in ("name", "value", "unit", *_note_key(group))} for row in group],
             title=title,
             notes=[*dict.fromkeys(row["protocol"] for row in group), *_read_elsewhere(group)],
         )
@@ -78,7 +78,7 @@ def _by_table(rows: list[Row]) -> list[output.Listing]:
     ]
 
 
-def _noted(group: list[Row]) -> list[str]:
+def _note_key(group: list[Row]) -> list[str]:
     return ["note"] if any(row["note"] for row in group) else []
 
 

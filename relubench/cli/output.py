@@ -26,8 +26,8 @@ class Listing:
 
     rows: list[dict[str, Any]]
     title: str
-    leaving: Sequence[str] = ()
-    """Keys whose columns leave a table that is too wide, first to last."""
+    drop_order: Sequence[str] = ()
+    """Keys whose columns a table that is too wide does without, first to last."""
     notes: Sequence[str] = ()
     """Lines under the rows, for people."""
 
@@ -44,7 +44,7 @@ SUFFIXES = {
     ".tex": "latex",
     ".txt": "table",
 }
-"""What a file's suffix says of the format."""
+"""Suffix of a file -> its format."""
 
 UNLIMITED = 10_000
 """Characters a line, where nothing may be wrapped."""
@@ -66,12 +66,12 @@ class Target:
 
     @property
     def width(self) -> int | None:
-        """None leaves it to the report to ask the terminal."""
+        """None: as the terminal has it."""
         return UNLIMITED if self.path is not None else None
 
     @property
     def colour(self) -> bool | None:
-        """None leaves it to the report to ask the terminal."""
+        """None: as the terminal has it."""
         return False if self.path is not None else None
 
 
@@ -149,7 +149,7 @@ def emit_reports(reports: Sequence[Report], target: Target) -> None:
     """Write reports in the target's format, one below the other."""
     from relubench.reports.render import render
 
-    texts = [render(one, target.format, width=target.width, colour=target.colour) for one in reports]
+    texts = [render(report, target.format, width=target.width, colour=target.colour) for report in reports]
     emit("\n".join(texts), target)
 
 
@@ -157,8 +157,8 @@ def emit_listings(listings: Sequence[Listing], command: str, target: Target) -> 
     """Write rows with their titles, one listing after the other."""
     from relubench.reports.render import render
 
-    reports = [_listing_report(one, command) for one in listings]
-    texts = [render(one, target.format, width=target.width, colour=target.colour) for one in reports]
+    reports = [_listing_report(listing, command) for listing in listings]
+    texts = [render(report, target.format, width=target.width, colour=target.colour) for report in reports]
     emit("\n".join(texts), target)
 
 
@@ -186,25 +186,26 @@ def emit(text: str, target: Target) -> None:
 
 
 def say(text: str) -> None:
-    """One line to the person at stderr."""
+    """Write one line to stderr."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
 
 
 def once(say: Callable[[str], None]) -> Callable[[str], None]:
-    """`say` for lines that were not said before."""
-    said: set[str] = set()
+    """`say`, but each line only the first time."""
+    texts: set[str] = set()
 
     def say_new(text: str) -> None:
-        if text not in said:
-            said.add(text)
+        if text not in texts:
+            texts.add(text)
             say(text)
 
     return say_new
 
 
 def on_terminal() -> bool:
+    """Whether stdout is a terminal."""
     return sys.stdout is not None and sys.stdout.isatty()
 
 
@@ -214,9 +215,9 @@ def _listing_report(listing: Listing, command: str) -> Report:
     rows = listing.rows
     columns = []
     for key, column in zip(dict.fromkeys(key for row in rows for key in row), listing_columns(rows), strict=True):
-        if key in listing.leaving:
-            column = replace(column, drop_order=listing.leaving.index(key) + 1)
-        columns.append(replace(column, cell=_plainly(key)) if key in IDENTIFYING else column)
+        if key in listing.drop_order:
+            column = replace(column, leaves=listing.drop_order.index(key) + 1)
+        columns.append(replace(column, parts=_without_thousands_signs(key)) if key in IDENTIFYING else column)
     return Report(
         command=command,
         version=__version__,
@@ -228,5 +229,5 @@ def _listing_report(listing: Listing, command: str) -> Report:
     )
 
 
-def _plainly(key: str) -> Callable[[dict[str, Any]], list[str]]:
+def _without_thousands_signs(key: str) -> Callable[[dict[str, Any]], list[str]]:
     return lambda row: ["" if row.get(key) is None else str(row[key])]

@@ -1,21 +1,90 @@
-"""Progress on stderr: live bars on a terminal, plain lines elsewhere, failures and waits alone with --quiet."""
+"""Progress on stderr: live bars on a terminal, plain lines elsewhere, and only what is urgent with --quiet."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from relubench.cli.ledger import Ledger, duration, facts, run_name
 from relubench.experiments.events import Event
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
+SHORTEST_S = 2.0
+"""Seconds of training before a speed is trusted."""
 LINE_EVERY_S = 5.0
 """Least seconds between two plain lines about finished epochs."""
+
+
+@dataclass(kw_only=True, slots=True)
+class ProgressState:
+    """How far all runs are, by the events so far. Tuning runs count for the speed, not among the finished."""
+
+    total: int
+    """Runs of the request."""
+    epochs: int
+    """Epochs of each."""
+    clock: Callable[[], float]
+    finished: int = field(default=0, init=False)
+    running: dict[str, Event] = field(default_factory=dict, init=False)
+    _trained: float = field(default=0.0, init=False)
+    """Epochs trained since the start by runs that have ended."""
+    _begun: dict[str, float] = field(default_factory=dict, init=False)
+    """Epochs that each running run had behind it at its first event: those of its checkpoint."""
+    _start: float | None = field(default=None, init=False)
+
+    def record(self, event: Event) -> None:
+        """Count an event in."""
+        match event.kind:
+            case "started":
+                self.running[event.run] = event
+            case "progress" | "epoch":
+                # From here on, not from "started": a worker's first seconds go into importing torch.
+                self._start = self.clock() if self._start is None else self._start
+                self._begun.setdefault(event.run, event.epochs_done)
+                last = self.running.get(event.run)
+                error = (
+                    event.valid_error_pct if event.valid_error_pct is not None or last is None else last.valid_error_pct
+                )
+                self.running[event.run] = replace(event, valid_error_pct=error)
+            case "cached":
+                self.finished += not event.tuning
+            case "done" | "failed":
+                self._end(event)
+            case "postponed":
+                self.running.pop(event.run, None)
+            case "note":
+                pass
+
+    def seconds_left(self) -> float | None:
+        """Seconds until the last run ends, at the speed of all workers together so far; None where it is unknown."""
+        if self._start is None or self.clock() - self._start < SHORTEST_S:
+            return None
+        trained = self._trained + sum(
+            event.epochs_done - self._begun.get(run, event.epochs_done) for run, event in self.running.items()
+        )
+        if trained <= 0:
+            return None
+        running = self.running.values()
+        epochs_left = sum(max(event.epochs - event.epochs_done, 0.0) for event in running)
+        num_waiting = self.total - self.finished - sum(not event.tuning for event in running)
+        epochs_left += max(num_waiting, 0) * self.epochs
+        return epochs_left * (self.clock() - self._start) / trained
+
+    def fraction_done(self) -> float:
+        """The share of all epochs that is trained, in units of runs (0..total)."""
+        part = sum(event.epochs_done / max(event.epochs, 1) for event in self.running.values() if not event.tuning)
+        return min(self.finished + part, float(self.total))
+
+    def _end(self, event: Event) -> None:
+        self.finished += not event.tuning
+        last = self.running.pop(event.run, None)
+        epochs_done = max(event.epochs_done, last.epochs_done if last else 0.0)
+        self._trained += max(epochs_done - self._begun.pop(event.run, 0.0), 0.0)
 
 
 class Display(Protocol):
@@ -28,7 +97,7 @@ class Display(Protocol):
 def choose(total: int, epochs: int, *, quiet: bool) -> Display:
     """The display that fits stderr."""
     stream = sys.stderr
-    ledger = Ledger(total=total, epochs=epochs, clock=time.monotonic)
+    state = ProgressState(total=total, epochs=epochs, clock=time.monotonic)
     if quiet:
         return FailuresOnly(stream)
     if stream.isatty():
@@ -36,22 +105,22 @@ def choose(total: int, epochs: int, *, quiet: bool) -> Display:
 
         console = Console(file=stream)
         if not console.is_dumb_terminal:
-            return LiveBars(console, ledger)
-    return PlainLines(stream, ledger)
+            return LiveBars(console, state)
+    return PlainLines(stream, state)
 
 
 def warning(event: Event) -> str:
-    """What is said of a failed run, on two lines."""
+    """The warning about a failed run, in two lines."""
     return f"warning: {run_name(event)} failed: {event.message}\nhint: {event.hint or 'see `relubench doctor`'}"
 
 
 def is_urgent(note: str) -> bool:
-    """Whether --quiet leaves a note standing: a warning, or why nothing happens while another process works."""
+    """Whether a note is shown under --quiet: a warning, or that another process is waited for."""
     return note.startswith("warning:") or ": waiting" in note
 
 
 class FailuresOnly:
-    """--quiet: failed runs are still told, and that another process is waited for."""
+    """--quiet: only failed runs are shown, and that another process is waited for."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
@@ -69,38 +138,38 @@ class FailuresOnly:
 class PlainLines:
     """One line a finished run, and one a finished epoch at most every few seconds."""
 
-    def __init__(self, stream: TextIO, ledger: Ledger, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, stream: TextIO, state: ProgressState, clock: Callable[[], float] = time.monotonic) -> None:
         self.stream = stream
-        self.ledger = ledger
+        self.state = state
         self.clock = clock
         self._last = clock()
         self._cached = 0
 
     def show(self, event: Event) -> None:
-        self.ledger.record(event)
+        self.state.record(event)
         if event.kind == "cached":
             self._cached += not event.tuning
             return
-        self._tell_cached()
+        self._print_cached()
         if event.kind == "epoch" and self.clock() - self._last < LINE_EVERY_S:
             return
-        if line := line_of(event, self.ledger):
+        if line := line_of(event, self.state):
             self._print(line)
             self._last = self.clock() if event.kind == "epoch" else self._last
 
     def close(self) -> None:
-        self._tell_cached()
+        self._print_cached()
 
-    def _tell_cached(self) -> None:
+    def _print_cached(self) -> None:
         if self._cached:
-            self._print(f"{self._cached} of {self.ledger.total} runs are stored already")
+            self._print(f"{self._cached} of {self.state.total} runs are stored already")
             self._cached = 0
 
     def _print(self, line: str) -> None:
         print(line, file=self.stream, flush=True)
 
 
-def line_of(event: Event, ledger: Ledger) -> str:
+def line_of(event: Event, state: ProgressState) -> str:
     """The line for one event; empty for those that have none."""
     match event.kind:
         case "note":
@@ -108,13 +177,13 @@ def line_of(event: Event, ledger: Ledger) -> str:
         case "failed":
             return warning(event)
         case "epoch":
-            left = ledger.seconds_left()
+            seconds = state.seconds_left()
             parts = [f"{run_name(event)}: epoch {event.epochs_done:.0f}/{event.epochs}", facts(event)]
-            parts.append(f"{duration(left)} left" if left is not None else "")
+            parts.append(f"{duration(seconds)} left" if seconds is not None else "")
         case "done":
             outcome = f"{event.outcome}: {event.message}" if event.outcome not in (None, "ok") else "done"
             parts = [f"{run_name(event)}: {outcome}", facts(event)]
-            parts.append("" if event.tuning else f"{ledger.finished} of {ledger.total} runs finished")
+            parts.append("" if event.tuning else f"{state.finished} of {state.total} runs finished")
         case _:
             return ""
     return ", ".join(part for part in parts if part)
@@ -123,26 +192,26 @@ def line_of(event: Event, ledger: Ledger) -> str:
 class LiveBars:
     """One bar for all, and one line a running network; notes and failures scroll by above."""
 
-    def __init__(self, console: Console, ledger: Ledger) -> None:
+    def __init__(self, console: Console, state: ProgressState) -> None:
         self.console = console
-        self.ledger = ledger
+        self.state = state
         self._tasks: dict[str, TaskID] = {}
         self._bars: Progress = _bars(console)
-        self._all = self._bars.add_task("all runs", total=ledger.total, facts="")
+        self._all = self._bars.add_task("all runs", total=state.total, facts="")
         self._bars.start()
 
     def show(self, event: Event) -> None:
-        self.ledger.record(event)
+        self.state.record(event)
         if event.kind in ("note", "failed") or (event.kind == "done" and event.outcome not in (None, "ok")):
-            self.console.print(line_of(event, self.ledger), markup=False, highlight=False)
+            self.console.print(line_of(event, self.state), markup=False, highlight=False)
         if event.kind in ("started", "progress", "epoch"):
-            self._update(self.ledger.running[event.run])
+            self._update(self.state.running[event.run])
         elif event.run in self._tasks and event.kind in ("done", "failed", "postponed"):
             self._bars.remove_task(self._tasks.pop(event.run))
-        left = self.ledger.seconds_left()
-        counted = f"{self.ledger.finished}/{self.ledger.total}"
-        told = f"{counted}, {duration(left)} left" if left is not None and self.ledger.running else counted
-        self._bars.update(self._all, completed=self.ledger.share(), facts=told)
+        seconds = self.state.seconds_left()
+        text = f"{self.state.finished}/{self.state.total}"
+        text += f", {duration(seconds)} left" if seconds is not None and self.state.running else ""
+        self._bars.update(self._all, completed=self.state.fraction_done(), facts=text)
 
     def close(self) -> None:
         self._bars.stop()
@@ -150,13 +219,48 @@ class LiveBars:
     def _update(self, event: Event) -> None:
         if event.run not in self._tasks:
             self._tasks[event.run] = self._bars.add_task(run_name(event), total=max(event.epochs, 1), facts="")
-        told = ", ".join(part for part in (f"epoch {event.epochs_done:.0f}/{event.epochs}", facts(event)) if part)
-        self._bars.update(self._tasks[event.run], completed=event.epochs_done, facts=told)
+        text = ", ".join(part for part in (f"epoch {event.epochs_done:.0f}/{event.epochs}", facts(event)) if part)
+        self._bars.update(self._tasks[event.run], completed=event.epochs_done, facts=text)
 
 
 def _bars(console: Console) -> Progress:
     from rich.progress import BarColumn, Progress, TextColumn
 
     name = TextColumn("{task.description}", markup=False)
-    told = TextColumn("{task.fields[facts]}", markup=False)
-    return Progress(name, BarColumn(bar_width=24), told, console=console, transient=True, redirect_stdout=False)
+    facts_ = TextColumn("{task.fields[facts]}", markup=False)
+    return Progress(name, BarColumn(bar_width=24), facts_, console=console, transient=True, redirect_stdout=False)
+
+
+def run_name(event: Event) -> str:
+    """How a person recognises a run: `relu seed 0`, `relu, norm batch, seed 0`, `relu l1 0.5 seed 0`, or by a rate."""
+    name = event.activation if event.pretraining == "none" else f"{event.activation} {event.pretraining}"
+    name = f"{name}, {event.variant}," if event.variant else name
+    if event.tuning:
+        # A layer that several runs share, or a trial of its rate: the network's own rate says nothing of it.
+        return name.rstrip(",") if event.stage else f"{name} lr {event.lr:g} (tuning)"
+    return f"{name} l1 {event.l1:.3g} seed {event.seed}" if event.l1 else f"{name} seed {event.seed}"
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `2 min`, `3 h 5 min`: as exact as a person wants it."""
+    if seconds < 99.5:
+        return f"{max(round(seconds), 1)} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
+
+
+def facts(event: Event) -> str:
+    """`validation error 1.93 %, 5800 images/s`: error and speed of a run, empty if neither is known."""
+    parts = [event.stage] if event.stage else []
+    if event.valid_error_pct is not None:
+        parts.append(f"validation error {event.valid_error_pct:.2f} %")
+    if event.images_per_second:
+        parts.append(
+            f"{event.images_per_second:.3g} images/s"
+            if event.images_per_second < 100
+            else f"{event.images_per_second:.0f} images/s"
+        )
+    return ", ".join(parts)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from relubench.cli import completion, options, output
-from relubench.cli.flags import layers, methods_of
-from relubench.cli.study import preparing, quietly, show_study
+from relubench.cli.config_flags import ConfigFlags, offer
+from relubench.cli.flag_table import FLAGS, methods_of
+from relubench.cli.study import StudyFlags, show_study
 from relubench.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     from relubench.experiments.presets.resolve import Preset
     from relubench.experiments.study import Study
     from relubench.reports.report import Report
@@ -58,15 +57,17 @@ SubsetOfMethods = Annotated[
         help="Only these of the preset's ways of pre-training, split at commas. Default: all of them.",
     ),
 ]
-PresetSeeds = Annotated[
-    str | None,
-    typer.Option(
-        "--seeds",
-        metavar="N",
-        rich_help_panel=options.TRAINING,
-        help="Train each network N times, with the seeds 0 to N-1. Default: as the preset says.",
-    ),
-]
+PRESET_SEEDS = replace(
+    FLAGS["seeds"],
+    help="Train each network N times, with the seeds 0 to N-1.",
+    default="as the preset says",
+)
+OFFERED = offer(
+    *("--scale", "--act", "--method", PRESET_SEEDS, "device", "--set", "--data-dir", "--runs-dir"),
+    *("--no-cache", "--print", "--dry-run"),
+)
+"""The fields of the configuration that have a flag, in the order of the help."""
+
 Print = Annotated[
     bool,
     typer.Option(
@@ -86,23 +87,14 @@ DryRun = Annotated[
 
 
 def run(
-    ctx: typer.Context,
+    config: Annotated[ConfigFlags, OFFERED],
+    flags: StudyFlags,
     preset: PresetName = None,
     scale: ScaleName = None,
     act: SubsetOfActs = None,
     method: SubsetOfMethods = None,
-    seeds: PresetSeeds = None,
-    device: options.Device = None,
-    assignments: options.Set = None,
-    data_dir: options.DataDir = None,
-    runs_dir: options.RunsDir = None,
-    no_cache: options.NoCache = False,
     print_: Print = False,
     dry_run: DryRun = False,
-    format: options.Format = None,
-    output_file: options.OutputFile = None,
-    plot: options.Plot = None,
-    quiet: options.Quiet = False,
 ) -> None:
     """Run a preset: a whole experiment, in one table beside the published numbers.
 
@@ -112,45 +104,31 @@ def run(
         raise UsageError("run needs a preset", "`relubench list presets` shows them")
     if print_ and dry_run:
         raise UsageError("--print and --dry-run exclude each other", "give one of them")
-    target = output.choose(format, output_file) if not print_ else _yaml_target(ctx, output_file)
-    output.check_plot(plot)
-    asked = _open(ctx, preset)
-    note = quietly if quiet else output.say
+    target = _yaml_target(flags) if print_ else flags.target()
+    from relubench.experiments.presets.catalogue import open_preset
+
+    chosen = open_preset(preset, scale, config.layers(), act or (), methods_of(method or ()))
     if print_:
         from relubench.experiments.presets.export import as_yaml
 
-        output.emit(as_yaml(asked), target)
-        return
-    if dry_run:
-        _price(asked, target, data_dir=data_dir, runs_dir=runs_dir, fresh=no_cache, note=note)
-        return
-    from relubench.experiments.study import Study
-
-    if asked.stand_in:
-        note(f"{asked.name} at scale {asked.scale}: {asked.stand_in}")
-    with preparing():
-        study = Study.open(asked.variants, data_dir=data_dir, runs_dir=runs_dir, fresh=no_cache, note=note)
-    show_study(study, lambda: _report(study, asked), target, plot, quiet=quiet)
+        output.emit(as_yaml(chosen), target)
+    elif dry_run:
+        _show_cost(chosen, target, flags)
+    else:
+        if chosen.stand_in:
+            flags.note(f"{chosen.name} at scale {chosen.scale}: {chosen.stand_in}")
+        show_study(flags.open(chosen.variants), partial(_report, preset=chosen), target, flags)
 
 
-def _open(ctx: typer.Context, preset: str) -> Preset:
-    """The preset with the flags on top; --act and --method choose among what it has."""
-    from relubench.experiments.presets.catalogue import open_preset
-
-    given: dict[str, Any] = {**ctx.params, "act": None, "method": None}
-    methods = methods_of(ctx.params.get("method") or ())
-    return open_preset(preset, ctx.params.get("scale"), layers(given), ctx.params.get("act") or (), methods)
-
-
-def _yaml_target(ctx: typer.Context, path: Path | None) -> output.Target:
+def _yaml_target(flags: StudyFlags) -> output.Target:
     """--print writes YAML, whatever the suffix; a format would be ignored."""
-    if ctx.params.get("format") is not None:
+    if flags.format is not None:
         raise UsageError("--format means nothing to --print, which writes YAML", "leave --format out")
-    if ctx.params.get("plot") is not None:
+    if flags.plot is not None:
         raise UsageError("--plot means nothing to --print, which trains nothing", "leave --plot out")
-    if path is not None:
-        output.check_file("--output", path)
-    return output.Target(format="tsv", path=path)
+    if flags.output_file is not None:
+        output.check_file("--output", flags.output_file)
+    return output.Target(format="tsv", path=flags.output_file)
 
 
 def _report(study: Study, preset: Preset) -> Report:
@@ -164,25 +142,22 @@ def _report(study: Study, preset: Preset) -> Report:
     return replace(report, title=title, caption=caption, footnotes=notes)
 
 
-def _price(
-    preset: Preset,
-    target: output.Target,
-    *,
-    data_dir: Path | None,
-    runs_dir: Path | None,
-    fresh: bool,
-    note: Callable[[str], None],
-) -> None:
+def _show_cost(preset: Preset, target: output.Target, flags: StudyFlags) -> None:
+    """Print how many runs there would be, how long they would take and how much they would store."""
     from relubench.data import lines_about
     from relubench.experiments.cost import price
     from relubench.reports.cost import cost_row, cost_sentence
 
-    found = price(preset.variants, data_dir=data_dir, runs_dir=runs_dir, fresh=fresh)
-    for line in lines_about(prepared for prepared in found.sets if prepared.digest):
-        note(line)
-    rows = [one.to_json() for one in found.rows]
-    title = f"{preset.name}{f' ({preset.scale})' if preset.scale else ''}: {cost_sentence(found)}"
-    shown = [cost_row(one) for one in found.rows] if target.for_people else rows
-    output.emit_listings([output.Listing(rows=shown, title=title)], "run", target)
+    cost = price(
+        preset.variants,
+        data_dir=flags.data_dir,
+        runs_dir=flags.runs_dir,
+        fresh=flags.no_cache,
+    )
+    for line in lines_about(prepared for prepared in cost.sets if prepared.digest):
+        flags.note(line)
+    title = f"{preset.name}{f' ({preset.scale})' if preset.scale else ''}: {cost_sentence(cost)}"
+    rows = [cost_row(row) if target.for_people else row.to_json() for row in cost.rows]
+    output.emit_listings([output.Listing(rows=rows, title=title)], "run", target)
     if not target.for_people:
         output.say(title)

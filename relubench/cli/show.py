@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,43 +41,48 @@ def choose(ctx: typer.Context) -> None:
         raise UsageError("show needs to know what to show", "for example `relubench show data mnist`")
 
 
+DataName = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        autocompletion=completion.datasets,
+        help="A name of `relubench list datasets`, NAME+nistp, a .npz file or a folder of images.",
+    ),
+]
+SplitName = Annotated[str, typer.Option("--split", metavar="train|valid|test", help="Which part. Default: train.")]
+Count = Annotated[
+    int | None, typer.Option("--count", metavar="N", help="How many images. Default: 100, or all of a smaller part.")
+]
+Seed = Annotated[int, typer.Option("--seed", metavar="S", help="Which images are drawn. Default: 0.")]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY.PATH=VALUE",
+        help="What decides about the images: data.image_size, data.train_size, data.split, data.labels; give it "
+        "several times.",
+    ),
+]
+SheetFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        metavar="FILE.png",
+        callback=options.expanded,
+        help="The file to write; one that is there is replaced. Default: NAME.png in the current folder.",
+    ),
+]
+
+
 @show.command("data")
 def data(
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME",
-            autocompletion=completion.datasets,
-            help="A name of `relubench list datasets`, NAME+nistp, a .npz file or a folder of images.",
-        ),
-    ],
-    split: Annotated[
-        str, typer.Option("--split", metavar="train|valid|test", help="Which part. Default: train.")
-    ] = "train",
-    count: Annotated[
-        int | None,
-        typer.Option("--count", metavar="N", help="How many images. Default: 100, or all of a smaller part."),
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="S", help="Which images are drawn. Default: 0.")] = 0,
-    assignments: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY.PATH=VALUE",
-            help="What decides about the images: data.image_size, data.train_size, data.split, data.labels; give it "
-            "several times.",
-        ),
-    ] = None,
+    name: DataName,
+    split: SplitName = "train",
+    count: Count = None,
+    seed: Seed = 0,
+    assignments: Assignments = None,
     data_dir: options.DataDir = None,
-    output_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            metavar="FILE.png",
-            callback=options.expanded,
-            help="The file to write; one that is there is replaced. Default: NAME.png in the current folder.",
-        ),
-    ] = None,
+    output_file: SheetFile = None,
     format: options.Format = None,
     quiet: options.Quiet = False,
 ) -> None:
@@ -84,35 +90,44 @@ def data(
 
     Perturbed images stand beside their originals. Flat rows have no picture.
     """
+    part = _part(split)
+    _check_drawing(count, seed)
+    target = output.choose(format, None)
+    path = _sheet_path(name, output_file)
+    prepared, base = _prepared(name, _section(name, assignments or []), data_dir, quiet)
+    # Flat rows are refused only where a picture was asked for.
+    has_sheet = len(prepared.input_shape) == 3 or count is not None or output_file is not None
+    if has_sheet:
+        from relubench.data.samples import draw_samples
+
+        num_images = min(COUNT, _images_of(prepared, part)) if count is None else count
+        samples = draw_samples(prepared, part, num_images, seed, base)
+        output.save_file("--output", path, _sheet(prepared, part, samples, base))
+    _print(prepared, str(path) if has_sheet else None, target, quietly if quiet else output.say)
+
+
+def _part(name: str) -> Split:
+    """The part of a data set of this name; raises UsageError with near names."""
     from relubench.data.split_arrays import SPLITS
 
-    parts: dict[str, Split] = {one: one for one in SPLITS}
-    part = find(split, parts, kind="split", see=f"splits are {', '.join(SPLITS)}")
+    parts: dict[str, Split] = {split: split for split in SPLITS}
+    return find(name, parts, kind="split", see=f"splits are {', '.join(SPLITS)}")
+
+
+def _check_drawing(count: int | None, seed: int) -> None:
     if count is not None and count < 1:
         raise UsageError(f"--count must be at least 1, got {count}", "for example --count 100")
     if seed < 0:
         raise UsageError(f"--seed must be at least 0, got {seed}", "for example --seed 0")
-    target = output.choose(format, None)
-    place = _place(name, output_file)
-    prepared, base = _prepared(name, _section(name, assignments or []), data_dir, quiet)
-    # Flat rows are refused only where a picture was asked for.
-    drawn = len(prepared.input_shape) == 3 or count is not None or output_file is not None
-    if drawn:
-        from relubench.data.samples import draw_samples
-
-        wanted = min(COUNT, _images_of(prepared, part)) if count is None else count
-        samples = draw_samples(prepared, part, wanted, seed, base)
-        output.save_file("--output", place, _sheet(prepared, part, samples, base))
-    _print(prepared, str(place) if drawn else None, target, quietly if quiet else output.say)
 
 
-def _place(name: str, output_file: Path | None) -> Path:
+def _sheet_path(name: str, output_file: Path | None) -> Path:
     """The file of the sheet; raises UsageError where it could not be written."""
-    place = output_file or Path(printable(f"{user_path(name).resolve().name.removesuffix('.npz')}.png"))
-    if place.suffix.lower() != ".png":
-        raise UsageError(f"--output {place}: the sheet is a PNG", "end the file's name in .png")
-    output.check_file("--output", place)
-    return place
+    path = output_file or Path(printable(f"{user_path(name).resolve().name.removesuffix('.npz')}.png"))
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"--output {path}: the sheet is a PNG", "end the file's name in .png")
+    output.check_file("--output", path)
+    return path
 
 
 def _print(prepared: PreparedData, sheet: str | None, target: output.Target, note: Callable[[str], None]) -> None:
@@ -163,20 +178,21 @@ def run_(
     store = Store(runs_root(runs_dir))
     note = quietly if quiet else output.say
     files = draw_run(store, find_run(run, store.ids()), folder, data_dir, note)
-    output.emit("\n".join(str(one) for one in files), output.Target(format="tsv"))
+    output.emit("\n".join(str(file) for file in files), output.Target(format="tsv"))
 
 
 def _section(name: str, assignments: list[str]) -> DataSection:
+    """The configuration's data section; raises UsageError for a key that decides nothing about the images."""
     from relubench.experiments import config
 
-    asked = config.parse_assignments(assignments)
-    section = asked.get("data")
-    known = [f"data.{key}" for key in SHOWN_KEYS]
-    inner = [f"data.{key}" for key in section] if isinstance(section, dict) else ["data"] if "data" in asked else []
-    for key in [*(one for one in asked if one != "data"), *inner]:
-        if key not in known:
-            raise UsageError(f"--set {key} means nothing to `show data`", f"what decides: {', '.join(known)}")
-    return config.experiment(asked, {"data": {"name": name}}).data
+    values = config.parse_assignments(assignments)
+    section = values.get("data")
+    allowed = [f"data.{key}" for key in SHOWN_KEYS]
+    inner = [f"data.{key}" for key in section] if isinstance(section, dict) else ["data"] if "data" in values else []
+    for key in [*(key for key in values if key != "data"), *inner]:
+        if key not in allowed:
+            raise UsageError(f"--set {key} means nothing to `show data`", f"what decides: {', '.join(allowed)}")
+    return config.experiment(values, {"data": {"name": name}}).data
 
 
 def _prepared(
@@ -194,6 +210,7 @@ def _prepared(
 
 
 def _sheet(prepared: PreparedData, split: Split, samples: Samples, base: PreparedData | None) -> bytes:
+    """The PNG of the samples."""
     from relubench.data.facts import PART_NAMES
     from relubench.reports.plots.image_sheet import image_sheet
 
@@ -205,7 +222,9 @@ def _sheet(prepared: PreparedData, split: Split, samples: Samples, base: Prepare
     if samples.values != (0.0, 1.0):
         low, high = samples.values
         title += f", black {low:.3g} to white {high:.3g}"
-    classes, counts = zip(*((int(one), int((samples.labels == one).sum())) for one in set(samples.labels)), strict=True)
+    counts = Counter(int(label) for label in samples.labels)
+    num_each = next(iter(counts.values()))
     # A row for each class where all have equally many.
-    per_row = counts[0] if len(classes) > 1 and len(set(counts)) == 1 and 4 <= counts[0] <= 20 else None
-    return image_sheet(samples.images, per_row, captions=[str(one) for one in samples.labels], title=title)
+    is_even = len(counts) > 1 and len(set(counts.values())) == 1 and 4 <= num_each <= 20
+    captions = [str(label) for label in samples.labels]
+    return image_sheet(samples.images, num_each if is_even else None, captions=captions, title=title)

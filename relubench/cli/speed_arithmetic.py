@@ -2,49 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from relubench.cli import output
-from relubench.cli.rounds import show_round
+from relubench.cli.timing_rounds import exclusive_timing, run_rounds
 from relubench.errors import UsageError
 from relubench.timing.request import Request
 
 if TYPE_CHECKING:
+    from relubench.cli.config_flags import ConfigFlags
+    from relubench.cli.speed_flags import SpeedFlags
     from relubench.timing.schedule import Session
 
 BUDGET_S = 10.0
 
 
-def arithmetic(
-    given: Mapping[str, Any], target: output.Target, until: Callable[[Request], Request], quiet: bool
-) -> None:
+def time_arithmetic(config: ConfigFlags, flags: SpeedFlags, target: output.Target) -> None:
     """Time add, multiply, compare, divide, exp and log in the first cache, and write the table."""
-    request = until(Request(sizes=(), budget_s=BUDGET_S))
+    request = flags.until(Request(sizes=(), budget_s=BUDGET_S), config)
     import torch
 
     from relubench.system.device import resolve
     from relubench.timing.arithmetic import prepare
     from relubench.timing.clocks import choose_clock
-    from relubench.timing.machine import MachineMonitor, caches, exclusive_timing
+    from relubench.timing.machine import caches
     from relubench.timing.preparation import set_up
 
-    where = resolve(given.get("device") or "cpu")
-    if where.kind != "cpu":
-        raise UsageError(f"--arithmetic measures the processor, not {where.kind}", "leave --device out")
-    say = (lambda text: None) if quiet else output.say
+    device = resolve(config.text("--device") or "cpu")
+    if device.kind != "cpu":
+        raise UsageError(f"--arithmetic measures the processor, not {device.kind}", "leave --device out")
     set_up(request)
     output.check_stdout(target)
-    with (
-        exclusive_timing(lambda: say("another timing run is under way on this machine: waiting for it to end")),
-        torch.no_grad(),
-    ):
+    with exclusive_timing(flags.note), torch.no_grad():
         session = prepare(request, caches().first, choose_clock("cpu", request.threads))
-        watch = MachineMonitor()
-        for share in session.run():
-            show_round(session.rounds, share, ended=bool(session.ended), quiet=quiet)
-        warnings = watch.warnings()
-    _emit(session, warnings, where.name, target, quiet)
+        warnings = run_rounds(session, quiet=flags.quiet)
+    _emit(session, warnings, device.name, target, flags.quiet)
 
 
 def _emit(session: Session, warnings: list[str], device: str, target: output.Target, quiet: bool) -> None:
@@ -54,10 +46,10 @@ def _emit(session: Session, warnings: list[str], device: str, target: output.Tar
     from relubench.timing.rows import runs
     from relubench.timing.rows import warnings as of_samples
 
-    about = of_session(session, timed.against_itself(session), [*warnings, *of_samples(session)])
+    measurement = of_session(session, timed.against_itself(session), [*warnings, *of_samples(session)])
     rows = [row.to_json() for row in timed.rows(session, article_cycles())]
-    report = arithmetic_report(rows, runs(session), about, device=device)
+    report = arithmetic_report(rows, runs(session), measurement, device=device)
     output.emit_report(report, target)
     if not target.for_people and not quiet:
-        for line in (*about.warnings, report.sentence):
+        for line in (*measurement.warnings, report.sentence):
             output.say(line)

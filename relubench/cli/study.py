@@ -3,30 +3,67 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import typer
 
-from relubench.cli import output, progress
+from relubench.cli import options, output, progress
 from relubench.errors import EXIT_INTERRUPTED, ComputeError
 from relubench.system import interrupts
 
 if TYPE_CHECKING:
     from relubench.cli.output import Target
+    from relubench.experiments.config import ExperimentConfig
     from relubench.experiments.events import Event
+    from relubench.experiments.plan import Variant
     from relubench.experiments.study import Study
     from relubench.reports.report import Report
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyFlags:
+    """The flags of a command that trains: where its data, its runs and its result lie, and how much it says."""
+
+    data_dir: options.DataDir = None
+    runs_dir: options.RunsDir = None
+    no_cache: options.NoCache = False
+    format: options.Format = None
+    output_file: options.OutputFile = None
+    plot: options.Plot = None
+    quiet: options.Quiet = False
+
+    def target(self) -> Target:
+        """Where the result goes; raises UsageError where it or the plot could not be written."""
+        target = output.choose(self.format, self.output_file)
+        output.check_plot(self.plot)
+        return target
+
+    def note(self, text: str) -> None:
+        """Say a line on stderr; with --quiet only what is urgent."""
+        (quietly if self.quiet else output.say)(text)
+
+    def open(self, request: ExperimentConfig | Sequence[Variant], note: Callable[[str], None] | None = None) -> Study:
+        """The study of a configuration or of a preset's variants; raises typer.Exit(130) where it is interrupted."""
+        from relubench.experiments.study import Study
+
+        with preparing():
+            return Study.open(
+                request,
+                data_dir=self.data_dir,
+                runs_dir=self.runs_dir,
+                fresh=self.no_cache,
+                note=note or self.note,
+            )
+
+
 def show_study(
     study: Study,
-    report_of: Callable[[], Report],
+    report_of: Callable[[Study], Report],
     target: Target,
-    plot: Path | None,
-    *,
-    quiet: bool,
+    flags: StudyFlags,
     draw: Callable[[Study, Path], None] | None = None,
 ) -> None:
     """Carry the study out and show what came of it; `report_of` is asked once, for what is finished by then.
@@ -35,19 +72,23 @@ def show_study(
     ComputeError if nothing was computed.
     """
     output.check_stdout(target)
-    interrupted = carry_out(study, quiet)
-    finished = sum(result.outcome != "failed" for result in study.results)
+    interrupted = carry_out(study, flags.quiet)
+    finished = _num_finished(study)
     if study.results:
-        report = report_of()
+        report = report_of(study)
         output.emit_report(report, target)
-        if plot is not None and finished:
-            (draw or _draw)(study, plot)
-        if not target.for_people and not quiet:
+        if flags.plot is not None and finished:
+            (draw or _draw)(study, flags.plot)
+        if not target.for_people and not flags.quiet:
             output.say(report.sentence)
     if interrupted:
         raise stopped(study)
     if not finished:
         raise ComputeError(f"none of the {study.total} runs could be computed", "see the warnings above")
+
+
+def _num_finished(study: Study) -> int:
+    return sum(result.outcome != "failed" for result in study.results)
 
 
 @contextlib.contextmanager
@@ -65,14 +106,13 @@ def preparing() -> Iterator[None]:
 
 def stopped(study: Study) -> typer.Exit:
     """What an interrupted study raises, once it is said how to go on."""
-    finished = sum(result.outcome != "failed" for result in study.results)
-    again = "the same command without --no-cache" if study.fresh else "the same command"
-    output.say(f"interrupted: {finished} of {study.total} runs are finished; {again} goes on from here")
+    command = "the same command without --no-cache" if study.fresh else "the same command"
+    output.say(f"interrupted: {_num_finished(study)} of {study.total} runs are finished; {command} goes on from here")
     return typer.Exit(EXIT_INTERRUPTED)
 
 
 def quietly(text: str) -> None:
-    """--quiet: of the notes only warnings are said, and that another process is waited for."""
+    """Say a note under --quiet: only a warning, or that another process is waited for."""
     if progress.is_urgent(text):
         output.say(text)
 

@@ -2,69 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from relubench.cli import options, output
-from relubench.cli.flags import experiment
-from relubench.cli.study import preparing, quietly, show_study
+from relubench.cli.config_flags import ConfigFlags, offer
+from relubench.cli.flag_table import SEED
+from relubench.cli.study import StudyFlags, show_study
 
 if TYPE_CHECKING:
     from relubench.experiments.study import Study
     from relubench.reports.report import Report
 
+OFFERED = offer(
+    *("act", "data.name", "model.name", "model.keep_act", "model.init", "model.norm", "model.dropout"),
+    *("model.sign_flip", "model.match", "data.augment"),
+    *("train.protocol", "train.optimizer", "train.lr", "train.momentum", "train.weight_decay", "train.batch_size"),
+    *("train.epochs", "train.schedule", "train.patience", "train.precision", "train.probe"),
+    *("seeds", SEED, "device", "--set", "--data-dir", "--runs-dir", "keep"),
+)
+"""The fields of the configuration that have a flag, in the order of the help."""
 
-def train(
-    ctx: typer.Context,
-    act: options.Act = None,
-    dataset: options.Dataset = None,
-    model: options.Model = None,
-    keep_act: options.KeepAct = None,
-    init: options.Init = None,
-    norm: options.Norm = None,
-    dropout: options.Dropout = None,
-    sign_flip: options.SignFlip = None,
-    match: options.Match = None,
-    augment: options.Augment = None,
-    protocol: options.Protocol = None,
-    optimizer: options.Optimizer = None,
-    lr: options.LearningRate = None,
-    momentum: options.Momentum = None,
-    weight_decay: options.WeightDecay = None,
-    batch_size: options.BatchSize = None,
-    epochs: options.Epochs = None,
-    schedule: options.Schedule = None,
-    patience: options.Patience = None,
-    precision: options.Precision = None,
-    probe: options.Probe = None,
-    seeds: options.Seeds = None,
-    seed: options.Seed = None,
-    device: options.Device = None,
-    assignments: options.Set = None,
-    data_dir: options.DataDir = None,
-    runs_dir: options.RunsDir = None,
-    keep: options.Keep = None,
-    no_cache: options.NoCache = False,
-    format: options.Format = None,
-    output_file: options.OutputFile = None,
-    plot: options.Plot = None,
-    quiet: options.Quiet = False,
-) -> None:
+
+def train(config: Annotated[ConfigFlags, OFFERED], flags: StudyFlags) -> None:
     """Train networks that differ only in the activation, and compare their test errors beside the published numbers.
 
     A run that is stored already is not trained again, and an interrupted one goes on where it stopped.
     """
-    target = output.choose(format, output_file)
-    output.check_plot(plot)
-    config = experiment(ctx.params)
-    from relubench.experiments.study import Study
-
-    with preparing():
-        study = Study.open(
-            config, data_dir=data_dir, runs_dir=runs_dir, fresh=no_cache, note=quietly if quiet else output.say
-        )
-    show_study(study, lambda: _report(study), target, plot, quiet=quiet)
+    target = flags.target()
+    study = flags.open(config.experiment())
+    show_study(study, _report, target, flags)
 
 
 def _report(study: Study) -> Report:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relubench.cli import options, output
+from relubench.cli import completion, options, output
+from relubench.cli.config_flags import ConfigFlags, offer
 from relubench.errors import WARNING, ComputeError, RelubenchError, UsageError
 from relubench.reports.formatting import count
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from relubench.activations import ActivationChoice
     from relubench.reports.report import Row
+    from relubench.system.device import Device
 
 CHECKED = "What is checked"
 
@@ -26,7 +28,7 @@ Act = Annotated[
     typer.Option(
         "--act",
         metavar="NAME",
-        autocompletion=options.completion.acts,
+        autocompletion=completion.acts,
         rich_help_panel=CHECKED,
         help="An activation to check, as in `relubench train`; a formula or your own is compared with itself in "
         "float64, its slopes with differences of its values. Default: all of the table.",
@@ -46,7 +48,7 @@ Against = Annotated[
     typer.Option(
         "--against",
         metavar="NAME",
-        autocompletion=options.completion.acts,
+        autocompletion=completion.acts,
         rich_help_panel=CHECKED,
         help="Compare a formula or your own with this activation in float64: is it the same function, and as accurate? "
         "Default: with itself.",
@@ -58,45 +60,55 @@ Compile = Annotated[
 ]
 
 
+OFFERED = offer("--act", "--dtype", "--against", "--compile", "device")
+
+
 def verify(
+    config: Annotated[ConfigFlags, OFFERED],
     act: Act = None,
     dtype: Dtype = None,
     against: Against = None,
     compile_: Compile = False,
-    device: options.Device = None,
     format: options.Format = None,
     output_file: options.OutputFile = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Compare the values and gradients of every activation with the true function; exit 1 where something is wrong."""
     target = output.choose(format, output_file)
-    from relubench.activations import select
-    from relubench.system.device import check_torch_loads, resolve
-    from relubench.system.processes import working_folder_exists
-    from relubench.timing.request import DTYPES, check_compiler, check_names
-
-    where = resolve(device or "cpu")
-    check_torch_loads()
-    if where.kind != "cpu":
-        raise UsageError(f"verify checks the processor's kernels, not {where.kind}'s", "leave --device out")
-    if not working_folder_exists():
-        os.chdir(os.sep)  # torch asks where it is while it follows a computation.
+    device = _processor(config.text("--device"))
     # What a user's code prints must not come between the rows.
     with contextlib.redirect_stdout(sys.stderr):
+        from relubench.activations import select
+        from relubench.timing.request import DTYPES, check_compiler, check_names
+
         choices = select(act or ["all"])
-        other = _other(against, choices)
+        reference = _reference(against, choices)
         dtypes = check_names("--dtype", dtype or list(DTYPES), tuple(DTYPES))
         if compile_:
-            check_compiler(where)
+            check_compiler(device)
         output.check_stdout(target)
-        rows = _rows(choices, dtypes, other, compile_, quiet)
+        rows = _rows(choices, dtypes, reference, compile_, quiet)
     from relubench.reports.verification import verification_report
 
-    report = verification_report(rows, device=where.name, torch=where.torch, compiled=compile_)
+    report = verification_report(rows, device=device.name, torch=device.torch, compiled=compile_)
     output.emit_report(report, target)
     if not target.for_people and not quiet:
         output.say(report.sentence)
     _conclude([row["outcome"] for row in rows])
+
+
+def _processor(name: str | None) -> Device:
+    """The processor, once torch is known to load; raises UsageError for another device."""
+    from relubench.system.device import check_torch_loads, resolve
+    from relubench.system.processes import working_folder_exists
+
+    device = resolve(name or "cpu")
+    check_torch_loads()
+    if device.kind != "cpu":
+        raise UsageError(f"verify checks the processor's kernels, not {device.kind}'s", "leave --device out")
+    if not working_folder_exists():
+        os.chdir(os.sep)  # torch asks where it is while it follows a computation.
+    return device
 
 
 def _conclude(outcomes: Sequence[str]) -> None:
@@ -104,74 +116,80 @@ def _conclude(outcomes: Sequence[str]) -> None:
 
     What could not be computed is neither right nor wrong.
     """
-    wrong, failed = outcomes.count("wrong"), outcomes.count("failed")
-    not_made = f"{failed} of {count(len(outcomes), 'check')} could not be made"
-    if wrong:
-        apart = f"; {not_made}" if failed else ""
+    num_wrong, num_failed = outcomes.count("wrong"), outcomes.count("failed")
+    num_checks = count(len(outcomes), "check")
+    not_computed = f"{num_failed} of {num_checks} could not be made"
+    if num_wrong:
+        also = f"; {not_computed}" if num_failed else ""
         raise ComputeError(
-            f"{wrong} of {count(len(outcomes), 'check')} found something wrong{apart}",
+            f"{num_wrong} of {num_checks} found something wrong{also}",
             "the table says what, where, and what is true there",
         )
-    if failed == len(outcomes):
-        raise ComputeError(f"none of {count(failed, 'check')} could be made", "the table says why")
-    if failed:
-        output.say(f"{WARNING}{not_made}: what failed there is neither right nor wrong, and the table says why")
+    if num_failed == len(outcomes):
+        raise ComputeError(f"none of {count(num_failed, 'check')} could be made", "the table says why")
+    if num_failed:
+        output.say(f"{WARNING}{not_computed}: what failed there is neither right nor wrong, and the table says why")
 
 
-def _other(against: str | None, choices: Sequence[ActivationChoice]) -> ActivationChoice | None:
+def _reference(against: str | None, choices: Sequence[ActivationChoice]) -> ActivationChoice | None:
+    """The activation of --against; raises UsageError where it or a checked one is no function of one variable."""
     from relubench.activations import select
 
     if against is None:
         return None
-    others = select([against])
-    if len(others) > 1:
+    references = select([against])
+    if len(references) > 1:
         raise UsageError(f"--against {against} names several activations", "name one")
-    for one in (*choices, *others):
-        if one.columns > 1:
+    for choice in (*choices, *references):
+        if choice.columns > 1:
             raise UsageError(
-                f"--against compares functions of one variable, and {one.label} has {one.columns}", "leave it out"
+                f"--against compares functions of one variable, and {choice.label} has {choice.columns}", "leave it out"
             )
-    return others[0]
+    return references[0]
 
 
 def _rows(
     choices: Sequence[ActivationChoice],
     dtypes: Sequence[str],
-    against: ActivationChoice | None,
+    reference: ActivationChoice | None,
     compiled: bool,
     quiet: bool,
 ) -> list[Row]:
     import torch
 
-    from relubench.verification.check import VerifyRow, check
-
     torch.set_num_threads(1)
     # Subnormal numbers are among those checked.
     torch.set_flush_denormal(False)
     rows: list[Row] = []
+    is_shown = not quiet and sys.stderr.isatty()
     for choice in choices:
         for dtype in dtypes:
-            if not quiet and sys.stderr.isatty():
+            if is_shown:
                 sys.stderr.write(f"\r{choice.label} {dtype}".ljust(78))
                 sys.stderr.flush()
-            try:
-                rows += [row.to_json() for row in check(choice, dtype, compiled=compiled, against=against)]
-            except Exception as problem:
-                why = (
-                    f"{problem.message}; {problem.hint}"
-                    if isinstance(problem, RelubenchError)
-                    else f"{type(problem).__name__}: {problem}"
-                )
-                row = VerifyRow(
-                    activation=choice.label,
-                    dtype=dtype,
-                    pass_="forward",
-                    points=0,
-                    forms="",
-                    outcome="failed",
-                    message=why,
-                )
-                rows.append(row.to_json())
-    if not quiet and sys.stderr.isatty():
+            rows += _checked(choice, dtype, reference, compiled)
+    if is_shown:
         sys.stderr.write("\r" + " " * 78 + "\r")
     return rows
+
+
+def _checked(choice: ActivationChoice, dtype: str, reference: ActivationChoice | None, compiled: bool) -> list[Row]:
+    """The rows of one activation in one type; a single row that says why where it could not be checked."""
+    from relubench.verification.check import VerifyRow, check
+
+    try:
+        return [row.to_json() for row in check(choice, dtype, compiled=compiled, against=reference)]
+    except Exception as error:
+        message = f"{type(error).__name__}: {error}"
+        if isinstance(error, RelubenchError):
+            message = f"{error.message}; {error.hint}"
+        row = VerifyRow(
+            activation=choice.label,
+            dtype=dtype,
+            pass_="forward",
+            points=0,
+            forms="",
+            outcome="failed",
+            message=message,
+        )
+        return [row.to_json()]

@@ -112,7 +112,7 @@ def test_ctrl_c_before_the_first_run_says_how_to_go_on(kind: str, command: tuple
 def test_ctrl_c_in_a_destructor_is_served_after_it() -> None:
     script = """
 import os, signal, sys, time
-from relubench import interrupts
+from relubench.system import interrupts
 class Thing:
     def __del__(self):
         os.kill(os.getpid(), signal.SIGINT)

@@ -7,10 +7,10 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import pytest
-import typer
+from typer.main import get_command
 
 from relubench.cli.app import app
 from relubench.errors import UsageError
@@ -18,37 +18,27 @@ from relubench.system import paths
 from tests.cli.fakes import Cli, FakeStudy, result
 
 
-def functions(group: typer.Typer) -> Iterator[Callable[..., None]]:
-    """The functions behind a group's commands, and behind those of the groups in it."""
-    if group.registered_callback is not None and group.registered_callback.callback is not None:
-        yield group.registered_callback.callback
-    for command in group.registered_commands:
-        assert command.callback is not None
-        yield command.callback
-    for inner in group.registered_groups:
-        assert inner.typer_instance is not None
-        yield from functions(inner.typer_instance)
-
-
-def path_flags() -> Iterator[Any]:
-    """Every flag and argument of every command whose value is a path, or several: what it is, and what it is given."""
-    for function in functions(app):
-        for name, hint in get_type_hints(function, include_extras=True).items():
-            kind, *about = get_args(hint) or (hint,)
-            if "pathlib.Path" in str(kind) and about:
-                yield pytest.param(kind, about[0].callback, id=f"{function.__name__} {name}")
+def path_flags(name: str = "", command: Any = None) -> Iterator[Any]:
+    """Every flag and argument of every command whose value is a path, or several: its type, and what it calls."""
+    command = command or get_command(app)
+    for parameter in command.params:
+        kind = parameter.type_descriptor.annotation
+        if "pathlib.Path" in str(kind):
+            yield pytest.param(kind, parameter.callback, id=f"{name} {parameter.name}")
+    for word, inner in getattr(command, "commands", {}).items():
+        yield from path_flags(f"{name} {word}".strip(), inner)
 
 
 @pytest.mark.parametrize(("kind", "callback"), list(path_flags()))
 def test_every_path_of_every_command_has_its_home(
-    kind: Any, callback: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    kind: Any, callback: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     several = str(kind).startswith("list")
     monkeypatch.setenv("HOME", str(tmp_path))
-    expanded = callback([Path("~/x"), Path("y")] if several else Path("~/x"))
+    expanded = callback(None, None, [Path("~/x"), Path("y")] if several else Path("~/x"))
     assert expanded == ([tmp_path / "x", Path("y")] if several else tmp_path / "x")
     with pytest.raises(UsageError, match=r"~nosuch-user/x: there is no user 'nosuch-user' here"):
-        callback([Path("~nosuch-user/x")] if several else Path("~nosuch-user/x"))
+        callback(None, None, [Path("~nosuch-user/x")] if several else Path("~nosuch-user/x"))
 
 
 def test_there_are_paths_among_the_flags() -> None:

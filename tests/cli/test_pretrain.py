@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from relubench.cli import flags
-from relubench.cli.pretrain import pretrain
-from relubench.experiments.config import PretrainSection
 from relubench.experiments.pretraining_plan import RBM_HIDDEN
 from relubench.runs.result import RunResult
 from relubench.runs.spec import PretrainingSpec
@@ -39,14 +35,6 @@ def with_stack(method: str, seed: int = 0, **spec: Any) -> RunResult:
         method="rbm", rates=(0.1, 0.01), epochs=10, visible=("bernoulli", "gaussian"), hidden="nrelu", k=1
     )
     return result("relu", seed, run_id=f"{method}{seed}", pretraining=method, stack=dataclasses.asdict(stack), **spec)
-
-
-def test_every_flag_of_its_own_quotes_its_default() -> None:
-    parameters = inspect.signature(pretrain, eval_str=True).parameters
-    for name, flag in flags.PRETRAIN_FLAGS.items():
-        text = parameters[name].annotation.__metadata__[0].help
-        default = getattr(PretrainSection(), flag.key.removeprefix("pretrain."))
-        assert text.endswith(f"Default: {'off' if default is False else default}.")
 
 
 def test_flags_become_a_configuration(cli: Cli, study: FakeStudy) -> None:

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from relubench.cli import progress
-from relubench.cli.ledger import Ledger, duration, run_name
+from relubench.cli.progress import ProgressState, duration, run_name
 from relubench.cli.study import quietly
 from relubench.experiments.events import Event
 
@@ -37,55 +37,55 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def ledger(clock: Clock) -> Ledger:
-    return Ledger(total=2, epochs=30, clock=clock)
+def state(clock: Clock) -> ProgressState:
+    return ProgressState(total=2, epochs=30, clock=clock)
 
 
-def test_time_left_is_at_the_speed_of_all_workers(ledger: Ledger, clock: Clock) -> None:
-    ledger.record(event("started"))
-    assert ledger.seconds_left() is None
-    ledger.record(event("progress", epochs_done=0.0))
+def test_time_left_is_at_the_speed_of_all_workers(state: ProgressState, clock: Clock) -> None:
+    state.record(event("started"))
+    assert state.seconds_left() is None
+    state.record(event("progress", epochs_done=0.0))
     clock.now = 10.0
-    ledger.record(event("epoch", epochs_done=5.0))
-    assert ledger.seconds_left() == pytest.approx((25 + 30) * 2)
-    ledger.record(event("started", run="b"))
-    ledger.record(event("progress", run="b", epochs_done=0.0))
+    state.record(event("epoch", epochs_done=5.0))
+    assert state.seconds_left() == pytest.approx((25 + 30) * 2)
+    state.record(event("started", run="b"))
+    state.record(event("progress", run="b", epochs_done=0.0))
     clock.now = 20.0
-    ledger.record(event("epoch", epochs_done=10.0))
-    ledger.record(event("progress", run="b", epochs_done=10.0))
-    assert ledger.seconds_left() == pytest.approx((20 + 20) * 20 / 20)
-    assert ledger.share() == pytest.approx(20 / 30)
+    state.record(event("epoch", epochs_done=10.0))
+    state.record(event("progress", run="b", epochs_done=10.0))
+    assert state.seconds_left() == pytest.approx((20 + 20) * 20 / 20)
+    assert state.fraction_done() == pytest.approx(20 / 30)
 
 
-def test_what_a_checkpoint_brought_along_is_no_speed(ledger: Ledger, clock: Clock) -> None:
-    ledger.record(event("started"))
-    ledger.record(event("progress", epochs_done=20.0))
+def test_what_a_checkpoint_brought_along_is_no_speed(state: ProgressState, clock: Clock) -> None:
+    state.record(event("started"))
+    state.record(event("progress", epochs_done=20.0))
     clock.now = 10.0
-    ledger.record(event("epoch", epochs_done=21.0))
-    assert ledger.seconds_left() == pytest.approx((9 + 30) * 10)
+    state.record(event("epoch", epochs_done=21.0))
+    assert state.seconds_left() == pytest.approx((9 + 30) * 10)
 
 
-def test_starting_a_worker_is_no_training(ledger: Ledger, clock: Clock) -> None:
-    ledger.record(event("started"))
+def test_starting_a_worker_is_no_training(state: ProgressState, clock: Clock) -> None:
+    state.record(event("started"))
     clock.now = 100.0
-    ledger.record(event("progress", epochs_done=0.0))
+    state.record(event("progress", epochs_done=0.0))
     clock.now = 110.0
-    ledger.record(event("epoch", epochs_done=5.0))
-    assert ledger.seconds_left() == pytest.approx((25 + 30) * 2)
+    state.record(event("epoch", epochs_done=5.0))
+    assert state.seconds_left() == pytest.approx((25 + 30) * 2)
 
 
-def test_a_postponed_run_is_not_running(ledger: Ledger, clock: Clock) -> None:
-    ledger.record(event("started"))
-    ledger.record(event("postponed"))
-    assert ledger.running == {} and ledger.finished == 0
-    assert lines(ledger, clock, [(0, event("started")), (0, event("postponed"))]) == []
+def test_a_postponed_run_is_not_running(state: ProgressState, clock: Clock) -> None:
+    state.record(event("started"))
+    state.record(event("postponed"))
+    assert state.running == {} and state.finished == 0
+    assert lines(state, clock, [(0, event("started")), (0, event("postponed"))]) == []
 
 
-def test_tuning_runs_are_not_counted(ledger: Ledger) -> None:
-    ledger.record(event("started", tuning=True))
-    ledger.record(event("done", tuning=True, epochs_done=30.0))
-    ledger.record(event("cached", run="b"))
-    assert ledger.finished == 1
+def test_tuning_runs_are_not_counted(state: ProgressState) -> None:
+    state.record(event("started", tuning=True))
+    state.record(event("done", tuning=True, epochs_done=30.0))
+    state.record(event("cached", run="b"))
+    assert state.finished == 1
 
 
 @pytest.mark.parametrize(
@@ -96,9 +96,9 @@ def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds).replace("1 h 40 min", "100 min") == text
 
 
-def lines(ledger: Ledger, clock: Clock, events: list[tuple[float, Event]]) -> list[str]:
+def lines(state: ProgressState, clock: Clock, events: list[tuple[float, Event]]) -> list[str]:
     stream = io.StringIO()
-    display = progress.PlainLines(stream, ledger, clock)
+    display = progress.PlainLines(stream, state, clock)
     for now, one in events:
         clock.now = now
         display.show(one)
@@ -106,10 +106,10 @@ def lines(ledger: Ledger, clock: Clock, events: list[tuple[float, Event]]) -> li
     return stream.getvalue().splitlines()
 
 
-def test_plain_lines(ledger: Ledger, clock: Clock) -> None:
+def test_plain_lines(state: ProgressState, clock: Clock) -> None:
     epoch = {"valid_error_pct": 1.934, "images_per_second": 5800.0}
     said = lines(
-        ledger,
+        state,
         clock,
         [
             (0, event("note", message="preparing digits")),
@@ -137,9 +137,9 @@ def test_a_run_is_told_by_what_sets_it_apart():
     assert run_name(event("done", lr=0.01, tuning=True)) == "relu lr 0.01 (tuning)"
 
 
-def test_what_went_wrong_is_told(ledger: Ledger, clock: Clock) -> None:
+def test_what_went_wrong_is_told(state: ProgressState, clock: Clock) -> None:
     said = lines(
-        ledger,
+        state,
         clock,
         [
             (0, event("done", outcome="diverged", message="the loss became nan in epoch 2")),
@@ -163,10 +163,10 @@ def test_quiet_tells_failures_only(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert (out, err) == ("", "warning: relu seed 0 failed: out of memory\nhint: use --batch-size 5\n")
 
 
-def test_live_bars(ledger: Ledger, clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_live_bars(state: ProgressState, clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     screen = Screen()
     console = Console(file=screen, force_terminal=True, width=120)
-    display = progress.LiveBars(console, ledger)
+    display = progress.LiveBars(console, state)
     display.show(event("note", message="a [note] stays"))
     display.show(event("started"))
     display.show(event("progress", epochs_done=0.0))

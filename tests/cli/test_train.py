@@ -3,58 +3,14 @@
 from __future__ import annotations
 
 import errno
-import inspect
 import json
-import re
 from pathlib import Path
 
 import pytest
 
-from relubench.cli import flags, output
-from relubench.cli.train import train
-from relubench.experiments.config import PROTOCOLS, ExperimentConfig, experiment
+from relubench.cli import output
+from relubench.experiments.config import ExperimentConfig
 from tests.cli.fakes import Cli, FakeStudy, result
-
-
-def default(config: ExperimentConfig, key: str) -> object:
-    place: object = config
-    for part in key.split("."):
-        place = getattr(place, part)
-    return place
-
-
-def helps() -> dict[str, str]:
-    """The help of every option of `train`, by parameter."""
-    parameters = inspect.signature(train, eval_str=True).parameters.values()
-    return {one.name: one.annotation.__metadata__[0].help for one in parameters if one.name != "ctx"}
-
-
-def test_every_help_is_a_sentence_with_its_default() -> None:
-    for name, text in helps().items():
-        assert text.endswith("."), name
-        assert "Default: " in text or name == "assignments", name
-
-
-@pytest.mark.parametrize("name", [name for name in flags.FLAGS if name not in ("patience", "sign_flip")])
-def test_help_quotes_the_defaults_of_the_schema(name: str) -> None:
-    text = helps()[name].rpartition("Default: ")[2]
-    key = flags.FLAGS[name].key
-    paper, modern = (str(default(experiment({"train": {"protocol": one}}), key)) for one in PROTOCOLS)
-    assert re.match(rf"{re.escape(paper)}\b", text), (text, paper)
-    if modern != paper and name != "protocol":
-        assert f"with --protocol modern {modern}" in text
-
-
-def test_help_names_all_choices() -> None:
-    parameters = inspect.signature(train, eval_str=True).parameters
-    for name, flag in flags.FLAGS.items():
-        option = parameters[name].annotation.__metadata__[0]
-        for choice in flags._choices(flag.key):
-            assert choice in option.metavar or choice in option.help, (name, choice)
-
-
-def test_every_flag_is_a_parameter_of_train() -> None:
-    assert set(flags.FLAGS) <= set(inspect.signature(train).parameters)
 
 
 def test_flags_become_a_configuration(cli: Cli, study: FakeStudy) -> None:

@@ -1,0 +1,159 @@
+"""What `relubench runs` shows of stored runs: a row for each, and the settings, layers and probes of one. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from relubench.cli import output
+from relubench.errors import RelubenchError
+from relubench.reports.formatting import folder_size, readable
+
+if TYPE_CHECKING:
+    from relubench.runs.result import PretrainedLayer, RunResult, Timing
+    from relubench.runs.store import Store
+
+Row = dict[str, Any]
+
+OF_SPEC = ("activation", "pretraining", "dataset", "model", "seed", "optimizer", "lr", "l1", "batch_size")
+"""What a run's row shows of its specification."""
+
+
+def finished_row(store: Store, run: str) -> Row:
+    """One finished run; a record that cannot be read is listed as such, so that it can be deleted."""
+    size = folder_size(store.folder(run))
+    try:
+        result = store.result(run)
+    except (RelubenchError, OSError):
+        result = None
+    if result is None:
+        return _row(run, outcome="unreadable", size_bytes=size)
+    timing = store.timing(run)
+    row = _row(run, outcome=result.outcome, size_bytes=size)
+    row |= _of_spec(result.spec)
+    row |= {"epochs": result.epochs, "test_error_pct": result.test_error_pct}
+    return rounded(row) | {
+        "seconds": round(timing.seconds, 3) if timing else None,
+        "date": timing.finished if timing else None,
+    }
+
+
+def unfinished_row(store: Store, run: str) -> Row:
+    checkpoint = store.checkpoint(run)
+    row = _row(run, outcome="unfinished", size_bytes=folder_size(checkpoint.parent))
+    row |= _common([_of_spec(spec) for spec in store.unfinished_specs(run)])
+    try:
+        changed = datetime.fromtimestamp(checkpoint.stat().st_mtime, tz=UTC)
+    except OSError:
+        return row
+    return row | {"date": changed.isoformat(timespec="seconds")}
+
+
+def _of_spec(spec: Row) -> Row:
+    """What a run's row shows of its specification."""
+    row = {key: spec.get(key) for key in OF_SPEC}
+    return row | {"pretraining": row["pretraining"] or "none", "l1": spec.get("l1_asked", row["l1"])}
+
+
+def _common(rows: Sequence[Row]) -> Row:
+    """What rows have in common: networks that are trained together differ in seeds, say."""
+    if not rows:
+        return {}
+    return {key: value if all(row[key] == value for row in rows) else None for key, value in rows[0].items()}
+
+
+def rounded(row: Row) -> Row:
+    """The row with its percentages in as many digits as a table of `train` gives: 3.68 is not 3.6799999999999997."""
+    return {
+        key: round(value, 6) if key.endswith("_pct") and isinstance(value, float) else value
+        for key, value in row.items()
+    }
+
+
+def _row(run: str, *, outcome: str, size_bytes: int) -> Row:
+    keys = (*OF_SPEC, "epochs")
+    tail = {"test_error_pct": None, "seconds": None, "date": None, "size_bytes": size_bytes}
+    return {"id": run, **dict.fromkeys(keys), "outcome": outcome, **tail}
+
+
+def human_readable(row: Row) -> Row:
+    """The row as a table shows it: errors, sizes and times that are read at a glance."""
+    from relubench.reports.formatting import duration, fixed
+
+    date = (row["date"] or "")[:16].replace("T", " ")
+    texts = {"test_error_pct": fixed(row["test_error_pct"]), "date": date}
+    texts |= {"seconds": duration(row["seconds"]), "size_bytes": readable(row["size_bytes"])}
+    names = {"test_error_pct": "error %", "batch_size": "batch size", "seconds": "time", "size_bytes": "size"}
+    return {names.get(key, key): texts.get(key, value) for key, value in row.items()}
+
+
+def setting_rows(store: Store, result: RunResult, timing: Timing | None) -> list[Row]:
+    """Everything about a run that is one value, a row each."""
+    facts: Row = {**result.spec, "id": result.id, "outcome": result.outcome, "message": result.message or None}
+    facts |= {"path": result.path, "epochs_trained": result.epochs, "best_epoch": result.best_epoch}
+    facts |= {"valid_error_pct": result.valid_error_pct, "test_error_pct": result.test_error_pct}
+    facts |= {"test_examples": result.test_examples, "sparsity_pct": result.sparsity_pct}
+    facts |= {"near_zeros_pct": result.near_zeros_pct, "dead_units_pct": result.dead_units_pct}
+    if timing is not None:
+        facts |= {"seconds": timing.seconds, "images_per_second": timing.images_per_second}
+        facts |= {"host": timing.host, "finished": timing.finished, "interruptions": timing.interruptions}
+    facts |= {f"version of {name}": version for name, version in result.versions.items()}
+    facts |= {"folder": str(store.folder(result.id)), "size": readable(folder_size(store.folder(result.id)))}
+    return [{"name": name, "value": _plain(value)} for name, value in rounded(facts).items() if value is not None]
+
+
+def layers_of(store: Store, result: RunResult) -> list[PretrainedLayer]:
+    """The pre-trained layers that the run started from, as far as they are stored; none for a run without."""
+    if not result.spec.get("stack"):
+        return []
+    from relubench.runs.layer_id import layer_id
+    from relubench.runs.spec import RunSpec
+
+    spec = RunSpec.from_json(result.spec)
+    assert spec.stack is not None
+    layers = [store.layer(layer_id(spec, layer)) for layer in range(spec.stack.layers)]
+    return [layer for layer in layers if layer is not None]
+
+
+def layer_curves(layers: Sequence[PretrainedLayer]) -> list[output.Listing]:
+    """Reconstruction errors, and free energies where there are any, of each layer by epoch."""
+    listings = []
+    for layer in layers:
+        points = [asdict(point) for point in layer.curve]
+        rows = _without_empty_columns(points)
+        title = f"pre-training of layer {layer.layer}, {layer.units} units: mean squared reconstruction errors"
+        title += ", free energies in nats" if rows and "train_free_energy" in rows[0] else ""
+        listings += [output.Listing(rows=rows, title=f"{title}{f' ({layer.message})' if layer.message else ''}")]
+    return [listing for listing in listings if listing.rows]
+
+
+def probe_listings(result: RunResult) -> list[output.Listing]:
+    """What the probes measured by epoch and layer, and the dead units; nothing for a run without."""
+    probes = [{key: value for key, value in asdict(probe).items() if key != "quantiles"} for probe in result.probes]
+    regions = [{"epoch": regions.epoch, "linear_pieces": regions.lines} for regions in result.regions]
+    dead_units = [asdict(layer) for layer in result.dead_units]
+    tables = [
+        (
+            _without_empty_columns(probes),
+            "hidden layers on the probe images",
+            ("idle_columns", "variance", "mean", "cut_off"),
+        ),
+        (dead_units, "dead units on the training set, after the last epoch", ()),
+        (regions, "linear pieces along lines between images", ()),
+    ]
+    return [output.Listing(rows=rows, title=title, drop_order=drop_order) for rows, title, drop_order in tables if rows]
+
+
+def _without_empty_columns(rows: Sequence[Row]) -> list[Row]:
+    """The rows without the keys that have no value in any of them."""
+    keys = {key for row in rows for key, value in row.items() if value is not None}
+    return [{key: value for key, value in row.items() if key in keys} for row in rows]
+
+
+def _plain(value: Any) -> Any:
+    """A value in one line: dimensions as 28x28, a mapping as its keys and values."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_plain(inner)}" for key, inner in value.items() if inner not in ("", [], None))
+    return "x".join(str(item) for item in value) if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,178 @@
+"""The flags of `relubench speed` that set no field of the configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from relubench.cli import options, output
+from relubench.cli.flag_table import SEED
+
+if TYPE_CHECKING:
+    from relubench.cli.config_flags import ConfigFlags
+    from relubench.timing.request import Request
+
+OPERATORS = "Operators"
+"""A heading of the help."""
+
+Sizes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--size",
+        metavar="N",
+        rich_help_panel=OPERATORS,
+        help="Output elements (65536, 64k, 16M), or cache, last, memory (by this machine's caches), or sweep; several "
+        "split at commas. Default: cache,last,memory, with --plot sweep.",
+    ),
+]
+Dtypes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--dtype",
+        metavar="fp32|fp16|bf16",
+        rich_help_panel=OPERATORS,
+        help="The type of the elements; several split at commas. Default: fp32.",
+    ),
+]
+Passes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--pass",
+        metavar="NAME",
+        rich_help_panel=OPERATORS,
+        help="forward, backward, forward+backward, inplace, allocating (forward into new storage) or all; several "
+        "split at commas. Default: forward,forward+backward.",
+    ),
+]
+Compile = Annotated[
+    bool,
+    typer.Option(
+        "--compile",
+        rich_help_panel=OPERATORS,
+        help="Time the form that torch.compile makes beside the eager one. Default: off.",
+    ),
+]
+Threads = Annotated[
+    str | None,
+    typer.Option(
+        "--threads", metavar="N", rich_help_panel=OPERATORS, help="Processor threads an operator may use. Default: 1."
+    ),
+]
+RelCi = Annotated[
+    str | None,
+    typer.Option(
+        "--rel-ci",
+        metavar="P%",
+        rich_help_panel=OPERATORS,
+        help="Repeat until the 95 % interval of every ratio to relu (with --network to the first activation) is "
+        "narrower than this. Default: 2%.",
+    ),
+]
+Budget = Annotated[
+    str | None,
+    typer.Option(
+        "--budget",
+        metavar="S",
+        rich_help_panel=OPERATORS,
+        help="Stop repeating after this many seconds. With 48 or more, several processes measure one after the other, "
+        "and the time in which they start counts too (not with --compile or on a GPU); with fewer, one process "
+        "measures, and its start does not count. Default: 75s, with --network and --sparsity 30s, with --arithmetic "
+        "10s.",
+    ),
+]
+SpeedPlot = Annotated[
+    Path | None,
+    typer.Option(
+        "--plot",
+        metavar="FILE",
+        callback=options.expanded,
+        rich_help_panel=options.RESULT,
+        help="Draw a figure into this file (.png, .pdf or .svg): ns an element against size; with --network error "
+        "against time; with --sparsity time against zeros. Default: no plot.",
+    ),
+]
+Network = Annotated[
+    bool,
+    typer.Option(
+        "--network",
+        rich_help_panel=options.NETWORK,
+        help="Train networks instead, as `relubench train` does, and tell the time an epoch and to an error (for "
+        "mlp-3x1000 on MNIST beside the article's); ratios are to the first activation. --act is then "
+        "sigmoid,tanh,relu unless given. Default: off.",
+    ),
+]
+Sparsity = Annotated[
+    bool,
+    typer.Option(
+        "--sparsity",
+        rich_help_panel=options.NETWORK,
+        help="Train one network instead (--act is then relu unless given), and multiply its activations by the next "
+        "layer's weights with and without their zeros: forward time against sparsity. Default: off.",
+    ),
+]
+Arithmetic = Annotated[
+    bool,
+    typer.Option(
+        "--arithmetic",
+        rich_help_panel=OPERATORS,
+        help="Time add, multiply, compare, divide, exp and log instead, beside the article's cycles. Default: off.",
+    ),
+]
+TargetError = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        metavar="P%",
+        rich_help_panel=options.NETWORK,
+        help="The validation error to reach, with --network. Default: the lowest that every activation reaches.",
+    ),
+]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SpeedFlags:
+    """What is timed, until when, and where data, runs and result lie."""
+
+    size: Sizes = None
+    dtype: Dtypes = None
+    pass_: Passes = None
+    compile_: Compile = False
+    threads: Threads = None
+    rel_ci: RelCi = None
+    budget: Budget = None
+    network: Network = False
+    sparsity: Sparsity = False
+    arithmetic: Arithmetic = False
+    target_error: TargetError = None
+    data_dir: options.DataDir = None
+    runs_dir: options.RunsDir = None
+    format: options.Format = None
+    output_file: options.OutputFile = None
+    plot: SpeedPlot = None
+    quiet: options.Quiet = False
+
+    def target(self) -> output.Target:
+        """Where the result goes; raises UsageError where it or the plot could not be written."""
+        target = output.choose(self.format, self.output_file)
+        output.check_plot(self.plot)
+        return target
+
+    def note(self, text: str) -> None:
+        """Say a line on stderr; nothing with --quiet."""
+        if not self.quiet:
+            output.say(text)
+
+    def until(self, request: Request, config: ConfigFlags) -> Request:
+        """The request with when to stop (--rel-ci, --budget), and the seed of inputs and order (--seed)."""
+        from relubench.timing.request import parse_number
+
+        if self.rel_ci is not None:
+            request = replace(request, rel_ci=parse_number("--rel-ci", self.rel_ci, "%") / 100)
+        if self.budget is not None:
+            request = replace(request, budget_s=parse_number("--budget", self.budget, "s"))
+        if (seed := config.text(SEED.option)) is not None:
+            request = replace(request, seed=SEED.value(seed)[0])
+        return request
