@@ -11,9 +11,9 @@ from typing import Any, Literal
 import numpy as np
 
 from relubench.errors import WARNING, ComputeError, UsageError
-from relubench.experiments.config import ExperimentConfig, Method, contradictions, experiment
+from relubench.experiments.config import ExperimentConfig, contradictions, experiment
 from relubench.experiments.pretraining_plan import PRETRAIN_DEFAULTS
-from relubench.experiments.rows import Tuning
+from relubench.experiments.sections import Method
 from relubench.experiments.study import Study
 from relubench.reports.render import render
 from relubench.reports.report import Report

@@ -10,7 +10,8 @@ from relubench.errors import UsageError
 from relubench.system.lookup import did_you_mean
 
 if TYPE_CHECKING:
-    from relubench.experiments.config import ExperimentConfig, Method
+    from relubench.experiments.config import ExperimentConfig
+    from relubench.experiments.sections import Method
 
 MAX_SEEDS = 10_000
 
@@ -130,7 +131,7 @@ def whole_number(option: str, text: str, low: int, high: int) -> int:
 
 def methods_of(given: Sequence[str]) -> tuple[Method, ...]:
     """The ways of pre-training that --method names, once or several times; raises UsageError for any other."""
-    from relubench.experiments.config import Method
+    from relubench.experiments.sections import Method
 
     known = get_args(Method)
     names = [name.strip() for text in given for name in text.split(",")]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from relubench.activations import Choice
 from relubench.activations.user import choose_own
@@ -15,9 +16,10 @@ from relubench.data import DataOptions, PreparedData
 from relubench.data.prepared import image_range
 from relubench.errors import UsageError
 from relubench.experiments.compatibility import check_foreign, check_precision, check_stack
-from relubench.experiments.config import MAX_SEED, DataSection, ExperimentConfig
+from relubench.experiments.config import MAX_SEED, ExperimentConfig
 from relubench.experiments.deviations import departures
 from relubench.experiments.pretraining_plan import stack_spec
+from relubench.experiments.sections import DataSection
 from relubench.models.architecture import (
     Architecture,
     architecture_of,
@@ -187,40 +189,56 @@ def _resolve(
     lr: float,
     threads: int,
 ) -> RunSpec:
-    shape = {"columns": choice.columns, "learned": choice.learned, "norm": config.model.norm}
-    gated = choice.columns > 1
-    if gated and config.model.match == "parameters":
-        arch = matched(arch, prepared.input_shape, prepared.classes, **shape)
+    """The run of this activation with seed 0, without an L1 penalty and without pre-training."""
+    activation = {"columns": choice.columns, "learned": choice.learned, "norm": config.model.norm}
+    if choice.columns > 1 and config.model.match == "parameters":
+        arch = matched(arch, prepared.input_shape, prepared.classes, **activation)
+    parameters = 0 if arch.foreign else parameter_count(arch, prepared.input_shape, prepared.classes, **activation)
     return RunSpec(
         activation=choice.label,
         activation_digest=choice.source_digest,
-        dataset=prepared.name,
-        data_digest=prepared.digest,
-        augment=config.data.augment,
-        input_shape=prepared.input_shape,
-        classes=prepared.classes,
-        model=arch.name,
-        model_digest=model_digest(arch),
-        keep_act=config.model.keep_act or None,
-        channels=arch.channels,
-        hidden=arch.hidden,
-        match=config.model.match if gated else "-",
-        init="own" if arch.foreign else config.model.init,
-        norm=config.model.norm,
-        dropout=config.model.dropout,
-        sign_flip=config.model.sign_flip,
         lr=lr,
         seed=0,
         device=device.kind,
         device_name=device.name,
         threads=threads,
         torch=device.torch,
-        parameters=0 if arch.foreign else parameter_count(arch, prepared.input_shape, prepared.classes, **shape),
+        parameters=parameters,
         departures=departures(config),
-        train_size=config.data.train_size,
-        labels=config.data.labels,
-        split=config.data.split,
         l1=0.0,
         l1_asked=0.0,
+        **_data_fields(config, prepared),
+        **_model_fields(config, choice, arch),
         **{**config.train.model_dump(exclude=set(NOT_OF_A_RUN)), **({"probe": "none"} if arch.foreign else {})},
     )
+
+
+def _data_fields(config: ExperimentConfig, prepared: PreparedData) -> dict[str, Any]:
+    """The fields of a RunSpec that the data set decides."""
+    return {
+        "dataset": prepared.name,
+        "data_digest": prepared.digest,
+        "augment": config.data.augment,
+        "input_shape": prepared.input_shape,
+        "classes": prepared.classes,
+        "train_size": config.data.train_size,
+        "labels": config.data.labels,
+        "split": config.data.split,
+    }
+
+
+def _model_fields(config: ExperimentConfig, choice: Choice, arch: Architecture) -> dict[str, Any]:
+    """The fields of a RunSpec that the network decides."""
+    model = config.model
+    return {
+        "model": arch.name,
+        "model_digest": model_digest(arch),
+        "keep_act": model.keep_act or None,
+        "channels": arch.channels,
+        "hidden": arch.hidden,
+        "match": model.match if choice.columns > 1 else "-",
+        "init": "own" if arch.foreign else model.init,
+        "norm": model.norm,
+        "dropout": model.dropout,
+        "sign_flip": model.sign_flip,
+    }

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from relubench.activations import Choice
 from relubench.activations.user import checked, choose_own, is_checked, is_own, renewed, say_unseen
 from relubench.errors import WARNING, UsageError
+from relubench.experiments.caught_warnings import Note, warnings_as_notes
 from relubench.experiments.config import ExperimentConfig
+from relubench.experiments.external_networks import LEFT_OUT, Networks, examine_network, network_key
 from relubench.experiments.variants import Part, lay_out
 from relubench.models.architecture import (
     Architecture,
@@ -29,25 +27,11 @@ from relubench.models.architecture import (
 from relubench.models.external.torchvision_names import PREFIX
 from relubench.runs import pretrained_file
 from relubench.runs.result import RunResult
-from relubench.runs.spec import ForeignNetwork, RunSpec
+from relubench.runs.spec import RunSpec
 from relubench.runs.store import Store
 from relubench.system.device import Device
 from relubench.system.paths import user_path
-from relubench.system.user_code.records import is_users_file
 from relubench.training.pretraining.layers import import_file
-
-Note = Callable[[str], None]
-
-PLACES = 6
-"""Places that a line names; the others are counted."""
-
-LONGEST_WARNING = 300
-"""Characters that are shown of a library's warning."""
-
-LEFT_OUT = (
-    "an epoch's last batch would be one image, which batch normalisation cannot train on: it is left out, "
-    "another one every epoch"
-)
 
 
 def probe_own(choice: Choice, note: Note, parts: Sequence[Part] = ()) -> None:
@@ -60,7 +44,7 @@ def probe_own(choice: Choice, note: Note, parts: Sequence[Part] = ()) -> None:
     shapes = dict.fromkeys((_architecture(part), part.prepared.input_shape) for part in parts)
     layers = [frame for shape in shapes for frame in activation_frames(*shape)]
     # What a user's own code prints must not get between the rows.
-    with contextlib.redirect_stdout(sys.stderr), _warned(choice.label, note):
+    with contextlib.redirect_stdout(sys.stderr), warnings_as_notes(choice.label, note):
         own = choice.kind == "user"
         found = checked(choice, "activation", lambda: probe(choice, layers)) if own else probe(choice, layers)
     if found.no_gain is not None:
@@ -106,7 +90,7 @@ def settle(parts: Sequence[Part], device: Device, networks: Networks, note: Note
     if any(_is_unchecked(part.config.model.name) for part in parts):
         for part, spec in lay_out(parts, device):
             if _is_unchecked(spec.model):
-                networks[_key(spec)] = _look_at([spec], part, [], note)
+                networks[network_key(spec)] = examine_network([spec], part, [], note)
     return probed
 
 
@@ -163,115 +147,6 @@ def import_stacks(runs: Sequence[tuple[Part, RunSpec]], store: Store) -> None:
     for part, spec in runs:
         if part.config.pretrain.source is not None and spec.stack is not None and spec.stack.source:
             import_file(pretrained_file.read(user_path(part.config.pretrain.source)), spec, store)
-
-
-Networks = dict[tuple[Any, ...], ForeignNetwork]
-"""What was looked at, by model, data, batch and whatever else decides about a training step."""
-
-
-def with_network(
-    spec: RunSpec,
-    part: Part,
-    company: Sequence[RunSpec],
-    networks: Networks,
-    stored: Callable[[str], RunResult | None],
-    note: Note,
-) -> RunSpec:
-    """The run with what its network, if somebody else wrote it, was found to be.
-
-    `company`: the runs of its part; `stored` gives the run of an id; `networks` grows, so that each is looked at once.
-    """
-    if not architecture_of(spec).foreign:
-        return spec
-    key = _key(spec)
-    if key not in networks:
-        # The layout is part of a run's id, and known only once the network was looked at.
-        ids = [replace(one, layout=layout).id for one in company for layout in (None, "contiguous")]
-        networks[key] = _look_at(company, part, [stored(one) for one in ids], note)
-    network = networks[key]
-    learned = next(choice.learned for choice in part.choices if choice.label == spec.activation)
-    return replace(
-        spec,
-        foreign=network,
-        layout=network.layout or None,
-        parameters=network.parameters + learned * network.exchanged,
-    )
-
-
-def _key(spec: RunSpec) -> tuple[Any, ...]:
-    """What decides about a training step of the network."""
-    step = (spec.batch_size, spec.keep_act, spec.precision, spec.optimizer, spec.augment)
-    return spec.model, spec.data_digest, *step
-
-
-def _look_at(specs: Sequence[RunSpec], part: Part, stored: Sequence[RunResult | None], note: Note) -> ForeignNetwork:
-    """What the network of these runs is, from a stored run of it or built once, and a note that says so."""
-    known = next((one.spec["foreign"] for one in stored if one and one.spec.get("foreign")), None)
-    network = ForeignNetwork.from_json(known) if known is not None else _built(specs[0], part, note)
-    model = specs[0].model
-    for line in _described(network, specs[0], part):
-        note(f"{WARNING * line.startswith(WARNING)}{model}: {line.removeprefix(WARNING)}")
-    if is_own(model) and not model.startswith(PREFIX):
-        say_unseen(choose_own(model, "network"), "network", note)
-    return network
-
-
-def _described(network: ForeignNetwork, spec: RunSpec, part: Part) -> list[str]:
-    """What was found, a line for each thing; warnings last."""
-    plural = "" if network.exchanged == 1 else "s"
-    parts = [f"{network.exchanged} activation{plural} exchanged ({network.functions})"]
-    parts += [f"left as they are: {network.kept}"] if network.kept else []
-    parts += ["the initial weights are its own", *([network.stem] if network.stem else [])]
-    lines = ["; ".join(parts)]
-    if network.places:
-        again = next((place for place in network.places if "#" in place), "")
-        called = f"; #{again.rpartition('#')[2]} is the second call there" if again.endswith("#2") else ""
-        more = f", and {len(network.places) - PLACES} more" if len(network.places) > PLACES else ""
-        lines.append(
-            f"exchanged at {', '.join(network.places[:PLACES])}{more} (--keep-act PATH leaves one out{called})"
-        )
-    if network.merged:
-        where = ", ".join(path or "forward" for path in network.merged[:PLACES])
-        lines.append(f"the calls in {where} follow the size of the batch: they count as one place")
-    if network.layout:
-        lines.append(
-            "it gets its images in PyTorch's usual (contiguous) layout, since it does not take channels-last ones"
-        )
-    if network.pairs and part.prepared.n_train % spec.batch_size == 1:
-        lines.append(LEFT_OUT)
-    return lines + [f"warning: {one}" for one in network.remarks]
-
-
-def _built(spec: RunSpec, part: Part, note: Note) -> ForeignNetwork:
-    from relubench.models.external.inspection import inspect_network
-
-    def inspect() -> ForeignNetwork:
-        return inspect_network(spec, part.choices[0])
-
-    with contextlib.redirect_stdout(sys.stderr), _warned(spec.model, note):
-        if spec.model.startswith(PREFIX):
-            return inspect()
-        return checked(choose_own(spec.model, "network"), "network", inspect)
-
-
-@contextlib.contextmanager
-def _warned(label: str, note: Note) -> Iterator[None]:
-    """What is warned of inside is said once; the workers, which do the same again, are silent.
-
-    A warning raised in a user's file is that file's: several activations may lie in it, and others import it.
-    """
-    caught: list[warnings.WarningMessage] = []
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            yield
-    finally:
-        for line in dict.fromkeys(f"{_whose(one, label)}: {one.category.__name__}: {one.message}" for one in caught):
-            note(" ".join(line.split())[: len(label) + LONGEST_WARNING])
-
-
-def _whose(warning: warnings.WarningMessage, label: str) -> str:
-    """The place in a user's own code where a warning was raised; else `label`, for whose sake a library was called."""
-    return f"{Path(warning.filename).name}, line {warning.lineno}" if is_users_file(warning.filename) else label
 
 
 def remarks(part: Part) -> list[str]:

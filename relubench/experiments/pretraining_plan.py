@@ -11,7 +11,7 @@ from typing import Any
 
 from relubench.activations import Choice
 from relubench.errors import UsageError, with_article
-from relubench.experiments.config import PretrainSection
+from relubench.experiments.sections import PretrainSection
 from relubench.runs.spec import SHUFFLED, StackSpec
 from relubench.version import PRETRAINING_VERSION
 
@@ -56,25 +56,35 @@ def stack_spec(
         version=PRETRAINING_VERSION,
     )
     if common.method == "rbm":
-        hidden = _hidden_units(choice)
-        first = _visible_units(config.visible, low, high)
-        return replace(
-            common,
-            hidden=hidden,
-            visible=(first, *(RBM_NEXT[hidden],) * (layers - 1)),
-            k=config.k,
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
-            sampled=config.sampled,
-        )
+        return _with_rbm(common, config, choice, low, high)
+    return _with_autoencoder(common, config, choice, low, high)
+
+
+def _with_rbm(stack: StackSpec, config: PretrainSection, choice: Choice, low: float, high: float) -> StackSpec:
+    """The stack with the settings of restricted Boltzmann machines."""
+    hidden = _hidden_units(choice)
+    first = _visible_units(config.visible, low, high)
+    return replace(
+        stack,
+        hidden=hidden,
+        visible=(first, *(RBM_NEXT[hidden],) * (stack.layers - 1)),
+        k=config.k,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        sampled=config.sampled,
+    )
+
+
+def _with_autoencoder(stack: StackSpec, config: PretrainSection, choice: Choice, low: float, high: float) -> StackSpec:
+    """The stack with the settings of denoising autoencoders."""
     if config.tied and choice.columns > 1:
         raise UsageError(
             f"{choice.label} is gated: its weights cannot be tied to a decoder's",
             "let the decoder have weights of its own: --set pretrain.tied=false",
         )
     return replace(
-        common,
-        reconstruction=_reconstructions(config.reconstruction, choice, layers, low, high),
+        stack,
+        reconstruction=_reconstructions(config.reconstruction, choice, stack.layers, low, high),
         noise=config.noise,
         corruption=config.corruption,
         tied=config.tied,

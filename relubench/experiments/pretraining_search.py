@@ -98,7 +98,7 @@ class StackSearch:
             if spec.stack is not None and layer < spec.stack.layers
         }
 
-    def told(self) -> list[str]:
+    def describe(self) -> list[str]:
         """What was found, a line a row."""
         return [
             f"{name}: learning rates of pre-training {', '.join(f'{rate:g}' for rate in rates)}"

@@ -11,8 +11,8 @@ import pytest
 
 from relubench.cli import flags
 from relubench.cli.pretrain import pretrain
-from relubench.experiments.config import PretrainSection
 from relubench.experiments.pretraining_plan import RBM_HIDDEN
+from relubench.experiments.sections import PretrainSection
 from relubench.runs.result import RunResult
 from relubench.runs.spec import StackSpec
 from tests.cli.fakes import Cli, FakeStudy, result

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from relubench.errors import UsageError
-from relubench.experiments.config import Method
 from relubench.experiments.presets.document import Document, read_document
 from relubench.experiments.presets.resolve import Preset, resolve
 from relubench.experiments.presets.schema import SCALES
+from relubench.experiments.sections import Method
 from relubench.system.lookup import did_you_mean, near_names
 from relubench.system.paths import presets_folder, user_path
 

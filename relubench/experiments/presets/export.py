@@ -7,9 +7,10 @@ from typing import Any
 
 import yaml
 
-from relubench.experiments.config import ExperimentConfig, Section
+from relubench.experiments.config import ExperimentConfig
 from relubench.experiments.plan import Variant
 from relubench.experiments.presets.resolve import Preset
+from relubench.experiments.sections import Section
 
 
 def as_yaml(preset: Preset) -> str:

@@ -13,11 +13,12 @@ from pydantic import ValidationError
 from relubench.activations import select
 from relubench.errors import UsageError
 from relubench.experiments.comparison import Comparison
-from relubench.experiments.config import ExperimentConfig, Method, experiment, key_path, merge
+from relubench.experiments.config import ExperimentConfig, experiment, key_path, merge
 from relubench.experiments.deviations import spoken
 from relubench.experiments.plan import Variant, rows, strengths_and_seeds
 from relubench.experiments.presets.document import Document
 from relubench.experiments.presets.schema import PresetFile, ScaleEntry, check, scale_named
+from relubench.experiments.sections import Method
 from relubench.system.lookup import did_you_mean
 
 MOST_RUNS = 10_000
@@ -72,9 +73,7 @@ def resolve(
     `acts`, `methods`: keep these activations and ways of pre-training only. Raises UsageError, by line where the file
     is to blame.
     """
-    check(document)
-    for one in document.values.get("scales") or {None: None}:
-        _configs(document, one, _entries(document, one))
+    _check_every_scale(document)
     chosen = scale_named(document, scale)
     entries = _entries(document, chosen)
     configs = _configs(document, chosen, entries)
@@ -85,23 +84,35 @@ def resolve(
         entries, configs = _only(name, acts, entries, configs)
     if methods:
         entries, configs = _only_methods(name, methods, entries, configs)
-    published = frozenset(document.values.get("as_published") or ())
-    labels = [entry.label for entry in entries]
+    narrowed = bool(acts or methods or asked)
     preset = Preset(
         name=name,
         scale=chosen,
         description=document.values["description"],
         source=document.values.get("source"),
         stand_in=_of_scale(document, chosen).get("stand_in"),
-        variants=[
-            Variant(config=config, label=label, as_published=published)
-            for label, config in zip(labels, configs, strict=True)
-        ],
-        comparison=_comparison(document, chosen, labels, configs, narrowed=bool(acts or methods or asked)),
+        variants=_variants(document, entries, configs),
+        comparison=_comparison(document, chosen, [entry.label for entry in entries], configs, narrowed=narrowed),
         references=list(document.values.get("reference") or ()),
         claim=document.values.get("claim"),
     )
     return _few_enough(preset)
+
+
+def _check_every_scale(document: Document) -> None:
+    """Raises UsageError where the file, at any of its scales, is no preset."""
+    check(document)
+    for scale in document.values.get("scales") or {None: None}:
+        _configs(document, scale, _entries(document, scale))
+
+
+def _variants(document: Document, entries: Sequence[Entry], configs: Sequence[ExperimentConfig]) -> list[Variant]:
+    """The variants of a study, one for each entry and its configuration."""
+    published = frozenset(document.values.get("as_published") or ())
+    return [
+        Variant(config=config, label=entry.label, as_published=published)
+        for entry, config in zip(entries, configs, strict=True)
+    ]
 
 
 def _of_scale(document: Document, scale: str | None) -> Mapping[str, Any]:

@@ -7,19 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from relubench.experiments.config import (
-    DataSection,
-    ExperimentConfig,
-    Method,
-    ModelSection,
-    PretrainSection,
-    Section,
-    TrainSection,
-    key_path,
-    known_keys,
-)
+from relubench.experiments.config import ExperimentConfig, key_path, known_keys
 from relubench.experiments.presets.document import Document
-from relubench.experiments.references import tables
+from relubench.experiments.reference_files import tables
+from relubench.experiments.sections import DataSection, Method, ModelSection, PretrainSection, Section, TrainSection
 from relubench.system.lookup import did_you_mean, find
 
 SCALES = ("smoke", "quick", "paper")
