@@ -10,17 +10,14 @@ import typer
 from relubench.cli import options, output
 from relubench.cli.flags import experiment, whole_number
 from relubench.cli.study import carry_out, preparing, quietly, show_study
-from relubench.errors import EXIT_INTERRUPTED, ComputeError, UsageError
+from relubench.errors import EXIT_INTERRUPTED, UsageError
 from relubench.system.lookup import find
 
 if TYPE_CHECKING:
     from relubench.experiments.config import ExperimentConfig
     from relubench.experiments.study import Study
     from relubench.reports.report import Report
-    from relubench.runs.result import RunResult
 
-GRID = (0.0, 0.001, 0.01, 0.1, 1.0)
-"""The article's strengths."""
 SCALES = ("sum", "mean", "paper")
 MAX_NETS = 10_000
 
@@ -109,10 +106,10 @@ def ablate_sparsity(
     if l1 is not None:
         settings["train"]["l1"] = _strengths(l1)
     number = None if nets is None else _nets(nets, ctx.params)
-    config = experiment(
-        ctx.params, defaults={"act": ("relu",), "train": {"l1": GRID, "l1_scale": "mean"}}, settings=settings
-    )
-    _check_layers(config)
+    from relubench.experiments.l1_range import ABLATION_DEFAULTS, check_layers
+
+    config = experiment(ctx.params, defaults=ABLATION_DEFAULTS, settings=settings)
+    check_layers(config)
     where: dict[str, Any] = {"data_dir": data_dir, "runs_dir": runs_dir, "fresh": no_cache}
     # The short runs that find the range use the same data: what is said of them is said once.
     where["note"] = output.once(quietly if quiet else output.say)
@@ -120,21 +117,10 @@ def ablate_sparsity(
 
     if number is not None:
         output.check_stdout(target)
-        config = _drawn(config, number, where, quiet)
+        config = _sampled(config, number, where, quiet)
     with preparing():
         study = Study.open(config, **where)
     show_study(study, lambda: _report(study), target, plot, quiet=quiet, draw=_draw)
-
-
-def _check_layers(config: ExperimentConfig) -> None:
-    """Raises UsageError for a network whose hidden layers are not known: there is nothing to make sparse in it."""
-    from relubench.models.architecture import parse_model
-
-    if config.model.name != "auto" and parse_model(config.model.name).foreign:
-        raise UsageError(
-            f"ablate-sparsity penalises the hidden layers of relubench's own networks, not of {config.model.name}",
-            "use an mlp or the cnn, for example --model mlp-2x64",
-        )
 
 
 def _strengths(text: str) -> tuple[float, ...]:
@@ -152,32 +138,20 @@ def _nets(text: str, given: dict[str, Any]) -> int:
     return whole_number("--nets", text, 1, MAX_NETS)
 
 
-def _drawn(config: ExperimentConfig, nets: int, where: dict[str, Any], quiet: bool) -> ExperimentConfig:
+def _sampled(config: ExperimentConfig, nets: int, where: dict[str, Any], quiet: bool) -> ExperimentConfig:
     """The configuration of `nets` networks whose strengths span the range that short runs find."""
-    from relubench.experiments.l1_range import LATER_ROUNDS, draw, first_strengths, next_strengths, pilot, span, told
-    from relubench.experiments.study import Study
+    from relubench.experiments.l1_range import RangeSearch
 
-    results: list[RunResult] = []
-    with preparing():
-        strengths = first_strengths(Study.open(config.one_strength(), **where).specs[0])
-    for _ in range(1 + LATER_ROUNDS):
-        if not strengths:
-            break
+    search = RangeSearch(config, where["note"])
+    studies = search.studies(data_dir=where["data_dir"], runs_dir=where["runs_dir"], fresh=where["fresh"])
+    while True:
         with preparing():
-            study = Study.open(pilot(config, strengths), **where)
+            study = next(studies, None)
+        if study is None:
+            return search.sampled(nets)
         if carry_out(study, quiet):
             output.say("interrupted in the short runs that find the range; the same command goes on from here")
             raise typer.Exit(EXIT_INTERRUPTED)
-        results += [one for one in study.results if one.outcome != "failed"]
-        if not results:
-            raise ComputeError("none of the short runs that find the range could be computed", "see the warnings above")
-        strengths = next_strengths(results)
-    if not any(one.outcome == "ok" for one in results):
-        hint = "give more --epochs or another --lr, or your own strengths with --l1"
-        raise ComputeError(f"none of the {len(results)} short runs that find the range learned anything", hint)
-    low, high = span(results)
-    where["note"](told(results, low, high))
-    return draw(config, nets, low, high)
 
 
 def _report(study: Study) -> Report:

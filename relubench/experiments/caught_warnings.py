@@ -26,7 +26,9 @@ def warnings_as_notes(label: str, note: Note) -> Iterator[None]:
         with warnings.catch_warnings(record=True) as caught:
             yield
     finally:
-        for line in dict.fromkeys(f"{_whose(one, label)}: {one.category.__name__}: {one.message}" for one in caught):
+        for line in dict.fromkeys(
+            f"{_whose(warning, label)}: {warning.category.__name__}: {warning.message}" for warning in caught
+        ):
             note(" ".join(line.split())[: len(label) + LONGEST_WARNING])
 
 

@@ -57,7 +57,7 @@ class ExperimentConfig(Section):
 
     @field_validator("act")
     @classmethod
-    def _some(cls, act: tuple[str, ...]) -> tuple[str, ...]:
+    def _not_empty(cls, act: tuple[str, ...]) -> tuple[str, ...]:
         if not act:
             raise ValueError("at least one activation is needed")
         return act
@@ -114,24 +114,28 @@ def leaves(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     return flat
 
 
-def contradictions(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+def contradictions(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """Keys that two layers of one request set to different values, with both values."""
-    mine, theirs = leaves(one), leaves(other)
+    first_values, second_values = leaves(first), leaves(second)
 
     def plain(value: Any) -> Any:
         return list(value) if isinstance(value, tuple) else value
 
-    return [(key, mine[key], theirs[key]) for key in mine if key in theirs and plain(mine[key]) != plain(theirs[key])]
+    return [
+        (key, first_values[key], second_values[key])
+        for key in first_values
+        if key in second_values and plain(first_values[key]) != plain(second_values[key])
+    ]
 
 
 def experiment(*layers: Mapping[str, Any]) -> ExperimentConfig:
     """The checked configuration out of layers of overrides, weakest first; raises UsageError naming key and value."""
-    asked = merge(*layers)
-    train = asked.get("train")
+    overrides = merge(*layers)
+    train = overrides.get("train")
     protocol = train.get("protocol", "paper") if isinstance(train, Mapping) else "paper"
     base = PROTOCOLS.get(protocol, {}) if isinstance(protocol, str) else {}
-    values = merge(base, asked)
-    _shorten_warmup(values, asked)
+    values = merge(base, overrides)
+    _shorten_warmup(values, overrides)
     try:
         return ExperimentConfig.model_validate(values)
     except ValidationError as error:
@@ -165,19 +169,19 @@ def check_strength(option: str, text: str) -> float:
     return value + 0.0
 
 
-def _shorten_warmup(values: dict[str, Any], asked: Mapping[str, Any]) -> None:
+def _shorten_warmup(values: dict[str, Any], overrides: Mapping[str, Any]) -> None:
     """A protocol's own warm-up gives way to a shorter training; one that the user asked for does not."""
-    asked_train, train = asked.get("train", {}), values.get("train")
-    if not isinstance(train, dict) or not isinstance(asked_train, Mapping) or "warmup_epochs" in asked_train:
+    train_overrides, train = overrides.get("train", {}), values.get("train")
+    if not isinstance(train, dict) or not isinstance(train_overrides, Mapping) or "warmup_epochs" in train_overrides:
         return
     epochs, warmup = train.get("epochs"), train.get("warmup_epochs")
     if isinstance(epochs, int) and isinstance(warmup, float) and warmup > epochs / 2:
         train["warmup_epochs"] = epochs / 2
 
 
-def key_path(found: ErrorDetails) -> list[str]:
+def key_path(detail: ErrorDetails) -> list[str]:
     """The key that a check of the schema failed at, without the types that a union tried."""
-    path = [str(part) for part in found["loc"] if not str(part).startswith(("function-", "constrained-", "literal"))]
+    path = [str(part) for part in detail["loc"] if not str(part).startswith(("function-", "constrained-", "literal"))]
     return [part for part in path if part not in ("float", "int", "str", "none")]
 
 
@@ -194,22 +198,22 @@ def refusal(error: ValidationError) -> UsageError:
         return UsageError(
             f"{key}: {rule}", "change one of the two" if "must not" in rule or "belongs" in rule else rule
         )
-    alternatives = [one for one in error.errors() if one["loc"][: len(path)] == first["loc"][: len(path)]]
-    rule = " or ".join(dict.fromkeys(_rule(one) for one in alternatives))
-    wanted = "[VALUE, ...]" if first["type"] == "tuple_type" else "VALUE"
+    alternatives = [detail for detail in error.errors() if detail["loc"][: len(path)] == first["loc"][: len(path)]]
+    rule = " or ".join(dict.fromkeys(_rule(detail) for detail in alternatives))
+    form = "[VALUE, ...]" if first["type"] == "tuple_type" else "VALUE"
     names = _NAMES.findall(first["msg"]) if first["type"] == "literal_error" else []
-    hint = did_you_mean(shown(first["input"]).strip("'"), names, f"set it with --set {key}={wanted} or its own flag")
+    hint = did_you_mean(shown(first["input"]).strip("'"), names, f"set it with --set {key}={form} or its own flag")
     return UsageError(f"{key} {rule}, got {shown(first['input'])}", hint)
 
 
 _NAMES = re.compile(r"'([^']+)'")
 
 
-def _rule(found: ErrorDetails) -> str:
+def _rule(detail: ErrorDetails) -> str:
     """What the schema wants, in the words of a command line."""
-    if found["type"] == "string_pattern_mismatch":
+    if detail["type"] == "string_pattern_mismatch":
         return "'uniform:B' with a bound B above 0"
-    rule = found["msg"].removeprefix("Input ").replace("a valid tuple", "a list")
+    rule = detail["msg"].removeprefix("Input ").replace("a valid tuple", "a list")
     return rule[0].lower() + rule[1:]
 
 
@@ -224,7 +228,7 @@ def known_keys() -> list[str]:
     for name, field in ExperimentConfig.model_fields.items():
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, Section):
-            keys += [f"{name}.{one}" for one in inner.model_fields]
+            keys += [f"{name}.{inner_key}" for inner_key in inner.model_fields]
         else:
             keys.append(name)
     return keys

@@ -73,16 +73,19 @@ def price(
 ) -> Price:
     """The price of these variants; raises UsageError for whatever `Study.open` would refuse."""
     device, store = resolve(variants[0].config.device), Store(runs_root(runs_dir))
-    parts = [_part(one, data_dir) for one in variants]
-    here = [_is_here(one, data_dir) for one in variants]
-    asked = _looked_at(lay_out(parts, device), store)
+    parts = [_part(variant, data_dir) for variant in variants]
+    is_here = [_is_here(variant, data_dir) for variant in variants]
+    runs = _with_networks(lay_out(parts, device), store)
+    reported = [[spec for owner, spec in runs if owner is part] for part in parts]
     tuning = [[spec for specs in trials(part, device).values() for spec in specs] for part in parts]
-    work = [([spec for owner, spec in asked if owner is part], runs) for part, runs in zip(parts, tuning, strict=True)]
-    pending = [_unstored(part, [*own, *trial], store, fresh) for part, (own, trial) in zip(parts, work, strict=True)]
+    pending = [
+        _unstored(part, [*specs, *trial_specs], store, fresh)
+        for part, specs, trial_specs in zip(parts, reported, tuning, strict=True)
+    ]
     speeds = training_speeds(parts, pending, store, device)
     rows = [
-        _row(part, own, len(trial), left, there, speeds)
-        for part, (own, trial), left, there in zip(parts, work, pending, here, strict=True)
+        _row(part, specs, len(trial_specs), unstored, present, speeds)
+        for part, specs, trial_specs, unstored, present in zip(parts, reported, tuning, pending, is_here, strict=True)
     ]
     rows = _with_stacks(rows, parts, pending, StackPrices(store, fresh), device)
     return Price(
@@ -102,16 +105,22 @@ def _with_stacks(
     device: Device,
 ) -> list[PriceRow]:
     """The rows with what pre-training adds; a stack that several variants share is the first one's."""
-    found: list[PriceRow] = []
-    for row, part, left in zip(rows, parts, pending, strict=True):
+    rows_with_layers: list[PriceRow] = []
+    for row, part, unstored in zip(rows, parts, pending, strict=True):
         seeds = set(part.config.seeds)
-        own = [spec for spec in left if spec.seed in seeds]
-        tuning = tuning_specs(part, device) if part.searches_stacks else [one for one in left if one.seed not in seeds]
-        layers = prices.layers(own, tuning if own else [], searched=part.searches_stacks)
+        own_specs = [spec for spec in unstored if spec.seed in seeds]
+        tuning = (
+            tuning_specs(part, device)
+            if part.searches_stacks
+            else [spec for spec in unstored if spec.seed not in seeds]
+        )
+        layers = prices.layers(own_specs, tuning if own_specs else [], searched=part.searches_stacks)
         choices = {choice.label: choice for choice in part.choices}
         hours = prices.seconds(layers, choices, part.prepared.with_all_images.n_train) / 3600
-        found.append(replace(row, layers=sum(one.trainings for one in layers), hours=round(row.hours + hours, 5)))
-    return found
+        rows_with_layers.append(
+            replace(row, layers=sum(layer.trainings for layer in layers), hours=round(row.hours + hours, 5))
+        )
+    return rows_with_layers
 
 
 def _part(variant: Variant, data_dir: Path | None) -> Part:
@@ -125,7 +134,7 @@ def _part(variant: Variant, data_dir: Path | None) -> Part:
     return Part(variant, select(config.act), prepared)
 
 
-def _looked_at(asked: Sequence[tuple[Part, RunSpec]], store: Store) -> list[tuple[Part, RunSpec]]:
+def _with_networks(runs: Sequence[tuple[Part, RunSpec]], store: Store) -> list[tuple[Part, RunSpec]]:
     """The runs with what is known of networks that somebody else wrote: their size and their memory."""
     networks: Networks = {}
     return [
@@ -134,13 +143,13 @@ def _looked_at(asked: Sequence[tuple[Part, RunSpec]], store: Store) -> list[tupl
             with_network(
                 spec,
                 part,
-                [one for owner, one in asked if owner is part],
+                [other_spec for owner, other_spec in runs if owner is part],
                 networks,
                 lambda run: store.result(run) if store.has(run) else None,
                 silent,
             ),
         )
-        for part, spec in asked
+        for part, spec in runs
     ]
 
 
@@ -159,24 +168,29 @@ def _unstored(part: Part, specs: Sequence[RunSpec], store: Store, fresh: bool) -
 
 
 def _row(
-    part: Part, own: Sequence[RunSpec], tuning: int, left: Sequence[RunSpec], here: bool, speeds: TrainingSpeeds
+    part: Part,
+    own_specs: Sequence[RunSpec],
+    tuning: int,
+    unstored: Sequence[RunSpec],
+    is_here: bool,
+    speeds: TrainingSpeeds,
 ) -> PriceRow:
     choices = {choice.label: choice for choice in part.choices}
     seconds, bases = 0.0, set[str]()
-    for spec in left:
+    for spec in unstored:
         speed, basis = speeds.of(spec, choices[spec.activation])
         bases.add(basis)
         seconds += spec.epochs * (part.prepared.n_train + part.prepared.n_valid / EVALUATION_SPEED) / speed
-    kept = {spec.id for spec in left} & {spec.id for spec in own}
+    to_store = {spec.id for spec in unstored} & {spec.id for spec in own_specs}
     weights = 0 if part.config.keep == "none" else 4
-    disk = sum(RECORD_BYTES + weights * spec.parameters for spec in own if spec.id in kept)
+    disk = sum(RECORD_BYTES + weights * spec.parameters for spec in own_specs if spec.id in to_store)
     return PriceRow(
         variant=part.variant.label,
         dataset=part.prepared.name,
-        data="yes" if here else "no",
-        model=own[0].model,
-        runs=len(own),
-        stored=len(own) - len(kept),
+        data="yes" if is_here else "no",
+        model=own_specs[0].model,
+        runs=len(own_specs),
+        stored=len(own_specs) - len(to_store),
         tuning_runs=tuning,
         layers=0,
         hours=round(seconds / 3600, 5),

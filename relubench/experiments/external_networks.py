@@ -47,8 +47,8 @@ def with_network(
     key = network_key(spec)
     if key not in networks:
         # The layout is part of a run's id, and known only once the network was looked at.
-        ids = [replace(one, layout=layout).id for one in company for layout in (None, "contiguous")]
-        networks[key] = examine_network(company, part, [stored(one) for one in ids], note)
+        ids = [replace(company_spec, layout=layout).id for company_spec in company for layout in (None, "contiguous")]
+        networks[key] = examine_network(company, part, [stored(run) for run in ids], note)
     network = networks[key]
     learned = next(choice.learned for choice in part.choices if choice.label == spec.activation)
     return replace(
@@ -69,8 +69,8 @@ def examine_network(
     specs: Sequence[RunSpec], part: Part, stored: Sequence[RunResult | None], note: Note
 ) -> ForeignNetwork:
     """What the network of these runs is, from a stored run of it or built once, and a note that says so."""
-    known = next((one.spec["foreign"] for one in stored if one and one.spec.get("foreign")), None)
-    network = ForeignNetwork.from_json(known) if known is not None else _build_and_inspect(specs[0], part, note)
+    record = next((run.spec["foreign"] for run in stored if run and run.spec.get("foreign")), None)
+    network = ForeignNetwork.from_json(record) if record is not None else _build_and_inspect(specs[0], part, note)
     model = specs[0].model
     for line in describe_network(network, specs[0], part):
         note(f"{WARNING * line.startswith(WARNING)}{model}: {line.removeprefix(WARNING)}")
@@ -82,27 +82,29 @@ def examine_network(
 def describe_network(network: ForeignNetwork, spec: RunSpec, part: Part) -> list[str]:
     """What was found, a line for each thing; warnings last."""
     plural = "" if network.exchanged == 1 else "s"
-    parts = [f"{network.exchanged} activation{plural} exchanged ({network.functions})"]
-    parts += [f"left as they are: {network.kept}"] if network.kept else []
-    parts += ["the initial weights are its own", *([network.stem] if network.stem else [])]
-    lines = ["; ".join(parts)]
+    phrases = [f"{network.exchanged} activation{plural} exchanged ({network.functions})"]
+    phrases += [f"left as they are: {network.kept}"] if network.kept else []
+    phrases += ["the initial weights are its own", *([network.stem] if network.stem else [])]
+    lines = ["; ".join(phrases)]
     if network.places:
-        again = next((place for place in network.places if "#" in place), "")
-        called = f"; #{again.rpartition('#')[2]} is the second call there" if again.endswith("#2") else ""
+        second_call = next((place for place in network.places if "#" in place), "")
+        explanation = (
+            f"; #{second_call.rpartition('#')[2]} is the second call there" if second_call.endswith("#2") else ""
+        )
         more = f", and {len(network.places) - PLACES} more" if len(network.places) > PLACES else ""
         lines.append(
-            f"exchanged at {', '.join(network.places[:PLACES])}{more} (--keep-act PATH leaves one out{called})"
+            f"exchanged at {', '.join(network.places[:PLACES])}{more} (--keep-act PATH leaves one out{explanation})"
         )
     if network.merged:
-        where = ", ".join(path or "forward" for path in network.merged[:PLACES])
-        lines.append(f"the calls in {where} follow the size of the batch: they count as one place")
+        paths = ", ".join(path or "forward" for path in network.merged[:PLACES])
+        lines.append(f"the calls in {paths} follow the size of the batch: they count as one place")
     if network.layout:
         lines.append(
             "it gets its images in PyTorch's usual (contiguous) layout, since it does not take channels-last ones"
         )
     if network.pairs and part.prepared.n_train % spec.batch_size == 1:
         lines.append(LEFT_OUT)
-    return lines + [f"warning: {one}" for one in network.remarks]
+    return lines + [f"warning: {remark}" for remark in network.remarks]
 
 
 def _build_and_inspect(spec: RunSpec, part: Part, note: Note) -> ForeignNetwork:

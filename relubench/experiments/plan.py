@@ -99,17 +99,17 @@ def expand(
         raise UsageError(
             f"--augment {config.data.augment} needs a convolutional network, not {arch.name}", "add --model cnn"
         )
-    drawn, compared = strengths_and_seeds(config), rows(config, choices)
+    pairs, compared_rows = strengths_and_seeds(config), rows(config, choices)
     check_stack(config, arch)
-    lone = len(compared) * len(drawn) == 1 if lone is None else lone
+    lone = len(compared_rows) * len(pairs) == 1 if lone is None else lone
     threads = 0 if device.kind != "cpu" else device.threads if lone else 1
     return [
         replace(spec, seed=seed, l1=l1_of_sum(l1, spec), l1_asked=l1)
-        for (choice, method), rate in zip(compared, lr, strict=True)
+        for (choice, method), rate in zip(compared_rows, lr, strict=True)
         for spec in [_resolve(config, choice, prepared, device, arch, rate, threads)]
         for spec in [replace(spec, threads=1) if threads and too_small_to_share(spec) else spec]
         for spec in [_pretrained(spec, method, config, choice, prepared)]
-        for l1, seed in drawn
+        for l1, seed in pairs
     ]
 
 
@@ -122,7 +122,7 @@ def too_small_to_share(spec: RunSpec) -> bool:
     if spec.channels or architecture_of(spec).foreign:
         return False
     widths = (math.prod(spec.input_shape), *spec.hidden, spec.classes)
-    return spec.batch_size * sum(one * other for one, other in itertools.pairwise(widths)) < SHARED_PRODUCTS
+    return spec.batch_size * sum(inputs * units for inputs, units in itertools.pairwise(widths)) < SHARED_PRODUCTS
 
 
 def tuning_seeds(config: ExperimentConfig) -> tuple[int, ...]:

@@ -45,16 +45,16 @@ def probe_own(choice: Choice, note: Note, parts: Sequence[Part] = ()) -> None:
     layers = [frame for shape in shapes for frame in activation_frames(*shape)]
     # What a user's own code prints must not get between the rows.
     with contextlib.redirect_stdout(sys.stderr), warnings_as_notes(choice.label, note):
-        own = choice.kind == "user"
-        found = checked(choice, "activation", lambda: probe(choice, layers)) if own else probe(choice, layers)
-    if found.no_gain is not None:
+        is_users = choice.kind == "user"
+        report = checked(choice, "activation", lambda: probe(choice, layers)) if is_users else probe(choice, layers)
+    if report.no_gain is not None:
         if any(part.config.model.init == "auto" and not _architecture(part).foreign for part in parts):
-            raise UsageError(f"--init auto: {found.no_gain.message}", found.no_gain.hint)
-        note(f"{choice.label}: {found.no_gain.message}; --init auto cannot be used with it")
-    for warning in found.warnings:
+            raise UsageError(f"--init auto: {report.no_gain.message}", report.no_gain.hint)
+        note(f"{choice.label}: {report.no_gain.message}; --init auto cannot be used with it")
+    for warning in report.warnings:
         note(f"{WARNING}{choice.label}: {warning}")
-    if found.likeness:
-        note(f"{choice.label} {found.likeness}")
+    if report.likeness:
+        note(f"{choice.label} {report.likeness}")
 
 
 def _architecture(part: Part) -> Architecture:
@@ -80,12 +80,12 @@ def settle(parts: Sequence[Part], device: Device, networks: Networks, note: Note
     """
     probed: set[str] = set()
     for part in parts:
-        for place, choice in enumerate(part.choices):
+        for index, choice in enumerate(part.choices):
             if choice.kind == "user" and choice.label not in probed and not is_checked(choice):
                 probe_own(choice, note, _with(choice, parts))
                 probed.add(choice.label)
             if choice.kind == "user":
-                part.choices[place] = renewed(choice)
+                part.choices[index] = renewed(choice)
     _say_unseen(parts, note)
     if any(_is_unchecked(part.config.model.name) for part in parts):
         for part, spec in lay_out(parts, device):
@@ -103,8 +103,8 @@ def _say_unseen(parts: Sequence[Part], note: Note) -> None:
 
 def _is_unchecked(model: str) -> bool:
     """Whether this is a network of the user's own that was never checked, or has changed since."""
-    own = is_own(model) and not model.startswith(PREFIX)
-    return own and not is_checked(choose_own(model, "network"), "network")
+    users_own = is_own(model) and not model.startswith(PREFIX)
+    return users_own and not is_checked(choose_own(model, "network"), "network")
 
 
 def check_own(
@@ -113,33 +113,35 @@ def check_own(
     """Probe formulas and users' own activations, unless all their runs are stored: such a run passed before."""
     choices = {choice.label: choice for part in parts for choice in part.choices}
     for choice in choices.values():
-        mine = [spec for spec in specs if spec.activation == choice.label]
-        if choice.kind == "table" or (mine and all(stored(spec) for spec in mine)):
+        own_specs = [spec for spec in specs if spec.activation == choice.label]
+        if choice.kind == "table" or (own_specs and all(stored(spec) for spec in own_specs)):
             continue
         if choice.label not in probed:
             probe_own(choice, note, _with(choice, parts))
-        try_in_networks(choice, mine)
+        try_in_networks(choice, own_specs)
 
 
 def _with(choice: Choice, parts: Sequence[Part]) -> list[Part]:
     """The parts that compare this activation."""
-    return [part for part in parts if any(other.label == choice.label for other in part.choices)]
+    return [part for part in parts if any(part_choice.label == choice.label for part_choice in part.choices)]
 
 
 def check_regions(runs: Sequence[tuple[Part, RunSpec]], note: Note) -> None:
     """Raises UsageError where a variant asks for linear regions and none of its networks has any to count."""
     for part in dict.fromkeys(id(part) for part, _ in runs):
-        mine = [(one, spec) for one, spec in runs if id(one) == part]
-        asked = mine[0][0].config.train.probe
-        if asked not in ("regions", "all"):
+        own_runs = [(reason, spec) for reason, spec in runs if id(reason) == part]
+        probe = own_runs[0][0].config.train.probe
+        if probe not in ("regions", "all"):
             continue
-        reasons = [why_no_regions(spec) for _, spec in mine]
-        told = list(dict.fromkeys(one for one in reasons if one is not None))
-        if asked == "regions" and None not in reasons:
+        reasons = [why_no_regions(spec) for _, spec in own_runs]
+        remarks_on_regions = list(dict.fromkeys(reason for reason in reasons if reason is not None))
+        if probe == "regions" and None not in reasons:
             rule = "linear regions are those of an mlp with a piecewise-linear activation"
-            raise UsageError(f"{rule}: {', '.join(told)}", "for example --act relu --model mlp-3x128 --probe regions")
-        for one in told:
-            note(f"no linear regions are counted: {one}")
+            raise UsageError(
+                f"{rule}: {', '.join(remarks_on_regions)}", "for example --act relu --model mlp-3x128 --probe regions"
+            )
+        for reason in remarks_on_regions:
+            note(f"no linear regions are counted: {reason}")
 
 
 def import_stacks(runs: Sequence[tuple[Part, RunSpec]], store: Store) -> None:
@@ -152,26 +154,26 @@ def import_stacks(runs: Sequence[tuple[Part, RunSpec]], store: Store) -> None:
 def remarks(part: Part) -> list[str]:
     """What was asked for that changes nothing, or hardly what was meant."""
     train, match, norm = part.config.train, part.config.model.match, part.config.model.norm
-    found = []
+    lines = []
     if norm == "batch" and part.prepared.n_train % train.batch_size == 1 and part.prepared.n_train > 1:
-        found.append(f"--norm batch: {LEFT_OUT}")
+        lines.append(f"--norm batch: {LEFT_OUT}")
     if match == "width" and not any(choice.columns > 1 for choice in part.choices):
-        found.append("--match width changes nothing here: none of the activations is gated")
+        lines.append("--match width changes nothing here: none of the activations is gated")
     if train.batch_size > part.prepared.n_train:
         images = f"{part.prepared.n_train:,} training images"
-        found.append(f"batches of {train.batch_size:,}: {part.prepared.name} has {images}, so a step takes them all")
+        lines.append(f"batches of {train.batch_size:,}: {part.prepared.name} has {images}, so a step takes them all")
     if train.optimizer != "sgd" and "lr" not in train.model_fields_set:
-        found.append(
+        lines.append(
             f"lr {train.lr:g} is the paper's for sgd, and large for {train.optimizer}: try --lr 0.001 or --lr auto"
         )
-    return found
+    return lines
 
 
 def other_weights(store: Store, stored: Sequence[RunResult], config: ExperimentConfig) -> str:
     """A line about stored runs without the weights that were asked for; empty if they have them, or nobody asked."""
     if "keep" not in config.model_fields_set or config.keep == "none":
         return ""
-    tested = [one.id for one in stored if one.test_error_pct is not None]
+    tested = [result.id for result in stored if result.test_error_pct is not None]
     lacking = sum(store.kept(run) != config.keep for run in tested)
     runs = f"{lacking} stored run{'s' if lacking != 1 else ''}"
     return f"{runs} kept other weights than --keep {config.keep}: --no-cache trains again" if lacking else ""

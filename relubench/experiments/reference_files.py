@@ -48,6 +48,6 @@ def entries(source: str) -> tuple[Entry, ...]:
 def tables() -> dict[str, list[str]]:
     """The tables of each source that hold test errors: what a preset can be compared with."""
     return {
-        source: list(dict.fromkeys(one.table for one in entries(source) if one.metric == "test_error"))
+        source: list(dict.fromkeys(entry.table for entry in entries(source) if entry.metric == "test_error"))
         for source in ("glorot2011", "article")
     }

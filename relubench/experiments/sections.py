@@ -144,11 +144,13 @@ class PretrainSection(Section):
 
     def only(self, methods: Sequence[Method]) -> PretrainSection:
         """The same for those of its methods that are among these; what belongs to another is at its default."""
-        kept = tuple(one for one in self.methods if one in methods)
-        unused = [key for key, method in _METHOD_OF.items() if method not in kept]
+        remaining = tuple(method for method in self.methods if method in methods)
+        unused = [key for key, method in _METHOD_OF.items() if method not in remaining]
         changes: dict[str, Any] = {key: type(self).model_fields[key].default for key in unused}
-        changes |= {"source": self.source if "file" in kept else None}
-        return self.model_copy(update=changes | {"methods": kept, "control": self.control and set(kept) != {"none"}})
+        changes |= {"source": self.source if "file" in remaining else None}
+        return self.model_copy(
+            update=changes | {"methods": remaining, "control": self.control and set(remaining) != {"none"}}
+        )
 
     @model_validator(mode="after")
     def _consistent(self) -> PretrainSection:

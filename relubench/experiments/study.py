@@ -26,19 +26,11 @@ from relubench.experiments.collected_results import CollectedResults, progress_e
 from relubench.experiments.config import ExperimentConfig
 from relubench.experiments.events import event
 from relubench.experiments.external_networks import Networks, with_network
-from relubench.experiments.input_noise import noise_jobs, under_noise
+from relubench.experiments.input_noise import lacks_weights, noise_failures, noise_jobs, under_noise
 from relubench.experiments.plan import Variant
-from relubench.experiments.preflight import (
-    check_own,
-    check_regions,
-    import_stacks,
-    other_weights,
-    remarks,
-    settle,
-)
+from relubench.experiments.preflight import check_own, check_regions, import_stacks, other_weights, remarks, settle
 from relubench.experiments.pretraining_search import Rates, StackSearch, shared_stacks, with_rates
-from relubench.experiments.rows import Tuning
-from relubench.experiments.tuning import Trials, best_rate, spoken, trials, tuning_specs
+from relubench.experiments.tuning import Trials, best_rates, describe_tuning, trials, tuning_specs
 from relubench.experiments.variants import Part, check_data, lay_out, make_ready, num_workers
 from relubench.runs.result import Event, RunResult, Timing, Tuning
 from relubench.runs.spec import RunSpec
@@ -209,11 +201,9 @@ class Study:
         """The learning rate of each row of a variant: the best of its trials, or the rate that was given."""
         if not by_rate:
             return part.fixed_rates()
-        results = self.collected.by_id
-        tunings = [best_rate(part, choice.label, method, by_rate, results) for choice, method in part.rows]
-        for tuning in tunings:
-            for line in spoken(tuning):
-                self.note(line)
+        tunings = best_rates(part, by_rate, self.collected.by_id)
+        for line in [line for tuning in tunings for line in describe_tuning(tuning)]:
+            self.note(line)
         self.tuned += tunings
         return [tuning.lr for tuning in tunings]
 
@@ -238,12 +228,8 @@ class Study:
             return
         self._check_ready()
         self.note(f"testing {len(jobs)} networks under noise")
-        by_id = {job.specs[0].id: job.specs[0] for job in jobs}
         with self._crew(jobs) as crew:
-            for message in crew.messages():
-                if message["event"] == "failed":
-                    spec, text = by_id[message["run"]], message["message"]
-                    yield event("failed", spec, True, outcome="failed", message=text, hint=message["hint"])
+            yield from noise_failures(jobs, crew.messages())
 
     def _carry_out(self, specs: Sequence[RunSpec], *, tuning: bool) -> Iterator[Event]:
         """Events of these runs, stored ones first; afterwards `collected` has them all."""
@@ -252,7 +238,7 @@ class Study:
         stored: list[RunResult] = []
         for spec in {spec.id: spec for spec in specs}.values():
             result = self._believed(spec.id)
-            if result is None or self._lacks_weights(result):
+            if result is None or lacks_weights(result, self.requested, self.store):
                 pending.append(spec)
                 continue
             self.collected.by_id[spec.id] = result
@@ -295,12 +281,6 @@ class Study:
             memory=self.device.memory,
             pretrain_only=pretrain_only,
         )
-
-    def _lacks_weights(self, result: RunResult) -> bool:
-        """Whether noise is to be tested on a stored run whose weights were not kept."""
-        under_noise_ids = {spec.id for part, spec in self.requested if any(part.config.data.test_noise)}
-        tested = result.id in under_noise_ids and result.test_error_pct is not None
-        return tested and self.store.weights(result.id) is None
 
     def _handle(self, message: dict[str, Any], spec: RunSpec, tuning: bool) -> Event:
         """The event of a worker's message; the result of a run that has ended is kept."""

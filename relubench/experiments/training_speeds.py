@@ -29,18 +29,21 @@ class TrainingSpeeds:
     """Training images a second of each network, from the store or from a moment's training."""
 
     device: Device
-    known: dict[tuple[Any, ...], float]
+    stored: dict[tuple[Any, ...], float]
     measured: dict[tuple[Any, ...], tuple[float, float]]
     """Kind of network -> images a second, and the multiplications of one image, of the one that was timed."""
 
     def of(self, spec: RunSpec, choice: Choice) -> tuple[float, str]:
         """Images a second, and what that rests on."""
         for key in (_key(spec), _key(spec)[1:]):
-            if key in self.known:
-                return self.known[key], "stored runs"
+            if key in self.stored:
+                return self.stored[key], "stored runs"
         speed, work = self.measured.get(_kind(spec)) or next(iter(self.measured.values()))
-        mine = _multiplications(spec, choice)
-        return speed * work / mine, "two seconds of training" if mine == work else "two seconds of training, scaled"
+        own_work = _multiplications(spec, choice)
+        return (
+            speed * work / own_work,
+            "two seconds of training" if own_work == work else "two seconds of training, scaled",
+        )
 
 
 def training_speeds(
@@ -51,18 +54,18 @@ def training_speeds(
     for part, specs in zip(parts, pending, strict=True):
         choices = {choice.label: choice for choice in part.choices}
         for spec in specs:
-            if not {_key(spec), _key(spec)[1:]} & speeds.known.keys():
+            if not {_key(spec), _key(spec)[1:]} & speeds.stored.keys():
                 choice = choices[spec.activation]
                 amount = _multiplications(spec, choice) * spec.epochs * part.prepared.n_train
                 unknown.setdefault(_kind(spec), []).append((amount, spec, choice))
     ranked = sorted(unknown.items(), key=lambda item: -sum(amount for amount, _, _ in item[1]))
-    begun = time.monotonic()
+    start = time.monotonic()
     for kind, runs in ranked:
         # From one mlp to another times can be scaled, from a network of somebody else's to nothing.
         foreign = architecture_of(runs[0][1]).foreign
-        if time.monotonic() - begun > CALIBRATION_S and not foreign:
+        if time.monotonic() - start > CALIBRATION_S and not foreign:
             continue
-        _, spec, choice = max(runs, key=lambda one: one[0])
+        _, spec, choice = max(runs, key=lambda run: run[0])
         speeds.measured[kind] = (_timed(spec, choice, device, len(ranked)), _multiplications(spec, choice))
     return speeds
 
@@ -80,7 +83,7 @@ def _timed(spec: RunSpec, choice: Choice, device: Device, kinds: int) -> float:
 def _stored_speeds(store: Store) -> dict[tuple[Any, ...], float]:
     """The median speed of stored runs on this host, by network, and by network and activation."""
     files = sorted(store.root.glob("timings/[0-9a-f]*.json"), key=lambda path: -path.stat().st_mtime)[:RECENT_RUNS]
-    found: dict[tuple[Any, ...], list[float]] = {}
+    speeds_by_key: dict[tuple[Any, ...], list[float]] = {}
     for path in files:
         timing, result = store.timing(path.stem), store.believed(path.stem)
         if timing is None or result is None or timing.host != platform.node() or timing.images_per_second <= 0:
@@ -89,9 +92,9 @@ def _stored_speeds(store: Store) -> dict[tuple[Any, ...], float]:
             key = _key(RunSpec.from_json(result.spec))
         except (KeyError, TypeError):
             continue  # Of another version: its speed is another's too.
-        for one in (key, key[1:]):
-            found.setdefault(one, []).append(timing.images_per_second)
-    return {key: median(speeds) for key, speeds in found.items()}
+        for network in (key, key[1:]):
+            speeds_by_key.setdefault(network, []).append(timing.images_per_second)
+    return {key: median(speeds) for key, speeds in speeds_by_key.items()}
 
 
 def _key(spec: RunSpec) -> tuple[Any, ...]:
