@@ -6,10 +6,8 @@ an error has the command's hint in its second line. Nothing is printed: warnings
 
 from __future__ import annotations
 
-import contextlib
-import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
@@ -19,6 +17,7 @@ from relubench.experiments.l1_range import ABLATION_DEFAULTS, RangeSearch, check
 from relubench.experiments.named_settings import TrainingSettings, activation_names, configuration, overrides_of
 from relubench.experiments.plan import Variant
 from relubench.experiments.pretraining_plan import PRETRAIN_DEFAULTS
+from relubench.experiments.python_objects import outermost_computation
 from relubench.experiments.sections import Method
 from relubench.experiments.study import Study
 from relubench.reports.render import FORMATS
@@ -30,10 +29,6 @@ from relubench.system.paths import user_path
 from relubench.version import __version__
 
 Texts = str | Sequence[str]
-
-
-_STATE = threading.local()
-"""Whether a computation is under way in this thread."""
 
 
 def train(
@@ -251,7 +246,7 @@ def _sampled(
     """The configuration of `nets` networks whose strengths span the range that short runs find."""
     search = RangeSearch(config, lambda text: None)
     data, runs = (user_path(path) if path is not None else None for path in (data_dir, runs_dir))
-    with _outermost():
+    with outermost_computation():
         for study in search.studies(data_dir=data, runs_dir=runs, fresh=fresh):
             for _ in study.run():
                 pass
@@ -267,7 +262,7 @@ def _computed(
 ) -> Results:
     """The finished study with its report; raises ComputeError where no run could be computed."""
     notes: list[str] = []
-    with _outermost():
+    with outermost_computation():
         study = Study.open(
             request,
             data_dir=user_path(data_dir) if data_dir is not None else None,
@@ -283,21 +278,6 @@ def _computed(
         raise ComputeError(f"none of the {study.total} runs could be computed", "; ".join(dict.fromkeys(failures)))
     masks = {result.id: mask for result in finished if (mask := study.wrong(result)) is not None}
     return Results(report(study), study.config, study.results, masks, study.tuned)
-
-
-@contextlib.contextmanager
-def _outermost() -> Iterator[None]:
-    """Raises UsageError inside a computation: a script that is imported for its activation would start all anew."""
-    if getattr(_STATE, "computing", False):
-        raise UsageError(
-            "a file that is imported for its activation or network computes something itself",
-            'put its calls of relubench below `if __name__ == "__main__":`',
-        )
-    _STATE.computing = True
-    try:
-        yield
-    finally:
-        _STATE.computing = False
 
 
 def _warn(lines: list[str]) -> None:

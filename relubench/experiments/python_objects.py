@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import inspect
 import sys
+import threading
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,9 @@ from relubench.system.paths import cache_root, user_path
 
 PARTS = ("x_train", "y_train", "x_valid", "y_valid", "x_test", "y_test")
 """The arrays of a data set in the order of a tuple of six; a tuple of four leaves x_valid and y_valid out."""
+
+_STATE = threading.local()
+"""Whether a computation is under way in this thread."""
 
 SAVED_AT = (1980, 1, 1, 0, 0, 0)
 """The time of every entry of an archive: equal arrays give equal files, and so equal run ids."""
@@ -47,9 +52,10 @@ def activation_name(act: object) -> str:
     file = _users_file(act, module)
     if file is not None:
         return f"{file}:{name}"
+    short = name.rpartition(".")[2]  # torch.tanh calls itself _VariableFunctionsClass.tanh.
     for place in dict.fromkeys(filter(None, (module, "torch", "torch.nn.functional"))):
-        if getattr(_imported(place), name, None) is act:
-            return f"{place}:{name}"
+        if getattr(_imported(place), short, None) is act:
+            return f"{place}:{short}"
     raise UsageError(f"{name} is in no file and no module", "define it at the top of a .py file")
 
 
@@ -117,3 +123,18 @@ def _kept(arrays: Mapping[str, np.ndarray]) -> Path:
     except OSError as error:
         raise DataError(f"the arrays cannot be kept in {path.parent}: {error}", "set RELUBENCH_CACHE_DIR") from error
     return path
+
+
+@contextlib.contextmanager
+def outermost_computation() -> Iterator[None]:
+    """Raises UsageError inside a computation: a script that is imported for its activation would start all anew."""
+    if getattr(_STATE, "computing", False):
+        raise UsageError(
+            "a file that is imported for its activation or network computes something itself",
+            'put its calls of relubench below `if __name__ == "__main__":`',
+        )
+    _STATE.computing = True
+    try:
+        yield
+    finally:
+        _STATE.computing = False
