@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +14,10 @@ import torch
 from sklearn.datasets import load_digits
 
 import relubench
-from relubench.experiments.named_settings import TrainingSettings
 from relubench.experiments.python_objects import activation_name, dataset_name
 from relubench.reports.render import render
 
-TINY: TrainingSettings = {"epochs": 1, "model": "mlp-1x8"}
+TINY: dict[str, Any] = {"epochs": 1, "model": "mlp-1x8"}
 
 
 def squared_relu(x: torch.Tensor) -> torch.Tensor:

@@ -10,8 +10,8 @@ import numpy as np
 
 from relubench.data import PreparedData
 from relubench.errors import ComputeError
-from relubench.experiments.events import event, failed_result
-from relubench.runs.result import Event, RunResult, Timing
+from relubench.experiments.events import Event, event, failed_result
+from relubench.runs.result import RunResult, Timing
 from relubench.runs.spec import RunSpec
 from relubench.runs.store import Store
 

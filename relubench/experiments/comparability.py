@@ -12,8 +12,8 @@ from typing import Any, Literal
 from relubench.data import TABLE
 from relubench.experiments import references
 from relubench.experiments.plan import LR_GRIDS
+from relubench.experiments.rows import SummaryRow
 from relubench.experiments.sections import PretrainSection, TrainSection
-from relubench.runs.result import SummaryRow
 
 PAPER_TRAINING = {
     "optimizer": "sgd",

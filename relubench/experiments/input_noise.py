@@ -12,9 +12,9 @@ from dataclasses import replace
 from typing import Any
 
 from relubench.executors.job import Job
-from relubench.experiments.events import event
+from relubench.experiments.events import Event, event
 from relubench.experiments.variants import Part
-from relubench.runs.result import Event, RunResult
+from relubench.runs.result import RunResult
 from relubench.runs.spec import RunSpec
 from relubench.runs.store import Store
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from relubench.data import NOT_PUBLIC, TABLE
 from relubench.experiments.reference_files import Entry, entries
-from relubench.runs.result import SummaryRow
+from relubench.experiments.rows import SummaryRow
 
 PAPER = "Glorot et al. 2011"
 PAPER_NOTE = 'published: Glorot, Bordes & Bengio 2011, "Deep Sparse Rectifier Neural Networks"'

@@ -24,15 +24,16 @@ from relubench.executors.job import Job, jobs_of
 from relubench.executors.local import Crew
 from relubench.experiments.collected_results import CollectedResults, progress_event
 from relubench.experiments.config import ExperimentConfig
-from relubench.experiments.events import event
+from relubench.experiments.events import Event, event
 from relubench.experiments.external_networks import Networks, with_network
 from relubench.experiments.input_noise import lacks_weights, noise_failures, noise_jobs, under_noise
 from relubench.experiments.plan import Variant
 from relubench.experiments.preflight import check_own, check_regions, import_stacks, other_weights, remarks, settle
 from relubench.experiments.pretraining_search import Rates, StackSearch, shared_stacks, with_rates
+from relubench.experiments.rows import Tuning
 from relubench.experiments.tuning import Trials, best_rates, describe_tuning, trials, tuning_specs
 from relubench.experiments.variants import Part, check_data, lay_out, make_ready, num_workers
-from relubench.runs.result import Event, RunResult, Timing, Tuning
+from relubench.runs.result import RunResult, Timing
 from relubench.runs.spec import RunSpec
 from relubench.runs.store import Store
 from relubench.system.device import Device, check_torch_loads, resolve

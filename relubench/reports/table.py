@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from relubench.experiments.config import ExperimentConfig
+from relubench.experiments.rows import Tuning
 from relubench.reports.render import render
 from relubench.reports.report import Report
-from relubench.runs.result import RunResult, Tuning
+from relubench.runs.result import RunResult
 from relubench.system.paths import user_path
 
 Row = dict[str, Any]
