@@ -15,23 +15,70 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from relubench.api import Results, pretrain, train
-    from relubench.errors import RelubenchError
+    from relubench.api import (
+        ablate_sparsity,
+        compare,
+        list_columns,
+        list_formats,
+        pretrain,
+        run,
+        speed,
+        train,
+        verify,
+    )
+    from relubench.errors import ComputeError, DataError, RelubenchError, UsageError
+    from relubench.experiments.listings import (
+        list_activations,
+        list_datasets,
+        list_functions,
+        list_models,
+        list_presets,
+        list_references,
+    )
+    from relubench.reports.table import Results, Table
 
-__all__ = ["RelubenchError", "Results", "__version__", "pretrain", "train"]
+_TABLES = ("Results", "Table")
+_ERRORS = ("ComputeError", "DataError", "RelubenchError", "UsageError")
+
+__all__ = [
+    "ComputeError",
+    "DataError",
+    "RelubenchError",
+    "Results",
+    "Table",
+    "UsageError",
+    "__version__",
+    "ablate_sparsity",
+    "compare",
+    "list_activations",
+    "list_columns",
+    "list_datasets",
+    "list_formats",
+    "list_functions",
+    "list_models",
+    "list_presets",
+    "list_references",
+    "pretrain",
+    "run",
+    "speed",
+    "train",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:
     # Late, so that `relubench --help` does not pay for what it does not use.
-    if name in ("Results", "pretrain", "train"):
-        from relubench import api
-
-        return getattr(api, name)
-    if name == "RelubenchError":
-        from relubench.errors import RelubenchError
-
-        return RelubenchError
-    raise AttributeError(f"module 'relubench' has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module 'relubench' has no attribute {name!r}")
+    if name in _ERRORS:
+        from relubench import errors as module
+    elif name in _TABLES:
+        from relubench.reports import table as module
+    elif name.startswith("list_") and name not in ("list_columns", "list_formats"):
+        from relubench.experiments import listings as module
+    else:
+        from relubench import api as module
+    return getattr(module, name)
 
 
 def __dir__() -> list[str]:

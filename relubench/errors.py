@@ -39,6 +39,9 @@ class RelubenchError(Exception):
         self.message = message
         self.hint = hint
 
+    def __str__(self) -> str:
+        return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
+
     def __reduce__(self) -> tuple[type[RelubenchError], tuple[str, str]]:
         return type(self), (self.message, self.hint)
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from relubench.experiments.config import experiment
 from relubench.experiments.rows import SummaryRow
 from relubench.experiments.study import Study
 
-SMALL = {"epochs": 2, "model": "mlp-2x32"}
+SMALL: dict[str, Any] = {"epochs": 2, "model": "mlp-2x32"}
 
 
 def test_rows_have_the_keys_of_the_contract():

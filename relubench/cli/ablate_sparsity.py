@@ -13,14 +13,13 @@ from relubench.cli import options, output
 from relubench.cli.config_flags import ConfigFlags, offer
 from relubench.cli.flag_table import SEED
 from relubench.cli.flags import whole_number
-from relubench.cli.study import StudyFlags, carry_out, show_study
-from relubench.errors import EXIT_INTERRUPTED, ComputeError, UsageError
+from relubench.cli.study import StudyFlags, carry_out, preparing, show_study
+from relubench.errors import EXIT_INTERRUPTED, UsageError
 
 if TYPE_CHECKING:
     from relubench.experiments.config import ExperimentConfig
     from relubench.experiments.study import Study
     from relubench.reports.report import Report
-    from relubench.runs.result import RunResult
 
 DEFAULTS = {"act": ("relu",), "train": {"l1": (0.0, 0.001, 0.01, 0.1, 1.0), "l1_scale": "mean"}}
 """relu at the article's strengths."""
@@ -105,31 +104,18 @@ def _with_drawn_strengths(
     config: ExperimentConfig, num_nets: int, flags: StudyFlags, note: Callable[[str], None]
 ) -> ExperimentConfig:
     """The configuration of so many networks, whose strengths span the range that short runs find."""
-    from relubench.experiments.l1_range import LATER_ROUNDS, draw, first_strengths, next_strengths, pilot, span, told
+    from relubench.experiments.l1_range import RangeSearch
 
-    results: list[RunResult] = []
-    strengths = first_strengths(flags.open(config.one_strength(), note).specs[0])
-    for _ in range(1 + LATER_ROUNDS):
-        if not strengths:
-            break
-        results += _short_runs(flags.open(pilot(config, strengths), note), flags.quiet)
-        if not results:
-            raise ComputeError("none of the short runs that find the range could be computed", "see the warnings above")
-        strengths = next_strengths(results)
-    if not any(result.outcome == "ok" for result in results):
-        hint = "give more --epochs or another --lr, or your own strengths with --l1"
-        raise ComputeError(f"none of the {len(results)} short runs that find the range learned anything", hint)
-    low, high = span(results)
-    note(told(results, low, high))
-    return draw(config, num_nets, low, high)
-
-
-def _short_runs(study: Study, quiet: bool) -> list[RunResult]:
-    """The results that did not fail; raises typer.Exit(130) where they are interrupted."""
-    if carry_out(study, quiet):
-        output.say("interrupted in the short runs that find the range; the same command goes on from here")
-        raise typer.Exit(EXIT_INTERRUPTED)
-    return [result for result in study.results if result.outcome != "failed"]
+    search = RangeSearch(config, note)
+    studies = search.studies(data_dir=flags.data_dir, runs_dir=flags.runs_dir, fresh=flags.no_cache)
+    while True:
+        with preparing():
+            study = next(studies, None)
+        if study is None:
+            return search.sampled(num_nets)
+        if carry_out(study, flags.quiet):
+            output.say("interrupted in the short runs that find the range; the same command goes on from here")
+            raise typer.Exit(EXIT_INTERRUPTED)
 
 
 def _report(study: Study) -> Report:

@@ -15,7 +15,7 @@ from relubench.errors import UsageError
 from relubench.system.lookup import did_you_mean, find
 
 if TYPE_CHECKING:
-    from relubench.experiments.config import Method
+    from relubench.experiments.sections import Method
 
 MAX_SEEDS = 10_000
 
@@ -24,7 +24,7 @@ L1_SCALES = ("sum", "mean", "paper")
 
 def methods_of(texts: Sequence[str]) -> tuple[Method, ...]:
     """The ways of pre-training that --method names, once or several times; raises UsageError for any other."""
-    from relubench.experiments.config import Method
+    from relubench.experiments.sections import Method
 
     methods = get_args(Method)
     names = [name.strip() for text in texts for name in text.split(",")]

@@ -87,61 +87,27 @@ def _read_elsewhere(group: list[Row]) -> list[str]:
 
 
 def _activations(data_dir: Path | None) -> list[Row]:
-    from relubench.activations import ACTIVATIONS
+    from relubench.experiments.listings import list_activations
 
-    return [
-        {
-            "name": row.name,
-            "family": row.family,
-            "formula": row.formula,
-            "parameters": ":".join(f"{key}={_short(value)}" for key, value in row.parameters.items()) or None,
-            "gain": round(row.gain, 4),
-            "learned": ", ".join(row.learned) or None,
-            "year": row.year,
-            "source": row.source,
-        }
-        for row in ACTIVATIONS.values()
-    ]
+    return list_activations()
 
 
 def _functions(data_dir: Path | None) -> list[Row]:
-    from relubench.activations.formulas.functions import FUNCTIONS
+    from relubench.experiments.listings import list_functions
 
-    return [
-        {
-            "name": row.name,
-            "written": row.signature,
-            "meaning": row.formula,
-            "also": ", ".join(row.also.split()) or None,
-        }
-        for row in FUNCTIONS.values()
-    ]
+    return list_functions()
 
 
 def _datasets(data_dir: Path | None) -> list[Row]:
-    from relubench.data import TABLE, status
-    from relubench.data.table import PERTURBED
+    from relubench.experiments.listings import list_datasets
 
-    return [
-        {
-            "name": row.name,
-            "classes": row.classes,
-            "shape": "x".join(str(size) for size in row.input_shape),
-            "train": row.n_train,
-            "valid": row.n_valid,
-            "test": row.n_test,
-            "present": "yes" if status(row.name, data_dir).startswith("present") else "no",
-            "source": row.citation + (f"; NAME{PERTURBED} is the same of any grey set NAME" if row.base else ""),
-        }
-        for row in TABLE.values()
-    ]
+    return list_datasets(data_dir)
 
 
 def _models(data_dir: Path | None) -> list[Row]:
-    from relubench.models.architecture import MODELS
-    from relubench.models.external.torchvision_names import CLASSIFIERS
+    from relubench.experiments.listings import list_models
 
-    return [{"name": name, "description": description} for name, description in (MODELS | CLASSIFIERS).items()]
+    return list_models()
 
 
 def _formats(data_dir: Path | None) -> list[Row]:
@@ -167,10 +133,6 @@ def _presets(data_dir: Path | None) -> list[Row]:
     from relubench.experiments.presets.catalogue import listing
 
     return listing()
-
-
-def _short(value: float | int | str) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 KINDS: dict[str, Callable[[Path | None], list[Row]]] = {

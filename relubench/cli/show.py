@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from relubench.data import PreparedData, Split
     from relubench.data.samples import Samples
-    from relubench.experiments.config import DataSection
+    from relubench.experiments.sections import DataSection
 
 COUNT = 100
 SHOWN_KEYS = ("image_size", "train_size", "split", "labels")

@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 from relubench.data import TABLE, split_row
 from relubench.experiments import references
-from relubench.experiments.config import PretrainSection, TrainSection
 from relubench.experiments.plan import LR_GRIDS
 from relubench.experiments.rows import SummaryRow
+from relubench.experiments.sections import PretrainSection, TrainSection
 
 PAPER_TRAINING = {
     "optimizer": "sgd",
@@ -99,36 +99,38 @@ def _data_split(dataset: str, split: Literal["standard", "paper"], test_examples
     (NORB has 233,280 where the paper has 233,172, which nobody explains.)
     """
     train, test = PAPER_IMAGES[dataset]
-    mine = split_row(TABLE[dataset], split).n_train if dataset in TABLE else train
-    if abs(mine - train) > NEAR * train:
-        return f"another split: {mine:,} training images, in the paper {train:,}"
+    num_train = split_row(TABLE[dataset], split).n_train if dataset in TABLE else train
+    if abs(num_train - train) > NEAR * train:
+        return f"another split: {num_train:,} training images, in the paper {train:,}"
     return None if test_examples == test else f"another split: {test_examples:,} test images, in the paper {test:,}"
 
 
 def _no_value(row: SummaryRow) -> str:
     """Which of activation, network, pre-training and data set neither source has."""
-    papers = [one for one in references.entries("glorot2011") if one.dataset == row.dataset]
-    known = papers or [one for one in references.entries("article") if one.dataset == row.dataset]
+    papers = [entry for entry in references.entries("glorot2011") if entry.dataset == row.dataset]
+    entries = papers or [entry for entry in references.entries("article") if entry.dataset == row.dataset]
     if row.dataset == "norb":
         return "the paper used jittered-cluttered NORB"
-    if not known:
+    if not entries:
         return f"nothing is published on {row.dataset}"
     source = "the paper" if papers else "the article"
     if not references.same_network(row.dataset, row.model):
         return f"another network than {source}'s{_elsewhere(row)}"
-    if all(one.activation != row.activation for one in known):
+    if all(entry.activation != row.activation for entry in entries):
         return f"not among {source}'s activations{_elsewhere(row)}"
-    if row.pretraining not in {one.pretraining for one in known}:
+    if row.pretraining not in {entry.pretraining for entry in entries}:
         return f"{source} has no pre-training by {row.pretraining}"
-    if any(one.activation == row.activation and one.metric == "test_error" and not one.condition for one in known):
+    if any(
+        entry.activation == row.activation and entry.metric == "test_error" and not entry.condition for entry in entries
+    ):
         return "no table of published numbers was asked for"
     return f"{source} gives no value"
 
 
 def _elsewhere(row: SummaryRow) -> str:
     """Who else published this activation on this data set, with a network of another kind."""
-    others = [one for one in references.entries("others") if one.dataset == row.dataset]
-    models = list(dict.fromkeys(one.model for one in others if one.activation == row.activation and one.model))
+    entries = [entry for entry in references.entries("others") if entry.dataset == row.dataset]
+    models = list(dict.fromkeys(entry.model for entry in entries if entry.activation == row.activation and entry.model))
     return f"; published for {', '.join(models[:2])}" if models else ""
 
 

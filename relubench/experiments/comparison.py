@@ -43,41 +43,41 @@ class Candidate(Protocol):
 
 def firsts(candidates: Sequence[Candidate], comparison: Comparison) -> list[int]:
     """For each row the index of the one that it is compared with; its own where that one is missing."""
-    places = [(*one.place, *(one.spec[key] for key in comparison.within)) for one in candidates]
+    places = [(*candidate.place, *(candidate.spec[key] for key in comparison.within)) for candidate in candidates]
     if comparison.pretraining is not None:
-        places = [(*place, method_of(one)) for place, one in zip(places, candidates, strict=True)]
-    wanted: dict[tuple[Any, ...], int] = {}
-    for index, one in enumerate(candidates):
-        where = (one.spec["activation"], one.variant, one.noise)
-        for key in ((*where, method_of(one), one.l1), (*where, method_of(one)), where):
-            wanted.setdefault(key, index)
-    return [_first(index, one, comparison, wanted, places) for index, one in enumerate(candidates)]
+        places = [(*place, method_of(candidate)) for place, candidate in zip(places, candidates, strict=True)]
+    index_of: dict[tuple[Any, ...], int] = {}
+    for index, candidate in enumerate(candidates):
+        row = (candidate.spec["activation"], candidate.variant, candidate.noise)
+        for key in ((*row, method_of(candidate), candidate.l1), (*row, method_of(candidate)), row):
+            index_of.setdefault(key, index)
+    return [_first(index, candidate, comparison, index_of, places) for index, candidate in enumerate(candidates)]
 
 
 def _first(
     index: int,
-    one: Candidate,
+    candidate: Candidate,
     comparison: Comparison,
-    wanted: Mapping[tuple[Any, ...], int],
+    index_of: Mapping[tuple[Any, ...], int],
     places: Sequence[tuple[Any, ...]],
 ) -> int:
-    if comparison.pretraining not in (None, method_of(one)):
-        own = (one.spec["activation"], one.variant, one.noise, comparison.pretraining)
-        return wanted.get((*own, one.l1), wanted.get(own, index))
+    if comparison.pretraining not in (None, method_of(candidate)):
+        row = (candidate.spec["activation"], candidate.variant, candidate.noise, comparison.pretraining)
+        return index_of.get((*row, candidate.l1), index_of.get(row, index))
     if comparison.activation is None and comparison.variant is None:
         return index if comparison.pretraining is not None else places.index(places[index])
-    where = (
-        comparison.activation or one.spec["activation"],
-        one.variant if comparison.variant is None else comparison.variant,
-        one.noise,
+    row = (
+        comparison.activation or candidate.spec["activation"],
+        candidate.variant if comparison.variant is None else comparison.variant,
+        candidate.noise,
     )
     fallback = index if comparison.variant else places.index(places[index])
-    return wanted.get((*where, method_of(one)), wanted.get(where, fallback))
+    return index_of.get((*row, method_of(candidate)), index_of.get(row, fallback))
 
 
-def method_of(one: Candidate) -> str:
+def method_of(candidate: Candidate) -> str:
     """How the row's networks were pre-trained."""
-    return one.spec.get("pretraining", "none")
+    return candidate.spec.get("pretraining", "none")
 
 
 def against(comparison: Comparison, methods: Collection[str]) -> str:
@@ -85,7 +85,7 @@ def against(comparison: Comparison, methods: Collection[str]) -> str:
     named = comparison.variant or comparison.activation or ""
     if comparison.pretraining is None or not set(methods) - {comparison.pretraining}:
         return named
-    return " / ".join(one for one in (named, comparison.pretraining) if one)
+    return " / ".join(word for word in (named, comparison.pretraining) if word)
 
 
 def notes(comparison: Comparison, methods: Collection[str]) -> list[str]:
@@ -94,5 +94,5 @@ def notes(comparison: Comparison, methods: Collection[str]) -> list[str]:
     if named is None or " / " not in against(comparison, methods):
         return []
     base = "without pre-training" if comparison.pretraining == "none" else f"pre-trained by {comparison.pretraining}"
-    rest = f"the others with {named}"
-    return [f"rows with pre-training are compared with the same network {base}, {rest}"]
+    other_rows = f"the others with {named}"
+    return [f"rows with pre-training are compared with the same network {base}, {other_rows}"]

@@ -12,24 +12,8 @@ from relubench.models.architecture import Architecture
 
 def check_foreign(config: ExperimentConfig, choices: Sequence[ActivationChoice], arch: Architecture) -> None:
     """Raises UsageError for what means nothing in a network that somebody else wrote, or only there."""
-    model, l1 = config.model, max(config.train.strengths)
-    probe = config.train.probe if "probe" in config.train.model_fields_set else "none"
     if not arch.foreign:
-        if model.init == "own":
-            raise UsageError(
-                f"--init own belongs to networks of torchvision and your own, not to {arch.name}",
-                "use auto, xavier, he, lecun or uniform",
-            )
-        if model.keep_act:
-            raise UsageError(
-                f"--keep-act {model.keep_act[0]} belongs to networks of torchvision and your own, not to {arch.name}",
-                "leave it out: here every hidden layer has the activation",
-            )
-        if model.norm == "batch" and arch.hidden and config.train.batch_size == 1:
-            raise UsageError(
-                "--norm batch cannot train on batches of one image: a single value has no spread",
-                "use --batch-size 2 or more, or --norm layer",
-            )
+        _check_own_network(config, arch)
         return
     for choice in choices:
         if choice.columns > 1:
@@ -38,9 +22,40 @@ def check_foreign(config: ExperimentConfig, choices: Sequence[ActivationChoice],
                 f"{arch.name} do not give",
                 "leave it out, or compare gated activations on an mlp or the cnn",
             )
-    # The protocol's own default is nobody's wish.
+    for option in _meaningless_options(config):
+        raise UsageError(
+            f"{option} means nothing to {arch.name}: its layers and initial weights are its own",
+            "leave it out; an mlp or the cnn takes it",
+        )
+
+
+def _check_own_network(config: ExperimentConfig, arch: Architecture) -> None:
+    """Raises UsageError for what a network of the package cannot do, or what only other networks can."""
+    model = config.model
+    if model.init == "own":
+        raise UsageError(
+            f"--init own belongs to networks of torchvision and your own, not to {arch.name}",
+            "use auto, xavier, he, lecun or uniform",
+        )
+    if model.keep_act:
+        raise UsageError(
+            f"--keep-act {model.keep_act[0]} belongs to networks of torchvision and your own, not to {arch.name}",
+            "leave it out: here every hidden layer has the activation",
+        )
+    if model.norm == "batch" and arch.hidden and config.train.batch_size == 1:
+        raise UsageError(
+            "--norm batch cannot train on batches of one image: a single value has no spread",
+            "use --batch-size 2 or more, or --norm layer",
+        )
+
+
+def _meaningless_options(config: ExperimentConfig) -> list[str]:
+    """The options of this configuration that mean nothing in a network that somebody else wrote, as they are typed."""
+    model, l1 = config.model, max(config.train.strengths)
+    # A default of the protocol is not a wish of the user's.
+    probe = config.train.probe if "probe" in config.train.model_fields_set else "none"
     init = model.init if "init" in model.model_fields_set else "own"
-    meaningless = {
+    options = {
         f"--init {init}": init not in ("own", "auto"),
         f"--norm {model.norm}": model.norm != "none",
         f"--dropout {model.dropout:g}": model.dropout > 0,
@@ -48,12 +63,7 @@ def check_foreign(config: ExperimentConfig, choices: Sequence[ActivationChoice],
         f"train.l1={l1:g}": l1 > 0,
         f"--probe {probe}": probe != "none",
     }
-    for option, given in meaningless.items():
-        if given:
-            raise UsageError(
-                f"{option} means nothing to {arch.name}: its layers and initial weights are its own",
-                "leave it out; an mlp or the cnn takes it",
-            )
+    return [option for option, is_set in options.items() if is_set]
 
 
 def check_precision(precision: str, device: str) -> None:

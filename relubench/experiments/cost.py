@@ -6,33 +6,23 @@ part of the work is trained for a moment on random images, and others like it ar
 
 from __future__ import annotations
 
-import platform
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from relubench.activations import ActivationChoice, select
 from relubench.data import PreparedData, outline, prepare, prepared_already, status
+from relubench.experiments.external_networks import Networks, with_network
 from relubench.experiments.plan import Variant, data_options
-from relubench.experiments.preflight import Networks, with_network
 from relubench.experiments.pretraining_cost import StackPrices
+from relubench.experiments.training_speeds import TrainingSpeeds, training_speeds
 from relubench.experiments.tuning import trials, tuning_specs
-from relubench.experiments.variants import Part, lay_out
-from relubench.models.architecture import KERNEL, architecture_of, head_inputs, layer_shapes
+from relubench.experiments.variants import Part, lay_out, num_workers
 from relubench.runs.spec import RunSpec
 from relubench.runs.store import Store
 from relubench.system.device import Device, resolve
 from relubench.system.paths import runs_root
-from relubench.training.memory import fitting_workers, member_bytes, stack_members
-
-CALIBRATION_S = 2.0
-"""Seconds of trial training in all, shared by the kinds of networks."""
-
-RECENT_RUNS = 500
-"""Stored runs whose timings are looked at, the newest first."""
 
 RECORD_BYTES = 20_000
 """A stored run without its weights, about."""
@@ -78,46 +68,30 @@ class Price:
     sets: list[PreparedData]
 
 
-@dataclass(slots=True)
-class Speeds:
-    """Training images a second of each network, from the store or from a moment's training."""
-
-    device: Device
-    known: dict[tuple[Any, ...], float]
-    measured: dict[tuple[Any, ...], tuple[float, float]]
-    """Kind of network -> images a second, and the multiplications of one image, of the one that was timed."""
-
-    def of(self, spec: RunSpec, choice: ActivationChoice) -> tuple[float, str]:
-        """Images a second, and what that rests on."""
-        for key in (_key(spec), _key(spec)[1:]):
-            if key in self.known:
-                return self.known[key], "stored runs"
-        speed, work = self.measured.get(_kind(spec)) or next(iter(self.measured.values()))
-        mine = _multiplications(spec, choice)
-        return speed * work / mine, "two seconds of training" if mine == work else "two seconds of training, scaled"
-
-
 def price(
     variants: Sequence[Variant], *, data_dir: Path | None = None, runs_dir: Path | None = None, fresh: bool = False
 ) -> Price:
     """The price of these variants; raises UsageError for whatever `Study.open` would refuse."""
     device, store = resolve(variants[0].config.device), Store(runs_root(runs_dir))
-    parts = [_part(one, data_dir) for one in variants]
-    here = [_is_here(one, data_dir) for one in variants]
-    asked = _looked_at(lay_out(parts, device), store)
+    parts = [_part(variant, data_dir) for variant in variants]
+    is_here = [_is_here(variant, data_dir) for variant in variants]
+    runs = _with_networks(lay_out(parts, device), store)
+    reported = [[spec for owner, spec in runs if owner is part] for part in parts]
     tuning = [[spec for specs in trials(part, device).values() for spec in specs] for part in parts]
-    work = [([spec for owner, spec in asked if owner is part], runs) for part, runs in zip(parts, tuning, strict=True)]
-    pending = [_unstored(part, [*own, *trial], store, fresh) for part, (own, trial) in zip(parts, work, strict=True)]
-    speeds = _speeds(parts, pending, store, device)
+    pending = [
+        _unstored(part, [*specs, *trial_specs], store, fresh)
+        for part, specs, trial_specs in zip(parts, reported, tuning, strict=True)
+    ]
+    speeds = training_speeds(parts, pending, store, device)
     rows = [
-        _row(part, own, len(trial), left, there, speeds)
-        for part, (own, trial), left, there in zip(parts, work, pending, here, strict=True)
+        _row(part, specs, len(trial_specs), unstored, present, speeds)
+        for part, specs, trial_specs, unstored, present in zip(parts, reported, tuning, pending, is_here, strict=True)
     ]
     rows = _with_stacks(rows, parts, pending, StackPrices(store, fresh), device)
     return Price(
         rows,
         pending=len({spec.id for specs in pending for spec in specs}),
-        workers=_workers(parts, pending, device),
+        workers=_num_workers(parts, pending, device),
         device=device.name,
         sets=[part.prepared for part in parts],
     )
@@ -131,16 +105,22 @@ def _with_stacks(
     device: Device,
 ) -> list[PriceRow]:
     """The rows with what pre-training adds; a stack that several variants share is the first one's."""
-    found: list[PriceRow] = []
-    for row, part, left in zip(rows, parts, pending, strict=True):
+    rows_with_layers: list[PriceRow] = []
+    for row, part, unstored in zip(rows, parts, pending, strict=True):
         seeds = set(part.config.seeds)
-        own = [spec for spec in left if spec.seed in seeds]
-        tuning = tuning_specs(part, device) if part.searches_stacks else [one for one in left if one.seed not in seeds]
-        layers = prices.layers(own, tuning if own else [], searched=part.searches_stacks)
+        own_specs = [spec for spec in unstored if spec.seed in seeds]
+        tuning = (
+            tuning_specs(part, device)
+            if part.searches_stacks
+            else [spec for spec in unstored if spec.seed not in seeds]
+        )
+        layers = prices.layers(own_specs, tuning if own_specs else [], searched=part.searches_stacks)
         choices = {choice.label: choice for choice in part.choices}
         hours = prices.seconds(layers, choices, part.prepared.with_all_images.n_train) / 3600
-        found.append(replace(row, layers=sum(one.trainings for one in layers), hours=round(row.hours + hours, 5)))
-    return found
+        rows_with_layers.append(
+            replace(row, layers=sum(layer.trainings for layer in layers), hours=round(row.hours + hours, 5))
+        )
+    return rows_with_layers
 
 
 def _part(variant: Variant, data_dir: Path | None) -> Part:
@@ -154,7 +134,7 @@ def _part(variant: Variant, data_dir: Path | None) -> Part:
     return Part(variant, select(config.act), prepared)
 
 
-def _looked_at(asked: Sequence[tuple[Part, RunSpec]], store: Store) -> list[tuple[Part, RunSpec]]:
+def _with_networks(runs: Sequence[tuple[Part, RunSpec]], store: Store) -> list[tuple[Part, RunSpec]]:
     """The runs with what is known of networks that somebody else wrote: their size and their memory."""
     networks: Networks = {}
     return [
@@ -163,13 +143,13 @@ def _looked_at(asked: Sequence[tuple[Part, RunSpec]], store: Store) -> list[tupl
             with_network(
                 spec,
                 part,
-                [one for owner, one in asked if owner is part],
+                [other_spec for owner, other_spec in runs if owner is part],
                 networks,
                 lambda run: store.result(run) if store.has(run) else None,
                 silent,
             ),
         )
-        for part, spec in asked
+        for part, spec in runs
     ]
 
 
@@ -188,24 +168,29 @@ def _unstored(part: Part, specs: Sequence[RunSpec], store: Store, fresh: bool) -
 
 
 def _row(
-    part: Part, own: Sequence[RunSpec], tuning: int, left: Sequence[RunSpec], here: bool, speeds: Speeds
+    part: Part,
+    own_specs: Sequence[RunSpec],
+    tuning: int,
+    unstored: Sequence[RunSpec],
+    is_here: bool,
+    speeds: TrainingSpeeds,
 ) -> PriceRow:
     choices = {choice.label: choice for choice in part.choices}
     seconds, bases = 0.0, set[str]()
-    for spec in left:
+    for spec in unstored:
         speed, basis = speeds.of(spec, choices[spec.activation])
         bases.add(basis)
         seconds += spec.epochs * (part.prepared.n_train + part.prepared.n_valid / EVALUATION_SPEED) / speed
-    kept = {spec.id for spec in left} & {spec.id for spec in own}
+    to_store = {spec.id for spec in unstored} & {spec.id for spec in own_specs}
     weights = 0 if part.config.keep == "none" else 4
-    disk = sum(RECORD_BYTES + weights * spec.parameters for spec in own if spec.id in kept)
+    disk = sum(RECORD_BYTES + weights * spec.parameters for spec in own_specs if spec.id in to_store)
     return PriceRow(
         variant=part.variant.label,
         dataset=part.prepared.name,
-        data="yes" if here else "no",
-        model=own[0].model,
-        runs=len(own),
-        stored=len(own) - len(kept),
+        data="yes" if is_here else "no",
+        model=own_specs[0].model,
+        runs=len(own_specs),
+        stored=len(own_specs) - len(to_store),
         tuning_runs=tuning,
         layers=0,
         hours=round(seconds / 3600, 5),
@@ -214,90 +199,10 @@ def _row(
     )
 
 
-def _workers(parts: Sequence[Part], pending: Sequence[Sequence[RunSpec]], device: Device) -> int:
-    """How many workers would train what is left."""
-    left = {spec.id: (spec, part) for part, specs in zip(parts, pending, strict=True) for spec in specs}
-    if device.kind != "cpu" or not left:
-        return 1
-    heaviest = max(
-        member_bytes(spec, choice.columns, choice.learned)
-        for spec, part in left.values()
-        for choice in part.choices
-        if choice.label == spec.activation
-    )
-    threads = next(iter(left.values()))[0].threads
-    return max(1, min(len(left), fitting_workers(heaviest, device.memory), device.threads // max(threads, 1)))
-
-
-def _speeds(parts: Sequence[Part], pending: Sequence[Sequence[RunSpec]], store: Store, device: Device) -> Speeds:
-    speeds = Speeds(device, _stored_speeds(store), {})
-    unknown: dict[tuple[Any, ...], list[tuple[float, RunSpec, ActivationChoice]]] = {}
+def _num_workers(parts: Sequence[Part], pending: Sequence[Sequence[RunSpec]], device: Device) -> int:
+    """How many workers would train the runs that are not stored."""
+    networks: dict[str, tuple[RunSpec, ActivationChoice]] = {}
     for part, specs in zip(parts, pending, strict=True):
         choices = {choice.label: choice for choice in part.choices}
-        for spec in specs:
-            if not {_key(spec), _key(spec)[1:]} & speeds.known.keys():
-                choice = choices[spec.activation]
-                amount = _multiplications(spec, choice) * spec.epochs * part.prepared.n_train
-                unknown.setdefault(_kind(spec), []).append((amount, spec, choice))
-    ranked = sorted(unknown.items(), key=lambda item: -sum(amount for amount, _, _ in item[1]))
-    begun = time.monotonic()
-    for kind, runs in ranked:
-        # From one mlp to another times can be scaled, from a network of somebody else's to nothing.
-        foreign = architecture_of(runs[0][1]).foreign
-        if time.monotonic() - begun > CALIBRATION_S and not foreign:
-            continue
-        _, spec, choice = max(runs, key=lambda one: one[0])
-        speeds.measured[kind] = (_timed(spec, choice, device, len(ranked)), _multiplications(spec, choice))
-    return speeds
-
-
-def _timed(spec: RunSpec, choice: ActivationChoice, device: Device, kinds: int) -> float:
-    """Images a second of one network of the kind; on a GPU, of a stack."""
-    from relubench.training.calibration import images_per_second
-
-    # A small rate: random labels must not make it diverge, which would end it early.
-    trial = replace(spec, epochs=1000, lr=1e-4, patience=None, warmup_epochs=0.0)
-    size = 1 if device.kind == "cpu" else min(16, stack_members(spec, choice.columns, choice.learned, device.memory))
-    return images_per_second([replace(trial, seed=seed) for seed in range(size)], choice, CALIBRATION_S / (kinds + 1))
-
-
-def _stored_speeds(store: Store) -> dict[tuple[Any, ...], float]:
-    """The median speed of stored runs on this host, by network, and by network and activation."""
-    files = sorted(store.root.glob("timings/[0-9a-f]*.json"), key=lambda path: -path.stat().st_mtime)[:RECENT_RUNS]
-    found: dict[tuple[Any, ...], list[float]] = {}
-    for path in files:
-        timing, result = store.timing(path.stem), store.believed(path.stem)
-        if timing is None or result is None or timing.host != platform.node() or timing.images_per_second <= 0:
-            continue
-        try:
-            key = _key(RunSpec.from_json(result.spec))
-        except (KeyError, TypeError):
-            continue  # Of another version: its speed is another's too.
-        for one in (key, key[1:]):
-            found.setdefault(one, []).append(timing.images_per_second)
-    return {key: median(speeds) for key, speeds in found.items()}
-
-
-def _key(spec: RunSpec) -> tuple[Any, ...]:
-    """The activation, and then all else that a network's speed depends on."""
-    shape = (spec.model, spec.hidden, spec.channels, spec.input_shape, spec.classes)
-    steps = (spec.batch_size, spec.optimizer, spec.norm, bool(spec.dropout), spec.precision)
-    return spec.activation, *shape, *steps, spec.device_name, spec.threads
-
-
-def _kind(spec: RunSpec) -> tuple[Any, ...]:
-    """Networks of one kind take times in proportion to their multiplications."""
-    return (spec.model if architecture_of(spec).takes_images else "mlp", spec.batch_size, spec.optimizer, spec.norm)
-
-
-def _multiplications(spec: RunSpec, choice: ActivationChoice) -> float:
-    """Of one image's forward pass; 1 for a network that somebody else wrote, which is a kind of its own."""
-    if architecture_of(spec).foreign:
-        return 1.0
-    total = float(head_inputs(architecture_of(spec), spec.input_shape) * spec.classes)
-    side = spec.input_shape[-2:] if spec.channels else (1, 1)
-    for shape in layer_shapes(architecture_of(spec), spec.input_shape):
-        pixels = side[0] * side[1] * KERNEL**2 if shape.convolution else 1
-        total += pixels * shape.inputs * shape.units * choice.columns
-        side = (side[0] // 2, side[1] // 2) if shape.convolution else side
-    return total
+        networks |= {spec.id: (spec, choices[spec.activation]) for spec in specs}
+    return num_workers(list(networks.values()), device)

@@ -28,17 +28,17 @@ def departures(config: ExperimentConfig, as_published: frozenset[str] = frozense
     """
     standard = experiment({"train": {"protocol": config.train.protocol, "epochs": config.train.epochs}})
     usual_epochs = experiment({"train": {"protocol": config.train.protocol}}).train.epochs
-    found: list[str] = []
+    deviations: list[str] = []
     for section in ("train", "model", "data"):
-        mine, usual = getattr(config, section), getattr(standard, section)
-        for key in type(mine).model_fields:
-            value = getattr(mine, key)
+        values, standard_values = getattr(config, section), getattr(standard, section)
+        for key in type(values).model_fields:
+            value = getattr(values, key)
             compared = key in COMPARED or isinstance(value, tuple) or f"{section}.{key}" in as_published
-            if not compared and value != getattr(usual, key):
-                found.append(spoken(key, value) + (_scale(config) if key == "l1" and value else ""))
+            if not compared and value != getattr(standard_values, key):
+                deviations.append(spoken(key, value) + (_scale(config) if key == "l1" and value else ""))
     if config.train.epochs != usual_epochs and "train.epochs" not in as_published:
-        found.append(f"{config.train.epochs} epoch{'s' if config.train.epochs > 1 else ''}")
-    return tuple(found)
+        deviations.append(f"{config.train.epochs} epoch{'s' if config.train.epochs > 1 else ''}")
+    return tuple(deviations)
 
 
 def _scale(config: ExperimentConfig) -> str:

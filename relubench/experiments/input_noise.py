@@ -1,40 +1,41 @@
 """Test error under input noise: a second look at stored networks, which trains nothing. Torch-free.
 
 The noise is Gaussian with mean zero, added to the scaled input of the test images and not clipped. The same draws are
-scaled to each strength and shown to every network, so that rows stay paired by test example; `engine.images` makes
+scaled to each strength and shown to every network, so that rows stay paired by test example; `training.images` makes
 them. What the store keeps of it is which test examples the run got wrong at each strength.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from relubench.executors.job import Job
+from relubench.experiments.events import Event, event
 from relubench.experiments.variants import Part
 from relubench.runs.result import RunResult
 from relubench.runs.spec import RunSpec
 from relubench.runs.store import Store
 
 
-def noise_jobs(asked: Sequence[tuple[Part, RunSpec]], store: Store, *, fresh: bool) -> list[Job]:
+def noise_jobs(requested: Sequence[tuple[Part, RunSpec]], store: Store, *, fresh: bool) -> list[Job]:
     """One job for each network whose errors at some strength are not stored yet; `fresh` measures all of them."""
     jobs: dict[str, Job] = {}
-    for part, spec in asked:
-        strengths = [one for one in part.config.data.test_noise if one]
-        missing = tuple(one for one in strengths if fresh or store.noise(spec.id, one) is None)
+    for part, spec in requested:
+        strengths = [strength for strength in part.config.data.test_noise if strength]
+        missing = tuple(strength for strength in strengths if fresh or store.noise(spec.id, strength) is None)
         if not missing:
             continue
-        choice = next(one for one in part.choices if one.label == spec.activation)
-        known = jobs.get(spec.id)
+        earlier = jobs.get(spec.id)
         jobs[spec.id] = Job(
             specs=[spec],
-            choice=choice,
+            choice=next(choice for choice in part.choices if choice.label == spec.activation),
             prepared=part.prepared,
             store=store.root.absolute(),
             keep=part.config.keep,
             fresh=False,
-            noise=tuple(dict.fromkeys((*(known.noise if known else ()), *missing))),
+            noise=tuple(dict.fromkeys((*(earlier.noise if earlier else ()), *missing))),
         )
     return list(jobs.values())
 
@@ -46,13 +47,29 @@ def under_noise(result: RunResult, strengths: Sequence[float], store: Store) -> 
     """
     if not strengths:
         return [result]
-    found: list[RunResult] = []
+    rows: list[RunResult] = []
     for strength in strengths:
         spec = {**result.spec, "test_noise": strength}
         if not strength:
-            found.append(replace(result, spec=spec))
+            rows.append(replace(result, spec=spec))
             continue
         wrong = store.noise(result.id, strength)
         error = None if wrong is None else 100.0 * float(wrong.mean())
-        found.append(replace(result, spec=spec, test_error_pct=error, sparsity_pct=None, sparsity_by_layer_pct=[]))
-    return found
+        rows.append(replace(result, spec=spec, test_error_pct=error, sparsity_pct=None, sparsity_by_layer_pct=[]))
+    return rows
+
+
+def noise_failures(jobs: Sequence[Job], messages: Iterable[Mapping[str, Any]]) -> Iterator[Event]:
+    """An event for each of these jobs that failed, out of the messages of the workers."""
+    by_id = {job.specs[0].id: job.specs[0] for job in jobs}
+    for message in messages:
+        if message["event"] == "failed":
+            spec, text = by_id[message["run"]], message["message"]
+            yield event("failed", spec, True, outcome="failed", message=text, hint=message["hint"])
+
+
+def lacks_weights(result: RunResult, requested: Sequence[tuple[Part, RunSpec]], store: Store) -> bool:
+    """Whether noise is to be tested on a stored run whose weights were not kept."""
+    tested_ids = {spec.id for part, spec in requested if any(part.config.data.test_noise)}
+    tested = result.id in tested_ids and result.test_error_pct is not None
+    return tested and store.weights(result.id) is None

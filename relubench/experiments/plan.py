@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from relubench.activations import ActivationChoice
 from relubench.activations.user import resolve_user_object
@@ -15,9 +16,10 @@ from relubench.data import DataOptions, PreparedData
 from relubench.data.prepared import image_range
 from relubench.errors import UsageError
 from relubench.experiments.compatibility import check_foreign, check_precision, check_stack
-from relubench.experiments.config import MAX_SEED, DataSection, ExperimentConfig
+from relubench.experiments.config import MAX_SEED, ExperimentConfig
 from relubench.experiments.deviations import departures
 from relubench.experiments.pretraining_plan import stack_spec
+from relubench.experiments.sections import DataSection
 from relubench.models.architecture import (
     Architecture,
     architecture_of,
@@ -97,17 +99,17 @@ def expand(
         raise UsageError(
             f"--augment {config.data.augment} needs a convolutional network, not {arch.name}", "add --model cnn"
         )
-    drawn, compared = strengths_and_seeds(config), rows(config, choices)
+    pairs, compared_rows = strengths_and_seeds(config), rows(config, choices)
     check_stack(config, arch)
-    lone = len(compared) * len(drawn) == 1 if lone is None else lone
+    lone = len(compared_rows) * len(pairs) == 1 if lone is None else lone
     threads = 0 if device.kind != "cpu" else device.threads if lone else 1
     return [
         replace(spec, seed=seed, l1=l1_of_sum(l1, spec), l1_asked=l1)
-        for (choice, method), rate in zip(compared, lr, strict=True)
+        for (choice, method), rate in zip(compared_rows, lr, strict=True)
         for spec in [_resolve(config, choice, prepared, device, arch, rate, threads)]
         for spec in [replace(spec, threads=1) if threads and too_small_to_share(spec) else spec]
         for spec in [_pretrained(spec, method, config, choice, prepared)]
-        for l1, seed in drawn
+        for l1, seed in pairs
     ]
 
 
@@ -120,7 +122,7 @@ def too_small_to_share(spec: RunSpec) -> bool:
     if spec.channels or architecture_of(spec).foreign:
         return False
     widths = (math.prod(spec.input_shape), *spec.hidden, spec.classes)
-    return spec.batch_size * sum(one * other for one, other in itertools.pairwise(widths)) < SHARED_PRODUCTS
+    return spec.batch_size * sum(inputs * units for inputs, units in itertools.pairwise(widths)) < SHARED_PRODUCTS
 
 
 def tuning_seeds(config: ExperimentConfig) -> tuple[int, ...]:
@@ -187,40 +189,56 @@ def _resolve(
     lr: float,
     threads: int,
 ) -> RunSpec:
-    shape = {"columns": choice.columns, "learned": choice.learned, "norm": config.model.norm}
-    gated = choice.columns > 1
-    if gated and config.model.match == "parameters":
-        arch = matched(arch, prepared.input_shape, prepared.classes, **shape)
+    """The run of this activation with seed 0, without an L1 penalty and without pre-training."""
+    activation = {"columns": choice.columns, "learned": choice.learned, "norm": config.model.norm}
+    if choice.columns > 1 and config.model.match == "parameters":
+        arch = matched(arch, prepared.input_shape, prepared.classes, **activation)
+    parameters = 0 if arch.foreign else parameter_count(arch, prepared.input_shape, prepared.classes, **activation)
     return RunSpec(
         activation=choice.label,
         activation_digest=choice.source_digest,
-        dataset=prepared.name,
-        data_digest=prepared.digest,
-        augment=config.data.augment,
-        input_shape=prepared.input_shape,
-        classes=prepared.classes,
-        model=arch.name,
-        model_digest=model_digest(arch),
-        keep_act=config.model.keep_act or None,
-        channels=arch.channels,
-        hidden=arch.hidden,
-        match=config.model.match if gated else "-",
-        init="own" if arch.foreign else config.model.init,
-        norm=config.model.norm,
-        dropout=config.model.dropout,
-        sign_flip=config.model.sign_flip,
         lr=lr,
         seed=0,
         device=device.kind,
         device_name=device.name,
         threads=threads,
         torch=device.torch,
-        parameters=0 if arch.foreign else parameter_count(arch, prepared.input_shape, prepared.classes, **shape),
+        parameters=parameters,
         departures=departures(config),
-        train_size=config.data.train_size,
-        labels=config.data.labels,
-        split=config.data.split,
         l1=0.0,
         l1_asked=0.0,
+        **_data_fields(config, prepared),
+        **_model_fields(config, choice, arch),
         **{**config.train.model_dump(exclude=set(NOT_OF_A_RUN)), **({"probe": "none"} if arch.foreign else {})},
     )
+
+
+def _data_fields(config: ExperimentConfig, prepared: PreparedData) -> dict[str, Any]:
+    """The fields of a RunSpec that the data set decides."""
+    return {
+        "dataset": prepared.name,
+        "data_digest": prepared.digest,
+        "augment": config.data.augment,
+        "input_shape": prepared.input_shape,
+        "classes": prepared.classes,
+        "train_size": config.data.train_size,
+        "labels": config.data.labels,
+        "split": config.data.split,
+    }
+
+
+def _model_fields(config: ExperimentConfig, choice: ActivationChoice, arch: Architecture) -> dict[str, Any]:
+    """The fields of a RunSpec that the network decides."""
+    model = config.model
+    return {
+        "model": arch.name,
+        "model_digest": model_digest(arch),
+        "keep_act": model.keep_act or None,
+        "channels": arch.channels,
+        "hidden": arch.hidden,
+        "match": model.match if choice.columns > 1 else "-",
+        "init": "own" if arch.foreign else model.init,
+        "norm": model.norm,
+        "dropout": model.dropout,
+        "sign_flip": model.sign_flip,
+    }

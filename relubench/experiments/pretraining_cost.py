@@ -41,47 +41,47 @@ class StackPrices:
     speeds: dict[tuple[str, str, int], tuple[float, int]] = field(default_factory=dict)
     """Method, activation and batch size -> images a second, and the weights of the layer that was timed."""
 
-    def layers(self, own: Sequence[RunSpec], tuning: Sequence[RunSpec], *, searched: bool) -> list[Layer]:
+    def layers(self, reported: Sequence[RunSpec], tuning: Sequence[RunSpec], *, searched: bool) -> list[Layer]:
         """What has to be pre-trained for these runs, and before them for those on the tuning seeds.
 
         `searched`: whether each layer's rate is found first, on the tuning seeds, whose own stacks are then there.
         """
         trials = len(LR_GRIDS["sgd"]) if searched else 1
-        return [*self._new(tuning, trials, known=not searched), *self._new(own, 1, known=not searched)]
+        return [*self._new(tuning, trials, rates_known=not searched), *self._new(reported, 1, rates_known=not searched)]
 
-    def _new(self, specs: Sequence[RunSpec], trainings: int, *, known: bool) -> list[Layer]:
-        found: list[Layer] = []
+    def _new(self, specs: Sequence[RunSpec], trainings: int, *, rates_known: bool) -> list[Layer]:
+        layers: list[Layer] = []
         for spec in specs:
             if spec.stack is None or spec.stack.source:
                 continue
             for layer in range(spec.stack.layers):
                 name = layer_id(spec, layer)
                 # Without its rate a layer has no name to be found by.
-                stored = known and not self.fresh and self.store.has_layer(name)
+                stored = rates_known and not self.fresh and self.store.has_layer(name)
                 if name not in self.counted and not stored:
-                    found.append(Layer(spec, layer, trainings))
+                    layers.append(Layer(spec, layer, trainings))
                 self.counted.add(name)
-        return found
+        return layers
 
     def seconds(self, layers: Sequence[Layer], choices: Mapping[str, ActivationChoice], images: int) -> float:
         """Of one worker, for layers that all see this many training images."""
         return sum(
-            one.trainings * one.spec.stack.epochs * images / self._speed(one, choices[one.spec.activation])
-            for one in layers
-            if one.spec.stack is not None
+            layer.trainings * layer.spec.stack.epochs * images / self._speed(layer, choices[layer.spec.activation])
+            for layer in layers
+            if layer.spec.stack is not None
         )
 
-    def _speed(self, one: Layer, choice: ActivationChoice) -> float:
+    def _speed(self, layer: Layer, choice: ActivationChoice) -> float:
         from relubench.training.pretraining.calibration import layer_images_per_second
 
-        stack = one.spec.stack
+        stack = layer.spec.stack
         assert stack is not None
         key = (stack.method, choice.label, stack.batch_size)
         if key not in self.speeds:
-            slow = replace(one.spec, stack=replace(stack, rates=(TRIAL_RATE,) * stack.layers))
+            slow = replace(layer.spec, stack=replace(stack, rates=(TRIAL_RATE,) * stack.layers))
             self.speeds[key] = layer_images_per_second(slow, choice, TRIAL_S), _weights(slow, 0)
         speed, weights = self.speeds[key]
-        return speed * weights / _weights(one.spec, one.layer)
+        return speed * weights / _weights(layer.spec, layer.layer)
 
 
 def _weights(spec: RunSpec, layer: int) -> int:

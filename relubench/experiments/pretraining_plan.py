@@ -11,7 +11,7 @@ from typing import Any
 
 from relubench.activations import ActivationChoice
 from relubench.errors import UsageError, with_article
-from relubench.experiments.config import PretrainSection
+from relubench.experiments.sections import PretrainSection
 from relubench.runs.spec import SHUFFLED, PretrainingSpec
 from relubench.version import PRETRAINING_VERSION
 
@@ -63,25 +63,39 @@ def stack_spec(
         version=PRETRAINING_VERSION,
     )
     if common.method == "rbm":
-        hidden = _hidden_units(choice)
-        first = _visible_units(config.visible, low, high)
-        return replace(
-            common,
-            hidden=hidden,
-            visible=(first, *(RBM_NEXT[hidden],) * (layers - 1)),
-            k=config.k,
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
-            sampled=config.sampled,
-        )
+        return _with_rbm(common, config, choice, low, high)
+    return _with_autoencoder(common, config, choice, low, high)
+
+
+def _with_rbm(
+    stack: PretrainingSpec, config: PretrainSection, choice: ActivationChoice, low: float, high: float
+) -> PretrainingSpec:
+    """The stack with the settings of restricted Boltzmann machines."""
+    hidden = _hidden_units(choice)
+    first = _visible_units(config.visible, low, high)
+    return replace(
+        stack,
+        hidden=hidden,
+        visible=(first, *(RBM_NEXT[hidden],) * (stack.layers - 1)),
+        k=config.k,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        sampled=config.sampled,
+    )
+
+
+def _with_autoencoder(
+    stack: PretrainingSpec, config: PretrainSection, choice: ActivationChoice, low: float, high: float
+) -> PretrainingSpec:
+    """The stack with the settings of denoising autoencoders."""
     if config.tied and choice.columns > 1:
         raise UsageError(
             f"{choice.label} is gated: its weights cannot be tied to a decoder's",
             "let the decoder have weights of its own: --set pretrain.tied=false",
         )
     return replace(
-        common,
-        reconstruction=_reconstructions(config.reconstruction, choice, layers, low, high),
+        stack,
+        reconstruction=_reconstructions(config.reconstruction, choice, stack.layers, low, high),
         noise=config.noise,
         corruption=config.corruption,
         tied=config.tied,
@@ -99,29 +113,29 @@ def _hidden_units(choice: ActivationChoice) -> str:
     )
 
 
-def _visible_units(asked: str, low: float, high: float) -> str:
-    unit = low >= 0.0 and high <= 1.0
-    if asked == "bernoulli" and not unit:
+def _visible_units(setting: str, low: float, high: float) -> str:
+    in_unit_interval = low >= 0.0 and high <= 1.0
+    if setting == "bernoulli" and not in_unit_interval:
         raise UsageError(
             f"Bernoulli visible units need images in 0..1, but these lie in {low:g}..{high:g}",
             "leave pretrain.visible at auto, or set it to gaussian",
         )
-    return asked if asked != "auto" else "bernoulli" if unit else "gaussian"
+    return setting if setting != "auto" else "bernoulli" if in_unit_interval else "gaussian"
 
 
-def _reconstructions(asked: str, choice: ActivationChoice, layers: int, low: float, high: float) -> tuple[str, ...]:
+def _reconstructions(setting: str, choice: ActivationChoice, layers: int, low: float, high: float) -> tuple[str, ...]:
     """The first layer reconstructs the images, those above reconstruct codes."""
     bounded = low >= -1.0 and high <= 1.0
-    above = DAE_ABOVE.get(choice.name, "linear") if asked == "auto" else asked
-    if asked in BOUNDED and not bounded:
+    above = DAE_ABOVE.get(choice.name, "linear") if setting == "auto" else setting
+    if setting in BOUNDED and not bounded:
         raise UsageError(
-            f"{with_article(asked)} reconstruction needs images in -1..1, but these lie in {low:g}..{high:g}",
+            f"{with_article(setting)} reconstruction needs images in -1..1, but these lie in {low:g}..{high:g}",
             "leave pretrain.reconstruction at auto, or set it to linear",
         )
-    if asked == "cross-entropy" and layers > 1 and choice.name not in CODES_IN_BOUNDS:
+    if setting == "cross-entropy" and layers > 1 and choice.name not in CODES_IN_BOUNDS:
         raise UsageError(
             f"cross-entropy needs codes in 0..1 or -1..1, which {choice.label} does not give",
             "--set pretrain.reconstruction=scaled scales them to 0..1",
         )
-    first = ("cross-entropy" if above == "cross-entropy" else "softplus") if asked == "auto" else asked
+    first = ("cross-entropy" if above == "cross-entropy" else "softplus") if setting == "auto" else setting
     return (first if bounded else "linear", *(above,) * (layers - 1))

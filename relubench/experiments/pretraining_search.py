@@ -21,8 +21,8 @@ Rates = dict[str, tuple[float, ...]]
 
 def stack_name(spec: RunSpec) -> str:
     """The row whose stack the run starts from, a control's being that of the row it controls: 'relu (rbm)'."""
-    told = f"{spec.activation} ({spec.stack.method})" if spec.stack else spec.activation
-    return f"{told}, {spec.variant}" if spec.variant else told
+    name = f"{spec.activation} ({spec.stack.method})" if spec.stack else spec.activation
+    return f"{name}, {spec.variant}" if spec.variant else name
 
 
 def shared_stacks(specs: Sequence[RunSpec], store: Store, *, fresh: bool) -> list[RunSpec]:
@@ -30,17 +30,19 @@ def shared_stacks(specs: Sequence[RunSpec], store: Store, *, fresh: bool) -> lis
 
     They are pre-trained first: of two workers that need one stack, the other would only wait.
     """
-    takers: dict[str, list[RunSpec]] = {}
+    runs_by_stack: dict[str, list[RunSpec]] = {}
     for spec in specs:
         if spec.stack is not None:
-            takers.setdefault(layer_id(spec, spec.stack.layers - 1), []).append(spec)
-    return [some[0] for top, some in takers.items() if fresh or (len(some) > 1 and not store.has_layer(top))]
+            runs_by_stack.setdefault(layer_id(spec, spec.stack.layers - 1), []).append(spec)
+    return [
+        sharing[0] for top, sharing in runs_by_stack.items() if fresh or (len(sharing) > 1 and not store.has_layer(top))
+    ]
 
 
 def with_rates(spec: RunSpec, rates: Rates) -> RunSpec:
     """The run with the rates of pre-training that were found for it."""
-    found = rates.get(stack_name(spec))
-    return spec if spec.stack is None or not found else replace(spec, stack=spec.stack.with_rates(found))
+    stack_rates = rates.get(stack_name(spec))
+    return spec if spec.stack is None or not stack_rates else replace(spec, stack=spec.stack.with_rates(stack_rates))
 
 
 @dataclass(slots=True)
@@ -63,21 +65,25 @@ class StackSearch:
 
     def trials(self, layer: int) -> list[RunSpec]:
         """The runs whose stacks reach up to `layer` (0-based) and are still to be trained, on one thread each."""
-        found = [spec for rates in self._tried(layer).values() for spec in rates.values()]
-        return [spec for spec in found if not self.store.has_layer(layer_id(spec, layer))]
+        specs = [spec for rates in self._tried(layer).values() for spec in rates.values()]
+        return [spec for spec in specs if not self.store.has_layer(layer_id(spec, layer))]
 
     def choose(self, layer: int) -> None:
         """Take each row's best rate for `layer`: the lowest validation error, the larger rate where two are equal.
 
         Raises ComputeError if a layer trained at no rate.
         """
-        for name, tried in self._tried(layer).items():
-            layers = {rate: self.store.layer(layer_id(spec, layer)) for rate, spec in tried.items()}
-            errors = {rate: one.error for rate, one in layers.items() if one is not None and one.error is not None}
+        for name, by_rate in self._tried(layer).items():
+            layers = {rate: self.store.layer(layer_id(spec, layer)) for rate, spec in by_rate.items()}
+            errors = {
+                rate: layer_result.error
+                for rate, layer_result in layers.items()
+                if layer_result is not None and layer_result.error is not None
+            }
             if not errors:
                 raise ComputeError(
                     f"--pretrain-lr auto: layer {layer + 1} of {name} trained at no learning rate of "
-                    f"{', '.join(f'{one:g}' for one in tried)}",
+                    f"{', '.join(f'{layer_result:g}' for layer_result in by_rate)}",
                     "name one with --pretrain-lr, or see the messages above",
                 )
             self.rates[name] = (*self.rates.get(name, ()), min(errors, key=lambda rate: (errors[rate], -rate)))
@@ -98,7 +104,7 @@ class StackSearch:
             if spec.stack is not None and layer < spec.stack.layers
         }
 
-    def told(self) -> list[str]:
+    def describe(self) -> list[str]:
         """What was found, a line a row."""
         return [
             f"{name}: learning rates of pre-training {', '.join(f'{rate:g}' for rate in rates)}"

@@ -6,17 +6,14 @@ The two sources are never mixed: `published` reads the paper (Glorot, Bordes & B
 
 from __future__ import annotations
 
-import csv
-import functools
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from relubench.data import NOT_PUBLIC, TABLE
-from relubench.errors import DataError
+from relubench.experiments.reference_files import Entry, entries
 from relubench.experiments.rows import SummaryRow
-from relubench.system.paths import presets_folder
 
 PAPER = "Glorot et al. 2011"
 PAPER_NOTE = 'published: Glorot, Bordes & Bengio 2011, "Deep Sparse Rectifier Neural Networks"'
@@ -52,49 +49,6 @@ class Published:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One row of a reference file."""
-
-    table: str
-    dataset: str
-    model: str
-    activation: str
-    pretraining: str
-    condition: str
-    metric: str
-    value: float
-    unit: str
-    note: str
-    source: str
-    page: str = ""
-    """Of the PDF, from 1; empty for pages without any."""
-    protocol: str = ""
-    mark: str = "A"
-    """A: read in the source itself; B: read in a page about it."""
-    citation: str = ""
-
-
-@functools.cache
-def entries(source: str) -> tuple[Entry, ...]:
-    """The rows of presets/reference/SOURCE.csv that hold a value; raises DataError on a missing or malformed file."""
-    path = presets_folder() / "reference" / f"{source}.csv"
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if row["value"]]
-        return tuple(Entry(**{**row, "value": float(row["value"])}) for row in rows)
-    except (OSError, TypeError, ValueError) as error:
-        raise DataError(f"cannot read {path}: {error!r}", "install relubench again") from error
-
-
-def tables() -> dict[str, list[str]]:
-    """The tables of each source that hold test errors: what a preset can be compared with."""
-    return {
-        source: list(dict.fromkeys(one.table for one in entries(source) if one.metric == "test_error"))
-        for source in ("glorot2011", "article")
-    }
-
-
 def published(
     dataset: str, model: str, activation: str, pretraining: str, table: str | None = None, labels: int | None = None
 ) -> Published | None:
@@ -108,20 +62,20 @@ def published(
     if not same_network(dataset, model):
         return None
     name, beta = _name_and_beta(activation)
-    known = [one for one in entries("glorot2011") if one.dataset == dataset]
+    of_dataset = [entry for entry in entries("glorot2011") if entry.dataset == dataset]
     if table == "figure4":
-        error = _first(_entries_of(known, table, name, pretraining, f"labels={labels or FIGURE_4_LABELS}"))
+        error = _first(_entries_of(of_dataset, table, name, pretraining, f"labels={labels or FIGURE_4_LABELS}"))
         return Published(error, None, FIGURE_4) if error is not None and beta == 1 else None
     if labels is not None:
         return None
     if table == "rescaled-softplus" or (table is None and beta != 1):
         alpha = "alpha=inf" if name == "relu" else f"alpha={beta:g}" if beta else ""
-        source, found = RESCALED, _entries_of(known, "rescaled-softplus", "softplus", pretraining, alpha)
-        found = found if name in ("relu", "softplus") else []
+        source, of_table = RESCALED, _entries_of(of_dataset, "rescaled-softplus", "softplus", pretraining, alpha)
+        of_table = of_table if name in ("relu", "softplus") else []
     else:
-        source, found = TABLE_1, _entries_of(known, "table1", name, pretraining, "") if beta == 1 else []
-    error = _first(found)
-    rectifier = [one for one in known if one.table == "section4.1" and one.activation == name]
+        source, of_table = TABLE_1, _entries_of(of_dataset, "table1", name, pretraining, "") if beta == 1 else []
+    error = _first(of_table)
+    rectifier = [entry for entry in of_dataset if entry.table == "section4.1" and entry.activation == name]
     sparsity = _first(rectifier) if pretraining in ("none", "dae") else None
     if error is None and sparsity is None:
         return None
@@ -136,12 +90,16 @@ def article(
     `l1`: with a value, the row of its sparsity table for that coefficient comes before the main table. `table`: that
     table alone.
     """
-    known = _in_article(dataset, model, activation, pretraining)
-    known = [one for one in known if table is None or one.table == table]
+    of_network = _in_article(dataset, model, activation, pretraining)
+    of_network = [entry for entry in of_network if table is None or entry.table == table]
     condition = "" if l1 is None else f"l1={_plain(l1)}"
-    with_l1 = [one for one in known if condition and one.condition == condition]
-    errors = [one for one in [*with_l1, *known] if one.metric == "test_error" and one.condition in ("", condition)]
-    sparsity = _first(one for one in with_l1 if one.metric == "sparsity")
+    with_l1 = [entry for entry in of_network if condition and entry.condition == condition]
+    errors = [
+        entry
+        for entry in [*with_l1, *of_network]
+        if entry.metric == "test_error" and entry.condition in ("", condition)
+    ]
+    sparsity = _first(entry for entry in with_l1 if entry.metric == "sparsity")
     if not errors and sparsity is None:
         return None
     place = errors[0].table if errors else "sparsity"
@@ -177,29 +135,37 @@ def catalogue() -> list[dict[str, str | float | None]]:
     """Every reference number that is shipped, as `relubench list references` shows it; names are unique."""
     cited = {"glorot2011": "Glorot, Bordes & Bengio 2011", "article": ARTICLE_TITLE}
     rows: list[dict[str, str | float | None]] = []
-    taken: dict[str, int] = {}
-    for one in (entry for source in SOURCES for entry in entries(source)):
-        parts = (one.source, one.table, one.dataset, one.model, one.activation, one.pretraining, one.condition)
-        name = ":".join(re.sub(r"[^\w.=+-]+", "-", part) for part in (*parts, one.metric) if part)
-        taken[name] = taken.get(name, 0) + 1
+    uses: dict[str, int] = {}
+    for entry in (entry for source in SOURCES for entry in entries(source)):
+        fields = (
+            entry.source,
+            entry.table,
+            entry.dataset,
+            entry.model,
+            entry.activation,
+            entry.pretraining,
+            entry.condition,
+        )
+        name = ":".join(re.sub(r"[^\w.=+-]+", "-", part) for part in (*fields, entry.metric) if part)
+        uses[name] = uses.get(name, 0) + 1
         rows.append(
             {
-                "name": name if taken[name] == 1 else f"{name}:{taken[name]}",
-                "dataset": one.dataset or None,
-                "model": one.model or None,
-                "activation": one.activation or None,
-                "pretraining": one.pretraining or None,
-                "condition": one.condition or None,
-                "metric": one.metric,
-                "value": one.value,
-                "unit": one.unit,
-                "protocol": _protocol(one),
-                "note": "; ".join(["data not public"] * (one.dataset in NOT_PUBLIC) + [one.note] * bool(one.note))
+                "name": name if uses[name] == 1 else f"{name}:{uses[name]}",
+                "dataset": entry.dataset or None,
+                "model": entry.model or None,
+                "activation": entry.activation or None,
+                "pretraining": entry.pretraining or None,
+                "condition": entry.condition or None,
+                "metric": entry.metric,
+                "value": entry.value,
+                "unit": entry.unit,
+                "protocol": _protocol(entry),
+                "note": "; ".join(["data not public"] * (entry.dataset in NOT_PUBLIC) + [entry.note] * bool(entry.note))
                 or None,
-                "table": one.table or None,
-                "page": one.page or (PAGES.get(one.table) if one.source == "glorot2011" else None),
-                "read in": "the source" if one.mark == "A" else "a page about it",
-                "source": one.citation or cited[one.source],
+                "table": entry.table or None,
+                "page": entry.page or (PAGES.get(entry.table) if entry.source == "glorot2011" else None),
+                "read in": "the source" if entry.mark == "A" else "a page about it",
+                "source": entry.citation or cited[entry.source],
             }
         )
     return rows
@@ -210,13 +176,13 @@ def footnotes(rows: Sequence[SummaryRow]) -> list[str]:
     notes: list[str] = []
     if any(row.published_error_pct is not None or row.published_sparsity_pct is not None for row in rows):
         tables = list(dict.fromkeys(row.published_source for row in rows if row.published_error_pct is not None))
-        where = [one.removeprefix(f"{PAPER}, ") for one in tables if one]
+        places = [source.removeprefix(f"{PAPER}, ") for source in tables if source]
         if any(row.published_sparsity_pct is not None for row in rows):
-            where.append("section 4.1 (sparsity)")
-        notes.append(f"{PAPER_NOTE}, {', '.join(where)}")
+            places.append("section 4.1 (sparsity)")
+        notes.append(f"{PAPER_NOTE}, {', '.join(places)}")
     if any(row.article_error_pct is not None or row.article_sparsity_pct is not None for row in rows):
-        others = list(dict.fromkeys(note for row in rows if (note := _other_values(row))))
-        notes.append("; ".join([ARTICLE_NOTE, *others]))
+        other_values = list(dict.fromkeys(note for row in rows if (note := _other_values(row))))
+        notes.append("; ".join([ARTICLE_NOTE, *other_values]))
     if any(row.dataset == REBUILT_NISTP and row.article_error_pct is not None for row in rows):
         notes.append(NISTP_NOTE)
     if any(row.dataset == "norb" for row in rows):
@@ -234,13 +200,15 @@ def split_notes(rows: Sequence[SummaryRow], splits: Collection[tuple[str, str]])
     shown = {row.dataset for row in rows if row.published_error_pct is not None}
     notes: list[str] = []
     for name in dict.fromkeys(row.dataset for row in rows):
-        known = TABLE.get(name)
-        if known is None or known.paper is None or name not in shown or (name, "standard") not in splits:
+        data_set = TABLE.get(name)
+        if data_set is None or data_set.paper is None or name not in shown or (name, "standard") not in splits:
             continue
-        here, there = (f"{one.n_train:,}/{one.n_valid:,}/{one.n_test:,}" for one in (known, known.paper))
-        if here != there:
+        size_here, size_in_paper = (
+            f"{counts.n_train:,}/{counts.n_valid:,}/{counts.n_test:,}" for counts in (data_set, data_set.paper)
+        )
+        if size_here != size_in_paper:
             notes.append(
-                f"{name} is split {here} here (training/validation/test), in the paper {there}: "
+                f"{name} is split {size_here} here (training/validation/test), in the paper {size_in_paper}: "
                 "--set data.split=paper does the same"
             )
     return notes
@@ -257,15 +225,17 @@ def is_mnist_network(spec: Mapping[str, Any]) -> bool:
     That is three layers of 1000 units on all of MNIST's training images. The article does not name the data of its
     table of speed; MNIST is the paper's first.
     """
-    whole = spec.get("train_size") is None and spec.get("labels") is None
-    return spec.get("dataset") == "mnist" and hidden_widths(spec.get("model", "")) == (1000, 1000, 1000) and whole
+    all_images = spec.get("train_size") is None and spec.get("labels") is None
+    return spec.get("dataset") == "mnist" and hidden_widths(spec.get("model", "")) == (1000, 1000, 1000) and all_images
 
 
 def typical_error_pct(source: str, dataset: str) -> float:
     """A source's rectifier without pre-training, whose noise stands for that of all its values on the data set."""
-    known = [one for one in entries(source) if one.dataset == dataset and one.metric == "test_error"]
-    plain = [one for one in known if (one.activation, one.pretraining, one.condition) == ("relu", "none", "")]
-    return (plain or known)[0].value
+    of_dataset = [entry for entry in entries(source) if entry.dataset == dataset and entry.metric == "test_error"]
+    plain = [
+        entry for entry in of_dataset if (entry.activation, entry.pretraining, entry.condition) == ("relu", "none", "")
+    ]
+    return (plain or of_dataset)[0].value
 
 
 def hidden_widths(model: str) -> tuple[int, ...] | None:
@@ -277,14 +247,16 @@ def hidden_widths(model: str) -> tuple[int, ...] | None:
     return None
 
 
-def _entries_of(known: Sequence[Entry], table: str, activation: str, pretraining: str, condition: str) -> list[Entry]:
+def _entries_of(
+    candidates: Sequence[Entry], table: str, activation: str, pretraining: str, condition: str
+) -> list[Entry]:
     """The test errors of one table for one network."""
     return [
-        one
-        for one in known
-        if one.table == table
-        and one.metric == "test_error"
-        and (one.activation, one.pretraining, one.condition) == (activation, pretraining, condition)
+        entry
+        for entry in candidates
+        if entry.table == table
+        and entry.metric == "test_error"
+        and (entry.activation, entry.pretraining, entry.condition) == (activation, pretraining, condition)
     ]
 
 
@@ -295,38 +267,46 @@ def _in_article(dataset: str, model: str, activation: str, pretraining: str) -> 
     widths = hidden_widths(model)
     widths = ARTICLE_ALSO.get((dataset, widths), widths)
     matching = [
-        one
-        for one in entries("article")
+        entry
+        for entry in entries("article")
         if beta == 1
-        and one.dataset == dataset
-        and (one.model == model or (widths is not None and hidden_widths(one.model) == widths))
-        and (one.activation, one.pretraining) == (name, pretraining)
+        and entry.dataset == dataset
+        and (entry.model == model or (widths is not None and hidden_widths(entry.model) == widths))
+        and (entry.activation, entry.pretraining) == (name, pretraining)
     ]
-    return sorted(matching, key=lambda one: one.table != dataset)
+    return sorted(matching, key=lambda entry: entry.table != dataset)
 
 
 def _other_values(row: SummaryRow) -> str | None:
     """What else the article says of the row's network, where its tables disagree."""
     shown = row.article_error_pct
-    known = _in_article(row.dataset, row.model, row.activation, row.pretraining)
-    others = [one for one in known if one.metric == "test_error" and not one.condition and one.value != shown]
-    if shown is None or not others or all(one.value != shown for one in known if not one.condition):
+    of_network = _in_article(row.dataset, row.model, row.activation, row.pretraining)
+    differing = [
+        value_entry
+        for value_entry in of_network
+        if value_entry.metric == "test_error" and not value_entry.condition and value_entry.value != shown
+    ]
+    if (
+        shown is None
+        or not differing
+        or all(value_entry.value != shown for value_entry in of_network if not value_entry.condition)
+    ):
         return None
-    also = ", ".join(f"{one.value:g} in its table “{one.table}”" for one in others)
+    also = ", ".join(f"{value_entry.value:g} in its table “{value_entry.table}”" for value_entry in differing)
     return f"for {row.activation} it also gives {also}"
 
 
 def _name_and_beta(activation: str) -> tuple[str, float | None]:
     """The activation's bare name and its beta: 1 if it has no parameters, None if it has any that no table knows."""
     name, *parameters = activation.split(":")
-    values = {key: value for key, _, value in (one.partition("=") for one in parameters)}
+    values = {key: value for key, _, value in (parameter.partition("=") for parameter in parameters)}
     if not values:
         return name, 1.0
     # PyTorch's threshold of 20, beyond which softplus is x, changes no digit: named or not, it is the same function.
     threshold = values.pop("threshold", "20")
     try:
-        known = name == "softplus" and float(threshold) == 20 and not values.keys() - {"beta"}
-        return name, float(values.get("beta", "1")) if known else None
+        is_softplus = name == "softplus" and float(threshold) == 20 and not values.keys() - {"beta"}
+        return name, float(values.get("beta", "1")) if is_softplus else None
     except ValueError:
         return name, None
 
@@ -336,5 +316,5 @@ def _plain(number: float) -> str:
     return "0" if number == 0 else f"{number:.1f}" if number == round(number, 1) else f"{number:g}"
 
 
-def _first(found: Iterable[Entry]) -> float | None:
-    return next((one.value for one in found), None)
+def _first(candidates: Iterable[Entry]) -> float | None:
+    return next((entry.value for entry in candidates), None)

@@ -11,7 +11,7 @@ variants: none is idle while a run of any of them is waiting.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -19,33 +19,25 @@ from typing import Any
 import numpy as np
 
 from relubench.data import lines_about
-from relubench.errors import ComputeError, UsageError
+from relubench.errors import UsageError
 from relubench.executors.job import Job, jobs_of
 from relubench.executors.local import Crew
+from relubench.experiments.collected_results import CollectedResults, progress_event
 from relubench.experiments.config import ExperimentConfig
-from relubench.experiments.events import Event, event, failed_result
-from relubench.experiments.input_noise import noise_jobs, under_noise
+from relubench.experiments.events import Event, event
+from relubench.experiments.external_networks import Networks, with_network
+from relubench.experiments.input_noise import lacks_weights, noise_failures, noise_jobs, under_noise
 from relubench.experiments.plan import Variant
-from relubench.experiments.preflight import (
-    Networks,
-    check_own,
-    check_regions,
-    import_stacks,
-    other_weights,
-    remarks,
-    settle,
-    with_network,
-)
+from relubench.experiments.preflight import check_own, check_regions, import_stacks, other_weights, remarks, settle
 from relubench.experiments.pretraining_search import Rates, StackSearch, shared_stacks, with_rates
 from relubench.experiments.rows import Tuning
-from relubench.experiments.tuning import Trials, best_rate, spoken, trials, tuning_specs
-from relubench.experiments.variants import Part, check_data, lay_out, make_ready
+from relubench.experiments.tuning import Trials, best_rates, describe_tuning, trials, tuning_specs
+from relubench.experiments.variants import Part, check_data, lay_out, make_ready, num_workers
 from relubench.runs.result import RunResult, Timing
 from relubench.runs.spec import RunSpec
 from relubench.runs.store import Store
 from relubench.system.device import Device, check_torch_loads, resolve
 from relubench.system.paths import runs_root, why_unwritable
-from relubench.training.memory import fitting_workers, member_bytes
 
 
 @dataclass(slots=True)
@@ -62,22 +54,21 @@ class Study:
     """Why nothing can be stored; runs that are stored already are shown all the same."""
     networks: Networks = field(default_factory=dict)
     """Of models that somebody else wrote."""
-    asked: list[tuple[Part, RunSpec]] = field(default_factory=list)
+    requested: list[tuple[Part, RunSpec]] = field(default_factory=list)
     """The runs to report, once the learning rates are known."""
     tuned: list[Tuning] = field(default_factory=list)
     """What `--lr auto` found; empty where the rates were given."""
-    found: dict[str, RunResult] = field(default_factory=dict)
-    unstored: dict[str, RunResult] = field(default_factory=dict)
-    """Computed runs that the disk had no room for; their timings and masks are beside."""
-    unstored_timings: dict[str, Timing] = field(default_factory=dict)
-    unstored_wrong: dict[str, np.ndarray] = field(default_factory=dict)
+    collected: CollectedResults = field(init=False)
     stack_rates: Rates = field(default_factory=dict)
     """What the search for rates of pre-training found."""
+
+    def __post_init__(self) -> None:
+        self.collected = CollectedResults(self.store)
 
     @classmethod
     def open(
         cls,
-        asked: ExperimentConfig | Sequence[Variant],
+        request: ExperimentConfig | Sequence[Variant],
         *,
         data_dir: Path | None = None,
         runs_dir: Path | None = None,
@@ -85,7 +76,7 @@ class Study:
         note: Callable[[str], None] = lambda text: None,
     ) -> Study:
         """Everything that can be refused is refused here, before any work; data may be downloaded."""
-        variants = [Variant(config=asked)] if isinstance(asked, ExperimentConfig) else list(asked)
+        variants = [Variant(config=request)] if isinstance(request, ExperimentConfig) else list(request)
         store = Store(runs_root(runs_dir))
         device = resolve(variants[0].config.device)
         parts = make_ready(variants, data_dir, note)
@@ -94,7 +85,7 @@ class Study:
         # Shapes and precision are checked even where the learning rates are not known yet.
         runs = study._lay_out()
         if not study._tuned and not study._searches_stacks:
-            study.asked = runs
+            study.requested = runs
         if study.unwritable is not None and not all(study._stored(spec) for spec in study.specs):
             raise study.unwritable
         import_stacks(runs, store)
@@ -111,12 +102,13 @@ class Study:
 
     @property
     def specs(self) -> list[RunSpec]:
-        return [spec for _, spec in self.asked]
+        """The runs to report."""
+        return [spec for _, spec in self.requested]
 
     @property
     def total(self) -> int:
         """Runs to report; one that two variants share counts once."""
-        if self.asked:
+        if self.requested:
             return len({spec.id for spec in self.specs})
         return sum(part.runs for part in self.parts)
 
@@ -130,46 +122,35 @@ class Study:
     def results(self) -> list[RunResult]:
         """What is finished or failed so far, in the order asked for."""
         first: dict[str, RunResult] = {}
-        for result in self._described():
+        for result in self.collected.of(self.specs):
             first.setdefault(result.id, result)
         return list(first.values())
 
     @property
     def tabled(self) -> list[RunResult]:
         """`results` as a table has them: once for each variant that has the run, and once for each test noise."""
-        parts = [part for part, spec in self.asked if spec.id in self.found]
+        parts = [part for part, spec in self.requested if spec.id in self.collected.by_id]
         return [
-            one
-            for part, result in zip(parts, self._described(), strict=True)
-            for one in under_noise(result, part.config.data.test_noise, self.store)
-        ]
-
-    def _described(self) -> list[RunResult]:
-        """The result of each run asked for, with this study's notes in place of those of the one that trained it."""
-        return [
-            replace(self.found[spec.id], spec={**self.found[spec.id].spec, **spec.notes()})
-            for spec in self.specs
-            if spec.id in self.found
+            table_result
+            for part, result in zip(parts, self.collected.of(self.specs), strict=True)
+            for table_result in under_noise(result, part.config.data.test_noise, self.store)
         ]
 
     @property
     def timings(self) -> dict[str, Timing | None]:
-        return {run: self.unstored_timings.get(run) or self.store.timing(run) for run in self.found}
+        """The timing of each run by its id."""
+        return self.collected.timings()
 
     def wrong(self, result: RunResult) -> np.ndarray | None:
         """Which test examples the run got wrong, bool [N]."""
-        if noise := result.spec.get("test_noise"):
-            return self.store.noise(result.id, noise)
-        if result.id in self.unstored:
-            return self.unstored_wrong.get(result.id)
-        return self.store.wrong(result.id)
+        return self.collected.wrong(result)
 
     def run(self) -> Generator[Event, None, None]:
         """Carry the study out. Closing the iterator stops the workers, which write their checkpoints first."""
         if self._searches_stacks:
             yield from self._tune_stacks()
         rates = (yield from self._tune()) if self._tuned else None
-        self.asked = self._lay_out(rates)
+        self.requested = self._lay_out(rates)
         yield from self._carry_out(self.specs, tuning=False)
         yield from self._measure_noise()
 
@@ -186,7 +167,7 @@ class Study:
     def _lay_out(self, rates: Sequence[Sequence[float]] | None = None) -> list[tuple[Part, RunSpec]]:
         """Every run of every variant, with what is known of other people's networks."""
         runs = lay_out(self.parts, self.device, rates)
-        company = {id(part): [one for mine, one in runs if mine is part] for part in self.parts}
+        company = {id(part): [spec for owner, spec in runs if owner is part] for part in self.parts}
         runs = [(part, with_rates(spec, self.stack_rates)) for part, spec in runs]
         return [(part, self._with_network(part, spec, company[id(part)])) for part, spec in runs]
 
@@ -203,25 +184,29 @@ class Study:
 
     def _tune(self) -> Generator[Event, None, list[list[float]]]:
         """The learning rates of every variant, searched where they are not given; trials of all share the workers."""
-        tried: list[Trials] = []
-        for part in self.parts:
-            found = trials(part, self.device).items()
-            with_stacks = {rate: [with_rates(one, self.stack_rates) for one in specs] for rate, specs in found}
-            tried.append(
-                {rate: [self._with_network(part, one, specs) for one in specs] for rate, specs in with_stacks.items()}
-            )
-        yield from self._carry_out([spec for one in tried for specs in one.values() for spec in specs], tuning=True)
-        return [self._rates(part, by_rate) for part, by_rate in zip(self.parts, tried, strict=True)]
+        by_part = [self._trials(part) for part in self.parts]
+        yield from self._carry_out(
+            [spec for by_rate in by_part for specs in by_rate.values() for spec in specs], tuning=True
+        )
+        return [self._rates(part, by_rate) for part, by_rate in zip(self.parts, by_part, strict=True)]
 
-    def _rates(self, part: Part, tried: Trials) -> list[float]:
-        if not tried:
+    def _trials(self, part: Part) -> Trials:
+        """The tuning runs of a variant, with what was found of their networks and of their rates of pre-training."""
+        by_rate: Trials = {}
+        for rate, specs in trials(part, self.device).items():
+            company = [with_rates(spec, self.stack_rates) for spec in specs]
+            by_rate[rate] = [self._with_network(part, spec, company) for spec in company]
+        return by_rate
+
+    def _rates(self, part: Part, by_rate: Trials) -> list[float]:
+        """The learning rate of each row of a variant: the best of its trials, or the rate that was given."""
+        if not by_rate:
             return part.fixed_rates()
-        found = [best_rate(part, choice.label, method, tried, self.found) for choice, method in part.rows]
-        for tuning in found:
-            for line in spoken(tuning):
-                self.note(line)
-        self.tuned += found
-        return [tuning.lr for tuning in found]
+        tunings = best_rates(part, by_rate, self.collected.by_id)
+        for line in [line for tuning in tunings for line in describe_tuning(tuning)]:
+            self.note(line)
+        self.tuned += tunings
+        return [tuning.lr for tuning in tunings]
 
     def _tune_stacks(self) -> Generator[Event, None, None]:
         """Find the rates of pre-training, layer by layer; rows of all variants share the workers."""
@@ -231,46 +216,37 @@ class Study:
             jobs = self._jobs(search.trials(layer), tuning=True, pretrain_only=True)
             yield from self._work(jobs, tuning=True)
             search.choose(layer)
-        for line in search.told():
+        for line in search.describe():
             self.note(line)
         self.stack_rates = search.rates
 
     def _measure_noise(self) -> Iterator[Event]:
         """Test the finished networks again under the noise that is asked for and not stored yet."""
-        wanted = [(part, spec) for part, spec in self.asked if part.config.data.test_noise]
-        found = [(part, spec) for part, spec in wanted if self._has_weights(spec)]
-        jobs = noise_jobs(found, self.store, fresh=self.fresh)
+        tested = [(part, spec) for part, spec in self.requested if part.config.data.test_noise]
+        with_weights = [(part, spec) for part, spec in tested if self.collected.has_weights(spec)]
+        jobs = noise_jobs(with_weights, self.store, fresh=self.fresh)
         if not jobs:
             return
         self._check_ready()
         self.note(f"testing {len(jobs)} networks under noise")
-        by_id = {job.specs[0].id: job.specs[0] for job in jobs}
-        with Crew(self._workers(jobs), jobs) as crew:
-            for message in crew.messages():
-                if message["event"] == "failed":
-                    spec, text = by_id[message["run"]], message["message"]
-                    yield event("failed", spec, True, outcome="failed", message=text, hint=message["hint"])
-
-    def _has_weights(self, spec: RunSpec) -> bool:
-        """Whether the run has ended with a test error and its weights are stored."""
-        result = self.found.get(spec.id)
-        return result is not None and result.test_error_pct is not None and self.store.weights(spec.id) is not None
+        with self._crew(jobs) as crew:
+            yield from noise_failures(jobs, crew.messages())
 
     def _carry_out(self, specs: Sequence[RunSpec], *, tuning: bool) -> Iterator[Event]:
-        """Events of these runs, stored ones first; afterwards `found` has them all."""
+        """Events of these runs, stored ones first; afterwards `collected` has them all."""
         self.store.sweep()
         pending: list[RunSpec] = []
         stored: list[RunResult] = []
         for spec in {spec.id: spec for spec in specs}.values():
             result = self._believed(spec.id)
-            if result is None or self._lacks_weights(result):
+            if result is None or lacks_weights(result, self.requested, self.store):
                 pending.append(spec)
                 continue
-            self.found[spec.id] = result
+            self.collected.by_id[spec.id] = result
             stored.append(result)
             yield event("cached", spec, tuning, outcome=result.outcome, valid_error_pct=result.valid_error_pct)
-        if not tuning and (told := other_weights(self.store, stored, self.config)):
-            self.note(told)
+        if not tuning and (remark := other_weights(self.store, stored, self.config)):
+            self.note(remark)
         stacks = shared_stacks(pending, self.store, fresh=self.fresh)
         yield from self._work(self._jobs(stacks, True, pretrain_only=True), tuning=True)
         yield from self._work(self._jobs(pending, tuning), tuning)
@@ -282,9 +258,12 @@ class Study:
         self._check_ready()
         check_data(self.parts, self.data_dir, self.note)
         by_id = {spec.id: spec for job in jobs for spec in job.specs}
-        with Crew(self._workers(jobs), jobs) as crew:
+        with self._crew(jobs) as crew:
             for message in crew.messages():
                 yield self._handle(message, by_id[message["run"]], tuning)
+
+    def _crew(self, jobs: Sequence[Job]) -> Crew:
+        return Crew(num_workers([(job.specs[0], job.choice) for job in jobs], self.device), jobs)
 
     def _check_ready(self) -> None:
         """Raises UsageError before what is trained could not be stored, ComputeError where torch will not load."""
@@ -304,68 +283,14 @@ class Study:
             pretrain_only=pretrain_only,
         )
 
-    def _lacks_weights(self, result: RunResult) -> bool:
-        """Whether noise is to be tested on a stored run whose weights were not kept."""
-        wanted = {spec.id for part, spec in self.asked if any(part.config.data.test_noise)}
-        tested = result.id in wanted and result.test_error_pct is not None
-        return tested and self.store.weights(result.id) is None
-
-    def _workers(self, jobs: Sequence[Job]) -> int:
-        if self.device.kind != "cpu":
-            return 1
-        heaviest = max(member_bytes(job.specs[0], job.choice.columns, job.choice.learned) for job in jobs)
-        fitting = fitting_workers(heaviest, self.device.memory)
-        return max(1, min(len(jobs), fitting, self.device.threads // jobs[0].specs[0].threads))
-
     def _handle(self, message: dict[str, Any], spec: RunSpec, tuning: bool) -> Event:
-        kind = message["event"]
-        if kind == "postponed":
-            return event(kind, spec, tuning)
-        if kind == "waiting":
-            told = f"another process is training {spec.activation} seed {spec.seed}: waiting for it"
-            return event("note", spec, tuning, message=told)
-        if kind in ("started", "progress", "epoch"):
-            return event(
-                kind,
-                spec,
-                tuning,
-                epochs_done=message.get("epochs_done", 0.0),
-                images_per_second=message.get("images_per_second"),
-                valid_error_pct=message.get("valid_error_pct"),
-                stage=message.get("stage", ""),
-            )
-        if kind == "pretrained":
-            assert spec.stack is not None
-            return event("done", spec, tuning, epochs_done=float(spec.stack.total_epochs), stage="pre-training")
-        if kind == "failed":
-            self.found[spec.id] = failed_result(spec, message["message"], self._test_examples(spec))
-            return event("failed", spec, tuning, outcome="failed", message=message["message"], hint=message["hint"])
+        """The event of a worker's message; the result of a run that has ended is kept."""
+        if (going_on := progress_event(message, spec, tuning)) is not None:
+            return going_on
+        if message["event"] == "failed":
+            return self.collected.add_failed(message, spec, [part.prepared for part in self.parts], tuning)
+        finished = self.collected.add_finished(message, spec, tuning)
         if "not_stored" in message:
-            self._keep(message)
-        result = self.unstored.get(spec.id, self.store.result(spec.id))
-        if result is None:
-            raise ComputeError(f"the run {spec.id} is gone from {self.store.root}", "was it deleted meanwhile? repeat")
-        self.found[spec.id] = result
-        return event(
-            "done",
-            spec,
-            tuning,
-            epochs_done=float(result.epochs + (spec.stack.total_epochs if spec.stack else 0)),
-            outcome=result.outcome,
-            valid_error_pct=result.valid_error_pct,
-            message=result.message,
-        )
-
-    def _test_examples(self, spec: RunSpec) -> int:
-        return next(part.prepared.n_test for part in self.parts if part.prepared.digest == spec.data_digest)
-
-    def _keep(self, message: dict[str, Any]) -> None:
-        """Take a run over that could not be stored."""
-        result = RunResult.from_json(message["result"])
-        self.unstored[result.id] = result
-        self.unstored_timings[result.id] = Timing.from_json(message["timing"])
-        if message["wrong"] is not None:
-            packed = np.frombuffer(bytes.fromhex(message["wrong"]), dtype=np.uint8)
-            self.unstored_wrong[result.id] = np.unpackbits(packed, count=result.test_examples).astype(bool)
-        label = f"{result.spec['activation']} seed {result.spec['seed']}"
-        self.note(f"warning: {label} is not stored ({message['not_stored']}): make room in {self.store.root}")
+            label = f"{spec.activation} seed {spec.seed}"
+            self.note(f"warning: {label} is not stored ({message['not_stored']}): make room in {self.store.root}")
+        return finished

@@ -29,28 +29,33 @@ def tuning_specs(part: Part, device: Device, lr: float = 1.0) -> list[RunSpec]:
     """Every row of a variant on its tuning seeds, each run on one thread."""
     train = part.config.train
     first = train.model_copy(update={"l1": train.strengths[0], "l1_pairs": False})
-    alone = part.config.model_copy(update={"seeds": tuning_seeds(part.config), "train": first})
-    runs = expand(alone, part.choices, part.prepared, device, [lr] * len(part.rows))
+    untuned = part.config.model_copy(update={"seeds": tuning_seeds(part.config), "train": first})
+    runs = expand(untuned, part.choices, part.prepared, device, [lr] * len(part.rows))
     return [replace(spec, threads=min(spec.threads, 1), variant=part.variant.label) for spec in runs]
 
 
-def best_rate(part: Part, label: str, method: str, tried: Trials, found: Mapping[str, RunResult]) -> Tuning:
+def best_rates(part: Part, by_rate: Trials, results: Mapping[str, RunResult]) -> list[Tuning]:
+    """The best learning rate of each row of a variant; `results` holds the trials by run id."""
+    return [_best_rate(part, choice.label, method, by_rate, results) for choice, method in part.rows]
+
+
+def _best_rate(part: Part, label: str, method: str, by_rate: Trials, results: Mapping[str, RunResult]) -> Tuning:
     """The rate with the lowest mean validation error, the larger where two are equal, of the row with that activation
     and that way of pre-training.
 
     Raises ComputeError if it trained at no rate.
     """
     means: dict[float, float | None] = {}
-    for rate, specs in tried.items():
-        runs = [found.get(spec.id) for spec in specs if (spec.activation, spec.pretraining) == (label, method)]
-        errors = [one.valid_error_pct for one in runs if one is not None and one.valid_error_pct is not None]
+    for rate, specs in by_rate.items():
+        runs = [results.get(spec.id) for spec in specs if (spec.activation, spec.pretraining) == (label, method)]
+        errors = [run.valid_error_pct for run in runs if run is not None and run.valid_error_pct is not None]
         # A rate at which one seed of several has no error would be judged by its lucky ones.
         means[rate] = sum(errors) / len(errors) if len(errors) == len(runs) else None
-    known = {rate: error for rate, error in means.items() if error is not None}
-    if not known:
+    errors_by_rate = {rate: error for rate, error in means.items() if error is not None}
+    if not errors_by_rate:
         raise ComputeError(
-            f"--lr auto: {_named(label, method)} trained at no learning rate of "
-            f"{', '.join(f'{one:g}' for one in tried)}",
+            f"--lr auto: {_row_name(label, method)} trained at no learning rate of "
+            f"{', '.join(f'{rate:g}' for rate in by_rate)}",
             "name one with --lr, or see the messages above",
         )
     train = part.config.train
@@ -61,16 +66,16 @@ def best_rate(part: Part, label: str, method: str, tried: Trials, found: Mapping
         errors=means,
         seeds=train.lr_seeds,
         epochs=train.epochs,
-        lr=min(known, key=lambda rate: (known[rate], -rate)),
+        lr=min(errors_by_rate, key=lambda rate: (errors_by_rate[rate], -rate)),
     )
 
 
-def spoken(tuning: Tuning) -> list[str]:
+def describe_tuning(tuning: Tuning) -> list[str]:
     """What is to be said of a search: the rate with all that was tried, and a warning where it lies at an edge."""
-    label = _named(tuning.activation, tuning.pretraining, tuning.variant)
+    label = _row_name(tuning.activation, tuning.pretraining, tuning.variant)
     errors = {rate: "-" if error is None else f"{error:.2f} %" for rate, error in tuning.errors.items()}
-    tried = ", ".join(f"{rate:g}: {error}" for rate, error in errors.items())
-    lines = [f"{label}: learning rate {tuning.lr:g} (validation error at {tried})"]
+    rates = ", ".join(f"{rate:g}: {error}" for rate, error in errors.items())
+    lines = [f"{label}: learning rate {tuning.lr:g} (validation error at {rates})"]
     if tuning.edge != "inside":
         lines.append(
             f"warning: {label}: {tuning.lr:g} is the {tuning.edge} rate of the grid, a better one may lie beyond it: "
@@ -79,7 +84,7 @@ def spoken(tuning: Tuning) -> list[str]:
     return lines
 
 
-def _named(label: str, method: str, variant: str = "") -> str:
+def _row_name(label: str, method: str, variant: str = "") -> str:
     """'relu', 'relu (rbm)', 'relu (rbm, L1 0.001)'"""
     extra = ", ".join(part for part in ("" if method == "none" else method, variant) if part)
     return f"{label} ({extra})" if extra else label

@@ -16,6 +16,7 @@ from relubench.experiments.deviations import departures
 from relubench.experiments.plan import Variant, data_options, expand, rows, strengths_and_seeds
 from relubench.runs.spec import FROM_FILE, RunSpec
 from relubench.system.device import Device
+from relubench.training.memory import fitting_workers, member_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +66,15 @@ def make_ready(variants: Sequence[Variant], data_dir: Path | None, note: Callabl
     Raises UsageError for what cannot be, also where the variants do not share one device or one way to keep weights.
     """
     for key in ("device", "keep"):
-        values = {getattr(one.config, key) for one in variants}
+        values = {getattr(entry.config, key) for entry in variants}
         if len(values) > 1:
             raise UsageError(
                 f"all variants of a study need one {key}, not {', '.join(sorted(values))}", f"set {key} for all of them"
             )
-    chosen = [select(one.config.act) for one in variants]
+    selections = [select(entry.config.act) for entry in variants]
     prepared: dict[tuple[str, DataOptions], PreparedData] = {}
     parts: list[Part] = []
-    for variant, choices in zip(variants, chosen, strict=True):
+    for variant, choices in zip(variants, selections, strict=True):
         data = variant.config.data
         options = data_options(data)
         if (data.name, options) not in prepared:
@@ -88,8 +89,8 @@ def check_data(parts: Sequence[Part], data_dir: Path | None, note: Callable[[str
 
     Raises DataError where the source files are gone meanwhile.
     """
-    asked = {(part.config.data.name, data_options(part.config.data)) for part in parts}
-    for name, options in sorted(asked, key=str):
+    requested = {(part.config.data.name, data_options(part.config.data)) for part in parts}
+    for name, options in sorted(requested, key=str):
         prepare(name, data_dir=data_dir, options=options, progress=note, check=True)
 
 
@@ -112,5 +113,16 @@ def lay_out(
     lone = sum(part.runs for part in parts) == 1
     rates = [part.fixed_rates() for part in parts] if rates is None else rates
     return [
-        (part, spec) for part, mine in zip(parts, rates, strict=True) for spec in part.specs(device, mine, lone=lone)
+        (part, spec)
+        for part, own_rates in zip(parts, rates, strict=True)
+        for spec in part.specs(device, own_rates, lone=lone)
     ]
+
+
+def num_workers(networks: Sequence[tuple[RunSpec, ActivationChoice]], device: Device) -> int:
+    """How many workers train these networks at the same time: as many as have work, memory and threads."""
+    if device.kind != "cpu" or not networks:
+        return 1
+    heaviest = max(member_bytes(spec, choice.columns, choice.learned) for spec, choice in networks)
+    threads = max(networks[0][0].threads, 1)
+    return max(1, min(len(networks), fitting_workers(heaviest, device.memory), device.threads // threads))

@@ -169,7 +169,7 @@ def test_passing_errors_are_waited_out(server, tmp_path):
 def test_an_unreachable_server_is_named_once_and_briefly(server, tmp_path, monkeypatch):
     remotes = tuple(dataclasses.replace(one, url="http://localhost:1/x") for one in server.row.remote)
     monkeypatch.setattr(preparation, "TABLE", {"norb": dataclasses.replace(server.row, remote=remotes)})
-    with pytest.raises(DataError, match=r"failed: http://localhost:1/x: Failed to .{1,80} \(5 attempts\)$"):
+    with pytest.raises(DataError, match=r"(?m)failed: http://localhost:1/x: Failed to .{1,80} \(5 attempts\)$"):
         prepare("norb", data_dir=tmp_path / "data")
 
 

@@ -100,7 +100,7 @@ BOMB = "train.lr_grid=[&a [1,1,1,1,1,1,1,1,1],&b [*a,*a,*a,*a,*a,*a,*a,*a,*a],&c
     ],
 )
 def test_a_hostile_assignment_is_refused_in_a_short_message(text: str, rule: str):
-    with pytest.raises(UsageError, match=rule) as refused:
+    with pytest.raises(UsageError, match=f"(?m){rule}") as refused:
         experiment(parse_assignments([text]), {"act": ["relu"]})
     assert len(refused.value.message) + len(refused.value.hint) < 1000
 

@@ -11,8 +11,9 @@ from relubench.activations import select
 from relubench.errors import UsageError
 from relubench.executors.worker import carry_out
 from relubench.experiments.config import experiment
+from relubench.experiments.external_networks import describe_network
 from relubench.experiments.plan import Variant
-from relubench.experiments.preflight import _described, other_weights, remarks
+from relubench.experiments.preflight import other_weights, remarks
 from relubench.experiments.study import Study
 from relubench.experiments.variants import Part
 from relubench.runs.spec import ExternalModel
@@ -141,6 +142,6 @@ def test_what_a_number_behind_a_place_means_is_said(places: list[str], said: str
         {"exchanged": 2, "functions": "2 relu", "kept": "", "stem": "", "parameters": 10, "training_bytes": 1}
         | {"evaluation_bytes": 1, "layout": "", "pairs": False, "merged": [], "places": places, "remarks": []}
     )
-    first, second = _described(network, runs("relu")[1][0], part())
+    first, second = describe_network(network, runs("relu")[1][0], part())
     assert first == "2 activations exchanged (2 relu); the initial weights are its own"
     assert second == f"exchanged at {said}"

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from relubench.reports.speed.notes import PAIRED, paired_note
-from relubench.reports.speed.operators import Measurement, sentence, speed_report
+from relubench.reports.speed.operators import sentence, speed_report
+from relubench.timing.measurement import AgainstItself, Measurement
 
 COURSE = Measurement(
     clock="fake",

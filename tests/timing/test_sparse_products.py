@@ -13,7 +13,7 @@ import torch
 from relubench.activations import select
 from relubench.reports.plots.sparse_products import plot_zeros
 from relubench.reports.speed.sparse_products import WAYS as SHOWN
-from relubench.reports.speed.sparse_products import paper_sparsity, sentence, sparsity_report
+from relubench.reports.speed.sparse_products import human_readable, paper_sparsity, sentence, sparsity_report
 from relubench.timing import products
 from relubench.timing.measurement import AgainstItself, Measurement
 from relubench.timing.request import Request

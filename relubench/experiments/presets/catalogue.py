@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from relubench.errors import UsageError
-from relubench.experiments.config import Method
 from relubench.experiments.presets.document import Document, read_document
 from relubench.experiments.presets.resolve import Preset, resolve
 from relubench.experiments.presets.schema import SCALES
+from relubench.experiments.sections import Method
 from relubench.system.lookup import did_you_mean, near_names
 from relubench.system.paths import presets_folder, user_path
 
@@ -26,14 +26,14 @@ def load(text: str) -> tuple[str, Document]:
     path = user_path(text)
     if "/" in text or "\\" in text or path.suffix.lower() in SUFFIXES:
         if not path.exists():
-            beside = [one.name for one in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
-            close = near_names(path.name, beside) or near_names(path.stem, names())
+            siblings = [yaml_file.name for yaml_file in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
+            close = near_names(path.name, siblings) or near_names(path.stem, names())
             hint = f"did you mean {' or '.join(close)}? " if close else ""
             raise UsageError(f"there is no file {text}", f"{hint}`relubench list presets` shows those that come along")
         return path.stem, read_document(path, text)
-    known = names()
-    if text not in known:
-        hint = did_you_mean(text, known, "see `relubench list presets`; a file of your own ends in .yaml")
+    shipped = names()
+    if text not in shipped:
+        hint = did_you_mean(text, shipped, "see `relubench list presets`; a file of your own ends in .yaml")
         raise UsageError(f"there is no preset called {text!r}", hint)
     return text, read_document(presets_folder() / f"{text}.yaml", f"presets/{text}.yaml")
 

@@ -33,8 +33,8 @@ class Document:
     def line(self, path: Sequence[str]) -> int:
         """The line of the value at `path`, or of the nearest one that holds it."""
         for length in range(len(path), 0, -1):
-            if (found := self.lines.get(tuple(path[:length]))) is not None:
-                return found
+            if (line := self.lines.get(tuple(path[:length]))) is not None:
+                return line
         return 1
 
     def refuse(self, path: Sequence[str], rule: str, hint: str) -> UsageError:
@@ -89,18 +89,18 @@ def _value(document: Document, node: yaml.Node, path: Key) -> Any:
 def _mapping(document: Document, node: yaml.MappingNode, path: Key) -> dict[str, Any]:
     if node.tag != "tag:yaml.org,2002:map":
         raise document.refuse(path, f"the tag {shown(node.tag)} is not allowed", "write plain text or numbers")
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for key_node, value_node in node.value:
         line = key_node.start_mark.line + 1
         if not isinstance(key_node, yaml.ScalarNode) or key_node.tag != "tag:yaml.org,2002:str":
             raise UsageError(f"{document.name}:{line}: a key is text", "quote it, or write KEY: VALUE")
-        key, here = key_node.value, (*path, key_node.value)
-        if key in found:
-            dotted = ".".join(here)
+        key, key_path = key_node.value, (*path, key_node.value)
+        if key in values:
+            dotted = ".".join(key_path)
             raise UsageError(
-                f"{document.name}:{line}: the key {dotted} stands there already, in line {document.lines[here]}",
+                f"{document.name}:{line}: the key {dotted} stands there already, in line {document.lines[key_path]}",
                 "keep one of the two",
             )
-        document.lines[here] = line
-        found[key] = _value(document, value_node, here)
-    return found
+        document.lines[key_path] = line
+        values[key] = _value(document, value_node, key_path)
+    return values

@@ -7,9 +7,10 @@ from typing import Any
 
 import yaml
 
-from relubench.experiments.config import ExperimentConfig, Section
+from relubench.experiments.config import ExperimentConfig
 from relubench.experiments.plan import Variant
 from relubench.experiments.presets.resolve import Preset
+from relubench.experiments.sections import Section
 
 
 def as_yaml(preset: Preset) -> str:
@@ -25,18 +26,18 @@ def as_yaml(preset: Preset) -> str:
     lines += ["", *_configuration(first.config)]
     if len(preset.variants) > 1 or first.label:
         lines += ["", "# What each row's variant sets otherwise.", "variants:"]
-        lines += ["  " + line for one in preset.variants for line in _variant(one, first)]
+        lines += ["  " + line for variant in preset.variants for line in _variant(variant, first)]
     if preset.scale:
         lines += ["", "# Everything above is the preset at this scale.", "scales:"]
-        said = {"stand_in": preset.stand_in} if preset.stand_in else {}
-        lines += [f"  {line}" for line in _dump({preset.scale: said})]
+        scale_values = {"stand_in": preset.stand_in} if preset.stand_in else {}
+        lines += [f"  {line}" for line in _dump({preset.scale: scale_values})]
     return "\n".join(lines) + "\n"
 
 
 def _baseline(preset: Preset) -> dict[str, str]:
-    found = {"act": preset.comparison.activation, "variant": preset.comparison.variant}
-    found |= {"pretraining": preset.comparison.pretraining}
-    return {key: value for key, value in found.items() if value is not None}
+    baseline = {"act": preset.comparison.activation, "variant": preset.comparison.variant}
+    baseline |= {"pretraining": preset.comparison.pretraining}
+    return {key: value for key, value in baseline.items() if value is not None}
 
 
 def _configuration(config: ExperimentConfig) -> list[str]:
@@ -44,9 +45,9 @@ def _configuration(config: ExperimentConfig) -> list[str]:
     for key, value in config:
         if isinstance(value, Section):
             lines.append(f"{key}:")
-            for inner, one in value:
+            for inner, setting in value:
                 lines += _described(type(value).model_fields[inner].description, 2)
-                lines += [f"  {line}" for line in _dump({inner: _plain(one)})]
+                lines += [f"  {line}" for line in _dump({inner: _plain(setting)})]
         else:
             lines += _described(ExperimentConfig.model_fields[key].description, 0)
             lines += _dump({key: _plain(value)})
@@ -57,22 +58,22 @@ def _described(text: str | None, indent: int) -> list[str]:
     return [f"{' ' * indent}# {' '.join(text.split())}"] if text else []
 
 
-def _variant(one: Variant, first: Variant) -> list[str]:
+def _variant(variant: Variant, first: Variant) -> list[str]:
     """The variant as an item of a list."""
-    values = {"label": one.label, **_differences(one.config.model_dump(), first.config.model_dump())}
+    values = {"label": variant.label, **_differences(variant.config.model_dump(), first.config.model_dump())}
     lines = _dump({key: value for key, value in values.items() if value not in ("", {})} or {"label": "all"})
     return [("- " if place == 0 else "  ") + line for place, line in enumerate(lines)]
 
 
-def _differences(mine: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in mine.items():
+def _differences(values: Mapping[str, Any], first_values: Mapping[str, Any]) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    for key, value in values.items():
         if isinstance(value, Mapping):
-            inner = _differences(value, other[key])
-            found |= {key: inner} if inner else {}
-        elif value != other[key]:
-            found[key] = _plain(value)
-    return found
+            inner = _differences(value, first_values[key])
+            changes |= {key: inner} if inner else {}
+        elif value != first_values[key]:
+            changes[key] = _plain(value)
+    return changes
 
 
 def _plain(value: Any) -> Any:

@@ -13,11 +13,12 @@ from pydantic import ValidationError
 from relubench.activations import select
 from relubench.errors import UsageError
 from relubench.experiments.comparison import Comparison
-from relubench.experiments.config import ExperimentConfig, Method, experiment, key_path, merge
+from relubench.experiments.config import ExperimentConfig, experiment, key_path, merge
 from relubench.experiments.deviations import spoken
 from relubench.experiments.plan import Variant, rows, strengths_and_seeds
 from relubench.experiments.presets.document import Document
 from relubench.experiments.presets.schema import PresetFile, ScaleEntry, check, scale_named
+from relubench.experiments.sections import Method
 from relubench.system.lookup import did_you_mean
 
 MOST_RUNS = 10_000
@@ -45,7 +46,7 @@ class Preset:
 
     @property
     def runs(self) -> int:
-        return sum(_runs(one.config) for one in self.variants)
+        return sum(_runs(variant.config) for variant in self.variants)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,36 +73,46 @@ def resolve(
     `acts`, `methods`: keep these activations and ways of pre-training only. Raises UsageError, by line where the file
     is to blame.
     """
-    check(document)
-    for one in document.values.get("scales") or {None: None}:
-        _configs(document, one, _entries(document, one))
+    _check_every_scale(document)
     chosen = scale_named(document, scale)
     entries = _entries(document, chosen)
     configs = _configs(document, chosen, entries)
-    if asked := merge(*overrides):
-        _refuse_varied(name, asked, entries)
-        configs = [experiment(*_layers(document, chosen), entry.values, asked) for entry in entries]
+    if overridden := merge(*overrides):
+        _refuse_varied(name, overridden, entries)
+        configs = [experiment(*_layers(document, chosen), entry.values, overridden) for entry in entries]
     if acts:
         entries, configs = _only(name, acts, entries, configs)
     if methods:
         entries, configs = _only_methods(name, methods, entries, configs)
-    published = frozenset(document.values.get("as_published") or ())
-    labels = [entry.label for entry in entries]
+    narrowed = bool(acts or methods or overridden)
     preset = Preset(
         name=name,
         scale=chosen,
         description=document.values["description"],
         source=document.values.get("source"),
         stand_in=_of_scale(document, chosen).get("stand_in"),
-        variants=[
-            Variant(config=config, label=label, as_published=published)
-            for label, config in zip(labels, configs, strict=True)
-        ],
-        comparison=_comparison(document, chosen, labels, configs, narrowed=bool(acts or methods or asked)),
+        variants=_variants(document, entries, configs),
+        comparison=_comparison(document, chosen, [entry.label for entry in entries], configs, narrowed=narrowed),
         references=list(document.values.get("reference") or ()),
         claim=document.values.get("claim"),
     )
     return _few_enough(preset)
+
+
+def _check_every_scale(document: Document) -> None:
+    """Raises UsageError where the file, at any of its scales, is no preset."""
+    check(document)
+    for scale in document.values.get("scales") or {None: None}:
+        _configs(document, scale, _entries(document, scale))
+
+
+def _variants(document: Document, entries: Sequence[Entry], configs: Sequence[ExperimentConfig]) -> list[Variant]:
+    """The variants of a study, one for each entry and its configuration."""
+    published = frozenset(document.values.get("as_published") or ())
+    return [
+        Variant(config=config, label=entry.label, as_published=published)
+        for entry, config in zip(entries, configs, strict=True)
+    ]
 
 
 def _of_scale(document: Document, scale: str | None) -> Mapping[str, Any]:
@@ -118,29 +129,29 @@ def _layers(document: Document, scale: str | None) -> list[dict[str, Any]]:
 def _entries(document: Document, scale: str | None) -> list[Entry]:
     """The variants: those listed, times the grid; a scale's own take the place of the preset's."""
     over = _of_scale(document, scale)
-    own = bool(over.get("variants") or over.get("grid"))
-    source, root = (over, ("scales", str(scale))) if own else (document.values, ())
-    listed = source.get("variants") or [{}]
+    of_the_scale = bool(over.get("variants") or over.get("grid"))
+    source, root = (over, ("scales", str(scale))) if of_the_scale else (document.values, ())
+    variants = source.get("variants") or [{}]
     grid: dict[str, list[Any]] = source.get("grid") or {}
-    size = len(listed) * math.prod(len(one) for one in grid.values())
+    size = len(variants) * math.prod(len(variant) for variant in grid.values())
     if size > MOST_RUNS:
         raise document.refuse((*root, "grid"), f"the grid has {size:,} points; {MOST_RUNS:,} runs are the most", _SPLIT)
-    found = [
-        _entry(root, place, one, dict(zip(grid, point, strict=True)))
-        for place, one in enumerate(listed)
+    entries = [
+        _entry(root, index, variant, dict(zip(grid, point, strict=True)))
+        for index, variant in enumerate(variants)
         for point in itertools.product(*grid.values())
     ]
-    for place, entry in enumerate(found):
-        if any(entry.label == other.label for other in found[:place]):
-            told = f"are both called {entry.label!r}" if entry.label else "have no label"
-            raise document.refuse(entry.places[0], f"two variants {told}", "give each a label of its own")
-    return found
+    for index, entry in enumerate(entries):
+        if any(entry.label == earlier.label for earlier in entries[:index]):
+            fault = f"are both called {entry.label!r}" if entry.label else "have no label"
+            raise document.refuse(entry.places[0], f"two variants {fault}", "give each a label of its own")
+    return entries
 
 
 _SPLIT = "split it into several presets, or leave values out"
 
 
-def _entry(root: tuple[str, ...], place: int, listed: Mapping[str, Any], point: Mapping[str, Any]) -> Entry:
+def _entry(root: tuple[str, ...], index: int, listed: Mapping[str, Any], point: Mapping[str, Any]) -> Entry:
     label = listed.get("label")
     words = [label] if label else []
     values = {key: value for key, value in listed.items() if key != "label"}
@@ -149,31 +160,31 @@ def _entry(root: tuple[str, ...], place: int, listed: Mapping[str, Any], point: 
         section, _, inner = key.partition(".")
         values = merge(values, {section: {inner: value}})
         words.append(_word(section, inner, value))
-    return Entry(", ".join(words), values, [(*root, "variants", str(place)), (*root, "grid")])
+    return Entry(", ".join(words), values, [(*root, "variants", str(index)), (*root, "grid")])
 
 
 def _words(values: Mapping[str, Any]) -> list[str]:
     """A variant without a label is called by what it sets."""
-    found = []
+    words = []
     for section, inner in values.items():
         pairs = inner.items() if isinstance(inner, Mapping) else [(section, inner)]
-        found += [_word(section, key, value) for key, value in pairs]
-    return found
+        words += [_word(section, key, value) for key, value in pairs]
+    return words
 
 
 def _word(section: str, key: str, value: Any) -> str:
     if key == "name":
         return str(value)
     if isinstance(value, list):
-        values = " ".join(str(one) for one in value)
+        values = " ".join(str(item) for item in value)
         return values if key == "methods" else f"{key} {values}"
-    told = spoken(key, value)
-    return f"pre-training {told}" if section == "pretrain" else told
+    text = spoken(key, value)
+    return f"pre-training {text}" if section == "pretrain" else text
 
 
 def _configs(document: Document, scale: str | None, entries: Sequence[Entry]) -> list[ExperimentConfig]:
     """The checked configuration of each variant; an error carries the line of the key that is wrong."""
-    found: list[ExperimentConfig] = []
+    configs: list[ExperimentConfig] = []
     for entry in entries:
         try:
             config = experiment(*_layers(document, scale), entry.values)
@@ -182,8 +193,8 @@ def _configs(document: Document, scale: str | None, entries: Sequence[Entry]) ->
             cause = error.__cause__
             path = tuple(key_path(cause.errors()[0])) if isinstance(cause, ValidationError) else ("act",)
             raise document.refuse(_place(document, scale, entry, path), error.message, error.hint) from error
-        found.append(config)
-    return found
+        configs.append(config)
+    return configs
 
 
 def _place(document: Document, scale: str | None, entry: Entry, path: tuple[str, ...]) -> tuple[str, ...]:
@@ -193,9 +204,9 @@ def _place(document: Document, scale: str | None, entry: Entry, path: tuple[str,
     return next((place for place in places if place in document.lines), path[:1])
 
 
-def _refuse_varied(name: str, asked: Mapping[str, Any], entries: Sequence[Entry]) -> None:
+def _refuse_varied(name: str, overrides: Mapping[str, Any], entries: Sequence[Entry]) -> None:
     """Raises UsageError where --set or a flag names a key that tells the variants apart."""
-    for path in _paths(asked):
+    for path in _paths(overrides):
         if any(path in _paths(entry.values) for entry in entries):
             raise UsageError(
                 f"{name} varies {'.'.join(path)}: it cannot be set for all of its variants",
@@ -206,7 +217,7 @@ def _refuse_varied(name: str, asked: Mapping[str, Any], entries: Sequence[Entry]
 def _paths(values: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     for key, value in values.items():
         if isinstance(value, Mapping):
-            yield from ((key, *rest) for rest in _paths(value))
+            yield from ((key, *inner_path) for inner_path in _paths(value))
         else:
             yield (key,)
 
@@ -215,37 +226,41 @@ def _only(
     name: str, acts: Sequence[str], entries: Sequence[Entry], configs: Sequence[ExperimentConfig]
 ) -> tuple[list[Entry], list[ExperimentConfig]]:
     """The variants with only those of their activations that `acts` names; one without any of them goes."""
-    known = {choice.label for config in configs for choice in select(config.act)}
-    wanted: set[str] = set()
+    labels_of_preset = {choice.label for config in configs for choice in select(config.act)}
+    chosen: set[str] = set()
     for text in acts:
         labels = {choice.label for choice in select([text])}
-        found = labels & known
+        matching = labels & labels_of_preset
         # A pattern may reach beyond the preset; what is spelled out may not.
-        if not found or any(label in text for label in labels - known):
-            hint = did_you_mean(text, known, f"it has {', '.join(sorted(known))}; --set act=[...] replaces them")
+        if not matching or any(label in text for label in labels - labels_of_preset):
+            hint = did_you_mean(
+                text, labels_of_preset, f"it has {', '.join(sorted(labels_of_preset))}; --set act=[...] replaces them"
+            )
             raise UsageError(f"--act {text}: {name} has no such activation", hint)
-        wanted |= found
-    kept: list[tuple[Entry, ExperimentConfig]] = []
+        chosen |= matching
+    remaining: list[tuple[Entry, ExperimentConfig]] = []
     for entry, config in zip(entries, configs, strict=True):
-        if mine := tuple(choice.label for choice in select(config.act) if choice.label in wanted):
-            kept.append((entry, config.model_copy(update={"act": mine})))
-    return [entry for entry, _ in kept], [config for _, config in kept]
+        if own_acts := tuple(choice.label for choice in select(config.act) if choice.label in chosen):
+            remaining.append((entry, config.model_copy(update={"act": own_acts})))
+    return [entry for entry, _ in remaining], [config for _, config in remaining]
 
 
 def _only_methods(
     name: str, methods: Sequence[Method], entries: Sequence[Entry], configs: Sequence[ExperimentConfig]
 ) -> tuple[list[Entry], list[ExperimentConfig]]:
     """The variants with only these ways of pre-training; one without any of them goes."""
-    known = list(dict.fromkeys(method for config in configs for method in config.pretrain.methods))
+    methods_of_preset = list(dict.fromkeys(method for config in configs for method in config.pretrain.methods))
     for method in methods:
-        if method not in known:
-            raise UsageError(f"--method {method}: {name} does not pre-train so", f"it has {', '.join(known)}")
-    kept = [
+        if method not in methods_of_preset:
+            raise UsageError(
+                f"--method {method}: {name} does not pre-train so", f"it has {', '.join(methods_of_preset)}"
+            )
+    remaining = [
         (entry, config.model_copy(update={"pretrain": config.pretrain.only(methods)}))
         for entry, config in zip(entries, configs, strict=True)
         if set(methods) & set(config.pretrain.methods)
     ]
-    return [entry for entry, _ in kept], [config for _, config in kept]
+    return [entry for entry, _ in remaining], [config for _, config in remaining]
 
 
 def _comparison(
@@ -257,18 +272,18 @@ def _comparison(
     baseline: Mapping[str, str] = over or document.values.get("baseline") or {}
     acts = [choice.label for config in configs for choice in select(config.act)]
     methods = [method for config in configs for method in config.pretrain.methods]
-    kept: dict[str, str | None] = {}
-    for key, known in (("act", acts), ("variant", labels), ("pretraining", methods)):
+    baselines: dict[str, str | None] = {}
+    for key, names in (("act", acts), ("variant", labels), ("pretraining", methods)):
         value = baseline.get(key)
-        kept[key] = value if value in known else None
-        if value is not None and value not in known and not narrowed:
-            hint = did_you_mean(value, known, f"there are {', '.join(dict.fromkeys(known))}")
+        baselines[key] = value if value in names else None
+        if value is not None and value not in names and not narrowed:
+            hint = did_you_mean(value, names, f"there are {', '.join(dict.fromkeys(names))}")
             raise document.refuse((*path, key), f"the baseline {value!r} is none of its rows", hint)
-    tables = {one["source"]: one["table"] for one in document.values.get("reference") or ()}
+    tables = {reference["source"]: reference["table"] for reference in document.values.get("reference") or ()}
     return Comparison(
-        activation=kept["act"],
-        variant=kept["variant"],
-        pretraining=kept["pretraining"],
+        activation=baselines["act"],
+        variant=baselines["variant"],
+        pretraining=baselines["pretraining"],
         references=tables,
         smoke=scale == "smoke",
     )

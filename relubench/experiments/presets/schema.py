@@ -7,19 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from relubench.experiments.config import (
-    DataSection,
-    ExperimentConfig,
-    Method,
-    ModelSection,
-    PretrainSection,
-    Section,
-    TrainSection,
-    key_path,
-    known_keys,
-)
+from relubench.experiments.config import ExperimentConfig, key_path, known_keys
 from relubench.experiments.presets.document import Document
-from relubench.experiments.references import tables
+from relubench.experiments.reference_files import tables
+from relubench.experiments.sections import DataSection, Method, ModelSection, PretrainSection, Section, TrainSection
 from relubench.system.lookup import did_you_mean, find
 
 SCALES = ("smoke", "quick", "paper")
@@ -118,13 +109,13 @@ def check(document: Document) -> None:
         PresetFile.model_validate(values)
     except ValidationError as error:
         # Rules about two keys are checked once base, scale and variant are one.
-        shape = [one for one in error.errors() if one["type"] != "value_error"]
+        shape = [error_detail for error_detail in error.errors() if error_detail["type"] != "value_error"]
         if shape:
             raise _refusal(document, shape) from error
-    for place, reference in enumerate(values.get("reference") or ()):
-        _check_reference(document, ("reference", str(place)), reference)
-    for place, key in enumerate(values.get("as_published") or ()):
-        check_key(document, ("as_published", str(place)), key)
+    for index, reference in enumerate(values.get("reference") or ()):
+        _check_reference(document, ("reference", str(index)), reference)
+    for index, key in enumerate(values.get("as_published") or ()):
+        check_key(document, ("as_published", str(index)), key)
     grids = [(("grid",), values.get("grid") or {})]
     scales = (values.get("scales") or {}).items()
     grids += [(("scales", name, "grid"), (scale or {}).get("grid") or {}) for name, scale in scales]
@@ -145,10 +136,10 @@ def check_key(document: Document, path: Sequence[str], key: str) -> None:
 
 
 def _check_reference(document: Document, path: tuple[str, ...], reference: Mapping[str, str]) -> None:
-    known = tables()
+    tables_by_source = tables()
     for key, kind, names in (
-        ("source", "source of references", list(known)),
-        ("table", f"table in {reference['source']}", known.get(reference["source"], [])),
+        ("source", "source of references", list(tables_by_source)),
+        ("table", f"table in {reference['source']}", tables_by_source.get(reference["source"], [])),
     ):
         if reference[key] not in names:
             raise document.refuse(
@@ -158,17 +149,17 @@ def _check_reference(document: Document, path: tuple[str, ...], reference: Mappi
             )
 
 
-def _refusal(document: Document, found: Sequence[Any]) -> Exception:
-    first = found[0]
+def _refusal(document: Document, details: Sequence[Any]) -> Exception:
+    first = details[0]
     path = [part for part in key_path(first) if part != "[key]"]
     if first["type"] == "extra_forbidden":
-        known = _keys_at(path[:-1])
-        hint = did_you_mean(path[-1], known, f"the keys there are {', '.join(known)}")
+        keys = _keys_at(path[:-1])
+        hint = did_you_mean(path[-1], keys, f"the keys there are {', '.join(keys)}")
         return document.refuse(path, f"there is no key {'.'.join(path)}", hint)
     if first["type"] == "missing":
         return document.refuse(path, f"{'.'.join(path)} is missing", f"add {path[-1]}: ...")
-    rules = [one["msg"] for one in found if one["loc"][: len(path)] == first["loc"][: len(path)]]
-    rules = [one.removeprefix("Input ")[0].lower() + one.removeprefix("Input ")[1:] for one in rules]
+    rules = [detail["msg"] for detail in details if detail["loc"][: len(path)] == first["loc"][: len(path)]]
+    rules = [rule.removeprefix("Input ")[0].lower() + rule.removeprefix("Input ")[1:] for rule in rules]
     value = str(first["input"])
     shown = value if len(value) <= 60 else f"{value[:57]}..."
     rule = f"{'.'.join(path)} {' or '.join(dict.fromkeys(rules))}, got {shown!r}"
@@ -183,12 +174,12 @@ def _keys_at(path: Sequence[str]) -> list[str]:
     return list((sections[named[-1]] if named else PresetFile).model_fields)
 
 
-def scale_named(document: Document, asked: str | None) -> str | None:
+def scale_named(document: Document, requested: str | None) -> str | None:
     """The scale to run at: the one asked for, else quick, else the file's first; None where the file has none."""
     scales = document.values.get("scales") or {}
-    if asked is not None:
-        find(asked, dict.fromkeys(scales), kind=f"scale of {document.name}", see=_scales_hint(list(scales)))
-        return asked
+    if requested is not None:
+        find(requested, dict.fromkeys(scales), kind=f"scale of {document.name}", see=_scales_hint(list(scales)))
+        return requested
     return "quick" if "quick" in scales else next(iter(scales), None)
 
 

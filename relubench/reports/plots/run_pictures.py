@@ -64,7 +64,7 @@ def draw_run(
     try:
         return [*files, _regions(spec, finetuned, data_dir, folder / f"{run}-regions.png")]
     except (RelubenchError, ValueError) as error:
-        note(f"linear regions are not drawn: {error}")
+        note(f"linear regions are not drawn: {error.message if isinstance(error, RelubenchError) else error}")
         return files
 
 

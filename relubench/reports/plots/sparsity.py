@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relubench.errors import ComputeError, DataError
-from relubench.experiments.references import is_mnist_network, presets_folder
+from relubench.experiments.references import is_mnist_network
 from relubench.reports.formatting import count
 from relubench.reports.plots.figure import COLOURS, save, style_axes
 from relubench.reports.training.onset import onset
 from relubench.reports.training.sparsity import points
 from relubench.runs.result import RunResult
+from relubench.system.paths import presets_folder
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

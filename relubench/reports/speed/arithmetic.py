@@ -115,10 +115,11 @@ def _footnotes(rows: Sequence[Row], measurement: Measurement) -> list[str]:
         f"{100 * measurement.rel_ci:g} %"
     )
     notes = [*measurement.warnings]
-    if measurement.against_itself.low is not None and measurement.against_itself.high is not None:
+    control = measurement.against_itself
+    if control.low is not None and control.high is not None:
         notes.append(
             "A/A test: add was also timed against itself in the same rounds. Its ratio to itself is "
-            f"{measurement.against_itself.low:.2f} to {measurement.against_itself.high:.2f}. Cheaper or dearer is said only of a ratio beyond "
+            f"{control.low:.2f} to {control.high:.2f}. Cheaper or dearer is said only of a ratio beyond "
             "this"
         )
     if any(row["ns_per_element"] is not None and not is_clear(row) for row in rows):

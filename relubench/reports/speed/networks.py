@@ -223,14 +223,15 @@ def _measurement_notes(measurement: Measurement) -> list[str]:
         f"{measurement.seconds:.0f} s{threads}: {ending}; an epoch is {measurement.images:,} images without "
         f"validation; {ONE_PROCESS}"
     ]
-    if measurement.against_itself.low is not None and measurement.against_itself.high is not None:
-        includes_one = measurement.against_itself.low <= 1 <= measurement.against_itself.high
+    control = measurement.against_itself
+    if control.low is not None and control.high is not None:
+        includes_one = control.low <= 1 <= control.high
         remark = (
             "which includes 1, as it should" if includes_one else "which does not include 1: the machine was unsteady"
         )
         notes.append(
             f"A/A test: {measurement.base} was also timed against itself in the same rounds. Its ratio to itself is "
-            f"{measurement.against_itself.low:.3f} to {measurement.against_itself.high:.3f}, {remark}. Faster or slower is said only of a "
+            f"{control.low:.3f} to {control.high:.3f}, {remark}. Faster or slower is said only of a "
             "ratio beyond this"
         )
     return notes

@@ -1,0 +1,121 @@
+"""The results that a study has collected: runs of the store, and runs that the disk had no room for. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from relubench.data import PreparedData
+from relubench.errors import ComputeError
+from relubench.experiments.events import Event, event, failed_result
+from relubench.runs.result import RunResult, Timing
+from relubench.runs.spec import RunSpec
+from relubench.runs.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class UnstoredRun:
+    """A computed run that the disk had no room for."""
+
+    result: RunResult
+    timing: Timing
+    wrong: np.ndarray | None
+    """Which test examples it got wrong, bool [N]."""
+
+
+@dataclass(slots=True)
+class CollectedResults:
+    """Results by run id, those of the search for learning rates included."""
+
+    store: Store
+    by_id: dict[str, RunResult] = field(default_factory=dict)
+    unstored: dict[str, UnstoredRun] = field(default_factory=dict)
+
+    def of(self, specs: Sequence[RunSpec]) -> list[RunResult]:
+        """The results of these runs, as far as there are any, with the notes of these specifications in their own."""
+        return [
+            replace(self.by_id[spec.id], spec={**self.by_id[spec.id].spec, **spec.notes()})
+            for spec in specs
+            if spec.id in self.by_id
+        ]
+
+    def timings(self) -> dict[str, Timing | None]:
+        """The timing of each run by its id."""
+        return {
+            run: self.unstored[run].timing if run in self.unstored else self.store.timing(run) for run in self.by_id
+        }
+
+    def wrong(self, result: RunResult) -> np.ndarray | None:
+        """Which test examples the run got wrong, bool [N]."""
+        if noise := result.spec.get("test_noise"):
+            return self.store.noise(result.id, noise)
+        if result.id in self.unstored:
+            return self.unstored[result.id].wrong
+        return self.store.wrong(result.id)
+
+    def has_weights(self, spec: RunSpec) -> bool:
+        """Whether the run has ended with a test error and its weights are stored."""
+        result = self.by_id.get(spec.id)
+        return result is not None and result.test_error_pct is not None and self.store.weights(spec.id) is not None
+
+    def add_failed(self, message: dict[str, Any], spec: RunSpec, data: Sequence[PreparedData], tuning: bool) -> Event:
+        """Keeps the record of a run that an error stopped, and returns the event of it."""
+        test_examples = next(prepared.n_test for prepared in data if prepared.digest == spec.data_digest)
+        self.by_id[spec.id] = failed_result(spec, message["message"], test_examples)
+        return event("failed", spec, tuning, outcome="failed", message=message["message"], hint=message["hint"])
+
+    def add_finished(self, message: dict[str, Any], spec: RunSpec, tuning: bool) -> Event:
+        """Keeps the result of a run that a worker has finished, and returns the event of it.
+
+        Raises ComputeError if the store has lost it.
+        """
+        if "not_stored" in message:
+            self._add_unstored(message)
+        unstored = self.unstored.get(spec.id)
+        result = unstored.result if unstored is not None else self.store.result(spec.id)
+        if result is None:
+            raise ComputeError(f"the run {spec.id} is gone from {self.store.root}", "was it deleted meanwhile? repeat")
+        self.by_id[spec.id] = result
+        return event(
+            "done",
+            spec,
+            tuning,
+            epochs_done=float(result.epochs + (spec.stack.total_epochs if spec.stack else 0)),
+            outcome=result.outcome,
+            valid_error_pct=result.valid_error_pct,
+            message=result.message,
+        )
+
+    def _add_unstored(self, message: dict[str, Any]) -> None:
+        result, wrong = RunResult.from_json(message["result"]), None
+        if message["wrong"] is not None:
+            packed = np.frombuffer(bytes.fromhex(message["wrong"]), dtype=np.uint8)
+            wrong = np.unpackbits(packed, count=result.test_examples).astype(bool)
+        self.unstored[result.id] = UnstoredRun(result, Timing.from_json(message["timing"]), wrong)
+
+
+def progress_event(message: dict[str, Any], spec: RunSpec, tuning: bool) -> Event | None:
+    """The event of a message about a run that goes on; None for one that says how a run has ended."""
+    kind = message["event"]
+    if kind == "postponed":
+        return event(kind, spec, tuning)
+    if kind == "waiting":
+        text = f"another process is training {spec.activation} seed {spec.seed}: waiting for it"
+        return event("note", spec, tuning, message=text)
+    if kind in ("started", "progress", "epoch"):
+        return event(
+            kind,
+            spec,
+            tuning,
+            epochs_done=message.get("epochs_done", 0.0),
+            images_per_second=message.get("images_per_second"),
+            valid_error_pct=message.get("valid_error_pct"),
+            stage=message.get("stage", ""),
+        )
+    if kind == "pretrained":
+        assert spec.stack is not None
+        return event("done", spec, tuning, epochs_done=float(spec.stack.total_epochs), stage="pre-training")
+    return None

@@ -1,0 +1,120 @@
+"""The settings that Python's functions take by the names of the command line's flags. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypedDict
+
+from relubench.errors import UsageError
+from relubench.experiments.config import ExperimentConfig, contradictions, experiment, merge
+from relubench.experiments.python_objects import activation_name, dataset_name
+from relubench.system.lookup import did_you_mean
+
+
+class TrainingSettings(TypedDict, total=False):
+    """What `train` and its like may be given by name; None is as good as left out."""
+
+    dataset: str | Path | Sequence[Any] | Mapping[str, Any] | None
+    """A name, a path, or arrays: (x_train, y_train, x_test, y_test), six with x_valid and y_valid, or a mapping."""
+    augment: str | None
+    model: str | None
+    keep_act: Sequence[str] | None
+    init: str | None
+    norm: str | None
+    dropout: float | None
+    sign_flip: bool | None
+    match: str | None
+    protocol: Literal["paper", "modern"] | None
+    optimizer: str | None
+    lr: float | Literal["auto"] | None
+    momentum: float | None
+    weight_decay: float | None
+    batch_size: int | None
+    epochs: int | None
+    schedule: str | None
+    patience: int | None
+    precision: str | None
+    probe: str | None
+    seeds: int | Sequence[int] | None
+    """A number of seeds, or the seeds themselves."""
+    seed: int | None
+    device: Literal["auto", "cpu", "cuda", "mps"] | None
+    keep: Literal["best", "last", "none"] | None
+
+
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "data": ("augment",),
+    "model": ("keep_act", "init", "norm", "dropout", "sign_flip", "match"),
+    "train": (
+        *("protocol", "optimizer", "lr", "momentum", "weight_decay", "batch_size", "epochs", "schedule", "patience"),
+        *("precision", "probe"),
+    ),
+    "": ("device", "keep"),
+}
+"""Section of the configuration -> the names whose keys it has; empty for the keys of no section."""
+
+
+def configuration(
+    act: object,
+    named: Mapping[str, Any],
+    settings: Mapping[str, Any] | None,
+    *,
+    defaults: Mapping[str, Any] | None = None,
+    own: Mapping[str, Any] | None = None,
+) -> ExperimentConfig:
+    """The checked configuration of a call: `defaults` < `settings` (nested) < what is set by name.
+
+    `own`: what is set by the names that only this function has, nested. Raises TypeError for a name that no setting
+    has, UsageError for a value that is refused or a key that is set twice.
+    """
+    overrides = merge(_nested(act, named), own or {})
+    for key, value, second in contradictions(settings or {}, overrides):
+        raise UsageError(f"{key} is given twice: {value!r} and {second!r}", "leave one of them out")
+    return experiment(defaults or {}, settings or {}, overrides)
+
+
+def overrides_of(act: object, named: Mapping[str, Any]) -> dict[str, Any]:
+    """The nested mapping of what is set by name."""
+    return _nested(act, named)
+
+
+def activation_names(act: object) -> tuple[str, ...]:
+    """The names of one activation or of several; each is text, a function or a class."""
+    several = isinstance(act, Sequence) and not isinstance(act, str)
+    return tuple(activation_name(item) for item in (act if several else [act]))  # pyright: ignore[reportGeneralTypeIssues]
+
+
+def _nested(act: object, named: Mapping[str, Any]) -> dict[str, Any]:
+    _check_names(named)
+    nested: dict[str, Any] = {}
+    for section, names in SECTIONS.items():
+        place = nested.setdefault(section, {}) if section else nested
+        place |= {name: named[name] for name in names if named.get(name) is not None}
+    if act is not None:
+        nested["act"] = activation_names(act)
+    if named.get("dataset") is not None:
+        nested["data"]["name"] = dataset_name(named["dataset"])
+    if named.get("model") is not None:
+        nested["model"]["name"] = named["model"]
+    if named.get("keep_act") is not None:
+        nested["model"]["keep_act"] = tuple(named["keep_act"])
+    if (seeds := _seeds(named.get("seeds"), named.get("seed"))) is not None:
+        nested["seeds"] = seeds
+    return {key: value for key, value in nested.items() if value != {}}
+
+
+def _check_names(named: Mapping[str, Any]) -> None:
+    """Raises TypeError for a name that no setting has, as Python does for an unknown argument."""
+    names = TrainingSettings.__annotations__
+    for name in named:
+        if name not in names:
+            raise TypeError(f"there is no setting {name!r}: {did_you_mean(name, names, ', '.join(names))}")
+
+
+def _seeds(seeds: int | Sequence[int] | None, seed: int | None) -> tuple[int, ...] | None:
+    if seeds is not None and seed is not None:
+        raise UsageError(f"seeds={seeds!r} and seed={seed} exclude each other", "leave one of the two out")
+    if seed is not None:
+        return (seed,)
+    return tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds) if seeds is not None else None

@@ -1,0 +1,122 @@
+"""How many images a second networks train: from stored runs of this machine, or from a moment of training."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import Any
+
+from relubench.activations import ActivationChoice
+from relubench.experiments.variants import Part
+from relubench.models.architecture import KERNEL, architecture_of, head_inputs, layer_shapes
+from relubench.runs.spec import RunSpec
+from relubench.runs.store import Store
+from relubench.system.device import Device
+from relubench.training.memory import stack_members
+
+CALIBRATION_S = 2.0
+"""Seconds of trial training in all, shared by the kinds of networks."""
+
+RECENT_RUNS = 500
+"""Stored runs whose timings are looked at, the newest first."""
+
+
+@dataclass(slots=True)
+class TrainingSpeeds:
+    """Training images a second of each network, from the store or from a moment's training."""
+
+    device: Device
+    stored: dict[tuple[Any, ...], float]
+    measured: dict[tuple[Any, ...], tuple[float, float]]
+    """Kind of network -> images a second, and the multiplications of one image, of the one that was timed."""
+
+    def of(self, spec: RunSpec, choice: ActivationChoice) -> tuple[float, str]:
+        """Images a second, and what that rests on."""
+        for key in (_key(spec), _key(spec)[1:]):
+            if key in self.stored:
+                return self.stored[key], "stored runs"
+        speed, work = self.measured.get(_kind(spec)) or next(iter(self.measured.values()))
+        own_work = _multiplications(spec, choice)
+        return (
+            speed * work / own_work,
+            "two seconds of training" if own_work == work else "two seconds of training, scaled",
+        )
+
+
+def training_speeds(
+    parts: Sequence[Part], pending: Sequence[Sequence[RunSpec]], store: Store, device: Device
+) -> TrainingSpeeds:
+    speeds = TrainingSpeeds(device, _stored_speeds(store), {})
+    unknown: dict[tuple[Any, ...], list[tuple[float, RunSpec, ActivationChoice]]] = {}
+    for part, specs in zip(parts, pending, strict=True):
+        choices = {choice.label: choice for choice in part.choices}
+        for spec in specs:
+            if not {_key(spec), _key(spec)[1:]} & speeds.stored.keys():
+                choice = choices[spec.activation]
+                amount = _multiplications(spec, choice) * spec.epochs * part.prepared.n_train
+                unknown.setdefault(_kind(spec), []).append((amount, spec, choice))
+    ranked = sorted(unknown.items(), key=lambda item: -sum(amount for amount, _, _ in item[1]))
+    start = time.monotonic()
+    for kind, runs in ranked:
+        # From one mlp to another times can be scaled, from a network of somebody else's to nothing.
+        foreign = architecture_of(runs[0][1]).foreign
+        if time.monotonic() - start > CALIBRATION_S and not foreign:
+            continue
+        _, spec, choice = max(runs, key=lambda run: run[0])
+        speeds.measured[kind] = (_timed(spec, choice, device, len(ranked)), _multiplications(spec, choice))
+    return speeds
+
+
+def _timed(spec: RunSpec, choice: ActivationChoice, device: Device, kinds: int) -> float:
+    """Images a second of one network of the kind; on a GPU, of a stack."""
+    from relubench.training.calibration import images_per_second
+
+    # A small rate: random labels must not make it diverge, which would end it early.
+    trial = replace(spec, epochs=1000, lr=1e-4, patience=None, warmup_epochs=0.0)
+    size = 1 if device.kind == "cpu" else min(16, stack_members(spec, choice.columns, choice.learned, device.memory))
+    return images_per_second([replace(trial, seed=seed) for seed in range(size)], choice, CALIBRATION_S / (kinds + 1))
+
+
+def _stored_speeds(store: Store) -> dict[tuple[Any, ...], float]:
+    """The median speed of stored runs on this host, by network, and by network and activation."""
+    files = sorted(store.root.glob("timings/[0-9a-f]*.json"), key=lambda path: -path.stat().st_mtime)[:RECENT_RUNS]
+    speeds_by_key: dict[tuple[Any, ...], list[float]] = {}
+    for path in files:
+        timing, result = store.timing(path.stem), store.believed(path.stem)
+        if timing is None or result is None or timing.host != platform.node() or timing.images_per_second <= 0:
+            continue
+        try:
+            key = _key(RunSpec.from_json(result.spec))
+        except (KeyError, TypeError):
+            continue  # Of another version: its speed is another's too.
+        for network in (key, key[1:]):
+            speeds_by_key.setdefault(network, []).append(timing.images_per_second)
+    return {key: median(speeds) for key, speeds in speeds_by_key.items()}
+
+
+def _key(spec: RunSpec) -> tuple[Any, ...]:
+    """The activation, and then all else that a network's speed depends on."""
+    shape = (spec.model, spec.hidden, spec.channels, spec.input_shape, spec.classes)
+    steps = (spec.batch_size, spec.optimizer, spec.norm, bool(spec.dropout), spec.precision)
+    return spec.activation, *shape, *steps, spec.device_name, spec.threads
+
+
+def _kind(spec: RunSpec) -> tuple[Any, ...]:
+    """Networks of one kind take times in proportion to their multiplications."""
+    return (spec.model if architecture_of(spec).takes_images else "mlp", spec.batch_size, spec.optimizer, spec.norm)
+
+
+def _multiplications(spec: RunSpec, choice: ActivationChoice) -> float:
+    """Of one image's forward pass; 1 for a network that somebody else wrote, which is a kind of its own."""
+    if architecture_of(spec).foreign:
+        return 1.0
+    total = float(head_inputs(architecture_of(spec), spec.input_shape) * spec.classes)
+    side = spec.input_shape[-2:] if spec.channels else (1, 1)
+    for shape in layer_shapes(architecture_of(spec), spec.input_shape):
+        pixels = side[0] * side[1] * KERNEL**2 if shape.convolution else 1
+        total += pixels * shape.inputs * shape.units * choice.columns
+        side = (side[0] // 2, side[1] // 2) if shape.convolution else side
+    return total

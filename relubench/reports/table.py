@@ -1,0 +1,68 @@
+"""A command's result as Python has it: its rows, and a table that prints itself."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from relubench.experiments.config import ExperimentConfig
+from relubench.experiments.rows import Tuning
+from relubench.reports.render import render
+from relubench.reports.report import Report
+from relubench.runs.result import RunResult
+from relubench.system.paths import user_path
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A command's table: its rows, and the table itself (text when printed, HTML in a notebook)."""
+
+    report: Report
+
+    @property
+    def rows(self) -> list[Row]:
+        """One dictionary a row, with the keys of `--format json`."""
+        return self.report.rows
+
+    def to_records(self) -> list[Row]:
+        """Copies of the rows, as pandas.DataFrame takes them."""
+        return [dict(row) for row in self.report.rows]
+
+    def __repr__(self) -> str:
+        return render(self.report, "table", colour=False)
+
+    def _repr_html_(self) -> str:
+        from tabulate import tabulate
+
+        cells = [["\n".join(column.cell(row)) for column in self.report.columns] for row in self.report.display_rows]
+        table = tabulate(cells, [column.header for column in self.report.columns], tablefmt="html")
+        notes = [self.report.sentence, *self.report.footnotes]
+        lines = "".join(f"<p>{html.escape(line)}</p>" for line in notes if line)
+        return f"<p><b>{html.escape(self.report.title)}</b><br>{html.escape(self.report.caption)}</p>{table}{lines}"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Results(Table):
+    """A finished experiment: its table and its runs."""
+
+    config: ExperimentConfig
+    runs: list[RunResult]
+    masks: dict[str, np.ndarray]
+    """Run id -> which test examples that run got wrong, bool [N]."""
+    tuned: list[Tuning] = field(default_factory=list)
+    """What `lr="auto"` found for each activation."""
+
+    def plot(self, path: str | Path) -> None:
+        """Draw the learning curves into a .png, .svg or .pdf file."""
+        from relubench.reports.plots.learning_curves import plot_curves
+        from relubench.runs.result import Timing
+
+        by_id = {run["id"]: run["timing"] for run in self.report.runs}
+        timings = {key: Timing.from_json(value) if value else None for key, value in by_id.items()}
+        plot_curves(self.runs, timings, user_path(path), self.tuned)

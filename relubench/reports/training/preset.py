@@ -1,0 +1,20 @@
+"""The table of a preset: a study's, with the preset's name, its stand-in and its claim."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from relubench.experiments.presets.resolve import Preset
+from relubench.experiments.study import Study
+from relubench.reports.report import Report
+from relubench.reports.training.study import study_report
+
+
+def preset_report(study: Study, preset: Preset) -> Report:
+    """The table of what is finished or failed so far of this preset."""
+    about = {"preset": preset.name, "scale": preset.scale, "stand_in": preset.stand_in}
+    report = study_report(study, command="run", comparison=preset.comparison, about=about)
+    title = f"{preset.name}{f' ({preset.scale})' if preset.scale else ''}: {report.title}"
+    caption = "; ".join(part for part in (preset.stand_in, report.caption) if part)
+    notes = [*report.footnotes, *([preset.claim] if preset.claim else [])]
+    return replace(report, title=title, caption=caption, footnotes=notes)
