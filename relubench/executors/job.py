@@ -7,13 +7,7 @@ as fit into its memory.
 from __future__ import annotations
 
 import hashlib
-import os
-import queue
-import signal
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,9 +17,6 @@ from relubench.data import PreparedData
 from relubench.runs.spec import RunSpec
 from relubench.runs.store import Store
 from relubench.training.memory import stack_members
-
-GRACE_SECONDS = 25.0
-"""How long a worker whose input has ended may still need for its checkpoint."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,23 +125,3 @@ def _work(job: Job) -> float:
     images = 0 if job.pretrain_only else spec.epochs * job.prepared.n_train
     images += spec.stack.epochs * job.prepared.with_all_images.n_train if spec.stack else 0
     return float(len(job.specs)) * images * spec.parameters
-
-
-def lines_of_jobs(ended: Callable[[int, None], None]) -> Iterator[str]:
-    """The lines of standard input; `ended` is called at its end, also while a job is being carried out.
-
-    Whoever started the worker may have been killed: then it has a while for its checkpoint, and ends whatever it does.
-    """
-    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-
-    def read() -> None:
-        for line in sys.stdin:
-            lines.put(line)
-        ended(signal.SIGTERM, None)
-        lines.put(None)
-        time.sleep(GRACE_SECONDS)
-        os._exit(1)
-
-    threading.Thread(target=read, daemon=True).start()
-    while (line := lines.get()) is not None:
-        yield line

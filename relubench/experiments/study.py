@@ -11,17 +11,29 @@ variants: none is idle while a run of any of them is waiting.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 
 from relubench.data import lines_about
-from relubench.errors import ComputeError, UsageError
+from relubench.errors import UsageError
+from relubench.executors.base import Executor
 from relubench.executors.job import Job, jobs_of
-from relubench.executors.local import Crew
+from relubench.executors.local import LocalExecutor
+from relubench.executors.messages import (
+    Done,
+    Failed,
+    Message,
+    NoiseTested,
+    Postponed,
+    Pretrained,
+    Progress,
+    Started,
+    Waiting,
+)
 from relubench.experiments.config import ExperimentConfig
 from relubench.experiments.events import Event, event, failed_result
 from relubench.experiments.input_noise import noise_jobs, under_noise
@@ -45,7 +57,6 @@ from relubench.runs.spec import RunSpec
 from relubench.runs.store import Store
 from relubench.system.device import Device, check_torch_loads, resolve
 from relubench.system.paths import runs_root, why_unwritable
-from relubench.training.memory import fitting_workers, member_bytes
 
 
 @dataclass(slots=True)
@@ -55,6 +66,8 @@ class Study:
     parts: list[Part]
     device: Device
     store: Store
+    executor: Executor
+    """Who carries out the jobs."""
     fresh: bool
     note: Callable[[str], None]
     data_dir: Path | None = None
@@ -83,13 +96,18 @@ class Study:
         runs_dir: Path | None = None,
         fresh: bool = False,
         note: Callable[[str], None] = lambda text: None,
+        executor: Executor | None = None,
     ) -> Study:
-        """Everything that can be refused is refused here, before any work; data may be downloaded."""
+        """Everything that can be refused is refused here, before any work; data may be downloaded.
+
+        `executor`: who carries out the jobs; None: worker processes on this machine.
+        """
         variants = [Variant(config=asked)] if isinstance(asked, ExperimentConfig) else list(asked)
         store = Store(runs_root(runs_dir))
         device = resolve(variants[0].config.device)
         parts = make_ready(variants, data_dir, note)
-        study = cls(parts, device, store, fresh, note, data_dir, why_unwritable(store.root))
+        executor = executor or LocalExecutor(device)
+        study = cls(parts, device, store, executor, fresh, note, data_dir, why_unwritable(store.root))
         probed = settle(parts, device, study.networks, note)
         # Shapes and precision are checked even where the learning rates are not known yet.
         runs = study._lay_out()
@@ -245,11 +263,11 @@ class Study:
         self._check_ready()
         self.note(f"testing {len(jobs)} networks under noise")
         by_id = {job.specs[0].id: job.specs[0] for job in jobs}
-        with Crew(self._workers(jobs), jobs) as crew:
-            for message in crew.messages():
-                if message["event"] == "failed":
-                    spec, text = by_id[message["run"]], message["message"]
-                    yield event("failed", spec, True, outcome="failed", message=text, hint=message["hint"])
+        with closing(self.executor.run(jobs)) as messages:
+            for message in messages:
+                if isinstance(message, Failed):
+                    spec, text = by_id[message.run], message.message
+                    yield event("failed", spec, True, outcome="failed", message=text, hint=message.hint)
 
     def _has_weights(self, spec: RunSpec) -> bool:
         """Whether the run has ended with a test error and its weights are stored."""
@@ -282,9 +300,9 @@ class Study:
         self._check_ready()
         check_data(self.parts, self.data_dir, self.note)
         by_id = {spec.id: spec for job in jobs for spec in job.specs}
-        with Crew(self._workers(jobs), jobs) as crew:
-            for message in crew.messages():
-                yield self._handle(message, by_id[message["run"]], tuning)
+        with closing(self.executor.run(jobs)) as messages:
+            for message in messages:
+                yield self._event_of(message, by_id[message.run], tuning)
 
     def _check_ready(self) -> None:
         """Raises UsageError before what is trained could not be stored, ComputeError where torch will not load."""
@@ -310,42 +328,40 @@ class Study:
         tested = result.id in wanted and result.test_error_pct is not None
         return tested and self.store.weights(result.id) is None
 
-    def _workers(self, jobs: Sequence[Job]) -> int:
-        if self.device.kind != "cpu":
-            return 1
-        heaviest = max(member_bytes(job.specs[0], job.choice.columns, job.choice.learned) for job in jobs)
-        fitting = fitting_workers(heaviest, self.device.memory)
-        return max(1, min(len(jobs), fitting, self.device.threads // jobs[0].specs[0].threads))
+    def _event_of(self, message: Message, spec: RunSpec, tuning: bool) -> Event:
+        """What a message says to whoever shows the study; the result that it carries is taken over."""
+        match message:
+            case Progress():
+                return event(
+                    "epoch" if message.epoch_ended else "progress",
+                    spec,
+                    tuning,
+                    epochs_done=message.epochs_done,
+                    images_per_second=message.images_per_second,
+                    valid_error_pct=message.valid_error_pct,
+                    stage=message.stage,
+                )
+            case Done():
+                return self._finish(message, spec, tuning)
+            case Failed():
+                self.found[spec.id] = failed_result(spec, message.message, self._test_examples(spec))
+                return event("failed", spec, tuning, outcome="failed", message=message.message, hint=message.hint)
+            case Pretrained():
+                assert spec.stack is not None
+                return event("done", spec, tuning, epochs_done=float(spec.stack.total_epochs), stage="pre-training")
+            case Waiting():
+                text = f"another process is training {spec.activation} seed {spec.seed}: waiting for it"
+                return event("note", spec, tuning, message=text)
+            case Postponed():
+                return event("postponed", spec, tuning)
+            case Started() | NoiseTested():
+                return event("started", spec, tuning)
 
-    def _handle(self, message: dict[str, Any], spec: RunSpec, tuning: bool) -> Event:
-        kind = message["event"]
-        if kind == "postponed":
-            return event(kind, spec, tuning)
-        if kind == "waiting":
-            told = f"another process is training {spec.activation} seed {spec.seed}: waiting for it"
-            return event("note", spec, tuning, message=told)
-        if kind in ("started", "progress", "epoch"):
-            return event(
-                kind,
-                spec,
-                tuning,
-                epochs_done=message.get("epochs_done", 0.0),
-                images_per_second=message.get("images_per_second"),
-                valid_error_pct=message.get("valid_error_pct"),
-                stage=message.get("stage", ""),
-            )
-        if kind == "pretrained":
-            assert spec.stack is not None
-            return event("done", spec, tuning, epochs_done=float(spec.stack.total_epochs), stage="pre-training")
-        if kind == "failed":
-            self.found[spec.id] = failed_result(spec, message["message"], self._test_examples(spec))
-            return event("failed", spec, tuning, outcome="failed", message=message["message"], hint=message["hint"])
-        if "not_stored" in message:
+    def _finish(self, message: Done, spec: RunSpec, tuning: bool) -> Event:
+        """Take over the result of a run that has ended."""
+        if message.not_stored:
             self._keep(message)
-        result = self.unstored.get(spec.id, self.store.result(spec.id))
-        if result is None:
-            raise ComputeError(f"the run {spec.id} is gone from {self.store.root}", "was it deleted meanwhile? repeat")
-        self.found[spec.id] = result
+        result = self.found[spec.id] = message.result
         return event(
             "done",
             spec,
@@ -359,13 +375,13 @@ class Study:
     def _test_examples(self, spec: RunSpec) -> int:
         return next(part.prepared.n_test for part in self.parts if part.prepared.digest == spec.data_digest)
 
-    def _keep(self, message: dict[str, Any]) -> None:
-        """Take a run over that could not be stored."""
-        result = RunResult.from_json(message["result"])
+    def _keep(self, message: Done) -> None:
+        """Keep a run that could not be stored for as long as the study is there."""
+        result = message.result
         self.unstored[result.id] = result
-        self.unstored_timings[result.id] = Timing.from_json(message["timing"])
-        if message["wrong"] is not None:
-            packed = np.frombuffer(bytes.fromhex(message["wrong"]), dtype=np.uint8)
-            self.unstored_wrong[result.id] = np.unpackbits(packed, count=result.test_examples).astype(bool)
+        if message.timing is not None:
+            self.unstored_timings[result.id] = message.timing
+        if message.wrong is not None:
+            self.unstored_wrong[result.id] = message.wrong
         label = f"{result.spec['activation']} seed {result.spec['seed']}"
-        self.note(f"warning: {label} is not stored ({message['not_stored']}): make room in {self.store.root}")
+        self.note(f"warning: {label} is not stored ({message.not_stored}): make room in {self.store.root}")
