@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -222,18 +222,6 @@ class Prober:
             return [one.cpu().numpy() for one in found if one is not None]
 
         self.dead, self.born_dead = layers("dead"), layers("born")
-
-
-def recorded(member: Member) -> dict[str, list[dict[str, Any]]]:
-    """The member's looks as plain values, for a checkpoint."""
-    return {name: [asdict(one) for one in getattr(member, name)] for name in ("probes", "dead_units", "regions")}
-
-
-def recall(member: Member, kept: dict[str, list[dict[str, Any]]]) -> None:
-    """Take `recorded` back."""
-    member.probes = [LayerProbe(**one) for one in kept["probes"]]
-    member.dead_units = [DeadUnits(**one) for one in kept["dead_units"]]
-    member.regions = [RegionPoint(**one) for one in kept["regions"]]
 
 
 def _ends(member: Member, epoch: int) -> bool:
