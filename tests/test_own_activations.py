@@ -199,11 +199,11 @@ def test_a_frozen_parameter_in_somebody_else_s_network(mine: Path, tmp_path: Pat
 
 
 def test_an_error_in_the_middle_of_training_names_its_line(mine: Path, tmp_path: Path):
-    from relubench.executors.failures import explain
+    from relubench.executors.failures import user_error
 
     one = job(f"{mine}:LateError", tmp_path, train={"epochs": 1}, model={"name": "mlp-1x8"})
     with pytest.raises(RuntimeError) as problem:
         finish(one)
-    told = explain(problem.value, one)
+    told = user_error(problem.value, one)
     assert "LateError failed: RuntimeError: thirty calls are enough (mine.py, line " in told.message
     assert "your own code" in told.hint

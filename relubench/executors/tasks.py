@@ -20,7 +20,7 @@ import numpy as np
 
 from relubench.errors import ComputeError
 from relubench.executors.checkpoints import resume, save
-from relubench.executors.failures import check_unchanged, explain, free_memory, is_out_of_memory
+from relubench.executors.failures import check_unchanged, free_memory, is_out_of_memory, user_error
 from relubench.executors.job import Job
 from relubench.executors.messages import Done, Failed, Message, NoiseTested, Pretrained, Progress, Waiting
 from relubench.executors.results import diverged_result, finished_result, stored_weights
@@ -54,7 +54,7 @@ def messages_of(job: Job, stop: Stop = never) -> Messages:
     except Exception as error:
         if os.environ.get("RELUBENCH_DEBUG"):
             traceback.print_exc()
-        failure = explain(error, job)
+        failure = user_error(error, job)
         for spec in job.specs:
             yield Failed(run=spec.id, message=failure.message, hint=failure.hint)
     # A network's layers hold each other: without this they are let go many networks later.

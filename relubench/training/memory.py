@@ -1,4 +1,7 @@
-"""How much memory a network takes while it trains, predicted from its shape: what sizes a stack of them. Torch-free."""
+"""The memory that a network takes while it trains, predicted from its shape: it decides how many are batched.
+
+Torch-free.
+"""
 
 from __future__ import annotations
 
@@ -104,12 +107,12 @@ def fitting_workers(heaviest: int, memory: int) -> int:
 def _stage_values(spec: RunSpec, columns: int) -> list[int]:
     """Of each hidden stage, the float values of one image that training keeps: z, h and their gradients."""
     side = spec.input_shape[-2:] if spec.channels else (1, 1)
-    kept: list[int] = []
+    stages: list[int] = []
     for shape in layer_shapes(architecture_of(spec), spec.input_shape):
         pixels = side[0] * side[1] if shape.convolution else 1
         inputs = shape.inputs * pixels
         skipped = 2 * shape.units if architecture_of(spec).residual else 0  # A sum and its gradient.
-        kept.append(shape.units * pixels * (2 * columns + 2) + inputs + skipped)
+        stages.append(shape.units * pixels * (2 * columns + 2) + inputs + skipped)
         if shape.convolution:
             side = (side[0] // 2, side[1] // 2)
-    return kept
+    return stages

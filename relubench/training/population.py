@@ -118,7 +118,7 @@ class Population:
 
     def _probe(self) -> None:
         if self.prober is not None:
-            self.prober.look(self.epoch)
+            self.prober.probe(self.epoch)
 
     @property
     def epochs_done(self) -> float:

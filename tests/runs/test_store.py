@@ -15,7 +15,7 @@ import pytest
 
 import relubench.system.files
 from relubench.errors import ComputeError
-from relubench.executors.failures import explain
+from relubench.executors.failures import user_error
 from relubench.executors.job import Job
 from relubench.executors.messages import Done, Progress, Waiting
 from relubench.executors.tasks import carry_out
@@ -85,10 +85,10 @@ def test_a_full_disk_loses_nothing_that_was_finished(tmp_path: Path, monkeypatch
 
 def test_a_full_disk_and_a_full_memory_are_told_as_what_they_are(tmp_path: Path):
     one = job("relu", tmp_path, train={"batch_size": 10})
-    disk = explain(OSError(errno.ENOSPC, "No space left on device"), one)
+    disk = user_error(OSError(errno.ENOSPC, "No space left on device"), one)
     assert isinstance(disk, ComputeError) and "the disk is full" in disk.message
     for error in (MemoryError(), RuntimeError("CUDA out of memory. Tried"), RuntimeError("can't allocate memory: x")):
-        memory = explain(error, one)
+        memory = user_error(error, one)
         assert "out of memory training relu" in memory.message and "--batch-size 5" in memory.hint
 
 
