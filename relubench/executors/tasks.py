@@ -222,7 +222,7 @@ def _prepare_torch(spec: RunSpec) -> None:
 
 def _train(job: Job, store: Store, population: Population, clock: Clock, stop: Stop) -> Messages:
     """Train the population to its end, with a checkpoint now and then and where it is stopped."""
-    saved = reported = time.perf_counter()
+    last_checkpoint = last_report = time.perf_counter()
     for step in population.train():
         passed = clock.tick()
         clock.images += step.images
@@ -231,15 +231,15 @@ def _train(job: Job, store: Store, population: Population, clock: Clock, stop: S
         else:
             clock.train_seconds += passed
         now = time.perf_counter()
-        if step.epoch_ended or now - reported >= PROGRESS_SECONDS:
-            reported = now
+        if step.epoch_ended or now - last_report >= PROGRESS_SECONDS:
+            last_report = now
             try:
                 yield from _progress(job, population, clock, epoch_ended=step.epoch_ended)
             except GeneratorExit:
                 save(job, store, population, clock)
                 raise
-        if stop() or now - saved >= CHECKPOINT_SECONDS:
-            saved = now
+        if stop() or now - last_checkpoint >= CHECKPOINT_SECONDS:
+            last_checkpoint = now
             save(job, store, population, clock)
             if stop():
                 raise Interrupted

@@ -91,8 +91,8 @@ def _output_of_messages() -> TextIO:
     return file
 
 
-def _lines_of_input(ended: Callable[[], None]) -> Iterator[str]:
-    """The lines of standard input; `ended` is called at its end, also while a job is being carried out.
+def _lines_of_input(on_end: Callable[[], None]) -> Iterator[str]:
+    """The lines of standard input; `on_end` is called at its end, also while a job is being carried out.
 
     Whoever started the worker may have been killed: then the worker has a while for its checkpoint, and ends whatever
     it does.
@@ -102,7 +102,7 @@ def _lines_of_input(ended: Callable[[], None]) -> Iterator[str]:
     def read() -> None:
         for line in sys.stdin:
             lines.put(line)
-        ended()
+        on_end()
         lines.put(None)
         time.sleep(GRACE_SECONDS)
         os._exit(1)

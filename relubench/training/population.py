@@ -80,8 +80,8 @@ class Population:
 
     def _can_be_captured(self) -> bool:
         """Whether a chunk of steps is the same kernels every time: on CUDA, without draws and without user code."""
-        own = any(isinstance(layer, UserModule | Foreign) for layer in self.layers)
-        return self.spec.device == "cuda" and not self._noises() and not own
+        has_user_code = any(isinstance(layer, UserModule | Foreign) for layer in self.layers)
+        return self.spec.device == "cuda" and not self._noises() and not has_user_code
 
     # -- training ----------------------------------------------------------------------------------------------------
 

@@ -86,22 +86,22 @@ class LayerRun:
             )
         mark = time.perf_counter()
         training = self._start()
-        saved = reported = mark
+        last_checkpoint = last_report = mark
         for step in training.train():
             now = time.perf_counter()
             self.seconds, mark = self.seconds + now - mark, now
             self.images += step.images
             if step.epoch_ended:
                 self.epoch_seconds.append(self.seconds)
-            if step.epoch_ended or now - reported >= PROGRESS_SECONDS:
-                reported = now
+            if step.epoch_ended or now - last_report >= PROGRESS_SECONDS:
+                last_report = now
                 try:
                     yield self._progress(training, step)
                 except GeneratorExit:
                     self._save(training)
                     raise
-            if stop() or now - saved >= CHECKPOINT_SECONDS:
-                saved = now
+            if stop() or now - last_checkpoint >= CHECKPOINT_SECONDS:
+                last_checkpoint = now
                 self._save(training)
                 if stop():
                     raise Interrupted

@@ -55,8 +55,8 @@ def plane_through(a: Tensor, b: Tensor, c: Tensor) -> Plane:
     length = float(first.norm())
     first = first / max(length, 1e-300)
     u = float(across @ first)
-    rest = across - u * first
-    height = float(rest.norm())
+    perpendicular = across - u * first
+    height = float(perpendicular.norm())
     if height <= 1e-9 * max(length, 1.0):
         raise ValueError("the three images lie on a line")
     corners = [(0.0, 0.0), (length, 0.0), (u, height)]
@@ -64,7 +64,7 @@ def plane_through(a: Tensor, b: Tensor, c: Tensor) -> Plane:
     half = (0.5 + MARGIN) * max(high - low, height)
     middle = (low + high) / 2, height / 2
     square = (middle[0] - half, middle[0] + half, middle[1] - half, middle[1] + half)
-    return Plane(a, first, rest / height, corners, square)
+    return Plane(a, first, perpendicular / height, corners, square)
 
 
 @torch.no_grad()
