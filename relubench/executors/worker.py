@@ -63,7 +63,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda signum, frame: stop.make())
     if not os.environ.get("RELUBENCH_DEBUG"):
-        # What libraries warn of was said once, when the network was looked at.
+        # Warnings of libraries were shown once, when the command inspected the network.
         warnings.simplefilter("ignore")
     with contextlib.suppress(ImportError, OSError, MemoryError):
         map_constants()  # Where torch cannot be loaded, the first job says so.

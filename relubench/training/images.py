@@ -72,7 +72,7 @@ class Images:
             yield self._scaled(x[start : start + size]), y[start : start + size]
 
     def _noisy_test_images(self) -> Any:
-        """The test images in blocks of one size, so that each image meets the same noise whoever is tested."""
+        """The test images in blocks of one size, so that an image gets the same noise in every test."""
         x, y = self.splits["test"]
         for block, start in enumerate(range(0, len(y), NOISE_BLOCK)):
             clean = self._scaled(x[start : start + NOISE_BLOCK])

@@ -13,7 +13,7 @@ from relubench.runs.spec import RunSpec
 
 @dataclass(slots=True)
 class Member:
-    """What is kept of one network beside its parameters."""
+    """The record of one network beside its parameters: its curve, its best epoch, its probes."""
 
     spec: RunSpec
     curve: list[EpochPoint]

@@ -17,10 +17,10 @@ CHUNK_IMAGES = 1024
 """Training images gathered at once; a chunk holds as many whole batches as fit, at least one."""
 
 CODE_BYTES = 512_000_000
-"""What the layers below make of the training images is kept while a layer is pre-trained, if it takes no more."""
+"""The outputs of the layers below are stored while a layer is pre-trained if they take no more than this."""
 
 EVALUATION_VALUES = 4_000_000
-"""Input values gathered at once for an evaluation, in a stack over all its members."""
+"""Input values gathered at once for an evaluation, over all members."""
 
 EVALUATION_IMAGES = 2000
 """Images in a batch of an evaluation, at most."""

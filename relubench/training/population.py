@@ -1,9 +1,9 @@
 """Trains a population: P networks of one shape that differ in seed, learning rate or L1 penalty.
 
-On a processor a population is one network and a step is a few matrix products; on other devices its members lie stacked
-along a leading dimension. Either way a member's numbers depend on its own specification alone. `Population.train` is a
-loop that yields after every chunk of steps and after every epoch; whoever drives it may stop it there, save `state()`,
-and load it into a new population later, which then goes on to the same bits.
+On a processor a population is one network and a step is a few matrix products; on other devices its members are
+batched along a leading dimension. Either way a member's numbers depend on its own specification alone.
+`Population.train` is a loop that yields after every chunk of steps and after every epoch; its caller may stop there,
+save `state()`, and load it into a new population later, which then goes on to the same bits.
 
 Shapes: P member, B batch, F features, K classes, N examples. One network drops P.
 """
@@ -171,7 +171,7 @@ class Population:
         return torch.stack([augment(images, self.spec.augment, generator) for images, generator in pairs])
 
     def train_step(self, x: Tensor, y: Tensor) -> Tensor:
-        """One update on a batch: x [B, ...] and y [B, K] of 0 and 1, in a stack with P in front; log p [B, K]."""
+        """One update on a batch, x [(P,) B, ...] and y [(P,) B, K] of 0 and 1; returns log p [(P,) B, K] before it."""
         layers, outputs = self.layers, []
         for layer in layers:
             x = layer.forward(x, training=True)
@@ -235,7 +235,7 @@ class Population:
         return self.kernels.evaluating() if self.kernels is not None else nullcontext()
 
     def working(self) -> AbstractContextManager[None]:
-        """Inside, steps go at full speed: torch has no second thread that looks out for work on a helper's core."""
+        """Inside, steps go at full speed: torch has no second thread that waits for work on another core."""
         return self.kernels.working() if self.kernels is not None else nullcontext()
 
     @property

@@ -1,7 +1,7 @@
 """Pre-trains one layer on what the finished layers below it make of the images.
 
-`LayerTraining.train` is a loop that yields after every chunk of steps and after every epoch; whoever drives it may stop
-it there, save `state()`, and load it into a new one later, which then goes on to the same bits.
+`LayerTraining.train` is a loop that yields after every chunk of steps and after every epoch; its caller may stop
+there, save `state()`, and load it into a new one later, which then goes on to the same bits.
 """
 
 from __future__ import annotations

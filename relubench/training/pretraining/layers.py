@@ -1,6 +1,6 @@
 """A run's pre-trained layers: taken from the store one by one, and trained where they are not stored yet.
 
-A layer that another process is training is waited for. Of a layer that is interrupted a checkpoint is kept.
+A layer that another process is training is waited for. A layer that is interrupted leaves a checkpoint.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class PretrainedLayers:
     layers: list[dict[str, Tensor]] = field(default_factory=list)
     """Bottom up, each layer's parameters by the names that the network has for them."""
     seconds: float = 0.0
-    """What the layers took, whoever trained them."""
+    """The time of their training, in whatever process and at whatever time."""
     diverged: str = ""
     """Why a layer is missing; empty where all of them are there."""
 

@@ -23,7 +23,7 @@ from relubench.training.probes.slopes import slopes
 def confirm_dead_units(layers: Sequence[Layer], with_slope: Sequence[Tensor], x: Tensor, eps: float) -> bool:
     """Mark in `with_slope` [P, columns * U], a layer each, what has a slope above eps at some of the images x.
 
-    x is [B, ...], in a stack [P, B, ...]. Returns whether any column is still without one.
+    x is [B, ...], of batched members [P, B, ...]. Returns whether any column was still without slope before.
     """
     doubtful = [bool((~columns).any()) for columns in with_slope]
     if not any(doubtful):

@@ -1,8 +1,8 @@
 """Dead units of any activation, which have no slope at any image; and units that are cut off from the output.
 
-A unit is dead if |f'(z)| <= eps at every image looked at (see `slopes.SlopeScale.eps`), and with several columns if so
-in each of them. A living unit is cut off if every weight from it into the next layer is 0 or ends at a dead or cut-off
-unit: then no gradient reaches it, whatever its own slope.
+A unit is dead if |f'(z)| <= eps at every image of the probe (see `slopes.SlopeScale.eps`), and with several columns if
+so in each of them. A living unit is cut off if every weight from it into the next layer is 0 or ends at a dead or
+cut-off unit: then no gradient reaches it, whatever its own slope.
 
 Shapes: P member, O/I outputs/inputs of a weight, U units. One network has P = 1 here.
 """

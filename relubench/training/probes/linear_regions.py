@@ -1,7 +1,7 @@
 """Linear regions: how many linear pieces a piecewise-linear network makes along a line, exactly (Hanin & Rolnick 2019).
 
-Along x(t) = a + t (b - a), 0 <= t <= 1, every layer is piecewise linear in t. Layer by layer each piece is kept as its
-place, its value and its slope in t; a unit whose pre-activation crosses a kink inside a piece splits it. Slopes are
+Along x(t) = a + t (b - a), 0 <= t <= 1, every layer is piecewise linear in t. Layer by layer each piece is described by
+its place, its value and its slope in t; a unit whose pre-activation crosses a kink inside a piece splits it. Slopes are
 products of weights, never differences of values, so that a piece however short has the right one. All in float64.
 
 Shapes: S pieces, F features, I/O inputs/outputs.
