@@ -60,7 +60,7 @@ def test_layers_counted_together_give_what_each_gives_alone(
         found.append(look(one))
         assert one.prober is not None
         x, _ = one.data.train_batch(one.prober.index)
-        groups.append([len(stages) for stages in one.prober._together(x)])
+        groups.append([len(stages) for stages in one.prober._groups_of_layers(x)])
         means = means_by_hand(one, x)
     assert groups == [[3], [1, 1, 1]]
     for member, (together, alone) in enumerate(zip(*found, strict=True)):
@@ -75,7 +75,7 @@ def test_layers_of_different_shapes_are_not_counted_together() -> None:
     one = population("relu", 1, {"name": "cnn"})
     assert one.prober is not None
     x, _ = one.data.train_batch(one.prober.index)
-    shapes = [{stage.h.shape for stage in stages} for stages in one.prober._together(x)]
+    shapes = [{stage.h.shape for stage in stages} for stages in one.prober._groups_of_layers(x)]
     assert len(shapes) > 1
     assert all(len(some) == 1 for some in shapes)
 
@@ -91,9 +91,9 @@ def test_a_tally_over_several_batches_counts_like_one_over_all() -> None:
     whole.add(LayerBatch(z, h, slope), scale)
     for part in (slice(0, 130), slice(130, 260), slice(260, 300)):
         parts.add(LayerBatch(z[:, part], h[:, part], slope[:, part]), scale)
-    assert torch.equal(whole.live, parts.live)
-    assert whole.live.sum().item() == 79
-    for row, (one, other) in enumerate(zip(whole.counted(), parts.counted(), strict=True)):
+    assert torch.equal(whole.with_slope, parts.with_slope)
+    assert whole.with_slope.sum().item() == 79
+    for row, (one, other) in enumerate(zip(whole.counts(), parts.counts(), strict=True)):
         assert one.zeros_pct == other.zeros_pct == 100.0 * int((h[row] == 0).sum()) / h[row].numel()
         assert one.saturated_pct == other.saturated_pct == one.zeros_pct
         assert one.near_pct == other.near_pct
