@@ -16,7 +16,7 @@ from relubench.activations import Choice
 from relubench.data import PreparedData
 from relubench.runs.spec import RunSpec
 from relubench.runs.store import Store
-from relubench.training.memory import stack_members
+from relubench.training.memory import members_that_fit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,7 +92,7 @@ def jobs_of(
     jobs: list[Job] = []
     for members in _batchable(specs):
         choice = choices[members[0].activation]
-        num_members = stack_members(members[0], choice.columns, choice.learned, memory)
+        num_members = members_that_fit(members[0], choice.columns, choice.learned, memory)
         for start in range(0, len(members), num_members):
             jobs.append(
                 Job(

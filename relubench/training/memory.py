@@ -79,7 +79,7 @@ def evaluation_bytes(spec: RunSpec, columns: int, examples: int = EVALUATION_IMA
     return FLOAT_BYTES * images * widest
 
 
-def stack_members(spec: RunSpec, columns: int, learned: int, memory: int) -> int:
+def members_that_fit(spec: RunSpec, columns: int, learned: int, memory: int) -> int:
     """How many networks fit into `memory` bytes of a device as one stack; at least one, of a foreign network one."""
     if architecture_of(spec).foreign:
         return 1

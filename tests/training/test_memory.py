@@ -14,7 +14,7 @@ import pytest
 import relubench.training.population
 from relubench.executors.messages import Done
 from relubench.runs.store import Store
-from relubench.training.memory import evaluation_bytes, member_bytes, stack_members
+from relubench.training.memory import evaluation_bytes, member_bytes, members_that_fit
 from specs import finish, job, runs
 
 MEASURE = """
@@ -63,8 +63,8 @@ def test_the_prediction_is_close_to_what_a_process_takes(
 
 def test_more_memory_holds_more_members():
     _, (spec,) = runs("relu", model={"name": "mlp-3x1000"})
-    assert stack_members(spec, 1, 0, 10**6) == 1
-    few, many = stack_members(spec, 1, 0, 2 * 10**9), stack_members(spec, 1, 0, 80 * 10**9)
+    assert members_that_fit(spec, 1, 0, 10**6) == 1
+    few, many = members_that_fit(spec, 1, 0, 2 * 10**9), members_that_fit(spec, 1, 0, 80 * 10**9)
     assert 1 < few < many
     assert many * member_bytes(spec, 1, 0) < 80 * 10**9
 
