@@ -20,7 +20,7 @@ from relubench.runs import pretrained_file
 from relubench.runs.layer_id import layer_id
 from relubench.runs.store import Store
 from relubench.training.pretraining.layer_run import Interrupted
-from relubench.training.pretraining.layers import exported
+from relubench.training.pretraining.layers import export_layers
 from specs import finish, job
 
 SECTIONS: dict[str, Any] = {
@@ -135,7 +135,7 @@ def test_an_exported_stack_serves_another_run(tmp_path: Path):
     one = of("rbm", tmp_path / "a")
     finish(one)
     path = tmp_path / "stack.safetensors"
-    path.write_bytes(exported(one.specs[0], Store(tmp_path / "a")))
+    path.write_bytes(export_layers(one.specs[0], Store(tmp_path / "a")))
     file = pretrained_file.read(path)
     assert file.facts["method"] == "rbm"
     assert file.spec.origin == "rbm, relu, digits"

@@ -105,7 +105,7 @@ def read_layer(store: Store, layer: str) -> dict[str, Tensor]:
     return load(content)
 
 
-def import_file(file: StackFile, spec: RunSpec, store: Store) -> None:
+def import_layers(file: StackFile, spec: RunSpec, store: Store) -> None:
     """Put the layers of a file into the store, where a run that starts from it looks for them."""
     from safetensors.numpy import save
 
@@ -123,7 +123,7 @@ def import_file(file: StackFile, spec: RunSpec, store: Store) -> None:
         store.put_layer(record, layer_timing(seconds, [], 0, 0), save(tensors))
 
 
-def exported(spec: RunSpec, store: Store) -> bytes:
+def export_layers(spec: RunSpec, store: Store) -> bytes:
     """The run's pre-trained layers as the content of a file of its own; raises ComputeError if one is missing."""
     from safetensors.numpy import load
 
