@@ -19,11 +19,11 @@ from typing import Any
 
 import torch
 
-import relubench.executors.worker
+import relubench.executors.tasks
 import relubench.system.files
 import relubench.training.population
 from relubench.executors.job import Job
-from relubench.executors.worker import carry_out
+from specs import finish
 
 CALLS = ("half written", "before fsync", "before replace", "after replace", "before rename", "after rename")
 
@@ -82,11 +82,11 @@ def attempt(job: Job, chance: random.Random | None) -> int:
             torch.set_num_threads(1)
             if chance is not None:
                 # Checkpoints of every chunk, so that a short run has many moments to die in.
-                relubench.executors.worker.CHECKPOINT_SECONDS = 0.0
+                relubench.executors.tasks.CHECKPOINT_SECONDS = 0.0
                 if call:
                     # Renames move the finished run only: an old one aside, which is not there, and the new one in.
                     inject(call, chance.randint(1, 2 if "rename" in call else 12))
-            carry_out(job, lambda message: None, lambda: False)
+            finish(job)
             code = 0
         finally:
             os._exit(code)

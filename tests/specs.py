@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 from relubench.activations import ActivationChoice, select
 from relubench.data import DataOptions, PreparedData, prepare
 from relubench.executors.job import Job
+from relubench.executors.messages import Message
+from relubench.executors.tasks import carry_out, never
 from relubench.experiments.config import experiment
 from relubench.experiments.plan import data_options, expand
 from relubench.runs.layer_id import layer_id
@@ -36,6 +39,11 @@ def job(act: str, store: Path, *, seeds: int = 1, keep: str = "best", **sections
     choice, specs = runs(act, seeds=seeds, **sections)
     prepared = digits(specs[0].labels)
     return Job(specs=specs, choice=choice, prepared=prepared, store=store, keep=keep, fresh=False)
+
+
+def finish(unfinished: Job, *, stop: Callable[[], bool] = never) -> list[Message]:
+    """Carries a job out in this process, to its end; its messages."""
+    return list(carry_out(unfinished, stop))
 
 
 VERSIONS = {"engine": 6, "pretraining": 3}

@@ -9,7 +9,6 @@ import torch
 
 from relubench.activations import build
 from relubench.errors import UsageError
-from relubench.executors.worker import carry_out
 from relubench.experiments.config import experiment
 from relubench.experiments.study import Study
 from relubench.runs.checkpoint import from_bytes
@@ -18,7 +17,7 @@ from relubench.timing.operators import training
 from relubench.training.images import Images
 from relubench.training.population import Population
 from relubench.verification.check import check
-from specs import digits, job, runs
+from specs import digits, finish, job, runs
 
 SOURCE = """
 import functools
@@ -116,7 +115,7 @@ def test_an_own_activation_is_trained_timed_and_verified(
     name: str, mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     one = job(f"{mine}:{name}", tmp_path, train={"epochs": 1}, model={"name": "mlp-16-16"})
-    carry_out(one, lambda message: None, lambda: False)
+    finish(one)
     result = Store(tmp_path).result(one.specs[0].id)
     assert result is not None and result.test_error_pct is not None and result.test_error_pct < 60
     plain = 64 * 16 + 16 + 16 * 16 + 16 + 16 * 10 + 10
@@ -133,7 +132,7 @@ def test_an_own_activation_is_trained_timed_and_verified(
 def test_a_frozen_parameter_is_kept_and_not_trained(mine: Path, tmp_path: Path):
     one = job(f"{mine}:Frozen", tmp_path, train={"epochs": 1}, model={"name": "mlp-1x8"})
     drawn = Population(one.specs, one.choice, Images.open(one.prepared, device="cpu", flat=True)).weights(0, best=False)
-    carry_out(one, lambda message: None, lambda: False)
+    finish(one)
     path = Store(tmp_path).weights(one.specs[0].id)
     assert path is not None
     kept, _ = from_bytes(path.read_bytes())
@@ -193,18 +192,18 @@ def test_a_frozen_parameter_in_somebody_else_s_network(mine: Path, tmp_path: Pat
     )
     assert study.specs[0].foreign is not None
     (one,) = study._jobs(study.specs, tuning=False)
-    carry_out(one, lambda message: None, lambda: False)
+    finish(one)
     result = Store(one.store).result(one.specs[0].id)
     assert result is not None
     assert result.parameters == study.specs[0].foreign.parameters + 2
 
 
 def test_an_error_in_the_middle_of_training_names_its_line(mine: Path, tmp_path: Path):
-    from relubench.executors.failures import explain
+    from relubench.executors.failures import user_error
 
     one = job(f"{mine}:LateError", tmp_path, train={"epochs": 1}, model={"name": "mlp-1x8"})
     with pytest.raises(RuntimeError) as problem:
-        carry_out(one, lambda message: None, lambda: False)
-    told = explain(problem.value, one)
+        finish(one)
+    told = user_error(problem.value, one)
     assert "LateError failed: RuntimeError: thirty calls are enough (mine.py, line " in told.message
     assert "your own code" in told.hint

@@ -107,8 +107,8 @@ def _report(study: Study) -> Report:
 
 
 def _export(study: Study, path: Path) -> None:
-    from relubench.training.pretraining.layers import exported
+    from relubench.training.pretraining.layers import export_layers
 
     (pretrained,) = (spec for spec in study.specs if spec.stack is not None and not spec.stack.shuffled)
-    output.save_file("--export", path, exported(pretrained, study.store))
+    output.save_file("--export", path, export_layers(pretrained, study.store))
     output.say(f"written: {path}")

@@ -1,4 +1,4 @@
-"""What stops a training: recognised, and said as a user should hear it."""
+"""Errors that stop a training: which one it is, and what the user reads of it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def free_memory() -> None:
-    """Give back what a failed training left behind."""
+    """Free the memory of networks that are no longer used."""
     import gc
 
     gc.collect()
@@ -33,7 +33,7 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def explain(error: BaseException, job: Job) -> RelubenchError:
+def user_error(error: BaseException, job: Job) -> RelubenchError:
     """The error as a user should see it."""
     if isinstance(error, RelubenchError):
         return error
@@ -58,10 +58,10 @@ def explain(error: BaseException, job: Job) -> RelubenchError:
 
 def check_unchanged(job: Job) -> None:
     """Raises ComputeError where a user's code has changed since the run got its id."""
-    spec, now = job.specs[0], list[str]()
+    spec, changes = job.specs[0], list[str]()
     if job.choice.kind == "user":
-        now += changed(job.choice, spec.activation_digest)
+        changes += changed(job.choice, spec.activation_digest)
     if architecture_of(spec).foreign and not spec.model.startswith(PREFIX):
-        now += changed(resolve_user_object(spec.model, "network"), spec.model_digest, "network")
-    if now:
-        raise ComputeError(f"{now[0]} has changed since the command began", "repeat the command")
+        changes += changed(resolve_user_object(spec.model, "network"), spec.model_digest, "network")
+    if changes:
+        raise ComputeError(f"{changes[0]} has changed since the command began", "repeat the command")

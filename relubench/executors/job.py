@@ -1,19 +1,13 @@
-"""What a worker is handed: one population of runs, with all it needs to be trained elsewhere. Torch-free.
+"""A job: one population of runs, with all that is needed to train it in another process. Torch-free.
 
-On a processor every network is a job of its own; on another device networks of one shape are one job, stacked, as many
-as fit into its memory.
+On a processor every network is a job of its own; on another device networks of one shape are one job, batched over as
+many members as fit into its memory.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import queue
-import signal
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,10 +16,7 @@ from relubench.activations import ActivationChoice
 from relubench.data import PreparedData
 from relubench.runs.spec import RunSpec
 from relubench.runs.store import Store
-from relubench.training.memory import stack_members
-
-GRACE_SECONDS = 25.0
-"""How long a worker whose input has ended may still need for its checkpoint."""
+from relubench.training.memory import members_that_fit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,15 +32,15 @@ class Job:
     fresh: bool
     """Train it even if it is stored, from the start even if it was begun."""
     pretrain_only: bool = False
-    """Pre-train the members' stacks, and train nothing: what the search for a layer's rate asks for."""
+    """Pre-train the members' layers, and train nothing: what the search for a layer's rate asks for."""
     patient: bool = True
-    """Wait while another process trains one of its runs; else it is handed back, and something else done first."""
+    """Wait while another process trains one of its runs; otherwise the job is handed back, and others come first."""
     noise: tuple[float, ...] = ()
     """Train nothing: test the stored network under noise of these standard deviations."""
 
     @property
     def name(self) -> str:
-        """What its checkpoint and its lock go by: the run's id, or a digest of all its members' ids."""
+        """The name of its checkpoint: the run's id, or a digest of all its members' ids."""
         if len(self.specs) == 1:
             return self.specs[0].id
         return "p" + hashlib.sha256(" ".join(spec.id for spec in self.specs).encode()).hexdigest()[:15]
@@ -70,7 +61,7 @@ class Job:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Job:
         return cls(
-            specs=[RunSpec.from_json(one) for one in values["specs"]],
+            specs=[RunSpec.from_json(spec) for spec in values["specs"]],
             choice=ActivationChoice.from_json(values["choice"]),
             prepared=PreparedData.from_json(values["prepared"]),
             store=Path(values["store"]),
@@ -93,19 +84,19 @@ def jobs_of(
     memory: int,
     pretrain_only: bool = False,
 ) -> list[Job]:
-    """The jobs of these runs, the longest first, so that no worker is left alone with one at the end.
+    """The jobs of these runs, the longest first, so that no worker trains alone at the end.
 
     `choices` by activation label, `prepared` by digest, `memory` the device's in bytes. A run that is stored all the
     same is trained again: its weights were not kept.
     """
     jobs: list[Job] = []
-    for members in _stackable(specs):
+    for members in _batchable(specs):
         choice = choices[members[0].activation]
-        size = stack_members(members[0], choice.columns, choice.learned, memory)
-        for start in range(0, len(members), size):
+        num_members = members_that_fit(members[0], choice.columns, choice.learned, memory)
+        for start in range(0, len(members), num_members):
             jobs.append(
                 Job(
-                    specs=members[start : start + size],
+                    specs=members[start : start + num_members],
                     choice=choice,
                     prepared=prepared[members[0].data_digest],
                     store=store.root.absolute(),
@@ -115,11 +106,11 @@ def jobs_of(
                     patient=False,
                 )
             )
-    return sorted(jobs, key=_work, reverse=True)
+    return sorted(jobs, key=_cost, reverse=True)
 
 
-def _stackable(specs: Sequence[RunSpec]) -> list[list[RunSpec]]:
-    """The runs in groups that can lie in one stack: alone on a processor, elsewhere alike in all but these."""
+def _batchable(specs: Sequence[RunSpec]) -> list[list[RunSpec]]:
+    """The runs in groups that can be one population: alone on a processor, elsewhere alike in all but these."""
     shared: dict[str, Any] = {"seed": 0, "lr": 0.0, "l1": 0.0, "l1_asked": 0.0, "l1_scale": ""}
     shared |= {"protocol": "", "departures": (), "variant": ""}
     groups: dict[RunSpec, list[RunSpec]] = {}
@@ -128,29 +119,9 @@ def _stackable(specs: Sequence[RunSpec]) -> list[list[RunSpec]]:
     return list(groups.values())
 
 
-def _work(job: Job) -> float:
-    """What a job costs, in multiplications of the dense layers; it orders jobs, and is no time."""
+def _cost(job: Job) -> float:
+    """The cost of a job in multiplications of the dense layers, by which jobs are ordered."""
     spec = job.specs[0]
     images = 0 if job.pretrain_only else spec.epochs * job.prepared.n_train
     images += spec.stack.epochs * job.prepared.with_all_images.n_train if spec.stack else 0
     return float(len(job.specs)) * images * spec.parameters
-
-
-def lines_of_jobs(ended: Callable[[int, None], None]) -> Iterator[str]:
-    """The lines of standard input; `ended` is called at its end, also while a job is being carried out.
-
-    Whoever started the worker may have been killed: then it has a while for its checkpoint, and ends whatever it does.
-    """
-    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-
-    def read() -> None:
-        for line in sys.stdin:
-            lines.put(line)
-        ended(signal.SIGTERM, None)
-        lines.put(None)
-        time.sleep(GRACE_SECONDS)
-        os._exit(1)
-
-    threading.Thread(target=read, daemon=True).start()
-    while (line := lines.get()) is not None:
-        yield line

@@ -1,4 +1,4 @@
-"""Worker processes and the jobs that they share: start, feed, listen, replace one that dies, stop them all."""
+"""Carries out jobs in worker processes on this machine: starts, feeds, hears, replaces and stops them."""
 
 from __future__ import annotations
 
@@ -7,74 +7,104 @@ import json
 import queue
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
+from relubench.activations import ActivationChoice
 from relubench.executors.job import Job
+from relubench.executors.messages import Failed, HandedBack, Idle, Message, Postponed, Started, WorkerMessage, from_json
+from relubench.runs.spec import RunSpec
+from relubench.system.device import Device
 from relubench.system.interrupts import Held
 from relubench.system.processes import Stderr, command, ending, environment, folder, lacks_of_memory
+from relubench.training.memory import fitting_workers, member_bytes
 
 STOP_SECONDS = 30.0
 """How long interrupted workers have for their checkpoints."""
 
 
-class Crew:
+class LocalExecutor:
+    """As many worker processes as the device has threads and memory for; one where the device is no processor."""
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+
+    def run(self, jobs: Sequence[Job]) -> Generator[Message, None, None]:
+        """Yields messages until every job has ended; closing the generator stops the workers after a checkpoint."""
+        if not jobs:
+            return
+        networks = [(job.specs[0], job.choice) for job in jobs]
+        with _Workers(num_workers(networks, self.device), jobs) as workers:
+            yield from workers.messages()
+
+
+def num_workers(networks: Sequence[tuple[RunSpec, ActivationChoice]], device: Device) -> int:
+    """How many workers train these networks at the same time: as many as have work, memory and threads."""
+    if device.kind != "cpu" or not networks:
+        return 1
+    heaviest = max(member_bytes(spec, choice.columns, choice.learned) for spec, choice in networks)
+    threads = max(networks[0][0].threads, 1)
+    return max(1, min(len(networks), fitting_workers(heaviest, device.memory), device.threads // threads))
+
+
+class _Workers:
     """Worker processes and the jobs that they share; leaving the context ends them."""
 
     def __init__(self, size: int, jobs: Sequence[Job]) -> None:
-        self.waiting = list(jobs)
-        self.inbox: queue.SimpleQueue[tuple[_Worker, dict[str, Any] | None]] = queue.SimpleQueue()
-        self.workers = [_Worker(self.inbox, jobs[0].specs[0].threads) for _ in range(size)]
+        self.waiting = deque(jobs)
+        self.inbox: _Inbox = queue.SimpleQueue()
+        self.processes = [WorkerProcess(self.inbox, jobs[0].specs[0].threads) for _ in range(size)]
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> _Workers:
         return self
 
     def __exit__(self, *raised: object) -> None:
         try:
-            for worker in self.workers:
-                worker.stop()
-            for worker in self.workers:
-                worker.wait()
+            for process in self.processes:
+                process.stop()
+            for process in self.processes:
+                process.wait()
         except BaseException:
             # A second request to stop: nobody waits for checkpoints any longer.
-            for worker in self.workers:
-                worker.kill()
+            for process in self.processes:
+                process.kill()
             raise
 
-    def messages(self) -> Iterator[dict[str, Any]]:
-        """What the workers report, one message for each run it concerns, until every job is done."""
-        for worker in self.workers:
-            yield from self._give(worker)
-        while any(worker.job is not None for worker in self.workers):
+    def messages(self) -> Iterator[Message]:
+        """What the workers report, until every job has ended."""
+        for worker in self.processes:
+            yield from self._give_job(worker)
+        while any(worker.job is not None for worker in self.processes):
             worker, message = self.inbox.get()
             if message is None:
-                yield from self._lost(worker)
-            elif message["event"] == "busy":
+                yield from self._replace(worker)
+            elif isinstance(message, HandedBack):
                 yield from self._postpone(worker)
-            elif message["event"] == "idle":
+            elif isinstance(message, Idle):
                 worker.job = None
-                yield from self._give(worker)
+                yield from self._give_job(worker)
             else:
                 yield message
 
-    def _give(self, worker: _Worker) -> Iterator[dict[str, Any]]:
+    def _give_job(self, worker: WorkerProcess) -> Iterator[Message]:
+        """Give the worker the next job, if there is one."""
         if not self.waiting:
             return
-        worker.give(self.waiting.pop(0))
-        assert worker.job is not None
-        for spec in worker.job.specs:
-            yield {"event": "started", "run": spec.id}
+        job = self.waiting.popleft()
+        worker.give(job)
+        for spec in job.specs:
+            yield Started(run=spec.id)
 
-    def _postpone(self, worker: _Worker) -> Iterator[dict[str, Any]]:
-        """Another process has a run of the worker's job: it comes last, and is waited for then."""
+    def _postpone(self, worker: WorkerProcess) -> Iterator[Message]:
+        """Put the worker's job, of which another process has a run, behind all others; then it is waited for."""
         assert worker.job is not None
         self.waiting.append(replace(worker.job, patient=True))
         for spec in worker.job.specs:
-            yield {"event": "postponed", "run": spec.id}
+            yield Postponed(run=spec.id)
 
-    def _lost(self, worker: _Worker) -> Iterator[dict[str, Any]]:
-        """A worker ended without being asked to: its job failed, and a new worker takes its place."""
+    def _replace(self, worker: WorkerProcess) -> Iterator[Message]:
+        """Report the job of a worker that has died as failed, and start a new worker in its place."""
         job, worker.job = worker.job, None
         cause, memory = worker.ending()
         if job is None:
@@ -84,24 +114,16 @@ class Crew:
             smaller = max(1, job.specs[0].batch_size // 2)
             hint = f"try --batch-size {smaller} or fewer runs at once (OMP_NUM_THREADS=1); {hint}"
         for spec in job.specs:
-            message = f"the process training {spec.activation} {cause}"
-            yield {"event": "failed", "run": spec.id, "message": message, "hint": hint}
-        fresh = _Worker(self.inbox, job.specs[0].threads)
-        self.workers[self.workers.index(worker)] = fresh
-        yield from self._give(fresh)
+            yield Failed(run=spec.id, message=f"the process training {spec.activation} {cause}", hint=hint)
+        fresh = WorkerProcess(self.inbox, job.specs[0].threads)
+        self.processes[self.processes.index(worker)] = fresh
+        yield from self._give_job(fresh)
 
 
-class _Worker:
+class WorkerProcess:
     """One process of `relubench.executors.worker`, and the job it has."""
 
-    def __init__(self, inbox: queue.SimpleQueue[tuple[_Worker, dict[str, Any] | None]], threads: int) -> None:
-        values = {**environment(), "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "PYTHONIOENCODING": "utf-8"}
-        if threads:
-            values["OMP_NUM_THREADS"] = str(threads)
-        if "OMP_WAIT_POLICY" not in values:
-            # By default a thread that waits for another spins for milliseconds, and one busy neighbour then slows a run
-            # on all cores forty times over; spinning this briefly costs a quiet machine a few percent.
-            values.setdefault("GOMP_SPINCOUNT", "10000")
+    def __init__(self, inbox: _Inbox, threads: int) -> None:
         self.job: Job | None = None
         self.lacks = lacks_of_memory()
         # Ctrl-C reaches every process of a terminal: this one says when a worker ends.
@@ -111,7 +133,7 @@ class _Worker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env=values,
+                env=_worker_environment(threads),
                 cwd=folder(),
                 text=True,
             )
@@ -119,12 +141,13 @@ class _Worker:
         self.stderr = Stderr(self.process.stderr)
         threading.Thread(target=self._listen, args=(inbox,), daemon=True).start()
 
-    def _listen(self, inbox: queue.SimpleQueue[tuple[_Worker, dict[str, Any] | None]]) -> None:
+    def _listen(self, inbox: _Inbox) -> None:
+        """Put every message of the worker into the inbox, and None when it has ended."""
         assert self.process.stdout is not None
         try:
             for line in self.process.stdout:
                 self.stderr.has_begun.set()
-                inbox.put((self, _message(line)))
+                inbox.put((self, from_json(json.loads(line))))
         except ValueError:
             # Half a line is the last thing that a dying worker says; one that lives on says nothing of use any more.
             self.process.kill()
@@ -175,9 +198,17 @@ class _Worker:
         self.stderr.join()
 
 
-def _message(line: str) -> dict[str, Any]:
-    """The message on a line; raises ValueError for half of one."""
-    message = json.loads(line)
-    if not isinstance(message, dict) or not isinstance(message.get("event"), str):
-        raise ValueError(f"{line[:80]!r} is no message")
-    return message
+_Inbox = queue.SimpleQueue[tuple[WorkerProcess, WorkerMessage | None]]
+"""Messages of all workers, each with the worker that wrote it."""
+
+
+def _worker_environment(threads: int) -> dict[str, str]:
+    """The environment variables of a worker with so many threads; 0: as many as torch takes by itself."""
+    values = {**environment(), "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "PYTHONIOENCODING": "utf-8"}
+    if threads:
+        values["OMP_NUM_THREADS"] = str(threads)
+    if "OMP_WAIT_POLICY" not in values:
+        # By default a thread that waits for another spins for milliseconds, and one busy neighbour then slows a run
+        # on all cores forty times over; spinning this briefly costs a quiet machine a few percent.
+        values.setdefault("GOMP_SPINCOUNT", "10000")
+    return values

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
 from relubench.data import PreparedData
-from relubench.errors import ComputeError
+from relubench.executors.messages import (
+    Done,
+    Failed,
+    NoiseTested,
+    Postponed,
+    Pretrained,
+    Progress,
+    Started,
+    Waiting,
+)
 from relubench.experiments.events import Event, event, failed_result
 from relubench.runs.result import RunResult, Timing
 from relubench.runs.spec import RunSpec
@@ -61,24 +69,17 @@ class CollectedResults:
         result = self.by_id.get(spec.id)
         return result is not None and result.test_error_pct is not None and self.store.weights(spec.id) is not None
 
-    def add_failed(self, message: dict[str, Any], spec: RunSpec, data: Sequence[PreparedData], tuning: bool) -> Event:
+    def add_failed(self, message: Failed, spec: RunSpec, data: Sequence[PreparedData], tuning: bool) -> Event:
         """Keeps the record of a run that an error stopped, and returns the event of it."""
         test_examples = next(prepared.n_test for prepared in data if prepared.digest == spec.data_digest)
-        self.by_id[spec.id] = failed_result(spec, message["message"], test_examples)
-        return event("failed", spec, tuning, outcome="failed", message=message["message"], hint=message["hint"])
+        self.by_id[spec.id] = failed_result(spec, message.message, test_examples)
+        return event("failed", spec, tuning, outcome="failed", message=message.message, hint=message.hint)
 
-    def add_finished(self, message: dict[str, Any], spec: RunSpec, tuning: bool) -> Event:
-        """Keeps the result of a run that a worker has finished, and returns the event of it.
-
-        Raises ComputeError if the store has lost it.
-        """
-        if "not_stored" in message:
-            self._add_unstored(message)
-        unstored = self.unstored.get(spec.id)
-        result = unstored.result if unstored is not None else self.store.result(spec.id)
-        if result is None:
-            raise ComputeError(f"the run {spec.id} is gone from {self.store.root}", "was it deleted meanwhile? repeat")
-        self.by_id[spec.id] = result
+    def add_finished(self, message: Done, spec: RunSpec, tuning: bool) -> Event:
+        """Keeps the result of a run that an executor has finished, and returns the event of it."""
+        result = self.by_id[spec.id] = message.result
+        if message.not_stored and message.timing is not None:
+            self.unstored[result.id] = UnstoredRun(result, message.timing, message.wrong)
         return event(
             "done",
             spec,
@@ -89,33 +90,29 @@ class CollectedResults:
             message=result.message,
         )
 
-    def _add_unstored(self, message: dict[str, Any]) -> None:
-        result, wrong = RunResult.from_json(message["result"]), None
-        if message["wrong"] is not None:
-            packed = np.frombuffer(bytes.fromhex(message["wrong"]), dtype=np.uint8)
-            wrong = np.unpackbits(packed, count=result.test_examples).astype(bool)
-        self.unstored[result.id] = UnstoredRun(result, Timing.from_json(message["timing"]), wrong)
 
-
-def progress_event(message: dict[str, Any], spec: RunSpec, tuning: bool) -> Event | None:
-    """The event of a message about a run that goes on; None for one that says how a run has ended."""
-    kind = message["event"]
-    if kind == "postponed":
-        return event(kind, spec, tuning)
-    if kind == "waiting":
-        text = f"another process is training {spec.activation} seed {spec.seed}: waiting for it"
-        return event("note", spec, tuning, message=text)
-    if kind in ("started", "progress", "epoch"):
-        return event(
-            kind,
-            spec,
-            tuning,
-            epochs_done=message.get("epochs_done", 0.0),
-            images_per_second=message.get("images_per_second"),
-            valid_error_pct=message.get("valid_error_pct"),
-            stage=message.get("stage", ""),
-        )
-    if kind == "pretrained":
-        assert spec.stack is not None
-        return event("done", spec, tuning, epochs_done=float(spec.stack.total_epochs), stage="pre-training")
-    return None
+def progress_event(
+    message: Started | Postponed | Waiting | Progress | Pretrained | NoiseTested, spec: RunSpec, tuning: bool
+) -> Event:
+    """The event of a message about a run that goes on, or whose layers or noise are done."""
+    match message:
+        case Progress():
+            return event(
+                "epoch" if message.epoch_ended else "progress",
+                spec,
+                tuning,
+                epochs_done=message.epochs_done,
+                images_per_second=message.images_per_second,
+                valid_error_pct=message.valid_error_pct,
+                stage=message.stage,
+            )
+        case Pretrained():
+            assert spec.stack is not None
+            return event("done", spec, tuning, epochs_done=float(spec.stack.total_epochs), stage="pre-training")
+        case Waiting():
+            text = f"another process is training {spec.activation} seed {spec.seed}: waiting for it"
+            return event("note", spec, tuning, message=text)
+        case Postponed():
+            return event("postponed", spec, tuning)
+        case Started() | NoiseTested():
+            return event("started", spec, tuning)

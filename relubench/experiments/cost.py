@@ -13,12 +13,13 @@ from typing import Any
 
 from relubench.activations import ActivationChoice, select
 from relubench.data import PreparedData, outline, prepare, prepared_already, status
+from relubench.executors.local import num_workers
 from relubench.experiments.external_networks import Networks, with_network
 from relubench.experiments.plan import Variant, data_options
 from relubench.experiments.pretraining_cost import StackPrices
 from relubench.experiments.training_speeds import TrainingSpeeds, training_speeds
 from relubench.experiments.tuning import trials, tuning_specs
-from relubench.experiments.variants import Part, lay_out, num_workers
+from relubench.experiments.variants import Part, lay_out
 from relubench.runs.spec import RunSpec
 from relubench.runs.store import Store
 from relubench.system.device import Device, resolve

@@ -7,11 +7,11 @@ them. What the store keeps of it is which test examples the run got wrong at eac
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 from relubench.executors.job import Job
+from relubench.executors.messages import Failed, Message
 from relubench.experiments.events import Event, event
 from relubench.experiments.variants import Part
 from relubench.runs.result import RunResult
@@ -59,13 +59,13 @@ def under_noise(result: RunResult, strengths: Sequence[float], store: Store) -> 
     return rows
 
 
-def noise_failures(jobs: Sequence[Job], messages: Iterable[Mapping[str, Any]]) -> Iterator[Event]:
+def noise_failures(jobs: Sequence[Job], messages: Iterable[Message]) -> Iterator[Event]:
     """An event for each of these jobs that failed, out of the messages of the workers."""
     by_id = {job.specs[0].id: job.specs[0] for job in jobs}
     for message in messages:
-        if message["event"] == "failed":
-            spec, text = by_id[message["run"]], message["message"]
-            yield event("failed", spec, True, outcome="failed", message=text, hint=message["hint"])
+        if isinstance(message, Failed):
+            spec, text = by_id[message.run], message.message
+            yield event("failed", spec, True, outcome="failed", message=text, hint=message.hint)
 
 
 def lacks_weights(result: RunResult, requested: Sequence[tuple[Part, RunSpec]], store: Store) -> bool:

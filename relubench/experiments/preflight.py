@@ -31,7 +31,7 @@ from relubench.runs.spec import RunSpec
 from relubench.runs.store import Store
 from relubench.system.device import Device
 from relubench.system.paths import user_path
-from relubench.training.pretraining.layers import import_file
+from relubench.training.pretraining.layers import import_layers
 
 
 def probe_own(choice: ActivationChoice, note: Note, parts: Sequence[Part] = ()) -> None:
@@ -151,7 +151,7 @@ def import_stacks(runs: Sequence[tuple[Part, RunSpec]], store: Store) -> None:
     """Put the pre-trained stacks that are read from files into the store, for the runs that start from them."""
     for part, spec in runs:
         if part.config.pretrain.source is not None and spec.stack is not None and spec.stack.source:
-            import_file(pretrained_file.read(user_path(part.config.pretrain.source)), spec, store)
+            import_layers(pretrained_file.read(user_path(part.config.pretrain.source)), spec, store)
 
 
 def remarks(part: Part) -> list[str]:

@@ -11,17 +11,19 @@ variants: none is idle while a run of any of them is waiting.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 
 from relubench.data import lines_about
 from relubench.errors import UsageError
+from relubench.executors.base import Executor
 from relubench.executors.job import Job, jobs_of
-from relubench.executors.local import Crew
+from relubench.executors.local import LocalExecutor
+from relubench.executors.messages import Done, Failed, Message
 from relubench.experiments.collected_results import CollectedResults, progress_event
 from relubench.experiments.config import ExperimentConfig
 from relubench.experiments.events import Event, event
@@ -32,7 +34,7 @@ from relubench.experiments.preflight import check_own, check_regions, import_sta
 from relubench.experiments.pretraining_search import Rates, StackSearch, shared_stacks, with_rates
 from relubench.experiments.rows import Tuning
 from relubench.experiments.tuning import Trials, best_rates, describe_tuning, trials, tuning_specs
-from relubench.experiments.variants import Part, check_data, lay_out, make_ready, num_workers
+from relubench.experiments.variants import Part, check_data, lay_out, make_ready
 from relubench.runs.result import RunResult, Timing
 from relubench.runs.spec import RunSpec
 from relubench.runs.store import Store
@@ -47,6 +49,8 @@ class Study:
     parts: list[Part]
     device: Device
     store: Store
+    executor: Executor
+    """Who carries out the jobs."""
     fresh: bool
     note: Callable[[str], None]
     data_dir: Path | None = None
@@ -74,13 +78,18 @@ class Study:
         runs_dir: Path | None = None,
         fresh: bool = False,
         note: Callable[[str], None] = lambda text: None,
+        executor: Executor | None = None,
     ) -> Study:
-        """Everything that can be refused is refused here, before any work; data may be downloaded."""
+        """Everything that can be refused is refused here, before any work; data may be downloaded.
+
+        `executor`: who carries out the jobs; None: worker processes on this machine.
+        """
         variants = [Variant(config=request)] if isinstance(request, ExperimentConfig) else list(request)
         store = Store(runs_root(runs_dir))
         device = resolve(variants[0].config.device)
         parts = make_ready(variants, data_dir, note)
-        study = cls(parts, device, store, fresh, note, data_dir, why_unwritable(store.root))
+        executor = executor or LocalExecutor(device)
+        study = cls(parts, device, store, executor, fresh, note, data_dir, why_unwritable(store.root))
         probed = settle(parts, device, study.networks, note)
         # Shapes and precision are checked even where the learning rates are not known yet.
         runs = study._lay_out()
@@ -229,8 +238,8 @@ class Study:
             return
         self._check_ready()
         self.note(f"testing {len(jobs)} networks under noise")
-        with self._crew(jobs) as crew:
-            yield from noise_failures(jobs, crew.messages())
+        with closing(self.executor.run(jobs)) as messages:
+            yield from noise_failures(jobs, messages)
 
     def _carry_out(self, specs: Sequence[RunSpec], *, tuning: bool) -> Iterator[Event]:
         """Events of these runs, stored ones first; afterwards `collected` has them all."""
@@ -258,12 +267,9 @@ class Study:
         self._check_ready()
         check_data(self.parts, self.data_dir, self.note)
         by_id = {spec.id: spec for job in jobs for spec in job.specs}
-        with self._crew(jobs) as crew:
-            for message in crew.messages():
-                yield self._handle(message, by_id[message["run"]], tuning)
-
-    def _crew(self, jobs: Sequence[Job]) -> Crew:
-        return Crew(num_workers([(job.specs[0], job.choice) for job in jobs], self.device), jobs)
+        with closing(self.executor.run(jobs)) as messages:
+            for message in messages:
+                yield self._event_of(message, by_id[message.run], tuning)
 
     def _check_ready(self) -> None:
         """Raises UsageError before what is trained could not be stored, ComputeError where torch will not load."""
@@ -283,14 +289,13 @@ class Study:
             pretrain_only=pretrain_only,
         )
 
-    def _handle(self, message: dict[str, Any], spec: RunSpec, tuning: bool) -> Event:
-        """The event of a worker's message; the result of a run that has ended is kept."""
-        if (going_on := progress_event(message, spec, tuning)) is not None:
-            return going_on
-        if message["event"] == "failed":
+    def _event_of(self, message: Message, spec: RunSpec, tuning: bool) -> Event:
+        """The event of an executor's message; the result of a run that has ended is kept."""
+        if isinstance(message, Failed):
             return self.collected.add_failed(message, spec, [part.prepared for part in self.parts], tuning)
-        finished = self.collected.add_finished(message, spec, tuning)
-        if "not_stored" in message:
+        if not isinstance(message, Done):
+            return progress_event(message, spec, tuning)
+        if message.not_stored:
             label = f"{spec.activation} seed {spec.seed}"
-            self.note(f"warning: {label} is not stored ({message['not_stored']}): make room in {self.store.root}")
-        return finished
+            self.note(f"warning: {label} is not stored ({message.not_stored}): make room in {self.store.root}")
+        return self.collected.add_finished(message, spec, tuning)

@@ -15,7 +15,7 @@ from relubench.models.architecture import KERNEL, architecture_of, head_inputs, 
 from relubench.runs.spec import RunSpec
 from relubench.runs.store import Store
 from relubench.system.device import Device
-from relubench.training.memory import stack_members
+from relubench.training.memory import members_that_fit
 
 CALIBRATION_S = 2.0
 """Seconds of trial training in all, shared by the kinds of networks."""
@@ -76,7 +76,7 @@ def _timed(spec: RunSpec, choice: ActivationChoice, device: Device, kinds: int) 
 
     # A small rate: random labels must not make it diverge, which would end it early.
     trial = replace(spec, epochs=1000, lr=1e-4, patience=None, warmup_epochs=0.0)
-    size = 1 if device.kind == "cpu" else min(16, stack_members(spec, choice.columns, choice.learned, device.memory))
+    size = 1 if device.kind == "cpu" else min(16, members_that_fit(spec, choice.columns, choice.learned, device.memory))
     return images_per_second([replace(trial, seed=seed) for seed in range(size)], choice, CALIBRATION_S / (kinds + 1))
 
 

@@ -16,7 +16,6 @@ from relubench.experiments.deviations import departures
 from relubench.experiments.plan import Variant, data_options, expand, rows, strengths_and_seeds
 from relubench.runs.spec import FROM_FILE, RunSpec
 from relubench.system.device import Device
-from relubench.training.memory import fitting_workers, member_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +116,3 @@ def lay_out(
         for part, own_rates in zip(parts, rates, strict=True)
         for spec in part.specs(device, own_rates, lone=lone)
     ]
-
-
-def num_workers(networks: Sequence[tuple[RunSpec, ActivationChoice]], device: Device) -> int:
-    """How many workers train these networks at the same time: as many as have work, memory and threads."""
-    if device.kind != "cpu" or not networks:
-        return 1
-    heaviest = max(member_bytes(spec, choice.columns, choice.learned) for spec, choice in networks)
-    threads = max(networks[0][0].threads, 1)
-    return max(1, min(len(networks), fitting_workers(heaviest, device.memory), device.threads // threads))

@@ -29,12 +29,12 @@ def augment(x_BCHW: torch.Tensor, kind: str, generator: torch.Generator) -> torc
     crops, flips = lookup.find(kind, KINDS, kind="augmentation", see=f"one of {', '.join(KINDS)}")
     n, channels, height, width = x_BCHW.shape
     if not crops:
-        return torch.where(_coins(n, x_BCHW.device, generator)[:, None, None, None], x_BCHW.flip(3), x_BCHW)
+        return torch.where(_coin_flips(n, x_BCHW.device, generator)[:, None, None, None], x_BCHW.flip(3), x_BCHW)
     margin = max(1, height // 8)
-    shift_2B = _drawn((2, n), 2 * margin + 1, x_BCHW.device, generator)
+    shift_2B = _random_integers((2, n), 2 * margin + 1, x_BCHW.device, generator)
     column_BW = torch.arange(width, device=x_BCHW.device).expand(n, width)
     if flips:
-        mirrored = _coins(n, x_BCHW.device, generator)[:, None]
+        mirrored = _coin_flips(n, x_BCHW.device, generator)[:, None]
         column_BW = torch.where(mirrored, width - 1 - column_BW, column_BW)
     column_BW = column_BW + shift_2B[1, :, None]
     row_BH = torch.arange(height, device=x_BCHW.device) + shift_2B[0, :, None]
@@ -44,10 +44,12 @@ def augment(x_BCHW: torch.Tensor, kind: str, generator: torch.Generator) -> torc
     return padded_BCQ.gather(2, flat_BP.expand(n, channels, -1)).reshape(x_BCHW.shape)
 
 
-def _drawn(size: tuple[int, ...], high: int, device: torch.device, generator: torch.Generator) -> torch.Tensor:
+def _random_integers(
+    size: tuple[int, ...], high: int, device: torch.device, generator: torch.Generator
+) -> torch.Tensor:
     # Drawn where the generator lives: a CPU generator gives the same images on every device.
     return torch.randint(high, size, generator=generator, device=generator.device).to(device)
 
 
-def _coins(n: int, device: torch.device, generator: torch.Generator) -> torch.Tensor:
-    return _drawn((n,), 2, device, generator).bool()
+def _coin_flips(n: int, device: torch.device, generator: torch.Generator) -> torch.Tensor:
+    return _random_integers((n,), 2, device, generator).bool()

@@ -1,4 +1,4 @@
-"""How fast this machine trains a network: a short training on random images, whose errors nobody looks at."""
+"""How fast this machine trains a network: a short training on random images, whose errors nobody reads."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from relubench.training.population import Population
 
 IMAGES = 2000
 STEPS = 10
-"""Batches between two looks at the clock."""
+"""Batches between two readings of the clock."""
 
 FOREIGN_BATCH = 16
-"""On a processor a network that somebody else wrote is timed on batches of so many images at most, one between looks: a
-batch of 128 can take it the two seconds that are all there is, and images cost much the same in either."""
+"""On a processor an external network is timed on batches of at most so many images, one between two readings: a batch
+of 128 can take the two seconds that the timing has, and an image costs much the same in either."""
 
 
 def images_per_second(specs: Sequence[RunSpec], choice: ActivationChoice, seconds: float) -> float:
@@ -38,18 +38,18 @@ def images_per_second(specs: Sequence[RunSpec], choice: ActivationChoice, second
         steps = 1
     population = Population(specs, choice, random_images(first))
     population.batch_chunk = steps
-    seen, start = 0, None
+    num_images, start = 0, None
     for step in population.train():
         now = time.perf_counter()
         if start is None:
             start = now
             continue
-        seen += step.images
-        if now - start >= seconds and seen:
-            return seen * len(specs) / (now - start)
+        num_images += step.images
+        if now - start >= seconds and num_images:
+            return num_images * len(specs) / (now - start)
     # The whole training was shorter than the time allowed for it.
     assert start is not None
-    return seen * len(specs) / max(time.perf_counter() - start, 1e-9)
+    return num_images * len(specs) / max(time.perf_counter() - start, 1e-9)
 
 
 def random_images(spec: RunSpec) -> Images:
@@ -73,7 +73,7 @@ def random_images(spec: RunSpec) -> Images:
         shift=0.0,
         source="random images",
     )
-    few = (x[: spec.classes], y[: spec.classes])
-    splits = {"train": (x, y), "valid": few, "test": few}
-    moved = {name: (images.to(spec.device), labels.to(spec.device)) for name, (images, labels) in splits.items()}
-    return Images(prepared, flat, moved)
+    held_out = (x[: spec.classes], y[: spec.classes])
+    splits = {"train": (x, y), "valid": held_out, "test": held_out}
+    on_device = {name: (images.to(spec.device), labels.to(spec.device)) for name, (images, labels) in splits.items()}
+    return Images(prepared, flat, on_device)

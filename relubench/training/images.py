@@ -1,7 +1,7 @@
 """A prepared data set on a device: whole splits as tensors, a batch is an index.
 
 Images keep their stored type (uint8 mostly), so that several processes share one memory-mapped copy; they become
-float32 x*scale + shift as they are gathered, many batches at a time.
+float32 x*scale + shift where batches are taken, many at a time.
 """
 
 from __future__ import annotations
@@ -65,14 +65,14 @@ class Images:
     def slices(self, split: str, size: int) -> Any:
         """The split in order, `size` images at a time, float32, with their labels."""
         if self.noise and split == "test":
-            yield from self._noisy()
+            yield from self._noisy_test_images()
             return
         x, y = self.splits[split]
         for start in range(0, len(y), size):
             yield self._scaled(x[start : start + size]), y[start : start + size]
 
-    def _noisy(self) -> Any:
-        """The test images in blocks of one size, so that each image meets the same noise whoever is tested."""
+    def _noisy_test_images(self) -> Any:
+        """The test images in blocks of one size, so that an image gets the same noise in every test."""
         x, y = self.splits["test"]
         for block, start in enumerate(range(0, len(y), NOISE_BLOCK)):
             clean = self._scaled(x[start : start + NOISE_BLOCK])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 from relubench.runs.result import DeadUnits, EpochPoint, LayerProbe, RegionPoint
 from relubench.runs.spec import RunSpec
@@ -12,7 +13,7 @@ from relubench.runs.spec import RunSpec
 
 @dataclass(slots=True)
 class Member:
-    """What is kept of one network beside its parameters."""
+    """The record of one network beside its parameters: its curve, its best epoch, its probes."""
 
     spec: RunSpec
     curve: list[EpochPoint]
@@ -37,6 +38,27 @@ class Member:
         elif patience is not None and self.best_epoch is not None and point.epoch - self.best_epoch >= patience:
             self.stopped = "patience"
         return better
+
+    def state(self) -> dict[str, Any]:
+        """All of it but the specification, as plain values for a checkpoint."""
+        return {
+            "curve": [asdict(point) for point in self.curve],
+            "best_epoch": self.best_epoch,
+            "best_error": None if math.isinf(self.best_error) else self.best_error,
+            "stopped": self.stopped,
+            "probes": [asdict(probe) for probe in self.probes],
+            "dead_units": [asdict(layer) for layer in self.dead_units],
+            "regions": [asdict(point) for point in self.regions],
+        }
+
+    def load(self, values: Mapping[str, Any]) -> None:
+        """Go on from `state()`; raises KeyError or TypeError if it is something else."""
+        self.curve = [EpochPoint(**point) for point in values["curve"]]
+        self.best_epoch, self.stopped = values["best_epoch"], values["stopped"]
+        self.best_error = math.inf if values["best_error"] is None else values["best_error"]
+        self.probes = [LayerProbe(**probe) for probe in values["probes"]]
+        self.dead_units = [DeadUnits(**layer) for layer in values["dead_units"]]
+        self.regions = [RegionPoint(**point) for point in values["regions"]]
 
 
 @dataclass(frozen=True, slots=True)

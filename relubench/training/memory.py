@@ -1,4 +1,7 @@
-"""How much memory a network takes while it trains, predicted from its shape: what sizes a stack of them. Torch-free."""
+"""The memory that a network takes while it trains, predicted from its shape: it decides how many are batched.
+
+Torch-free.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,10 @@ CHUNK_IMAGES = 1024
 """Training images gathered at once; a chunk holds as many whole batches as fit, at least one."""
 
 CODE_BYTES = 512_000_000
-"""What the layers below make of the training images is kept while a layer is pre-trained, if it takes no more."""
+"""The outputs of the layers below are stored while a layer is pre-trained if they take no more than this."""
 
 EVALUATION_VALUES = 4_000_000
-"""Input values gathered at once for an evaluation, in a stack over all its members."""
+"""Input values gathered at once for an evaluation, over all members."""
 
 EVALUATION_IMAGES = 2000
 """Images in a batch of an evaluation, at most."""
@@ -76,7 +79,7 @@ def evaluation_bytes(spec: RunSpec, columns: int, examples: int = EVALUATION_IMA
     return FLOAT_BYTES * images * widest
 
 
-def stack_members(spec: RunSpec, columns: int, learned: int, memory: int) -> int:
+def members_that_fit(spec: RunSpec, columns: int, learned: int, memory: int) -> int:
     """How many networks fit into `memory` bytes of a device as one stack; at least one, of a foreign network one."""
     if architecture_of(spec).foreign:
         return 1
@@ -104,12 +107,12 @@ def fitting_workers(heaviest: int, memory: int) -> int:
 def _stage_values(spec: RunSpec, columns: int) -> list[int]:
     """Of each hidden stage, the float values of one image that training keeps: z, h and their gradients."""
     side = spec.input_shape[-2:] if spec.channels else (1, 1)
-    kept: list[int] = []
+    stages: list[int] = []
     for shape in layer_shapes(architecture_of(spec), spec.input_shape):
         pixels = side[0] * side[1] if shape.convolution else 1
         inputs = shape.inputs * pixels
         skipped = 2 * shape.units if architecture_of(spec).residual else 0  # A sum and its gradient.
-        kept.append(shape.units * pixels * (2 * columns + 2) + inputs + skipped)
+        stages.append(shape.units * pixels * (2 * columns + 2) + inputs + skipped)
         if shape.convolution:
             side = (side[0] // 2, side[1] // 2)
-    return kept
+    return stages

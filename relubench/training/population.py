@@ -1,9 +1,9 @@
 """Trains a population: P networks of one shape that differ in seed, learning rate or L1 penalty.
 
-On a processor a population is one network and a step is a few matrix products; on other devices its members lie stacked
-along a leading dimension. Either way a member's numbers depend on its own specification alone. `Population.train` is a
-loop that yields after every chunk of steps and after every epoch; whoever drives it may stop it there, save `state()`,
-and load it into a new population later, which then goes on to the same bits.
+On a processor a population is one network and a step is a few matrix products; on other devices its members are
+batched along a leading dimension. Either way a member's numbers depend on its own specification alone.
+`Population.train` is a loop that yields after every chunk of steps and after every epoch; its caller may stop there,
+save `state()`, and load it into a new population later, which then goes on to the same bits.
 
 Shapes: P member, B batch, F features, K classes, N examples. One network drops P.
 """
@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -23,10 +22,8 @@ from torch import Tensor
 from relubench.activations import ActivationChoice
 from relubench.models.architecture import architecture_of
 from relubench.models.builder import Builder
-from relubench.models.external.held_modules import Held, HeldStates
 from relubench.models.external.layer import ExternalNetwork
 from relubench.models.layers.activation import UserModule
-from relubench.models.layers.base import Buffer
 from relubench.models.optimizers import build_optimizer
 from relubench.models.random_streams import MemberNoise, epoch_order
 from relubench.runs.result import EpochPoint
@@ -37,7 +34,9 @@ from relubench.training.evaluation import Evaluation, accumulator, evaluate
 from relubench.training.images import Images
 from relubench.training.member import Member, Step
 from relubench.training.memory import CHUNK_IMAGES, chunk_factor
-from relubench.training.probes.prober import Prober, recall, recorded
+from relubench.training.probes.prober import Prober
+from relubench.training.schedule import lr_factor
+from relubench.training.weights import PopulationWeights
 
 CHANCE_SIGMAS = 2.0
 """A network is stalled if it does not beat chance by more than this many standard errors of the validation set."""
@@ -51,12 +50,15 @@ class Population:
         self.data = data
         self.members = [Member(spec, []) for spec in specs]
         foreign = architecture_of(first).foreign
-        assert not foreign or len(specs) == 1, "a network that somebody else wrote is never stacked"
+        assert not foreign or len(specs) == 1, "an external network is trained alone"
         self.stacked = (first.device != "cpu" or len(specs) > 1) and not foreign
         seeds = [spec.seed for spec in specs]
         builder = Builder(first, choice, seeds, self.stacked)
         self.layers, self.kernels = builder.layers(), builder.kernels
-        self.parameters = [one for layer in self.layers for one in layer.parameters]
+        self.values = PopulationWeights(
+            self.layers, self.kernels, len(specs), stacked=self.stacked, device=first.device
+        )
+        self.parameters, self.held = self.values.parameters, self.values.held
         self.update = build_optimizer(
             self.parameters,
             name=first.optimizer,
@@ -68,9 +70,6 @@ class Population:
         self.l1_P = torch.tensor([spec.l1 for spec in specs], device=first.device)
         self.has_l1 = any(spec.l1 for spec in specs)
         self.augmentation = MemberNoise(seeds, "augment", 0, first.device) if first.augment != "none" else None
-        self.held = Held.of(self.layers)
-        self.best = [one.clone() for one in self._values()]
-        self.best_held = HeldStates.now(self.held)
         self.loss_P = torch.zeros(len(specs), dtype=accumulator(first.device), device=first.device)
         self.epoch, self.step = 0, 0
         self.order_PN = torch.empty(0)
@@ -81,8 +80,8 @@ class Population:
 
     def _can_be_captured(self) -> bool:
         """Whether a chunk of steps is the same kernels every time: on CUDA, without draws and without user code."""
-        own = any(isinstance(layer, UserModule | ExternalNetwork) for layer in self.layers)
-        return self.spec.device == "cuda" and not self._noises() and not own
+        has_user_code = any(isinstance(layer, UserModule | ExternalNetwork) for layer in self.layers)
+        return self.spec.device == "cuda" and not self._noises() and not has_user_code
 
     # -- training ----------------------------------------------------------------------------------------------------
 
@@ -93,15 +92,15 @@ class Population:
         steps = self._steps()
         if self.epoch == self.step == 0:
             with self._evaluating():
-                self._look()
+                self._probe()
         while self.epoch < spec.epochs and not all(member.stopped for member in self.members):
-            self._order()
+            self._draw_order()
             while self.step < steps:
-                seen = self._train_chunk(min(self.batch_chunk, steps - self.step), steps)
-                yield Step(self.epoch + 1, self.step / steps, seen, epoch_ended=False)
+                num_images = self._train_chunk(min(self.batch_chunk, steps - self.step), steps)
+                yield Step(self.epoch + 1, self.step / steps, num_images, epoch_ended=False)
             with self._evaluating():
                 self._end_epoch(steps)
-                self._look()
+                self._probe()
             yield Step(self.epoch, 1.0, 0, epoch_ended=True)
 
     def _steps(self) -> int:
@@ -117,21 +116,25 @@ class Population:
         pairs = spec.foreign.pairs if spec.foreign is not None else spec.norm == "batch" and bool(spec.hidden)
         return total - 1 if pairs and total > 1 and total % spec.batch_size == 1 else total
 
-    def _look(self) -> None:
+    def _probe(self) -> None:
         if self.prober is not None:
-            self.prober.look(self.epoch)
+            self.prober.probe(self.epoch)
 
     @property
     def epochs_done(self) -> float:
         """Epochs trained, the fraction of the current one included."""
         return self.epoch + self.step / self._steps()
 
-    def _order(self) -> None:
+    def _draw_order(self) -> None:
+        """Draw the order of every member's images in this epoch."""
         orders = [epoch_order(member.spec.seed, self.epoch, self.data.n_train) for member in self.members]
         self.order_PN = (torch.stack(orders) if self.stacked else orders[0]).to(self.spec.device)
 
     def _train_chunk(self, chunk: int, steps: int) -> int:
-        """Train on the next `chunk` batches; returns the images seen. Stops early at a member's lone divergence."""
+        """Train on the next `chunk` batches; returns the images of each member.
+
+        The epoch ends early for a network that has diverged and is trained alone.
+        """
         size = self.spec.batch_size
         start = self.step * size
         index = self.order_PN[..., start : start + chunk * size]
@@ -165,10 +168,10 @@ class Population:
         if not self.stacked:
             return augment(x, self.spec.augment, self.augmentation.generators[0])
         pairs = zip(x, self.augmentation.generators, strict=True)
-        return torch.stack([augment(one, self.spec.augment, generator) for one, generator in pairs])
+        return torch.stack([augment(images, self.spec.augment, generator) for images, generator in pairs])
 
     def train_step(self, x: Tensor, y: Tensor) -> Tensor:
-        """One update on a batch: x [B, ...] and y [B, K] of 0 and 1, in a stack with P in front; log p [B, K]."""
+        """One update on a batch, x [(P,) B, ...] and y [(P,) B, K] of 0 and 1; returns log p [(P,) B, K] before it."""
         layers, outputs = self.layers, []
         for layer in layers:
             x = layer.forward(x, training=True)
@@ -191,77 +194,54 @@ class Population:
         return grad.addcmul_(torch.sign(h), scale_P.expand_as(h))
 
     def next_factor(self) -> float:
-        """What the schedule makes of the learning rate at the next step."""
+        """The learning-rate factor of the next step."""
         return self._lr_factor(self.step, self._steps())
 
     def _lr_factor(self, step: int, steps: int) -> float:
-        """What the schedule makes of the learning rate at this step of the current epoch."""
-        spec = self.spec
-        done, warmup, total = self.epoch * steps + step, spec.warmup_epochs * steps, spec.epochs * steps
-        if done < warmup:
-            return (done + 1) / (warmup + 1)
-        if spec.schedule == "constant":
-            return 1.0
-        return 0.5 * (1.0 + math.cos(math.pi * (done - warmup) / max(1.0, total - warmup)))
+        """The learning-rate factor at a step of the current epoch."""
+        return lr_factor(self.spec, self.epoch * steps + step, steps)
 
     # -- the end of an epoch -----------------------------------------------------------------------------------------
 
     def _end_epoch(self, steps: int) -> None:
-        found = self._evaluate("valid", sparsity=False)
+        valid = self._evaluate("valid", sparsity=False)
         losses = (self.loss_P / self.images).tolist()
         factor = self._lr_factor(steps - 1, steps)
         self.epoch, self.step = self.epoch + 1, 0
         better = []
         for place, member in enumerate(self.members):
-            finite = math.isfinite(losses[place]) and math.isfinite(found.loss[place])
+            finite = math.isfinite(losses[place]) and math.isfinite(valid.loss[place])
             point = EpochPoint(
                 epoch=self.epoch,
                 train_loss=losses[place] if math.isfinite(losses[place]) else None,
-                valid_loss=found.loss[place] if finite else None,
-                valid_error_pct=100.0 * float(found.wrong[place].mean()) if finite else None,
+                valid_loss=valid.loss[place] if finite else None,
+                valid_error_pct=100.0 * float(valid.wrong[place].mean()) if finite else None,
                 lr=member.spec.lr * factor,
             )
             better.append(member.record(point, self.spec.patience))
-        self._keep_best(better)
+        self.values.keep_best(better)
         self.loss_P.zero_()
-
-    def _keep_best(self, better: Sequence[bool]) -> None:
-        self.best_held.renew(better)
-        if not self.stacked:
-            if better[0]:
-                _copy(self.best, self._values())
-            return
-        chosen = torch.tensor(better, device=self.loss_P.device)
-        for kept, now in zip(self.best, self._values(), strict=True):
-            by_member = now.reshape(len(better), -1)
-            kept.copy_(torch.where(chosen[:, None], by_member, kept.reshape(len(better), -1)).view_as(now))
 
     def evaluate(self, split: str, *, best: bool = False, sparsity: bool = False) -> Evaluation:
         """Errors of every member on a split, with the current weights or the best epoch's."""
-        current = self._values()
-        aside = [one.clone() for one in current] if best else []
-        held = HeldStates.now(self.held) if best else None
-        if best:
-            _copy(current, self.best)
-            self.best_held.put_back()
-        with self._evaluating():
-            found = self._evaluate(split, sparsity)
-        if held is not None:
-            _copy(current, aside)
-            held.put_back()
-        return found
+        with self.values.at_best() if best else nullcontext(), self._evaluating():
+            return self._evaluate(split, sparsity)
 
     def _evaluate(self, split: str, sparsity: bool) -> Evaluation:
         return evaluate(self.layers, self.data, split, len(self.members), self.stacked, sparsity)
 
     def _evaluating(self) -> AbstractContextManager[None]:
-        """Inside, no weight may change: an evaluation or a look, or one after the other."""
+        """Inside, no weight may change: an evaluation or a probe, or one after the other."""
         return self.kernels.evaluating() if self.kernels is not None else nullcontext()
+
+    def working(self) -> AbstractContextManager[None]:
+        """Inside, steps go at full speed: torch has no second thread that waits for work on another core."""
+        return self.kernels.working() if self.kernels is not None else nullcontext()
 
     @property
     def parameter_count(self) -> int:
         """Trained numbers of one member."""
-        return sum(one.value.numel() for one in self.parameters) // len(self.members)
+        return self.values.parameter_count
 
     def still_at_chance(self, member: Member) -> bool:
         """Whether the member's best validation error is chance: that of always naming the commonest class."""
@@ -273,120 +253,46 @@ class Population:
 
     # -- state -------------------------------------------------------------------------------------------------------
 
-    def _buffers(self) -> list[Buffer]:
-        return [one for layer in self.layers for one in layer.buffers]
-
-    def _values(self) -> list[Tensor]:
-        """Every parameter and every buffer, in a fixed order."""
-        self._settle()
-        return [one.value for one in self.parameters] + [one.value for one in self._buffers()]
-
-    def working(self) -> AbstractContextManager[None]:
-        """Inside, steps go at full speed: torch has no second thread that looks out for work on a helper's core."""
-        return self.kernels.working() if self.kernels is not None else nullcontext()
-
-    def _settle(self) -> None:
-        """Have every parameter's value up to date."""
-        if self.kernels is not None:
-            self.kernels.synchronise()
-
-    def _names(self) -> list[str]:
-        """Of each of `_values`, the name in a file."""
-        names = [one.name for one in self.parameters]
-        return names + [
-            f"layer-{number}.{one.name}" for number, layer in enumerate(self.layers) for one in layer.buffers
-        ]
-
     def weights(self, place: int, *, best: bool) -> dict[str, Tensor]:
         """The parameters and buffers of the member at `place`, by name."""
-        found: dict[str, Tensor] = {}
-        for name, value in zip(self._names(), self.best if best else self._values(), strict=True):
-            if self.stacked:
-                value = value.unflatten(0, (len(self.members), -1))[place]
-                value = value.squeeze(0) if value.shape[0] == 1 else value
-            found[name] = value.detach().cpu().contiguous()
-        return found | self._held(best).packed(member=place)[0]
+        return self.values.of_member(place, best=best)
 
     def held_values(self, place: int, *, best: bool) -> list[Any]:
-        """What somebody else's modules of the member at `place` hold beside `weights`, as JSON values."""
-        return self._held(best).packed(member=place)[1]
+        """What user modules of the member at `place` hold beside `weights`, as JSON values."""
+        return self.values.held_values(place, best=best)
 
-    def _held(self, best: bool) -> HeldStates:
-        return self.best_held if best else HeldStates.now(self.held)
-
-    def load_weights(self, tensors: dict[str, Tensor], held: Sequence[Any] = ()) -> None:
-        """Take over `weights` and `held_values` of one network; errors of keys, values or shapes: it is another's."""
-        for name, value in zip(self._names(), self._values(), strict=True):
-            value.copy_(tensors[name].to(value.device).reshape(value.shape))
-        states = HeldStates.now(self.held)
-        states.unpack(tensors, held, self.spec.device)
-        states.put_back()
+    def load_weights(self, tensors: Mapping[str, Tensor], held: Sequence[Any] = ()) -> None:
+        """Take over `weights` and `held_values` of one network; raises KeyError, ValueError or RuntimeError."""
+        self.values.load_member(tensors, held)
 
     def start_from(self, place: int, weights: Mapping[str, Tensor]) -> None:
         """Give the member at `place` these parameters, by name, before it is trained; what is not named stays."""
-        for one in self.parameters:
-            if one.name in weights:
-                value = one.value[place] if self.stacked else one.value
-                value.copy_(weights[one.name].view_as(value))
-        _copy(self.best, self._values())
+        self.values.start_from(place, weights)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything that training goes on from: tensors, and plain values."""
-        self._settle()
-        tensors = {key: value for one in self.parameters for key, value in one.tensors()}
-        tensors |= {f"buffer/{place}": one.value for place, one in enumerate(self._buffers())}
-        tensors |= {f"best/{place}": value for place, value in enumerate(self.best)}
-        now, values = HeldStates.now(self.held).packed("held/")
-        best, best_values = self.best_held.packed("best-held/")
-        tensors |= now | best
+        tensors, held = self.values.state()
         tensors |= {f"noise/{place}": noise.state() for place, noise in enumerate(self._noises())}
         tensors["loss"] = self.loss_P
         tensors |= self.prober.state() if self.prober is not None else {}
-        members = [
-            {
-                "curve": [asdict(point) for point in one.curve],
-                "best_epoch": one.best_epoch,
-                "best_error": None if math.isinf(one.best_error) else one.best_error,
-                "stopped": one.stopped,
-                **recorded(one),
-            }
-            for one in self.members
-        ]
-        held = {"held": values, "best_held": best_values} if self.held else {}
+        members = [member.state() for member in self.members]
         return tensors, {"epoch": self.epoch, "step": self.step, "members": members, **held}
 
     def load(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        """Go on from `state()`; raises KeyError or RuntimeError if it is another population's."""
+        """Go on from `state()`; raises KeyError, ValueError or RuntimeError if it is another population's."""
         if self.held and self.prober is not None:
             self.prober.measure_scale()
-        for one in self.parameters:
-            for key, value in one.tensors():
-                value.copy_(tensors[key])
-        for place, buffer in enumerate(self._buffers()):
-            buffer.value.copy_(tensors[f"buffer/{place}"])
-        for place, value in enumerate(self.best):
-            value.copy_(tensors[f"best/{place}"])
-        now = HeldStates.now(self.held)
-        for states, kept in ((now, "held"), (self.best_held, "best_held")):
-            states.unpack(tensors, values.get(kept, ()), self.spec.device)
-        now.put_back()
+        self.values.load(tensors, values)
         for place, noise in enumerate(self._noises()):
             noise.load(tensors[f"noise/{place}"])
         self.loss_P.copy_(tensors["loss"])
         if self.prober is not None:
             self.prober.load(tensors)
         self.epoch, self.step = values["epoch"], values["step"]
-        for member, kept in zip(self.members, values["members"], strict=True):
-            member.curve = [EpochPoint(**point) for point in kept["curve"]]
-            member.best_epoch, member.stopped = kept["best_epoch"], kept["stopped"]
-            member.best_error = math.inf if kept["best_error"] is None else kept["best_error"]
-            recall(member, kept)
+        for member, record in zip(self.members, values["members"], strict=True):
+            member.load(record)
 
     def _noises(self) -> list[MemberNoise]:
+        """The random streams of the members' noise."""
         noises = [layer.noise for layer in self.layers if layer.noise is not None]
         return noises + ([self.augmentation] if self.augmentation is not None else [])
-
-
-def _copy(to: Sequence[Tensor], values: Sequence[Tensor]) -> None:
-    for one, value in zip(to, values, strict=True):
-        one.copy_(value)

@@ -9,7 +9,6 @@ import pytest
 
 from relubench.activations import select
 from relubench.errors import UsageError
-from relubench.executors.worker import carry_out
 from relubench.experiments.config import experiment
 from relubench.experiments.external_networks import describe_network
 from relubench.experiments.plan import Variant
@@ -20,7 +19,7 @@ from relubench.runs.spec import ExternalModel
 from relubench.runs.store import Store
 from relubench.training.images import Images
 from relubench.training.population import Population
-from specs import digits, job, runs
+from specs import digits, finish, job, runs
 
 
 def part(act: str = "relu", **sections: Any) -> Part:
@@ -60,7 +59,7 @@ def test_what_means_something_is_not_remarked_on(act: str, sections: dict[str, A
 @pytest.mark.parametrize("kept", ["best", "last", "none"])
 def test_stored_runs_with_other_weights_than_asked_for_are_told(tmp_path: Path, kept: str):
     one = job("relu", tmp_path, keep=kept, train={"epochs": 1}, model={"name": "mlp-1x8"})
-    carry_out(one, lambda message: None, lambda: False)
+    finish(one)
     store = Store(tmp_path)
     result = store.result(one.specs[0].id)
     assert result is not None and store.kept(result.id) == kept

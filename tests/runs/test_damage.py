@@ -19,15 +19,16 @@ from relubench.data import prepare
 from relubench.data.prepared import arrays, check_whole
 from relubench.errors import DataError
 from relubench.executors.job import Job
-from relubench.executors.local import Crew
-from relubench.executors.worker import Interrupted, carry_out
+from relubench.executors.local import LocalExecutor
+from relubench.executors.messages import Failed, Started
 from relubench.experiments.config import experiment
 from relubench.experiments.study import Study
 from relubench.runs.record_folders import Damaged
 from relubench.runs.store import Store
 from relubench.system import integrity
 from relubench.system.integrity import DamagedError
-from specs import job
+from relubench.training.pretraining.layer_run import Interrupted
+from specs import CPU, finish, job
 
 CONFIG = {"act": ["relu"], "seeds": [0, 1], "train": {"epochs": 1, "batch_size": 50}, "model": {"name": "mlp-1x16"}}
 
@@ -154,14 +155,14 @@ def test_a_damaged_checkpoint_is_not_gone_on_from(tmp_path: Path, capfd: pytest.
     store, run = Store(tmp_path), one.specs[0].id
     steps = iter([False, False, True, True])
     with pytest.raises(Interrupted):
-        carry_out(one, lambda message: None, lambda: next(steps))
+        finish(one, stop=lambda: next(steps))
     flip(store.checkpoint(run), 0.8)
     with pytest.raises(DamagedError, match="does not match its SHA-256"):
         store.checkpoint_of(run)
-    carry_out(one, lambda message: None, lambda: False)
+    finish(one)
     assert "cannot be used" in capfd.readouterr().err
     resumed = store.result(run)
-    carry_out(Job(**{**_fields(one), "fresh": True}), lambda message: None, lambda: False)
+    finish(Job(**{**_fields(one), "fresh": True}))
     assert store.result(run) == resumed
 
 
@@ -172,14 +173,14 @@ def _fields(one: Job) -> dict[str, object]:
 def test_a_damaged_layer_is_trained_again(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     pretrain = {"methods": ("dae",), "epochs": 1}
     one = job("relu", tmp_path, train={"epochs": 1, "batch_size": 50}, model={"name": "mlp-1x16"}, pretrain=pretrain)
-    carry_out(one, lambda message: None, lambda: False)
+    finish(one)
     store = Store(tmp_path)
     (layer,) = (path.name for path in (tmp_path / "stacks").iterdir())
     weights, before = store.layer_weights(layer), store.result(one.specs[0].id)
     flip(tmp_path / "stacks" / layer / "weights.safetensors", 0.9)
     assert not store.has_layer(layer)
     store.delete(one.specs[0].id)
-    carry_out(one, lambda message: None, lambda: False)
+    finish(one)
     assert "weights.safetensors is damaged" in capfd.readouterr().err
     assert store.layer_weights(layer) == weights and store.result(one.specs[0].id) == before
 
@@ -255,9 +256,8 @@ def test_a_worker_that_dies_in_the_middle_of_a_line_is_noticed(
 
     monkeypatch.setattr("relubench.executors.local.subprocess.Popen", broken)
     one = job("relu", tmp_path, train={"epochs": 1}, model={"name": "mlp-1x16"})
-    with Crew(1, [one]) as crew:
-        events = [message["event"] for message in crew.messages()]
-    assert events == ["started", "failed"]
+    messages = LocalExecutor(CPU).run([one])
+    assert [type(message) for message in messages] == [Started, Failed]
 
 
 def test_sealed_content_is_bound_to_its_name():

@@ -15,12 +15,14 @@ import pytest
 
 import relubench.system.files
 from relubench.errors import ComputeError
-from relubench.executors.failures import explain
+from relubench.executors.failures import user_error
 from relubench.executors.job import Job
-from relubench.executors.worker import Interrupted, carry_out
+from relubench.executors.messages import Done, Progress, Waiting
+from relubench.executors.tasks import carry_out
 from relubench.runs.result import RunResult, Timing
 from relubench.runs.store import Busy, Store
-from specs import job
+from relubench.training.pretraining.layer_run import Interrupted
+from specs import finish, job
 
 TIMING = Timing(
     seconds=1.0, epoch_seconds=[1.0], images_per_second=10.0, host="here", finished="2026-01-01T00:00:00+00:00"
@@ -83,10 +85,10 @@ def test_a_full_disk_loses_nothing_that_was_finished(tmp_path: Path, monkeypatch
 
 def test_a_full_disk_and_a_full_memory_are_told_as_what_they_are(tmp_path: Path):
     one = job("relu", tmp_path, train={"batch_size": 10})
-    disk = explain(OSError(errno.ENOSPC, "No space left on device"), one)
+    disk = user_error(OSError(errno.ENOSPC, "No space left on device"), one)
     assert isinstance(disk, ComputeError) and "the disk is full" in disk.message
     for error in (MemoryError(), RuntimeError("CUDA out of memory. Tried"), RuntimeError("can't allocate memory: x")):
-        memory = explain(error, one)
+        memory = user_error(error, one)
         assert "out of memory training relu" in memory.message and "--batch-size 5" in memory.hint
 
 
@@ -109,15 +111,16 @@ def test_delete_and_discard(tmp_path: Path):
 def test_two_processes_train_a_run_once(tmp_path: Path):
     one = job("relu", tmp_path / "runs", train={"epochs": 3}, model={"name": "mlp-2x64"})
     program = (
-        "import json, sys; from relubench.executors.job import Job;"
-        "from relubench.executors.worker import carry_out; told = [];"
-        "carry_out(Job.from_json(json.loads(sys.argv[1])), told.append, lambda: False);"
-        "print(json.dumps([message for message in told if message['event'] == 'done']))"
+        "import json, sys; from relubench.executors.job import Job; from relubench.executors.messages import to_json;"
+        "from relubench.executors.tasks import carry_out;"
+        "messages = [to_json(message) for message in carry_out(Job.from_json(json.loads(sys.argv[1])))];"
+        "print(json.dumps([message for message in messages if message['event'] == 'done']))"
     )
     argv = [sys.executable, "-c", program, json.dumps(one.to_json())]
     both = [subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     told = [json.loads(process.communicate(timeout=120)[0]) for process in both]
-    assert sorted(message.get("cached", False) for messages in told for message in messages) == [False, True]
+    assert sorted(message["cached"] for messages in told for message in messages) == [False, True]
+    assert told[0][0]["result"] == told[1][0]["result"]
 
 
 @pytest.fixture
@@ -139,15 +142,15 @@ def held(tmp_path: Path) -> Iterator[Job]:
 
 def test_what_another_process_trains_is_handed_back(held: Job):
     with pytest.raises(Busy, match=held.specs[0].id):
-        carry_out(replace(held, patient=False), lambda message: None, lambda: False)
+        finish(replace(held, patient=False))
 
 
 def test_waiting_for_another_process_is_told_once_and_can_be_interrupted(held: Job):
-    told: list[dict[str, object]] = []
     asked = iter([False, False, False, True])
+    messages = carry_out(held, lambda: next(asked))
+    assert next(messages) == Waiting(run=held.specs[0].id)
     with pytest.raises(Interrupted):
-        carry_out(held, told.append, lambda: next(asked))
-    assert told == [{"event": "waiting", "run": held.specs[0].id}]
+        next(messages)
 
 
 def test_delete_takes_the_lock_along(tmp_path: Path):
@@ -160,12 +163,10 @@ def test_delete_takes_the_lock_along(tmp_path: Path):
 
 def test_fresh_trains_again_and_gives_the_same_bytes(tmp_path: Path):
     one = job("relu", tmp_path, train={"epochs": 1}, model={"name": "mlp-2x64"})
-    carry_out(one, lambda message: None, lambda: False)
+    finish(one)
     folder = Store(tmp_path).folder(one.specs[0].id)
     first = {path.name: path.read_bytes() for path in folder.iterdir()}
-    told: list[str] = []
-    carry_out(replace(one, fresh=True), lambda message: told.append(message["event"]), lambda: False)
-    assert "epoch" in told
+    assert any(isinstance(message, Progress) and message.epoch_ended for message in finish(replace(one, fresh=True)))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
 
 
@@ -174,8 +175,7 @@ def test_a_run_that_cannot_be_stored_is_reported_all_the_same(tmp_path: Path, mo
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(relubench.system.files, "write_durably", full)
-    told: list[dict[str, object]] = []
-    carry_out(job("relu", tmp_path, train={"epochs": 1}, model={"name": "mlp-1x16"}), told.append, lambda: False)
-    done = [message for message in told if message["event"] == "done"]
-    assert [message["not_stored"] for message in done] == ["No space left on device"]
-    assert done[0]["result"] and done[0]["wrong"]
+    messages = finish(job("relu", tmp_path, train={"epochs": 1}, model={"name": "mlp-1x16"}))
+    (done,) = (message for message in messages if isinstance(message, Done))
+    assert done.not_stored == "No space left on device"
+    assert done.result.outcome == "ok" and done.wrong is not None and done.wrong.any()

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from relubench.executors.local import Crew
+from relubench.executors.local import LocalExecutor
+from relubench.executors.messages import Failed, Started
 from relubench.system import processes
 from relubench.system.processes import command, ending, environment, folder
-from specs import job
+from specs import CPU, job
 
 TRAPS = ("json", "random", "types", "numpy", "torch", "typing", "signal", "pathlib", "string", "yaml", "rich", "tqdm")
 MINE = "import json, random, types\nimport torch\ndef act(x): return torch.relu(x) * 1.25\n"
@@ -113,11 +114,10 @@ def test_a_workers_death_is_told(
 ):
     code, words = DEATHS[how]
     monkeypatch.setattr("relubench.executors.local.command", lambda _: [sys.executable, "-c", code])
-    with Crew(1, [job("relu", tmp_path)]) as crew:
-        messages = list(crew.messages())
-    assert [one["event"] for one in messages] == ["started", "failed"]
-    assert re.search(words, messages[1]["message"]), messages[1]["message"]
-    assert ("--batch-size" in messages[1]["hint"]) == (how == "by the kernel")
+    started, failed = LocalExecutor(CPU).run([job("relu", tmp_path)])
+    assert isinstance(started, Started) and isinstance(failed, Failed)
+    assert re.search(words, failed.message), failed.message
+    assert ("--batch-size" in failed.hint) == (how == "by the kernel")
     assert capfd.readouterr().err == "", "what it wrote before it began is in the message alone"
 
 

@@ -9,8 +9,8 @@ import torch
 
 from relubench.training.images import Images
 from relubench.training.population import Population
-from relubench.training.probes.confirmation import look_again
-from relubench.training.probes.dead_units import by_member, living_columns
+from relubench.training.probes.confirmation import confirm_dead_units
+from relubench.training.probes.dead_units import by_member, columns_with_slope
 from relubench.training.probes.slopes import slope_scale, slopes
 from specs import digits, runs
 
@@ -42,7 +42,7 @@ def test_the_same_columns_live_as_in_a_plain_pass(act: str, members: int, model:
             continue
         eps = slope_scale(layer, h.shape).eps
         h, slope = slopes(layer, h)
-        living.append(living_columns(by_member(slope).abs(), eps))
+        living.append(columns_with_slope(by_member(slope).abs(), eps))
     doubted = [torch.zeros_like(live) for live in living]
     for live in doubted:
         # Some columns are known to live from before, and not looked at.
@@ -50,7 +50,7 @@ def test_the_same_columns_live_as_in_a_plain_pass(act: str, members: int, model:
     expected = [live | known for live, known in zip(living, doubted, strict=True)]
     mixed = any(0 < int((~live).sum()) < live.numel() for live in expected)
     assert mixed == (act != "prelu"), "prelu has a slope everywhere"
-    assert look_again(one.layers, doubted, start, eps)
+    assert confirm_dead_units(one.layers, doubted, start, eps)
     for found, true in zip(doubted, expected, strict=True):
         assert torch.equal(found, true)
 
@@ -59,4 +59,4 @@ def test_without_candidates_nothing_is_computed() -> None:
     choice, specs = runs("relu", model={"name": "mlp-2x8"})
     one = Population(specs, choice, Images.open(digits(), device="cpu", flat=True))
     living = [torch.ones(1, 8, dtype=torch.bool) for _ in range(2)]
-    assert not look_again(one.layers, living, torch.empty(0), 0.0)
+    assert not confirm_dead_units(one.layers, living, torch.empty(0), 0.0)

@@ -12,7 +12,6 @@ import torch
 
 from relubench.activations import select
 from relubench.errors import RelubenchError, UsageError
-from relubench.executors.worker import carry_out
 from relubench.experiments.config import experiment
 from relubench.experiments.study import Study
 from relubench.models.architecture import check_input, parse_model
@@ -23,7 +22,7 @@ from relubench.runs.store import Store
 from relubench.training.images import Images
 from relubench.training.memory import member_bytes
 from relubench.training.population import Population
-from specs import digits, job, runs
+from specs import digits, finish, job, runs
 
 OWN = """
 import random
@@ -212,7 +211,7 @@ def test_a_factory_without_arguments_and_colon_arguments(own: str, tmp_path: Pat
     for name, count in (("make", 64 * 12 + 12 + 24 + 130), ("Net:width=2", 20 + 4 + 32 * 33 + 330)):
         assert population("relu", f"{own}:{name}").parameter_count == count
     one = job("relu", tmp_path / "store", model={"name": f"{own}:make"}, train={"epochs": 1, "batch_size": 100})
-    carry_out(one, lambda message: None, lambda: False)
+    finish(one)
     assert Store(tmp_path / "store").ids() == [one.specs[0].id]
 
 

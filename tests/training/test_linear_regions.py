@@ -13,7 +13,7 @@ from relubench.experiments.study import Study
 from relubench.models.architecture import why_no_regions
 from relubench.training.images import Images
 from relubench.training.population import Population
-from relubench.training.probes.linear_regions import LinearMap, Stage, count_pieces, linear_stages, pieces_along
+from relubench.training.probes.linear_regions import LinearMap, LinearStage, count_pieces, linear_stages, pieces_along
 from specs import digits, runs
 
 STEPS = 200_001
@@ -28,13 +28,13 @@ def network(act: str, *, members: int = 1, **model: Any) -> Population:
     return one
 
 
-def outputs(stages: list[Stage], x: Tensor) -> Tensor:
+def outputs(stages: list[LinearStage], x: Tensor) -> Tensor:
     for stage in stages:
         x = x @ stage.weight.T + stage.bias if isinstance(stage, LinearMap) else stage.function(x)
     return x
 
 
-def brute_force(stages: list[Stage], a: Tensor, b: Tensor) -> int:
+def brute_force(stages: list[LinearStage], a: Tensor, b: Tensor) -> int:
     """Pieces of the outputs sampled on a grid: runs of equal differences, each bend between two grid points."""
     t = torch.linspace(0, 1, STEPS, dtype=torch.float64)[:, None]
     y = outputs(stages, a.double() + t * (b.double() - a.double()))

@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 
 import relubench.training.population
-from relubench.executors.worker import carry_out
+from relubench.executors.messages import Done
 from relubench.runs.store import Store
-from relubench.training.memory import evaluation_bytes, member_bytes, stack_members
-from specs import job, runs
+from relubench.training.memory import evaluation_bytes, member_bytes, members_that_fit
+from specs import finish, job, runs
 
 MEASURE = """
 import json, re, sys
 import torch
 from relubench.executors.job import Job
-from relubench.executors.worker import _open
+from relubench.executors.tasks import _open
 job = Job.from_json(json.loads(sys.argv[1]))
 torch.set_num_threads(1)
 torch.mm(torch.ones(64, 64), torch.ones(64, 64))
@@ -63,8 +63,8 @@ def test_the_prediction_is_close_to_what_a_process_takes(
 
 def test_more_memory_holds_more_members():
     _, (spec,) = runs("relu", model={"name": "mlp-3x1000"})
-    assert stack_members(spec, 1, 0, 10**6) == 1
-    few, many = stack_members(spec, 1, 0, 2 * 10**9), stack_members(spec, 1, 0, 80 * 10**9)
+    assert members_that_fit(spec, 1, 0, 10**6) == 1
+    few, many = members_that_fit(spec, 1, 0, 2 * 10**9), members_that_fit(spec, 1, 0, 80 * 10**9)
     assert 1 < few < many
     assert many * member_bytes(spec, 1, 0) < 80 * 10**9
 
@@ -78,7 +78,5 @@ def test_a_population_too_large_for_the_memory_is_split(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(relubench.training.population, "Population", Small)
     one = job("relu", tmp_path, seeds=5, train={"epochs": 1}, model={"name": "mlp-1x16"})
-    told: list[str] = []
-    carry_out(one, lambda message: told.append(message["event"]), lambda: False)
-    assert told.count("done") == 5
+    assert [type(message) for message in finish(one)].count(Done) == 5
     assert sorted(Store(tmp_path).ids()) == sorted(spec.id for spec in one.specs)

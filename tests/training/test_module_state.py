@@ -12,7 +12,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from relubench.executors.worker import carry_out
 from relubench.models.architecture import architecture_of
 from relubench.models.external.module_state import capture, restore
 from relubench.models.external.module_state_file import packed, unpacked
@@ -20,7 +19,7 @@ from relubench.runs.checkpoint import from_bytes, to_bytes
 from relubench.runs.store import Store
 from relubench.training.images import Images
 from relubench.training.population import Population
-from specs import digits, job, runs
+from specs import digits, finish, job, runs
 
 SOURCE = """
 import collections, random
@@ -209,8 +208,8 @@ def test_kept_weights_hold_the_state(act: str, file: str, tmp_path: Path):
     """Tested again under noise of nothing, in a process that knows only the file."""
     one = job(f"{file}:{act}", tmp_path / "store", train=TRAIN, model={"name": "mlp-1x16"})
     store, run = Store(tmp_path / "store"), one.specs[0].id
-    carry_out(one, lambda message: None, lambda: False)
-    carry_out(replace(one, noise=(1e-9,)), lambda message: None, lambda: False)
+    finish(one)
+    finish(replace(one, noise=(1e-9,)))
     wrong, under_noise = store.wrong(run), store.noise(run, 1e-9)
     assert wrong is not None and under_noise is not None
     assert 0 < wrong.mean() < 0.85

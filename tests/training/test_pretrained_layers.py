@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,18 @@ from typing import Any
 import pytest
 import torch
 
-import relubench.training.pretraining.layers
+import relubench.training.pretraining.layer_run
 from relubench.errors import DataError, UsageError
-from relubench.executors.worker import Interrupted, Job, carry_out
+from relubench.executors.job import Job
+from relubench.executors.messages import Done, Message, Progress
+from relubench.executors.tasks import carry_out, never
 from relubench.experiments.pretraining_search import shared_stacks
 from relubench.runs import pretrained_file
 from relubench.runs.layer_id import layer_id
 from relubench.runs.store import Store
-from relubench.training.pretraining.layers import exported
-from specs import job
+from relubench.training.pretraining.layer_run import Interrupted
+from relubench.training.pretraining.layers import export_layers
+from specs import finish, job
 
 SECTIONS: dict[str, Any] = {
     "train": {"epochs": 3, "batch_size": 10, "lr": 0.05},
@@ -31,10 +35,9 @@ def of(method: str, store: Path, act: str = "relu", data: dict[str, Any] | None 
     return job(act, store, **sections, data=data or {})
 
 
-def finish(one: Job) -> list[dict[str, Any]]:
-    messages: list[dict[str, Any]] = []
-    carry_out(one, messages.append, lambda: False)
-    return messages
+def stages(messages: Iterable[Message]) -> list[str]:
+    """The stages of pre-training that are reported."""
+    return [message.stage for message in messages if isinstance(message, Progress)]
 
 
 def contents(root: Path) -> dict[str, bytes]:
@@ -46,9 +49,10 @@ def contents(root: Path) -> dict[str, bytes]:
 def test_stopped_in_the_second_layer_and_resumed_it_ends_in_the_same_bytes(tmp_path: Path, method: str, act: str):
     whole, broken = of(method, tmp_path / "whole", act), of(method, tmp_path / "broken", act)
     finish(whole)
-    seen: list[str] = []
+    reported: list[Message] = []
     with pytest.raises(Interrupted):
-        carry_out(broken, lambda one: seen.append(one.get("stage", "")), lambda: any("layer 2" in one for one in seen))
+        for message in carry_out(broken, lambda: any("layer 2" in stage for stage in stages(reported))):
+            reported.append(message)
     store, spec = Store(tmp_path / "broken"), broken.specs[0]
     assert store.layer(layer_id(spec, 0)) is not None
     assert store.unfinished() == [layer_id(spec, 1)]
@@ -64,7 +68,7 @@ def test_fine_tunings_share_a_stack_and_count_its_seconds(tmp_path: Path):
     finish(first)
     second = replace(first, specs=[replace(first.specs[0], lr=0.01)])
     messages = finish(second)
-    assert not any("layer" in one.get("stage", "") for one in messages)
+    assert not any("layer" in stage for stage in stages(messages))
     store = Store(tmp_path)
     timings = [store.timing(one.specs[0].id) for one in (first, second)]
     assert timings[0] is not None and timings[1] is not None
@@ -75,13 +79,12 @@ def test_fine_tunings_share_a_stack_and_count_its_seconds(tmp_path: Path):
 def test_fine_tuning_starts_from_the_stack_and_sees_the_same_batches(tmp_path: Path):
     from relubench.training.images import Images
     from relubench.training.population import Population
-    from relubench.training.pretraining.layers import obtain
+    from relubench.training.pretraining.layers import PretrainedLayers
 
     one = of("dae", tmp_path)
     spec = one.specs[0]
-    stack = obtain(
-        spec, one.choice, one.prepared, Store(tmp_path), fresh=False, emit=lambda _: None, stop=lambda: False
-    )
+    stack = PretrainedLayers()
+    assert list(stack.obtain(spec, one.choice, one.prepared, Store(tmp_path), fresh=False, stop=never))
     data = Images.open(one.prepared, device="cpu", flat=True)
     plain, started = (Population([spec], one.choice, data) for _ in range(2))
     started.start_from(0, stack.weights)
@@ -100,7 +103,7 @@ def test_a_layer_that_diverges_ends_the_run_and_keeps_what_is_finished(tmp_path:
     assert spec.stack is not None
     one = replace(one, specs=[replace(spec, stack=spec.stack.with_rates((0.001, 500.0)))])
     messages = finish(one)
-    assert messages[-1]["event"] == "done"
+    assert isinstance(messages[-1], Done)
     store, run = Store(tmp_path), one.specs[0]
     result = store.result(run.id)
     assert result is not None
@@ -125,14 +128,14 @@ def test_checkpoints_are_written_once_a_minute_at_most(tmp_path: Path, monkeypat
     monkeypatch.setattr(Store, "put_checkpoint", lambda store, run, content: written.append(run))
     finish(of("rbm", tmp_path))
     assert written == []
-    assert relubench.training.pretraining.layers.CHECKPOINT_SECONDS == 60.0
+    assert relubench.training.pretraining.layer_run.CHECKPOINT_SECONDS == 60.0
 
 
 def test_an_exported_stack_serves_another_run(tmp_path: Path):
     one = of("rbm", tmp_path / "a")
     finish(one)
     path = tmp_path / "stack.safetensors"
-    path.write_bytes(exported(one.specs[0], Store(tmp_path / "a")))
+    path.write_bytes(export_layers(one.specs[0], Store(tmp_path / "a")))
     file = pretrained_file.read(path)
     assert file.facts["method"] == "rbm"
     assert file.spec.origin == "rbm, relu, digits"
@@ -169,9 +172,9 @@ def test_few_labels_are_pretrained_on_all_images_and_share_the_stack_of_all_labe
     seen = Store(tmp_path).timing(layers[0])
     # Two epochs of all 1,077 images, not of the 100 with a label.
     assert seen is not None and seen.images_per_second * seen.seconds == pytest.approx(2 * 1077)
-    assert any("layer 1" in one.get("stage", "") for one in messages)
+    assert any("layer 1" in stage for stage in stages(messages))
     for other in (fewer, all_):
-        assert not any("layer" in one.get("stage", "") for one in finish(other))
+        assert not any("layer" in stage for stage in stages(finish(other)))
     result = Store(tmp_path).result(few.specs[0].id)
     assert result is not None and result.test_error_pct is not None
     assert result.spec["labels"] == 100
@@ -192,10 +195,10 @@ def test_fresh_trains_a_shared_stack_once(tmp_path: Path):
     few, all_ = of("rbm", tmp_path, data={"labels": 100}), of("rbm", tmp_path)
     stage = "rbm layer 1"
     told = finish(replace(few, pretrain_only=True, fresh=True))
-    assert any(stage in str(one.get("stage")) for one in told)
+    assert any(stage in text for text in stages(told))
     before = contents(tmp_path)
     told = [message for one in (few, all_) for message in finish(replace(one, fresh=True))]
-    assert not any(stage in str(one.get("stage")) for one in told)
+    assert not any(stage in text for text in stages(told))
     assert before.items() <= contents(tmp_path).items()
     told = finish(replace(few, pretrain_only=True, fresh=True))
-    assert any(stage in str(one.get("stage")) for one in told)
+    assert any(stage in text for text in stages(told))

@@ -13,9 +13,9 @@ from relubench.models.layers.dense import Linear
 from relubench.training.images import Images
 from relubench.training.population import Population
 from relubench.training.probes import prober
-from relubench.training.probes.activation_counts import Stage, Tally, Traced, joined
-from relubench.training.probes.dead_units import judge, stage_places
-from relubench.training.probes.slopes import SlopeScale, slopes, traced
+from relubench.training.probes.activation_counts import ActivationCounter, LayerBatch, LayerTrace, join_layers
+from relubench.training.probes.dead_units import stage_places, unit_statuses
+from relubench.training.probes.slopes import SlopeScale, output_and_trace, slopes
 from specs import digits, runs
 
 ROUNDING = 1e-5
@@ -33,7 +33,7 @@ def population(act: str, members: int, model: dict[str, Any]) -> Population:
 
 def look(one: Population) -> list[list[dict[str, Any]]]:
     assert one.prober is not None
-    one.prober.look(0)
+    one.prober.probe(0)
     looks = [[asdict(record) for record in member.probes] for member in one.members]
     return [[{key: one for key, one in record.items() if one is not None} for record in look] for look in looks]
 
@@ -60,7 +60,7 @@ def test_layers_counted_together_give_what_each_gives_alone(
         found.append(look(one))
         assert one.prober is not None
         x, _ = one.data.train_batch(one.prober.index)
-        groups.append([len(stages) for stages in one.prober._together(x)])
+        groups.append([len(stages) for stages in one.prober._groups_of_layers(x)])
         means = means_by_hand(one, x)
     assert groups == [[3], [1, 1, 1]]
     for member, (together, alone) in enumerate(zip(*found, strict=True)):
@@ -75,7 +75,7 @@ def test_layers_of_different_shapes_are_not_counted_together() -> None:
     one = population("relu", 1, {"name": "cnn"})
     assert one.prober is not None
     x, _ = one.data.train_batch(one.prober.index)
-    shapes = [{stage.h.shape for stage in stages} for stages in one.prober._together(x)]
+    shapes = [{stage.h.shape for stage in stages} for stages in one.prober._groups_of_layers(x)]
     assert len(shapes) > 1
     assert all(len(some) == 1 for some in shapes)
 
@@ -87,13 +87,13 @@ def test_a_tally_over_several_batches_counts_like_one_over_all() -> None:
     # Alive in the first batch only.
     z[0, 130:, 5] = -1.0
     h, slope = z.relu(), (z > 0).float()
-    whole, parts = (Tally(Stage(z.reshape(2, -1), h, slope)) for _ in range(2))
-    whole.add(Stage(z, h, slope), scale)
+    whole, parts = (ActivationCounter(LayerBatch(z.reshape(2, -1), h, slope)) for _ in range(2))
+    whole.add(LayerBatch(z, h, slope), scale)
     for part in (slice(0, 130), slice(130, 260), slice(260, 300)):
-        parts.add(Stage(z[:, part], h[:, part], slope[:, part]), scale)
-    assert torch.equal(whole.live, parts.live)
-    assert whole.live.sum().item() == 79
-    for row, (one, other) in enumerate(zip(whole.counted(), parts.counted(), strict=True)):
+        parts.add(LayerBatch(z[:, part], h[:, part], slope[:, part]), scale)
+    assert torch.equal(whole.with_slope, parts.with_slope)
+    assert whole.with_slope.sum().item() == 79
+    for row, (one, other) in enumerate(zip(whole.counts(), parts.counts(), strict=True)):
         assert one.zeros_pct == other.zeros_pct == 100.0 * int((h[row] == 0).sum()) / h[row].numel()
         assert one.saturated_pct == other.saturated_pct == one.zeros_pct
         assert one.near_pct == other.near_pct
@@ -110,10 +110,10 @@ def test_joined_layers_lie_layer_after_layer_with_the_slopes_of_each(act: str) -
     zs = [torch.randn(5, 24, generator=torch.Generator().manual_seed(number)) for number in range(3)]
     layers = []
     for layer, z in zip(hidden, zs, strict=True):
-        h, trace = traced(layer, z.clone())
+        h, trace = output_and_trace(layer, z.clone())
         output = h.unsqueeze(0)
-        layers.append(Traced(layer, z.unsqueeze(0), output, output if trace is h else trace.unsqueeze(0)))
-    stage = joined(layers)
+        layers.append(LayerTrace(layer, z.unsqueeze(0), output, output if trace is h else trace.unsqueeze(0)))
+    stage = join_layers(layers)
     for row, (layer, z) in enumerate(zip(hidden, zs, strict=True)):
         h, slope = slopes(layer, z.clone())
         assert torch.equal(stage.z[row], z)
@@ -152,10 +152,10 @@ def test_units_are_cut_off_as_a_scan_of_every_weight_says(members: int, share: f
     living = [(torch.rand(members, 12, generator=generator) < share).numpy().copy() for _ in stage_places(one.layers)]
     # Of one member nothing in the last hidden layer lives, of the others what chance says.
     living[-1][0] = False
-    standings = judge(one.layers, living, 1, one.stacked)
+    statuses = unit_statuses(one.layers, living, 1, one.stacked)
     cut = 0
     for member in range(members):
-        for standing, live, expected in zip(standings, living, cut_off_by_hand(one, living, member), strict=True):
+        for standing, live, expected in zip(statuses, living, cut_off_by_hand(one, living, member), strict=True):
             assert standing.cut_off[member].tolist() == expected.tolist()
             assert standing.dead[member].tolist() == (~live[member]).tolist()
             cut += int(expected.sum())

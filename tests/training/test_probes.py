@@ -40,7 +40,7 @@ def test_units_pushed_far_down_are_dead_where_there_is_no_slope(act: str, dead: 
     one = population(act, members=members)
     shift(one, 0, [1, 4, 6], -40.0)
     assert one.prober is not None
-    one.prober.look(0)
+    one.prober.probe(0)
     for member in one.members:
         first = member.probes[0]
         assert (first.layer, first.units, first.dead, first.idle_columns, first.cut_off) == (1, 8, dead, dead, 0)
@@ -81,7 +81,7 @@ def test_a_piece_of_maxout_that_never_wins_is_idle_and_no_unit_dead():
     # Columns 8 to 15 are the second pieces of units 0 to 7.
     shift(one, 0, [8, 9, 13], -50.0)
     assert one.prober is not None
-    one.prober.look(0)
+    one.prober.probe(0)
     first = one.members[0].probes[0]
     assert first.dead == 0
     assert first.idle_columns >= 3
@@ -98,7 +98,7 @@ def test_units_without_a_way_to_the_output_are_cut_off_and_counted_apart(members
     weights[2][..., :, 5] = 0.0
     weights[2][..., 2, 5] = 1.0
     assert one.prober is not None
-    one.prober.look(0)
+    one.prober.probe(0)
     for member in one.members:
         assert [(look.dead, look.cut_off) for look in member.probes] == [(0, 0), (0, 1), (0, 1)]
 
@@ -107,7 +107,7 @@ def test_below_a_dead_layer_every_living_unit_is_cut_off():
     one = population("relu")
     shift(one, 1, list(range(8)), -1.0)
     assert one.prober is not None
-    one.prober.look(0)
+    one.prober.probe(0)
     first, second = one.members[0].probes
     assert (second.dead, second.cut_off, second.zeros_pct, second.near_zeros_pct) == (8, 0, 100.0, 100.0)
     assert first.dead is not None
@@ -120,7 +120,7 @@ def test_half_negated_units_are_as_alive_as_the_others(sign_flip: bool):
     shift(one, 0, [0, 1, 2], -1.0)
     shift(one, 0, [3], 1.0)
     assert one.prober is not None
-    one.prober.look(0)
+    one.prober.probe(0)
     first = one.members[0].probes[0]
     assert (first.dead, first.cut_off) == (3, 0)
     assert first.zeros_pct is not None
@@ -135,9 +135,9 @@ def test_died_and_revived_are_told_at_their_epoch_and_the_end_is_confirmed_on_al
     weights.uniform_(0.0, 0.1, generator=torch.Generator().manual_seed(3))
     offset.zero_()
     offset[0] = -100.0
-    one.prober.look(0)
+    one.prober.probe(0)
     offset[0], offset[1], offset[2] = 0.0, -100.0, -100.0
-    one.prober.look(1)
+    one.prober.probe(1)
     # Alive for one training image only, which is not among those looked at.
     x, _ = one.data.train_batch(torch.arange(one.data.n_train))
     h = (x @ weights[2]).clone()
@@ -146,7 +146,7 @@ def test_died_and_revived_are_told_at_their_epoch_and_the_end_is_confirmed_on_al
     highest_seen = max(float(h[place]) for place in seen)
     assert float(h[order[0]]) > highest_seen
     offset[2] = -(float(h[order[0]]) + highest_seen) / 2
-    one.prober.look(2)
+    one.prober.probe(2)
     looks = [look for look in one.members[0].probes if look.layer == 1]
     assert [(look.dead, look.died, look.revived) for look in looks] == [(1, 0, 0), (2, 2, 1), (2, 0, 0)]
     end = one.members[0].dead_units[0]
@@ -191,7 +191,7 @@ def test_gradient_norms_are_autograds_and_the_update_ratio_is_the_step_of_sgd():
     one = population("relu", train={"probe": "gradients", "lr": 0.05})
     assert one.prober is not None
     before = [par.value.clone() for par in one.parameters]
-    one.prober.look(0)
+    one.prober.probe(0)
     assert all(torch.equal(old, par.value) for old, par in zip(before, one.parameters, strict=True))
     x, y = one.data.train_batch(one.prober.index)
     weights, outputs = plain_gradients(one, x, y)
@@ -232,9 +232,9 @@ def test_dead_died_revived_and_saturated_are_exact_for_each_kind(act: str, membe
     one = population(act, members=members, model={"name": "mlp-2x8", "match": "width", "sign_flip": sign_flip})
     assert one.prober is not None
     set_layer(one, 0, [-40.0, 1, 1, 1, 1, 1, 1, 2])
-    one.prober.look(0)
+    one.prober.probe(0)
     set_layer(one, 0, [1, -40.0, -40.0, 1, 1, 1, 1, 2])
-    one.prober.look(1)
+    one.prober.probe(1)
     for member in one.members:
         before, after = (look for look in member.probes if look.layer == 1)
         flat = act in FLAT
@@ -263,7 +263,7 @@ def test_units_that_nobody_hears_are_cut_off_whatever_the_activation(act: str, m
     weights[2][..., :, 5] = 0.0
     weights[2][..., 2, 5] = 1.0
     assert one.prober is not None
-    one.prober.look(0)
+    one.prober.probe(0)
     for member in one.members:
         assert [(look.dead, look.cut_off) for look in member.probes] == [(0, 0), (0, 1), (0, 1)]
 
@@ -271,7 +271,7 @@ def test_units_that_nobody_hears_are_cut_off_whatever_the_activation(act: str, m
 def test_a_gradient_below_fifty_layers_of_sigmoid_is_small_and_not_zero():
     one = population("sigmoid", model={"name": "mlp-50x8"}, train={"probe": "gradients"})
     assert one.prober is not None
-    one.prober.look(0)
+    one.prober.probe(0)
     norms = [look.activation_gradient for look in one.members[0].probes]
     assert norms[0] is not None
     assert norms[-1] is not None

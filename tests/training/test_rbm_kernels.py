@@ -221,6 +221,6 @@ def test_a_units_share_of_draws_is_its_mean():
     with kernels.team.working():
         for _ in range(1000):
             kernels._draw(kernels.h0, 100)
-            total += kernels.drawn[:100, :UNITS].sum(dim=0)
+            total += kernels.samples[:100, :UNITS].sum(dim=0)
     deviation = (wanted * (1 - wanted) / 100_000).sqrt()
     assert ((total / 100_000 - wanted).abs() <= 5 * deviation + 1e-6).all()

@@ -7,11 +7,11 @@ import torch
 
 from relubench.training.images import Images
 from relubench.training.population import Population
-from relubench.training.probes.linear_regions import Bend, LinearMap, linear_stages
+from relubench.training.probes.linear_regions import LinearMap, PiecewiseLinear, linear_stages
 from relubench.training.probes.region_plane import plane_through, regions_on
 from specs import digits, runs
 
-RELU = Bend(torch.relu, (0.0,), 1)
+RELU = PiecewiseLinear(torch.relu, (0.0,), 1)
 ZERO, FIRST, SECOND = torch.zeros(3), torch.tensor([1.0, 0, 0]), torch.tensor([0, 1.0, 0])
 
 
@@ -40,10 +40,10 @@ def test_lines_in_general_position_make_as_many_regions_as_they_should(lines, re
 
 def test_columns_of_a_maximum_and_several_kinks_are_pieces_too():
     out = LinearMap(torch.ones(2, 1, dtype=torch.float64), torch.zeros(2, dtype=torch.float64))
-    maximum = Bend(lambda z: torch.maximum(*z.chunk(2, dim=1)), (), 2)
+    maximum = PiecewiseLinear(lambda z: torch.maximum(*z.chunk(2, dim=1)), (), 2)
     plane = plane_through(ZERO, FIRST, SECOND)
     assert regions_on([halves((1, 0, 0), (0, 1, 0)), maximum, out], plane, 101).count == 2
-    clipped = Bend(lambda z: z.clamp(0, 0.4), (0.0, 0.4), 1)
+    clipped = PiecewiseLinear(lambda z: z.clamp(0, 0.4), (0.0, 0.4), 1)
     assert regions_on([halves((1, 0, 0.3)), clipped, out], plane, 101).count == 3
 
 

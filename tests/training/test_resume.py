@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from relubench.executors.worker import carry_out
+from relubench.executors.messages import Progress
+from relubench.executors.tasks import carry_out
 from relubench.runs.store import Store
-from specs import job
+from relubench.training.pretraining.layer_run import Interrupted
+from specs import finish, job
 
 KILLS_EACH = 10
 TRAIN = {"epochs": 16, "batch_size": 10, "lr": 0.02}
@@ -39,7 +41,7 @@ def test_killed_runs_end_in_the_same_bytes(tmp_path: Path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     jobs = [job(act, whole, **sections) for act, sections in RUNS]
     for one in jobs:
-        carry_out(one, lambda message: None, lambda: False)
+        finish(one)
     (tmp_path / "jobs.json").write_text(json.dumps([one.to_json() for one in jobs]))
     killing = [sys.executable, "-m", "killing", str(tmp_path / "jobs.json"), str(broken), "7", str(KILLS_EACH)]
     done = subprocess.run(killing, capture_output=True, text=True, timeout=600, cwd=Path(__file__).parents[1])
@@ -93,7 +95,7 @@ def test_killed_runs_of_ones_own_modules_end_in_the_same_bytes(tmp_path: Path):
     pairs = [(f"{own}:Act", "mlp-1x16"), (f"{own}:Act", f"{own}:Net")]
     jobs = [job(act, tmp_path / "whole", train=train, model={"name": model}) for act, model in pairs]
     for one in jobs:
-        carry_out(one, lambda message: None, lambda: False)
+        finish(one)
     (tmp_path / "jobs.json").write_text(json.dumps([one.to_json() for one in jobs]))
     killing = [sys.executable, "-m", "killing", str(tmp_path / "jobs.json"), str(tmp_path / "broken"), "3", "4"]
     done = subprocess.run(killing, capture_output=True, text=True, timeout=600, cwd=Path(__file__).parents[1])
@@ -104,14 +106,12 @@ def test_killed_runs_of_ones_own_modules_end_in_the_same_bytes(tmp_path: Path):
 
 
 def test_an_interrupted_run_writes_a_checkpoint_and_goes_on_from_it(tmp_path: Path):
-    from relubench.executors.worker import Interrupted
-
     one = job("relu", tmp_path, train=TRAIN, model={"name": "mlp-2x64"})
     store = Store(tmp_path)
     with pytest.raises(Interrupted):
-        carry_out(one, lambda message: None, lambda: True)
+        finish(one, stop=lambda: True)
     assert store.unfinished() == [one.specs[0].id]
-    carry_out(one, lambda message: None, lambda: False)
+    finish(one)
     assert store.unfinished() == []
     timing = store.timing(one.specs[0].id)
     assert timing is not None and timing.interruptions == 1
@@ -122,39 +122,48 @@ def test_a_checkpoint_that_cannot_be_read_starts_the_run_anew(tmp_path: Path, ca
     path = Store(tmp_path).checkpoint(one.specs[0].id)
     path.parent.mkdir(parents=True)
     path.write_bytes(b"not a checkpoint at all")
-    carry_out(one, lambda message: None, lambda: False)
+    finish(one)
     assert "cannot be used" in capfd.readouterr().err
     assert Store(tmp_path).ids() == [one.specs[0].id]
 
 
 def test_a_checkpoint_that_fits_in_part_leaves_no_trace(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     """The last tensor is of another shape: what was loaded before it must not be trained on."""
-    from relubench.executors.worker import Interrupted
     from relubench.runs.checkpoint import from_bytes, to_bytes
 
     one = job("relu", tmp_path / "whole", train=TRAIN, model={"name": "mlp-2x64"})
-    carry_out(one, lambda message: None, lambda: False)
+    finish(one)
     other = replace(one, store=tmp_path / "broken")
     with pytest.raises(Interrupted):
-        carry_out(other, lambda message: None, lambda: True)
+        finish(other, stop=lambda: True)
     store, run = Store(other.store), one.specs[0].id
     tensors, values = from_bytes(store.checkpoint_of(run))
     store.put_checkpoint(run, to_bytes({**tensors, "loss": tensors["loss"].repeat(2)}, values))
-    carry_out(other, lambda message: None, lambda: False)
+    finish(other)
     assert "cannot be used" in capfd.readouterr().err
     assert contents(other.store / "runs") == contents(one.store / "runs")
 
 
 def test_a_resumed_run_says_at_once_how_far_it_is(tmp_path: Path):
-    from relubench.executors.worker import Interrupted
-
     one = job("relu", tmp_path, train=TRAIN, model={"name": "mlp-2x64"})
-    told: list[dict[str, object]] = []
     chunks = iter([False] * 4 + [True] * 9)
+    messages = carry_out(one, lambda: next(chunks))
+    assert next(messages) == Progress(run=one.specs[0].id, epochs_done=0.0)
     with pytest.raises(Interrupted):
-        carry_out(one, told.append, lambda: next(chunks))
-    assert (told[0]["event"], told[0]["epochs_done"], told[0]["images_per_second"]) == ("progress", 0.0, None)
-    told.clear()
-    carry_out(one, told.append, lambda: False)
-    first = told[0]["epochs_done"]
-    assert isinstance(first, float) and first > 0
+        list(messages)
+    first = finish(one)[0]
+    assert isinstance(first, Progress) and first.epochs_done > 0
+
+
+def test_a_job_that_is_closed_writes_a_checkpoint_and_goes_on_from_it(tmp_path: Path):
+    unbroken, broken = (job("relu", tmp_path / name, train=TRAIN, model={"name": "mlp-2x64"}) for name in "ab")
+    messages = carry_out(broken)
+    assert any(isinstance(message, Progress) and message.epoch_ended for message in messages)
+    messages.close()
+    store, run = Store(broken.store), broken.specs[0].id
+    assert store.unfinished() == [run]
+    finish(broken)
+    timing = store.timing(run)
+    assert timing is not None and timing.interruptions == 1
+    finish(unbroken)
+    assert contents(broken.store / "runs") == contents(unbroken.store / "runs")

@@ -1,4 +1,4 @@
-"""How fast this machine pre-trains a layer: a few steps on random images, whose errors nobody looks at."""
+"""How fast this machine pre-trains a layer: a few steps on random images, whose errors nobody reads."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def layer_images_per_second(spec: RunSpec, choice: ActivationChoice, seconds: fl
     training = LayerTraining(spec, choice, random_images(spec), 0, [])
     index = torch.arange(min(STEPS * spec.stack.batch_size, training.data.n_train), device=spec.device)
     training.train_rows(index)
-    seen, start = 0, time.perf_counter()
+    num_images, start = 0, time.perf_counter()
     while True:
         training.train_rows(index)
-        seen += len(index)
+        num_images += len(index)
         passed = time.perf_counter() - start
         if passed >= seconds:
             # Reading the error waits for a device that is still at work.
-            return seen / (passed if float(training.error) == 0.0 else time.perf_counter() - start)
+            return num_images / (passed if float(training.error) == 0.0 else time.perf_counter() - start)

@@ -48,7 +48,7 @@ class DaeLayer:
         )
         self.layers = encoder
         self.corruption = MemberNoise([spec.seed], "pretrain-corruption", layer, spec.device)
-        self.noises = [self.corruption, *(one.noise for one in encoder if one.noise is not None)]
+        self.noises = [self.corruption, *(stage.noise for stage in encoder if stage.noise is not None)]
 
     def _decoder(self, units: int, inputs: int) -> Tensor:
         _, bound = init_scale("xavier", units, inputs, 1.0)
@@ -74,12 +74,12 @@ class DaeLayer:
             yield (self.autoencoder.reconstruct(self._corrupt(x, generator)) - self.target(x)).square_()
 
     def free_energy(self, x: Tensor) -> Tensor | None:
-        """An autoencoder has none."""
+        """None: an autoencoder has no free energy."""
         return None
 
     def network(self) -> dict[str, Tensor]:
         """The layer's parameters as the network has them, by name."""
-        return {one.name: one.value.clone() for one in self.autoencoder.parameters}
+        return {parameter.name: parameter.value.clone() for parameter in self.autoencoder.parameters}
 
     def reconstruction(self, x: Tensor) -> Tensor:
         """[n, I] in the network's own values, from an uncorrupted input."""
@@ -102,7 +102,7 @@ class DaeLayer:
 def initial_bias(reconstruction: str, mean: Tensor) -> Tensor:
     """The decoder's biases [I] at which a code of nothing is reconstructed as the targets' mean.
 
-    From zero, codes learn to be the mean first: on images with a bright ground all units are then on whatever is seen.
+    From zero, codes learn to be the mean first: on images with a bright ground all units are then always on.
     """
     if reconstruction in ("cross-entropy", "scaled"):
         return torch.logit(mean.clamp(LEAST_MEAN, 1.0 - LEAST_MEAN))
@@ -128,5 +128,5 @@ def target_map(reconstruction: str, statistics: Statistics, signs: Tensor | None
     if signs is None and factor == 1.0 and shift == 0.0:
         return AffineMap()
     base = torch.full_like(statistics.mean, factor)
-    moved = torch.full_like(base, shift) if shift else None
-    return AffineMap(base if signs is None else base * signs, moved)
+    shifts = torch.full_like(base, shift) if shift else None
+    return AffineMap(base if signs is None else base * signs, shifts)

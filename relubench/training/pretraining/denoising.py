@@ -80,7 +80,7 @@ class Autoencoder:
         self.affine, self.after = first, list(encoder[1:])
         self.tied = decoder is None
         self.decoder, self.bias = first.weight.value if decoder is None else decoder, bias
-        self.parameters = [one for layer in encoder for one in layer.parameters]
+        self.parameters = [parameter for layer in encoder for parameter in layer.parameters]
         self.update = Sgd(self.parameters, [rate], 0.0, 0.0, stacked=False)
         self.output = RECONSTRUCTIONS[reconstruction]
         self.rate, self.l1 = rate, l1
@@ -127,7 +127,7 @@ class Autoencoder:
 
     def tensors(self) -> Mapping[str, Tensor]:
         """All that a checkpoint holds, random generators aside."""
-        found = {name: value for one in self.parameters for name, value in one.tensors()}
-        buffers = [one for layer in self.after for one in layer.buffers]
-        found |= {f"buffer/{place}": one.value for place, one in enumerate(buffers)}
-        return {**found, "decoder-bias": self.bias} | ({} if self.tied else {"decoder": self.decoder})
+        tensors = {name: value for parameter in self.parameters for name, value in parameter.tensors()}
+        buffers = [buffer for layer in self.after for buffer in layer.buffers]
+        tensors |= {f"buffer/{place}": buffer.value for place, buffer in enumerate(buffers)}
+        return {**tensors, "decoder-bias": self.bias} | ({} if self.tied else {"decoder": self.decoder})

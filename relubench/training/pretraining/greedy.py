@@ -1,7 +1,7 @@
-"""Trains one layer of a stack on what the finished layers below it make of the images.
+"""Pre-trains one layer on what the finished layers below it make of the images.
 
-`LayerTraining.train` is a loop that yields after every chunk of steps and after every epoch; whoever drives it may stop
-it there, save `state()`, and load it into a new one later, which then goes on to the same bits.
+`LayerTraining.train` is a loop that yields after every chunk of steps and after every epoch; its caller may stop
+there, save `state()`, and load it into a new one later, which then goes on to the same bits.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class LayerStep:
 
 
 class LayerTraining:
-    """Layer number `layer` (from 0) of the run's stack, in training."""
+    """Layer number `layer` (from 0) of a run, in pre-training."""
 
     def __init__(
         self, spec: RunSpec, choice: ActivationChoice, data: Images, layer: int, below: Sequence[Mapping[str, Tensor]]
@@ -73,7 +73,7 @@ class LayerTraining:
         assert spec.stack is not None
         self.spec, self.stack, self.data, self.layer = spec, spec.stack, data, layer
         stages = hidden_stages(spec, choice, below)
-        self.source = Source(data, [one for stage in stages[:layer] for one in stage], _inputs(spec, layer))
+        self.source = Source(data, [part for stage in stages[:layer] for part in stage], _inputs(spec, layer))
         signs = _signs(stages[layer - 1]) if layer else None
         statistics = self.source.statistics(signs)
         self.model: Model = (
@@ -110,13 +110,13 @@ class LayerTraining:
             rows = self.model.prepare(self.source.chunk(index))
             for start in range(0, len(index), self.stack.batch_size):
                 part = slice(start, start + self.stack.batch_size)
-                self.error.add_(self.model.step(*(one[part] for one in rows)))
+                self.error.add_(self.model.step(*(row[part] for row in rows)))
 
     def _end_epoch(self) -> None:
         values = self.data.n_train * self.source.width
         train = float(self.error) / values
         errors = self.model.squared_error(self.source.slices("valid"))
-        valid = float(sum(one.sum(dtype=self.error.dtype) for one in errors)) / (
+        valid = float(sum(error.sum(dtype=self.error.dtype) for error in errors)) / (
             self.data.prepared.n_valid * self.source.width
         )
         energies = [self._free_energy(split) for split in ("train", "valid")]
@@ -133,17 +133,19 @@ class LayerTraining:
         self.diverged = self._divergence(train, valid, energies)
 
     def _divergence(self, train: float, valid: float, energies: Sequence[float | None]) -> str:
-        where = f"pre-training of layer {self.layer + 1} diverged in epoch {self.epoch}{self._slower()}"
+        where = f"pre-training of layer {self.layer + 1} diverged in epoch {self.epoch}{self._rate_advice()}"
         weights = self.model.network().values()
-        if not all(math.isfinite(one) for one in (train, valid)) or not all(_all_finite(one) for one in weights):
+        if not all(math.isfinite(error) for error in (train, valid)) or not all(
+            _all_finite(weight) for weight in weights
+        ):
             return f"{where}: weights or reconstruction errors were not finite"
         bound = FREE_ENERGY_BOUND * (self.source.width + self.spec.hidden[self.layer])
-        if any(one is not None and not abs(one) <= bound for one in energies):
+        if any(energy is not None and not abs(energy) <= bound for energy in energies):
             return f"{where}: the free energy grows without bound"
         return ""
 
-    def _slower(self) -> str:
-        """What Hinton 2010 says of units that a learning rate of Bernoulli units is too large for (section 13.2)."""
+    def _rate_advice(self) -> str:
+        """Advice on the rate of Gaussian units, after Hinton 2010 (section 13.2); empty for other units."""
         stack = self.stack
         if stack.method != "rbm" or stack.visible[self.layer] != "gaussian":
             return ""
@@ -152,9 +154,9 @@ class LayerTraining:
         )
 
     def _free_energy(self, split: str) -> float | None:
-        found = [self.model.free_energy(x) for x in self.source.slices(split, FREE_ENERGY_EXAMPLES)]
-        known = [one for one in found if one is not None]
-        return float(torch.cat(known).to(self.error.dtype).mean()) if known else None
+        batches = [self.model.free_energy(x) for x in self.source.slices(split, FREE_ENERGY_EXAMPLES)]
+        energies = [energy for energy in batches if energy is not None]
+        return float(torch.cat(energies).to(self.error.dtype).mean()) if energies else None
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything that training goes on from: tensors, and plain values."""
@@ -187,8 +189,8 @@ def hidden_stages(spec: RunSpec, choice: ActivationChoice, below: Sequence[Mappi
     plain = replace(spec, dropout=0.0, precision="fp32")
     stages = Builder(plain, choice, [spec.seed], stacked=False).hidden_stages()
     for stage, weights in zip(stages, below, strict=False):
-        for one in (parameter for layer in stage for parameter in layer.parameters):
-            one.value.copy_(weights[one.name].view_as(one.value))
+        for parameter in (parameter for layer in stage for parameter in layer.parameters):
+            parameter.value.copy_(weights[parameter.name].view_as(parameter.value))
     return stages
 
 
@@ -196,8 +198,8 @@ def shuffled(weights: Mapping[str, Tensor], seed: int, layer: int) -> dict[str, 
     """Each tensor's numbers in a random order of their own: the control, whose statistics alone are pre-trained."""
     generator = stream(seed, "pretrain-shuffle", layer)
     return {
-        name: one.flatten()[torch.randperm(one.numel(), generator=generator)].view_as(one)
-        for name, one in sorted(weights.items())
+        name: value.flatten()[torch.randperm(value.numel(), generator=generator)].view_as(value)
+        for name, value in sorted(weights.items())
     }
 
 
@@ -206,7 +208,7 @@ def _inputs(spec: RunSpec, layer: int) -> int:
 
 
 def _signs(stage: Sequence[Layer]) -> Tensor | None:
-    return next((one.signs for one in stage if isinstance(one, SignFlip)), None)
+    return next((layer.signs for layer in stage if isinstance(layer, SignFlip)), None)
 
 
 def _all_finite(value: Tensor) -> bool:

@@ -75,8 +75,8 @@ class Rbm:
             if step == k:
                 torch.neg(mean, out=h[batch:])
                 break
-            drawn = self.hidden.sample(x, mean, generator)
-            a = self._down(drawn)
+            samples = self.hidden.sample(x, mean, generator)
+            a = self._down(samples)
             visible = self.visible.mean(a)
             if sampled or step < k - 1:
                 visible = self.visible.sample(a, visible, generator)
@@ -114,7 +114,7 @@ class ContrastiveDivergence:
         self.rbm, self.rate, self.k, self.sampled = rbm, rate, k, sampled
         self.momentum, self.weight_decay, self.generator = momentum, weight_decay, generator
         values = (rbm.weight, rbm.hidden_bias, rbm.visible_bias)
-        self.velocity = [torch.zeros_like(one) for one in values] if momentum else []
+        self.velocity = [torch.zeros_like(value) for value in values] if momentum else []
 
     def step(self, v0: Tensor) -> Tensor:
         """One update on a batch [B, I]; returns the sum of squared reconstruction errors []."""
@@ -143,5 +143,5 @@ class ContrastiveDivergence:
 
     def tensors(self) -> Mapping[str, Tensor]:
         """All that a checkpoint holds, the generator aside."""
-        found = {"weight": self.rbm.weight, "bias": self.rbm.hidden_bias, "visible-bias": self.rbm.visible_bias}
-        return found | {f"velocity/{place}": one for place, one in enumerate(self.velocity)}
+        tensors = {"weight": self.rbm.weight, "bias": self.rbm.hidden_bias, "visible-bias": self.rbm.visible_bias}
+        return tensors | {f"velocity/{place}": velocity for place, velocity in enumerate(self.velocity)}

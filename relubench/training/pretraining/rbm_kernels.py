@@ -42,27 +42,27 @@ class Weights:
         # Beyond the last unit the mean is then 0, and nothing changes.
         self.b = zeros(matrix, edges[-1]).fill_(NEVER)
 
-    def take(self) -> None:
-        for mine, theirs in self._pairs():
-            mine.copy_(theirs)
+    def load_weights(self) -> None:
+        for block, values in self._pairs():
+            block.copy_(values)
 
-    def give(self) -> None:
-        for mine, theirs in self._pairs():
-            theirs.copy_(mine)
+    def store_weights(self) -> None:
+        for block, values in self._pairs():
+            values.copy_(block)
 
     def _pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
         outputs, inputs = self.matrix.shape
         yield self.b[:outputs], self.bias
-        for mine, (left, right) in zip(self.blocks, self.columns, strict=True):
-            yield mine[:inputs, : right - left], self.matrix.t()[:, left:right]
+        for block, (left, right) in zip(self.blocks, self.columns, strict=True):
+            yield block[:inputs, : right - left], self.matrix.t()[:, left:right]
 
 
 class Call:
-    """A kernel, what follows it, if not 0, and their arguments."""
+    """A kernel, the one that follows it (0: none), and their arguments."""
 
-    def __init__(self, code: int, then: int) -> None:
-        self.code, self.then, self.words = code, then, np.zeros(len(WORDS), np.int64)
-        self.address = self.words.ctypes.data
+    def __init__(self, code: int, next_code: int) -> None:
+        self.code, self.next_code, self.arguments = code, next_code, np.zeros(len(WORDS), np.int64)
+        self.address = self.arguments.ctypes.data
 
 
 class KernelDivergence:
@@ -74,33 +74,33 @@ class KernelDivergence:
     def __init__(self, trainer: ContrastiveDivergence, batch: int, workers: int, *, sparse: bool) -> None:
         self.trainer, self.rbm, self.sparse = trainer, trainer.rbm, sparse
         vector = numbers_of(host_features(), double=False).lanes
-        self.cut = in_strips_of(even_tiling(batch), [len(self.rbm.weight)], workers, vector)
-        self.made = compiled_rbm(self.cut)
-        self.team = Team(workers, self.made.addresses["run"], self.made.addresses["serve"])
+        self.tiling = in_strips_of(even_tiling(batch), [len(self.rbm.weight)], workers, vector)
+        self.kernels = compiled_rbm(self.tiling)
+        self.team = Team(workers, self.kernels.addresses["run"], self.kernels.addresses["serve"])
         outputs, inputs = self.rbm.weight.shape
-        like, padded, lanes = self.rbm.weight, self.cut.padded, self.made.numbers.lanes
-        columns, listed = whole(outputs, lanes), whole(inputs, TILE)
+        like, padded, lanes = self.rbm.weight, self.tiling.padded, self.kernels.numbers.lanes
+        columns, padded_inputs = whole(outputs, lanes), whole(inputs, TILE)
         stride = odd(columns, lanes)
         edges = [columns // lanes * worker // workers * lanes for worker in range(workers + 1)]
         self.weights = Weights(like, self.rbm.hidden_bias, edges, lanes)
         self.velocity = None
         if trainer.velocity:
             self.velocity = Weights(trainer.velocity[0], trainer.velocity[1], edges, lanes)
-        line = packed_batch(self.made.numbers, self.cut)
+        line = packed_batch(self.kernels.numbers, self.tiling)
         self.rows = zeros(like, workers, padded, inputs)
         """For each worker the data [B, I], where its zeros are left out."""
-        self.v0 = zeros(like, listed, line)
-        self.v1 = zeros(like, listed, line)
-        self.h0, self.h1, self.drawn, self.y = (zeros(like, padded, stride) for _ in range(4))
+        self.v0 = zeros(like, padded_inputs, line)
+        self.v1 = zeros(like, padded_inputs, line)
+        self.h0, self.h1, self.samples, self.y = (zeros(like, padded, stride) for _ in range(4))
         self.sums = zeros(like, workers, padded, stride)
-        self.parts = zeros(like, workers, listed * line + lanes)
+        self.parts = zeros(like, workers, padded_inputs * line + lanes)
         self.rates = zeros(like, 2)
-        self.listed = torch.arange(listed).clamp_(max=inputs)
+        self.input_rows = torch.arange(padded_inputs).clamp_(max=inputs)
         self.counts = torch.full((workers * LINE,), inputs)
         self.key = torch.zeros((), dtype=torch.int64)
         self.filled = 0
         self.calls: dict[str, Call] = {}
-        self._make_calls()
+        self._prepare_calls()
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -109,16 +109,16 @@ class KernelDivergence:
         Whatever torch does with more threads leaves those looking for work for a while, in the way of the kernels'.
         """
         threads = torch.get_num_threads()
-        kept = [one for one in (self.weights, self.velocity) if one is not None]
+        matrices = [matrix for matrix in (self.weights, self.velocity) if matrix is not None]
         torch.set_num_threads(1)
-        for one in kept:
-            one.take()
+        for matrix in matrices:
+            matrix.load_weights()
         try:
             with self.team.working():
                 yield
         finally:
-            for one in kept:
-                one.give()
+            for matrix in matrices:
+                matrix.store_weights()
             torch.set_num_threads(threads)
 
     def step(self, v0: Tensor) -> Tensor:
@@ -142,28 +142,28 @@ class KernelDivergence:
         batch, inputs = v0.shape
         if batch < self.filled:
             self.v0[:, batch:].zero_()
-            for one in (self.h0, self.h1, self.drawn):
-                one[batch:].zero_()
+            for storage in (self.h0, self.h1, self.samples):
+                storage[batch:].zero_()
         if batch != self.filled:
             self.filled = batch
             for name in self.calls:
-                self._tell(name, batch=batch)
+                self._set_arguments(name, batch=batch)
         self.v0[:inputs, :batch].copy_(v0.t())
-        self.given = v0 if v0.stride(1) == 1 else v0.contiguous()
-        self._tell("up_data", x=self.given, x_stride=self.given.stride(0))
+        self.rows_of_batch = v0 if v0.stride(1) == 1 else v0.contiguous()
+        self._set_arguments("up_data", x=self.rows_of_batch, x_stride=self.rows_of_batch.stride(0))
 
     def _draw(self, storage: Tensor, batch: int) -> None:
         """E[h | v] of the inputs y into that storage, and a draw."""
         generator, hidden = self.trainer.generator, self.rbm.hidden
         if hidden is HIDDEN["bernoulli"]:
             self.key.random_(generator=generator)
-            self._tell("draw", key=int(self.key), mean=storage)
+            self._set_arguments("draw", key=int(self.key), mean=storage)
             self._run("draw")
             return
         units = slice(batch), slice(len(self.rbm.hidden_bias))
         mean = hidden.mean(self.y[units])
         storage[units].copy_(mean)
-        self.drawn[units].copy_(hidden.sample(self.y[units], mean, generator))
+        self.samples[units].copy_(hidden.sample(self.y[units], mean, generator))
 
     def _mean(self, batch: int) -> None:
         """E[h | v] of the inputs y, at the chain's end."""
@@ -211,19 +211,25 @@ class KernelDivergence:
 
     def _run(self, name: str) -> None:
         call = self.calls[name]
-        self.team.run(call.code, call.address, call.then)
+        self.team.run(call.code, call.address, call.next_code)
 
-    def _tell(self, name: str, **values: int | Tensor) -> None:
-        """Arguments of a kernel."""
+    def _set_arguments(self, name: str, **values: int | Tensor) -> None:
+        """Set arguments of a kernel."""
         for key, value in values.items():
-            self.calls[name].words[PLACES[key]] = value.data_ptr() if isinstance(value, Tensor) else value
+            self.calls[name].arguments[PLACES[key]] = value.data_ptr() if isinstance(value, Tensor) else value
 
-    def _make_calls(self) -> None:
-        """Make the calls of kernels that a step consists of."""
+    def _prepare_calls(self) -> None:
+        """Prepare the calls of kernels that a step consists of."""
         blocks, target, inputs = self.weights.blocks, self.velocity or self.weights, len(self.rbm.visible_bias)
         common: dict[str, int | Tensor] = {
             **{"workers": self.team.workers, "inputs": inputs, "segment": 0},
-            **{"rows": self.listed, "counts": self.counts, "packed": self.v1, "drawn": self.drawn, "mean": self.h1},
+            **{
+                "rows": self.input_rows,
+                "counts": self.counts,
+                "packed": self.v1,
+                "drawn": self.samples,
+                "mean": self.h1,
+            },
             **{"w": blocks, "w_part": blocks.stride(0), "w_stride": blocks.stride(1), "b": self.weights.b},
             **{
                 "columns": len(self.weights.b),
@@ -247,10 +253,10 @@ class KernelDivergence:
             "update_data": (update, {**data, "rate": self.rates}),
             "update_model": ("backward_first", {**updated, "delta": self.h1, "rate": self.rates[1:]}),
         }
-        for name, (code, own) in calls.items():
-            kernel, *then = (self.made.addresses[one] for one in code.split())
-            self.calls[name] = Call(kernel, *then or [0])
-            self._tell(name, **{**common, **own})
+        for name, (names, arguments) in calls.items():
+            kernel, *next_code = (self.kernels.addresses[function] for function in names.split())
+            self.calls[name] = Call(kernel, *next_code or [0])
+            self._set_arguments(name, **{**common, **arguments})
 
 
 PLACES = {name: place for place, name in enumerate(WORDS)}

@@ -1,6 +1,7 @@
 """What a layer is pre-trained on: the images, or what the finished layers below make of them.
 
-Codes are kept, computed once, if they take no more than `memory.CODE_BYTES`; else they are computed as they are needed.
+The codes of the layers below are computed once and stored if they take no more than `memory.CODE_BYTES`; otherwise they
+are computed where they are needed.
 """
 
 from __future__ import annotations
@@ -19,8 +20,7 @@ from relubench.training.memory import CODE_BYTES, EVALUATION_IMAGES, EVALUATION_
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Of a layer's training inputs, before a sign flip: mean and standard deviation of each [I], and of all their range
-    and the share of zeros."""
+    """A layer's training inputs before a sign flip: mean and deviation of each [I], range and zeros of all together."""
 
     mean: Tensor
     deviation: Tensor
@@ -37,7 +37,7 @@ class AffineMap:
     shift: Tensor | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The same tensor if there is nothing to do."""
+        """x itself if there is nothing to do."""
         if self.factor is not None:
             x = x * self.factor
         return x if self.shift is None else x + self.shift
@@ -50,7 +50,7 @@ class Source:
         self.data, self.below, self.width = data, list(below), width
         self.codes: Tensor | None = None
         if below and data.n_train * width * FLOAT_BYTES <= CODE_BYTES:
-            self.codes = torch.cat([one.clone() for one in self.slices("train")])
+            self.codes = torch.cat([codes.clone() for codes in self.slices("train")])
 
     def chunk(self, index: Tensor) -> Tensor:
         """The training inputs at index [B], float32 [B, I]."""
@@ -61,16 +61,16 @@ class Source:
     def slices(self, split: str, limit: int | None = None) -> Iterator[Tensor]:
         """The inputs of a split in order, or of its first `limit` examples, in batches [n, I]."""
         size = max(1, min(EVALUATION_IMAGES, EVALUATION_VALUES // max(self.width, 1)))
-        left = limit
+        remaining = limit
         for x, _ in self.data.slices(split, size):
-            if left is not None and left <= 0:
+            if remaining is not None and remaining <= 0:
                 return
-            x = x if left is None else x[:left]
-            left = None if left is None else left - len(x)
+            x = x if remaining is None else x[:remaining]
+            remaining = None if remaining is None else remaining - len(x)
             yield self._up(x)
 
     def statistics(self, signs: Tensor | None) -> Statistics:
-        """Over all training inputs; `signs` [I]: those of the flip that the layer below ends with."""
+        """The statistics of all training inputs; `signs` [I]: those of the flip that the layer below ends with."""
         total = square = torch.zeros(())
         low, high, count, zeros = float("inf"), -float("inf"), 0, 0
         dtype = accumulator(self.data.splits["train"][0].device.type)

@@ -55,7 +55,7 @@ def _gaussian(x: Tensor, mean: Tensor, generator: torch.Generator) -> Tensor:
     return torch.empty_like(mean).normal_(generator=generator).add_(mean)
 
 
-def _spread(x: Tensor) -> Tensor:
+def _noise_deviation(x: Tensor) -> Tensor:
     """The standard deviation of NReLU's noise: sqrt(sigmoid(x)); never 0, which would be divided by."""
     return torch.sigmoid(x).sqrt_().clamp_(min=1e-18)
 
@@ -63,12 +63,12 @@ def _spread(x: Tensor) -> Tensor:
 def _nrelu(x: Tensor, mean: Tensor, generator: torch.Generator) -> Tensor:
     """max(0, x + N(0, sigmoid(x)))."""
     noise = torch.empty_like(x).normal_(generator=generator)
-    return torch.addcmul(x, noise, _spread(x)).relu_()
+    return torch.addcmul(x, noise, _noise_deviation(x)).relu_()
 
 
 def _nrelu_mean(x: Tensor) -> Tensor:
     """E max(0, x + s n) = x Phi(x/s) + s phi(x/s), n ~ N(0, 1), s^2 = sigmoid(x)."""
-    s = _spread(x)
+    s = _noise_deviation(x)
     z = x / s
     below = torch.erfc(z * -math.sqrt(0.5)).mul_(0.5)
     return torch.exp(z.square().mul_(-0.5)).mul_(s).mul_(1.0 / math.sqrt(2.0 * math.pi)).add_(x * below)
@@ -99,9 +99,9 @@ def _stepped_log_partition(x: Tensor) -> Tensor:
 
     tail = torch.from_numpy(spence(1.0 + torch.exp(-x.abs()).double().cpu().numpy())).to(x)
     # -Li2(-e^x) = x^2/2 + pi^2/6 + Li2(-e^-x) for a positive x.
-    whole = torch.where(x > 0, x.square() / 2.0 + math.pi**2 / 6.0 + tail, -tail)
+    log_partition = torch.where(x > 0, x.square() / 2.0 + math.pi**2 / 6.0 + tail, -tail)
     s = torch.sigmoid(x)
-    return whole - s / 24.0 + s * (1.0 - s) * (1.0 - 2.0 * s) * (7.0 / 5760.0)
+    return log_partition - s / 24.0 + s * (1.0 - s) * (1.0 - 2.0 * s) * (7.0 / 5760.0)
 
 
 def _two_cosh(x: Tensor) -> Tensor:

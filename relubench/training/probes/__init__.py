@@ -1,1 +1,1 @@
-"""Probes: what the hidden layers of a network do, looked at after each epoch."""
+"""Probes: measurements of a network's hidden layers after each epoch."""

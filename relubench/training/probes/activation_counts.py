@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from relubench.models.layers.base import Layer
-from relubench.training.probes.dead_units import living_columns
+from relubench.training.probes.dead_units import columns_with_slope
 from relubench.training.probes.slopes import SlopeScale, slope_of
 
 SAMPLE_IMAGES = 100
@@ -22,22 +22,22 @@ NEAR = 0.01
 """An output is near zero if |h| is at most this part of the layer's root mean square."""
 QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
 MOST_QUANTILE_VALUES = 4_000
-"""Of more pre-activations every so-manieth is sorted."""
+"""Of more pre-activations than these an evenly spaced part is sorted."""
 
 
 @dataclass(frozen=True, slots=True)
-class Traced:
+class LayerTrace:
     """A hidden layer on a batch of images, its slopes not taken yet."""
 
     layer: Layer
     z: Tensor
     h: Tensor
     trace: Tensor
-    """See `slopes.traced`."""
+    """See `slopes.output_and_trace`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class LayerBatch:
     """Hidden layers on a batch of images."""
 
     z: Tensor
@@ -49,8 +49,8 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
-    """What a layer of one member did over all of the batches."""
+class ActivationCounts:
+    """What a layer of one member did, over all batches."""
 
     zeros_pct: float
     near_pct: float
@@ -61,51 +61,51 @@ class Counted:
     """Of the pre-activations."""
 
 
-def thinned(z: Tensor) -> Tensor:
-    """A copy of so many of the first images' pre-activations, of z [R, B, ..], as are sorted."""
+def sample_pre_activations(z: Tensor) -> Tensor:
+    """A copy of those pre-activations of z [R, B, ..] that are sorted for the quantiles."""
     rows = z[:, :SAMPLE_IMAGES].reshape(len(z), -1)
     return rows[:, :: -(-rows.shape[1] // MOST_QUANTILE_VALUES)].clone()
 
 
-def joined(layers: Sequence[Traced]) -> Stage:
-    """Layers of one shape and activation as rows of one stage, layer after layer."""
+def join_layers(layers: Sequence[LayerTrace]) -> LayerBatch:
+    """Layers of one shape and activation as rows of one batch, layer after layer."""
     first = layers[0]
     if len(layers) == 1:
         z, h, trace = first.z, first.h, first.trace
     else:
-        z, h = (torch.cat([getattr(one, name) for one in layers]) for name in ("z", "h"))
-        trace = h if first.trace is first.h else torch.cat([one.trace for one in layers])
-    return Stage(z, h, slope_of(first.layer, h, trace))
+        z, h = (torch.cat([getattr(layer, name) for layer in layers]) for name in ("z", "h"))
+        trace = h if first.trace is first.h else torch.cat([layer.trace for layer in layers])
+    return LayerBatch(z, h, slope_of(first.layer, h, trace))
 
 
-class Tally:
+class ActivationCounter:
     """Of each row: exact zeros, near zeros, saturated outputs, moments, quantiles, and the columns that had a slope."""
 
-    def __init__(self, stage: Stage) -> None:
-        """Scale and quantiles come from the first batch; it is not counted yet."""
+    def __init__(self, batch: LayerBatch) -> None:
+        """Scale and quantiles come from the first batch; the batch itself is not counted yet."""
         # Sorted by numpy, which takes a thirtieth of torch's time.
-        ordered = np.sort(stage.z.cpu().numpy(), axis=1)
+        ordered = np.sort(batch.z.cpu().numpy(), axis=1)
         last = ordered.shape[1] - 1
-        self.quantiles = ordered[:, [round(one * last) for one in QUANTILES]].tolist()
-        first = stage.h[:, :SAMPLE_IMAGES].reshape(len(stage.h), -1)
+        self.quantiles = ordered[:, [round(share * last) for share in QUANTILES]].tolist()
+        first = batch.h[:, :SAMPLE_IMAGES].reshape(len(batch.h), -1)
         self.near_at = torch.linalg.vector_norm(first, dim=1, keepdim=True).mul_(NEAR / first.shape[1] ** 0.5)
         self.values = 0
         self.sums: list[Tensor] = []
         """Of each batch zeros, near zeros, saturated, sum and sum of squares, [5, R]."""
-        self.live = torch.empty(0)
+        self.with_slope = torch.empty(0)
         """The columns that had a slope at some image, [R, columns * U]."""
 
-    def add(self, stage: Stage, scale: SlopeScale) -> None:
+    def add(self, batch: LayerBatch, scale: SlopeScale) -> None:
         """Count one batch."""
-        rows = stage.h.reshape(len(stage.h), -1)
+        rows = batch.h.reshape(len(batch.h), -1)
         self.values += rows.shape[1]
         # Flags of 0.0 and 1.0, whose sums are exact up to 2**24 a batch: bool ones take several times as long.
         flags = torch.empty_like(rows)
         zeros = torch.eq(rows, 0.0, out=flags).sum(dim=1)
         near = torch.abs(rows, out=flags).le_(self.near_at).sum(dim=1)
-        size = stage.slope.abs()
-        live = living_columns(size, scale.eps)
-        self.live = live if self.live.numel() == 0 else self.live | live
+        size = batch.slope.abs()
+        with_slope = columns_with_slope(size, scale.eps)
+        self.with_slope = with_slope if self.with_slope.numel() == 0 else self.with_slope | with_slope
         if scale.columns > 1:
             axis = -3 if size.dim() > 3 else -1
             size = size.unflatten(axis, (scale.columns, -1)).amax(dim=axis - 1)
@@ -113,14 +113,14 @@ class Tally:
         squares = torch.linalg.vector_norm(rows, dim=1).square_()
         self.sums.append(torch.stack([zeros, near, saturated, rows.sum(dim=1), squares]))
 
-    def counted(self) -> list[Counted]:
-        """What every row comes to."""
-        found = []
+    def counts(self) -> list[ActivationCounts]:
+        """The counts of every row."""
+        by_row = []
         sums = np.add.reduce(torch.stack(self.sums).cpu().numpy(), axis=0, dtype=np.float64)
         for row, (zeros, near, saturated, total, squares) in enumerate(sums.T.tolist()):
             mean = total / self.values
-            found.append(
-                Counted(
+            by_row.append(
+                ActivationCounts(
                     zeros_pct=100.0 * zeros / self.values,
                     near_pct=100.0 * near / self.values,
                     saturated_pct=100.0 * saturated / self.values,
@@ -129,4 +129,4 @@ class Tally:
                     quantiles=self.quantiles[row],
                 )
             )
-        return found
+        return by_row

@@ -1,8 +1,8 @@
-"""Dead units, for any activation: those whose slope is nothing at every image; and those cut off from the output.
+"""Dead units of any activation, which have no slope at any image; and units that are cut off from the output.
 
-A unit is dead if |f'(z)| <= eps at every image looked at (see `slopes.SlopeScale.eps`), and with several columns if so
-in each of them. A living unit is cut off if every weight from it into the next layer is 0 or ends at a dead or cut-off
-unit: then no gradient reaches it, whatever its own slope.
+A unit is dead if |f'(z)| <= eps at every image of the probe (see `slopes.SlopeScale.eps`), and with several columns if
+so in each of them. A living unit is cut off if every weight from it into the next layer is 0 or ends at a dead or
+cut-off unit: then no gradient reaches it, whatever its own slope.
 
 Shapes: P member, O/I outputs/inputs of a weight, U units. One network has P = 1 here.
 """
@@ -22,7 +22,7 @@ from relubench.models.layers.dense import Linear
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class UnitStatus:
     """Of one hidden layer, by member and unit, bool [P, U]."""
 
     dead: np.ndarray
@@ -36,33 +36,50 @@ def stage_places(layers: Sequence[Layer]) -> list[int]:
     return [place for place, layer in enumerate(layers) if layer.hidden]
 
 
-def judge(layers: Sequence[Layer], living: Sequence[np.ndarray], columns: int, stacked: bool) -> list[Standing]:
-    """The standing of every hidden layer, from which of its columns [P, columns * U] had a slope at some image."""
-    found: list[Standing] = []
-    reached: np.ndarray | None = None
-    for place, live in reversed(list(zip(stage_places(layers), living, strict=True))):
-        by_unit = np.logical_or.reduce(live.reshape(len(live), columns, -1), axis=1) if columns > 1 else live
-        heard = _heard(_next_weight(layers, place, stacked), reached, by_unit.shape[1])
-        cut_off = by_unit & ~heard
-        reached = live & ~(np.tile(cut_off, (1, columns)) if columns > 1 else cut_off)
-        found.insert(0, Standing(~by_unit, cut_off, ~live))
-    return found
+def unit_statuses(
+    layers: Sequence[Layer], with_slope: Sequence[np.ndarray], columns: int, stacked: bool
+) -> list[UnitStatus]:
+    """The status of every hidden layer's units, from the columns [P, columns * U] that had a slope at some image."""
+    statuses: list[UnitStatus] = []
+    receives_gradient: np.ndarray | None = None
+    for place, columns_alive in reversed(list(zip(stage_places(layers), with_slope, strict=True))):
+        by_unit = (
+            np.logical_or.reduce(columns_alive.reshape(len(columns_alive), columns, -1), axis=1)
+            if columns > 1
+            else columns_alive
+        )
+        has_outgoing_weight = _has_outgoing_weight(
+            _next_weight(layers, place, stacked), receives_gradient, by_unit.shape[1]
+        )
+        cut_off = by_unit & ~has_outgoing_weight
+        receives_gradient = columns_alive & ~(np.tile(cut_off, (1, columns)) if columns > 1 else cut_off)
+        statuses.insert(0, UnitStatus(~by_unit, cut_off, ~columns_alive))
+    return statuses
 
 
-def _heard(weight: Tensor, reached: np.ndarray | None, units: int) -> np.ndarray:
-    """Which of the units in front of `weight` [P, O, I, ..] have a weight other than 0 into an output that is reached.
+def _has_outgoing_weight(weight: Tensor, receives_gradient: np.ndarray | None, units: int) -> np.ndarray:
+    """The units in front of `weight` [P, O, I, ..] with a weight other than 0 into an output that receives gradient.
 
-    [P, units], or of size 1 in dimensions where all are alike; `reached`: [P, O], or None if every output is.
+    bool [P, units], or of size 1 in dimensions where all are alike; `receives_gradient`: [P, O], or None if every
+    output does.
     """
-    # The usual case, told by one fast pass over the weights: none is 0, so each unit is heard by every output.
+    # The usual case, found by one fast pass over the weights: none is 0, so each unit has one into every output.
     if int(torch.count_nonzero(weight)) == weight.numel():
-        return np.ones((1, 1), dtype=bool) if reached is None else np.logical_or.reduce(reached, axis=1, keepdims=True)
+        return (
+            np.ones((1, 1), dtype=bool)
+            if receives_gradient is None
+            else np.logical_or.reduce(receives_gradient, axis=1, keepdims=True)
+        )
     feeds = weight != 0
-    if reached is not None and not reached.all():
-        feeds &= torch.from_numpy(reached).to(weight.device).view(*reached.shape, *[1] * (feeds.dim() - 2))
-    heard = feeds.flatten(3).any(dim=3) if feeds.dim() > 3 else feeds
+    if receives_gradient is not None and not receives_gradient.all():
+        feeds &= (
+            torch.from_numpy(receives_gradient)
+            .to(weight.device)
+            .view(*receives_gradient.shape, *[1] * (feeds.dim() - 2))
+        )
+    has_outgoing_weight = feeds.flatten(3).any(dim=3) if feeds.dim() > 3 else feeds
     # Behind a convolution a dense layer has a weight for each of a channel's pixels.
-    return heard.any(dim=1).unflatten(1, (units, -1)).any(dim=2).cpu().numpy()
+    return has_outgoing_weight.any(dim=1).unflatten(1, (units, -1)).any(dim=2).cpu().numpy()
 
 
 def _next_weight(layers: Sequence[Layer], place: int, stacked: bool) -> Tensor:
@@ -74,11 +91,11 @@ def _next_weight(layers: Sequence[Layer], place: int, stacked: bool) -> Tensor:
 
 
 def by_member(value: Tensor) -> Tensor:
-    """What a layer gives, of images or not, with P in front: one network's has none."""
+    """The output of a layer with P in front, which that of one network lacks."""
     return value if value.dim() in (3, 5) else value.unsqueeze(0)
 
 
-def living_columns(size: Tensor, eps: float) -> Tensor:
+def columns_with_slope(size: Tensor, eps: float) -> Tensor:
     """Which columns have a slope, of absolute value `size`, above eps at some image (and pixel): bool [P, columns * U].
 
     `size` is [P, B, columns * U], of images [P, B, columns * C, Y, X].

@@ -1,4 +1,4 @@
-"""What gradients do: their norms in every hidden layer's weights and outputs, and how far a step moves the weights.
+"""Gradients: their norms in every hidden layer's weights and outputs, and how far a step moves the weights.
 
 The loss is the training's: mean cross-entropy and L1 penalty. Dropout and noise are off; batch norm takes the
 statistics of the images it is given, as in training. Nothing that training goes on from is changed.
@@ -36,13 +36,13 @@ class GradientNorms:
 
 
 def gradient_norms(population: Network, batches: Iterable[tuple[Tensor, Tensor]]) -> list[GradientNorms]:
-    """The norms over all of the batches, x [B, ...] and labels [B]; see `results.LayerProbe` for what they are."""
+    """The norms over all of the batches, x [B, ...] and labels [B]; see `runs.result.LayerProbe`."""
     layers, members = population.layers, len(population.members)
     weights = [layer.weight.value for layer in layers if isinstance(layer, Linear | Convolution)][:-1]
-    kept = [(buffer.value, buffer.value.clone()) for layer in layers for buffer in layer.buffers]
+    buffers = [(buffer.value, buffer.value.clone()) for layer in layers for buffer in layer.buffers]
     held = HeldStates.now(population.held)
-    total = [torch.zeros_like(one) for one in weights]
-    # Squares of what is left of a gradient below fifty layers of sigmoid, 1e-30, are 0 in float32.
+    total = [torch.zeros_like(weight) for weight in weights]
+    # Squares of a gradient below fifty layers of sigmoid, 1e-30, are 0 in float32.
     exact = accumulator(population.spec.device)
     sums = [torch.zeros(members, device=population.spec.device, dtype=exact) for _ in weights]
     images = 0
@@ -53,14 +53,14 @@ def gradient_norms(population: Network, batches: Iterable[tuple[Tensor, Tensor]]
             total[place] += grad
             by_image = output.reshape(members, len(labels), -1)
             sums[place] += torch.linalg.vector_norm(by_image, dim=2, dtype=exact).sum(dim=1)
-    for value, before in kept:
+    for value, before in buffers:
         value.copy_(before)
     held.put_back()
     return [
         GradientNorms(
-            torch.linalg.vector_norm((one / images).reshape(members, -1), dim=1, dtype=exact), output / images
+            torch.linalg.vector_norm((gradient / images).reshape(members, -1), dim=1, dtype=exact), output / images
         )
-        for one, output in zip(total, sums, strict=True)
+        for gradient, output in zip(total, sums, strict=True)
     ]
 
 
@@ -69,8 +69,8 @@ def _backward(
 ) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
     """The gradients of the summed loss in the hidden layers' weights and outputs."""
     outputs: list[Tensor] = []
-    for one in weights:
-        one.requires_grad_(True)
+    for weight in weights:
+        weight.requires_grad_(True)
     try:
         with torch.enable_grad():
             h = x.expand(len(population.members), *x.shape) if population.stacked else x
@@ -85,11 +85,11 @@ def _backward(
             log_p = torch.log_softmax(h, dim=-1)
             target = labels.expand(log_p.shape[:-1]).unsqueeze(-1)
             loss = loss - log_p.gather(-1, target).sum()
-            found = torch.autograd.grad(loss, [*weights, *outputs], allow_unused=True, materialize_grads=True)
+            gradients = torch.autograd.grad(loss, [*weights, *outputs], allow_unused=True, materialize_grads=True)
     finally:
-        for one in weights:
-            one.requires_grad_(False)
-    return found[: len(weights)], found[len(weights) :]
+        for weight in weights:
+            weight.requires_grad_(False)
+    return gradients[: len(weights)], gradients[len(weights) :]
 
 
 def differentiable(layer: Layer, x: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ def differentiable(layer: Layer, x: Tensor) -> Tensor:
         return torch.baddbmm(b, x, w.mT) if layer.stacked else torch.nn.functional.linear(x, w, b)
     if isinstance(layer, AutogradLayer):
         batch_norm = isinstance(layer, Norm) and layer.kind == "batch"
-        return layer.apply(x, [one.value for one in layer.parameters], training=batch_norm)
+        return layer.apply(x, [parameter.value for parameter in layer.parameters], training=batch_norm)
     return layer.forward(x, training=False)
 
 
@@ -122,9 +122,9 @@ def update_ratios(population: Network, x: Tensor, labels: Tensor) -> list[Tensor
     population.update.set_factor(population.next_factor())
     population.train_step(x, y)
     ratios = []
-    for one in weights:
-        old = before[one.name]
-        moved = (one.value - old).reshape(members, -1).norm(dim=1)
-        ratios.append(moved / old.reshape(members, -1).norm(dim=1))
+    for weight in weights:
+        old = before[weight.name]
+        change = (weight.value - old).reshape(members, -1).norm(dim=1)
+        ratios.append(change / old.reshape(members, -1).norm(dim=1))
     population.load(before, values)
     return ratios

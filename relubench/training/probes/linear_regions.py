@@ -1,7 +1,7 @@
 """Linear regions: how many linear pieces a piecewise-linear network makes along a line, exactly (Hanin & Rolnick 2019).
 
-Along x(t) = a + t (b - a), 0 <= t <= 1, every layer is piecewise linear in t. Layer by layer each piece is kept as its
-place, its value and its slope in t; a unit whose pre-activation crosses a kink inside a piece splits it. Slopes are
+Along x(t) = a + t (b - a), 0 <= t <= 1, every layer is piecewise linear in t. Layer by layer each piece is described by
+its place, its value and its slope in t; a unit whose pre-activation crosses a kink inside a piece splits it. Slopes are
 products of weights, never differences of values, so that a piece however short has the right one. All in float64.
 
 Shapes: S pieces, F features, I/O inputs/outputs.
@@ -35,7 +35,7 @@ class LinearMap:
 
 
 @dataclass(frozen=True, slots=True)
-class Bend:
+class PiecewiseLinear:
     """h = f(z), linear between kinks; with several columns a unit, the largest of them."""
 
     function: Callable[[Tensor], Tensor]
@@ -43,12 +43,12 @@ class Bend:
     columns: int
 
 
-Stage = LinearMap | Bend
+LinearStage = LinearMap | PiecewiseLinear
 
 
 @dataclass(frozen=True, slots=True)
-class Pieces:
-    """The line cut into S pieces."""
+class LineSegments:
+    """A line that is cut into S pieces."""
 
     cuts: Tensor
     """Where each begins, and where the last ends; [S + 1]."""
@@ -59,29 +59,31 @@ class Pieces:
 
 
 @torch.no_grad()
-def linear_stages(layers: Sequence[Layer], activation: str, member: int | None) -> list[Stage]:
-    """The network of one member (None: of a single network) in evaluation mode, as linear maps and bends.
+def linear_stages(layers: Sequence[Layer], activation: str, member: int | None) -> list[LinearStage]:
+    """The network of one member (None: of a single network) in evaluation mode, as linear maps and activations.
 
     Raises ValueError for a layer that is neither.
     """
     kinks = ACTIVATIONS[activation.partition(":")[0]].kinks
-    found: list[Stage] = []
+    stages: list[LinearStage] = []
     for layer in layers:
         if isinstance(layer, Linear):
-            found.append(LinearMap(_own(layer.weight.value, member), _own(layer.bias.value, member).flatten()))
+            stages.append(
+                LinearMap(_of_member(layer.weight.value, member), _of_member(layer.bias.value, member).flatten())
+            )
         elif isinstance(layer, Norm) and layer.kind == "batch":
-            found.append(_batch_norm(layer, member))
+            stages.append(_batch_norm(layer, member))
         elif isinstance(layer, SignFlip):
-            signs = _own(layer.signs, member).flatten()
-            found.append(LinearMap(torch.diag(signs), torch.zeros_like(signs)))
+            signs = _of_member(layer.signs, member).flatten()
+            stages.append(LinearMap(torch.diag(signs), torch.zeros_like(signs)))
         elif isinstance(layer, AnalyticActivation | AutogradActivation) and kinks is not None:
-            found.append(_bend(layer, kinks, member))
+            stages.append(_piecewise_linear(layer, kinks, member))
         elif not isinstance(layer, Dropout):
             raise ValueError(f"{type(layer).__name__} is not piecewise linear here")
-    return found
+    return stages
 
 
-def _own(value: Tensor, member: int | None) -> Tensor:
+def _of_member(value: Tensor, member: int | None) -> Tensor:
     return (value if member is None else value[member]).detach().to("cpu", torch.float64)
 
 
@@ -89,75 +91,79 @@ def _batch_norm(layer: Norm, member: int | None) -> LinearMap:
     """Batch norm with its running statistics: y = scale (x - mean) / deviation + shift."""
     part = slice(None) if member is None else member
     shape = (-1,) if member is None else (layer.parameters[0].value.shape[0], -1)
-    mean, variance = (one.view(shape)[part].to("cpu", torch.float64) for one in (layer.mean, layer.variance))
-    scale, shift = (_own(one.value, member).flatten() for one in layer.parameters)
+    mean, variance = (value.view(shape)[part].to("cpu", torch.float64) for value in (layer.mean, layer.variance))
+    scale, shift = (_of_member(parameter.value, member).flatten() for parameter in layer.parameters)
     factor = scale / (variance + NORM_EPS).sqrt()
     return LinearMap(torch.diag(factor), shift - mean * factor)
 
 
-def _bend(layer: AnalyticActivation | AutogradActivation, kinks: tuple[float, ...], member: int | None) -> Bend:
+def _piecewise_linear(
+    layer: AnalyticActivation | AutogradActivation, kinks: tuple[float, ...], member: int | None
+) -> PiecewiseLinear:
     activation = layer.activation
-    learned = tuple(_own(one.value, member).flatten() for one in layer.parameters)
-    return Bend(lambda z: activation.function(z, learned=learned), kinks, activation.columns)
+    learned = tuple(_of_member(parameter.value, member).flatten() for parameter in layer.parameters)
+    return PiecewiseLinear(lambda z: activation.function(z, learned=learned), kinks, activation.columns)
 
 
 @torch.no_grad()
-def pieces_along(stages: Sequence[Stage], a: Tensor, b: Tensor) -> Pieces:
+def pieces_along(stages: Sequence[LinearStage], a: Tensor, b: Tensor) -> LineSegments:
     """The network's linear pieces from image a to image b, [F] each; neighbours have different slopes."""
     a, b = a.flatten().to("cpu", torch.float64), b.flatten().to("cpu", torch.float64)
-    pieces = Pieces(torch.tensor([0.0, 1.0], dtype=torch.float64), a[None], (b - a)[None])
+    pieces = LineSegments(torch.tensor([0.0, 1.0], dtype=torch.float64), a[None], (b - a)[None])
     for stage in stages:
         if isinstance(stage, LinearMap):
             value, slope = pieces.value @ stage.weight.T + stage.bias, pieces.slope @ stage.weight.T
-            pieces = Pieces(pieces.cuts, value, slope)
+            pieces = LineSegments(pieces.cuts, value, slope)
         else:
-            pieces = _bent(_split(pieces, stage), stage)
+            pieces = _activated(_split_at_kinks(pieces, stage), stage)
     return _merged(pieces, SAME * float(pieces.slope.abs().max()))
 
 
-def count_pieces(stages: Sequence[Stage], a: Tensor, b: Tensor) -> int:
+def count_pieces(stages: Sequence[LinearStage], a: Tensor, b: Tensor) -> int:
     """How many linear pieces the network makes on the line from image a to image b."""
     return len(pieces_along(stages, a, b).value)
 
 
-def _split(pieces: Pieces, bend: Bend) -> Pieces:
+def _split_at_kinks(pieces: LineSegments, activation: PiecewiseLinear) -> LineSegments:
     """The pieces cut wherever a unit crosses a kink."""
     value, slope = pieces.value, pieces.slope
-    if bend.columns > 1:
-        columns = [one.chunk(bend.columns, dim=1) for one in (value, slope)]
-        pairs = list(itertools.combinations(range(bend.columns), 2))
+    if activation.columns > 1:
+        columns = [numbers.chunk(activation.columns, dim=1) for numbers in (value, slope)]
+        pairs = list(itertools.combinations(range(activation.columns), 2))
         crossing = [[columns[n][i] - columns[n][j] for i, j in pairs] for n in (0, 1)]
     else:
-        crossing = [[value - kink for kink in bend.kinks], [slope] * len(bend.kinks)]
+        crossing = [[value - kink for kink in activation.kinks], [slope] * len(activation.kinks)]
     start, end = pieces.cuts[:-1, None], pieces.cuts[1:, None]
-    found = [pieces.cuts]
+    points = [pieces.cuts]
     for height, steepness in zip(*crossing, strict=True):
         at = start - height / steepness
         # A slope of 0 gives an infinity or NaN, which lies in no piece.
-        found.append(at[(at > start) & (at < end)])
-    cuts = torch.unique(torch.cat(found))
+        points.append(at[(at > start) & (at < end)])
+    cuts = torch.unique(torch.cat(points))
     parent = torch.searchsorted(pieces.cuts, cuts[:-1], right=True) - 1
     into = (cuts[:-1] - pieces.cuts[parent])[:, None]
-    return Pieces(cuts, value[parent] + slope[parent] * into, slope[parent])
+    return LineSegments(cuts, value[parent] + slope[parent] * into, slope[parent])
 
 
-def _bent(pieces: Pieces, bend: Bend) -> Pieces:
+def _activated(pieces: LineSegments, activation: PiecewiseLinear) -> LineSegments:
     """f applied to pieces in which no unit crosses a kink: its slope in the middle is its slope throughout."""
     half = (pieces.cuts[1:] - pieces.cuts[:-1])[:, None] / 2
     with torch.enable_grad():
         middle = (pieces.value + pieces.slope * half).requires_grad_()
-        h = bend.function(middle)
+        h = activation.function(middle)
         (steepness,) = torch.autograd.grad(h.sum(), middle)
     slope = steepness * pieces.slope
-    if bend.columns > 1:
-        slope = slope.unflatten(1, (bend.columns, -1)).sum(dim=1)
-    bent = Pieces(pieces.cuts, h.detach() - slope * half, slope)
-    # Columns of a maximum cross below it, too, where nothing bends.
-    return _merged(bent, 0.0) if bend.columns > 1 else bent
+    if activation.columns > 1:
+        slope = slope.unflatten(1, (activation.columns, -1)).sum(dim=1)
+    activated = LineSegments(pieces.cuts, h.detach() - slope * half, slope)
+    # Columns of a maximum cross below it, too, where the maximum has no kink.
+    return _merged(activated, 0.0) if activation.columns > 1 else activated
 
 
-def _merged(pieces: Pieces, tolerance: float) -> Pieces:
+def _merged(pieces: LineSegments, tolerance: float) -> LineSegments:
     """The pieces with neighbours of one slope put together."""
     change = (pieces.slope[1:] - pieces.slope[:-1]).abs().amax(dim=1) > tolerance
     first = torch.cat([torch.tensor([True]), change])
-    return Pieces(torch.cat([pieces.cuts[:-1][first], pieces.cuts[-1:]]), pieces.value[first], pieces.slope[first])
+    return LineSegments(
+        torch.cat([pieces.cuts[:-1][first], pieces.cuts[-1:]]), pieces.value[first], pieces.slope[first]
+    )

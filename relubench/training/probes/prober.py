@@ -1,7 +1,7 @@
-"""Looks at a population after each epoch, off the training path: what its hidden layers do on a fixed set of images.
+"""Probes a population after each epoch, beside the training: what its hidden layers do on a fixed set of images.
 
-The images are 2,000 of the training part (of a small one 4 %), the same for every network of a data set. A look changes
-nothing that training goes on from: the same losses, to the bit, with and without.
+The images are 2,000 of the training part (of a small one 4 %), the same for every network of a data set. A probe
+changes nothing that training goes on from: the losses are the same, to the bit, with and without.
 
 Shapes: P member, B batch, U units. One network has P = 1 here.
 """
@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,23 +20,30 @@ from torch import Tensor
 from relubench.models.architecture import architecture_of, hidden_units, why_no_regions
 from relubench.models.random_streams import stream
 from relubench.runs.result import DeadUnits, LayerProbe, RegionPoint
-from relubench.training.probes.activation_counts import SAMPLE_IMAGES, Counted, Tally, Traced, joined, thinned
-from relubench.training.probes.confirmation import look_again
-from relubench.training.probes.dead_units import Standing, by_member, judge, stage_places
+from relubench.training.probes.activation_counts import (
+    SAMPLE_IMAGES,
+    ActivationCounter,
+    ActivationCounts,
+    LayerTrace,
+    join_layers,
+    sample_pre_activations,
+)
+from relubench.training.probes.confirmation import confirm_dead_units
+from relubench.training.probes.dead_units import UnitStatus, by_member, stage_places, unit_statuses
 from relubench.training.probes.gradients import GradientNorms, gradient_norms, update_ratios
 from relubench.training.probes.linear_regions import count_pieces, linear_stages
-from relubench.training.probes.slopes import SlopeScale, slope_scale, traced
+from relubench.training.probes.slopes import SlopeScale, output_and_trace, slope_scale
 
 if TYPE_CHECKING:
     from relubench.training.member import Member
     from relubench.training.network import Network
 
 PROBE_IMAGES, PROBE_SHARE, LEAST_IMAGES = 2000, 1 / 25, 100
-"""As many training images are looked at, or this share of a smaller set (but these), so that a look stays cheap."""
+"""A probe takes so many training images, or this share of a smaller set (but the least), so that it stays cheap."""
 GRADIENT_IMAGES = 1000
 """Gradients are taken on the first of them, since a backward pass costs twice a forward one."""
 SLICE_VALUES = 500_000
-"""Pre-activations of the widest layer that are looked at at once: they stay in the cache."""
+"""Pre-activations of the widest layer that are computed at once: they stay in the cache."""
 JOINED_VALUES = 50_000
 """Layers with up to so many outputs are counted together: a small layer's calls take longer than its numbers."""
 LINES = 5
@@ -44,7 +51,7 @@ LINES = 5
 
 
 class Prober:
-    """The looks at one population, and what has to be remembered from one to the next."""
+    """The probes of one population, and what has to be remembered from one to the next."""
 
     def __init__(self, population: Network) -> None:
         spec = population.spec
@@ -52,87 +59,89 @@ class Prober:
         self.with_gradients = spec.probe in ("gradients", "all")
         self.with_regions = spec.probe in ("regions", "all") and why_no_regions(spec) is None
         order = torch.randperm(population.data.n_train, generator=stream(0, "probe"))
-        images = min(PROBE_IMAGES, max(LEAST_IMAGES, int(PROBE_SHARE * len(order))))
-        self.index = order[:images].to(spec.device)
+        num_images = min(PROBE_IMAGES, max(LEAST_IMAGES, int(PROBE_SHARE * len(order))))
+        self.index = order[:num_images].to(spec.device)
         self.places = stage_places(population.layers)
         widest = max(hidden_units(architecture_of(spec), spec.input_shape))
         self.slice = max(SAMPLE_IMAGES, min(PROBE_IMAGES, SLICE_VALUES // (widest * self.members)))
         inputs = math.prod(spec.input_shape)
-        small = images <= self.slice and images * inputs <= SLICE_VALUES
-        self.kept = population.data.train_batch(self.index) if small else None
-        """The images of a look, where gathering them again would take longer than they are large."""
+        small = num_images <= self.slice and num_images * inputs <= SLICE_VALUES
+        self.images = population.data.train_batch(self.index) if small else None
+        """The images of a probe, where they are so few that they are gathered once only."""
         self.scale: SlopeScale | None = None
         self.dead: list[np.ndarray] = []
-        """The dead units of each layer at the last look, bool [P, U]."""
+        """The dead units of each layer at the last probe, bool [P, U]."""
         self.born_dead: list[np.ndarray] = []
 
-    # -- one look ----------------------------------------------------------------------------------------------------
+    # -- one probe ---------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def look(self, epoch: int) -> None:
+    def probe(self, epoch: int) -> None:
         """Record what every member's layers do after `epoch` (0: before training), unless it has stopped before."""
-        watched = [one for one in self.population.members if not one.stopped or one.curve[-1].epoch == epoch]
-        counted, living = self._count()
-        standings = judge(self.population.layers, living, self._scale.columns, self.population.stacked)
+        running = [
+            member for member in self.population.members if not member.stopped or member.curve[-1].epoch == epoch
+        ]
+        counts, with_slope = self._count()
+        statuses = unit_statuses(self.population.layers, with_slope, self._scale.columns, self.population.stacked)
         norms, ratios = self._gradients() if self.with_gradients else ([], [])
         for place, member in enumerate(self.population.members):
-            if member not in watched:
+            if member not in running:
                 continue
-            for layer, standing in enumerate(standings):
-                record = self._record(epoch, layer, place, counted[layer * self.members + place], standing)
+            for layer, status in enumerate(statuses):
+                record = self._record(epoch, layer, place, counts[layer * self.members + place], status)
                 if norms:
                     record = _with_gradients(record, norms[layer], ratios[layer], place)
                 member.probes.append(record)
             if self.with_regions:
                 member.regions.append(RegionPoint(epoch=epoch, lines=self._regions(place)))
-        self.dead = [one.dead for one in standings]
-        self.born_dead = self.born_dead or [one.copy() for one in self.dead]
-        if ended := [one for one in watched if _ends(one, epoch)]:
-            self._confirm(ended, standings)
+        self.dead = [status.dead for status in statuses]
+        self.born_dead = self.born_dead or [units.copy() for units in self.dead]
+        if ended_members := [member for member in running if _ends(member, epoch)]:
+            self._confirm(ended_members, statuses)
 
-    def _record(self, epoch: int, layer: int, place: int, counted: Counted, standing: Standing) -> LayerProbe:
-        dead = standing.dead[place]
+    def _record(self, epoch: int, layer: int, place: int, counts: ActivationCounts, status: UnitStatus) -> LayerProbe:
+        dead = status.dead[place]
         before = self.dead[layer][place] if self.dead else dead
         return LayerProbe(
             epoch=epoch,
             layer=layer + 1,
             units=len(dead),
-            zeros_pct=counted.zeros_pct,
-            near_zeros_pct=counted.near_pct,
-            mean=_finite(counted.mean),
-            variance=_finite(counted.variance),
-            quantiles=[_finite(one) for one in counted.quantiles],
-            saturated_pct=counted.saturated_pct,
+            zeros_pct=counts.zeros_pct,
+            near_zeros_pct=counts.near_pct,
+            mean=_finite(counts.mean),
+            variance=_finite(counts.variance),
+            quantiles=[_finite(quantile) for quantile in counts.quantiles],
+            saturated_pct=counts.saturated_pct,
             dead=int(np.count_nonzero(dead)),
             died=int(np.count_nonzero(dead & ~before)),
             revived=int(np.count_nonzero(before & ~dead)),
-            cut_off=int(np.count_nonzero(standing.cut_off[place])),
-            idle_columns=int(np.count_nonzero(standing.idle[place])),
+            cut_off=int(np.count_nonzero(status.cut_off[place])),
+            idle_columns=int(np.count_nonzero(status.idle[place])),
         )
 
-    def _count(self) -> tuple[list[Counted], list[np.ndarray]]:
-        """What is counted on all of the images, layer by layer and of each the members; which columns had a slope."""
-        tallies: list[Tally] = []
+    def _count(self) -> tuple[list[ActivationCounts], list[np.ndarray]]:
+        """The counts on all of the images, by layer and then by member; and, by layer, the columns that had a slope."""
+        counters: list[ActivationCounter] = []
         for x, _ in self._slices():
-            for number, layers in enumerate(self._together(x)):
-                stage = joined(layers)
-                if number == len(tallies):
-                    tallies.append(Tally(stage))
-                tallies[number].add(stage, self._scale)
-        counted = [one for tally in tallies for one in tally.counted()]
-        live = [tally.live.cpu().numpy() for tally in tallies]
-        return counted, [one for rows in live for one in rows.reshape(-1, self.members, rows.shape[1])]
+            for number, layers in enumerate(self._groups_of_layers(x)):
+                batch = join_layers(layers)
+                if number == len(counters):
+                    counters.append(ActivationCounter(batch))
+                counters[number].add(batch, self._scale)
+        counts = [row for counter in counters for row in counter.counts()]
+        with_slope = [counter.with_slope.cpu().numpy() for counter in counters]
+        return counts, [layer for rows in with_slope for layer in rows.reshape(-1, self.members, rows.shape[1])]
 
-    def _together(self, x: Tensor) -> Iterator[list[Traced]]:
-        """The hidden layers on the images x, small ones of one shape together."""
-        layers: list[Traced] = []
-        for one in self._layers(x):
+    def _groups_of_layers(self, x: Tensor) -> Iterator[list[LayerTrace]]:
+        """The hidden layers on the images x in groups that are counted together: small ones of one shape."""
+        layers: list[LayerTrace] = []
+        for layer in self._layers(x):
             # In one slice only: the groups have to be the same in each.
-            small = len(self.index) <= self.slice and one.h.numel() <= JOINED_VALUES
-            if layers and not (small and one.h.shape == layers[-1].h.shape):
+            small = len(self.index) <= self.slice and layer.h.numel() <= JOINED_VALUES
+            if layers and not (small and layer.h.shape == layers[-1].h.shape):
                 yield layers
                 layers = []
-            layers.append(one)
+            layers.append(layer)
         yield layers
 
     @property
@@ -140,7 +149,7 @@ class Prober:
         assert self.scale is not None
         return self.scale
 
-    def _layers(self, x: Tensor) -> Iterator[Traced]:
+    def _layers(self, x: Tensor) -> Iterator[LayerTrace]:
         """Every hidden layer on the images x [B, ...], in evaluation mode."""
         population = self.population
         h = self._of_all(x)
@@ -149,19 +158,19 @@ class Prober:
                 h = layer.forward(h, training=False)
                 continue
             self.scale = self.scale or slope_scale(layer, h.shape)
-            # traced overwrites its z.
-            z = thinned(by_member(h))
-            h, trace = traced(layer, h)
+            # output_and_trace overwrites its z.
+            z = sample_pre_activations(by_member(h))
+            h, trace = output_and_trace(layer, h)
             output = by_member(h)
-            yield Traced(layer, z, output, output if trace is h else by_member(trace))
+            yield LayerTrace(layer, z, output, output if trace is h else by_member(trace))
 
     def _of_all(self, x: Tensor) -> Tensor:
-        """The images as every member sees them: in a stack [P, B, ...]."""
+        """The images with P in front where members are batched."""
         return x.expand(self.members, *x.shape) if self.population.stacked else x
 
     def _slices(self, images: int = PROBE_IMAGES) -> Iterator[tuple[Tensor, Tensor]]:
-        if self.kept is not None and images >= len(self.index):
-            yield self.kept
+        if self.images is not None and images >= len(self.index):
+            yield self.images
             return
         for part in self.index[:images].split(self.slice):
             yield self.population.data.train_batch(part)
@@ -179,26 +188,26 @@ class Prober:
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
-    def _confirm(self, ended: Sequence[Member], standings: Sequence[Standing]) -> None:
-        """The dead units of members that have ended, each candidate looked at with every training image."""
+    def _confirm(self, ended_members: Sequence[Member], statuses: Sequence[UnitStatus]) -> None:
+        """Record the dead units of members that have ended, each candidate confirmed on every training image."""
         population = self.population
-        living = [torch.from_numpy(~one.idle).to(self.index.device) for one in standings]
+        with_slope = [torch.from_numpy(~status.idle).to(self.index.device) for status in statuses]
         for x, _ in population.data.slices("train", self.slice):
-            if not look_again(population.layers, living, self._of_all(x), self._scale.eps):
+            if not confirm_dead_units(population.layers, with_slope, self._of_all(x), self._scale.eps):
                 break
-        lived = [one.cpu().numpy() for one in living]
-        final = judge(population.layers, lived, self._scale.columns, population.stacked)
+        confirmed = [columns.cpu().numpy() for columns in with_slope]
+        final = unit_statuses(population.layers, confirmed, self._scale.columns, population.stacked)
         for place, member in enumerate(self.population.members):
-            if member not in ended:
+            if member not in ended_members:
                 continue
-            for layer, (seen, true) in enumerate(zip(standings, final, strict=True)):
+            for layer, (probed, confirmed_status) in enumerate(zip(statuses, final, strict=True)):
                 member.dead_units.append(
                     DeadUnits(
                         layer=layer + 1,
-                        units=true.dead.shape[1],
-                        dead=int(np.count_nonzero(true.dead[place])),
-                        candidates=int(np.count_nonzero(seen.dead[place])),
-                        cut_off=int(np.count_nonzero(true.cut_off[place])),
+                        units=confirmed_status.dead.shape[1],
+                        dead=int(np.count_nonzero(confirmed_status.dead[place])),
+                        candidates=int(np.count_nonzero(probed.dead[place])),
+                        cut_off=int(np.count_nonzero(confirmed_status.cut_off[place])),
                         born_dead=int(np.count_nonzero(self.born_dead[layer][place])),
                         eps=self._scale.eps,
                     )
@@ -207,33 +216,27 @@ class Prober:
     # -- state -------------------------------------------------------------------------------------------------------
 
     def measure_scale(self) -> None:
-        """Find the scale of slopes before anything is loaded: a module of somebody else's may have another later."""
+        """Find the scale of slopes before anything is loaded: a user module may have another later."""
         x, _ = next(iter(self._slices()))
         next(self._layers(x), None)
 
     def state(self) -> dict[str, Tensor]:
-        """What the next look compares with."""
-        kept = {"dead": self.dead, "born": self.born_dead}
-        return {f"probe/{name}/{at}": torch.from_numpy(one) for name in kept for at, one in enumerate(kept[name])}
+        """What the next probe is compared with."""
+        states = {"dead": self.dead, "born": self.born_dead}
+        return {
+            f"probe/{name}/{place}": torch.from_numpy(units)
+            for name, layers in states.items()
+            for place, units in enumerate(layers)
+        }
 
     def load(self, tensors: dict[str, Tensor]) -> None:
+        """Go on from `state()`."""
+
         def layers(name: str) -> list[np.ndarray]:
-            found = [tensors.get(f"probe/{name}/{place}") for place in range(len(self.places))]
-            return [one.cpu().numpy() for one in found if one is not None]
+            units = [tensors.get(f"probe/{name}/{place}") for place in range(len(self.places))]
+            return [layer.cpu().numpy() for layer in units if layer is not None]
 
         self.dead, self.born_dead = layers("dead"), layers("born")
-
-
-def recorded(member: Member) -> dict[str, list[dict[str, Any]]]:
-    """The member's looks as plain values, for a checkpoint."""
-    return {name: [asdict(one) for one in getattr(member, name)] for name in ("probes", "dead_units", "regions")}
-
-
-def recall(member: Member, kept: dict[str, list[dict[str, Any]]]) -> None:
-    """Take `recorded` back."""
-    member.probes = [LayerProbe(**one) for one in kept["probes"]]
-    member.dead_units = [DeadUnits(**one) for one in kept["dead_units"]]
-    member.regions = [RegionPoint(**one) for one in kept["regions"]]
 
 
 def _ends(member: Member, epoch: int) -> bool:

@@ -1,6 +1,6 @@
 """The linear regions of a piecewise-linear network on a plane through three images, on a grid of points.
 
-A point's region is told by the piece of every activation that it lies on (Hanin & Rolnick 2019): the interval between
+A point's region is named by the piece of every activation that it lies on (Hanin & Rolnick 2019): the interval between
 kinks, or the winning column of a maximum. In float32, since a point is right on a border only by accident.
 
 Shapes: N points, F features, U units.
@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from relubench.training.probes.linear_regions import Bend, LinearMap, Stage
+from relubench.training.probes.linear_regions import LinearMap, LinearStage, PiecewiseLinear
 
 MARGIN = 0.35
 """The square reaches beyond the triangle of images by this part of its longer side."""
 CHUNK_VALUES = 20_000_000
-"""Pre-activations of the widest layer that are looked at at once."""
+"""Pre-activations of the widest layer that are computed together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +50,13 @@ class Regions:
 
 def plane_through(a: Tensor, b: Tensor, c: Tensor) -> Plane:
     """The plane through three images [F]; raises ValueError if they lie on a line."""
-    a, b, c = (one.flatten().to("cpu", torch.float64) for one in (a, b, c))
+    a, b, c = (image.flatten().to("cpu", torch.float64) for image in (a, b, c))
     first, across = b - a, c - a
     length = float(first.norm())
     first = first / max(length, 1e-300)
     u = float(across @ first)
-    rest = across - u * first
-    height = float(rest.norm())
+    perpendicular = across - u * first
+    height = float(perpendicular.norm())
     if height <= 1e-9 * max(length, 1.0):
         raise ValueError("the three images lie on a line")
     corners = [(0.0, 0.0), (length, 0.0), (u, height)]
@@ -64,11 +64,11 @@ def plane_through(a: Tensor, b: Tensor, c: Tensor) -> Plane:
     half = (0.5 + MARGIN) * max(high - low, height)
     middle = (low + high) / 2, height / 2
     square = (middle[0] - half, middle[0] + half, middle[1] - half, middle[1] + half)
-    return Plane(a, first, rest / height, corners, square)
+    return Plane(a, first, perpendicular / height, corners, square)
 
 
 @torch.no_grad()
-def regions_on(stages: Sequence[Stage], plane: Plane, points: int) -> Regions:
+def regions_on(stages: Sequence[LinearStage], plane: Plane, points: int) -> Regions:
     """The regions on a grid of points x points over the plane's square."""
     low_u, high_u, low_v, high_v = plane.square
     v, u = torch.meshgrid(
@@ -76,22 +76,22 @@ def regions_on(stages: Sequence[Stage], plane: Plane, points: int) -> Regions:
         torch.linspace(low_u, high_u, points, dtype=torch.float64),
         indexing="ij",
     )
-    at = torch.stack([u.flatten(), v.flatten()], dim=1)
+    positions = torch.stack([u.flatten(), v.flatten()], dim=1)
     widest = max(stage.weight.shape[0] for stage in stages if isinstance(stage, LinearMap))
-    found = [_at(stages, plane, part) for part in at.split(max(1, CHUNK_VALUES // widest))]
-    told, regions = np.unique(torch.cat([one for one, _ in found]).numpy(), return_inverse=True)
-    label = torch.cat([one for _, one in found]).numpy()
-    return Regions(regions.reshape(points, points), label.reshape(points, points), len(told))
+    parts = [_codes_and_classes(stages, plane, part) for part in positions.split(max(1, CHUNK_VALUES // widest))]
+    distinct, regions = np.unique(torch.cat([codes for codes, _ in parts]).numpy(), return_inverse=True)
+    label = torch.cat([classes for _, classes in parts]).numpy()
+    return Regions(regions.reshape(points, points), label.reshape(points, points), len(distinct))
 
 
-def _at(stages: Sequence[Stage], plane: Plane, at: Tensor) -> tuple[Tensor, Tensor]:
-    """A number for each point's region and the class named there; at [N, 2]."""
+def _codes_and_classes(stages: Sequence[LinearStage], plane: Plane, positions: Tensor) -> tuple[Tensor, Tensor]:
+    """A number for each point's region and the class named there; positions [N, 2]."""
     first = stages[0]
     assert isinstance(first, LinearMap)
     # What the first layer makes of the plane is a plane: the images themselves are never formed.
     spread = torch.stack([plane.first, plane.second]) @ first.weight.T
-    z = (at @ spread + (first.weight @ plane.origin + first.bias)).float()
-    code = torch.zeros(len(at), dtype=torch.int64)
+    z = (positions @ spread + (first.weight @ plane.origin + first.bias)).float()
+    code = torch.zeros(len(positions), dtype=torch.int64)
     generator = torch.Generator().manual_seed(0)
     for stage in stages[1:]:
         if isinstance(stage, LinearMap):
@@ -105,8 +105,8 @@ def _at(stages: Sequence[Stage], plane: Plane, at: Tensor) -> tuple[Tensor, Tens
     return code, z.argmax(dim=1)
 
 
-def _piece(z: Tensor, bend: Bend) -> Tensor:
+def _piece(z: Tensor, activation: PiecewiseLinear) -> Tensor:
     """Which piece of the activation each unit is on, [N, U]."""
-    if bend.columns > 1:
-        return torch.stack(z.chunk(bend.columns, dim=1)).argmax(dim=0)
-    return torch.bucketize(z, torch.tensor(bend.kinks, dtype=z.dtype))
+    if activation.columns > 1:
+        return torch.stack(z.chunk(activation.columns, dim=1)).argmax(dim=0)
+    return torch.bucketize(z, torch.tensor(activation.kinks, dtype=z.dtype))

@@ -17,7 +17,7 @@ from relubench.models.layers.activation import AnalyticActivation, AutogradActiv
 from relubench.models.layers.base import AutogradLayer, Layer
 
 EXPECTED = 6.0
-"""The activation's largest slope is looked for within this of 0, where normalised pre-activations lie."""
+"""The activation's largest slope is searched within this of 0, where normalised pre-activations lie."""
 GRID = 1201
 SATURATED = 0.01
 """Below this part of the activation's largest slope an output is saturated."""
@@ -29,7 +29,7 @@ FEW_SLOPES = 16
 
 @dataclass(frozen=True, slots=True)
 class SlopeScale:
-    """What slopes of one activation are measured by."""
+    """The sizes by which slopes of one activation are judged."""
 
     columns: int
     saturated: float
@@ -41,25 +41,25 @@ class SlopeScale:
 @torch.no_grad()
 def slopes(layer: Layer, z: Tensor) -> tuple[Tensor, Tensor]:
     """h = f(z) in evaluation mode and its slope in every column, of z's shape; overwrites z."""
-    h, trace = traced(layer, z)
+    h, trace = output_and_trace(layer, z)
     return h, slope_of(layer, h, trace)
 
 
-def traced(layer: Layer, z: Tensor) -> tuple[Tensor, Tensor]:
-    """h = f(z) and what `slope_of` makes its slope from, of z's shape or h's; overwrites z."""
+def output_and_trace(layer: Layer, z: Tensor) -> tuple[Tensor, Tensor]:
+    """h = f(z) and what `slope_of` computes its slope from, of z's shape or h's; overwrites z."""
     if isinstance(layer, AnalyticActivation):
         h = layer.forward(z, training=False)
         return h, layer.saved
     assert isinstance(layer, AutogradLayer)
     with torch.enable_grad():
         x = z.detach().requires_grad_()
-        h = layer.apply(x, [one.value for one in layer.parameters], training=False)
+        h = layer.apply(x, [parameter.value for parameter in layer.parameters], training=False)
         (slope,) = torch.autograd.grad(h.sum(), x, allow_unused=True, materialize_grads=True)
     return h.detach(), slope
 
 
 def slope_of(layer: Layer, h: Tensor, trace: Tensor) -> Tensor:
-    """The slope in every column, for what `traced` gave; of several layers that have one activation also at once."""
+    """The slope in every column, from the results of `output_and_trace`, for one layer or several of one activation."""
     return layer.gradient(torch.ones_like(h), trace, layer.dim) if isinstance(layer, AnalyticActivation) else trace
 
 
@@ -90,20 +90,20 @@ def slope_scale(layer: Layer, like: Sequence[int]) -> SlopeScale:
     members = like[0] if len(like) in (3, 5) else 0
     z = z.expand(members, *shape) if members else z
     z = z.clone(memory_format=torch.contiguous_format)
-    device = next((one.value.device for one in layer.parameters), None)
+    device = next((parameter.value.device for parameter in layer.parameters), None)
     _, slope = slopes(layer, z.to(device) if device is not None else z)
     size = slope.cpu().abs().amax(dim=axis)
     size = (size[0] if members else size).flatten()[:GRID]
     flat = bool(((size[1:] == 0) & (size[:-1] == 0)).any())
     # Rounded, because a slope of 0.01 is not the same number at every z.
-    few = flat or len(torch.unique(torch.round(size, decimals=5))) <= FEW_SLOPES
+    few_slopes = flat or len(torch.unique(torch.round(size, decimals=5))) <= FEW_SLOPES
     largest = float(size.max())
     # A hair below, so that leaky_relu's default slope of exactly 1 % is on the same side everywhere.
-    return SlopeScale(columns, SATURATED * largest * (1 - 1e-6), 0.0 if few else DEAD * largest)
+    return SlopeScale(columns, SATURATED * largest * (1 - 1e-6), 0.0 if few_slopes else DEAD * largest)
 
 
 def _of_user(layer: Layer) -> bool:
-    """Whether it is a formula or a user's own, which may know no shape but the layer's."""
+    """Whether it is a formula or a user's module, which may take no shape but the layer's."""
     if isinstance(layer, AutogradActivation):
         return layer.activation.columns == 1 and not layer.activation.learned and layer.activation.draw is None
     return isinstance(layer, UserModule)

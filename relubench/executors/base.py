@@ -1,0 +1,17 @@
+"""The protocol of all that carries out jobs: worker processes on this machine (`local`), or this process (`inline`)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Protocol
+
+from relubench.executors.job import Job
+from relubench.executors.messages import Message
+
+
+class Executor(Protocol):
+    """Carries out jobs, and reports what becomes of their runs."""
+
+    def run(self, jobs: Sequence[Job]) -> Generator[Message, None, None]:
+        """Yields messages until every job has ended; closing the generator stops the jobs after a checkpoint."""
+        ...

@@ -1,0 +1,117 @@
+"""Makes the record of a run from the population that was trained: its result, and the weights that are stored."""
+
+from __future__ import annotations
+
+import json
+import platform
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from relubench.executors.job import Job
+from relubench.models.backend import route
+from relubench.runs.result import Outcome, RunResult
+from relubench.runs.spec import RunSpec
+from relubench.version import __version__
+
+if TYPE_CHECKING:
+    from relubench.training.evaluation import Evaluation
+    from relubench.training.population import Member, Population
+
+
+def finished_result(
+    job: Job, population: Population, test: Evaluation, place: int
+) -> tuple[RunResult, np.ndarray | None]:
+    """The result of the member at `place`, and which test examples it gets wrong; None where it diverged."""
+    spec, member = job.specs[place], population.members[place]
+    outcome, message = _outcome(population, member)
+    diverged = outcome == "diverged"
+    wrong = None if diverged else test.wrong[place]
+    zeros = [] if diverged else [100.0 * float(share) for share in test.zeros[place]]
+    result = RunResult(
+        id=spec.id,
+        spec=_json_values(spec),
+        outcome=outcome,
+        message=message,
+        parameters=population.parameter_count,
+        path=route(spec, len(job.specs)),
+        epochs=len(member.curve),
+        best_epoch=None if diverged else member.best_epoch,
+        valid_error_pct=None if diverged else member.best_error,
+        test_error_pct=None if wrong is None else 100.0 * float(wrong.mean()),
+        test_examples=job.prepared.n_test,
+        sparsity_pct=sum(zeros) / len(zeros) if zeros else None,
+        sparsity_by_layer_pct=zeros,
+        near_zeros_pct=None if diverged else _near_zeros(member),
+        dead_units_pct=_dead_units(member),
+        curve=member.curve,
+        probes=member.probes,
+        dead_units=member.dead_units,
+        regions=member.regions,
+        versions=_versions(spec),
+    )
+    return result, wrong
+
+
+def diverged_result(spec: RunSpec, message: str, test_examples: int) -> RunResult:
+    """The result of a run whose pre-training diverged; its finished layers stay in the store."""
+    return RunResult(
+        id=spec.id,
+        spec=_json_values(spec),
+        outcome="diverged",
+        message=message,
+        parameters=spec.parameters,
+        path=route(spec, 1),
+        epochs=0,
+        best_epoch=None,
+        valid_error_pct=None,
+        test_error_pct=None,
+        test_examples=test_examples,
+        sparsity_pct=None,
+        versions=_versions(spec),
+    )
+
+
+def stored_weights(job: Job, population: Population, place: int) -> bytes | None:
+    """The content of the weights' file of the member at `place`; None where the job keeps no weights."""
+    from relubench.runs.checkpoint import to_bytes
+
+    if job.keep == "none":
+        return None
+    spec = job.specs[place]
+    best = job.keep == "best"
+    facts = {"run": spec.id, "activation": spec.activation, "model": spec.model, "kept": job.keep}
+    held = population.held_values(place, best=best)
+    return to_bytes(population.weights(place, best=best), facts | ({"held": held} if held else {}))
+
+
+def _outcome(population: Population, member: Member) -> tuple[Outcome, str]:
+    """The member's outcome, and the reason for any but "ok"."""
+    if member.stopped == "diverged":
+        return "diverged", f"the loss was not finite in epoch {member.curve[-1].epoch}"
+    if population.still_at_chance(member):
+        return "stalled", "the validation error is no better than always naming the commonest class"
+    return "ok", ""
+
+
+def _near_zeros(member: Member) -> float | None:
+    """Near zeros of the tested weights in percent, averaged over the hidden layers; None without a probe of them."""
+    shares = [probe.near_zeros_pct for probe in member.probes if probe.epoch == member.best_epoch]
+    finite = [share for share in shares if share is not None]
+    return sum(finite) / len(finite) if finite and len(finite) == len(shares) else None
+
+
+def _dead_units(member: Member) -> float | None:
+    """The share of dead units among all hidden ones, in percent; None unless they were counted."""
+    if not member.dead_units:
+        return None
+    return 100.0 * sum(layer.dead for layer in member.dead_units) / sum(layer.units for layer in member.dead_units)
+
+
+def _json_values(spec: RunSpec) -> dict[str, Any]:
+    """The specification as a stored record has it, with lists for tuples."""
+    return json.loads(json.dumps(spec.to_json()))
+
+
+def _versions(spec: RunSpec) -> dict[str, str]:
+    return {"relubench": __version__, "torch": spec.torch, "python": platform.python_version()}

@@ -1,0 +1,270 @@
+"""Carries out one job, in whatever process it is called, and yields messages about it.
+
+A job trains one population, pre-trains the layers below one, or tests a stored network under noise. `stop` is asked
+after every chunk of steps: once it says yes, a checkpoint is written and Interrupted is raised. Closing the generator
+between two messages writes a checkpoint likewise.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from relubench.errors import ComputeError
+from relubench.executors.checkpoints import resume, save
+from relubench.executors.failures import check_unchanged, free_memory, is_out_of_memory, user_error
+from relubench.executors.job import Job
+from relubench.executors.messages import Done, Failed, Message, NoiseTested, Pretrained, Progress, Waiting
+from relubench.executors.results import diverged_result, finished_result, stored_weights
+from relubench.models.architecture import architecture_of
+from relubench.runs.clock import Clock
+from relubench.runs.result import RunResult, Timing
+from relubench.runs.spec import RunSpec
+from relubench.runs.store import Busy, Store
+from relubench.training.pretraining.layer_run import CHECKPOINT_SECONDS, PROGRESS_SECONDS, Interrupted
+from relubench.training.pretraining.layers import PretrainedLayers
+
+if TYPE_CHECKING:
+    from relubench.training.population import Population
+
+Messages = Generator[Message, None, None]
+Stop = Callable[[], bool]
+"""Whether to stop."""
+
+
+def never() -> bool:
+    """False: nothing but closing the generator stops a job."""
+    return False
+
+
+def messages_of(job: Job, stop: Stop = never) -> Messages:
+    """Carry out a job; an error is a message too. Raises Interrupted after `stop`, Busy as `carry_out` does."""
+    try:
+        yield from carry_out(job, stop)
+    except (Interrupted, Busy):
+        raise
+    except Exception as error:
+        if os.environ.get("RELUBENCH_DEBUG"):
+            traceback.print_exc()
+        failure = user_error(error, job)
+        for spec in job.specs:
+            yield Failed(run=spec.id, message=failure.message, hint=failure.hint)
+    # A network's layers hold each other: without this they are let go many networks later.
+    free_memory()
+
+
+def carry_out(job: Job, stop: Stop = never) -> Messages:
+    """Train a population and store its runs, in halves if it is too large for the memory.
+
+    A job with noise tests its stored network instead. Raises Interrupted after `stop`, RelubenchError for what failed,
+    and Busy if another process is training one of the runs and the job is not patient.
+    """
+    if job.noise:
+        yield from _test_under_noise(job)
+        return
+    try:
+        yield from _train_and_store(job, stop)
+        return
+    except (MemoryError, RuntimeError) as error:
+        if len(job.specs) == 1 or not is_out_of_memory(error):
+            raise
+        print(f"{len(job.specs)} networks at once do not fit into the memory: trying halves", file=sys.stderr)
+    # Only here, with the error gone, is nothing of the whole population left in memory.
+    free_memory()
+    middle = len(job.specs) // 2
+    for half in (job.specs[:middle], job.specs[middle:]):
+        yield from carry_out(replace(job, specs=half), stop)
+
+
+def _train_and_store(job: Job, stop: Stop) -> Messages:
+    """Train one population and store its runs, with a lock on each of them."""
+    store = Store(job.store)
+    with contextlib.ExitStack() as locks:
+        yield from _lock(job, store, locks, stop)
+        if not (job.fresh or job.pretrain_only) and all(store.has(spec.id) for spec in job.specs):
+            for spec in job.specs:
+                yield _stored_run(store, spec)
+            return
+        job, pretrained = yield from _pretrain(job, store, stop)
+        if job.pretrain_only or not job.specs:
+            return
+        population = _open(job, pretrained)
+        clock = Clock() if job.fresh else resume(job, store, population)
+        if clock is None:
+            population, clock = _open(job, pretrained), Clock()
+        yield from _progress(job, population, clock, epoch_ended=False)
+        yield from _train(job, store, population, clock, stop)
+        test = population.evaluate("test", best=True, sparsity=True)
+        clock.tick()
+        for place, layers in enumerate(pretrained):
+            result, wrong = finished_result(job, population, test, place)
+            timing = clock.timing(len(job.specs), layers.seconds)
+            yield _store(store, result, timing, wrong, stored_weights(job, population, place))
+        store.discard(job.name)
+
+
+def _lock(job: Job, store: Store, locks: contextlib.ExitStack, stop: Stop) -> Messages:
+    """Lock the job's runs, and wait for those that another process is training if the job is patient."""
+
+    def go_on() -> bool:
+        if stop():
+            raise Interrupted
+        return True
+
+    for run in sorted(spec.id for spec in job.specs):
+        try:
+            locks.enter_context(store.lock(run, lambda: False))
+        except Busy:
+            if not job.patient:
+                raise
+            yield Waiting(run=run)
+            locks.enter_context(store.lock(run, go_on))
+
+
+def _stored_run(store: Store, spec: RunSpec) -> Done:
+    """What another process stored of the run."""
+    result = store.result(spec.id)
+    if result is None:
+        raise ComputeError(f"the run {spec.id} is gone from {store.root}", "was it deleted meanwhile? repeat")
+    return Done(run=spec.id, result=result, timing=store.timing(spec.id), wrong=store.wrong(spec.id), cached=True)
+
+
+def _pretrain(job: Job, store: Store, stop: Stop) -> Generator[Message, None, tuple[Job, list[PretrainedLayers]]]:
+    """The job without the members whose pre-training diverged, which are stored as such, and the others' layers."""
+    specs: list[RunSpec] = []
+    pretrained: list[PretrainedLayers] = []
+    for spec in job.specs:
+        layers = PretrainedLayers()
+        if spec.stack is not None:
+            layers = yield from _pretrained_layers(job, spec, store, stop)
+        if job.pretrain_only:
+            yield Pretrained(run=spec.id)
+        elif layers.diverged:
+            result = diverged_result(spec, layers.diverged, job.prepared.n_test)
+            yield _store(store, result, Clock().timing(1, layers.seconds), None, None)
+        else:
+            specs.append(spec)
+            pretrained.append(layers)
+    return replace(job, specs=specs), pretrained
+
+
+def _pretrained_layers(job: Job, spec: RunSpec, store: Store, stop: Stop) -> Generator[Message, None, PretrainedLayers]:
+    """The layers below one member, trained where they are not stored."""
+    _prepare_torch(spec)
+    # The layers of a fresh run were trained anew before, by a job of their own.
+    fresh = job.fresh and job.pretrain_only
+    layers = PretrainedLayers()
+    progress = layers.obtain(spec, job.choice, job.prepared, store, fresh=fresh, stop=stop)
+    with contextlib.closing(progress):
+        for point in progress:
+            yield Progress(
+                run=spec.id,
+                epochs_done=point.epochs_done,
+                images_per_second=point.images_per_second,
+                stage=point.stage,
+                epoch_ended=point.epoch_ended,
+            )
+    return layers
+
+
+def _test_under_noise(job: Job) -> Messages:
+    """Test a stored network once for each strength of noise, and store which test examples it gets wrong."""
+    from relubench.runs.checkpoint import from_bytes
+
+    store, spec = Store(job.store), job.specs[0]
+    weights = store.weights_of(spec.id)
+    if weights is None:
+        raise ComputeError(f"the weights of {spec.id} are gone from {job.store}", "repeat with --no-cache")
+    population = _open(job)
+    tensors, values = from_bytes(weights)
+    population.load_weights(tensors, values.get("held", ()))
+    for strength in job.noise:
+        population.data.noise = strength
+        store.put_noise(spec.id, strength, population.evaluate("test").wrong[0])
+    yield NoiseTested(run=spec.id)
+
+
+def _open(job: Job, pretrained: Sequence[PretrainedLayers] = ()) -> Population:
+    """The networks before their first step, on top of their pre-trained layers."""
+    from relubench.training.images import Images
+    from relubench.training.population import Population
+
+    first = job.specs[0]
+    check_unchanged(job)
+    _prepare_torch(first)
+    data = Images.open(job.prepared, device=first.device, flat=not architecture_of(first).takes_images)
+    population = Population(job.specs, job.choice, data)
+    for place, layers in enumerate(pretrained):
+        population.start_from(place, layers.weights)
+    return population
+
+
+def _prepare_torch(spec: RunSpec) -> None:
+    """Set threads, precision and determinism, as the run has them."""
+    import torch
+
+    if spec.threads:
+        torch.set_num_threads(spec.threads)
+    torch.set_flush_denormal(True)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = spec.precision == "tf32"
+    if spec.device == "cuda":
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cudnn.benchmark = False
+
+
+def _train(job: Job, store: Store, population: Population, clock: Clock, stop: Stop) -> Messages:
+    """Train the population to its end, with a checkpoint now and then and where it is stopped."""
+    last_checkpoint = last_report = time.perf_counter()
+    for step in population.train():
+        passed = clock.tick()
+        clock.images += step.images
+        if step.epoch_ended:
+            clock.epoch_seconds.append(clock.seconds)
+        else:
+            clock.train_seconds += passed
+        now = time.perf_counter()
+        if step.epoch_ended or now - last_report >= PROGRESS_SECONDS:
+            last_report = now
+            try:
+                yield from _progress(job, population, clock, epoch_ended=step.epoch_ended)
+            except GeneratorExit:
+                save(job, store, population, clock)
+                raise
+        if stop() or now - last_checkpoint >= CHECKPOINT_SECONDS:
+            last_checkpoint = now
+            save(job, store, population, clock)
+            if stop():
+                raise Interrupted
+
+
+def _progress(job: Job, population: Population, clock: Clock, *, epoch_ended: bool) -> Messages:
+    """How far every member is, its pre-training included."""
+    stack = job.specs[0].stack
+    pretrained = stack.total_epochs if stack is not None else 0
+    for member in population.members:
+        yield Progress(
+            run=member.spec.id,
+            epochs_done=pretrained + population.epochs_done,
+            images_per_second=clock.images * len(job.specs) / clock.seconds if clock.images else None,
+            valid_error_pct=member.curve[-1].valid_error_pct if member.curve else None,
+            epoch_ended=epoch_ended,
+        )
+
+
+def _store(store: Store, result: RunResult, timing: Timing, wrong: np.ndarray | None, weights: bytes | None) -> Done:
+    """Store a finished run; the message about it."""
+    not_stored = ""
+    try:
+        store.put(result, timing, wrong, weights)
+    except OSError as error:
+        # The result is reported all the same, and the run is trained again another time.
+        not_stored = error.strerror or str(error)
+    return Done(run=result.id, result=result, timing=timing, wrong=wrong, not_stored=not_stored)

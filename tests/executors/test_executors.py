@@ -1,0 +1,125 @@
+"""Jobs end in the same bytes whoever carries them out, and every executor reports the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from relubench.errors import ComputeError
+from relubench.executors import inline, tasks
+from relubench.executors.base import Executor
+from relubench.executors.inline import InlineExecutor
+from relubench.executors.job import Job
+from relubench.executors.local import LocalExecutor
+from relubench.executors.messages import Done, Failed, Postponed, Progress, Started
+from relubench.experiments.config import experiment
+from relubench.experiments.study import Study
+from relubench.runs.store import Busy, Store
+from specs import CPU, job, runs
+
+SMALL = {"train": {"epochs": 2, "batch_size": 64}, "model": {"name": "mlp-1x16"}}
+PRETRAINED = {**SMALL, "pretrain": {"methods": ["dae"], "epochs": 1}}
+EXECUTORS = {"local": LocalExecutor(CPU), "inline": InlineExecutor()}
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    """The stored runs and pre-trained layers, by path."""
+    paths = [path for folder in ("runs", "stacks") for path in (root / folder).rglob("*") if path.is_file()]
+    return {str(path.relative_to(root)): path.read_bytes() for path in paths}
+
+
+def jobs(root: Path) -> list[Job]:
+    """Three different jobs."""
+    two = job("relu", root, **SMALL, seeds=2)
+    return [job("nrelu", root, **SMALL), replace(two, specs=two.specs[1:]), job("tanh", root, **PRETRAINED)]
+
+
+def test_both_executors_store_the_same_bytes_and_report_the_same(tmp_path: Path):
+    done: dict[str, dict[str, Done]] = {}
+    for name, executor in EXECUTORS.items():
+        messages = list(executor.run(jobs(tmp_path / name)))
+        done[name] = {message.run: message for message in messages if isinstance(message, Done)}
+        for run in done[name]:
+            own = [message for message in messages if message.run == run]
+            assert isinstance(own[0], Started) and isinstance(own[-1], Done)
+            assert all(isinstance(message, Progress) for message in own[1:-1])
+            assert sum(isinstance(message, Progress) and message.epoch_ended for message in own) >= 2
+    assert contents(tmp_path / "local") == contents(tmp_path / "inline")
+    assert len(done["local"]) == 3
+    for run, local in done["local"].items():
+        other = done["inline"][run]
+        assert local.result == other.result == Store(tmp_path / "local").result(run)
+        assert np.array_equal(local.wrong, other.wrong)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("name", EXECUTORS)
+def test_a_study_runs_on_the_executor_that_it_is_given(name: str, tmp_path: Path):
+    class Counting:
+        """Counts the jobs that it hands on."""
+
+        num_jobs = 0
+
+        def run(self, jobs: list[Job]):
+            Counting.num_jobs += len(jobs)
+            return EXECUTORS[name].run(jobs)
+
+    executor: Executor = Counting()
+    config = experiment({"act": ["relu", "tanh"], **SMALL, "data": {"test_noise": [0.1]}})
+    study = Study.open(config, runs_dir=tmp_path, executor=executor)
+    kinds = [event.kind for event in study.run()]
+    assert kinds.count("done") == 2 and "failed" not in kinds
+    assert Counting.num_jobs == 4, "two trainings and two tests under noise"
+    assert [result.outcome for result in study.results] == ["ok", "ok"]
+    assert [study.store.noise(result.id, 0.1) is not None for result in study.results] == [True, True]
+    assert study.results == [study.store.result(result.id) for result in study.results]
+
+
+@pytest.mark.parametrize("name", EXECUTORS)
+def test_an_error_of_one_job_leaves_the_next_alone(name: str, tmp_path: Path):
+    broken = job("tanh", tmp_path, **SMALL)
+    broken = replace(broken, prepared=replace(broken.prepared, folder=tmp_path / "gone"))
+    messages = list(EXECUTORS[name].run([broken, job("relu", tmp_path, **SMALL)]))
+    (failed,) = (message for message in messages if isinstance(message, Failed))
+    assert failed.run == broken.specs[0].id
+    assert str(tmp_path / "gone") in failed.message
+    assert sum(isinstance(message, Done) for message in messages) == 1
+
+
+@pytest.mark.parametrize("name", EXECUTORS)
+def test_closing_stops_after_a_checkpoint(name: str, tmp_path: Path):
+    long = job("relu", tmp_path, train={"epochs": 500, "batch_size": 16}, model={"name": "mlp-2x64"})
+    messages = EXECUTORS[name].run([long])
+    assert any(isinstance(message, Progress) and message.epoch_ended for message in messages)
+    messages.close()
+    assert Store(tmp_path).unfinished() == [long.specs[0].id]
+    with Store(tmp_path).lock(long.specs[0].id, lambda: False):
+        pass  # The lock has been let go.
+
+
+def test_inline_puts_a_run_that_another_process_trains_behind_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    first, second = (replace(job(act, tmp_path, **SMALL), patient=False) for act in ("relu", "tanh"))
+    handed_out: list[tuple[str, bool]] = []
+
+    def busy_at_first(given: Job, stop: tasks.Stop = tasks.never):
+        handed_out.append((given.specs[0].id, given.patient))
+        if given.specs == first.specs and not given.patient:
+            raise Busy(given.specs[0].id)
+        yield from tasks.messages_of(given, stop)
+
+    monkeypatch.setattr(inline, "messages_of", busy_at_first)
+    messages = list(InlineExecutor().run([first, second]))
+    ids = [first.specs[0].id, second.specs[0].id]
+    assert handed_out == [(ids[0], False), (ids[1], False), (ids[0], True)]
+    assert [message.run for message in messages if isinstance(message, Postponed)] == [ids[0]]
+    assert [message.run for message in messages if isinstance(message, Done)] == ids[::-1]
+
+
+def test_a_stored_run_that_is_gone_is_an_error(tmp_path: Path):
+    _, (spec,) = runs("relu", **SMALL)
+    with pytest.raises(ComputeError, match="is gone from"):
+        tasks._stored_run(Store(tmp_path), spec)
