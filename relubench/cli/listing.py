@@ -118,7 +118,7 @@ def _formats(data_dir: Path | None) -> list[Row]:
 
 
 def _references(data_dir: Path | None) -> list[Row]:
-    from relubench.experiments.references import catalogue
+    from relubench.experiments.reference_catalogue import catalogue
 
     return list(catalogue())
 

@@ -78,7 +78,7 @@ def list_presets() -> list[Row]:
 
 def list_references() -> list[Row]:
     """One row for each published number that relubench knows, with its source."""
-    from relubench.experiments.references import catalogue
+    from relubench.experiments.reference_catalogue import catalogue
 
     return list(catalogue())
 

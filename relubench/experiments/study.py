@@ -4,8 +4,7 @@
     study.run  -> events, until every run of every variant is finished
 
 On a processor every network is a job of its own, and as many single-threaded workers run as there are threads; a lone
-run takes them all. On another device networks of one shape are one job, stacked. The workers are shared by all
-variants: none is idle while a run of any of them is waiting.
+run takes them all. On another device networks of one shape are one job. All variants share the workers.
 """
 
 from __future__ import annotations

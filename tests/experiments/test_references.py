@@ -8,6 +8,7 @@ import pytest
 
 from relubench.errors import DataError
 from relubench.experiments import references
+from relubench.experiments.reference_catalogue import catalogue
 from relubench.experiments.references import article, published
 from relubench.experiments.rows import SummaryRow
 from relubench.system import paths
@@ -88,7 +89,7 @@ def test_footnotes_name_sources_and_the_other_value():
 
 
 def test_missing_presets_name_the_fix(monkeypatch, tmp_path):
-    monkeypatch.setattr(paths, "__file__", str(tmp_path / "a" / "system" / "paths.py"))
+    monkeypatch.setattr(paths, "PACKAGE", tmp_path / "a" / "relubench")
     with pytest.raises(DataError, match="presets are missing"):
         paths.presets_folder()
 
@@ -150,7 +151,7 @@ def test_every_rescaled_softplus_is_found(alpha, error):
 
 
 def test_the_catalogue_names_every_number_once_with_its_source():
-    rows = references.catalogue()
+    rows = catalogue()
     assert len({row["name"] for row in rows}) == len(rows) > 250
     assert all(row["source"] and row["metric"] for row in rows)
     assert all(row["protocol"] for row in rows)

@@ -57,7 +57,7 @@ def compiled_rbm(tiling: Tiling) -> Compiled:
             emit_function(module, numbers, tiling)
         for fused in (False, True):
             rbm.emit_gather(module, numbers, tiling, sigmoid_=fused)
-            emit_mean(module, numbers, drawn=fused)
+            emit_mean(module, numbers, sampled=fused)
         emit_backward(module, numbers, tiling, first=True, by_zeros=False)
 
     return _made(numbers, tiling, RBM_FUNCTIONS, emit)

@@ -112,9 +112,9 @@ def emit_update_sparse(module: ir.Module, numbers: VectorType, tiling: Tiling) -
     k.b.ret_void()
 
 
-def emit_mean(module: ir.Module, numbers: VectorType, *, drawn: bool) -> None:
+def emit_mean(module: ir.Module, numbers: VectorType, *, sampled: bool) -> None:
     """mean, draw: a sample's and column's random number depends on them and on the key alone, not on who draws it."""
-    k = Kernel(module, "draw" if drawn else "mean", numbers, WORDS)
+    k = Kernel(module, "draw" if sampled else "mean", numbers, WORDS)
     b, lanes = k.b, numbers.lanes
     vector = ir.VectorType(I32, lanes)
     key = [b.trunc(k["key"], I32), b.trunc(b.lshr(k["key"], word(32)), I32)]
@@ -124,14 +124,14 @@ def emit_mean(module: ir.Module, numbers: VectorType, *, drawn: bool) -> None:
         at = b.add(_spread(k, b.trunc(place, I32)), ir.Constant(vector, list(range(lanes))))
 
         def four(sample: Value, _: list[Value]) -> None:
-            bits = philox(k, [at, _spread(k, b.trunc(sample, I32)), nothing, nothing], key) if drawn else []
+            bits = philox(k, [at, _spread(k, b.trunc(sample, I32)), nothing, nothing], key) if sampled else []
             for number in range(4):
                 own_sample = k.add(sample, word(number))
                 where = k.add(k.times(own_sample, k["stride"]), place)
                 with b.if_then(b.icmp_signed("<", own_sample, k["batch"])):
                     mean = sigmoid(k, k.load_vector(k.numbers_at("y"), where))
                     k.store_vector(mean, k.numbers_at("mean"), where)
-                    if drawn:
+                    if sampled:
                         on = b.fcmp_ordered("<", _uniform(k, bits[number]), mean)
                         k.store_vector(b.select(on, ones, k.zeros()), k.numbers_at("drawn"), where)
 
