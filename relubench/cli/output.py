@@ -216,8 +216,8 @@ def _listing_report(listing: Listing, command: str) -> Report:
     columns = []
     for key, column in zip(dict.fromkeys(key for row in rows for key in row), listing_columns(rows), strict=True):
         if key in listing.drop_order:
-            column = replace(column, leaves=listing.drop_order.index(key) + 1)
-        columns.append(replace(column, parts=_without_thousands_signs(key)) if key in IDENTIFYING else column)
+            column = replace(column, drop_order=listing.drop_order.index(key) + 1)
+        columns.append(replace(column, cell=_without_thousands_signs(key)) if key in IDENTIFYING else column)
     return Report(
         command=command,
         version=__version__,

@@ -9,7 +9,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Sequence
 
-from relubench.activations import ActivationChoice, check_activation
+from relubench.activations import ActivationChoice
 from relubench.activations.user import checked, is_checked, names_user_object, renewed, resolve_user_object, say_unseen
 from relubench.errors import WARNING, UsageError
 from relubench.experiments.caught_warnings import Note, warnings_as_notes
@@ -39,6 +39,7 @@ def probe_own(choice: ActivationChoice, note: Note, parts: Sequence[Part] = ()) 
 
     `parts`: those with it, whose layers it has to fit and whose initial weights may need its gain.
     """
+    from relubench.activations import check_activation
 
     shapes = dict.fromkeys((_architecture(part), part.prepared.input_shape) for part in parts)
     layers = [frame for shape in shapes for frame in activation_frames(*shape)]

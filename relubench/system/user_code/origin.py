@@ -81,7 +81,7 @@ def _is_library_code(file: str) -> bool:
     if file.startswith("<"):
         return True
     torch = sys.modules.get("torch")
-    homes = [PACKAGE, sysconfig.get_paths()["stdlib"], sysconfig.get_paths()["platstdlib"]]
+    homes = [str(PACKAGE.resolve()), sysconfig.get_paths()["stdlib"], sysconfig.get_paths()["platstdlib"]]
     if torch is not None and torch.__file__:
         homes.append(str(Path(torch.__file__).parent))
     # site-packages lies in the standard library's folder, and a user's own may be installed there.
