@@ -71,7 +71,7 @@ def test_speed_prints_rows_and_raw_samples(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_speed_table_says_what_it_rests_on(cli: Cli) -> None:
-    ended = cli("speed", *QUICK, "--act", "relu,tanh", "--format", "table")
+    ended = cli("speed", *QUICK, "--rel-ci", "0.01%", "--act", "relu,tanh", "--format", "table")
     assert ended.code == 0, ended.err
     for words in (
         "A/A test: relu was also timed against itself",
