@@ -139,10 +139,10 @@ def test_what_the_paper_did_or_does_not_state_bars_no_verdict(lab, spec):
 def test_an_undecided_row_says_what_would_settle_it():
     """Seeds that differ as much as these leave a wide interval, which more of them would narrow."""
     masks = [np.arange(10_000) < wrong for wrong in (120, 150, 180)]
-    reproduction = equivalence.against(masks, 1.43, 10_000, 0.4654)
+    reproduction = equivalence.compare_with_published(masks, 1.43, 10_000, 0.4654)
     assert reproduction.verdict == "undecided" and reproduction.seeds_to_settle.likely is None
     few = [np.random.default_rng(seed).random(10_000) < 0.0155 for seed in range(3)]
-    reproduction = equivalence.against(few, 1.43, 10_000, 0.4)
+    reproduction = equivalence.compare_with_published(few, 1.43, 10_000, 0.4)
     needed = reproduction.seeds_to_settle
     assert reproduction.verdict == "undecided" and 3 <= needed.low < 100
     # Seeds that leave the variance between trainings open leave this open too.
@@ -151,7 +151,7 @@ def test_an_undecided_row_says_what_would_settle_it():
 
 def test_no_number_of_seeds_settles_what_the_test_set_hides():
     agreeing = [np.arange(10_000) < 171] * 3
-    reproduction = equivalence.against(agreeing, 1.43, 10_000, 0.25)
+    reproduction = equivalence.compare_with_published(agreeing, 1.43, 10_000, 0.25)
     assert reproduction.verdict == "undecided" and reproduction.seeds_to_settle.likely is None
     with pytest.raises(ValueError, match="one seed"):
         equivalence.compare_with_published(agreeing[:1], 1.43, 10_000, 0.25)
