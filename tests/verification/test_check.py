@@ -181,7 +181,7 @@ def test_a_form_that_differs_from_the_others_is_found(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("name", ["relu", "leaky_relu", "silu"])
 def test_compiled_forms_are_checked_too(name: str) -> None:
     for row in checking.check(choice(name), "fp32", num_points=30_000, compiled=True):
-        assert (row.outcome, "compiled" in row.forms) == ("ok", True)
+        assert (row.outcome, "compiled" in row.forms) == ("ok", True), row
         # Nothing has to be rounded in a piecewise-linear activation.
         assert name == "silu" or row.forms_differ == 0
 
