@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from relubench.system.compiler import own_code
+from relubench.system import compiler
 from relubench.timing.buffers import Buffers
 
 
 def compile_forward(function: Callable[..., Any], *arguments: Tensor) -> tuple[float, Callable[..., Any]]:
     """The seconds of the first call, and the compiled function."""
-    compiled = torch.compile(own_code(function), dynamic=False)
+    compiled = compiler.compiled(function)
     start = time.perf_counter()
     compiled(*arguments)
     return time.perf_counter() - start, compiled
@@ -27,7 +27,7 @@ def compile_backward(
     """The seconds of the first forward and backward call, and the compiled function, whose backward is compiled too."""
     import torch._functorch.config as backward_config
 
-    compiled = torch.compile(own_code(lambda x: function(x)), dynamic=False)
+    compiled = compiler.compiled(lambda x: function(x))
     start = time.perf_counter()
     if keeps_tape:
         # The backward pass alone is called many times over one graph, whose buffers must not be reused; PyTorch reads

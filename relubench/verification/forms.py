@@ -15,7 +15,7 @@ from relubench.activations.checks.trial import flat_call
 from relubench.activations.definition import Activation, fixed
 from relubench.models.layers.activation import AnalyticActivation, AutogradActivation
 from relubench.models.optimizers import Parameter, Sgd
-from relubench.system.compiler import own_code
+from relubench.system import compiler
 
 MEMBERS, FEATURES = 4, 64
 
@@ -33,7 +33,7 @@ def forward_forms(activation: Activation, z: Tensor, *, compiled: bool) -> Itera
         if activation.module is None:
             yield "population", _population(activation, z, None)
         if compiled:
-            yield "compiled", torch.compile(own_code(function), dynamic=False)(flat.clone())
+            yield "compiled", compiler.compiled(function)(flat.clone())
 
 
 def backward_forms(activation: Activation, z: Tensor, *, compiled: bool) -> Iterator[tuple[str, Tensor, Tensor]]:
@@ -51,7 +51,7 @@ def backward_forms(activation: Activation, z: Tensor, *, compiled: bool) -> Iter
     else:
         yield "eager", *_by_autograd(function, z, ones)
     if compiled:
-        yield "compiled", *_by_autograd(torch.compile(own_code(function), dynamic=False), z, ones)
+        yield "compiled", *_by_autograd(compiler.compiled(function), z, ones)
 
 
 def evaluated(activation: Activation, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:

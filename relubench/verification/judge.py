@@ -213,8 +213,18 @@ def failed(header: RowHeader, problem: Exception, results: Sequence[FormResult] 
         forms=", ".join(form.form for form in results),
         outcome="failed",
         against=header.against,
-        message=f"{type(problem).__name__}: {(str(problem).strip().splitlines() or [''])[0]}",
+        message=f"{type(problem).__name__}: {_first_lines(problem)}",
     )
+
+
+def _first_lines(problem: Exception) -> str:
+    """The first line of what the error says, and the next while a line ends by announcing it."""
+    shown = ""
+    for line in filter(None, map(str.strip, str(problem).splitlines())):
+        shown = f"{shown} {line}".strip()
+        if not line.endswith(":"):
+            break
+    return shown
 
 
 def _worst_row(header: RowHeader, results: Sequence[FormResult]) -> VerifyRow:

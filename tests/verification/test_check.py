@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import mpmath
 import numpy as np
@@ -181,7 +186,7 @@ def test_a_form_that_differs_from_the_others_is_found(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("name", ["relu", "leaky_relu", "silu"])
 def test_compiled_forms_are_checked_too(name: str) -> None:
     for row in checking.check(choice(name), "fp32", num_points=30_000, compiled=True):
-        assert (row.outcome, "compiled" in row.forms) == ("ok", True), row
+        assert (row.outcome, "compiled" in row.forms) == ("ok", True), row.message
         # Nothing has to be rounded in a piecewise-linear activation.
         assert name == "silu" or row.forms_differ == 0
 
@@ -217,3 +222,14 @@ def test_a_formula_is_compared_with_itself_and_with_another() -> None:
     assert (same.outcome, same.against) == ("ok", "relu")
     other, _ = checking.check(choice("max(0,x)"), "fp16", against=choice("gelu"))
     assert other.outcome == "wrong"
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+def test_what_is_compiled_is_kept_by_vector_width(tmp_path: Path) -> None:
+    """The compiler keeps its code between processes; code of one width does not build for another."""
+    for capability in ("avx2", "default"):
+        environment = os.environ | {"ATEN_CPU_CAPABILITY": capability, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+        command = [sys.executable, "-m", "relubench", "verify", "--act", "relu", "--compile", "--dtype", "bf16"]
+        done = subprocess.run([*command, "--format", "json"], env=environment, capture_output=True, text=True)
+        outcomes = [(row["outcome"], "compiled" in row["forms"]) for row in json.loads(done.stdout)["rows"]]
+        assert (done.returncode, outcomes) == (0, [("ok", True)] * 2), done.stdout + done.stderr
