@@ -100,7 +100,7 @@ def outcome(spec: RunSpec, network: nn.Module, uses: list[CallSite], act: str) -
     """ok, or the first line of what went wrong in two steps."""
     try:
         layer = as_layer(network, uses, spec, select([act])[0])
-        update = build_optimizer(layer.parameters, name="sgd", rates=[spec.lr], momentum=0.0, decay=0.0, stacked=False)
+        update = build_optimizer(layer.parameters, name="sgd", rates=[spec.lr], momentum=0.0, decay=0.0, batched=False)
         x = laid_out(example(spec, spec.batch_size), spec)
         scores = x
         for _ in range(2):

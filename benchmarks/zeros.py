@@ -76,7 +76,7 @@ class Layer:
         weight = Parameter("weight", torch.randn(width, width, generator=generator) * 0.03, True)
         bias = Parameter("bias", torch.zeros(width), True)
         # So slow that the weights stay what they are.
-        self.update = Sgd([weight, bias], [1e-9], 0.0, 0.0, stacked=False)
+        self.update = Sgd([weight, bias], [1e-9], 0.0, 0.0, batched=False)
         self.passes = KernelLinear(weight, bias, self.kernels, "torch", False)
 
     def calls(self, x: torch.Tensor, grad: torch.Tensor) -> dict[str, Callable[[], None]]:

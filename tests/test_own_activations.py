@@ -144,13 +144,13 @@ def test_a_frozen_parameter_is_kept_and_not_trained(mine: Path, tmp_path: Path):
 def test_a_stack_of_networks_has_frozen_parameters_of_each(mine: Path):
     choice, specs = runs(f"{mine}:Frozen", seeds=2, train={"epochs": 1}, model={"name": "mlp-1x8"})
     data = Images.open(digits(), device="cpu", flat=True)
-    stacked = Population(specs, choice, data)
-    list(stacked.train())
+    batched = Population(specs, choice, data)
+    list(batched.train())
     for place, spec in enumerate(specs):
         alone = Population([spec], choice, data)
         list(alone.train())
         for name, value in alone.weights(0, best=True).items():
-            torch.testing.assert_close(stacked.weights(place, best=True)[name].reshape(value.shape), value)
+            torch.testing.assert_close(batched.weights(place, best=True)[name].reshape(value.shape), value)
 
 
 def opened(mine: Path, *acts: str, **sections: object) -> list[str]:

@@ -21,7 +21,7 @@ class ActivationChoice:
     """The table's name; the formula's canonical text; 'module:Name' or '/absolute/file.py:Name'."""
     parameters: tuple[tuple[str, Any], ...] = ()
     """Complete and resolved for the table's; for a user's own, those given, by name."""
-    columns: int = 1
+    inputs_per_unit: int = 1
     """Pre-activation columns per output unit."""
     learned: int = 0
     """Learned scalars per layer; 0 also for a user's own class, whose parameters only building it shows."""

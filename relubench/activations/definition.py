@@ -39,7 +39,7 @@ class Activation:
     """
 
     function: ActivationFunction
-    columns: int = 1
+    inputs_per_unit: int = 1
     combines: Literal["", "product", "maximum"] = ""
     """How the columns become one: the first times a function of the second, or the largest; '' for one column."""
     gradient: ActivationGradient | None = None
@@ -49,8 +49,8 @@ class Activation:
     inplace: Callable[[Tensor], Tensor] | None = None
     """h over z's own storage; only where saves == 'h'."""
     out: ActivationInto | None = None
-    leak: float | None = None
-    """Where it is z above 0 and leak*z elsewhere, slope leak at 0: generated kernels then compute it themselves."""
+    negative_slope: float | None = None
+    """The function is z above 0 and negative_slope * z elsewhere, with this slope at 0: kernels compute it themselves."""
     learned: tuple[float, ...] = ()
     """Initial values; whoever trains owns one tensor for each, broadcastable to z."""
     draw: Callable[[Sequence[int], torch.Generator], Tensor] | None = None

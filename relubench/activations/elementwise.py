@@ -136,7 +136,7 @@ def relu() -> Activation:
         saves="h",
         inplace=torch.relu_,
         out=_write_into(lambda z, out: torch.clamp_min(z, 0, out=out)),
-        leak=0.0,
+        negative_slope=0.0,
         exact_zeros=True,
     )
 
@@ -165,7 +165,7 @@ def leaky_relu(negative_slope: float) -> Activation:
         saves="h" if from_output else "z",
         inplace=(lambda z: aten.leaky_relu_(z, negative_slope)) if from_output else None,
         out=_write_into(lambda z, out: aten.leaky_relu.out(z, negative_slope, out=out)),
-        leak=negative_slope if from_output else None,
+        negative_slope=negative_slope if from_output else None,
         exact_zeros=negative_slope == 0,
     )
 

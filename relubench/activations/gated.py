@@ -27,7 +27,7 @@ def glu() -> Activation:
     def out(z: Tensor, out: Tensor, dim: int = -1, /) -> Tensor:
         return torch.ops.aten.glu.out(z, dim, out=out)
 
-    return Activation(function=function, columns=2, combines="product", gradient=gradient, out=out)
+    return Activation(function=function, inputs_per_unit=2, combines="product", gradient=gradient, out=out)
 
 
 def bilinear() -> Activation:
@@ -73,7 +73,7 @@ def maxout(pieces: int) -> Activation:
 
     return Activation(
         function=function,
-        columns=pieces,
+        inputs_per_unit=pieces,
         combines="maximum",
         gradient=gradient,
         out=out,
@@ -103,7 +103,12 @@ def _gated(gate: Activation) -> Activation:
         return gate_out(b, out).mul_(a)
 
     return Activation(
-        function=function, columns=2, combines="product", gradient=gradient, out=out, exact_zeros=gate.exact_zeros
+        function=function,
+        inputs_per_unit=2,
+        combines="product",
+        gradient=gradient,
+        out=out,
+        exact_zeros=gate.exact_zeros,
     )
 
 

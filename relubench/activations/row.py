@@ -35,13 +35,13 @@ class ActivationRow:
     """torch.nn.init.calculate_gain at the default parameters, where it knows the activation."""
     year: int | None = None
     """None for those older than any one paper."""
-    columns: int | str = 1
+    inputs_per_unit: int | str = 1
     """Pre-activation columns per output unit, or the name of the parameter that says how many."""
     learned: tuple[str, ...] = ()
     noisy: bool = False
     kinks: tuple[float, ...] | None = None
     """Where f bends if it is linear between (a maximum of columns bends where two are equal); None: it is not."""
 
-    def columns_with(self, parameters: Mapping[str, ParameterValue]) -> int:
+    def inputs_per_unit_with(self, parameters: Mapping[str, ParameterValue]) -> int:
         """Pre-activation columns per output unit under these (complete) parameters."""
-        return self.columns if isinstance(self.columns, int) else int(parameters[self.columns])
+        return self.inputs_per_unit if isinstance(self.inputs_per_unit, int) else int(parameters[self.inputs_per_unit])

@@ -64,7 +64,7 @@ def table_choice(name: str, texts: dict[str, str] | None = None) -> ActivationCh
         kind="table",
         name=name,
         parameters=tuple(parameters.items()),
-        columns=row.columns_with(parameters),
+        inputs_per_unit=row.inputs_per_unit_with(parameters),
         learned=len(row.learned),
     )
 

@@ -64,7 +64,7 @@ def _request(device: Device, choices: Sequence[ActivationChoice], flags: SpeedFl
         raise UsageError(
             f"--threads {flags.threads} means nothing on {device.kind}", "leave it out, or add --device cpu"
         )
-    columns = max(choice.columns for choice in choices)
+    columns = max(choice.inputs_per_unit for choice in choices)
     checks.check_memory(request, columns, device.memory, free_memory() if device.kind == "cpu" else None)
     if flags.compile_:
         checks.check_compiler(device)

@@ -92,7 +92,7 @@ def jobs_of(
     jobs: list[Job] = []
     for members in _batchable(specs):
         choice = choices[members[0].activation]
-        num_members = members_that_fit(members[0], choice.columns, choice.learned, memory)
+        num_members = members_that_fit(members[0], choice.inputs_per_unit, choice.learned, memory)
         for start in range(0, len(members), num_members):
             jobs.append(
                 Job(

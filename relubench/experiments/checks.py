@@ -15,9 +15,10 @@ def reference_choice(against: str, choices: Sequence[ActivationChoice]) -> Activ
     if len(references) > 1:
         raise UsageError(f"--against {against} names several activations", "name one")
     for choice in (*choices, *references):
-        if choice.columns > 1:
+        if choice.inputs_per_unit > 1:
             raise UsageError(
-                f"--against compares functions of one variable, and {choice.label} has {choice.columns}", "leave it out"
+                f"--against compares functions of one variable, and {choice.label} has {choice.inputs_per_unit}",
+                "leave it out",
             )
     return references[0]
 

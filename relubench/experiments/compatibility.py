@@ -16,10 +16,10 @@ def check_foreign(config: ExperimentConfig, choices: Sequence[ActivationChoice],
         _check_own_network(config, arch)
         return
     for choice in choices:
-        if choice.columns > 1:
+        if choice.inputs_per_unit > 1:
             raise UsageError(
-                f"{choice.label} is gated: it needs {choice.columns} pre-activations a unit, which the layers of "
-                f"{arch.name} do not give",
+                f"{choice.label} is gated: it needs {choice.inputs_per_unit} pre-activations a unit, which the layers "
+                f"of {arch.name} do not give",
                 "leave it out, or compare gated activations on an mlp or the cnn",
             )
     for option in _meaningless_options(config):

@@ -39,7 +39,7 @@ def operator_request(
     )
     if threads != 1 and device.kind != "cpu":
         raise UsageError(f"--threads {threads} means nothing on {device.kind}", "leave it out, or add --device cpu")
-    columns = max(choice.columns for choice in choices)
+    columns = max(choice.inputs_per_unit for choice in choices)
     checks.check_memory(request, columns, device.memory, free_memory() if device.kind == "cpu" else None)
     if compiled:
         checks.check_compiler(device)

@@ -171,7 +171,7 @@ def _pretrained(
     if method.removesuffix(SHUFFLED) == FROM_FILE:
         assert config.pretrain.source is not None
         file = pretrained_file.read(Path(config.pretrain.source))
-        pretrained_file.check_fit(file, spec.input_shape, spec.hidden, choice.columns)
+        pretrained_file.check_fit(file, spec.input_shape, spec.hidden, choice.inputs_per_unit)
         return replace(spec, pretraining=method, stack=replace(file.spec, shuffled=method.endswith(SHUFFLED)))
     low, high = image_range(prepared)
     stack = stack_spec(
@@ -190,8 +190,8 @@ def _resolve(
     threads: int,
 ) -> RunSpec:
     """The run of this activation with seed 0, without an L1 penalty and without pre-training."""
-    activation = {"columns": choice.columns, "learned": choice.learned, "norm": config.model.norm}
-    if choice.columns > 1 and config.model.match == "parameters":
+    activation = {"inputs_per_unit": choice.inputs_per_unit, "learned": choice.learned, "norm": config.model.norm}
+    if choice.inputs_per_unit > 1 and config.model.match == "parameters":
         arch = matched(arch, prepared.input_shape, prepared.classes, **activation)
     parameters = 0 if arch.foreign else parameter_count(arch, prepared.input_shape, prepared.classes, **activation)
     return RunSpec(
@@ -236,7 +236,7 @@ def _model_fields(config: ExperimentConfig, choice: ActivationChoice, arch: Arch
         "keep_act": model.keep_act or None,
         "channels": arch.channels,
         "hidden": arch.hidden,
-        "match": model.match if choice.columns > 1 else "-",
+        "match": model.match if choice.inputs_per_unit > 1 else "-",
         "init": "own" if arch.foreign else model.init,
         "norm": model.norm,
         "dropout": model.dropout,

@@ -161,7 +161,7 @@ def remarks(part: Part) -> list[str]:
     lines = []
     if norm == "batch" and part.prepared.n_train % train.batch_size == 1 and part.prepared.n_train > 1:
         lines.append(f"--norm batch: {LEFT_OUT}")
-    if match == "width" and not any(choice.columns > 1 for choice in part.choices):
+    if match == "width" and not any(choice.inputs_per_unit > 1 for choice in part.choices):
         lines.append("--match width changes nothing here: none of the activations is gated")
     if train.batch_size > part.prepared.n_train:
         images = f"{part.prepared.n_train:,} training images"

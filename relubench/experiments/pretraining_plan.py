@@ -88,7 +88,7 @@ def _with_autoencoder(
     stack: PretrainingSpec, config: PretrainSection, choice: ActivationChoice, low: float, high: float
 ) -> PretrainingSpec:
     """The stack with the settings of denoising autoencoders."""
-    if config.tied and choice.columns > 1:
+    if config.tied and choice.inputs_per_unit > 1:
         raise UsageError(
             f"{choice.label} is gated: its weights cannot be tied to a decoder's",
             "let the decoder have weights of its own: --set pretrain.tied=false",
@@ -106,7 +106,13 @@ def _with_autoencoder(
 def _hidden_units(choice: ActivationChoice) -> str:
     if choice.kind == "table" and choice.label in RBM_HIDDEN:
         return RBM_HIDDEN[choice.label]
-    kind = "gated" if choice.columns > 1 else "a formula" if choice.kind == "formula" else "without a hidden unit type"
+    kind = (
+        "gated"
+        if choice.inputs_per_unit > 1
+        else "a formula"
+        if choice.kind == "formula"
+        else "without a hidden unit type"
+    )
     raise UsageError(
         f"{choice.label} is {kind}: there is no RBM with such units",
         f"--method rbm takes {', '.join(RBM_HIDDEN)}; --method dae takes any activation",

@@ -76,7 +76,11 @@ def _timed(spec: RunSpec, choice: ActivationChoice, device: Device, kinds: int) 
 
     # A small rate: random labels must not make it diverge, which would end it early.
     trial = replace(spec, epochs=1000, lr=1e-4, patience=None, warmup_epochs=0.0)
-    size = 1 if device.kind == "cpu" else min(16, members_that_fit(spec, choice.columns, choice.learned, device.memory))
+    size = (
+        1
+        if device.kind == "cpu"
+        else min(16, members_that_fit(spec, choice.inputs_per_unit, choice.learned, device.memory))
+    )
     return images_per_second([replace(trial, seed=seed) for seed in range(size)], choice, CALIBRATION_S / (kinds + 1))
 
 
@@ -117,6 +121,6 @@ def _multiplications(spec: RunSpec, choice: ActivationChoice) -> float:
     side = spec.input_shape[-2:] if spec.channels else (1, 1)
     for shape in layer_shapes(architecture_of(spec), spec.input_shape):
         pixels = side[0] * side[1] * KERNEL**2 if shape.convolution else 1
-        total += pixels * shape.inputs * shape.units * choice.columns
+        total += pixels * shape.inputs * shape.units * choice.inputs_per_unit
         side = (side[0] // 2, side[1] // 2) if shape.convolution else side
     return total

@@ -172,12 +172,12 @@ def hidden_units(arch: Architecture, input_shape: tuple[int, ...]) -> list[int]:
 
 
 def parameter_count(
-    arch: Architecture, input_shape: tuple[int, ...], classes: int, *, columns: int, learned: int, norm: str
+    arch: Architecture, input_shape: tuple[int, ...], classes: int, *, inputs_per_unit: int, learned: int, norm: str
 ) -> int:
     """Trained numbers: weights, biases, norm scales and shifts, and the activation's own learned scalars."""
     total = (head_inputs(arch, input_shape) + 1) * classes
     for shape in layer_shapes(arch, input_shape):
-        outputs = shape.units * columns
+        outputs = shape.units * inputs_per_unit
         fan_in = shape.inputs * (KERNEL**2 if shape.convolution else 1)
         total += (fan_in + 1) * outputs + learned
         total += {"none": 0, "batch": 2, "layer": 2, "rms": 1}[norm] * outputs
@@ -185,31 +185,33 @@ def parameter_count(
 
 
 def matched(
-    arch: Architecture, input_shape: tuple[int, ...], classes: int, *, columns: int, learned: int, norm: str
+    arch: Architecture, input_shape: tuple[int, ...], classes: int, *, inputs_per_unit: int, learned: int, norm: str
 ) -> Architecture:
     """The architecture, narrowed so that with `columns` it has as many parameters as the plain one, within 1 %.
 
     All hidden widths shrink by one factor; then single layers move by one unit while that brings the counts closer.
     Raises UsageError where no widths come within 1 % (networks of a few units).
     """
-    if columns == 1:
+    if inputs_per_unit == 1:
         return arch
 
-    def count(candidate: Architecture, columns: int) -> int:
-        return parameter_count(candidate, input_shape, classes, columns=columns, learned=learned, norm=norm)
+    def count(candidate: Architecture, inputs_per_unit: int) -> int:
+        return parameter_count(
+            candidate, input_shape, classes, inputs_per_unit=inputs_per_unit, learned=learned, norm=norm
+        )
 
     target = count(arch, 1)
     low, high = 0.0, 1.0
     for _ in range(40):
         middle = (low + high) / 2
-        low, high = (middle, high) if count(_scaled(arch, middle), columns) < target else (low, middle)
+        low, high = (middle, high) if count(_scaled(arch, middle), inputs_per_unit) < target else (low, middle)
     best = _scaled(arch, low)
     while True:
-        nearest = min(_neighbours(best), key=lambda candidate: abs(count(candidate, columns) - target))
-        if abs(count(nearest, columns) - target) >= abs(count(best, columns) - target):
+        nearest = min(_neighbours(best), key=lambda candidate: abs(count(candidate, inputs_per_unit) - target))
+        if abs(count(nearest, inputs_per_unit) - target) >= abs(count(best, inputs_per_unit) - target):
             break
         best = nearest
-    if abs(count(best, columns) - target) > 0.01 * target:
+    if abs(count(best, inputs_per_unit) - target) > 0.01 * target:
         raise UsageError(
             f"no widths give a gated {arch.name} within 1 % of {target} parameters",
             "use wider layers, or --match width to compare at equal width",

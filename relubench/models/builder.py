@@ -1,6 +1,6 @@
 """Builds networks: hidden stages of (weights, norm, activation, sign flip, dropout, pooling), then a softmax output.
 
-One network for each seed; several lie stacked along a leading member dimension. Initial weights come from the members'
+One network for each seed; several lie batched along a leading member dimension. Initial weights come from the members'
 own streams: the same unit draws for every activation, times the scale that the initialisation asks for.
 """
 
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 class Builder:
     """Makes the layers of one population; `place` counts the parametered stages, and names their streams."""
 
-    def __init__(self, spec: RunSpec, choice: ActivationChoice, seeds: Sequence[int], stacked: bool) -> None:
-        self.spec, self.seeds, self.stacked, self.device = spec, list(seeds), stacked, spec.device
+    def __init__(self, spec: RunSpec, choice: ActivationChoice, seeds: Sequence[int], batched: bool) -> None:
+        self.spec, self.seeds, self.batched, self.device = spec, list(seeds), batched, spec.device
         self.choice = choice
         self.activation: Activation = build(choice)
         frames = activation_frames(architecture_of(spec), spec.input_shape)
@@ -59,13 +59,15 @@ class Builder:
         spec = self.spec
         if architecture_of(spec).foreign:
             return [external_layer(replace(spec, seed=self.seeds[0]), self.choice)]
-        if uses_kernels(spec) and not self.stacked:
+        if uses_kernels(spec) and not self.batched:
             # Imported here: a compiler is of no use to the others.
             from relubench.models.kernels.layer import CompiledKernels
 
             hidden = (shape.units for shape in layer_shapes(architecture_of(spec), spec.input_shape))
-            outputs = [*(units * self.activation.columns for units in hidden), spec.classes]
-            self.kernels = CompiledKernels(spec.batch_size, max(1, spec.threads), outputs, self.activation.leak or 0.0)
+            outputs = [*(units * self.activation.inputs_per_unit for units in hidden), spec.classes]
+            self.kernels = CompiledKernels(
+                spec.batch_size, max(1, spec.threads), outputs, self.activation.negative_slope or 0.0
+            )
         layers: list[Layer] = []
         for shape in layer_shapes(architecture_of(spec), spec.input_shape):
             if layers and isinstance(layers[-1], MaxPool) and not shape.convolution:
@@ -84,7 +86,7 @@ class Builder:
         for below, layer, above in zip(layers, layers[1:], layers[2:], strict=False):
             if (
                 not isinstance(layer, AnalyticActivation)
-                or layer.activation.leak is None
+                or layer.activation.negative_slope is None
                 or not isinstance(below, Linear)
             ):
                 continue
@@ -111,7 +113,7 @@ class Builder:
 
     def _stage(self, shape: LayerShape) -> list[Layer]:
         spec, activation = self.spec, self.activation
-        outputs = shape.units * activation.columns
+        outputs = shape.units * activation.inputs_per_unit
         dim = -3 if shape.convolution else -1
         weights = self._convolution if shape.convolution else self._affine
         stage: list[Layer] = [weights(shape.inputs, outputs, gain=self.gain, rule=spec.init)]
@@ -126,10 +128,10 @@ class Builder:
 
     def _affine(self, fan_in: int, outputs: int, *, gain: float, rule: str) -> Linear:
         weight, bias = self._weights((outputs, fan_in), fan_in, outputs, gain, rule)
-        bias.value = bias.value[:, None, :].contiguous() if self.stacked else bias.value
+        bias.value = bias.value[:, None, :].contiguous() if self.batched else bias.value
         spec = self.spec
         chosen = library(spec.device, spec.device_name, spec.threads, fan_in * outputs)
-        affine = Linear(weight, bias, self.stacked, spec.precision == "bf16", chosen)
+        affine = Linear(weight, bias, self.batched, spec.precision == "bf16", chosen)
         if self.kernels is not None:
             from relubench.models.kernels.layer import KernelLinear
 
@@ -139,11 +141,11 @@ class Builder:
     def _convolution(self, inputs: int, outputs: int, *, gain: float, rule: str) -> Convolution:
         area = KERNEL**2
         weight, bias = self._weights((outputs, inputs, KERNEL, KERNEL), inputs * area, outputs * area, gain, rule)
-        if not self.stacked:
+        if not self.batched:
             # Not contiguous(): with one input channel it takes the strides as they are, and the network runs unlike.
             strided = torch.empty_like(weight.value, memory_format=torch.channels_last)
             weight.value = strided.copy_(weight.value)
-        return Convolution(weight, bias, self.stacked, self.spec.precision == "bf16")
+        return Convolution(weight, bias, self.batched, self.spec.precision == "bf16")
 
     def _weights(
         self, shape: tuple[int, ...], fan_in: int, fan_out: int, gain: float, rule: str
@@ -167,7 +169,7 @@ class Builder:
     def _norm(self, outputs: int, image: bool) -> Norm:
         ones = self._parameter("norm-scale", lambda _: torch.ones(outputs))
         zeros = [] if self.spec.norm == "rms" else [self._parameter("norm-shift", lambda _: torch.zeros(outputs))]
-        return Norm(self.spec.norm, [ones, *zeros], image, self.stacked)
+        return Norm(self.spec.norm, [ones, *zeros], image, self.batched)
 
     def _activation(self, dim: int) -> Layer:
         activation = self.activation
@@ -177,7 +179,7 @@ class Builder:
         if activation.gradient is not None and not activation.learned and noise is None:
             return AnalyticActivation(activation, dim)
         # One scalar a member: [1], or [P, 1, 1] (in images [P, 1, 1, 1, 1]) to lie along the members of a stack.
-        shape = (1,) * (1 - dim) if self.stacked else (1,)
+        shape = (1,) * (1 - dim) if self.batched else (1,)
         learned = [
             self._parameter(f"learned-{number}", lambda _, value=value: torch.full(shape, value))
             for number, value in enumerate(activation.learned)
@@ -198,7 +200,7 @@ class Builder:
 
         parameters = [self._parameter(f"module-{name}", value(name)) for name in named[0]]
         noise = ModuleNoise(self.seeds, self.place, self.device)
-        return UserModule(modules, parameters, noise, self.stacked)
+        return UserModule(modules, parameters, noise, self.batched)
 
     def _signs(self, shape: LayerShape) -> Tensor:
         def signs(seed: int) -> Tensor:
@@ -206,11 +208,11 @@ class Builder:
             return torch.where(order < shape.units // 2, -1.0, 1.0)
 
         members = torch.stack([signs(seed) for seed in self.seeds]).to(self.device)
-        if not self.stacked:
+        if not self.batched:
             return members[0, :, None, None] if shape.convolution else members[0]
         return members[:, None, :, None, None] if shape.convolution else members[:, None, :]
 
     def _parameter(self, name: str, value: Callable[[int], Tensor], *, decays: bool = False) -> Parameter:
         values = [value(seed) for seed in self.seeds]
-        stackable = torch.stack(values) if self.stacked else values[0]
+        stackable = torch.stack(values) if self.batched else values[0]
         return Parameter(f"{self.place}.{name}", stackable.to(self.device), decays)

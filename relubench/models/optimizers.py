@@ -44,9 +44,9 @@ class Sgd:
     """
 
     def __init__(
-        self, parameters: Sequence[Parameter], rates: Sequence[float], momentum: float, decay: float, stacked: bool
+        self, parameters: Sequence[Parameter], rates: Sequence[float], momentum: float, decay: float, batched: bool
     ) -> None:
-        self.momentum, self.decay, self.stacked = momentum, decay, stacked
+        self.momentum, self.decay, self.batched = momentum, decay, batched
         self.rates = list(rates)
         self.lr = self.rates[0]
         self.lr_P11 = torch.tensor(self.rates, device=parameters[0].value.device)[:, None, None]
@@ -59,13 +59,13 @@ class Sgd:
         """Make this step's learning rates `factor` times the configured ones; a tensor [] only in a stack."""
         if isinstance(factor, float):
             self.lr = self.rates[0] * factor
-        if self.stacked:
+        if self.batched:
             torch.mul(self.base_P11, factor, out=self.lr_P11)
 
     def product(self, parameter: Parameter, delta: Tensor, x: Tensor) -> None:
         """Update weights [O, I] by their gradient delta^T x, delta [B, O] and x [B, I] (each with P in a stack)."""
         decay = self.decay if parameter.decays else 0.0
-        if self.stacked:
+        if self.batched:
             return self._stacked_product(parameter, delta, x, decay)
         w = parameter.value
         if not self.momentum:
@@ -98,7 +98,7 @@ class Sgd:
             if decay:
                 velocity.add_(w, alpha=decay)
             grad, decay = velocity, 0.0
-        if not self.stacked:
+        if not self.batched:
             if decay:
                 w.mul_(1.0 - self.lr * decay)
             w.add_(grad, alpha=-self.lr)
@@ -121,9 +121,9 @@ class Adam:
         rates: Sequence[float],
         decay: float,
         decoupled: bool,
-        stacked: bool,
+        batched: bool,
     ) -> None:
-        self.decay, self.decoupled, self.stacked = decay, decoupled, stacked
+        self.decay, self.decoupled, self.batched = decay, decoupled, batched
         self.parameters = list(parameters)
         self.rates = list(rates)
         self.lr = self.rates[0]
@@ -140,13 +140,13 @@ class Adam:
         """Make this step's learning rates `factor` times the configured ones; a tensor [] only in a stack."""
         if isinstance(factor, float):
             self.lr = self.rates[0] * factor
-        if self.stacked:
+        if self.batched:
             torch.mul(self.base_P, factor, out=self.lr_P)
 
     def product(self, parameter: Parameter, delta: Tensor, x: Tensor) -> None:
         """Keep the gradient delta^T x of weights [O, I] (with P in a stack) for `finish`."""
         grad = self.grads[self.place[id(parameter)]]
-        if self.stacked:
+        if self.batched:
             torch.bmm(delta.transpose(1, 2), x, out=grad)
         else:
             torch.mm(delta.t(), x, out=grad)
@@ -160,7 +160,7 @@ class Adam:
         for decays in (True, False):
             chosen = [place for place, parameter in enumerate(self.parameters) if parameter.decays == decays]
             if chosen:
-                update = self._finish_stacked if self.stacked else self._finish_fused
+                update = self._finish_stacked if self.batched else self._finish_fused
                 update(chosen, self.decay if decays else 0.0)
 
     def _finish_fused(self, chosen: list[int], decay: float) -> None:
@@ -212,9 +212,9 @@ def build_optimizer(
     rates: Sequence[float],
     momentum: float,
     decay: float,
-    stacked: bool,
+    batched: bool,
 ) -> Optimizer:
     """The optimizer `name` (sgd, adam, adamw) with one learning rate a member."""
     if name == "sgd":
-        return Sgd(parameters, rates, momentum, decay, stacked)
-    return Adam(parameters, rates, decay, decoupled=name == "adamw", stacked=stacked)
+        return Sgd(parameters, rates, momentum, decay, batched)
+    return Adam(parameters, rates, decay, decoupled=name == "adamw", batched=batched)

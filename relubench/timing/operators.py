@@ -53,7 +53,7 @@ def timed_call(activation: Activation, name: str, buffers: Buffers, *, compiled:
     Raises Unmeasurable where the activation has no such form, ComputeError where its result has another shape, and
     whatever the activation raises.
     """
-    z = buffers.z[: activation.columns * buffers.elements]
+    z = buffers.z[: activation.inputs_per_unit * buffers.elements]
     forms = {
         "forward": _forward,
         "allocating": _allocating,
@@ -69,8 +69,8 @@ def timed_call(activation: Activation, name: str, buffers: Buffers, *, compiled:
 
 def _forward(activation: Activation, z: Tensor, buffers: Buffers, compiled: bool) -> TimedCall:
     function, _ = evaluation(activation, z)
-    _check(function(z[: activation.columns * buffers.few]), buffers.few)
-    traffic = (Traffic(reads=activation.columns, writes=1),)
+    _check(function(z[: activation.inputs_per_unit * buffers.few]), buffers.few)
+    traffic = (Traffic(reads=activation.inputs_per_unit, writes=1),)
     if compiled:
         seconds, into = compile_forward(lambda z, out: out.copy_(function(z)), z, buffers.h)
         return TimedCall(
@@ -84,9 +84,9 @@ def _forward(activation: Activation, z: Tensor, buffers: Buffers, compiled: bool
 
 def _allocating(activation: Activation, z: Tensor, buffers: Buffers, compiled: bool) -> TimedCall:
     function, _ = evaluation(activation, z)
-    _check(function(z[: activation.columns * buffers.few]), buffers.few)
+    _check(function(z[: activation.inputs_per_unit * buffers.few]), buffers.few)
     seconds, call = compile_forward(function, z) if compiled else (None, function)
-    traffic = (Traffic(reads=activation.columns, writes=1),)
+    traffic = (Traffic(reads=activation.inputs_per_unit, writes=1),)
     return TimedCall(call=lambda: call(z), refill=_no_refill, traffic=traffic, storage="allocating", compile_s=seconds)
 
 
@@ -153,18 +153,18 @@ def _backward(activation: Activation, z: Tensor, buffers: Buffers, compiled: boo
 
 
 def _forward_backward(activation: Activation, z: Tensor, buffers: Buffers, compiled: bool) -> TimedCall:
-    traffic = (Traffic(reads=activation.columns, writes=1), *_backward_traffic(activation, z, buffers))
+    traffic = (Traffic(reads=activation.inputs_per_unit, writes=1), *_backward_traffic(activation, z, buffers))
     gradient, out = activation.gradient, activation.out
     if gradient is None or out is None or compiled:
         return _forward_backward_by_autograd(activation, z, buffers, compiled)
-    _check(activation.function(z[: activation.columns * buffers.few], dim=0), buffers.few)
+    _check(activation.function(z[: activation.inputs_per_unit * buffers.few], dim=0), buffers.few)
     saves_z = activation.saves == "z"
 
     def call() -> object:
         h = out(z, buffers.h, 0)
         return gradient(buffers.grad, z if saves_z else h, 0)
 
-    saved_bytes = (activation.columns if saves_z else 1) * z.element_size()
+    saved_bytes = (activation.inputs_per_unit if saves_z else 1) * z.element_size()
     storage = _storage_of(activation)
     return TimedCall(
         call=call, refill=_restore(buffers), traffic=traffic, storage=storage, kept_bytes=float(saved_bytes)
@@ -181,7 +181,7 @@ def _forward_backward_by_autograd(activation: Activation, z: Tensor, buffers: Bu
         saved_bytes = SavedTensorBytes()
         with saved_bytes:
             # If it was compiled for all elements, a part of them would compile it again.
-            x_part = x if compiled else x[: activation.columns * buffers.few]
+            x_part = x if compiled else x[: activation.inputs_per_unit * buffers.few]
             h = function(x_part)
     elements = buffers.elements if compiled else buffers.few
     _check(h, elements)
@@ -194,7 +194,7 @@ def _forward_backward_by_autograd(activation: Activation, z: Tensor, buffers: Bu
     return TimedCall(
         call=call,
         refill=_restore(buffers),
-        traffic=(Traffic(reads=activation.columns, writes=1), *_backward_traffic(activation, z, buffers)),
+        traffic=(Traffic(reads=activation.inputs_per_unit, writes=1), *_backward_traffic(activation, z, buffers)),
         storage="allocating",
         kept_bytes=saved_bytes.bytes(leaves) / elements,
         compile_s=seconds,
@@ -251,8 +251,8 @@ class SavedTensorBytes(torch.autograd.graph.saved_tensors_hooks):
 
 def _backward_traffic(activation: Activation, z: Tensor, buffers: Buffers) -> tuple[Traffic, ...]:
     """The traffic of a backward pass; () where the gradient passes unchanged (identity)."""
-    if activation.columns > 1:
-        return (Traffic(reads=activation.columns + 1, writes=activation.columns),)
+    if activation.inputs_per_unit > 1:
+        return (Traffic(reads=activation.inputs_per_unit + 1, writes=activation.inputs_per_unit),)
     if activation.gradient is not None:
         grad = buffers.grad_source[: buffers.few]
         if torch.equal(activation.gradient(grad.clone(), z[: buffers.few], 0), grad):
@@ -262,7 +262,7 @@ def _backward_traffic(activation: Activation, z: Tensor, buffers: Buffers) -> tu
 
 def _storage_of(activation: Activation) -> str:
     """Where the analytic gradient is written: over the incoming one, unless an output has several inputs."""
-    return "existing" if activation.columns == 1 else "allocating"
+    return "existing" if activation.inputs_per_unit == 1 else "allocating"
 
 
 def _restore(buffers: Buffers) -> Call:

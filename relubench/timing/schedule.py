@@ -188,12 +188,12 @@ def prepare(
     """The session of all cells with their candidates, each called once; an exception becomes its failure."""
     built = {choice.label: _build_or_reason(choice) for choice in choices}
     activations = [activation for activation in built.values() if isinstance(activation, Activation)]
-    columns = max((activation.columns for activation in activations), default=1)
+    inputs_per_unit = max((activation.inputs_per_unit for activation in activations), default=1)
     cells: list[Cell] = []
     for size in request.sizes:
         for dtype in request.dtypes:
             pool = "inplace" in request.passes
-            buffers = Buffers.make(size.elements, columns, TORCH_DTYPES[dtype], device, request.seed, pool=pool)
+            buffers = Buffers.make(size.elements, inputs_per_unit, TORCH_DTYPES[dtype], device, request.seed, pool=pool)
             cold = 2 * size.elements * DTYPES[dtype] >= COLD_CACHES * last_cache
             for mode in ("eager", "compiled") if request.compiled else ("eager",):
                 for name in request.passes:

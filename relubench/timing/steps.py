@@ -269,7 +269,7 @@ def _chunk(population: Population, network: Network) -> tuple[Tensor, Tensor, in
     index = torch.arange(network.next_image, network.next_image + batches * spec.batch_size) % total
     network.next_image = (network.next_image + batches * spec.batch_size) % total
     index = index.to(spec.device)
-    x, labels = population.data.train_batch(index.unsqueeze(0) if population.stacked else index)
+    x, labels = population.data.train_batch(index.unsqueeze(0) if population.batched else index)
     y: Any = torch.nn.functional.one_hot(labels, spec.classes).to(torch.float32)
     return x, y, batches
 

@@ -31,7 +31,7 @@ def accumulator(device: str) -> torch.dtype:
 
 @torch.no_grad()
 def evaluate(
-    layers: Sequence[Layer], data: Images, split: str, members: int, stacked: bool, sparsity: bool
+    layers: Sequence[Layer], data: Images, split: str, members: int, batched: bool, sparsity: bool
 ) -> Evaluation:
     """Run a split through the network in evaluation mode (no dropout, no noise, running statistics)."""
     inputs, device = int(np.prod(data.prepared.input_shape)), data.splits[split][0].device.type
@@ -40,14 +40,14 @@ def evaluate(
     loss_P: Tensor | float = 0.0
     zeros: list[Tensor] = []
     for x, y in data.slices(split, size):
-        h = x.unsqueeze(0).expand(members, *x.shape) if stacked else x
+        h = x.unsqueeze(0).expand(members, *x.shape) if batched else x
         counts = []
         for layer in layers:
             h = layer.forward(h, training=False)
             if sparsity and layer.hidden:
                 counts.append(_zero_counts(h, members))
             counts += layer.zero_counts if sparsity else ()
-        logits = h if stacked else h.unsqueeze(0)
+        logits = h if batched else h.unsqueeze(0)
         log_p = torch.log_softmax(logits, dim=-1)
         target = y.expand(members, -1).unsqueeze(-1)
         loss_P = loss_P - log_p.gather(-1, target).sum(dim=(-2, -1), dtype=accumulator(x.device.type))

@@ -40,7 +40,7 @@ def chunk_factor(spec: RunSpec) -> int:
     return 2 if uses_kernels(spec) else 1
 
 
-def member_bytes(spec: RunSpec, columns: int, learned: int) -> int:
+def member_bytes(spec: RunSpec, inputs_per_unit: int, learned: int) -> int:
     """Bytes that one network adds to a process: parameters, optimizer state, best weights, activations, a chunk.
 
     What the libraries take for themselves at first use, some 15 MB on a processor, is not in it.
@@ -48,10 +48,12 @@ def member_bytes(spec: RunSpec, columns: int, learned: int) -> int:
     if spec.foreign is not None:
         return _foreign_bytes(spec, spec.foreign, learned)
     arch = architecture_of(spec)
-    parameters = parameter_count(arch, spec.input_shape, spec.classes, columns=columns, learned=learned, norm=spec.norm)
+    parameters = parameter_count(
+        arch, spec.input_shape, spec.classes, inputs_per_unit=inputs_per_unit, learned=learned, norm=spec.norm
+    )
     copies = _copies(spec)
     inputs = math.prod(spec.input_shape)
-    values = inputs + sum(_stage_values(spec, columns)) + 3 * spec.classes
+    values = inputs + sum(_stage_values(spec, inputs_per_unit)) + 3 * spec.classes
     chunk = max(CHUNK_IMAGES * chunk_factor(spec), spec.batch_size)
     compiler = COMPILER_BYTES if uses_kernels(spec) else 0
     codes = CODE_BYTES if spec.stack is not None and spec.stack.layers > 1 else 0
@@ -64,7 +66,7 @@ def evaluation_images(inputs: int, *, convolutional: bool, device: str, members:
     return max(1, min(most, EVALUATION_VALUES // (inputs * members)))
 
 
-def evaluation_bytes(spec: RunSpec, columns: int, examples: int = EVALUATION_IMAGES) -> int:
+def evaluation_bytes(spec: RunSpec, inputs_per_unit: int, examples: int = EVALUATION_IMAGES) -> int:
     """Bytes that an evaluation takes on top, whatever the number of members: a stage's input, z and h of one batch."""
     if spec.foreign is not None:
         return spec.foreign.evaluation_bytes * min(FOREIGN_EVALUATION_IMAGES, examples)
@@ -74,17 +76,17 @@ def evaluation_bytes(spec: RunSpec, columns: int, examples: int = EVALUATION_IMA
     widest = inputs
     for shape in layer_shapes(architecture_of(spec), spec.input_shape):
         pixels = side[0] * side[1] if shape.convolution else 1
-        widest = max(widest, pixels * (shape.inputs + shape.units * (columns + 1)))
+        widest = max(widest, pixels * (shape.inputs + shape.units * (inputs_per_unit + 1)))
         side = (side[0] // 2, side[1] // 2) if shape.convolution else side
     return FLOAT_BYTES * images * widest
 
 
-def members_that_fit(spec: RunSpec, columns: int, learned: int, memory: int) -> int:
+def members_that_fit(spec: RunSpec, inputs_per_unit: int, learned: int, memory: int) -> int:
     """How many networks fit into `memory` bytes of a device as one stack; at least one, of a foreign network one."""
     if architecture_of(spec).foreign:
         return 1
-    free = 0.8 * memory - evaluation_bytes(spec, columns)
-    return max(1, int(free // member_bytes(spec, columns, learned)))
+    free = 0.8 * memory - evaluation_bytes(spec, inputs_per_unit)
+    return max(1, int(free // member_bytes(spec, inputs_per_unit, learned)))
 
 
 def _copies(spec: RunSpec) -> int:
@@ -104,7 +106,7 @@ def fitting_workers(heaviest: int, memory: int) -> int:
     return max(1, int(0.8 * memory // (BASE_BYTES + heaviest)))
 
 
-def _stage_values(spec: RunSpec, columns: int) -> list[int]:
+def _stage_values(spec: RunSpec, inputs_per_unit: int) -> list[int]:
     """Of each hidden stage, the float values of one image that training keeps: z, h and their gradients."""
     side = spec.input_shape[-2:] if spec.channels else (1, 1)
     stages: list[int] = []
@@ -112,7 +114,7 @@ def _stage_values(spec: RunSpec, columns: int) -> list[int]:
         pixels = side[0] * side[1] if shape.convolution else 1
         inputs = shape.inputs * pixels
         skipped = 2 * shape.units if architecture_of(spec).residual else 0  # A sum and its gradient.
-        stages.append(shape.units * pixels * (2 * columns + 2) + inputs + skipped)
+        stages.append(shape.units * pixels * (2 * inputs_per_unit + 2) + inputs + skipped)
         if shape.convolution:
             side = (side[0] // 2, side[1] // 2)
     return stages

@@ -22,7 +22,7 @@ class Network(Protocol):
     data: Images
     members: list[Member]
     layers: list[Layer]
-    stacked: bool
+    batched: bool
     """Whether tensors have a leading member dimension."""
     l1_P: Tensor
     """The coefficient of each network's penalty on activations."""

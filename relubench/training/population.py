@@ -51,12 +51,12 @@ class Population:
         self.members = [Member(spec, []) for spec in specs]
         foreign = architecture_of(first).foreign
         assert not foreign or len(specs) == 1, "an external network is trained alone"
-        self.stacked = (first.device != "cpu" or len(specs) > 1) and not foreign
+        self.batched = (first.device != "cpu" or len(specs) > 1) and not foreign
         seeds = [spec.seed for spec in specs]
-        builder = Builder(first, choice, seeds, self.stacked)
+        builder = Builder(first, choice, seeds, self.batched)
         self.layers, self.kernels = builder.layers(), builder.kernels
         self.values = PopulationWeights(
-            self.layers, self.kernels, len(specs), stacked=self.stacked, device=first.device
+            self.layers, self.kernels, len(specs), batched=self.batched, device=first.device
         )
         self.parameters, self.held = self.values.parameters, self.values.held
         self.update = build_optimizer(
@@ -65,7 +65,7 @@ class Population:
             rates=[spec.lr for spec in specs],
             momentum=first.momentum,
             decay=first.weight_decay,
-            stacked=self.stacked,
+            batched=self.batched,
         )
         self.l1_P = torch.tensor([spec.l1 for spec in specs], device=first.device)
         self.has_l1 = any(spec.l1 for spec in specs)
@@ -128,7 +128,7 @@ class Population:
     def _draw_order(self) -> None:
         """Draw the order of every member's images in this epoch."""
         orders = [epoch_order(member.spec.seed, self.epoch, self.data.n_train) for member in self.members]
-        self.order_PN = (torch.stack(orders) if self.stacked else orders[0]).to(self.spec.device)
+        self.order_PN = (torch.stack(orders) if self.batched else orders[0]).to(self.spec.device)
 
     def _train_chunk(self, chunk: int, steps: int) -> int:
         """Train on the next `chunk` batches; returns the images of each member.
@@ -147,13 +147,13 @@ class Population:
             else:
                 self.train_steps(x, y, factors)
         self.step += chunk
-        if not self.stacked and not bool(torch.isfinite(self.loss_P).all()):
+        if not self.batched and not bool(torch.isfinite(self.loss_P).all()):
             self.step = steps
         return index.shape[-1]
 
     def train_steps(self, x_all: Tensor, y_all: Tensor, factors: Sequence[float] | Tensor) -> None:
         """One update on each batch of a chunk, with the learning rates scaled by its factor; adds to the loss."""
-        dim, size = (1 if self.stacked else 0), self.spec.batch_size
+        dim, size = (1 if self.batched else 0), self.spec.batch_size
         batches, logs = zip(x_all.split(size, dim), y_all.split(size, dim), factors, strict=True), []
         for x, y, factor in batches:
             self.update.set_factor(factor)
@@ -165,7 +165,7 @@ class Population:
     def _augmented(self, x: Tensor) -> Tensor:
         if self.augmentation is None:
             return x
-        if not self.stacked:
+        if not self.batched:
             return augment(x, self.spec.augment, self.augmentation.generators[0])
         pairs = zip(x, self.augmentation.generators, strict=True)
         return torch.stack([augment(images, self.spec.augment, generator) for images, generator in pairs])
@@ -188,7 +188,7 @@ class Population:
 
     def _add_l1(self, grad: Tensor, h: Tensor, batch: int) -> Tensor:
         """Adds d/dh of (l1 / B) * sum |h|; sum over units (and pixels), mean over the batch."""
-        if not self.stacked:
+        if not self.batched:
             return grad.add_(torch.sign(h), alpha=self.spec.l1 / batch)
         scale_P = (self.l1_P / batch).view(-1, *[1] * (h.dim() - 1))
         return grad.addcmul_(torch.sign(h), scale_P.expand_as(h))
@@ -228,7 +228,7 @@ class Population:
             return self._evaluate(split, sparsity)
 
     def _evaluate(self, split: str, sparsity: bool) -> Evaluation:
-        return evaluate(self.layers, self.data, split, len(self.members), self.stacked, sparsity)
+        return evaluate(self.layers, self.data, split, len(self.members), self.batched, sparsity)
 
     def _evaluating(self) -> AbstractContextManager[None]:
         """Inside, no weight may change: an evaluation or a probe, or one after the other."""

@@ -23,10 +23,10 @@ class PopulationWeights:
     """The values of P networks, and a copy of each one's from its best epoch."""
 
     def __init__(
-        self, layers: Sequence[Layer], kernels: CompiledKernels | None, num_members: int, *, stacked: bool, device: str
+        self, layers: Sequence[Layer], kernels: CompiledKernels | None, num_members: int, *, batched: bool, device: str
     ) -> None:
         self.layers, self.kernels, self.num_members = layers, kernels, num_members
-        self.stacked, self.device = stacked, device
+        self.batched, self.device = batched, device
         self.parameters = [parameter for layer in layers for parameter in layer.parameters]
         self.held = Held.of(layers)
         self.best = [value.clone() for value in self.values()]
@@ -46,7 +46,7 @@ class PopulationWeights:
         """Take over the values of the members that are better than before."""
         self.best_held.renew(better)
         values = self.values()
-        if not self.stacked:
+        if not self.batched:
             if better[0]:
                 _copy(self.best, values)
             return
@@ -72,7 +72,7 @@ class PopulationWeights:
         """The parameters and buffers of the member at `place`, by name."""
         tensors: dict[str, Tensor] = {}
         for name, value in zip(self._names(), self.best if best else self.values(), strict=True):
-            if self.stacked:
+            if self.batched:
                 value = value.unflatten(0, (self.num_members, -1))[place]
                 value = value.squeeze(0) if value.shape[0] == 1 else value
             tensors[name] = value.detach().cpu().contiguous()
@@ -94,7 +94,7 @@ class PopulationWeights:
         """Give the member at `place` these parameters, by name, before it is trained; what is not named stays."""
         for parameter in self.parameters:
             if parameter.name in weights:
-                value = parameter.value[place] if self.stacked else parameter.value
+                value = parameter.value[place] if self.batched else parameter.value
                 value.copy_(weights[parameter.name].view_as(value))
         _copy(self.best, self.values())
 

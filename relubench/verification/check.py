@@ -56,9 +56,9 @@ def check(
 def _inputs(choice: ActivationChoice, dtype: str, kinks: tuple[float, ...], seed: int, num_points: int) -> Tensor:
     x = points.stratified(kinks, seed, num_points) if dtype == "fp32" else points.every_pattern(points.DTYPES[dtype])
     return (
-        points.shuffled(x, choice.columns, seed)
+        points.shuffled(x, choice.inputs_per_unit, seed)
         if choice.name == "maxout"
-        else points.partners(x, choice.columns, seed)
+        else points.partners(x, choice.inputs_per_unit, seed)
     )
 
 

@@ -111,4 +111,4 @@ def _population(activation: Activation, z: Tensor, ones: Tensor | None) -> Tenso
 
 
 def _no_update() -> Sgd:
-    return Sgd([Parameter("none", torch.zeros(1), False)], [math.nan], 0.0, 0.0, stacked=False)
+    return Sgd([Parameter("none", torch.zeros(1), False)], [math.nan], 0.0, 0.0, batched=False)

@@ -201,7 +201,7 @@ def test_maxout_takes_the_largest_piece(pieces: int, dim: int):
     parts = torch.randn(pieces, 1, 2, 3, 4, dtype=torch.float64)
     z = torch.cat(list(parts), dim=dim).requires_grad_()
     h = one.function(z, dim=dim)
-    assert one.columns == pieces
+    assert one.inputs_per_unit == pieces
     torch.testing.assert_close(h, parts.amax(dim=0))
     check_many_columns(one, z, h, dim)
 

@@ -86,7 +86,8 @@ def test_a_choice_carries_complete_parameters():
 
 def test_columns_and_learned():
     found = {
-        choice.name: (choice.columns, choice.learned) for choice in select(["relu,glu,maxout:pieces=4,prelu,swish"])
+        choice.name: (choice.inputs_per_unit, choice.learned)
+        for choice in select(["relu,glu,maxout:pieces=4,prelu,swish"])
     }
     assert found == {"relu": (1, 0), "glu": (2, 0), "maxout": (4, 0), "prelu": (1, 1), "swish": (1, 1)}
 

@@ -63,8 +63,8 @@ def test_a_row_agrees_with_itself_and_with_what_it_builds(name: str):
     assert all(row.parameters[key] in allowed for key, allowed in row.options.items())
     choice = select([name])[0]
     built = build(choice)
-    assert built.columns == choice.columns == row.columns_with(row.parameters)
-    assert (built.columns > 1) == (built.combines != "") == (row.family == "gated")
+    assert built.inputs_per_unit == choice.inputs_per_unit == row.inputs_per_unit_with(row.parameters)
+    assert (built.inputs_per_unit > 1) == (built.combines != "") == (row.family == "gated")
     assert len(built.learned) == choice.learned == len(row.learned)
     assert (built.draw is not None) == row.noisy
     assert (built.gradient is None) == bool(row.learned or row.noisy)

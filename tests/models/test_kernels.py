@@ -52,7 +52,7 @@ class Trial:
         self.x[:, ::3] = 0.0
         weight, bias = (Parameter(name, one.to(dtype), True) for name, one in (("w", self.w), ("b", self.b)))
         self.parameters, self.dtype, self.first = (weight, bias), dtype, first
-        self.update = Sgd(self.parameters, [RATE], 0.0, 0.0, stacked=False)
+        self.update = Sgd(self.parameters, [RATE], 0.0, 0.0, batched=False)
         self.kernels = CompiledKernels(batch, workers, list(layers) or [outputs])
         self.passes = KernelLinear(weight, bias, self.kernels, "torch", first)
 

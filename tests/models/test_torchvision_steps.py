@@ -49,7 +49,7 @@ def test_two_steps_with_every_kind_of_activation(name: str) -> None:
     x = laid_out(example(spec, 2), spec)
     for act in ACTS:
         layer = as_layer(network, uses, spec, select([act])[0])
-        update = build_optimizer(layer.parameters, name="sgd", rates=[0.001], momentum=0.0, decay=0.0, stacked=False)
+        update = build_optimizer(layer.parameters, name="sgd", rates=[0.001], momentum=0.0, decay=0.0, batched=False)
         scores = x
         for _ in range(2):
             with torch.no_grad():

@@ -63,7 +63,7 @@ def engine_losses(population: Population, batches: list[tuple[Tensor, Tensor]]) 
     with torch.no_grad():
         for x, y in batches:
             population.update.set_factor(1.0)
-            if population.stacked:
+            if population.batched:
                 x, y = x.expand(members, *x.shape).contiguous(), y.expand(members, -1)
             target = nn.functional.one_hot(y, 10).float()
             log_p = population.train_step(x.clone(), target)
@@ -158,13 +158,13 @@ def test_weight_decay_is_torch_optims_on_weights_only(decay: str):
     )
 
 
-@pytest.mark.parametrize("stacked", [False, True])
-def test_l1_is_the_sum_over_units_averaged_over_the_batch(stacked: bool):
-    choice, specs = runs("tanh", seeds=2 if stacked else 1, train={"l1": 0.01}, model={"name": "mlp-2x32"})
+@pytest.mark.parametrize("batched", [False, True])
+def test_l1_is_the_sum_over_units_averaged_over_the_batch(batched: bool):
+    choice, specs = runs("tanh", seeds=2 if batched else 1, train={"l1": 0.01}, model={"name": "mlp-2x32"})
     data = Images.open(digits(), device="cpu", flat=True)
     population = Population(specs, choice, data)
     model = nn.Sequential(nn.Linear(64, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 10))
-    adopt(model, population, 0 if stacked else None)
+    adopt(model, population, 0 if batched else None)
     batches = batches_of(data, 10)[:20]
     ours = engine_losses(population, batches)[:, 0]
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

@@ -34,7 +34,7 @@ def test_the_same_columns_live_as_in_a_plain_pass(act: str, members: int, model:
         if parameter.name.endswith("bias"):
             parameter.value.uniform_(-6.0, -0.3, generator=torch.Generator().manual_seed(1))
     x, _ = one.data.train_batch(torch.arange(300))
-    h = x.expand(members, *x.shape) if one.stacked else x
+    h = x.expand(members, *x.shape) if one.batched else x
     living, eps, start = [], 0.0, h
     for layer in one.layers:
         if not layer.hidden:

@@ -282,4 +282,4 @@ def test_the_memory_of_a_foreign_network_grows_with_the_batch():
 def test_a_missing_file_is_refused():
     with pytest.raises(RelubenchError, match=r"there is no file '\./missing\.py'"):
         parse_model("./missing.py:Net")
-    assert select(["relu"])[0].columns == 1
+    assert select(["relu"])[0].inputs_per_unit == 1

@@ -1,4 +1,4 @@
-"""Populations: every activation trains, alone and stacked; members do not touch each other; a stop can be resumed."""
+"""Populations: every activation trains, alone and batched; members do not touch each other; a stop can be resumed."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def look(one: Population) -> list[list[dict[str, Any]]]:
 
 def means_by_hand(one: Population, x: torch.Tensor) -> list[list[float]]:
     """The mean output of each hidden layer, by layer and member."""
-    h, found = x.expand(len(one.members), *x.shape) if one.stacked else x, []
+    h, found = x.expand(len(one.members), *x.shape) if one.batched else x, []
     for layer in one.layers:
         h = layer.forward(h, training=False)
         if layer.hidden:
@@ -127,7 +127,7 @@ def cut_off_by_hand(one: Population, living: list[np.ndarray], member: int) -> l
     found: list[np.ndarray] = []
     reached: list[bool] | None = None
     for weight, live in reversed(list(zip(weights, living, strict=True))):
-        w = weight[member] if one.stacked else weight
+        w = weight[member] if one.batched else weight
         cut = []
         for unit in range(w.shape[1]):
             ways = [out for out in range(w.shape[0]) if float(w[out, unit]) != 0 and (reached is None or reached[out])]
@@ -152,7 +152,7 @@ def test_units_are_cut_off_as_a_scan_of_every_weight_says(members: int, share: f
     living = [(torch.rand(members, 12, generator=generator) < share).numpy().copy() for _ in stage_places(one.layers)]
     # Of one member nothing in the last hidden layer lives, of the others what chance says.
     living[-1][0] = False
-    statuses = unit_statuses(one.layers, living, 1, one.stacked)
+    statuses = unit_statuses(one.layers, living, 1, one.batched)
     cut = 0
     for member in range(members):
         for standing, live, expected in zip(statuses, living, cut_off_by_hand(one, living, member), strict=True):

@@ -65,7 +65,7 @@ def test_slopes_count_from_zero_or_from_a_thousandth_of_the_largest():
 def test_slopes_are_autograds(act: str):
     one = population(act)
     layer = next(layer for layer in one.layers if layer.hidden)
-    columns = getattr(layer, "activation").columns  # noqa: B009
+    columns = getattr(layer, "activation").inputs_per_unit  # noqa: B009
     z = torch.randn(20, 8 * columns, generator=torch.Generator().manual_seed(1))
     learned = tuple(parameter.value for parameter in layer.parameters)
     x = z.clone().requires_grad_()

@@ -23,7 +23,7 @@ class Plain(nn.Module):
     def __init__(self, choice: ActivationChoice, norm: str, sizes: list[int], seed: int) -> None:
         super().__init__()
         self.activation = build(choice)
-        columns = choice.columns
+        columns = choice.inputs_per_unit
         self.stages = nn.ModuleList()
         inputs = 64
         for size in sizes:
@@ -115,6 +115,6 @@ def test_the_skips_have_no_parameters():
 
 @pytest.mark.parametrize("columns", [2, 3])
 def test_a_matched_network_steps_down_at_most_once_and_by_one_unit(columns: int):
-    arch = matched(parse_model("resmlp-20x100"), (1, 28, 28), 10, columns=columns, learned=0, norm="none")
+    arch = matched(parse_model("resmlp-20x100"), (1, 28, 28), 10, inputs_per_unit=columns, learned=0, norm="none")
     steps = [before - after for before, after in zip(arch.hidden, arch.hidden[1:], strict=False)]
     assert set(steps) <= {0, 1} and sum(steps) <= 1

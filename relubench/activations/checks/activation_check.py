@@ -51,7 +51,7 @@ def check_activation(choice: ActivationChoice, layers: Sequence[Frame] = ()) -> 
     100 or 10,000; a slope that is not the derivative; a second moment that is 0 or unbounded.
     """
     activation = build(choice)
-    if activation.columns > 1:
+    if activation.inputs_per_unit > 1:
         return ActivationCheck(gain=matched_gain(activation), exact_zeros=activation.exact_zeros)
     trial = fitting(choice.label, activation, layers)
     values = _check_finite(trial)

@@ -40,7 +40,7 @@ def matched_gain(activation_or_choice: ActivationChoice | Activation, layers: Se
         build(activation_or_choice) if isinstance(activation_or_choice, ActivationChoice) else activation_or_choice
     )
     if activation.combines == "maximum":
-        return _gain_of_maximum(activation.columns)
+        return _gain_of_maximum(activation.inputs_per_unit)
     if activation.combines == "product":
         # f(a, b) = a g(b), and E[a^2] = 1.
         return _gain(lambda b: activation.function(torch.stack([torch.ones_like(b), b]), dim=0)[0][:, None], label, 1)
@@ -89,10 +89,10 @@ def _moment(function: Callable[[Tensor], Tensor], num_pieces: int, units: int) -
     return float(contributions.sum()), float(contributions[z.abs() > 0.9 * _WIDEST].sum()), float(values.abs().max())
 
 
-def _gain_of_maximum(columns: int) -> float:
+def _gain_of_maximum(inputs_per_unit: int) -> float:
     """The largest of k independent normals has density k phi(z) Phi(z)^(k-1)."""
     z, weights = _nodes(_PIECES)
-    moment = (weights * columns * torch.special.ndtr(z) ** (columns - 1) * z**2).sum()
+    moment = (weights * inputs_per_unit * torch.special.ndtr(z) ** (inputs_per_unit - 1) * z**2).sum()
     return 1 / math.sqrt(float(moment))
 
 

@@ -158,7 +158,7 @@ def _telling_values(trial: Trial) -> dict[str, float]:
 
 def _table_candidates() -> Iterator[Candidate]:
     for row in ACTIVATIONS.values():
-        if row.columns == 1 and not row.learned and not row.noisy:
+        if row.inputs_per_unit == 1 and not row.learned and not row.noisy:
             yield _candidate(row.name)
     yield _candidate("gelu:approximate=tanh")
 

@@ -17,7 +17,7 @@ ROWS = (
         gain=1.8462285453386,
         year=2016,
         source="Dauphin et al. 2016",
-        columns=2,
+        inputs_per_unit=2,
         target="gated:glu",
     ),
     ActivationRow(
@@ -27,7 +27,7 @@ ROWS = (
         gain=1.0,
         year=2020,
         source=_SHAZEER,
-        columns=2,
+        inputs_per_unit=2,
         target="gated:bilinear",
     ),
     ActivationRow(
@@ -37,7 +37,7 @@ ROWS = (
         gain=_SQRT2,
         year=2020,
         source=_SHAZEER,
-        columns=2,
+        inputs_per_unit=2,
         target="gated:reglu",
     ),
     ActivationRow(
@@ -47,7 +47,7 @@ ROWS = (
         gain=1.5335304411955,
         year=2020,
         source=_SHAZEER,
-        columns=2,
+        inputs_per_unit=2,
         target="gated:geglu",
     ),
     ActivationRow(
@@ -57,7 +57,7 @@ ROWS = (
         gain=1.6765324703311,
         year=2020,
         source=_SHAZEER,
-        columns=2,
+        inputs_per_unit=2,
         target="gated:swiglu",
     ),
     ActivationRow(
@@ -69,7 +69,7 @@ ROWS = (
         source="Goodfellow et al. 2013",
         parameters={"pieces": 2},
         ranges={"pieces": (2, 16)},
-        columns="pieces",
+        inputs_per_unit="pieces",
         target="gated:maxout",
         kinks=(),
     ),

@@ -98,7 +98,7 @@ def _step(spec: RunSpec, choice: ActivationChoice, x: Tensor) -> None:
         rates=[spec.lr],
         momentum=spec.momentum,
         decay=spec.weight_decay,
-        stacked=False,
+        batched=False,
     )
     update.set_factor(1.0)
     sample()

@@ -37,7 +37,7 @@ class AnalyticActivation(Layer):
         if self.activation.inplace is not None:
             self.saved = h = self.activation.inplace(x)
             return h
-        if training and self.activation.out is not None and self.activation.columns == 1:
+        if training and self.activation.out is not None and self.activation.inputs_per_unit == 1:
             if x.shape not in self.outputs:
                 self.outputs[x.shape] = torch.empty_like(x)
             h = self.activation.out(x, self.outputs[x.shape], self.dim)
@@ -74,10 +74,10 @@ class UserModule(AutogradLayer):
     hidden = True
 
     def __init__(
-        self, modules: Sequence[nn.Module], parameters: Sequence[Parameter], noise: ModuleNoise, stacked: bool
+        self, modules: Sequence[nn.Module], parameters: Sequence[Parameter], noise: ModuleNoise, batched: bool
     ) -> None:
         super().__init__(parameters)
-        self.modules, self.stacked = list(modules), stacked
+        self.modules, self.batched = list(modules), batched
         self.noise = self.draws = noise
         self.names = list(trainable(self.modules[0]))
         self.held = [(module, member) for member, module in enumerate(self.modules)]
@@ -85,7 +85,7 @@ class UserModule(AutogradLayer):
     def apply(self, x: Tensor, leaves: Sequence[Tensor], training: bool) -> Tensor:
         for module in self.modules:
             module.train(training)
-        if not self.stacked:
+        if not self.batched:
             return self._call(0, x, leaves)
         members = [[leaf[member] for leaf in leaves] for member in range(len(self.modules))]
         outputs = [self._call(member, *inputs) for member, inputs in enumerate(zip(x, members, strict=True))]

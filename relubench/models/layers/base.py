@@ -1,6 +1,6 @@
 """Layers with an explicit forward and backward pass: no tape where a closed form exists.
 
-Every layer works for one network or, where `stacked`, for P networks whose parameters lie along a leading dimension;
+Every layer works for one network or, where `batched`, for P networks whose parameters lie along a leading dimension;
 the member's numbers agree within rounding. `backward` hands the layer's gradients to the optimizer itself, after it has
 formed the gradient of its own input, so that an update can be fused with the product that makes the gradient.
 

@@ -21,8 +21,8 @@ class Convolution(Layer):
     A stack is computed member by member: its kernels are long, and what surrounds them is shared.
     """
 
-    def __init__(self, weight: Parameter, bias: Parameter, stacked: bool, bf16: bool) -> None:
-        self.weight, self.bias, self.stacked, self.bf16 = weight, bias, stacked, bf16
+    def __init__(self, weight: Parameter, bias: Parameter, batched: bool, bf16: bool) -> None:
+        self.weight, self.bias, self.batched, self.bf16 = weight, bias, batched, bf16
         self.parameters = (weight, bias)
         self.x = weight.value
 
@@ -30,7 +30,7 @@ class Convolution(Layer):
         if training:
             self.x = x
         w, b = self.weight.value, self.bias.value
-        if not self.stacked:
+        if not self.batched:
             return self._convolve(x, w, b)
         return torch.stack([self._convolve(*member) for member in zip(x, w, b, strict=True)])
 
@@ -41,7 +41,7 @@ class Convolution(Layer):
 
     def backward(self, grad: Tensor, update: Optimizer, first: bool) -> Tensor:
         w = self.weight.value
-        if not self.stacked:
+        if not self.batched:
             below, grad_w, grad_b = self._gradients(grad, self.x, w, first)
         else:
             members = [self._gradients(*member, first) for member in zip(grad, self.x, w, strict=True)]

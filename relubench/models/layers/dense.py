@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class Linear(Layer):
     """z = x W^T + b, W [O, I] and b [O] (in a stack [P, O, I] and [P, 1, O])."""
 
-    def __init__(self, weight: Parameter, bias: Parameter, stacked: bool, bf16: bool, library: Library) -> None:
-        self.weight, self.bias, self.stacked, self.bf16 = weight, bias, stacked, bf16
+    def __init__(self, weight: Parameter, bias: Parameter, batched: bool, bf16: bool, library: Library) -> None:
+        self.weight, self.bias, self.batched, self.bf16 = weight, bias, batched, bf16
         self.library: Library = library
         self.parameters = (weight, bias)
         self.passes: KernelLinear | None = None
@@ -40,7 +40,7 @@ class Linear(Layer):
             self.x = x
         if self.bf16:
             return torch.matmul(x.bfloat16(), w.mT.bfloat16()).float().add_(b)
-        if self.stacked:
+        if self.batched:
             z = storage(self.outputs, x, w.shape[-2]) if training else None
             return torch.baddbmm(b, x, w.mT, out=z)
         if not training or self.library == "onednn":
@@ -59,7 +59,7 @@ class Linear(Layer):
             update.gradient(self.weight, torch.matmul(grad.mT.bfloat16(), self.x.bfloat16()).float())
         else:
             update.product(self.weight, grad, self.x)
-        update.gradient(self.bias, grad.sum(dim=-2, keepdim=self.stacked))
+        update.gradient(self.bias, grad.sum(dim=-2, keepdim=self.batched))
         return below
 
     def _below(self, grad: Tensor) -> Tensor:
@@ -70,4 +70,4 @@ class Linear(Layer):
         if self.library == "onednn":
             return onednn_linear(grad, w.mT, None)
         below = storage(self.input_grads, grad, w.shape[-1])
-        return torch.bmm(grad, w, out=below) if self.stacked else torch.mm(grad, w, out=below)
+        return torch.bmm(grad, w, out=below) if self.batched else torch.mm(grad, w, out=below)

@@ -26,9 +26,9 @@ class Norm(AutogradLayer):
     image. Scale and shift are [F] or [C] (in a stack with P in front).
     """
 
-    def __init__(self, kind: str, parameters: Sequence[Parameter], image: bool, stacked: bool) -> None:
+    def __init__(self, kind: str, parameters: Sequence[Parameter], image: bool, batched: bool) -> None:
         super().__init__(parameters)
-        self.kind, self.image, self.stacked = kind, image, stacked
+        self.kind, self.image, self.batched = kind, image, batched
         if kind == "batch":
             flat = parameters[0].value.flatten()
             self.mean, self.variance = torch.zeros_like(flat), torch.ones_like(flat)
@@ -44,13 +44,13 @@ class Norm(AutogradLayer):
 
     def _spread(self, value: Tensor) -> Tensor:
         """[F] or [P, F] so that it lies along x's features or channels."""
-        if self.stacked:
+        if self.batched:
             value = value.unsqueeze(1)
         return value[..., None, None] if self.image else value
 
     def _batch(self, x: Tensor, leaves: Sequence[Tensor], training: bool) -> Tensor:
         # Members side by side as channels of one call: each keeps statistics of its own.
-        merged = x.transpose(0, 1).flatten(1, 2) if self.stacked else x
+        merged = x.transpose(0, 1).flatten(1, 2) if self.batched else x
         y = F.batch_norm(
             merged,
             self.mean,
@@ -61,4 +61,4 @@ class Norm(AutogradLayer):
             momentum=BATCHNORM_MOMENTUM,
             eps=NORM_EPS,
         )
-        return y.unflatten(1, (x.shape[0], x.shape[2])).transpose(0, 1) if self.stacked else y
+        return y.unflatten(1, (x.shape[0], x.shape[2])).transpose(0, 1) if self.batched else y

@@ -81,7 +81,7 @@ class Autoencoder:
         self.tied = decoder is None
         self.decoder, self.bias = first.weight.value if decoder is None else decoder, bias
         self.parameters = [parameter for layer in encoder for parameter in layer.parameters]
-        self.update = Sgd(self.parameters, [rate], 0.0, 0.0, stacked=False)
+        self.update = Sgd(self.parameters, [rate], 0.0, 0.0, batched=False)
         self.output = RECONSTRUCTIONS[reconstruction]
         self.rate, self.l1 = rate, l1
 

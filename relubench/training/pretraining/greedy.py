@@ -187,7 +187,7 @@ def hidden_stages(spec: RunSpec, choice: ActivationChoice, below: Sequence[Mappi
     Without dropout, which belongs to fine-tuning, and in full precision.
     """
     plain = replace(spec, dropout=0.0, precision="fp32")
-    stages = Builder(plain, choice, [spec.seed], stacked=False).hidden_stages()
+    stages = Builder(plain, choice, [spec.seed], batched=False).hidden_stages()
     for stage, weights in zip(stages, below, strict=False):
         for parameter in (parameter for layer in stage for parameter in layer.parameters):
             parameter.value.copy_(weights[parameter.name].view_as(parameter.value))

@@ -106,9 +106,9 @@ class ActivationCounter:
         size = batch.slope.abs()
         with_slope = columns_with_slope(size, scale.eps)
         self.with_slope = with_slope if self.with_slope.numel() == 0 else self.with_slope | with_slope
-        if scale.columns > 1:
+        if scale.inputs_per_unit > 1:
             axis = -3 if size.dim() > 3 else -1
-            size = size.unflatten(axis, (scale.columns, -1)).amax(dim=axis - 1)
+            size = size.unflatten(axis, (scale.inputs_per_unit, -1)).amax(dim=axis - 1)
         saturated = size.lt_(scale.saturated).reshape(len(rows), -1).sum(dim=1)
         squares = torch.linalg.vector_norm(rows, dim=1).square_()
         self.sums.append(torch.stack([zeros, near, saturated, rows.sum(dim=1), squares]))

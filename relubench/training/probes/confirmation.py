@@ -58,11 +58,11 @@ def confirm_dead_units(layers: Sequence[Layer], with_slope: Sequence[Tensor], x:
 
 def _by_columns(layer: Layer, z: Tensor) -> bool:
     """Whether the hidden layer maps each column of one network's z [B, U] for itself, all of them alike."""
-    return isinstance(layer, AnalyticActivation) and layer.activation.columns == 1 and z.dim() == 2
+    return isinstance(layer, AnalyticActivation) and layer.activation.inputs_per_unit == 1 and z.dim() == 2
 
 
 def _plain(layer: Layer) -> bool:
-    return isinstance(layer, Linear) and not layer.stacked and not layer.bf16
+    return isinstance(layer, Linear) and not layer.batched and not layer.bf16
 
 
 def _candidates(with_slope: Tensor) -> Tensor:

@@ -37,22 +37,24 @@ def stage_places(layers: Sequence[Layer]) -> list[int]:
 
 
 def unit_statuses(
-    layers: Sequence[Layer], with_slope: Sequence[np.ndarray], columns: int, stacked: bool
+    layers: Sequence[Layer], with_slope: Sequence[np.ndarray], inputs_per_unit: int, batched: bool
 ) -> list[UnitStatus]:
     """The status of every hidden layer's units, from the columns [P, columns * U] that had a slope at some image."""
     statuses: list[UnitStatus] = []
     receives_gradient: np.ndarray | None = None
     for place, columns_alive in reversed(list(zip(stage_places(layers), with_slope, strict=True))):
         by_unit = (
-            np.logical_or.reduce(columns_alive.reshape(len(columns_alive), columns, -1), axis=1)
-            if columns > 1
+            np.logical_or.reduce(columns_alive.reshape(len(columns_alive), inputs_per_unit, -1), axis=1)
+            if inputs_per_unit > 1
             else columns_alive
         )
         has_outgoing_weight = _has_outgoing_weight(
-            _next_weight(layers, place, stacked), receives_gradient, by_unit.shape[1]
+            _next_weight(layers, place, batched), receives_gradient, by_unit.shape[1]
         )
         cut_off = by_unit & ~has_outgoing_weight
-        receives_gradient = columns_alive & ~(np.tile(cut_off, (1, columns)) if columns > 1 else cut_off)
+        receives_gradient = columns_alive & ~(
+            np.tile(cut_off, (1, inputs_per_unit)) if inputs_per_unit > 1 else cut_off
+        )
         statuses.insert(0, UnitStatus(~by_unit, cut_off, ~columns_alive))
     return statuses
 
@@ -82,11 +84,11 @@ def _has_outgoing_weight(weight: Tensor, receives_gradient: np.ndarray | None, u
     return has_outgoing_weight.any(dim=1).unflatten(1, (units, -1)).any(dim=2).cpu().numpy()
 
 
-def _next_weight(layers: Sequence[Layer], place: int, stacked: bool) -> Tensor:
+def _next_weight(layers: Sequence[Layer], place: int, batched: bool) -> Tensor:
     """The weights [P, O, I] or [P, O, I, K, K] of the first parametered product behind `place`."""
     for layer in layers[place + 1 :]:
         if isinstance(layer, Linear | Convolution):
-            return layer.weight.value if stacked else layer.weight.value.unsqueeze(0)
+            return layer.weight.value if batched else layer.weight.value.unsqueeze(0)
     raise AssertionError("a network ends in an affine layer")
 
 

@@ -73,7 +73,7 @@ def _backward(
         weight.requires_grad_(True)
     try:
         with torch.enable_grad():
-            h = x.expand(len(population.members), *x.shape) if population.stacked else x
+            h = x.expand(len(population.members), *x.shape) if population.batched else x
             loss = torch.zeros((), device=x.device)
             for layer in population.layers:
                 h = differentiable(layer, h)
@@ -99,7 +99,7 @@ def differentiable(layer: Layer, x: Tensor) -> Tensor:
     if isinstance(layer, Linear) and not layer.bf16:
         # Its own forward uses a transposed view that was made outside of autograd.
         w, b = layer.weight.value, layer.bias.value
-        return torch.baddbmm(b, x, w.mT) if layer.stacked else torch.nn.functional.linear(x, w, b)
+        return torch.baddbmm(b, x, w.mT) if layer.batched else torch.nn.functional.linear(x, w, b)
     if isinstance(layer, AutogradLayer):
         batch_norm = isinstance(layer, Norm) and layer.kind == "batch"
         return layer.apply(x, [parameter.value for parameter in layer.parameters], training=batch_norm)
@@ -117,7 +117,7 @@ def update_ratios(population: Network, x: Tensor, labels: Tensor) -> list[Tensor
     before = {key: value.clone() for key, value in tensors.items()}
     weights = [layer.weight for layer in population.layers if isinstance(layer, Linear | Convolution)][:-1]
     y = torch.nn.functional.one_hot(labels, population.spec.classes).to(torch.float32)
-    if population.stacked:
+    if population.batched:
         x, y = x.expand(members, *x.shape).contiguous(), y.expand(members, *y.shape).contiguous()
     population.update.set_factor(population.next_factor())
     population.train_step(x, y)

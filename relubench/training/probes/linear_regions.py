@@ -40,7 +40,7 @@ class PiecewiseLinear:
 
     function: Callable[[Tensor], Tensor]
     kinks: tuple[float, ...]
-    columns: int
+    inputs_per_unit: int
 
 
 LinearStage = LinearMap | PiecewiseLinear
@@ -102,7 +102,7 @@ def _piecewise_linear(
 ) -> PiecewiseLinear:
     activation = layer.activation
     learned = tuple(_of_member(parameter.value, member).flatten() for parameter in layer.parameters)
-    return PiecewiseLinear(lambda z: activation.function(z, learned=learned), kinks, activation.columns)
+    return PiecewiseLinear(lambda z: activation.function(z, learned=learned), kinks, activation.inputs_per_unit)
 
 
 @torch.no_grad()
@@ -127,9 +127,9 @@ def count_pieces(stages: Sequence[LinearStage], a: Tensor, b: Tensor) -> int:
 def _split_at_kinks(pieces: LineSegments, activation: PiecewiseLinear) -> LineSegments:
     """The pieces cut wherever a unit crosses a kink."""
     value, slope = pieces.value, pieces.slope
-    if activation.columns > 1:
-        columns = [numbers.chunk(activation.columns, dim=1) for numbers in (value, slope)]
-        pairs = list(itertools.combinations(range(activation.columns), 2))
+    if activation.inputs_per_unit > 1:
+        columns = [numbers.chunk(activation.inputs_per_unit, dim=1) for numbers in (value, slope)]
+        pairs = list(itertools.combinations(range(activation.inputs_per_unit), 2))
         crossing = [[columns[n][i] - columns[n][j] for i, j in pairs] for n in (0, 1)]
     else:
         crossing = [[value - kink for kink in activation.kinks], [slope] * len(activation.kinks)]
@@ -153,11 +153,11 @@ def _activated(pieces: LineSegments, activation: PiecewiseLinear) -> LineSegment
         h = activation.function(middle)
         (steepness,) = torch.autograd.grad(h.sum(), middle)
     slope = steepness * pieces.slope
-    if activation.columns > 1:
-        slope = slope.unflatten(1, (activation.columns, -1)).sum(dim=1)
+    if activation.inputs_per_unit > 1:
+        slope = slope.unflatten(1, (activation.inputs_per_unit, -1)).sum(dim=1)
     activated = LineSegments(pieces.cuts, h.detach() - slope * half, slope)
     # Columns of a maximum cross below it, too, where the maximum has no kink.
-    return _merged(activated, 0.0) if activation.columns > 1 else activated
+    return _merged(activated, 0.0) if activation.inputs_per_unit > 1 else activated
 
 
 def _merged(pieces: LineSegments, tolerance: float) -> LineSegments:

@@ -82,7 +82,9 @@ class Prober:
             member for member in self.population.members if not member.stopped or member.curve[-1].epoch == epoch
         ]
         counts, with_slope = self._count()
-        statuses = unit_statuses(self.population.layers, with_slope, self._scale.columns, self.population.stacked)
+        statuses = unit_statuses(
+            self.population.layers, with_slope, self._scale.inputs_per_unit, self.population.batched
+        )
         norms, ratios = self._gradients() if self.with_gradients else ([], [])
         for place, member in enumerate(self.population.members):
             if member not in running:
@@ -166,7 +168,7 @@ class Prober:
 
     def _of_all(self, x: Tensor) -> Tensor:
         """The images with P in front where members are batched."""
-        return x.expand(self.members, *x.shape) if self.population.stacked else x
+        return x.expand(self.members, *x.shape) if self.population.batched else x
 
     def _slices(self, images: int = PROBE_IMAGES) -> Iterator[tuple[Tensor, Tensor]]:
         if self.images is not None and images >= len(self.index):
@@ -182,7 +184,7 @@ class Prober:
 
     def _regions(self, place: int) -> list[int]:
         population = self.population
-        stages = linear_stages(population.layers, population.spec.activation, place if population.stacked else None)
+        stages = linear_stages(population.layers, population.spec.activation, place if population.batched else None)
         x, _ = population.data.train_batch(self.index[: 2 * LINES])
         return [count_pieces(stages, a, b) for a, b in zip(x[0::2], x[1::2], strict=False)]
 
@@ -196,7 +198,7 @@ class Prober:
             if not confirm_dead_units(population.layers, with_slope, self._of_all(x), self._scale.eps):
                 break
         confirmed = [columns.cpu().numpy() for columns in with_slope]
-        final = unit_statuses(population.layers, confirmed, self._scale.columns, population.stacked)
+        final = unit_statuses(population.layers, confirmed, self._scale.inputs_per_unit, population.batched)
         for place, member in enumerate(self.population.members):
             if member not in ended_members:
                 continue

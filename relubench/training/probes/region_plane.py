@@ -107,6 +107,6 @@ def _codes_and_classes(stages: Sequence[LinearStage], plane: Plane, positions: T
 
 def _piece(z: Tensor, activation: PiecewiseLinear) -> Tensor:
     """Which piece of the activation each unit is on, [N, U]."""
-    if activation.columns > 1:
-        return torch.stack(z.chunk(activation.columns, dim=1)).argmax(dim=0)
+    if activation.inputs_per_unit > 1:
+        return torch.stack(z.chunk(activation.inputs_per_unit, dim=1)).argmax(dim=0)
     return torch.bucketize(z, torch.tensor(activation.kinks, dtype=z.dtype))

@@ -31,7 +31,7 @@ FEW_SLOPES = 16
 class SlopeScale:
     """The sizes by which slopes of one activation are judged."""
 
-    columns: int
+    inputs_per_unit: int
     saturated: float
     """|f'| below this is saturated."""
     eps: float
@@ -65,7 +65,7 @@ def slope_of(layer: Layer, h: Tensor, trace: Tensor) -> Tensor:
 
 def columns_of(layer: Layer) -> int:
     """Pre-activations of one unit."""
-    return layer.activation.columns if isinstance(layer, AnalyticActivation | AutogradActivation) else 1
+    return layer.activation.inputs_per_unit if isinstance(layer, AnalyticActivation | AutogradActivation) else 1
 
 
 def slope_scale(layer: Layer, like: Sequence[int]) -> SlopeScale:
@@ -73,7 +73,7 @@ def slope_scale(layer: Layer, like: Sequence[int]) -> SlopeScale:
 
     Of several columns one runs over the grid while the others stay at 1, where a product shows the gate's own slope.
     """
-    columns, axis = columns_of(layer), -3 if len(like) >= 4 else -1
+    inputs_per_unit, axis = columns_of(layer), -3 if len(like) >= 4 else -1
     moving = torch.linspace(-EXPECTED, EXPECTED, GRID)
     if _of_user(layer):
         # Every unit may have parameters of its own, and the layer's shape may be the only one that it takes.
@@ -83,9 +83,9 @@ def slope_scale(layer: Layer, like: Sequence[int]) -> SlopeScale:
         shape = [len(rows), *example]
         z = rows.expand(shape)
     else:
-        rows = torch.ones(GRID, columns)
+        rows = torch.ones(GRID, inputs_per_unit)
         rows[:, -1] = moving
-        shape = [GRID, columns, 1, 1] if axis == -3 else [GRID, columns]
+        shape = [GRID, inputs_per_unit, 1, 1] if axis == -3 else [GRID, inputs_per_unit]
         z = rows.reshape(shape)
     members = like[0] if len(like) in (3, 5) else 0
     z = z.expand(members, *shape) if members else z
@@ -99,11 +99,11 @@ def slope_scale(layer: Layer, like: Sequence[int]) -> SlopeScale:
     few_slopes = flat or len(torch.unique(torch.round(size, decimals=5))) <= FEW_SLOPES
     largest = float(size.max())
     # A hair below, so that leaky_relu's default slope of exactly 1 % is on the same side everywhere.
-    return SlopeScale(columns, SATURATED * largest * (1 - 1e-6), 0.0 if few_slopes else DEAD * largest)
+    return SlopeScale(inputs_per_unit, SATURATED * largest * (1 - 1e-6), 0.0 if few_slopes else DEAD * largest)
 
 
 def _of_user(layer: Layer) -> bool:
     """Whether it is a formula or a user's module, which may take no shape but the layer's."""
     if isinstance(layer, AutogradActivation):
-        return layer.activation.columns == 1 and not layer.activation.learned and layer.activation.draw is None
+        return layer.activation.inputs_per_unit == 1 and not layer.activation.learned and layer.activation.draw is None
     return isinstance(layer, UserModule)
