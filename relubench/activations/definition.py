@@ -50,7 +50,7 @@ class Activation:
     """h over z's own storage; only where saves == 'h'."""
     out: ActivationInto | None = None
     negative_slope: float | None = None
-    """The function is z above 0 and negative_slope * z elsewhere, with this slope at 0: kernels compute it themselves."""
+    """The function is z above 0 and negative_slope * z elsewhere, with this slope at 0: kernels compute it."""
     learned: tuple[float, ...] = ()
     """Initial values; whoever trains owns one tensor for each, broadcastable to z."""
     draw: Callable[[Sequence[int], torch.Generator], Tensor] | None = None
