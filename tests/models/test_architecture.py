@@ -5,7 +5,7 @@ import pytest
 from relubench.errors import UsageError
 from relubench.models.architecture import check_input, default_model, matched, parameter_count, parse_model
 
-PLAIN = {"columns": 1, "learned": 0, "norm": "none"}
+PLAIN = {"inputs_per_unit": 1, "learned": 0, "norm": "none"}
 
 
 @pytest.mark.parametrize(

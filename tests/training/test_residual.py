@@ -108,7 +108,7 @@ def test_sparsity_is_of_the_activations_not_of_the_sums():
 
 
 def test_the_skips_have_no_parameters():
-    plain = {"columns": 1, "learned": 0, "norm": "none"}
+    plain = {"inputs_per_unit": 1, "learned": 0, "norm": "none"}
     counts = {parameter_count(parse_model(name), (64,), 10, **plain) for name in ("mlp-20x100", "resmlp-20x100")}
     assert len(counts) == 1
 
