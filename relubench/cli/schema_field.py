@@ -34,6 +34,7 @@ class SchemaField:
 def schema_field(path: str) -> SchemaField:
     """The schema's field of this path (`train.lr`); raises KeyError if there is none."""
     from relubench.experiments.config import PROTOCOLS, ExperimentConfig
+    from relubench.experiments.docstrings import docstring_of
 
     section, _, name = path.rpartition(".")
     schema: Any = ExperimentConfig.model_fields[section].annotation if section else ExperimentConfig
@@ -50,7 +51,7 @@ def schema_field(path: str) -> SchemaField:
         is_closed=all(get_origin(type_) is Literal for type_ in types),
         is_switch=bool in types,
         is_list=any(item is str or get_origin(item) is Literal for item in items),
-        text=" ".join((field.description or "").split()),
+        text=" ".join(docstring_of(schema, name).split()),
         default=default + (f", with --protocol {PROTOCOL} {_in_words(changes[name])}" if name in changes else ""),
     )
 

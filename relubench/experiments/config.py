@@ -144,9 +144,11 @@ def experiment(*layers: Mapping[str, Any]) -> ExperimentConfig:
 
 def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
     """The nested mapping that `--set key.path=value` asks for; values are read as YAML scalars or lists."""
+    merged: dict[str, Any] = {}
+    if not assignments:
+        return merged
     from relubench.system.plain_yaml import assignment_of
 
-    merged: dict[str, Any] = {}
     for text in assignments:
         keys, value = assignment_of(text)
         for key in reversed(keys):

@@ -16,7 +16,7 @@ BoundedUniform = Annotated[str, Field(pattern=r"^uniform:(0*\.0*[1-9]\d*|0*[1-9]
 class Section(BaseModel):
     """A part of the configuration: unknown keys are refused, values are never changed after the check."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class DataSection(Section):

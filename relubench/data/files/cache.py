@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from relubench.data.facts import survey
 from relubench.data.prepared import META, describe, file_digest
@@ -99,6 +98,8 @@ def locked(path: Path, waiting: str, log: Log, *, leave: bool = True) -> Iterato
 
     `leave`: whether the file stays. It is removed while the lock is held; a process that waits for it locks a new one.
     """
+    from filelock import FileLock, Timeout
+
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import hashlib
-import lzma
-import tarfile
-import zipfile
-import zlib
 from pathlib import Path
 from typing import NoReturn
 
 from relubench.errors import DataError
 
 BLOCK = 2**20
-DAMAGED = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile)
-"""The exceptions of Python's own readers for a damaged compressed file."""
+
+
+def damage_errors() -> tuple[type[Exception], ...]:
+    """The exceptions of Python's own readers for a damaged compressed file; the readers are slow to import."""
+    import lzma
+    import tarfile
+    import zipfile
+    import zlib
+
+    return (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile)
 
 
 def check_md5(path: Path, expected: str, url: str) -> None:
@@ -39,6 +41,9 @@ def refuse(path: Path, fault: str, url: str) -> NoReturn:
 
 def _damage(path: Path, size: int) -> str:
     """The fault that a compressed stream's end mark and checksum show; empty if there is none, or no compression."""
+    import bz2
+    import gzip
+
     opener = {".gz": gzip.open, ".bz2": bz2.open}.get(path.suffix)
     if opener is None:
         return ""
@@ -48,6 +53,6 @@ def _damage(path: Path, size: int) -> str:
                 pass
     except EOFError:
         return f"is truncated: {size} bytes, and its {path.suffix} stream goes on"
-    except DAMAGED as error:
+    except damage_errors() as error:
         return f"is damaged: {error}"
     return ""

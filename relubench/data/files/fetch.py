@@ -7,7 +7,6 @@ the first part of a file that can be resumed stays in it, as FILE.part.
 from __future__ import annotations
 
 import contextlib
-import http.client
 import io
 import os
 import socket
@@ -16,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from relubench.data.files.cache import Log, disk_full_as_error, is_full, locked
-from relubench.data.files.checksums import DAMAGED
+from relubench.data.files.checksums import damage_errors
 from relubench.data.files.download import PART, download
 from relubench.data.files.locate import SourceFiles, download_root, search
 from relubench.data.files.torchvision_import import resolve
@@ -31,6 +30,12 @@ TIMEOUT_S = 30.0
 def offline() -> bool:
     """Whether RELUBENCH_OFFLINE forbids downloads."""
     return os.environ.get("RELUBENCH_OFFLINE", "0") not in ("", "0")
+
+
+def _http_error() -> type[Exception]:
+    import http.client
+
+    return http.client.HTTPException
 
 
 def fetch(row: SourceRow, data_dir: Path | None, looked_in: Sequence[Path], log: Log | None) -> SourceFiles:
@@ -55,7 +60,7 @@ def fetch(row: SourceRow, data_dir: Path | None, looked_in: Sequence[Path], log:
             note(f"downloading {row.name} from {row.url} to {root}")
             with disk_full_as_error(f"the download of {row.name}", root), _bounded_and_quiet(quiet=log is None):
                 _download(row, staging, root, note)
-        except (*DAMAGED, RuntimeError, http.client.HTTPException) as error:
+        except (*damage_errors(), RuntimeError, _http_error()) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise absence_error(row, looked_in, remarks, f"downloading it failed: {reason}") from error
         finally:

@@ -8,7 +8,7 @@ import shutil
 import struct
 from pathlib import Path
 
-from relubench.data.files.checksums import DAMAGED, refuse
+from relubench.data.files.checksums import damage_errors, refuse
 from relubench.errors import DataError
 
 UINT8 = 8
@@ -27,7 +27,7 @@ def unpack(source: Path, target: Path, shape: tuple[int, ...], url: str) -> None
                     shutil.copyfileobj(stream, out)
             except EOFError:
                 refuse(source, "is truncated: its gzip stream goes on after the end", url)
-            except DAMAGED as error:
+            except damage_errors() as error:
                 if isinstance(error, OSError) and error.errno is not None:
                     raise
                 refuse(source, f"is damaged: {error}", url)

@@ -17,7 +17,7 @@ from typing import IO, NoReturn
 
 import numpy as np
 
-from relubench.data.files.checksums import DAMAGED, refuse
+from relubench.data.files.checksums import damage_errors, refuse
 from relubench.errors import with_article
 
 MAGIC: dict[int, tuple[str, np.dtype | None]] = {
@@ -150,7 +150,7 @@ def _reading(path: Path, url: str) -> Iterator[None]:
         yield
     except EOFError:
         refuse(path, f"is truncated: {path.stat().st_size} bytes, and its gzip stream goes on", url)
-    except DAMAGED as error:
+    except damage_errors() as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         refuse(path, f"is damaged: {error}", url)

@@ -6,7 +6,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
-from relubench.data.files.checksums import DAMAGED, check_md5, refuse
+from relubench.data.files.checksums import check_md5, damage_errors, refuse
 from relubench.data.files.locate import SourceFiles
 from relubench.data.files.torchvision_import import torchvision_dataset_tools, torchvision_datasets
 from relubench.data.formats.idx import unpack
@@ -46,7 +46,7 @@ def _extract(row: SourceRow, archive: Path, work: Path) -> tuple[tuple[str, Path
                 with opened.open(f"gzip/{label}") as source, path.open("wb") as target:
                     shutil.copyfileobj(source, target)
                 members.append((label, path))
-    except (*DAMAGED, KeyError) as error:
+    except (*damage_errors(), KeyError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         refuse(archive, f"is damaged: {error}", row.url)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from relubench.data.files.checksums import DAMAGED, check_md5, refuse
+from relubench.data.files.checksums import check_md5, damage_errors, refuse
 from relubench.data.files.locate import SourceFiles
 from relubench.data.files.torchvision_import import torchvision_dataset_tools, torchvision_datasets
 from relubench.data.source_row import SourceRow
@@ -41,7 +41,7 @@ def _extract(archive: Path, work: Path, row: SourceRow) -> Path:
     try:
         with tarfile.open(archive) as opened:
             opened.extractall(work, filter="data")
-    except DAMAGED as error:
+    except damage_errors() as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         refuse(archive, f"is damaged: {error}", row.url)

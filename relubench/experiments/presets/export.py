@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from relubench.experiments.config import ExperimentConfig
+from relubench.experiments.docstrings import docstring_of
 from relubench.experiments.plan import Variant
 from relubench.experiments.presets.resolve import Preset
 from relubench.experiments.sections import Section
@@ -46,10 +47,10 @@ def _configuration(config: ExperimentConfig) -> list[str]:
         if isinstance(value, Section):
             lines.append(f"{key}:")
             for inner, setting in value:
-                lines += _described(type(value).model_fields[inner].description, 2)
+                lines += _described(docstring_of(type(value), inner), 2)
                 lines += [f"  {line}" for line in _dump({inner: _plain(setting)})]
         else:
-            lines += _described(ExperimentConfig.model_fields[key].description, 0)
+            lines += _described(docstring_of(ExperimentConfig, key), 0)
             lines += _dump({key: _plain(value)})
     return lines
 
