@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from relubench.experiments.events import Event
-
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
+
+    from relubench.experiments.events import Event
 
 SHORTEST_S = 2.0
 """Seconds of training before a speed is trusted."""
