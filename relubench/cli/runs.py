@@ -39,9 +39,11 @@ def list_runs(
     if ctx.invoked_subcommand is not None:
         _refuse_before_command(ctx)
         return
+    from relubench.runs.index import indexed_rows
+
     target = output.choose(format, output_file)
     store = _store(runs_dir)
-    rows = [run_rows.finished_row(store, run_id) for run_id in store.ids()]
+    rows = indexed_rows(store, lambda run_id: run_rows.finished_row(store, run_id))
     rows += [run_rows.unfinished_row(store, run_id) for run_id in store.unfinished()]
     if not rows:
         output.say(f"there are no runs in {store.root}")

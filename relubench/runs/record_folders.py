@@ -8,6 +8,8 @@ ROOT/.NAME-1a2b3c4d/...     a folder that is being written or removed
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import uuid
 from dataclasses import dataclass
@@ -20,6 +22,9 @@ from relubench.system.files import flush_folder, read_plain, write_durably
 
 OLD = "old"
 """The suffix of a folder's name while a new folder replaces it."""
+
+FOLDER = re.compile(rf"[0-9a-f][^.]*|\.[0-9a-f].*-{OLD}")
+"""The names of folders that may hold a record: finished ones, and old ones that are being replaced."""
 
 
 class Damaged(ComputeError):
@@ -44,9 +49,13 @@ class RecordFolders:
 
     def names(self) -> list[str]:
         """The names of the folders that have a record."""
-        finished = {path.parent.name for path in self.root.glob(f"[0-9a-f]*/{self.record_name}")}
-        being_replaced = {path.parent.name for path in self.root.glob(f".[0-9a-f]*-{OLD}/{self.record_name}")}
-        return sorted(finished | {_original_name(name) for name in being_replaced})
+        if not self.root.is_dir():
+            return []
+        # os.scandir, for stores of 100,000 runs: glob takes ten times as long.
+        with os.scandir(self.root) as entries:
+            folders = [entry for entry in entries if FOLDER.fullmatch(entry.name)]
+        complete = [entry.name for entry in folders if os.path.exists(f"{entry.path}/{self.record_name}")]  # noqa: PTH110
+        return sorted({_original_name(name) for name in complete})
 
     def record(self, name: str) -> dict[str, Any] | None:
         """The record's values, without its digests; None if there is none. Raises Damaged."""

@@ -6,6 +6,7 @@
     ROOT/noise/ID/S.bin                                             which test examples it got wrong under noise S
     ROOT/partial/ID/...                                             the checkpoint of an unfinished run, and its specs
     ROOT/locks/ID.lock                                              held by the process that trains it
+    ROOT/index.sqlite                                               what `relubench runs` lists: see `runs/index.py`
 
 A run is written into a temporary folder, flushed to the disk and moved into place by one rename. Several processes may
 share a store. Every file is checked against a SHA-256 before it is used: `run.json` and `layer.json` contain their own
@@ -64,7 +65,7 @@ class Store:
     def unfinished(self) -> list[str]:
         """The ids of the runs with a checkpoint and no result."""
         started = {checkpoint.parent.name for checkpoint in self.root.glob(f"partial/*/{CHECKPOINT}")}
-        return sorted(started - set(self.ids()))
+        return sorted(started - set(self.ids())) if started else []
 
     def result(self, run: str) -> RunResult | None:
         """The finished run's record; None if there is none. Raises Damaged for one that is not what was written."""
