@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -109,14 +108,10 @@ def test_a_locked_index_costs_time_only(store: Store, monkeypatch: pytest.Monkey
     connection.close()
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root can write everything")
-def test_a_store_that_cannot_be_written_is_listed(store: Store) -> None:
-    store.root.chmod(0o500)
-    try:
+def test_a_store_whose_index_cannot_be_written_is_listed(store: Store) -> None:
+    (store.root / NAME).mkdir()
+    for _ in range(2):
         assert errors(store) == ([0.0, 1.0, 2.0], ["a0", "a1", "a2"])
-        assert not (store.root / NAME).exists()
-    finally:
-        store.root.chmod(0o700)
 
 
 def test_an_empty_store_gets_no_index(tmp_path: Path) -> None:
