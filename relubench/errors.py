@@ -23,6 +23,8 @@ EXIT_USAGE = 2
 """Refused before any work: arguments or configuration."""
 EXIT_DATA = 3
 """Data missing or corrupt."""
+EXIT_REGRESSION = 4
+"""A gate (`--fail-on`) found a regression."""
 EXIT_INTERRUPTED = 130
 
 WARNING = "warning: "

@@ -344,3 +344,85 @@ def test_an_error_has_the_article_of_its_word(cli: Cli, tmp_path: Path, key: str
     a, bad = save(tmp_path / "a.json", {"relu": 0.05}), tmp_path / "bad.json"
     bad.write_text(changed(json.loads(a.read_text()), ("rows", 0, key), [1]))
     assert f"row 1 has {article} {key} that cannot be: [1]" in cli("compare", str(a), str(bad)).err
+
+
+def gate(cli: Cli, a: Path, b: Path, fail_on: str) -> tuple[int, list[str]]:
+    """The exit code, and the gate's outcome of each row."""
+    ended = cli("compare", str(a), str(b), "--fail-on", fail_on, "--format", "json", "--quiet")
+    return ended.code, [row["gate"] for row in json.loads(ended.out)["rows"]] if ended.out else []
+
+
+@pytest.mark.parametrize(
+    ("fail_on", "code", "outcomes"),
+    [
+        ("higher", 4, ["regression", "passed"]),
+        ("higher:3", 4, ["regression", "passed"]),
+        ("HIGHER:7", 0, ["inconclusive", "passed"]),
+        ("higher:30", 0, ["passed", "passed"]),
+        ("lower", 0, ["passed", "passed"]),
+        ("any", 4, ["regression", "passed"]),
+    ],
+)
+def test_a_gate_stops_a_regression(cli: Cli, tmp_path: Path, fail_on: str, code: int, outcomes: list[str]) -> None:
+    a = save(tmp_path / "a.json", {"relu": 0.05, "tanh": 0.1})
+    b = save(tmp_path / "b.json", {"relu": 0.12, "tanh": 0.1}, lr=0.01)
+    assert gate(cli, a, b, fail_on) == (code, outcomes)
+    back = {"higher": "lower", "lower": "higher"}.get(fail_on, fail_on)
+    assert gate(cli, b, a, back)[0] == (code if fail_on in ("higher", "any") else gate(cli, b, a, back)[0])
+
+
+def test_two_seeds_never_turn_a_large_difference_into_a_pass(cli: Cli, tmp_path: Path) -> None:
+    """Two trainings that scatter widely: the interval holds the allowed points, and the gate says so."""
+    a = save(tmp_path / "a.json", {"relu": 0.05}, seeds=(0, 1))
+    b = save(tmp_path / "b.json", {"relu": 0.05}, seeds=(0, 1), lr=0.01)
+    content = json.loads(b.read_text())
+    other = json.loads(save(tmp_path / "c.json", {"relu": 0.7}, seeds=(0, 1), lr=0.01).read_text())
+    content["runs"][1] = other["runs"][1]
+    errors = [run["test_error_pct"] for run in content["runs"]]
+    content["rows"][0] |= {
+        "test_error_pct": sum(errors) / 2,
+        "test_error_ci_low_pct": 0.0,
+        "test_error_ci_high_pct": 100.0,
+    }
+    b.write_text(json.dumps(content))
+    code, outcomes = gate(cli, a, b, "higher:1")
+    assert (code, outcomes) == (0, ["inconclusive"])
+    few = save(tmp_path / "few.json", {"relu": 0.051}, lr=0.02)
+    many = save(tmp_path / "many.json", {"relu": 0.05})
+    shown = cli("compare", str(many), str(few), "--fail-on", "higher:0.01", "--format", "table").out
+    assert "inconclusive (relu; the smallest difference that could be seen is" in " ".join(shown.split())
+    shown = cli("compare", str(a), str(b), "--fail-on", "higher:1", "--format", "table").out
+    assert "inconclusive (relu; with so few seeds or examples even the largest" in " ".join(shown.split())
+
+
+def test_a_row_that_lost_its_error_is_a_regression(cli: Cli, tmp_path: Path) -> None:
+    a, b = save(tmp_path / "a.json", {"relu": 0.05}), save(tmp_path / "b.json", {"relu": 0.05}, lr=0.01)
+    content = json.loads(b.read_text())
+    lost = dict.fromkeys(("test_error_pct", "test_error_ci_low_pct", "test_error_ci_high_pct"))
+    content["rows"][0] |= {**lost, "outcome": "diverged", "n": 0}
+    for run in content["runs"]:
+        run |= {"test_error_pct": None, "test_wrong": None, "outcome": "diverged"}
+    b.write_text(json.dumps(content))
+    assert gate(cli, a, b, "higher:5") == (4, ["regression"])
+    assert (
+        "regressed because no error came out: relu"
+        in cli("compare", str(a), str(b), "--fail-on", "any").err
+        + cli("compare", str(a), str(b), "--fail-on", "any", "--format", "table").out
+    )
+
+
+def test_a_row_that_is_gone_is_named(cli: Cli, tmp_path: Path) -> None:
+    a, b = save(tmp_path / "a.json", {"relu": 0.05, "tanh": 0.1}), save(tmp_path / "b.json", {"relu": 0.05})
+    ended = cli("compare", str(a), str(b), "--fail-on", "higher", "--format", "table")
+    assert ended.code == 0
+    assert "not judged, because a later file has no such row: tanh" in " ".join(ended.out.split())
+
+
+@pytest.mark.parametrize(
+    "text", ["", "worse", "higher:", "higher:x", "higher:-1", "higher:nan", "higher:101", "any:1:2"]
+)
+def test_a_gate_that_means_nothing_is_refused(cli: Cli, tmp_path: Path, text: str) -> None:
+    a = save(tmp_path / "a.json", {"relu": 0.05})
+    ended = cli("compare", str(a), str(a), "--fail-on", text)
+    assert (ended.code, ended.out) == (2, "")
+    assert "--fail-on" in ended.err and "hint: for example --fail-on higher" in ended.err

@@ -1,0 +1,78 @@
+"""A comparison of saved tables, judged row by row by a gate: what regressed, what passed, what could not be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from relubench.reports.formatting import count, fixed, join_names
+from relubench.reports.report import Column, Report, Row
+from relubench.reports.saved import SavedTable
+from relubench.statistics.gate import Gate, Outcome
+
+WORDS = {"regression": "regressed", "passed": "passed", "inconclusive": "inconclusive"}
+
+
+def gated(report: Report, tables: Sequence[SavedTable], gate: Gate) -> Report:
+    """The comparison with the gate's outcome in each row and in its sentence; see `has_regression`."""
+    rows: list[Row] = [{**row, "gate": _outcome(row, gate)} for row in report.rows]
+    column = Column(header="gate", cell=lambda row: [WORDS[row["gate"]]], right=False)
+    return replace(
+        report,
+        rows=rows,
+        columns=[*report.columns, column],
+        footnotes=[*report.footnotes, *_notes(rows, tables, gate)],
+        sentence=f"{report.sentence} {_sentence(rows, gate)}",
+    )
+
+
+def has_regression(report: Report) -> bool:
+    """Whether a row of a gated comparison is a regression."""
+    return any(row["gate"] == "regression" for row in report.rows)
+
+
+def _outcome(row: Row, gate: Gate) -> Outcome:
+    if row["verdict"] == "identical":
+        return "passed"
+    if row["difference_pct"] is None:
+        lost = row["baseline_test_error_pct"] is not None and row["test_error_pct"] is None
+        return "regression" if lost and gate.direction != "lower" else "inconclusive"
+    return gate.judge(row["difference_ci_low_pct"], row["difference_ci_high_pct"])
+
+
+def _notes(rows: Sequence[Row], tables: Sequence[SavedTable], gate: Gate) -> list[str]:
+    """What the outcomes mean, and what the gate could not judge."""
+    direction = {"any": "higher or lower"}.get(gate.direction, gate.direction)
+    notes = [f"the gate: regressed where the error is {direction} beyond noise; the rest passed"]
+    if gate.points:
+        notes = [
+            f"the gate: regressed where the whole interval is {direction} by more than {gate.points:g} points, passed "
+            "where none of it is, inconclusive where part of it is"
+        ]
+    failed = [row["activation"] for row in rows if row["gate"] == "regression" and row["difference_pct"] is None]
+    notes += [f"regressed because no error came out: {join_names(failed)}"] if failed else []
+    missing = [key[0] for later in tables[1:] for key in tables[0].rows if key not in later.rows]
+    notes += [f"not judged, because a later file has no such row: {join_names(missing)}"] if missing else []
+    return notes
+
+
+def _sentence(rows: Sequence[Row], gate: Gate) -> str:
+    phrases = []
+    for outcome, word in WORDS.items():
+        chosen = [row for row in rows if row["gate"] == outcome]
+        if not chosen:
+            continue
+        names = join_names([row["activation"] for row in chosen])
+        phrases.append(f"{len(chosen)} {word} ({names}{_smallest(chosen, outcome, gate)})")
+    return f"The gate {gate}: of {count(len(rows), 'row')}, {', '.join(phrases)}."
+
+
+def _smallest(rows: Sequence[Row], outcome: str, gate: Gate) -> str:
+    """The smallest difference that rows without a regression could have shown, in words."""
+    compared = [row for row in rows if row["verdict"] not in ("identical", None)]
+    if outcome == "regression" or not compared or (outcome == "passed" and gate.points):
+        return ""
+    sizes = [row["detectable_difference_pct"] for row in compared]
+    if None in sizes:
+        return "; with so few seeds or examples even the largest possible difference would often be missed"
+    return f"; the smallest difference that could be seen is {fixed(max(sizes))} points"
