@@ -100,8 +100,8 @@ class SavedTable:
     rows: dict[Key, SavedRow]
 
 
-def read_table(path: Path) -> SavedTable:
-    """The table in `path`; raises UsageError if there is none, naming the file and what is wrong with it."""
+def read_content(path: Path) -> dict[str, Any]:
+    """The JSON object in `path`, every value of its kind; raises UsageError for a file that holds no training table."""
     try:
         content = json.loads(read_at_most(path, MOST_BYTES))
     except OSError as error:
@@ -116,6 +116,13 @@ def read_table(path: Path) -> SavedTable:
     _check([run["spec"] for run in runs], NEEDED_OF_SPEC, OPTIONAL_OF_SPEC, "run's spec", path, content["command"])
     if not rows:
         raise UsageError(f"{path} holds no training table, but a result of {_short(content['command'])}", HINT)
+    return content
+
+
+def read_table(path: Path) -> SavedTable:
+    """The table in `path`; raises UsageError if there is none, or if its numbers contradict each other."""
+    content = read_content(path)
+    rows, runs = content["rows"], content["runs"]
     saved_rows: dict[Key, SavedRow] = {}
     for row in rows:
         row_runs = [run for run in runs if _belongs(run, row)]

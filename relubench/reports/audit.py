@@ -1,0 +1,185 @@
+"""An audit of a saved table: every number that follows from others in the file is derived from them again.
+
+A run's id follows from its specification, its test error from which test examples it got wrong, its best epoch and
+validation error from its curve, and a row's numbers (intervals, differences, p values, verdicts) from its runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from relubench.errors import RelubenchError
+from relubench.experiments.comparison import Comparison
+from relubench.reports.formatting import count, join_names
+from relubench.reports.report import Report, Row, listing_columns
+from relubench.reports.saved import MATCHED, read_content
+from relubench.reports.training.summary import summarize
+from relubench.runs.result import RunResult, Timing
+from relubench.runs.spec import RunSpec
+from relubench.statistics.error_rates import Mask, unpack_mask
+from relubench.version import __version__
+
+NOT_OF_RUNS = ("lr_budget", "lr_edge")
+"""Keys of a row that follow from trainings that are not in the file: the search of --lr auto."""
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A value of the file beside the value that follows from the rest of the file."""
+
+    place: str
+    """'run 0123abcd...', or 'row 2, tanh'."""
+    key: str
+    in_file: Any
+    derived: Any
+
+    @property
+    def agrees(self) -> bool:
+        if isinstance(self.in_file, float) and isinstance(self.derived, int | float):
+            return math.isclose(self.in_file, self.derived, rel_tol=1e-9, abs_tol=1e-12)
+        return self.in_file == self.derived
+
+
+def audit(path: Path) -> Report:
+    """The values that disagree, a row each; raises UsageError for a file that holds no training table."""
+    content = read_content(path)
+    numbers = [number for run in content["runs"] for number in _of_run(run)]
+    numbers_of_rows, underived = _of_rows(content)
+    numbers += numbers_of_rows
+    rows = [
+        {"place": number.place, "key": number.key, "in_file": number.in_file, "derived": number.derived}
+        for number in numbers
+        if not number.agrees
+    ]
+    return Report(
+        command="check",
+        version=__version__,
+        device=None,
+        rows=rows,
+        columns=listing_columns(rows),
+        title=str(path),
+        footnotes=_notes(content, underived),
+        sentence=_sentence(len(numbers), rows, content),
+    )
+
+
+def _of_run(run: Row) -> list[Number]:
+    """What of a run follows from its specification, its mask and its curve."""
+    place, numbers = f"run {run['id']}", []
+    try:
+        numbers.extend(_derived_of_run(run, place))
+    except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
+        numbers.append(Number(place, "all", "as written", f"it cannot be derived: {error}"))
+    return numbers
+
+
+def _derived_of_run(run: Row, place: str) -> Iterator[Number]:
+    try:
+        yield Number(place, "id", run["id"], RunSpec.from_json(run["spec"]).id)
+    except (TypeError, KeyError, AttributeError) as error:
+        yield Number(place, "spec", "as written", f"no specification of this version: {error}")
+    if run["test_error_pct"] is not None and run.get("test_wrong"):
+        yield _error_of_mask(place, run)
+    curve = run.get("curve") or []
+    errors = [point["valid_error_pct"] for point in curve]
+    if run["outcome"] in ("ok", "stalled") and errors and None not in errors:
+        best = min(range(len(errors)), key=errors.__getitem__)
+        yield Number(place, "best_epoch", run["best_epoch"], curve[best]["epoch"])
+        yield Number(place, "valid_error_pct", run["valid_error_pct"], errors[best])
+        yield Number(place, "epochs", run["epochs"], curve[-1]["epoch"])
+    zeros = run.get("sparsity_by_layer_pct") or []
+    if zeros:
+        yield Number(place, "sparsity_pct", run["sparsity_pct"], sum(zeros) / len(zeros))
+    layers = run.get("dead_units") or []
+    if layers:
+        dead, units = (sum(layer[key] for layer in layers) for key in ("dead", "units"))
+        yield Number(place, "dead_units_pct", run["dead_units_pct"], 100.0 * dead / units)
+
+
+def _error_of_mask(place: str, run: Row) -> Number:
+    try:
+        mask = unpack_mask(run["test_wrong"], run["test_examples"])
+    except ValueError as error:
+        return Number(place, "test_wrong", "as written", f"it cannot be read: {error}")
+    return Number(place, "test_error_pct", run["test_error_pct"], 100.0 * float(mask.mean()))
+
+
+def _of_rows(content: Mapping[str, Any]) -> tuple[list[Number], list[str]]:
+    """What of the rows follows from the runs, and the names of the rows of which nothing does."""
+    try:
+        masks, timings, results = _runs_of(content["runs"])
+        derived_rows = _derived_rows(content, results, timings, masks)
+    except (TypeError, KeyError, ValueError, IndexError, RelubenchError) as error:
+        return [Number("rows", "all", "as written", f"they cannot be derived: {error}")], []
+    by_name = {_name(row): row for row in derived_rows}
+    numbers: list[Number] = []
+    underived: list[str] = []
+    for position, row in enumerate(content["rows"], 1):
+        derived = by_name.get(_name(row))
+        if derived is None or row.get("test_noise"):
+            underived.append(f"{position}, {row['activation']}")
+            continue
+        keys = [key for key in row if key in derived and key not in NOT_OF_RUNS]
+        numbers += [Number(f"row {position}, {row['activation']}", key, row[key], derived[key]) for key in keys]
+    return numbers, underived
+
+
+def _runs_of(runs: Sequence[Row]) -> tuple[dict[str, Mask], dict[str, Timing | None], list[RunResult]]:
+    """Masks and timings by run id, and the results."""
+    masks = {run["id"]: unpack_mask(run["test_wrong"], run["test_examples"]) for run in runs if run.get("test_wrong")}
+    timings = {run["id"]: Timing.from_json(run["timing"]) if run.get("timing") else None for run in runs}
+    beside = ("timing", "test_wrong")
+    results = [RunResult.from_json({key: run[key] for key in run if key not in beside}) for run in runs]
+    return masks, timings, results
+
+
+def _derived_rows(
+    content: Mapping[str, Any],
+    results: Sequence[RunResult],
+    timings: Mapping[str, Timing | None],
+    masks: Mapping[str, Mask],
+) -> list[Row]:
+    if content["command"] != "ablate-sparsity":
+        comparison = _comparison(content)
+        return summarize(results, timings, lambda run: masks.get(run.id), (), comparison).json_rows()
+    labels = dict.fromkeys(result.spec["activation"] for result in results)
+    rows: list[Row] = []
+    for label in labels:
+        of_label = [result for result in results if result.spec["activation"] == label]
+        rows += summarize(of_label, timings, lambda run: masks.get(run.id), by_strength=True).json_rows()
+    return rows
+
+
+def _comparison(content: Mapping[str, Any]) -> Comparison | None:
+    """What a preset's rows are compared with; None for a table without preset."""
+    if not content.get("preset"):
+        return None
+    from relubench.experiments.presets.catalogue import open_preset
+
+    return open_preset(content["preset"], content.get("scale")).comparison
+
+
+def _name(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row.get(key) or 0 for key in MATCHED)
+
+
+def _notes(content: Mapping[str, Any], underived: Sequence[str]) -> list[str]:
+    notes = []
+    if content["version"] != __version__:
+        notes.append(f"written by version {content['version']}, derived by {__version__}")
+    if underived:
+        notes.append(f"not derived, because the file does not hold their test results: rows {join_names([*underived])}")
+    if any(row.get("lr_budget") for row in content["rows"]):
+        notes.append("not derived: what --lr auto searched, because its trainings are not in the file")
+    return notes
+
+
+def _sentence(num_numbers: int, rows: Sequence[Row], content: Mapping[str, Any]) -> str:
+    of_what = f"{count(len(content['rows']), 'row')} and {count(len(content['runs']), 'run')}"
+    if not rows:
+        return f"All {num_numbers:,} numbers that follow from others agree: {of_what}."
+    return f"{len(rows):,} of {num_numbers:,} numbers that follow from others disagree: {of_what}."

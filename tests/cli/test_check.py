@@ -1,0 +1,125 @@
+"""`relubench check`: a table that was really trained agrees; a changed digit is found, whichever it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relubench.__main__ import run
+from tests.cli.fakes import Cli
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Two activations on the digits, two seeds each, as `--format json` writes them."""
+    folder = tmp_path_factory.mktemp("check")
+    arguments = ["train", "--act", "relu,tanh", "--dataset", "digits", "--model", "mlp-1x16", "--epochs", "2"]
+    arguments += ["--seeds", "3", "--quiet", "--runs-dir", str(folder / "runs"), "--output", str(folder / "table.json")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RELUBENCH_CACHE_DIR", str(folder / "cache"))
+        assert run(arguments) == 0
+    return json.loads((folder / "table.json").read_text())
+
+
+def check(cli: Cli, tmp_path: Path, content: Any) -> tuple[int, list[dict[str, Any]], str]:
+    """The exit code, the numbers that disagree, and stderr."""
+    path = tmp_path / "table.json"
+    path.write_text(json.dumps(content))
+    ended = cli("check", str(path), "--format", "json")
+    return ended.code, json.loads(ended.out)["rows"] if ended.out else [], ended.err
+
+
+def test_what_was_trained_agrees(cli: Cli, tmp_path: Path, table: dict[str, Any]) -> None:
+    code, rows, err = check(cli, tmp_path, table)
+    assert (code, rows) == (0, [])
+    assert "numbers that follow from others agree: 2 rows and 6 runs" in err
+
+
+ROW_KEYS = (
+    *("n", "test_error_pct", "test_error_ci_low_pct", "test_error_ci_high_pct", "valid_error_pct"),
+    *("difference_pct", "difference_ci_low_pct", "difference_ci_high_pct", "difference_p", "detectable_difference_pct"),
+    *("lr", "parameters", "sparsity_pct", "dead_units_pct", "epochs", "seconds", "n_learned"),
+)
+
+
+@pytest.mark.parametrize("key", ROW_KEYS)
+def test_a_changed_number_of_a_row_is_found(cli: Cli, tmp_path: Path, table: dict[str, Any], key: str) -> None:
+    changed = json.loads(json.dumps(table))
+    value = changed["rows"][1][key]
+    assert value is not None
+    changed["rows"][1][key] = value + (1 if isinstance(value, int) else 1e-6)
+    code, rows, _ = check(cli, tmp_path, changed)
+    assert (code, [(row["place"], row["key"]) for row in rows]) == (1, [("row 2, tanh", key)])
+    assert rows[0]["derived"] == value
+
+
+@pytest.mark.parametrize("key", ["outcome", "verdict", "difference_verdict", "verdict_reason", "init"])
+def test_a_changed_word_of_a_row_is_found(cli: Cli, tmp_path: Path, table: dict[str, Any], key: str) -> None:
+    changed = json.loads(json.dumps(table))
+    changed["rows"][1][key] = "better"
+    code, rows, _ = check(cli, tmp_path, changed)
+    assert code == 1
+    assert [(row["key"], row["in_file"]) for row in rows] == [(key, "better")]
+
+
+def _flip(record: dict[str, Any]) -> None:
+    record["test_wrong"] = record["test_wrong"][:-4] + "AAAA"
+
+
+RUN_CHANGES: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "id": lambda record: record.update(id="0" * 16),
+    "id of another rate": lambda record: record["spec"].update(lr=0.2),
+    "id of another seed's stream": lambda record: record["spec"].update(torch="1.0"),
+    "test_error_pct": lambda record: record.update(test_error_pct=record["test_error_pct"] + 1 / 3.6),
+    "valid_error_pct": lambda record: record.update(valid_error_pct=record["valid_error_pct"] + 0.1),
+    "best_epoch": lambda record: record.update(best_epoch=3 - record["best_epoch"]),
+    "epochs": lambda record: record.update(epochs=3),
+    "sparsity_pct": lambda record: record.update(sparsity_pct=record["sparsity_pct"] + 0.001),
+    "dead_units_pct": lambda record: record.update(dead_units_pct=record["dead_units_pct"] + 0.001),
+    "test_wrong": _flip,
+    "curve": lambda record: record["curve"][record["best_epoch"] - 1].update(valid_error_pct=0.0),
+}
+
+
+@pytest.mark.parametrize("name", list(RUN_CHANGES))
+def test_a_changed_run_is_found(cli: Cli, tmp_path: Path, table: dict[str, Any], name: str) -> None:
+    changed = json.loads(json.dumps(table))
+    RUN_CHANGES[name](changed["runs"][3])
+    code, rows, _ = check(cli, tmp_path, changed)
+    assert code == 1 and rows
+    expected = {"id of another rate": "id", "id of another seed's stream": "id", "curve": "valid_error_pct"}
+    if name != "test_wrong":
+        assert expected.get(name, name) in {row["key"] for row in rows if row["place"].startswith("run ")}
+
+
+def test_people_read_what_disagrees(cli: Cli, tmp_path: Path, table: dict[str, Any]) -> None:
+    changed = json.loads(json.dumps(table))
+    changed["rows"][0]["test_error_pct"] = 1.5
+    path = tmp_path / "table.json"
+    path.write_text(json.dumps(changed))
+    ended = cli("check", str(path), "--format", "table")
+    assert ended.code == 1
+    assert "row 1, relu" in ended.out and "test_error_pct" in ended.out and "disagree" in ended.out
+
+
+SPEED = '{"command": "speed", "version": "1", "rows": [], "runs": []}'
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", "not JSON", SPEED])
+def test_what_is_no_table_is_refused(cli: Cli, tmp_path: Path, content: str) -> None:
+    path = tmp_path / "table.json"
+    path.write_text(content)
+    ended = cli("check", str(path))
+    assert ended.code == 2 and "hint: " in ended.err
+
+
+def test_hostile_values_are_findings_and_no_traceback(cli: Cli, tmp_path: Path, table: dict[str, Any]) -> None:
+    for key, value in (("timing", 3), ("curve", "x"), ("probes", [1]), ("test_wrong", "x"), ("dead_units", [{}])):
+        changed = json.loads(json.dumps(table))
+        changed["runs"][0][key] = value
+        code, rows, err = check(cli, tmp_path, changed)
+        assert code == 1 and rows, (key, err)
