@@ -12,6 +12,17 @@ from relubench.errors import EXIT_REGRESSION, UsageError
 from relubench.version import __version__
 
 
+FailOn = Annotated[
+    str | None,
+    typer.Option(
+        "--fail-on",
+        metavar="higher|lower|any[:POINTS]",
+        help="End with exit code 4 where an error is higher (or lower, or either) beyond noise, by more than so many "
+        "percentage points. Default: no gate.",
+    ),
+]
+
+
 def compare(
     files: Annotated[
         list[Path],
@@ -24,15 +35,7 @@ def compare(
     format: options.Format = None,
     output_file: options.OutputFile = None,
     quiet: options.Quiet = False,
-    fail_on: Annotated[
-        str | None,
-        typer.Option(
-            "--fail-on",
-            metavar="higher|lower|any[:POINTS]",
-            help="End with exit code 4 where an error is higher (or lower, or either) beyond noise, by more than so "
-            "many percentage points. Default: no gate.",
-        ),
-    ] = None,
+    fail_on: FailOn = None,
 ) -> None:
     """Compare saved results row by row: errors, times, and whether the difference is more than noise.
 

@@ -34,10 +34,14 @@ def indexed_rows(store: Store, row_of: Callable[[str], Row]) -> list[Row]:
         run: f"{_change(f'{root}/runs/{run}/{RUN}')} {_change(f'{root}/timings/{run}.json')}" for run in store.ids()
     }
     path = store.root / NAME
-    kept = _read(path)
-    texts = {run: kept[run][1] for run, stamp in stamps.items() if run in kept and kept[run][0] == stamp}
+    stored_rows = _read(path)
+    texts = {
+        run: stored_rows[run][1] for run, stamp in stamps.items() if run in stored_rows and stored_rows[run][0] == stamp
+    }
     new_rows = {run: row_of(run) for run in stamps if run not in texts}
-    _write(path, {run: (stamps[run], json.dumps(row)) for run, row in new_rows.items()}, kept.keys() - stamps.keys())
+    _write(
+        path, {run: (stamps[run], json.dumps(row)) for run, row in new_rows.items()}, stored_rows.keys() - stamps.keys()
+    )
     return [new_rows[run] if run in new_rows else json.loads(texts[run]) for run in stamps]
 
 
