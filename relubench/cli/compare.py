@@ -11,7 +11,6 @@ from relubench.cli import options, output
 from relubench.errors import EXIT_REGRESSION, UsageError
 from relubench.version import __version__
 
-
 FailOn = Annotated[
     str | None,
     typer.Option(
