@@ -1,4 +1,4 @@
-"""`relubench check`: whether the numbers of a saved table follow from its runs. Imports no torch."""
+"""`relubench check`: the numbers of a saved table derived again; what another table can bear. Imports no torch."""
 
 from __future__ import annotations
 
@@ -8,15 +8,23 @@ from typing import Annotated
 import typer
 
 from relubench.cli import options, output
-from relubench.errors import EXIT_COMPUTE
-from relubench.system.paths import user_path
+from relubench.errors import EXIT_COMPUTE, UsageError
 
 
 def check(
     file: Annotated[
-        Path,
-        typer.Argument(metavar="FILE.json", callback=user_path, help="A result of `--format json`."),
-    ],
+        Path | None,
+        typer.Argument(metavar="FILE.json", callback=options.expanded, help="A result of `--format json`."),
+    ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            "--table",
+            metavar="FILE.csv",
+            callback=options.expanded,
+            help="Somebody else's table, with the columns name, mean, std and n: print which differences it can bear.",
+        ),
+    ] = None,
     format: options.Format = None,
     output_file: options.OutputFile = None,
     quiet: options.Quiet = False,
@@ -24,9 +32,26 @@ def check(
     """Derive every number of a saved table again, and print the numbers that disagree.
 
     Errors are derived from the runs' test results, intervals, p values and verdicts from the runs, and the runs' ids
-    from their settings. The exit code is 1 where a number disagrees.
+    from their settings. The exit code is 1 where a number disagrees. With --table the rows of another's table are
+    compared with its first row: intervals, adjusted p values, and the smallest difference that could have been seen.
     """
+    if (file is None) == (table is None):
+        raise UsageError("check needs one file: FILE.json or --table FILE.csv", "relubench check result.json")
     target = output.choose(format, output_file)
+    if table is not None:
+        from relubench.reports.published_table import published_report
+
+        report = published_report(table)
+        output.emit_report(report, target)
+        if not target.for_people and not quiet:
+            output.say(report.sentence)
+        return
+    assert file is not None
+    _check_result(file, target, quiet)
+
+
+def _check_result(file: Path, target: output.Target, quiet: bool) -> None:
+    """Print what disagrees in a result; raises Exit with code 1 where anything does."""
     from relubench.reports.audit import audit
 
     report = audit(file)
