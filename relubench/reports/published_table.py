@@ -62,9 +62,11 @@ def read_means(path: Path) -> list[Mean]:
         raise UsageError(f"{path} has {count(max(len(lines) - 1, 0), 'row')}, and a comparison needs two", HINT)
     places = _places(lines[0], path)
     means = [_mean(line, places, f"{path}, row {number}") for number, line in enumerate(lines[1:], 1)]
-    twice = [mean.name for number, mean in enumerate(means) if mean.name in {other.name for other in means[:number]}]
-    if twice:
-        raise UsageError(f"{path} has two rows of {shown(twice[0])}", "give each row a name of its own")
+    repeated_names = [
+        mean.name for number, mean in enumerate(means) if mean.name in {other.name for other in means[:number]}
+    ]
+    if repeated_names:
+        raise UsageError(f"{path} has two rows of {shown(repeated_names[0])}", "give each row a name of its own")
     return means
 
 
