@@ -63,7 +63,7 @@ def read_means(path: Path) -> list[Mean]:
     places = _places(lines[0], path)
     means = [_mean(line, places, f"{path}, row {number}") for number, line in enumerate(lines[1:], 1)]
     repeated_names = [
-        mean.name for number, mean in enumerate(means) if mean.name in {other.name for other in means[:number]}
+        mean.name for number, mean in enumerate(means) if mean.name in {earlier.name for earlier in means[:number]}
     ]
     if repeated_names:
         raise UsageError(f"{path} has two rows of {shown(repeated_names[0])}", "give each row a name of its own")
