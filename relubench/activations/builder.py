@@ -1,9 +1,8 @@
-"""Builds what was chosen: a row of the table by its target, a formula by the evaluator, a user's own by import."""
+"""Builds what was chosen: a row of the table by its function, a formula by the evaluator, a user's own by import."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -31,8 +30,7 @@ def build(choice: ActivationChoice) -> Activation:
     """The activation that was chosen; UsageError if a user's own cannot be imported or is not usable."""
     match choice.kind:
         case "table":
-            module, _, name = ACTIVATIONS[choice.name].target.partition(":")
-            return getattr(importlib.import_module(f"relubench.activations.{module}"), name)(**dict(choice.parameters))
+            return ACTIVATIONS[choice.name].build(dict(choice.parameters))
         case "formula":
             return formula_activation(parse_formula(choice.name))
         case "user":

@@ -1,13 +1,20 @@
-"""An activation as training uses it: a function, its closed-form gradient, and what may be done in place."""
+"""An activation as training uses it: a function, its closed-form gradient, and what may be done in place.
+
+The gradients are ATen's fused backward kernels, written over `grad` where a kernel has such a variant. Where the output
+tells the slope, the output is what is saved, so that one buffer serves for z and h. Infinite pre-activations are not
+repaired: a network that has them has diverged, and where f takes the product of 0 and infinity, NaN says so.
+Importing this does not import torch.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-import torch
-from torch import Tensor, nn
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
 
 
 class ActivationFunction(Protocol):
@@ -72,6 +79,43 @@ def plain(elementwise: Callable[[Tensor], Tensor]) -> ActivationFunction:
     return function
 
 
+def elementwise(
+    function: Callable[[Tensor], Tensor],
+    *,
+    gradient: Callable[[Tensor, Tensor], Tensor],
+    out: Callable[[Tensor, Tensor], Tensor],
+    saves: Literal["z", "h"] = "z",
+    inplace: Callable[[Tensor], Tensor] | None = None,
+    negative_slope: float | None = None,
+    exact_zeros: bool = False,
+) -> Activation:
+    """An activation of one column with fixed parameters, from functions that need no `dim`."""
+    return Activation(
+        function=plain(function),
+        gradient=lambda grad, saved, dim=-1, /: gradient(grad, saved),
+        saves=saves,
+        inplace=inplace,
+        out=lambda z, storage, dim=-1, /: out(z, storage),
+        negative_slope=negative_slope,
+        exact_zeros=exact_zeros,
+    )
+
+
+def clamped(low: float, high: float, *, exact_zeros: bool) -> Activation:
+    """f(x) = min(max(x, low), high), with slope 0 at low and high."""
+    import torch
+
+    aten = torch.ops.aten
+    return elementwise(
+        lambda z: torch.nn.functional.hardtanh(z, low, high),
+        gradient=lambda grad, h: aten.hardtanh_backward.grad_input(grad, h, low, high, grad_input=grad),
+        saves="h",
+        inplace=lambda z: aten.hardtanh_(z, low, high),
+        out=lambda z, out: aten.hardtanh.out(z, low, high, out=out),
+        exact_zeros=exact_zeros,
+    )
+
+
 def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
     """The parameters that are trained: a frozen one (requires_grad=False) is not."""
     return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
@@ -79,6 +123,8 @@ def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
 
 def fixed(make: Callable[[], nn.Module]) -> nn.Module:
     """An instance with the same initial values every time."""
+    import torch
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return make()

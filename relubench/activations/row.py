@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from relubench.activations.definition import Activation
 
 Family = Literal["classic", "rectifier", "smooth", "gated"]
 ParameterValue = float | int | str
@@ -14,17 +17,19 @@ FAMILIES: tuple[Family, ...] = ("classic", "rectifier", "smooth", "gated")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ActivationRow:
-    """What is known of one activation before anything is computed."""
+    """What is known of one activation before anything is computed; written as the decorator of its function."""
 
-    name: str
     formula: str
     """Plain text; for gated ones a is the first chunk of columns and b, the gate, the second (torch's order)."""
     family: Family
     gain: float
     """1/sqrt(E[f(z)^2]), z ~ N(0, 1), at the default parameters and in evaluation; columns independent."""
     source: str
-    target: str
-    """'module:function' in this package; the function takes the parameters by name and returns an Activation."""
+    truth: str | Callable[..., str] = ""
+    """The true function, as a formula of `relubench list functions` that keeps its digits in float64 and may name the
+    parameters; or a function of the parameters that writes it. Empty: `formula` is such a formula."""
+    true_slope: str = ""
+    """The same of the slope, where the derivative of `truth` as it is written loses digits."""
     parameters: Mapping[str, ParameterValue] = field(default_factory=dict)
     """Name -> default; the default's type is the parameter's type."""
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
@@ -41,6 +46,19 @@ class ActivationRow:
     noisy: bool = False
     kinks: tuple[float, ...] | None = None
     """Where f bends if it is linear between (a maximum of columns bends where two are equal); None: it is not."""
+    name: str = ""
+    """The name of the function below the row."""
+    function: Callable[..., Activation] | None = None
+    """That function: it takes the parameters by name, and imports torch when it is called."""
+
+    def __call__(self, function: Callable[..., Activation]) -> ActivationRow:
+        """The row of this function, called as the function is."""
+        return replace(self, name=function.__name__, function=function)
+
+    def build(self, parameters: Mapping[str, ParameterValue] | None = None) -> Activation:
+        """The activation with these parameters, or with its defaults."""
+        assert self.function is not None, "a row is the decorator of a function"
+        return self.function(**(self.parameters if parameters is None else parameters))
 
     def inputs_per_unit_with(self, parameters: Mapping[str, ParameterValue]) -> int:
         """Pre-activation columns per output unit under these (complete) parameters."""

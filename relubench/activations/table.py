@@ -1,7 +1,4 @@
-"""Every activation by its name. Torch-free.
-
-Adding an activation is one row in its family's module and one function where the row's `target` points.
-"""
+"""Every activation by its name: the rows that the modules of families/ define, in their order. Torch-free."""
 
 from __future__ import annotations
 
@@ -9,5 +6,8 @@ from relubench.activations.families import classic, gated, rectifiers, smooth
 from relubench.activations.row import ActivationRow
 
 ACTIVATIONS: dict[str, ActivationRow] = {
-    row.name: row for family in (classic, rectifiers, smooth, gated) for row in family.ROWS
+    row.name: row
+    for family in (classic, rectifiers, smooth, gated)
+    for row in vars(family).values()
+    if isinstance(row, ActivationRow)
 }

@@ -1,20 +1,27 @@
-"""The true functions and slopes in float64, each written from its definition, accurate to a few ulp of float64 itself.
+"""The true functions and slopes in float64, from the formulas of the table's rows, accurate to a few ulp of float64.
 
-They are not the kernels' own formulas: x Phi(x) comes from SciPy's ndtr, which does not cancel in the tail, slopes from
-products that keep their digits. Parameters are taken in float32, as the kernels take them. At an infinity the value is
-the limit. tests/verification compares them with mpmath.
+They are not the kernels' own: every function that a formula calls is NumPy's or SciPy's, with the slope that the rules
+below give it, each written so that it keeps its digits. At an infinity the value is the limit. tests/verification
+compares them with the same formulas in mpmath.
 """
 
 from __future__ import annotations
 
-import functools
+import ast
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, ndtr
+from scipy.special import erf, expit, ndtr
+
+from relubench.activations import ACTIVATIONS, ActivationRow
+from relubench.activations.formulas.canonical_form import OPERATORS
+from relubench.activations.formulas.constants import CONSTANTS
+from relubench.activations.formulas.formula import parse_formula
+from relubench.activations.row import ParameterValue
 
 Array = NDArray[np.float64]
 Function = Callable[[Array], Array]
@@ -34,7 +41,120 @@ class ReferenceFunction:
     """Where the slope jumps: points beside them are among those checked."""
 
 
-def limited(function: Function) -> Function:
+@dataclass(frozen=True, slots=True)
+class Dual:
+    """A part of a formula at the points: its value, and its slope in x, which is None where no x is in it."""
+
+    value: Any
+    slope: Any = None
+
+
+def _larger(a: Any, b: Any) -> tuple[Any, ...]:
+    """The greater, with half the slope of each at a tie; at a tie with a number the slope is the number's, 0."""
+    tie = (a == b) * (0.5 if np.ndim(a) == np.ndim(b) else 0.0)
+    return np.maximum(a, b), (a > b) + tie, (b > a) + tie
+
+
+def _smaller(a: Any, b: Any) -> tuple[Any, ...]:
+    value, slope_a, slope_b = _larger(-a, -b)
+    return -value, slope_a, slope_b
+
+
+RULES: dict[str, Callable[..., tuple[Any, ...]]] = {
+    "+": lambda a, b: (a + b, 1.0, 1.0),
+    "-": lambda a, b: (a - b, 1.0, -1.0),
+    "*": lambda a, b: (a * b, b, a),
+    "/": lambda a, b: (a / b, 1 / b, -a / b / b),
+    "**": lambda a, b: (a**b, b * a ** (b - 1), a**b * np.log(np.abs(a))),
+    ">": lambda a, b: (np.greater(a, b), 0.0, 0.0),
+    ">=": lambda a, b: (np.greater_equal(a, b), 0.0, 0.0),
+    "<": lambda a, b: (np.less(a, b), 0.0, 0.0),
+    "<=": lambda a, b: (np.less_equal(a, b), 0.0, 0.0),
+    "where": lambda condition, a, b: (np.where(condition, a, b), 0.0, condition != 0, condition == 0),
+    "max": _larger,
+    "min": _smaller,
+    "abs": lambda a: (np.abs(a), np.sign(a)),
+    "clip": lambda a, low, high: (np.clip(a, low, high), (a > low) & (a < high), 0.0, 0.0),
+    "sign": lambda a: (np.sign(a), 0.0),
+    "sqrt": lambda a: (np.sqrt(a), 0.5 / np.sqrt(a)),
+    "exp": lambda a: (np.exp(a), np.exp(a)),
+    "expm1": lambda a: (np.expm1(a), np.exp(a)),
+    "log": lambda a: (np.log(a), 1 / a),
+    "log1p": lambda a: (np.log1p(a), 1 / (1 + a)),
+    "logaddexp": lambda a, b: (np.logaddexp(a, b), expit(a - b), expit(b - a)),
+    "softplus": lambda a: (np.logaddexp(0, a), expit(a)),
+    "sigmoid": lambda a: (expit(a), expit(a) * expit(-a)),
+    "tanh": lambda a: (np.tanh(a), np.cosh(a) ** -2.0),
+    "erf": lambda a: (erf(a), 2 / np.sqrt(np.pi) * np.exp(-a * a)),
+    "ndtr": lambda a: (ndtr(a), np.exp(-0.5 * a * a) / np.sqrt(2 * np.pi)),
+    "gelu": lambda a: (a * ndtr(a), ndtr(a) + a * RULES["ndtr"](a)[1]),
+    "silu": lambda a: (a * expit(a), expit(a) * (1 + a * expit(-a))),
+    "sin": lambda a: (np.sin(a), np.cos(a)),
+    "cos": lambda a: (np.cos(a), -np.sin(a)),
+    "atan": lambda a: (np.arctan(a), 1 / (1 + a * a)),
+}
+"""Operator or function of a formula -> its value, and its slope in each argument."""
+
+CORNERS = frozenset((">", ">=", "<", "<=", "max", "min", "abs"))
+"""What makes a corner where its two arguments, or its argument and 0, are equal."""
+
+
+def walk(node: ast.expr, x: Any, apply: Callable[..., Any]) -> Any:
+    """The value of a canonical tree at x; `apply` computes an operator's or a function's of its arguments' values."""
+    match node:
+        case ast.Constant(value=int() | float() as value):
+            return float(value)
+        case ast.Name(id=name):
+            return x if name == "x" else CONSTANTS[name]
+        case ast.UnaryOp(operand=operand):
+            symbol, arguments = "*", [ast.Constant(-1), operand]
+        case ast.BinOp(left=left, op=op, right=right) | ast.Compare(left=left, ops=[op], comparators=[right]):
+            symbol, arguments = OPERATORS[type(op)], [left, right]
+        case ast.Call(func=ast.Name(id=symbol), args=arguments):
+            pass
+        case _:
+            raise ValueError(f"no true function comes from {ast.unparse(node)!r}")
+    return apply(symbol, *(walk(argument, x, apply) for argument in arguments))
+
+
+def formula_of(row: ActivationRow, parameters: Mapping[str, ParameterValue]) -> ast.expr:
+    """The canonical tree of the row's true function; of a gated one that of its gate, b, where a is 1."""
+    formula = row.truth or row.formula
+    return _tree(formula if isinstance(formula, str) else formula(**parameters), row, parameters)
+
+
+def of_table(name: str, parameters: Mapping[str, ParameterValue]) -> ReferenceFunction:
+    """The truth of a table's activation of one column; of a gated one that of its gate."""
+    row = ACTIVATIONS[name]
+    tree = formula_of(row, parameters)
+    slope: Function = lambda x: walk(tree, Dual(x, 1.0), _apply).slope  # noqa: E731
+    if row.true_slope:
+        slope_tree = _tree(row.true_slope, row, parameters)
+        slope = lambda x: walk(slope_tree, Dual(x), _apply).value  # noqa: E731
+    return ReferenceFunction(_limited(lambda x: walk(tree, Dual(x), _apply).value), _limited(slope), _corners(tree))
+
+
+def _tree(text: str, row: ActivationRow, parameters: Mapping[str, ParameterValue]) -> ast.expr:
+    values = {**parameters, **({"a": 1, "b": "x"} if row.inputs_per_unit == 2 else {})}
+    names = "|".join(values) or "(?!)"
+    return parse_formula(re.sub(rf"\b({names})\b", lambda name: f"({values[name[0]]})", text)).tree
+
+
+def _apply(symbol: str, *arguments: Dual | float) -> Dual:
+    """The operator or function of its arguments, by the chain rule; a slope of 0 lets nothing through."""
+    if symbol not in RULES:
+        raise ValueError(f"verification/truth.py has no rule for {symbol}")
+    duals = [argument if isinstance(argument, Dual) else Dual(argument) for argument in arguments]
+    value, *slopes = RULES[symbol](*(dual.value for dual in duals))
+    chained = [
+        np.where(slope == 0, 0.0, slope * dual.slope)
+        for slope, dual in zip(slopes, duals, strict=True)
+        if dual.slope is not None
+    ]
+    return Dual(value, sum(chained) if chained else None)
+
+
+def _limited(function: Function) -> Function:
     """The same function with its limits at the infinities and NaN at NaN."""
 
     def with_limits(x: Array) -> Array:
@@ -48,134 +168,18 @@ def limited(function: Function) -> Function:
     return with_limits
 
 
-def _sech2(x: Array) -> Array:
-    return np.cosh(x) ** -2.0
+def _corners(tree: ast.expr) -> tuple[float, ...]:
+    """Where two sides that are compared are equal, if their difference is 0 at 0 or a multiple of x and a number."""
+    corners: set[float] = set()
 
+    def apply(symbol: str, *arguments: Dual | float) -> Dual:
+        if symbol in CORNERS:
+            sides = [argument.value if isinstance(argument, Dual) else argument for argument in arguments]
+            at_0, at_1, at_2 = np.broadcast_to(sides[0] - sides[1] if len(sides) > 1 else sides[0], 3)
+            if at_0 == 0 or (at_1 != at_0 and np.isclose(at_2 - at_1, at_1 - at_0)):
+                corners.add(float(at_0 / (at_0 - at_1)) if at_0 else 0.0)
+        return _apply(symbol, *arguments)
 
-def _phi(x: Array) -> Array:
-    return np.exp(-0.5 * x * x) / np.sqrt(2 * np.pi)
-
-
-def _tanh_like(height: float, scale: float) -> ReferenceFunction:
-    return ReferenceFunction(
-        lambda x: height * np.tanh(scale * x),
-        lambda x: height * scale * _sech2(scale * x),
-    )
-
-
-def _clamped(low: float, high: float) -> ReferenceFunction:
-    return ReferenceFunction(
-        lambda x: np.clip(x, low, high),
-        lambda x: ((x > low) & (x < high)).astype(np.float64),
-        (low, high),
-    )
-
-
-def _leaky(slope: float) -> ReferenceFunction:
-    slope = float(np.float32(slope))
-    branch: Function = lambda x: np.where(x > 0, 1.0, slope)  # noqa: E731
-    return ReferenceFunction(lambda x: np.where(x > 0, x, slope * x), branch, (0.0,))
-
-
-def _exponential(alpha: float, scale: float = 1.0, input_scale: float = 1.0) -> ReferenceFunction:
-    return ReferenceFunction(
-        lambda x: scale * np.where(x > 0, x, alpha * np.expm1(input_scale * np.minimum(x, 0))),
-        lambda x: scale * np.where(x > 0, 1.0, alpha * input_scale * np.exp(input_scale * np.minimum(x, 0))),
-        (0.0,),
-    )
-
-
-def _softplus(beta: float, threshold: float) -> ReferenceFunction:
-    return ReferenceFunction(
-        lambda x: np.where(beta * x > threshold, x, np.logaddexp(0, beta * x) / beta),
-        lambda x: np.where(beta * x > threshold, 1.0, expit(beta * x)),
-        kinks=(threshold / beta,),
-    )
-
-
-def _gelu(approximate: str) -> ReferenceFunction:
-    if approximate == "none":
-        return ReferenceFunction(lambda x: x * ndtr(x), lambda x: ndtr(x) + x * _phi(x))
-    root = np.sqrt(2 / np.pi)
-
-    def twice_inner(x: Array) -> Array:
-        return 2 * root * (x + 0.044715 * x**3)
-
-    def slope(x: Array) -> Array:
-        u = twice_inner(x)
-        inner_slope = np.where(np.abs(x) > 1e3, 0.0, 2 * root * (1 + 3 * 0.044715 * x * x))
-        return expit(u) + x * expit(u) * expit(-u) * inner_slope
-
-    return ReferenceFunction(lambda x: x * expit(twice_inner(x)), slope)
-
-
-def _swish(beta: float) -> ReferenceFunction:
-    return ReferenceFunction(
-        lambda x: x * expit(beta * x), lambda x: expit(beta * x) * (1 + beta * x * expit(-beta * x))
-    )
-
-
-def _hardswish() -> ReferenceFunction:
-    return ReferenceFunction(
-        lambda x: x * np.clip(x + 3, 0, 6) / 6,
-        lambda x: np.where(x <= -3, 0.0, np.where(x < 3, x / 3 + 0.5, 1.0)),
-        kinks=(-3.0, 3.0),
-    )
-
-
-def _mish() -> ReferenceFunction:
-    def gate(x: Array) -> Array:
-        return np.tanh(np.logaddexp(0, x))
-
-    return ReferenceFunction(lambda x: x * gate(x), lambda x: gate(x) + x * _sech2(np.logaddexp(0, x)) * expit(x))
-
-
-def _sigmoid() -> ReferenceFunction:
-    return ReferenceFunction(expit, lambda x: expit(x) * expit(-x))
-
-
-def _relu() -> ReferenceFunction:
-    return ReferenceFunction(lambda x: np.maximum(x, 0), lambda x: (x > 0).astype(np.float64), (0.0,))
-
-
-_MAKERS: dict[str, Callable[..., ReferenceFunction]] = {
-    "identity": lambda: ReferenceFunction(lambda x: x, np.ones_like),
-    "sigmoid": _sigmoid,
-    "tanh": lambda: _tanh_like(1.0, 1.0),
-    "lecun_tanh": lambda: _tanh_like(1.7159, 2 / 3),
-    "hardtanh": lambda: _clamped(-1.0, 1.0),
-    "relu6": lambda: _clamped(0.0, 6.0),
-    "abs_tanh": lambda: ReferenceFunction(lambda x: np.abs(np.tanh(x)), lambda x: np.sign(x) * _sech2(x), kinks=(0.0,)),
-    "softsign": lambda: ReferenceFunction(lambda x: x / (1 + np.abs(x)), lambda x: (1 + np.abs(x)) ** -2.0),
-    "relu": _relu,
-    "nrelu": _relu,
-    "squared_relu": lambda: ReferenceFunction(lambda x: np.maximum(x, 0) ** 2, lambda x: 2 * np.maximum(x, 0), (0.0,)),
-    "leaky_relu": lambda negative_slope: _leaky(negative_slope),
-    "prelu": lambda init: _leaky(init),
-    "rrelu": lambda lower, upper: _leaky((lower + upper) / 2),
-    "softplus": _softplus,
-    "elu": lambda alpha: _exponential(alpha),
-    "celu": lambda alpha: _exponential(alpha, input_scale=1 / alpha),
-    "selu": lambda: _exponential(1.6732632423543772, scale=1.0507009873554805),
-    "gelu": _gelu,
-    "silu": lambda: _swish(1.0),
-    "swish": _swish,
-    "hardswish": _hardswish,
-    "mish": _mish,
-}
-
-_GATES = {"glu": "sigmoid", "bilinear": "identity", "reglu": "relu", "geglu": "gelu", "swiglu": "silu"}
-
-
-@functools.cache
-def _reference_function(name: str, parameters: tuple[tuple[str, Any], ...]) -> ReferenceFunction:
-    function = _MAKERS[name](**dict(parameters))
-    return ReferenceFunction(limited(function.value), limited(function.slope), function.kinks)
-
-
-def of_table(name: str, parameters: Mapping[str, Any]) -> ReferenceFunction:
-    """The truth of a table's activation of one column; of a gated one that of its gate. KeyError for maxout."""
-    if name in _GATES:
-        gate = _GATES[name]
-        return _reference_function(gate, (("approximate", "none"),) if gate == "gelu" else ())
-    return _reference_function(name, tuple(parameters.items()))
+    with np.errstate(all="ignore"):
+        walk(tree, Dual(np.array([0.0, 1.0, 2.0]), 1.0), apply)
+    return tuple(sorted(corners))

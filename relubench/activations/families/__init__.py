@@ -1,1 +1,1 @@
-"""The rows of the table of activations, a module for each family. Torch-free."""
+"""Every activation in one block: row, true function and function. A module for each family, each torch-free."""
