@@ -1,13 +1,15 @@
 """The true functions and slopes in float64, from the formulas of the table's rows, accurate to a few ulp of float64.
 
 They are not the kernels' own: every function that a formula calls is NumPy's or SciPy's, with the slope that the rules
-below give it, each written so that it keeps its digits. At an infinity the value is the limit. tests/verification
-compares them with the same formulas in mpmath.
+below give it, each written so that it keeps its digits. A piecewise-linear function may not be rounded at all: its
+numbers are taken in float32, as the kernels take them. At an infinity the value is the limit. tests/verification
+compares all of them with the same formulas in mpmath.
 """
 
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -43,10 +45,10 @@ class ReferenceFunction:
 
 @dataclass(frozen=True, slots=True)
 class Dual:
-    """A part of a formula at the points: its value, and its slope in x, which is None where no x is in it."""
+    """A part of a formula that has x in it, at the points: its value, and its slope in x."""
 
     value: Any
-    slope: Any = None
+    slope: Any
 
 
 def _larger(a: Any, b: Any) -> tuple[Any, ...]:
@@ -127,11 +129,16 @@ def of_table(name: str, parameters: Mapping[str, ParameterValue]) -> ReferenceFu
     """The truth of a table's activation of one column; of a gated one that of its gate."""
     row = ACTIVATIONS[name]
     tree = formula_of(row, parameters)
-    slope: Function = lambda x: walk(tree, Dual(x, 1.0), _apply).slope  # noqa: E731
-    if row.true_slope:
-        slope_tree = _tree(row.true_slope, row, parameters)
-        slope = lambda x: walk(slope_tree, Dual(x), _apply).value  # noqa: E731
-    return ReferenceFunction(_limited(lambda x: walk(tree, Dual(x), _apply).value), _limited(slope), _corners(tree))
+    slope_tree = _tree(row.true_slope, row, parameters) if row.true_slope else None
+    apply = functools.partial(_apply, np.float64 if row.kinks is None else np.float32)
+
+    def value(x: Array) -> Array:
+        return walk(tree, Dual(x, 1.0), apply).value
+
+    def slope(x: Array) -> Array:
+        return walk(slope_tree, Dual(x, 1.0), apply).value if slope_tree else walk(tree, Dual(x, 1.0), apply).slope
+
+    return ReferenceFunction(_limited(value), _limited(slope), _corners(tree))
 
 
 def _tree(text: str, row: ActivationRow, parameters: Mapping[str, ParameterValue]) -> ast.expr:
@@ -140,18 +147,21 @@ def _tree(text: str, row: ActivationRow, parameters: Mapping[str, ParameterValue
     return parse_formula(re.sub(rf"\b({names})\b", lambda name: f"({values[name[0]]})", text)).tree
 
 
-def _apply(symbol: str, *arguments: Dual | float) -> Dual:
-    """The operator or function of its arguments, by the chain rule; a slope of 0 lets nothing through."""
+def _apply(numbers: type[np.floating], symbol: str, *arguments: Dual | float) -> Dual | float:
+    """The operator or function of its arguments, by the chain rule; a number that meets x is taken in this type."""
     if symbol not in RULES:
         raise ValueError(f"verification/truth.py has no rule for {symbol}")
-    duals = [argument if isinstance(argument, Dual) else Dual(argument) for argument in arguments]
-    value, *slopes = RULES[symbol](*(dual.value for dual in duals))
+    if not any(isinstance(argument, Dual) for argument in arguments):
+        return float(RULES[symbol](*arguments)[0])
+    sides = [argument.value if isinstance(argument, Dual) else float(numbers(argument)) for argument in arguments]
+    value, *slopes = RULES[symbol](*sides)
+    # A slope of 0 lets nothing through, not even an infinity.
     chained = [
-        np.where(slope == 0, 0.0, slope * dual.slope)
-        for slope, dual in zip(slopes, duals, strict=True)
-        if dual.slope is not None
+        np.where(slope == 0, 0.0, slope * argument.slope)
+        for slope, argument in zip(slopes, arguments, strict=True)
+        if isinstance(argument, Dual)
     ]
-    return Dual(value, sum(chained) if chained else None)
+    return Dual(value, sum(chained))
 
 
 def _limited(function: Function) -> Function:
@@ -172,13 +182,13 @@ def _corners(tree: ast.expr) -> tuple[float, ...]:
     """Where two sides that are compared are equal, if their difference is 0 at 0 or a multiple of x and a number."""
     corners: set[float] = set()
 
-    def apply(symbol: str, *arguments: Dual | float) -> Dual:
+    def apply(symbol: str, *arguments: Dual | float) -> Dual | float:
         if symbol in CORNERS:
             sides = [argument.value if isinstance(argument, Dual) else argument for argument in arguments]
             at_0, at_1, at_2 = np.broadcast_to(sides[0] - sides[1] if len(sides) > 1 else sides[0], 3)
             if at_0 == 0 or (at_1 != at_0 and np.isclose(at_2 - at_1, at_1 - at_0)):
                 corners.add(float(at_0 / (at_0 - at_1)) if at_0 else 0.0)
-        return _apply(symbol, *arguments)
+        return _apply(np.float64, symbol, *arguments)
 
     with np.errstate(all="ignore"):
         walk(tree, Dual(np.array([0.0, 1.0, 2.0]), 1.0), apply)

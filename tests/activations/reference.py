@@ -1,11 +1,17 @@
-"""The activations again, one value at a time at 40 digits: written from the papers, not from the package."""
+"""The true functions of the table's rows again, one value at a time, in mpmath at 40 digits."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ast
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import mpmath
 from mpmath import mp, mpf
+
+from relubench.activations import ACTIVATIONS, select
+from relubench.verification.truth import formula_of, walk
 
 mp.dps = 40
 
@@ -16,73 +22,47 @@ def logistic(x):
     return 1 / (1 + mpmath.exp(-x))
 
 
-def leaky(slope: float) -> F:
-    return lambda x: x if x > 0 else mpf(slope) * x
-
-
-def softplus(beta: float = 1.0) -> F:
-    return lambda x: mpmath.log1p(mpmath.exp(mpf(beta) * x)) / mpf(beta)
-
-
-def exponential(alpha: float, scale: float = 1.0, divisor: float = 1.0) -> F:
-    return lambda x: mpf(scale) * (x if x > 0 else mpf(alpha) * mpmath.expm1(x / mpf(divisor)))
-
-
-def gelu(x):
-    return x * mpmath.ncdf(x)
-
-
-def gelu_tanh(x):
-    inner = mpmath.sqrt(2 / mpmath.pi) * (x + mpf("0.044715") * x**3)
-    return x / 2 * (1 + mpmath.tanh(inner))
-
-
-def silu(x):
-    return x * logistic(x)
-
-
-ELEMENTWISE: dict[str, F] = {
-    "identity": lambda x: x,
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    **{"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "**": operator.pow},
+    **{">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le},
+    **{name: getattr(mpmath, name) for name in ("sqrt exp expm1 log log1p sin cos tanh atan erf sign".split())},
+    **{"max": max, "min": min, "abs": abs, "clip": lambda x, low, high: min(max(x, low), high)},
+    "where": lambda condition, a, b: a if condition else b,
+    "logaddexp": lambda a, b: mpmath.log(mpmath.exp(a) + mpmath.exp(b)),
+    "softplus": lambda x: mpmath.log1p(mpmath.exp(x)),
     "sigmoid": logistic,
-    "tanh": mpmath.tanh,
-    "lecun_tanh": lambda x: mpf("1.7159") * mpmath.tanh(2 * x / 3),
-    "hardtanh": lambda x: max(-1, min(1, x)),
-    "abs_tanh": lambda x: abs(mpmath.tanh(x)),
-    "softsign": lambda x: x / (1 + abs(x)),
-    "relu": lambda x: max(0, x),
-    "nrelu": lambda x: max(0, x),
-    "relu6": lambda x: min(6, max(0, x)),
-    "squared_relu": lambda x: max(0, x) ** 2,
-    "leaky_relu": leaky(0.01),
-    "leaky_relu:negative_slope=0.2": leaky(0.2),
-    "leaky_relu:negative_slope=0": leaky(0.0),
-    "leaky_relu:negative_slope=-0.3": leaky(-0.3),
-    "prelu": leaky(0.25),
-    "rrelu": leaky((1 / 8 + 1 / 3) / 2),
-    "softplus": softplus(),
-    "softplus:beta=3:threshold=30": softplus(3),
-    "elu": exponential(1),
-    "elu:alpha=0.5": exponential(0.5),
-    "celu": exponential(1),
-    "celu:alpha=2": exponential(2, divisor=2),
-    "selu": exponential(1.6732632423543772, scale=1.0507009873554805),
-    "gelu": gelu,
-    "gelu:approximate=tanh": gelu_tanh,
-    "silu": silu,
-    "swish": silu,
-    "swish:beta=1.5": lambda x: x * logistic(mpf("1.5") * x),
-    "hardswish": lambda x: x * min(6, max(0, x + 3)) / 6,
-    "mish": lambda x: x * mpmath.tanh(mpmath.log1p(mpmath.exp(x))),
+    "ndtr": mpmath.ncdf,
+    "gelu": lambda x: x * mpmath.ncdf(x),
+    "silu": lambda x: x * logistic(x),
 }
-"""Label -> f, in evaluation and with learned parameters at their start."""
 
-GATES: dict[str, F] = {
-    "glu": logistic,
-    "bilinear": lambda x: x,
-    "reglu": lambda x: max(0, x),
-    "geglu": gelu,
-    "swiglu": silu,
+
+def evaluate(tree: ast.expr, x: float) -> mpf:
+    return walk(tree, mpf(x), lambda symbol, *sides: FUNCTIONS[symbol](*map(mpf, sides)))
+
+
+def true_function(name: str, parameters: Mapping[str, Any]) -> F:
+    """f, in evaluation and with learned parameters at their start; of a gated one the g of a*g(b)."""
+    tree = formula_of(ACTIVATIONS[name], parameters)
+    return lambda x: evaluate(tree, x)
+
+
+def of_label(label: str) -> F:
+    choice = select([label])[0]
+    return true_function(choice.name, dict(choice.parameters))
+
+
+VARIANTS = (
+    *("leaky_relu:negative_slope=0.2", "leaky_relu:negative_slope=0", "leaky_relu:negative_slope=-0.3"),
+    *("softplus:beta=3:threshold=30", "elu:alpha=0.5", "celu:alpha=2", "gelu:approximate=tanh", "swish:beta=1.5"),
+)
+ELEMENTWISE: dict[str, F] = {
+    label: of_label(label)
+    for label in (*(row.name for row in ACTIVATIONS.values() if row.inputs_per_unit == 1), *VARIANTS)
 }
+"""Label -> f."""
+
+GATES: dict[str, F] = {row.name: of_label(row.name) for row in ACTIVATIONS.values() if row.inputs_per_unit == 2}
 """Name -> g of a*g(b)."""
 
 CORNERS: dict[str, list[tuple[float, float]]] = {

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import mpmath
 import numpy as np
@@ -19,11 +20,13 @@ from torch import Tensor
 
 from relubench.activations import ACTIVATIONS, ActivationChoice, build, select
 from relubench.activations.definition import Activation, plain
+from relubench.errors import UsageError
 from relubench.reports.verification import verification_report
 from relubench.verification import check as checking
 from relubench.verification import points, truth
 from relubench.verification.compare import errors, ulp_size
-from tests.activations.reference import ELEMENTWISE, GATES
+from relubench.verification.truth import formula_of
+from tests.activations.reference import ELEMENTWISE, GATES, evaluate, true_function
 
 PLACES = (-80.0, -30.0, -9.3, -5.5, -2.9, -1.3, -0.4, -1e-5, 1e-5, 0.3, 0.9, 1.7, 3.4, 5.9, 8.2, 19.0, 80.0)
 
@@ -32,28 +35,36 @@ def choice(label: str) -> ActivationChoice:
     return select([label])[0]
 
 
-@pytest.mark.parametrize("label", list(ELEMENTWISE))
+def in_float32(label: str) -> tuple[str, dict[str, Any]]:
+    """Name and parameters, the numbers as the kernels take them."""
+    selected = choice(label)
+    numbers = {key: float(np.float32(value)) for key, value in selected.parameters if not isinstance(value, str)}
+    return selected.name, {**dict(selected.parameters), **numbers}
+
+
+@pytest.mark.parametrize("label", [*ELEMENTWISE, *GATES])
 def test_truth_is_mpmaths(label: str) -> None:
-    """Value and slope to 13 digits; the leaky slopes are those of float32 parameters."""
-    one = choice(label)
-    parameters = {
-        key: float(np.float32(value)) if key in ("negative_slope", "init") else value for key, value in one.parameters
-    }
-    true, f = truth.of_table(one.name, parameters), ELEMENTWISE[label]
-    if one.name in ("leaky_relu", "prelu", "rrelu"):
-        slope = float(true.value(np.array([-1.0]))[0])
-        f = lambda x: x if x > 0 else -mpmath.mpf(slope) * x  # noqa: E731
+    """Value to 11 digits, slope to 9, also where they are tiny."""
+    name, parameters = in_float32(label)
+    true, f = truth.of_table(name, parameters), true_function(name, parameters)
     x = np.array(PLACES)
-    expected = np.array([float(f(mpmath.mpf(one))) for one in PLACES])
+    expected = np.array([float(f(mpmath.mpf(place))) for place in PLACES])
     assert np.allclose(true.value(x), expected, rtol=1e-11, atol=1e-37), label
-    slopes = np.array([float(mpmath.diff(f, mpmath.mpf(one), h=mpmath.mpf(10) ** -15)) for one in PLACES])
+    slopes = np.array([float(mpmath.diff(f, mpmath.mpf(place), h=mpmath.mpf(10) ** -15)) for place in PLACES])
     assert np.allclose(true.slope(x), slopes, rtol=1e-9, atol=1e-25), label
 
 
-@pytest.mark.parametrize("name", list(GATES))
-def test_truth_of_gates_is_mpmaths(name: str) -> None:
-    expected = np.array([float(GATES[name](mpmath.mpf(one))) for one in PLACES])
-    assert np.allclose(truth.of_table(name, {}).value(np.array(PLACES)), expected, rtol=1e-13)
+@pytest.mark.parametrize("name", [row.name for row in ACTIVATIONS.values() if row.truth and row.inputs_per_unit == 1])
+def test_the_truth_says_what_the_printed_formula_says(name: str) -> None:
+    """Where the formula that people read can be evaluated, at the digits that it prints."""
+    row = ACTIVATIONS[name]
+    try:
+        formula = formula_of(replace(row, truth=""), row.parameters)
+    except UsageError:
+        assert "," in row.formula or ";" in row.formula, "it says more than a formula"
+        return
+    for x in (-1.7, -0.3, 0.2, 1.1, 5.0):
+        assert float(evaluate(formula, x)) == pytest.approx(float(true_function(name, row.parameters)(x)), rel=1e-4)
 
 
 def test_limits() -> None:

@@ -15,13 +15,6 @@ if TYPE_CHECKING:
 _SQRT2 = sqrt(2)
 
 
-def _true_leaky(slope: float) -> str:
-    """The true function with a slope in float32, as kernels take it."""
-    from numpy import float32
-
-    return f"where(x > 0, x, {float(float32(slope))!r}*x)"
-
-
 @ActivationRow(
     formula="max(0, x)",
     family="rectifier",
@@ -108,7 +101,6 @@ def squared_relu() -> Activation:
     torch_gain=sqrt(2 / (1 + 0.01**2)),
     year=2013,
     source="Maas, Hannun & Ng 2013",
-    truth=lambda negative_slope: _true_leaky(negative_slope),
     parameters={"negative_slope": 0.01},
     ranges={"negative_slope": (-1.0, 1.0)},
     kinks=(0.0,),
@@ -141,7 +133,7 @@ def leaky_relu(negative_slope: float) -> Activation:
     gain=sqrt(2 / (1 + 0.25**2)),
     year=2015,
     source="He et al. 2015, Delving Deep into Rectifiers",
-    truth=lambda init: _true_leaky(init),
+    truth="x if x > 0 else init*x",
     parameters={"init": 0.25},
     ranges={"init": (-1.0, 1.0)},
     learned=("a",),
@@ -164,7 +156,7 @@ def prelu(init: float) -> Activation:
     gain=sqrt(2 / (1 + (11 / 48) ** 2)),
     year=2015,
     source="Xu et al. 2015; parameters as in torch",
-    truth=lambda lower, upper: _true_leaky((lower + upper) / 2),
+    truth="x if x > 0 else (lower+upper)/2*x",
     parameters={"lower": 1 / 8, "upper": 1 / 3},
     ranges={"lower": (0.0, 1.0), "upper": (0.0, 1.0)},
     noisy=True,

@@ -38,7 +38,7 @@ def _exponential(alpha: float, scale: float, input_scale: float) -> Activation:
     gain=1.0418668355353,
     year=2001,
     source="Dugas et al. 2001; rescaled by beta, Glorot, Bordes & Bengio 2011",
-    truth="where(beta*x > threshold, x, logaddexp(0, beta*x)/beta)",
+    truth="x if beta*x > threshold else logaddexp(0, beta*x)/beta",
     parameters={"beta": 1.0, "threshold": 20.0},
     ranges={"beta": (0.001, 1000.0), "threshold": (1.0, 80.0)},
 )
@@ -60,7 +60,7 @@ def softplus(beta: float, threshold: float) -> Activation:
     gain=1.2451983007007,
     year=2015,
     source="Clevert, Unterthiner & Hochreiter 2015",
-    truth="where(x > 0, x, alpha*expm1(x))",
+    truth="x if x > 0 else alpha*expm1(x)",
     parameters={"alpha": 1.0},
     ranges={"alpha": (0.001, 100.0)},
 )
@@ -74,7 +74,7 @@ def elu(alpha: float) -> Activation:
     gain=1.2451983007007,
     year=2017,
     source="Barron 2017",
-    truth="where(x > 0, x, alpha*expm1(x/alpha))",
+    truth="x if x > 0 else alpha*expm1(x/alpha)",
     parameters={"alpha": 1.0},
     ranges={"alpha": (0.001, 100.0)},
 )
@@ -90,7 +90,7 @@ def celu(alpha: float) -> Activation:
     torch_gain=0.75,
     year=2017,
     source="Klambauer et al. 2017",
-    truth="1.0507009873554805*where(x > 0, x, 1.6732632423543772*expm1(x))",
+    truth="1.0507009873554805*(x if x > 0 else 1.6732632423543772*expm1(x))",
 )
 def selu() -> Activation:
     """0 mean and variance 1 are a fixed point."""
