@@ -25,7 +25,8 @@ def logistic(x):
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     **{"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "**": operator.pow},
     **{">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le},
-    **{name: getattr(mpmath, name) for name in ("sqrt exp expm1 log log1p sin cos tanh atan erf sign".split())},
+    **{name: getattr(mpmath, name) for name in ("sqrt", "exp", "expm1", "log", "log1p", "erf", "sign")},
+    **{name: getattr(mpmath, name) for name in ("sin", "cos", "tanh", "atan")},
     **{"max": max, "min": min, "abs": abs, "clip": lambda x, low, high: min(max(x, low), high)},
     "where": lambda condition, a, b: a if condition else b,
     "logaddexp": lambda a, b: mpmath.log(mpmath.exp(a) + mpmath.exp(b)),

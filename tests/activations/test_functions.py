@@ -34,7 +34,7 @@ POINTS = [
     19.0,
     33.0,
 ]
-CLOSED = [label for label in ELEMENTWISE if label.split(":")[0] not in ("nrelu", "prelu", "rrelu", "swish")]
+CLOSED = [label for label in ELEMENTWISE if build(select([label])[0]).gradient is not None]
 GATED = [*GATES, "maxout", "maxout:pieces=3"]
 
 

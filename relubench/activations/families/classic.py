@@ -100,9 +100,7 @@ def hardtanh() -> Activation:
     return clamped(-1.0, 1.0, exact_zeros=False)
 
 
-@ActivationRow(
-    formula="abs(tanh(x))", family="classic", gain=1.5925374197228, year=2009, source="Jarrett et al. 2009"
-)
+@ActivationRow(formula="abs(tanh(x))", family="classic", gain=1.5925374197228, year=2009, source="Jarrett et al. 2009")
 def abs_tanh() -> Activation:
     """The slope is 0 at 0."""
     import torch

@@ -79,9 +79,7 @@ def relu6() -> Activation:
     return clamped(0.0, 6.0, exact_zeros=True)
 
 
-@ActivationRow(
-    formula="max(0, x)**2", family="rectifier", gain=sqrt(2 / 3), year=2021, source="So et al. 2021, Primer"
-)
+@ActivationRow(formula="max(0, x)**2", family="rectifier", gain=sqrt(2 / 3), year=2021, source="So et al. 2021, Primer")
 def squared_relu() -> Activation:
     """The slope 2 max(0, x) comes from x: f overflows long before its slope does."""
     import torch
@@ -175,3 +173,27 @@ def rrelu(lower: float, upper: float) -> Activation:
         return torch.empty(tuple(shape), device=generator.device).uniform_(lower, upper, generator=generator)
 
     return Activation(function=function, draw=draw)
+
+
+@ActivationRow(
+    formula="scale*max(0, x)**2 + bias, both learned, one of each a layer",
+    family="rectifier",
+    gain=sqrt(2 / 3),
+    year=2022,
+    source="Yu et al. 2022, MetaFormer Baselines for Vision; first values as in their code",
+    truth="scale*max(0, x)**2 + bias",
+    parameters={"scale": 1.0, "bias": 0.0},
+    ranges={"scale": (0.001, 100.0), "bias": (-100.0, 100.0)},
+    learned=("scale", "bias"),
+)
+def star_relu(scale: float, bias: float) -> Activation:
+    """Of a standard normal input, scale 0.8944 and bias -0.4472 make mean 0 and variance 1."""
+    import torch
+
+    def function(z: Tensor, *, learned: tuple[Tensor, ...] = (), noise: Tensor | None = None, dim: int = -1) -> Tensor:
+        s, b = learned or (scale, bias)
+        positive = torch.relu(z)
+        # The square alone overflows before s times it does.
+        return s * positive * positive + b
+
+    return Activation(function=function, learned=(scale, bias))

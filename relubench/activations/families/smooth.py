@@ -103,9 +103,7 @@ def selu() -> Activation:
     gain=1.5335304411955,
     year=2016,
     source="Hendrycks & Gimpel 2016",
-    truth=lambda approximate: (
-        "x*Phi(x)" if approximate == "none" else "x*sigmoid(2*sqrt(2/pi)*(x + 0.044715*x**3))"
-    ),
+    truth=lambda approximate: "x*Phi(x)" if approximate == "none" else "x*sigmoid(2*sqrt(2/pi)*(x + 0.044715*x**3))",
     parameters={"approximate": "none"},
     options={"approximate": ("none", "tanh")},
 )
