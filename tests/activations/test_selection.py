@@ -51,7 +51,7 @@ def labels(*texts: str) -> list[str]:
         (["relu,tanh,x*sigmoid(1.7*x)"], ["relu", "tanh", "x*sigmoid(1.7*x)"]),
         (["max(x,0.1*x)"], ["max(x,0.1*x)"]),
         (["max(x, 0.1*x) , relu"], ["max(x,0.1*x)", "relu"]),
-        (["*elu"], ["relu", "nrelu", "squared_relu", "leaky_relu", "prelu", "rrelu", "elu", "celu", "selu", "gelu"]),
+        (["*_tanh"], ["lecun_tanh", "abs_tanh"]),
         (["?elu"], ["relu", "celu", "selu", "gelu"]),
         (["softplus:beta=3:threshold=20"], ["softplus:beta=3"]),
         (["softplus:threshold=30:beta=3"], ["softplus:beta=3:threshold=30"]),
