@@ -39,7 +39,7 @@ def reference_of(
         return _itself(activation, dtype)
     if activation.combines == "maximum":
         return Reference("truth", lambda x: np.max(x, axis=0), _winner)
-    true = truth.of_table(choice.name, parameters_in_type(choice, dtype))
+    true = truth.of_row(ACTIVATIONS[choice.name], parameters_in_type(choice, dtype))
     if activation.inputs_per_unit == 1:
         return Reference("truth", lambda x: true.value(x[0]), lambda x: true.slope(x[0])[None], true.kinks)
     return Reference(

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import erf, expit, ndtr
 
-from relubench.activations import ACTIVATIONS, ActivationRow
+from relubench.activations import ActivationRow
 from relubench.activations.formulas.canonical_form import OPERATORS
 from relubench.activations.formulas.constants import CONSTANTS
 from relubench.activations.formulas.formula import parse_formula
@@ -76,7 +76,7 @@ RULES: dict[str, Callable[..., tuple[Any, ...]]] = {
     "max": _larger,
     "min": _smaller,
     "abs": lambda a: (np.abs(a), np.sign(a)),
-    "clip": lambda a, low, high: (np.clip(a, low, high), (a > low) & (a < high), 0.0, 0.0),
+    "clip": lambda a, low, high: (np.clip(a, low, high), (a > low) & (a < high), a <= low, a >= high),
     "sign": lambda a: (np.sign(a), 0.0),
     "sqrt": lambda a: (np.sqrt(a), 0.5 / np.sqrt(a)),
     "exp": lambda a: (np.exp(a), np.exp(a)),
@@ -125,9 +125,8 @@ def formula_of(row: ActivationRow, parameters: Mapping[str, ParameterValue]) -> 
     return _tree(formula if isinstance(formula, str) else formula(**parameters), row, parameters)
 
 
-def of_table(name: str, parameters: Mapping[str, ParameterValue]) -> ReferenceFunction:
+def of_row(row: ActivationRow, parameters: Mapping[str, ParameterValue]) -> ReferenceFunction:
     """The truth of a table's activation of one column; of a gated one that of its gate."""
-    row = ACTIVATIONS[name]
     tree = formula_of(row, parameters)
     slope_tree = _tree(row.true_slope, row, parameters) if row.true_slope else None
     apply = functools.partial(_apply, np.float64 if row.kinks is None else np.float32)

@@ -25,8 +25,6 @@ def logistic(x):
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     **{"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "**": operator.pow},
     **{">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le},
-    **{name: getattr(mpmath, name) for name in ("sqrt", "exp", "expm1", "log", "log1p", "erf", "sign")},
-    **{name: getattr(mpmath, name) for name in ("sin", "cos", "tanh", "atan")},
     **{"max": max, "min": min, "abs": abs, "clip": lambda x, low, high: min(max(x, low), high)},
     "where": lambda condition, a, b: a if condition else b,
     "logaddexp": lambda a, b: mpmath.log(mpmath.exp(a) + mpmath.exp(b)),
@@ -38,8 +36,13 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 }
 
 
+def function(symbol: str) -> Callable[..., Any]:
+    """What an operator or a function of a formula is in mpmath."""
+    return FUNCTIONS[symbol] if symbol in FUNCTIONS else getattr(mpmath, symbol)
+
+
 def evaluate(tree: ast.expr, x: float) -> mpf:
-    return walk(tree, mpf(x), lambda symbol, *sides: FUNCTIONS[symbol](*map(mpf, sides)))
+    return walk(tree, mpf(x), lambda symbol, *sides: function(symbol)(*map(mpf, sides)))
 
 
 def true_function(name: str, parameters: Mapping[str, Any]) -> F:

@@ -86,7 +86,7 @@ from relubench.activations import ACTIVATIONS, matched_gain, select
 from relubench.verification import truth
 from tests.activations.reference import true_function
 assert abs(matched_gain(select(["smelu"])[0]) - ACTIVATIONS["smelu"].gain) < 1e-9
-true = truth.of_table("smelu", {"beta": 0.75})
+true = truth.of_row(ACTIVATIONS["smelu"], {"beta": 0.75})
 assert true.kinks == (-0.75, 0.75), true.kinks
 f = true_function("smelu", {"beta": 0.75})
 for x in (-3.0, -0.7, 0.2, 0.7, 3.0):

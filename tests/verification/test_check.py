@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import shutil
@@ -26,7 +27,7 @@ from relubench.verification import check as checking
 from relubench.verification import points, truth
 from relubench.verification.compare import errors, ulp_size
 from relubench.verification.truth import formula_of
-from tests.activations.reference import ELEMENTWISE, GATES, evaluate, true_function
+from tests.activations.reference import ELEMENTWISE, GATES, evaluate, function, true_function
 
 PLACES = (-80.0, -30.0, -9.3, -5.5, -2.9, -1.3, -0.4, -1e-5, 1e-5, 0.3, 0.9, 1.7, 3.4, 5.9, 8.2, 19.0, 80.0)
 
@@ -46,7 +47,7 @@ def in_float32(label: str) -> tuple[str, dict[str, Any]]:
 def test_truth_is_mpmaths(label: str) -> None:
     """Value to 11 digits, slope to 9, also where they are tiny."""
     name, parameters = in_float32(label)
-    true, f = truth.of_table(name, parameters), true_function(name, parameters)
+    true, f = truth.of_row(ACTIVATIONS[name], parameters), true_function(name, parameters)
     x = np.array(PLACES)
     expected = np.array([float(f(mpmath.mpf(place))) for place in PLACES])
     assert np.allclose(true.value(x), expected, rtol=1e-11, atol=1e-37), label
@@ -67,12 +68,31 @@ def test_the_truth_says_what_the_printed_formula_says(name: str) -> None:
         assert float(evaluate(formula, x)) == pytest.approx(float(true_function(name, row.parameters)(x)), rel=1e-4)
 
 
+@pytest.mark.parametrize("symbol", list(truth.RULES))
+def test_the_rules_of_slopes_are_mpmaths(symbol: str) -> None:
+    """Value, and slope in each argument, of what a formula may call, also of what no row calls yet."""
+    count = len(inspect.signature(truth.RULES[symbol]).parameters)
+    for arguments in ((0.7, 0.3, 1.9), (0.4, 2.5, 3.1), (1.6, 0.2, 0.9)):
+        value, *slopes = (float(part) for part in truth.RULES[symbol](*map(np.float64, arguments[:count])))
+        expected = function(symbol)(*arguments[:count])
+        assert value == pytest.approx(float(expected), rel=1e-13)
+        for index, slope in enumerate(slopes):
+            order = tuple(int(place == index) for place in range(count))
+            derivative = mpmath.diff(lambda *at: mpmath.mpf(function(symbol)(*at)), arguments[:count], order)
+            assert slope == pytest.approx(float(derivative), rel=1e-12, abs=1e-15), (arguments, index)
+
+
+def test_at_a_corner_the_slope_is_between_those_beside_it() -> None:
+    at_0 = truth.of_row(replace(ACTIVATIONS["relu"], truth="max(x, 0.25*x) + abs(x)"), {}).slope(np.zeros(1))
+    assert at_0.tolist() == [0.625]
+
+
 def test_limits() -> None:
     ends = np.array([-np.inf, np.inf])
-    assert truth.of_table("gelu", {"approximate": "none"}).value(ends).tolist() == [0.0, np.inf]
-    assert truth.of_table("silu", {}).slope(ends).tolist() == [0.0, 1.0]
-    assert truth.of_table("softsign", {}).value(ends).tolist() == [-1.0, 1.0]
-    assert np.isnan(truth.of_table("relu", {}).value(np.array([np.nan]))).all()
+    assert truth.of_row(ACTIVATIONS["gelu"], {"approximate": "none"}).value(ends).tolist() == [0.0, np.inf]
+    assert truth.of_row(ACTIVATIONS["silu"], {}).slope(ends).tolist() == [0.0, 1.0]
+    assert truth.of_row(ACTIVATIONS["softsign"], {}).value(ends).tolist() == [-1.0, 1.0]
+    assert np.isnan(truth.of_row(ACTIVATIONS["relu"], {}).value(np.array([np.nan]))).all()
 
 
 @pytest.mark.parametrize("dtype", ["fp32", "fp16", "bf16"])
