@@ -92,7 +92,7 @@ def test_a_matched_gated_network_whose_width_steps_down():
 
 def test_every_plain_activation_is_finite_through_twenty_layers():
     # A square, and a gated activation is one, outgrows any scale of the skips.
-    for act in [row.name for row in ACTIVATIONS.values() if row.family != "gated" and row.name != "squared_relu"]:
+    for act in [row.name for row in ACTIVATIONS.values() if row.family != "gated" and "**2" not in row.formula]:
         choice, specs = runs(act, model={"name": "resmlp-20x16", "match": "width"}, train={"lr": 0.01})
         data = Images.open(digits(), device="cpu", flat=True)
         losses = engine_losses(Population(specs, choice, data), batches_of(data, 10)[:3])
