@@ -19,8 +19,8 @@ from typing import Any
 
 import torch
 
-import relubench.executors.tasks
 import relubench.system.files
+import relubench.training.driver
 import relubench.training.population
 from relubench.executors.job import Job
 from specs import finish
@@ -82,7 +82,7 @@ def attempt(job: Job, chance: random.Random | None) -> int:
             torch.set_num_threads(1)
             if chance is not None:
                 # Checkpoints of every chunk, so that a short run has many moments to die in.
-                relubench.executors.tasks.CHECKPOINT_SECONDS = 0.0
+                relubench.training.driver.CHECKPOINT_SECONDS = 0.0
                 if call:
                     # Renames move the finished run only: an old one aside, which is not there, and the new one in.
                     inject(call, chance.randint(1, 2 if "rename" in call else 12))

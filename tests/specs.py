@@ -11,7 +11,7 @@ from typing import Any
 from relubench.activations import ActivationChoice, select
 from relubench.data import DataOptions, PreparedData, prepare
 from relubench.executors.job import Job
-from relubench.executors.messages import Message
+from relubench.executors.messages import Message, Note
 from relubench.executors.tasks import carry_out, never
 from relubench.experiments.config import experiment
 from relubench.experiments.plan import data_options, expand
@@ -44,6 +44,11 @@ def job(act: str, store: Path, *, seeds: int = 1, keep: str = "best", **sections
 def finish(unfinished: Job, *, stop: Callable[[], bool] = never) -> list[Message]:
     """Carries a job out in this process, to its end; its messages."""
     return list(carry_out(unfinished, stop))
+
+
+def notes(messages: list[Message]) -> list[str]:
+    """The lines for the user among a job's messages."""
+    return [message.text for message in messages if isinstance(message, Note)]
 
 
 VERSIONS = {"engine": 6, "pretraining": 3}

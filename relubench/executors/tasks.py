@@ -9,35 +9,30 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
-import time
 import traceback
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import replace
+from collections.abc import Generator, Sequence
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from relubench.errors import ComputeError
-from relubench.executors.checkpoints import resume, save
 from relubench.executors.failures import check_unchanged, free_memory, is_out_of_memory, user_error
 from relubench.executors.job import Job
-from relubench.executors.messages import Done, Failed, Message, NoiseTested, Pretrained, Progress, Waiting
+from relubench.executors.messages import Done, Failed, Message, NoiseTested, Note, Pretrained, Progress, Waiting
 from relubench.executors.results import diverged_result, finished_result, stored_weights
 from relubench.models.architecture import architecture_of
 from relubench.runs.clock import Clock
 from relubench.runs.result import RunResult, Timing
 from relubench.runs.spec import RunSpec
 from relubench.runs.store import Busy, Store
-from relubench.training.pretraining.layer_run import CHECKPOINT_SECONDS, PROGRESS_SECONDS, Interrupted
+from relubench.training.driver import Driver, Interrupted, Step, Stop
 from relubench.training.pretraining.layers import PretrainedLayers
 
 if TYPE_CHECKING:
     from relubench.training.population import Population
 
 Messages = Generator[Message, None, None]
-Stop = Callable[[], bool]
-"""Whether to stop."""
 
 
 def never() -> bool:
@@ -76,7 +71,8 @@ def carry_out(job: Job, stop: Stop = never) -> Messages:
     except (MemoryError, RuntimeError) as error:
         if len(job.specs) == 1 or not is_out_of_memory(error):
             raise
-        print(f"{len(job.specs)} networks at once do not fit into the memory: trying halves", file=sys.stderr)
+        text = f"{len(job.specs)} networks at once do not fit into the memory: trying halves"
+    yield Note(run=job.specs[0].id, text=text)
     # Only here, with the error gone, is nothing of the whole population left in memory.
     free_memory()
     middle = len(job.specs) // 2
@@ -96,12 +92,11 @@ def _train_and_store(job: Job, stop: Stop) -> Messages:
         job, pretrained = yield from _pretrain(job, store, stop)
         if job.pretrain_only or not job.specs:
             return
-        population = _open(job, pretrained)
-        clock = Clock() if job.fresh else resume(job, store, population)
-        if clock is None:
-            population, clock = _open(job, pretrained), Clock()
-        yield from _progress(job, population, clock, epoch_ended=False)
-        yield from _train(job, store, population, clock, stop)
+        driver = _driver(job, store, pretrained)
+        with contextlib.closing(driver.run(stop)) as moments:
+            for moment in moments:
+                yield from _messages_at(job, driver, moment)
+        population, clock = driver.training, driver.clock
         test = population.evaluate("test", best=True, sparsity=True)
         clock.tick()
         for place, layers in enumerate(pretrained):
@@ -165,13 +160,7 @@ def _pretrained_layers(job: Job, spec: RunSpec, store: Store, stop: Stop) -> Gen
     progress = layers.obtain(spec, job.choice, job.prepared, store, fresh=fresh, stop=stop)
     with contextlib.closing(progress):
         for point in progress:
-            yield Progress(
-                run=spec.id,
-                epochs_done=point.epochs_done,
-                images_per_second=point.images_per_second,
-                stage=point.stage,
-                epoch_ended=point.epoch_ended,
-            )
+            yield Note(run=spec.id, text=point) if isinstance(point, str) else Progress(run=spec.id, **asdict(point))
     return layers
 
 
@@ -220,42 +209,34 @@ def _prepare_torch(spec: RunSpec) -> None:
         torch.backends.cudnn.benchmark = False
 
 
-def _train(job: Job, store: Store, population: Population, clock: Clock, stop: Stop) -> Messages:
-    """Train the population to its end, with a checkpoint now and then and where it is stopped."""
-    last_checkpoint = last_report = time.perf_counter()
-    for step in population.train():
-        passed = clock.tick()
-        clock.images += step.images
-        if step.epoch_ended:
-            clock.epoch_seconds.append(clock.seconds)
-        else:
-            clock.train_seconds += passed
-        now = time.perf_counter()
-        if step.epoch_ended or now - last_report >= PROGRESS_SECONDS:
-            last_report = now
-            try:
-                yield from _progress(job, population, clock, epoch_ended=step.epoch_ended)
-            except GeneratorExit:
-                save(job, store, population, clock)
-                raise
-        if stop() or now - last_checkpoint >= CHECKPOINT_SECONDS:
-            last_checkpoint = now
-            save(job, store, population, clock)
-            if stop():
-                raise Interrupted
+def _driver(job: Job, store: Store, pretrained: Sequence[PretrainedLayers]) -> Driver[Population]:
+    """The driver of the job's population, which is trained on top of these layers."""
+    return Driver(
+        training=_open(job, pretrained),
+        anew=lambda: _open(job, pretrained),
+        kind="population",
+        name=job.name,
+        specs=job.specs,
+        store=store,
+        fresh=job.fresh,
+    )
 
 
-def _progress(job: Job, population: Population, clock: Clock, *, epoch_ended: bool) -> Messages:
-    """How far every member is, its pre-training included."""
+def _messages_at(job: Job, driver: Driver[Population], moment: Step | str) -> Messages:
+    """How far every member is, its pre-training included; or a line for the user."""
+    if isinstance(moment, str):
+        yield Note(run=job.specs[0].id, text=moment)
+        return
+    population, rate = driver.training, driver.clock.rate
     stack = job.specs[0].stack
     pretrained = stack.total_epochs if stack is not None else 0
     for member in population.members:
         yield Progress(
             run=member.spec.id,
             epochs_done=pretrained + population.epochs_done,
-            images_per_second=clock.images * len(job.specs) / clock.seconds if clock.images else None,
+            images_per_second=rate * len(job.specs) if rate is not None else None,
             valid_error_pct=member.curve[-1].valid_error_pct if member.curve else None,
-            epoch_ended=epoch_ended,
+            epoch_ended=moment.epoch_ended,
         )
 
 

@@ -23,7 +23,7 @@ from relubench.executors.messages import HandedBack, Idle, WorkerMessage, to_jso
 from relubench.executors.tasks import messages_of
 from relubench.runs.store import Busy
 from relubench.system.page_faults import prefault_constants
-from relubench.training.pretraining.layers import Interrupted
+from relubench.training.driver import Interrupted
 
 GRACE_SECONDS = 25.0
 """How long a worker whose input has ended may still need for its checkpoint."""

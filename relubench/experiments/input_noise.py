@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from relubench.executors.job import Job
-from relubench.executors.messages import Failed, Message
+from relubench.executors.messages import Failed, RunMessage
 from relubench.experiments.events import Event, event
 from relubench.experiments.variants import Part
 from relubench.runs.result import RunResult
@@ -59,7 +59,7 @@ def under_noise(result: RunResult, strengths: Sequence[float], store: Store) -> 
     return rows
 
 
-def noise_failures(jobs: Sequence[Job], messages: Iterable[Message]) -> Iterator[Event]:
+def noise_failures(jobs: Sequence[Job], messages: Iterable[RunMessage]) -> Iterator[Event]:
     """An event for each of these jobs that failed, out of the messages of the workers."""
     by_id = {job.specs[0].id: job.specs[0] for job in jobs}
     for message in messages:

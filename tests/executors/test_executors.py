@@ -78,6 +78,20 @@ def test_a_study_runs_on_the_executor_that_it_is_given(name: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("name", EXECUTORS)
+def test_a_study_says_what_a_job_has_for_the_user(name: str, tmp_path: Path):
+    lines: list[str] = []
+    study = Study.open(
+        experiment({"act": ["relu"], **SMALL}), runs_dir=tmp_path, executor=EXECUTORS[name], note=lines.append
+    )
+    checkpoint = study.store.checkpoint(study.specs[0].id)
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(b"not a checkpoint at all")
+    assert "note" not in [event.kind for event in study.run()]
+    assert [line for line in lines if line.startswith(f"the checkpoint {checkpoint} cannot be used (")] == lines[-1:]
+    assert study.results[0].outcome == "ok"
+
+
+@pytest.mark.parametrize("name", EXECUTORS)
 def test_an_error_of_one_job_leaves_the_next_alone(name: str, tmp_path: Path):
     broken = job("tanh", tmp_path, **SMALL)
     broken = replace(broken, prepared=replace(broken.prepared, folder=tmp_path / "gone"))

@@ -27,8 +27,8 @@ from relubench.runs.record_folders import Damaged
 from relubench.runs.store import Store
 from relubench.system import integrity
 from relubench.system.integrity import DamagedError
-from relubench.training.pretraining.layer_run import Interrupted
-from specs import CPU, finish, job
+from relubench.training.driver import Interrupted
+from specs import CPU, finish, job, notes
 
 CONFIG = {"act": ["relu"], "seeds": [0, 1], "train": {"epochs": 1, "batch_size": 50}, "model": {"name": "mlp-1x16"}}
 
@@ -150,7 +150,7 @@ def test_weights_and_timings_are_checked(store: Store):
     assert store.timing(run) is None
 
 
-def test_a_damaged_checkpoint_is_not_gone_on_from(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+def test_a_damaged_checkpoint_is_not_gone_on_from(tmp_path: Path):
     one = job("relu", tmp_path, train={"epochs": 3, "batch_size": 10}, model={"name": "mlp-1x16"})
     store, run = Store(tmp_path), one.specs[0].id
     steps = iter([False, False, True, True])
@@ -159,8 +159,7 @@ def test_a_damaged_checkpoint_is_not_gone_on_from(tmp_path: Path, capfd: pytest.
     flip(store.checkpoint(run), 0.8)
     with pytest.raises(DamagedError, match="does not match its SHA-256"):
         store.checkpoint_of(run)
-    finish(one)
-    assert "cannot be used" in capfd.readouterr().err
+    assert "cannot be used" in "".join(notes(finish(one)))
     resumed = store.result(run)
     finish(Job(**{**_fields(one), "fresh": True}))
     assert store.result(run) == resumed
@@ -170,7 +169,7 @@ def _fields(one: Job) -> dict[str, object]:
     return {name: getattr(one, name) for name in Job.__dataclass_fields__}
 
 
-def test_a_damaged_layer_is_trained_again(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+def test_a_damaged_layer_is_trained_again(tmp_path: Path):
     pretrain = {"methods": ("dae",), "epochs": 1}
     one = job("relu", tmp_path, train={"epochs": 1, "batch_size": 50}, model={"name": "mlp-1x16"}, pretrain=pretrain)
     finish(one)
@@ -180,8 +179,7 @@ def test_a_damaged_layer_is_trained_again(tmp_path: Path, capfd: pytest.CaptureF
     flip(tmp_path / "stacks" / layer / "weights.safetensors", 0.9)
     assert not store.has_layer(layer)
     store.delete(one.specs[0].id)
-    finish(one)
-    assert "weights.safetensors is damaged" in capfd.readouterr().err
+    assert "weights.safetensors is damaged" in "".join(notes(finish(one)))
     assert store.layer_weights(layer) == weights and store.result(one.specs[0].id) == before
 
 

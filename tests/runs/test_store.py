@@ -21,7 +21,7 @@ from relubench.executors.messages import Done, Progress, Waiting
 from relubench.executors.tasks import carry_out
 from relubench.runs.result import RunResult, Timing
 from relubench.runs.store import Busy, Store
-from relubench.training.pretraining.layer_run import Interrupted
+from relubench.training.driver import Interrupted
 from specs import finish, job
 
 TIMING = Timing(
