@@ -13,7 +13,6 @@ import random
 import signal
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ import relubench.system.files
 import relubench.training.driver
 import relubench.training.population
 from relubench.executors.job import Job
-from specs import finish
+from specs import StoredJob, finish, stored
 
 CALLS = ("half written", "before fsync", "before replace", "after replace", "before rename", "after rename")
 
@@ -72,7 +71,7 @@ def inject(call: str, countdown: int) -> None:
     setattr(owner, name, around)
 
 
-def attempt(job: Job, chance: random.Random | None) -> int:
+def attempt(job: StoredJob, chance: random.Random | None) -> int:
     """One process that works on the job; killed by chance, or with None allowed to end. Returns its wait status."""
     call = chance.choice(CALLS) if chance is not None and chance.random() < 0.5 else ""
     child = os.fork()
@@ -100,7 +99,7 @@ def main(jobs: str, store: str, seed: str, kills: str) -> None:
     chance = random.Random(int(seed))
     died = 0
     for text in json.loads(Path(jobs).read_text()):
-        job = replace(Job.from_json(text), store=Path(store))
+        job = stored(Job.from_json(text), Path(store))
         due = died + int(kills)
         while died < due:
             killed = os.WIFSIGNALED(attempt(job, chance))

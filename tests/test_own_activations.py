@@ -204,6 +204,6 @@ def test_an_error_in_the_middle_of_training_names_its_line(mine: Path, tmp_path:
     one = job(f"{mine}:LateError", tmp_path, train={"epochs": 1}, model={"name": "mlp-1x8"})
     with pytest.raises(RuntimeError) as problem:
         finish(one)
-    told = user_error(problem.value, one)
+    told = user_error(problem.value, one, Store(one.store))
     assert "LateError failed: RuntimeError: thirty calls are enough (mine.py, line " in told.message
     assert "your own code" in told.hint

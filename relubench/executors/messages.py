@@ -76,7 +76,11 @@ class NoiseTested:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Done:
-    """A run has ended: all that came of it but its weights."""
+    """A run has ended: all that came of it but its weights.
+
+    Where weights are kept, they are in the job's store before this message is sent: they may be a hundred times as
+    large as all else, and who shows the result does not need them.
+    """
 
     run: str
     result: RunResult

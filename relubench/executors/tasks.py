@@ -16,16 +16,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from relubench.data.reference import obtain
 from relubench.errors import ComputeError
-from relubench.executors.failures import check_unchanged, free_memory, is_out_of_memory, user_error
+from relubench.executors.failures import free_memory, is_out_of_memory, user_error
 from relubench.executors.job import Job
 from relubench.executors.messages import Done, Failed, Message, NoiseTested, Note, Pretrained, Progress, Waiting
 from relubench.executors.results import diverged_result, finished_result, stored_weights
+from relubench.executors.sources import on_this_machine
 from relubench.models.architecture import architecture_of
 from relubench.runs.clock import Clock
+from relubench.runs.job_store import JobStore
 from relubench.runs.result import RunResult, Timing
 from relubench.runs.spec import RunSpec
-from relubench.runs.store import Busy, Store
+from relubench.runs.store import Busy
 from relubench.training.driver import Driver, Interrupted, Step, Stop
 from relubench.training.pretraining.layers import PretrainedLayers
 
@@ -40,33 +43,33 @@ def never() -> bool:
     return False
 
 
-def messages_of(job: Job, stop: Stop = never) -> Messages:
+def messages_of(job: Job, store: JobStore, stop: Stop = never) -> Messages:
     """Carry out a job; an error is a message too. Raises Interrupted after `stop`, Busy as `carry_out` does."""
     try:
-        yield from carry_out(job, stop)
+        yield from carry_out(job, store, stop)
     except (Interrupted, Busy):
         raise
     except Exception as error:
         if os.environ.get("RELUBENCH_DEBUG"):
             traceback.print_exc()
-        failure = user_error(error, job)
+        failure = user_error(error, job, store)
         for spec in job.specs:
             yield Failed(run=spec.id, message=failure.message, hint=failure.hint)
     # A network's layers hold each other: without this they are let go many networks later.
     free_memory()
 
 
-def carry_out(job: Job, stop: Stop = never) -> Messages:
+def carry_out(job: Job, store: JobStore, stop: Stop = never) -> Messages:
     """Train a population and store its runs, in halves if it is too large for the memory.
 
     A job with noise tests its stored network instead. Raises Interrupted after `stop`, RelubenchError for what failed,
     and Busy if another process is training one of the runs and the job is not patient.
     """
     if job.noise:
-        yield from _test_under_noise(job)
+        yield from _test_under_noise(job, store)
         return
     try:
-        yield from _train_and_store(job, stop)
+        yield from _train_and_store(job, store, stop)
         return
     except (MemoryError, RuntimeError) as error:
         if len(job.specs) == 1 or not is_out_of_memory(error):
@@ -77,12 +80,11 @@ def carry_out(job: Job, stop: Stop = never) -> Messages:
     free_memory()
     middle = len(job.specs) // 2
     for half in (job.specs[:middle], job.specs[middle:]):
-        yield from carry_out(replace(job, specs=half), stop)
+        yield from carry_out(replace(job, specs=half), store, stop)
 
 
-def _train_and_store(job: Job, stop: Stop) -> Messages:
+def _train_and_store(job: Job, store: JobStore, stop: Stop) -> Messages:
     """Train one population and store its runs, with a lock on each of them."""
-    store = Store(job.store)
     with contextlib.ExitStack() as locks:
         yield from _lock(job, store, locks, stop)
         if not (job.fresh or job.pretrain_only) and all(store.has(spec.id) for spec in job.specs):
@@ -106,7 +108,7 @@ def _train_and_store(job: Job, stop: Stop) -> Messages:
         store.discard(job.name)
 
 
-def _lock(job: Job, store: Store, locks: contextlib.ExitStack, stop: Stop) -> Messages:
+def _lock(job: Job, store: JobStore, locks: contextlib.ExitStack, stop: Stop) -> Messages:
     """Lock the job's runs, and wait for those that another process is training if the job is patient."""
 
     def go_on() -> bool:
@@ -124,7 +126,7 @@ def _lock(job: Job, store: Store, locks: contextlib.ExitStack, stop: Stop) -> Me
             locks.enter_context(store.lock(run, go_on))
 
 
-def _stored_run(store: Store, spec: RunSpec) -> Done:
+def _stored_run(store: JobStore, spec: RunSpec) -> Done:
     """What another process stored of the run."""
     result = store.result(spec.id)
     if result is None:
@@ -132,7 +134,7 @@ def _stored_run(store: Store, spec: RunSpec) -> Done:
     return Done(run=spec.id, result=result, timing=store.timing(spec.id), wrong=store.wrong(spec.id), cached=True)
 
 
-def _pretrain(job: Job, store: Store, stop: Stop) -> Generator[Message, None, tuple[Job, list[PretrainedLayers]]]:
+def _pretrain(job: Job, store: JobStore, stop: Stop) -> Generator[Message, None, tuple[Job, list[PretrainedLayers]]]:
     """The job without the members whose pre-training diverged, which are stored as such, and the others' layers."""
     specs: list[RunSpec] = []
     pretrained: list[PretrainedLayers] = []
@@ -143,7 +145,7 @@ def _pretrain(job: Job, store: Store, stop: Stop) -> Generator[Message, None, tu
         if job.pretrain_only:
             yield Pretrained(run=spec.id)
         elif layers.diverged:
-            result = diverged_result(spec, layers.diverged, job.prepared.n_test)
+            result = diverged_result(spec, layers.diverged, obtain(job.data).n_test)
             yield _store(store, result, Clock().timing(1, layers.seconds), None, None)
         else:
             specs.append(spec)
@@ -151,27 +153,30 @@ def _pretrain(job: Job, store: Store, stop: Stop) -> Generator[Message, None, tu
     return replace(job, specs=specs), pretrained
 
 
-def _pretrained_layers(job: Job, spec: RunSpec, store: Store, stop: Stop) -> Generator[Message, None, PretrainedLayers]:
+def _pretrained_layers(
+    job: Job, spec: RunSpec, store: JobStore, stop: Stop
+) -> Generator[Message, None, PretrainedLayers]:
     """The layers below one member, trained where they are not stored."""
     _prepare_torch(spec)
     # The layers of a fresh run were trained anew before, by a job of their own.
     fresh = job.fresh and job.pretrain_only
     layers = PretrainedLayers()
-    progress = layers.obtain(spec, job.choice, job.prepared, store, fresh=fresh, stop=stop)
+    choice, prepared = on_this_machine(job.choice, spec, job.sources), obtain(job.data)
+    progress = layers.obtain(spec, choice, prepared, store, fresh=fresh, stop=stop)
     with contextlib.closing(progress):
         for point in progress:
             yield Note(run=spec.id, text=point) if isinstance(point, str) else Progress(run=spec.id, **asdict(point))
     return layers
 
 
-def _test_under_noise(job: Job) -> Messages:
+def _test_under_noise(job: Job, store: JobStore) -> Messages:
     """Test a stored network once for each strength of noise, and store which test examples it gets wrong."""
     from relubench.runs.checkpoint import from_bytes
 
-    store, spec = Store(job.store), job.specs[0]
+    spec = job.specs[0]
     weights = store.weights_of(spec.id)
     if weights is None:
-        raise ComputeError(f"the weights of {spec.id} are gone from {job.store}", "repeat with --no-cache")
+        raise ComputeError(f"the weights of {spec.id} are gone from {store.root}", "repeat with --no-cache")
     population = _open(job)
     tensors, values = from_bytes(weights)
     population.load_weights(tensors, values.get("held", ()))
@@ -187,10 +192,10 @@ def _open(job: Job, pretrained: Sequence[PretrainedLayers] = ()) -> Population:
     from relubench.training.population import Population
 
     first = job.specs[0]
-    check_unchanged(job)
+    choice = on_this_machine(job.choice, first, job.sources)
     _prepare_torch(first)
-    data = Images.open(job.prepared, device=first.device, flat=not architecture_of(first).takes_images)
-    population = Population(job.specs, job.choice, data)
+    data = Images.open(obtain(job.data), device=first.device, flat=not architecture_of(first).takes_images)
+    population = Population(job.specs, choice, data)
     for place, layers in enumerate(pretrained):
         population.start_from(place, layers.weights)
     return population
@@ -209,7 +214,7 @@ def _prepare_torch(spec: RunSpec) -> None:
         torch.backends.cudnn.benchmark = False
 
 
-def _driver(job: Job, store: Store, pretrained: Sequence[PretrainedLayers]) -> Driver[Population]:
+def _driver(job: Job, store: JobStore, pretrained: Sequence[PretrainedLayers]) -> Driver[Population]:
     """The driver of the job's population, which is trained on top of these layers."""
     return Driver(
         training=_open(job, pretrained),
@@ -240,7 +245,7 @@ def _messages_at(job: Job, driver: Driver[Population], moment: Step | str) -> Me
         )
 
 
-def _store(store: Store, result: RunResult, timing: Timing, wrong: np.ndarray | None, weights: bytes | None) -> Done:
+def _store(store: JobStore, result: RunResult, timing: Timing, wrong: np.ndarray | None, weights: bytes | None) -> Done:
     """Store a finished run; the message about it."""
     not_stored = ""
     try:

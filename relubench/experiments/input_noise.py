@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from relubench.executors.job import Job
 from relubench.executors.messages import Failed, RunMessage
+from relubench.executors.sources import sources_of, without_path
 from relubench.experiments.events import Event, event
 from relubench.experiments.variants import Part
 from relubench.runs.result import RunResult
@@ -28,11 +29,12 @@ def noise_jobs(requested: Sequence[tuple[Part, RunSpec]], store: Store, *, fresh
         if not missing:
             continue
         earlier = jobs.get(spec.id)
+        choice = next(choice for choice in part.choices if choice.label == spec.activation)
         jobs[spec.id] = Job(
             specs=[spec],
-            choice=next(choice for choice in part.choices if choice.label == spec.activation),
-            prepared=part.prepared,
-            store=store.root.absolute(),
+            choice=without_path(choice),
+            data=part.prepared.reference,
+            sources=sources_of(choice, spec),
             keep=part.config.keep,
             fresh=False,
             noise=tuple(dict.fromkeys((*(earlier.noise if earlier else ()), *missing))),

@@ -87,7 +87,7 @@ class Study:
         store = Store(runs_root(runs_dir))
         device = resolve(variants[0].config.device)
         parts = make_ready(variants, data_dir, note)
-        executor = executor or LocalExecutor(device)
+        executor = executor or LocalExecutor(device, store, note)
         study = cls(parts, device, store, executor, fresh, note, data_dir, why_unwritable(store.root))
         probed = settle(parts, device, study.networks, note)
         # Shapes and precision are checked even where the learning rates are not known yet.

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 from relubench.runs.clock import Clock
+from relubench.runs.job_store import JobStore
 from relubench.runs.spec import RunSpec
-from relubench.runs.store import Store
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,7 +79,7 @@ class Driver(Generic[AnyTraining]):
     """The name of the checkpoint."""
     specs: Sequence[RunSpec]
     """The runs that are trained, or whose layer is."""
-    store: Store
+    store: JobStore
     fresh: bool
     """Whether it begins anew although there is a checkpoint."""
     clock: Clock = field(default_factory=Clock)

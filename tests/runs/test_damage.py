@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,6 @@ import pytest
 from relubench.data import prepare
 from relubench.data.prepared import arrays, check_whole
 from relubench.errors import DataError
-from relubench.executors.job import Job
 from relubench.executors.local import LocalExecutor
 from relubench.executors.messages import Failed, Started
 from relubench.experiments.config import experiment
@@ -161,12 +161,8 @@ def test_a_damaged_checkpoint_is_not_gone_on_from(tmp_path: Path):
         store.checkpoint_of(run)
     assert "cannot be used" in "".join(notes(finish(one)))
     resumed = store.result(run)
-    finish(Job(**{**_fields(one), "fresh": True}))
+    finish(replace(one, fresh=True))
     assert store.result(run) == resumed
-
-
-def _fields(one: Job) -> dict[str, object]:
-    return {name: getattr(one, name) for name in Job.__dataclass_fields__}
 
 
 def test_a_damaged_layer_is_trained_again(tmp_path: Path):
@@ -254,7 +250,7 @@ def test_a_worker_that_dies_in_the_middle_of_a_line_is_noticed(
 
     monkeypatch.setattr("relubench.executors.local.subprocess.Popen", broken)
     one = job("relu", tmp_path, train={"epochs": 1}, model={"name": "mlp-1x16"})
-    messages = LocalExecutor(CPU).run([one])
+    messages = LocalExecutor(CPU, Store(tmp_path)).run([one])
     assert [type(message) for message in messages] == [Started, Failed]
 
 

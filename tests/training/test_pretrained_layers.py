@@ -12,7 +12,6 @@ import torch
 
 import relubench.training.driver
 from relubench.errors import DataError, UsageError
-from relubench.executors.job import Job
 from relubench.executors.messages import Done, Message, Progress
 from relubench.executors.tasks import carry_out, never
 from relubench.experiments.pretraining_search import shared_stacks
@@ -22,7 +21,7 @@ from relubench.runs.layer_id import layer_id
 from relubench.runs.store import Store
 from relubench.training.driver import Interrupted
 from relubench.training.pretraining.layers import export_layers
-from specs import finish, job, notes
+from specs import StoredJob, finish, job, notes
 
 SECTIONS: dict[str, Any] = {
     "train": {"epochs": 3, "batch_size": 10, "lr": 0.05},
@@ -31,7 +30,7 @@ SECTIONS: dict[str, Any] = {
 }
 
 
-def of(method: str, store: Path, act: str = "relu", data: dict[str, Any] | None = None, **pretrain: Any) -> Job:
+def of(method: str, store: Path, act: str = "relu", data: dict[str, Any] | None = None, **pretrain: Any) -> StoredJob:
     sections = {**SECTIONS, "pretrain": {**SECTIONS["pretrain"], "methods": [method], **pretrain}}
     return job(act, store, **sections, data=data or {})
 
@@ -52,7 +51,9 @@ def test_stopped_in_the_second_layer_and_resumed_it_ends_in_the_same_bytes(tmp_p
     finish(whole)
     reported: list[Message] = []
     with pytest.raises(Interrupted):
-        for message in carry_out(broken, lambda: any("layer 2" in stage for stage in stages(reported))):
+        for message in carry_out(
+            broken, Store(broken.store), lambda: any("layer 2" in stage for stage in stages(reported))
+        ):
             reported.append(message)
     store, spec = Store(tmp_path / "broken"), broken.specs[0]
     assert store.layer(layer_id(spec, 0)) is not None

@@ -145,7 +145,7 @@ def test_a_checkpoint_that_fits_in_part_leaves_no_trace(tmp_path: Path):
 def test_a_resumed_run_says_at_once_how_far_it_is(tmp_path: Path):
     one = job("relu", tmp_path, train=TRAIN, model={"name": "mlp-2x64"})
     chunks = iter([False] * 4 + [True] * 9)
-    messages = carry_out(one, lambda: next(chunks))
+    messages = carry_out(one, Store(tmp_path), lambda: next(chunks))
     assert next(messages) == Progress(run=one.specs[0].id, epochs_done=0.0)
     with pytest.raises(Interrupted):
         list(messages)
@@ -155,7 +155,7 @@ def test_a_resumed_run_says_at_once_how_far_it_is(tmp_path: Path):
 
 def test_a_job_that_is_closed_writes_a_checkpoint_and_goes_on_from_it(tmp_path: Path):
     unbroken, broken = (job("relu", tmp_path / name, train=TRAIN, model={"name": "mlp-2x64"}) for name in "ab")
-    messages = carry_out(broken)
+    messages = carry_out(broken, Store(broken.store))
     assert any(isinstance(message, Progress) and message.epoch_ended for message in messages)
     messages.close()
     store, run = Store(broken.store), broken.specs[0].id

@@ -11,10 +11,10 @@ from relubench.activations import ActivationChoice
 from relubench.data import PreparedData
 from relubench.errors import ComputeError
 from relubench.runs.clock import Clock
+from relubench.runs.job_store import JobStore
 from relubench.runs.layer_id import layer_id
 from relubench.runs.result import PretrainedLayer
 from relubench.runs.spec import PretrainingSpec, RunSpec
-from relubench.runs.store import Store
 from relubench.training.driver import Driver, Step, Stop
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class LayerRun:
     spec: RunSpec
     choice: ActivationChoice
     prepared: PreparedData
-    store: Store
+    store: JobStore
     layer: int
     """Its number, from 0."""
     below: list[dict[str, Tensor]]

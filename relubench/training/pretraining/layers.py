@@ -13,6 +13,7 @@ from relubench.activations import ActivationChoice
 from relubench.data import PreparedData
 from relubench.errors import WARNING, ComputeError
 from relubench.runs.clock import Clock
+from relubench.runs.job_store import JobStore
 from relubench.runs.layer_id import layer_id
 from relubench.runs.pretrained_file import PretrainedFile, to_bytes
 from relubench.runs.record_folders import Damaged
@@ -47,7 +48,7 @@ class PretrainedLayers:
         spec: RunSpec,
         choice: ActivationChoice,
         prepared: PreparedData,
-        store: Store,
+        store: JobStore,
         *,
         fresh: bool,
         stop: Stop,
@@ -75,7 +76,7 @@ class PretrainedLayers:
             self.layers = [shuffled(weights, spec.seed, layer) for layer, weights in enumerate(self.layers)]
 
 
-def _stored(store: Store, layer: str) -> Generator[str, None, PretrainedLayer | None]:
+def _stored(store: JobStore, layer: str) -> Generator[str, None, PretrainedLayer | None]:
     """The record of a stored layer; None, and a line that says so, where it or its weights are damaged."""
     try:
         store.layer_weights(layer)
@@ -96,7 +97,7 @@ def _unless(stop: Stop) -> Callable[[], bool]:
     return go_on
 
 
-def read_layer(store: Store, layer: str) -> dict[str, Tensor]:
+def read_layer(store: JobStore, layer: str) -> dict[str, Tensor]:
     """A finished layer's parameters by name; raises ComputeError where the file is gone or damaged."""
     from safetensors.torch import load
 
