@@ -17,7 +17,7 @@ from relubench.timing.operators import training
 from relubench.training.images import Images
 from relubench.training.population import Population
 from relubench.verification.check import check
-from specs import digits, finish, job, runs
+from specs import digits, finish, job, runs, stored
 
 SOURCE = """
 import functools
@@ -191,7 +191,8 @@ def test_a_frozen_parameter_in_somebody_else_s_network(mine: Path, tmp_path: Pat
         runs_dir=tmp_path / "runs",
     )
     assert study.specs[0].foreign is not None
-    (one,) = study._jobs(study.specs, tuning=False)
+    (made,) = study._jobs(study.specs, tuning=False)
+    one = stored(made, study.store.root)
     finish(one)
     result = Store(one.store).result(one.specs[0].id)
     assert result is not None
