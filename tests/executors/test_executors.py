@@ -121,6 +121,16 @@ def test_closing_stops_after_a_checkpoint(name: str, tmp_path: Path):
         pass  # The lock has been let go.
 
 
+def test_a_checkpoint_that_could_not_be_written_at_the_stop_is_said(tmp_path: Path):
+    lines: list[str] = []
+    long = job("relu", tmp_path, train={"epochs": 5000, "batch_size": 16}, model={"name": "mlp-2x64"})
+    messages = LocalExecutor(CPU, Store(tmp_path), lines.append).run([long])
+    assert any(isinstance(message, Progress) and message.epoch_ended for message in messages)
+    (tmp_path / "partial").write_text("no folder")
+    messages.close()
+    assert len(lines) == 1 and lines[0].startswith("no checkpoint was written: ")
+
+
 def test_inline_puts_a_run_that_another_process_trains_behind_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
