@@ -13,17 +13,16 @@ import random
 import signal
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-import relubench.executors.tasks
 import relubench.system.files
+import relubench.training.driver
 import relubench.training.population
 from relubench.executors.job import Job
-from specs import finish
+from specs import StoredJob, finish, stored
 
 CALLS = ("half written", "before fsync", "before replace", "after replace", "before rename", "after rename")
 
@@ -72,7 +71,7 @@ def inject(call: str, countdown: int) -> None:
     setattr(owner, name, around)
 
 
-def attempt(job: Job, chance: random.Random | None) -> int:
+def attempt(job: StoredJob, chance: random.Random | None) -> int:
     """One process that works on the job; killed by chance, or with None allowed to end. Returns its wait status."""
     call = chance.choice(CALLS) if chance is not None and chance.random() < 0.5 else ""
     child = os.fork()
@@ -82,7 +81,7 @@ def attempt(job: Job, chance: random.Random | None) -> int:
             torch.set_num_threads(1)
             if chance is not None:
                 # Checkpoints of every chunk, so that a short run has many moments to die in.
-                relubench.executors.tasks.CHECKPOINT_SECONDS = 0.0
+                relubench.training.driver.CHECKPOINT_SECONDS = 0.0
                 if call:
                     # Renames move the finished run only: an old one aside, which is not there, and the new one in.
                     inject(call, chance.randint(1, 2 if "rename" in call else 12))
@@ -100,7 +99,7 @@ def main(jobs: str, store: str, seed: str, kills: str) -> None:
     chance = random.Random(int(seed))
     died = 0
     for text in json.loads(Path(jobs).read_text()):
-        job = replace(Job.from_json(text), store=Path(store))
+        job = stored(Job.from_json(text), Path(store))
         due = died + int(kills)
         while died < due:
             killed = os.WIFSIGNALED(attempt(job, chance))

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from relubench.activations import ActivationChoice, select
 from relubench.data import DataOptions, PreparedData, prepare
+from relubench.data.reference import obtain
 from relubench.executors.job import Job
-from relubench.executors.messages import Message
+from relubench.executors.messages import Message, Note
+from relubench.executors.sources import sources_of, without_path
 from relubench.executors.tasks import carry_out, never
 from relubench.experiments.config import experiment
 from relubench.experiments.plan import data_options, expand
 from relubench.runs.layer_id import layer_id
 from relubench.runs.spec import PretrainingSpec, RunSpec
+from relubench.runs.store import Store
 from relubench.system.device import Device
 
 CPU = Device(kind="cpu", name="test", threads=1, memory=2**33, torch="test")
@@ -35,15 +38,37 @@ def runs(act: str, *, seeds: int = 1, **sections: Any) -> tuple[ActivationChoice
     return choice, [replace(spec, threads=1) for spec in specs]
 
 
-def job(act: str, store: Path, *, seeds: int = 1, keep: str = "best", **sections: Any) -> Job:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredJob(Job):
+    """A job, and the folder of the store that it is carried out on, which its JSON does not name."""
+
+    store: Path
+
+    @property
+    def prepared(self) -> PreparedData:
+        return obtain(self.data)
+
+
+def job(act: str, store: Path, *, seeds: int = 1, keep: str = "best", **sections: Any) -> StoredJob:
     choice, specs = runs(act, seeds=seeds, **sections)
-    prepared = digits(specs[0].labels)
-    return Job(specs=specs, choice=choice, prepared=prepared, store=store, keep=keep, fresh=False)
+    data, sources = digits(specs[0].labels).reference, sources_of(choice, specs[0])
+    choice = without_path(choice)
+    return StoredJob(specs=specs, choice=choice, data=data, sources=sources, store=store, keep=keep, fresh=False)
 
 
-def finish(unfinished: Job, *, stop: Callable[[], bool] = never) -> list[Message]:
+def stored(job: Job, store: Path) -> StoredJob:
+    """The job with the folder of a store beside it."""
+    return StoredJob(store=store, **{field.name: getattr(job, field.name) for field in fields(Job)})
+
+
+def finish(unfinished: StoredJob, *, stop: Callable[[], bool] = never) -> list[Message]:
     """Carries a job out in this process, to its end; its messages."""
-    return list(carry_out(unfinished, stop))
+    return list(carry_out(unfinished, Store(unfinished.store), stop))
+
+
+def notes(messages: list[Message]) -> list[str]:
+    """The lines for the user among a job's messages."""
+    return [message.text for message in messages if isinstance(message, Note)]
 
 
 VERSIONS = {"engine": 6, "pretraining": 3}

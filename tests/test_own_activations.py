@@ -17,7 +17,7 @@ from relubench.timing.operators import training
 from relubench.training.images import Images
 from relubench.training.population import Population
 from relubench.verification.check import check
-from specs import digits, finish, job, runs
+from specs import digits, finish, job, runs, stored
 
 SOURCE = """
 import functools
@@ -191,7 +191,8 @@ def test_a_frozen_parameter_in_somebody_else_s_network(mine: Path, tmp_path: Pat
         runs_dir=tmp_path / "runs",
     )
     assert study.specs[0].foreign is not None
-    (one,) = study._jobs(study.specs, tuning=False)
+    (made,) = study._jobs(study.specs, tuning=False)
+    one = stored(made, study.store.root)
     finish(one)
     result = Store(one.store).result(one.specs[0].id)
     assert result is not None
@@ -204,6 +205,6 @@ def test_an_error_in_the_middle_of_training_names_its_line(mine: Path, tmp_path:
     one = job(f"{mine}:LateError", tmp_path, train={"epochs": 1}, model={"name": "mlp-1x8"})
     with pytest.raises(RuntimeError) as problem:
         finish(one)
-    told = user_error(problem.value, one)
+    told = user_error(problem.value, one, Store(one.store))
     assert "LateError failed: RuntimeError: thirty calls are enough (mine.py, line " in told.message
     assert "your own code" in told.hint

@@ -134,6 +134,28 @@ def test_a_tiny_training_at_equal_revisions_and_at_one_with_another_rounding(
     assert last == "0 of 1 trainings are equal"
 
 
+def test_a_training_that_ends_too_fast_is_killed_earlier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    tree = two_revisions.Tree(two_revisions.ROOT, tmp_path / "work")
+    tree.prepare()
+    seconds: list[float | None] = []
+    kill = two_revisions.Tree.kill
+
+    def kill_after(tree: two_revisions.Tree, *arguments: Any, everyone: bool) -> None:
+        seconds.append(arguments[2])
+        kill(tree, *arguments, everyone=everyone)
+
+    monkeypatch.setattr(two_revisions.Tree, "kill", kill_after)
+    monkeypatch.setattr(two_revisions, "KILL_ATTEMPTS", 2)
+    with pytest.raises(two_revisions.Unusable, match=r"ended 2 times in .* before it could be killed"):
+        tree.train(Training("tiny", "train --act tanh --model mlp-1x8 --batch-size 64 --epochs 1 --quiet", killed=True))
+    # Where the command alone was killed, its worker may have ended the training before the second kill.
+    assert seconds in ([None, 0.5], [None, 0.5, 0.5])
+    seconds.clear()
+    # Of a long one, whose epochs it does tell, no second attempt is needed.
+    tree.kill_twice(Training("long", "train --act tanh --model mlp-2x64 --epochs 3000"), "cpu")
+    assert seconds == [None, None]
+
+
 def test_what_cannot_be_compared_is_not_equal(
     repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

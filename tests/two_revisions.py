@@ -41,8 +41,16 @@ KILL_SECONDS = 120
 """How long the workers of a killed command may take to write their checkpoints and end."""
 
 
+KILL_ATTEMPTS = 4
+"""A command that ends before it is killed is begun anew and killed earlier, so often at most in all."""
+
+
 class Unusable(Exception):
     """A training could not be compared: its command failed, or was not killed where it should have been."""
+
+
+class Ended(Exception):
+    """A command had trained all before it could be killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +103,7 @@ class Tree:
     def train(self, training: Training, device: str = "cpu") -> None:
         """Carry the training out; raises Unusable where it fails, or is not resumed although it was killed."""
         if training.killed:
-            # The command alone first: its workers notice, and write a checkpoint. Then all of them in the midst.
-            self.kill(self.start(training, device), everyone=False)
-            self.kill(self.start(training, device), everyone=True)
+            self.kill_twice(training, device)
         running = self.start(training, device)
         _, said = running.communicate()
         if running.returncode != 0:
@@ -106,15 +112,55 @@ class Tree:
         if training.killed and not any(one["interruptions"] for one in timings):
             raise Unusable(f"was killed and not resumed in {self.source}: it began anew")
 
-    def kill(self, running: subprocess.Popen[str], *, everyone: bool) -> None:
-        """SIGKILL the command alone, or all of its processes, once it has told of an epoch; waits for their end."""
-        assert running.stderr is not None
-        said = ""
-        while "epoch" not in said:
-            said = running.stderr.readline()
-            if not said:
-                raise Unusable(f"ended (exit {running.wait()}) in {self.source} before it could be killed")
-        if everyone:
+    def kill_twice(self, training: Training, device: str) -> None:
+        """Begin the training twice and kill it; raises Unusable where it ends too fast for that again and again."""
+        for attempt in range(KILL_ATTEMPTS):
+            # At first once it has told of an epoch, then this long after its run was begun.
+            seconds = 2.0**-attempt if attempt else None
+            try:
+                # The command alone first: its workers notice, and write a checkpoint. Then all of them in the midst.
+                self.kill(training, self.start(training, device), seconds, everyone=False)
+                self.kill(training, self.start(training, device), seconds, everyone=True)
+                return
+            except Ended:
+                shutil.rmtree(self.store(training))
+        raise Unusable(f"ended {KILL_ATTEMPTS} times in {self.source} before it could be killed")
+
+    def kill(
+        self, training: Training, running: subprocess.Popen[str], seconds: float | None, *, everyone: bool
+    ) -> None:
+        """SIGKILL the command alone, or all of its processes, in the midst of the training; waits for their end.
+
+        With None once it has told of an epoch, else so many seconds after a run of it was begun; raises Ended where it
+        had done all before.
+        """
+        begun, lines = time.time(), list[str]()
+
+        def read() -> None:
+            assert running.stderr is not None
+            for line in running.stderr:
+                lines.append(line)
+
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(read)
+            while running.poll() is None and not self.in_the_midst(training, begun, lines, seconds):
+                time.sleep(0.02)
+            self.end(running, everyone=everyone)
+        if running.returncode == 0:
+            raise Ended
+        if running.returncode > 0:
+            raise Unusable(f"ended (exit {running.returncode}) in {self.source}: {''.join(lines)[-2000:]}")
+
+    def in_the_midst(self, training: Training, begun: float, lines: Sequence[str], seconds: float | None) -> bool:
+        """Whether it is time to kill the command that was begun then and has said these lines."""
+        if seconds is None:
+            return any("epoch" in line for line in list(lines))
+        locked = [path.stat().st_mtime for path in self.store(training).glob("locks/*.lock")]
+        return any(begun <= moment <= time.time() - seconds for moment in locked)
+
+    def end(self, running: subprocess.Popen[str], *, everyone: bool) -> None:
+        """SIGKILL the command alone, or all of its processes, and wait until none of them is left."""
+        if everyone and running.poll() is None:
             os.killpg(running.pid, signal.SIGKILL)
         running.kill()
         running.wait()

@@ -105,6 +105,12 @@ def changed(choice: ActivationChoice, digest: str | None, role: Role = "activati
     return manifest.changes(environment=False) or ([] if manifest.digest == digest else [split_name(choice.name)[0]])
 
 
+def files_seen(choice: ActivationChoice, role: Role) -> list[Path]:
+    """The files that the user's code was seen to use in its last check; none if it was never checked."""
+    manifest = remembered(_manifest_key(choice, role))
+    return [Path(path) for path, digest in manifest.files.items() if digest is not None] if manifest is not None else []
+
+
 def checked(choice: ActivationChoice, role: Role, check: Callable[[], Result]) -> Result:
     """What `check` gives, which runs the user's code; all that the code brings in meanwhile is kept for the key."""
     record = Record()

@@ -17,6 +17,9 @@ from relubench.system.user_code.loading import file_of
 from relubench.system.user_code.manifest import digest_of
 from relubench.system.user_code.records import is_users_file
 
+SENT: dict[str, Path] = {}
+"""Files as they were named, and the copies that stand for them in this process: they were sent to it with a job."""
+
 
 def is_path(location: str) -> bool:
     """Whether it is a file's path; otherwise it is a dotted module."""
@@ -25,6 +28,8 @@ def is_path(location: str) -> bool:
 
 def source_file(location: str) -> Path:
     """The file that a path or a dotted module names; nothing is imported, not even the module's parents."""
+    if location in SENT:
+        return SENT[location]
     if is_path(location):
         try:
             file = user_path(location).resolve()

@@ -115,8 +115,8 @@ def warning(event: Event) -> str:
 
 
 def is_urgent(note: str) -> bool:
-    """Whether a note is shown under --quiet: a warning, or that another process is waited for."""
-    return note.startswith("warning:") or ": waiting" in note
+    """Whether a note is shown under --quiet: a warning, that another process is waited for, or a lost checkpoint."""
+    return note.startswith("warning:") or ": waiting" in note or "checkpoint" in note
 
 
 class FailuresOnly:

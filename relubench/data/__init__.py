@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from relubench.data.preparation import prepared_already as prepared_already
     from relubench.data.preparation import status as status
     from relubench.data.prepared import DataOptions as DataOptions
+    from relubench.data.prepared import DataReference as DataReference
     from relubench.data.prepared import PreparedData as PreparedData
     from relubench.data.prepared import arrays as arrays
     from relubench.data.prepared import training_images as training_images
@@ -27,6 +28,7 @@ _HOME = {
     "prepared_already": "preparation",
     "status": "preparation",
     "DataOptions": "prepared",
+    "DataReference": "prepared",
     "PreparedData": "prepared",
     "Split": "split_arrays",
     "arrays": "prepared",

@@ -26,7 +26,7 @@ from relubench.data.perturbations import perturbed_sets, pipeline
 from relubench.data.prepared import PREPARATION_VERSION, DataOptions, PreparedData, is_whole, read
 from relubench.data.request import Request, slug
 from relubench.data.source_row import PERTURBED, SourceRow, perturbed_row
-from relubench.data.split import check_labels, check_train_size, limit_train
+from relubench.data.split import check_labels, check_train_size, limit_labels, limit_train
 from relubench.data.split_arrays import SplitArrays
 from relubench.data.table import NOT_PUBLIC, TABLE, split_row
 from relubench.errors import WARNING, DataError, UsageError
@@ -60,7 +60,7 @@ def prepare(
 def _prepare(name: str, data_dir: Path | None, options: DataOptions, progress: Log | None, check: bool) -> PreparedData:
     log = progress or (lambda _: None)
     prepared = _load_or_make(_request(name, data_dir, options, progress), options, log, check)
-    return prepared if options.labels is None else _limit_labels(prepared, options.labels)
+    return limit_labels(replace(prepared, options=options))
 
 
 def _load_or_make(request: Request, options: DataOptions, log: Log, check: bool = False) -> PreparedData:
@@ -72,23 +72,6 @@ def _load_or_make(request: Request, options: DataOptions, log: Log, check: bool 
         root = writable_root(log)
         with locked(root / f".{request.key}.lock", f"another process is preparing {request.name}: waiting", log):
             return _read_copy(request, root, check) or _make_copy(request, root, options, log)
-
-
-def _limit_labels(prepared: PreparedData, labels: int) -> PreparedData:
-    """`prepared` with the labels of only some training images, on the same files; all labels change nothing."""
-    check_labels(labels, prepared.n_train, prepared.name)
-    if labels == prepared.n_train:
-        return prepared
-    share = f"labels of only {labels:,} of {prepared.n_train:,} training images, drawn class by class"
-    return replace(
-        prepared,
-        labels=labels,
-        n_train=labels,
-        n_images=prepared.n_train,
-        images_digest=prepared.digest,
-        digest=digest.of_value({"data": prepared.digest, "labels": labels}),
-        source=f"{prepared.source}; {share}",
-    )
 
 
 def prepared_already(

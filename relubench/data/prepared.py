@@ -43,8 +43,26 @@ class DataOptions:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class DataReference:
+    """What identifies a prepared data set on every machine, without a path; `reference.obtain` gives it there."""
+
+    name: str
+    """The name as the user wrote it."""
+    options: DataOptions
+    digest: str
+    """The digest of the prepared copy, which holds every label; the options say how many of them count."""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> DataReference:
+        return cls(**{**values, "options": DataOptions(**values["options"])})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PreparedData:
-    """A prepared data set on disk; the engine computes float32 x * scale + shift. Cheap to send to another process."""
+    """A prepared data set on disk; the engine computes float32 x * scale + shift."""
 
     name: str
     digest: str
@@ -67,6 +85,8 @@ class PreparedData:
     """Set likewise: training images with a label or without."""
     images_digest: str | None = None
     """Set likewise: the digest of the same set with all of its labels."""
+    options: DataOptions = field(default_factory=DataOptions, compare=False)
+    """The options that it was prepared with."""
     facts: Facts | None = field(default=None, compare=False)
     """The facts of the arrays; None for an outline, and for a copy that is older than this record."""
 
@@ -78,14 +98,10 @@ class PreparedData:
         changes = {"n_train": self.n_images, "digest": self.images_digest}
         return replace(self, labels=None, n_images=None, images_digest=None, **changes)
 
-    def to_json(self) -> dict[str, Any]:
-        """JSON values, for a process that trains on it."""
-        return {**asdict(self), "folder": str(self.folder)}
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> PreparedData:
-        typed = {"folder": Path(values["folder"]), "input_shape": tuple(values["input_shape"])}
-        return cls(**{**values, **typed, "facts": Facts.from_json(values.get("facts"))})
+    @property
+    def reference(self) -> DataReference:
+        """What identifies it on another machine."""
+        return DataReference(name=self.name, options=self.options, digest=self.images_digest or self.digest)
 
 
 def arrays(prepared: PreparedData, split: Split) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,8 @@ from typing import NoReturn
 
 import numpy as np
 
+from relubench.data.files import digest
+from relubench.data.prepared import PreparedData
 from relubench.data.source_row import SourceRow
 from relubench.data.split_arrays import SplitArrays
 from relubench.data.stratified_order import stratified_order
@@ -107,4 +109,24 @@ def limit_train(parts: SplitArrays, train_size: int | None, name: str) -> SplitA
         x_train=parts.x_train[indices],
         y_train=parts.y_train[indices],
         note=f"{parts.note}; only {train_size} of {available} training images",
+    )
+
+
+def limit_labels(prepared: PreparedData) -> PreparedData:
+    """`prepared` with as many labels of training images as its options leave, on the same files."""
+    labels = prepared.options.labels
+    if labels is None:
+        return prepared
+    check_labels(labels, prepared.n_train, prepared.name)
+    if labels == prepared.n_train:
+        return prepared
+    share = f"labels of only {labels:,} of {prepared.n_train:,} training images, drawn class by class"
+    return dataclasses.replace(
+        prepared,
+        labels=labels,
+        n_train=labels,
+        n_images=prepared.n_train,
+        images_digest=prepared.digest,
+        digest=digest.of_value({"data": prepared.digest, "labels": labels}),
+        source=f"{prepared.source}; {share}",
     )

@@ -1,4 +1,8 @@
-"""The protocol of all that carries out jobs: worker processes on this machine (`local`), or this process (`inline`)."""
+"""The protocol of all that carries out jobs: worker processes on this machine (`local`), or this process (`inline`).
+
+An executor is made with the store that its jobs use. Where a job is carried out, `tasks.messages_of` takes it with a
+`runs.job_store.JobStore`: this machine's store, or an object that sends what is put into it home.
+"""
 
 from __future__ import annotations
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import errno
 import sys
 
-from relubench.activations.user import changed, resolve_user_object
 from relubench.errors import ComputeError, RelubenchError
 from relubench.executors.job import Job
-from relubench.models.architecture import architecture_of
-from relubench.models.external.torchvision_names import PREFIX
+from relubench.runs.job_store import JobStore
 from relubench.system.device import is_out_of_addresses, too_few_addresses
 from relubench.system.user_code.origin import one_line, place_of
 
@@ -33,7 +31,7 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def user_error(error: BaseException, job: Job) -> RelubenchError:
+def user_error(error: BaseException, job: Job, store: JobStore) -> RelubenchError:
     """The error as a user should see it."""
     if isinstance(error, RelubenchError):
         return error
@@ -48,20 +46,9 @@ def user_error(error: BaseException, job: Job) -> RelubenchError:
             + (f" or --seeds {max(1, len(job.specs) // 2)}" if len(job.specs) > 1 else " or a smaller --model"),
         )
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return ComputeError("the disk is full: the run could not be stored", f"make room in {job.store}, then repeat")
+        return ComputeError("the disk is full: the run could not be stored", f"make room in {store.root}, then repeat")
     if place := place_of(error):
         return ComputeError(
             f"training {spec.activation} failed: {one_line(error)}", f"the error is that of your own code, in {place}"
         )
     return ComputeError(f"training {spec.activation} failed: {type(error).__name__}: {text}", "--debug shows where")
-
-
-def check_unchanged(job: Job) -> None:
-    """Raises ComputeError where a user's code has changed since the run got its id."""
-    spec, changes = job.specs[0], list[str]()
-    if job.choice.kind == "user":
-        changes += changed(job.choice, spec.activation_digest)
-    if architecture_of(spec).foreign and not spec.model.startswith(PREFIX):
-        changes += changed(resolve_user_object(spec.model, "network"), spec.model_digest, "network")
-    if changes:
-        raise ComputeError(f"{changes[0]} has changed since the command began", "repeat the command")

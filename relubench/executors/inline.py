@@ -13,11 +13,15 @@ from dataclasses import replace
 from relubench.executors.job import Job
 from relubench.executors.messages import Message, Postponed, Started
 from relubench.executors.tasks import messages_of
+from relubench.runs.job_store import JobStore
 from relubench.runs.store import Busy
 
 
 class InlineExecutor:
     """Trains in the process that asks for it."""
+
+    def __init__(self, store: JobStore) -> None:
+        self.store = store
 
     def run(self, jobs: Sequence[Job]) -> Generator[Message, None, None]:
         """Yields messages until every job has ended; closing the generator stops the job after a checkpoint."""
@@ -27,7 +31,7 @@ class InlineExecutor:
             for spec in job.specs:
                 yield Started(run=spec.id)
             try:
-                yield from messages_of(job)
+                yield from messages_of(job, self.store)
             except Busy:
                 waiting.append(replace(job, patient=True))
                 for spec in job.specs:

@@ -1,4 +1,7 @@
-"""A job: one population of runs, with all that is needed to train it in another process. Torch-free.
+"""A job: one population of runs, with all that is needed to train it elsewhere. Torch-free.
+
+It holds no path of this machine: its data set is named by digest and options, a user's own code comes as source, and
+the store is a handle that the executor gives to whoever carries the job out (`runs.job_store`).
 
 On a processor every network is a job of its own; on another device networks of one shape are one job, batched over as
 many members as fit into its memory.
@@ -9,11 +12,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from relubench.activations import ActivationChoice
-from relubench.data import PreparedData
+from relubench.data import DataReference, PreparedData
+from relubench.executors.sources import UserSource, sources_of, without_path
 from relubench.runs.spec import RunSpec
 from relubench.runs.store import Store
 from relubench.training.memory import members_that_fit
@@ -25,8 +28,10 @@ class Job:
 
     specs: list[RunSpec]
     choice: ActivationChoice
-    prepared: PreparedData
-    store: Path
+    """A user's own activation by the file as the user named it."""
+    data: DataReference
+    sources: tuple[UserSource, ...] = ()
+    """The user's own code that the runs need."""
     keep: str
     """best, last or none: which weights are stored."""
     fresh: bool
@@ -49,8 +54,8 @@ class Job:
         return {
             "specs": [spec.to_json() for spec in self.specs],
             "choice": self.choice.to_json(),
-            "prepared": self.prepared.to_json(),
-            "store": str(self.store),
+            "data": self.data.to_json(),
+            "sources": [source.to_json() for source in self.sources],
             "keep": self.keep,
             "fresh": self.fresh,
             "pretrain_only": self.pretrain_only,
@@ -63,8 +68,8 @@ class Job:
         return cls(
             specs=[RunSpec.from_json(spec) for spec in values["specs"]],
             choice=ActivationChoice.from_json(values["choice"]),
-            prepared=PreparedData.from_json(values["prepared"]),
-            store=Path(values["store"]),
+            data=DataReference.from_json(values["data"]),
+            sources=tuple(UserSource.from_json(source) for source in values["sources"]),
             keep=values["keep"],
             fresh=values["fresh"],
             pretrain_only=values["pretrain_only"],
@@ -90,23 +95,26 @@ def jobs_of(
     same is trained again: its weights were not kept.
     """
     jobs: list[Job] = []
+    sources: dict[tuple[str, str], tuple[UserSource, ...]] = {}
     for members in _batchable(specs):
         choice = choices[members[0].activation]
+        key = (choice.label, members[0].model)
+        sources[key] = sources[key] if key in sources else sources_of(choice, members[0])
         num_members = members_that_fit(members[0], choice.inputs_per_unit, choice.learned, memory)
         for start in range(0, len(members), num_members):
             jobs.append(
                 Job(
                     specs=members[start : start + num_members],
-                    choice=choice,
-                    prepared=prepared[members[0].data_digest],
-                    store=store.root.absolute(),
+                    choice=without_path(choice),
+                    data=prepared[members[0].data_digest].reference,
+                    sources=sources[key],
                     keep=keep,
                     fresh=fresh or (not pretrain_only and store.has(members[start].id)),
                     pretrain_only=pretrain_only,
                     patient=False,
                 )
             )
-    return sorted(jobs, key=_cost, reverse=True)
+    return sorted(jobs, key=lambda job: _cost(job, prepared[job.specs[0].data_digest]), reverse=True)
 
 
 def _batchable(specs: Sequence[RunSpec]) -> list[list[RunSpec]]:
@@ -119,9 +127,9 @@ def _batchable(specs: Sequence[RunSpec]) -> list[list[RunSpec]]:
     return list(groups.values())
 
 
-def _cost(job: Job) -> float:
+def _cost(job: Job, prepared: PreparedData) -> float:
     """The cost of a job in multiplications of the dense layers, by which jobs are ordered."""
     spec = job.specs[0]
-    images = 0 if job.pretrain_only else spec.epochs * job.prepared.n_train
-    images += spec.stack.epochs * job.prepared.with_all_images.n_train if spec.stack else 0
+    images = 0 if job.pretrain_only else spec.epochs * prepared.n_train
+    images += spec.stack.epochs * prepared.with_all_images.n_train if spec.stack else 0
     return float(len(job.specs)) * images * spec.parameters

@@ -8,13 +8,25 @@ import queue
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from relubench.activations import ActivationChoice
 from relubench.executors.job import Job
-from relubench.executors.messages import Failed, HandedBack, Idle, Message, Postponed, Started, WorkerMessage, from_json
+from relubench.executors.messages import (
+    Failed,
+    HandedBack,
+    Idle,
+    Message,
+    Note,
+    Postponed,
+    Started,
+    WorkerMessage,
+    from_json,
+)
 from relubench.runs.spec import RunSpec
+from relubench.runs.store import Store
 from relubench.system.device import Device
 from relubench.system.interrupts import Held
 from relubench.system.processes import Stderr, command, ending, environment, folder, lacks_of_memory
@@ -27,15 +39,16 @@ STOP_SECONDS = 30.0
 class LocalExecutor:
     """As many worker processes as the device has threads and memory for; one where the device is no processor."""
 
-    def __init__(self, device: Device) -> None:
-        self.device = device
+    def __init__(self, device: Device, store: Store, log: Callable[[str], None] = lambda text: None) -> None:
+        """`log` receives the lines for the user that workers still have while they are being stopped."""
+        self.device, self.store, self.log = device, store, log
 
     def run(self, jobs: Sequence[Job]) -> Generator[Message, None, None]:
         """Yields messages until every job has ended; closing the generator stops the workers after a checkpoint."""
         if not jobs:
             return
         networks = [(job.specs[0], job.choice) for job in jobs]
-        with _Workers(num_workers(networks, self.device), jobs) as workers:
+        with _Workers(num_workers(networks, self.device), jobs, self.store.root.absolute(), self.log) as workers:
             yield from workers.messages()
 
 
@@ -51,10 +64,11 @@ def num_workers(networks: Sequence[tuple[RunSpec, ActivationChoice]], device: De
 class _Workers:
     """Worker processes and the jobs that they share; leaving the context ends them."""
 
-    def __init__(self, size: int, jobs: Sequence[Job]) -> None:
+    def __init__(self, size: int, jobs: Sequence[Job], store: Path, log: Callable[[str], None]) -> None:
         self.waiting = deque(jobs)
+        self.store, self.log = store, log
         self.inbox: _Inbox = queue.SimpleQueue()
-        self.processes = [WorkerProcess(self.inbox, jobs[0].specs[0].threads) for _ in range(size)]
+        self.processes = [WorkerProcess(self.inbox, jobs[0].specs[0].threads, store) for _ in range(size)]
 
     def __enter__(self) -> _Workers:
         return self
@@ -65,11 +79,19 @@ class _Workers:
                 process.stop()
             for process in self.processes:
                 process.wait()
+            self._log_last_notes()
         except BaseException:
             # A second request to stop: nobody waits for checkpoints any longer.
             for process in self.processes:
                 process.kill()
             raise
+
+    def _log_last_notes(self) -> None:
+        """Pass on what workers that have ended said last, such as that no checkpoint could be written."""
+        while not self.inbox.empty():
+            _, message = self.inbox.get()
+            if isinstance(message, Note):
+                self.log(message.text)
 
     def messages(self) -> Iterator[Message]:
         """What the workers report, until every job has ended."""
@@ -115,7 +137,7 @@ class _Workers:
             hint = f"try --batch-size {smaller} or fewer runs at once (OMP_NUM_THREADS=1); {hint}"
         for spec in job.specs:
             yield Failed(run=spec.id, message=f"the process training {spec.activation} {cause}", hint=hint)
-        fresh = WorkerProcess(self.inbox, job.specs[0].threads)
+        fresh = WorkerProcess(self.inbox, job.specs[0].threads, self.store)
         self.processes[self.processes.index(worker)] = fresh
         yield from self._give_job(fresh)
 
@@ -123,13 +145,13 @@ class _Workers:
 class WorkerProcess:
     """One process of `relubench.executors.worker`, and the job it has."""
 
-    def __init__(self, inbox: _Inbox, threads: int) -> None:
+    def __init__(self, inbox: _Inbox, threads: int, store: Path) -> None:
         self.job: Job | None = None
         self.lacks = lacks_of_memory()
         # Ctrl-C reaches every process of a terminal: this one says when a worker ends.
         with Held():
             self.process = subprocess.Popen(
-                command("from relubench.executors.worker import main\nmain()"),
+                command(f"from relubench.executors.worker import main\nmain({str(store)!r})"),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

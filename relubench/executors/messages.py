@@ -1,7 +1,7 @@
 """Messages about jobs, as records; `to_json` and `from_json` are for the pipe between a worker process and its parent.
 
-The messages about one run: Started, (Waiting | Progress)*, then Done, Pretrained, NoiseTested or Failed. A run that
-another process is training is Postponed after it was Started, and is Started again later. Torch-free.
+The messages about one run: Started, (Waiting | Progress | Note)*, then Done, Pretrained, NoiseTested or Failed. A run
+that another process is training is Postponed after it was Started, and is Started again later. Torch-free.
 """
 
 from __future__ import annotations
@@ -53,6 +53,14 @@ class Progress:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Note:
+    """A line for the user, from the job that trains the run."""
+
+    run: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Pretrained:
     """The layers below a run are stored, or have diverged; its job asked for no more."""
 
@@ -68,7 +76,11 @@ class NoiseTested:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Done:
-    """A run has ended: all that came of it but its weights."""
+    """A run has ended: all that came of it but its weights.
+
+    Where weights are kept, they are in the job's store before this message is sent: they may be a hundred times as
+    large as all else, and who shows the result does not need them.
+    """
 
     run: str
     result: RunResult
@@ -101,8 +113,11 @@ class Idle:
     """From a worker to its executor: the job has ended, and the worker takes the next."""
 
 
-Message = Started | Postponed | Waiting | Progress | Pretrained | NoiseTested | Done | Failed
-"""What an executor reports of a run."""
+RunMessage = Started | Postponed | Waiting | Progress | Pretrained | NoiseTested | Done | Failed
+"""What becomes of a run."""
+
+Message = RunMessage | Note
+"""What an executor reports."""
 
 WorkerMessage = Message | HandedBack | Idle
 """What a worker process writes."""
@@ -112,6 +127,7 @@ _KINDS: dict[str, type[WorkerMessage]] = {
     "postponed": Postponed,
     "waiting": Waiting,
     "progress": Progress,
+    "note": Note,
     "pretrained": Pretrained,
     "noise_tested": NoiseTested,
     "done": Done,

@@ -39,7 +39,7 @@ def finished_result(
         best_epoch=None if diverged else member.best_epoch,
         valid_error_pct=None if diverged else member.best_error,
         test_error_pct=None if wrong is None else 100.0 * float(wrong.mean()),
-        test_examples=job.prepared.n_test,
+        test_examples=population.data.prepared.n_test,
         sparsity_pct=sum(zeros) / len(zeros) if zeros else None,
         sparsity_by_layer_pct=zeros,
         near_zeros_pct=None if diverged else _near_zeros(member),

@@ -9,35 +9,33 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
-import time
 import traceback
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import replace
+from collections.abc import Generator, Sequence
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from relubench.data.reference import obtain
 from relubench.errors import ComputeError
-from relubench.executors.checkpoints import resume, save
-from relubench.executors.failures import check_unchanged, free_memory, is_out_of_memory, user_error
+from relubench.executors.failures import free_memory, is_out_of_memory, user_error
 from relubench.executors.job import Job
-from relubench.executors.messages import Done, Failed, Message, NoiseTested, Pretrained, Progress, Waiting
+from relubench.executors.messages import Done, Failed, Message, NoiseTested, Note, Pretrained, Progress, Waiting
 from relubench.executors.results import diverged_result, finished_result, stored_weights
+from relubench.executors.sources import on_this_machine
 from relubench.models.architecture import architecture_of
 from relubench.runs.clock import Clock
+from relubench.runs.job_store import JobStore
 from relubench.runs.result import RunResult, Timing
 from relubench.runs.spec import RunSpec
-from relubench.runs.store import Busy, Store
-from relubench.training.pretraining.layer_run import CHECKPOINT_SECONDS, PROGRESS_SECONDS, Interrupted
+from relubench.runs.store import Busy
+from relubench.training.driver import Driver, Interrupted, Step, Stop
 from relubench.training.pretraining.layers import PretrainedLayers
 
 if TYPE_CHECKING:
     from relubench.training.population import Population
 
 Messages = Generator[Message, None, None]
-Stop = Callable[[], bool]
-"""Whether to stop."""
 
 
 def never() -> bool:
@@ -45,48 +43,48 @@ def never() -> bool:
     return False
 
 
-def messages_of(job: Job, stop: Stop = never) -> Messages:
+def messages_of(job: Job, store: JobStore, stop: Stop = never) -> Messages:
     """Carry out a job; an error is a message too. Raises Interrupted after `stop`, Busy as `carry_out` does."""
     try:
-        yield from carry_out(job, stop)
+        yield from carry_out(job, store, stop)
     except (Interrupted, Busy):
         raise
     except Exception as error:
         if os.environ.get("RELUBENCH_DEBUG"):
             traceback.print_exc()
-        failure = user_error(error, job)
+        failure = user_error(error, job, store)
         for spec in job.specs:
             yield Failed(run=spec.id, message=failure.message, hint=failure.hint)
     # A network's layers hold each other: without this they are let go many networks later.
     free_memory()
 
 
-def carry_out(job: Job, stop: Stop = never) -> Messages:
+def carry_out(job: Job, store: JobStore, stop: Stop = never) -> Messages:
     """Train a population and store its runs, in halves if it is too large for the memory.
 
     A job with noise tests its stored network instead. Raises Interrupted after `stop`, RelubenchError for what failed,
     and Busy if another process is training one of the runs and the job is not patient.
     """
     if job.noise:
-        yield from _test_under_noise(job)
+        yield from _test_under_noise(job, store)
         return
     try:
-        yield from _train_and_store(job, stop)
+        yield from _train_and_store(job, store, stop)
         return
     except (MemoryError, RuntimeError) as error:
         if len(job.specs) == 1 or not is_out_of_memory(error):
             raise
-        print(f"{len(job.specs)} networks at once do not fit into the memory: trying halves", file=sys.stderr)
+        text = f"{len(job.specs)} networks at once do not fit into the memory: trying halves"
+    yield Note(run=job.specs[0].id, text=text)
     # Only here, with the error gone, is nothing of the whole population left in memory.
     free_memory()
     middle = len(job.specs) // 2
     for half in (job.specs[:middle], job.specs[middle:]):
-        yield from carry_out(replace(job, specs=half), stop)
+        yield from carry_out(replace(job, specs=half), store, stop)
 
 
-def _train_and_store(job: Job, stop: Stop) -> Messages:
+def _train_and_store(job: Job, store: JobStore, stop: Stop) -> Messages:
     """Train one population and store its runs, with a lock on each of them."""
-    store = Store(job.store)
     with contextlib.ExitStack() as locks:
         yield from _lock(job, store, locks, stop)
         if not (job.fresh or job.pretrain_only) and all(store.has(spec.id) for spec in job.specs):
@@ -96,12 +94,11 @@ def _train_and_store(job: Job, stop: Stop) -> Messages:
         job, pretrained = yield from _pretrain(job, store, stop)
         if job.pretrain_only or not job.specs:
             return
-        population = _open(job, pretrained)
-        clock = Clock() if job.fresh else resume(job, store, population)
-        if clock is None:
-            population, clock = _open(job, pretrained), Clock()
-        yield from _progress(job, population, clock, epoch_ended=False)
-        yield from _train(job, store, population, clock, stop)
+        driver = _driver(job, store, pretrained)
+        with contextlib.closing(driver.run(stop)) as moments:
+            for moment in moments:
+                yield from _messages_at(job, driver, moment)
+        population, clock = driver.training, driver.clock
         test = population.evaluate("test", best=True, sparsity=True)
         clock.tick()
         for place, layers in enumerate(pretrained):
@@ -111,7 +108,7 @@ def _train_and_store(job: Job, stop: Stop) -> Messages:
         store.discard(job.name)
 
 
-def _lock(job: Job, store: Store, locks: contextlib.ExitStack, stop: Stop) -> Messages:
+def _lock(job: Job, store: JobStore, locks: contextlib.ExitStack, stop: Stop) -> Messages:
     """Lock the job's runs, and wait for those that another process is training if the job is patient."""
 
     def go_on() -> bool:
@@ -129,7 +126,7 @@ def _lock(job: Job, store: Store, locks: contextlib.ExitStack, stop: Stop) -> Me
             locks.enter_context(store.lock(run, go_on))
 
 
-def _stored_run(store: Store, spec: RunSpec) -> Done:
+def _stored_run(store: JobStore, spec: RunSpec) -> Done:
     """What another process stored of the run."""
     result = store.result(spec.id)
     if result is None:
@@ -137,7 +134,7 @@ def _stored_run(store: Store, spec: RunSpec) -> Done:
     return Done(run=spec.id, result=result, timing=store.timing(spec.id), wrong=store.wrong(spec.id), cached=True)
 
 
-def _pretrain(job: Job, store: Store, stop: Stop) -> Generator[Message, None, tuple[Job, list[PretrainedLayers]]]:
+def _pretrain(job: Job, store: JobStore, stop: Stop) -> Generator[Message, None, tuple[Job, list[PretrainedLayers]]]:
     """The job without the members whose pre-training diverged, which are stored as such, and the others' layers."""
     specs: list[RunSpec] = []
     pretrained: list[PretrainedLayers] = []
@@ -148,7 +145,7 @@ def _pretrain(job: Job, store: Store, stop: Stop) -> Generator[Message, None, tu
         if job.pretrain_only:
             yield Pretrained(run=spec.id)
         elif layers.diverged:
-            result = diverged_result(spec, layers.diverged, job.prepared.n_test)
+            result = diverged_result(spec, layers.diverged, obtain(job.data).n_test)
             yield _store(store, result, Clock().timing(1, layers.seconds), None, None)
         else:
             specs.append(spec)
@@ -156,33 +153,30 @@ def _pretrain(job: Job, store: Store, stop: Stop) -> Generator[Message, None, tu
     return replace(job, specs=specs), pretrained
 
 
-def _pretrained_layers(job: Job, spec: RunSpec, store: Store, stop: Stop) -> Generator[Message, None, PretrainedLayers]:
+def _pretrained_layers(
+    job: Job, spec: RunSpec, store: JobStore, stop: Stop
+) -> Generator[Message, None, PretrainedLayers]:
     """The layers below one member, trained where they are not stored."""
     _prepare_torch(spec)
     # The layers of a fresh run were trained anew before, by a job of their own.
     fresh = job.fresh and job.pretrain_only
     layers = PretrainedLayers()
-    progress = layers.obtain(spec, job.choice, job.prepared, store, fresh=fresh, stop=stop)
+    choice, prepared = on_this_machine(job.choice, spec, job.sources), obtain(job.data)
+    progress = layers.obtain(spec, choice, prepared, store, fresh=fresh, stop=stop)
     with contextlib.closing(progress):
         for point in progress:
-            yield Progress(
-                run=spec.id,
-                epochs_done=point.epochs_done,
-                images_per_second=point.images_per_second,
-                stage=point.stage,
-                epoch_ended=point.epoch_ended,
-            )
+            yield Note(run=spec.id, text=point) if isinstance(point, str) else Progress(run=spec.id, **asdict(point))
     return layers
 
 
-def _test_under_noise(job: Job) -> Messages:
+def _test_under_noise(job: Job, store: JobStore) -> Messages:
     """Test a stored network once for each strength of noise, and store which test examples it gets wrong."""
     from relubench.runs.checkpoint import from_bytes
 
-    store, spec = Store(job.store), job.specs[0]
+    spec = job.specs[0]
     weights = store.weights_of(spec.id)
     if weights is None:
-        raise ComputeError(f"the weights of {spec.id} are gone from {job.store}", "repeat with --no-cache")
+        raise ComputeError(f"the weights of {spec.id} are gone from {store.root}", "repeat with --no-cache")
     population = _open(job)
     tensors, values = from_bytes(weights)
     population.load_weights(tensors, values.get("held", ()))
@@ -198,10 +192,10 @@ def _open(job: Job, pretrained: Sequence[PretrainedLayers] = ()) -> Population:
     from relubench.training.population import Population
 
     first = job.specs[0]
-    check_unchanged(job)
+    choice = on_this_machine(job.choice, first, job.sources)
     _prepare_torch(first)
-    data = Images.open(job.prepared, device=first.device, flat=not architecture_of(first).takes_images)
-    population = Population(job.specs, job.choice, data)
+    data = Images.open(obtain(job.data), device=first.device, flat=not architecture_of(first).takes_images)
+    population = Population(job.specs, choice, data)
     for place, layers in enumerate(pretrained):
         population.start_from(place, layers.weights)
     return population
@@ -220,46 +214,38 @@ def _prepare_torch(spec: RunSpec) -> None:
         torch.backends.cudnn.benchmark = False
 
 
-def _train(job: Job, store: Store, population: Population, clock: Clock, stop: Stop) -> Messages:
-    """Train the population to its end, with a checkpoint now and then and where it is stopped."""
-    last_checkpoint = last_report = time.perf_counter()
-    for step in population.train():
-        passed = clock.tick()
-        clock.images += step.images
-        if step.epoch_ended:
-            clock.epoch_seconds.append(clock.seconds)
-        else:
-            clock.train_seconds += passed
-        now = time.perf_counter()
-        if step.epoch_ended or now - last_report >= PROGRESS_SECONDS:
-            last_report = now
-            try:
-                yield from _progress(job, population, clock, epoch_ended=step.epoch_ended)
-            except GeneratorExit:
-                save(job, store, population, clock)
-                raise
-        if stop() or now - last_checkpoint >= CHECKPOINT_SECONDS:
-            last_checkpoint = now
-            save(job, store, population, clock)
-            if stop():
-                raise Interrupted
+def _driver(job: Job, store: JobStore, pretrained: Sequence[PretrainedLayers]) -> Driver[Population]:
+    """The driver of the job's population, which is trained on top of these layers."""
+    return Driver(
+        training=_open(job, pretrained),
+        anew=lambda: _open(job, pretrained),
+        kind="population",
+        name=job.name,
+        specs=job.specs,
+        store=store,
+        fresh=job.fresh,
+    )
 
 
-def _progress(job: Job, population: Population, clock: Clock, *, epoch_ended: bool) -> Messages:
-    """How far every member is, its pre-training included."""
+def _messages_at(job: Job, driver: Driver[Population], moment: Step | str) -> Messages:
+    """How far every member is, its pre-training included; or a line for the user."""
+    if isinstance(moment, str):
+        yield Note(run=job.specs[0].id, text=moment)
+        return
+    population, rate = driver.training, driver.clock.rate
     stack = job.specs[0].stack
     pretrained = stack.total_epochs if stack is not None else 0
     for member in population.members:
         yield Progress(
             run=member.spec.id,
             epochs_done=pretrained + population.epochs_done,
-            images_per_second=clock.images * len(job.specs) / clock.seconds if clock.images else None,
+            images_per_second=rate * len(job.specs) if rate is not None else None,
             valid_error_pct=member.curve[-1].valid_error_pct if member.curve else None,
-            epoch_ended=epoch_ended,
+            epoch_ended=moment.epoch_ended,
         )
 
 
-def _store(store: Store, result: RunResult, timing: Timing, wrong: np.ndarray | None, weights: bytes | None) -> Done:
+def _store(store: JobStore, result: RunResult, timing: Timing, wrong: np.ndarray | None, weights: bytes | None) -> Done:
     """Store a finished run; the message about it."""
     not_stored = ""
     try:

@@ -16,14 +16,15 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TextIO
 
 from relubench.executors.job import Job
 from relubench.executors.messages import HandedBack, Idle, WorkerMessage, to_json
 from relubench.executors.tasks import messages_of
-from relubench.runs.store import Busy
+from relubench.runs.store import Busy, Store
 from relubench.system.page_faults import prefault_constants
-from relubench.training.pretraining.layers import Interrupted
+from relubench.training.driver import Interrupted
 
 GRACE_SECONDS = 25.0
 """How long a worker whose input has ended may still need for its checkpoint."""
@@ -56,9 +57,9 @@ class _Channel:
             self.stop.make()
 
 
-def main() -> None:
-    """Carry out jobs until the input ends or the worker is asked to stop."""
-    stop = _StopRequest()
+def main(root: str) -> None:
+    """Carry out jobs, with the store in the folder `root`, until the input ends or the worker is asked to stop."""
+    stop, store = _StopRequest(), Store(Path(root))
     channel = _Channel(_output_of_messages(), stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda signum, frame: stop.make())
@@ -69,7 +70,7 @@ def main() -> None:
         prefault_constants()  # Where torch cannot be loaded, the first job says so.
     for line in _lines_of_input(stop.make):
         try:
-            for message in messages_of(Job.from_json(json.loads(line)), stop):
+            for message in messages_of(Job.from_json(json.loads(line)), store, stop):
                 channel.send(message)
         except Interrupted:
             break
@@ -110,7 +111,3 @@ def _lines_of_input(on_end: Callable[[], None]) -> Iterator[str]:
     threading.Thread(target=read, daemon=True).start()
     while (line := lines.get()) is not None:
         yield line
-
-
-if __name__ == "__main__":
-    main()

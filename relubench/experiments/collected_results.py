@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from relubench.data import PreparedData
+from relubench.executors.base import Executor
+from relubench.executors.job import Job
 from relubench.executors.messages import (
     Done,
     Failed,
     NoiseTested,
+    Note,
     Postponed,
     Pretrained,
     Progress,
+    RunMessage,
     Started,
     Waiting,
 )
@@ -89,6 +94,18 @@ class CollectedResults:
             valid_error_pct=result.valid_error_pct,
             message=result.message,
         )
+
+
+def run_messages(
+    executor: Executor, jobs: Sequence[Job], note: Callable[[str], None]
+) -> Generator[RunMessage, None, None]:
+    """What the executor reports of the runs of these jobs; the lines that it has for the user go to `note`."""
+    with closing(executor.run(jobs)) as messages:
+        for message in messages:
+            if isinstance(message, Note):
+                note(message.text)
+            else:
+                yield message
 
 
 def progress_event(

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from relubench.executors.job import Job
-from relubench.executors.messages import Failed, Message
+from relubench.executors.messages import Failed, RunMessage
+from relubench.executors.sources import sources_of, without_path
 from relubench.experiments.events import Event, event
 from relubench.experiments.variants import Part
 from relubench.runs.result import RunResult
@@ -28,11 +29,12 @@ def noise_jobs(requested: Sequence[tuple[Part, RunSpec]], store: Store, *, fresh
         if not missing:
             continue
         earlier = jobs.get(spec.id)
+        choice = next(choice for choice in part.choices if choice.label == spec.activation)
         jobs[spec.id] = Job(
             specs=[spec],
-            choice=next(choice for choice in part.choices if choice.label == spec.activation),
-            prepared=part.prepared,
-            store=store.root.absolute(),
+            choice=without_path(choice),
+            data=part.prepared.reference,
+            sources=sources_of(choice, spec),
             keep=part.config.keep,
             fresh=False,
             noise=tuple(dict.fromkeys((*(earlier.noise if earlier else ()), *missing))),
@@ -59,7 +61,7 @@ def under_noise(result: RunResult, strengths: Sequence[float], store: Store) -> 
     return rows
 
 
-def noise_failures(jobs: Sequence[Job], messages: Iterable[Message]) -> Iterator[Event]:
+def noise_failures(jobs: Sequence[Job], messages: Iterable[RunMessage]) -> Iterator[Event]:
     """An event for each of these jobs that failed, out of the messages of the workers."""
     by_id = {job.specs[0].id: job.specs[0] for job in jobs}
     for message in messages:

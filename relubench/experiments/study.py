@@ -22,8 +22,8 @@ from relubench.errors import UsageError
 from relubench.executors.base import Executor
 from relubench.executors.job import Job, jobs_of
 from relubench.executors.local import LocalExecutor
-from relubench.executors.messages import Done, Failed, Message
-from relubench.experiments.collected_results import CollectedResults, progress_event
+from relubench.executors.messages import Done, Failed, RunMessage
+from relubench.experiments.collected_results import CollectedResults, progress_event, run_messages
 from relubench.experiments.config import ExperimentConfig
 from relubench.experiments.events import Event, event
 from relubench.experiments.external_networks import Networks, with_network
@@ -87,7 +87,7 @@ class Study:
         store = Store(runs_root(runs_dir))
         device = resolve(variants[0].config.device)
         parts = make_ready(variants, data_dir, note)
-        executor = executor or LocalExecutor(device)
+        executor = executor or LocalExecutor(device, store, note)
         study = cls(parts, device, store, executor, fresh, note, data_dir, why_unwritable(store.root))
         probed = settle(parts, device, study.networks, note)
         # Shapes and precision are checked even where the learning rates are not known yet.
@@ -237,7 +237,7 @@ class Study:
             return
         self._check_ready()
         self.note(f"testing {len(jobs)} networks under noise")
-        with closing(self.executor.run(jobs)) as messages:
+        with closing(run_messages(self.executor, jobs, self.note)) as messages:
             yield from noise_failures(jobs, messages)
 
     def _carry_out(self, specs: Sequence[RunSpec], *, tuning: bool) -> Iterator[Event]:
@@ -266,7 +266,7 @@ class Study:
         self._check_ready()
         check_data(self.parts, self.data_dir, self.note)
         by_id = {spec.id: spec for job in jobs for spec in job.specs}
-        with closing(self.executor.run(jobs)) as messages:
+        with closing(run_messages(self.executor, jobs, self.note)) as messages:
             for message in messages:
                 yield self._event_of(message, by_id[message.run], tuning)
 
@@ -288,7 +288,7 @@ class Study:
             pretrain_only=pretrain_only,
         )
 
-    def _event_of(self, message: Message, spec: RunSpec, tuning: bool) -> Event:
+    def _event_of(self, message: RunMessage, spec: RunSpec, tuning: bool) -> Event:
         """The event of an executor's message; the result of a run that has ended is kept."""
         if isinstance(message, Failed):
             return self.collected.add_failed(message, spec, [part.prepared for part in self.parts], tuning)

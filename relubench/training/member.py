@@ -1,4 +1,4 @@
-"""One network of a population beside its parameters, and a moment of the population's training."""
+"""One network of a population beside its parameters."""
 
 from __future__ import annotations
 
@@ -59,15 +59,3 @@ class Member:
         self.probes = [LayerProbe(**probe) for probe in values["probes"]]
         self.dead_units = [DeadUnits(**layer) for layer in values["dead_units"]]
         self.regions = [RegionPoint(**point) for point in values["regions"]]
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """Where training stands: yielded after every chunk of steps, and after the validation that ends an epoch."""
-
-    epoch: int
-    """The epoch in progress, or just ended; 1-based."""
-    fraction: float
-    images: int
-    """Training images that each member has seen since the last Step."""
-    epoch_ended: bool

@@ -30,9 +30,10 @@ from relubench.runs.result import EpochPoint
 from relubench.runs.spec import RunSpec
 from relubench.training.augmentation import augment
 from relubench.training.cuda_graph import ChunkGraph
+from relubench.training.driver import Step
 from relubench.training.evaluation import Evaluation, accumulator, evaluate
 from relubench.training.images import Images
-from relubench.training.member import Member, Step
+from relubench.training.member import Member
 from relubench.training.memory import CHUNK_IMAGES, chunk_factor
 from relubench.training.probes.prober import Prober
 from relubench.training.schedule import lr_factor
@@ -97,11 +98,11 @@ class Population:
             self._draw_order()
             while self.step < steps:
                 num_images = self._train_chunk(min(self.batch_chunk, steps - self.step), steps)
-                yield Step(self.epoch + 1, self.step / steps, num_images, epoch_ended=False)
+                yield Step(num_images, epoch_ended=False)
             with self._evaluating():
                 self._end_epoch(steps)
                 self._probe()
-            yield Step(self.epoch, 1.0, 0, epoch_ended=True)
+            yield Step(0, epoch_ended=True)
 
     def _steps(self) -> int:
         return math.ceil(self.images / self.spec.batch_size)

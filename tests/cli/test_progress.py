@@ -207,6 +207,7 @@ def test_quiet_still_says_failures_warnings_and_waits(capsys: pytest.CaptureFixt
         display.show(event("note", message=message))
     display.show(event("epoch", epochs_done=1.0))
     assert stream.getvalue() == f"{waiting}\n"
-    for note in (waiting, "preparing digits", "warning: relu seed 0 is not stored (full)", "another process is"):
+    urgent = [waiting, "warning: relu seed 0 is not stored (full)", "no checkpoint was written: the disk is full"]
+    for note in ("preparing digits", *urgent, "another process is"):
         quietly(note)
-    assert capsys.readouterr().err.splitlines() == [waiting, "warning: relu seed 0 is not stored (full)"]
+    assert capsys.readouterr().err.splitlines() == urgent

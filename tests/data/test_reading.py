@@ -213,4 +213,3 @@ def test_what_was_said_is_kept_with_the_prepared_copy(small_npz):
     assert lines_about([first]) == lines_about([again]) and len(lines_about([first, again])) == len(
         lines_about([first])
     )
-    assert type(first).from_json(first.to_json()).facts == first.facts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,12 +18,16 @@ from relubench.executors.local import LocalExecutor
 from relubench.executors.messages import Done, Failed, Postponed, Progress, Started
 from relubench.experiments.config import experiment
 from relubench.experiments.study import Study
+from relubench.runs.job_store import JobStore
 from relubench.runs.store import Busy, Store
 from specs import CPU, job, runs
 
 SMALL = {"train": {"epochs": 2, "batch_size": 64}, "model": {"name": "mlp-1x16"}}
 PRETRAINED = {**SMALL, "pretrain": {"methods": ["dae"], "epochs": 1}}
-EXECUTORS = {"local": LocalExecutor(CPU), "inline": InlineExecutor()}
+EXECUTORS: dict[str, Callable[[Store], Executor]] = {
+    "local": lambda store: LocalExecutor(CPU, store),
+    "inline": InlineExecutor,
+}
 
 
 def contents(root: Path) -> dict[str, bytes]:
@@ -39,8 +44,8 @@ def jobs(root: Path) -> list[Job]:
 
 def test_both_executors_store_the_same_bytes_and_report_the_same(tmp_path: Path):
     done: dict[str, dict[str, Done]] = {}
-    for name, executor in EXECUTORS.items():
-        messages = list(executor.run(jobs(tmp_path / name)))
+    for name, executor_on in EXECUTORS.items():
+        messages = list(executor_on(Store(tmp_path / name)).run(jobs(tmp_path / name)))
         done[name] = {message.run: message for message in messages if isinstance(message, Done)}
         for run in done[name]:
             own = [message for message in messages if message.run == run]
@@ -64,7 +69,7 @@ def test_a_study_runs_on_the_executor_that_it_is_given(name: str, tmp_path: Path
 
         def run(self, jobs: list[Job]):
             Counting.num_jobs += len(jobs)
-            return EXECUTORS[name].run(jobs)
+            return EXECUTORS[name](Store(tmp_path)).run(jobs)
 
     executor: Executor = Counting()
     config = experiment({"act": ["relu", "tanh"], **SMALL, "data": {"test_noise": [0.1]}})
@@ -78,25 +83,52 @@ def test_a_study_runs_on_the_executor_that_it_is_given(name: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("name", EXECUTORS)
+def test_a_study_says_what_a_job_has_for_the_user(name: str, tmp_path: Path):
+    lines: list[str] = []
+    study = Study.open(
+        experiment({"act": ["relu"], **SMALL}),
+        runs_dir=tmp_path,
+        executor=EXECUTORS[name](Store(tmp_path)),
+        note=lines.append,
+    )
+    checkpoint = study.store.checkpoint(study.specs[0].id)
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(b"not a checkpoint at all")
+    assert "note" not in [event.kind for event in study.run()]
+    assert [line for line in lines if line.startswith(f"the checkpoint {checkpoint} cannot be used (")] == lines[-1:]
+    assert study.results[0].outcome == "ok"
+
+
+@pytest.mark.parametrize("name", EXECUTORS)
 def test_an_error_of_one_job_leaves_the_next_alone(name: str, tmp_path: Path):
     broken = job("tanh", tmp_path, **SMALL)
-    broken = replace(broken, prepared=replace(broken.prepared, folder=tmp_path / "gone"))
-    messages = list(EXECUTORS[name].run([broken, job("relu", tmp_path, **SMALL)]))
+    broken = replace(broken, data=replace(broken.data, name=str(tmp_path / "gone.npz"), digest="0" * 64))
+    messages = list(EXECUTORS[name](Store(tmp_path)).run([broken, job("relu", tmp_path, **SMALL)]))
     (failed,) = (message for message in messages if isinstance(message, Failed))
     assert failed.run == broken.specs[0].id
-    assert str(tmp_path / "gone") in failed.message
+    assert str(tmp_path / "gone.npz") in failed.message
     assert sum(isinstance(message, Done) for message in messages) == 1
 
 
 @pytest.mark.parametrize("name", EXECUTORS)
 def test_closing_stops_after_a_checkpoint(name: str, tmp_path: Path):
     long = job("relu", tmp_path, train={"epochs": 500, "batch_size": 16}, model={"name": "mlp-2x64"})
-    messages = EXECUTORS[name].run([long])
+    messages = EXECUTORS[name](Store(tmp_path)).run([long])
     assert any(isinstance(message, Progress) and message.epoch_ended for message in messages)
     messages.close()
     assert Store(tmp_path).unfinished() == [long.specs[0].id]
     with Store(tmp_path).lock(long.specs[0].id, lambda: False):
         pass  # The lock has been let go.
+
+
+def test_a_checkpoint_that_could_not_be_written_at_the_stop_is_said(tmp_path: Path):
+    lines: list[str] = []
+    long = job("relu", tmp_path, train={"epochs": 5000, "batch_size": 16}, model={"name": "mlp-2x64"})
+    messages = LocalExecutor(CPU, Store(tmp_path), lines.append).run([long])
+    assert any(isinstance(message, Progress) and message.epoch_ended for message in messages)
+    (tmp_path / "partial").write_text("no folder")
+    messages.close()
+    assert len(lines) == 1 and lines[0].startswith("no checkpoint was written: ")
 
 
 def test_inline_puts_a_run_that_another_process_trains_behind_the_others(
@@ -105,14 +137,14 @@ def test_inline_puts_a_run_that_another_process_trains_behind_the_others(
     first, second = (replace(job(act, tmp_path, **SMALL), patient=False) for act in ("relu", "tanh"))
     handed_out: list[tuple[str, bool]] = []
 
-    def busy_at_first(given: Job, stop: tasks.Stop = tasks.never):
+    def busy_at_first(given: Job, store: JobStore, stop: tasks.Stop = tasks.never):
         handed_out.append((given.specs[0].id, given.patient))
         if given.specs == first.specs and not given.patient:
             raise Busy(given.specs[0].id)
-        yield from tasks.messages_of(given, stop)
+        yield from tasks.messages_of(given, store, stop)
 
     monkeypatch.setattr(inline, "messages_of", busy_at_first)
-    messages = list(InlineExecutor().run([first, second]))
+    messages = list(InlineExecutor(Store(tmp_path)).run([first, second]))
     ids = [first.specs[0].id, second.specs[0].id]
     assert handed_out == [(ids[0], False), (ids[1], False), (ids[0], True)]
     assert [message.run for message in messages if isinstance(message, Postponed)] == [ids[0]]

@@ -9,7 +9,17 @@ import numpy as np
 import pytest
 
 from relubench.executors import messages
-from relubench.executors.messages import Done, Failed, HandedBack, Idle, Progress, WorkerMessage, from_json, to_json
+from relubench.executors.messages import (
+    Done,
+    Failed,
+    HandedBack,
+    Idle,
+    Note,
+    Progress,
+    WorkerMessage,
+    from_json,
+    to_json,
+)
 from relubench.runs.result import EpochPoint, RunResult, Timing
 
 RESULT = RunResult(
@@ -35,7 +45,7 @@ def simple(kind: Any) -> WorkerMessage:
     return kind() if kind in (HandedBack, Idle) else kind(run="abc")
 
 
-SIMPLE = [kind for kind in messages._KINDS.values() if kind not in (Done, Failed, Progress)]
+SIMPLE = [kind for kind in messages._KINDS.values() if kind not in (Done, Failed, Note, Progress)]
 
 
 @pytest.mark.parametrize(
@@ -44,6 +54,7 @@ SIMPLE = [kind for kind in messages._KINDS.values() if kind not in (Done, Failed
         *map(simple, SIMPLE),
         Progress(run="abc", epochs_done=0.1, images_per_second=1e-9, valid_error_pct=None, stage="x", epoch_ended=True),
         Failed(run="abc", message="é", hint=""),
+        Note(run="abc", text="the checkpoint é cannot be used"),
     ],
 )
 def test_a_message_comes_through_json_as_it_was(message: WorkerMessage):

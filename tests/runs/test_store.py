@@ -16,13 +16,12 @@ import pytest
 import relubench.system.files
 from relubench.errors import ComputeError
 from relubench.executors.failures import user_error
-from relubench.executors.job import Job
 from relubench.executors.messages import Done, Progress, Waiting
 from relubench.executors.tasks import carry_out
 from relubench.runs.result import RunResult, Timing
 from relubench.runs.store import Busy, Store
-from relubench.training.pretraining.layer_run import Interrupted
-from specs import finish, job
+from relubench.training.driver import Interrupted
+from specs import StoredJob, finish, job
 
 TIMING = Timing(
     seconds=1.0, epoch_seconds=[1.0], images_per_second=10.0, host="here", finished="2026-01-01T00:00:00+00:00"
@@ -85,10 +84,10 @@ def test_a_full_disk_loses_nothing_that_was_finished(tmp_path: Path, monkeypatch
 
 def test_a_full_disk_and_a_full_memory_are_told_as_what_they_are(tmp_path: Path):
     one = job("relu", tmp_path, train={"batch_size": 10})
-    disk = user_error(OSError(errno.ENOSPC, "No space left on device"), one)
+    disk = user_error(OSError(errno.ENOSPC, "No space left on device"), one, Store(one.store))
     assert isinstance(disk, ComputeError) and "the disk is full" in disk.message
     for error in (MemoryError(), RuntimeError("CUDA out of memory. Tried"), RuntimeError("can't allocate memory: x")):
-        memory = user_error(error, one)
+        memory = user_error(error, one, Store(one.store))
         assert "out of memory training relu" in memory.message and "--batch-size 5" in memory.hint
 
 
@@ -112,11 +111,13 @@ def test_two_processes_train_a_run_once(tmp_path: Path):
     one = job("relu", tmp_path / "runs", train={"epochs": 3}, model={"name": "mlp-2x64"})
     program = (
         "import json, sys; from relubench.executors.job import Job; from relubench.executors.messages import to_json;"
-        "from relubench.executors.tasks import carry_out;"
-        "messages = [to_json(message) for message in carry_out(Job.from_json(json.loads(sys.argv[1])))];"
+        "from pathlib import Path; from relubench.executors.tasks import carry_out;"
+        "from relubench.runs.store import Store;"
+        "job, store = Job.from_json(json.loads(sys.argv[1])), Store(Path(sys.argv[2]));"
+        "messages = [to_json(message) for message in carry_out(job, store)];"
         "print(json.dumps([message for message in messages if message['event'] == 'done']))"
     )
-    argv = [sys.executable, "-c", program, json.dumps(one.to_json())]
+    argv = [sys.executable, "-c", program, json.dumps(one.to_json()), str(one.store)]
     both = [subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     told = [json.loads(process.communicate(timeout=120)[0]) for process in both]
     assert sorted(message["cached"] for messages in told for message in messages) == [False, True]
@@ -124,7 +125,7 @@ def test_two_processes_train_a_run_once(tmp_path: Path):
 
 
 @pytest.fixture
-def held(tmp_path: Path) -> Iterator[Job]:
+def held(tmp_path: Path) -> Iterator[StoredJob]:
     """A job whose run another process is training for as long as the test runs."""
     one = job("relu", tmp_path, train={"epochs": 1}, model={"name": "mlp-1x16"})
     program = (
@@ -140,14 +141,14 @@ def held(tmp_path: Path) -> Iterator[Job]:
         other.kill()
 
 
-def test_what_another_process_trains_is_handed_back(held: Job):
+def test_what_another_process_trains_is_handed_back(held: StoredJob):
     with pytest.raises(Busy, match=held.specs[0].id):
         finish(replace(held, patient=False))
 
 
-def test_waiting_for_another_process_is_told_once_and_can_be_interrupted(held: Job):
+def test_waiting_for_another_process_is_told_once_and_can_be_interrupted(held: StoredJob):
     asked = iter([False, False, False, True])
-    messages = carry_out(held, lambda: next(asked))
+    messages = carry_out(held, Store(held.store), lambda: next(asked))
     assert next(messages) == Waiting(run=held.specs[0].id)
     with pytest.raises(Interrupted):
         next(messages)

@@ -12,6 +12,7 @@ import pytest
 
 from relubench.executors.local import LocalExecutor
 from relubench.executors.messages import Failed, Started
+from relubench.runs.store import Store
 from relubench.system import processes
 from relubench.system.processes import command, ending, environment, folder
 from specs import CPU, job
@@ -114,7 +115,7 @@ def test_a_workers_death_is_told(
 ):
     code, words = DEATHS[how]
     monkeypatch.setattr("relubench.executors.local.command", lambda _: [sys.executable, "-c", code])
-    started, failed = LocalExecutor(CPU).run([job("relu", tmp_path)])
+    started, failed = LocalExecutor(CPU, Store(tmp_path)).run([job("relu", tmp_path)])
     assert isinstance(started, Started) and isinstance(failed, Failed)
     assert re.search(words, failed.message), failed.message
     assert ("--batch-size" in failed.hint) == (how == "by the kernel")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any, Protocol
 
 import torch
@@ -22,6 +22,7 @@ from relubench.models.layers.base import Layer, SignFlip
 from relubench.models.random_streams import MemberNoise, stream
 from relubench.runs.result import LayerPoint
 from relubench.runs.spec import RunSpec
+from relubench.training.driver import Step
 from relubench.training.evaluation import accumulator
 from relubench.training.images import Images
 from relubench.training.memory import CHUNK_IMAGES
@@ -53,16 +54,6 @@ class Model(Protocol):
     def tensors(self) -> dict[str, Tensor]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class LayerStep:
-    """Where the layer's training stands."""
-
-    epochs_done: float
-    images: int
-    """Training images seen since the last LayerStep."""
-    epoch_ended: bool
-
-
 class LayerTraining:
     """Layer number `layer` (from 0) of a run, in pre-training."""
 
@@ -88,10 +79,10 @@ class LayerTraining:
         self.error = torch.zeros((), dtype=accumulator(spec.device), device=spec.device)
 
     @torch.no_grad()
-    def train(self) -> Iterator[LayerStep]:
+    def train(self) -> Iterator[Step]:
         """Train to the end, or to a divergence, from wherever it stands."""
         size = self.stack.batch_size
-        steps = math.ceil(self.data.n_train / size)
+        steps = self._steps()
         chunk = max(1, CHUNK_IMAGES // size)
         while self.epoch < self.stack.epochs and not self.diverged:
             generator = stream(self.spec.seed, "pretrain-order", self.layer, self.epoch)
@@ -100,9 +91,17 @@ class LayerTraining:
                 index = order[self.step * size : (self.step + chunk) * size]
                 self.train_rows(index)
                 self.step = min(self.step + chunk, steps)
-                yield LayerStep(self.epoch + self.step / steps, len(index), epoch_ended=False)
+                yield Step(len(index), epoch_ended=False)
             self._end_epoch()
-            yield LayerStep(self.epoch, 0, epoch_ended=True)
+            yield Step(0, epoch_ended=True)
+
+    def _steps(self) -> int:
+        return math.ceil(self.data.n_train / self.stack.batch_size)
+
+    @property
+    def epochs_done(self) -> float:
+        """Epochs trained, the fraction of the current one included."""
+        return self.epoch + self.step / self._steps()
 
     def train_rows(self, index: Tensor) -> None:
         """Take the steps of these training images, batch by batch."""

@@ -5,21 +5,23 @@ A layer that another process is training is waited for. A layer that is interrup
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from relubench.activations import ActivationChoice
 from relubench.data import PreparedData
-from relubench.errors import ComputeError
+from relubench.errors import WARNING, ComputeError
+from relubench.runs.clock import Clock
+from relubench.runs.job_store import JobStore
 from relubench.runs.layer_id import layer_id
 from relubench.runs.pretrained_file import PretrainedFile, to_bytes
 from relubench.runs.record_folders import Damaged
 from relubench.runs.result import PretrainedLayer
 from relubench.runs.spec import RunSpec
 from relubench.runs.store import Store
-from relubench.training.pretraining.layer_run import Interrupted, LayerProgress, LayerRun, layer_timing
+from relubench.training.driver import Interrupted, Stop
+from relubench.training.pretraining.layer_run import LayerProgress, LayerRun
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,12 +48,12 @@ class PretrainedLayers:
         spec: RunSpec,
         choice: ActivationChoice,
         prepared: PreparedData,
-        store: Store,
+        store: JobStore,
         *,
         fresh: bool,
-        stop: Callable[[], bool],
-    ) -> Generator[LayerProgress, None, None]:
-        """Fill this with the run's layers, as far as they go, and yield the progress of those that are trained.
+        stop: Stop,
+    ) -> Generator[LayerProgress | str, None, None]:
+        """Fill this with the run's layers, as far as they go; yields progress of the training, and lines for the user.
 
         Raises Interrupted after `stop`, once a checkpoint is written; closing the generator writes one likewise.
         `fresh` trains every layer again, from its start.
@@ -62,7 +64,7 @@ class PretrainedLayers:
         for layer in range(spec.stack.layers):
             with store.lock(layer_id(spec, layer), _unless(stop)):
                 run = LayerRun(spec, choice, prepared, store, layer, self.layers, fresh)
-                record = None if fresh and not spec.stack.source else _stored(store, run.id)
+                record = None if fresh and not spec.stack.source else (yield from _stored(store, run.id))
                 record = record or (yield from run.train(stop))
                 timing = store.timing(run.id)
                 self.seconds += timing.seconds if timing else 0.0
@@ -74,17 +76,17 @@ class PretrainedLayers:
             self.layers = [shuffled(weights, spec.seed, layer) for layer, weights in enumerate(self.layers)]
 
 
-def _stored(store: Store, layer: str) -> PretrainedLayer | None:
+def _stored(store: JobStore, layer: str) -> Generator[str, None, PretrainedLayer | None]:
     """The record of a stored layer; None, and a line that says so, where it or its weights are damaged."""
     try:
         store.layer_weights(layer)
         return store.layer(layer)
     except Damaged as error:
-        print(f"warning: {error.message}; it is trained again", file=sys.stderr)
+        yield f"{WARNING}{error.message}; it is trained again"
         return None
 
 
-def _unless(stop: Callable[[], bool]) -> Callable[[], bool]:
+def _unless(stop: Stop) -> Callable[[], bool]:
     """Whether to go on waiting for a layer that another process is training; raises Interrupted after `stop`."""
 
     def go_on() -> bool:
@@ -95,7 +97,7 @@ def _unless(stop: Callable[[], bool]) -> Callable[[], bool]:
     return go_on
 
 
-def read_layer(store: Store, layer: str) -> dict[str, Tensor]:
+def read_layer(store: JobStore, layer: str) -> dict[str, Tensor]:
     """A finished layer's parameters by name; raises ComputeError where the file is gone or damaged."""
     from safetensors.torch import load
 
@@ -120,7 +122,7 @@ def import_layers(file: PretrainedFile, spec: RunSpec, store: Store) -> None:
             outcome="ok",
             facts={"source": file.digest, **file.facts},
         )
-        store.put_layer(record, layer_timing(seconds, [], 0, 0), save(tensors))
+        store.put_layer(record, Clock(seconds=seconds).timing(1), save(tensors))
 
 
 def export_layers(spec: RunSpec, store: Store) -> bytes:
