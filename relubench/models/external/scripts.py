@@ -86,7 +86,7 @@ class ScriptOpeningMode(TorchFunctionMode):
         original = getattr(function, "_torchdynamo_inline", None)
         # Traced functions have one, too: what they do may depend on the values that they were traced with.
         compiled = _try_get_jit_cached_function(original) if original is not None else None
-        if not name or compiled is None or compiled.qualified_name != function.qualified_name:
+        if not name or original is None or compiled is None or compiled.qualified_name != function.qualified_name:
             return _Script(function, name, None)
 
         def compute(callee: Callable[..., Any], *before: Any) -> Any:
