@@ -92,13 +92,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Check QUICK and give its tests one thread each; hide wide vectors from the compiler where that was asked for."""
+    """Check QUICK, share out the processor's threads, and hide wide vectors from the compiler if that was asked for."""
     missing = [name for name in QUICK if not (HERE / name).is_file()]
     if missing:
         raise pytest.UsageError(f"QUICK in tests/conftest.py names what is not there: {', '.join(missing)}")
-    if config.option.markexpr == "quick":
-        # Two workers with two threads each would wait for one another.
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    if config.option.markexpr == "quick" or workers > 1:
+        # Two workers with two threads each would wait for one another: that takes three times the processor's time.
+        threads = 1 if config.option.markexpr == "quick" else max(1, (os.cpu_count() or 1) // workers)
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     if (vector_bytes := config.getoption("--vector-bytes")) is None:
         return
     from llvmlite import binding

@@ -13,7 +13,9 @@ from torch import Tensor
 from relubench.activations import ActivationChoice, build
 from relubench.activations.checks.finite_differences import numerical_slopes
 from relubench.activations.definition import Activation
-from relubench.verification.compare import Array, errors, ulp_size
+from relubench.verification.arithmetic import COMPUTED, UNDERFLOW
+from relubench.verification.bounds import forward_allowance
+from relubench.verification.compare import FORMATS, Array, errors, ulp_size
 from relubench.verification.forms import backward_forms, forward_forms
 from relubench.verification.judge import RowHeader, VerifyRow
 from relubench.verification.reference import own_slopes, own_values, reference_of
@@ -25,6 +27,8 @@ CONSTANTS = 16.0
 """Roundings of float32 within which a formula may differ in float64: its constants are typed to seven digits."""
 COARSE = 1 / 8
 """Or this share of what its own type's roundings explain, if that is more."""
+DIGITS = 53
+"""Binary digits of float64."""
 MANY = 0.9
 """Of the places at which slopes are wrong: from this share on flat values make a straight-through estimator."""
 
@@ -81,7 +85,7 @@ def backward_pass_of_values(row: VerifyRow, activation: Activation) -> VerifyRow
     """The row, 'wrong' or 'straight-through' where the slopes in float64 are not those of the values."""
     x = _comparison_points()
     values, slopes = own_values(activation, row.dtype), own_slopes(activation, row.dtype)
-    true, error, reliable = numerical_slopes(values, x)
+    true, error, reliable = numerical_slopes(values, x, _rounding_of_values(activation, x))
     backward_slopes = slopes(x)
     reliable &= _has_full_precision(values, x)
     difference = (backward_slopes - true).abs()
@@ -105,6 +109,13 @@ def backward_pass_of_values(row: VerifyRow, activation: Activation) -> VerifyRow
         reason = f"the differences of its values give {float(true[worst]):.6g}"
     message = f"{worst_slope}, where {reason} ({num_wrong:,} of {int(reliable.sum()):,} places)"
     return replace(row, outcome="wrong", wrong=max(num_wrong, row.wrong), at=float(x[worst]), message=message)
+
+
+def _rounding_of_values(activation: Activation, x: Tensor) -> Tensor:
+    """By how much the function's own steps may miss its values in float64, [N]: what cancels is lost to differences."""
+    size = forward_allowance(activation, x[None].to(torch.float32), COMPUTED, emulate=False).size
+    in_float64 = (size - UNDERFLOW) * 2.0 ** (FORMATS[COMPUTED][0] - DIGITS)
+    return torch.from_numpy(in_float64).nan_to_num(0.0, torch.inf, 0.0).clamp_(min=0.0)
 
 
 def _comparison_points() -> Tensor:

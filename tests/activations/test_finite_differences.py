@@ -71,3 +71,15 @@ def test_a_step_is_flat_away_from_its_edge() -> None:
     slopes, _, reliable = numerical_slopes(torch.sign, x)
     assert reliable.tolist() == [True, True, False, True, True]
     assert (slopes[reliable] == 0).all()
+
+
+def test_what_cancels_is_flat_to_steps_below_its_rounding() -> None:
+    """Relative to 0 the steps are tiny: the function's own rounding, not its values, says that nothing is seen."""
+    x = torch.tensor([0.0, 1e-12], dtype=torch.float64)
+    slopes, error, reliable = numerical_slopes(lambda z: (z + 1) - 1, x, torch.full((2,), 2.0**-53))
+    assert reliable.tolist() == [True, True]
+    assert ((slopes - 1).abs() <= 10 * error + 1e-12).all()
+    # Of a function that rounds nothing, what is flat near 0 is flat.
+    slopes, _, reliable = numerical_slopes(lambda z: torch.where(z.abs() > 1e-6, z, 0.0), x, 0.0)
+    assert reliable.tolist() == [True, True]
+    assert slopes.tolist() == [0.0, 0.0]

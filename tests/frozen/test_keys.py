@@ -18,6 +18,9 @@ import yaml
 from tests.frozen.conftest import Frozen, printed
 from tests.frozen.shapes import Shape, comparable, differences, shape_of
 
+# In one process: each trains the store anew.
+pytestmark = pytest.mark.xdist_group("frozen keys")
+
 NETWORK = ["--model", "mlp-12-8", "--batch-size", "64", "--epochs", "2", "--lr", "0.1", "--device", "cpu", "--quiet"]
 JSON = ["--format", "json"]
 KEPT = [*NETWORK, "--runs-dir", "STORE"]

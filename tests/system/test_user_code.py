@@ -457,3 +457,172 @@ def test_a_compiled_module_beside_the_file_is_part_of_the_digest(tmp_path: Path)
         seen.append(digest(f"{tmp_path}/mine.py:act"))
         assert value(f"{tmp_path}/mine.py:act") == [-scale, 2 * scale]
     assert seen[0] != seen[1]
+
+
+# -- what is asked of paths -------------------------------------------------------------------------------------------
+
+QUESTIONS = {
+    "exists": "os.path.exists(HERE + '/tuned.txt')",
+    "isfile": "os.path.isfile(HERE + '/tuned.txt')",
+    "Path.exists": "pathlib.Path(HERE, 'tuned.txt').exists()",
+    "Path.is_file": "pathlib.Path(HERE, 'tuned.txt').is_file()",
+    "access": "os.access(HERE + '/tuned.txt', os.R_OK)",
+    "lexists": "os.path.lexists(HERE + '/tuned.txt')",
+    "glob without a pattern": "bool(glob.glob(HERE + '/tuned.txt'))",
+    "which": "shutil.which('tuned.txt', mode=os.F_OK, path=HERE) is not None",
+    "by a helper": "near.is_there(HERE + '/tuned.txt')",
+}
+
+
+@pytest.mark.parametrize("how", QUESTIONS)
+@pytest.mark.parametrize("late", [False, True])
+def test_whether_a_file_is_there_is_part_of_the_digest(how: str, late: bool, tmp_path: Path):
+    body = (
+        f"def act(x): return 3 * x if {QUESTIONS[how]} else 2 * x\n"
+        if late
+        else f"S = 3 if {QUESTIONS[how]} else 2\ndef act(x): return S * x\n"
+    )
+    write(tmp_path, near="import os\ndef is_there(path):\n    try: os.stat(path)\n    except OSError: return False\n"
+          "    return True\n")  # fmt: skip
+    write(tmp_path, mine=f"import glob, os, pathlib, shutil\nimport near\nHERE = os.path.dirname(__file__)\n{body}")
+    text, tuned = f"{tmp_path}/mine.py:act", tmp_path / "tuned.txt"
+    absent = digest(text)
+    tuned.write_text("")
+    assert not is_checked(resolve_user_object(text))
+    assert digest(text) != absent and is_checked(resolve_user_object(text))
+    tuned.unlink()
+    assert not is_checked(resolve_user_object(text)) and digest(text) == absent
+
+
+@pytest.mark.parametrize(
+    ("code", "change", "counts"),
+    [
+        ("os.path.getsize(HERE + '/log.txt')", "longer", True),
+        ("os.path.getmtime(HERE + '/log.txt')", "touched", True),
+        ("pathlib.Path(HERE, 'log.txt').stat().st_mtime", "touched", True),
+        ("os.stat(HERE + '/log.txt').st_size", "longer", True),
+        ("os.path.exists(HERE + '/log.txt')", "touched", False),
+        ("os.path.exists(HERE + '/log.txt')", "longer", False),
+        ("os.path.isdir(HERE + '/log.txt')", "folder", True),
+        ("os.path.islink(HERE + '/log.txt')", "link", True),
+        ("os.path.exists(HERE + '/log.txt')", "link", False),
+    ],
+)
+def test_what_is_asked_of_a_file_counts_and_no_more(code: str, change: str, counts: bool, tmp_path: Path):
+    write(tmp_path, mine=f"import os, pathlib\nHERE = os.path.dirname(__file__)\nN = {code}\ndef act(x): return x\n")
+    path, text = tmp_path / "log.txt", f"{tmp_path}/mine.py:act"
+    path.write_text("a")
+    before = digest(text)
+    if change == "longer":
+        path.write_text("ab")
+    elif change == "touched":
+        os.utime(path, (1, 1))
+    else:
+        path.unlink()
+        path.mkdir() if change == "folder" else path.symlink_to(tmp_path / "mine.py")
+    assert is_checked(resolve_user_object(text)) is not counts
+    assert (digest(text) != before) is counts
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "pathlib.Path(__file__).resolve()",
+        "os.path.isdir(HERE)",
+        "os.makedirs(HERE + '/logs', exist_ok=True)",
+        "[os.path.exists(tempfile.mkdtemp() + '/any') for _ in range(2)]",
+        "inspect.getsource(act)",
+        "open(HERE + '/log.txt').read() if os.path.exists(HERE + '/mine.py') else ''",
+        "os.path.exists(os.__file__)",
+        "np.lib.npyio.DataSource().exists(HERE + '/other.txt')",
+    ],
+)
+def test_what_says_nothing_of_its_own_leaves_the_digest(code: str, tmp_path: Path):
+    """What is known already, what the code made itself, and what a library looks for."""
+    head = "import inspect, os, pathlib, tempfile\nimport numpy as np\nHERE = os.path.dirname(__file__)\n"
+    (tmp_path / "log.txt").write_text("")
+    write(tmp_path, mine=f"{head}def act(x):\n    {code}\n    return x\n")
+    choice = resolve_user_object(f"{tmp_path}/mine.py:act")
+    record = Record()
+    with recording(record):
+        value(choice.label)
+    assert manifest_of(module_name(tmp_path / "mine.py"), [tmp_path / "mine.py"], record).answers == {}
+
+
+@pytest.mark.parametrize(
+    ("code", "appears"),
+    [
+        ("try: import tuned\nexcept ImportError: tuned = None\n", "tuned.py"),
+        ("try: from tuned import S\nexcept ImportError: S = 1\n", "tuned/__init__.py"),
+        ("try: from .tuned import S\nexcept ImportError: S = 1\n", "tuned.py"),
+        ("import importlib\ntry: importlib.import_module('tuned')\nexcept ModuleNotFoundError: pass\n", "tuned.py"),
+    ],
+)
+def test_a_module_that_was_missing_and_appears_changes_the_digest(code: str, appears: str, tmp_path: Path):
+    write(tmp_path, mine=f"{code}def act(x): return x\n")
+    text = f"{tmp_path}/mine.py:act"
+    before = digest(text)
+    assert is_checked(resolve_user_object(text))
+    (tmp_path / appears).parent.mkdir(exist_ok=True)
+    (tmp_path / appears).write_text("S = 2\n")
+    assert not is_checked(resolve_user_object(text)) and digest(text) != before
+
+
+def test_a_package_that_is_installed_later_changes_the_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write(tmp_path / "own", mine="try: import tuned_package\nexcept ImportError: pass\ndef act(x): return x\n")
+    text = f"{tmp_path}/own/mine.py:act"
+    digest(text)
+    write(tmp_path / "site", tuned_package="")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    assert not is_checked(resolve_user_object(text))
+
+
+def test_the_home_folder_that_the_code_asks_for_is_part_of_the_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write(tmp_path, mine="import os\nN = os.path.expanduser('~/scale.txt')\ndef act(x): return x\n")
+    text = f"{tmp_path}/mine.py:act"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    before = digest(text)
+    monkeypatch.setenv("HOME", str(tmp_path / "other"))
+    assert not is_checked(resolve_user_object(text)) and digest(text) != before
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_the_variables_of_a_library_are_said_to_be_out_of_sight(
+    late: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Of what it reads for the user's code; what it reads while it is imported goes with its version."""
+    read = "float(os.environ.get('SCALE_OF_LIBRARY', '1'))"
+    body = f"def scale(): return {read}\n" if late else f"S = {read}\ndef scale(): return S\n"
+    write(tmp_path / "site-packages", relubench_test_library=f"import os\n{body}")
+    write(tmp_path / "own", mine="import relubench_test_library as l\ndef act(x): return l.scale() * x\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "site-packages"))
+    monkeypatch.setattr(
+        "relubench.system.user_code.records._system_folders", lambda: (f"{tmp_path}/site-packages/", sys.prefix)
+    )
+    text, lines = f"{tmp_path}/own/mine.py:act", list[str]()
+    checked(resolve_user_object(text), "activation", lambda: value(text))
+    say_unseen(resolve_user_object(text), "activation", lines.append)
+    del sys.modules["relubench_test_library"]
+    assert len(lines) == late
+    assert not lines or "the environment variables of relubench_test_library" in lines[0]
+    assert not lines or "--no-cache" in lines[0]
+
+
+def test_asking_still_works_as_it_did(tmp_path: Path):
+    """Callers look the functions up in the sets that say what they can do."""
+    import shutil
+
+    write(tmp_path, mine="def act(x): return x\n")
+    digest(f"{tmp_path}/mine.py:act")
+    assert os.stat in os.supports_follow_symlinks and os.access in os.supports_effective_ids
+    status = os.stat
+    assert status(tmp_path, follow_symlinks=False).st_ino == tmp_path.lstat().st_ino
+    folder = os.open(tmp_path, os.O_RDONLY)
+    try:
+        assert status("mine.py", dir_fd=folder).st_size == (tmp_path / "mine.py").stat().st_size
+        assert status(folder).st_ino == tmp_path.stat().st_ino
+    finally:
+        os.close(folder)
+    shutil.copystat(tmp_path / "mine.py", tmp_path, follow_symlinks=False)
+    with pytest.raises(FileNotFoundError):
+        status(tmp_path / "none")

@@ -204,3 +204,69 @@ def test_prints_go_to_stderr(tmp_path: Path) -> None:
         assert "called" not in done.stdout
         assert "imported" not in done.stdout
         assert "called" in done.stderr
+
+
+# -- arithmetic that cancels ------------------------------------------------------------------------------------------
+
+
+def shifted(x: Tensor) -> Tensor:
+    return (x + 1.25) - 1.25
+
+
+def squares(x: Tensor) -> Tensor:
+    c = torch.full_like(x, 1.2345678)
+    return (x + c) * (x + c) - c * c
+
+
+def tanh_of_exponentials(x: Tensor) -> Tensor:
+    y = x.clamp(-20.0, 20.0)
+    return (torch.exp(y) - torch.exp(-y)) / (torch.exp(y) + torch.exp(-y))
+
+
+def tail_in_float32(x: Tensor) -> Tensor:
+    y = x.float()
+    return y - torch.tanh(y)
+
+
+CANCELLING = {function.__name__: function for function in (shifted, squares, tanh_of_exponentials, tail_in_float32)}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("form", ["eager", "scripted", "traced"])
+@pytest.mark.parametrize("name", CANCELLING)
+def test_what_cancels_is_right_as_far_as_its_own_arithmetic_goes(
+    name: str, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At 0 the smallest steps do not move 1 + x; in float32 a result is not a multiple of the input's type."""
+    function = CANCELLING[name]
+    if form != "eager":
+        function = torch.jit.script(function) if form == "scripted" else torch.jit.trace(function, torch.rand(7))
+    for row in rows_of(monkeypatch, function, "bf16"):
+        assert row.outcome == "ok", row.message
+
+
+@pytest.mark.parametrize("scripted", [False, True])
+@pytest.mark.filterwarnings("ignore")
+def test_what_cancels_and_is_wrong_is_still_found(scripted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = torch.jit.script(shifted) if scripted else shifted
+
+    class Doubled(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return values(x)
+
+        @staticmethod
+        def backward(ctx, grad):
+            return 2 * grad
+
+    _, backward = rows_of(monkeypatch, Doubled.apply, "bf16")
+    assert backward.outcome == "wrong"
+    assert "the differences of its values give 1" in backward.message
+    biased = off_in_one_type(values, "bf16", lambda x: (x > 8) & (x < 16), lambda h: h * 1.02)
+    forward, _ = rows_of(monkeypatch, biased, "bf16")
+    assert forward.outcome == "wrong"
+
+
+def test_a_result_in_float32_is_still_held_to_its_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    forward, _ = rows_of(monkeypatch, lambda x: silu(x.float()) * (1.02 if x.dtype == torch.bfloat16 else 1), "bf16")
+    assert forward.outcome == "wrong"

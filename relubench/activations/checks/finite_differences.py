@@ -83,11 +83,15 @@ def _format(value: float) -> str:
     return f"{0.0 if abs(value) < 1e-9 else value:.4g}"
 
 
-def numerical_slopes(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def numerical_slopes(
+    function: Callable[[Tensor], Tensor], x: Tensor, rounding: Tensor | float = 0.0
+) -> tuple[Tensor, Tensor, Tensor]:
     """The slopes of `function` at x from its values, an estimate of their absolute error, and whether to rely on them.
 
     `function` acts on each entry alone; x is float64 of any shape, and so are the slopes and errors; the third is
-    bool. Not relied on is a slope at a kink or a jump, at what is not finite, and one that no step size makes out.
+    bool. `rounding`: by how much its own arithmetic may miss the values, absolutely, beside their last rounding: steps
+    so small that 1 + x is 1 see (1 + x) - 1 as flat. Not relied on is a slope at a kink or a jump, at what is not
+    finite, and one that no step size makes out.
     """
     with torch.no_grad():
         values = function(x)
@@ -95,8 +99,8 @@ def numerical_slopes(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple[T
         scale = torch.exp2(torch.floor(torch.log2(x.abs().clamp(min=_LEAST))))
         # No wider: what oscillates looks smooth from afar.
         widest = (scale * 2.0**-22).clamp(min=0.25)
-        relative = _extrapolate(function, x, values, torch.minimum(scale / 4, widest))
-        absolute = _extrapolate(function, x, values, widest)
+        relative = _extrapolate(function, x, values, torch.minimum(scale / 4, widest), rounding)
+        absolute = _extrapolate(function, x, values, widest, rounding)
         slopes, error, is_smooth = (
             torch.where(relative[1] <= absolute[1], a, b) for a, b in zip(relative, absolute, strict=True)
         )
@@ -105,7 +109,7 @@ def numerical_slopes(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple[T
 
 
 def _extrapolate(
-    function: Callable[[Tensor], Tensor], x: Tensor, values: Tensor, step: Tensor
+    function: Callable[[Tensor], Tensor], x: Tensor, values: Tensor, step: Tensor, rounding: Tensor | float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(slopes, errors, whether one-sided differences approach each other), from steps `step`, step/2, step/4, ..."""
     best, error = torch.full_like(x, torch.nan), torch.full_like(x, torch.inf)
@@ -117,7 +121,7 @@ def _extrapolate(
         values_above, values_below = function(x + h), function(x - h)
         h = ((x + h) - (x - h)) / 2
         gap = (values_above - 2 * values + values_below).abs() / h
-        noise = 2 * _EPS * (values_above.abs() + values_below.abs() + 2 * values.abs()) / h
+        noise = (2 * _EPS * (values_above.abs() + values_below.abs() + 2 * values.abs()) + 2 * rounding) / h
         previous_row, row = row, [(values_above - values_below) / (2 * h)]
         # A curve's one-sided differences differ by h f'', half as much at half of the step; a kink's always as much.
         approaching = (gap <= 0.8 * wider_gap) | (gap <= 4 * noise)

@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from relubench.errors import ComputeError
 from relubench.models.external.calls import (
     ACTIVATIONS,
+    SCRIPTED,
     CallSite,
     CallSiteTracker,
     function_name,
@@ -23,6 +23,7 @@ from relubench.models.external.calls import (
     in_place,
     spoken,
 )
+from relubench.models.external.scripts import ScriptOpeningMode
 from relubench.models.external.survey_mode import PRODUCTS
 from relubench.models.external.written_out import Steps, is_step, step_name
 
@@ -31,13 +32,13 @@ _PRODUCTS = functions_of(PRODUCTS)
 Function = Callable[[Tensor], Tensor]
 
 
-class ActivationSwap(TorchFunctionMode):
+class ActivationSwap(ScriptOpeningMode):
     """While it is entered, the network's activations are `functions`: one for each use that is not kept."""
 
     def __init__(
         self, network: nn.Module, uses: Sequence[CallSite], functions: Sequence[Function], merged: Sequence[str] = ()
     ) -> None:
-        super().__init__()
+        super().__init__(SCRIPTED)
         self.places = CallSiteTracker(network, merged)
         self.kept = {use.place for use in uses if use.kept}
         exchanged = [use for use in uses if not use.kept]
@@ -95,6 +96,10 @@ class ActivationSwap(TorchFunctionMode):
         if use.aliased:
             return x.copy_(h)
         return h.clone() if use.overwritten else h
+
+    def sealed(self, name: str, tensors: list[Tensor]) -> None:
+        """A function of TorchScript that stays as it is by the user's wish counts as a place."""
+        self.places.next(name)
 
     def _step(self, func: Any, args: Sequence[Any]) -> Tensor | None:
         """Follow a step of written-out activations: the result where one ends, else None."""

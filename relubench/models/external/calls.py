@@ -17,7 +17,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+
+from relubench.models.external.scripts import ScriptOpeningMode
 
 NAMES = (
     *("relu", "relu6", "leaky_relu", "prelu", "rrelu", "threshold", "hardtanh", "elu", "selu", "celu"),
@@ -41,6 +42,14 @@ def functions_of(names: Sequence[str]) -> dict[Any, str]:
     }
 
 
+HANDMADE = (
+    *("clamp", "clip", "clamp_min", "clamp_max", "maximum", "minimum", "fmax", "fmin", "where", "heaviside"),
+    *("erf", "exp", "exp2", "expm1", "log1p", "logaddexp", "sin", "cos", "atan", "arctan", "asinh", "arcsinh", "glu"),
+    *("rnn_tanh", "rnn_relu", "lstm", "gru", "rnn_tanh_cell", "rnn_relu_cell", "lstm_cell", "gru_cell"),
+)
+"""Functions of the images' features that activations are written with, or that hide one."""
+SCRIPTED = (*NAMES, *HANDMADE)
+"""What is looked for inside TorchScript."""
 ACTIVATIONS = functions_of(NAMES)
 _INPLACE_ARGUMENT = {
     func: list(inspect.signature(func).parameters).index("inplace")
@@ -140,10 +149,13 @@ class CallSiteTracker:
         self.stack.pop()
 
 
-class _Counter(TorchFunctionMode):
+class _Counter(ScriptOpeningMode):
     def __init__(self, places: CallSiteTracker) -> None:
-        super().__init__()
+        super().__init__(SCRIPTED)
         self.places = places
+
+    def sealed(self, name: str, tensors: list[Tensor]) -> None:
+        self.places.next(name)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in ACTIVATIONS:

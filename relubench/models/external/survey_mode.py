@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from relubench.models.external.calls import (
     ACTIVATIONS,
+    HANDMADE,
+    SCRIPTED,
     CallSite,
     CallSiteId,
     CallSiteTracker,
@@ -26,18 +27,13 @@ from relubench.models.external.calls import (
 )
 from relubench.models.external.kept_activations import ASKED, matches
 from relubench.models.external.outputs import class_scores
+from relubench.models.external.scripts import ScriptOpeningMode
 from relubench.models.external.written_out import Tracker
 
 SIGMOIDS = ("sigmoid", "hardsigmoid", "expit")
 BOUNDED = ("relu6", "hardtanh")
 """Of these, scaled by a number, hard sigmoids are made by hand."""
 
-HANDMADE = (
-    *("clamp", "clip", "clamp_min", "clamp_max", "maximum", "minimum", "fmax", "fmin", "where", "heaviside"),
-    *("erf", "exp", "exp2", "expm1", "log1p", "logaddexp", "sin", "cos", "atan", "arctan", "asinh", "arcsinh", "glu"),
-    *("rnn_tanh", "rnn_relu", "lstm", "gru", "rnn_tanh_cell", "rnn_relu_cell", "lstm_cell", "gru_cell"),
-)
-"""Functions of the images' features that activations are written with, or that hide one."""
 COMPARISONS = ("gt", "ge", "lt", "le", "greater", "greater_equal", "less", "less_equal")
 
 PRODUCTS = ("mul", "multiply")
@@ -73,13 +69,13 @@ class _Refusal:
     """The elementwise call that gave rise to it, if one did."""
 
 
-class SurveyMode(TorchFunctionMode):
+class SurveyMode(ScriptOpeningMode):
     """Sees every call of a function of torch in a forward, and notes which are activations and what becomes of them."""
 
     def __init__(
         self, network: nn.Module, batch: int, keep: Sequence[str], merged: Collection[str], classes: int | None
     ) -> None:
-        super().__init__()
+        super().__init__(SCRIPTED)
         self.network, self.batch, self.keep, self.classes = network, batch, keep, classes
         self.places = CallSiteTracker(network, merged)
         self.uses: dict[CallSiteId, CallSite] = {}
@@ -234,6 +230,12 @@ class SurveyMode(TorchFunctionMode):
     def _refuse(self, place: CallSiteId, text: str) -> None:
         self.names[place_name(place)] = None
         self.refused.append(_Refusal(place_name(place), text))
+
+    def sealed(self, name: str, tensors: list[Tensor]) -> None:
+        """Refuse a function of TorchScript that stays closed; the same place is counted in `ActivationSwap`."""
+        place = self.places.next(name)
+        if any(tensor.requires_grad for tensor in tensors) or not torch.is_grad_enabled():
+            self._refuse(place, f"{spoken(name, place)} inside a scripted function")
 
     def _written(self, x: Tensor) -> None:
         """The network has written into `x`."""

@@ -27,6 +27,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
+from relubench.system.user_code.path_questions import record_missing_module
 from relubench.system.user_code.records import (
     MARK,
     RECORDS,
@@ -169,14 +170,13 @@ def _relative_levels(file: Path) -> int:
 
 
 def _is_installed(top: str) -> bool:
-    module = sys.modules.get(top)
-    if module is not None:
+    if sys.modules.get(top) is not None:
         return True
     try:
         spec = PathFinder.find_spec(top)
+        return spec is not None and spec.origin is not None
     except (ImportError, ValueError):
         return False
-    return spec is not None and spec.origin is not None
 
 
 class _Loader(SourceFileLoader):
@@ -238,27 +238,28 @@ def _importer(space: _FilePackage | None, importing: str) -> Callable[..., Any]:
         in_folder = level == 0 and space is not None and space.has(top)
         if in_folder and space is not None:
             full = f"{space.name}.{name}"
-        with _watched_imports():
-            module = builtins.__import__(full, globals, locals, fromlist, level)
+        try:
+            with _watched_imports():
+                module = builtins.__import__(full, globals, locals, fromlist, level)
+        except ModuleNotFoundError as problem:
+            record_missing_module(problem.name or "", space.package.__path__ if space is not None else [])
+            raise
         if level:
-            full = importlib.util.resolve_name("." * level + name, _package_of(globals, importing))
+            package = (globals or {}).get("__package__") or importing.rpartition(".")[0]
+            full = importlib.util.resolve_name("." * level + name, package)
         _record_imports(full, fromlist)
         return sys.modules[f"{space.name}.{top}"] if in_folder and space is not None and not fromlist else module
 
     return import_from_folder
 
 
-def _package_of(globals: Any, importing: str) -> str:
-    return (globals or {}).get("__package__") or importing.rpartition(".")[0]
-
-
 def _record_imports(full: str, fromlist: Sequence[str]) -> None:
     """Record which modules an import gave."""
-    names = [full.rsplit(".", depth)[0] for depth in range(full.count(".") + 1)]
-    names += [f"{full}.{item}" for item in fromlist]
     record = current_record()
     if record is None:
         return
+    names = [full.rsplit(".", depth)[0] for depth in range(full.count(".") + 1)]
+    names += [f"{full}.{item}" for item in fromlist]
     record.modules.update(name for name in names if name in RECORDS)
     top = full.partition(".")[0]
     if not top.startswith(PREFIX) and top not in RECORDS and top not in sys.stdlib_module_names:

@@ -19,11 +19,15 @@ from typing import Any
 
 from relubench.system.files import write_atomically
 from relubench.system.paths import cache_root
+from relubench.system.user_code.path_questions import answer, answers
 from relubench.system.user_code.records import RECORDS, Record
 from relubench.system.user_code.watching import UNSEEN_CALLS, UNSEEN_PACKAGES, read_files
 
 KEYED_DISTRIBUTIONS = ("torch", "relubench")
 """Distributions whose versions are part of a run's id anyway."""
+
+WATCHED = 2
+"""The version of what is watched: a check by one that saw less is done again."""
 
 LARGE = 2**22
 """Bytes from which on a file is not read again in one process while its inode says that it is the same."""
@@ -42,6 +46,8 @@ class Manifest:
     folders: Mapping[str, str | None] = field(default_factory=dict)
     """Path of a folder whose names were asked for -> SHA-256 over them; None for one that is not there."""
     distributions: Mapping[str, str | None] = field(default_factory=dict)
+    answers: Mapping[str, str] = field(default_factory=dict)
+    """What the code asked of paths besides their contents, 'question path' -> answer; '' for one that is not there."""
     unseen: tuple[str, ...] = ()
     """Other sources that its code reads, which cannot be watched."""
 
@@ -49,22 +55,31 @@ class Manifest:
     def digest(self) -> str:
         """SHA-256 over the whole manifest; for a single file, the file's own."""
         contents = [self.files[path] for path in sorted(self.files)]
-        if not self.environment and not self.distributions and not self.folders and None not in contents:
+        besides = (self.environment, self.distributions, self.folders, self.answers)
+        if not any(besides) and None not in contents:
             return digest_of([bytes.fromhex(digest) for digest in contents if digest is not None])
         names = [Path(path).name for path in sorted(self.files)]
         facts: list[Any] = [list(zip(names, contents, strict=True)), dict(self.environment), dict(self.distributions)]
         if self.folders:  # Where there are none, the digest is that of former versions.
             facts.append([self.folders[path] for path in sorted(self.folders)])
+        if self.answers:
+            facts.append([(question, Path(path).name, text) for question, path, text in self._answers()])
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def changes(self, *, environment: bool = True) -> list[str]:
         """The names of the files, folders, distributions and variables that have changed."""
         changed = [path for path, digest in self.files.items() if file_digest(path) != digest]
         changed += [path for path, digest in self.folders.items() if names_digest(path) != digest]
+        changed += [path for question, path, text in self._answers() if answer(question, path) != text]
         changed += [name for name, version in self.distributions.items() if _version(name) != version]
         if environment:
             changed += [name for name, value in self.environment.items() if _variable_digest(name) != value]
         return changed
+
+    def _answers(self) -> list[tuple[str, str, str]]:
+        """(question, path, answer) of all."""
+        parts = [(*key.partition(" "), text) for key, text in sorted(self.answers.items())]
+        return [(question, path, text) for question, _, path, text in parts]
 
 
 def digest_of(digests: list[bytes]) -> str:
@@ -95,6 +110,7 @@ def manifest_of(module: str, sources: Iterable[Path], check: Record) -> Manifest
     return Manifest(
         files=dict(sorted(files.items())),
         folders=dict(sorted(folders.items())),
+        answers=answers([*records.values(), check], files, folders),
         environment={name: _variable_digest(name) for name in sorted(variables)},
         distributions={name: _version(name) for name in _distributions(packages)},
         unseen=tuple(sorted(unseen)),
@@ -174,7 +190,7 @@ def _version(distribution: str) -> str | None:
 
 def key_of(role: str, name: str, parameters: Any) -> str:
     """The key under which a manifest is stored."""
-    return hashlib.sha256(json.dumps([role, name, parameters]).encode()).hexdigest()[:24]
+    return hashlib.sha256(json.dumps([WATCHED, role, name, parameters]).encode()).hexdigest()[:24]
 
 
 def remember(key: str, manifest: Manifest) -> None:

@@ -33,6 +33,12 @@ class Record:
     folders: dict[str, None] = field(default_factory=dict)
     """Folders whose lists of names were asked for, there or not."""
     written_files: set[str] = field(default_factory=set)
+    questions: dict[tuple[str, str], None] = field(default_factory=dict)
+    """What was asked of paths besides their contents: (question, path); see `path_questions`."""
+    made: set[str] = field(default_factory=set)
+    """Folders and links that the code made itself."""
+    temporary: set[str] = field(default_factory=set)
+    """Those of them whose names tempfile gave, other ones each time."""
     environment: set[str] = field(default_factory=set)
     unseen: set[str] = field(default_factory=set)
     """Sources that cannot be watched, each as a short phrase."""

@@ -1,12 +1,14 @@
 """A watch over the files and environment variables that users' code reads. Torch-free.
 
-Files and lists of folders are seen through Python's audit events, the environment through `os.environ`. A library that
-is imported is identified by its version: what it reads while it is being imported does not count. Not seen are: whether
-a file exists (os.path.exists raises no event), what a library opens in C or Rust, other processes, and the network.
+Files and lists of folders are seen through Python's audit events, the environment through `os.environ`, and questions
+about paths (os.path.exists) as `path_questions` says. A library that is imported is identified by its version: what it
+reads while it is being imported does not count. Not seen are: what a library opens in C or Rust, other processes, the
+network, and variables that a library reads: many keep the first value for the whole process, so only it is named.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
@@ -16,6 +18,7 @@ from types import FrameType
 from typing import Any
 
 from relubench.system.paths import PACKAGE, cache_root
+from relubench.system.user_code.path_questions import DEVICES, watch_questions
 from relubench.system.user_code.records import MARK, Record, current_record, is_users_file
 
 UNSEEN_EVENTS = {
@@ -28,12 +31,15 @@ UNSEEN_EVENTS = {
     "urllib.Request": "the network",
     "sqlite3.connect": "a data base",
 }
+MAKING_EVENTS = {"os.mkdir": 0, "os.symlink": 1, "os.link": 1, "os.rename": 1}
+"""Audit events of what makes a path -> which argument names it."""
 UNSEEN_PACKAGES = frozenset(
     {"safetensors", "h5py", "cv2", "lmdb", "netCDF4", "tables", "pyarrow", "polars", "rasterio", "soundfile", "decord"}
 )
 """Libraries that open files where Python does not see it."""
+OWN_LIBRARIES = frozenset({"torch", "relubench"})
+"""Whose variables hold for every run, a user's or not."""
 UNSEEN_CALLS = ("torch.jit.load", "jit.load", "torchvision.io.", "load_library", "torch.hub.")
-DEVICES = ("/dev/", "/proc/", "/sys/")
 
 
 @functools.cache
@@ -43,6 +49,7 @@ def watch() -> None:
     sys.addaudithook(_on_event)
     # The same object: other modules refer to it already. Every read of a variable goes through its __getitem__.
     os.environ.__class__ = _Environment
+    watch_questions()
 
 
 def _on_event(event: str, arguments: tuple[Any, ...]) -> None:
@@ -50,6 +57,8 @@ def _on_event(event: str, arguments: tuple[Any, ...]) -> None:
         _on_open(*arguments)
     elif event in ("os.listdir", "os.scandir"):
         _on_listing(arguments[0])
+    elif event in MAKING_EVENTS:
+        _on_making(arguments[MAKING_EVENTS[event]])
     elif event in UNSEEN_EVENTS:
         record = current_record()
         if record is not None and _is_users_code_running():
@@ -84,6 +93,20 @@ def _on_listing(folder: Any) -> None:
         record.folders.setdefault(name)
 
 
+def _on_making(path: Any) -> None:
+    """Record that the code made a folder or a link."""
+    record = current_record()
+    if record is None or not isinstance(path, str | bytes | os.PathLike) or not _is_users_code_running():
+        return
+    with contextlib.suppress(OSError):
+        name = str(Path(os.fsdecode(path)).absolute())
+        if not os.path.lexists(name):  # The event comes first, also of what will fail.
+            record.made.add(name)
+            frame = sys._getframe(2)
+            if frame.f_globals.get("__name__") == "tempfile":
+                record.temporary.add(name)
+
+
 def read_files(record: Record) -> list[str]:
     """The files that were read, without those that the code wrote itself and without this program's own."""
     cache_prefix = f"{cache_root().absolute()}/"
@@ -115,9 +138,7 @@ class _Environment(os._Environ):
     def __getitem__(self, key: Any) -> Any:
         record = current_record()
         if record is not None and isinstance(key, str):
-            frame = _calling_frame()
-            if MARK in frame.f_builtins and _iterating != (id(frame), frame.f_lasti):
-                record.environment.add(key)
+            _on_variable(record, key, _calling_frame())
         return super().__getitem__(key)
 
     def __iter__(self) -> Iterator[Any]:
@@ -130,13 +151,27 @@ class _Environment(os._Environ):
         return super().__iter__()
 
 
+def _on_variable(record: Record, key: str, frame: FrameType) -> None:
+    """Record a variable that the user's code reads; what a library reads for it, perhaps once a process, is unseen."""
+    if MARK in frame.f_builtins:
+        if _iterating != (id(frame), frame.f_lasti):
+            record.environment.add(key)
+        return
+    library = str(frame.f_globals.get("__name__")).partition(".")[0]
+    if library not in sys.stdlib_module_names and library not in OWN_LIBRARIES and _is_users_code_running():
+        record.unseen.add(f"the environment variables of {library}")
+
+
 _iterating: tuple[int, int] = (0, 0)
 """The frame and instruction that loop over the whole environment: single variables that they read do not count."""
 
 
+_TRANSPARENT = frozenset({"os", "collections.abc", "posixpath", "ntpath", "pathlib", __name__})
+
+
 def _calling_frame() -> FrameType:
-    """The frame that reads the variable, above those of os itself."""
+    """The frame that reads the variable, above those of os itself and of expanduser, expandvars and Path.home."""
     frame = sys._getframe(2)
-    while frame.f_back is not None and frame.f_globals.get("__name__") in ("os", "collections.abc", __name__):
+    while frame.f_back is not None and frame.f_globals.get("__name__") in _TRANSPARENT:
         frame = frame.f_back
     return frame
