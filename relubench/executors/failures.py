@@ -8,8 +8,7 @@ import sys
 from relubench.activations.user import changed, resolve_user_object
 from relubench.errors import ComputeError, RelubenchError
 from relubench.executors.job import Job
-from relubench.models.architecture import architecture_of
-from relubench.models.external.torchvision_names import PREFIX
+from relubench.models.families import family_of
 from relubench.system.device import is_out_of_addresses, too_few_addresses
 from relubench.system.user_code.origin import one_line, place_of
 
@@ -61,7 +60,7 @@ def check_unchanged(job: Job) -> None:
     spec, changes = job.specs[0], list[str]()
     if job.choice.kind == "user":
         changes += changed(job.choice, spec.activation_digest)
-    if architecture_of(spec).foreign and not spec.model.startswith(PREFIX):
+    if family_of(spec.model).can("user code"):
         changes += changed(resolve_user_object(spec.model, "network"), spec.model_digest, "network")
     if changes:
         raise ComputeError(f"{changes[0]} has changed since the command began", "repeat the command")

@@ -24,7 +24,7 @@ from relubench.executors.failures import check_unchanged, free_memory, is_out_of
 from relubench.executors.job import Job
 from relubench.executors.messages import Done, Failed, Message, NoiseTested, Pretrained, Progress, Waiting
 from relubench.executors.results import diverged_result, finished_result, stored_weights
-from relubench.models.architecture import architecture_of
+from relubench.models.families import family_of
 from relubench.runs.clock import Clock
 from relubench.runs.result import RunResult, Timing
 from relubench.runs.spec import RunSpec
@@ -200,7 +200,7 @@ def _open(job: Job, pretrained: Sequence[PretrainedLayers] = ()) -> Population:
     first = job.specs[0]
     check_unchanged(job)
     _prepare_torch(first)
-    data = Images.open(job.prepared, device=first.device, flat=not architecture_of(first).takes_images)
+    data = Images.open(job.prepared, device=first.device, flat=not family_of(first.model).can("images"))
     population = Population(job.specs, job.choice, data)
     for place, layers in enumerate(pretrained):
         population.start_from(place, layers.weights)
