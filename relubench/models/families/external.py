@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from importlib import metadata
 from typing import TYPE_CHECKING
 
 from relubench.models.external.torchvision_names import CLASSIFIERS, PREFIX
@@ -37,6 +36,8 @@ def parse_torchvision(match: re.Match[str]) -> Architecture | None:
 
 def torchvision_digest(name: str) -> str:
     """The version of torchvision."""
+    from importlib import metadata
+
     return f"torchvision {metadata.version('torchvision')}"
 
 
