@@ -129,7 +129,7 @@ def test_a_matched_network_steps_down_at_most_once_and_by_one_unit(columns: int)
 def test_linear_regions_are_those_of_plain_networks(tmp_path: Path):
     """Counting stops at a skip: asked for alone they are refused, and with all probes the others are taken."""
     named = {"act": ["relu"], "data": {"name": "digits"}, "model": {"name": "resmlp-3x8"}}
-    with pytest.raises(UsageError, match="linear regions are those of an mlp .*: resmlp-3x8 is no mlp"):
+    with pytest.raises(UsageError, match=r"linear regions are those of an mlp .*: resmlp-3x8 is no mlp"):
         Study.open(experiment({**named, "train": {"probe": "regions"}}), runs_dir=tmp_path)
     finish(job("relu", tmp_path, model=named["model"], train={"epochs": 1, "batch_size": 64, "probe": "all"}))
     (result,) = [Store(tmp_path).result(run) for run in Store(tmp_path).ids()]
