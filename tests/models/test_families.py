@@ -76,7 +76,9 @@ def test_networks_side_by_side_are_what_each_is_alone(family: Any):
             torch.testing.assert_close(weights[name].view_as(value), value, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["torchvision:nothing", "toy-2x16", "Mlp-2x3", "mlp-2x3 ", "no_such_module_here:Net"])
+@pytest.mark.parametrize(
+    "name", ["torchvision:nothing", "nothing-2x16", "Mlp-2x3", "mlp-2x3 ", "no_such_module_here:Net"]
+)
 def test_a_name_of_no_family_is_refused_with_the_names_of_all(name: str):
     with pytest.raises(UsageError, match="there is no model called") as refused:
         parse_model(name)

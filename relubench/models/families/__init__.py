@@ -14,7 +14,14 @@ from relubench.models.family import Architecture, Family
 from relubench.system.lookup import did_you_mean
 
 FAMILIES: dict[str, Family] = {
-    family.name: family for family in (mlp.FAMILY, resmlp.FAMILY, cnn.FAMILY, external.TORCHVISION, external.USER)
+    family.name: family
+    for family in (
+        mlp.FAMILY,
+        resmlp.FAMILY,
+        cnn.FAMILY,
+        external.TORCHVISION,
+        external.USER,
+    )
 }
 
 
