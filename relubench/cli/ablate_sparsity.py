@@ -82,9 +82,9 @@ def ablate_sparsity(config: Annotated[ConfigFlags, OFFERED], flags: AblationFlag
 
 def _check_layers(config: ExperimentConfig) -> None:
     """Raises UsageError for a network whose hidden layers are not known: there is nothing to make sparse in it."""
-    from relubench.models.architecture import parse_model
+    from relubench.models.families import family_of, parse_model
 
-    if config.model.name != "auto" and parse_model(config.model.name).foreign:
+    if config.model.name != "auto" and not family_of(parse_model(config.model.name).name).can("l1"):
         raise UsageError(
             f"ablate-sparsity penalises the hidden layers of relubench's own networks, not of {config.model.name}",
             "use an mlp or the cnn, for example --model mlp-2x64",

@@ -19,10 +19,9 @@ def datasets(incomplete: str) -> list[str]:
 
 
 def models(incomplete: str) -> list[str]:
-    from relubench.models.architecture import MODELS
-    from relubench.models.external.torchvision_names import CLASSIFIERS
+    from relubench.models.families import listed_models
 
-    return [name for name in (*MODELS, *CLASSIFIERS) if name.startswith(incomplete)]
+    return [name for name in listed_models() if name.startswith(incomplete)]
 
 
 def formats(incomplete: str) -> list[str]:

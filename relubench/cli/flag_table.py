@@ -12,6 +12,7 @@ from relubench.cli import completion
 from relubench.cli.flags import Flag, whole_number
 from relubench.cli.options import NETWORK, RESULT
 from relubench.errors import UsageError
+from relubench.models.families import examples
 from relubench.system.lookup import did_you_mean, find
 
 if TYPE_CHECKING:
@@ -90,8 +91,7 @@ _ROWS = (
         field="model.name",
         name="model",
         completion=completion.models,
-        help="The network: mlp-3x1000, mlp-4000-2000, resmlp-20x100 (any depth and widths), cnn, torchvision:resnet18 "
-        "and the like (`relubench list models`), or your own ./file.py:Net.",
+        help=f"The network: {examples()}.",
         default="auto, the data set's own",
     ),
     Flag(

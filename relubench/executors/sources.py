@@ -19,8 +19,7 @@ from relubench.activations.user import Role, changed, files_seen, resolve_user_o
 from relubench.activations.user_sources import SENT, is_path, source_file, source_files
 from relubench.activations.user_syntax import parse_user_object
 from relubench.errors import ComputeError, RelubenchError, UsageError
-from relubench.models.architecture import architecture_of
-from relubench.models.external.torchvision_names import PREFIX
+from relubench.models.families import family_of
 from relubench.runs.spec import RunSpec
 from relubench.system.files import write_atomically
 from relubench.system.paths import cache_root
@@ -151,5 +150,5 @@ def _user_objects(choice: ActivationChoice, spec: RunSpec) -> Iterator[tuple[Act
     """The user's own objects of a run."""
     if choice.kind == "user":
         yield choice, "activation"
-    if architecture_of(spec).foreign and not spec.model.startswith(PREFIX):
+    if family_of(spec.model).can("user code"):
         yield resolve_user_object(spec.model, "network"), "network"

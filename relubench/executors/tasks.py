@@ -23,7 +23,7 @@ from relubench.executors.job import Job
 from relubench.executors.messages import Done, Failed, Message, NoiseTested, Note, Pretrained, Progress, Waiting
 from relubench.executors.results import diverged_result, finished_result, stored_weights
 from relubench.executors.sources import on_this_machine
-from relubench.models.architecture import architecture_of
+from relubench.models.families import family_of
 from relubench.runs.clock import Clock
 from relubench.runs.job_store import JobStore
 from relubench.runs.result import RunResult, Timing
@@ -194,7 +194,7 @@ def _open(job: Job, pretrained: Sequence[PretrainedLayers] = ()) -> Population:
     first = job.specs[0]
     choice = on_this_machine(job.choice, first, job.sources)
     _prepare_torch(first)
-    data = Images.open(obtain(job.data), device=first.device, flat=not architecture_of(first).takes_images)
+    data = Images.open(obtain(job.data), device=first.device, flat=not family_of(first.model).can("images"))
     population = Population(job.specs, choice, data)
     for place, layers in enumerate(pretrained):
         population.start_from(place, layers.weights)

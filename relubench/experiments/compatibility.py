@@ -7,41 +7,35 @@ from collections.abc import Sequence
 from relubench.activations import ActivationChoice
 from relubench.errors import UsageError
 from relubench.experiments.config import ExperimentConfig
-from relubench.models.architecture import Architecture
+from relubench.models.families import family_of
+from relubench.models.family import Ability, Architecture, Family
 
 
-def check_foreign(config: ExperimentConfig, choices: Sequence[ActivationChoice], arch: Architecture) -> None:
-    """Raises UsageError for what means nothing in a network that somebody else wrote, or only there."""
-    if not arch.foreign:
-        _check_own_network(config, arch)
-        return
+def check_family(config: ExperimentConfig, choices: Sequence[ActivationChoice], arch: Architecture) -> None:
+    """Raises UsageError for what means nothing to networks of this family."""
+    family, model = family_of(arch.name), config.model
+    if model.init == "own" and family.can("initialisation"):
+        raise UsageError(
+            f"--init own belongs to networks of torchvision and your own, not to {arch.name}",
+            "use auto, xavier, he, lecun or uniform",
+        )
+    if model.keep_act and not family.can("external"):
+        raise UsageError(
+            f"--keep-act {model.keep_act[0]} belongs to networks of torchvision and your own, not to {arch.name}",
+            "leave it out: here every hidden layer has the activation",
+        )
     for choice in choices:
-        if choice.inputs_per_unit > 1:
+        if choice.inputs_per_unit > 1 and not family.can("gated"):
             raise UsageError(
                 f"{choice.label} is gated: it needs {choice.inputs_per_unit} pre-activations a unit, which the layers "
                 f"of {arch.name} do not give",
                 "leave it out, or compare gated activations on an mlp or the cnn",
             )
-    for option in _meaningless_options(config):
-        raise UsageError(
-            f"{option} means nothing to {arch.name}: its layers and initial weights are its own",
-            "leave it out; an mlp or the cnn takes it",
+    for option in _meaningless_options(config, family):
+        reason = (
+            "its layers and initial weights are its own" if family.can("external") else "its layers have no such thing"
         )
-
-
-def _check_own_network(config: ExperimentConfig, arch: Architecture) -> None:
-    """Raises UsageError for what a network of the package cannot do, or what only other networks can."""
-    model = config.model
-    if model.init == "own":
-        raise UsageError(
-            f"--init own belongs to networks of torchvision and your own, not to {arch.name}",
-            "use auto, xavier, he, lecun or uniform",
-        )
-    if model.keep_act:
-        raise UsageError(
-            f"--keep-act {model.keep_act[0]} belongs to networks of torchvision and your own, not to {arch.name}",
-            "leave it out: here every hidden layer has the activation",
-        )
+        raise UsageError(f"{option} means nothing to {arch.name}: {reason}", "leave it out; an mlp or the cnn takes it")
     if model.norm == "batch" and arch.hidden and config.train.batch_size == 1:
         raise UsageError(
             "--norm batch cannot train on batches of one image: a single value has no spread",
@@ -49,21 +43,21 @@ def _check_own_network(config: ExperimentConfig, arch: Architecture) -> None:
         )
 
 
-def _meaningless_options(config: ExperimentConfig) -> list[str]:
-    """The options of this configuration that mean nothing in a network that somebody else wrote, as they are typed."""
+def _meaningless_options(config: ExperimentConfig, family: Family) -> list[str]:
+    """The options of this configuration that its family of networks does not know, as they are typed."""
     model, l1 = config.model, max(config.train.strengths)
     # A default of the protocol is not a wish of the user's.
     probe = config.train.probe if "probe" in config.train.model_fields_set else "none"
     init = model.init if "init" in model.model_fields_set else "own"
-    options = {
-        f"--init {init}": init not in ("own", "auto"),
-        f"--norm {model.norm}": model.norm != "none",
-        f"--dropout {model.dropout:g}": model.dropout > 0,
-        "--sign-flip": model.sign_flip,
-        f"train.l1={l1:g}": l1 > 0,
-        f"--probe {probe}": probe != "none",
-    }
-    return [option for option, is_set in options.items() if is_set]
+    options: list[tuple[str, bool, Ability]] = [
+        (f"--init {init}", init not in ("own", "auto"), "initialisation"),
+        (f"--norm {model.norm}", model.norm != "none", "normalisation"),
+        (f"--dropout {model.dropout:g}", model.dropout > 0, "dropout"),
+        ("--sign-flip", model.sign_flip, "sign flip"),
+        (f"train.l1={l1:g}", l1 > 0, "l1"),
+        (f"--probe {probe}", probe != "none", "probes"),
+    ]
+    return [option for option, is_set, ability in options if is_set and not family.can(ability)]
 
 
 def check_precision(precision: str, device: str) -> None:
@@ -76,7 +70,7 @@ def check_stack(config: ExperimentConfig, arch: Architecture) -> None:
     """Raises UsageError where the network has layers that cannot be pre-trained."""
     if set(config.pretrain.methods) == {"none"}:
         return
-    if arch.takes_images or arch.residual:
+    if not family_of(arch.name).can("pretraining"):
         raise UsageError(
             f"--model {arch.name}: only the layers of a plain mlp are pre-trained", "use --model mlp-3x1000"
         )

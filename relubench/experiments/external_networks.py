@@ -8,12 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from relubench.activations.user import checked, names_user_object, resolve_user_object, say_unseen
+from relubench.activations.user import checked, resolve_user_object, say_unseen
 from relubench.errors import WARNING
 from relubench.experiments.caught_warnings import Note, warnings_as_notes
 from relubench.experiments.variants import Part
-from relubench.models.architecture import architecture_of
-from relubench.models.external.torchvision_names import PREFIX
+from relubench.models.families import family_of
 from relubench.runs.result import RunResult
 from relubench.runs.spec import ExternalModel, RunSpec
 
@@ -42,7 +41,7 @@ def with_network(
 
     `company`: the runs of its part; `stored` gives the run of an id; `networks` grows, so that each is looked at once.
     """
-    if not architecture_of(spec).foreign:
+    if not family_of(spec.model).can("external"):
         return spec
     key = network_key(spec)
     if key not in networks:
@@ -74,7 +73,7 @@ def examine_network(
     model = specs[0].model
     for line in describe_network(network, specs[0], part):
         note(f"{WARNING * line.startswith(WARNING)}{model}: {line.removeprefix(WARNING)}")
-    if names_user_object(model) and not model.startswith(PREFIX):
+    if family_of(model).can("user code"):
         say_unseen(resolve_user_object(model, "network"), "network", note)
     return network
 
@@ -114,6 +113,6 @@ def _build_and_inspect(spec: RunSpec, part: Part, note: Note) -> ExternalModel:
         return inspect_network(spec, part.choices[0])
 
     with contextlib.redirect_stdout(sys.stderr), warnings_as_notes(spec.model, note):
-        if spec.model.startswith(PREFIX):
+        if not family_of(spec.model).can("user code"):
             return inspect()
         return checked(resolve_user_object(spec.model, "network"), "network", inspect)

@@ -18,7 +18,7 @@ import numpy as np
 from relubench.errors import ComputeError, UsageError
 from relubench.experiments.config import ExperimentConfig
 from relubench.experiments.plan import l1_of_sum, tuning_seeds
-from relubench.models.architecture import parse_model
+from relubench.models.families import family_of, parse_model
 from relubench.runs.result import RunResult
 from relubench.runs.spec import RunSpec
 
@@ -134,7 +134,7 @@ def span(results: Sequence[RunResult]) -> tuple[float, float]:
 
 def check_layers(config: ExperimentConfig) -> None:
     """Raises UsageError for a network whose hidden layers are not known: there is nothing to make sparse in it."""
-    if config.model.name != "auto" and parse_model(config.model.name).foreign:
+    if config.model.name != "auto" and not family_of(parse_model(config.model.name).name).can("l1"):
         raise UsageError(
             f"ablate-sparsity penalises the hidden layers of relubench's own networks, not of {config.model.name}",
             "use an mlp or the cnn, for example --model mlp-2x64",

@@ -9,8 +9,7 @@ from relubench.activations import ACTIVATIONS
 from relubench.activations.formulas.functions import FUNCTIONS
 from relubench.data import TABLE, status
 from relubench.data.table import PERTURBED
-from relubench.models.architecture import MODELS
-from relubench.models.external.torchvision_names import CLASSIFIERS
+from relubench.models.families import listed_models
 from relubench.system.paths import user_path
 
 Row = dict[str, Any]
@@ -66,7 +65,7 @@ def list_datasets(data_dir: str | Path | None = None) -> list[Row]:
 
 def list_models() -> list[Row]:
     """One row for each model, those of torchvision included: name and description."""
-    return [{"name": name, "description": description} for name, description in (MODELS | CLASSIFIERS).items()]
+    return [{"name": name, "description": description} for name, description in listed_models().items()]
 
 
 def list_presets() -> list[Row]:

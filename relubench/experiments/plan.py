@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from relubench.activations import ActivationChoice
-from relubench.activations.user import resolve_user_object
 from relubench.data import DataOptions, PreparedData
 from relubench.data.prepared import image_range
 from relubench.errors import UsageError
-from relubench.experiments.compatibility import check_foreign, check_precision, check_stack
+from relubench.experiments.compatibility import check_family, check_precision, check_stack
 from relubench.experiments.config import MAX_SEED, ExperimentConfig
 from relubench.experiments.deviations import departures
 from relubench.experiments.pretraining_plan import stack_spec
@@ -27,10 +24,11 @@ from relubench.models.architecture import (
     default_model,
     hidden_units,
     matched,
+    multiplications,
     parameter_count,
     parse_model,
 )
-from relubench.models.external.torchvision_names import PREFIX
+from relubench.models.families import family_of
 from relubench.runs import pretrained_file
 from relubench.runs.spec import FROM_FILE, SHUFFLED, RunSpec
 from relubench.system.device import Device
@@ -94,8 +92,8 @@ def expand(
     check_precision(config.train.precision, device.kind)
     arch = parse_model(config.model.name if config.model.name != "auto" else default_model(prepared.name))
     check_input(arch, prepared.input_shape, prepared.name)
-    check_foreign(config, choices, arch)
-    if config.data.augment != "none" and not (arch.takes_images and len(prepared.input_shape) == 3):
+    check_family(config, choices, arch)
+    if config.data.augment != "none" and not (family_of(arch.name).can("images") and len(prepared.input_shape) == 3):
         raise UsageError(
             f"--augment {config.data.augment} needs a convolutional network, not {arch.name}", "add --model cnn"
         )
@@ -119,10 +117,7 @@ def too_small_to_share(spec: RunSpec) -> bool:
     So it is for the digits' network in batches of 10 (420,000 products), no longer in batches of 32; and threads that
     have to wait for a core hold each other up at every product.
     """
-    if spec.channels or architecture_of(spec).foreign:
-        return False
-    widths = (math.prod(spec.input_shape), *spec.hidden, spec.classes)
-    return spec.batch_size * sum(inputs * units for inputs, units in itertools.pairwise(widths)) < SHARED_PRODUCTS
+    return not family_of(spec.model).can("images") and spec.batch_size * multiplications(spec, 1) < SHARED_PRODUCTS
 
 
 def tuning_seeds(config: ExperimentConfig) -> tuple[int, ...]:
@@ -152,15 +147,6 @@ def strengths_and_seeds(config: ExperimentConfig) -> list[tuple[float, int]]:
     if config.train.l1_pairs:
         return list(zip(config.train.strengths, config.seeds, strict=True))
     return [(l1, seed) for l1 in dict.fromkeys(config.train.strengths) for seed in config.seeds]
-
-
-def model_digest(arch: Architecture) -> str | None:
-    """What tells apart versions of a network that somebody else wrote; None for the package's own."""
-    if not arch.foreign:
-        return None
-    if arch.name.startswith(PREFIX):
-        return f"torchvision {metadata.version('torchvision')}"
-    return resolve_user_object(arch.name, "network").source_digest
 
 
 def _pretrained(
@@ -193,7 +179,8 @@ def _resolve(
     activation = {"inputs_per_unit": choice.inputs_per_unit, "learned": choice.learned, "norm": config.model.norm}
     if choice.inputs_per_unit > 1 and config.model.match == "parameters":
         arch = matched(arch, prepared.input_shape, prepared.classes, **activation)
-    parameters = 0 if arch.foreign else parameter_count(arch, prepared.input_shape, prepared.classes, **activation)
+    family = family_of(arch.name)
+    count = 0 if family.can("external") else parameter_count(arch, prepared.input_shape, prepared.classes, **activation)
     return RunSpec(
         activation=choice.label,
         activation_digest=choice.source_digest,
@@ -203,13 +190,13 @@ def _resolve(
         device_name=device.name,
         threads=threads,
         torch=device.torch,
-        parameters=parameters,
+        parameters=count,
         departures=departures(config),
         l1=0.0,
         l1_asked=0.0,
         **_data_fields(config, prepared),
         **_model_fields(config, choice, arch),
-        **{**config.train.model_dump(exclude=set(NOT_OF_A_RUN)), **({"probe": "none"} if arch.foreign else {})},
+        **{**config.train.model_dump(exclude=set(NOT_OF_A_RUN)), **({} if family.can("probes") else {"probe": "none"})},
     )
 
 
@@ -232,12 +219,12 @@ def _model_fields(config: ExperimentConfig, choice: ActivationChoice, arch: Arch
     model = config.model
     return {
         "model": arch.name,
-        "model_digest": model_digest(arch),
+        "model_digest": family_of(arch.name).digest(arch.name),
         "keep_act": model.keep_act or None,
         "channels": arch.channels,
         "hidden": arch.hidden,
         "match": model.match if choice.inputs_per_unit > 1 else "-",
-        "init": "own" if arch.foreign else model.init,
+        "init": model.init if family_of(arch.name).can("initialisation") else "own",
         "norm": model.norm,
         "dropout": model.dropout,
         "sign_flip": model.sign_flip,

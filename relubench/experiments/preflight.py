@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from relubench.activations import ActivationChoice
-from relubench.activations.user import checked, is_checked, names_user_object, renewed, resolve_user_object, say_unseen
+from relubench.activations.user import checked, is_checked, renewed, resolve_user_object, say_unseen
 from relubench.errors import WARNING, UsageError
 from relubench.experiments.caught_warnings import Note, warnings_as_notes
 from relubench.experiments.config import ExperimentConfig
@@ -19,12 +19,11 @@ from relubench.experiments.variants import Part, lay_out
 from relubench.models.architecture import (
     Architecture,
     activation_frames,
-    architecture_of,
     default_model,
     parse_model,
     why_no_regions,
 )
-from relubench.models.external.torchvision_names import PREFIX
+from relubench.models.families import family_of
 from relubench.runs import pretrained_file
 from relubench.runs.result import RunResult
 from relubench.runs.spec import RunSpec
@@ -52,7 +51,10 @@ def probe_own(choice: ActivationChoice, note: Note, parts: Sequence[Part] = ()) 
             else check_activation(choice, layers)
         )
     if report.no_gain is not None:
-        if any(part.config.model.init == "auto" and not _architecture(part).foreign for part in parts):
+        if any(
+            part.config.model.init == "auto" and family_of(_architecture(part).name).can("initialisation")
+            for part in parts
+        ):
             raise UsageError(f"--init auto: {report.no_gain.message}", report.no_gain.hint)
         note(f"{choice.label}: {report.no_gain.message}; --init auto cannot be used with it")
     for warning in report.warnings:
@@ -68,12 +70,12 @@ def _architecture(part: Part) -> Architecture:
 
 def try_in_networks(choice: ActivationChoice, specs: Sequence[RunSpec]) -> None:
     """Take a training step through it in every network that somebody else wrote; UsageError where that fails."""
-    foreign = {(spec.model, spec.input_shape): spec for spec in specs if architecture_of(spec).foreign}
-    if foreign and choice.kind == "user":
+    external = {(spec.model, spec.input_shape): spec for spec in specs if family_of(spec.model).can("external")}
+    if external and choice.kind == "user":
         from relubench.models.external.activation_trial import try_activation
 
         with contextlib.redirect_stdout(sys.stderr):
-            for spec in foreign.values():
+            for spec in external.values():
                 try_activation(spec, choice)
 
 
@@ -107,8 +109,8 @@ def _say_unseen(parts: Sequence[Part], note: Note) -> None:
 
 def _is_unchecked(model: str) -> bool:
     """Whether this is a network of the user's own that was never checked, or has changed since."""
-    users_own = names_user_object(model) and not model.startswith(PREFIX)
-    return users_own and not is_checked(resolve_user_object(model, "network"), "network")
+    is_user_code = model != "auto" and family_of(parse_model(model).name).can("user code")
+    return is_user_code and not is_checked(resolve_user_object(model, "network"), "network")
 
 
 def check_own(

@@ -11,7 +11,8 @@ from typing import Any
 
 from relubench.activations import ActivationChoice
 from relubench.experiments.variants import Part
-from relubench.models.architecture import KERNEL, architecture_of, head_inputs, layer_shapes
+from relubench.models.architecture import multiplications
+from relubench.models.families import family_of
 from relubench.runs.spec import RunSpec
 from relubench.runs.store import Store
 from relubench.system.device import Device
@@ -61,9 +62,9 @@ def training_speeds(
     ranked = sorted(unknown.items(), key=lambda item: -sum(amount for amount, _, _ in item[1]))
     start = time.monotonic()
     for kind, runs in ranked:
-        # From one mlp to another times can be scaled, from a network of somebody else's to nothing.
-        foreign = architecture_of(runs[0][1]).foreign
-        if time.monotonic() - start > CALIBRATION_S and not foreign:
+        # From one network of the package to another times can be scaled, from an external one to nothing.
+        external = family_of(runs[0][1].model).can("external")
+        if time.monotonic() - start > CALIBRATION_S and not external:
             continue
         _, spec, choice = max(runs, key=lambda run: run[0])
         speeds.measured[kind] = (_timed(spec, choice, device, len(ranked)), _multiplications(spec, choice))
@@ -110,17 +111,9 @@ def _key(spec: RunSpec) -> tuple[Any, ...]:
 
 def _kind(spec: RunSpec) -> tuple[Any, ...]:
     """Networks of one kind take times in proportion to their multiplications."""
-    return (spec.model if architecture_of(spec).takes_images else "mlp", spec.batch_size, spec.optimizer, spec.norm)
+    return (spec.model if family_of(spec.model).can("images") else "rows", spec.batch_size, spec.optimizer, spec.norm)
 
 
 def _multiplications(spec: RunSpec, choice: ActivationChoice) -> float:
-    """Of one image's forward pass; 1 for a network that somebody else wrote, which is a kind of its own."""
-    if architecture_of(spec).foreign:
-        return 1.0
-    total = float(head_inputs(architecture_of(spec), spec.input_shape) * spec.classes)
-    side = spec.input_shape[-2:] if spec.channels else (1, 1)
-    for shape in layer_shapes(architecture_of(spec), spec.input_shape):
-        pixels = side[0] * side[1] * KERNEL**2 if shape.convolution else 1
-        total += pixels * shape.inputs * shape.units * choice.inputs_per_unit
-        side = (side[0] // 2, side[1] // 2) if shape.convolution else side
-    return total
+    """Of one image's forward pass; 1 for a network whose layers are not known, which is a kind of its own."""
+    return float(multiplications(spec, choice.inputs_per_unit) or 1)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from itertools import pairwise
-
-from relubench.models.architecture import architecture_of
+from relubench.models.architecture import multiplications
+from relubench.models.families import family_of
 from relubench.runs.spec import RunSpec
 
 LARGE = 100_000
 """Weights from which on a call that costs 15 microseconds more, or half a second of compilation, is paid back."""
 
-FOREIGN_EVALUATION_IMAGES = 128
+EXTERNAL_EVALUATION_IMAGES = 128
 """Images in a batch of an evaluation, at most, for a network that somebody else wrote: its layers keep far
 more values than an mlp's."""
 
@@ -28,11 +26,9 @@ RBM_BATCH_AMD = 256
 def uses_kernels(spec: RunSpec) -> bool:
     """Whether the dense layers of a lone network are trained by generated kernels (`relubench.models.kernels`)."""
     plain = spec.optimizer == "sgd" and not spec.momentum and not spec.weight_decay and spec.precision == "fp32"
-    dense = not spec.channels and not architecture_of(spec).foreign
-    if spec.device != "cpu" or "AVX" not in spec.device_name or not (plain and dense):
+    if spec.device != "cpu" or "AVX" not in spec.device_name or not (plain and family_of(spec.model).can("kernels")):
         return False
-    widths = (math.prod(spec.input_shape), *spec.hidden, spec.classes)
-    return spec.batch_size <= _most(spec) and sum(inputs * outputs for inputs, outputs in pairwise(widths)) >= LARGE
+    return spec.batch_size <= _most(spec) and multiplications(spec, 1) >= LARGE
 
 
 def rbm_by_kernels(spec: RunSpec, weights: int) -> bool:

@@ -7,8 +7,6 @@ own streams: the same unit draws for every activation, times the scale that the 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from math import sqrt
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,23 +14,16 @@ from torch import Tensor, nn
 
 from relubench.activations import ActivationChoice, build, matched_gain
 from relubench.activations.definition import Activation, trainable
-from relubench.models.architecture import (
-    KERNEL,
-    LayerShape,
-    activation_frames,
-    architecture_of,
-    head_inputs,
-    layer_shapes,
-)
+from relubench.models.architecture import activation_frames, architecture_of, head_inputs, layer_shapes
 from relubench.models.backend import uses_kernels
-from relubench.models.external.networks import external_layer
+from relubench.models.families import family_of
+from relubench.models.family import LayerShape
 from relubench.models.initialisation import init_scale
 from relubench.models.layers.activation import AnalyticActivation, AutogradActivation, UserModule
 from relubench.models.layers.base import Dropout, Layer, SignFlip
-from relubench.models.layers.convolution import Convolution, Flatten, MaxPool
+from relubench.models.layers.convolution import Convolution, MaxPool
 from relubench.models.layers.dense import Linear
 from relubench.models.layers.normalisation import Norm
-from relubench.models.layers.residual import Fork, Join
 from relubench.models.matmul import library
 from relubench.models.optimizers import Parameter
 from relubench.models.random_streams import MemberNoise, ModuleNoise, stream
@@ -49,6 +40,7 @@ class Builder:
         self.spec, self.seeds, self.batched, self.device = spec, list(seeds), batched, spec.device
         self.choice = choice
         self.activation: Activation = build(choice)
+        self.shapes = layer_shapes(architecture_of(spec), spec.input_shape)
         frames = activation_frames(architecture_of(spec), spec.input_shape)
         self.gain = matched_gain(choice, frames) if spec.init == "auto" else 1.0
         self.place = 0
@@ -57,26 +49,15 @@ class Builder:
     def layers(self) -> list[Layer]:
         """Every layer in order, input to logits."""
         spec = self.spec
-        if architecture_of(spec).foreign:
-            return [external_layer(replace(spec, seed=self.seeds[0]), self.choice)]
         if uses_kernels(spec) and not self.batched:
             # Imported here: a compiler is of no use to the others.
             from relubench.models.kernels.layer import CompiledKernels
 
-            hidden = (shape.units for shape in layer_shapes(architecture_of(spec), spec.input_shape))
-            outputs = [*(units * self.activation.inputs_per_unit for units in hidden), spec.classes]
+            outputs = [*(shape.units * self.activation.inputs_per_unit for shape in self.shapes), spec.classes]
             self.kernels = CompiledKernels(
                 spec.batch_size, max(1, spec.threads), outputs, self.activation.negative_slope or 0.0
             )
-        layers: list[Layer] = []
-        for shape in layer_shapes(architecture_of(spec), spec.input_shape):
-            if layers and isinstance(layers[-1], MaxPool) and not shape.convolution:
-                layers.append(Flatten())
-            stage = self._stage(shape)
-            layers += self._around(stage) if architecture_of(spec).residual and self.place else stage
-            self.place += 1
-        fan_in = head_inputs(architecture_of(spec), spec.input_shape)
-        layers.append(self._affine(fan_in, spec.classes, gain=1.0, rule="lecun" if spec.init == "he" else spec.init))
+        layers = family_of(spec.model).layers(self)
         if self.kernels is not None:
             self._join(layers)
         return layers
@@ -98,25 +79,24 @@ class Builder:
                 above.passes.fuse_backward_into(below.passes)
                 layer.backward_fused = True
 
-    def _around(self, stage: list[Layer]) -> list[Layer]:
-        """The stage with a skip around it."""
-        fork = Fork()
-        return [fork, *stage, Join(fork, 1.0 / sqrt(len(self.spec.hidden) - 1))]
-
     def hidden_stages(self) -> list[list[Layer]]:
-        """The layers of each dense hidden stage, bottom up."""
-        stages: list[list[Layer]] = []
-        for shape in layer_shapes(architecture_of(self.spec), self.spec.input_shape):
-            stages.append(self._stage(shape))
-            self.place += 1
-        return stages
+        """The layers of each hidden stage, bottom up."""
+        return [self.stage(shape) for shape in self.shapes]
 
-    def _stage(self, shape: LayerShape) -> list[Layer]:
+    def output(self) -> Linear:
+        """The layer that gives the logits."""
+        fan_in = head_inputs(architecture_of(self.spec), self.spec.input_shape)
+        return self.linear(fan_in, self.spec.classes, rule="lecun" if self.spec.init == "he" else self.spec.init)
+
+    def stage(self, shape: LayerShape) -> list[Layer]:
+        """The layers of the next hidden stage: weights, norm, activation, sign flip, dropout, pooling."""
         spec, activation = self.spec, self.activation
         outputs = shape.units * activation.inputs_per_unit
         dim = -3 if shape.convolution else -1
-        weights = self._convolution if shape.convolution else self._affine
-        stage: list[Layer] = [weights(shape.inputs, outputs, gain=self.gain, rule=spec.init)]
+        if shape.convolution:
+            stage: list[Layer] = [self._convolution(shape, outputs)]
+        else:
+            stage = [self.linear(shape.inputs, outputs, gain=self.gain, rule=spec.init)]
         if spec.norm != "none":
             stage.append(self._norm(outputs, shape.convolution))
         stage.append(self._activation(dim))
@@ -124,10 +104,12 @@ class Builder:
             stage.append(SignFlip(self._signs(shape)))
         if spec.dropout:
             stage.append(Dropout(spec.dropout, MemberNoise(self.seeds, "dropout", self.place, self.device)))
+        self.place += 1
         return [*stage, MaxPool()] if shape.convolution else stage
 
-    def _affine(self, fan_in: int, outputs: int, *, gain: float, rule: str) -> Linear:
-        weight, bias = self._weights((outputs, fan_in), fan_in, outputs, gain, rule)
+    def linear(self, fan_in: int, outputs: int, *, rule: str, gain: float = 1.0, name: str = "") -> Linear:
+        """A dense layer at the current place; a second one there has a `name`, and so its own numbers."""
+        weight, bias = self._weights((outputs, fan_in), fan_in, outputs, gain, rule, name)
         bias.value = bias.value[:, None, :].contiguous() if self.batched else bias.value
         spec = self.spec
         chosen = library(spec.device, spec.device_name, spec.threads, fan_in * outputs)
@@ -138,9 +120,10 @@ class Builder:
             affine.passes = KernelLinear(weight, bias, self.kernels, chosen, first=self.place == 0)
         return affine
 
-    def _convolution(self, inputs: int, outputs: int, *, gain: float, rule: str) -> Convolution:
-        area = KERNEL**2
-        weight, bias = self._weights((outputs, inputs, KERNEL, KERNEL), inputs * area, outputs * area, gain, rule)
+    def _convolution(self, shape: LayerShape, outputs: int) -> Convolution:
+        side = shape.kernel
+        fans = shape.fan_in, outputs * side**2
+        weight, bias = self._weights((outputs, shape.inputs, side, side), *fans, self.gain, self.spec.init)
         if not self.batched:
             # Not contiguous(): with one input channel it takes the strides as they are, and the network runs unlike.
             strided = torch.empty_like(weight.value, memory_format=torch.channels_last)
@@ -148,12 +131,13 @@ class Builder:
         return Convolution(weight, bias, self.batched, self.spec.precision == "bf16")
 
     def _weights(
-        self, shape: tuple[int, ...], fan_in: int, fan_out: int, gain: float, rule: str
+        self, shape: tuple[int, ...], fan_in: int, fan_out: int, gain: float, rule: str, name: str = ""
     ) -> tuple[Parameter, Parameter]:
         uniform, scale = init_scale(rule, fan_in, fan_out, gain)
+        prefix = f"{name}-" if name else ""
 
         def weight(seed: int) -> Tensor:
-            generator = stream(seed, "init", self.place)
+            generator = stream(seed, f"{prefix}init", self.place)
             unit = torch.empty(shape)
             values = unit.uniform_(-1.0, 1.0, generator=generator) if uniform else unit.normal_(generator=generator)
             return values.mul_(scale)
@@ -161,10 +145,10 @@ class Builder:
         def bias(seed: int) -> Tensor:
             if rule != "uniform":
                 return torch.zeros(shape[0])
-            generator = stream(seed, "init-bias", self.place)
+            generator = stream(seed, f"{prefix}init-bias", self.place)
             return torch.empty(shape[0]).uniform_(-1.0, 1.0, generator=generator).mul_(scale)
 
-        return self._parameter("weight", weight, decays=True), self._parameter("bias", bias)
+        return self._parameter(f"{prefix}weight", weight, decays=True), self._parameter(f"{prefix}bias", bias)
 
     def _norm(self, outputs: int, image: bool) -> Norm:
         ones = self._parameter("norm-scale", lambda _: torch.ones(outputs))

@@ -20,7 +20,7 @@ from relubench.activations import ActivationChoice, build
 from relubench.activations.builder import as_function
 from relubench.data import PreparedData
 from relubench.errors import ComputeError, UsageError
-from relubench.models.architecture import architecture_of
+from relubench.models.families import family_of
 from relubench.models.layers.base import Dropout, SignFlip
 from relubench.models.layers.dense import Linear
 from relubench.runs.checkpoint import from_bytes
@@ -116,7 +116,7 @@ def check_layers(spec: RunSpec, choice: ActivationChoice, prepared: PreparedData
     That is so if its layers are not known, if no hidden layer comes before a dense one, or if the activation has no
     exact zeros, neither before training nor for inputs that are usual after it.
     """
-    if architecture_of(spec).foreign:
+    if not family_of(spec.model).can("l1"):
         raise UsageError(
             f"--sparsity needs the hidden layers of one of relubench's own networks, not those of {spec.model}",
             "for example --model mlp-3x1000 --act relu",
@@ -146,7 +146,7 @@ def _dense_layers(
     spec: RunSpec, choice: ActivationChoice, prepared: PreparedData, weights: bytes | None
 ) -> list[Hidden]:
     """The dense hidden layers before a dense one, with these weights or before training; UsageError if none."""
-    images = Images.open(prepared, device="cpu", flat=not spec.channels)
+    images = Images.open(prepared, device="cpu", flat=not family_of(spec.model).can("images"))
     population = Population([spec], choice, images)
     if weights is not None:
         tensors, values = from_bytes(weights)

@@ -21,7 +21,7 @@ from torch import Tensor
 from relubench.activations import ActivationChoice
 from relubench.data import PreparedData
 from relubench.errors import RelubenchError
-from relubench.models.architecture import architecture_of
+from relubench.models.families import family_of
 from relubench.models.optimizers import Optimizer, Parameter
 from relubench.models.random_streams import stream
 from relubench.runs.spec import RunSpec
@@ -146,7 +146,7 @@ def prepare_step_benchmark(
         torch.set_num_threads(specs[0].threads)
     torch.set_flush_denormal(True)
     prefault_constants()
-    images = Images.open(prepared, device=specs[0].device, flat=not architecture_of(specs[0]).takes_images)
+    images = Images.open(prepared, device=specs[0].device, flat=not family_of(specs[0].model).can("images"))
     entries = [(label, "network", spec) for label, spec in first.items()]
     entries.append((base + AGAIN, "twin", first[base]))
     networks = []
@@ -155,7 +155,7 @@ def prepare_step_benchmark(
             networks.append(Network(label, role, Population([spec], by_label[spec.activation], images)))
         except Exception as problem:
             networks.append(Network(label, role, None, failure=_failure_reason(problem)))
-    if architecture_of(specs[0]).foreign:
+    if family_of(specs[0].model).can("external"):
         _choose_batches(networks, budget_s)
     return StepBenchmark(networks, base, budget_s, rel_ci)
 

@@ -12,7 +12,7 @@ import torch
 
 from relubench.activations import ActivationChoice
 from relubench.data import PreparedData
-from relubench.models.architecture import architecture_of
+from relubench.models.families import family_of
 from relubench.runs.spec import RunSpec
 from relubench.training.images import Images
 from relubench.training.population import Population
@@ -21,7 +21,7 @@ IMAGES = 2000
 STEPS = 10
 """Batches between two readings of the clock."""
 
-FOREIGN_BATCH = 16
+EXTERNAL_BATCH = 16
 """On a processor an external network is timed on batches of at most so many images, one between two readings: a batch
 of 128 can take the two seconds that the timing has, and an image costs much the same in either."""
 
@@ -33,8 +33,8 @@ def images_per_second(specs: Sequence[RunSpec], choice: ActivationChoice, second
         torch.set_num_threads(first.threads)
     torch.set_flush_denormal(True)
     steps = STEPS
-    if architecture_of(first).foreign and first.device == "cpu":
-        specs = [replace(spec, batch_size=min(spec.batch_size, FOREIGN_BATCH)) for spec in specs]
+    if family_of(first.model).can("external") and first.device == "cpu":
+        specs = [replace(spec, batch_size=min(spec.batch_size, EXTERNAL_BATCH)) for spec in specs]
         steps = 1
     population = Population(specs, choice, random_images(first))
     population.batch_chunk = steps
@@ -56,7 +56,7 @@ def random_images(spec: RunSpec) -> Images:
     """Noise with random labels, in the shape of the run's data set."""
     generator = torch.Generator().manual_seed(0)
     count = max(IMAGES, STEPS * spec.batch_size)
-    flat = not architecture_of(spec).takes_images
+    flat = not family_of(spec.model).can("images")
     shape = (math.prod(spec.input_shape),) if flat else spec.input_shape
     x = torch.randint(0, 256, (count, *shape), dtype=torch.uint8, generator=generator)
     y = torch.randint(0, spec.classes, (count,), generator=generator)

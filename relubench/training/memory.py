@@ -8,7 +8,9 @@ from __future__ import annotations
 import math
 
 from relubench.models.architecture import architecture_of, layer_shapes, parameter_count
-from relubench.models.backend import FOREIGN_EVALUATION_IMAGES, uses_kernels
+from relubench.models.backend import EXTERNAL_EVALUATION_IMAGES, uses_kernels
+from relubench.models.families import family_of
+from relubench.models.family import LayerShape
 from relubench.runs.spec import ExternalModel, RunSpec
 
 FLOAT_BYTES = 4
@@ -46,14 +48,15 @@ def member_bytes(spec: RunSpec, inputs_per_unit: int, learned: int) -> int:
     What the libraries take for themselves at first use, some 15 MB on a processor, is not in it.
     """
     if spec.foreign is not None:
-        return _foreign_bytes(spec, spec.foreign, learned)
+        return _external_bytes(spec, spec.foreign, learned)
     arch = architecture_of(spec)
     parameters = parameter_count(
         arch, spec.input_shape, spec.classes, inputs_per_unit=inputs_per_unit, learned=learned, norm=spec.norm
     )
     copies = _copies(spec)
     inputs = math.prod(spec.input_shape)
-    values = inputs + sum(_stage_values(spec, inputs_per_unit)) + 3 * spec.classes
+    shapes = layer_shapes(arch, spec.input_shape)
+    values = inputs + sum(_stage_values(shape, inputs_per_unit) for shape in shapes) + 3 * spec.classes
     chunk = max(CHUNK_IMAGES * chunk_factor(spec), spec.batch_size)
     compiler = COMPILER_BYTES if uses_kernels(spec) else 0
     codes = CODE_BYTES if spec.stack is not None and spec.stack.layers > 1 else 0
@@ -69,21 +72,17 @@ def evaluation_images(inputs: int, *, convolutional: bool, device: str, members:
 def evaluation_bytes(spec: RunSpec, inputs_per_unit: int, examples: int = EVALUATION_IMAGES) -> int:
     """Bytes that an evaluation takes on top, whatever the number of members: a stage's input, z and h of one batch."""
     if spec.foreign is not None:
-        return spec.foreign.evaluation_bytes * min(FOREIGN_EVALUATION_IMAGES, examples)
+        return spec.foreign.evaluation_bytes * min(EXTERNAL_EVALUATION_IMAGES, examples)
     inputs = math.prod(spec.input_shape)
-    images = min(examples, evaluation_images(inputs, convolutional=bool(spec.channels), device=spec.device))
-    side = spec.input_shape[-2:] if spec.channels else (1, 1)
-    widest = inputs
-    for shape in layer_shapes(architecture_of(spec), spec.input_shape):
-        pixels = side[0] * side[1] if shape.convolution else 1
-        widest = max(widest, pixels * (shape.inputs + shape.units * (inputs_per_unit + 1)))
-        side = (side[0] // 2, side[1] // 2) if shape.convolution else side
-    return FLOAT_BYTES * images * widest
+    images = evaluation_images(inputs, convolutional=family_of(spec.model).can("images"), device=spec.device)
+    shapes = layer_shapes(architecture_of(spec), spec.input_shape)
+    stages = [shape.pixels * (shape.inputs + shape.units * (inputs_per_unit + 1)) for shape in shapes]
+    return FLOAT_BYTES * min(examples, images) * max(inputs, *stages)
 
 
 def members_that_fit(spec: RunSpec, inputs_per_unit: int, learned: int, memory: int) -> int:
-    """How many networks fit into `memory` bytes of a device as one stack; at least one, of a foreign network one."""
-    if architecture_of(spec).foreign:
+    """How many networks fit into `memory` bytes of a device side by side: at least one; one if they are not batched."""
+    if not family_of(spec.model).can("batched"):
         return 1
     free = 0.8 * memory - evaluation_bytes(spec, inputs_per_unit)
     return max(1, int(free // member_bytes(spec, inputs_per_unit, learned)))
@@ -94,7 +93,7 @@ def _copies(spec: RunSpec) -> int:
     return 2 + 2 * int(uses_kernels(spec)) + {"sgd": int(spec.momentum > 0), "adam": 3, "adamw": 3}[spec.optimizer]
 
 
-def _foreign_bytes(spec: RunSpec, network: ExternalModel, learned: int) -> int:
+def _external_bytes(spec: RunSpec, network: ExternalModel, learned: int) -> int:
     """As `member_bytes`; autograd holds all gradients at once before the optimizer takes them."""
     parameters = network.parameters + learned * network.exchanged
     chunk = max(CHUNK_IMAGES, spec.batch_size) * math.prod(spec.input_shape)
@@ -106,15 +105,6 @@ def fitting_workers(heaviest: int, memory: int) -> int:
     return max(1, int(0.8 * memory // (BASE_BYTES + heaviest)))
 
 
-def _stage_values(spec: RunSpec, inputs_per_unit: int) -> list[int]:
-    """Of each hidden stage, the float values of one image that training keeps: z, h and their gradients."""
-    side = spec.input_shape[-2:] if spec.channels else (1, 1)
-    stages: list[int] = []
-    for shape in layer_shapes(architecture_of(spec), spec.input_shape):
-        pixels = side[0] * side[1] if shape.convolution else 1
-        inputs = shape.inputs * pixels
-        skipped = 2 * shape.units if architecture_of(spec).residual else 0  # A sum and its gradient.
-        stages.append(shape.units * pixels * (2 * inputs_per_unit + 2) + inputs + skipped)
-        if shape.convolution:
-            side = (side[0] // 2, side[1] // 2)
-    return stages
+def _stage_values(shape: LayerShape, inputs_per_unit: int) -> int:
+    """The float values of one example that training keeps of a hidden stage: its input, z, h and their gradients."""
+    return shape.pixels * (shape.units * (2 * inputs_per_unit + 2) + shape.inputs) + shape.saved

@@ -20,10 +20,8 @@ import torch
 from torch import Tensor
 
 from relubench.activations import ActivationChoice
-from relubench.models.architecture import architecture_of
 from relubench.models.builder import Builder
-from relubench.models.external.layer import ExternalNetwork
-from relubench.models.layers.activation import UserModule
+from relubench.models.families import family_of
 from relubench.models.optimizers import build_optimizer
 from relubench.models.random_streams import MemberNoise, epoch_order
 from relubench.runs.result import EpochPoint
@@ -50,9 +48,9 @@ class Population:
         first = self.spec = specs[0]
         self.data = data
         self.members = [Member(spec, []) for spec in specs]
-        foreign = architecture_of(first).foreign
-        assert not foreign or len(specs) == 1, "an external network is trained alone"
-        self.batched = (first.device != "cpu" or len(specs) > 1) and not foreign
+        batchable = family_of(first.model).can("batched")
+        assert batchable or len(specs) == 1, "such a network is trained alone"
+        self.batched = (first.device != "cpu" or len(specs) > 1) and batchable
         seeds = [spec.seed for spec in specs]
         builder = Builder(first, choice, seeds, self.batched)
         self.layers, self.kernels = builder.layers(), builder.kernels
@@ -81,7 +79,7 @@ class Population:
 
     def _can_be_captured(self) -> bool:
         """Whether a chunk of steps is the same kernels every time: on CUDA, without draws and without user code."""
-        has_user_code = any(isinstance(layer, UserModule | ExternalNetwork) for layer in self.layers)
+        has_user_code = any(layer.held for layer in self.layers)
         return self.spec.device == "cuda" and not self._noises() and not has_user_code
 
     # -- training ----------------------------------------------------------------------------------------------------

@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from relubench.models.architecture import architecture_of
 from relubench.models.external.module_state import capture, restore
 from relubench.models.external.module_state_file import packed, unpacked
+from relubench.models.families import family_of
 from relubench.runs.checkpoint import from_bytes, to_bytes
 from relubench.runs.store import Store
 from relubench.training.images import Images
@@ -153,7 +153,7 @@ def trained(act: str, model: str = "mlp-1x16") -> Population:
 
 def population_of(act: str, model: str = "mlp-1x16") -> Population:
     choice, (spec,) = runs(act, train=TRAIN, model={"name": model})
-    return Population([spec], choice, Images.open(digits(), device="cpu", flat=not architecture_of(spec).takes_images))
+    return Population([spec], choice, Images.open(digits(), device="cpu", flat=not family_of(spec.model).can("images")))
 
 
 def drive(population: Population) -> Population:

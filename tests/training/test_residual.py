@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from relubench.activations import ACTIVATIONS, ActivationChoice, build
+from relubench.errors import UsageError
+from relubench.experiments.config import experiment
+from relubench.experiments.study import Study
 from relubench.models.architecture import matched, parameter_count, parse_model
 from relubench.models.random_streams import stream
+from relubench.runs.store import Store
 from relubench.training.images import Images
 from relubench.training.population import Population
-from specs import digits, runs
+from specs import digits, finish, job, runs
 from tests.training.test_against_autograd import adopt, batches_of, engine_losses, plain_losses
 
 DEPTH, WIDTH = 4, 42
@@ -118,3 +124,13 @@ def test_a_matched_network_steps_down_at_most_once_and_by_one_unit(columns: int)
     arch = matched(parse_model("resmlp-20x100"), (1, 28, 28), 10, inputs_per_unit=columns, learned=0, norm="none")
     steps = [before - after for before, after in zip(arch.hidden, arch.hidden[1:], strict=False)]
     assert set(steps) <= {0, 1} and sum(steps) <= 1
+
+
+def test_linear_regions_are_those_of_plain_networks(tmp_path: Path):
+    """Counting stops at a skip: asked for alone they are refused, and with all probes the others are taken."""
+    named = {"act": ["relu"], "data": {"name": "digits"}, "model": {"name": "resmlp-3x8"}}
+    with pytest.raises(UsageError, match=r"linear regions are those of an mlp .*: resmlp-3x8 is no mlp"):
+        Study.open(experiment({**named, "train": {"probe": "regions"}}), runs_dir=tmp_path)
+    finish(job("relu", tmp_path, model=named["model"], train={"epochs": 1, "batch_size": 64, "probe": "all"}))
+    (result,) = [Store(tmp_path).result(run) for run in Store(tmp_path).ids()]
+    assert result is not None and result.outcome != "failed" and result.probes and not result.regions

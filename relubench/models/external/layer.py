@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from relubench.activations.definition import Activation, trainable
 from relubench.errors import ComputeError
-from relubench.models.backend import FOREIGN_EVALUATION_IMAGES
+from relubench.models.backend import EXTERNAL_EVALUATION_IMAGES
 from relubench.models.external.activation_swap import ActivationSwap
 from relubench.models.external.calls import CallSite
 from relubench.models.external.outputs import class_scores
@@ -96,7 +96,7 @@ class ExternalNetwork(Layer):
         self.zeros = torch.zeros_like(self.zeros, device=x.device)
         self.exchange.zeros = torch.zeros_like(self.zeros)
         logits = []
-        for part in x.split(FOREIGN_EVALUATION_IMAGES):
+        for part in x.split(EXTERNAL_EVALUATION_IMAGES):
             lone = self.form.pairs and len(part) == 1
             logits.append(self._run(part.repeat(2, *[1] * (part.dim() - 1)))[:1] if lone else self._run(part))
             self.zeros += self.exchange.zeros * len(part)

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from relubench.activations import ActivationChoice, build
 from relubench.errors import UsageError
-from relubench.models.architecture import Architecture, architecture_of
 from relubench.models.external import stems
 from relubench.models.external.calls import CallSite
 from relubench.models.external.forward_errors import check_inputs, why_not
@@ -23,6 +22,7 @@ from relubench.models.external.outputs import class_scores
 from relubench.models.external.survey import survey
 from relubench.models.external.torchvision_names import PREFIX
 from relubench.models.external.user import make_own
+from relubench.models.families import family_of
 from relubench.models.random_streams import stream
 from relubench.runs.spec import RunSpec
 
@@ -53,13 +53,12 @@ def as_layer(network: nn.Module, uses: list[CallSite], spec: RunSpec, choice: Ac
 
 def draw_network(spec: RunSpec) -> tuple[nn.Module, str]:
     """The network with initial weights of its own kind from the member's stream; what was changed of it, in words."""
-    arch = architecture_of(spec)
     with torch.random.fork_rng(devices=[]):
         seed = stream(spec.seed, "init-network").initial_seed()
         torch.manual_seed(seed)
-        if arch.name.startswith(PREFIX):
-            return _torchvision(arch, spec.input_shape, spec.classes)
-        return make_own(arch, example(spec, LOOKED_AT), spec.classes, seed)
+        if not family_of(spec.model).can("user code"):
+            return _torchvision(spec.model.removeprefix(PREFIX), spec.input_shape, spec.classes)
+        return make_own(spec.model, example(spec, LOOKED_AT), spec.classes, seed)
 
 
 def uses_of(network: nn.Module, spec: RunSpec) -> list[CallSite]:
@@ -96,10 +95,9 @@ def example(spec: RunSpec, images: int) -> Tensor:
     return torch.rand(images, *spec.input_shape, generator=torch.Generator().manual_seed(0))
 
 
-def _torchvision(arch: Architecture, input_shape: tuple[int, ...], classes: int) -> tuple[nn.Module, str]:
+def _torchvision(name: str, input_shape: tuple[int, ...], classes: int) -> tuple[nn.Module, str]:
     from torchvision.models import get_model
 
-    name = arch.name.removeprefix(PREFIX)
     plain = {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") else {}
     return stems.build(
         name, functools.partial(get_model, name, weights=None, num_classes=classes, **plain), input_shape

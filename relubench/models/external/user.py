@@ -21,7 +21,6 @@ from relubench.activations.builder import own_object
 from relubench.activations.user import resolve_user_object
 from relubench.activations.user_objects import refuse_iterators
 from relubench.errors import UsageError
-from relubench.models.architecture import Architecture
 from relubench.models.external.forward_errors import short, why_not
 
 WANTED = "name a torch.nn.Module class, or a function that returns a network; it may take num_classes and in_channels"
@@ -29,12 +28,12 @@ WANTED = "name a torch.nn.Module class, or a function that returns a network; it
 COPIED = "a copy of the instance, its initial weights drawn anew by each layer's reset_parameters"
 
 
-def make_own(arch: Architecture, images: Tensor, classes: int, seed: int) -> tuple[nn.Module, str]:
+def make_own(name: str, images: Tensor, classes: int, seed: int) -> tuple[nn.Module, str]:
     """The network with initial weights of its own kind for this seed, and what was changed of it, in words.
 
     `images` [B, ...] are of the data set's shape. Raises UsageError where there is no such network.
     """
-    choice = resolve_user_object(arch.name)
+    choice = resolve_user_object(name)
     named = own_object(choice, WANTED)
     torch.manual_seed(seed)  # Again: importing the file may have drawn.
     if isinstance(named, nn.Module):

@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from relubench.models.architecture import KERNEL
 from relubench.models.layers.base import Layer
 from relubench.models.optimizers import Optimizer, Parameter
 
@@ -36,8 +35,8 @@ class Convolution(Layer):
 
     def _convolve(self, x: Tensor, w: Tensor, b: Tensor) -> Tensor:
         if self.bf16:
-            return F.conv2d(x.bfloat16(), w.bfloat16(), b.bfloat16(), padding=KERNEL // 2).float()
-        return F.conv2d(x, w, b, padding=KERNEL // 2)
+            return F.conv2d(x.bfloat16(), w.bfloat16(), b.bfloat16(), padding=w.shape[-1] // 2).float()
+        return F.conv2d(x, w, b, padding=w.shape[-1] // 2)
 
     def backward(self, grad: Tensor, update: Optimizer, first: bool) -> Tensor:
         w = self.weight.value
@@ -55,7 +54,7 @@ class Convolution(Layer):
     def _gradients(self, grad: Tensor, x: Tensor, w: Tensor, first: bool) -> tuple[Tensor, Tensor, Tensor]:
         if self.bf16:
             grad, x, w = grad.bfloat16(), x.bfloat16(), w.bfloat16()
-        pad = [KERNEL // 2] * 2
+        pad = [w.shape[-1] // 2] * 2
         below, grad_w, grad_b = torch.ops.aten.convolution_backward(
             grad, x, w, [w.shape[0]], [1, 1], pad, [1, 1], False, [0, 0], 1, [not first, True, True]
         )

@@ -11,7 +11,7 @@ import numpy as np
 
 from relubench.data import DataOptions, prepare
 from relubench.errors import RelubenchError, UsageError
-from relubench.models.architecture import architecture_of, why_no_regions
+from relubench.models.architecture import why_no_regions
 from relubench.reports.plots import filters
 from relubench.runs.layer_id import layer_id
 from relubench.runs.spec import RunSpec
@@ -72,8 +72,6 @@ def _regions(spec: RunSpec, weights: bytes, data_dir: Path | None, path: Path) -
     """The figure of the network's linear regions on a plane through three validation images of different classes."""
     if reason := why_no_regions(spec):
         raise ValueError(reason)
-    if architecture_of(spec).residual:
-        raise ValueError(f"{spec.model} is not a plain mlp")
     from safetensors.torch import load
 
     from relubench.activations import select

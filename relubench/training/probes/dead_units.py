@@ -19,6 +19,7 @@ from torch import Tensor
 from relubench.models.layers.base import Layer
 from relubench.models.layers.convolution import Convolution
 from relubench.models.layers.dense import Linear
+from relubench.models.optimizers import Parameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,17 @@ def stage_places(layers: Sequence[Layer]) -> list[int]:
     return [place for place, layer in enumerate(layers) if layer.hidden]
 
 
+def stage_weights(layers: Sequence[Layer]) -> list[Parameter]:
+    """The weights of every hidden stage: those whose pre-activations its activation gets."""
+    weights: list[Parameter] = []
+    nearest: Parameter | None = None
+    for layer in layers:
+        nearest = layer.weight if isinstance(layer, Linear | Convolution) else nearest
+        if layer.hidden and nearest is not None:
+            weights.append(nearest)
+    return weights
+
+
 def unit_statuses(
     layers: Sequence[Layer], with_slope: Sequence[np.ndarray], inputs_per_unit: int, batched: bool
 ) -> list[UnitStatus]:
@@ -48,10 +60,10 @@ def unit_statuses(
             if inputs_per_unit > 1
             else columns_alive
         )
-        has_outgoing_weight = _has_outgoing_weight(
-            _next_weight(layers, place, batched), receives_gradient, by_unit.shape[1]
-        )
-        cut_off = by_unit & ~has_outgoing_weight
+        *linear, nearest = _weights_above(layers, place, batched)
+        for weight in linear:
+            receives_gradient = _has_outgoing_weight(weight, receives_gradient, weight.shape[2])
+        cut_off = by_unit & ~_has_outgoing_weight(nearest, receives_gradient, by_unit.shape[1])
         receives_gradient = columns_alive & ~(
             np.tile(cut_off, (1, inputs_per_unit)) if inputs_per_unit > 1 else cut_off
         )
@@ -84,12 +96,12 @@ def _has_outgoing_weight(weight: Tensor, receives_gradient: np.ndarray | None, u
     return has_outgoing_weight.any(dim=1).unflatten(1, (units, -1)).any(dim=2).cpu().numpy()
 
 
-def _next_weight(layers: Sequence[Layer], place: int, batched: bool) -> Tensor:
-    """The weights [P, O, I] or [P, O, I, K, K] of the first parametered product behind `place`."""
-    for layer in layers[place + 1 :]:
-        if isinstance(layer, Linear | Convolution):
-            return layer.weight.value if batched else layer.weight.value.unsqueeze(0)
-    raise AssertionError("a network ends in an affine layer")
+def _weights_above(layers: Sequence[Layer], place: int, batched: bool) -> list[Tensor]:
+    """The weights [P, O, I] or [P, O, I, K, K] between this activation and the next one, or the output; top first."""
+    above = layers[place + 1 :]
+    end = next((number for number, layer in enumerate(above) if layer.hidden), len(above))
+    weights = [layer.weight.value for layer in above[:end] if isinstance(layer, Linear | Convolution)]
+    return [weight if batched else weight.unsqueeze(0) for weight in reversed(weights)]
 
 
 def by_member(value: Tensor) -> Tensor:

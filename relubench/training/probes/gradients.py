@@ -18,10 +18,10 @@ from torch import Tensor
 from relubench.models.external.held_modules import HeldStates
 from relubench.models.layers.activation import AnalyticActivation
 from relubench.models.layers.base import AutogradLayer, Layer
-from relubench.models.layers.convolution import Convolution
 from relubench.models.layers.dense import Linear
 from relubench.models.layers.normalisation import Norm
 from relubench.training.evaluation import accumulator
+from relubench.training.probes.dead_units import stage_weights
 
 if TYPE_CHECKING:
     from relubench.training.network import Network
@@ -38,7 +38,7 @@ class GradientNorms:
 def gradient_norms(population: Network, batches: Iterable[tuple[Tensor, Tensor]]) -> list[GradientNorms]:
     """The norms over all of the batches, x [B, ...] and labels [B]; see `runs.result.LayerProbe`."""
     layers, members = population.layers, len(population.members)
-    weights = [layer.weight.value for layer in layers if isinstance(layer, Linear | Convolution)][:-1]
+    weights = [weight.value for weight in stage_weights(layers)]
     buffers = [(buffer.value, buffer.value.clone()) for layer in layers for buffer in layer.buffers]
     held = HeldStates.now(population.held)
     total = [torch.zeros_like(weight) for weight in weights]
@@ -115,7 +115,7 @@ def update_ratios(population: Network, x: Tensor, labels: Tensor) -> list[Tensor
     members = len(population.members)
     tensors, values = population.state()
     before = {key: value.clone() for key, value in tensors.items()}
-    weights = [layer.weight for layer in population.layers if isinstance(layer, Linear | Convolution)][:-1]
+    weights = stage_weights(population.layers)
     y = torch.nn.functional.one_hot(labels, population.spec.classes).to(torch.float32)
     if population.batched:
         x, y = x.expand(members, *x.shape).contiguous(), y.expand(members, *y.shape).contiguous()
