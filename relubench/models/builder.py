@@ -24,7 +24,7 @@ from relubench.models.architecture import (
     head_inputs,
     layer_shapes,
 )
-from relubench.models.backend import uses_kernels
+from relubench.models.backend import backend_of, uses_kernels
 from relubench.models.external.networks import external_layer
 from relubench.models.initialisation import init_scale
 from relubench.models.layers.activation import AnalyticActivation, AutogradActivation, UserModule
@@ -130,7 +130,7 @@ class Builder:
         weight, bias = self._weights((outputs, fan_in), fan_in, outputs, gain, rule)
         bias.value = bias.value[:, None, :].contiguous() if self.batched else bias.value
         spec = self.spec
-        chosen = library(spec.device, spec.device_name, spec.threads, fan_in * outputs)
+        chosen = library(backend_of(spec), fan_in * outputs)
         affine = Linear(weight, bias, self.batched, spec.precision == "bf16", chosen)
         if self.kernels is not None:
             from relubench.models.kernels.layer import KernelLinear

@@ -49,6 +49,8 @@ class PretrainingSpec:
     corruption: float = 0.0
     tied: bool = False
     l1: float = 0.0
+    backend: str | None = None
+    """What multiplies the layers; None: what the package knows to be the fastest (`models.backend`)."""
     version: int = 0
     """PRETRAINING_VERSION of the program that trained the layers; 0 for a file."""
 
@@ -68,6 +70,7 @@ class PretrainingSpec:
         facts = {name: getattr(self, name) for name in shared}
         facts["visible"] = self.visible[layer] if self.visible else ""
         facts["reconstruction"] = self.reconstruction[layer] if self.reconstruction else ""
+        facts |= {"backend": self.backend} if self.backend else {}
         return {**facts, "rate": self.rates[layer], "version": self.version}
 
     def with_rates(self, rates: Sequence[float]) -> PretrainingSpec:
@@ -168,6 +171,8 @@ class RunSpec:
     device_name: str
     threads: int
     """Processor threads that train a network: their number changes the last bits of a sum. 0 on other devices."""
+    backend: str | None = field(default=None, metadata={"absent": True})
+    """What multiplies the dense layers; None: what the package knows to be the fastest (`models.backend`)."""
     torch: str
     engine: int = ENGINE_VERSION
     protocol: str = field(metadata={"note": True})
@@ -198,6 +203,8 @@ class RunSpec:
             item.name for item in fields(self) if item.metadata.get("absent") and getattr(self, item.name) is None
         }
         facts = {key: value for key, value in asdict(self).items() if key not in notes}
+        if self.stack is not None and self.stack.backend is None:
+            del facts["stack"]["backend"]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     def notes(self) -> dict[str, Any]:
