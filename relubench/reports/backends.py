@@ -18,7 +18,7 @@ def known_text(row: Mapping[str, Any]) -> str:
 
 
 def measured_text(record: Mapping[str, Any]) -> str:
-    """What was measured here: '784-1000-10, plain SGD, batch 10, 2 threads: kernels (ms a step: torch 9, kernels 2; CPU, DATE)'."""
+    """What was measured here: '784-1000-10, plain SGD, batch 10, 2 threads: kernels (ms a step: torch 9, ...'."""
     question = record["question"]
     widths = "-".join(str(width) for width in [question["layers"][0][0], *(units for _, units in question["layers"])])
     threads = f"{question['threads']} thread{'s' if question['threads'] != 1 else ''}"
