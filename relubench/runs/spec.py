@@ -202,9 +202,7 @@ class RunSpec:
         notes |= {
             item.name for item in fields(self) if item.metadata.get("absent") and getattr(self, item.name) is None
         }
-        facts = {key: value for key, value in asdict(self).items() if key not in notes}
-        if self.stack is not None and self.stack.backend is None:
-            del facts["stack"]["backend"]
+        facts = {key: value for key, value in self.to_json().items() if key not in notes}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     def notes(self) -> dict[str, Any]:
@@ -213,7 +211,12 @@ class RunSpec:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """The specification as JSON values; a backend that is None is left out."""
+        values = asdict(self)
+        for part in (values, values["stack"] or {}):
+            if part.get("backend", "") is None:
+                del part["backend"]
+        return values
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> RunSpec:
