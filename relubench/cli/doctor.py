@@ -16,7 +16,7 @@ from typing import Literal
 import typer
 
 from relubench.cli import options, output
-from relubench.errors import EXIT_COMPUTE
+from relubench.errors import EXIT_COMPUTE, RelubenchError
 from relubench.reports.formatting import folder_size, readable
 from relubench.version import __version__
 
@@ -66,6 +66,7 @@ def examine(data_dir: Path | None, runs_dir: Path | None) -> Iterator[Check]:
     yield _folder("cache folder", cache_root(), "choose another with RELUBENCH_CACHE_DIR")
     for name, place in _disks(runs_root(runs_dir), cache_root()):
         yield _space(name, place)
+    yield from _backends()
     yield _terminal()
 
 
@@ -125,6 +126,23 @@ def _data(data_dir: Path | None) -> Iterator[Check]:
             detail=state,
             remedy=None if state.startswith("present") else remedy,
         )
+
+
+def _backends() -> Iterator[Check]:
+    """What multiplies dense layers here: known for this processor, and measured for shapes that were trained."""
+    from relubench.models.backends.kept import records
+    from relubench.models.backends.known import rows_of
+    from relubench.reports.backends import known_text, measured_text
+    from relubench.system.device import probe
+
+    try:
+        processor = probe().cpu
+    except RelubenchError:
+        return  # The lines about torch say why.
+    if known_rows := rows_of(processor):
+        yield Check(name="backends known", status="ok", detail="; ".join(known_text(row) for row in known_rows))
+    for record in records():
+        yield Check(name="backend measured", status="ok", detail=measured_text(record))
 
 
 def _folder(name: str, folder: Path, elsewhere: str) -> Check:

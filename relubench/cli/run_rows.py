@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -92,6 +93,7 @@ def human_readable(row: Row) -> Row:
 def setting_rows(store: Store, result: RunResult, timing: Timing | None) -> list[Row]:
     """Everything about a run that is one value, a row each."""
     facts: Row = {**result.spec, "id": result.id, "outcome": result.outcome, "message": result.message or None}
+    facts |= {"backend": _backend(result.spec)}
     facts |= {"path": result.path, "epochs_trained": result.epochs, "best_epoch": result.best_epoch}
     facts |= {"valid_error_pct": result.valid_error_pct, "test_error_pct": result.test_error_pct}
     facts |= {"test_examples": result.test_examples, "sparsity_pct": result.sparsity_pct}
@@ -102,6 +104,16 @@ def setting_rows(store: Store, result: RunResult, timing: Timing | None) -> list
     facts |= {f"version of {name}": version for name, version in result.versions.items()}
     facts |= {"folder": str(store.folder(result.id)), "size": readable(folder_size(store.folder(result.id)))}
     return [{"name": name, "value": _plain(value)} for name, value in rounded(facts).items() if value is not None]
+
+
+def _backend(spec: Row) -> str | None:
+    """What multiplied the network's dense layers; None where the record is another version's and does not say."""
+    from relubench.models.backend import backend_of
+    from relubench.runs.spec import RunSpec
+
+    with contextlib.suppress(KeyError, TypeError):
+        return backend_of(RunSpec.from_json(spec))
+    return None
 
 
 def layers_of(store: Store, result: RunResult) -> list[PretrainedLayer]:

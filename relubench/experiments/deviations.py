@@ -13,6 +13,7 @@ COMPARED = (
     "match",
     "protocol",
     "probe",
+    "backend",
     "l1_pairs",
     "l1_scale",
     "test_noise",

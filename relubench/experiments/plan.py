@@ -12,6 +12,7 @@ from relubench.activations import ActivationChoice
 from relubench.data import DataOptions, PreparedData
 from relubench.data.prepared import image_range
 from relubench.errors import UsageError
+from relubench.experiments.backend_choice import with_backends
 from relubench.experiments.compatibility import check_family, check_precision, check_stack
 from relubench.experiments.config import MAX_SEED, ExperimentConfig
 from relubench.experiments.deviations import departures
@@ -36,8 +37,8 @@ from relubench.system.device import Device
 LR_GRIDS = {"sgd": (0.1, 0.01, 0.001, 0.0001), "adam": (0.01, 0.001, 0.0001), "adamw": (0.01, 0.001, 0.0001)}
 """Learning rates that --lr auto tries; for sgd the paper's own (Glorot et al. 2011, section 4.1)."""
 
-NOT_OF_A_RUN = ("lr", "lr_grid", "lr_seeds", "l1", "l1_pairs")
-"""Keys of `train` that a run's specification has no field for: `lr` and `l1` are resolved, the others say how."""
+NOT_OF_A_RUN = ("lr", "lr_grid", "lr_seeds", "l1", "l1_pairs", "backend")
+"""Keys of `train` that a run does not take over as they are: `lr`, `l1` and `backend` are resolved, others say how."""
 
 SHARED_PRODUCTS = 1_000_000
 """Products in a step, one for each weight and sample, from which on several threads share them."""
@@ -107,6 +108,7 @@ def expand(
         for spec in [_resolve(config, choice, prepared, device, arch, rate, threads)]
         for spec in [replace(spec, threads=1) if threads and too_small_to_share(spec) else spec]
         for spec in [_pretrained(spec, method, config, choice, prepared)]
+        for spec in [with_backends(spec, choice, config.train.backend, device)]
         for l1, seed in pairs
     ]
 

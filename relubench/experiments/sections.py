@@ -79,6 +79,8 @@ class TrainSection(Section):
     l1_pairs: bool = False
     """With several strengths: the first with the first seed and so on, instead of each with every seed."""
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    backend: Literal["auto", "torch", "turned", "onednn", "kernels"] = "auto"
+    """What multiplies dense layers on a processor; auto: the fastest, measured once (`doctor` shows it)."""
     probe: Literal["none", "activations", "gradients", "regions", "all"] = "activations"
     """What is looked at after each epoch: activations and dead units, gradients as well, linear regions as well."""
 

@@ -106,7 +106,7 @@ def _key(spec: RunSpec) -> tuple[Any, ...]:
     """The activation, and then all else that a network's speed depends on."""
     shape = (spec.model, spec.hidden, spec.channels, spec.input_shape, spec.classes)
     steps = (spec.batch_size, spec.optimizer, spec.norm, bool(spec.dropout), spec.precision)
-    return spec.activation, *shape, *steps, spec.device_name, spec.threads
+    return spec.activation, *shape, *steps, spec.device_name, spec.threads, spec.backend
 
 
 def _kind(spec: RunSpec) -> tuple[Any, ...]:

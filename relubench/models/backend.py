@@ -2,44 +2,77 @@
 
 from __future__ import annotations
 
-from relubench.models.architecture import multiplications
+import math
+from itertools import pairwise
+
+from relubench.models.architecture import architecture_of, layer_shapes
+from relubench.models.backends.known import known_backend
+from relubench.models.backends.question import LARGE, Question
 from relubench.models.families import family_of
 from relubench.runs.spec import RunSpec
-
-LARGE = 100_000
-"""Weights from which on a call that costs 15 microseconds more, or half a second of compilation, is paid back."""
 
 EXTERNAL_EVALUATION_IMAGES = 128
 """Images in a batch of an evaluation, at most, for a network that somebody else wrote: its layers keep far
 more values than an mlp's."""
 
-KERNEL_BATCH = 32
-"""Up to this batch the weights' traffic is what a step costs, and the kernels have the least of it."""
 
-KERNEL_BATCH_AMD = 1024
-"""On AMD's processors they also multiply as fast as what PyTorch has, and leave out zeros; more leave the cache."""
+def network_question(spec: RunSpec, *, inputs_per_unit: int = 1, fused: bool = False) -> Question | None:
+    """What the backend of the network's dense layers depends on; None where nothing can be chosen."""
+    shapes = layer_shapes(architecture_of(spec), spec.input_shape)
+    if spec.device != "cpu" or not shapes or spec.precision != "fp32":
+        return None
+    hidden = ((shape.inputs, shape.units) for shape in shapes if not shape.convolution)
+    layers = (*hidden, (shapes[-1].outputs, spec.classes))
+    plain = spec.optimizer == "sgd" and not spec.momentum and not spec.weight_decay
+    plain = plain and family_of(spec.model).can("kernels")
+    return Question(
+        kind="sgd" if plain else "dense",
+        layers=layers,
+        batch=spec.batch_size,
+        threads=spec.threads,
+        inputs_per_unit=inputs_per_unit,
+        fused=fused and plain,
+    )
 
-RBM_BATCH_AMD = 256
-"""The same for the layers of RBMs."""
+
+def stack_question(spec: RunSpec, *, inputs_per_unit: int = 1) -> Question | None:
+    """What the backend of the layers' pre-training depends on; None where nothing can be chosen."""
+    stack = spec.stack
+    if spec.device != "cpu" or stack is None or stack.source:
+        return None
+    return Question(
+        kind="rbm" if stack.method == "rbm" else "dense",
+        layers=tuple(pairwise((math.prod(spec.input_shape), *spec.hidden))),
+        batch=stack.batch_size,
+        threads=spec.threads,
+        inputs_per_unit=inputs_per_unit,
+    )
+
+
+def backend_of(spec: RunSpec) -> str:
+    """The backend of the network's dense layers: a name of `BACKENDS`, or 'kernels+onednn'."""
+    return spec.backend or _by_itself(network_question(spec), spec)
+
+
+def stack_backend(spec: RunSpec) -> str:
+    """The same of the layers' pre-training."""
+    chosen = spec.stack.backend if spec.stack else None
+    return chosen or _by_itself(stack_question(spec), spec)
+
+
+def _by_itself(question: Question | None, spec: RunSpec) -> str:
+    """The backend of a run that names none."""
+    return (known_backend(question, spec.device_name) if question else None) or "torch"
 
 
 def uses_kernels(spec: RunSpec) -> bool:
     """Whether the dense layers of a lone network are trained by generated kernels (`relubench.models.kernels`)."""
-    plain = spec.optimizer == "sgd" and not spec.momentum and not spec.weight_decay and spec.precision == "fp32"
-    if spec.device != "cpu" or "AVX" not in spec.device_name or not (plain and family_of(spec.model).can("kernels")):
-        return False
-    return spec.batch_size <= _most(spec) and multiplications(spec, 1) >= LARGE
+    return backend_of(spec).startswith("kernels")
 
 
 def rbm_by_kernels(spec: RunSpec, weights: int) -> bool:
     """Whether a layer of so many weights is pre-trained as an RBM by kernels (`relubench.models.kernels.rbm`)."""
-    fits = spec.stack is not None and spec.stack.batch_size <= min(_most(spec), RBM_BATCH_AMD)
-    return spec.device == "cpu" and "AVX" in spec.device_name and fits and weights >= LARGE
-
-
-def _most(spec: RunSpec) -> int:
-    """The largest batch that kernels of dense layers are for."""
-    return KERNEL_BATCH_AMD if "AMD" in spec.device_name else KERNEL_BATCH
+    return stack_backend(spec).startswith("kernels") and weights >= LARGE
 
 
 def route(spec: RunSpec, members: int) -> str:

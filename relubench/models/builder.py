@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from relubench.activations import ActivationChoice, build, matched_gain
 from relubench.activations.definition import Activation, trainable
 from relubench.models.architecture import activation_frames, architecture_of, head_inputs, layer_shapes
-from relubench.models.backend import uses_kernels
+from relubench.models.backend import backend_of, uses_kernels
 from relubench.models.families import family_of
 from relubench.models.family import LayerShape
 from relubench.models.initialisation import init_scale
@@ -112,7 +112,7 @@ class Builder:
         weight, bias = self._weights((outputs, fan_in), fan_in, outputs, gain, rule, name)
         bias.value = bias.value[:, None, :].contiguous() if self.batched else bias.value
         spec = self.spec
-        chosen = library(spec.device, spec.device_name, spec.threads, fan_in * outputs)
+        chosen = library(backend_of(spec), fan_in * outputs)
         affine = Linear(weight, bias, self.batched, spec.precision == "bf16", chosen)
         if self.kernels is not None:
             from relubench.models.kernels.layer import KernelLinear

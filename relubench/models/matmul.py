@@ -1,9 +1,4 @@
-"""Who multiplies the matrices of one network's dense layers on a processor: a choice by its maker, never by timing.
-
-Plain SGD on a dense network goes through generated kernels, which read each weight once (`relubench.models.kernels`).
-For all else PyTorch sends a float32 product to MKL, which keeps its best kernels for Intel's processors. On AMD's,
-oneDNN (which PyTorch carries too) multiplies two to three times as fast.
-"""
+"""What multiplies the matrices of one network's dense layers on a processor, where no kernels do."""
 
 from __future__ import annotations
 
@@ -12,22 +7,28 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from relubench.models.backend import LARGE
+from relubench.errors import ComputeError
+from relubench.models.backends.question import LARGE
 
 Library = Literal["torch", "turned", "onednn"]
 """torch: x W^T as it stands; turned: W x^T, copied back; onednn: x W^T by oneDNN."""
 
-TURNED_BATCH = 64
-"""Up to this batch one thread on Intel's MKL computes W x^T in half the time of x W^T; elsewhere it takes longer."""
+
+def has_onednn() -> bool:
+    """Whether this PyTorch multiplies by oneDNN."""
+    return hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
-def library(device: str, device_name: str, threads: int, weights: int) -> Library:
-    """What one network's dense layer of so many weights is multiplied by, where no kernels are."""
-    if device != "cpu":
-        return "torch"
-    if "AMD" in device_name and weights >= LARGE and hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+def library(backend: str, weights: int) -> Library:
+    """What a dense layer of so many weights is multiplied by in a network of that backend, but for its kernels.
+
+    Raises ComputeError where this PyTorch has no oneDNN.
+    """
+    if backend.endswith("onednn") and weights >= LARGE:
+        if not has_onednn():
+            raise ComputeError("this PyTorch was built without oneDNN", "use --set train.backend=torch")
         return "onednn"
-    return "turned" if threads == 1 and "Intel" in device_name else "torch"
+    return "turned" if backend == "turned" else "torch"
 
 
 def evaluated(chosen: Library, x: Tensor, w: Tensor, b: Tensor) -> Tensor:

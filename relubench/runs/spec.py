@@ -49,6 +49,8 @@ class PretrainingSpec:
     corruption: float = 0.0
     tied: bool = False
     l1: float = 0.0
+    backend: str | None = None
+    """What multiplies the layers; None: what the package knows to be the fastest (`models.backend`)."""
     version: int = 0
     """PRETRAINING_VERSION of the program that trained the layers; 0 for a file."""
 
@@ -68,6 +70,7 @@ class PretrainingSpec:
         facts = {name: getattr(self, name) for name in shared}
         facts["visible"] = self.visible[layer] if self.visible else ""
         facts["reconstruction"] = self.reconstruction[layer] if self.reconstruction else ""
+        facts |= {"backend": self.backend} if self.backend else {}
         return {**facts, "rate": self.rates[layer], "version": self.version}
 
     def with_rates(self, rates: Sequence[float]) -> PretrainingSpec:
@@ -168,6 +171,8 @@ class RunSpec:
     device_name: str
     threads: int
     """Processor threads that train a network: their number changes the last bits of a sum. 0 on other devices."""
+    backend: str | None = field(default=None, metadata={"absent": True})
+    """What multiplies the dense layers; None: what the package knows to be the fastest (`models.backend`)."""
     torch: str
     engine: int = ENGINE_VERSION
     protocol: str = field(metadata={"note": True})
@@ -197,7 +202,7 @@ class RunSpec:
         notes |= {
             item.name for item in fields(self) if item.metadata.get("absent") and getattr(self, item.name) is None
         }
-        facts = {key: value for key, value in asdict(self).items() if key not in notes}
+        facts = {key: value for key, value in self.to_json().items() if key not in notes}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     def notes(self) -> dict[str, Any]:
@@ -206,7 +211,12 @@ class RunSpec:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """The specification as JSON values; a backend that is None is left out."""
+        values = asdict(self)
+        for part in (values, values["stack"] or {}):
+            if part.get("backend", "") is None:
+                del part["backend"]
+        return values
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> RunSpec:

@@ -53,6 +53,8 @@ class Device:
     memory: int
     """Bytes of memory that it has."""
     torch: str
+    features: str = ""
+    """A processor's generation and a digest of its instructions; empty for one that is not this machine's."""
 
 
 TORCH_ADDRESSES = 4 * 2**30
@@ -133,7 +135,8 @@ def resolve(choice: str) -> Device:
     is_set = bool(os.environ.get("OMP_NUM_THREADS"))
     num_threads = machine.threads if is_set else min(machine.threads, limits.threads or machine.threads)
     memory = machine.memory if kind == "cuda" else min(machine.memory, limits.memory or machine.memory)
-    return Device(kind=kind, name=name, threads=num_threads, memory=memory, torch=machine.torch)
+    features = processor_features() if kind == "cpu" else ""
+    return Device(kind=kind, name=name, threads=num_threads, memory=memory, torch=machine.torch, features=features)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +240,21 @@ def _processor_name() -> str:
             if line.startswith("model name"):
                 return " ".join(line.split(":", 1)[1].split())
     return platform.processor() or platform.machine()
+
+
+def processor_features() -> str:
+    """What tells this processor from others of its name: 'family 25, model 17' and a digest of its instructions."""
+    facts = {"machine": platform.machine(), "flags": platform.processor()}
+    with contextlib.suppress(OSError):
+        first = Path("/proc/cpuinfo").read_text().partition("\n\n")[0]
+        facts |= {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
+    flags = " ".join(sorted((facts.get("flags", "") + " " + facts.get("Features", "")).split()))
+    named = [f"{label} {facts[key]}" for label, key in _GENERATION.items() if key in facts] or [facts["machine"]]
+    return ", ".join([*named, f"instructions {hashlib.sha256(flags.encode()).hexdigest()[:8]}"])
+
+
+_GENERATION = {"family": "cpu family", "model": "model", "part": "CPU part"}
+"""What tells a processor's generation: its name here -> in /proc/cpuinfo."""
 
 
 def _first_line(error: BaseException) -> str:

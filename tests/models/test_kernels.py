@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from relubench.models.backend import route, uses_kernels
+from relubench.models.backend import backend_of, route, uses_kernels
 from relubench.models.builder import Builder
 from relubench.models.kernels import sparse
 from relubench.models.kernels.compiled import host_features, numbers_of
@@ -22,9 +22,6 @@ from relubench.runs.spec import RunSpec
 from relubench.training.images import Images
 from relubench.training.population import Population
 from specs import digits, runs
-
-AMD = "AMD EPYC (AVX512)"
-"""The name decides who uses the kernels; they themselves are made for the processor that runs this."""
 
 RATE = 0.1
 
@@ -245,7 +242,7 @@ def test_blocks_of_samples_leave_little_over():
 def network(activation: str = "relu", **sections: Any) -> tuple[Any, RunSpec]:
     train = {"epochs": 2, **sections.pop("train", {})}
     choice, (spec,) = runs(activation, train=train, model={"name": "mlp-2x300"}, **sections)
-    return choice, replace(spec, device_name=AMD)
+    return choice, replace(spec, backend="kernels")
 
 
 def trained(spec: RunSpec, choice: Any) -> Population:
@@ -260,7 +257,7 @@ def trained(spec: RunSpec, choice: Any) -> Population:
 def test_a_network_learns_the_same_as_without_kernels(batch_size: int, threads: int):
     choice, spec = network(train={"batch_size": batch_size})
     spec = replace(spec, threads=threads)
-    by, without = trained(spec, choice), trained(replace(spec, device_name="AMD"), choice)
+    by, without = trained(spec, choice), trained(replace(spec, backend="torch"), choice)
     assert by.kernels is not None and without.kernels is None
     for mine, theirs in zip(by.members[0].curve, without.members[0].curve, strict=True):
         assert mine.train_loss == pytest.approx(theirs.train_loss, rel=1e-2)
@@ -332,12 +329,21 @@ def test_a_network_that_diverges_is_seen_to():
 def test_the_route_is_a_function_of_the_specification():
     _, spec = network()
     assert uses_kernels(spec) and route(spec, 1) == "cpu, 1 thread, kernels"
-    assert route(replace(spec, device_name="AMD EPYC", threads=2), 1) == "cpu, 2 threads"
+    assert route(replace(spec, backend="onednn", threads=2), 1) == "cpu, 2 threads"
+
+
+def test_a_processor_that_the_package_knows_needs_no_backend_in_a_specification():
+    _, spec = network()
+    spec = replace(spec, backend=None, device_name="AMD EPYC (AVX512)")
+    assert uses_kernels(spec) and backend_of(spec) == "kernels+onednn"
     others: list[dict[str, Any]] = [
         *({"optimizer": "adam"}, {"momentum": 0.9}, {"weight_decay": 1e-4}, {"precision": "bf16"}),
         *({"hidden": (64, 64)}, {"channels": (32, 64)}, {"batch_size": 1025}, {"device": "cuda"}),
     ]
     for other in others:
         assert not uses_kernels(replace(spec, **other)), other
-    intel = replace(spec, device_name="Intel Xeon (AVX512)")
-    assert uses_kernels(intel) and not uses_kernels(replace(intel, batch_size=128))
+    assert backend_of(replace(spec, batch_size=1025)) == "onednn"
+    # What has to be measured is not known by a name.
+    assert backend_of(replace(spec, device_name="AMD EPYC (AVX2)")) == "torch"
+    intel = replace(spec, device_name="Intel(R) Xeon(R) Processor (AVX512)")
+    assert backend_of(intel) == "torch" and backend_of(replace(intel, hidden=(64, 64), threads=1)) == "turned"

@@ -21,10 +21,10 @@ from relubench.models.families import FAMILIES, family_of, parse_model
 from relubench.models.family import Family
 from relubench.models.layers.dense import Linear
 from relubench.runs.store import Store
+from relubench.training.driver import Interrupted
 from relubench.training.images import Images
 from relubench.training.memory import member_bytes
 from relubench.training.population import Population
-from relubench.training.pretraining.layer_run import Interrupted
 from relubench.training.probes.dead_units import stage_weights, unit_statuses
 from specs import digits, finish, job, runs
 

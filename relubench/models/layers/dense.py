@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from relubench.models.backends.question import TURNED_BATCH
 from relubench.models.layers.base import Layer
-from relubench.models.matmul import TURNED_BATCH, Library, evaluated, onednn_linear, storage
+from relubench.models.matmul import Library, evaluated, onednn_linear, storage
 from relubench.models.optimizers import Optimizer, Parameter
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from relubench.activations import ActivationChoice
+from relubench.models.backend import stack_backend
 from relubench.models.builder import Builder
 from relubench.models.external.held_modules import Held, HeldStates
 from relubench.models.layers.base import Layer, SignFlip
@@ -185,7 +186,7 @@ def hidden_stages(spec: RunSpec, choice: ActivationChoice, below: Sequence[Mappi
 
     Without dropout, which belongs to fine-tuning, and in full precision.
     """
-    plain = replace(spec, dropout=0.0, precision="fp32")
+    plain = replace(spec, dropout=0.0, precision="fp32", backend=stack_backend(spec))
     stages = Builder(plain, choice, [spec.seed], batched=False).hidden_stages()
     for stage, weights in zip(stages, below, strict=False):
         for parameter in (parameter for layer in stage for parameter in layer.parameters):

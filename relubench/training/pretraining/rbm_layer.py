@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
-from relubench.models.backend import rbm_by_kernels
+from relubench.models.backend import rbm_by_kernels, stack_backend
 from relubench.models.layers.base import Layer
 from relubench.models.matmul import library
 from relubench.models.random_streams import MemberNoise, stream
@@ -54,7 +54,7 @@ class RbmLayer:
             initial_visible_bias(kind, mean),
             hidden=stack.hidden,
             visible=kind,
-            library=library(device, spec.device_name, spec.threads, weight.numel()),
+            library=library(stack_backend(spec), weight.numel()),
         )
         self.rbm = rbm
         self.layers: Sequence[Layer] = ()
