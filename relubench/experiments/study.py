@@ -77,18 +77,19 @@ class Study:
         runs_dir: Path | None = None,
         fresh: bool = False,
         note: Callable[[str], None] = lambda text: None,
-        executor: Executor | None = None,
+        executor: Callable[[Store], Executor] | None = None,
     ) -> Study:
         """Everything that can be refused is refused here, before any work; data may be downloaded.
 
-        `executor`: who carries out the jobs; None: worker processes on this machine.
+        `executor`: makes, of the store, who carries out the jobs, for example InlineExecutor; None: worker processes
+        on this machine.
         """
         variants = [Variant(config=request)] if isinstance(request, ExperimentConfig) else list(request)
         store = Store(runs_root(runs_dir))
         device = resolve(variants[0].config.device)
         parts = make_ready(variants, data_dir, note)
-        executor = executor or LocalExecutor(device, store, note)
-        study = cls(parts, device, store, executor, fresh, note, data_dir, why_unwritable(store.root))
+        carrier = executor(store) if executor else LocalExecutor(device, store, note)
+        study = cls(parts, device, store, carrier, fresh, note, data_dir, why_unwritable(store.root))
         probed = settle(parts, device, study.networks, note)
         # Shapes and precision are checked even where the learning rates are not known yet.
         runs = study._lay_out()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from relubench.executors.base import Executor
 from relubench.executors.inline import InlineExecutor
 from relubench.executors.job import Job
 from relubench.executors.local import LocalExecutor
-from relubench.executors.messages import Done, Failed, Postponed, Progress, Started
+from relubench.executors.messages import Done, Failed, Message, Postponed, Progress, Started
 from relubench.experiments.config import experiment
 from relubench.experiments.study import Study
 from relubench.runs.job_store import JobStore
@@ -67,13 +67,15 @@ def test_a_study_runs_on_the_executor_that_it_is_given(name: str, tmp_path: Path
 
         num_jobs = 0
 
-        def run(self, jobs: list[Job]):
-            Counting.num_jobs += len(jobs)
-            return EXECUTORS[name](Store(tmp_path)).run(jobs)
+        def __init__(self, store: Store) -> None:
+            self.inner = EXECUTORS[name](store)
 
-    executor: Executor = Counting()
+        def run(self, jobs: Sequence[Job]) -> Generator[Message, None, None]:
+            Counting.num_jobs += len(jobs)
+            return self.inner.run(jobs)
+
     config = experiment({"act": ["relu", "tanh"], **SMALL, "data": {"test_noise": [0.1]}})
-    study = Study.open(config, runs_dir=tmp_path, executor=executor)
+    study = Study.open(config, runs_dir=tmp_path, executor=Counting)
     kinds = [event.kind for event in study.run()]
     assert kinds.count("done") == 2 and "failed" not in kinds
     assert Counting.num_jobs == 4, "two trainings and two tests under noise"
@@ -88,7 +90,7 @@ def test_a_study_says_what_a_job_has_for_the_user(name: str, tmp_path: Path):
     study = Study.open(
         experiment({"act": ["relu"], **SMALL}),
         runs_dir=tmp_path,
-        executor=EXECUTORS[name](Store(tmp_path)),
+        executor=EXECUTORS[name],
         note=lines.append,
     )
     checkpoint = study.store.checkpoint(study.specs[0].id)

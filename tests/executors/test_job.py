@@ -102,10 +102,10 @@ def texts_in(value: Any) -> Iterator[str]:
 
 def jobs_of_a_study(values: dict[str, Any], store: Store) -> list[Any]:
     """Carry out a study here; the JSON of its jobs."""
-    executor = Recording(store)
-    study = Study.open(experiment({**values, "device": "cpu"}), runs_dir=store.root, executor=executor)
+    recording = Recording(store)
+    study = Study.open(experiment({**values, "device": "cpu"}), runs_dir=store.root, executor=lambda _: recording)
     assert [event.message for event in study.run() if event.kind == "failed"] == []
-    return [json.loads(text) for text in executor.texts]
+    return [json.loads(text) for text in recording.texts]
 
 
 def carried_out(jobs: list[Any], folder: Path, store: Path) -> list[Any]:

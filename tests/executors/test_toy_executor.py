@@ -14,7 +14,6 @@ from relubench.executors.messages import Message, from_json, to_json
 from relubench.experiments.config import experiment
 from relubench.experiments.study import Study
 from relubench.runs.job_store import JobStore
-from relubench.runs.store import Store
 
 
 class ThreadExecutor:
@@ -65,8 +64,7 @@ def contents(root: Path) -> dict[str, bytes]:
 
 
 def test_a_study_is_carried_out_by_an_executor_from_outside_the_package(tmp_path: Path):
-    stores = {"toy": Store(tmp_path / "toy"), "inline": Store(tmp_path / "inline")}
-    executors = {"toy": ThreadExecutor(stores["toy"]), "inline": InlineExecutor(stores["inline"])}
+    executors = {"toy": ThreadExecutor, "inline": InlineExecutor}
     tables: dict[str, list[tuple[str, float | None]]] = {}
     for name, executor in executors.items():
         study = Study.open(experiment(CONFIG), runs_dir=tmp_path / name, executor=executor)
@@ -79,7 +77,7 @@ def test_a_study_is_carried_out_by_an_executor_from_outside_the_package(tmp_path
 
 def test_a_study_that_is_closed_stops_it_after_a_checkpoint(tmp_path: Path):
     config = experiment({**CONFIG, "act": ["relu"], "pretrain": {}, "train": {"epochs": 5000, "batch_size": 16}})
-    study = Study.open(config, runs_dir=tmp_path, executor=ThreadExecutor(Store(tmp_path)))
+    study = Study.open(config, runs_dir=tmp_path, executor=ThreadExecutor)
     events = study.run()
     assert any(event.kind == "epoch" for event in events)
     events.close()

@@ -41,7 +41,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> Family:
     module = ModuleType("toy_family")
     exec(compile(code[1], str(GUIDE), "exec"), module.__dict__)
     monkeypatch.setitem(FAMILIES, "toy", module.__dict__["FAMILY"])
-    monkeypatch.setattr(study, "LocalExecutor", lambda device: InlineExecutor())
+    monkeypatch.setattr(study, "LocalExecutor", lambda device, store, note: InlineExecutor(store))
     return FAMILIES["toy"]
 
 
@@ -144,7 +144,7 @@ def test_memory_counts_what_the_stages_have_more():
 def test_a_study_of_it_has_a_price(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     preset = tmp_path / "toy.yaml"
     preset.write_text(
-        "description: x\nact: [relu]\ndata: {name: digits}\nmodel: {name: toy-2x16}\ntrain: {epochs: 1}\n"
+        "description: x\nact: [relu]\ndata: {name: digits}\nmodel: {name: toy-2x16}\ntrain: {epochs: 900}\n"
     )
     command = ["run", str(preset), "--dry-run", "--runs-dir", str(tmp_path / "runs"), "--format", "tsv"]
     assert run(command) == 0
@@ -160,7 +160,7 @@ def test_a_run_that_is_stopped_ends_in_the_same_bytes(tmp_path: Path):
     finish(whole)
     calls = itertools.count()
     with pytest.raises(Interrupted):
-        list(carry_out(stopped, lambda: next(calls) > 3))
+        list(carry_out(stopped, Store(stopped.store), lambda: next(calls) > 3))
     assert Store(tmp_path / "stopped").unfinished() and not Store(tmp_path / "stopped").ids()
     finish(stopped)
     for file in (tmp_path / "whole" / "runs").rglob("*"):
