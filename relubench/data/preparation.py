@@ -106,6 +106,7 @@ def outline(name: str, options: DataOptions) -> PreparedData | None:
         scale=1.0,
         shift=0.0,
         source=row.citation,
+        task=row.task,
         labels=options.labels if options.labels != num_images else None,
         n_images=num_images if options.labels not in (None, num_images) else None,
         images_digest="" if options.labels not in (None, num_images) else None,
@@ -222,6 +223,7 @@ def _request_of_row(row: SourceRow, data_dir: Path | None, options: DataOptions,
         digest=digest.of_value(identity),
         origin=f"{row.name} ({row.citation}) from {source.folder}",
         load=lambda work: resolve(row.target)(row, source, work),
+        task=row.task,
     )
 
 
@@ -249,6 +251,7 @@ def _request_of_perturbed(row: SourceRow, data_dir: Path | None, options: DataOp
         origin=f"{row.name}: the perturbations of NISTP (Bastien et al. 2010) on {base.origin}",
         load=load,
         sized=True,
+        task=row.task,
     )
 
 
@@ -258,13 +261,13 @@ def _read_copy(request: Request, root: Path, check: bool = False) -> PreparedDat
         return None
     prepared = read(folder, name=request.name, digest=request.digest, origin=request.origin)
     if prepared is None or prepared.facts is None:
-        return prepared
+        return prepared and replace(prepared, task=request.task)
     facts = replace(
         prepared.facts,
         notes=(*request.remarks.notes, *prepared.facts.notes),
         warnings=(*request.remarks.warnings, *prepared.facts.warnings),
     )
-    return replace(prepared, facts=facts)
+    return replace(prepared, task=request.task, facts=facts)
 
 
 def _make_copy(request: Request, root: Path, options: DataOptions, log: Log) -> PreparedData:

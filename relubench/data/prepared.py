@@ -87,6 +87,8 @@ class PreparedData:
     """Set likewise: the digest of the same set with all of its labels."""
     options: DataOptions = field(default_factory=DataOptions, compare=False)
     """The options that it was prepared with."""
+    task: str = "classification"
+    """The name of the task that the set poses, one of `relubench.runs.task`."""
     facts: Facts | None = field(default=None, compare=False)
     """The facts of the arrays; None for an outline, and for a copy that is older than this record."""
 

@@ -7,9 +7,7 @@ set. Results are in percent of the examples; intervals are 95 %.
 
 from __future__ import annotations
 
-import base64
 import math
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -162,24 +160,6 @@ def stack_masks(wrong: Sequence[Mask]) -> NDArray[np.float64]:
     if not len(wrong) or len({mask.shape for mask in wrong}) != 1 or wrong[0].ndim != 1 or wrong[0].size < 2:
         raise ValueError(f"need masks of one length, not {[mask.shape for mask in wrong]}")
     return np.stack(wrong).astype(np.float64)
-
-
-def pack_mask(mask: Mask) -> str:
-    """The mask as text: its bits, eight a byte, deflated, in base 64. 143 of 10,000 take some 300 characters."""
-    return base64.b64encode(zlib.compress(np.packbits(mask).tobytes(), 9)).decode("ascii")
-
-
-def unpack_mask(text: str, examples: int) -> Mask:
-    """The mask of `examples` that `pack_mask` wrote; raises ValueError for any other text."""
-    try:
-        # The limit is needed: a few bytes may unpack to gigabytes.
-        content = zlib.decompressobj().decompress(base64.b64decode(text, validate=True), (examples + 7) // 8 + 1)
-        packed = np.frombuffer(content, dtype=np.uint8)
-    except zlib.error as error:
-        raise ValueError(str(error)) from error
-    if packed.size != (examples + 7) // 8:
-        raise ValueError(f"{packed.size} bytes do not hold {examples} examples")
-    return np.unpackbits(packed, count=examples).astype(bool)
 
 
 def _crossed_difference(sight: ObservedDifference, spread: Spread, between: float, comparisons: int) -> Difference:
