@@ -244,14 +244,14 @@ def _request_of_perturbed(row: SourceRow, data_dir: Path | None, options: DataOp
         "sizes": [options.train_size or row.n_train, row.n_valid, row.n_test],
         "source": base.digest,
     }
-    return Request(
+    return replace(
+        base,
         name=row.name,
         slug=slug(row.name),
         digest=digest.of_value(identity),
         origin=f"{row.name}: the perturbations of NISTP (Bastien et al. 2010) on {base.origin}",
         load=load,
         sized=True,
-        task=row.task,
     )
 
 
@@ -259,15 +259,15 @@ def _read_copy(request: Request, root: Path, check: bool = False) -> PreparedDat
     folder = root / request.key
     if check and not is_whole(folder, request.digest):
         return None
-    prepared = read(folder, name=request.name, digest=request.digest, origin=request.origin)
+    prepared = read(folder, name=request.name, digest=request.digest, origin=request.origin, task=request.task)
     if prepared is None or prepared.facts is None:
-        return prepared and replace(prepared, task=request.task)
+        return prepared
     facts = replace(
         prepared.facts,
         notes=(*request.remarks.notes, *prepared.facts.notes),
         warnings=(*request.remarks.warnings, *prepared.facts.warnings),
     )
-    return replace(prepared, task=request.task, facts=facts)
+    return replace(prepared, facts=facts)
 
 
 def _make_copy(request: Request, root: Path, options: DataOptions, log: Log) -> PreparedData:

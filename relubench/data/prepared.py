@@ -227,7 +227,7 @@ def describe(parts: SplitArrays, digest: str, facts: Facts) -> dict[str, Any]:
     }
 
 
-def read(folder: Path, *, name: str, digest: str, origin: str) -> PreparedData | None:
+def read(folder: Path, *, name: str, digest: str, origin: str, task: str = "classification") -> PreparedData | None:
     """The prepared data set in `folder`, or None if there is none or it is damaged (sizes, digest, meta.json).
 
     The files' contents are not read: see `check_whole`.
@@ -248,6 +248,7 @@ def read(folder: Path, *, name: str, digest: str, origin: str) -> PreparedData |
             scale=meta["scale"],
             shift=meta["shift"],
             source=f"{origin}; {meta['note']}",
+            task=task,
             facts=Facts.from_json(meta.get("facts")),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
