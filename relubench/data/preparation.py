@@ -228,8 +228,7 @@ def _request_of_row(row: SourceRow, data_dir: Path | None, options: DataOptions,
 
 
 def _request_of_perturbed(row: SourceRow, data_dir: Path | None, options: DataOptions, progress: Log | None) -> Request:
-    plain = DataOptions()
-    base = _request_of_row(TABLE[row.base], data_dir, plain, progress)
+    base, plain = _request_of_row(TABLE[row.base], data_dir, DataOptions(), progress), DataOptions()
     log = progress or (lambda _: None)
 
     def load(work: Path) -> SplitArrays:
