@@ -69,13 +69,13 @@ class Task:
         best_of_chance = self.score(chance) + (-margin if self.lower_is_better else margin)
         return not self.is_better(score, best_of_chance)
 
-    def with_unit(self, text: str) -> str:
-        """A printed value with its unit."""
-        return f"{text} {self.unit}".rstrip()
+    def text(self, score: float) -> str:
+        """A score as it is printed, with its unit: '1.43 %'."""
+        return f"{score:.{self.decimals}f} {self.unit}".rstrip()
 
-    def with_difference_unit(self, text: str) -> str:
-        """A printed difference with its unit."""
-        return f"{text} {self.difference_unit}".rstrip()
+    def rounded(self, score: float) -> float:
+        """A score as rows have it: a percentage with six decimals, a number with nine digits."""
+        return round(score, 6) if self.per_example == "wrong" else float(f"{score:.9g}")
 
 
 def commonest_class_errors(labels: NDArray[Any]) -> NDArray[Any]:
