@@ -126,17 +126,15 @@ def test_the_runs_store_a_number_for_each_example_whose_mean_is_the_score() -> N
     losses = table.masks[run.id]
     assert losses.dtype == np.float32 and losses.shape == (run.test_examples,)
     assert run.test_metric == pytest.approx(float(losses.mean())) and run.test_error_pct is None
-    assert 0 < run.test_metric < 2 and run.valid_metric is not None
-    assert min(point.valid_metric or 9 for point in run.curve) == run.valid_metric
+    assert run.test_metric is not None and 0 < run.test_metric < 2
+    assert run.valid_metric == min(point.valid_metric or 9 for point in run.curve)
 
 
 def test_a_second_study_takes_the_runs_from_the_store() -> None:
     config = experiment({"act": ["relu"], "data": {"name": "brier-digits"}, "train": {"epochs": 1}})
-    kinds = []
-    for _ in range(2):
-        study = Study.open(config)
-        kinds.append([event.kind for event in study.run() if event.kind in ("done", "cached")])
-    assert kinds == [["done"], ["cached"]]
+    first, study = Study.open(config), Study.open(config)
+    kinds = [event.kind for opened in (first, study) for event in opened.run() if event.kind in ("done", "cached")]
+    assert kinds == ["done", "cached"]
     (result,) = study.results
     store = Store(study.store.root)
     assert store.has(result.id) and (store.folder(result.id) / "test_losses.bin").is_file()

@@ -10,8 +10,8 @@ from relubench.experiments.rows import METRIC_KEYS
 from relubench.reports.changes import EXAMPLES, PAIRED, UNPAIRED, Change, change
 from relubench.reports.formatting import bracket, count, fixed, join_names, short
 from relubench.reports.report import Column, Report
-from relubench.reports.saved import MATCHED, TEST_KEYS, Key, Row, SavedRow, SavedTable
-from relubench.reports.scores import decimals_of, score_of
+from relubench.reports.saved import MATCHED, Key, Row, SavedRow, SavedTable
+from relubench.reports.scores import TEST_KEYS, decimals_of, score_of
 from relubench.reports.training.display_columns import difference_cell
 from relubench.reports.training.footnotes import one_seed_note, smallest_seen, together
 from relubench.runs.task import CLASSIFICATION, TASKS

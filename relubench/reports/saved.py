@@ -11,7 +11,7 @@ from typing import Any
 from relubench.errors import UsageError, with_article
 from relubench.experiments.rows import METRIC_KEYS
 from relubench.reports.formatting import count
-from relubench.reports.scores import score_of
+from relubench.reports.scores import TEST_KEYS, score_of
 from relubench.runs.task import CLASSIFICATION
 from relubench.statistics.example_scores import Scores, unpack
 from relubench.system.files import read_at_most
@@ -32,8 +32,6 @@ APART = 1e-4
 """Percentage points by which a row's error may differ from its runs': rows are rounded to a hundredth of that."""
 NUMBERS_APART = 1e-5
 """The share of itself by which another task's score may: a run's scores of its examples have seven digits."""
-
-TEST_KEYS = ("test_metric", "test_metric_ci_low", "test_metric_ci_high")
 
 Kind = Callable[[Any], bool]
 

@@ -8,6 +8,9 @@ from typing import Any
 from relubench.experiments.rows import METRIC_KEYS
 from relubench.runs.task import CLASSIFICATION, TASKS
 
+TEST_KEYS = ("test_metric", "test_metric_ci_low", "test_metric_ci_high")
+"""The keys of METRIC_KEYS that the test score and its interval have."""
+
 NUMBER_DECIMALS = 4
 """Decimals of a metric whose task this program does not know: a row of somebody else's file."""
 

@@ -15,7 +15,7 @@ from relubench.reports.formatting import (
     verdict_width,
 )
 from relubench.reports.report import Column, Row
-from relubench.reports.scores import decimals_of, score_of
+from relubench.reports.scores import TEST_KEYS, decimals_of, score_of
 from relubench.reports.training.gradients import power
 from relubench.runs.task import task_of
 from relubench.statistics.error_rates import IN_A_SMOKE_TEST
@@ -124,16 +124,16 @@ def difference_cell(rows: Sequence[Row], key: str = "difference_verdict") -> Cal
         difference, decimals = score_of(row, "metric_difference"), decimals_of(row)
         if difference is None:
             return []
-        ends = (score_of(row, f"metric_difference_ci_{end}") for end in ("low", "high"))
-        return [signed(difference, decimals), signed_bracket(*ends, decimals), *verdict_parts(row[key], width)]
+        low, high = (score_of(row, f"metric_difference_ci_{end}") for end in ("low", "high"))
+        return [signed(difference, decimals), signed_bracket(low, high, decimals), *verdict_parts(row[key], width)]
 
     return parts
 
 
 def _score(row: Row) -> list[str]:
     """The test score with its interval."""
-    decimals, ends = decimals_of(row), (score_of(row, f"test_metric_ci_{end}") for end in ("low", "high"))
-    return [part for part in (fixed(score_of(row, "test_metric"), decimals), bracket(*ends, decimals)) if part]
+    decimals, (score, low, high) = decimals_of(row), (score_of(row, key) for key in TEST_KEYS)
+    return [part for part in (fixed(score, decimals), bracket(low, high, decimals)) if part]
 
 
 def _reference(source: str) -> Callable[[Row], list[str]]:

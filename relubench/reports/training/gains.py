@@ -42,12 +42,11 @@ def gain(row: SummaryRow, base_row: SummaryRow) -> str:
 
 def _gained(row: SummaryRow, difference: float) -> str:
     """'+1.21 points [+1.02, +1.40]': by how much the score is better."""
-    task, ends = row.posed, [row.metric_difference_ci_low, row.metric_difference_ci_high]
+    task, low, high = row.posed, row.metric_difference_ci_low, row.metric_difference_ci_high
     if task.lower_is_better:
-        difference, ends = -difference, [None if end is None else -end for end in reversed(ends)]
-    return " ".join(
-        filter(None, (signed(difference, task.decimals), task.difference_unit, signed_bracket(*ends, task.decimals)))
-    )
+        difference, low, high = -difference, None if high is None else -high, None if low is None else -low
+    interval = signed_bracket(low, high, task.decimals)
+    return " ".join(filter(None, (signed(difference, task.decimals), task.difference_unit, interval)))
 
 
 def _directions(row: SummaryRow) -> tuple[str, str]:
