@@ -1,7 +1,7 @@
 """A task that is defined outside of the package, in two places, goes through the whole program.
 
 Brier's score is the squared distance of the class probabilities from the truth: a number for each example, lower is
-better. Confidence is the probability of the true class, and higher is better.
+better. Confidence is the probability of the true class, and higher is better. Of regression the targets are numbers.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ from torch import Tensor
 
 import relubench
 from relubench.__main__ import run as main
+from relubench.data.files.locate import SourceFiles
+from relubench.data.source_row import SourceRow
+from relubench.data.sources.digits import load as load_digits
+from relubench.data.split_arrays import SplitArrays
 from relubench.data.table import TABLE
 from relubench.errors import UsageError
 from relubench.executors.inline import InlineExecutor
@@ -60,6 +64,25 @@ class Confidence(Brier):
         return (torch.softmax(output, dim=-1) * self.targets(y, output.shape[-1])).sum(dim=-1)
 
 
+class SquaredError:
+    """(z - y)^2 of one output and a target that is a number."""
+
+    def targets(self, y: Tensor, outputs: int) -> Tensor:
+        return y.to(torch.float32).unsqueeze(-1)
+
+    def gradient(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        return 2 * (output - target) / target.shape[-2], output
+
+    def total(self, record: Tensor, target: Tensor, dtype: torch.dtype) -> Tensor:
+        return (record - target).square().sum(dim=(-2, -1), dtype=dtype)
+
+    def losses(self, output: Tensor, y: Tensor) -> Tensor:
+        return (output - self.targets(y, 1)).square().sum(dim=-1)
+
+    def scores(self, output: Tensor, y: Tensor) -> Tensor:
+        return self.losses(output, y)
+
+
 def shares(labels: NDArray[Any]) -> NDArray[Any]:
     return np.bincount(labels) / len(labels)
 
@@ -87,6 +110,28 @@ CONFIDENCE = replace(
     chance=lambda labels: (labels == np.bincount(labels).argmax()).astype(float),
 )
 
+REGRESSION = replace(
+    BRIER,
+    name="regression",
+    target=f"{__name__}:SquaredError",
+    metric="mse",
+    noun="squared error",
+    chance=lambda targets: (targets - targets.mean()) ** 2,
+    chance_answer="always giving the mean",
+)
+
+
+def load_heights(row: SourceRow, source: SourceFiles, work: Path) -> SplitArrays:
+    """The digits' images, and as targets how far down their ink lies, in standard deviations."""
+    parts = load_digits(TABLE["digits"], source, work)
+    targets: dict[str, NDArray[Any]] = {}
+    for split in ("train", "valid", "test"):
+        ink = getattr(parts, f"x_{split}").astype(np.float32).sum(axis=(1, 3))
+        height = (ink * np.arange(8)).sum(axis=1) / ink.sum(axis=1)
+        targets[f"y_{split}"] = ((height - 3.48) / 0.393).astype(np.float32)
+    return replace(parts, classes=1, **targets)
+
+
 # -- what the program makes of it
 
 SMALL: dict[str, Any] = {"epochs": 3, "model": "mlp-2x32"}
@@ -96,9 +141,11 @@ SMALL: dict[str, Any] = {"epochs": 3, "model": "mlp-2x32"}
 def toy_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both tasks and a data set that poses each; jobs are trained in this process, where the tables have them."""
     table = dict(TABLE)
-    for task in (BRIER, CONFIDENCE):
+    for task in (BRIER, CONFIDENCE, REGRESSION):
         monkeypatch.setitem(TASKS, task.name, task)
         table[f"{task.name}-digits"] = replace(TABLE["digits"], name=f"{task.name}-digits", task=task.name)
+    heights = {"classes": 1, "target": f"{__name__}:load_heights", "split": "the digits', with heights as targets"}
+    table["regression-digits"] = replace(table["regression-digits"], **heights)
     monkeypatch.setattr("relubench.data.preparation.TABLE", table)
     monkeypatch.setattr("relubench.experiments.study.LocalExecutor", lambda device: InlineExecutor())
 
@@ -204,6 +251,15 @@ def test_a_direction_that_nobody_names_is_called_different(tmp_path: Path, capsy
     assert main(["compare", str(tmp_path / "a.json"), str(tmp_path / "b.json"), "--format", "json", "--quiet"]) == 0
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     assert row["verdict"] == "different" and row["metric_difference"] < 0
+
+
+@pytest.mark.parametrize(("model", "lr"), [("mlp-2x32", 0.002), ("cnn", 0.02)])
+def test_targets_may_be_numbers(model: str, lr: float) -> None:
+    settings = {"train": {"lr": lr, "batch_size": 32, "probe": "gradients"}}
+    table = relubench.train(["relu", "tanh"], dataset="regression-digits", model=model, epochs=4, settings=settings)
+    assert [row["outcome"] for row in table.rows] == ["ok", "ok"]
+    assert all(row["metric"] == "mse" and 0 < row["test_metric"] < 1 for row in table.rows)
+    assert table.rows[1]["metric_difference_ci_low"] < table.rows[1]["metric_difference_ci_high"]
 
 
 def test_a_figure_names_the_metric(tmp_path: Path) -> None:
