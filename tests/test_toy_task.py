@@ -262,6 +262,12 @@ def test_targets_may_be_numbers(model: str, lr: float) -> None:
     assert table.rows[1]["metric_difference_ci_low"] < table.rows[1]["metric_difference_ci_high"]
 
 
+def test_a_sparsity_table_speaks_of_the_metric() -> None:
+    table = relubench.ablate_sparsity("relu", l1=[0, 0.03], seeds=2, dataset="brier-digits", **SMALL)
+    assert "test Brier score" in repr(table) and "rise" in table.report.sentence
+    assert "Brier score" in table.report.sentence and "error" not in table.report.sentence
+
+
 def test_a_figure_names_the_metric(tmp_path: Path) -> None:
     path = tmp_path / "curves.svg"
     relubench.train("relu", dataset="brier-digits", **SMALL).plot(path)
