@@ -11,8 +11,16 @@ from typing import Any, Literal
 
 from relubench.runs.task import CLASSIFICATION, Task
 
+METRICS = ("valid_metric", "test_metric")
+"""The keys of a record that hold the scores of other tasks than classification."""
+
 Outcome = Literal["ok", "stalled", "diverged", "failed"]
 """ok; stalled: still at chance, it keeps its error; diverged: a non-finite loss; failed: an error stopped it."""
+
+
+def _without_metrics(values: dict[str, Any]) -> dict[str, Any]:
+    """The values of a record without the metrics that classification has not."""
+    return {key: value for key, value in values.items() if key not in METRICS or value is not None}
 
 
 def valid_values(task: Task, score: float | None) -> dict[str, float | None]:
@@ -46,6 +54,9 @@ class EpochPoint:
     def valid_score(self) -> float | None:
         """The validation score in the unit of the task's metric."""
         return self.valid_metric if self.valid_error_pct is None else self.valid_error_pct
+
+    def to_json(self) -> dict[str, Any]:
+        return _without_metrics(asdict(self))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -165,11 +176,7 @@ class RunResult:
 
     def to_json(self) -> dict[str, Any]:
         """JSON values; what only other tasks have is not among those of classification."""
-        values = asdict(self)
-        for record in (values, *values["curve"]):
-            for key in [key for key in ("valid_metric", "test_metric") if key in record and record[key] is None]:
-                del record[key]
-        return values
+        return _without_metrics({**asdict(self), "curve": [point.to_json() for point in self.curve]})
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> RunResult:

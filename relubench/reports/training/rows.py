@@ -11,7 +11,7 @@ from relubench.experiments.comparison import Comparison
 from relubench.experiments.rows import SummaryRow, Tuning, score_values
 from relubench.reports.training.footnotes import OUTCOMES
 from relubench.reports.training.groups import Group, mask_pairs, mean
-from relubench.runs.result import Timing
+from relubench.runs.result import RunResult, Timing
 from relubench.runs.task import CLASSIFICATION, Task
 from relubench.statistics.error_rates import (
     IN_A_SMOKE_TEST,
@@ -47,7 +47,6 @@ def _row(
 ) -> SummaryRow:
     runs, spec, task = group.results, group.spec, group.task
     tested_runs = [run for run in runs if run.test_score is not None]
-    interval = mean_score(group.complete) if group.complete else None
     tuning = tuning_by_row.get((group.variant, spec["activation"], spec.get("pretraining", "none")))
     clocks = [timings.get(run.id) for run in runs]
     row = SummaryRow(
@@ -70,16 +69,22 @@ def _row(
         task=task.name,
         metric=task.metric,
         lower_is_better=task.lower_is_better,
-        **_scores(
-            task,
-            test_metric=_mean_score([run.test_score for run in tested_runs]),
-            test_metric_ci_low=interval and interval.low,
-            test_metric_ci_high=interval and interval.high,
-            valid_metric=_mean_score([run.valid_score for run in tested_runs]),
-        ),
+        **_scores_of(group, tested_runs),
     )
     # Nothing is published of tests under noise.
     return row if group.noise else _with_references(row, spec, group.l1, tables)
+
+
+def _scores_of(group: Group, tested_runs: Sequence[RunResult]) -> dict[str, Any]:
+    """The fields of a row that hold its test score with its interval, and its validation score."""
+    interval = mean_score(group.complete) if group.complete else None
+    return _scores(
+        group.task,
+        test_metric=_mean_score([run.test_score for run in tested_runs]),
+        test_metric_ci_low=interval and interval.low,
+        test_metric_ci_high=interval and interval.high,
+        valid_metric=_mean_score([run.valid_score for run in tested_runs]),
+    )
 
 
 def _with_references(
