@@ -130,9 +130,10 @@ def _of_rows(content: Mapping[str, Any]) -> tuple[list[Number], list[str]]:
 
 def _runs_of(runs: Sequence[Row]) -> tuple[dict[str, Scores], dict[str, Timing | None], list[RunResult]]:
     """Masks and timings by run id, and the results."""
-    masks = {run["id"]: unpack(run["test_wrong"], run["test_examples"]) for run in runs if run.get("test_wrong")}
+    texts = {run["id"]: run.get("test_wrong") or run.get("test_losses") for run in runs}
+    masks = {run["id"]: unpack(text, run["test_examples"]) for run in runs if (text := texts[run["id"]])}
     timings = {run["id"]: Timing.from_json(run["timing"]) if run.get("timing") else None for run in runs}
-    beside = ("timing", "test_wrong")
+    beside = ("timing", "test_wrong", "test_losses")
     results = [RunResult.from_json({key: run[key] for key in run if key not in beside}) for run in runs]
     return masks, timings, results
 
