@@ -33,7 +33,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from relubench.statistics.error_rates import Mask, critical, mean_error, paired_difference, seeds_to_resolve
+from relubench.statistics.error_rates import critical, mean_error, paired_difference, seeds_to_resolve
+from relubench.statistics.example_scores import Scores
 from relubench.statistics.power import SeedsNeeded, fewest_seeds, power_of_seeds
 from relubench.statistics.variance import Spread
 from relubench.version import __version__
@@ -80,7 +81,7 @@ class World:
 
     def table(
         self, rng: np.random.Generator, seeds: int, examples: int, errors: Sequence[float]
-    ) -> tuple[list[list[Mask]], list[float]]:
+    ) -> tuple[list[list[Scores]], list[float]]:
         """For each activation its masks, and its true error (that of the one network, with one seed)."""
         common = difficulties(rng, self.kind, examples)
         shared = rng.standard_normal(seeds)

@@ -96,6 +96,8 @@ def setting_rows(store: Store, result: RunResult, timing: Timing | None) -> list
     facts |= {"backend": _backend(result.spec)}
     facts |= {"path": result.path, "epochs_trained": result.epochs, "best_epoch": result.best_epoch}
     facts |= {"valid_error_pct": result.valid_error_pct, "test_error_pct": result.test_error_pct}
+    metrics = {"valid_metric": result.valid_metric, "test_metric": result.test_metric}
+    facts |= metrics if result.test_metric is not None else {}
     facts |= {"test_examples": result.test_examples, "sparsity_pct": result.sparsity_pct}
     facts |= {"near_zeros_pct": result.near_zeros_pct, "dead_units_pct": result.dead_units_pct}
     if timing is not None:

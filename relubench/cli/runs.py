@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -76,7 +75,7 @@ def show(
         }
         output.emit(json.dumps(everything, indent=1, allow_nan=False), target)
         return
-    curve = [run_rows.rounded(asdict(point)) for point in result.curve]
+    curve = [run_rows.rounded(point.to_json()) for point in result.curve]
     listings = [output.Listing(rows=curve, title=f"learning curve of {result.id}")]
     if target.format in ("table", "markdown", "latex"):
         listings += [*run_rows.layer_curves(run_rows.layers_of(store, result)), *run_rows.probe_listings(result)]

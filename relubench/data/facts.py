@@ -80,7 +80,7 @@ def survey(parts: SplitArrays) -> Facts:
         digests = _image_digests(x) if compared else []
         low, high, blank = _value_range(x)
         facts[name] = PartFacts(
-            counts=tuple(np.bincount(y, minlength=parts.classes).tolist()),
+            counts=_counts(y, parts.classes),
             low=low,
             high=high,
             blank=blank,
@@ -95,6 +95,13 @@ def survey(parts: SplitArrays) -> Facts:
             "all images are grey, stored as colour: three equal channels, and three times the first weights"
         )
     return Facts(parts=facts, names=names, notes=tuple(parts.remarks.notes), warnings=tuple(warnings))
+
+
+def _counts(y: np.ndarray, classes: int) -> tuple[int, ...]:
+    """How many examples each class has; of targets that are numbers all count as one."""
+    if np.issubdtype(y.dtype, np.floating):
+        return (len(y),) + (0,) * (classes - 1)
+    return tuple(np.bincount(y, minlength=classes).tolist())
 
 
 def _warnings(parts: Mapping[str, PartFacts], names: Sequence[str], distinct: int | None) -> Iterator[str]:

@@ -106,6 +106,7 @@ def outline(name: str, options: DataOptions) -> PreparedData | None:
         scale=1.0,
         shift=0.0,
         source=row.citation,
+        task=row.task,
         labels=options.labels if options.labels != num_images else None,
         n_images=num_images if options.labels not in (None, num_images) else None,
         images_digest="" if options.labels not in (None, num_images) else None,
@@ -222,12 +223,12 @@ def _request_of_row(row: SourceRow, data_dir: Path | None, options: DataOptions,
         digest=digest.of_value(identity),
         origin=f"{row.name} ({row.citation}) from {source.folder}",
         load=lambda work: resolve(row.target)(row, source, work),
+        task=row.task,
     )
 
 
 def _request_of_perturbed(row: SourceRow, data_dir: Path | None, options: DataOptions, progress: Log | None) -> Request:
-    plain = DataOptions()
-    base = _request_of_row(TABLE[row.base], data_dir, plain, progress)
+    base, plain = _request_of_row(TABLE[row.base], data_dir, DataOptions(), progress), DataOptions()
     log = progress or (lambda _: None)
 
     def load(work: Path) -> SplitArrays:
@@ -242,7 +243,8 @@ def _request_of_perturbed(row: SourceRow, data_dir: Path | None, options: DataOp
         "sizes": [options.train_size or row.n_train, row.n_valid, row.n_test],
         "source": base.digest,
     }
-    return Request(
+    return replace(
+        base,
         name=row.name,
         slug=slug(row.name),
         digest=digest.of_value(identity),
@@ -256,7 +258,7 @@ def _read_copy(request: Request, root: Path, check: bool = False) -> PreparedDat
     folder = root / request.key
     if check and not is_whole(folder, request.digest):
         return None
-    prepared = read(folder, name=request.name, digest=request.digest, origin=request.origin)
+    prepared = read(folder, name=request.name, digest=request.digest, origin=request.origin, task=request.task)
     if prepared is None or prepared.facts is None:
         return prepared
     facts = replace(

@@ -87,6 +87,8 @@ class PreparedData:
     """Set likewise: the digest of the same set with all of its labels."""
     options: DataOptions = field(default_factory=DataOptions, compare=False)
     """The options that it was prepared with."""
+    task: str = "classification"
+    """The name of the task that the set poses, one of `relubench.runs.task`."""
     facts: Facts | None = field(default=None, compare=False)
     """The facts of the arrays; None for an outline, and for a copy that is older than this record."""
 
@@ -225,7 +227,7 @@ def describe(parts: SplitArrays, digest: str, facts: Facts) -> dict[str, Any]:
     }
 
 
-def read(folder: Path, *, name: str, digest: str, origin: str) -> PreparedData | None:
+def read(folder: Path, *, name: str, digest: str, origin: str, task: str = "classification") -> PreparedData | None:
     """The prepared data set in `folder`, or None if there is none or it is damaged (sizes, digest, meta.json).
 
     The files' contents are not read: see `check_whole`.
@@ -246,6 +248,7 @@ def read(folder: Path, *, name: str, digest: str, origin: str) -> PreparedData |
             scale=meta["scale"],
             shift=meta["shift"],
             source=f"{origin}; {meta['note']}",
+            task=task,
             facts=Facts.from_json(meta.get("facts")),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -26,6 +26,8 @@ class Request:
     """Parses and verifies the source files, with an empty folder to work in."""
     sized: bool = False
     """Whether `load` itself applies train_size."""
+    task: str = "classification"
+    """The name of the task that the set poses."""
     remarks: Remarks = field(default_factory=Remarks)
     """Remarks about the folder, such as skipped files, which are not part of the contents."""
 

@@ -68,6 +68,8 @@ class SourceRow:
     """The official part whose images validate."""
     paper: Division | None = None
     """The split of Glorot et al. 2011, where they used this set."""
+    task: str = "classification"
+    """The name of the task that it poses, one of `relubench.runs.task`."""
     base: str = ""
     """The set whose images are perturbed to make this one."""
 

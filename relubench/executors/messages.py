@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-import numpy as np
-
 from relubench.runs.result import RunResult, Timing
+from relubench.statistics.example_scores import Scores, from_bytes, to_bytes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,8 +85,8 @@ class Done:
     result: RunResult
     timing: Timing | None
     """None for a stored run whose timing is lost."""
-    wrong: np.ndarray | None
-    """Which test examples the run gets wrong, bool [N]; None where it has no test result."""
+    wrong: Scores | None
+    """What became of each test example [N]; None where the run has no test result."""
     cached: bool = False
     """Whether another process had stored the run when this job's turn came."""
     not_stored: str = ""
@@ -144,7 +143,7 @@ def to_json(message: WorkerMessage) -> dict[str, Any]:
     if isinstance(message, Done):
         values["result"] = message.result.to_json()
         values["timing"] = message.timing.to_json() if message.timing is not None else None
-        values["wrong"] = np.packbits(message.wrong).tobytes().hex() if message.wrong is not None else None
+        values["wrong"] = to_bytes(message.wrong).hex() if message.wrong is not None else None
     return {"event": _NAMES[type(message)], **values}
 
 
@@ -166,8 +165,5 @@ def from_json(values: Any) -> WorkerMessage:
 def _contents_of_done(values: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of Done that are records or arrays, from their JSON values."""
     result, timing, mask = RunResult.from_json(values["result"]), values["timing"], values["wrong"]
-    wrong = None
-    if mask is not None:
-        bits = np.frombuffer(bytes.fromhex(mask), dtype=np.uint8)
-        wrong = np.unpackbits(bits, count=result.test_examples).astype(bool)
+    wrong = None if mask is None else from_bytes(bytes.fromhex(mask), result.test_examples)
     return {"result": result, "timing": None if timing is None else Timing.from_json(timing), "wrong": wrong}

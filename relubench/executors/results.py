@@ -10,7 +10,7 @@ import numpy as np
 
 from relubench.executors.job import Job
 from relubench.models.backend import route
-from relubench.runs.result import Outcome, RunResult
+from relubench.runs.result import Outcome, RunResult, test_values, valid_values
 from relubench.runs.spec import RunSpec
 from relubench.version import __version__
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 def finished_result(
     job: Job, population: Population, test: Evaluation, place: int
 ) -> tuple[RunResult, np.ndarray | None]:
-    """The result of the member at `place`, and which test examples it gets wrong; None where it diverged."""
+    """The result of the member at `place`, and its score of each test example; None where it diverged."""
     spec, member = job.specs[place], population.members[place]
-    outcome, message = _outcome(population, member)
+    outcome, message = _outcome(population, member, test.scores[place])
     diverged = outcome == "diverged"
-    wrong = None if diverged else test.wrong[place]
+    scores = None if diverged else test.scores[place]
     zeros = [] if diverged else [100.0 * float(share) for share in test.zeros[place]]
     result = RunResult(
         id=spec.id,
@@ -37,8 +37,8 @@ def finished_result(
         path=route(spec, len(job.specs)),
         epochs=len(member.curve),
         best_epoch=None if diverged else member.best_epoch,
-        valid_error_pct=None if diverged else member.best_error,
-        test_error_pct=None if wrong is None else 100.0 * float(wrong.mean()),
+        **valid_values(population.task, None if diverged else member.best_score),
+        **test_values(population.task, None if scores is None else population.task.score(scores)),
         test_examples=population.data.prepared.n_test,
         sparsity_pct=sum(zeros) / len(zeros) if zeros else None,
         sparsity_by_layer_pct=zeros,
@@ -50,7 +50,7 @@ def finished_result(
         regions=member.regions,
         versions=_versions(spec),
     )
-    return result, wrong
+    return result, scores
 
 
 def diverged_result(spec: RunSpec, message: str, test_examples: int) -> RunResult:
@@ -85,12 +85,15 @@ def stored_weights(job: Job, population: Population, place: int) -> bytes | None
     return to_bytes(population.weights(place, best=best), facts | ({"held": held} if held else {}))
 
 
-def _outcome(population: Population, member: Member) -> tuple[Outcome, str]:
-    """The member's outcome, and the reason for any but "ok"."""
+def _outcome(population: Population, member: Member, scores: np.ndarray) -> tuple[Outcome, str]:
+    """The member's outcome, and the reason for any but "ok"; `scores`: of each test example."""
     if member.stopped == "diverged":
         return "diverged", f"the loss was not finite in epoch {member.curve[-1].epoch}"
+    if not np.isfinite(scores).all():
+        return "diverged", "the score of a test example was not finite"
     if population.still_at_chance(member):
-        return "stalled", "the validation error is no better than always naming the commonest class"
+        task = population.task
+        return "stalled", f"the validation {task.noun} is no better than {task.chance_answer}"
     return "ok", ""
 
 

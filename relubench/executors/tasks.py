@@ -182,7 +182,7 @@ def _test_under_noise(job: Job, store: JobStore) -> Messages:
     population.load_weights(tensors, values.get("held", ()))
     for strength in job.noise:
         population.data.noise = strength
-        store.put_noise(spec.id, strength, population.evaluate("test").wrong[0])
+        store.put_noise(spec.id, strength, population.evaluate("test").scores[0])
     yield NoiseTested(run=spec.id)
 
 

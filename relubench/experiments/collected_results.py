@@ -72,7 +72,7 @@ class CollectedResults:
     def has_weights(self, spec: RunSpec) -> bool:
         """Whether the run has ended with a test error and its weights are stored."""
         result = self.by_id.get(spec.id)
-        return result is not None and result.test_error_pct is not None and self.store.weights(spec.id) is not None
+        return result is not None and result.test_score is not None and self.store.weights(spec.id) is not None
 
     def add_failed(self, message: Failed, spec: RunSpec, data: Sequence[PreparedData], tuning: bool) -> Event:
         """Keeps the record of a run that an error stopped, and returns the event of it."""

@@ -14,6 +14,7 @@ from relubench.experiments import references
 from relubench.experiments.plan import LR_GRIDS
 from relubench.experiments.rows import SummaryRow
 from relubench.experiments.sections import PretrainSection, TrainSection
+from relubench.runs.task import CLASSIFICATION
 
 PAPER_TRAINING = {
     "optimizer": "sgd",
@@ -51,6 +52,8 @@ EPOCHS = TrainSection().epochs
 
 def why_not(row: SummaryRow, spec: Mapping[str, Any], test_examples: int) -> str | None:
     """Why this row has nothing to be held against, in a few words; None if its reference number may judge it."""
+    if row.task != CLASSIFICATION:
+        return f"nothing is published on the test {row.posed.noun}"
     if spec.get("train_size") is not None:
         return f"trained on {spec['train_size']:,} images only"
     if spec.get("test_noise"):

@@ -15,9 +15,10 @@ from relubench.executors.messages import Failed, RunMessage
 from relubench.executors.sources import sources_of, without_path
 from relubench.experiments.events import Event, event
 from relubench.experiments.variants import Part
-from relubench.runs.result import RunResult
+from relubench.runs.result import RunResult, test_values
 from relubench.runs.spec import RunSpec
 from relubench.runs.store import Store
+from relubench.runs.task import task_of
 
 
 def noise_jobs(requested: Sequence[tuple[Part, RunSpec]], store: Store, *, fresh: bool) -> list[Job]:
@@ -55,9 +56,9 @@ def under_noise(result: RunResult, strengths: Sequence[float], store: Store) -> 
         if not strength:
             rows.append(replace(result, spec=spec))
             continue
-        wrong = store.noise(result.id, strength)
-        error = None if wrong is None else 100.0 * float(wrong.mean())
-        rows.append(replace(result, spec=spec, test_error_pct=error, sparsity_pct=None, sparsity_by_layer_pct=[]))
+        scores, task = store.noise(result.id, strength), task_of(result.spec)
+        values = test_values(task, None if scores is None else task.score(scores))
+        rows.append(replace(result, spec=spec, sparsity_pct=None, sparsity_by_layer_pct=[], **values))
     return rows
 
 
@@ -73,5 +74,5 @@ def noise_failures(jobs: Sequence[Job], messages: Iterable[RunMessage]) -> Itera
 def lacks_weights(result: RunResult, requested: Sequence[tuple[Part, RunSpec]], store: Store) -> bool:
     """Whether noise is to be tested on a stored run whose weights were not kept."""
     tested_ids = {spec.id for part, spec in requested if any(part.config.data.test_noise)}
-    tested = result.id in tested_ids and result.test_error_pct is not None
+    tested = result.id in tested_ids and result.test_score is not None
     return tested and store.weights(result.id) is None

@@ -179,7 +179,7 @@ def other_weights(store: Store, stored: Sequence[RunResult], config: ExperimentC
     """A line about stored runs without the weights that were asked for; empty if they have them, or nobody asked."""
     if "keep" not in config.model_fields_set or config.keep == "none":
         return ""
-    tested = [result.id for result in stored if result.test_error_pct is not None]
+    tested = [result.id for result in stored if result.test_score is not None]
     lacking = sum(store.kept(run) != config.keep for run in tested)
     runs = f"{lacking} stored run{'s' if lacking != 1 else ''}"
     return f"{runs} kept other weights than --keep {config.keep}: --no-cache trains again" if lacking else ""

@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any, Literal
+
+from relubench.runs.task import CLASSIFICATION, TASKS, Task, task_called
+
+METRIC_KEYS = {
+    "test_metric": "test_error_pct",
+    "test_metric_ci_low": "test_error_ci_low_pct",
+    "test_metric_ci_high": "test_error_ci_high_pct",
+    "valid_metric": "valid_error_pct",
+    "metric_difference": "difference_pct",
+    "metric_difference_ci_low": "difference_ci_low_pct",
+    "metric_difference_ci_high": "difference_ci_high_pct",
+    "detectable_metric_difference": "detectable_difference_pct",
+}
+"""The keys that a row has for its task's metric -> those that the same values have where the task is classification."""
+
+TASK_KEYS = ("task", "metric", "lower_is_better", *METRIC_KEYS)
+"""The keys of a row that those of classification go without."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -11,7 +29,8 @@ class SummaryRow:
     """One row of the table: an activation over its seeds. The field order is the column order of every format.
 
     Errors and differences are in percent of the test examples; intervals are 95 %, those of differences all of a table
-    together; missing is None.
+    together; missing is None. A row of any other task than classification has them under METRIC_KEYS, in the unit of
+    its metric; of classification these are copies of the errors.
     """
 
     activation: str
@@ -76,6 +95,28 @@ class SummaryRow:
     """The same if trainings differ as little as the seeds leave open (80 %)."""
     seeds_to_resolve_high: int | None = None
     """The same if they differ as much; None if no number is enough."""
+    task: str = CLASSIFICATION
+    metric: str = TASKS[CLASSIFICATION].metric
+    lower_is_better: bool = True
+    test_metric: float | None = None
+    test_metric_ci_low: float | None = None
+    test_metric_ci_high: float | None = None
+    valid_metric: float | None = None
+    metric_difference: float | None = None
+    """This row's score less the first row's, paired by seed and test example."""
+    metric_difference_ci_low: float | None = None
+    metric_difference_ci_high: float | None = None
+    detectable_metric_difference: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.task == CLASSIFICATION:
+            for key, error_key in METRIC_KEYS.items():
+                object.__setattr__(self, key, getattr(self, error_key))
+
+    @property
+    def posed(self) -> Task:
+        """The task that its data set poses."""
+        return task_called(self.task)
 
     @property
     def learned(self) -> bool:
@@ -83,11 +124,21 @@ class SummaryRow:
         return self.n_learned != 0
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """The row with the keys of its task."""
+        names = self.columns() if self.task == CLASSIFICATION else [column.name for column in fields(self)]
+        return {name: getattr(self, name) for name in names}
 
     @classmethod
     def columns(cls) -> list[str]:
-        return [column.name for column in fields(cls)]
+        """The keys of a row of classification."""
+        return [column.name for column in fields(cls) if column.name not in TASK_KEYS]
+
+
+def score_values(task: Task, values: Mapping[str, float | None]) -> dict[str, Any]:
+    """The fields of a row that hold these values of METRIC_KEYS, by the names that they have in rows of the task."""
+    if task.name != CLASSIFICATION:
+        return dict(values)
+    return {METRIC_KEYS[key]: value for key, value in values.items()}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,15 +147,16 @@ class Tuning:
 
     activation: str
     errors: dict[float, float | None]
-    """Learning rate -> mean validation error in percent over the tuning seeds; None where a seed has none."""
+    """Learning rate -> mean validation score over the tuning seeds, in percent; None where a seed has none."""
     seeds: int
     epochs: int
     """Asked for, of each trial."""
     lr: float
-    """The rate with the lowest error; the larger one of two equal ones."""
+    """The rate with the best score; the larger one of two equal ones."""
     pretraining: str = "none"
     variant: str = ""
     """The label of the study's variant that it belongs to."""
+    task: str = CLASSIFICATION
 
     @property
     def budget(self) -> str:

@@ -11,6 +11,7 @@ from relubench.experiments.rows import Tuning
 from relubench.experiments.variants import Part
 from relubench.runs.result import RunResult
 from relubench.runs.spec import RunSpec
+from relubench.runs.task import task_called
 from relubench.system.device import Device
 
 Trials = dict[float, list[RunSpec]]
@@ -40,7 +41,7 @@ def best_rates(part: Part, by_rate: Trials, results: Mapping[str, RunResult]) ->
 
 
 def _best_rate(part: Part, label: str, method: str, by_rate: Trials, results: Mapping[str, RunResult]) -> Tuning:
-    """The rate with the lowest mean validation error, the larger where two are equal, of the row with that activation
+    """The rate with the best mean validation score, the larger where two are equal, of the row with that activation
     and that way of pre-training.
 
     Raises ComputeError if it trained at no rate.
@@ -48,7 +49,7 @@ def _best_rate(part: Part, label: str, method: str, by_rate: Trials, results: Ma
     means: dict[float, float | None] = {}
     for rate, specs in by_rate.items():
         runs = [results.get(spec.id) for spec in specs if (spec.activation, spec.pretraining) == (label, method)]
-        errors = [run.valid_error_pct for run in runs if run is not None and run.valid_error_pct is not None]
+        errors = [run.valid_score for run in runs if run is not None and run.valid_score is not None]
         # A rate at which one seed of several has no error would be judged by its lucky ones.
         means[rate] = sum(errors) / len(errors) if len(errors) == len(runs) else None
     errors_by_rate = {rate: error for rate, error in means.items() if error is not None}
@@ -58,7 +59,8 @@ def _best_rate(part: Part, label: str, method: str, by_rate: Trials, results: Ma
             f"{', '.join(f'{rate:g}' for rate in by_rate)}",
             "name one with --lr, or see the messages above",
         )
-    train = part.config.train
+    train, task = part.config.train, task_called(part.prepared.task)
+    sign = 1 if task.lower_is_better else -1
     return Tuning(
         activation=label,
         pretraining=method,
@@ -66,16 +68,18 @@ def _best_rate(part: Part, label: str, method: str, by_rate: Trials, results: Ma
         errors=means,
         seeds=train.lr_seeds,
         epochs=train.epochs,
-        lr=min(errors_by_rate, key=lambda rate: (errors_by_rate[rate], -rate)),
+        lr=min(errors_by_rate, key=lambda rate: (sign * errors_by_rate[rate], -rate)),
+        task=task.name,
     )
 
 
 def describe_tuning(tuning: Tuning) -> list[str]:
     """What is to be said of a search: the rate with all that was tried, and a warning where it lies at an edge."""
     label = _row_name(tuning.activation, tuning.pretraining, tuning.variant)
-    errors = {rate: "-" if error is None else f"{error:.2f} %" for rate, error in tuning.errors.items()}
-    rates = ", ".join(f"{rate:g}: {error}" for rate, error in errors.items())
-    lines = [f"{label}: learning rate {tuning.lr:g} (validation error at {rates})"]
+    task = task_called(tuning.task)
+    scores = {rate: "-" if score is None else task.text(score) for rate, score in tuning.errors.items()}
+    rates = ", ".join(f"{rate:g}: {score}" for rate, score in scores.items())
+    lines = [f"{label}: learning rate {tuning.lr:g} (validation {task.noun} at {rates})"]
     if tuning.edge != "inside":
         lines.append(
             f"warning: {label}: {tuning.lr:g} is the {tuning.edge} rate of the grid, a better one may lie beyond it: "

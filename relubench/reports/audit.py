@@ -20,7 +20,7 @@ from relubench.reports.saved import MATCHED, read_content
 from relubench.reports.training.summary import summarize
 from relubench.runs.result import RunResult, Timing
 from relubench.runs.spec import RunSpec
-from relubench.statistics.error_rates import Mask, unpack_mask
+from relubench.statistics.example_scores import Scores, unpack
 from relubench.version import __version__
 
 NOT_OF_RUNS = ("lr_budget", "lr_edge")
@@ -102,7 +102,7 @@ def _derived_of_run(run: Row, place: str) -> Iterator[Number]:
 
 def _error_of_mask(place: str, run: Row) -> Number:
     try:
-        mask = unpack_mask(run["test_wrong"], run["test_examples"])
+        mask = unpack(run["test_wrong"], run["test_examples"])
     except ValueError as error:
         return Number(place, "test_wrong", "as written", f"it cannot be read: {error}")
     return Number(place, "test_error_pct", run["test_error_pct"], 100.0 * float(mask.mean()))
@@ -128,11 +128,12 @@ def _of_rows(content: Mapping[str, Any]) -> tuple[list[Number], list[str]]:
     return numbers, underived
 
 
-def _runs_of(runs: Sequence[Row]) -> tuple[dict[str, Mask], dict[str, Timing | None], list[RunResult]]:
+def _runs_of(runs: Sequence[Row]) -> tuple[dict[str, Scores], dict[str, Timing | None], list[RunResult]]:
     """Masks and timings by run id, and the results."""
-    masks = {run["id"]: unpack_mask(run["test_wrong"], run["test_examples"]) for run in runs if run.get("test_wrong")}
+    texts = {run["id"]: run.get("test_wrong") or run.get("test_losses") for run in runs}
+    masks = {run["id"]: unpack(text, run["test_examples"]) for run in runs if (text := texts[run["id"]])}
     timings = {run["id"]: Timing.from_json(run["timing"]) if run.get("timing") else None for run in runs}
-    beside = ("timing", "test_wrong")
+    beside = ("timing", "test_wrong", "test_losses")
     results = [RunResult.from_json({key: run[key] for key in run if key not in beside}) for run in runs]
     return masks, timings, results
 
@@ -141,7 +142,7 @@ def _derived_rows(
     content: Mapping[str, Any],
     results: Sequence[RunResult],
     timings: Mapping[str, Timing | None],
-    masks: Mapping[str, Mask],
+    masks: Mapping[str, Scores],
 ) -> list[Row]:
     if content["command"] != "ablate-sparsity":
         comparison = _comparison(content)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from relubench.reports.saved import Row, SavedRow
+from relubench.reports.saved import SavedRow
+from relubench.runs.task import CLASSIFICATION
 from relubench.statistics.distributions import ALPHA, student_quantile
 from relubench.statistics.error_rates import Difference, critical, paired_difference, unpaired_difference, word
 from relubench.statistics.power import ObservedDifference, detectable
@@ -25,7 +26,7 @@ UNKNOWN = 1000
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A difference in percentage points, later less earlier."""
+    """A difference, later less earlier; of errors in percentage points."""
 
     difference: float
     low: float
@@ -38,8 +39,7 @@ class Change:
 
 def change(before: SavedRow, after: SavedRow, comparisons: int) -> Change | None:
     """The difference of two rows, one of `comparisons` in all; None where a test error or an interval is missing."""
-    a, b = after.row, before.row
-    if a["test_error_pct"] is None or b["test_error_pct"] is None:
+    if after.score[0] is None or before.score[0] is None or after.task != before.task:
         return None
     if before.masks and after.masks and before.digests == after.digests and len(before.digests) == 1:
         seeds = [seed for seed in before.masks if seed in after.masks]
@@ -50,7 +50,7 @@ def change(before: SavedRow, after: SavedRow, comparisons: int) -> Change | None
             sides = list(after.masks.values()), list(before.masks.values())
             return _change_of(unpaired_difference(*sides, comparisons), EXAMPLES)
     examples = [run["test_examples"] for side in (before, after) for run in side.runs]
-    return _mover(a, b, comparisons, min(examples, default=UNKNOWN))
+    return _mover(after, before, comparisons, min(examples, default=UNKNOWN))
 
 
 def _change_of(difference: Difference, common: str) -> Change:
@@ -65,25 +65,25 @@ def _change_of(difference: Difference, common: str) -> Change:
     )
 
 
-def _mover(a: Row, b: Row, comparisons: int, examples: int) -> Change | None:
+def _mover(after: SavedRow, before: SavedRow, comparisons: int, examples: int) -> Change | None:
     """Zou & Donner's interval of a - b out of the 95 % intervals of both, widened for the number of comparisons.
 
     Widened by Student's t with the degrees of freedom of the side that has fewer seeds.
     """
-    ends = [row[f"test_error_ci_{end}_pct"] for row in (a, b) for end in ("low", "high")]
-    if None in ends:
+    (a, a_low, a_high), (b, b_low, b_high) = after.score, before.score
+    if a is None or a_low is None or a_high is None or b is None or b_low is None or b_high is None:
         return None
-    gap, seeds = a["test_error_pct"] - b["test_error_pct"], min(a["n"], b["n"])
+    gap, seeds = a - b, min(after.row["n"], before.row["n"])
+    scale, bound = (100, 100.0) if after.task == CLASSIFICATION else (1, math.inf)
     degrees = float(seeds - 1) if seeds > 1 else MANY
     plain, quantile = 1 - ALPHA / 2, critical(comparisons)
     wider = student_quantile(quantile, degrees) / student_quantile(plain, degrees)
-    down = math.hypot(a["test_error_pct"] - ends[0], ends[3] - b["test_error_pct"])
-    up = math.hypot(ends[1] - a["test_error_pct"], b["test_error_pct"] - ends[2])
-    low, high = max(gap - wider * down, -100.0), min(gap + wider * up, 100.0)
+    down, up = math.hypot(a - a_low, b_high - b), math.hypot(a_high - a, b - b_low)
+    low, high = max(gap - wider * down, -bound), min(gap + wider * up, bound)
     half = down if gap > 0 else up
-    error = half / student_quantile(plain, degrees) / 100
+    error = half / student_quantile(plain, degrees) / scale
     spread = Spread(degrees, error**2, 0.0, 0.0) if seeds > 1 else Spread(degrees, 0.0, error**2, 0.0)
-    p = min(1.0, comparisons * spread.level(abs(gap) / 100)) if half > 0 else float(gap == 0)
-    sight = ObservedDifference(max(seeds, 1), examples, gap / 100, min(a["test_error_pct"], b["test_error_pct"]) / 100)
-    size = detectable(spread, sight, quantile)
-    return Change(gap, low, high, p, word(gap, low, high, seeds), None if size is None else 100 * size, UNPAIRED)
+    p = min(1.0, comparisons * spread.level(abs(gap) / scale)) if half > 0 else float(gap == 0)
+    lower_error = min(a, b) / scale if after.task == CLASSIFICATION else None
+    size = detectable(spread, ObservedDifference(max(seeds, 1), examples, gap / scale, lower_error), quantile)
+    return Change(gap, low, high, p, word(gap, low, high, seeds), None if size is None else scale * size, UNPAIRED)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from relubench.errors import UsageError
+from relubench.experiments.rows import METRIC_KEYS
 from relubench.reports.changes import EXAMPLES, PAIRED, UNPAIRED, Change, change
 from relubench.reports.formatting import bracket, count, fixed, join_names, short
 from relubench.reports.report import Column, Report
 from relubench.reports.saved import MATCHED, Key, Row, SavedRow, SavedTable
+from relubench.reports.scores import TEST_KEYS, decimals_of, score_of
 from relubench.reports.training.display_columns import difference_cell
 from relubench.reports.training.footnotes import one_seed_note, smallest_seen, together
+from relubench.runs.task import CLASSIFICATION, TASKS
 from relubench.statistics.error_rates import DIFFERENT
 
 DIGITS = 6
+UNKNOWN_DIRECTION = "different"
+"""The word for a difference of a metric of which nobody says whether lower is better."""
 NOT_SETTINGS = ("seed", *MATCHED, "l1_asked", "parameters", "departures", "hidden")
 """Keys of a specification that are no settings: they name the row, or follow from other keys."""
 
@@ -55,7 +60,7 @@ def compare(tables: Sequence[SavedTable], version: str) -> Report:
 
 
 def _has_errors(baseline: SavedTable, later: SavedTable, key: Key) -> bool:
-    return None not in (baseline.rows[key].row["test_error_pct"], later.rows[key].row["test_error_pct"])
+    return None not in (baseline.rows[key].score[0], later.rows[key].score[0])
 
 
 def _row(key: Key, later: SavedTable, before: SavedRow, after: SavedRow, comparisons: int) -> Row:
@@ -63,21 +68,33 @@ def _row(key: Key, later: SavedTable, before: SavedRow, after: SavedRow, compari
     difference, is_identical = change(before, after, comparisons), _is_identical(before, after)
     values: Row = dict(zip(MATCHED, key, strict=True))
     values |= {"file": str(later.path), "baseline_n": b["n"], "n": a["n"]}
-    for name, row in (("baseline_", b), ("", a)):
-        for part in ("test_error_pct", "test_error_ci_low_pct", "test_error_ci_high_pct"):
-            values[name + part] = row.get(part)
-        values[f"{name}outcome"] = row.get("outcome")
-    values |= {
-        "difference_pct": difference and round(difference.difference, DIGITS),
-        "difference_ci_low_pct": difference and round(difference.low, DIGITS),
-        "difference_ci_high_pct": difference and round(difference.high, DIGITS),
-        "difference_p": difference and float(f"{difference.p:.4g}"),
-        "verdict": "identical" if is_identical else difference and _verdict(difference),
-        "detectable_difference_pct": None if is_identical or difference is None else _rounded(difference.detectable),
-        "in_common": difference and difference.common,
-        "seconds_ratio": _ratio(before, after),
+    if after.task != CLASSIFICATION:
+        values |= {key: a.get(key) for key in ("task", "metric", "lower_is_better")}
+    for name, side in (("baseline_", before), ("", after)):
+        scores = {key: score_of(side.row, key) if side.task == after.task else None for key in TEST_KEYS}
+        values |= {name + key: value for key, value in _by_task(after.task, scores).items()}
+        values[f"{name}outcome"] = side.row.get("outcome")
+    sizes = {
+        "metric_difference": difference and difference.difference,
+        "metric_difference_ci_low": difference and difference.low,
+        "metric_difference_ci_high": difference and difference.high,
     }
-    return values
+    values |= _by_task(after.task, sizes)
+    values |= {
+        "difference_p": difference and float(f"{difference.p:.4g}"),
+        "verdict": "identical" if is_identical else difference and _verdict(difference, a),
+    }
+    detectable = None if is_identical or difference is None else difference.detectable
+    values |= _by_task(after.task, {"detectable_metric_difference": detectable})
+    return values | {"in_common": difference and difference.common, "seconds_ratio": _ratio(before, after)}
+
+
+def _by_task(task: str, values: Mapping[str, float | None]) -> Row:
+    """These values of METRIC_KEYS, rounded: by the keys of classification, or beside them where the task is another."""
+    if task == CLASSIFICATION:
+        return {METRIC_KEYS[key]: None if value is None else round(value, DIGITS) for key, value in values.items()}
+    without_error = dict.fromkeys(METRIC_KEYS[key] for key in values)
+    return without_error | {key: None if value is None else float(f"{value:.9g}") for key, value in values.items()}
 
 
 def _is_identical(before: SavedRow, after: SavedRow) -> bool:
@@ -94,13 +111,15 @@ def _is_identical(before: SavedRow, after: SavedRow) -> bool:
     )
 
 
-def _verdict(difference: Change) -> str:
-    """The verdict of a difference; `same` if no test example differs, or no digit of an unpaired error."""
-    return "same" if difference.difference == 0 and difference.p == 1 else difference.verdict
+def _verdict(difference: Change, row: Row) -> str:
+    """The verdict of a difference; `same` if no test example differs, or no digit of an unpaired error.
 
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, DIGITS)
+    Where the file does not say whether lower is better, a difference is called no more than that.
+    """
+    if difference.difference == 0 and difference.p == 1:
+        return "same"
+    has_direction = row.get("lower_is_better", True if "task" not in row else None) is not None
+    return difference.verdict if has_direction or difference.verdict == "noise" else UNKNOWN_DIRECTION
 
 
 def _ratio(before: SavedRow, after: SavedRow) -> float | None:
@@ -113,13 +132,14 @@ def _ratio(before: SavedRow, after: SavedRow) -> float | None:
 
 def _columns(baseline: SavedTable, later_tables: Sequence[SavedTable], rows: Sequence[Row]) -> list[Column]:
     varied_keys = [key for key in MATCHED[1:] if len({row[key] for row in rows}) > 1]
+    score = _score_name(rows)
     later_name = later_tables[0].path.stem if len(later_tables) == 1 else "later"
     columns = [
         _name_column("activation"),
         *(_name_column(key) for key in varied_keys),
         *([Column(header="file", cell=lambda row: [row["file"]], right=False)] if len(later_tables) > 1 else []),
-        Column(header=f"{baseline.path.stem} error %", cell=_error("baseline_"), drop_order=2),
-        Column(header=f"{later_name} error %", cell=_error(""), drop_order=1),
+        Column(header=f"{baseline.path.stem} {score}", cell=_score("baseline_"), drop_order=2),
+        Column(header=f"{later_name} {score}", cell=_score(""), drop_order=1),
         Column(header="difference", cell=_difference(rows)),
         Column(
             header="time",
@@ -134,20 +154,31 @@ def _name_column(key: str) -> Column:
     return Column(header=key.replace("_", " "), cell=lambda row: [short(row[key])], right=False)
 
 
-def _error(prefix: str) -> Callable[[Row], list[str]]:
+def _score_name(rows: Sequence[Row]) -> str:
+    """What a column of scores is called: 'error %'; by the metric's key where this program does not know the task."""
+    metrics = {row.get("task", CLASSIFICATION): row.get("metric") for row in rows}
+    task = TASKS.get(next(iter(metrics))) if len(metrics) == 1 else None
+    return (
+        f"{task.noun} {task.unit}".rstrip()
+        if task
+        else ", ".join(str(metric or "error_pct") for metric in metrics.values())
+    )
+
+
+def _score(prefix: str) -> Callable[[Row], list[str]]:
     def parts(row: Row) -> list[str]:
-        error = row[f"{prefix}test_error_pct"]
-        if error is None:
+        score, low, high = (score_of(row, key, prefix) for key in TEST_KEYS)
+        if score is None:
             return [row[f"{prefix}outcome"] or ""]
-        ends = (row[f"{prefix}test_error_ci_low_pct"], row[f"{prefix}test_error_ci_high_pct"])
-        return [part for part in (fixed(error), bracket(*ends)) if part]
+        decimals = decimals_of(row)
+        return [part for part in (fixed(score, decimals), bracket(low, high, decimals)) if part]
 
     return parts
 
 
 def _difference(rows: Sequence[Row]) -> Callable[[Row], list[str]]:
     plain = difference_cell(rows, "verdict")
-    return lambda row: [row["verdict"] or ""] if row["difference_pct"] is None else plain(row)
+    return lambda row: [row["verdict"] or ""] if score_of(row, "metric_difference") is None else plain(row)
 
 
 def _method_notes(rows: Sequence[Row], comparisons: int) -> list[str]:
@@ -165,9 +196,15 @@ def _method_notes(rows: Sequence[Row], comparisons: int) -> list[str]:
     pairing = "; ".join(words[kind] + details[kind] for kind in kinds)
     notes = [f"a difference is the later error minus the earlier, {pairing}{together(comparisons)}"]
     notes += one_seed_note([row["verdict"] or "" for row in rows])
-    compared_rows = [row for row in rows if row["difference_pct"] is not None and row["verdict"] != "identical"]
-    sizes = [row["detectable_difference_pct"] for row in compared_rows]
-    return [*notes, smallest_seen(sizes)] if sizes else notes
+    compared_rows = [
+        row for row in rows if score_of(row, "metric_difference") is not None and row["verdict"] != "identical"
+    ]
+    tasks = {row.get("task", CLASSIFICATION) for row in compared_rows}
+    if len(tasks) != 1:
+        return notes
+    task, sizes = TASKS.get(*tasks), [score_of(row, "detectable_metric_difference") for row in compared_rows]
+    unit = task.difference_unit if task else ""
+    return [*notes, smallest_seen(sizes, decimals=decimals_of(compared_rows[0]), unit=unit)]
 
 
 def _fewer_seeds(baseline: SavedTable, pairs: Sequence[tuple[Key, SavedTable]], rows: Sequence[Row]) -> list[str]:
@@ -240,8 +277,9 @@ def _row_name(row: Row, rows: Sequence[Row]) -> str:
 
 
 def _sentence(rows: Sequence[Row]) -> str:
-    kinds = ("identical", "same", *DIFFERENT, "noise")
-    words = {"noise": "within noise", "same": "with the same error"}
+    kinds = ("identical", "same", *DIFFERENT, UNKNOWN_DIRECTION, "noise")
+    is_error = all(row.get("task", CLASSIFICATION) == CLASSIFICATION for row in rows)
+    words = {"noise": "within noise", "same": f"with the same {'error' if is_error else 'score'}"}
     phrases = [
         f"{len(names)} {words.get(kind, kind)} ({join_names(names)})"
         for kind in kinds

@@ -19,14 +19,14 @@ def signed(value: float | None, digits: int = 2) -> str:
     return text[1:] if text and float(text) == 0 else text
 
 
-def bracket(low: float | None, high: float | None) -> str:
+def bracket(low: float | None, high: float | None, digits: int = 2) -> str:
     """[1.21, 1.68]"""
-    return "" if low is None or high is None else f"[{fixed(low)}, {fixed(high)}]"
+    return "" if low is None or high is None else f"[{fixed(low, digits)}, {fixed(high, digits)}]"
 
 
-def signed_bracket(low: float | None, high: float | None) -> str:
+def signed_bracket(low: float | None, high: float | None, digits: int = 2) -> str:
     """[+0.02, +0.26]"""
-    return "" if low is None or high is None else f"[{signed(low)}, {signed(high)}]"
+    return "" if low is None or high is None else f"[{signed(low, digits)}, {signed(high, digits)}]"
 
 
 def duration(seconds: float | None) -> str:

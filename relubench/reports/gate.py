@@ -8,6 +8,8 @@ from dataclasses import replace
 from relubench.reports.formatting import count, fixed, join_names
 from relubench.reports.report import Column, Report, Row
 from relubench.reports.saved import SavedTable
+from relubench.reports.scores import decimals_of, score_of
+from relubench.runs.task import CLASSIFICATION
 from relubench.statistics.gate import Gate, Outcome
 
 WORDS = {"regression": "regressed", "passed": "passed", "inconclusive": "inconclusive"}
@@ -34,23 +36,40 @@ def has_regression(report: Report) -> bool:
 def _outcome(row: Row, gate: Gate) -> Outcome:
     if row["verdict"] == "identical":
         return "passed"
-    if row["difference_pct"] is None:
-        lost = row["baseline_test_error_pct"] is not None and row["test_error_pct"] is None
-        return "regression" if lost and gate.direction != "lower" else "inconclusive"
-    return gate.judge(row["difference_ci_low_pct"], row["difference_ci_high_pct"])
+    low, high = (score_of(row, f"metric_difference_ci_{end}") for end in ("low", "high"))
+    if low is None or high is None:
+        lost = score_of(row, "test_metric", "baseline_") is not None and score_of(row, "test_metric") is None
+        return "regression" if lost and gate.direction != _better(row) else "inconclusive"
+    return gate.judge(low, high)
+
+
+def _better(row: Row) -> str:
+    """The direction of a better score."""
+    return "lower" if row.get("lower_is_better", True) else "higher"
+
+
+def _noun(rows: Sequence[Row]) -> str:
+    return "error" if all(row.get("task", CLASSIFICATION) == CLASSIFICATION for row in rows) else "score"
+
+
+def _size(text: str, rows: Sequence[Row]) -> str:
+    """A difference with the unit that errors have."""
+    return f"{text} points" if _noun(rows) == "error" else text
 
 
 def _notes(rows: Sequence[Row], tables: Sequence[SavedTable], gate: Gate) -> list[str]:
     """What the outcomes mean, and what the gate could not judge."""
     direction = {"any": "higher or lower"}.get(gate.direction, gate.direction)
-    notes = [f"the gate: regressed where the error is {direction} beyond noise; the rest passed"]
+    notes = [f"the gate: regressed where the {_noun(rows)} is {direction} beyond noise; the rest passed"]
     if gate.points:
+        size = _size(f"{gate.points:g}", rows)
         notes = [
-            f"the gate: regressed where the whole interval is {direction} by more than {gate.points:g} points, passed "
-            "where none of it is, inconclusive where part of it is"
+            f"the gate: regressed where the whole interval is {direction} by more than {size}, passed where none of it "
+            "is, inconclusive where part of it is"
         ]
-    failed = [row["activation"] for row in rows if row["gate"] == "regression" and row["difference_pct"] is None]
-    notes += [f"regressed because no error came out: {join_names(failed)}"] if failed else []
+    regressed = [row for row in rows if row["gate"] == "regression"]
+    failed = [row["activation"] for row in regressed if score_of(row, "metric_difference") is None]
+    notes += [f"regressed because no {_noun(rows)} came out: {join_names(failed)}"] if failed else []
     missing = [key[0] for later in tables[1:] for key in tables[0].rows if key not in later.rows]
     notes += [f"not judged, because a later file has no such row: {join_names(missing)}"] if missing else []
     return notes
@@ -72,7 +91,7 @@ def _smallest(rows: Sequence[Row], outcome: str, gate: Gate) -> str:
     compared = [row for row in rows if row["verdict"] not in ("identical", None)]
     if outcome == "regression" or not compared or (outcome == "passed" and gate.points):
         return ""
-    sizes = [row["detectable_difference_pct"] for row in compared]
-    if None in sizes:
+    sizes = [size for row in compared if (size := score_of(row, "detectable_metric_difference")) is not None]
+    if len(sizes) < len(compared):
         return "; with so few seeds or examples even the largest possible difference would often be missed"
-    return f"; the smallest difference that could be seen is {fixed(max(sizes))} points"
+    return f"; the smallest difference that could be seen is {_size(fixed(max(sizes), decimals_of(rows[0])), rows)}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from relubench.reports.formatting import short
 from relubench.runs.result import RunResult, Timing
-from relubench.statistics.error_rates import Mask, pack_mask
+from relubench.statistics.example_scores import Scores, pack
 
 Row = dict[str, Any]
 
@@ -55,17 +55,18 @@ class Report:
 
 
 def run_records(
-    results: Sequence[RunResult], timings: Mapping[str, Timing | None], mask_of: Callable[[RunResult], Mask | None]
+    results: Sequence[RunResult], timings: Mapping[str, Timing | None], mask_of: Callable[[RunResult], Scores | None]
 ) -> list[Row]:
-    """The runs as JSON carries them: with their timing, and which test examples were wrong, so that files compare."""
+    """The runs as JSON carries them: with their timing, and what became of each test example, so that files compare."""
     records = []
     for result in results:
-        timing, mask = timings.get(result.id), mask_of(result)
+        timing, scores = timings.get(result.id), mask_of(result)
+        is_mask = scores is None or scores.dtype == bool
         records.append(
             {
                 **result.to_json(),
                 "timing": timing.to_json() if timing else None,
-                "test_wrong": None if mask is None else pack_mask(mask),
+                "test_wrong" if is_mask else "test_losses": None if scores is None else pack(scores),
             }
         )
     return records

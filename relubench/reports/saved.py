@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from relubench.errors import UsageError, with_article
+from relubench.experiments.rows import METRIC_KEYS
 from relubench.reports.formatting import count
-from relubench.statistics.error_rates import Mask, unpack_mask
+from relubench.reports.scores import TEST_KEYS, score_of
+from relubench.runs.task import CLASSIFICATION
+from relubench.statistics.example_scores import Scores, unpack
 from relubench.system.files import read_at_most
 
 Row = dict[str, Any]
@@ -27,6 +30,8 @@ LARGEST = 1e15
 
 APART = 1e-4
 """Percentage points by which a row's error may differ from its runs': rows are rounded to a hundredth of that."""
+NUMBERS_APART = 1e-5
+"""The share of itself by which another task's score may: a run's scores of its examples have seven digits."""
 
 Kind = Callable[[Any], bool]
 
@@ -50,12 +55,15 @@ def _or_none(kind: Kind) -> Kind:
 NEEDED: Mapping[str, Kind] = {
     **dict.fromkeys(("activation", "dataset", "model", "pretraining"), _text),
     "n": _count,
-    **dict.fromkeys(("test_error_pct", "test_error_ci_low_pct", "test_error_ci_high_pct"), _or_none(_number)),
+    **dict.fromkeys((METRIC_KEYS[key] for key in TEST_KEYS), _or_none(_number)),
 }
 """What every row has, and of which kind it is."""
 OPTIONAL: Mapping[str, Kind] = {
     **dict.fromkeys(("l1", "test_noise", "seconds"), _or_none(_number)),
     **dict.fromkeys(("variant", "outcome"), _or_none(_text)),
+    **dict.fromkeys(("task", "metric"), _text),
+    "lower_is_better": lambda value: value is None or isinstance(value, bool),
+    **dict.fromkeys(TEST_KEYS, _or_none(_number)),
 }
 NEEDED_OF_RUN: Mapping[str, Kind] = {
     **dict.fromkeys(("id", "outcome"), _text),
@@ -63,10 +71,13 @@ NEEDED_OF_RUN: Mapping[str, Kind] = {
     "test_error_pct": _or_none(_number),
     "test_examples": _count,
 }
-OPTIONAL_OF_RUN: Mapping[str, Kind] = {"test_wrong": _or_none(_text)}
+OPTIONAL_OF_RUN: Mapping[str, Kind] = {
+    **dict.fromkeys(("test_wrong", "test_losses"), _or_none(_text)),
+    "test_metric": _or_none(_number),
+}
 NEEDED_OF_SPEC: Mapping[str, Kind] = {"seed": lambda value: type(value) is int}
 OPTIONAL_OF_SPEC: Mapping[str, Kind] = {
-    **dict.fromkeys(("activation", "dataset", "model", "pretraining"), _text),
+    **dict.fromkeys(("activation", "dataset", "model", "pretraining", "task"), _text),
     **dict.fromkeys(("variant", "data_digest"), _or_none(_text)),
     **dict.fromkeys(("l1", "l1_asked"), _or_none(_number)),
 }
@@ -81,8 +92,18 @@ class SavedRow:
 
     row: Row
     runs: list[Row]
-    masks: dict[int, Mask]
-    """By seed; empty unless every run with a test error has its mask."""
+    masks: dict[int, Scores]
+    """By seed; empty unless every run with a test score has its mask."""
+
+    @property
+    def score(self) -> tuple[float | None, float | None, float | None]:
+        """The test score and the ends of its interval."""
+        score, low, high = (score_of(self.row, key) for key in TEST_KEYS)
+        return score, low, high
+
+    @property
+    def task(self) -> str:
+        return self.row.get("task", CLASSIFICATION)
 
     @property
     def digests(self) -> set[tuple[str | None, int]]:
@@ -181,38 +202,50 @@ def _strength(spec: Row) -> float:
 
 def _of_runs(row: Row, runs: list[Row], path: Path) -> SavedRow:
     """A row with its runs; raises UsageError where its numbers are not those of its runs, nor theirs of their masks."""
-    masks = _masks(runs, path)
-    error, low, high = (row[f"test_error{part}_pct"] for part in ("", "_ci_low", "_ci_high"))
-    errors = [run["test_error_pct"] for run in runs if run["test_error_pct"] is not None]
-    fault = ""
+    saved_row = SavedRow(row, runs, _masks(runs, path))
+    error, low, high = saved_row.score
+    errors = [score for run in runs if (score := _score_of_run(run)) is not None]
+    noun, unit = ("error", " %") if saved_row.task == CLASSIFICATION else ("score", "")
+    is_bits, fault = saved_row.task == CLASSIFICATION, ""
     if runs and len(errors) != row["n"]:
-        fault = f"n = {row['n']}, and {count(len(errors), 'run')} with a test error"
-    elif errors and (error is None or _apart(error, sum(errors) / len(errors))):
-        fault = f"a test error of {_short(error)} %, and its runs one of {sum(errors) / len(errors):g} %"
-    elif None not in (error, low, high) and not low - APART <= error <= high + APART:
-        fault = f"a test error of {error:g} %, outside of its interval [{low:g}, {high:g}]"
+        fault = f"n = {row['n']}, and {count(len(errors), 'run')} with a test {noun}"
+    elif errors and (error is None or _apart(error, sum(errors) / len(errors), is_bits)):
+        fault = f"a test {noun} of {_short(error)}{unit}, and its runs one of {sum(errors) / len(errors):g}{unit}"
+    elif error is not None and low is not None and high is not None and not low - APART <= error <= high + APART:
+        fault = f"a test {noun} of {error:g}{unit}, outside of its interval [{low:g}, {high:g}]"
     if fault:
         raise UsageError(f"{path} is damaged: {row['activation']} has {fault}", HINT)
-    return SavedRow(row, runs, masks)
+    return saved_row
 
 
-def _masks(runs: list[Row], path: Path) -> dict[int, Mask]:
-    tested = [run for run in runs if run["test_error_pct"] is not None]
-    masks = {run["spec"]["seed"]: _mask(run, path) for run in tested if run.get("test_wrong")}
+def _score_of_run(run: Row) -> float | None:
+    return run.get("test_metric") if run["test_error_pct"] is None else run["test_error_pct"]
+
+
+def _masks(runs: list[Row], path: Path) -> dict[int, Scores]:
+    tested = [run for run in runs if _score_of_run(run) is not None]
+    masks = {run["spec"]["seed"]: _mask(run, text, path) for run in tested if (text := _packed(run))}
     return masks if len(masks) == len(tested) else {}
 
 
-def _mask(run: Row, path: Path) -> Mask:
-    """Which test examples a run got wrong; raises UsageError where that is no mask, or not what its error says."""
+def _packed(run: Row) -> str | None:
+    """What the file has of the run's test examples."""
+    return run.get("test_wrong") or run.get("test_losses")
+
+
+def _mask(run: Row, text: str, path: Path) -> Scores:
+    """What a run made of each test example; raises UsageError where that is none, or not what its score says."""
     try:
-        mask = unpack_mask(run["test_wrong"], run["test_examples"])
+        mask = unpack(text, run["test_examples"])
     except (ValueError, KeyError) as error:
         raise UsageError(f"{path}: the test results of a run cannot be read: {error}", HINT) from error
-    if _apart(run["test_error_pct"], 100 * float(mask.mean()) if mask.size else 0.0):
-        fault = f"a test error of {run['test_error_pct']:g} %, and {int(mask.sum())} of {mask.size} test examples wrong"
+    is_bits, mean, score = mask.dtype == bool, float(mask.mean(dtype=float)) if mask.size else 0.0, _score_of_run(run)
+    if score is not None and _apart(score, 100 * mean if is_bits else mean, is_bits):
+        fault = f"a test error of {score:g} %, and {int(mask.sum())} of {mask.size} test examples wrong"
+        fault = fault if is_bits else f"a test score of {score:g}, and its test examples a mean of {mean:g}"
         raise UsageError(f"{path} is damaged: the run {_short(run['id'])} has {fault}", HINT)
     return mask
 
 
-def _apart(error: float, expected: float) -> bool:
-    return abs(error - expected) > APART
+def _apart(score: float, expected: float, is_bits: bool) -> bool:
+    return abs(score - expected) > (APART if is_bits else NUMBERS_APART * abs(expected))

@@ -9,8 +9,30 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from relubench.runs.task import CLASSIFICATION, Task
+
+METRICS = ("valid_metric", "test_metric")
+"""The keys of a record that hold the scores of other tasks than classification."""
+
 Outcome = Literal["ok", "stalled", "diverged", "failed"]
 """ok; stalled: still at chance, it keeps its error; diverged: a non-finite loss; failed: an error stopped it."""
+
+
+def _without_metrics(values: dict[str, Any]) -> dict[str, Any]:
+    """The values of a record without the metrics that classification has not."""
+    return {key: value for key, value in values.items() if key not in METRICS or value is not None}
+
+
+def valid_values(task: Task, score: float | None) -> dict[str, float | None]:
+    """The fields of a record that hold a validation score of this task."""
+    is_error = task.name == CLASSIFICATION
+    return {"valid_error_pct": score if is_error else None, "valid_metric": None if is_error else score}
+
+
+def test_values(task: Task, score: float | None) -> dict[str, float | None]:
+    """The fields of a record that hold a test score of this task."""
+    is_error = task.name == CLASSIFICATION
+    return {"test_error_pct": score if is_error else None, "test_metric": None if is_error else score}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,11 +41,22 @@ class EpochPoint:
 
     epoch: int
     train_loss: float | None
-    """Mean over the epoch's batches of the cross-entropy, in nats; None where it was not finite."""
+    """Mean over the epoch's batches, of classification the cross-entropy in nats; None where it was not finite."""
     valid_loss: float | None
     valid_error_pct: float | None
+    """Of classification; None for any other task."""
     lr: float
     """The learning rate of the epoch's last step."""
+    valid_metric: float | None = None
+    """Of any other task."""
+
+    @property
+    def valid_score(self) -> float | None:
+        """The validation score in the unit of the task's metric."""
+        return self.valid_metric if self.valid_error_pct is None else self.valid_error_pct
+
+    def to_json(self) -> dict[str, Any]:
+        return _without_metrics(asdict(self))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,7 +127,10 @@ class RegionPoint:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunResult:
-    """One trained network: the specification it came from, its curve, and its errors in percent."""
+    """One trained network: the specification it came from, its curve, and its scores.
+
+    Errors in percent are those of classification; any other task has its metric instead.
+    """
 
     id: str
     spec: dict[str, Any]
@@ -125,9 +161,22 @@ class RunResult:
     dead_units: list[DeadUnits] = field(default_factory=list)
     regions: list[RegionPoint] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
+    valid_metric: float | None = None
+    test_metric: float | None = None
+
+    @property
+    def valid_score(self) -> float | None:
+        """The validation score of the best epoch in the unit of the task's metric."""
+        return self.valid_metric if self.valid_error_pct is None else self.valid_error_pct
+
+    @property
+    def test_score(self) -> float | None:
+        """The test score in the unit of the task's metric."""
+        return self.test_metric if self.test_error_pct is None else self.test_error_pct
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """JSON values; what only other tasks have is not among those of classification."""
+        return _without_metrics({**asdict(self), "curve": [point.to_json() for point in self.curve]})
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> RunResult:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from relubench.runs.task import CLASSIFICATION
 from relubench.version import ENGINE_VERSION
 
 SHUFFLED = "-shuffled"
@@ -160,6 +161,8 @@ class RunSpec:
     precision: str
     probe: str
     """What is measured after each epoch; it changes what is stored of a run, not its numbers."""
+    task: str = field(default=CLASSIFICATION, metadata={"absent": True})
+    """The name of the task that the data set poses."""
     pretraining: str = "none"
     """The method: none, rbm, dae, or one of them with -shuffled appended (the control)."""
     stack: PretrainingSpec | None = field(default=None, metadata={"absent": True})
@@ -196,11 +199,14 @@ class RunSpec:
     def id(self) -> str:
         """The run's id: 16 hexadecimal digits of the SHA-256 over every field that is not a note.
 
-        A field marked as absent does not enter while it is None, so that a field added later changes no earlier id.
+        A field marked as absent does not enter while it has its default, so that a field added later changes no
+        earlier id.
         """
         notes = {item.name for item in fields(self) if item.metadata.get("note")}
         notes |= {
-            item.name for item in fields(self) if item.metadata.get("absent") and getattr(self, item.name) is None
+            item.name
+            for item in fields(self)
+            if item.metadata.get("absent") and getattr(self, item.name) == item.default
         }
         facts = {key: value for key, value in self.to_json().items() if key not in notes}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
@@ -211,11 +217,13 @@ class RunSpec:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
     def to_json(self) -> dict[str, Any]:
-        """The specification as JSON values; a backend that is None is left out."""
+        """The specification as JSON values; a backend that is None and the task classification are left out."""
         values = asdict(self)
         for part in (values, values["stack"] or {}):
             if part.get("backend", "") is None:
                 del part["backend"]
+        if self.task == CLASSIFICATION:
+            del values["task"]
         return values
 
     @classmethod

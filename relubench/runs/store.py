@@ -1,9 +1,10 @@
 """The run store: a folder a run, which exists whole or not at all. Torch-free.
 
     ROOT/runs/ID/run.json, test_wrong.bin[, weights.safetensors]    what the same command gives again, bit for bit
+                           (test_losses.bin where a task scores examples by numbers)
     ROOT/stacks/ID/layer.json[, weights.safetensors, ...]           a pre-trained layer, which several runs may share
     ROOT/timings/ID.json                                            how long the run took
-    ROOT/noise/ID/S.bin                                             which test examples it got wrong under noise S
+    ROOT/noise/ID/S.bin                                             what became of each test example under noise S
     ROOT/partial/ID/...                                             the checkpoint of an unfinished run, and its specs
     ROOT/locks/ID.lock                                              held by the process that trains it
     ROOT/index.sqlite                                               what `relubench runs` lists: see `runs/index.py`
@@ -22,10 +23,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from relubench.runs.record_folders import Damaged, RecordFolders, restored
 from relubench.runs.result import PretrainedLayer, RunResult, Timing
+from relubench.statistics.example_scores import Scores, from_bytes, to_bytes
 from relubench.system import integrity
 from relubench.system.files import read_plain, write_atomically
 
@@ -37,7 +37,9 @@ LOCK_SECONDS = 0.2
 
 LAYER, RECONSTRUCTIONS = "layer.json", "reconstructions.safetensors"
 SPECS = "specs.json"
-RUN, WRONG, WEIGHTS, CHECKPOINT = "run.json", "test_wrong.bin", "weights.safetensors", "checkpoint.safetensors"
+RUN, WEIGHTS, CHECKPOINT = "run.json", "weights.safetensors", "checkpoint.safetensors"
+WRONG, LOSSES = "test_wrong.bin", "test_losses.bin"
+"""What became of each test example: a run has one of the two, bits or numbers."""
 
 
 class Busy(Exception):
@@ -95,34 +97,38 @@ class Store:
         except (OSError, ValueError, TypeError):
             return None
 
-    def wrong(self, run: str) -> np.ndarray | None:
-        """Which test examples the run got wrong, bool [N]; None if it has no test result. Raises Damaged."""
-        result = self.result(run)
-        if result is None or result.test_error_pct is None:
-            return None
-        content = self._runs.file(run, WRONG)
-        if content is None:
-            return None
-        if len(content) != -(-result.test_examples // 8):
-            raise self._runs.damaged(run, WRONG, "it does not hold the run's test examples")
-        return _unpack_bits(content, result.test_examples)
+    def wrong(self, run: str) -> Scores | None:
+        """The run's score of each test example [N]: bool, True where it was wrong, or float32.
 
-    def noise(self, run: str, strength: float) -> np.ndarray | None:
-        """Which test examples the run got wrong under noise of that standard deviation, bool [N].
+        None if the run has no test result. Raises Damaged.
+        """
+        result = self.result(run)
+        if result is None or result.test_score is None:
+            return None
+        file, content = WRONG, self._runs.file(run, WRONG)
+        if content is None:
+            file, content = LOSSES, self._runs.file(run, LOSSES)
+        try:
+            return None if content is None else from_bytes(content, result.test_examples)
+        except ValueError as error:
+            raise self._runs.damaged(run, file, "it does not hold the run's test examples") from error
+
+    def noise(self, run: str, strength: float) -> Scores | None:
+        """The run's score of each test example under noise of that standard deviation, as `wrong` gives them.
 
         None where the file is missing or damaged: the caller measures it again.
         """
         result, path = self.result(run), self._noise(run, strength)
         try:
             content = integrity.read(read_plain(path), f"{run}/{path.name}")
+            return None if result is None else from_bytes(content, result.test_examples)
         except (OSError, ValueError):
             return None
-        return None if result is None else _unpack_bits(content, result.test_examples)
 
-    def put_noise(self, run: str, strength: float, wrong: np.ndarray) -> None:
-        """Store which test examples [N] a stored run got wrong under noise."""
+    def put_noise(self, run: str, strength: float, wrong: Scores) -> None:
+        """Store what a stored run made of each test example [N] under noise."""
         path = self._noise(run, strength)
-        write_atomically(path, integrity.sealed(np.packbits(wrong).tobytes(), f"{run}/{path.name}"))
+        write_atomically(path, integrity.sealed(to_bytes(wrong), f"{run}/{path.name}"))
 
     def _noise(self, run: str, strength: float) -> Path:
         return self.root / "noise" / run / f"{strength!r}.bin"
@@ -171,11 +177,11 @@ class Store:
         """The state that `put_checkpoint` stored; raises FileNotFoundError, and ValueError for a damaged file."""
         return integrity.read(read_plain(self.checkpoint(run)), run)
 
-    def put(self, result: RunResult, timing: Timing, wrong: np.ndarray | None, weights: bytes | None) -> None:
+    def put(self, result: RunResult, timing: Timing, wrong: Scores | None, weights: bytes | None) -> None:
         """Store a finished run; a stored one with its id is replaced, and its checkpoint is removed."""
         files: dict[str, bytes] = {}
         if wrong is not None:
-            files[WRONG] = np.packbits(wrong).tobytes()
+            files[WRONG if wrong.dtype == bool else LOSSES] = to_bytes(wrong)
         if weights is not None:
             files[WEIGHTS] = weights
         self._put_timing(result.id, timing)
@@ -268,8 +274,3 @@ class Store:
 
     def _lock(self, run: str) -> Path:
         return self.root / "locks" / f"{run}.lock"
-
-
-def _unpack_bits(content: bytes, num_examples: int) -> np.ndarray:
-    """The bits of a file as bool [examples]."""
-    return np.unpackbits(np.frombuffer(content, dtype=np.uint8), count=num_examples).astype(bool)

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from relubench.statistics.distributions import ALPHA, Z
-from relubench.statistics.error_rates import Mask, stack_masks
+from relubench.statistics.error_rates import stack_masks
+from relubench.statistics.example_scores import Scores
 from relubench.statistics.power import SeedsNeeded, fewest_seeds, range_of_variances
 from relubench.statistics.variance import Spread, crossed_spread
 
@@ -67,7 +68,7 @@ def margin_pct(typical_pct: float, test_examples: int) -> float:
 
 
 def compare_with_published(
-    wrong: Sequence[Mask], published_pct: float, test_examples: int, margin_pct: float
+    wrong: Sequence[Scores], published_pct: float, test_examples: int, margin_pct: float
 ) -> Reproduction:
     """The mean error of S >= 2 masks [N] compared with one published network's error on `test_examples` examples.
 

@@ -1,25 +1,38 @@
-"""Means with intervals and differences with their intervals and words, from which test examples each seed got wrong.
+"""Means with intervals and differences with their intervals and words, from what each seed made of each test example.
 
-The data are wrong[s, i] in {0, 1}: the network of seed s was wrong on test example i. All seeds share the examples, so
-seeds and examples are two crossed random factors (`variance`): another training would differ, and so would another test
-set. Results are in percent of the examples; intervals are 95 %.
+The data are wrong[s, i] in {0, 1}: the network of seed s was wrong on test example i; or numbers of any size, such as
+squared errors, where they are floats. All seeds share the examples, so seeds and examples are two crossed random
+factors (`variance`): another training would differ, and so would another test set. Of bits results are in percent of
+the examples; intervals are 95 %.
 """
 
 from __future__ import annotations
 
-import base64
 import math
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from relubench.statistics.distributions import ALPHA, Z, share_interval, tango_interval
-from relubench.statistics.power import ObservedDifference, SeedsNeeded, detectable, detectable_by_one_seed, seeds_needed
+from relubench.statistics.distributions import (
+    ALPHA,
+    Z,
+    share_interval,
+    student_cdf,
+    student_quantile,
+    tango_interval,
+)
+from relubench.statistics.example_scores import Scores
+from relubench.statistics.power import (
+    POWER,
+    ObservedDifference,
+    SeedsNeeded,
+    detectable,
+    detectable_by_one_seed,
+    seeds_needed,
+)
 from relubench.statistics.variance import Spread, crossed_spread, paired_spread, unpaired_spread
 
 BOTH = "seeds x test set"
@@ -31,17 +44,16 @@ IN_A_SMOKE_TEST = " in a smoke test"
 DIFFERENT = ("lower", f"lower{ON_THIS_TEST_SET}", "higher", f"higher{ON_THIS_TEST_SET}")
 """The words for a difference, in the order in which they are counted; any other is 'noise'."""
 
+LEAST_SKEWNESS = 1e-6
+"""Of a mean's distribution: with less it counts as symmetric, since the formula would lose its digits."""
 SEVERAL_SEEDS = 0.5
 """Examples that `share_interval` adds to a mean over seeds: with 1 the interval covers more than it has to, with 0.25
 less than 94 % of small shares."""
 
-Mask = NDArray[Any]
-"""Boolean [N]: True where one network was wrong on that test example."""
-
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean and its 95 % interval, in percent; `basis` says which noise the interval covers."""
+    """A mean and its 95 % interval, of bits in percent; `basis` says which noise the interval covers."""
 
     mean: float
     low: float
@@ -51,7 +63,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A difference a - b with its interval, in percent, and the p-value of 'no difference'."""
+    """A difference a - b with its interval, of bits in percent, and the p-value of 'no difference'."""
 
     difference: float
     low: float
@@ -64,14 +76,36 @@ class Difference:
     """The difference over the standard deviation of the seeds' own differences (Cohen's d_z); of the pooled standard
     deviation of the seeds' errors where seeds are not paired. None with one seed, or where seeds do not differ."""
     detectable: float | None
-    """The true difference, in percent, that is detected with 80 % probability; None if none would be."""
+    """The true difference that is detected with 80 % probability; None if none would be."""
 
     @property
     def verdict(self) -> str:
         return word(self.difference, self.low, self.high, self.seeds)
 
 
-def mean_error(wrong: Sequence[Mask]) -> Interval:
+def mean_score(scores: Sequence[Scores]) -> Interval:
+    """The mean score over S networks and N examples with its 95 % interval.
+
+    Of bits that is `mean_error`. Of numbers it is Student's for one seed, and for several that of the crossed spread,
+    both moved by how skew the examples are: losses are mostly small, and a few are large. Raises ValueError on an empty
+    or unequal set.
+    """
+    if are_bits(scores):
+        return mean_error(scores)
+    values = stack_masks(scores)
+    quantile = 1 - ALPHA / 2
+    mean, several = float(values.mean()), len(values) > 1
+    if several:
+        spread = crossed_spread(values)
+        half, error = spread.half_width(quantile), math.sqrt(max(spread.variance, spread.floor))
+    else:
+        half, error = _one_seed_half_width(values[0], quantile), _standard_error(values[0])
+    third_moment = float(((values.mean(axis=0) - mean) ** 3).mean()) / values.shape[1] ** 2
+    down, up = _skewed(half, error, third_moment)
+    return Interval(mean, mean - down, mean + up, BOTH if several else TEST_SET)
+
+
+def mean_error(wrong: Sequence[Scores]) -> Interval:
     """The mean error over S networks and N examples with its 95 % interval.
 
     S = 1: Clopper & Pearson's interval, the test set's noise alone. S >= 2: its like with the variance that the crossed
@@ -88,12 +122,13 @@ def mean_error(wrong: Sequence[Mask]) -> Interval:
     return Interval(100 * mean, 100 * low, 100 * high, BOTH if seeds > 1 else TEST_SET)
 
 
-def paired_difference(wrong_a: Sequence[Mask], wrong_b: Sequence[Mask], comparisons: int = 1) -> Difference:
+def paired_difference(wrong_a: Sequence[Scores], wrong_b: Sequence[Scores], comparisons: int = 1) -> Difference:
     """The mean of wrong_a - wrong_b over common seeds and examples, with its interval, p-value and word.
 
     S = 1: Tango's score interval (1998), with the p-value of the same score at zero, which is McNemar's test: the two
-    agree on whether zero is excluded. S >= 2: the crossed analysis of d = a - b in {-1, 0, 1}; p is the level at which
-    its interval touches zero. `wrong_a`, `wrong_b`: S masks [N], the same seeds in the same order. Raises ValueError.
+    agree on whether zero is excluded; of numbers the paired t test over examples (Student 1908). S >= 2: the crossed
+    analysis of d = a - b; p is the level at which its interval touches zero. `wrong_a`, `wrong_b`: S masks [N] or
+    scores [N], the same seeds in the same order. Raises ValueError.
 
     Of a table with several `comparisons` every interval holds 1 - 0.05 / comparisons, so that all of them together hold
     95 %, and p is multiplied by their number (Bonferroni).
@@ -102,11 +137,12 @@ def paired_difference(wrong_a: Sequence[Mask], wrong_b: Sequence[Mask], comparis
     if gaps.shape[0] == 1:
         return _one_seed_difference(gaps[0], _observed(wrong_a, wrong_b), comparisons)
     between = float(gaps.mean(axis=1).std(ddof=1))
-    return _crossed_difference(_observed(wrong_a, wrong_b), paired_spread(gaps), between, comparisons)
+    spread = paired_spread(gaps, bits=are_bits(wrong_a))
+    return _crossed_difference(_observed(wrong_a, wrong_b), spread, between, comparisons)
 
 
-def unpaired_difference(wrong_a: Sequence[Mask], wrong_b: Sequence[Mask], comparisons: int = 1) -> Difference:
-    """The difference of two mean errors on the same examples whose seeds have nothing in common.
+def unpaired_difference(wrong_a: Sequence[Scores], wrong_b: Sequence[Scores], comparisons: int = 1) -> Difference:
+    """The difference of two mean scores on the same examples whose seeds have nothing in common.
 
     Each side has its own variance between seeds, with Welch's degrees of freedom; the examples stay paired. `wrong_a`,
     `wrong_b`: masks [N], at least two a side, or one on each. `comparisons`: as in `paired_difference`. Raises
@@ -119,7 +155,8 @@ def unpaired_difference(wrong_a: Sequence[Mask], wrong_b: Sequence[Mask], compar
         return _one_seed_difference(a[0] - b[0], _observed(wrong_a, wrong_b), comparisons)
     pooled = math.sqrt(sum(side.var(axis=0, ddof=1) * (side.size - 1) for side in (a.mean(axis=1), b.mean(axis=1))))
     pooled /= math.sqrt(len(a) + len(b) - 2)
-    return _crossed_difference(_observed(wrong_a, wrong_b), unpaired_spread(a, b), pooled, comparisons)
+    spread = unpaired_spread(a, b, bits=are_bits(wrong_a))
+    return _crossed_difference(_observed(wrong_a, wrong_b), spread, pooled, comparisons)
 
 
 def critical(comparisons: int) -> float:
@@ -135,16 +172,16 @@ def word(difference: float, low: float, high: float, seeds: int) -> str:
 
 
 def minimum_detectable_difference(
-    wrong_a: Sequence[Mask], wrong_b: Sequence[Mask], comparisons: int = 1
+    wrong_a: Sequence[Scores], wrong_b: Sequence[Scores], comparisons: int = 1
 ) -> float | None:
-    """The true difference, in percentage points, that this many seeds and examples detect with 80 % probability.
+    """The true difference that this many seeds and examples detect with 80 % probability; of bits in points.
 
     None where no possible difference would be detected. S = 1: for the test set's noise alone.
     """
     return paired_difference(wrong_a, wrong_b, comparisons).detectable
 
 
-def seeds_to_resolve(wrong_a: Sequence[Mask], wrong_b: Sequence[Mask], comparisons: int = 1) -> SeedsNeeded:
+def seeds_to_resolve(wrong_a: Sequence[Scores], wrong_b: Sequence[Scores], comparisons: int = 1) -> SeedsNeeded:
     """The number of seeds with which a true difference as large as the observed one is detected with 80 % probability.
 
     Needs two seeds or more to estimate the spread (ValueError). More seeds do not reduce the noise of the test set, so
@@ -154,51 +191,81 @@ def seeds_to_resolve(wrong_a: Sequence[Mask], wrong_b: Sequence[Mask], compariso
     seeds = gaps.shape[0]
     if seeds < 2:
         raise ValueError("one seed does not tell how much seeds differ")
-    return seeds_needed(paired_spread(gaps), seeds, abs(float(gaps.mean())), critical(comparisons))
+    spread = paired_spread(gaps, bits=are_bits(wrong_a))
+    return seeds_needed(spread, seeds, abs(float(gaps.mean())), critical(comparisons))
 
 
-def stack_masks(wrong: Sequence[Mask]) -> NDArray[np.float64]:
-    """Masks of one length as [S, N] of 0 and 1; raises ValueError for any other."""
+def are_bits(scores: Sequence[Scores]) -> bool:
+    """Whether these are masks, of which examples are wrong, and not numbers."""
+    return all(values.dtype == bool for values in scores)
+
+
+def stack_masks(wrong: Sequence[Scores]) -> NDArray[np.float64]:
+    """Masks of one length as [S, N] of 0 and 1, or scores of one length as they are; ValueError for any other."""
     if not len(wrong) or len({mask.shape for mask in wrong}) != 1 or wrong[0].ndim != 1 or wrong[0].size < 2:
         raise ValueError(f"need masks of one length, not {[mask.shape for mask in wrong]}")
     return np.stack(wrong).astype(np.float64)
 
 
-def pack_mask(mask: Mask) -> str:
-    """The mask as text: its bits, eight a byte, deflated, in base 64. 143 of 10,000 take some 300 characters."""
-    return base64.b64encode(zlib.compress(np.packbits(mask).tobytes(), 9)).decode("ascii")
-
-
-def unpack_mask(text: str, examples: int) -> Mask:
-    """The mask of `examples` that `pack_mask` wrote; raises ValueError for any other text."""
-    try:
-        # The limit is needed: a few bytes may unpack to gigabytes.
-        content = zlib.decompressobj().decompress(base64.b64decode(text, validate=True), (examples + 7) // 8 + 1)
-        packed = np.frombuffer(content, dtype=np.uint8)
-    except zlib.error as error:
-        raise ValueError(str(error)) from error
-    if packed.size != (examples + 7) // 8:
-        raise ValueError(f"{packed.size} bytes do not hold {examples} examples")
-    return np.unpackbits(packed, count=examples).astype(bool)
-
-
 def _crossed_difference(sight: ObservedDifference, spread: Spread, between: float, comparisons: int) -> Difference:
-    mean = sight.difference
+    mean, scale, bound = sight.difference, *((1.0, math.inf) if sight.error is None else (100.0, 1.0))
     half = spread.half_width(critical(comparisons))
-    low, high = max(mean - half, -1.0), min(mean + half, 1.0)
+    low, high = max(mean - half, -bound), min(mean + half, bound)
     effect = mean / between if between > 0 else None
     p = min(1.0, comparisons * spread.level(abs(mean)))
-    detectable_share = detectable(spread, sight, critical(comparisons))
-    detectable_pct = None if detectable_share is None else 100 * detectable_share
-    return Difference(100 * mean, 100 * low, 100 * high, p, BOTH, sight.seeds, effect, detectable_pct)
+    size = detectable(spread, sight, critical(comparisons))
+    size = None if size is None else scale * size
+    return Difference(scale * mean, scale * low, scale * high, p, BOTH, sight.seeds, effect, size)
 
 
-def _observed(wrong_a: Sequence[Mask], wrong_b: Sequence[Mask]) -> ObservedDifference:
-    a, b = float(np.mean(wrong_a)), float(np.mean(wrong_b))
-    return ObservedDifference(min(len(wrong_a), len(wrong_b)), len(wrong_a[0]), a - b, min(a, b))
+def _observed(wrong_a: Sequence[Scores], wrong_b: Sequence[Scores]) -> ObservedDifference:
+    a, b = float(stack_masks(wrong_a).mean()), float(stack_masks(wrong_b).mean())
+    error = min(a, b) if are_bits(wrong_a) else None
+    return ObservedDifference(min(len(wrong_a), len(wrong_b)), len(wrong_a[0]), a - b, error)
+
+
+def _standard_error(values: NDArray[np.float64]) -> float:
+    """Of the mean over examples [N]."""
+    return float(values.std(ddof=1)) / math.sqrt(values.size)
+
+
+def _one_seed_half_width(values: NDArray[np.float64], quantile: float) -> float:
+    """Student's: t times the standard error of the mean over examples [N]."""
+    return student_quantile(quantile, values.size - 1) * _standard_error(values)
+
+
+def _skewed(half: float, error: float, third_moment: float) -> tuple[float, float]:
+    """How far an interval of that half-width reaches down and up from a mean whose distribution is skew.
+
+    Hall's transformation (1992, On the removal of skewness by transformation) of t = (mean - truth) / error, with the
+    third central moment of the mean. In simulation, of 100 lognormal losses with sigma 1 and 1.5 over five seeds, the
+    interval covers 93 and 89 % instead of 91 and 83 %; of 2,000 losses it covers 95 % of both.
+    """
+    skewness = third_moment / error**3 if error > 0 else 0.0
+    if abs(skewness) < LEAST_SKEWNESS:
+        return half, half
+
+    def quantile(t: float) -> float:
+        return 3 / skewness * (math.cbrt(1 + skewness * (t - skewness / 6)) - 1)
+
+    return error * quantile(half / error), -error * quantile(-half / error)
+
+
+def _paired_t(gap: NDArray[np.float64], comparisons: int) -> Difference:
+    """The paired t test over the test examples of one seed: p and interval agree on whether zero is excluded.
+
+    The detectable size is where an interval of this width leaves zero out with 80 % probability.
+    """
+    mean, error = float(gap.mean()), _standard_error(gap)
+    half = _one_seed_half_width(gap, critical(comparisons))
+    p = 2 * student_cdf(-abs(mean) / error, gap.size - 1) if error > 0 else float(mean == 0)
+    size = half + NormalDist().inv_cdf(POWER) * error
+    return Difference(mean, mean - half, mean + half, min(1.0, comparisons * p), TEST_SET, 1, None, size)
 
 
 def _one_seed_difference(gap: NDArray[np.float64], sight: ObservedDifference, comparisons: int) -> Difference:
+    if sight.error is None:
+        return _paired_t(gap, comparisons)
     only_a, only_b = int((gap > 0).sum()), int((gap < 0).sum())
     z = NormalDist().inv_cdf(critical(comparisons))
     low, high = tango_interval(only_a, only_b, gap.size, z)
@@ -209,8 +276,10 @@ def _one_seed_difference(gap: NDArray[np.float64], sight: ObservedDifference, co
     return Difference(100 * float(gap.mean()), 100 * low, 100 * high, p, TEST_SET, 1, None, detectable_pct)
 
 
-def _gaps(wrong_a: Sequence[Mask], wrong_b: Sequence[Mask]) -> NDArray[np.float64]:
+def _gaps(wrong_a: Sequence[Scores], wrong_b: Sequence[Scores]) -> NDArray[np.float64]:
     a, b = stack_masks(wrong_a), stack_masks(wrong_b)
+    if are_bits(wrong_a) != are_bits(wrong_b):
+        raise ValueError("bits and numbers make no pair")
     if a.shape != b.shape:
         raise ValueError(f"a pair needs the same seeds and examples, not {a.shape} and {b.shape}")
     return a - b

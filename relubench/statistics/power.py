@@ -26,6 +26,8 @@ RANGE = (0.1, 0.9)
 """Quantiles of the variance between trainings that give the range of a number of seeds: the middle 80 %."""
 STEADY = 0.35
 """The part of the noise of a larger difference that is the same for every seed; from simulated networks."""
+MANY_WIDTHS = 1000.0
+"""Half-widths of its interval beyond which no difference of two numbers is searched."""
 NODES = 25
 """Points at which a chi-squared distribution is evaluated."""
 
@@ -35,21 +37,28 @@ NORMAL_CDF = np.array([NormalDist().cdf(z) for z in NORMAL])
 
 @dataclass(frozen=True, slots=True)
 class ObservedDifference:
-    """The observed errors of two networks, as fractions."""
+    """The observed scores of two networks: errors as fractions, or means of numbers."""
 
     seeds: int
     examples: int
     difference: float
-    error: float
-    """The lower of the two."""
+    error: float | None
+    """The lower of two errors; None for numbers, whose noise does not depend on how far their means are apart."""
 
     @property
     def most(self) -> float:
         """The largest difference that is possible to a network with this error."""
+        assert self.error is not None
         return max(self.error, 1 - self.error)
+
+    def extra(self, size: float) -> float:
+        """By how much a difference of `size` exceeds the observed one, as far as that adds noise."""
+        return 0.0 if self.error is None else max(size - abs(self.difference), 0.0)
 
     def growth(self, extra: float) -> float:
         """The factor by which the variance between trainings grows if one of the two errors is larger by `extra`."""
+        if self.error is None:
+            return 1.0
         error = max(self.error, 0.5 / self.examples)
         larger_error = min(error + extra, max(error, 0.5))
         return (1 + larger_error * (1 - larger_error) / (error * (1 - error))) / 2
@@ -79,14 +88,15 @@ def detectable(spread: Spread, observed: ObservedDifference, quantile: float) ->
     factors = student_quantile(quantile, spread.degrees), NormalDist().inv_cdf(quantile)
 
     def power(size: float) -> float:
-        extra = max(size - abs(observed.difference), 0.0)
+        extra = observed.extra(size)
         examples = spread.examples + STEADY * extra * (1 - size) / observed.examples
         interaction = spread.interaction + (1 - STEADY) * extra / observed.examples / observed.seeds
         between = trainings * observed.growth(extra) + interaction
         powers = _power_by_variance(size, between[:, None], estimates, examples, interaction, factors)
         return float(chances @ powers @ weights)
 
-    return _smallest_detectable(power, observed.most)
+    largest = MANY_WIDTHS * spread.half_width(quantile) if observed.error is None else observed.most
+    return _smallest_detectable(power, largest) if largest else 0.0
 
 
 def detectable_by_one_seed(disagreements: int, observed: ObservedDifference, quantile: float) -> float | None:
@@ -99,7 +109,7 @@ def detectable_by_one_seed(disagreements: int, observed: ObservedDifference, qua
     shares = shares * (disagreements + 1) / observed.examples
 
     def power(size: float) -> float:
-        disagreement = np.minimum(shares + max(size - abs(observed.difference), 0.0), 1.0)
+        disagreement = np.minimum(shares + observed.extra(size), 1.0)
         noise = np.maximum(disagreement - size * size, 1 / observed.examples**2)
         excess = size - z * np.sqrt(disagreement / observed.examples)
         return float(weights @ _normal(excess / np.sqrt(noise / observed.examples)))

@@ -93,16 +93,17 @@ def crossed_spread(values: Values) -> Spread:
     return Spread(seeds - 1, between / (seeds - 1) / seeds, max(example_part - interaction, 0.0), interaction)
 
 
-def paired_spread(gaps: Values) -> Spread:
-    """The spread of d = a - b [S, N], with half a count added to each kind of disagreement (Agresti & Min 2005).
+def paired_spread(gaps: Values, *, bits: bool) -> Spread:
+    """The spread of d = a - b [S, N]; of bits with half a count added to each kind of disagreement.
 
-    Without it the interval of two networks that agree on every example would have no width.
+    Without it the interval of two networks that agree on every example would have no width (Agresti & Min 2005).
     """
     spread = crossed_spread(gaps)
-    return Spread(spread.degrees, spread.between_seeds, spread.examples + 1 / gaps.shape[1] ** 2, spread.interaction)
+    examples = spread.examples + bits / gaps.shape[1] ** 2
+    return Spread(spread.degrees, spread.between_seeds, examples, spread.interaction)
 
 
-def unpaired_spread(a: Values, b: Values) -> Spread:
+def unpaired_spread(a: Values, b: Values, *, bits: bool) -> Spread:
     """The spread of mean(a) - mean(b) of values [S, N] each, on the same examples and with seeds of their own.
 
     Each side has its own variance between seeds, with Welch's degrees of freedom; the examples stay paired.
@@ -113,5 +114,5 @@ def unpaired_spread(a: Values, b: Values) -> Spread:
     degrees = between**2 / squares if squares else float(len(a) + len(b) - 2)
     interaction = sum(side.interaction for side in sides)
     gap = a.mean(axis=0) - b.mean(axis=0)
-    examples = max(float(gap.var(ddof=1)) / gap.size - interaction, 0.0) + 1 / gap.size**2
+    examples = max(float(gap.var(ddof=1)) / gap.size - interaction, 0.0) + bits / gap.size**2
     return Spread(degrees, between, examples, interaction)

@@ -1,4 +1,4 @@
-"""What a network gets wrong: errors, loss and exact zeros on a split, in batches large enough to run at full speed."""
+"""How well networks do their task: scores, loss and exact zeros on a split, in batches large enough for full speed."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from torch import Tensor
 
 from relubench.models.layers.base import Layer
 from relubench.training.images import Images
+from relubench.training.losses import Objective
 from relubench.training.memory import evaluation_images
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Of each member: mean cross-entropy in nats, which examples it got wrong [P, N], zeros [P, hidden layers]."""
+    """Of each member: its mean loss, its score of each example [P, N], zeros [P, hidden layers]."""
 
     loss: list[float]
-    wrong: np.ndarray
+    scores: np.ndarray
+    """bool, True where the example is wrong, or float32: as the task has it."""
     zeros: np.ndarray
     """Share of exact zeros in each hidden layer's output; empty if not asked for."""
 
@@ -31,12 +33,18 @@ def accumulator(device: str) -> torch.dtype:
 
 @torch.no_grad()
 def evaluate(
-    layers: Sequence[Layer], data: Images, split: str, members: int, batched: bool, sparsity: bool
+    layers: Sequence[Layer],
+    objective: Objective,
+    data: Images,
+    split: str,
+    members: int,
+    batched: bool,
+    sparsity: bool,
 ) -> Evaluation:
     """Run a split through the network in evaluation mode (no dropout, no noise, running statistics)."""
     inputs, device = int(np.prod(data.prepared.input_shape)), data.splits[split][0].device.type
     size = evaluation_images(inputs, convolutional=not data.flat, device=device, members=members)
-    wrong: list[Tensor] = []
+    scores: list[Tensor] = []
     loss_P: Tensor | float = 0.0
     zeros: list[Tensor] = []
     for x, y in data.slices(split, size):
@@ -47,18 +55,16 @@ def evaluate(
             if sparsity and layer.hidden:
                 counts.append(_zero_counts(h, members))
             counts += layer.zero_counts if sparsity else ()
-        logits = h if batched else h.unsqueeze(0)
-        log_p = torch.log_softmax(logits, dim=-1)
-        target = y.expand(members, -1).unsqueeze(-1)
-        loss_P = loss_P - log_p.gather(-1, target).sum(dim=(-2, -1), dtype=accumulator(x.device.type))
-        wrong.append(logits.argmax(dim=-1) != y)
+        output = h if batched else h.unsqueeze(0)
+        loss_P = loss_P + objective.losses(output, y).sum(dim=-1, dtype=accumulator(x.device.type))
+        scores.append(objective.scores(output, y))
         if counts:
             zeros.append(torch.stack(counts, dim=1))
     total = len(data.labels(split))
     assert isinstance(loss_P, Tensor)
     return Evaluation(
         loss=(loss_P / total).tolist(),
-        wrong=torch.cat(wrong, dim=1).cpu().numpy(),
+        scores=torch.cat(scores, dim=1).cpu().numpy(),
         zeros=(torch.stack(zeros).sum(dim=0) / total).cpu().numpy() if zeros else np.empty((members, 0)),
     )
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from relubench.runs.result import DeadUnits, EpochPoint, LayerProbe, RegionPoint
 from relubench.runs.spec import RunSpec
+from relubench.runs.task import task_called
 
 
 @dataclass(slots=True)
@@ -18,7 +19,8 @@ class Member:
     spec: RunSpec
     curve: list[EpochPoint]
     best_epoch: int | None = None
-    best_error: float = math.inf
+    best_score: float = math.inf
+    """The validation score of that epoch; infinite before the first."""
     stopped: Literal["", "patience", "diverged"] = ""
     probes: list[LayerProbe] = field(default_factory=list)
     dead_units: list[DeadUnits] = field(default_factory=list)
@@ -29,12 +31,12 @@ class Member:
         if self.stopped:
             return False
         self.curve.append(point)
-        if point.train_loss is None or point.valid_loss is None or point.valid_error_pct is None:
+        if point.train_loss is None or point.valid_loss is None or point.valid_score is None:
             self.stopped = "diverged"
             return False
-        better = point.valid_error_pct < self.best_error
+        better = self.best_epoch is None or task_called(self.spec.task).is_better(point.valid_score, self.best_score)
         if better:
-            self.best_epoch, self.best_error = point.epoch, point.valid_error_pct
+            self.best_epoch, self.best_score = point.epoch, point.valid_score
         elif patience is not None and self.best_epoch is not None and point.epoch - self.best_epoch >= patience:
             self.stopped = "patience"
         return better
@@ -44,7 +46,7 @@ class Member:
         return {
             "curve": [asdict(point) for point in self.curve],
             "best_epoch": self.best_epoch,
-            "best_error": None if math.isinf(self.best_error) else self.best_error,
+            "best_error": None if math.isinf(self.best_score) else self.best_score,
             "stopped": self.stopped,
             "probes": [asdict(probe) for probe in self.probes],
             "dead_units": [asdict(layer) for layer in self.dead_units],
@@ -55,7 +57,7 @@ class Member:
         """Go on from `state()`; raises KeyError or TypeError if it is something else."""
         self.curve = [EpochPoint(**point) for point in values["curve"]]
         self.best_epoch, self.stopped = values["best_epoch"], values["stopped"]
-        self.best_error = math.inf if values["best_error"] is None else values["best_error"]
+        self.best_score = math.inf if values["best_error"] is None else values["best_error"]
         self.probes = [LayerProbe(**probe) for probe in values["probes"]]
         self.dead_units = [DeadUnits(**layer) for layer in values["dead_units"]]
         self.regions = [RegionPoint(**point) for point in values["regions"]]

@@ -12,6 +12,7 @@ from relubench.models.layers.base import Layer
 from relubench.models.optimizers import Optimizer
 from relubench.runs.spec import RunSpec
 from relubench.training.images import Images
+from relubench.training.losses import Objective
 from relubench.training.member import Member
 
 
@@ -20,6 +21,7 @@ class Network(Protocol):
 
     spec: RunSpec
     data: Images
+    objective: Objective
     members: list[Member]
     layers: list[Layer]
     batched: bool
@@ -31,7 +33,7 @@ class Network(Protocol):
     update: Optimizer
 
     def train_step(self, x: Tensor, y: Tensor) -> Tensor:
-        """Train on one batch, x [(P,) B, ...] and y [(P,) B, K]; returns the log probabilities [(P,) B, K] before."""
+        """Train on one batch, x [(P,) B, ...] and y [(P,) B, K]; returns the objective's record [(P,) B, K]."""
         ...
 
     def train_steps(self, x_all: Tensor, y_all: Tensor, factors: Sequence[float] | Tensor) -> None:

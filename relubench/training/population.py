@@ -5,7 +5,7 @@ batched along a leading dimension. Either way a member's numbers depend on its o
 `Population.train` is a loop that yields after every chunk of steps and after every epoch; its caller may stop there,
 save `state()`, and load it into a new population later, which then goes on to the same bits.
 
-Shapes: P member, B batch, F features, K classes, N examples. One network drops P.
+Shapes: P member, B batch, F features, K output units, N examples. One network drops P.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,21 +23,20 @@ from relubench.models.builder import Builder
 from relubench.models.families import family_of
 from relubench.models.optimizers import build_optimizer
 from relubench.models.random_streams import MemberNoise, epoch_order
-from relubench.runs.result import EpochPoint
+from relubench.runs.result import EpochPoint, valid_values
 from relubench.runs.spec import RunSpec
+from relubench.runs.task import task_called
 from relubench.training.augmentation import augment
 from relubench.training.cuda_graph import ChunkGraph
 from relubench.training.driver import Step
 from relubench.training.evaluation import Evaluation, accumulator, evaluate
 from relubench.training.images import Images
+from relubench.training.losses import objective_of
 from relubench.training.member import Member
 from relubench.training.memory import CHUNK_IMAGES, chunk_factor
 from relubench.training.probes.prober import Prober
 from relubench.training.schedule import lr_factor
 from relubench.training.weights import PopulationWeights
-
-CHANCE_SIGMAS = 2.0
-"""A network is stalled if it does not beat chance by more than this many standard errors of the validation set."""
 
 
 class Population:
@@ -47,6 +45,7 @@ class Population:
     def __init__(self, specs: Sequence[RunSpec], choice: ActivationChoice, data: Images) -> None:
         first = self.spec = specs[0]
         self.data = data
+        self.task, self.objective = task_called(first.task), objective_of(first.task)
         self.members = [Member(spec, []) for spec in specs]
         batchable = family_of(first.model).can("batched")
         assert batchable or len(specs) == 1, "such a network is trained alone"
@@ -139,7 +138,7 @@ class Population:
         index = self.order_PN[..., start : start + chunk * size]
         with self.working():
             x, labels = self.data.train_batch(index)
-            y = torch.nn.functional.one_hot(labels, self.spec.classes).to(torch.float32)
+            y = self.objective.targets(labels, self.spec.classes)
             factors = [self._lr_factor(self.step + number, steps) for number in range(chunk)]
             if self.graph is not None and index.shape[-1] == self.batch_chunk * size:
                 self.graph.run(x, y, factors)
@@ -158,8 +157,9 @@ class Population:
             self.update.set_factor(factor)
             logs.append(self.train_step(self._augmented(x), y))
         # Once a chunk: three small operations a step are a tenth of a small network's time.
-        for part in torch.cat(logs, dim=-2).mul_(y_all).split(self.loss_chunk * size, dim=-2):
-            self.loss_P.sub_(part.sum(dim=(-2, -1), dtype=self.loss_P.dtype))
+        parts = (values.split(self.loss_chunk * size, dim=-2) for values in (torch.cat(logs, dim=-2), y_all))
+        for record, y in zip(*parts, strict=True):
+            self.loss_P.add_(self.objective.total(record, y, self.loss_P.dtype))
 
     def _augmented(self, x: Tensor) -> Tensor:
         if self.augmentation is None:
@@ -170,20 +170,19 @@ class Population:
         return torch.stack([augment(images, self.spec.augment, generator) for images, generator in pairs])
 
     def train_step(self, x: Tensor, y: Tensor) -> Tensor:
-        """One update on a batch, x [(P,) B, ...] and y [(P,) B, K] of 0 and 1; returns log p [(P,) B, K] before it."""
+        """One update on a batch, x [(P,) B, ...] and y [(P,) B, K]; returns the objective's record before it."""
         layers, outputs = self.layers, []
         for layer in layers:
             x = layer.forward(x, training=True)
             outputs.append(x)
         batch = y.shape[-2]
-        log_p = torch.log_softmax(x, dim=-1)
-        grad = torch.exp(log_p).sub_(y).mul_(1.0 / batch)
+        grad, record = self.objective.gradient(x, y)
         for place in range(len(layers) - 1, -1, -1):
             if self.has_l1 and layers[place].hidden:
                 grad = self._add_l1(grad, outputs[place], batch)
             grad = layers[place].backward(grad, self.update, first=place == 0)
         self.update.finish()
-        return log_p
+        return record
 
     def _add_l1(self, grad: Tensor, h: Tensor, batch: int) -> Tensor:
         """Adds d/dh of (l1 / B) * sum |h|; sum over units (and pixels), mean over the batch."""
@@ -209,12 +208,13 @@ class Population:
         self.epoch, self.step = self.epoch + 1, 0
         better = []
         for place, member in enumerate(self.members):
-            finite = math.isfinite(losses[place]) and math.isfinite(valid.loss[place])
+            score = self.task.score(valid.scores[place])
+            finite = math.isfinite(losses[place]) and math.isfinite(valid.loss[place]) and math.isfinite(score)
             point = EpochPoint(
                 epoch=self.epoch,
                 train_loss=losses[place] if math.isfinite(losses[place]) else None,
                 valid_loss=valid.loss[place] if finite else None,
-                valid_error_pct=100.0 * float(valid.wrong[place].mean()) if finite else None,
+                **valid_values(self.task, score if finite else None),
                 lr=member.spec.lr * factor,
             )
             better.append(member.record(point, self.spec.patience))
@@ -227,7 +227,7 @@ class Population:
             return self._evaluate(split, sparsity)
 
     def _evaluate(self, split: str, sparsity: bool) -> Evaluation:
-        return evaluate(self.layers, self.data, split, len(self.members), self.batched, sparsity)
+        return evaluate(self.layers, self.objective, self.data, split, len(self.members), self.batched, sparsity)
 
     def _evaluating(self) -> AbstractContextManager[None]:
         """Inside, no weight may change: an evaluation or a probe, or one after the other."""
@@ -243,12 +243,8 @@ class Population:
         return self.values.parameter_count
 
     def still_at_chance(self, member: Member) -> bool:
-        """Whether the member's best validation error is chance: that of always naming the commonest class."""
-        labels = self.data.labels("valid")
-        chance = 100.0 * (1.0 - np.bincount(labels).max() / len(labels))
-        error = chance / 100.0
-        margin = 100.0 * CHANCE_SIGMAS * math.sqrt(max(error * (1.0 - error), 1e-12) / len(labels))
-        return member.best_error >= chance - margin
+        """Whether the member's best validation score is no better than that of the best constant answer."""
+        return self.task.is_at_chance(member.best_score, self.data.labels("valid"))
 
     # -- state -------------------------------------------------------------------------------------------------------
 

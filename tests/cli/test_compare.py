@@ -16,7 +16,7 @@ from relubench.reports.report import run_records
 from relubench.reports.training.summary import summarize
 from relubench.reports.training.table import training_report
 from relubench.runs.result import RunResult
-from relubench.statistics.error_rates import pack_mask, unpack_mask
+from relubench.statistics.example_scores import pack, unpack
 from tests.cli.fakes import Cli, result, timing
 
 FORMATS = ("table", "tsv", "csv", "json", "jsonl", "markdown", "latex")
@@ -58,9 +58,9 @@ def rows(cli: Cli, *files: Path) -> list[dict[str, Any]]:
 
 def test_a_mask_survives_its_text() -> None:
     mask = np.arange(13) % 3 == 0
-    assert np.array_equal(unpack_mask(pack_mask(mask), 13), mask)
+    assert np.array_equal(unpack(pack(mask), 13), mask)
     with pytest.raises(ValueError, match="do not hold"):
-        unpack_mask(pack_mask(mask), 100)
+        unpack(pack(mask), 100)
 
 
 def test_the_same_file_twice_is_identical(cli: Cli, tmp_path: Path) -> None:
@@ -286,7 +286,7 @@ CONTRADICTIONS = {
     "a row's error": (("rows", 0, "test_error_pct"), 99.0, "relu has a test error of 99.0 %, and its runs one of"),
     "a row without one": (("rows", 0, "test_error_pct"), None, "relu has a test error of null %, and its runs one of"),
     "a run's error": (("runs", 1, "test_error_pct"), 0.05, "has a test error of 0.05 %, and "),
-    "a run's mask": (("runs", 2, "test_wrong"), pack_mask(np.zeros(2000, dtype=bool)), "0 of 2000 test examples wrong"),
+    "a run's mask": (("runs", 2, "test_wrong"), pack(np.zeros(2000, dtype=bool)), "0 of 2000 test examples wrong"),
     "an interval": (("rows", 0, "test_error_ci_high_pct"), 0.5, "outside of its interval"),
     "a number of seeds": (("rows", 0, "n"), 30, "relu has n = 30, and 3 runs with a test error"),
 }

@@ -117,7 +117,7 @@ def test_norms(norm: str, members: int):
         torch.testing.assert_close(ours[:, place], torch.tensor(theirs, dtype=torch.float64), rtol=5e-3, atol=5e-4)
         # Running statistics too: the two agree in evaluation mode.
         model.eval()
-        wrong = population.evaluate("valid").wrong[place]
+        wrong = population.evaluate("valid").scores[place]
         x, y = next(iter(data.slices("valid", 10_000)))
         with torch.no_grad():
             assert (model(x).argmax(1) != y).numpy().tolist() == wrong.tolist()

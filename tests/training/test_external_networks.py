@@ -178,7 +178,7 @@ def test_training_leaves_the_global_generator_alone(own: str):
 def test_bf16_trains_close_to_fp32(own: str):
     full, half = (trained(population("relu", f"{own}:Net", epochs=3, precision=one)) for one in ("fp32", "bf16"))
     assert full.members[0].curve != half.members[0].curve
-    assert abs(full.members[0].best_error - half.members[0].best_error) < 15
+    assert abs(full.members[0].best_score - half.members[0].best_score) < 15
 
 
 def test_a_run_is_stored_with_what_was_exchanged_and_needs_no_second_look(own: str, tmp_path: Path):

@@ -163,7 +163,7 @@ def drive(population: Population) -> Population:
 
 
 def error_of(population: Population) -> float:
-    return float(population.evaluate("test", best=True).wrong[0].mean())
+    return float(population.evaluate("test", best=True).scores[0].mean())
 
 
 @pytest.fixture
@@ -171,7 +171,7 @@ def expected(file: str) -> float:
     one = trained(f"{file}:InPlace")
     best = one.members[0].best_epoch
     assert best is not None and best < 3
-    assert float(one.evaluate("test").wrong[0].mean()) > 0.8, "by the last epoch it is turned off"
+    assert float(one.evaluate("test").scores[0].mean()) > 0.8, "by the last epoch it is turned off"
     return error_of(one)
 
 
@@ -222,7 +222,7 @@ def test_every_member_of_a_stack_keeps_its_own(file: str):
     alone = [drive(Population([spec], choice, Images.open(digits(), device="cpu", flat=True))) for spec in specs]
     found = together.evaluate("test", best=True)
     for place, one in enumerate(alone):
-        assert float(found.wrong[place].mean()) == pytest.approx(error_of(one), abs=0.01)
+        assert float(found.scores[place].mean()) == pytest.approx(error_of(one), abs=0.01)
 
 
 class Everything(nn.Module):

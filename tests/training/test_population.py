@@ -102,7 +102,7 @@ def test_a_member_that_diverges_does_not_disturb_the_others():
     for place in (0, 2):
         assert wild.members[place].curve == calm.members[place].curve
     np.testing.assert_array_equal(
-        wild.evaluate("test", best=True).wrong[[0, 2]], calm.evaluate("test", best=True).wrong[[0, 2]]
+        wild.evaluate("test", best=True).scores[[0, 2]], calm.evaluate("test", best=True).scores[[0, 2]]
     )
 
 
@@ -139,7 +139,7 @@ def test_patience_stops_and_the_best_epochs_weights_are_tested():
     errors = [point.valid_error_pct for point in member.curve]
     assert member.stopped == "patience" and len(errors) < 40
     assert member.best_epoch == errors.index(min(errors)) + 1 == len(errors) - 2
-    assert 100 * one.evaluate("valid", best=True).wrong[0].mean() == min(errors)
+    assert 100 * one.evaluate("valid", best=True).scores[0].mean() == min(errors)
 
 
 @pytest.mark.parametrize("members", [1, 2])
@@ -190,4 +190,4 @@ def test_bf16_trains_close_to_fp32():
     sections["train"] = {"epochs": 1, "precision": "bf16"}
     half = trained(population("relu", **sections))
     assert half.members[0].curve != full.members[0].curve
-    assert abs(half.members[0].best_error - full.members[0].best_error) < 5
+    assert abs(half.members[0].best_score - full.members[0].best_score) < 5

@@ -1,4 +1,4 @@
-"""Learning curves as a figure: validation error against epochs and against seconds, a line for each activation."""
+"""Learning curves as a figure: validation score against epochs and against seconds, a line for each activation."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from relubench.reports.formatting import count, join_names
 from relubench.reports.plots.figure import LOG_SPREAD, SUFFIXES, line_style, save, style_axes
 from relubench.reports.training.sensitivity import draw_sensitivity
 from relubench.runs.result import RunResult, Timing
+from relubench.runs.task import Task, task_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +30,7 @@ LABEL_GAP = 0.042
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """The validation error of one row's seeds, in percent, by epoch; nan where a seed has none."""
+    """The validation scores of one row's seeds by epoch; nan where a seed has none."""
 
     label: str
     runs: list[RunResult]
@@ -37,6 +38,10 @@ class Curve:
     """[seed, epoch]"""
     seconds: NDArray[np.float64] | None
     """Mean over seeds at the end of each epoch, [epoch]; None where a seed has no clock."""
+
+    @property
+    def task(self) -> Task:
+        return task_of(self.runs[0].spec)
 
     @property
     def complete(self) -> int:
@@ -51,7 +56,7 @@ def plot_curves(
     """Writes the learning curves to `path` as png, svg or pdf, by its suffix; with `tunings` a panel of learning rates.
 
     A line is the mean over seeds, its band the lowest to the highest of them; where seeds have ended it goes on dotted,
-    over the rest. A diamond is the mean test error, at the mean best epoch; a cross is where a training diverged.
+    over the rest. A diamond is the mean test score, at the mean best epoch; a cross is where a training diverged.
     Raises UsageError for another suffix, ComputeError if no run has a curve or the file cannot be written.
     """
     if path.suffix.lower() not in SUFFIXES:
@@ -75,7 +80,7 @@ def _curves(results: Sequence[RunResult], timings: Mapping[str, Timing | None]) 
     rows: dict[str, list[RunResult]] = {}
     runs_without_curve = []
     for result in results:
-        if any(point.valid_error_pct is not None for point in result.curve):
+        if any(point.valid_score is not None for point in result.curve):
             extra = "".join(f", {key} {result.spec.get(key, 'none')}" for key in varied_keys)
             extra = f", {result.spec.get('variant')}" if by_variant else extra
             rows.setdefault(result.spec["activation"] + extra, []).append(result)
@@ -90,8 +95,8 @@ def _curve(label: str, runs: list[RunResult], timings: Mapping[str, Timing | Non
     for row, run in enumerate(runs):
         timing = timings.get(run.id)
         for point in run.curve:
-            if point.valid_error_pct is not None:
-                errors[row, point.epoch - 1] = point.valid_error_pct
+            if point.valid_score is not None:
+                errors[row, point.epoch - 1] = point.valid_score
             if timing is not None and point.epoch <= len(timing.epoch_seconds):
                 clock[row, point.epoch - 1] = timing.epoch_seconds[point.epoch - 1]
     is_timed = not (np.isnan(clock) & ~np.isnan(errors)).any()
@@ -126,9 +131,8 @@ def _draw(curves: Sequence[Curve], runs_without_curve: Sequence[RunResult], tuni
         draw_sensitivity(
             tuning_axes[0], tunings, {_tuned_as(curve): look for curve, look in zip(curves, looks, strict=True)}
         )
-        _error_axis(
-            tuning_axes[0], [error for tuning in tunings for error in tuning.errors.values() if error is not None]
-        )
+        tuned_scores = [score for tuning in tunings for score in tuning.errors.values() if score is not None]
+        _score_axis(tuning_axes[0], tuned_scores, curves[0].task)
     _axes(epoch_axes, time_axes, curves)
     for axes in (epoch_axes, time_axes, *tuning_axes):
         style_axes(axes)
@@ -210,10 +214,10 @@ def _line(axes: Axes, curve: Curve, x: NDArray[np.float64], look: dict[str, str]
             axes.plot(
                 x[epochs[-1]], curve.errors[row, epochs[-1]], marker="X", color=colour, markersize=9, linestyle=""
             )
-    tested = [run for run in curve.runs if run.test_error_pct is not None and run.best_epoch is not None]
+    tested = [run for run in curve.runs if run.test_score is not None and run.best_epoch is not None]
     if tested:
         best = float(np.mean([run.best_epoch for run in tested if run.best_epoch is not None]))
-        error = float(np.mean([run.test_error_pct for run in tested if run.test_error_pct is not None]))
+        error = float(np.mean([run.test_score for run in tested if run.test_score is not None]))
         best_x = float(np.interp(best, np.arange(1.0, x.size + 1), x))
         axes.plot(
             best_x, error, marker="D", color=colour, markersize=6.5, markeredgecolor="white", linestyle="", zorder=5
@@ -223,7 +227,8 @@ def _line(axes: Axes, curve: Curve, x: NDArray[np.float64], look: dict[str, str]
 def _axes(epoch_axes: Axes, time_axes: Axes, curves: Sequence[Curve]) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    _error_axis(epoch_axes, np.concatenate([curve.errors[~np.isnan(curve.errors)] for curve in curves]).tolist())
+    scores = np.concatenate([curve.errors[~np.isnan(curve.errors)] for curve in curves]).tolist()
+    _score_axis(epoch_axes, scores, curves[0].task)
     epoch_axes.set_xlabel("epochs trained")
     epoch_axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     time_axes.set_xlabel("training and validation time (s)")
@@ -231,13 +236,15 @@ def _axes(epoch_axes: Axes, time_axes: Axes, curves: Sequence[Curve]) -> None:
     time_axes.set_xlim(left=0)
 
 
-def _error_axis(axes: Axes, errors: Sequence[float]) -> None:
+def _score_axis(axes: Axes, scores: Sequence[float], task: Task) -> None:
     """The vertical axis, logarithmic where the errors spread far."""
     from matplotlib.ticker import NullFormatter, ScalarFormatter
 
-    axes.set_ylabel("error (% of examples)")
-    if min(errors) > 0 and max(errors) / min(errors) >= LOG_SPREAD:
-        axes.set_ylabel("error (% of examples, logarithmic)")
+    details = [f"{task.unit} of examples"] if task.unit == "%" else [task.unit] if task.unit else []
+    if is_logarithmic := min(scores) > 0 and max(scores) / min(scores) >= LOG_SPREAD:
+        details.append("logarithmic")
+    axes.set_ylabel(f"{task.noun} ({', '.join(details)})" if details else task.noun)
+    if is_logarithmic:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(_log_ticks())
         axes.yaxis.set_major_formatter(ScalarFormatter())
@@ -261,8 +268,9 @@ def _key(curves: Sequence[Curve]) -> tuple[list[Any], list[str]]:
         marks.append((Patch(color="0.5", alpha=0.3, linewidth=0), "lowest to highest seed"))
     if any(curve.complete < curve.errors.shape[1] for curve in curves):
         marks.append((Line2D([], [], color="0.3", linestyle=(0, (1, 2))), "mean of the seeds left"))
-    if any(run.test_error_pct is not None for run in runs):
-        marks.append((Line2D([], [], color="0.3", marker="D", linestyle=""), "test error, at the best epoch"))
+    if any(run.test_score is not None for run in runs):
+        label = f"test {curves[0].task.noun}, at the best epoch"
+        marks.append((Line2D([], [], color="0.3", marker="D", linestyle=""), label))
     if any(run.outcome == "diverged" for run in runs):
         marks.append((Line2D([], [], color="0.3", marker="X", linestyle="", markersize=8), "diverged after this epoch"))
     return [handle for handle, _ in marks], [words for _, words in marks]
@@ -275,7 +283,7 @@ def _title(curves: Sequence[Curve], runs_without_curve: Sequence[RunResult]) -> 
     for key in ("dataset", "model"):
         values = {run.spec.get(key) for run in runs}
         parts += [str(value) for value in values if len(values) == 1]
-    parts.append(f"validation error, {count(max(len(curve.runs) for curve in curves), 'seed')}")
+    parts.append(f"validation {curves[0].task.noun}, {count(max(len(curve.runs) for curve in curves), 'seed')}")
     if runs_without_curve:
         names = [f"{run.spec['activation']} seed {run.spec['seed']} ({run.outcome})" for run in runs_without_curve]
         parts.append(f"no curve: {join_names(names)}")

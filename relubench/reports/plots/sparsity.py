@@ -17,6 +17,7 @@ from relubench.reports.plots.figure import COLOURS, save, style_axes
 from relubench.reports.training.onset import onset
 from relubench.reports.training.sparsity import points
 from relubench.runs.result import RunResult
+from relubench.runs.task import task_of
 from relubench.system.paths import presets_folder
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def plot_sparsity(results: Sequence[RunResult], path: Path, reasons: Mapping[str
     # A fit may leave what errors there can be.
     axes.set_ylim(bottom=max(0.0, axes.get_ylim()[0]))
     axes.set_xlabel("zeros among the hidden activations (%)")
-    axes.set_ylabel("test error (%)")
+    task = task_of(results[0].spec)
+    axes.set_ylabel(f"test {task.noun} ({task.unit})" if task.unit else f"test {task.noun}")
     axes.set_title(_title(results), fontsize="medium")
     style_axes(axes)
     figure.legend(fontsize="small", frameon=False, loc="outside lower center", ncols=2)

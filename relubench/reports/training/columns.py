@@ -48,9 +48,7 @@ class TableKey:
 def _near_zeros(runs: TableRuns) -> list[float | None] | None:
     if not runs.by_strength:
         return None
-    return [
-        mean([run.near_zeros_pct for run in group.results if run.test_error_pct is not None]) for group in runs.groups
-    ]
+    return [mean([run.near_zeros_pct for run in group.results if run.test_score is not None]) for group in runs.groups]
 
 
 def _pretraining_seconds(runs: TableRuns) -> list[float | None] | None:

@@ -15,7 +15,9 @@ from relubench.reports.formatting import (
     verdict_width,
 )
 from relubench.reports.report import Column, Row
+from relubench.reports.scores import TEST_KEYS, decimals_of, score_of
 from relubench.reports.training.gradients import power
+from relubench.runs.task import task_of
 from relubench.statistics.error_rates import IN_A_SMOKE_TEST
 
 ColumnMaker = Callable[[Sequence[Row], str], Column | None]
@@ -93,12 +95,13 @@ def dead_units_column(rows: Sequence[Row], against: str) -> Column:
 
 
 def error_column(rows: Sequence[Row], against: str) -> Column:
-    return Column(header="test error %", cell=_error)
+    task = task_of(rows[0])
+    return Column(header=f"test {task.noun} {task.unit}".rstrip(), cell=_score)
 
 
 def difference_column(rows: Sequence[Row], against: str) -> Column:
     """The differences, under a header that names what rows are compared with where all are compared with the same."""
-    first_rows = [row["activation"] for row in rows if row["difference_pct"] is None and row["n"]]
+    first_rows = [row["activation"] for row in rows if score_of(row, "metric_difference") is None and row["n"]]
     base_names = [against] if against else first_rows
     header = f"vs {base_names[0]}" if len(set(base_names)) == 1 and len(base_names[0]) <= 20 else "vs first"
     return Column(header=header, cell=difference_cell(rows), style=_difference_style)
@@ -118,18 +121,19 @@ def difference_cell(rows: Sequence[Row], key: str = "difference_verdict") -> Cal
     width = verdict_width(row[key] for row in rows)
 
     def parts(row: Row) -> list[str]:
-        if row["difference_pct"] is None:
+        difference, decimals = score_of(row, "metric_difference"), decimals_of(row)
+        if difference is None:
             return []
-        interval = signed_bracket(row["difference_ci_low_pct"], row["difference_ci_high_pct"])
-        return [signed(row["difference_pct"]), interval, *verdict_parts(row[key], width)]
+        low, high = (score_of(row, f"metric_difference_ci_{end}") for end in ("low", "high"))
+        return [signed(difference, decimals), signed_bracket(low, high, decimals), *verdict_parts(row[key], width)]
 
     return parts
 
 
-def _error(row: Row) -> list[str]:
-    """The test error with its interval."""
-    interval = bracket(row["test_error_ci_low_pct"], row["test_error_ci_high_pct"])
-    return [part for part in (fixed(row["test_error_pct"]), interval) if part]
+def _score(row: Row) -> list[str]:
+    """The test score with its interval."""
+    decimals, (score, low, high) = decimals_of(row), (score_of(row, key) for key in TEST_KEYS)
+    return [part for part in (fixed(score, decimals), bracket(low, high, decimals)) if part]
 
 
 def _reference(source: str) -> Callable[[Row], list[str]]:
@@ -163,4 +167,5 @@ def _difference_style(row: Row) -> str:
     word = (row["difference_verdict"] or "").split(" ")[0]
     if (row["difference_verdict"] or "").endswith(IN_A_SMOKE_TEST):
         return "dim"
-    return {"lower": "green", "higher": "red", "noise": "dim"}.get(word, "")
+    better, worse = ("lower", "higher") if row.get("lower_is_better", True) else ("higher", "lower")
+    return {better: "green", worse: "red", "noise": "dim"}.get(word, "")

@@ -8,6 +8,7 @@ from typing import Any
 from relubench.experiments.rows import SummaryRow, Tuning
 from relubench.reports.formatting import count, fixed, join_names
 from relubench.runs.result import RunResult
+from relubench.runs.task import task_called
 from relubench.statistics.error_rates import IN_A_SMOKE_TEST, ON_THIS_TEST_SET
 
 OUTCOMES = ("ok", "stalled", "diverged", "failed")
@@ -26,23 +27,25 @@ def outcome_notes(
                 continue
             message = next((" ".join(run.message.split()) for run in affected_runs if run.message), "")
             mean_note = (
-                f"; its mean is over the {count(row.n, 'seed')} with a test error" if 0 < row.n < len(runs) else ""
+                f"; its mean is over the {count(row.n, 'seed')} with a test {row.posed.noun}"
+                if 0 < row.n < len(runs)
+                else ""
             )
             reason = f" ({message})" if message else ""
             notes.append(f"{label}: {len(affected_runs)} of {count(len(runs), 'seed')} {outcome}{reason}{mean_note}")
-        if row.n and row.test_error_ci_low_pct is None:
+        if row.n and row.test_metric_ci_low is None:
             notes.append(f"{label}: no interval, since which test examples it got wrong is not stored")
     return notes
 
 
 def method_notes(rows: Sequence[SummaryRow]) -> list[str]:
     """What the intervals and differences mean, and how small a difference the table could have seen."""
-    spans = {row.n > 1 for row in rows if row.test_error_ci_low_pct is not None}
+    spans = {row.n > 1 for row in rows if row.test_metric_ci_low is not None}
     if not spans:
         return []
     words = {True: "over seeds and test examples", False: "over test examples only (one seed)"}
     note = "95 % intervals " + " or ".join(words[span] for span in sorted(spans, reverse=True))
-    rows_with_difference = [row for row in rows if row.difference_pct is not None]
+    rows_with_difference = [row for row in rows if row.metric_difference is not None]
     if not rows_with_difference:
         return [note]
     verdicts = [row.difference_verdict or "" for row in rows_with_difference]
@@ -50,7 +53,9 @@ def method_notes(rows: Sequence[SummaryRow]) -> list[str]:
         f"{note}; differences are paired by seed and example{together(len(rows_with_difference))}",
         *one_seed_note(verdicts),
         smallest_seen(
-            [row.detectable_difference_pct for row in rows_with_difference],
+            [row.detectable_metric_difference for row in rows_with_difference],
+            decimals=rows[0].posed.decimals,
+            unit=rows[0].posed.difference_unit,
             several_seeds=max(row.n for row in rows_with_difference) > 1,
         ),
     ]
@@ -77,7 +82,9 @@ def one_seed_note(verdicts: Sequence[str]) -> list[str]:
     return [f"“{word}” compares one training of each: further trainings may differ the other way"]
 
 
-def smallest_seen(sizes: Sequence[float | None], *, several_seeds: bool = False) -> str:
+def smallest_seen(
+    sizes: Sequence[float | None], *, decimals: int = 2, unit: str = "points", several_seeds: bool = False
+) -> str:
     """The smallest difference that could have been seen, as far as there is one; `sizes`: of each comparison.
 
     `several_seeds`: whether rows have several seeds. The size then rests on how much those few trainings differ.
@@ -88,8 +95,8 @@ def smallest_seen(sizes: Sequence[float | None], *, several_seeds: bool = False)
             "with so few seeds or examples even the largest possible difference would be missed more often than once "
             "in five times"
         )
-    low, high = fixed(min(visible)), fixed(max(visible))
-    range_text = f"{low} points" if low == high else f"{low} to {high} points"
+    low, high = fixed(min(visible), decimals), fixed(max(visible), decimals)
+    range_text = f"{low if low == high else f'{low} to {high}'} {unit}".rstrip()
     num_invisible = len(sizes) - len(visible)
     limits = (
         f"; in {num_invisible} of {len(sizes)} comparisons even the largest possible one would be missed more often"
@@ -131,7 +138,8 @@ def tuning_notes(tunings: Sequence[Tuning]) -> list[str]:
     budgets = dict.fromkeys(tuning.budget for tuning in tunings)
     grid = ", ".join(f"{rate:g}" for rate in tunings[0].errors)
     target = "each activation" if len(tunings) > 1 else tunings[0].activation
-    notes = [f"lr: chosen for {target} by validation error among {grid} ({'; '.join(budgets)}), on seeds not reported"]
+    noun = task_called(tunings[0].task).noun
+    notes = [f"lr: chosen for {target} by validation {noun} among {grid} ({'; '.join(budgets)}), on seeds not reported"]
     for edge in ("lowest", "highest"):
         names = [tuning.activation for tuning in tunings if tuning.edge == edge]
         if names:

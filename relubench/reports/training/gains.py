@@ -31,31 +31,45 @@ def gains(pairs: Sequence[tuple[str, SummaryRow, SummaryRow]]) -> str:
 def gain(row: SummaryRow, base_row: SummaryRow) -> str:
     """'rbm gains 1.21 points [+1.02, +1.40] over none, in 1.8 times the time (3m against 1m40s); ...'"""
     base = "no pre-training" if base_row.pretraining == "none" else base_row.pretraining
-    if row.difference_pct is None:
+    if row.metric_difference is None:
         return f"{row.pretraining} could not be compared with {base} ({row.outcome})"
-    low, high = row.difference_ci_low_pct, row.difference_ci_high_pct
-    interval = signed_bracket(None if high is None else -high, None if low is None else -low)
-    size = f"{signed(-row.difference_pct)} points {interval}"
+    size = _gained(row, row.metric_difference)
     if not (row.learned or base_row.learned):
         return f"{row.pretraining} and {base}: neither learned anything, both are still at chance"
-    text = f"{row.pretraining} {_gain_word(row.difference_verdict or 'noise')}{size}, over {base}"
+    text = f"{row.pretraining} {_gain_word(row)}{size}, over {base}"
     return text + _cost(row, base_row) + _published_gains(row, base_row)
 
 
-def _gain_word(verdict: str) -> str:
+def _gained(row: SummaryRow, difference: float) -> str:
+    """'+1.21 points [+1.02, +1.40]': by how much the score is better."""
+    task, low, high = row.posed, row.metric_difference_ci_low, row.metric_difference_ci_high
+    if task.lower_is_better:
+        difference, low, high = -difference, None if high is None else -high, None if low is None else -low
+    interval = signed_bracket(low, high, task.decimals)
+    return " ".join(filter(None, (signed(difference, task.decimals), task.difference_unit, interval)))
+
+
+def _directions(row: SummaryRow) -> tuple[str, str]:
+    """The words for a better score and for a worse one."""
+    return ("lower", "higher") if row.lower_is_better else ("higher", "lower")
+
+
+def _gain_word(row: SummaryRow) -> str:
     """'gains ', 'loses on this test set ', 'gains no more than noise, '."""
-    direction, *limit = verdict.split(" ", maxsplit=1)
-    word = {"lower": "gains", "higher": "loses"}.get(direction, "gains no more than noise,")
+    direction, *limit = (row.difference_verdict or "noise").split(" ", maxsplit=1)
+    better, worse = _directions(row)
+    word = {better: "gains", worse: "loses"}.get(direction, "gains no more than noise,")
     return " ".join([word, *(f"{part}," for part in limit), ""])
 
 
 def _method_counts(pairs: Sequence[tuple[str, SummaryRow, SummaryRow]], method: str) -> str:
     """'dae gained more than noise in 3 of 10 comparisons with no pre-training (...) and lost in none.'"""
     selection = [(name, row, base_row) for name, row, base_row in pairs if row.pretraining == method]
-    rows = [(name, row) for name, row, _ in selection if row.difference_pct is not None]
+    rows = [(name, row) for name, row, _ in selection if row.metric_difference is not None]
     base = "no pre-training" if selection[0][2].pretraining == "none" else selection[0][2].pretraining
     better, worse = (
-        [name for name, row in rows if (row.difference_verdict or "").startswith(word)] for word in ("lower", "higher")
+        [name for name, row in rows if (row.difference_verdict or "").startswith(word)]
+        for word in _directions(selection[0][1])
     )
     noise = "noise"
     if any((row.difference_verdict or "").endswith(ON_THIS_TEST_SET) for _, row in rows):

@@ -1,4 +1,4 @@
-"""The runs of a table in groups, one for each row, with the test examples that each run got wrong."""
+"""The runs of a table in groups, one for each row, with what each run made of each test example."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from relubench.runs.result import RunResult, Timing
-from relubench.statistics.error_rates import Mask
+from relubench.runs.task import Task, task_of
+from relubench.statistics.example_scores import Scores
 
-MaskOf = Callable[[RunResult], Mask | None]
-"""Gives a run's mask over the test examples, or None where there is none."""
+MaskOf = Callable[[RunResult], Scores | None]
+"""Gives what a run made of each test example, or None where that is not stored."""
 
 ROW_NAMES = ("activation", "dataset", "model", "pretraining")
 """Keys of a specification that name a row, beside L1 strength, variant and test noise."""
@@ -21,10 +22,10 @@ DIGITS = 6
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The runs of one row, by seed, and their masks."""
+    """The runs of one row, by seed, and their masks: their scores of the test examples, bits or numbers."""
 
     runs: dict[int, RunResult]
-    masks: dict[int, Mask]
+    masks: dict[int, Scores]
     l1: float | None
     variant: str
     noise: float | None
@@ -38,11 +39,15 @@ class Group:
         return list(self.runs.values())
 
     @property
-    def complete(self) -> list[Mask]:
-        """The masks, if every run with a test error has one and all are of the same test set; else none."""
-        num_tested = sum(run.test_error_pct is not None for run in self.runs.values())
+    def complete(self) -> list[Scores]:
+        """The masks, if every run with a test score has one and all are of the same test set; else none."""
+        num_tested = sum(run.test_score is not None for run in self.runs.values())
         is_complete = num_tested == len(self.masks) and len({mask.shape for mask in self.masks.values()}) == 1
         return list(self.masks.values()) if is_complete else []
+
+    @property
+    def task(self) -> Task:
+        return task_of(self.spec)
 
     @property
     def test_examples(self) -> int:
@@ -82,7 +87,7 @@ def group_runs(results: Sequence[RunResult], mask_of: MaskOf, by_strength: bool)
         if seed in group.runs:
             raise ValueError(f"runs {group.runs[seed].id} and {run.id} are both seed {seed} of {key}")
         group.runs[seed] = run
-        if run.test_error_pct is not None and (mask := mask_of(run)) is not None:
+        if run.test_score is not None and (mask := mask_of(run)) is not None:
             group.masks[seed] = mask
     return list(groups.values())
 
@@ -103,7 +108,7 @@ def varied_keys(groups: Sequence[Group]) -> list[dict[str, Any]]:
     return rows
 
 
-def mask_pairs(group: Group, base: Group) -> tuple[list[Mask], list[Mask]]:
+def mask_pairs(group: Group, base: Group) -> tuple[list[Scores], list[Scores]]:
     """The masks of both groups on the seeds that they share, in the base's order; none of different test sets."""
     if group.spec.get("data_digest") != base.spec.get("data_digest"):
         return [], []

@@ -35,7 +35,7 @@ def entries_by_baseline(
         for index in members:
             details = _details(groups[index], rows[index], rows, with_variant=len(variants) > 1)
             with_activation = len(activations) > 1 or not groups[index].variant_and_noise
-            has_difference = rows[index].difference_pct is not None
+            has_difference = rows[index].metric_difference is not None
             seeds = len(mask_pairs(groups[index], groups[baseline])[0]) if has_difference else 0
             entries.append(TableEntry(_entry_label(rows[index], details, with_activation), rows[index], seeds))
         base_row = rows[baseline]

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 from relubench.experiments.comparison import Comparison
 from relubench.experiments.rows import SummaryRow
-from relubench.reports.formatting import bracket, fixed
 from relubench.reports.report import Report, run_records
 from relubench.reports.training.gains import gain
-from relubench.reports.training.sentence import ONE_SEED
+from relubench.reports.training.sentence import ONE_SEED, score_text
 from relubench.reports.training.summary import Summary, summarize
 from relubench.reports.training.table import training_report
 from relubench.version import __version__
@@ -39,7 +38,7 @@ def pretraining_report(study: Study) -> Report:
 def gain_sentences(summary: Summary) -> str:
     """For each activation what each method gained over the first row, and at what cost."""
     sentences = [_activation_sentence(name, rows) for name, rows in _by_activation(summary.rows).items()]
-    rows_with_difference = [row for row in summary.rows if row.difference_pct is not None]
+    rows_with_difference = [row for row in summary.rows if row.metric_difference is not None]
     if rows_with_difference and max(row.n for row in rows_with_difference) == 1:
         sentences.append(ONE_SEED[0].upper() + ONE_SEED[1:] + ".")
     return " ".join(sentences)
@@ -48,10 +47,10 @@ def gain_sentences(summary: Summary) -> str:
 def _activation_sentence(name: str, rows: Sequence[SummaryRow]) -> str:
     base_row, *other_rows = rows
     if not other_rows:
-        if base_row.test_error_pct is None:
-            return f"{name} ({base_row.pretraining}): no test error."
-        interval = bracket(base_row.test_error_ci_low_pct, base_row.test_error_ci_high_pct)
-        return f"{name} ({base_row.pretraining}) reached a test error of {fixed(base_row.test_error_pct)} % {interval}."
+        if base_row.test_metric is None:
+            return f"{name} ({base_row.pretraining}): no test {base_row.posed.noun}."
+        score = f"test {base_row.posed.noun} of {score_text(base_row)}"
+        return f"{name} ({base_row.pretraining}) reached a {score}."
     return f"{name}: " + "; ".join(gain(row, base_row) for row in other_rows) + "."
 
 

@@ -8,19 +8,20 @@ from typing import Any
 
 from relubench.experiments import references
 from relubench.experiments.comparison import Comparison
-from relubench.experiments.rows import SummaryRow, Tuning
+from relubench.experiments.rows import SummaryRow, Tuning, score_values
 from relubench.reports.training.footnotes import OUTCOMES
-from relubench.reports.training.groups import Group, mask_pairs, mean, rounded
-from relubench.runs.result import Timing
+from relubench.reports.training.groups import Group, mask_pairs, mean
+from relubench.runs.result import RunResult, Timing
+from relubench.runs.task import CLASSIFICATION, Task
 from relubench.statistics.error_rates import (
     IN_A_SMOKE_TEST,
     ON_THIS_TEST_SET,
     Difference,
-    Mask,
-    mean_error,
+    mean_score,
     paired_difference,
     seeds_to_resolve,
 )
+from relubench.statistics.example_scores import Scores
 from relubench.statistics.power import SeedsNeeded
 
 
@@ -44,9 +45,8 @@ def _row(
     tuning_by_row: Mapping[tuple[str, str, str], Tuning],
     tables: Mapping[str, str] | None,
 ) -> SummaryRow:
-    runs, spec = group.results, group.spec
-    tested_runs = [run for run in runs if run.test_error_pct is not None]
-    interval = mean_error(group.complete) if group.complete else None
+    runs, spec, task = group.results, group.spec, group.task
+    tested_runs = [run for run in runs if run.test_score is not None]
     tuning = tuning_by_row.get((group.variant, spec["activation"], spec.get("pretraining", "none")))
     clocks = [timings.get(run.id) for run in runs]
     row = SummaryRow(
@@ -56,10 +56,6 @@ def _row(
         pretraining=spec.get("pretraining", "none"),
         n=len(tested_runs),
         n_learned=sum(run.outcome != "stalled" for run in tested_runs),
-        test_error_pct=mean([run.test_error_pct for run in tested_runs]),
-        test_error_ci_low_pct=rounded(interval and interval.low),
-        test_error_ci_high_pct=rounded(interval and interval.high),
-        valid_error_pct=mean([run.valid_error_pct for run in tested_runs]),
         outcome=max((run.outcome for run in runs), key=OUTCOMES.index),
         lr=_common([run.spec.get("lr") for run in runs]),
         init=_common([run.spec.get("init") for run in runs]),
@@ -70,16 +66,32 @@ def _row(
         seconds=None if None in clocks else round(sum(clock.seconds for clock in clocks if clock), 3),
         lr_budget=tuning and tuning.budget,
         lr_edge=tuning and tuning.edge,
+        task=task.name,
+        metric=task.metric,
+        lower_is_better=task.lower_is_better,
+        **_scores_of(group, tested_runs),
     )
     # Nothing is published of tests under noise.
     return row if group.noise else _with_references(row, spec, group.l1, tables)
 
 
+def _scores_of(group: Group, tested_runs: Sequence[RunResult]) -> dict[str, Any]:
+    """The fields of a row that hold its test score with its interval, and its validation score."""
+    interval = mean_score(group.complete) if group.complete else None
+    return _scores(
+        group.task,
+        test_metric=_mean_score([run.test_score for run in tested_runs]),
+        test_metric_ci_low=interval and interval.low,
+        test_metric_ci_high=interval and interval.high,
+        valid_metric=_mean_score([run.valid_score for run in tested_runs]),
+    )
+
+
 def _with_references(
     row: SummaryRow, spec: Mapping[str, Any], l1: float | None, tables: Mapping[str, str] | None
 ) -> SummaryRow:
-    if spec.get("train_size") is not None:
-        # Nothing is published of trainings on a part of the images.
+    if spec.get("train_size") is not None or row.task != CLASSIFICATION:
+        # Nothing is published of trainings on a part of the images, and of classification alone.
         return row
     network = (row.dataset, row.model, row.activation, row.pretraining)
     table_of = {"glorot2011": None, "article": None} if tables is None else tables
@@ -118,19 +130,22 @@ def _with_differences(
 
 
 def _with_difference(
-    row: SummaryRow, difference: Difference, pair: tuple[list[Mask], list[Mask]], comparisons: int
+    row: SummaryRow, difference: Difference, pair: tuple[list[Scores], list[Scores]], comparisons: int
 ) -> SummaryRow:
     is_open = difference.verdict == "noise" and difference.seeds > 1 and difference.difference
     needed = seeds_to_resolve(*pair, comparisons) if is_open else SeedsNeeded(None, None, None)
     return replace(
         row,
-        difference_pct=rounded(difference.difference),
-        difference_ci_low_pct=rounded(difference.low),
-        difference_ci_high_pct=rounded(difference.high),
+        **_scores(
+            row.posed,
+            metric_difference=difference.difference,
+            metric_difference_ci_low=difference.low,
+            metric_difference_ci_high=difference.high,
+            detectable_metric_difference=difference.detectable,
+        ),
         difference_verdict=difference.verdict,
         difference_p=float(f"{difference.p:.4g}"),
         effect_size=None if difference.effect is None else round(difference.effect, 4),
-        detectable_difference_pct=rounded(difference.detectable),
         seeds_to_resolve=needed.likely,
         seeds_to_resolve_low=needed.low,
         seeds_to_resolve_high=needed.high,
@@ -141,6 +156,17 @@ def _of_a_smoke_test(row: SummaryRow) -> SummaryRow:
     """The row whose word concludes nothing; its numbers stay."""
     word = (row.difference_verdict or "noise").removesuffix(ON_THIS_TEST_SET)
     return row if word == "noise" else replace(row, difference_verdict=word + IN_A_SMOKE_TEST)
+
+
+def _scores(task: Task, **scores: float | None) -> dict[str, Any]:
+    """The fields of a row that hold these scores, rounded."""
+    return score_values(task, {key: None if score is None else task.rounded(score) for key, score in scores.items()})
+
+
+def _mean_score(scores: Sequence[float | None]) -> float | None:
+    """The mean of the scores that there are, None without any."""
+    numbers = [score for score in scores if score is not None]
+    return sum(numbers) / len(numbers) if numbers else None
 
 
 def _common(values: Sequence[Any]) -> Any:

@@ -1,4 +1,4 @@
-"""The closing sentence of a table: which activation had the lowest error, and which differences are more than noise."""
+"""The closing sentence of a table: which activation had the best score, and which differences are more than noise."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relubench.experiments.rows import SummaryRow
-from relubench.reports.formatting import bracket, count, fixed, join_names, seeds_range, signed, signed_bracket
+from relubench.reports.formatting import bracket, count, join_names, seeds_range, signed, signed_bracket
 from relubench.statistics.error_rates import DIFFERENT, ON_THIS_TEST_SET
 
 ONE_SEED = "test-set noise only; add --seeds 5 to include the noise between trainings"
@@ -15,7 +15,7 @@ SMOKE = (
     "A smoke test: it shows that the preset runs, and nothing is concluded from its numbers; --scale quick is a first "
     "look at the real data."
 )
-NOTHING_LEARNED = "Nothing learned anything, so that none is the best: every test error is still at chance"
+NOTHING_LEARNED = "Nothing learned anything, so that none is the best: every test {noun} is still at chance"
 PROBABILITY = "80 % probability"
 SPELLED_OUT = 6
 """Up to this many comparisons are written out, more are counted."""
@@ -25,7 +25,7 @@ UNFINISHED = {
     "diverged": "diverged",
     "failed": "failed",
     "stalled": "stalled (still at chance)",
-    "ok": "has no test error",
+    "ok": "has no test {noun}",
 }
 
 
@@ -40,13 +40,13 @@ class TableEntry:
 
 
 def summary_sentence(groups: Sequence[tuple[str, Sequence[TableEntry]]], kind: str = "data sets and models") -> str:
-    """The sentence under a table: the lowest error, and which differences are more than noise.
+    """The sentence under a table: the best score, and which differences are more than noise.
 
     `groups`: the rows that are compared with each other, with a name; `kind`: what those names are names of.
     """
-    if not any(entry.row.test_error_pct is not None for _, group in groups for entry in group):
-        return "No training ended with a test error."
     entries = [entry for _, group in groups for entry in group]
+    if not any(entry.row.test_metric is not None for entry in entries):
+        return f"No training ended with a test {entries[0].row.posed.noun if entries else 'error'}."
     if len(entries) == 1:
         return _single_row_sentence(entries[0])
     if len(groups) == 1:
@@ -65,7 +65,7 @@ def deciding_notes(groups: Sequence[tuple[str, Sequence[TableEntry]]]) -> list[s
         (f"{entry.label} ({name})" if len(groups) > 1 else entry.label, entry)
         for name, group in groups
         for entry in group[1:]
-        if entry.row.difference_pct and entry.seeds > 1
+        if entry.row.metric_difference and entry.seeds > 1
     ]
     noise = [(label, entry) for label, entry in comparisons if entry.row.difference_verdict == "noise"]
     if len(comparisons) < 2 or not noise:
@@ -83,46 +83,49 @@ def deciding_notes(groups: Sequence[tuple[str, Sequence[TableEntry]]]) -> list[s
 
 
 def _group_sentence(group: Sequence[TableEntry]) -> str:
-    tested_entries = [entry for entry in group if entry.row.test_error_pct is not None]
+    task = group[0].row.posed
+    tested_entries = [entry for entry in group if entry.row.test_metric is not None]
     if not tested_entries:
-        return f"{join_names([entry.label for entry in group])}: no test error."
+        return f"{join_names([entry.label for entry in group])}: no test {task.noun}."
     if len(group) == 1:
         remark = "" if group[0].row.learned else " It is still at chance."
-        return f"{group[0].label} reached a test error of {_error(group[0].row)}.{remark}"
+        return f"{group[0].label} reached a test {task.noun} of {score_text(group[0].row)}.{remark}"
     if not any(entry.row.learned for entry in tested_entries):
-        return f"{NOTHING_LEARNED} ({join_names([entry.label for entry in tested_entries])})."
-    lowest = _lowest_error([entry for entry in tested_entries if entry.row.learned], len(tested_entries))
+        nothing = NOTHING_LEARNED.format(noun=task.noun)
+        return f"{nothing} ({join_names([entry.label for entry in tested_entries])})."
+    best = _best_score([entry for entry in tested_entries if entry.row.learned], len(tested_entries))
     # The first row was named just before: 'it' is enough.
-    base_name = "it" if lowest.startswith(f"{group[0].label} had") else group[0].label
-    return f"{lowest} {_comparisons_with_base(group, base_name)}"
+    base_name = "it" if best.startswith(f"{group[0].label} had") else group[0].label
+    return f"{best} {_comparisons_with_base(group, base_name)}"
 
 
 def _single_row_sentence(entry: TableEntry) -> str:
     row = entry.row
     seeds = f"with one seed ({ONE_SEED})" if row.n == 1 else f"over {row.n} seeds"
     remark = "" if row.learned else " It stalled: it is still at chance."
-    return f"{entry.label} reached a test error of {_error(row)} {seeds}.{remark}"
+    return f"{entry.label} reached a test {row.posed.noun} of {score_text(row)} {seeds}.{remark}"
 
 
-def _lowest_error(entries: Sequence[TableEntry], num_tested: int) -> str:
-    """Which of the networks that learned anything has the lowest error; `num_tested`: how many have an error at all."""
-    kind = "test error" if max(entry.row.n for entry in entries) == 1 else "mean test error"
-    least = min(_printed_error(entry.row) for entry in entries)
-    best_entries = [entry for entry in entries if _printed_error(entry.row) == least]
+def _best_score(entries: Sequence[TableEntry], num_tested: int) -> str:
+    """Which of the networks that learned anything has the best score; `num_tested`: how many have a score at all."""
+    task = entries[0].row.posed
+    kind = f"test {task.noun}" if max(entry.row.n for entry in entries) == 1 else f"mean test {task.noun}"
+    best = (min if task.lower_is_better else max)(_printed_score(entry.row) for entry in entries)
+    best_entries = [entry for entry in entries if _printed_score(entry.row) == best]
     if len(best_entries) == num_tested > 1:
-        return f"All have the same {kind}, {fixed(least)} %."
+        return f"All have the same {kind}, {task.text(best)}."
     if len(best_entries) == 1:
-        return f"{best_entries[0].label} had the lowest {kind}, {_error(best_entries[0].row)}."
-    return f"{join_names([entry.label for entry in best_entries])} share the lowest {kind}, {fixed(least)} %."
+        return f"{best_entries[0].label} had the {task.best} {kind}, {score_text(best_entries[0].row)}."
+    return f"{join_names([entry.label for entry in best_entries])} share the {task.best} {kind}, {task.text(best)}."
 
 
 def _comparisons_with_base(group: Sequence[TableEntry], base_name: str) -> str:
     base, entries = group[0], group[1:]
-    if base.row.test_error_pct is None:
-        return f"Nothing is compared: {base.label}, the first row, {UNFINISHED[base.row.outcome]}."
-    with_difference = [entry for entry in entries if entry.row.difference_pct is not None]
-    without_difference = [entry for entry in entries if entry.row.difference_pct is None]
-    at_chance = [entry.label for entry in group if entry.row.test_error_pct is not None and not entry.row.learned]
+    if base.row.test_metric is None:
+        return f"Nothing is compared: {base.label}, the first row, {_unfinished(base.row)}."
+    with_difference = [entry for entry in entries if entry.row.metric_difference is not None]
+    without_difference = [entry for entry in entries if entry.row.metric_difference is None]
+    at_chance = [entry.label for entry in group if entry.row.test_metric is not None and not entry.row.learned]
     parts = [f"Still at chance: {join_names(at_chance)}."] if at_chance else []
     # After other names 'it' would be one of them.
     base_name = base.label if at_chance else base_name
@@ -143,8 +146,9 @@ def _one_by_one(entries: Sequence[TableEntry]) -> str:
 
 def _comparison(entry: TableEntry, *, only_comparison: bool) -> str:
     row = entry.row
-    interval = signed_bracket(row.difference_ci_low_pct, row.difference_ci_high_pct)
-    size = f"{signed(row.difference_pct)} points {interval}"
+    task = row.posed
+    interval = signed_bracket(row.metric_difference_ci_low, row.metric_difference_ci_high, task.decimals)
+    size = " ".join(filter(None, (signed(row.metric_difference, task.decimals), task.difference_unit, interval)))
     if row.difference_verdict != "noise":
         return f"{entry.label} is {row.difference_verdict}, {size}"
     return f"{entry.label} differs by no more than noise, {size}{_remedy(entry) if only_comparison else ''}"
@@ -157,7 +161,7 @@ def _more_seeds(entry: TableEntry) -> str:
 
 def _remedy(entry: TableEntry) -> str:
     """The number of seeds that would decide a single comparison within noise."""
-    if entry.seeds < 2 or not entry.row.difference_pct:
+    if entry.seeds < 2 or not entry.row.metric_difference:
         return ""
     seeds_text = _more_seeds(entry)
     if not seeds_text:
@@ -183,29 +187,34 @@ def _caveat(group: Sequence[TableEntry]) -> str:
 
 
 def _win_counts(groups: Sequence[tuple[str, Sequence[TableEntry]]], kind: str) -> str:
-    """How often each label had the lowest error, and how many differences are more than noise, over many groups."""
+    """How often each label had the best score, and how many differences are more than noise, over many groups."""
+    task, direction = groups[0][1][0].row.posed, 1 if groups[0][1][0].row.lower_is_better else -1
     wins: dict[str, int] = {}
     for _, group in groups:
-        learned_entries = [entry for entry in group if entry.row.test_error_pct is not None and entry.row.learned]
+        learned_entries = [entry for entry in group if entry.row.test_metric is not None and entry.row.learned]
         if learned_entries:
-            best = min(learned_entries, key=lambda entry: _printed_error(entry.row))
+            best = min(learned_entries, key=lambda entry: direction * _printed_score(entry.row))
             wins[best.label] = wins.get(best.label, 0) + 1
     if not wins:
-        return f"{NOTHING_LEARNED}."
+        return f"{NOTHING_LEARNED.format(noun=task.noun)}."
     sorted_wins = sorted(wins.items(), key=lambda item: -item[1])
     verdicts = [entry.row.difference_verdict for _, group in groups for entry in group if entry.row.difference_verdict]
     num_real = sum(verdict != "noise" for verdict in verdicts)
     ranking = ", ".join(f"{label} in {number}" for label, number in sorted_wins)
     noise = "this test set's noise" if any(verdict.endswith(ON_THIS_TEST_SET) for verdict in verdicts) else "noise"
     differences = f" {num_real} of {count(len(verdicts), 'difference')} to the first row of each are more than {noise}."
-    lowest = f"Lowest mean test error over {len(groups)} {kind}: {ranking}."
-    return lowest + (differences if verdicts else "")
+    best_scores = f"{task.best.capitalize()} mean test {task.noun} over {len(groups)} {kind}: {ranking}."
+    return best_scores + (differences if verdicts else "")
 
 
 def _reason_without_difference(entry: TableEntry) -> str:
-    if entry.row.test_error_pct is None:
-        return UNFINISHED[entry.row.outcome]
-    return "no seed and test set in common with the first row" if entry.row.n else UNFINISHED[entry.row.outcome]
+    if entry.row.test_metric is None or not entry.row.n:
+        return _unfinished(entry.row)
+    return "no seed and test set in common with the first row"
+
+
+def _unfinished(row: SummaryRow) -> str:
+    return UNFINISHED[row.outcome].format(noun=row.posed.noun)
 
 
 def _seeds(entries: Sequence[TableEntry]) -> str:
@@ -213,11 +222,12 @@ def _seeds(entries: Sequence[TableEntry]) -> str:
     return count(numbers[0], "seed") if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]} common seeds"
 
 
-def _error(row: SummaryRow) -> str:
-    interval = bracket(row.test_error_ci_low_pct, row.test_error_ci_high_pct)
-    return f"{fixed(row.test_error_pct)} % {interval}".rstrip()
+def score_text(row: SummaryRow) -> str:
+    """The row's test score with its unit and its interval: '1.43 % [1.21, 1.68]'."""
+    interval = bracket(row.test_metric_ci_low, row.test_metric_ci_high, row.posed.decimals)
+    return f"{row.posed.text(row.test_metric or 0.0)} {interval}".rstrip()
 
 
-def _printed_error(row: SummaryRow) -> float:
-    """The error as printed, so that a tie in the table is a tie in the sentence."""
-    return round(row.test_error_pct or 0.0, 2)
+def _printed_score(row: SummaryRow) -> float:
+    """The score as printed, so that a tie in the table is a tie in the sentence."""
+    return round(row.test_metric or 0.0, row.posed.decimals)

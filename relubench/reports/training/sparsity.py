@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from relubench.experiments import references
 from relubench.reports.formatting import count, duration, fixed, join_names, signed, signed_bracket
 from relubench.reports.report import Column, Report, Row, run_records
-from relubench.reports.training.display_columns import difference_cell
+from relubench.reports.scores import score_of
+from relubench.reports.training.display_columns import difference_cell, error_column
 from relubench.reports.training.onset import LEAST_POINTS, Onset, onset
 from relubench.reports.training.summary import Summary, summarize
 from relubench.reports.training.table import training_report
 from relubench.runs.result import RunResult
+from relubench.runs.task import Task, task_of
 from relubench.version import __version__
 
 if TYPE_CHECKING:
@@ -91,7 +93,7 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
         Column(header="l1", cell=lambda row: [f"{row['l1']:.3g}"]),
         Column(header="zeros %", cell=lambda row: [fixed(row["sparsity_pct"], 1)]),
         Column(header="near zeros %", cell=lambda row: [fixed(row["near_zeros_pct"], 1)], drop_order=3),
-        Column(header="test error %", cell=_error),
+        error_column(rows, ""),
         Column(header="vs the first l1", cell=difference_cell(rows), drop_order=4),
         Column(header="dead %", cell=lambda row: [fixed(row["dead_units_pct"], 1)], drop_order=5),
         Column(header="n", cell=lambda row: [str(row["n"])], drop_order=2),
@@ -105,15 +107,6 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
 
 def _any_not_ok(rows: Sequence[Row]) -> bool:
     return any(row["outcome"] != "ok" for row in rows)
-
-
-def _error(row: Row) -> list[str]:
-    if row["test_error_ci_low_pct"] is None:
-        return [fixed(row["test_error_pct"])]
-    return [
-        fixed(row["test_error_pct"]),
-        f"[{fixed(row['test_error_ci_low_pct'])}, {fixed(row['test_error_ci_high_pct'])}]",
-    ]
 
 
 def _notes(rows: Sequence[Row], by_label: Sequence[Sequence[RunResult]]) -> list[str]:
@@ -153,10 +146,10 @@ def _has_no_exact_zeros(runs: Sequence[RunResult]) -> bool:
 
 
 def points(runs: Sequence[RunResult]) -> tuple[list[float], list[float]]:
-    """Sparsities and test errors of the networks that trained; near zeros where there are no exact ones."""
+    """Sparsities and test scores of the networks that trained; near zeros where there are no exact ones."""
     use_near_zeros = _has_no_exact_zeros(runs)
     pairs = [
-        (run.near_zeros_pct if use_near_zeros else run.sparsity_pct, run.test_error_pct)
+        (run.near_zeros_pct if use_near_zeros else run.sparsity_pct, run.test_score)
         for run in runs
         if run.outcome == "ok"
     ]
@@ -165,45 +158,51 @@ def points(runs: Sequence[RunResult]) -> tuple[list[float], list[float]]:
 
 
 def _onset_sentence(label: str, runs: Sequence[RunResult], summary: Summary) -> str:
-    """Where the error of one activation starts to rise."""
+    """Where the error of one activation starts to rise; empty where a task's score rises as it gets better."""
+    task = task_of(runs[0].spec)
+    if not task.lower_is_better:
+        return ""
     kind = "near zeros" if _has_no_exact_zeros(runs) else "zeros"
     fit = onset(*points(runs))
     prefix = f"{label}: " if label else ""
     if fit is not None:
-        return prefix + _fit_sentence(fit, kind, beside_paper=references.is_mnist_network(runs[0].spec))
-    return prefix + _rows_sentence(_rows(summary), kind)
+        return prefix + _fit_sentence(fit, kind, task, beside_paper=references.is_mnist_network(runs[0].spec))
+    return prefix + _rows_sentence(_rows(summary), kind, task)
 
 
-def _fit_sentence(fit: Onset, kind: str, *, beside_paper: bool) -> str:
-    networks = count(fit.points, "network")
+def _fit_sentence(fit: Onset, kind: str, task: Task, *, beside_paper: bool) -> str:
+    networks, unit = count(fit.points, "network"), f" {task.difference_unit}".rstrip()
     if not fit.rises:
-        return f"No rise of the error with sparsity is seen over {networks}."
+        return f"No rise of the {task.noun} with sparsity is seen over {networks}."
     place = "above" if fit.high < PAPER_ONSET else "below" if fit.low > PAPER_ONSET else "inside"
     paper_note = (
         f"; the paper sees no harm up to about {PAPER_ONSET:.0f} %, {place} this interval" if beside_paper else ""
     )
     return (
-        f"The error rises from {fixed(fit.at, 1)} % {kind} on [{fixed(fit.low, 1)}, {fixed(fit.high, 1)}], by "
-        f"{fixed(fit.slope, 3)} points a point of sparsity ({networks}){paper_note}."
+        f"The {task.noun} rises from {fixed(fit.at, 1)} % {kind} on [{fixed(fit.low, 1)}, {fixed(fit.high, 1)}], by "
+        f"{fixed(fit.slope, 1 + task.decimals)}{unit} a point of sparsity ({networks}){paper_note}."
     )
 
 
-def _rows_sentence(rows: Sequence[Row], kind: str) -> str:
-    rows_with_difference = [row for row in rows[1:] if row["difference_pct"] is not None]
+def _rows_sentence(rows: Sequence[Row], kind: str, task: Task) -> str:
+    rows_with_difference = [row for row in rows[1:] if score_of(row, "metric_difference") is not None]
     higher = [row for row in rows_with_difference if row["difference_verdict"].startswith("higher")]
     if not rows_with_difference:
-        return f"Where the error rises cannot be said: {_reason_without_fit(rows)}."
+        return f"Where the {task.noun} rises cannot be said: {_reason_without_fit(rows)}."
     base = f"l1 {rows[0]['l1']:.3g}"
     if not higher:
         strongest = rows_with_difference[-1]["l1"]
-        return f"At no strength up to {strongest:.3g} is the error higher than at {base} beyond noise."
+        return f"At no strength up to {strongest:.3g} is the {task.noun} higher than at {base} beyond noise."
     lowest = higher[0]
     limit = lowest["difference_verdict"].removeprefix("higher")
     zeros = lowest["near_zeros_pct"] if kind == "near zeros" else lowest["sparsity_pct"]
-    interval = signed_bracket(lowest["difference_ci_low_pct"], lowest["difference_ci_high_pct"])
+    ends = [score_of(lowest, f"metric_difference_ci_{end}") for end in ("low", "high")]
+    interval = signed_bracket(ends[0], ends[1], task.decimals)
+    size = signed(score_of(lowest, "metric_difference"), task.decimals)
+    size = " ".join(filter(None, (size, task.difference_unit, interval)))
     return (
-        f"The error starts to rise{limit} at l1 {lowest['l1']:.3g} ({fixed(zeros, 1)} % {kind}): "
-        f"{signed(lowest['difference_pct'])} points {interval} against {base}; below it no rise is beyond noise."
+        f"The {task.noun} starts to rise{limit} at l1 {lowest['l1']:.3g} ({fixed(zeros, 1)} % {kind}): {size} against "
+        f"{base}; below it no rise is beyond noise."
     )
 
 

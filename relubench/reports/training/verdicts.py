@@ -11,7 +11,7 @@ from relubench.experiments.comparability import PAPER_IMAGES, why_not
 from relubench.experiments.rows import SummaryRow
 from relubench.reports.formatting import join_names, seeds_range, signed, signed_bracket
 from relubench.statistics.equivalence import Reproduction, compare_with_published, margin_pct
-from relubench.statistics.error_rates import Mask
+from relubench.statistics.example_scores import Scores
 
 NOT_COMPARABLE = "not comparable"
 ONE_SEED = "one seed does not tell how much trainings differ"
@@ -33,7 +33,7 @@ def judge(
     label: str,
     row: SummaryRow,
     spec: Mapping[str, Any],
-    masks: Sequence[Mask],
+    masks: Sequence[Scores],
     test_examples: int,
     *,
     smoke: bool = False,
@@ -42,7 +42,7 @@ def judge(
 
     `masks` is empty where it is not known which examples were wrong. A row without a test error gets no verdict.
     """
-    if row.test_error_pct is None:
+    if row.test_metric is None:
         return RowVerdict(label, row)
     reason = why_not(row, spec, test_examples) or ("a smoke test" if smoke else None)
     if reason is not None:

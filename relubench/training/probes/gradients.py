@@ -1,9 +1,9 @@
 """Gradients: their norms in every hidden layer's weights and outputs, and how far a step moves the weights.
 
-The loss is the training's: mean cross-entropy and L1 penalty. Dropout and noise are off; batch norm takes the
+The loss is the training's: its task's mean loss and the L1 penalty. Dropout and noise are off; batch norm takes the
 statistics of the images it is given, as in training. Nothing that training goes on from is changed.
 
-Shapes: P member, B batch, K classes. One network drops P.
+Shapes: P member, B batch, K output units. One network drops P.
 """
 
 from __future__ import annotations
@@ -82,9 +82,7 @@ def _backward(
                     if population.has_l1:
                         by_member = h.abs().reshape(len(population.members), -1).sum(dim=1)
                         loss = loss + (population.l1_P * by_member).sum()
-            log_p = torch.log_softmax(h, dim=-1)
-            target = labels.expand(log_p.shape[:-1]).unsqueeze(-1)
-            loss = loss - log_p.gather(-1, target).sum()
+            loss = loss + population.objective.losses(h, labels).sum()
             gradients = torch.autograd.grad(loss, [*weights, *outputs], allow_unused=True, materialize_grads=True)
     finally:
         for weight in weights:
@@ -116,7 +114,7 @@ def update_ratios(population: Network, x: Tensor, labels: Tensor) -> list[Tensor
     tensors, values = population.state()
     before = {key: value.clone() for key, value in tensors.items()}
     weights = stage_weights(population.layers)
-    y = torch.nn.functional.one_hot(labels, population.spec.classes).to(torch.float32)
+    y = population.objective.targets(labels, population.spec.classes)
     if population.batched:
         x, y = x.expand(members, *x.shape).contiguous(), y.expand(members, *y.shape).contiguous()
     population.update.set_factor(population.next_factor())
