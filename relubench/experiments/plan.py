@@ -33,9 +33,6 @@ from relubench.runs import pretrained_file
 from relubench.runs.spec import FROM_FILE, SHUFFLED, RunSpec
 from relubench.system.device import Device
 
-LR_GRIDS = {"sgd": (0.1, 0.01, 0.001, 0.0001), "adam": (0.01, 0.001, 0.0001), "adamw": (0.01, 0.001, 0.0001)}
-"""Learning rates that --lr auto tries; for sgd the paper's own (Glorot et al. 2011, section 4.1)."""
-
 NOT_OF_A_RUN = ("lr", "lr_grid", "lr_seeds", "l1", "l1_pairs")
 """Keys of `train` that a run's specification has no field for: `lr` and `l1` are resolved, the others say how."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from relubench.models.architecture import multiplications
 from relubench.models.families import family_of
+from relubench.models.optimizer_table import OPTIMIZERS
 from relubench.runs.spec import RunSpec
 
 LARGE = 100_000
@@ -25,7 +26,9 @@ RBM_BATCH_AMD = 256
 
 def uses_kernels(spec: RunSpec) -> bool:
     """Whether the dense layers of a lone network are trained by generated kernels (`relubench.models.kernels`)."""
-    plain = spec.optimizer == "sgd" and not spec.momentum and not spec.weight_decay and spec.precision == "fp32"
+    plain = (
+        OPTIMIZERS[spec.optimizer].kernels and not spec.momentum and not spec.weight_decay and spec.precision == "fp32"
+    )
     if spec.device != "cpu" or "AVX" not in spec.device_name or not (plain and family_of(spec.model).can("kernels")):
         return False
     return spec.batch_size <= _most(spec) and multiplications(spec, 1) >= LARGE

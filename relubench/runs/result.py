@@ -93,6 +93,16 @@ class RegionPoint:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class MeasuredValue:
+    """What a probe measured of the whole network after an epoch (0: before training)."""
+
+    name: str
+    epoch: int
+    value: float | None
+    """None where it was not finite."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunResult:
     """One trained network: the specification it came from, its curve, and its errors in percent."""
 
@@ -125,13 +135,17 @@ class RunResult:
     dead_units: list[DeadUnits] = field(default_factory=list)
     regions: list[RegionPoint] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
+    measured: list[MeasuredValue] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """The record as JSON values, without `measured` where no probe gave any."""
+        values = asdict(self)
+        return values if self.measured else {key: value for key, value in values.items() if key != "measured"}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> RunResult:
         kinds = {"curve": EpochPoint, "probes": LayerProbe, "dead_units": DeadUnits, "regions": RegionPoint}
+        kinds |= {"measured": MeasuredValue}
         records = {key: [kind(**entry) for entry in values.get(key, ())] for key, kind in kinds.items()}
         return cls(**{**values, **records})
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from relubench.activations import ActivationChoice
 from relubench.models.builder import Builder
 from relubench.models.families import family_of
+from relubench.models.norm_table import NORMS
 from relubench.models.optimizers import build_optimizer
 from relubench.models.random_streams import MemberNoise, epoch_order
 from relubench.runs.result import EpochPoint
@@ -112,7 +113,7 @@ class Population:
         One value has no spread, so batch normalisation takes no image alone.
         """
         spec, total = self.spec, self.data.n_train
-        pairs = spec.foreign.pairs if spec.foreign is not None else spec.norm == "batch" and bool(spec.hidden)
+        pairs = spec.foreign.pairs if spec.foreign is not None else NORMS[spec.norm].over_batch and bool(spec.hidden)
         return total - 1 if pairs and total > 1 and total % spec.batch_size == 1 else total
 
     def _probe(self) -> None:
@@ -280,7 +281,7 @@ class Population:
     def load(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         """Go on from `state()`; raises KeyError, ValueError or RuntimeError if it is another population's."""
         if self.held and self.prober is not None:
-            self.prober.measure_scale()
+            self.prober.prepare()
         self.values.load(tensors, values)
         for place, noise in enumerate(self._noises()):
             noise.load(tensors[f"noise/{place}"])
