@@ -8,6 +8,7 @@ from typing import Any
 from relubench.reports.formatting import count, short
 from relubench.reports.report import Column, Report, Row
 from relubench.reports.training.columns import COLUMNS
+from relubench.reports.training.display_columns import number_column
 from relubench.reports.training.summary import Summary
 
 
@@ -43,7 +44,10 @@ def training_columns(rows: Sequence[Row], against: str = "") -> list[Column]:
     if not rows:
         return []
     keys = sorted(COLUMNS, key=lambda key: key.place)
-    columns = [key.column(rows, against) for key in keys if key.column is not None]
+    makers = [key.column for key in keys if key.column is not None]
+    # What is no key of COLUMNS was measured by a probe.
+    makers += [number_column(name, drop_order=1) for name in rows[0] if name not in {key.name for key in COLUMNS}]
+    columns = [maker(rows, against) for maker in makers]
     return [column for column in columns if column is not None and any("".join(column.cell(row)) for row in rows)]
 
 
