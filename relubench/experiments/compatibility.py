@@ -10,6 +10,7 @@ from relubench.experiments.config import ExperimentConfig
 from relubench.models.families import family_of
 from relubench.models.family import Ability, Architecture, Family
 from relubench.models.norm_table import NORMS
+from relubench.system.device_kinds import DEVICES
 
 
 def check_family(config: ExperimentConfig, choices: Sequence[ActivationChoice], arch: Architecture) -> None:
@@ -63,8 +64,12 @@ def _meaningless_options(config: ExperimentConfig, family: Family) -> list[str]:
 
 def check_precision(precision: str, device: str) -> None:
     """Raises UsageError where the device has no such arithmetic."""
-    if precision == "tf32" and device != "cuda":
-        raise UsageError(f"--precision tf32 exists on cuda only, not on {device}", "use --precision fp32 or bf16")
+    if precision not in DEVICES[device].precisions:
+        kinds = " and ".join(kind for kind, row in DEVICES.items() if precision in row.precisions)
+        raise UsageError(
+            f"--precision {precision} exists on {kinds} only, not on {device}",
+            f"use --precision {' or '.join(DEVICES[device].precisions)}",
+        )
 
 
 def check_stack(config: ExperimentConfig, arch: Architecture) -> None:

@@ -97,7 +97,7 @@ def expand(
     pairs, compared_rows = strengths_and_seeds(config), rows(config, choices)
     check_stack(config, arch)
     lone = len(compared_rows) * len(pairs) == 1 if lone is None else lone
-    threads = 0 if device.kind != "cpu" else device.threads if lone else 1
+    threads = 0 if not device.is_processor else device.threads if lone else 1
     return [
         replace(spec, seed=seed, l1=l1_of_sum(l1, spec), l1_asked=l1)
         for (choice, method), rate in zip(compared_rows, lr, strict=True)

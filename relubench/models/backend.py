@@ -26,10 +26,9 @@ RBM_BATCH_AMD = 256
 
 def uses_kernels(spec: RunSpec) -> bool:
     """Whether the dense layers of a lone network are trained by generated kernels (`relubench.models.kernels`)."""
-    plain = (
-        OPTIMIZERS[spec.optimizer].kernels and not spec.momentum and not spec.weight_decay and spec.precision == "fp32"
-    )
-    if spec.device != "cpu" or "AVX" not in spec.device_name or not (plain and family_of(spec.model).can("kernels")):
+    plain = not spec.momentum and not spec.weight_decay and spec.precision == "fp32"
+    fits = plain and OPTIMIZERS[spec.optimizer].kernels and family_of(spec.model).can("kernels")
+    if not spec.on_processor or "AVX" not in spec.device_name or not fits:
         return False
     return spec.batch_size <= _most(spec) and multiplications(spec, 1) >= LARGE
 
@@ -37,7 +36,7 @@ def uses_kernels(spec: RunSpec) -> bool:
 def rbm_by_kernels(spec: RunSpec, weights: int) -> bool:
     """Whether a layer of so many weights is pre-trained as an RBM by kernels (`relubench.models.kernels.rbm`)."""
     fits = spec.stack is not None and spec.stack.batch_size <= min(_most(spec), RBM_BATCH_AMD)
-    return spec.device == "cpu" and "AVX" in spec.device_name and fits and weights >= LARGE
+    return spec.on_processor and "AVX" in spec.device_name and fits and weights >= LARGE
 
 
 def _most(spec: RunSpec) -> int:
@@ -47,7 +46,7 @@ def _most(spec: RunSpec) -> int:
 
 def route(spec: RunSpec, members: int) -> str:
     """The way in words: 'cpu, 2 threads, kernels', 'cuda, stack of 8'."""
-    if spec.device != "cpu":
+    if not spec.on_processor:
         return f"{spec.device}, stack of {members}"
     threads = f"cpu, {spec.threads} thread{'s' if spec.threads != 1 else ''}"
     return f"{threads}, kernels" if uses_kernels(spec) else threads

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from relubench.models.backend import LARGE
+from relubench.system.device_kinds import DEVICES
 
 Library = Literal["torch", "turned", "onednn"]
 """torch: x W^T as it stands; turned: W x^T, copied back; onednn: x W^T by oneDNN."""
@@ -23,7 +24,7 @@ TURNED_BATCH = 64
 
 def library(device: str, device_name: str, threads: int, weights: int) -> Library:
     """What one network's dense layer of so many weights is multiplied by, where no kernels are."""
-    if device != "cpu":
+    if not DEVICES[device].is_processor:
         return "torch"
     if "AMD" in device_name and weights >= LARGE and hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return "onednn"

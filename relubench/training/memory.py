@@ -13,6 +13,7 @@ from relubench.models.families import family_of
 from relubench.models.family import LayerShape
 from relubench.models.optimizer_table import OPTIMIZERS
 from relubench.runs.spec import ExternalModel, RunSpec
+from relubench.system.device_kinds import DEVICES
 
 FLOAT_BYTES = 4
 
@@ -66,7 +67,7 @@ def member_bytes(spec: RunSpec, inputs_per_unit: int, learned: int) -> int:
 
 def evaluation_images(inputs: int, *, convolutional: bool, device: str, members: int = 1) -> int:
     """Images of `inputs` values each that are evaluated at once by every member."""
-    most = CACHED_IMAGES if convolutional and device == "cpu" else EVALUATION_IMAGES
+    most = CACHED_IMAGES if convolutional and DEVICES[device].is_processor else EVALUATION_IMAGES
     return max(1, min(most, EVALUATION_VALUES // (inputs * members)))
 
 

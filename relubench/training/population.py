@@ -27,6 +27,7 @@ from relubench.models.optimizers import build_optimizer
 from relubench.models.random_streams import MemberNoise, epoch_order
 from relubench.runs.result import EpochPoint
 from relubench.runs.spec import RunSpec
+from relubench.system.device_kinds import DEVICES
 from relubench.training.augmentation import augment
 from relubench.training.cuda_graph import ChunkGraph
 from relubench.training.driver import Step
@@ -51,7 +52,7 @@ class Population:
         self.members = [Member(spec, []) for spec in specs]
         batchable = family_of(first.model).can("batched")
         assert batchable or len(specs) == 1, "such a network is trained alone"
-        self.batched = (first.device != "cpu" or len(specs) > 1) and batchable
+        self.batched = (len(specs) > 1 or not first.on_processor) and batchable
         seeds = [spec.seed for spec in specs]
         builder = Builder(first, choice, seeds, self.batched)
         self.layers, self.kernels = builder.layers(), builder.kernels
@@ -81,7 +82,7 @@ class Population:
     def _can_be_captured(self) -> bool:
         """Whether a chunk of steps is the same kernels every time: on CUDA, without draws and without user code."""
         has_user_code = any(layer.held for layer in self.layers)
-        return self.spec.device == "cuda" and not self._noises() and not has_user_code
+        return DEVICES[self.spec.device].graphs and not self._noises() and not has_user_code
 
     # -- training ----------------------------------------------------------------------------------------------------
 

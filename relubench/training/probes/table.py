@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from relubench.activations.table import ACTIVATIONS
 from relubench.models.norm_table import NORMS
-from relubench.runs.spec import RunSpec
+
+if TYPE_CHECKING:
+    from relubench.runs.spec import RunSpec
 
 ALWAYS = "activations"
 """The probe that every value of `--probe` but none asks for."""
@@ -35,6 +37,10 @@ class ProbeRow:
 
 def why_no_regions(spec: RunSpec) -> str | None:
     """Why linear regions cannot be counted in this network; None if they can."""
+    # Imported here: a help needs the names of the probes, not the table of activations and its grammar.
+    from relubench.activations.table import ACTIVATIONS
+    from relubench.models.families import family_of
+
     kind, _, _ = spec.activation.partition(":")
     if kind not in ACTIVATIONS or ACTIVATIONS[kind].kinks is None:
         return f"{spec.activation} is not piecewise linear"
