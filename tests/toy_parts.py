@@ -56,7 +56,7 @@ class WeightProbe(Probe):
             member.measure("largest_weight", epoch, float(weights[place].abs().max()))
 
 
-WEIGHTS = ProbeRow(target="toy_parts:WeightProbe")
+WEIGHTS = ProbeRow(target="toy_parts:WeightProbe", measures=("largest_weight",))
 
 
 def load(row: SourceRow, source: SourceFiles, work: Path) -> SplitArrays:

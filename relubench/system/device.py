@@ -131,8 +131,8 @@ def resolve(choice: str) -> Device:
     names = DEVICES[kind].names(machine)
     if not names:
         devices = [name for row in DEVICES.values() if not row.is_processor for name in row.names(machine)]
-        found = ", ".join([*devices, machine.cpu])
-        raise UsageError(f"there is no {kind} device here", f"found: {found}; use --device auto or cpu")
+        devices.append(machine.cpu)
+        raise UsageError(f"there is no {kind} device here", f"found: {', '.join(devices)}; use --device auto or cpu")
     limits = quota()
     # A number of threads that the user has set is the user's.
     is_set = bool(os.environ.get("OMP_NUM_THREADS"))

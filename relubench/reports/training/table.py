@@ -10,6 +10,7 @@ from relubench.reports.report import Column, Report, Row
 from relubench.reports.training.columns import COLUMNS
 from relubench.reports.training.display_columns import number_column
 from relubench.reports.training.summary import Summary
+from relubench.training.probes.table import PROBES
 
 
 def training_report(
@@ -45,8 +46,8 @@ def training_columns(rows: Sequence[Row], against: str = "") -> list[Column]:
         return []
     keys = sorted(COLUMNS, key=lambda key: key.place)
     makers = [key.column for key in keys if key.column is not None]
-    # What is no key of COLUMNS was measured by a probe.
-    makers += [number_column(name, drop_order=1) for name in rows[0] if name not in {key.name for key in COLUMNS}]
+    measured = [name for row in PROBES.values() for name in row.measures]
+    makers += [number_column(name, drop_order=1) for name in measured]
     columns = [maker(rows, against) for maker in makers]
     return [column for column in columns if column is not None and any("".join(column.cell(row)) for row in rows)]
 

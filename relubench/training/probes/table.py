@@ -25,6 +25,8 @@ class ProbeRow:
 
     target: str
     """"module:class" of its `relubench.training.probes.base.Probe`."""
+    measures: tuple[str, ...] = ()
+    """The names of what it measures of a network as one number: a column of the table each."""
     why_not: Callable[[RunSpec], str | None] = lambda _: None
     """Why it cannot be done for a network; None if it can."""
     rule: str = ""
