@@ -19,10 +19,10 @@ from relubench.experiments import study
 from relubench.models.norm_table import NORMS
 from relubench.models.optimizer_table import OPTIMIZERS
 from relubench.runs.store import Store
+from relubench.training.driver import Interrupted
 from relubench.training.images import Images
 from relubench.training.memory import member_bytes
 from relubench.training.population import Population
-from relubench.training.pretraining.layers import Interrupted
 from relubench.training.probes.table import PROBES
 from specs import job, runs
 from tests.cli.conftest import cli as cli
@@ -46,7 +46,7 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(NORMS, "scale", toy_parts.SCALED)
     monkeypatch.setitem(PROBES, "weights", toy_parts.WEIGHTS)
     monkeypatch.setitem(TABLE, "blobs", toy_parts.BLOBS)
-    monkeypatch.setattr(study, "LocalExecutor", lambda device: InlineExecutor())
+    monkeypatch.setattr(study, "LocalExecutor", lambda device, store, note: InlineExecutor(store))
 
 
 @pytest.fixture(autouse=True)
@@ -135,12 +135,12 @@ SECTIONS = {
 
 def test_a_run_with_all_of_them_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     whole, halted = (job("relu", tmp_path / name, **SECTIONS) for name in ("whole", "halted"))
-    list(carry_out(whole, lambda: False))
+    list(carry_out(whole, Store(whole.store), lambda: False))
     for stop_after in (2, 5):
         calls = iter(range(stop_after))
         with pytest.raises(Interrupted):
-            list(carry_out(halted, lambda: next(calls, None) is None))  # noqa: B023
-    list(carry_out(halted, lambda: False))
+            list(carry_out(halted, Store(halted.store), lambda: next(calls, None) is None))  # noqa: B023
+    list(carry_out(halted, Store(halted.store), lambda: False))
     results = [Store(part.store).result(part.specs[0].id) for part in (whole, halted)]
     assert results[0] is not None and results[0] == results[1]
     assert len(results[0].measured) == 4 and len(results[0].regions) == 4

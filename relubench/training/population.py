@@ -109,10 +109,7 @@ class Population:
 
     @property
     def images(self) -> int:
-        """Training images of an epoch: all but a lone one in the last batch that cannot be trained on.
-
-        One value has no spread, so batch normalisation takes no image alone.
-        """
+        """Training images of an epoch: all but a lone one in the last batch where one alone cannot be trained on."""
         spec, total = self.spec, self.data.n_train
         pairs = spec.foreign.pairs if spec.foreign is not None else NORMS[spec.norm].over_batch and bool(spec.hidden)
         return total - 1 if pairs and total > 1 and total % spec.batch_size == 1 else total
