@@ -122,7 +122,7 @@ def run(
     act: object = None,
     method: Method | Sequence[Method] | None = None,
     seeds: int | None = None,
-    device: Literal["auto", "cpu", "cuda", "mps"] | None = None,
+    device: str | None = None,
     settings: Mapping[str, Any] | None = None,
     data_dir: str | Path | None = None,
     runs_dir: str | Path | None = None,
@@ -155,7 +155,7 @@ def speed(
     rel_ci: float = 0.02,
     budget: float = 75.0,
     seed: int = 0,
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    device: str = "auto",
 ) -> Table:
     """What `relubench speed` measures: each activation as an operator, beside relu and the speed of the memory.
 

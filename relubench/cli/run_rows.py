@@ -148,6 +148,9 @@ def probe_listings(result: RunResult) -> list[output.Listing]:
     probes = [{key: value for key, value in asdict(probe).items() if key != "quantiles"} for probe in result.probes]
     regions = [{"epoch": regions.epoch, "linear_pieces": regions.lines} for regions in result.regions]
     dead_units = [asdict(layer) for layer in result.dead_units]
+    measured: dict[int, Row] = {}
+    for value in result.measured:
+        measured.setdefault(value.epoch, {"epoch": value.epoch})[value.name] = value.value
     tables = [
         (
             _without_empty_columns(probes),
@@ -156,6 +159,7 @@ def probe_listings(result: RunResult) -> list[output.Listing]:
         ),
         (dead_units, "dead units on the training set, after the last epoch", ()),
         (regions, "linear pieces along lines between images", ()),
+        (list(measured.values()), "measured of the whole network", ()),
     ]
     return [output.Listing(rows=rows, title=title, drop_order=drop_order) for rows, title, drop_order in tables if rows]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -30,9 +29,9 @@ class SchemaField:
     """The default as a help says it: `0.1, with --protocol modern 0.001`."""
 
 
-@functools.cache
 def schema_field(path: str) -> SchemaField:
     """The schema's field of this path (`train.lr`); raises KeyError if there is none."""
+    from relubench.experiments.choices import NameOf
     from relubench.experiments.config import PROTOCOLS, ExperimentConfig
     from relubench.experiments.docstrings import docstring_of
 
@@ -41,14 +40,15 @@ def schema_field(path: str) -> SchemaField:
     field = schema.model_fields[name]
     types = _alternatives(field.annotation)
     words = tuple(word for type_ in types if get_origin(type_) is Literal for word in get_args(type_))
+    names = tuple(name for names in field.metadata if isinstance(names, NameOf) for name in names.names())
     numbers = [type_ for type_ in (int, float) if type_ in types]
     items = [item for type_ in types if get_origin(type_) is tuple for item in _alternatives(get_args(type_)[0])]
     default = _in_words(field.default)
     changes = PROTOCOLS[PROTOCOL].get(section, {})
     return SchemaField(
         number=numbers[0] if numbers else None,
-        words=words,
-        is_closed=all(get_origin(type_) is Literal for type_ in types),
+        words=words + names,
+        is_closed=bool(names) or all(get_origin(type_) is Literal for type_ in types),
         is_switch=bool in types,
         is_list=any(item is str or get_origin(item) is Literal for item in items),
         text=" ".join(docstring_of(schema, name).split()),

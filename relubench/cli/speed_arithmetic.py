@@ -29,7 +29,7 @@ def time_arithmetic(config: ConfigFlags, flags: SpeedFlags, target: output.Targe
     from relubench.timing.preparation import set_up
 
     device = resolve(config.text("--device") or "cpu")
-    if device.kind != "cpu":
+    if not device.is_processor:
         raise UsageError(f"--arithmetic measures the processor, not {device.kind}", "leave --device out")
     set_up(request)
     output.check_stdout(target)

@@ -60,12 +60,12 @@ def _request(device: Device, choices: Sequence[ActivationChoice], flags: SpeedFl
         compiled=flags.compile_,
         threads=whole_number("--threads", flags.threads, 1, 4096) if flags.threads is not None else 1,
     )
-    if flags.threads is not None and device.kind != "cpu":
+    if flags.threads is not None and not device.is_processor:
         raise UsageError(
             f"--threads {flags.threads} means nothing on {device.kind}", "leave it out, or add --device cpu"
         )
     columns = max(choice.inputs_per_unit for choice in choices)
-    checks.check_memory(request, columns, device.memory, free_memory() if device.kind == "cpu" else None)
+    checks.check_memory(request, columns, device.memory, free_memory() if device.is_processor else None)
     if flags.compile_:
         checks.check_compiler(device)
     return request

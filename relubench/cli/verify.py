@@ -104,7 +104,7 @@ def _processor(name: str | None) -> Device:
 
     device = resolve(name or "cpu")
     check_torch_loads()
-    if device.kind != "cpu":
+    if not device.is_processor:
         raise UsageError(f"verify checks the processor's kernels, not {device.kind}'s", "leave --device out")
     if not working_folder_exists():
         os.chdir(os.sep)  # torch asks where it is while it follows a computation.

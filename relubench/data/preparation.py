@@ -20,7 +20,6 @@ from relubench.data.files.cache import (
 )
 from relubench.data.files.fetch import fetch
 from relubench.data.files.locate import checked_folder, roots_of, search
-from relubench.data.files.torchvision_import import resolve
 from relubench.data.notes import printable
 from relubench.data.perturbations import perturbed_sets, pipeline
 from relubench.data.prepared import PREPARATION_VERSION, DataOptions, PreparedData, is_whole, read
@@ -222,7 +221,7 @@ def _request_of_row(row: SourceRow, data_dir: Path | None, options: DataOptions,
         slug=row.name,
         digest=digest.of_value(identity),
         origin=f"{row.name} ({row.citation}) from {source.folder}",
-        load=lambda work: resolve(row.target)(row, source, work),
+        load=lambda work: lookup.load_target(row.target)(row, source, work),
         task=row.task,
     )
 

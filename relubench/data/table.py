@@ -5,9 +5,7 @@ A new data set is one file with `load` (and `download`), and one row here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Literal
 
 from relubench.data.source_row import PERTURBED as PERTURBED
@@ -271,7 +269,7 @@ _NISTP_LIKE = perturbed_row(
     "not split by writers as the paper's NISTP was, since EMNIST does not tell them: no published error belongs to it",
 )
 
-TABLE: Mapping[str, SourceRow] = MappingProxyType({row.name: row for row in (*_ROWS, _NISTP_LIKE)})
+TABLE: dict[str, SourceRow] = {row.name: row for row in (*_ROWS, _NISTP_LIKE)}
 """Beside these, NAME+nistp is the perturbed version of a grey set NAME: see `perturbed_row`."""
 
 

@@ -123,7 +123,7 @@ def _batchable(specs: Sequence[RunSpec]) -> list[list[RunSpec]]:
     shared |= {"protocol": "", "departures": (), "variant": ""}
     groups: dict[RunSpec, list[RunSpec]] = {}
     for spec in specs:
-        groups.setdefault(spec if spec.device == "cpu" else replace(spec, **shared), []).append(spec)
+        groups.setdefault(spec if spec.on_processor else replace(spec, **shared), []).append(spec)
     return list(groups.values())
 
 

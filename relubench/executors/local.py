@@ -54,7 +54,7 @@ class LocalExecutor:
 
 def num_workers(networks: Sequence[tuple[RunSpec, ActivationChoice]], device: Device) -> int:
     """How many workers train these networks at the same time: as many as have work, memory and threads."""
-    if device.kind != "cpu" or not networks:
+    if not device.is_processor or not networks:
         return 1
     heaviest = max(member_bytes(spec, choice.inputs_per_unit, choice.learned) for spec, choice in networks)
     threads = max(networks[0][0].threads, 1)

@@ -48,6 +48,7 @@ def finished_result(
         probes=member.probes,
         dead_units=member.dead_units,
         regions=member.regions,
+        measured=member.measured,
         versions=_versions(spec),
     )
     return result, scores

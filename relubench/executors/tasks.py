@@ -29,6 +29,7 @@ from relubench.runs.job_store import JobStore
 from relubench.runs.result import RunResult, Timing
 from relubench.runs.spec import RunSpec
 from relubench.runs.store import Busy
+from relubench.system.device_kinds import DEVICES
 from relubench.training.driver import Driver, Interrupted, Step, Stop
 from relubench.training.pretraining.layers import PretrainedLayers
 
@@ -209,7 +210,7 @@ def _prepare_torch(spec: RunSpec) -> None:
         torch.set_num_threads(spec.threads)
     torch.set_flush_denormal(True)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = spec.precision == "tf32"
-    if spec.device == "cuda":
+    if not DEVICES[spec.device].deterministic:
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.benchmark = False
 

@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 from relubench.data import TABLE, split_row
 from relubench.experiments import references
-from relubench.experiments.plan import LR_GRIDS
 from relubench.experiments.rows import SummaryRow
 from relubench.experiments.sections import PretrainSection, TrainSection
+from relubench.models.optimizer_table import PAPER_RATES
 from relubench.runs.task import CLASSIFICATION
 
 PAPER_TRAINING = {
@@ -76,7 +76,7 @@ def _training(spec: Mapping[str, Any], *, article: bool = False) -> str | None:
     changed = [_spoken(key, spec[key]) for key, paper in PAPER_TRAINING.items() if key in spec and spec[key] != paper]
     if spec.get("epochs", EPOCHS) < EPOCHS:
         changed.append(f"{spec['epochs']} epoch{'' if spec['epochs'] == 1 else 's'} of {EPOCHS}")
-    if spec.get("optimizer", "sgd") == "sgd" and "lr" in spec and spec["lr"] not in LR_GRIDS["sgd"]:
+    if spec.get("optimizer", "sgd") == "sgd" and "lr" in spec and spec["lr"] not in PAPER_RATES:
         changed.append(f"learning rate {spec['lr']:g}")
     l1 = spec.get("l1_asked", 0.0) if spec.get("l1_scale") == "paper" else spec.get("l1", 0.0)
     if not article and l1 > PAPER_L1:

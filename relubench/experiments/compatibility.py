@@ -9,6 +9,8 @@ from relubench.errors import UsageError
 from relubench.experiments.config import ExperimentConfig
 from relubench.models.families import family_of
 from relubench.models.family import Ability, Architecture, Family
+from relubench.models.norm_table import NORMS
+from relubench.system.device_kinds import DEVICES
 
 
 def check_family(config: ExperimentConfig, choices: Sequence[ActivationChoice], arch: Architecture) -> None:
@@ -36,9 +38,9 @@ def check_family(config: ExperimentConfig, choices: Sequence[ActivationChoice], 
             "its layers and initial weights are its own" if family.can("external") else "its layers have no such thing"
         )
         raise UsageError(f"{option} means nothing to {arch.name}: {reason}", "leave it out; an mlp or the cnn takes it")
-    if model.norm == "batch" and arch.hidden and config.train.batch_size == 1:
+    if NORMS[model.norm].over_batch and arch.hidden and config.train.batch_size == 1:
         raise UsageError(
-            "--norm batch cannot train on batches of one image: a single value has no spread",
+            f"--norm {model.norm} cannot train on batches of one image: a single value has no spread",
             "use --batch-size 2 or more, or --norm layer",
         )
 
@@ -51,7 +53,7 @@ def _meaningless_options(config: ExperimentConfig, family: Family) -> list[str]:
     init = model.init if "init" in model.model_fields_set else "own"
     options: list[tuple[str, bool, Ability]] = [
         (f"--init {init}", init not in ("own", "auto"), "initialisation"),
-        (f"--norm {model.norm}", model.norm != "none", "normalisation"),
+        (f"--norm {model.norm}", bool(NORMS[model.norm].target), "normalisation"),
         (f"--dropout {model.dropout:g}", model.dropout > 0, "dropout"),
         ("--sign-flip", model.sign_flip, "sign flip"),
         (f"train.l1={l1:g}", l1 > 0, "l1"),
@@ -62,8 +64,12 @@ def _meaningless_options(config: ExperimentConfig, family: Family) -> list[str]:
 
 def check_precision(precision: str, device: str) -> None:
     """Raises UsageError where the device has no such arithmetic."""
-    if precision == "tf32" and device != "cuda":
-        raise UsageError(f"--precision tf32 exists on cuda only, not on {device}", "use --precision fp32 or bf16")
+    if precision not in DEVICES[device].precisions:
+        kinds = " and ".join(kind for kind, row in DEVICES.items() if precision in row.precisions)
+        raise UsageError(
+            f"--precision {precision} exists on {kinds} only, not on {device}",
+            f"use --precision {' or '.join(DEVICES[device].precisions)}",
+        )
 
 
 def check_stack(config: ExperimentConfig, arch: Architecture) -> None:
@@ -74,7 +80,7 @@ def check_stack(config: ExperimentConfig, arch: Architecture) -> None:
         raise UsageError(
             f"--model {arch.name}: only the layers of a plain mlp are pre-trained", "use --model mlp-3x1000"
         )
-    if config.model.norm != "none":
+    if NORMS[config.model.norm].target:
         raise UsageError(
             f"--norm {config.model.norm} stands between weights and activation: such a layer is not pre-trained",
             "leave --norm out, or pre-train with --method none",

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from relubench.errors import UsageError, shown
+from relubench.experiments.choices import NameOf
 from relubench.experiments.sections import DataSection, ModelSection, PretrainSection, Section, TrainSection
+from relubench.system.device_kinds import device_choices
 from relubench.system.lookup import did_you_mean
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ class ExperimentConfig(Section):
     train: TrainSection = TrainSection()
     pretrain: PretrainSection = PretrainSection()
     seeds: tuple[Annotated[int, Field(ge=0, le=MAX_SEED)], ...] = (0,)
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: Annotated[str, NameOf(device_choices)] = "auto"
     keep: Literal["best", "last", "none"] = "best"
     """Which weights are stored with each run."""
 

@@ -39,7 +39,7 @@ class TrainingSettings(TypedDict, total=False):
     seeds: int | Sequence[int] | None
     """A number of seeds, or the seeds themselves."""
     seed: int | None
-    device: Literal["auto", "cpu", "cuda", "mps"] | None
+    device: str | None
     keep: Literal["best", "last", "none"] | None
 
 

@@ -37,10 +37,10 @@ def operator_request(
         budget_s=budget_s,
         seed=seed,
     )
-    if threads != 1 and device.kind != "cpu":
+    if threads != 1 and not device.is_processor:
         raise UsageError(f"--threads {threads} means nothing on {device.kind}", "leave it out, or add --device cpu")
     columns = max(choice.inputs_per_unit for choice in choices)
-    checks.check_memory(request, columns, device.memory, free_memory() if device.kind == "cpu" else None)
+    checks.check_memory(request, columns, device.memory, free_memory() if device.is_processor else None)
     if compiled:
         checks.check_compiler(device)
     return request

@@ -34,9 +34,6 @@ from relubench.runs import pretrained_file
 from relubench.runs.spec import FROM_FILE, SHUFFLED, RunSpec
 from relubench.system.device import Device
 
-LR_GRIDS = {"sgd": (0.1, 0.01, 0.001, 0.0001), "adam": (0.01, 0.001, 0.0001), "adamw": (0.01, 0.001, 0.0001)}
-"""Learning rates that --lr auto tries; for sgd the paper's own (Glorot et al. 2011, section 4.1)."""
-
 NOT_OF_A_RUN = ("lr", "lr_grid", "lr_seeds", "l1", "l1_pairs", "backend")
 """Keys of `train` that a run does not take over as they are: `lr`, `l1` and `backend` are resolved, others say how."""
 
@@ -101,7 +98,7 @@ def expand(
     pairs, compared_rows = strengths_and_seeds(config), rows(config, choices)
     check_stack(config, arch)
     lone = len(compared_rows) * len(pairs) == 1 if lone is None else lone
-    threads = 0 if device.kind != "cpu" else device.threads if lone else 1
+    threads = 0 if not device.is_processor else device.threads if lone else 1
     return [
         replace(spec, seed=seed, l1=l1_of_sum(l1, spec), l1_asked=l1)
         for (choice, method), rate in zip(compared_rows, lr, strict=True)

@@ -21,9 +21,10 @@ from relubench.models.architecture import (
     activation_frames,
     default_model,
     parse_model,
-    why_no_regions,
 )
 from relubench.models.families import family_of
+from relubench.models.norm_table import NORMS
+from relubench.models.optimizer_table import OPTIMIZERS
 from relubench.runs import pretrained_file
 from relubench.runs.result import RunResult
 from relubench.runs.spec import RunSpec
@@ -31,6 +32,7 @@ from relubench.runs.store import Store
 from relubench.system.device import Device
 from relubench.system.paths import user_path
 from relubench.training.pretraining.layers import import_layers
+from relubench.training.probes.table import probes_of
 
 
 def probe_own(choice: ActivationChoice, note: Note, parts: Sequence[Part] = ()) -> None:
@@ -132,22 +134,18 @@ def _with(choice: ActivationChoice, parts: Sequence[Part]) -> list[Part]:
     return [part for part in parts if any(part_choice.label == choice.label for part_choice in part.choices)]
 
 
-def check_regions(runs: Sequence[tuple[Part, RunSpec]], note: Note) -> None:
-    """Raises UsageError where a variant asks for linear regions and none of its networks has any to count."""
-    for part in dict.fromkeys(id(part) for part, _ in runs):
-        own_runs = [(reason, spec) for reason, spec in runs if id(reason) == part]
-        probe = own_runs[0][0].config.train.probe
-        if probe not in ("regions", "all"):
-            continue
-        reasons = [why_no_regions(spec) for _, spec in own_runs]
-        remarks_on_regions = list(dict.fromkeys(reason for reason in reasons if reason is not None))
-        if probe == "regions" and None not in reasons:
-            rule = "linear regions are those of an mlp with a piecewise-linear activation"
-            raise UsageError(
-                f"{rule}: {', '.join(remarks_on_regions)}", "for example --act relu --model mlp-3x128 --probe regions"
-            )
-        for reason in remarks_on_regions:
-            note(f"no linear regions are counted: {reason}")
+def check_probes(runs: Sequence[tuple[Part, RunSpec]], note: Note) -> None:
+    """Raises UsageError where a variant asks for a probe by name that can be done for none of its networks."""
+    for part in {id(part): part for part, _ in runs}.values():
+        choice = part.config.train.probe
+        specs = [spec for own_part, spec in runs if own_part is part]
+        for name, row in probes_of(choice).items():
+            reasons = [row.why_not(spec) for spec in specs]
+            remarks_on_probe = list(dict.fromkeys(reason for reason in reasons if reason is not None))
+            if choice == name and None not in reasons:
+                raise UsageError(f"{row.rule}: {', '.join(remarks_on_probe)}", f"for example {row.example}")
+            for reason in remarks_on_probe:
+                note(f"{row.lacking}: {reason}")
 
 
 def import_stacks(runs: Sequence[tuple[Part, RunSpec]], store: Store) -> None:
@@ -161,16 +159,17 @@ def remarks(part: Part) -> list[str]:
     """What was asked for that changes nothing, or hardly what was meant."""
     train, match, norm = part.config.train, part.config.model.match, part.config.model.norm
     lines = []
-    if norm == "batch" and part.prepared.n_train % train.batch_size == 1 and part.prepared.n_train > 1:
-        lines.append(f"--norm batch: {LEFT_OUT}")
+    if NORMS[norm].over_batch and part.prepared.n_train % train.batch_size == 1 and part.prepared.n_train > 1:
+        lines.append(f"--norm {norm}: {LEFT_OUT}")
     if match == "width" and not any(choice.inputs_per_unit > 1 for choice in part.choices):
         lines.append("--match width changes nothing here: none of the activations is gated")
     if train.batch_size > part.prepared.n_train:
         images = f"{part.prepared.n_train:,} training images"
         lines.append(f"batches of {train.batch_size:,}: {part.prepared.name} has {images}, so a step takes them all")
-    if train.optimizer != "sgd" and "lr" not in train.model_fields_set:
+    rate = OPTIMIZERS[train.optimizer].rate
+    if "lr" not in train.model_fields_set and train.lr != "auto" and train.lr > rate:
         lines.append(
-            f"lr {train.lr:g} is the paper's for sgd, and large for {train.optimizer}: try --lr 0.001 or --lr auto"
+            f"lr {train.lr:g} is the paper's for sgd, and large for {train.optimizer}: try --lr {rate:g} or --lr auto"
         )
     return lines
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from relubench.activations import ActivationChoice
-from relubench.experiments.plan import LR_GRIDS
 from relubench.models.architecture import architecture_of, layer_shapes
+from relubench.models.optimizer_table import PAPER_RATES
 from relubench.runs.layer_id import layer_id
 from relubench.runs.spec import RunSpec
 from relubench.runs.store import Store
@@ -46,7 +46,7 @@ class StackPrices:
 
         `searched`: whether each layer's rate is found first, on the tuning seeds, whose own stacks are then there.
         """
-        trials = len(LR_GRIDS["sgd"]) if searched else 1
+        trials = len(PAPER_RATES) if searched else 1
         return [*self._new(tuning, trials, rates_known=not searched), *self._new(reported, 1, rates_known=not searched)]
 
     def _new(self, specs: Sequence[RunSpec], trainings: int, *, rates_known: bool) -> list[Layer]:

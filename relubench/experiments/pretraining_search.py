@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from relubench.errors import ComputeError
-from relubench.experiments.plan import LR_GRIDS
+from relubench.models.optimizer_table import PAPER_RATES
 from relubench.runs.layer_id import layer_id
 from relubench.runs.spec import RunSpec
 from relubench.runs.store import Store
@@ -98,7 +98,7 @@ class StackSearch:
                     threads=min(spec.threads, 1),
                     stack=spec.stack.with_rates((*self.rates.get(name, ()), rate)),
                 )
-                for rate in LR_GRIDS["sgd"]
+                for rate in PAPER_RATES
             }
             for name, spec in self.rows.items()
             if spec.stack is not None and layer < spec.stack.layers

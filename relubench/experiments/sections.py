@@ -7,6 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from relubench.experiments.choices import NameOf
+from relubench.models.norm_table import NORMS
+from relubench.models.optimizer_table import OPTIMIZERS
+from relubench.training.probes.table import probe_choices
+
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 BoundedUniform = Annotated[str, Field(pattern=r"^uniform:(0*\.0*[1-9]\d*|0*[1-9]\d*(\.\d+)?)$")]
@@ -43,7 +48,7 @@ class ModelSection(Section):
     """Initial weights; auto matches the gain to the activation, uniform:0.01 draws from [-0.01, 0.01].
 
     Networks of torchvision and your own keep their own."""
-    norm: Literal["none", "batch", "layer", "rms"] = "none"
+    norm: Annotated[str, NameOf(NORMS.keys)] = "none"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Probability of zeroing a hidden unit in training."""
     sign_flip: bool = False
@@ -56,7 +61,7 @@ class ModelSection(Section):
 
 class TrainSection(Section):
     protocol: Literal["paper", "modern"] = "paper"
-    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    optimizer: Annotated[str, NameOf(OPTIMIZERS.keys)] = "sgd"
     lr: Positive | Literal["auto"] = 0.1
     """Learning rate; auto chooses it for each activation by validation error, on a seed that is not reported."""
     lr_grid: tuple[Positive, ...] | None = None
@@ -81,7 +86,7 @@ class TrainSection(Section):
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     backend: Literal["auto", "torch", "turned", "onednn", "kernels"] = "auto"
     """What multiplies dense layers on a processor; auto: the fastest, measured once (`doctor` shows it)."""
-    probe: Literal["none", "activations", "gradients", "regions", "all"] = "activations"
+    probe: Annotated[str, NameOf(probe_choices)] = "activations"
     """What is looked at after each epoch: activations and dead units, gradients as well, linear regions as well."""
 
     @property
@@ -91,8 +96,9 @@ class TrainSection(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainSection:
-        if self.momentum and self.optimizer != "sgd":
-            raise ValueError(f"momentum (={self.momentum}) belongs to the optimizer sgd, not {self.optimizer}")
+        if self.momentum and not OPTIMIZERS[self.optimizer].momentum:
+            names = " or ".join(name for name, row in OPTIMIZERS.items() if row.momentum)
+            raise ValueError(f"momentum (={self.momentum}) belongs to the optimizer {names}, not {self.optimizer}")
         if self.lr != "auto" and (self.lr_grid is not None or self.lr_seeds != 1):
             name = "lr_seeds" if self.lr_grid is None else "lr_grid"
             raise ValueError(f"{name} belongs to lr auto, not to lr {self.lr:g}")

@@ -29,7 +29,7 @@ from relubench.experiments.events import Event, event
 from relubench.experiments.external_networks import Networks, with_network
 from relubench.experiments.input_noise import lacks_weights, noise_failures, noise_jobs, under_noise
 from relubench.experiments.plan import Variant
-from relubench.experiments.preflight import check_own, check_regions, import_stacks, other_weights, remarks, settle
+from relubench.experiments.preflight import check_own, check_probes, import_stacks, other_weights, remarks, settle
 from relubench.experiments.pretraining_search import Rates, StackSearch, shared_stacks, with_rates
 from relubench.experiments.rows import Tuning
 from relubench.experiments.tuning import Trials, best_rates, describe_tuning, trials, tuning_specs
@@ -99,7 +99,7 @@ class Study:
             raise study.unwritable
         import_stacks(runs, store)
         check_own(parts, [spec for _, spec in runs], study._stored, probed, note)
-        check_regions(runs, note)
+        check_probes(runs, note)
         for line in dict.fromkeys(line for part in parts for line in [*lines_about([part.prepared]), *remarks(part)]):
             note(line)
         return study

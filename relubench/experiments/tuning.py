@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from relubench.errors import ComputeError
-from relubench.experiments.plan import LR_GRIDS, expand, tuning_seeds
+from relubench.experiments.plan import expand, tuning_seeds
 from relubench.experiments.rows import Tuning
 from relubench.experiments.variants import Part
+from relubench.models.optimizer_table import OPTIMIZERS
 from relubench.runs.result import RunResult
 from relubench.runs.spec import RunSpec
 from relubench.runs.task import task_called
@@ -23,7 +24,7 @@ def trials(part: Part, device: Device) -> Trials:
     train = part.config.train
     if train.lr != "auto":
         return {}
-    return {rate: tuning_specs(part, device, rate) for rate in train.lr_grid or LR_GRIDS[train.optimizer]}
+    return {rate: tuning_specs(part, device, rate) for rate in train.lr_grid or OPTIMIZERS[train.optimizer].rates}
 
 
 def tuning_specs(part: Part, device: Device, lr: float = 1.0) -> list[RunSpec]:

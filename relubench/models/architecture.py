@@ -12,10 +12,10 @@ import math
 from dataclasses import replace
 
 from relubench.activations.layer_input import Frame
-from relubench.activations.table import ACTIVATIONS
 from relubench.errors import UsageError
 from relubench.models.families import family_of, parse_model
 from relubench.models.family import Architecture, LayerShape
+from relubench.models.norm_table import NORMS
 from relubench.runs.spec import RunSpec
 
 __all__ = ["Architecture", "LayerShape", "parse_model"]
@@ -72,7 +72,7 @@ def parameter_count(
     for shape in layer_shapes(arch, input_shape):
         outputs = shape.units * inputs_per_unit
         total += (shape.fan_in + 1) * outputs + learned + shape.parameters
-        total += {"none": 0, "batch": 2, "layer": 2, "rms": 1}[norm] * outputs
+        total += len(NORMS[norm].parameters) * outputs
     return total
 
 
@@ -128,13 +128,3 @@ def _scaled(arch: Architecture, factor: float) -> Architecture:
         return tuple(max(1, round(width * factor)) for width in widths)
 
     return replace(arch, channels=scale(arch.channels), hidden=scale(arch.hidden))
-
-
-def why_no_regions(spec: RunSpec) -> str | None:
-    """Why linear regions cannot be counted in this network; None if they can."""
-    kind, _, _ = spec.activation.partition(":")
-    if kind not in ACTIVATIONS or ACTIVATIONS[kind].kinks is None:
-        return f"{spec.activation} is not piecewise linear"
-    if not family_of(spec.model).can("regions"):
-        return f"{spec.model} is no mlp"
-    return f"{spec.norm} norm is not piecewise linear" if spec.norm in ("layer", "rms") else None

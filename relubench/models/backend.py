@@ -9,6 +9,7 @@ from relubench.models.architecture import architecture_of, layer_shapes
 from relubench.models.backends.known import known_backend
 from relubench.models.backends.question import LARGE, Question
 from relubench.models.families import family_of
+from relubench.models.optimizer_table import OPTIMIZERS
 from relubench.runs.spec import RunSpec
 
 EXTERNAL_EVALUATION_IMAGES = 128
@@ -19,11 +20,11 @@ more values than an mlp's."""
 def network_question(spec: RunSpec, *, inputs_per_unit: int = 1, fused: bool = False) -> Question | None:
     """What the backend of the network's dense layers depends on; None where nothing can be chosen."""
     shapes = layer_shapes(architecture_of(spec), spec.input_shape)
-    if spec.device != "cpu" or not shapes or spec.precision != "fp32":
+    if not spec.on_processor or not shapes or spec.precision != "fp32":
         return None
     hidden = ((shape.inputs, shape.units) for shape in shapes if not shape.convolution)
     layers = (*hidden, (shapes[-1].outputs, spec.classes))
-    plain = spec.optimizer == "sgd" and not spec.momentum and not spec.weight_decay
+    plain = OPTIMIZERS[spec.optimizer].kernels and not spec.momentum and not spec.weight_decay
     plain = plain and family_of(spec.model).can("kernels")
     return Question(
         kind="sgd" if plain else "dense",
@@ -38,7 +39,7 @@ def network_question(spec: RunSpec, *, inputs_per_unit: int = 1, fused: bool = F
 def stack_question(spec: RunSpec, *, inputs_per_unit: int = 1) -> Question | None:
     """What the backend of the layers' pre-training depends on; None where nothing can be chosen."""
     stack = spec.stack
-    if spec.device != "cpu" or stack is None or stack.source:
+    if not spec.on_processor or stack is None or stack.source:
         return None
     return Question(
         kind="rbm" if stack.method == "rbm" else "dense",
@@ -77,7 +78,7 @@ def rbm_by_kernels(spec: RunSpec, weights: int) -> bool:
 
 def route(spec: RunSpec, members: int) -> str:
     """The way in words: 'cpu, 2 threads, kernels', 'cuda, stack of 8'."""
-    if spec.device != "cpu":
+    if not spec.on_processor:
         return f"{spec.device}, stack of {members}"
     threads = f"cpu, {spec.threads} thread{'s' if spec.threads != 1 else ''}"
     return f"{threads}, kernels" if uses_kernels(spec) else threads

@@ -25,9 +25,11 @@ from relubench.models.layers.convolution import Convolution, MaxPool
 from relubench.models.layers.dense import Linear
 from relubench.models.layers.normalisation import Norm
 from relubench.models.matmul import library
+from relubench.models.norm_table import NORMS
 from relubench.models.optimizers import Parameter
 from relubench.models.random_streams import MemberNoise, ModuleNoise, stream
 from relubench.runs.spec import RunSpec
+from relubench.system.lookup import load_target
 
 if TYPE_CHECKING:
     from relubench.models.kernels.layer import CompiledKernels
@@ -97,7 +99,7 @@ class Builder:
             stage: list[Layer] = [self._convolution(shape, outputs)]
         else:
             stage = [self.linear(shape.inputs, outputs, gain=self.gain, rule=spec.init)]
-        if spec.norm != "none":
+        if NORMS[spec.norm].target:
             stage.append(self._norm(outputs, shape.convolution))
         stage.append(self._activation(dim))
         if spec.sign_flip:
@@ -151,9 +153,12 @@ class Builder:
         return self._parameter(f"{prefix}weight", weight, decays=True), self._parameter(f"{prefix}bias", bias)
 
     def _norm(self, outputs: int, image: bool) -> Norm:
-        ones = self._parameter("norm-scale", lambda _: torch.ones(outputs))
-        zeros = [] if self.spec.norm == "rms" else [self._parameter("norm-shift", lambda _: torch.zeros(outputs))]
-        return Norm(self.spec.norm, [ones, *zeros], image, self.batched)
+        row = NORMS[self.spec.norm]
+        parameters = [
+            self._parameter(name, lambda _, value=value: torch.full((outputs,), value))
+            for name, value in row.parameters
+        ]
+        return load_target(row.target)(row, parameters, image, self.batched)
 
     def _activation(self, dim: int) -> Layer:
         activation = self.activation

@@ -10,11 +10,16 @@ Shapes: P member, B batch, I/O features in/out. One network drops P.
 
 from __future__ import annotations
 
+import functools
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+
+from relubench.models.optimizer_table import OPTIMIZERS
+from relubench.system.lookup import load_target
 
 ADAM_BETAS, ADAM_EPS = (0.9, 0.999), 1e-8
 """Kingma & Ba 2015, section 2."""
@@ -37,8 +42,8 @@ class Parameter:
             yield f"{self.name}/{key}", value
 
 
-class Sgd:
-    """w <- (1 - lr*decay)*w - lr*g; with momentum v <- m*v + g + decay*w and w <- w - lr*v (as torch.optim.SGD).
+class Optimizer(ABC):
+    """Updates parameters, given each gradient as soon as it is known: by `product` as its two factors, else whole.
 
     `rates` are the members' learning rates; `set_factor` scales them all, step by step.
     """
@@ -46,24 +51,49 @@ class Sgd:
     def __init__(
         self, parameters: Sequence[Parameter], rates: Sequence[float], momentum: float, decay: float, batched: bool
     ) -> None:
+        self.parameters, self.rates = list(parameters), list(rates)
         self.momentum, self.decay, self.batched = momentum, decay, batched
-        self.rates = list(rates)
         self.lr = self.rates[0]
-        self.lr_P11 = torch.tensor(self.rates, device=parameters[0].value.device)[:, None, None]
-        self.base_P11 = self.lr_P11.clone()
-        if momentum:
-            for parameter in parameters:
-                parameter.state["velocity"] = torch.zeros_like(parameter.value)
+        self.base_P = torch.tensor(self.rates, device=parameters[0].value.device)
+        self.lr_P = self.base_P.clone()
 
     def set_factor(self, factor: float | Tensor) -> None:
         """Make this step's learning rates `factor` times the configured ones; a tensor [] only in a stack."""
         if isinstance(factor, float):
             self.lr = self.rates[0] * factor
         if self.batched:
-            torch.mul(self.base_P11, factor, out=self.lr_P11)
+            torch.mul(self.base_P, factor, out=self.lr_P)
+
+    def rate_of(self, w: Tensor) -> float | Tensor:
+        """This step's learning rate for w: a number, or in a stack a tensor [P, 1, ...] that lies along w."""
+        return self.lr_P.view(-1, *[1] * (w.dim() - 1)) if self.batched else self.lr
 
     def product(self, parameter: Parameter, delta: Tensor, x: Tensor) -> None:
-        """Update weights [O, I] by their gradient delta^T x, delta [B, O] and x [B, I] (each with P in a stack)."""
+        """Take the gradient of weights [O, I], delta^T x of delta [B, O] and x [B, I] (each with P in a stack)."""
+        self.gradient(parameter, torch.matmul(delta.mT, x))
+
+    @abstractmethod
+    def gradient(self, parameter: Parameter, grad: Tensor) -> None:
+        """Take the gradient of a parameter, of its own shape."""
+
+    def finish(self) -> None:
+        """Do what is left to do at the end of a step."""
+        return
+
+
+class Sgd(Optimizer):
+    """w <- (1 - lr*decay)*w - lr*g; with momentum v <- m*v + g + decay*w and w <- w - lr*v (as torch.optim.SGD)."""
+
+    def __init__(
+        self, parameters: Sequence[Parameter], rates: Sequence[float], momentum: float, decay: float, batched: bool
+    ) -> None:
+        super().__init__(parameters, rates, momentum, decay, batched)
+        if momentum:
+            for parameter in parameters:
+                parameter.state["velocity"] = torch.zeros_like(parameter.value)
+
+    def product(self, parameter: Parameter, delta: Tensor, x: Tensor) -> None:
+        """Update weights by their gradient, which is made only where it has to be."""
         decay = self.decay if parameter.decays else 0.0
         if self.batched:
             return self._stacked_product(parameter, delta, x, decay)
@@ -83,14 +113,13 @@ class Sgd:
             velocity = parameter.state["velocity"].baddbmm_(delta.transpose(1, 2), x, beta=self.momentum)
             if decay:
                 velocity.add_(w, alpha=decay)
-            w.sub_(velocity * self.lr_P11)
+            w.sub_(velocity * self.rate_of(w))
             return
         if decay:
-            w.mul_(1.0 - self.lr_P11 * decay)
-        w.baddbmm_((delta * -self.lr_P11).transpose(1, 2), x)
+            w.mul_(1.0 - self.rate_of(w) * decay)
+        w.baddbmm_((delta * -self.rate_of(w)).transpose(1, 2), x)
 
     def gradient(self, parameter: Parameter, grad: Tensor) -> None:
-        """Update a parameter by its gradient, of its own shape."""
         decay = self.decay if parameter.decays else 0.0
         w = parameter.value
         if self.momentum:
@@ -98,37 +127,29 @@ class Sgd:
             if decay:
                 velocity.add_(w, alpha=decay)
             grad, decay = velocity, 0.0
-        if not self.batched:
-            if decay:
-                w.mul_(1.0 - self.lr * decay)
-            w.add_(grad, alpha=-self.lr)
-            return
-        lr = self.lr_P11.view(-1, *[1] * (w.dim() - 1))
+        lr = self.rate_of(w)
         if decay:
             w.mul_(1.0 - lr * decay)
-        w.sub_(grad * lr)
+        if isinstance(lr, Tensor):
+            w.sub_(grad * lr)
+        else:
+            w.add_(grad, alpha=-lr)
 
-    def finish(self) -> None:
-        """Nothing is left to do at the end of a step."""
 
-
-class Adam:
-    """Adam (Kingma & Ba 2015), or AdamW with decoupled decay (Loshchilov & Hutter 2019), as in torch.optim."""
+class Adam(Optimizer):
+    """Adam (Kingma & Ba 2015), as in torch.optim; `decoupled`: its decay is no part of the gradient."""
 
     def __init__(
         self,
         parameters: Sequence[Parameter],
         rates: Sequence[float],
+        momentum: float,
         decay: float,
-        decoupled: bool,
         batched: bool,
+        decoupled: bool = False,
     ) -> None:
-        self.decay, self.decoupled, self.batched = decay, decoupled, batched
-        self.parameters = list(parameters)
-        self.rates = list(rates)
-        self.lr = self.rates[0]
-        self.base_P = torch.tensor(self.rates, device=parameters[0].value.device)
-        self.lr_P = self.base_P.clone()
+        super().__init__(parameters, rates, momentum, decay, batched)
+        self.decoupled = decoupled
         self.grads = [torch.zeros_like(parameter.value) for parameter in parameters]
         self.place = {id(parameter): place for place, parameter in enumerate(parameters)}
         for parameter in parameters:
@@ -136,15 +157,8 @@ class Adam:
             parameter.state["square"] = torch.zeros_like(parameter.value)
             parameter.state["steps"] = torch.zeros((), device=parameter.value.device)
 
-    def set_factor(self, factor: float | Tensor) -> None:
-        """Make this step's learning rates `factor` times the configured ones; a tensor [] only in a stack."""
-        if isinstance(factor, float):
-            self.lr = self.rates[0] * factor
-        if self.batched:
-            torch.mul(self.base_P, factor, out=self.lr_P)
-
     def product(self, parameter: Parameter, delta: Tensor, x: Tensor) -> None:
-        """Keep the gradient delta^T x of weights [O, I] (with P in a stack) for `finish`."""
+        """Keep the gradient of weights for `finish`."""
         grad = self.grads[self.place[id(parameter)]]
         if self.batched:
             torch.bmm(delta.transpose(1, 2), x, out=grad)
@@ -190,7 +204,7 @@ class Adam:
         for place in chosen:
             parameter, grad = self.parameters[place], self.grads[place]
             w, state = parameter.value, parameter.state
-            lr = self.lr_P.view(-1, *[1] * (w.dim() - 1))
+            lr = self.rate_of(w)
             steps = state["steps"].add_(1.0)
             if decay and self.decoupled:
                 w.mul_(1.0 - lr * decay)
@@ -202,7 +216,8 @@ class Adam:
             w.sub_(mean / (1.0 - ADAM_BETAS[0] ** steps) * lr / corrected)
 
 
-Optimizer = Sgd | Adam
+adamw = functools.partial(Adam, decoupled=True)
+"""Adam with decoupled decay (Loshchilov & Hutter 2019), as in torch.optim."""
 
 
 def build_optimizer(
@@ -214,7 +229,5 @@ def build_optimizer(
     decay: float,
     batched: bool,
 ) -> Optimizer:
-    """The optimizer `name` (sgd, adam, adamw) with one learning rate a member."""
-    if name == "sgd":
-        return Sgd(parameters, rates, momentum, decay, batched)
-    return Adam(parameters, rates, decay, decoupled=name == "adamw", batched=batched)
+    """The optimizer of that name with one learning rate a member."""
+    return load_target(OPTIMIZERS[name].target)(parameters, rates, momentum, decay, batched)

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from relubench.system.device_kinds import DEVICES, torch_module
+
 
 def stream_seed(seed: int, role: str, *places: int) -> int:
     """The 63-bit seed of the stream `role` at `places` (layer, epoch) of the member with `seed`."""
@@ -52,7 +54,7 @@ class StandIn:
     """
 
     def __init__(self, seed: int, role: str, *places: int, device: str) -> None:
-        self.devices = ["cpu"] if device == "cpu" else ["cpu", device]
+        self.devices = ["cpu"] if DEVICES[device].is_processor else ["cpu", device]
         self.generators = [
             stream(seed, role, *places, number, device=device) for number, device in enumerate(self.devices)
         ]
@@ -60,16 +62,17 @@ class StandIn:
     @contextlib.contextmanager
     def standing_in(self) -> Iterator[None]:
         """Whatever draws from torch's global generators inside draws from these."""
-        aside = [_global_state(device) for device in self.devices]
-        for device, generator in zip(self.devices, self.generators, strict=True):
-            _set_global_state(device, generator.get_state())
+        modules = [torch_module(device) for device in self.devices]
+        aside = [module.get_rng_state() for module in modules]
+        for module, generator in zip(modules, self.generators, strict=True):
+            module.set_rng_state(generator.get_state())
         try:
             yield
-            for device, generator in zip(self.devices, self.generators, strict=True):
-                generator.set_state(_global_state(device))
+            for module, generator in zip(modules, self.generators, strict=True):
+                generator.set_state(module.get_rng_state())
         finally:
-            for device, state in zip(self.devices, aside, strict=True):
-                _set_global_state(device, state)
+            for module, state in zip(modules, aside, strict=True):
+                module.set_rng_state(state)
 
 
 class ModuleNoise(MemberNoise):
@@ -95,18 +98,3 @@ def load_joined_states(generators: Sequence[torch.Generator], state: Tensor) -> 
     sizes = [len(generator.get_state()) for generator in generators]
     for generator, generator_state in zip(generators, state.split(sizes), strict=True):
         generator.set_state(generator_state.clone())
-
-
-def _global_state(device: str) -> Tensor:
-    if device == "cuda":
-        return torch.cuda.get_rng_state()
-    return torch.mps.get_rng_state() if device == "mps" else torch.get_rng_state()
-
-
-def _set_global_state(device: str, state: Tensor) -> None:
-    if device == "cuda":
-        torch.cuda.set_rng_state(state)
-    elif device == "mps":
-        torch.mps.set_rng_state(state)
-    else:
-        torch.set_rng_state(state)

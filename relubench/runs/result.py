@@ -126,6 +126,16 @@ class RegionPoint:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class MeasuredValue:
+    """What a probe measured of the whole network after an epoch (0: before training)."""
+
+    name: str
+    epoch: int
+    value: float | None
+    """None where it was not finite."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunResult:
     """One trained network: the specification it came from, its curve, and its scores.
 
@@ -161,6 +171,7 @@ class RunResult:
     dead_units: list[DeadUnits] = field(default_factory=list)
     regions: list[RegionPoint] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
+    measured: list[MeasuredValue] = field(default_factory=list)
     valid_metric: float | None = None
     test_metric: float | None = None
 
@@ -175,12 +186,14 @@ class RunResult:
         return self.test_metric if self.test_error_pct is None else self.test_error_pct
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values; what only other tasks have is not among those of classification."""
-        return _without_metrics({**asdict(self), "curve": [point.to_json() for point in self.curve]})
+        """JSON values, without what only other tasks have, and without `measured` where no probe gave any."""
+        values = _without_metrics({**asdict(self), "curve": [point.to_json() for point in self.curve]})
+        return values if self.measured else {key: value for key, value in values.items() if key != "measured"}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> RunResult:
         kinds = {"curve": EpochPoint, "probes": LayerProbe, "dead_units": DeadUnits, "regions": RegionPoint}
+        kinds |= {"measured": MeasuredValue}
         records = {key: [kind(**entry) for entry in values.get(key, ())] for key, kind in kinds.items()}
         return cls(**{**values, **records})
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from relubench.runs.task import CLASSIFICATION
+from relubench.system.device_kinds import DEVICES
 from relubench.version import ENGINE_VERSION
 
 SHUFFLED = "-shuffled"
@@ -194,6 +195,11 @@ class RunSpec:
     foreign: ExternalModel | None = field(default=None, metadata={"note": True})
     variant: str = field(default="", metadata={"note": True})
     """The label of the study's variant that asked for it."""
+
+    @property
+    def on_processor(self) -> bool:
+        """Whether it is trained on the threads of a processor."""
+        return DEVICES[self.device].is_processor
 
     @property
     def id(self) -> str:

@@ -1,7 +1,7 @@
 """The device that computes, without importing torch where a probe of this machine is cached.
 
 `probe` asks torch once and stores the answer in the cache folder, under a digest of everything that could change it.
-`resolve` turns --device auto|cpu|cuda|mps into a device that this machine has.
+`resolve` turns --device into a device that this machine has.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from importlib import metadata
 from pathlib import Path
 
 from relubench.errors import ComputeError, UsageError
+from relubench.system.device_kinds import DEVICES, best_device
 from relubench.system.files import write_atomically
 from relubench.system.paths import cache_root
 
@@ -46,7 +47,7 @@ class Device:
     """A device to compute on."""
 
     kind: str
-    """cpu, cuda or mps."""
+    """A key of `DEVICES`."""
     name: str
     threads: int
     """Threads of the processor that this process may use."""
@@ -55,6 +56,11 @@ class Device:
     torch: str
     features: str = ""
     """A processor's generation and a digest of its instructions; empty for one that is not this machine's."""
+
+    @property
+    def is_processor(self) -> bool:
+        """Whether networks run on the threads of the processor."""
+        return DEVICES[self.kind].is_processor
 
 
 TORCH_ADDRESSES = 4 * 2**30
@@ -121,22 +127,22 @@ def probe(*, fresh: bool = False) -> Probe:
 
 
 def resolve(choice: str) -> Device:
-    """The device for --device; auto takes cuda, then mps, then cpu. Raises UsageError for a device that is missing."""
+    """The device for --device; auto takes a GPU where there is any. Raises UsageError for a device that is missing."""
     machine = probe()
-    kind = choice
-    if choice == "auto":
-        kind = "cuda" if machine.cuda else "mps" if machine.mps else "cpu"
-    if (kind == "cuda" and not machine.cuda) or (kind == "mps" and not machine.mps):
-        devices = [*machine.cuda, *(["mps"] if machine.mps else []), machine.cpu]
+    kind = best_device(machine) if choice == "auto" else choice
+    names = DEVICES[kind].names(machine)
+    if not names:
+        devices = [name for row in DEVICES.values() if not row.is_processor for name in row.names(machine)]
+        devices.append(machine.cpu)
         raise UsageError(f"there is no {kind} device here", f"found: {', '.join(devices)}; use --device auto or cpu")
-    name = {"cuda": machine.cuda[0] if machine.cuda else "", "mps": "Apple GPU", "cpu": machine.cpu}[kind]
     limits = quota()
     # A number of threads that the user has set is the user's.
     is_set = bool(os.environ.get("OMP_NUM_THREADS"))
     num_threads = machine.threads if is_set else min(machine.threads, limits.threads or machine.threads)
-    memory = machine.memory if kind == "cuda" else min(machine.memory, limits.memory or machine.memory)
-    features = processor_features() if kind == "cpu" else ""
-    return Device(kind=kind, name=name, threads=num_threads, memory=memory, torch=machine.torch, features=features)
+    row = DEVICES[kind]
+    memory = machine.memory if row.own_memory else min(machine.memory, limits.memory or machine.memory)
+    features = processor_features() if row.is_processor else ""
+    return Device(kind=kind, name=names[0], threads=num_threads, memory=memory, torch=machine.torch, features=features)
 
 
 @dataclass(frozen=True, slots=True)

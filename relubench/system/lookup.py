@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from relubench.errors import UsageError
 
@@ -28,6 +29,12 @@ def find(name: str, table: Mapping[str, Row], *, kind: str, see: str) -> Row:
     if name in table:
         return table[name]
     raise UsageError(f"there is no {kind} called {name!r}", did_you_mean(name, table, see))
+
+
+def load_target(target: str) -> Any:
+    """The function or class that a table names as "module:name"."""
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def _fold(name: str) -> str:

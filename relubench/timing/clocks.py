@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 
 from relubench.errors import UsageError
+from relubench.system.device_kinds import DEVICES, synchronizer
 
 # Importing the Timer imports torch's builder of extensions, which remarks on a CUDA toolkit without a GPU.
 logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
@@ -122,9 +123,7 @@ class _After:
 
 def choose_clock(device: str, threads: int) -> Clock:
     """The clock for a device."""
-    if device == "cuda":
-        return EventClock()
-    return HostClock(threads, torch.mps.synchronize if device == "mps" else None)
+    return EventClock() if DEVICES[device].graphs else HostClock(threads, synchronizer(device))
 
 
 def check_dtypes(names: tuple[str, ...], device: str) -> None:

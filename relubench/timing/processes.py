@@ -17,6 +17,7 @@ from typing import Any
 
 from relubench.errors import ComputeError
 from relubench.statistics.timings import LEAST_PROCESSES
+from relubench.system.device_kinds import DEVICES
 from relubench.system.interrupts import Held
 from relubench.system.processes import Stderr, command, ending, environment, folder, lacks_of_memory
 from relubench.timing.clocks import choose_clock
@@ -39,7 +40,7 @@ ABSENT: dict[str, Any] = {"failure": "not every process could measure it"}
 def choose_num_processes(request: Request, device: str) -> int:
     """The number of processes that measure in turn: 1 on a GPU, for compiled forms, and with a short budget."""
     num_processes = min(MOST, int(request.budget_s // PART_S))
-    return num_processes if device == "cpu" and not request.compiled and num_processes >= LEAST else 1
+    return num_processes if DEVICES[device].is_processor and not request.compiled and num_processes >= LEAST else 1
 
 
 class ProcessSeries:

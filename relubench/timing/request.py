@@ -10,6 +10,7 @@ from typing import Any
 
 from relubench.errors import UsageError
 from relubench.system.device import Device
+from relubench.system.device_kinds import DEVICES
 from relubench.system.lookup import find
 from relubench.timing.machine import Caches
 
@@ -65,7 +66,7 @@ class Request:
 def named_sizes(caches: Caches, device: str) -> dict[str, int]:
     """The elements of the three usual sizes in fp32: input and output fill half the second cache, a quarter of the last
     (which other cores share), and twice the last, so that a pass over them finds none of them in the cache."""
-    if device != "cpu":
+    if not DEVICES[device].is_processor:
         return dict(GPU_SIZES)
     pair = 8
     last = caches.last // 4 if caches.last > caches.second else caches.last // 2
@@ -125,15 +126,17 @@ def check_compiler(device: Device) -> None:
     """Raises UsageError where torch.compile would find no compiler to call."""
     import os
 
-    if device.kind == "cpu":
+    if device.is_processor:
         compiler = os.environ.get("CXX") or "g++"
         if shutil.which(compiler) is None and shutil.which("clang++") is None:
             raise UsageError(
                 f"--compile needs a C++ compiler on a processor, and {compiler} is not there",
                 "install g++ (or name one in CXX), or leave --compile out",
             )
-    elif device.kind == "cuda" and find_spec("triton") is None:
-        raise UsageError("--compile needs triton on cuda, and it is not installed", "pip install triton")
+    elif (package := DEVICES[device.kind].compiler) and find_spec(package) is None:
+        raise UsageError(
+            f"--compile needs {package} on {device.kind}, and it is not installed", f"pip install {package}"
+        )
 
 
 def _sizes(text: str, names: dict[str, int]) -> list[Size]:

@@ -26,6 +26,7 @@ from relubench.models.optimizers import Optimizer, Parameter
 from relubench.models.random_streams import stream
 from relubench.runs.spec import RunSpec
 from relubench.statistics import timings
+from relubench.system.device_kinds import synchronizer
 from relubench.system.page_faults import prefault_constants
 from relubench.timing.schedule import AGAIN
 from relubench.training.images import Images
@@ -202,7 +203,7 @@ def time_stages(population: Population, network: Network) -> dict[str, float]:
     Kernels update the weights within the backward pass: then there is no stage `update`.
     """
     spec = population.spec
-    if spec.device != "cpu":
+    if not spec.on_processor:
         return {}
     timed_optimizer = TimedOptimizer(population.update) if population.kernels is None else None
     seconds: dict[str, float] = dict.fromkeys(STAGES, 0.0)
@@ -275,10 +276,8 @@ def _chunk(population: Population, network: Network) -> tuple[Tensor, Tensor, in
 
 
 def _synchronize(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
-    elif device == "mps":
-        torch.mps.synchronize()
+    if (wait := synchronizer(device)) is not None:
+        wait()
 
 
 def _failure_reason(problem: Exception) -> str:

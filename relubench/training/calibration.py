@@ -33,7 +33,7 @@ def images_per_second(specs: Sequence[RunSpec], choice: ActivationChoice, second
         torch.set_num_threads(first.threads)
     torch.set_flush_denormal(True)
     steps = STEPS
-    if family_of(first.model).can("external") and first.device == "cpu":
+    if family_of(first.model).can("external") and first.on_processor:
         specs = [replace(spec, batch_size=min(spec.batch_size, EXTERNAL_BATCH)) for spec in specs]
         steps = 1
     population = Population(specs, choice, random_images(first))

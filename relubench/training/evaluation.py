@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from relubench.models.layers.base import Layer
+from relubench.system.device_kinds import has_float64
 from relubench.training.images import Images
 from relubench.training.losses import Objective
 from relubench.training.memory import evaluation_images
@@ -28,7 +29,7 @@ class Evaluation:
 
 def accumulator(device: str) -> torch.dtype:
     """The type that sums over a whole split are taken in: float64, which mps does not have."""
-    return torch.float32 if device == "mps" else torch.float64
+    return torch.float64 if has_float64(device) else torch.float32
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from torch import Tensor
 from relubench.data import PreparedData, arrays
 from relubench.data.prepared import check_whole
 from relubench.models.random_streams import stream
+from relubench.system.device_kinds import DEVICES
 
 NOISE_SEED = 0
 """The noise belongs to the test set, not to a network: it has one seed."""
@@ -92,6 +93,6 @@ class Images:
             scaled.mul_(self.prepared.scale)
         if self.prepared.shift:
             scaled.add_(self.prepared.shift)
-        if not self.flat and scaled.device.type != "mps" and scaled.dim() == 4:
+        if not self.flat and DEVICES[scaled.device.type].channels_last and scaled.dim() == 4:
             return scaled.contiguous(memory_format=torch.channels_last)
         return scaled

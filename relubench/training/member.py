@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from relubench.runs.result import DeadUnits, EpochPoint, LayerProbe, RegionPoint
+from relubench.runs.result import DeadUnits, EpochPoint, LayerProbe, MeasuredValue, RegionPoint
 from relubench.runs.spec import RunSpec
 from relubench.runs.task import task_called
 
@@ -25,6 +25,7 @@ class Member:
     probes: list[LayerProbe] = field(default_factory=list)
     dead_units: list[DeadUnits] = field(default_factory=list)
     regions: list[RegionPoint] = field(default_factory=list)
+    measured: list[MeasuredValue] = field(default_factory=list)
 
     def record(self, point: EpochPoint, patience: int | None) -> bool:
         """Add a point of the curve; returns whether it is the best so far. Nothing counts after a stop."""
@@ -41,6 +42,11 @@ class Member:
             self.stopped = "patience"
         return better
 
+    def measure(self, name: str, epoch: int, value: float) -> None:
+        """Keep what a probe measured of the network after an epoch."""
+        number = value if math.isfinite(value) else None
+        self.measured.append(MeasuredValue(name=name, epoch=epoch, value=number))
+
     def state(self) -> dict[str, Any]:
         """All of it but the specification, as plain values for a checkpoint."""
         return {
@@ -51,6 +57,7 @@ class Member:
             "probes": [asdict(probe) for probe in self.probes],
             "dead_units": [asdict(layer) for layer in self.dead_units],
             "regions": [asdict(point) for point in self.regions],
+            "measured": [asdict(value) for value in self.measured],
         }
 
     def load(self, values: Mapping[str, Any]) -> None:
@@ -61,3 +68,5 @@ class Member:
         self.probes = [LayerProbe(**probe) for probe in values["probes"]]
         self.dead_units = [DeadUnits(**layer) for layer in values["dead_units"]]
         self.regions = [RegionPoint(**point) for point in values["regions"]]
+        # A checkpoint of an earlier version has none.
+        self.measured = [MeasuredValue(**value) for value in values.get("measured", ())]

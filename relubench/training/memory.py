@@ -11,7 +11,9 @@ from relubench.models.architecture import architecture_of, layer_shapes, paramet
 from relubench.models.backend import EXTERNAL_EVALUATION_IMAGES, uses_kernels
 from relubench.models.families import family_of
 from relubench.models.family import LayerShape
+from relubench.models.optimizer_table import OPTIMIZERS
 from relubench.runs.spec import ExternalModel, RunSpec
+from relubench.system.device_kinds import DEVICES
 
 FLOAT_BYTES = 4
 
@@ -65,7 +67,7 @@ def member_bytes(spec: RunSpec, inputs_per_unit: int, learned: int) -> int:
 
 def evaluation_images(inputs: int, *, convolutional: bool, device: str, members: int = 1) -> int:
     """Images of `inputs` values each that are evaluated at once by every member."""
-    most = CACHED_IMAGES if convolutional and device == "cpu" else EVALUATION_IMAGES
+    most = CACHED_IMAGES if convolutional and DEVICES[device].is_processor else EVALUATION_IMAGES
     return max(1, min(most, EVALUATION_VALUES // (inputs * members)))
 
 
@@ -90,7 +92,7 @@ def members_that_fit(spec: RunSpec, inputs_per_unit: int, learned: int, memory: 
 
 def _copies(spec: RunSpec) -> int:
     """Tensors of a parameter's size: itself, the best epoch's, the optimizer's state and gradients, the kernels'."""
-    return 2 + 2 * int(uses_kernels(spec)) + {"sgd": int(spec.momentum > 0), "adam": 3, "adamw": 3}[spec.optimizer]
+    return 2 + 2 * int(uses_kernels(spec)) + OPTIMIZERS[spec.optimizer].tensors + int(spec.momentum > 0)
 
 
 def _external_bytes(spec: RunSpec, network: ExternalModel, learned: int) -> int:

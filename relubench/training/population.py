@@ -21,11 +21,13 @@ from torch import Tensor
 from relubench.activations import ActivationChoice
 from relubench.models.builder import Builder
 from relubench.models.families import family_of
+from relubench.models.norm_table import NORMS
 from relubench.models.optimizers import build_optimizer
 from relubench.models.random_streams import MemberNoise, epoch_order
 from relubench.runs.result import EpochPoint, valid_values
 from relubench.runs.spec import RunSpec
 from relubench.runs.task import task_called
+from relubench.system.device_kinds import DEVICES
 from relubench.training.augmentation import augment
 from relubench.training.cuda_graph import ChunkGraph
 from relubench.training.driver import Step
@@ -49,7 +51,7 @@ class Population:
         self.members = [Member(spec, []) for spec in specs]
         batchable = family_of(first.model).can("batched")
         assert batchable or len(specs) == 1, "such a network is trained alone"
-        self.batched = (first.device != "cpu" or len(specs) > 1) and batchable
+        self.batched = (len(specs) > 1 or not first.on_processor) and batchable
         seeds = [spec.seed for spec in specs]
         builder = Builder(first, choice, seeds, self.batched)
         self.layers, self.kernels = builder.layers(), builder.kernels
@@ -79,7 +81,7 @@ class Population:
     def _can_be_captured(self) -> bool:
         """Whether a chunk of steps is the same kernels every time: on CUDA, without draws and without user code."""
         has_user_code = any(layer.held for layer in self.layers)
-        return self.spec.device == "cuda" and not self._noises() and not has_user_code
+        return DEVICES[self.spec.device].graphs and not self._noises() and not has_user_code
 
     # -- training ----------------------------------------------------------------------------------------------------
 
@@ -106,12 +108,9 @@ class Population:
 
     @property
     def images(self) -> int:
-        """Training images of an epoch: all but a lone one in the last batch that cannot be trained on.
-
-        One value has no spread, so batch normalisation takes no image alone.
-        """
+        """Training images of an epoch: all but a lone one in the last batch where one alone cannot be trained on."""
         spec, total = self.spec, self.data.n_train
-        pairs = spec.foreign.pairs if spec.foreign is not None else spec.norm == "batch" and bool(spec.hidden)
+        pairs = spec.foreign.pairs if spec.foreign is not None else NORMS[spec.norm].over_batch and bool(spec.hidden)
         return total - 1 if pairs and total > 1 and total % spec.batch_size == 1 else total
 
     def _probe(self) -> None:
@@ -276,7 +275,7 @@ class Population:
     def load(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         """Go on from `state()`; raises KeyError, ValueError or RuntimeError if it is another population's."""
         if self.held and self.prober is not None:
-            self.prober.measure_scale()
+            self.prober.prepare()
         self.values.load(tensors, values)
         for place, noise in enumerate(self._noises()):
             noise.load(tensors[f"noise/{place}"])

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from relubench.errors import ComputeError
-from relubench.system import device
+from relubench.errors import ComputeError, UsageError
+from relubench.experiments.compatibility import check_precision
+from relubench.experiments.config import experiment
+from relubench.system import device, device_kinds
 
 
 def tree(root: Path, groups: str, files: dict[str, str]) -> Path:
@@ -96,3 +100,72 @@ def test_too_few_addresses_are_refused_before_torch_aborts(monkeypatch: pytest.M
         device.check_torch_loads()
     monkeypatch.setattr(device, "address_limit", lambda: None)
     device.check_torch_loads()
+
+
+def machine(cuda: list[str], mps: bool) -> device.Probe:
+    return device.Probe(torch="2", cuda=cuda, memory=8 * 2**30, mps=mps, cpu="Test CPU", threads=4)
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "choice", "kind", "name", "memory"),
+    [
+        (["A100", "H100"], True, "auto", "cuda", "A100", 8 * 2**30),
+        ([], True, "auto", "mps", "Apple GPU", 2**30),
+        ([], False, "auto", "cpu", "Test CPU", 2**30),
+        (["A100"], True, "mps", "mps", "Apple GPU", 2**30),
+        (["A100"], False, "cpu", "cpu", "Test CPU", 2**30),
+    ],
+)
+def test_a_device_is_resolved_by_its_row(
+    cuda: list[str], mps: bool, choice: str, kind: str, name: str, memory: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "probe", lambda: machine(cuda, mps))
+    monkeypatch.setattr(device, "quota", lambda: device.Quota(None, 2**30))
+    resolved = device.resolve(choice)
+    assert (resolved.kind, resolved.name, resolved.memory) == (kind, name, memory)
+    assert resolved.is_processor == (kind == "cpu")
+
+
+@pytest.mark.parametrize("choice", ["cuda", "mps"])
+def test_a_device_that_is_missing_is_refused(choice: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "probe", lambda: machine([], False))
+    with pytest.raises(UsageError, match=f"there is no {choice} device here") as caught:
+        device.resolve(choice)
+    assert caught.value.hint == "found: Test CPU; use --device auto or cpu"
+
+
+def test_the_functions_of_a_device_are_those_of_its_module_of_torch() -> None:
+    import torch
+
+    modules = {"cpu": torch, "cuda": torch.cuda, "mps": torch.mps}
+    assert {kind: device_kinds.torch_module(kind) for kind in device_kinds.DEVICES} == modules
+    assert all(callable(module.get_rng_state) and callable(module.set_rng_state) for module in modules.values())
+    assert device_kinds.synchronizer("cpu") is None
+    assert device_kinds.synchronizer("cuda") is torch.cuda.synchronize
+    assert device_kinds.synchronizer("mps") is torch.mps.synchronize
+
+
+def test_a_device_that_is_added_is_a_choice_and_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = replace(device_kinds.DEVICES["mps"], names=lambda _: ["Toy"], precisions=("fp32", "fp4"))
+    monkeypatch.setitem(device_kinds.DEVICES, "toy", row)
+    monkeypatch.setattr(device, "probe", lambda: machine([], False))
+    assert device.resolve(experiment({"device": "toy"}).device).name == "Toy"
+    assert device.resolve("auto").kind == "toy"
+    check_precision("fp4", "toy")
+    with pytest.raises(UsageError, match="fp4 exists on toy only, not on cpu"):
+        check_precision("fp4", "cpu")
+
+
+def test_only_the_table_knows_the_devices_by_name() -> None:
+    """Nothing else asks what a device is called: what can be done with it stands in its row."""
+    package = Path(device.__file__).parents[1]
+    asked = [
+        (path.relative_to(package).as_posix(), node.lineno)
+        for path in sorted(package.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Compare | ast.MatchValue | ast.Dict)
+        for inner in ast.walk(node)
+        if isinstance(inner, ast.Constant) and inner.value in device_kinds.DEVICES
+        if path.name not in ("device.py", "device_kinds.py")
+    ]
+    assert not asked

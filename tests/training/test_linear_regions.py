@@ -10,10 +10,10 @@ from torch import Tensor
 
 from relubench.errors import UsageError
 from relubench.experiments.study import Study
-from relubench.models.architecture import why_no_regions
 from relubench.training.images import Images
 from relubench.training.population import Population
 from relubench.training.probes.linear_regions import LinearMap, LinearStage, count_pieces, linear_stages, pieces_along
+from relubench.training.probes.table import why_no_regions
 from specs import digits, runs
 
 STEPS = 200_001

@@ -12,7 +12,7 @@ import torch
 from relubench.models.layers.dense import Linear
 from relubench.training.images import Images
 from relubench.training.population import Population
-from relubench.training.probes import prober
+from relubench.training.probes import activations
 from relubench.training.probes.activation_counts import ActivationCounter, LayerBatch, LayerTrace, join_layers
 from relubench.training.probes.dead_units import stage_places, unit_statuses
 from relubench.training.probes.slopes import SlopeScale, output_and_trace, slopes
@@ -29,6 +29,13 @@ def population(act: str, members: int, model: dict[str, Any]) -> Population:
         if parameter.name.endswith("bias"):
             parameter.value.uniform_(-4.0 / (1 + number), 0.1, generator=torch.Generator().manual_seed(number))
     return one
+
+
+def activations_of(one: Population) -> activations.ActivationProbe:
+    assert one.prober is not None
+    (probe,) = one.prober.probes
+    assert isinstance(probe, activations.ActivationProbe)
+    return probe
 
 
 def look(one: Population) -> list[list[dict[str, Any]]]:
@@ -54,13 +61,13 @@ def test_layers_counted_together_give_what_each_gives_alone(
     act: str, members: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     groups, found, means = [], [], []
-    for most in (prober.JOINED_VALUES, 0):
-        monkeypatch.setattr(prober, "JOINED_VALUES", most)
+    for most in (activations.JOINED_VALUES, 0):
+        monkeypatch.setattr(activations, "JOINED_VALUES", most)
         one = population(act, members, {"name": "mlp-3x24", "match": "width"})
         found.append(look(one))
         assert one.prober is not None
-        x, _ = one.data.train_batch(one.prober.index)
-        groups.append([len(stages) for stages in one.prober._groups_of_layers(x)])
+        x, _ = one.data.train_batch(one.prober.images.index)
+        groups.append([len(stages) for stages in activations_of(one)._groups_of_layers(x)])
         means = means_by_hand(one, x)
     assert groups == [[3], [1, 1, 1]]
     for member, (together, alone) in enumerate(zip(*found, strict=True)):
@@ -74,8 +81,8 @@ def test_layers_counted_together_give_what_each_gives_alone(
 def test_layers_of_different_shapes_are_not_counted_together() -> None:
     one = population("relu", 1, {"name": "cnn"})
     assert one.prober is not None
-    x, _ = one.data.train_batch(one.prober.index)
-    shapes = [{stage.h.shape for stage in stages} for stages in one.prober._groups_of_layers(x)]
+    x, _ = one.data.train_batch(one.prober.images.index)
+    shapes = [{stage.h.shape for stage in stages} for stages in activations_of(one)._groups_of_layers(x)]
     assert len(shapes) > 1
     assert all(len(some) == 1 for some in shapes)
 

@@ -85,7 +85,7 @@ def test_a_piece_of_maxout_that_never_wins_is_idle_and_no_unit_dead():
     first = one.members[0].probes[0]
     assert first.dead == 0
     assert first.idle_columns >= 3
-    living = one.prober._count()[1][0][0]
+    living = one.prober.probes[0]._count()[1][0][0]
     assert not living[[8, 9, 13]].any()
 
 
@@ -141,7 +141,7 @@ def test_died_and_revived_are_told_at_their_epoch_and_the_end_is_confirmed_on_al
     # Alive for one training image only, which is not among those looked at.
     x, _ = one.data.train_batch(torch.arange(one.data.n_train))
     h = (x @ weights[2]).clone()
-    seen = set(one.prober.index.tolist())
+    seen = set(one.prober.images.index.tolist())
     order = [place for place in h.argsort(descending=True).tolist() if place not in seen]
     highest_seen = max(float(h[place]) for place in seen)
     assert float(h[order[0]]) > highest_seen
@@ -193,7 +193,7 @@ def test_gradient_norms_are_autograds_and_the_update_ratio_is_the_step_of_sgd():
     before = [par.value.clone() for par in one.parameters]
     one.prober.probe(0)
     assert all(torch.equal(old, par.value) for old, par in zip(before, one.parameters, strict=True))
-    x, y = one.data.train_batch(one.prober.index)
+    x, y = one.data.train_batch(one.prober.images.index)
     weights, outputs = plain_gradients(one, x, y)
     assert [look.weight_gradient for look in one.members[0].probes] == pytest.approx(weights, rel=1e-4)
     assert [look.activation_gradient for look in one.members[0].probes] == pytest.approx(outputs, rel=1e-4)

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from relubench.system.device_kinds import has_float64
+
 Elementwise = Callable[[Tensor], Tensor]
 Number = Tensor | float
 
@@ -89,7 +91,7 @@ sinc = with_slope(_sinc_value, _sinc_slope)
 
 def _lambertw(x: Tensor) -> Tensor:
     """W(x) in float64 where the device has it: near -1/e a series in sqrt(2(e*x + 1)), elsewhere Halley's steps."""
-    z = x if x.device.type == "mps" else x.double()
+    z = x.double() if has_float64(x.device.type) else x
     distance = math.e * z + 1
     distance = torch.where(distance.abs() < 2 * torch.finfo(x.dtype).eps, distance.clamp(min=0), distance)
     p = torch.sqrt(2 * distance)

@@ -18,9 +18,9 @@ from relubench.data.files.cache import Log, disk_full_as_error, is_full, locked
 from relubench.data.files.checksums import damage_errors
 from relubench.data.files.download import PART, download
 from relubench.data.files.locate import SourceFiles, download_root, search
-from relubench.data.files.torchvision_import import resolve
 from relubench.data.source_row import SourceRow
 from relubench.errors import DataError
+from relubench.system.lookup import load_target
 from relubench.system.paths import user_path
 
 TIMEOUT_S = 30.0
@@ -112,7 +112,7 @@ def _bounded_and_quiet(*, quiet: bool) -> Iterator[None]:
 def _download(row: SourceRow, staging: Path, root: Path, log: Log) -> None:
     """Downloads what `root` lacks. Each of a row's remote files is moved there as soon as it is complete."""
     if not row.remote:
-        resolve(row.download)(row, staging)
+        load_target(row.download)(row, staging)
         _move_in(row, staging, root)
         return
     target = root / row.folders[0]

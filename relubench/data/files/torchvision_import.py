@@ -20,12 +20,6 @@ def torchvision_dataset_tools() -> Any:
     return _import("torchvision.datasets.utils")
 
 
-def resolve(target: str) -> Any:
-    """The function named by 'module:function'."""
-    module, _, name = target.partition(":")
-    return getattr(importlib.import_module(module), name)
-
-
 def _import(module: str) -> Any:
     try:
         return importlib.import_module(module)

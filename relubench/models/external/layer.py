@@ -22,6 +22,7 @@ from relubench.models.external.outputs import class_scores
 from relubench.models.layers.base import Layer
 from relubench.models.optimizers import Optimizer, Parameter
 from relubench.models.random_streams import MemberNoise, StandIn, joined_states, load_joined_states, stream
+from relubench.system.device_kinds import has_float64
 
 
 class NetworkNoise(MemberNoise):
@@ -83,7 +84,7 @@ class ExternalNetwork(Layer):
         functions = [self._function(number, seed) for number in range(len(exchanged))]
         self.exchange = ActivationSwap(network, uses, functions, form.merged)
         self.y = torch.empty(0)
-        self.zeros = torch.zeros(len(exchanged), dtype=torch.float32 if device == "mps" else torch.float64)
+        self.zeros = torch.zeros(len(exchanged), dtype=torch.float64 if has_float64(device) else torch.float32)
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         if self.network.training != training:

@@ -39,7 +39,7 @@ def external_layer(spec: RunSpec, choice: ActivationChoice) -> ExternalNetwork:
 def as_layer(network: nn.Module, uses: list[CallSite], spec: RunSpec, choice: ActivationChoice) -> ExternalNetwork:
     """The network as its runs have it: its device, its layout, its precision."""
     contiguous = spec.layout == "contiguous"
-    layout = torch.channels_last if spec.device == "cpu" and not contiguous else torch.preserve_format
+    layout = torch.channels_last if spec.on_processor and not contiguous else torch.preserve_format
     network = cast(Any, network).to(device=spec.device, memory_format=layout)
     form = Form(
         classes=spec.classes,

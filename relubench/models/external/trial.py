@@ -23,6 +23,7 @@ from relubench.models.external.outputs import class_scores
 from relubench.models.families import family_of
 from relubench.models.optimizers import build_optimizer
 from relubench.runs.spec import RunSpec
+from relubench.system.device_kinds import DEVICES
 from relubench.system.user_code.records import sample
 
 CLOSE = 1e-3
@@ -113,7 +114,7 @@ def _step(spec: RunSpec, choice: ActivationChoice, x: Tensor) -> None:
 def laid_out(x: Tensor, spec: RunSpec) -> Tensor:
     """Images as `Images` gives them out: on the device, their channels last."""
     x = x.to(spec.device)
-    return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 and spec.device != "mps" else x
+    return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 and DEVICES[spec.device].channels_last else x
 
 
 @torch.no_grad()

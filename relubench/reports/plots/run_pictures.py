@@ -11,11 +11,11 @@ import numpy as np
 
 from relubench.data import DataOptions, prepare
 from relubench.errors import RelubenchError, UsageError
-from relubench.models.architecture import why_no_regions
 from relubench.reports.plots import filters
 from relubench.runs.layer_id import layer_id
 from relubench.runs.spec import RunSpec
 from relubench.runs.store import Store
+from relubench.training.probes.table import why_no_regions
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -117,6 +117,17 @@ def mask_pairs(group: Group, base: Group) -> tuple[list[Scores], list[Scores]]:
     return [group.masks[seed] for seed in seeds], [base.masks[seed] for seed in seeds]
 
 
+def measured_means(groups: Sequence[Group]) -> list[dict[str, float | None]]:
+    """What probes measured of the networks of each group at their best epochs, by name: the means over seeds."""
+    at_best = [
+        [value for run in group.results for value in run.measured if value.epoch == run.best_epoch] for group in groups
+    ]
+    names = dict.fromkeys(value.name for values in at_best for value in values)
+    return [
+        {name: mean([value.value for value in values if value.name == name]) for name in names} for values in at_best
+    ]
+
+
 def mean(values: Sequence[float | None]) -> float | None:
     """The mean of the values that are not None, rounded; None where all are."""
     numbers = [value for value in values if value is not None]

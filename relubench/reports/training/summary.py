@@ -25,7 +25,7 @@ from relubench.reports.training.footnotes import (
     uncounted_notes,
 )
 from relubench.reports.training.gains import gains
-from relubench.reports.training.groups import Group, MaskOf, TableRuns, group_runs, varied_keys
+from relubench.reports.training.groups import Group, MaskOf, TableRuns, group_runs, measured_means, varied_keys
 from relubench.reports.training.labels import entries_by_baseline, row_labels
 from relubench.reports.training.pretraining_notes import pretraining_notes
 from relubench.reports.training.rows import table_rows
@@ -135,6 +135,8 @@ def _extra_keys(results: Sequence[RunResult], runs: TableRuns) -> list[dict[str,
         if values is not None:
             for row, value in zip(rows, values, strict=True):
                 row[key.name] = value
+    for row, means in zip(rows, measured_means(runs.groups), strict=True):
+        row |= means
     if gradients.has_gradients(results):
         for row, group in zip(rows, runs.groups, strict=True):
             row |= gradients.gradient_facts(group.results)

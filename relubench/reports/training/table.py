@@ -8,7 +8,9 @@ from typing import Any
 from relubench.reports.formatting import count, short
 from relubench.reports.report import Column, Report, Row
 from relubench.reports.training.columns import COLUMNS
+from relubench.reports.training.display_columns import number_column
 from relubench.reports.training.summary import Summary
+from relubench.training.probes.table import PROBES
 
 
 def training_report(
@@ -43,7 +45,10 @@ def training_columns(rows: Sequence[Row], against: str = "") -> list[Column]:
     if not rows:
         return []
     keys = sorted(COLUMNS, key=lambda key: key.place)
-    columns = [key.column(rows, against) for key in keys if key.column is not None]
+    makers = [key.column for key in keys if key.column is not None]
+    measured = [name for row in PROBES.values() for name in row.measures]
+    makers += [number_column(name, drop_order=1) for name in measured]
+    columns = [maker(rows, against) for maker in makers]
     return [column for column in columns if column is not None and any("".join(column.cell(row)) for row in rows)]
 
 

@@ -8,8 +8,8 @@ Shapes: P member, B batch, K output units. One network drops P.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,10 +21,34 @@ from relubench.models.layers.base import AutogradLayer, Layer
 from relubench.models.layers.dense import Linear
 from relubench.models.layers.normalisation import Norm
 from relubench.training.evaluation import accumulator
+from relubench.training.probes.base import Probe, finite
 from relubench.training.probes.dead_units import stage_weights
 
 if TYPE_CHECKING:
+    from relubench.training.member import Member
     from relubench.training.network import Network
+
+
+GRADIENT_IMAGES = 1000
+"""Gradients are taken on the first of the images, since a backward pass costs twice a forward one."""
+
+
+class GradientProbe(Probe):
+    """Adds the gradients to what was recorded of each hidden layer after the same epoch."""
+
+    def measure(self, epoch: int, running: Mapping[int, Member]) -> None:
+        norms = gradient_norms(self.population, self.images.slices(GRADIENT_IMAGES))
+        ratios = update_ratios(self.population, *self.images.first(self.population.spec.batch_size))
+        for place, member in running.items():
+            member.probes[-len(norms) :] = [
+                replace(
+                    record,
+                    weight_gradient=finite(float(layer.weight[place])),
+                    activation_gradient=finite(float(layer.activation[place])),
+                    update_ratio=finite(float(ratio[place])),
+                )
+                for record, layer, ratio in zip(member.probes[-len(norms) :], norms, ratios, strict=True)
+            ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +123,8 @@ def differentiable(layer: Layer, x: Tensor) -> Tensor:
         w, b = layer.weight.value, layer.bias.value
         return torch.baddbmm(b, x, w.mT) if layer.batched else torch.nn.functional.linear(x, w, b)
     if isinstance(layer, AutogradLayer):
-        batch_norm = isinstance(layer, Norm) and layer.kind == "batch"
-        return layer.apply(x, [parameter.value for parameter in layer.parameters], training=batch_norm)
+        over_batch = isinstance(layer, Norm) and layer.row.over_batch
+        return layer.apply(x, [parameter.value for parameter in layer.parameters], training=over_batch)
     return layer.forward(x, training=False)
 
 

@@ -10,8 +10,9 @@ Shapes: S pieces, F features, I/O inputs/outputs.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -20,7 +21,15 @@ from relubench.activations import ACTIVATIONS
 from relubench.models.layers.activation import AnalyticActivation, AutogradActivation
 from relubench.models.layers.base import Dropout, Layer, SignFlip
 from relubench.models.layers.dense import Linear
-from relubench.models.layers.normalisation import NORM_EPS, Norm
+from relubench.models.layers.normalisation import Norm
+from relubench.runs.result import RegionPoint
+from relubench.training.probes.base import Probe
+
+if TYPE_CHECKING:
+    from relubench.training.member import Member
+
+LINES = 5
+"""Lines along which linear pieces are counted, each between two of the probe images."""
 
 SAME = 1e-9
 """Output slopes that differ by less than this part of the largest are one slope."""
@@ -41,6 +50,19 @@ class PiecewiseLinear:
     function: Callable[[Tensor], Tensor]
     kinks: tuple[float, ...]
     inputs_per_unit: int
+
+
+class RegionProbe(Probe):
+    """Counts the linear pieces along lines between probe images, the same lines at every epoch."""
+
+    def measure(self, epoch: int, running: Mapping[int, Member]) -> None:
+        population = self.population
+        x, _ = self.images.first(2 * LINES)
+        for place, member in running.items():
+            part = place if population.batched else None
+            stages = linear_stages(population.layers, population.spec.activation, part)
+            lines = [count_pieces(stages, a, b) for a, b in zip(x[0::2], x[1::2], strict=False)]
+            member.regions.append(RegionPoint(epoch=epoch, lines=lines))
 
 
 LinearStage = LinearMap | PiecewiseLinear
@@ -71,8 +93,9 @@ def linear_stages(layers: Sequence[Layer], activation: str, member: int | None) 
             stages.append(
                 LinearMap(_of_member(layer.weight.value, member), _of_member(layer.bias.value, member).flatten())
             )
-        elif isinstance(layer, Norm) and layer.kind == "batch":
-            stages.append(_batch_norm(layer, member))
+        elif isinstance(layer, Norm):
+            factor, shift = (_of_member(value, member) for value in layer.linear())
+            stages.append(LinearMap(torch.diag(factor), shift))
         elif isinstance(layer, SignFlip):
             signs = _of_member(layer.signs, member).flatten()
             stages.append(LinearMap(torch.diag(signs), torch.zeros_like(signs)))
@@ -85,16 +108,6 @@ def linear_stages(layers: Sequence[Layer], activation: str, member: int | None) 
 
 def _of_member(value: Tensor, member: int | None) -> Tensor:
     return (value if member is None else value[member]).detach().to("cpu", torch.float64)
-
-
-def _batch_norm(layer: Norm, member: int | None) -> LinearMap:
-    """Batch norm with its running statistics: y = scale (x - mean) / deviation + shift."""
-    part = slice(None) if member is None else member
-    shape = (-1,) if member is None else (layer.parameters[0].value.shape[0], -1)
-    mean, variance = (value.view(shape)[part].to("cpu", torch.float64) for value in (layer.mean, layer.variance))
-    scale, shift = (_of_member(parameter.value, member).flatten() for parameter in layer.parameters)
-    factor = scale / (variance + NORM_EPS).sqrt()
-    return LinearMap(torch.diag(factor), shift - mean * factor)
 
 
 def _piecewise_linear(

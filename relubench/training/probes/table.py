@@ -1,0 +1,76 @@
+"""What can be measured of a network after each epoch, a row each. Torch-free.
+
+A new probe is a class in `relubench.training.probes` and a row here; what it measures of a network as one number an
+epoch (`Member.measure`) is stored with the run, and stands in the table's rows and in `relubench runs show`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from relubench.models.norm_table import NORMS
+
+if TYPE_CHECKING:
+    from relubench.runs.spec import RunSpec
+
+ALWAYS = "activations"
+"""The probe that every value of `--probe` but none asks for."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProbeRow:
+    """What a study has to know of a probe before it trains."""
+
+    target: str
+    """"module:class" of its `relubench.training.probes.base.Probe`."""
+    measures: tuple[str, ...] = ()
+    """The names of what it measures of a network as one number: a column of the table each."""
+    why_not: Callable[[RunSpec], str | None] = lambda _: None
+    """Why it cannot be done for a network; None if it can."""
+    rule: str = ""
+    """The networks that it can be done for, in words."""
+    example: str = ""
+    """Flags with which it can be done."""
+    lacking: str = ""
+    """What a study lacks of a network for which it cannot be done, in words."""
+
+
+def why_no_regions(spec: RunSpec) -> str | None:
+    """Why linear regions cannot be counted in this network; None if they can."""
+    # Imported here: a help needs the names of the probes, not the table of activations and its grammar.
+    from relubench.activations.table import ACTIVATIONS
+    from relubench.models.families import family_of
+
+    kind, _, _ = spec.activation.partition(":")
+    if kind not in ACTIVATIONS or ACTIVATIONS[kind].kinks is None:
+        return f"{spec.activation} is not piecewise linear"
+    if not family_of(spec.model).can("regions"):
+        return f"{spec.model} is no mlp"
+    return None if NORMS[spec.norm].linear else f"{spec.norm} norm is not piecewise linear"
+
+
+PROBES: dict[str, ProbeRow] = {
+    ALWAYS: ProbeRow(target="relubench.training.probes.activations:ActivationProbe"),
+    "gradients": ProbeRow(target="relubench.training.probes.gradients:GradientProbe"),
+    "regions": ProbeRow(
+        target="relubench.training.probes.linear_regions:RegionProbe",
+        why_not=why_no_regions,
+        rule="linear regions are those of an mlp with a piecewise-linear activation",
+        example="--act relu --model mlp-3x128 --probe regions",
+        lacking="no linear regions are counted",
+    ),
+}
+"""Value of `--probe` -> its row."""
+
+
+def probe_choices() -> tuple[str, ...]:
+    """The values of `--probe`."""
+    return "none", *PROBES, "all"
+
+
+def probes_of(choice: str) -> dict[str, ProbeRow]:
+    """The rows of the probes that a value of `--probe` asks for, in the order in which they are made."""
+    names = () if choice == "none" else PROBES if choice == "all" else (ALWAYS, choice)
+    return {name: PROBES[name] for name in names}
