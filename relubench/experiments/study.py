@@ -135,7 +135,7 @@ class Study:
         return list(first.values())
 
     @property
-    def tabled(self) -> list[RunResult]:
+    def table_results(self) -> list[RunResult]:
         """`results` as a table has them: once for each variant that has the run, and once for each test noise."""
         parts = [part for part, spec in self.requested if spec.id in self.collected.by_id]
         return [

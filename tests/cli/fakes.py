@@ -114,7 +114,7 @@ class FakeStudy:
         return {one.id: timing() for one in self.results}
 
     @property
-    def tabled(self) -> list[RunResult]:
+    def table_results(self) -> list[RunResult]:
         return self.results
 
     def wrong(self, one: RunResult) -> np.ndarray | None:

@@ -41,7 +41,7 @@ def save(path: Path, rates: dict[str, float], seeds: tuple[int, ...] = (0, 1, 2)
     timings = {one.id: timing() for one in results}
     summary = summarize(results, timings, lambda one: masks[one.id])
     records = run_records(results, timings, lambda one: masks[one.id])
-    emit_report(training_report(summary, version="0.1.0", device="A", runs=records), Target(format="json", path=path))
+    emit_report(training_report(summary, device="A", runs=records), Target(format="json", path=path), quiet=True)
     return path
 
 
