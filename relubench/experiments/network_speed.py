@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 
 from relubench.errors import ComputeError, UsageError
 from relubench.experiments.references import paper_sparsity
-from relubench.experiments.study import Study
 from relubench.timing.clocks import choose_clock
 from relubench.timing.preparation import set_up
 from relubench.timing.products import prepare
@@ -14,6 +15,9 @@ from relubench.timing.request import Request
 from relubench.timing.schedule import Session
 from relubench.timing.sparse_products import Setting, check_layers, hidden_layers, settings
 from relubench.timing.steps import StepBenchmark, prepare_step_benchmark
+
+if TYPE_CHECKING:
+    from relubench.experiments.study import Study
 
 
 def target_error(text: str | None) -> float | None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from relubench.activations import select
 from relubench.errors import UsageError
 from relubench.experiments.config import ExperimentConfig
 from relubench.experiments.pretraining_plan import PRETRAIN_DEFAULTS
-from relubench.experiments.study import Study
 from relubench.system.output_files import check_file, save_file
+
+if TYPE_CHECKING:
+    from relubench.experiments.study import Study
 
 
 def pretraining_defaults(source: Path | None, methods: Sequence[str]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from relubench.experiments.events import Event, event
 from relubench.experiments.external_networks import Networks, with_network
 from relubench.experiments.input_noise import lacks_weights, noise_failures, noise_jobs, under_noise
 from relubench.experiments.plan import Variant
-from relubench.experiments.preflight import check_own, check_regions, import_stacks, other_weights, remarks, settle
+from relubench.experiments.preflight import check_own, check_regions, identify, import_stacks, other_weights, remarks
 from relubench.experiments.pretraining_search import Rates, StackSearch, shared_stacks, with_rates
 from relubench.experiments.rows import Tuning
 from relubench.experiments.tuning import Trials, best_rates, describe_tuning, trials, tuning_specs
@@ -89,7 +89,7 @@ class Study:
         parts = make_ready(variants, data_dir, note)
         executor = executor or LocalExecutor(device, store, note)
         study = cls(parts, device, store, executor, fresh, note, data_dir, why_unwritable(store.root))
-        probed = settle(parts, device, study.networks, note)
+        probed = identify(parts, device, study.networks, note)
         # Shapes and precision are checked even where the learning rates are not known yet.
         runs = study._lay_out()
         if not study._tuned and not study._searches_stacks:
