@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
-from relubench.errors import UsageError
+from relubench.errors import ComputeError, UsageError
 from relubench.experiments.config import ExperimentConfig
 from relubench.experiments.l1_range import ABLATION_DEFAULTS, check_layers
 from relubench.experiments.named_settings import (
@@ -237,42 +237,53 @@ def compare(*files: str | Path) -> Table:
     return Table(compared([read_table(user_path(path)) for path in files]))
 
 
-def _texts(texts: Texts) -> tuple[str, ...]:
-    return (texts,) if isinstance(texts, str) else tuple(texts)
+def _texts(texts: Texts | None) -> tuple[str, ...]:
+    return () if texts is None else (texts,) if isinstance(texts, str) else tuple(texts)
 
 
 def _operators_timed(mode: str, act: object, named: SpeedSettings) -> Report:
-    from relubench.experiments.python_timing import time_arithmetic, time_operators
-    from relubench.experiments.speed import MODES
+    from relubench.activations import select
+    from relubench.experiments.operator_speed import operator_request, time_arithmetic, time_operators
+    from relubench.experiments.speed import MODES, limits_of, timing_request
     from relubench.reports.speed.sessions import arithmetic_timed, operators_timed
+    from relubench.system.device import resolve
 
+    device, limits = resolve(named.get("device") or ("cpu" if mode else "auto")), limits_of(named)
     if mode == "--arithmetic":
-        timed = time_arithmetic(named)
-        return arithmetic_timed(timed.measurement, timed.warnings, timed.device)
-    timed = time_operators(MODES[mode].acts if act is None else activation_names(act), named)
-    return operators_timed(timed.measurement, timed.warnings, timed.device)
+        return arithmetic_timed(time_arithmetic(timing_request(mode, **limits), device))
+    acts = MODES[mode].acts if act is None else activation_names(act)
+    request = operator_request(
+        select(acts),
+        device,
+        size=_texts(named.get("size")),
+        dtype=_texts(named.get("dtype")),
+        passes=_texts(named.get("passes")),
+        compiled=bool(named.get("compiled")),
+        threads=named.get("threads"),
+        **limits,
+    )
+    return operators_timed(time_operators(request, select(acts), acts, device))
 
 
 def _networks_timed(
     mode: str, config: ExperimentConfig, named: SpeedSettings, data_dir: Place, runs_dir: Place
 ) -> Report:
-    from relubench.experiments.network_speed import check_sparse, target_error
-    from relubench.experiments.python_timing import limits_of, time_networks, time_products
-    from relubench.experiments.speed import timing_request
+    from relubench.experiments import network_speed
+    from relubench.experiments.speed import limits_of, timing_request
     from relubench.reports.speed.sessions import networks_timed, products_timed
 
     request, target = timing_request(mode, **limits_of(named)), named.get("target")
-    goal = None if target is None else target_error(f"{target:g}")
+    target_error_pct = None if target is None else network_speed.target_error(f"{target:g}")
     study = open_study(config, data_dir, runs_dir)
     if mode == "--sparsity":
-        check_sparse(study)
+        network_speed.check_sparse(study)
         carry_out(study)
-        timed, settings = time_products(study, request)
-        return products_timed(record_of(study), timed.measurement, settings, timed.warnings)
+        return products_timed(record_of(study), *network_speed.time_products(study, request))
     carry_out(study)
-    timed = time_networks(study, request)
-    num_images = study.parts[0].prepared.n_train
-    return networks_timed(record_of(study), timed.measurement, goal, timed.warnings, num_images).report
+    timed = network_speed.time_networks(study, request)
+    if failure := network_speed.failure_of(timed.measurement):
+        raise ComputeError(f"no step could be timed: {failure}", "relubench.train gives the rows of the training")
+    return networks_timed(record_of(study), timed, target_error_pct, study.parts[0].prepared.n_train).report
 
 
 def _results(study: Study, report: Callable[[StudyRecord], Report]) -> Results:

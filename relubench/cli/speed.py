@@ -45,13 +45,6 @@ def speed(ctx: typer.Context, config: Annotated[ConfigFlags, OFFERED], flags: Sp
     mode = choose_mode(switches, typed_options)
 
     check_torch_loads()
-    match mode:
-        case "--network":
-            from relubench.cli.speed_network import time_networks as measure
-        case "--sparsity":
-            from relubench.cli.speed_sparsity import time_products as measure
-        case "--arithmetic":
-            from relubench.cli.speed_arithmetic import time_arithmetic as measure
-        case _:
-            from relubench.cli.speed_operators import time_operators as measure
-    measure(config, flags, target)
+    from relubench.cli.speed_modes import MEASURES
+
+    MEASURES[mode](config, flags, target)

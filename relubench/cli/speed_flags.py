@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -164,7 +164,7 @@ class SpeedFlags:
         if not self.quiet:
             output.say(text)
 
-    def seed(self, config: ConfigFlags) -> int | None:
-        """The seed of inputs and order (--seed), where it was typed."""
-        text = config.text(SEED.option)
-        return None if text is None else SEED.value(text)[0]
+    def limits(self, config: ConfigFlags) -> dict[str, Any]:
+        """Until when to measure (--rel-ci, --budget), and the seed of inputs and order, as far as they were typed."""
+        seed = config.text(SEED.option)
+        return {"rel_ci": self.rel_ci, "budget": self.budget, "seed": None if seed is None else SEED.value(seed)[0]}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from relubench.reports.formatting import count
 
 if TYPE_CHECKING:
-    from relubench.experiments.speed import Progress
+    from relubench.experiments.timings import Progress
 
 WIDTH = 78
 

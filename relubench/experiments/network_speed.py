@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
 
 from relubench.errors import ComputeError, UsageError
 from relubench.experiments.references import paper_sparsity
+from relubench.experiments.timings import Timed, Watch, time_rounds, unwatched
 from relubench.timing.clocks import choose_clock
 from relubench.timing.preparation import set_up
 from relubench.timing.products import prepare
@@ -35,10 +37,17 @@ def target_error(text: str | None) -> float | None:
     return value
 
 
-def steps_of(study: Study, request: Request) -> StepBenchmark:
-    """The benchmark of the training steps of a study's networks; its rounds follow."""
+def time_networks(
+    study: Study, request: Request, watch: Watch = unwatched, note: Callable[[str], None] = lambda text: None
+) -> Timed[StepBenchmark]:
+    """The training steps of a finished study's networks, timed."""
     part = study.parts[0]
-    return prepare_step_benchmark(study.specs, part.choices, part.prepared, request.budget_s, request.rel_ci)
+    return time_rounds(
+        lambda: prepare_step_benchmark(study.specs, part.choices, part.prepared, request.budget_s, request.rel_ci),
+        study.device.name,
+        watch,
+        note,
+    )
 
 
 def failure_of(race: StepBenchmark) -> str:
@@ -69,8 +78,15 @@ def sparse_settings(study: Study) -> list[Setting]:
     return settings(hidden_layers(spec, choice, part.prepared, weights), choice, paper_sparsity())
 
 
-def products_of(study_settings: list[Setting], request: Request) -> Session:
-    """The session of these products; its rounds follow."""
-    set_up(request)
-    with torch.no_grad():
-        return prepare(request, [setting.load for setting in study_settings], choose_clock("cpu", request.threads))
+def time_products(
+    study: Study, request: Request, watch: Watch = unwatched, note: Callable[[str], None] = lambda text: None
+) -> tuple[Timed[Session], list[Setting]]:
+    """The products of a finished study's one network, timed, and what was multiplied."""
+    products = sparse_settings(study)
+
+    def prepare_products() -> Session:
+        set_up(request)
+        with torch.no_grad():
+            return prepare(request, [setting.load for setting in products], choose_clock("cpu", request.threads))
+
+    return time_rounds(prepare_products, study.device.name, watch, note), products

@@ -1,19 +1,20 @@
-"""Activations timed as operators, and the operations they are made of: requests, sessions and their rounds."""
+"""Activations timed as operators, and the operations they are made of: requests and measurements."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
 from relubench.activations import ActivationChoice
 from relubench.errors import UsageError
-from relubench.experiments.speed import Progress, timing_request
+from relubench.experiments.speed import timing_request
+from relubench.experiments.timings import Timed, Watch, time_rounds, unwatched
 from relubench.system.device import Device
 from relubench.timing import arithmetic
 from relubench.timing import request as checks
 from relubench.timing.clocks import check_dtypes, choose_clock
-from relubench.timing.machine import MachineMonitor, caches, free_memory
+from relubench.timing.machine import caches, free_memory
 from relubench.timing.preparation import check_measurable, operators_session, set_up
 from relubench.timing.processes import ProcessSeries, choose_num_processes
 from relubench.timing.request import Request
@@ -55,55 +56,46 @@ def operator_request(
     return request
 
 
-class OperatorTiming:
-    """The measurement of a request, ready to run; with enough time several processes measure one after the other.
+def time_operators(
+    request: Request,
+    choices: Sequence[ActivationChoice],
+    acts: Sequence[str],
+    device: Device,
+    watch: Watch = unwatched,
+    note: Callable[[str], None] = lambda text: None,
+    *,
+    keep_interrupted: bool = False,
+) -> Timed[Session]:
+    """These activations, timed; with enough time several processes measure one after the other.
 
     Raises ComputeError where nothing can be measured.
     """
+    check_dtypes(request.dtypes, device.kind)
+    if choose_num_processes(request, device.kind) > 1:
+        timed = time_rounds(
+            lambda: ProcessSeries(request, acts), device.name, watch, note, keep_interrupted=keep_interrupted
+        )
+        series = timed.measurement
+        return Timed(series.session, device.name, [*series.warnings, *timed.warnings])
 
-    def __init__(
-        self, request: Request, choices: Sequence[ActivationChoice], acts: Sequence[str], device: Device
-    ) -> None:
-        check_dtypes(request.dtypes, device.kind)
-        self.warnings: list[str] = []
-        """What a reader has to know of the machine, once the measurement has ended."""
-        self.series: ProcessSeries | None = None
-        if choose_num_processes(request, device.kind) > 1:
-            self.series = ProcessSeries(request, acts)
-            self.session: Session = self.series.session
-        else:
-            self.session = operators_session(request, choices, device.kind)
-            check_measurable(self.session)
+    def prepare() -> Session:
+        session = operators_session(request, choices, device.kind)
+        check_measurable(session)
+        return session
 
-    def run(self) -> Generator[Progress]:
-        """Measures to the end, round by round."""
-        # Not before: what the compiler's processes do is not a neighbour's.
-        monitor = MachineMonitor()
-        try:
-            yield from self._of_processes(self.series) if self.series else self._of_session()
-        finally:
-            self.warnings += [*(self.series.warnings if self.series else ()), *monitor.warnings()]
-
-    def stop(self) -> bool:
-        """Ends the measurement before its time; returns whether there is anything to report."""
-        self.session.ended = "interrupted"
-        return bool(self.series.done if self.series else self.session.rounds)
-
-    def _of_session(self) -> Generator[Progress]:
-        with torch.no_grad():
-            for share in self.session.run():
-                num_open = sum(not cell.done for cell in self.session.cells)
-                yield Progress(self.session.rounds, share, num_open=num_open)
-
-    def _of_processes(self, series: ProcessSeries) -> Generator[Progress]:
-        for num_rounds, num_open, share in series.run():
-            yield Progress(num_rounds, share, series.done + 1, num_open)
+    return time_rounds(prepare, device.name, watch, note, keep_interrupted=keep_interrupted)
 
 
-def arithmetic_session(request: Request, device: Device) -> Session:
-    """The session of the article's operations in the first cache; raises UsageError for another device."""
+def time_arithmetic(
+    request: Request, device: Device, watch: Watch = unwatched, note: Callable[[str], None] = lambda text: None
+) -> Timed[Session]:
+    """The article's operations in the first cache, timed; raises UsageError for another device than the processor."""
     if device.kind != "cpu":
         raise UsageError(f"--arithmetic measures the processor, not {device.kind}", "leave --device out")
-    set_up(request)
-    with torch.no_grad():
-        return arithmetic.prepare(request, caches().first, choose_clock("cpu", request.threads))
+
+    def prepare() -> Session:
+        set_up(request)
+        with torch.no_grad():
+            return arithmetic.prepare(request, caches().first, choose_clock("cpu", request.threads))
+
+    return time_rounds(prepare, device.name, watch, note)

@@ -1,15 +1,13 @@
-"""What `speed` can time, and a timing under way: which settings go with it, and its rounds. Imports no torch."""
+"""What `speed` can time, and which settings go with it. Imports no torch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from relubench.errors import UsageError
 from relubench.experiments.named_settings import TrainingSettings
-from relubench.timing.machine import MachineMonitor, exclusive_timing
 from relubench.timing.request import Request, parse_number
 
 TRAINING_OPTIONS = tuple(f"--{name.replace('_', '-')}" for name in TrainingSettings.__annotations__)
@@ -77,40 +75,11 @@ def timing_request(mode: str, rel_ci: str | None, budget: str | None, seed: int 
     return request if seed is None else replace(request, seed=seed)
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a measurement has come."""
-
-    rounds: int
-    share: float
-    """The used share of the budget."""
-    process: int | None = None
-    """Which process measures, where several do."""
-    num_open: int = 0
-    """Cells of operators that are not sure enough yet."""
-
-
-class Rounds(Protocol):
-    """What repeats a measurement until it is sure enough, or its budget is used."""
-
-    rounds: int
-    ended: str
-
-    def run(self) -> Iterator[float]:
-        """The share of the budget that is used, after each round."""
-        ...
-
-
-def alone(note: Callable[[str], None]) -> AbstractContextManager[None]:
-    """A block in which no other timing run of this machine is under way; `note` says that it waits."""
-    return exclusive_timing(lambda: note("another timing run is under way on this machine: waiting for it to end"))
-
-
-def run_rounds(measurement: Rounds, warnings: list[str]) -> Generator[Progress]:
-    """Repeats a measurement to its end; `warnings` gets what a reader has to know of the machine meanwhile."""
-    monitor = MachineMonitor()
-    try:
-        for share in measurement.run():
-            yield Progress(measurement.rounds, share)
-    finally:
-        warnings += monitor.warnings()
+def limits_of(named: Mapping[str, Any]) -> dict[str, Any]:
+    """Until when `relubench.speed` measures, as the command line has it, and the seed of inputs and order."""
+    rel_ci, budget = named.get("rel_ci"), named.get("budget")
+    return {
+        "rel_ci": None if rel_ci is None else f"{100 * rel_ci:g}%",
+        "budget": None if budget is None else f"{budget:g}",
+        "seed": named.get("seed"),
+    }

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relubench.experiments.record import StudyRecord
+from relubench.experiments.timings import Timed
 from relubench.reports.report import Report, Row
 from relubench.reports.speed.arithmetic import arithmetic_report, article_cycles
 from relubench.reports.speed.networks import article_speed, network_report
@@ -18,31 +18,33 @@ from relubench.timing.step_times import step_records, step_times
 from relubench.timing.steps import StepBenchmark
 
 
-def operators_timed(session: Session, warnings: Sequence[str], device: str) -> Report:
-    """The table of timed operators; `warnings` is what a reader has to know of the machine meanwhile."""
+def operators_timed(timed: Timed[Session]) -> Report:
+    """The table of timed operators."""
+    session = timed.measurement
     roofs = [(cell.size.name, cell.dtype, name, gb) for cell, name, gb in rows.roofs_gb_per_s(session)]
-    lines = [*warnings, *rows.warnings(session)]
+    lines = [*timed.warnings, *rows.warnings(session)]
     measurement = of_session(session, rows.against_itself(session), lines, roofs=roofs)
-    return speed_report([row.to_json() for row in rows.rows(session)], rows.runs(session), measurement, device=device)
+    table = [row.to_json() for row in rows.rows(session)]
+    return speed_report(table, rows.runs(session), measurement, device=timed.device)
 
 
-def arithmetic_timed(session: Session, warnings: Sequence[str], device: str) -> Report:
+def arithmetic_timed(timed: Timed[Session]) -> Report:
     """The table of timed operations."""
-    lines = [*warnings, *rows.warnings(session)]
+    session = timed.measurement
+    lines = [*timed.warnings, *rows.warnings(session)]
     measurement = of_session(session, arithmetic.against_itself(session), lines)
     table = [row.to_json() for row in arithmetic.rows(session, article_cycles())]
-    return arithmetic_report(table, rows.runs(session), measurement, device=device)
+    return arithmetic_report(table, rows.runs(session), measurement, device=timed.device)
 
 
-def products_timed(
-    record: StudyRecord, session: Session, settings: list[sparse_products.Setting], warnings: Sequence[str]
-) -> Report:
+def products_timed(record: StudyRecord, timed: Timed[Session], settings: list[sparse_products.Setting]) -> Report:
     """The tables of the timed products of the study's one network."""
+    session = timed.measurement
     table = sparse_products.sparsity_rows(session, settings)
     even = {
         (batch, way): sparse_products.break_even(table, way, batch) for batch in sparse_products.BATCHES for way in WAYS
     }
-    spec, lines = record.results[0].spec, [*warnings, *rows.warnings(session)]
+    spec, lines = record.results[0].spec, [*timed.warnings, *rows.warnings(session)]
     subject = f"{spec['dataset']} · {spec['model']} · {spec['activation']}"
     measurement = of_session(session, rows.against_itself(session), lines, subject=subject)
     return sparsity_report(
@@ -59,13 +61,10 @@ class TimedNetworks:
 
 
 def networks_timed(
-    record: StudyRecord,
-    race: StepBenchmark | None,
-    target_error_pct: float | None,
-    warnings: Sequence[str],
-    num_images: int,
+    record: StudyRecord, timed: Timed[StepBenchmark] | None, target_error_pct: float | None, num_images: int
 ) -> TimedNetworks:
     """The tables of trained networks and their timed steps, if there are any; `num_images`: those of an epoch."""
+    race = timed.measurement if timed else None
     results, timings = record.results, record.timings
     times = step_times(race) if race else {}
     goal = target_error_pct if target_error_pct is not None else networks.lowest_common_target(results)
@@ -73,7 +72,7 @@ def networks_timed(
     table = [row.to_json() for row in networks.network_rows(results, times, num_images, goal, article, timings)]
     points = networks.points(results, times, num_images, timings)
     front = [point.to_json() for point in networks.front(points)]
-    measurement = of_steps(race, warnings, num_images) if race else None
+    measurement = of_steps(race, timed.warnings, num_images) if timed and race else None
     runs = _network_runs(record, race)
     report = network_report(table, runs, front, measurement, device=record.device)
     return TimedNetworks(report, [point.to_json() for point in points])
