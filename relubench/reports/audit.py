@@ -21,6 +21,7 @@ from relubench.reports.training.summary import summarize
 from relubench.runs.result import RunResult, Timing
 from relubench.runs.spec import RunSpec
 from relubench.statistics.error_rates import Mask, unpack_mask
+from relubench.version import __version__
 
 NOT_OF_RUNS = ("lr_budget", "lr_edge")
 """Keys of a row that follow from trainings that are not in the file: the search of --lr auto."""
