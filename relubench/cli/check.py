@@ -41,10 +41,7 @@ def check(
     if table is not None:
         from relubench.reports.published_table import published_report
 
-        report = published_report(table)
-        output.emit_report(report, target)
-        if not target.for_people and not quiet:
-            output.say(report.sentence)
+        output.emit_report(published_report(table), target, quiet=quiet)
         return
     assert file is not None
     _check_result(file, target, quiet)
