@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from relubench.api import (
         ablate_sparsity,
         compare,
-        list_columns,
-        list_formats,
         pretrain,
         run,
         speed,
@@ -27,9 +25,11 @@ if TYPE_CHECKING:
         verify,
     )
     from relubench.errors import ComputeError, DataError, RelubenchError, UsageError
-    from relubench.experiments.listings import (
+    from relubench.reports.listings import (
         list_activations,
+        list_columns,
         list_datasets,
+        list_formats,
         list_functions,
         list_models,
         list_presets,
@@ -74,8 +74,8 @@ def __getattr__(name: str) -> Any:
         from relubench import errors as module
     elif name in _TABLES:
         from relubench.reports import table as module
-    elif name.startswith("list_") and name not in ("list_columns", "list_formats"):
-        from relubench.experiments import listings as module
+    elif name.startswith("list_"):
+        from relubench.reports import listings as module
     else:
         from relubench import api as module
     return getattr(module, name)

@@ -6,27 +6,33 @@ an error has the command's hint in its second line. Nothing is printed: warnings
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
-from relubench.errors import WARNING, ComputeError, UsageError
+from relubench.errors import ComputeError, UsageError
 from relubench.experiments.config import ExperimentConfig
-from relubench.experiments.l1_range import ABLATION_DEFAULTS, RangeSearch, check_layers
-from relubench.experiments.named_settings import TrainingSettings, activation_names, configuration, overrides_of
-from relubench.experiments.plan import Variant
-from relubench.experiments.pretraining_plan import PRETRAIN_DEFAULTS
-from relubench.experiments.python_objects import outermost_computation
+from relubench.experiments.l1_range import ABLATION_DEFAULTS, check_layers
+from relubench.experiments.named_settings import (
+    SpeedSettings,
+    TrainingSettings,
+    activation_names,
+    check_names,
+    configuration,
+    methods_of,
+    overrides_of,
+)
+from relubench.experiments.pretraining_files import check_export, export_stack, pretraining_defaults
+from relubench.experiments.python_study import Place, carry_out, open_study, with_drawn_strengths
+from relubench.experiments.record import StudyRecord, record_of
 from relubench.experiments.sections import Method
 from relubench.experiments.study import Study
-from relubench.reports.render import FORMATS
 from relubench.reports.report import Report
-from relubench.reports.table import Results, Row, Table
+from relubench.reports.table import Results, Table
 from relubench.reports.training.pretraining import pretraining_report
 from relubench.reports.training.study import study_report
 from relubench.system.paths import user_path
-from relubench.version import __version__
 
 Texts = str | Sequence[str]
 
@@ -35,8 +41,8 @@ def train(
     act: object = None,
     *,
     settings: Mapping[str, Any] | None = None,
-    data_dir: str | Path | None = None,
-    runs_dir: str | Path | None = None,
+    data_dir: Place = None,
+    runs_dir: Place = None,
     fresh: bool = False,
     **named: Unpack[TrainingSettings],
 ) -> Results:
@@ -48,7 +54,8 @@ def train(
 
     >>> relubench.train(act=["relu", torch.nn.GELU], dataset="digits", epochs=5, settings={"data": {"labels": 100}})
     """
-    return _computed(configuration(act, named, settings), data_dir, runs_dir, fresh, study_report)
+    study = open_study(configuration(act, named, settings), data_dir, runs_dir, fresh)
+    return _results(study, study_report)
 
 
 def pretrain(
@@ -58,25 +65,36 @@ def pretrain(
     pretrain_epochs: int | None = None,
     pretrain_lr: float | Literal["auto"] | None = None,
     control: bool | None = None,
+    export: str | Path | None = None,
+    from_: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
-    data_dir: str | Path | None = None,
-    runs_dir: str | Path | None = None,
+    data_dir: Place = None,
+    runs_dir: Place = None,
     fresh: bool = False,
     **named: Unpack[TrainingSettings],
 ) -> Results:
     """What `relubench pretrain` computes: every activation pre-trained by each `method`, compared with the first.
 
     By default that is none and rbm, of sigmoid, tanh, relu and softplus; `control` adds rows that start from the
-    pre-trained weights shuffled. The rest is as in `train`, and `settings` may have a section more.
+    pre-trained weights shuffled. `export` writes the pre-trained stack to a file, and `from_` fine-tunes from such a
+    file. The rest is as in `train`, and `settings` may have a section more.
 
     >>> relubench.pretrain("sigmoid", method=["none", "dae"], settings={"pretrain": {"noise": "gaussian"}})
     """
     values = {"epochs": pretrain_epochs, "lr": pretrain_lr, "control": control}
     own = {key: value for key, value in values.items() if value is not None}
-    if method is not None:
-        own["methods"] = (method,) if isinstance(method, str) else tuple(method)
-    config = configuration(act, named, settings, defaults=PRETRAIN_DEFAULTS, own={"pretrain": own} if own else None)
-    return _computed(config, data_dir, runs_dir, fresh, pretraining_report)
+    methods = methods_of(method)
+    if methods:
+        own["methods"] = methods
+    defaults = pretraining_defaults(user_path(from_) if from_ is not None else None, methods)
+    config = configuration(act, named, settings, defaults=defaults, own={"pretrain": own} if own else None)
+    if export is not None:
+        check_export(user_path(export), config)
+    study = open_study(config, data_dir, runs_dir, fresh)
+    results = _results(study, pretraining_report)
+    if export is not None:
+        export_stack(study, user_path(export))
+    return results
 
 
 def ablate_sparsity(
@@ -86,8 +104,8 @@ def ablate_sparsity(
     l1_scale: Literal["sum", "mean", "paper"] | None = None,
     nets: int | None = None,
     settings: Mapping[str, Any] | None = None,
-    data_dir: str | Path | None = None,
-    runs_dir: str | Path | None = None,
+    data_dir: Place = None,
+    runs_dir: Place = None,
     fresh: bool = False,
     **named: Unpack[TrainingSettings],
 ) -> Results:
@@ -111,8 +129,8 @@ def ablate_sparsity(
     config = configuration(act, named, settings, defaults=ABLATION_DEFAULTS, own=own)
     check_layers(config)
     if nets is not None:
-        config = _sampled(config, nets, data_dir, runs_dir, fresh)
-    return _computed(config, data_dir, runs_dir, fresh, sparsity_report)
+        config = with_drawn_strengths(config, nets, data_dir, runs_dir, fresh)
+    return _results(open_study(config, data_dir, runs_dir, fresh), sparsity_report)
 
 
 def run(
@@ -124,8 +142,8 @@ def run(
     seeds: int | None = None,
     device: str | None = None,
     settings: Mapping[str, Any] | None = None,
-    data_dir: str | Path | None = None,
-    runs_dir: str | Path | None = None,
+    data_dir: Place = None,
+    runs_dir: Place = None,
     fresh: bool = False,
 ) -> Results:
     """What `relubench run PRESET` computes: a preset by its name, or by the path of a YAML file.
@@ -138,52 +156,47 @@ def run(
     from relubench.reports.training.preset import preset_report
 
     acts = activation_names(act) if act is not None else ()
-    methods: Sequence[Method] = () if method is None else (method,) if isinstance(method, str) else method
     overrides = overrides_of(None, {"seeds": seeds, "device": device})
-    opened = open_preset(str(preset), scale, [dict(settings or {}), overrides], acts, methods)
-    return _computed(opened.variants, data_dir, runs_dir, fresh, lambda study: preset_report(study, opened))
+    opened = open_preset(str(preset), scale, [dict(settings or {}), overrides], acts, methods_of(method))
+    study = open_study(opened.variants, data_dir, runs_dir, fresh)
+    return _results(study, partial(preset_report, preset=opened))
 
 
 def speed(
-    act: object = "all",
+    act: object = None,
     *,
-    size: Texts = ("cache", "last", "memory"),
-    dtype: Texts = "fp32",
-    passes: Texts = ("forward", "forward+backward"),
-    compiled: bool = False,
-    threads: int = 1,
-    rel_ci: float = 0.02,
-    budget: float = 75.0,
-    seed: int = 0,
-    device: str = "auto",
+    network: bool = False,
+    sparsity: bool = False,
+    arithmetic: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    data_dir: Place = None,
+    runs_dir: Place = None,
+    **named: Unpack[SpeedSettings],
 ) -> Table:
     """What `relubench speed` measures: each activation as an operator, beside relu and the speed of the memory.
 
-    `passes` are those of --pass, `compiled` is --compile, `rel_ci` a share (0.02 is 2 %), `budget` in seconds.
+    With `network` networks are trained and their steps timed, with `sparsity` the products of one network's activations
+    with and without their zeros, with `arithmetic` the article's operations. `named` are the flags of the command (see
+    SpeedSettings), for networks those of `train`, too.
 
     >>> relubench.speed(["relu", "gelu"], size="64k", budget=5)
+    >>> relubench.speed(network=True, dataset="digits", epochs=5)
     """
-    from relubench.activations import select
-    from relubench.experiments.operator_speed import operator_request, time_operators
-    from relubench.reports.speed.operator_session import operator_report
-    from relubench.system.device import check_torch_loads, resolve
+    from relubench.experiments.speed import MODES, choose_mode, options_of
+    from relubench.system.device import check_torch_loads
 
+    check_names(named, SpeedSettings.__annotations__)
+    places = {"act": act, "settings": settings, "data_dir": data_dir, "runs_dir": runs_dir}
+    switches = {"--network": network, "--sparsity": sparsity, "--arithmetic": arithmetic}
+    mode = choose_mode(switches, options_of({**named, **places}))
     check_torch_loads()
-    acts, place = activation_names(act), resolve(device)
-    request = operator_request(
-        select(acts),
-        place,
-        size=_texts(size),
-        dtype=_texts(dtype),
-        passes=_texts(passes),
-        compiled=compiled,
-        threads=threads,
-        rel_ci=rel_ci,
-        budget_s=budget,
-        seed=seed,
-    )
-    session, remarks = time_operators(request, acts, place, lambda text: None)
-    return Table(operator_report(session, remarks, place.name))
+    if mode in ("", "--arithmetic"):
+        return Table(_operators_timed(mode, act, named))
+    training = {name: value for name, value in named.items() if name in TrainingSettings.__annotations__}
+    methods = methods_of(named.get("method"))
+    own = {"pretrain": {"methods": methods}} if methods else None
+    config = configuration(act, training, settings, defaults={"act": MODES[mode].acts}, own=own)
+    return Table(_networks_timed(mode, config, named, data_dir, runs_dir))
 
 
 def verify(
@@ -221,69 +234,61 @@ def compare(*files: str | Path) -> Table:
 
     if len(files) < 2:
         raise UsageError(f"compare needs two files or more, got {len(files)}", 'relubench.compare("A.json", "B.json")')
-    return Table(compared([read_table(user_path(path)) for path in files], __version__))
+    return Table(compared([read_table(user_path(path)) for path in files]))
 
 
-def list_formats() -> list[Row]:
-    """One row for each output format of the command line."""
-    return [{"name": name} for name in FORMATS]
+def _texts(texts: Texts | None) -> tuple[str, ...]:
+    return () if texts is None else (texts,) if isinstance(texts, str) else tuple(texts)
 
 
-def list_columns() -> list[Row]:
-    """One row for each column of a table of training: its name, its unit and its meaning."""
-    from relubench.reports.training.columns import MEANINGS
+def _operators_timed(mode: str, act: object, named: SpeedSettings) -> Report:
+    from relubench.activations import select
+    from relubench.experiments.operator_speed import operator_request, time_arithmetic, time_operators
+    from relubench.experiments.speed import MODES, limits_of, timing_request
+    from relubench.reports.speed.sessions import arithmetic_timed, operators_timed
+    from relubench.system.device import resolve
 
-    return [{"name": name, "in": unit or None, "meaning": meaning} for name, (unit, meaning) in MEANINGS.items()]
-
-
-def _texts(texts: Texts) -> tuple[str, ...]:
-    return (texts,) if isinstance(texts, str) else tuple(texts)
-
-
-def _sampled(
-    config: ExperimentConfig, nets: int, data_dir: str | Path | None, runs_dir: str | Path | None, fresh: bool
-) -> ExperimentConfig:
-    """The configuration of `nets` networks whose strengths span the range that short runs find."""
-    search = RangeSearch(config, lambda text: None)
-    data, runs = (user_path(path) if path is not None else None for path in (data_dir, runs_dir))
-    with outermost_computation():
-        for study in search.studies(data_dir=data, runs_dir=runs, fresh=fresh):
-            for _ in study.run():
-                pass
-    return search.sampled(nets)
-
-
-def _computed(
-    request: ExperimentConfig | Sequence[Variant],
-    data_dir: str | Path | None,
-    runs_dir: str | Path | None,
-    fresh: bool,
-    report: Callable[[Study], Report],
-) -> Results:
-    """The finished study with its report; raises ComputeError where no run could be computed."""
-    notes: list[str] = []
-    with outermost_computation():
-        study = Study.open(
-            request,
-            data_dir=user_path(data_dir) if data_dir is not None else None,
-            runs_dir=user_path(runs_dir) if runs_dir is not None else None,
-            fresh=fresh,
-            note=notes.append,
-        )
-        _warn(notes)
-        failures = [f"{event.message} ({event.hint})" for event in study.run() if event.kind == "failed"]
-    _warn(notes)
-    finished = [result for result in study.results if result.outcome != "failed"]
-    if not finished:
-        raise ComputeError(f"none of the {study.total} runs could be computed", "; ".join(dict.fromkeys(failures)))
-    masks = {result.id: mask for result in finished if (mask := study.wrong(result)) is not None}
-    return Results(report(study), study.config, study.results, masks, study.tuned)
+    device, limits = resolve(named.get("device") or ("cpu" if mode else "auto")), limits_of(named)
+    if mode == "--arithmetic":
+        return arithmetic_timed(time_arithmetic(timing_request(mode, **limits), device))
+    acts = MODES[mode].acts if act is None else activation_names(act)
+    request = operator_request(
+        select(acts),
+        device,
+        size=_texts(named.get("size")),
+        dtype=_texts(named.get("dtype")),
+        passes=_texts(named.get("passes")),
+        compiled=bool(named.get("compiled")),
+        threads=named.get("threads"),
+        **limits,
+    )
+    return operators_timed(time_operators(request, select(acts), acts, device))
 
 
-def _warn(lines: list[str]) -> None:
-    """Raises each line that begins with WARNING as a Python warning where `train` was called; then empties `lines`."""
-    for line in lines:
-        if line.startswith(WARNING):
-            # Past _warn, _computed, and train or pretrain: the user's own line.
-            warnings.warn(line.removeprefix(WARNING), stacklevel=4)
-    lines.clear()
+def _networks_timed(
+    mode: str, config: ExperimentConfig, named: SpeedSettings, data_dir: Place, runs_dir: Place
+) -> Report:
+    from relubench.experiments import network_speed
+    from relubench.experiments.speed import limits_of, timing_request
+    from relubench.reports.speed.sessions import networks_timed, products_timed
+
+    request, target = timing_request(mode, **limits_of(named)), named.get("target")
+    target_error_pct = None if target is None else network_speed.target_error(f"{target:g}")
+    study = open_study(config, data_dir, runs_dir)
+    if mode == "--sparsity":
+        network_speed.check_sparse(study)
+        carry_out(study)
+        return products_timed(record_of(study), *network_speed.time_products(study, request))
+    carry_out(study)
+    timed = network_speed.time_networks(study, request)
+    if failure := network_speed.failure_of(timed.measurement):
+        raise ComputeError(f"no step could be timed: {failure}", "relubench.train gives the rows of the training")
+    return networks_timed(record_of(study), timed, target_error_pct, study.parts[0].prepared.n_train).report
+
+
+def _results(study: Study, report: Callable[[StudyRecord], Report]) -> Results:
+    """The study carried out, with its report."""
+    carry_out(study)
+    record = record_of(study)
+    masks = {result.id: mask for result in record.finished if (mask := record.mask_of(result)) is not None}
+    return Results(report(record), record.config, record.results, masks, list(record.tunings))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-MOST_SHOWN = 60
+MOST_SHOWN = 80
 """Characters of a user's value that a message repeats."""
 
 _WITH_AN = re.compile(

@@ -123,7 +123,7 @@ def test_the_budget_and_a_rate_at_the_edge_are_in_the_rows_and_below_the_table()
     table = relubench.train("relu", lr="auto", settings=settings, epochs=1, model="mlp-1x16")
     (row,) = table.rows
     assert (row["lr"], row["lr_budget"], row["lr_edge"]) == (0.001, "2 rates x 1 seed x 1 epoch", "highest")
-    notes = " ".join(table.report.footnotes)
+    notes = " ".join(table.report.note_texts)
     assert "the highest rate of the grid was best" in notes and "among 0.001, 0.0001" in notes
     assert relubench.train("relu", epochs=1, model="mlp-1x16").rows[0]["lr_budget"] is None
 

@@ -162,6 +162,57 @@ def test_speed_of_two_activations() -> None:
         relubench.speed("relu", dtype="fp7")
 
 
+def test_speed_of_networks_beside_the_first_and_at_a_target() -> None:
+    table = relubench.speed(
+        ["sigmoid", "relu"], network=True, model="mlp-1x16", epochs=2, budget=0.1, target=50, device="cpu"
+    )
+    assert [(row["activation"], row["ratio_to"]) for row in table.rows] == [("sigmoid", "sigmoid"), ("relu", "sigmoid")]
+    assert all(row["seconds_per_epoch"] > 0 and row["target_error_pct"] == 50 for row in table.rows)
+    assert table.report.command == "speed" and "Pareto front" in repr(table) and "Pareto front" in table._repr_html_()
+
+
+def test_speed_of_products_and_of_the_articles_operations() -> None:
+    products = relubench.speed(sparsity=True, model="mlp-2x24", epochs=1, budget=0.5, device="cpu")
+    assert {row["source"] for row in products.rows} == {"trained", "shifted"}
+    assert "break-even" in repr(products)
+    operations = relubench.speed(arithmetic=True, budget=0.2)
+    assert [row["operation"] for row in operations.rows] == ["add", "multiply", "compare", "divide", "exp", "log"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 3}, "--epochs means nothing without --network or --sparsity"),
+        ({"dropout": 0.1}, "--dropout means nothing without --network or --sparsity"),
+        ({"network": True, "size": "64k"}, "--size means nothing with --network"),
+        ({"network": True, "sparsity": True}, "--network and --sparsity are different measurements"),
+        ({"network": True, "target": 200}, "--target must be a validation error between 0 and 100 %"),
+        ({"sparsity": True, "keep": "none"}, "keep=none stores none"),
+        ({"arithmetic": True, "settings": {"seeds": [0]}}, "--set means nothing with --arithmetic"),
+        ({"budget": -1.0}, "--budget must be a number above 0"),
+    ],
+)
+def test_speed_refuses_what_the_command_refuses(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(relubench.UsageError, match=message):
+        relubench.speed(None if settings.get("arithmetic") else "relu", **settings)
+    with pytest.raises(TypeError, match="there is no setting 'epoch': did you mean epochs"):
+        relubench.speed("relu", network=True, epoch=3)  # pyright: ignore[reportCallIssue]
+
+
+def test_a_stack_is_written_and_fine_tuned_from(tmp_path: Path) -> None:
+    file = tmp_path / "stack.safetensors"
+    quick: dict[str, Any] = {"pretrain_epochs": 1, **TINY}
+    relubench.pretrain("sigmoid", method=["none", "dae"], seed=0, export=file, **quick)
+    table = relubench.pretrain("sigmoid", from_=str(file), seed=0, **TINY)
+    assert [row["pretraining"] == "none" for row in table.rows] == [True, False]
+    with pytest.raises(relubench.UsageError, match=r"--from .* and --method dae exclude each other"):
+        relubench.pretrain("sigmoid", method="dae", from_=file, **TINY)
+    with pytest.raises(relubench.UsageError, match="--export writes one stack: this asks for 2 activations"):
+        relubench.pretrain(["sigmoid", "tanh"], method="dae", seed=0, export=file, **quick)
+    with pytest.raises(relubench.UsageError, match="--export writes one stack: this asks for 2 methods and 1 seeds"):
+        relubench.pretrain("sigmoid", method=["rbm", "dae"], seed=0, export=file, **quick)
+
+
 def test_verify_finds_right_values_right_and_another_function_wrong() -> None:
     assert {row["outcome"] for row in relubench.verify("relu", dtype="fp32").rows} == {"ok"}
     wrong = relubench.verify(squared_relu, dtype="fp32", against="relu")
@@ -179,9 +230,8 @@ def test_saved_results_are_compared(tmp_path: Path) -> None:
 
 
 def test_lists_are_those_of_the_command() -> None:
-    from relubench.cli.listing import KINDS
+    from relubench.reports.listings import LISTS
 
-    for kind, rows_of in KINDS.items():
-        rows = getattr(relubench, f"list_{kind}")()
-        assert [row["name"] for row in rows] == [row["name"] for row in rows_of(None)] and rows
+    for kind, rows_of in LISTS.items():
+        assert getattr(relubench, f"list_{kind}") is rows_of and rows_of()
     assert set(relubench.__all__) <= set(dir(relubench))

@@ -164,7 +164,7 @@ def test_the_table_speaks_of_the_tasks_metric() -> None:
     assert "test Brier score" in text and "%" not in text.splitlines()[3] and "error" not in text
     best = min(table.rows, key=lambda row: row["test_metric"])["activation"]
     assert f"{best} had the lowest mean test Brier score" in table.report.sentence
-    assert "points" not in table.report.sentence + " ".join(table.report.footnotes)
+    assert "points" not in table.report.sentence + " ".join(table.report.note_texts)
 
 
 def test_the_runs_store_a_number_for_each_example_whose_mean_is_the_score() -> None:

@@ -15,7 +15,7 @@ from relubench.activations.row import FAMILIES, ActivationRow, ParameterValue
 from relubench.activations.table import ACTIVATIONS
 from relubench.activations.user import dotted_hint, file_hint, names_user_object, resolve_user_object
 from relubench.activations.user_syntax import FORM
-from relubench.errors import UsageError
+from relubench.errors import UsageError, shown
 from relubench.system.lookup import did_you_mean, find
 
 SEE = "see `relubench list activations`; a formula contains x"
@@ -104,7 +104,7 @@ def _join_values(group: list[str]) -> str:
     hint = "x*sigmoid(b*x), b=1.7 is a formula; a name's parameters follow colons: elu:alpha=0.5"
     if group[0].partition(":")[0].strip() in ACTIVATIONS and len(piece) < 120:
         hint = f"write {group[0]}:{values[0]}"
-    raise UsageError(f"{_quoted(values[0])} gives a parameter its value, but there is no formula before it", hint)
+    raise UsageError(f"{shown(values[0])} gives a parameter its value, but there is no formula before it", hint)
 
 
 def _split_at_commas(text: str) -> Iterator[str]:
@@ -115,10 +115,10 @@ def _split_at_commas(text: str) -> Iterator[str]:
         if character == "," and (depth <= 0 or position == len(text)):
             piece = text[start:position].strip()
             if not piece:
-                raise UsageError(f"an empty activation name in {_quoted(text)}", f"separate names by one comma; {SEE}")
+                raise UsageError(f"an empty activation name in {shown(text)}", f"separate names by one comma; {SEE}")
             if len(piece) > MAX_PIECE:
                 count = f"{MAX_PIECE:,} characters, not {len(piece):,}"
-                raise UsageError(f"an activation has at most {count}: {_quoted(piece)}", "write a shorter one")
+                raise UsageError(f"an activation has at most {count}: {shown(piece)}", "write a shorter one")
             yield piece
             start = position + 1
 
@@ -164,7 +164,7 @@ def _single_name(head: str, settings: str) -> str:
     if head == "all" or head in FAMILIES or "*" in head or "?" in head:
         raise UsageError(f"{head!r} names several activations, which cannot share parameters", "name them one by one")
     see = SEE if "=" in settings else file_hint(head, settings) or f"your own is {FORM}"
-    raise UsageError(f"there is no activation called {_quoted(head)}", did_you_mean(head[:100], ACTIVATIONS, see))
+    raise UsageError(f"there is no activation called {shown(head)}", did_you_mean(head[:100], ACTIVATIONS, see))
 
 
 def _table_names(word: str) -> list[str]:
@@ -177,19 +177,19 @@ def _table_names(word: str) -> list[str]:
         pattern = word.replace("[", "[[]")
         names = [name for name in ACTIVATIONS if fnmatchcase(name, pattern)]
         if not names:
-            raise UsageError(f"no activation's name matches {_quoted(word)}", SEE)
+            raise UsageError(f"no activation's name matches {shown(word)}", SEE)
         return names
     if word in ACTIVATIONS:
         return [word]
     function = NAMES.get(fold(word.rpartition(".")[2][:100]))
     if function is not None and word[-1:].isalnum():
-        raise UsageError(f"there is no activation called {_quoted(word)}", f"as a formula it is {function}(x); {SEE}")
+        raise UsageError(f"there is no activation called {shown(word)}", f"as a formula it is {function}(x); {SEE}")
     if re.fullmatch(r"[\d.]+", word):
         hint = f"a number is written 0.5, a comma separates activations; {SEE}"
-        raise UsageError(f"there is no activation called {_quoted(word)}", hint)
+        raise UsageError(f"there is no activation called {shown(word)}", hint)
     all_names = [*ACTIVATIONS, *FAMILIES, "all"]
     hint = dotted_hint(word) or did_you_mean(word[:100], all_names, SEE)
-    raise UsageError(f"there is no activation called {_quoted(word)}", hint)
+    raise UsageError(f"there is no activation called {shown(word)}", hint)
 
 
 def _formula_choice(text: str) -> ActivationChoice:
@@ -202,11 +202,9 @@ def _parameter_texts(piece: str, settings: str) -> dict[str, str]:
     for setting in settings.split(":"):
         key, equals, value = (part.strip() for part in setting.partition("="))
         if not equals or not key or not value:
-            raise UsageError(
-                f"{_quoted(setting)} in {_quoted(piece)} is not of the form name=value", "e.g. elu:alpha=0.5"
-            )
+            raise UsageError(f"{shown(setting)} in {shown(piece)} is not of the form name=value", "e.g. elu:alpha=0.5")
         if key in texts:
-            raise UsageError(f"{key} is given twice in {_quoted(piece)}", "give each parameter once")
+            raise UsageError(f"{key} is given twice in {shown(piece)}", "give each parameter once")
         texts[key] = value
     return texts
 
@@ -214,15 +212,15 @@ def _parameter_texts(piece: str, settings: str) -> dict[str, str]:
 def _parse_parameter(row: ActivationRow, key: str, text: str) -> ParameterValue:
     """`text` as the type of the parameter's default, within its range or among its options."""
     if not row.parameters:
-        raise UsageError(f"{row.name} has no parameters, so not {_quoted(key)}", f"write just {row.name}")
+        raise UsageError(f"{row.name} has no parameters, so not {shown(key)}", f"write just {row.name}")
     see = f"{row.name} has {', '.join(row.parameters)}"
     if key not in row.parameters:
-        raise UsageError(f"{row.name} has no parameter {_quoted(key)}", did_you_mean(key[:100], row.parameters, see))
+        raise UsageError(f"{row.name} has no parameter {shown(key)}", did_you_mean(key[:100], row.parameters, see))
     if key in row.options:
         if text not in row.options[key]:
             options = ", ".join(row.options[key])
             raise UsageError(
-                f"{row.name}:{key} is one of {options}, not {_quoted(text)}",
+                f"{row.name}:{key} is one of {options}, not {shown(text)}",
                 did_you_mean(text[:100], row.options[key], f"the default is {row.parameters[key]}"),
             )
         return text
@@ -239,12 +237,8 @@ def _parse_number(row: ActivationRow, key: str, text: str) -> int | float:
     if not low <= number <= high:
         kind = "a whole number" if is_integer else "a number"
         raise UsageError(
-            f"{row.name}:{key} is {kind} from {low:g} to {high:g}, not {_quoted(text)}",
+            f"{row.name}:{key} is {kind} from {low:g} to {high:g}, not {shown(text)}",
             f"the default is {row.parameters[key]}",
         )
     # -0.0 + 0 is 0.0: one value, one label.
     return number + 0
-
-
-def _quoted(text: str) -> str:
-    return repr(text if len(text) <= 60 else f"{text[:57]}...")

@@ -18,11 +18,8 @@ from relubench.errors import EXIT_INTERRUPTED, UsageError
 
 if TYPE_CHECKING:
     from relubench.experiments.config import ExperimentConfig
-    from relubench.experiments.study import Study
-    from relubench.reports.report import Report
+    from relubench.experiments.record import StudyRecord
 
-DEFAULTS = {"act": ("relu",), "train": {"l1": (0.0, 0.001, 0.01, 0.1, 1.0), "l1_scale": "mean"}}
-"""relu at the article's strengths."""
 MAX_NETS = 10_000
 
 OFFERED = offer(
@@ -70,25 +67,17 @@ def ablate_sparsity(config: Annotated[ConfigFlags, OFFERED], flags: AblationFlag
     """
     target = flags.target()
     num_nets = None if nets is None else _num_nets(nets, config)
-    experiment = config.experiment(DEFAULTS)
-    _check_layers(experiment)
+    from relubench.experiments.l1_range import ABLATION_DEFAULTS, check_layers
+    from relubench.reports.training.sparsity import sparsity_report
+
+    experiment = config.experiment(ABLATION_DEFAULTS)
+    check_layers(experiment)
     # The short runs that find the range use the same data: what is said of them is said once.
     note = output.once(flags.note)
     if num_nets is not None:
         output.check_stdout(target)
         experiment = _with_drawn_strengths(experiment, num_nets, flags, note)
-    show_study(flags.open(experiment, note), _report, target, flags, _draw)
-
-
-def _check_layers(config: ExperimentConfig) -> None:
-    """Raises UsageError for a network whose hidden layers are not known: there is nothing to make sparse in it."""
-    from relubench.models.families import family_of, parse_model
-
-    if config.model.name != "auto" and not family_of(parse_model(config.model.name).name).can("l1"):
-        raise UsageError(
-            f"ablate-sparsity penalises the hidden layers of relubench's own networks, not of {config.model.name}",
-            "use an mlp or the cnn, for example --model mlp-2x64",
-        )
+    show_study(flags.open(experiment, note), sparsity_report, target, flags, _draw)
 
 
 def _num_nets(text: str, config: ConfigFlags) -> int:
@@ -118,14 +107,8 @@ def _with_drawn_strengths(
             raise typer.Exit(EXIT_INTERRUPTED)
 
 
-def _report(study: Study) -> Report:
-    from relubench.reports.training.sparsity import sparsity_report
-
-    return sparsity_report(study)
-
-
-def _draw(study: Study, plot: Path) -> None:
+def _draw(record: StudyRecord, plot: Path) -> None:
     from relubench.reports.plots.sparsity import plot_sparsity
     from relubench.reports.training.sparsity import without_trend
 
-    plot_sparsity(study.results, plot, without_trend(study))
+    plot_sparsity(record.results, plot, without_trend(record))

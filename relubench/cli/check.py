@@ -41,10 +41,7 @@ def check(
     if table is not None:
         from relubench.reports.published_table import published_report
 
-        report = published_report(table)
-        output.emit_report(report, target)
-        if not target.for_people and not quiet:
-            output.say(report.sentence)
+        output.emit_report(published_report(table), target, quiet=quiet)
         return
     assert file is not None
     _check_result(file, target, quiet)
@@ -55,9 +52,9 @@ def _check_result(file: Path, target: output.Target, quiet: bool) -> None:
     from relubench.reports.audit import audit
 
     report = audit(file)
-    if report.rows or not target.for_people:
-        output.emit_report(report, target)
-    if not quiet and not (report.rows and target.for_people):
-        output.say("\n".join([*report.footnotes, report.sentence]) if not report.rows else report.sentence)
+    if report.rows or not target.human_readable:
+        output.emit_report(report, target, quiet=quiet or not report.rows)
+    if not quiet and not report.rows:
+        output.say("\n".join([*report.note_texts, report.sentence]))
     if report.rows:
         raise typer.Exit(EXIT_COMPUTE)

@@ -9,7 +9,6 @@ import typer
 
 from relubench.cli import options, output
 from relubench.errors import EXIT_REGRESSION, UsageError
-from relubench.version import __version__
 
 FailOn = Annotated[
     str | None,
@@ -52,10 +51,8 @@ def compare(
 
     gate = None if fail_on is None else parse_gate(fail_on)
     tables = [read_table(path) for path in files]
-    report = compared(tables, __version__)
+    report = compared(tables)
     report = report if gate is None else gated(report, tables, gate)
-    output.emit_report(report, target)
-    if not target.for_people and not quiet:
-        output.say(report.sentence)
+    output.emit_report(report, target, quiet=quiet)
     if gate is not None and has_regression(report):
         raise typer.Exit(EXIT_REGRESSION)

@@ -30,6 +30,12 @@ def formats(incomplete: str) -> list[str]:
     return [name for name in FORMATS if name.startswith(incomplete)]
 
 
+def lists(incomplete: str) -> list[str]:
+    from relubench.reports.listings import LISTS
+
+    return [name for name in LISTS if name.startswith(incomplete)]
+
+
 def presets(incomplete: str) -> list[str]:
     from relubench.system.paths import presets_folder
 

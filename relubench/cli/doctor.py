@@ -42,9 +42,10 @@ def doctor(
 ) -> None:
     """Check this machine: Python, torch, device, threads, data sets, folders, disk, terminal. Exit 1 for any error."""
     target = output.choose(format, output_file)
+    from relubench.reports.report import listing
+
     checks = list(examine(data_dir, runs_dir))
-    listing = output.Listing(rows=[asdict(check) for check in checks], title="doctor")
-    output.emit_listings([listing], "doctor", target)
+    output.emit_report(listing("doctor", [asdict(check) for check in checks], title="doctor"), target)
     if any(check.status == "error" for check in checks):
         raise typer.Exit(EXIT_COMPUTE)
 
@@ -52,10 +53,10 @@ def doctor(
 def examine(data_dir: Path | None, runs_dir: Path | None) -> Iterator[Check]:
     """All checks, in the order in which one failure explains the next."""
     from relubench.system.installation import torch_checks
-    from relubench.system.paths import cache_root, runs_root
+    from relubench.system.paths import PACKAGE, cache_root, runs_root
 
     yield _python()
-    yield Check(name="relubench", status="ok", detail=f"{__version__} in {Path(__file__).parents[1]}")
+    yield Check(name="relubench", status="ok", detail=f"{__version__} in {PACKAGE}")
     yield from (
         Check(name=name, status=status, detail=detail, remedy=remedy) for name, status, detail, remedy in torch_checks()
     )

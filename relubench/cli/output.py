@@ -3,48 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from relubench.cli.streams import ClosedStdout
 from relubench.errors import ComputeError, UsageError
-from relubench.system.files import check_writable, write_file
+from relubench.system.files import write_file
 from relubench.system.lookup import find
-from relubench.version import __version__
+from relubench.system.output_files import check_file
 
 if TYPE_CHECKING:
     from relubench.reports.report import Report
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Listing:
-    """Rows whose first key is the name."""
-
-    rows: list[dict[str, Any]]
-    title: str
-    drop_order: Sequence[str] = ()
-    """Keys whose columns a table that is too wide does without, first to last."""
-    notes: Sequence[str] = ()
-    """Lines under the rows, for people."""
-
-
-IDENTIFYING = ("year", "seed")
-"""Whole numbers that are names: written without a sign between the thousands."""
-
-SUFFIXES = {
-    ".json": "json",
-    ".jsonl": "jsonl",
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".md": "markdown",
-    ".tex": "latex",
-    ".txt": "table",
-}
-"""Suffix of a file -> its format."""
 
 UNLIMITED = 10_000
 """Characters a line, where nothing may be wrapped."""
@@ -58,8 +31,8 @@ class Target:
     path: Path | None = None
 
     @property
-    def for_people(self) -> bool:
-        """Whether the format carries title, footnotes and closing sentence."""
+    def human_readable(self) -> bool:
+        """Whether the format carries title, notes and closing sentence."""
         from relubench.reports.render import FORMATS
 
         return FORMATS[self.format].human_readable
@@ -77,19 +50,20 @@ class Target:
 
 def choose(format_name: str | None, output: Path | None) -> Target:
     """The target that --format and --output ask for; raises UsageError where the file could not be written."""
-    if format_name is not None:
-        from relubench.reports.render import FORMATS
+    from relubench.reports.render import FORMATS
 
+    if format_name is not None:
         find(format_name, FORMATS, kind="format", see=f"formats are {', '.join(FORMATS)}")
     if output is None:
         return Target(format=format_name or ("table" if on_terminal() else "tsv"))
     check_file("--output", output)
-    if format_name is None and output.suffix.lower() not in SUFFIXES:
+    format_by_suffix = {format.suffix: name for name, format in FORMATS.items()}
+    if format_name is None and output.suffix.lower() not in format_by_suffix:
         raise UsageError(
             f"--output {output}: the suffix does not say the format",
-            f"use one of {' '.join(SUFFIXES)}, or add --format",
+            f"use one of {' '.join(format_by_suffix)}, or add --format",
         )
-    return Target(format=format_name or SUFFIXES[output.suffix.lower()], path=output)
+    return Target(format=format_name or format_by_suffix[output.suffix.lower()], path=output)
 
 
 def check_stdout(target: Target) -> None:
@@ -109,57 +83,17 @@ def check_plot(plot: Path | None) -> None:
     check_file("--plot", plot)
 
 
-def check_file(option: str, path: Path) -> None:
-    """Raises UsageError if `path` cannot be written: its folder has to be there already."""
-    try:
-        check_writable(path)
-    except IsADirectoryError:
-        raise UsageError(f"{option} {path} is a folder", "give the name of a file in it") from None
-    except FileNotFoundError as error:
-        folder = path.resolve().parent if path.is_symlink() else path.parent
-        raise UsageError(
-            f"{option} {path}: there is no folder {folder}", f"make it first: mkdir -p {folder}"
-        ) from error
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return  # Room may be made meanwhile, and the result goes to stdout otherwise.
-        reason = error.strerror or str(error)
-        raise UsageError(
-            f"{option} {path} cannot be written: {reason[:1].lower()}{reason[1:]}",
-            "change the permissions, or choose another place",
-        ) from error
+def emit_report(report: Report, target: Target, *, quiet: bool = False) -> None:
+    """Write a report; where the format has no room for them, its warnings and its sentence are said on stderr.
 
-
-def save_file(option: str, path: Path, content: bytes) -> None:
-    """Write a file that a flag names; raises ComputeError where that fails after all."""
-    try:
-        write_file(path, content)
-    except OSError as error:
-        raise ComputeError(
-            f"{option} {path} was not written: {error.strerror or error}", "name another file"
-        ) from error
-
-
-def emit_report(report: Report, target: Target) -> None:
-    """Write a report in the target's format."""
-    emit_reports([report], target)
-
-
-def emit_reports(reports: Sequence[Report], target: Target) -> None:
-    """Write reports in the target's format, one below the other."""
+    `quiet`: the warnings alone.
+    """
     from relubench.reports.render import render
 
-    texts = [render(report, target.format, width=target.width, colour=target.colour) for report in reports]
-    emit("\n".join(texts), target)
-
-
-def emit_listings(listings: Sequence[Listing], command: str, target: Target) -> None:
-    """Write rows with their titles, one listing after the other."""
-    from relubench.reports.render import render
-
-    reports = [_listing_report(listing, command) for listing in listings]
-    texts = [render(report, target.format, width=target.width, colour=target.colour) for report in reports]
-    emit("\n".join(texts), target)
+    emit(render(report, target.format, width=target.width, colour=target.colour), target)
+    if not target.human_readable:
+        for line in [*report.warnings, *([report.sentence] if report.sentence and not quiet else [])]:
+            say(line)
 
 
 def emit(text: str, target: Target) -> None:
@@ -207,27 +141,3 @@ def once(say: Callable[[str], None]) -> Callable[[str], None]:
 def on_terminal() -> bool:
     """Whether stdout is a terminal."""
     return sys.stdout is not None and sys.stdout.isatty()
-
-
-def _listing_report(listing: Listing, command: str) -> Report:
-    from relubench.reports.report import Report, listing_columns
-
-    rows = listing.rows
-    columns = []
-    for key, column in zip(dict.fromkeys(key for row in rows for key in row), listing_columns(rows), strict=True):
-        if key in listing.drop_order:
-            column = replace(column, drop_order=listing.drop_order.index(key) + 1)
-        columns.append(replace(column, cell=_without_thousands_signs(key)) if key in IDENTIFYING else column)
-    return Report(
-        command=command,
-        version=__version__,
-        device=None,
-        rows=rows,
-        columns=columns,
-        title=listing.title,
-        footnotes=listing.notes,
-    )
-
-
-def _without_thousands_signs(key: str) -> Callable[[dict[str, Any]], list[str]]:
-    return lambda row: ["" if row.get(key) is None else str(row[key])]

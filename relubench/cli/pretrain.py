@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -11,12 +11,6 @@ from relubench.cli import options, output
 from relubench.cli.config_flags import ConfigFlags, offer
 from relubench.cli.flag_table import SEED
 from relubench.cli.study import StudyFlags, show_study
-from relubench.errors import UsageError
-
-if TYPE_CHECKING:
-    from relubench.experiments.config import ExperimentConfig
-    from relubench.experiments.study import Study
-    from relubench.reports.report import Report
 
 OFFERED = offer(
     *("act", "pretrain.methods", "pretrain.epochs", "pretrain.lr", "pretrain.control"),
@@ -60,55 +54,15 @@ def pretrain(
     serves every fine-tuning that starts from it.
     """
     target = flags.target()
-    experiment = config.experiment(defaults=_defaults(source, config.text("--method")))
-    _check_export(export, experiment)
-    study = flags.open(experiment)
-    if export is not None and (num_choices := sum(len(part.choices) for part in study.parts)) != 1:
-        raise UsageError(f"--export writes one stack: this asks for {num_choices} activations", "name one with --act")
-    show_study(study, _report, target, flags)
-    if export is not None:
-        _export(study, export)
-
-
-def _defaults(source: Path | None, method: list[str] | None) -> dict[str, Any]:
-    """What the command has for a default where `train` pre-trains nothing."""
-    from relubench.experiments.pretraining_plan import PRETRAIN_DEFAULTS
-
-    if source is None:
-        if "file" in ",".join(method or []).split(","):
-            raise UsageError("--method file starts from a stack, and none is given", "name its file with --from FILE")
-        return PRETRAIN_DEFAULTS
-    if method:
-        raise UsageError(
-            f"--from {source} and --method {','.join(method)} exclude each other",
-            "--from fine-tunes from a finished stack, and compares it with none",
-        )
-    return PRETRAIN_DEFAULTS | {"pretrain": {"methods": ("none", "file"), "source": str(source.absolute())}}
-
-
-def _check_export(export: Path | None, config: ExperimentConfig) -> None:
-    """Raises UsageError where there would not be one stack to write, or nowhere to write it."""
-    if export is None:
-        return
-    output.check_file("--export", export)
-    methods = [method for method in config.pretrain.methods if method != "none"]
-    if len(methods) != 1 or len(config.seeds) != 1:
-        raise UsageError(
-            f"--export writes one stack: this asks for {len(methods)} methods and {len(config.seeds)} seeds",
-            "name one, for example --method none,rbm --seed 0",
-        )
-
-
-def _report(study: Study) -> Report:
-    """The table of what is finished or failed so far."""
+    from relubench.experiments.pretraining_files import check_export, export_stack, pretraining_defaults
     from relubench.reports.training.pretraining import pretraining_report
 
-    return pretraining_report(study)
-
-
-def _export(study: Study, path: Path) -> None:
-    from relubench.training.pretraining.layers import export_layers
-
-    (pretrained,) = (spec for spec in study.specs if spec.stack is not None and not spec.stack.shuffled)
-    output.save_file("--export", path, export_layers(pretrained, study.store))
-    output.say(f"written: {path}")
+    methods = [name for text in config.text("--method") or () for name in text.split(",")]
+    experiment = config.experiment(defaults=pretraining_defaults(source, methods))
+    if export is not None:
+        check_export(export, experiment)
+    study = flags.open(experiment)
+    show_study(study, pretraining_report, target, flags)
+    if export is not None:
+        export_stack(study, export)
+        output.say(f"written: {export}")

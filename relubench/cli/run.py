@@ -13,11 +13,10 @@ from relubench.cli.config_flags import ConfigFlags, offer
 from relubench.cli.flag_table import FLAGS, methods_of
 from relubench.cli.study import StudyFlags, show_study
 from relubench.errors import UsageError
+from relubench.system.output_files import check_file
 
 if TYPE_CHECKING:
     from relubench.experiments.presets.resolve import Preset
-    from relubench.experiments.study import Study
-    from relubench.reports.report import Report
 
 PresetName = Annotated[
     str | None,
@@ -117,7 +116,9 @@ def run(
     else:
         if chosen.stand_in:
             flags.note(f"{chosen.name} at scale {chosen.scale}: {chosen.stand_in}")
-        show_study(flags.open(chosen.variants), partial(_report, preset=chosen), target, flags)
+        from relubench.reports.training.preset import preset_report
+
+        show_study(flags.open(chosen.variants), partial(preset_report, preset=chosen), target, flags)
 
 
 def _yaml_target(flags: StudyFlags) -> output.Target:
@@ -127,26 +128,15 @@ def _yaml_target(flags: StudyFlags) -> output.Target:
     if flags.plot is not None:
         raise UsageError("--plot means nothing to --print, which trains nothing", "leave --plot out")
     if flags.output_file is not None:
-        output.check_file("--output", flags.output_file)
+        check_file("--output", flags.output_file)
     return output.Target(format="tsv", path=flags.output_file)
-
-
-def _report(study: Study, preset: Preset) -> Report:
-    from relubench.reports.training.study import study_report
-
-    about = {"preset": preset.name, "scale": preset.scale, "stand_in": preset.stand_in}
-    report = study_report(study, command="run", comparison=preset.comparison, about=about)
-    title = f"{preset.name}{f' ({preset.scale})' if preset.scale else ''}: {report.title}"
-    caption = "; ".join(part for part in (preset.stand_in, report.caption) if part)
-    notes = [*report.footnotes, *([preset.claim] if preset.claim else [])]
-    return replace(report, title=title, caption=caption, footnotes=notes)
 
 
 def _show_cost(preset: Preset, target: output.Target, flags: StudyFlags) -> None:
     """Print how many runs there would be, how long they would take and how much they would store."""
     from relubench.data import lines_about
     from relubench.experiments.cost import price
-    from relubench.reports.cost import cost_row, cost_sentence
+    from relubench.reports.cost import cost_report
 
     cost = price(
         preset.variants,
@@ -156,8 +146,7 @@ def _show_cost(preset: Preset, target: output.Target, flags: StudyFlags) -> None
     )
     for line in lines_about(prepared for prepared in cost.sets if prepared.digest):
         flags.note(line)
-    title = f"{preset.name}{f' ({preset.scale})' if preset.scale else ''}: {cost_sentence(cost)}"
-    rows = [cost_row(row) if target.for_people else row.to_json() for row in cost.rows]
-    output.emit_listings([output.Listing(rows=rows, title=title)], "run", target)
-    if not target.for_people:
-        output.say(title)
+    report = cost_report(cost, f"{preset.name}{f' ({preset.scale})' if preset.scale else ''}")
+    output.emit_report(report, target)
+    if not target.human_readable:
+        output.say(report.title)

@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relubench.cli import options, output, run_rows
+from relubench.cli import options, output
 from relubench.errors import UsageError
 
 if TYPE_CHECKING:
     from relubench.runs.store import Store
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking. Default: ask, and refuse in a pipe.")]
-
-DROP_ORDER = ("pretraining", "l1", "size", "time", "epochs", "batch size", "optimizer", "date", "lr", "model")
-"""Columns that a narrow terminal does without, first to last."""
 
 runs = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -38,19 +35,14 @@ def list_runs(
     if ctx.invoked_subcommand is not None:
         _refuse_before_command(ctx)
         return
-    from relubench.runs.index import indexed_rows
+    from relubench.reports.stored_runs import runs_report
 
     target = output.choose(format, output_file)
     store = _store(runs_dir)
-    rows = indexed_rows(store, lambda run_id: run_rows.finished_row(store, run_id))
-    rows += [run_rows.unfinished_row(store, run_id) for run_id in store.unfinished()]
-    if not rows:
+    report = runs_report(store, readable_cells=target.format == "table")
+    if not report.rows:
         output.say(f"there are no runs in {store.root}")
-    rows.sort(key=lambda row: (row["date"] or "", row["id"]))
-    if target.format == "table":
-        rows = [run_rows.human_readable(row) for row in rows]
-    listing = output.Listing(rows=rows, title=f"runs in {store.root}", drop_order=DROP_ORDER)
-    output.emit_listings([listing], "runs", target)
+    output.emit_report(report, target)
 
 
 @runs.command()
@@ -61,6 +53,8 @@ def show(
     output_file: options.OutputFile = None,
 ) -> None:
     """Show a run's settings and learning curve. JSON holds all of it; tsv, csv and jsonl hold the curve."""
+    from relubench.reports.stored_runs import layers_of, run_report
+
     target = output.choose(format, output_file)
     store = _store(runs_dir)
     result = store.result(find_run(run, store.ids()))
@@ -71,16 +65,11 @@ def show(
             **result.to_json(),
             "timing": timing.to_json() if timing else None,
             "folder": str(store.folder(result.id)),
-            "layers": [layer.to_json() for layer in run_rows.layers_of(store, result)],
+            "layers": [layer.to_json() for layer in layers_of(store, result)],
         }
         output.emit(json.dumps(everything, indent=1, allow_nan=False), target)
         return
-    curve = [run_rows.rounded(point.to_json()) for point in result.curve]
-    listings = [output.Listing(rows=curve, title=f"learning curve of {result.id}")]
-    if target.format in ("table", "markdown", "latex"):
-        listings += [*run_rows.layer_curves(run_rows.layers_of(store, result)), *run_rows.probe_listings(result)]
-        listings.insert(0, output.Listing(rows=run_rows.setting_rows(store, result, timing), title=f"run {result.id}"))
-    output.emit_listings(listings, "runs show", target)
+    output.emit_report(run_report(store, result, timing), target)
 
 
 @runs.command()

@@ -14,6 +14,7 @@ from relubench.cli.study import quietly
 from relubench.data.notes import printable
 from relubench.errors import UsageError
 from relubench.system.lookup import find
+from relubench.system.output_files import check_file, save_file
 from relubench.system.paths import user_path
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def data(
 
         num_images = min(COUNT, _images_of(prepared, part)) if count is None else count
         samples = draw_samples(prepared, part, num_images, seed, base)
-        output.save_file("--output", path, _sheet(prepared, part, samples, base))
+        save_file("--output", path, _sheet(prepared, part, samples, base))
     _print(prepared, str(path) if has_sheet else None, target, quietly if quiet else output.say)
 
 
@@ -126,7 +127,7 @@ def _sheet_path(name: str, output_file: Path | None) -> Path:
     path = output_file or Path(printable(f"{user_path(name).resolve().name.removesuffix('.npz')}.png"))
     if path.suffix.lower() != ".png":
         raise UsageError(f"--output {path}: the sheet is a PNG", "end the file's name in .png")
-    output.check_file("--output", path)
+    check_file("--output", path)
     return path
 
 
@@ -135,7 +136,7 @@ def _print(prepared: PreparedData, sheet: str | None, target: output.Target, not
     from relubench.data import lines_about
     from relubench.reports.dataset import dataset_report
 
-    if not target.for_people:
+    if not target.human_readable:
         for line in lines_about([prepared]):
             note(line)
         note(f"samples are drawn in {sheet}" if sheet else "flat rows: there is no picture to show")
@@ -170,7 +171,7 @@ def run_(
     """
     if not folder.is_dir():
         raise UsageError(f"--output {folder} is no folder", f"make it first: mkdir -p {folder}")
-    output.check_file("--output", folder / f"{run}.png")
+    check_file("--output", folder / f"{run}.png")
     from relubench.reports.plots.run_pictures import draw_run
     from relubench.runs.store import Store
     from relubench.system.paths import runs_root

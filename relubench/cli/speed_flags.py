@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,7 +13,6 @@ from relubench.cli.flag_table import SEED
 
 if TYPE_CHECKING:
     from relubench.cli.config_flags import ConfigFlags
-    from relubench.timing.request import Request
 
 OPERATORS = "Operators"
 """A heading of the help."""
@@ -165,14 +164,7 @@ class SpeedFlags:
         if not self.quiet:
             output.say(text)
 
-    def until(self, request: Request, config: ConfigFlags) -> Request:
-        """The request with when to stop (--rel-ci, --budget), and the seed of inputs and order (--seed)."""
-        from relubench.timing.request import parse_number
-
-        if self.rel_ci is not None:
-            request = replace(request, rel_ci=parse_number("--rel-ci", self.rel_ci, "%") / 100)
-        if self.budget is not None:
-            request = replace(request, budget_s=parse_number("--budget", self.budget, "s"))
-        if (seed := config.text(SEED.option)) is not None:
-            request = replace(request, seed=SEED.value(seed)[0])
-        return request
+    def limits(self, config: ConfigFlags) -> dict[str, Any]:
+        """Until when to measure (--rel-ci, --budget), and the seed of inputs and order, as far as they were typed."""
+        seed = config.text(SEED.option)
+        return {"rel_ci": self.rel_ci, "budget": self.budget, "seed": None if seed is None else SEED.value(seed)[0]}

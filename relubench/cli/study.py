@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from relubench.experiments.config import ExperimentConfig
     from relubench.experiments.events import Event
     from relubench.experiments.plan import Variant
+    from relubench.experiments.record import StudyRecord
     from relubench.experiments.study import Study
     from relubench.reports.report import Report
 
@@ -61,29 +62,29 @@ class StudyFlags:
 
 def show_study(
     study: Study,
-    report_of: Callable[[Study], Report],
+    report_of: Callable[[StudyRecord], Report],
     target: Target,
     flags: StudyFlags,
-    draw: Callable[[Study, Path], None] | None = None,
+    draw: Callable[[StudyRecord, Path], None] | None = None,
 ) -> None:
     """Carry the study out and show what came of it; `report_of` is asked once, for what is finished by then.
 
     `draw` makes the plot, by default gradient norms or learning curves. Raises typer.Exit(130) if it was interrupted,
     ComputeError if nothing was computed.
     """
+    from relubench.experiments.record import record_of
+
     output.check_stdout(target)
     interrupted = carry_out(study, flags.quiet)
-    finished = _num_finished(study)
-    if study.results:
-        report = report_of(study)
-        output.emit_report(report, target)
-        if flags.plot is not None and finished:
-            (draw or _draw)(study, flags.plot)
-        if not target.for_people and not flags.quiet:
-            output.say(report.sentence)
+    record = record_of(study)
+    if record.results:
+        report = report_of(record)
+        output.emit_report(report, target, quiet=flags.quiet)
+        if flags.plot is not None and record.finished:
+            (draw or _draw)(record, flags.plot)
     if interrupted:
         raise stopped(study)
-    if not finished:
+    if not record.finished:
         raise ComputeError(f"none of the {study.total} runs could be computed", "see the warnings above")
 
 
@@ -117,18 +118,18 @@ def quietly(text: str) -> None:
         output.say(text)
 
 
-def _draw(study: Study, plot: Path) -> None:
+def _draw(record: StudyRecord, plot: Path) -> None:
     """Gradient norms by layer where they were looked at, else the learning curves."""
     from relubench.reports.training.gradients import has_gradients
 
-    if has_gradients(study.results):
+    if has_gradients(record.results):
         from relubench.reports.plots.gradients import plot_gradients
 
-        plot_gradients(study.results, plot)
+        plot_gradients(record.results, plot)
         return
     from relubench.reports.plots.learning_curves import plot_curves
 
-    plot_curves(study.results, study.timings, plot, study.tuned)
+    plot_curves(record.results, record.timings, plot, record.tunings)
 
 
 def carry_out(study: Study, quiet: bool) -> bool:

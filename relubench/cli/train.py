@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from relubench.cli.config_flags import ConfigFlags, offer
 from relubench.cli.flag_table import SEED
 from relubench.cli.study import StudyFlags, show_study
-
-if TYPE_CHECKING:
-    from relubench.experiments.study import Study
-    from relubench.reports.report import Report
 
 OFFERED = offer(
     *("act", "data.name", "model.name", "model.keep_act", "model.init", "model.norm", "model.dropout"),
@@ -29,10 +25,6 @@ def train(config: Annotated[ConfigFlags, OFFERED], flags: StudyFlags) -> None:
     """
     target = flags.target()
     study = flags.open(config.experiment())
-    show_study(study, _report, target, flags)
-
-
-def _report(study: Study) -> Report:
     from relubench.reports.training.study import study_report
 
-    return study_report(study)
+    show_study(study, study_report, target, flags)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from itertools import product
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from relubench.cli import completion, options, output
 from relubench.cli.config_flags import ConfigFlags, offer
-from relubench.errors import WARNING, ComputeError, RelubenchError, UsageError
+from relubench.errors import WARNING, ComputeError, UsageError
 from relubench.reports.formatting import count
 
 if TYPE_CHECKING:
@@ -79,10 +80,11 @@ def verify(
     # What a user's code prints must not come between the rows.
     with contextlib.redirect_stdout(sys.stderr):
         from relubench.activations import select
+        from relubench.experiments.checks import reference_choice
         from relubench.timing.request import DTYPES, check_compiler, check_names
 
         choices = select(act or ["all"])
-        reference = _reference(against, choices)
+        reference = None if against is None else reference_choice(against, choices)
         dtypes = check_names("--dtype", dtype or list(DTYPES), tuple(DTYPES))
         if compile_:
             check_compiler(device)
@@ -91,9 +93,7 @@ def verify(
     from relubench.reports.verification import verification_report
 
     report = verification_report(rows, device=device.name, torch=device.torch, compiled=compile_)
-    output.emit_report(report, target)
-    if not target.for_people and not quiet:
-        output.say(report.sentence)
+    output.emit_report(report, target, quiet=quiet)
     _conclude([row["outcome"] for row in rows])
 
 
@@ -131,66 +131,23 @@ def _conclude(outcomes: Sequence[str]) -> None:
         output.say(f"{WARNING}{not_computed}: what failed there is neither right nor wrong, and the table says why")
 
 
-def _reference(against: str | None, choices: Sequence[ActivationChoice]) -> ActivationChoice | None:
-    """The activation of --against; raises UsageError where it or a checked one is no function of one variable."""
-    from relubench.activations import select
-
-    if against is None:
-        return None
-    references = select([against])
-    if len(references) > 1:
-        raise UsageError(f"--against {against} names several activations", "name one")
-    for choice in (*choices, *references):
-        if choice.inputs_per_unit > 1:
-            raise UsageError(
-                f"--against compares functions of one variable, and {choice.label} has {choice.inputs_per_unit}",
-                "leave it out",
-            )
-    return references[0]
-
-
 def _rows(
     choices: Sequence[ActivationChoice],
     dtypes: Sequence[str],
-    reference: ActivationChoice | None,
+    against: ActivationChoice | None,
     compiled: bool,
     quiet: bool,
 ) -> list[Row]:
-    import torch
+    """The rows of every activation in every type; a terminal shows which is being checked."""
+    from relubench.experiments.checks import check_rows
 
-    torch.set_num_threads(1)
-    # Subnormal numbers are among those checked.
-    torch.set_flush_denormal(False)
     rows: list[Row] = []
     is_shown = not quiet and sys.stderr.isatty()
-    for choice in choices:
-        for dtype in dtypes:
-            if is_shown:
-                sys.stderr.write(f"\r{choice.label} {dtype}".ljust(78))
-                sys.stderr.flush()
-            rows += _checked(choice, dtype, reference, compiled)
+    for choice, dtype in product(choices, dtypes):
+        if is_shown:
+            sys.stderr.write(f"\r{choice.label} {dtype}".ljust(78))
+            sys.stderr.flush()
+        rows += [row.to_json() for row in check_rows([choice], [dtype], compiled=compiled, against=against)]
     if is_shown:
         sys.stderr.write("\r" + " " * 78 + "\r")
     return rows
-
-
-def _checked(choice: ActivationChoice, dtype: str, reference: ActivationChoice | None, compiled: bool) -> list[Row]:
-    """The rows of one activation in one type; a single row that says why where it could not be checked."""
-    from relubench.verification.check import VerifyRow, check
-
-    try:
-        return [row.to_json() for row in check(choice, dtype, compiled=compiled, against=reference)]
-    except Exception as error:
-        message = f"{type(error).__name__}: {error}"
-        if isinstance(error, RelubenchError):
-            message = f"{error.message}; {error.hint}"
-        row = VerifyRow(
-            activation=choice.label,
-            dtype=dtype,
-            pass_="forward",
-            points=0,
-            forms="",
-            outcome="failed",
-            message=message,
-        )
-        return [row.to_json()]

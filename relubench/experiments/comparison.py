@@ -41,7 +41,7 @@ class Candidate(Protocol):
     def l1(self) -> float | None: ...
 
 
-def firsts(candidates: Sequence[Candidate], comparison: Comparison) -> list[int]:
+def baseline_indices(candidates: Sequence[Candidate], comparison: Comparison) -> list[int]:
     """For each row the index of the one that it is compared with; its own where that one is missing."""
     places = [(*candidate.place, *(candidate.spec[key] for key in comparison.within)) for candidate in candidates]
     if comparison.pretraining is not None:

@@ -18,10 +18,10 @@ COMPARED = (
     "l1_scale",
     "test_noise",
 )
-"""Settings that have a place of their own in a table, or change no result: not told as departures."""
+"""Settings that have a place of their own in a table, or change no result: not told as deviations."""
 
 
-def departures(config: ExperimentConfig, as_published: frozenset[str] = frozenset()) -> tuple[str, ...]:
+def deviations(config: ExperimentConfig, as_published: frozenset[str] = frozenset()) -> tuple[str, ...]:
     """Whatever is set otherwise than the protocol has it, the learning rate and the initialisation aside.
 
     Those two have columns of their own, and so have what is compared: activations, data set, model, seeds and test
@@ -29,17 +29,17 @@ def departures(config: ExperimentConfig, as_published: frozenset[str] = frozense
     """
     standard = experiment({"train": {"protocol": config.train.protocol, "epochs": config.train.epochs}})
     usual_epochs = experiment({"train": {"protocol": config.train.protocol}}).train.epochs
-    deviations: list[str] = []
+    texts: list[str] = []
     for section in ("train", "model", "data"):
         values, standard_values = getattr(config, section), getattr(standard, section)
         for key in type(values).model_fields:
             value = getattr(values, key)
             compared = key in COMPARED or isinstance(value, tuple) or f"{section}.{key}" in as_published
             if not compared and value != getattr(standard_values, key):
-                deviations.append(spoken(key, value) + (_scale(config) if key == "l1" and value else ""))
+                texts.append(spoken(key, value) + (_scale(config) if key == "l1" and value else ""))
     if config.train.epochs != usual_epochs and "train.epochs" not in as_published:
-        deviations.append(f"{config.train.epochs} epoch{'s' if config.train.epochs > 1 else ''}")
-    return tuple(deviations)
+        texts.append(f"{config.train.epochs} epoch{'s' if config.train.epochs > 1 else ''}")
+    return tuple(texts)
 
 
 def _scale(config: ExperimentConfig) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypedDict
 from relubench.errors import UsageError
 from relubench.experiments.config import ExperimentConfig, contradictions, experiment, merge
 from relubench.experiments.python_objects import activation_name, dataset_name
+from relubench.experiments.sections import Method
 from relubench.system.lookup import did_you_mean
 
 
@@ -41,6 +42,24 @@ class TrainingSettings(TypedDict, total=False):
     seed: int | None
     device: str | None
     keep: Literal["best", "last", "none"] | None
+
+
+class SpeedSettings(TrainingSettings, total=False):
+    """What `speed` may be given by name beside what networks are trained with; None is as good as left out."""
+
+    size: str | Sequence[str] | None
+    dtype: str | Sequence[str] | None
+    passes: str | Sequence[str] | None
+    """Those of --pass."""
+    compiled: bool | None
+    threads: int | None
+    rel_ci: float | None
+    """A share: 0.02 is 2 %."""
+    budget: float | None
+    """In seconds."""
+    target: float | None
+    """The validation error to reach, in per cent."""
+    method: Method | Sequence[Method] | None
 
 
 SECTIONS: dict[str, tuple[str, ...]] = {
@@ -85,8 +104,13 @@ def activation_names(act: object) -> tuple[str, ...]:
     return tuple(activation_name(item) for item in (act if several else [act]))  # pyright: ignore[reportGeneralTypeIssues]
 
 
+def methods_of(method: Method | Sequence[Method] | None) -> tuple[Method, ...]:
+    """The ways of pre-training that are named, one or several."""
+    return () if method is None else (method,) if isinstance(method, str) else tuple(method)
+
+
 def _nested(act: object, named: Mapping[str, Any]) -> dict[str, Any]:
-    _check_names(named)
+    check_names(named)
     nested: dict[str, Any] = {}
     for section, names in SECTIONS.items():
         place = nested.setdefault(section, {}) if section else nested
@@ -104,9 +128,8 @@ def _nested(act: object, named: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in nested.items() if value != {}}
 
 
-def _check_names(named: Mapping[str, Any]) -> None:
+def check_names(named: Mapping[str, Any], names: Mapping[str, Any] = TrainingSettings.__annotations__) -> None:
     """Raises TypeError for a name that no setting has, as Python does for an unknown argument."""
-    names = TrainingSettings.__annotations__
     for name in named:
         if name not in names:
             raise TypeError(f"there is no setting {name!r}: {did_you_mean(name, names, ', '.join(names))}")

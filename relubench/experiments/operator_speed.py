@@ -1,14 +1,22 @@
-"""Activations timed as operators, from the request to the finished session."""
+"""Activations timed as operators, and the operations they are made of: requests and measurements."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from relubench.activations import ActivationChoice, select
+import torch
+
+from relubench.activations import ActivationChoice
 from relubench.errors import UsageError
+from relubench.experiments.speed import timing_request
+from relubench.experiments.timings import Timed, Watch, time_rounds, unwatched
 from relubench.system.device import Device
+from relubench.timing import arithmetic
 from relubench.timing import request as checks
-from relubench.timing.machine import MachineMonitor, caches, exclusive_timing, free_memory
+from relubench.timing.clocks import check_dtypes, choose_clock
+from relubench.timing.machine import caches, free_memory
+from relubench.timing.preparation import check_measurable, operators_session, set_up
+from relubench.timing.processes import ProcessSeries, choose_num_processes
 from relubench.timing.request import Request
 from relubench.timing.schedule import Session
 
@@ -17,27 +25,29 @@ def operator_request(
     choices: Sequence[ActivationChoice],
     device: Device,
     *,
-    size: Sequence[str],
-    dtype: Sequence[str],
-    passes: Sequence[str],
-    compiled: bool,
-    threads: int,
-    rel_ci: float,
-    budget_s: float,
-    seed: int,
+    size: Sequence[str] | None = None,
+    dtype: Sequence[str] | None = None,
+    passes: Sequence[str] | None = None,
+    compiled: bool = False,
+    threads: int | None = None,
+    rel_ci: str | None = None,
+    budget: str | None = None,
+    seed: int | None = None,
 ) -> Request:
-    """The checked request; raises UsageError before anything is allocated."""
-    request = Request(
-        sizes=checks.parse_sizes(list(size), caches(), device.kind),
-        dtypes=checks.check_names("--dtype", list(dtype), tuple(checks.DTYPES)),
-        passes=checks.check_names("--pass", list(checks.PASSES if "all" in passes else passes), checks.PASSES),
+    """The checked request for what to measure; raises UsageError before anything is allocated."""
+    names = [name for text in passes or checks.DEFAULT_PASSES for name in text.split(",")]
+    request = timing_request(
+        "",
+        rel_ci,
+        budget,
+        seed,
+        sizes=checks.parse_sizes(list(size or checks.NAMED_SIZES), caches(), device.kind),
+        dtypes=checks.check_names("--dtype", list(dtype or ["fp32"]), tuple(checks.DTYPES)),
+        passes=checks.check_names("--pass", list(checks.PASSES) if "all" in names else names, checks.PASSES),
         compiled=compiled,
-        threads=threads,
-        rel_ci=rel_ci,
-        budget_s=budget_s,
-        seed=seed,
+        threads=1 if threads is None else threads,
     )
-    if threads != 1 and not device.is_processor:
+    if threads is not None and not device.is_processor:
         raise UsageError(f"--threads {threads} means nothing on {device.kind}", "leave it out, or add --device cpu")
     columns = max(choice.inputs_per_unit for choice in choices)
     checks.check_memory(request, columns, device.memory, free_memory() if device.is_processor else None)
@@ -47,29 +57,45 @@ def operator_request(
 
 
 def time_operators(
-    request: Request, acts: Sequence[str], device: Device, note: Callable[[str], None]
-) -> tuple[Session, list[str]]:
-    """The finished measurement, and what a reader has to know of the machine meanwhile.
+    request: Request,
+    choices: Sequence[ActivationChoice],
+    acts: Sequence[str],
+    device: Device,
+    watch: Watch = unwatched,
+    note: Callable[[str], None] = lambda text: None,
+    *,
+    keep_interrupted: bool = False,
+) -> Timed[Session]:
+    """These activations, timed; with enough time several processes measure one after the other.
 
-    With enough time several processes measure one after the other. Raises ComputeError where nothing can be measured.
+    Raises ComputeError where nothing can be measured.
     """
-    import torch
-
-    from relubench.timing.clocks import check_dtypes
-    from relubench.timing.preparation import check_measurable, operators_session
-    from relubench.timing.processes import ProcessSeries, choose_num_processes
-
     check_dtypes(request.dtypes, device.kind)
-    with exclusive_timing(lambda: note("another timing run is under way on this machine: waiting for it to end")):
-        if choose_num_processes(request, device.kind) > 1:
-            monitor, processes = MachineMonitor(), ProcessSeries(request, list(acts))
-            for _ in processes.run():
-                pass
-            return processes.session, [*processes.warnings, *monitor.warnings()]
-        session = operators_session(request, select(acts), device.kind)
+    if choose_num_processes(request, device.kind) > 1:
+        timed = time_rounds(
+            lambda: ProcessSeries(request, acts), device.name, watch, note, keep_interrupted=keep_interrupted
+        )
+        series = timed.measurement
+        return Timed(series.session, device.name, [*series.warnings, *timed.warnings])
+
+    def prepare() -> Session:
+        session = operators_session(request, choices, device.kind)
         check_measurable(session)
-        monitor = MachineMonitor()
+        return session
+
+    return time_rounds(prepare, device.name, watch, note, keep_interrupted=keep_interrupted)
+
+
+def time_arithmetic(
+    request: Request, device: Device, watch: Watch = unwatched, note: Callable[[str], None] = lambda text: None
+) -> Timed[Session]:
+    """The article's operations in the first cache, timed; raises UsageError for another device than the processor."""
+    if not device.is_processor:
+        raise UsageError(f"--arithmetic measures the processor, not {device.kind}", "leave --device out")
+
+    def prepare() -> Session:
+        set_up(request)
         with torch.no_grad():
-            for _ in session.run():
-                pass
-        return session, monitor.warnings()
+            return arithmetic.prepare(request, caches().first, choose_clock("cpu", request.threads))
+
+    return time_rounds(prepare, device.name, watch, note)

@@ -15,7 +15,7 @@ from relubench.errors import UsageError
 from relubench.experiments.backend_choice import with_backends
 from relubench.experiments.compatibility import check_family, check_precision, check_stack
 from relubench.experiments.config import MAX_SEED, ExperimentConfig
-from relubench.experiments.deviations import departures
+from relubench.experiments.deviations import deviations
 from relubench.experiments.pretraining_plan import stack_spec
 from relubench.experiments.sections import DataSection
 from relubench.models.architecture import (
@@ -190,7 +190,7 @@ def _resolve(
         threads=threads,
         torch=device.torch,
         parameters=count,
-        departures=departures(config),
+        departures=deviations(config),
         l1=0.0,
         l1_asked=0.0,
         **_data_fields(config, prepared),

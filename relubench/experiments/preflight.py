@@ -81,7 +81,7 @@ def try_in_networks(choice: ActivationChoice, specs: Sequence[RunSpec]) -> None:
                 try_activation(spec, choice)
 
 
-def settle(parts: Sequence[Part], device: Device, networks: Networks, note: Note) -> set[str]:
+def identify(parts: Sequence[Part], device: Device, networks: Networks, note: Note) -> set[str]:
     """Check users' own code whose run ids are not known yet: they hold a digest of all that it brings in.
 
     The choices get their digests, and `networks` what was looked at; returns the labels of what was probed.

@@ -29,7 +29,7 @@ from relubench.experiments.events import Event, event
 from relubench.experiments.external_networks import Networks, with_network
 from relubench.experiments.input_noise import lacks_weights, noise_failures, noise_jobs, under_noise
 from relubench.experiments.plan import Variant
-from relubench.experiments.preflight import check_own, check_probes, import_stacks, other_weights, remarks, settle
+from relubench.experiments.preflight import check_own, check_probes, identify, import_stacks, other_weights, remarks
 from relubench.experiments.pretraining_search import Rates, StackSearch, shared_stacks, with_rates
 from relubench.experiments.rows import Tuning
 from relubench.experiments.tuning import Trials, best_rates, describe_tuning, trials, tuning_specs
@@ -90,7 +90,7 @@ class Study:
         parts = make_ready(variants, data_dir, note)
         carrier = executor(store) if executor else LocalExecutor(device, store, note)
         study = cls(parts, device, store, carrier, fresh, note, data_dir, why_unwritable(store.root))
-        probed = settle(parts, device, study.networks, note)
+        probed = identify(parts, device, study.networks, note)
         # Shapes and precision are checked even where the learning rates are not known yet.
         runs = study._lay_out()
         if not study._tuned and not study._searches_stacks:
@@ -136,7 +136,7 @@ class Study:
         return list(first.values())
 
     @property
-    def tabled(self) -> list[RunResult]:
+    def table_results(self) -> list[RunResult]:
         """`results` as a table has them: once for each variant that has the run, and once for each test noise."""
         parts = [part for part, spec in self.requested if spec.id in self.collected.by_id]
         return [

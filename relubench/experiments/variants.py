@@ -12,7 +12,7 @@ from relubench.activations import ActivationChoice, select
 from relubench.data import DataOptions, PreparedData, arrays, prepare
 from relubench.errors import UsageError
 from relubench.experiments.config import ExperimentConfig
-from relubench.experiments.deviations import departures
+from relubench.experiments.deviations import deviations
 from relubench.experiments.plan import Variant, data_options, expand, rows, strengths_and_seeds
 from relubench.runs.spec import FROM_FILE, RunSpec
 from relubench.system.device import Device
@@ -54,7 +54,7 @@ class Part:
     def specs(self, device: Device, rates: Sequence[float], *, lone: bool) -> list[RunSpec]:
         """The runs of this variant, marked with its label and with what it departs from."""
         variant = self.variant
-        marks = {"variant": variant.label, "departures": departures(self.config, variant.as_published)}
+        marks = {"variant": variant.label, "departures": deviations(self.config, variant.as_published)}
         runs = expand(self.config, self.choices, self.prepared, device, rates, lone=lone)
         return [replace(spec, **marks) for spec in runs]
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from relubench.errors import RelubenchError
 from relubench.experiments.comparison import Comparison
 from relubench.reports.formatting import count, join_names
-from relubench.reports.report import Report, Row, listing_columns
+from relubench.reports.report import Report, Row, footnotes, listing
 from relubench.reports.saved import MATCHED, read_content
 from relubench.reports.training.summary import summarize
 from relubench.runs.result import RunResult, Timing
@@ -55,16 +55,8 @@ def audit(path: Path) -> Report:
         for number in numbers
         if not number.agrees
     ]
-    return Report(
-        command="check",
-        version=__version__,
-        device=None,
-        rows=rows,
-        columns=listing_columns(rows),
-        title=str(path),
-        footnotes=_notes(content, underived),
-        sentence=_sentence(len(numbers), rows, content),
-    )
+    report = listing("check", rows, title=str(path), notes=footnotes(_notes(content, underived)))
+    return replace(report, sentence=_sentence(len(numbers), rows, content))
 
 
 def _of_run(run: Row) -> list[Number]:

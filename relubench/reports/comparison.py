@@ -9,7 +9,7 @@ from relubench.errors import UsageError
 from relubench.experiments.rows import METRIC_KEYS
 from relubench.reports.changes import EXAMPLES, PAIRED, UNPAIRED, Change, change
 from relubench.reports.formatting import bracket, count, fixed, join_names, short
-from relubench.reports.report import Column, Report
+from relubench.reports.report import Column, Report, footnotes
 from relubench.reports.saved import MATCHED, Key, Row, SavedRow, SavedTable
 from relubench.reports.scores import TEST_KEYS, decimals_of, score_of
 from relubench.reports.training.display_columns import difference_cell
@@ -24,7 +24,7 @@ NOT_SETTINGS = ("seed", *MATCHED, "l1_asked", "parameters", "departures", "hidde
 """Keys of a specification that are no settings: they name the row, or follow from other keys."""
 
 
-def compare(tables: Sequence[SavedTable], version: str) -> Report:
+def compare(tables: Sequence[SavedTable]) -> Report:
     """Each later table against the first, row by row; raises UsageError where no row is in both."""
     baseline, later_tables = tables[0], tables[1:]
     pairs: list[tuple[Key, SavedTable]] = []
@@ -45,16 +45,16 @@ def compare(tables: Sequence[SavedTable], version: str) -> Report:
     rows = [_row(key, later, baseline.rows[key], later.rows[key], max(len(compared_keys), 1)) for key, later in pairs]
     return Report(
         command="compare",
-        version=version,
-        device=None,
         rows=rows,
         columns=_columns(baseline, later_tables, rows),
         title=f"{baseline.path.name} against {', '.join(table.path.name for table in later_tables)}",
-        footnotes=[
-            *_method_notes(rows, len(compared_keys)),
-            *_fewer_seeds(baseline, pairs, rows),
-            *(note for later in later_tables for note in _notes(baseline, later)),
-        ],
+        notes=footnotes(
+            [
+                *_method_notes(rows, len(compared_keys)),
+                *_fewer_seeds(baseline, pairs, rows),
+                *(note for later in later_tables for note in _notes(baseline, later)),
+            ]
+        ),
         sentence=_sentence(rows),
     )
 

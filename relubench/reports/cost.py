@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from relubench.experiments.cost import Price, PriceRow
 from relubench.reports.formatting import count, duration
+from relubench.reports.report import Report, Row, listing
 
 
-def cost_row(row: PriceRow) -> dict[str, Any]:
+def cost_report(price: Price, name: str) -> Report:
+    """The price of the study of this name: a row for each variant, and what all of it takes for a title."""
+    rows = [row.to_json() for row in price.rows]
+    title = f"{name}: {_cost_sentence(price)}"
+    return listing("run", rows, title=title, human_rows=[_human_readable(row) for row in price.rows])
+
+
+def _human_readable(row: PriceRow) -> Row:
     """The row as people read it."""
     amounts = {"time": duration(3600 * row.hours), "disk": _megabytes(row.disk_bytes)}
     facts = {"variant": row.variant or "all", "dataset": row.dataset, "data here": row.data, "model": row.model}
@@ -17,7 +23,7 @@ def cost_row(row: PriceRow) -> dict[str, Any]:
     return {**facts, **numbers, **amounts, "basis": row.basis}
 
 
-def cost_sentence(price: Price) -> str:
+def _cost_sentence(price: Price) -> str:
     """The price in one line: `24 runs, 3 of them stored, about 2h05m on 2 workers, 269 MB`."""
     rows = price.rows
     seconds = 3600 * sum(row.hours for row in rows) / price.workers

@@ -7,8 +7,7 @@ from relubench.data.description import facts_of, summary
 from relubench.data.facts import PART_NAMES, Facts
 from relubench.data.notes import format_names, printable
 from relubench.errors import WARNING
-from relubench.reports.report import Report, Row, listing_columns
-from relubench.version import __version__
+from relubench.reports.report import Report, Row, footnotes, listing
 
 
 def dataset_report(prepared: PreparedData, sheet: str | None) -> Report:
@@ -19,12 +18,12 @@ def dataset_report(prepared: PreparedData, sheet: str | None) -> Report:
     facts = facts_of(prepared)
     rows = [_row(part, facts) for part in PART_NAMES]
     source = printable(prepared.source)
-    footnotes = [
+    lines = [
         f"classes: {format_names(facts.names)}",
         f"source: {source}",
         *(f"{WARNING}{warning}" for warning in facts.warnings),
     ]
-    footnotes += [f"samples are drawn in {sheet}"] if sheet else []
+    lines += [f"samples are drawn in {sheet}"] if sheet else []
     about = {
         "dataset": prepared.name,
         "digest": prepared.digest,
@@ -38,16 +37,7 @@ def dataset_report(prepared: PreparedData, sheet: str | None) -> Report:
         "warnings": list(facts.warnings),
         "sheet": sheet,
     }
-    return Report(
-        command="show data",
-        version=__version__,
-        device=None,
-        rows=rows,
-        columns=listing_columns(rows),
-        about=about,
-        title=summary(prepared),
-        footnotes=footnotes,
-    )
+    return listing("show data", rows, title=summary(prepared), notes=footnotes(lines), about=about)
 
 
 def _row(name: str, facts: Facts) -> Row:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from relubench.reports.formatting import count, fixed, join_names
-from relubench.reports.report import Column, Report, Row
+from relubench.reports.report import Column, Report, Row, footnotes
 from relubench.reports.saved import SavedTable
 from relubench.reports.scores import decimals_of, score_of
 from relubench.runs.task import CLASSIFICATION
@@ -23,7 +23,7 @@ def gated(report: Report, tables: Sequence[SavedTable], gate: Gate) -> Report:
         report,
         rows=rows,
         columns=[*report.columns, column],
-        footnotes=[*report.footnotes, *_notes(rows, tables, gate)],
+        notes=[*report.notes, *footnotes(_notes(rows, tables, gate))],
         sentence=f"{report.sentence} {_sentence(rows, gate)}",
     )
 

@@ -10,10 +10,9 @@ from pathlib import Path
 
 from relubench.errors import UsageError, shown
 from relubench.reports.formatting import count, join_names
-from relubench.reports.report import Column, Report, Row
+from relubench.reports.report import Column, Report, Row, footnotes
 from relubench.statistics.means import Mean, difference_of_means
 from relubench.system.files import read_at_most
-from relubench.version import __version__
 
 MOST_BYTES = 10_000_000
 MOST_N = 10**9
@@ -37,12 +36,10 @@ def published_report(path: Path) -> Report:
     rows = [_row(mean, means[0], comparisons) for mean in means]
     return Report(
         command="check",
-        version=__version__,
-        device=None,
         rows=rows,
         columns=_columns(means[0].name),
         title=f"{path}: each row against {means[0].name}",
-        footnotes=_notes(means, comparisons),
+        notes=footnotes(_notes(means, comparisons)),
         sentence=_sentence(rows),
     )
 

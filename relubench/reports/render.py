@@ -1,12 +1,13 @@
 """A report in each output format. A new format is one function and one row of FORMATS.
 
 tsv, csv, json and jsonl carry every key of the rows; table, markdown and latex carry the columns for people, with the
-title, footnotes and closing sentence. Only `table` knows a width or a colour. Missing is null in JSON, else empty.
+title, notes and closing sentence. Only `table` knows a width or a colour. Missing is null in JSON, else empty.
 """
 
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 import math
@@ -30,10 +31,10 @@ class Screen:
 
 def render(report: Report, format: str, *, width: int | None = None, colour: bool | None = None) -> str:
     """The report as text that ends in a newline; raises UsageError for an unknown format."""
-    text = find(format, FORMATS, kind="format", see=f"formats are {', '.join(FORMATS)}").write(
-        report, Screen(width, colour)
-    )
-    return text if text.endswith("\n") or not text else text + "\n"
+    writer = find(format, FORMATS, kind="format", see=f"formats are {', '.join(FORMATS)}")
+    tables = report.tables if writer.human_readable and report.tables else [report]
+    texts = [writer.write(table, Screen(width, colour)) for table in tables]
+    return "\n".join(text if text.endswith("\n") or not text else text + "\n" for text in texts)
 
 
 def as_table(report: Report, screen: Screen) -> str:
@@ -73,7 +74,7 @@ def as_markdown(report: Report, screen: Screen) -> str:
     sides = ["right" if column.right else "left" for column in report.columns]
     grid = tabulate(cells, headers, tablefmt="pipe", colalign=sides, disable_numparse=True) if headers else ""
     head = [f"**{_markdown(report.title)}**"] if report.title else []
-    notes = "\n".join(f"- {_markdown(note)}" for note in report.footnotes)
+    notes = "\n".join(f"- {_markdown(note)}" for note in report.note_texts)
     parts = [*head, _markdown(report.caption), grid, notes, _markdown(report.sentence)]
     return "\n\n".join(part for part in parts if part)
 
@@ -89,10 +90,20 @@ def as_latex(report: Report, screen: Screen) -> str:
     rules = iter((r"\toprule", r"\midrule", r"\bottomrule"))
     lines = [next(rules, line) if line.strip() == r"\hline" else line for line in grid.split("\n")]
     title = ". ".join(text for text in (report.title, report.caption) if text)
-    notes = [rf"\par\smallskip\footnotesize {_latex(note)}" for note in (*report.footnotes, report.sentence) if note]
+    notes = [rf"\par\smallskip\footnotesize {_latex(note)}" for note in (*report.note_texts, report.sentence) if note]
     head = ["% needs \\usepackage{booktabs}", r"\begin{table}", r"\centering"]
     head += [rf"\caption{{{_latex(title)}}}"] if title else []
     return "\n".join([*head, *lines, *notes, r"\end{table}"])
+
+
+def as_html(report: Report) -> str:
+    """The report as a notebook shows it."""
+    from tabulate import tabulate
+
+    cells = [["\n".join(column.cell(row)) for column in report.columns] for row in report.display_rows]
+    table = tabulate(cells, [column.header for column in report.columns], tablefmt="html")
+    lines = "".join(f"<p>{html.escape(line)}</p>" for line in [report.sentence, *report.note_texts] if line)
+    return f"<p><b>{html.escape(report.title)}</b><br>{html.escape(report.caption)}</p>{table}{lines}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +111,22 @@ class Format:
     """An output format: the function that writes it, and whether it is for people or for programs."""
 
     write: Callable[[Report, Screen], str]
+    suffix: str
+    """The suffix of a file that --output writes in it."""
     human_readable: bool = False
-    """Whether it carries the columns for people, the title, the footnotes and the closing sentence."""
+    """Whether it carries the columns for people, the title, the notes and the closing sentence."""
 
 
 FORMATS: dict[str, Format] = {
-    "table": Format(as_table, human_readable=True),
-    "tsv": Format(as_tsv),
-    "csv": Format(as_csv),
-    "json": Format(as_json),
-    "jsonl": Format(as_jsonl),
-    "markdown": Format(as_markdown, human_readable=True),
-    "latex": Format(as_latex, human_readable=True),
+    "table": Format(as_table, ".txt", human_readable=True),
+    "tsv": Format(as_tsv, ".tsv"),
+    "csv": Format(as_csv, ".csv"),
+    "json": Format(as_json, ".json"),
+    "jsonl": Format(as_jsonl, ".jsonl"),
+    "markdown": Format(as_markdown, ".md", human_readable=True),
+    "latex": Format(as_latex, ".tex", human_readable=True),
 }
+"""Name of a format -> how it is written."""
 
 
 def _display_cells(report: Report) -> list[list[str]]:

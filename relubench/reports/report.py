@@ -1,16 +1,28 @@
-"""The result of a command as a report: rows for programs, columns for people, title and notes. It knows no format."""
+"""Any table of the program: rows for programs; columns, notes and a sentence for people. It knows no format."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from relubench.reports.formatting import short
 from relubench.runs.result import RunResult, Timing
 from relubench.statistics.example_scores import Scores, pack
+from relubench.version import __version__
 
 Row = dict[str, Any]
+
+IDENTIFYING = ("year", "seed")
+"""Whole numbers that are names: written without a sign between the thousands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A line under a table: a footnote on its numbers, or a warning that is said where a format has no notes, too."""
+
+    text: str
+    kind: Literal["footnote", "warning"] = "footnote"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,10 +45,10 @@ class Report:
     """A command's result: `rows` and `runs` with their keys for machines, `columns` for people."""
 
     command: str
-    version: str
-    device: str | None
     rows: list[Row]
     columns: Sequence[Column]
+    version: str = __version__
+    device: str | None = None
     runs: list[Row] = field(default_factory=list)
     about: Row = field(default_factory=dict)
     """Keys of the JSON object beside the fixed ones: the preset and its scale, for example."""
@@ -45,13 +57,35 @@ class Report:
     title: str = ""
     caption: str = ""
     """What all rows share, in one line under the title."""
-    footnotes: Sequence[str] = ()
+    notes: Sequence[Note] = ()
     sentence: str = ""
+    tables: Sequence[Report] = ()
+    """What people read instead, one below the other, where one table cannot show it."""
 
     @property
     def display_rows(self) -> list[Row]:
         """The rows that the columns are made from, one for each line of the table."""
         return self.rows if self.human_rows is None else self.human_rows
+
+    @property
+    def note_texts(self) -> list[str]:
+        """The lines under the table."""
+        return [note.text for note in self.notes]
+
+    @property
+    def warnings(self) -> list[str]:
+        """Those notes that are warnings."""
+        return [note.text for note in self.notes if note.kind == "warning"]
+
+
+def footnotes(texts: Iterable[str]) -> list[Note]:
+    """The texts as footnotes, without the empty ones."""
+    return [Note(text) for text in texts if text]
+
+
+def warnings(texts: Iterable[str]) -> list[Note]:
+    """The texts as warnings."""
+    return [Note(text, "warning") for text in texts]
 
 
 def run_records(
@@ -72,12 +106,45 @@ def run_records(
     return records
 
 
-def listing_columns(rows: Sequence[Row]) -> list[Column]:
+def listing(
+    command: str,
+    rows: Sequence[Row],
+    *,
+    title: str,
+    notes: Sequence[Note] = (),
+    about: Row | None = None,
+    human_rows: list[Row] | None = None,
+    drop_order: Sequence[str] = (),
+    tables: Sequence[Report] = (),
+) -> Report:
+    """The report of rows with a column for each key; the first key is the name.
+
+    `drop_order`: keys whose columns a table that is too wide does without, first to last.
+    """
+    columns = listing_columns(rows if human_rows is None else human_rows, drop_order)
+    return Report(
+        command=command,
+        rows=list(rows),
+        columns=columns,
+        about=about or {},
+        human_rows=human_rows,
+        title=title,
+        notes=notes,
+        tables=tables,
+    )
+
+
+def listing_columns(rows: Sequence[Row], drop_order: Sequence[str] = ()) -> list[Column]:
     """A column for each key of the rows, in order of appearance; the first is the name."""
-    keys = list(dict.fromkeys(key for row in rows for key in row))
-    return [_listing_column(key, rows) for key in keys]
+    keys = dict.fromkeys(key for row in rows for key in row)
+    return [_listing_column(key, rows, drop_order.index(key) + 1 if key in drop_order else 0) for key in keys]
 
 
-def _listing_column(key: str, rows: Sequence[Row]) -> Column:
+def _listing_column(key: str, rows: Sequence[Row], drop_order: int) -> Column:
     numbers = all(isinstance(row.get(key), int | float | None) and not isinstance(row.get(key), bool) for row in rows)
-    return Column(header=key.replace("_", " "), cell=lambda row: [short(row.get(key))], right=numbers)
+
+    def cell(row: Row) -> list[str]:
+        value = row.get(key)
+        return [str(value) if key in IDENTIFYING and value is not None else short(value)]
+
+    return Column(header=key.replace("_", " "), cell=cell, right=numbers, drop_order=drop_order)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 
 from relubench.experiments.config import ExperimentConfig
 from relubench.experiments.rows import Tuning
-from relubench.reports.render import render
+from relubench.reports.render import as_html, render
 from relubench.reports.report import Report
 from relubench.runs.result import RunResult
 from relubench.system.paths import user_path
@@ -38,13 +37,7 @@ class Table:
         return render(self.report, "table", colour=False)
 
     def _repr_html_(self) -> str:
-        from tabulate import tabulate
-
-        cells = [["\n".join(column.cell(row)) for column in self.report.columns] for row in self.report.display_rows]
-        table = tabulate(cells, [column.header for column in self.report.columns], tablefmt="html")
-        notes = [self.report.sentence, *self.report.footnotes]
-        lines = "".join(f"<p>{html.escape(line)}</p>" for line in notes if line)
-        return f"<p><b>{html.escape(self.report.title)}</b><br>{html.escape(self.report.caption)}</p>{table}{lines}"
+        return "".join(as_html(table) for table in self.report.tables or [self.report])
 
 
 @dataclass(frozen=True, slots=True, repr=False)

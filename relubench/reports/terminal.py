@@ -29,7 +29,7 @@ UNLIMITED = 10_000
 
 
 def draw(report: Report, width: int | None = None, colour: bool | None = None) -> str:
-    """The report as a table with its title above, and footnotes and closing sentence below.
+    """The report as a table with its title above, and notes and closing sentence below.
 
     `width` in characters and `colour` are asked of COLUMNS, NO_COLOR and stdout where they are None.
     """
@@ -49,8 +49,8 @@ def draw(report: Report, width: int | None = None, colour: bool | None = None) -
         console.print(Text("nothing to show"))
     dropped_headers = [column.header for column in report.columns if column not in columns]
     width_note = [f"not shown at this width: {'; '.join(dropped_headers)}"] if dropped_headers else []
-    for note in [*width_note, *report.footnotes]:
-        console.print(Text(note, style="dim"))
+    for text in [*width_note, *report.note_texts]:
+        console.print(Text(text, style="dim"))
     if report.sentence:
         console.print()
         console.print(Text(report.sentence))
@@ -78,7 +78,7 @@ def _for_stdout(report: Report) -> Report:
         columns=[encoded(column) for column in report.columns],
         title=in_encoding(report.title),
         caption=in_encoding(report.caption),
-        footnotes=[in_encoding(note) for note in report.footnotes],
+        notes=[replace(note, text=in_encoding(note.text)) for note in report.notes],
         sentence=in_encoding(report.sentence),
     )
 

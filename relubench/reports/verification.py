@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from relubench.reports.formatting import count, join_names, short
-from relubench.reports.report import Column, Report, Row
-from relubench.version import __version__
+from relubench.reports.report import Column, Report, Row, footnotes
 
 THROUGH = "straight-through"
 """The outcome of an activation whose values are flat, and whose slopes are not."""
@@ -16,13 +15,12 @@ def verification_report(rows: Sequence[Row], *, device: str, torch: str, compile
     """The report of these rows (VerifyRow.to_json)."""
     return Report(
         command="verify",
-        version=__version__,
         device=device,
         rows=list(rows),
         columns=_columns(rows),
         title=f"verify · {device} · PyTorch {torch}",
         caption="errors against the true function in float64, in units in the last place (ulp) and absolutely",
-        footnotes=_footnotes(rows, torch, compiled),
+        notes=footnotes(_footnotes(rows, torch, compiled)),
         sentence=sentence(rows),
     )
 

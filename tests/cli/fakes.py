@@ -111,26 +111,26 @@ class FakeStudy:
 
     @property
     def timings(self) -> dict[str, Timing | None]:
-        return {one.id: timing() for one in self.results}
+        return {run.id: timing() for run in self.results}
 
     @property
-    def tabled(self) -> list[RunResult]:
+    def table_results(self) -> list[RunResult]:
         return self.results
 
-    def wrong(self, one: RunResult) -> np.ndarray | None:
-        return mask(one.spec["seed"]) if one.test_error_pct is not None else None
+    def wrong(self, run: RunResult) -> np.ndarray | None:
+        return mask(run.spec["seed"]) if run.test_error_pct is not None else None
 
     def run(self) -> Iterator[Event]:
         try:
-            for one in self.script:
-                if one is None:
+            for run in self.script:
+                if run is None:
                     raise KeyboardInterrupt
-                about: dict[str, Any] = {"run": one.id, "activation": one.spec["activation"], "seed": one.spec["seed"]}
+                about: dict[str, Any] = {"run": run.id, "activation": run.spec["activation"], "seed": run.spec["seed"]}
                 yield Event(kind="started", epochs=2, **about)
-                self.results.append(one)
-                kind = "failed" if one.outcome == "failed" else "done"
+                self.results.append(run)
+                kind = "failed" if run.outcome == "failed" else "done"
                 yield Event(
-                    kind=kind, epochs=2, epochs_done=2, outcome=one.outcome, message=one.message, hint="a hint", **about
+                    kind=kind, epochs=2, epochs_done=2, outcome=run.outcome, message=run.message, hint="a hint", **about
                 )
         finally:
             self.closed = True

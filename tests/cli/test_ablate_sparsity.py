@@ -60,9 +60,9 @@ def test_the_scales_of_one_strength() -> None:
 
 def test_every_strength_with_every_seed_or_each_with_its_own() -> None:
     _, every = runs("relu", seeds=2, train={"l1": [0.0, 0.1]})
-    assert [(one.l1, one.seed) for one in every] == [(0.0, 0), (0.0, 1), (0.1, 0), (0.1, 1)]
+    assert [(spec.l1, spec.seed) for spec in every] == [(0.0, 0), (0.0, 1), (0.1, 0), (0.1, 1)]
     _, paired = runs("relu", seeds=2, train={"l1": [0.0, 0.1], "l1_pairs": True})
-    assert [(one.l1, one.seed) for one in paired] == [(0.0, 0), (0.1, 1)]
+    assert [(spec.l1, spec.seed) for spec in paired] == [(0.0, 0), (0.1, 1)]
 
 
 def test_drawn_strengths_span_the_range_that_short_runs_found() -> None:
@@ -77,15 +77,15 @@ def test_drawn_strengths_span_the_range_that_short_runs_found() -> None:
     low, high = span(ran)
     assert (low, high) == (pytest.approx(10**2.5), pytest.approx(10**5.5))
     drawn = draw(config, 60, low, high).train.strengths
-    assert sum(one == 0 for one in drawn) == 6
-    assert all(low * 0.99 <= one <= high * 1.01 for one in drawn if one)
+    assert sum(strength == 0 for strength in drawn) == 6
+    assert all(low * 0.99 <= strength <= high * 1.01 for strength in drawn if strength)
     assert drawn[:20] == draw(config, 20, low, high).train.strengths
 
 
-def _with(one, share):
+def _with(run, share):
     from dataclasses import replace
 
-    return replace(one, sparsity_pct=share)
+    return replace(run, sparsity_pct=share)
 
 
 def test_a_range_is_not_drawn_from_short_runs_that_learned_nothing(cli: Cli, study: FakeStudy) -> None:
@@ -138,7 +138,7 @@ def test_published_numbers_stand_beside_their_own_network_and_data_only(
         for place, strength in enumerate([0.0, 0.001, 0.01] if "l1_scale" not in change else [0.001, 0.01])
     ]
     plot = tmp_path / "figure.svg"
-    strengths = ",".join(str(one.spec["l1_asked"]) for one in study.script)
+    strengths = ",".join(str(run.spec["l1_asked"]) for run in study.script)
     ended = cli("ablate-sparsity", "--l1", strengths, *argv, "--format", "json", "--plot", str(plot))
     assert ended.code == 0, ended.err
     rows = json.loads(ended.out)["rows"]

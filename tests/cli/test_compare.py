@@ -22,9 +22,9 @@ from tests.cli.fakes import Cli, result, timing
 FORMATS = ("table", "tsv", "csv", "json", "jsonl", "markdown", "latex")
 
 
-def wrong(one: RunResult, rate: float) -> np.ndarray:
-    rng = np.random.default_rng([one.spec["seed"], *one.spec["activation"].encode()])
-    return rng.random(one.test_examples) < rate
+def wrong(run: RunResult, rate: float) -> np.ndarray:
+    rng = np.random.default_rng([run.spec["seed"], *run.spec["activation"].encode()])
+    return rng.random(run.test_examples) < rate
 
 
 def save(path: Path, rates: dict[str, float], seeds: tuple[int, ...] = (0, 1, 2), **spec: Any) -> Path:
@@ -38,10 +38,10 @@ def save(path: Path, rates: dict[str, float], seeds: tuple[int, ...] = (0, 1, 2)
             fresh = RunResult.from_json({**fresh.to_json(), "test_error_pct": float(100 * mask.mean())})
             results.append(fresh)
             masks[fresh.id] = mask
-    timings = {one.id: timing() for one in results}
-    summary = summarize(results, timings, lambda one: masks[one.id])
-    records = run_records(results, timings, lambda one: masks[one.id])
-    emit_report(training_report(summary, version="0.1.0", device="A", runs=records), Target(format="json", path=path))
+    timings = {run.id: timing() for run in results}
+    summary = summarize(results, timings, lambda run: masks[run.id])
+    records = run_records(results, timings, lambda run: masks[run.id])
+    emit_report(training_report(summary, device="A", runs=records), Target(format="json", path=path), quiet=True)
     return path
 
 
@@ -127,7 +127,9 @@ def test_variants_of_a_study_and_strengths_of_noise_are_rows_of_their_own(cli: C
         many = json.loads(save(tmp_path / "many.json", {"relu": 0.05}, variant="all labels").read_text())
         noisy = {**many["rows"][0], "test_noise": 0.5, "test_error_pct": 100 * rate}
         noisy |= {"test_error_ci_low_pct": 100 * rate - 1, "test_error_ci_high_pct": 100 * rate + 1}
-        runs = [{**run, "id": f"{run['spec']['variant']} {run['id']}"} for one in (few, many) for run in one["runs"]]
+        runs = [
+            {**run, "id": f"{run['spec']['variant']} {run['id']}"} for table in (few, many) for run in table["runs"]
+        ]
         rows_of = [
             {**few["rows"][0], "variant": "few labels"},
             *({**row, "variant": "all labels"} for row in (many["rows"][0], noisy)),

@@ -145,7 +145,7 @@ def test_a_command_killed_over_and_over_leaves_the_folders_of_one_never_killed(t
         killed.wait()
         wait_for(lambda: not is_training(stores["broken"]))
     ended = [program(*argv[3:], "--runs-dir", str(root)) for root in stores.values()]
-    assert [one.returncode for one in ended] == [0, 0], ended[1].stderr
+    assert [process.returncode for process in ended] == [0, 0], ended[1].stderr
     whole, broken = (
         {str(path.relative_to(root)): path.read_bytes() for path in root.glob("runs/[0-9a-f]*/*")}
         for root in stores.values()

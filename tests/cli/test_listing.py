@@ -81,8 +81,8 @@ def test_functions_of_formulas_are_listed_with_their_other_names(cli: Cli) -> No
 
 def test_references_are_listed_with_their_source(cli: Cli) -> None:
     rows = {row["name"]: row for row in json.loads(cli("list", "references", "--format", "json").out)["rows"]}
-    one = rows["glorot2011:table1:mnist:mlp-3x1000:relu:none:test_error"]
-    assert (one["value"], one["unit"], one["source"]) == (1.43, "percent", "Glorot, Bordes & Bengio 2011")
+    row = rows["glorot2011:table1:mnist:mlp-3x1000:relu:none:test_error"]
+    assert (row["value"], row["unit"], row["source"]) == (1.43, "percent", "Glorot, Bordes & Bengio 2011")
     other = next(row for name, row in rows.items() if name.startswith("nair-hinton2010:table1"))
     assert other["source"].startswith("Nair & Hinton 2010") and other["protocol"]
 
@@ -90,7 +90,11 @@ def test_references_are_listed_with_their_source(cli: Cli) -> None:
 def test_people_see_references_table_by_table_with_page_and_protocol(cli: Cli) -> None:
     shown = cli("list", "references", "--format", "table").out
     assert shown.count("Glorot, Bordes & Bengio 2011, table1, page 6\n") == 1
-    (line,) = (one for one in shown.splitlines() if one.startswith("glorot2011:table1:mnist:mlp-3x1000:relu:none:"))
+    (line,) = (
+        text_line
+        for text_line in shown.splitlines()
+        if text_line.startswith("glorot2011:table1:mnist:mlp-3x1000:relu:none:")
+    )
     assert line.split()[1:3] == ["1.43", "percent"]
     assert "median of 5 runs" in shown and "read in a page about it" in shown
     names = [row["name"] for row in json.loads(cli("list", "references", "--format", "json").out)["rows"]]
@@ -109,7 +113,7 @@ def test_output_goes_whole_into_a_file(cli: Cli, tmp_path: Path) -> None:
     ended = cli("list", "models", "--output", str(place))
     assert (ended.code, ended.out, ended.err) == (0, "", "")
     assert next(csv.reader(io.StringIO(place.read_text()))) == ["name", "description"]
-    assert [one.name for one in tmp_path.iterdir() if one.name.startswith(".")] == []
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
 def test_a_table_in_a_file_is_not_wrapped(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,7 @@ def test_quiet_leaves_the_warnings(cli: Cli) -> None:
 def test_python_warns(own: Path) -> None:
     with pytest.warns(UserWarning, match=r"own.npz: labels run from 1 to 3") as caught:
         relubench.train("relu", dataset="own.npz", model="mlp-1x8", epochs=1)
-    assert [one.filename for one in caught if one.category is UserWarning] == [__file__]
+    assert [warning.filename for warning in caught if warning.category is UserWarning] == [__file__]
 
 
 def test_several_studies_of_one_command_say_it_once(cli: Cli) -> None:

@@ -74,7 +74,7 @@ def test_refusals_name_the_flag(cli: Cli, argv: str, words: str) -> None:
 
 
 def test_the_table_compares_methods_within_an_activation(cli: Cli, study: FakeStudy) -> None:
-    study.script = [one for seed in range(2) for one in (result("relu", seed), with_stack("rbm", seed))]
+    study.script = [run for seed in range(2) for run in (result("relu", seed), with_stack("rbm", seed))]
     ended = cli("pretrain", "--format", "markdown")
     assert "vs none" in ended.out
     assert (
@@ -119,7 +119,7 @@ def test_end_to_end_with_export_import_and_pictures(cli: Cli, tmp_path: Path) ->
     listed = {row["id"]: row["pretraining"] for row in json.loads(cli("runs", "--format", "json").out)["rows"]}
     assert (listed[plain], listed[pretrained]) == ("none", "rbm")
     layers = json.loads(cli("runs", "show", pretrained, "--format", "json").out)["layers"]
-    assert [(one["layer"], one["units"], len(one["curve"])) for one in layers] == [(1, 24, 1), (2, 16, 1)]
+    assert [(layer["layer"], layer["units"], len(layer["curve"])) for layer in layers] == [(1, 24, 1), (2, 16, 1)]
     assert layers[0]["curve"][0]["valid_free_energy"] is not None
     told = cli("runs", "show", pretrained, "--format", "markdown").out
     assert "pre-training of layer 2, 16 units: mean squared reconstruction errors, free energies in nats" in told

@@ -23,12 +23,14 @@ def test_gradients_and_regions_from_the_training_to_the_pictures(tmp_path: Path)
     assert 0.05 < sigmoid["gradient_ratio"] < 0.5
     with Image.open(plot) as image:
         assert min(image.size) > 500
-    relu_run, sigmoid_run = (one["id"] for one in shown["runs"])
+    relu_run, sigmoid_run = (run["id"] for run in shown["runs"])
     curves = program("runs", "show", relu_run, "--format", "markdown").stdout
     for words in ("weight gradient", "update ratio", "died", "revived", "born dead", "linear pieces along lines"):
         assert words in curves
     everything = json.loads(program("runs", "show", relu_run, "--format", "json").stdout)
-    assert {(one["epoch"], one["layer"]) for one in everything["probes"]} == {(e, n) for e in range(3) for n in (1, 2)}
+    assert {(probe["epoch"], probe["layer"]) for probe in everything["probes"]} == {
+        (e, n) for e in range(3) for n in (1, 2)
+    }
     drawn = program("show", "run", relu_run, "--output", str(tmp_path))
     assert [Path(line).name for line in drawn.stdout.splitlines()] == [
         f"{relu_run}-filters-finetuned.png",

@@ -137,7 +137,7 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("argv", "error", "hint"), BAD, ids=[" ".join(one[0]) for one in BAD])
+@pytest.mark.parametrize(("argv", "error", "hint"), BAD, ids=[" ".join(row[0]) for row in BAD])
 def test_bad_usage_is_two_lines_and_exit_2(
     cli: Cli, study: FakeStudy, argv: tuple[str, ...], error: str, hint: str
 ) -> None:

@@ -99,9 +99,9 @@ def test_duration(seconds: float, text: str) -> None:
 def lines(state: ProgressState, clock: Clock, events: list[tuple[float, Event]]) -> list[str]:
     stream = io.StringIO()
     display = progress.PlainLines(stream, state, clock)
-    for now, one in events:
+    for now, progress_event in events:
         clock.now = now
-        display.show(one)
+        display.show(progress_event)
     display.close()
     return stream.getvalue().splitlines()
 
@@ -155,8 +155,8 @@ def test_what_went_wrong_is_told(state: ProgressState, clock: Clock) -> None:
 
 def test_quiet_tells_failures_only(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     display = progress.choose(2, 30, quiet=True)
-    for one in (event("started"), event("epoch", epochs_done=1.0), event("done", outcome="ok")):
-        display.show(one)
+    for progress_event in (event("started"), event("epoch", epochs_done=1.0), event("done", outcome="ok")):
+        display.show(progress_event)
     display.show(event("failed", message="out of memory", hint="use --batch-size 5"))
     display.close()
     out, err = capsys.readouterr()

@@ -77,7 +77,7 @@ def test_a_printed_preset_gives_the_same_runs(cli: Cli, tmp_path: Path) -> None:
     assert "# Probability of zeroing a hidden unit in training." in mine.read_text()
     asked = open_preset("initialisation", "smoke", [{"seeds": [0, 1]}])
     again = open_preset(str(mine), None)
-    ids = [[spec.id for spec in Study.open(one.variants).specs] for one in (asked, again)]
+    ids = [[spec.id for spec in Study.open(preset.variants).specs] for preset in (asked, again)]
     assert ids[0] == ids[1]
     assert len(set(ids[0])) == 36
 

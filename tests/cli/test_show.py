@@ -55,7 +55,7 @@ def test_a_file_that_is_there_is_replaced_whole(cli: Cli, here: Path) -> None:
     place.write_text("old")
     assert cli("show", "data", "digits", "--count", "3", "--output", "sheet.png", "--quiet").code == 0
     size(place)
-    assert [one.name for one in here.iterdir() if one.name.startswith(".")] == []
+    assert [path.name for path in here.iterdir() if path.name.startswith(".")] == []
 
 
 def test_seeds_show_other_images(cli: Cli, here: Path) -> None:

@@ -216,7 +216,7 @@ def test_sparsity_of_a_trained_network(cli: Cli, tmp_path: Path) -> None:
     value = json.loads(ended.out)
     assert {row["source"] for row in value["rows"]} == {"trained", "shifted"}
     assert all(row["outcome"] == "ok" and row["dense_us"] > 0 for row in value["rows"])
-    assert [one["batch"] for one in value["break_even"]] == [1, 10, 128]
+    assert [row["batch"] for row in value["break_even"]] == [1, 10, 128]
     assert value["paper_sparsity_pct"] == 83.4
     assert any(run["role"] == "twin" and run["samples_ns_per_element"] for run in value["runs"])
     assert plot.read_bytes().startswith(b"\x89PNG")
@@ -254,7 +254,7 @@ def test_sparsity_and_arithmetic_refuse_before_any_training(
 
     monkeypatch.setattr(Study, "run", trained)
     (tmp_path / "own.py").write_text(OWN)
-    ended = cli("speed", *(f"{tmp_path}/own.py:Net" if one == "OWN" else one for one in argv))
+    ended = cli("speed", *(f"{tmp_path}/own.py:Net" if word == "OWN" else word for word in argv))
     assert (ended.code, ended.out) == (code, "")
     assert error in ended.err.splitlines()[-2]
 

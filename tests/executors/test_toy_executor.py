@@ -70,7 +70,7 @@ def test_a_study_is_carried_out_by_an_executor_from_outside_the_package(tmp_path
         study = Study.open(experiment(CONFIG), runs_dir=tmp_path / name, executor=executor)
         kinds = [event.kind for event in study.run()]
         assert "failed" not in kinds and kinds.count("epoch") >= 8
-        tables[name] = [(result.id, result.test_error_pct) for result in study.tabled]
+        tables[name] = [(result.id, result.test_error_pct) for result in study.table_results]
     assert tables["toy"] == tables["inline"] and len(tables["toy"]) == 4
     assert contents(tmp_path / "toy") == contents(tmp_path / "inline") != {}
 

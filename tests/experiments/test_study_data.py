@@ -1,4 +1,4 @@
-"""What a data set's options leave in a run: its id, its departures, and the published numbers beside it."""
+"""What a data set's options leave in a run: its id, its deviations, and the published numbers beside it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from relubench.activations import select
 from relubench.data import prepare
 from relubench.errors import UsageError
 from relubench.experiments.config import experiment, parse_assignments
-from relubench.experiments.deviations import departures
+from relubench.experiments.deviations import deviations
 from relubench.experiments.plan import data_options, expand
 from relubench.experiments.references import split_notes
 from relubench.experiments.rows import SummaryRow
@@ -26,16 +26,16 @@ def spec_of(**data: object) -> RunSpec:
     return expand(config, select(["relu"]), prepared, CPU, [0.1])[0]
 
 
-def test_departures_speak_of_labels_and_split():
+def test_deviations_speak_of_labels_and_split():
     config = experiment(parse_assignments(["data.labels=10000", "data.split=paper", "data.train_size=500"]))
-    assert departures(config) == ("500 training images", "the paper's split", "10,000 labels")
-    assert departures(experiment({"data": {"labels": 1}})) == ("1 label",)
-    assert departures(experiment()) == ()
+    assert deviations(config) == ("500 training images", "the paper's split", "10,000 labels")
+    assert deviations(experiment({"data": {"labels": 1}})) == ("1 label",)
+    assert deviations(experiment()) == ()
 
 
-def test_departures_say_what_an_l1_strength_multiplies():
+def test_deviations_say_what_an_l1_strength_multiplies():
     def told(**train: object) -> tuple[str, ...]:
-        return departures(experiment({"train": train}))
+        return deviations(experiment({"train": train}))
 
     assert told(l1=0.001) == ("L1 0.001",)
     assert told(l1=0.001, l1_scale="paper") == ("L1 0.001 (paper scale)",)

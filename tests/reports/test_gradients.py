@@ -40,12 +40,12 @@ def test_rows_say_what_is_left_of_the_gradient_and_what_the_article_bounds(lab):
     keys = ("gradient_first", "gradient_last", "gradient_ratio", "gradient_ratio_trained", "article_gradient_bound")
     assert [rows["relu"][key] for key in keys] == [0.5, 1.0, 0.5, 2.0, None]
     assert [rows["sigmoid"][key] for key in keys] == pytest.approx([0.06, 1.0, 0.06, 0.0, 0.0625])
-    report = training_report(lab.summary(), version="0", device=None)
+    report = training_report(lab.summary(), device=None)
     cells = {column.header: [" ".join(column.cell(row)) for row in report.rows] for column in report.columns}
     assert cells["gradient 1st/last"] == ["0.5", "0.06"]
     assert cells["trained"] == ["2", "0"]
     assert cells["article's bound"] == ["", "0.0625"]
-    assert sum("the article's bound for sigmoid" in note for note in report.footnotes) == 1
+    assert sum("the article's bound for sigmoid" in note for note in report.note_texts) == 1
 
 
 def test_tables_without_gradients_have_no_such_keys(lab):

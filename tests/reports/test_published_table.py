@@ -73,7 +73,7 @@ def test_the_sentence_says_what_the_table_can_bear(tmp_path: Path) -> None:
     path.write_text("name,mean,std,n\na,7.2,0.2,5\nb,8.9,0.1,3\nc,7.1,0.3,5\nd,1,0,1\n")
     report = published_report(path)
     assert report.sentence == "Compared with a: 1 higher (b), 1 within noise (c), 1 without a verdict (d)."
-    assert any("of one run nothing can be said: d" in note for note in report.footnotes)
+    assert any("of one run nothing can be said: d" in note for note in report.note_texts)
 
 
 @pytest.mark.parametrize(

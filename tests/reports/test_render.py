@@ -20,7 +20,7 @@ FORMULA = "x*where(x>0,1,α)|[b]_2 & 5%"
 def report(lab):
     lab.train("relu").train("sigmoid", scale=2).train(FORMULA).spoil("sigmoid", "diverged", seeds=(0, 1, 2))
     runs = [{"id": "a", "loss": math.nan, "curve": [1.0, math.inf]}]
-    return training_report(lab.summary(), version="0.1.0", device="cpu, 2 threads", runs=runs)
+    return training_report(lab.summary(), device="cpu, 2 threads", runs=runs)
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -55,7 +55,7 @@ def test_tsv_and_csv_carry_all_columns_uncut(report, monkeypatch):
 
 
 def listing(rows):
-    return Report(command="list", version="0", device=None, rows=rows, columns=listing_columns(rows))
+    return Report(command="list", device=None, rows=rows, columns=listing_columns(rows))
 
 
 def test_tabs_and_line_breaks_stay_inside_their_cell():
@@ -77,7 +77,7 @@ def test_table_fits_and_says_what_it_leaves_out(report, width):
 
 def test_table_fits_80_columns_whole(lab):
     lab.train("relu", seeds=5).train("sigmoid", seeds=5, scale=2).train("tanh", seeds=5)
-    text = render(training_report(lab.summary(), version="0", device="cpu"), "table", width=80, colour=False)
+    text = render(training_report(lab.summary(), device="cpu"), "table", width=80, colour=False)
     assert "not shown" not in text and max(map(len, text.splitlines())) <= 80
     for word in ("error %", "zeros %", "time", "published", "article", "higher", "noise"):
         assert word in text
@@ -104,7 +104,7 @@ def test_a_piped_table_is_not_wrapped(report, monkeypatch):
 def test_markdown_keeps_a_formula_as_text(report):
     text = render(report, "markdown")
     assert r"x\*where(x\>0,1,α)\|\[b\]\_2 & 5%" in text
-    assert all(note[:30] in text.replace("\\", "") for note in report.footnotes)
+    assert all(note[:30] in text.replace("\\", "") for note in report.note_texts)
     grid = [line for line in text.splitlines() if line.startswith("|")]
     assert len(grid) == 5 and len({line.replace(r"\|", "").count("|") for line in grid}) == 1
 
@@ -119,7 +119,7 @@ def test_latex_is_safe_to_compile(report):
 
 
 def test_one_row_with_a_penalty_names_it(lab):
-    report = training_report(lab.train("relu", l1=0.001).summary(), version="0", device=None)
+    report = training_report(lab.train("relu", l1=0.001).summary(), device=None)
     assert report.caption.startswith("lr 0.1, init xavier, L1 0.001, 2,797,010 parameters, 8 epochs")
 
 
@@ -137,4 +137,4 @@ def test_listing_in_every_format(name):
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_report_without_rows_is_no_error(lab, name):
-    assert isinstance(render(training_report(lab.summary(), version="0", device="cpu"), name), str)
+    assert isinstance(render(training_report(lab.summary(), device="cpu"), name), str)

@@ -20,7 +20,7 @@ class Carried:
     def results(self):
         return self.lab.results
 
-    def wrong(self, run):
+    def mask_of(self, run):
         return self.lab.masks.get(run.id)
 
 

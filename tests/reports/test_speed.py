@@ -70,10 +70,10 @@ def test_the_table_says_which_number_to_trust() -> None:
     full |= {"elements": 65536, "storage": "existing", "cache": "warm", "kept_bytes_per_element": 4, "message": ""}
     rows = [{**row("relu", 1.0, None), **full}, {**row("silu", 4.0, "slower"), **full, "ns_per_element": 2.0}]
     report = speed_report(rows, [], replace(COURSE, sizes=[("65536", 65536)]), device="cpu")
-    assert sum("a factor of up to 2.00 here: silu, forward" in note for note in report.footnotes) == 1
-    assert sum(note.startswith("kept B: bytes") for note in report.footnotes) == 1
+    assert sum("a factor of up to 2.00 here: silu, forward" in note for note in report.note_texts) == 1
+    assert sum(note.startswith("kept B: bytes") for note in report.note_texts) == 1
     assert "65536: 65,536" not in report.caption
-    text = " ".join(report.footnotes)
+    text = " ".join(report.note_texts)
     assert "relu was also timed against itself" in text and "leave out 1" not in text
 
 

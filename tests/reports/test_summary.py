@@ -7,8 +7,9 @@ import pytest
 from relubench.experiments.comparison import Comparison
 from relubench.experiments.rows import SummaryRow
 from relubench.reports.formatting import seeds_range
+from relubench.reports.listings import list_columns
 from relubench.reports.render import render
-from relubench.reports.training.columns import COLUMNS, MEANINGS, TableKey
+from relubench.reports.training.columns import COLUMNS, TableKey
 from relubench.reports.training.display_columns import formatted_column, if_varied
 from relubench.reports.training.gains import gain
 from relubench.reports.training.groups import mean
@@ -60,7 +61,7 @@ def test_a_smoke_test_concludes_nothing(lab, seeds):
     assert [row.difference_pct for row in smoke.rows] == [row.difference_pct for row in plain.rows]
     assert {row.verdict for row in smoke.rows} == {"not comparable"}
     assert smoke.sentence.startswith("A smoke test: ")
-    text = render(training_report(smoke, version="1", device="cpu"), "table", width=200)
+    text = render(training_report(smoke, device="cpu"), "table", width=200)
     assert text.count("in a smoke test") == 3, "two cells and the note on the word"
     for words in ("on this test set", "lowest", "Lowest", "to show the differences"):
         assert words not in text, words
@@ -229,9 +230,9 @@ def test_one_seed_is_called_different_on_this_test_set_only(lab):
     words = [row.difference_verdict for row in summary.rows]
     assert words == [None, "higher on this test set", "lower on this test set"]
     assert any("compares one training of each" in note for note in summary.footnotes)
-    table = render(training_report(summary, version="0", device=None), "table", width=80)
+    table = render(training_report(summary, device=None), "table", width=80)
     assert max(map(len, table.splitlines())) <= 80 and table.count("on this test set") >= 2
-    wide = render(training_report(summary, version="0", device=None), "markdown")
+    wide = render(training_report(summary, device=None), "markdown")
     assert "higher on this test set" in wide and "lower on this test set" in wide
 
 
@@ -307,11 +308,10 @@ def test_a_gain_has_the_words_of_its_row(verdict, words):
 
 
 def test_every_column_is_explained():
-    assert list(MEANINGS)[: len(SummaryRow.columns())] == SummaryRow.columns()
-    assert all(meaning for _, meaning in MEANINGS.values())
+    assert [row["name"] for row in list_columns()][: len(SummaryRow.columns())] == SummaryRow.columns()
 
 
-def test_a_column_is_one_row_of_columns(lab, monkeypatch):
+def test_a_column_is_one_row_of_columns(lab, request):
     train_loss = TableKey(
         "train_loss",
         "the loss of the last epoch",
@@ -319,10 +319,9 @@ def test_a_column_is_one_row_of_columns(lab, monkeypatch):
         place=145,
         column=formatted_column("train_loss", "train loss", lambda row: f"{row['train_loss']:.3f}"),
     )
-    columns = (*COLUMNS, train_loss)
-    monkeypatch.setattr("relubench.reports.training.summary.COLUMNS", columns)
-    monkeypatch.setattr("relubench.reports.training.table.COLUMNS", columns)
-    report = training_report(lab.train("relu").train("tanh", epochs=4).summary(), version="0", device=None)
+    COLUMNS.append(train_loss)
+    request.addfinalizer(lambda: COLUMNS.remove(train_loss))
+    report = training_report(lab.train("relu").train("tanh", epochs=4).summary(), device=None)
     assert [row["train_loss"] for row in report.rows] == [0.125, 0.25]
     headers = [column.header for column in report.columns]
     assert headers.index("train loss") == headers.index("test error %") + 1

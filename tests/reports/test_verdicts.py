@@ -170,11 +170,11 @@ def test_sentence_and_table_carry_the_verdict(lab):
 
     summary = lab.train("relu", **MNIST).train("tanh", **{**MNIST, "scale": 0.7}).train("gelu", **MNIST).summary()
     assert "Against the published values: relu reproduced (" in summary.sentence and "tanh worse (+" in summary.sentence
-    report = training_report(summary, version="0", device="cpu")
+    report = training_report(summary, device="cpu")
     for name in FORMATS:
         text = render(report, name, width=160, colour=False)
         assert "reproduced" in text and "worse" in text, name
-    assert any(note.startswith("not comparable: gelu (not among the paper's activations") for note in report.footnotes)
+    assert any(note.startswith("not comparable: gelu (not among the paper's activations") for note in report.note_texts)
 
 
 def test_a_fixed_rate_is_said_where_the_paper_searched(lab):

@@ -96,7 +96,7 @@ def test_a_cost_below_zero_is_unclear_and_nothing_is_said_of_it(name: str) -> No
     assert shown[name] == ("unclear", "unclear")
     others = {ratio for other, (_, ratio) in shown.items() if other != name}
     assert others == {"unclear"} if name == "add" else "unclear" not in others
-    assert sum(note.startswith("unclear: ") for note in report.footnotes) == 1
+    assert sum(note.startswith("unclear: ") for note in report.note_texts) == 1
     assert report.sentence.startswith("Nothing") == (name != "log")
 
 
@@ -105,5 +105,5 @@ def test_the_articles_cycles_stand_beside_it() -> None:
     rows = [row.to_json() for row in arithmetic.rows(measured(), article_cycles())]
     report = arithmetic_report(rows, [], ABOUT, device="cpu")
     assert report.sentence.startswith("Here an exp takes 12.0 times as long as an addition (article: 50 to 100)")
-    assert any("0.98 to 1.02" in note for note in report.footnotes)
-    assert any("most of its numbers are not in the published paper" in note for note in report.footnotes)
+    assert any("0.98 to 1.02" in note for note in report.note_texts)
+    assert any("most of its numbers are not in the published paper" in note for note in report.note_texts)

@@ -15,7 +15,6 @@ from relubench.reports.plots.pareto import plot_pareto
 from relubench.reports.speed.networks import (
     article_speed,
     duration,
-    human_readable,
     leaders,
     network_report,
     sentence,
@@ -142,10 +141,10 @@ def test_the_report_names_its_sources_and_shows_the_front() -> None:
         warnings=["warning: busy"],
     )
     report = network_report(rows, [], known, race, device="cpu")
-    assert any("most of its numbers are not in the published paper" in one for one in report.footnotes)
-    assert any("0.990 to 1.010, which includes 1, as it should" in one for one in report.footnotes)
+    assert any("most of its numbers are not in the published paper" in one for one in report.note_texts)
+    assert any("0.990 to 1.010, which includes 1, as it should" in one for one in report.note_texts)
     assert sentence(rows).startswith("On this machine an epoch with relu takes 0.25 of sigmoid's time (article: 0.25)")
-    first, second = human_readable(report)
+    first, second = report.tables
     assert (first.sentence, second.sentence) == ("", report.sentence)
     assert [row["activation"] for row in second.display_rows] == ["relu", "relu"]
     assert leaders(known) == known
@@ -169,7 +168,7 @@ def test_the_article_stands_beside_its_own_network_and_data_only(change: dict[st
     assert [row["article_epoch_ratio"] for row in rows] == ([1.0, 0.25] if beside else [None, None])
     report = network_report(rows, [], [], None, device="cpu")
     cells = ["".join(column.cell(row)) for column in report.columns for row in rows]
-    everything = " ".join([report.caption, report.sentence, *report.footnotes, *cells])
+    everything = " ".join([report.caption, report.sentence, *report.note_texts, *cells])
     assert ("article" in everything, "(0.25)" in everything) == (beside, beside)
 
 

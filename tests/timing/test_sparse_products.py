@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from relubench.activations import select
+from relubench.experiments.references import paper_sparsity
 from relubench.reports.plots.sparse_products import plot_zeros
 from relubench.reports.speed.sparse_products import WAYS as SHOWN
-from relubench.reports.speed.sparse_products import human_readable, paper_sparsity, sentence, sparsity_report
+from relubench.reports.speed.sparse_products import sentence, sparsity_report
 from relubench.timing import products
 from relubench.timing.measurement import AgainstItself, Measurement
 from relubench.timing.request import Request
@@ -137,13 +138,13 @@ def test_the_report_marks_the_papers_zeros_and_the_break_even(tmp_path: Path) ->
         "At 83.4 % zeros, which is what the paper's network has on MNIST, leaving them out takes 0.50 times the "
         "dense product's time for one image (CSR, break-even 65 %)."
     )
-    first, second = human_readable(report)
+    first, second = report.tables
     assert (first.sentence, second.sentence) == ("", report.sentence)
     shown = [column.cell(second.rows[0])[0] for column in second.columns]
     assert shown == ["1", "never", "never", "65", "no interval"]
     assert sentence([], [], 83.4) == "Nothing could be compared with the dense product."
-    assert "too few for an interval" not in " ".join(report.footnotes)
-    assert sum("the dense product was also timed against itself" in note for note in report.footnotes) == 1
+    assert "too few for an interval" not in " ".join(report.note_texts)
+    assert sum("the dense product was also timed against itself" in note for note in report.note_texts) == 1
     plot_zeros(report, tmp_path / "s.png")
     assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
 
@@ -156,9 +157,9 @@ def test_nobody_wins_without_an_interval() -> None:
     report = sparsity_report(rows, [], even, about, device="cpu")
     assert report.about["break_even"][0]["csr_pct"] is None
     assert report.sentence.startswith("Nothing can be said of one image: there were too few rounds")
-    assert any("too few for an interval" in note for note in report.footnotes)
-    assert not any("0 of 0" in note for note in report.footnotes)
-    _, second = human_readable(report)
+    assert any("too few for an interval" in note for note in report.note_texts)
+    assert not any("0 of 0" in note for note in report.note_texts)
+    _, second = report.tables
     assert {column.cell(second.rows[0])[0] for column in second.columns[1:]} == {"no interval"}
 
 

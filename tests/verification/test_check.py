@@ -209,8 +209,8 @@ def test_a_form_that_differs_from_the_others_is_found(monkeypatch: pytest.Monkey
     assert forward.forms_differ > 0
     assert forward.differing_forms.startswith("into storage ")
     report = verification_report([forward.to_json()], device="cpu", torch="2", compiled=False)
-    assert any("other bits than the eager form somewhere" in note for note in report.footnotes)
-    assert any("into storage (relu)" in note for note in report.footnotes)
+    assert any("other bits than the eager form somewhere" in note for note in report.note_texts)
+    assert any("into storage (relu)" in note for note in report.note_texts)
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")

@@ -22,8 +22,8 @@ from relubench.activations.formulas.functions import (
     fold,
 )
 from relubench.activations.formulas.parser import parse
-from relubench.activations.formulas.tokens import MAX_DEPTH, SEE, quoted, tokenize
-from relubench.errors import UsageError
+from relubench.activations.formulas.tokens import MAX_DEPTH, SEE, tokenize
+from relubench.errors import UsageError, shown
 from relubench.system.lookup import near_names
 
 MAX_NODES = 100
@@ -242,10 +242,10 @@ class Canonicaliser:
             hint = f"a formula is written in x, or says what stands for it: lambda {name}: ...; "
         short = name[:20]
         hint += f"a parameter's value follows: {short}*x, {short}=0.25 (fixed) or {short}~0.25 (learned); "
-        self._refuse(f"{quoted(name)} is not known in a formula", f"{hint}see `relubench list functions`")
+        self._refuse(f"{shown(name)} is not known in a formula", f"{hint}see `relubench list functions`")
 
     def _refuse(self, why: str, hint: str = SEE) -> NoReturn:
-        raise UsageError(f"{why}: {quoted(self.text)}", hint)
+        raise UsageError(f"{why}: {shown(self.text)}", hint)
 
 
 def _is_none(node: ast.expr) -> bool:

@@ -15,8 +15,8 @@ from relubench.activations.formulas.canonical_form import Canonicaliser
 from relubench.activations.formulas.constants import CONSTANTS, constant
 from relubench.activations.formulas.functions import FUNCTIONS
 from relubench.activations.formulas.parser import WORDS, Setting, parse
-from relubench.activations.formulas.tokens import MAX_CHARACTERS, SEE, quoted, tokenize
-from relubench.errors import UsageError
+from relubench.activations.formulas.tokens import MAX_CHARACTERS, SEE, tokenize
+from relubench.errors import UsageError, shown
 
 MAX_PARAMETERS = 10
 
@@ -40,9 +40,9 @@ def parse_formula(text: str) -> Formula:
     tree = Canonicaliser(text, values).rebuild(tree)
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     if "x" not in names:
-        raise UsageError(f"the formula {quoted(text)} does not contain x", SEE)
+        raise UsageError(f"the formula {shown(text)} does not contain x", SEE)
     if unused := [name for name in values if name not in names]:
-        raise UsageError(f"the formula {quoted(text)} has no parameter {unused[0]!r}", "leave its value out")
+        raise UsageError(f"the formula {shown(text)} has no parameter {unused[0]!r}", "leave its value out")
     # No operator here is a word, so that no space carries meaning.
     canonical = ast.unparse(tree).replace(" ", "")
     learns = {setting.name for setting in settings if setting.learned}
@@ -60,16 +60,14 @@ def _values(settings: list[Setting], text: str) -> dict[str, float]:
     for setting in settings:
         name = setting.name
         if name in FUNCTIONS or name in WORDS or name in CONSTANTS or name == "x":
-            raise UsageError(f"a parameter cannot be called {name!r}: {quoted(text)}", "name it a, b or beta")
+            raise UsageError(f"a parameter cannot be called {name!r}: {shown(text)}", "name it a, b or beta")
         if name in values:
-            raise UsageError(f"{name} is given twice in {quoted(text)}", "give each parameter once")
+            raise UsageError(f"{name} is given twice in {shown(text)}", "give each parameter once")
         if len(values) == MAX_PARAMETERS:
-            raise UsageError(
-                f"a formula has at most {MAX_PARAMETERS} parameters: {quoted(text)}", "write a shorter one"
-            )
+            raise UsageError(f"a formula has at most {MAX_PARAMETERS} parameters: {shown(text)}", "write a shorter one")
         value = constant(Canonicaliser(text, {}).rebuild(setting.value))
         if value is None:
-            raise UsageError(f"the value of {quoted(name)} is not a number: {quoted(text)}", "e.g. a*x, a=0.25")
+            raise UsageError(f"the value of {shown(name)} is not a number: {shown(text)}", "e.g. a*x, a=0.25")
         values[name] = value + 0
     return dict(sorted(values.items()))
 

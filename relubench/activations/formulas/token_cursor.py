@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from relubench.activations.formulas.functions import NAMES, fold
-from relubench.activations.formulas.tokens import SEE, Token, quoted
-from relubench.errors import UsageError
+from relubench.activations.formulas.tokens import SEE, Token
+from relubench.errors import UsageError, shown
 
 
 class TokenCursor:
@@ -49,4 +49,4 @@ class TokenCursor:
 
     def refuse(self, why: str, hint: str) -> NoReturn:
         """Raises UsageError: the text is not a formula."""
-        raise UsageError(f"{quoted(self.text)} is not a formula: {why}", hint)
+        raise UsageError(f"{shown(self.text)} is not a formula: {why}", hint)

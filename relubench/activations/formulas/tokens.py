@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, NoReturn
 
 from relubench.activations.formulas.functions import MODULES, NAMES, fold
-from relubench.errors import UsageError
+from relubench.errors import UsageError, shown
 
 MAX_CHARACTERS = 500
 MAX_DEPTH = 20
@@ -120,7 +120,7 @@ def tokenize(text: str) -> list[Token]:
             continue
         match = _TOKEN.match(plain, position)
         if match is None:
-            raise UsageError(f"a formula cannot contain {plain[position]!r}: {quoted(text)}", SEE)
+            raise UsageError(f"a formula cannot contain {plain[position]!r}: {shown(text)}", SEE)
         kind, word = match.lastgroup, match.group()
         assert kind == "number" or kind == "name" or kind == "string" or kind == "mark"
         result.append(Token(kind, "x" if kind == "name" and word == variable else word, position))
@@ -152,11 +152,6 @@ def number(text: str) -> int | float | complex:
     if digits[-1] in "jJ":
         return complex(digits)
     return int(digits) if digits.isdigit() else float(digits)
-
-
-def quoted(text: str) -> str:
-    """The text in quotes, cut where it is long."""
-    return repr(text if len(text) <= 80 else f"{text[:77]}...")
 
 
 def _ascii_notation(text: str) -> str:
@@ -217,7 +212,7 @@ def _pair_brackets(tokens: list[Token], text: str) -> list[Token]:
             open_marks += ["("] if mark == "(" else []
             result.append(token)
         if len(open_marks) > MAX_DEPTH:
-            raise UsageError(f"a formula nests at most {MAX_DEPTH} deep: {quoted(text)}", "write a flatter one")
+            raise UsageError(f"a formula nests at most {MAX_DEPTH} deep: {shown(text)}", "write a flatter one")
     if open_marks:
         _refuse_unpaired(text)
     return result
@@ -229,6 +224,6 @@ def _ends_operand(token: Token) -> bool:
 
 def _refuse_unpaired(text: str) -> NoReturn:
     raise UsageError(
-        f"{quoted(text)} is not a formula: its brackets or bars do not pair",
+        f"{shown(text)} is not a formula: its brackets or bars do not pair",
         "every ( needs its ), and |x| has two bars",
     )

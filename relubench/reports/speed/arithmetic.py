@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from relubench.experiments.references import ARTICLE_NOTE, entries
-from relubench.reports.report import Column, Report, Row
+from relubench.reports.report import Column, Report, Row, footnotes, warnings
 from relubench.reports.speed.notes import ONE_PROCESS
 from relubench.reports.speed.operators import significant
 from relubench.timing.measurement import Measurement
-from relubench.version import __version__
 
 UNCLEAR = "unclear"
 """In place of a cost or ratio that is no more than the noise of two calls' difference."""
@@ -31,14 +30,13 @@ def arithmetic_report(rows: Sequence[Row], runs: Sequence[Row], measurement: Mea
     """The report of these rows (ArithmeticRow.to_json)."""
     return Report(
         command="speed",
-        version=__version__,
         device=device,
         rows=list(rows),
         runs=list(runs),
         columns=_columns(rows),
         title=f"arithmetic · {device} · {measurement.clock}",
         caption=f"throughput on {rows[0]['elements']:,} float32 in the first cache, the cost of the call subtracted",
-        footnotes=_footnotes(rows, measurement),
+        notes=[*warnings(measurement.warnings), *footnotes(_footnotes(rows, measurement))],
         sentence=sentence(rows),
     )
 
@@ -114,7 +112,7 @@ def _footnotes(rows: Sequence[Row], measurement: Measurement) -> list[str]:
         else f"the budget of {measurement.budget_s:g} s ended it before every call's interval was narrower than "
         f"{100 * measurement.rel_ci:g} %"
     )
-    notes = [*measurement.warnings]
+    notes = []
     control = measurement.against_itself
     if control.low is not None and control.high is not None:
         notes.append(

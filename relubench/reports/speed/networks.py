@@ -9,10 +9,9 @@ from typing import Any
 from relubench.experiments.references import ARTICLE_NOTE, entries, is_mnist_network
 from relubench.reports.formatting import duration as seconds_or_more
 from relubench.reports.formatting import fixed, short
-from relubench.reports.report import Column, Report, Row
+from relubench.reports.report import Column, Report, Row, footnotes, warnings
 from relubench.reports.speed.notes import ONE_PROCESS
 from relubench.timing.measurement import Measurement
-from relubench.version import __version__
 
 
 def article_speed(spec: Mapping[str, Any]) -> dict[tuple[str, str, str], float]:
@@ -34,9 +33,8 @@ def network_report(
 ) -> Report:
     """The report of these rows (NetworkRow.to_json); `front`: the Pareto front (Point.to_json)."""
     first, beside = rows[0], ", in brackets the article's" if _in_article(rows) else ""
-    return Report(
+    report = Report(
         command="speed",
-        version=__version__,
         device=device,
         rows=list(rows),
         runs=list(runs),
@@ -44,16 +42,16 @@ def network_report(
         columns=_columns(rows),
         title=f"speed of networks · {first['dataset']} · {first['model']} · {device}",
         caption=f"medians; ratios to {first['ratio_to']}{beside}; µs an image: data, forward, backward, update",
-        footnotes=_footnotes(rows, measurement),
+        notes=[*warnings(measurement.warnings if measurement else ()), *footnotes(_footnotes(rows, measurement))],
         sentence=sentence(rows),
     )
+    return _with_front(report, front)
 
 
-def human_readable(report: Report) -> list[Report]:
-    """The report as people read it: its table, then the Pareto front's with what has to be said of both."""
-    front = report.about["pareto"]
+def _with_front(report: Report, front: Sequence[Row]) -> Report:
+    """The report as people read it, too: its table, then the Pareto front's with what has to be said of both."""
     if not front:
-        return [report]
+        return report
     columns = [
         Column(header="from", cell=lambda row: [duration(row["seconds"])]),
         Column(header="lowest valid %", cell=lambda row: [fixed(row["valid_error_pct"])]),
@@ -62,13 +60,13 @@ def human_readable(report: Report) -> list[Report]:
     ]
     below = replace(
         report,
-        rows=front,
+        rows=list(front),
         human_rows=leaders(front),
         columns=columns,
         title="Pareto front: the lowest validation error so far, and whose it is",
         caption="where the leader changes, and the last point",
     )
-    return [replace(report, footnotes=(), sentence=""), below]
+    return replace(report, tables=[replace(report, notes=(), sentence=""), below])
 
 
 def leaders(front: Sequence[Row]) -> list[Row]:
@@ -157,9 +155,7 @@ def _stages(row: Row) -> list[str]:
 
 def _footnotes(rows: Sequence[Row], measurement: Measurement | None) -> list[str]:
     target = rows[0]["target_error_pct"]
-    notes = list(measurement.warnings) if measurement else []
-    if measurement is not None:
-        notes += _measurement_notes(measurement)
+    notes = _measurement_notes(measurement) if measurement else []
     notes += _blank_notes(rows, timed=measurement is not None)
     has_pretraining = any(row["pretraining"] != "none" for row in rows)
     if target is not None:

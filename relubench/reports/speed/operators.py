@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from relubench.reports.formatting import short
-from relubench.reports.report import Column, Report, Row
+from relubench.reports.report import Column, Note, Report, Row, footnotes, warnings
 from relubench.reports.speed.notes import ONE_PROCESS, against_itself, paired_note
 from relubench.timing.measurement import Measurement
-from relubench.version import __version__
 
 STAMP = ("size", "dtype", "mode", "pass")
 """What tells the cells of one activation apart."""
@@ -26,7 +25,6 @@ def speed_report(rows: Sequence[Row], runs: Sequence[Row], measurement: Measurem
     """The report of these rows (SpeedRow.to_json)."""
     return Report(
         command="speed",
-        version=__version__,
         device=device,
         rows=list(rows),
         runs=list(runs),
@@ -34,7 +32,7 @@ def speed_report(rows: Sequence[Row], runs: Sequence[Row], measurement: Measurem
         columns=_columns(rows),
         title=f"speed · {device} · {measurement.clock}",
         caption=_caption(measurement),
-        footnotes=_footnotes(rows, measurement),
+        notes=_notes(rows, measurement),
         about={"measurement": measurement.to_json()},
         sentence=sentence(rows, measurement),
     )
@@ -131,9 +129,8 @@ def _caption(measurement: Measurement) -> str:
     )
 
 
-def _footnotes(rows: Sequence[Row], measurement: Measurement) -> list[str]:
-    notes = [
-        *measurement.warnings,
+def _notes(rows: Sequence[Row], measurement: Measurement) -> list[Note]:
+    lines = [
         _self_comparison_note(measurement),
         _duration_note(measurement),
         _ratio_note(rows),
@@ -143,9 +140,8 @@ def _footnotes(rows: Sequence[Row], measurement: Measurement) -> list[str]:
         GATED_NOTE if any(row["activation"] == "maxout" or "glu" in row["activation"] for row in rows) else "",
         KEPT_NOTE if any(row["kept_bytes_per_element"] for row in rows) else "",
         _compile_note(rows),
-        *failures(rows),
     ]
-    return [note for note in notes if note]
+    return [*warnings(measurement.warnings), *footnotes(lines), *warnings(_failures(rows))]
 
 
 def _self_comparison_note(measurement: Measurement) -> str:
@@ -209,7 +205,7 @@ def _compile_note(rows: Sequence[Row]) -> str:
     return f"compile time, not in the figures: median {seconds[len(seconds) // 2]:.1f} s a form" if seconds else ""
 
 
-def failures(rows: Sequence[Row]) -> list[str]:
+def _failures(rows: Sequence[Row]) -> list[str]:
     """What could not be measured, and why."""
     messages = {row["activation"]: row["message"] for row in rows if row["outcome"] == "failed"}
     return [f"{name}: failed ({message})" for name, message in messages.items()]

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from relubench.experiments.references import entries
+from relubench.experiments.references import paper_sparsity
 from relubench.reports.formatting import count, fixed
-from relubench.reports.report import Column, Report, Row
+from relubench.reports.report import Column, Report, Row, footnotes, warnings
 from relubench.reports.speed.notes import ONE_PROCESS, against_itself, paired_note
 from relubench.statistics.timings import LEAST_ROUNDS
 from relubench.timing.measurement import Measurement
-from relubench.version import __version__
 
 WAYS = {"columns": "columns", "per_image": "per image", "csr": "CSR", "csr_converted": "CSR, converted before"}
 """Key of each way of leaving zeros out -> its header."""
@@ -27,13 +26,6 @@ NO_INTERVALS = (
 )
 
 
-def paper_sparsity() -> float:
-    """The paper's share of exact zeros in a rectifier network on MNIST, in per cent (section 4.1)."""
-    return next(
-        entry.value for entry in entries("glorot2011") if entry.dataset == "mnist" and entry.metric == "sparsity"
-    )
-
-
 def sparsity_report(
     rows: Sequence[Row],
     runs: Sequence[Row],
@@ -45,9 +37,8 @@ def sparsity_report(
     """The report of these rows (SparsityRow.to_json); `break_even`: (batch, way) -> break-even sparsity in per cent."""
     batches = list(dict.fromkeys(row["batch"] for row in rows))
     table = [{"batch": batch, **{f"{way}_pct": break_even[batch, way] for way in WAYS}} for batch in batches]
-    return Report(
+    report = Report(
         command="speed",
-        version=__version__,
         device=device,
         rows=list(rows),
         runs=list(runs),
@@ -55,23 +46,23 @@ def sparsity_report(
         columns=_columns(paper_sparsity()),
         title=f"what sparsity buys · {measurement.subject} · {device}",
         caption="µs an image of the product h W^T; × the dense product's time with half the 95 % interval",
-        footnotes=_footnotes(rows, measurement),
+        notes=[*warnings(measurement.warnings), *footnotes(_footnotes(rows, measurement))],
         sentence=sentence(rows, table, paper_sparsity()),
     )
+    return replace(report, tables=[replace(report, notes=(), sentence=""), _break_even_table(report)])
 
 
-def human_readable(report: Report) -> list[Report]:
-    """The report as people read it: its table, then the break-even points with what has to be said of both."""
+def _break_even_table(report: Report) -> Report:
+    """The break-even points, with what has to be said of them and of the table of the report."""
     columns = [Column(header="batch", cell=lambda row: [str(row["batch"])])]
     columns += [Column(header=name, cell=_point(way, report.rows)) for way, name in WAYS.items()]
-    below = replace(
+    return replace(
         report,
         rows=report.about["break_even"],
         columns=columns,
         title="break-even: zeros in % from which on it is no slower than the dense product",
         caption=f"interpolated; the paper's network has {report.about['paper_sparsity_pct']:g} % (MNIST)",
     )
-    return [replace(report, footnotes=(), sentence=""), below]
 
 
 def sentence(rows: Sequence[Row], table: Sequence[Row], paper: float) -> str:
@@ -166,7 +157,6 @@ def _footnotes(rows: Sequence[Row], measurement: Measurement) -> list[str]:
     expected = f"{low} to {high} are expected at 5 %"
     shifted_row = next((row for row in rows if row["source"] == "shifted"), None)
     notes = [
-        *measurement.warnings,
         MEANINGS,
         against_itself(
             "the dense product",

@@ -60,7 +60,7 @@ def _pretraining_seconds(runs: TableRuns) -> list[float | None] | None:
 PERCENT, POINTS = "% of the test examples", "points (of % of the test examples)"
 TOGETHER = "the 95 % intervals of all differences of a table hold together (Bonferroni)"
 
-COLUMNS: tuple[TableKey, ...] = (
+COLUMNS: list[TableKey] = [
     TableKey(
         "activation", "the activation, with the parameters that were given", place=10, column=text_column("activation")
     ),
@@ -241,8 +241,5 @@ COLUMNS: tuple[TableKey, ...] = (
         place=180,
         column=gradient_column("article_gradient_bound", "article's bound", drop_order=7),
     ),
-)
+]
 """In the order of the rows; from l1 on only where a table has them."""
-
-MEANINGS: dict[str, tuple[str, str]] = {key.name: (key.unit, key.meaning) for key in COLUMNS if key.meaning}
-"""Key -> (unit, meaning)."""

@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from relubench.experiments.presets.resolve import Preset
-from relubench.experiments.study import Study
-from relubench.reports.report import Report
+from relubench.experiments.record import StudyRecord
+from relubench.reports.report import Report, footnotes
 from relubench.reports.training.study import study_report
 
 
-def preset_report(study: Study, preset: Preset) -> Report:
+def preset_report(record: StudyRecord, preset: Preset) -> Report:
     """The table of what is finished or failed so far of this preset."""
     about = {"preset": preset.name, "scale": preset.scale, "stand_in": preset.stand_in}
-    report = study_report(study, command="run", comparison=preset.comparison, about=about)
+    report = study_report(record, command="run", comparison=preset.comparison, about=about)
     title = f"{preset.name}{f' ({preset.scale})' if preset.scale else ''}: {report.title}"
     caption = "; ".join(part for part in (preset.stand_in, report.caption) if part)
-    notes = [*report.footnotes, *([preset.claim] if preset.claim else [])]
-    return replace(report, title=title, caption=caption, footnotes=notes)
+    return replace(report, title=title, caption=caption, notes=[*report.notes, *footnotes([preset.claim or ""])])

@@ -4,35 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from relubench.experiments.comparison import Comparison
+from relubench.experiments.record import StudyRecord
 from relubench.experiments.rows import SummaryRow
 from relubench.reports.report import Report, run_records
 from relubench.reports.training.gains import gain
 from relubench.reports.training.sentence import ONE_SEED, score_text
 from relubench.reports.training.summary import Summary, summarize
 from relubench.reports.training.table import training_report
-from relubench.version import __version__
-
-if TYPE_CHECKING:
-    from relubench.experiments.study import Study
 
 COMPARISON = Comparison(within=("activation",))
 """A row is compared with the first one of its own activation."""
 
 
-def pretraining_report(study: Study) -> Report:
+def pretraining_report(record: StudyRecord) -> Report:
     """The table of what is finished or failed so far; differences are to the first row of the same activation."""
-    timings = study.timings
-    summary = summarize(study.tabled, timings, study.wrong, study.tuned, COMPARISON)
+    summary = summarize(record.table_results, record.timings, record.mask_of, record.tunings, COMPARISON)
     base_methods = [rows[0].pretraining for rows in _by_activation(summary.rows).values()]
     sentence = gain_sentences(summary)
-    if study.config.pretrain.lr == "auto" and any(result.spec.get("stack") for result in study.results):
+    if record.config.pretrain.lr == "auto" and any(result.spec.get("stack") for result in record.results):
         sentence += " The search for the rates of pre-training is not in these times."
     summary = replace(summary, sentence=sentence, against="none" if set(base_methods) == {"none"} else "")
-    runs = run_records(study.results, timings, study.wrong)
-    return training_report(summary, version=__version__, device=study.device.name, runs=runs, command="pretrain")
+    runs = run_records(record.results, record.timings, record.mask_of)
+    return training_report(summary, device=record.device, runs=runs, command="pretrain")
 
 
 def gain_sentences(summary: Summary) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from relubench.experiments import references
+from relubench.experiments.record import StudyRecord
 from relubench.reports.formatting import count, duration, fixed, join_names, signed, signed_bracket
-from relubench.reports.report import Column, Report, Row, run_records
+from relubench.reports.report import Column, Report, Row, footnotes, run_records
 from relubench.reports.scores import score_of
 from relubench.reports.training.display_columns import difference_cell, error_column
 from relubench.reports.training.onset import LEAST_POINTS, Onset, onset
@@ -16,37 +17,33 @@ from relubench.reports.training.summary import Summary, summarize
 from relubench.reports.training.table import training_report
 from relubench.runs.result import RunResult
 from relubench.runs.task import Task, task_of
-from relubench.version import __version__
-
-if TYPE_CHECKING:
-    from relubench.experiments.study import Study
 
 ARTICLE_NETWORK = ("mnist", "mlp-3x1000", "relu", "none")
 PAPER_ONSET = 85.0
 """Zeros up to which the paper sees no harm (Glorot et al. 2011, caption of Figure 3)."""
 
 
-def sparsity_report(study: Study) -> Report:
+def sparsity_report(record: StudyRecord) -> Report:
     """The table of what is finished or failed so far; every activation is compared with its own first strength."""
-    results = sorted(study.results, key=lambda run: run.spec["l1_asked"])
-    labels = list(dict.fromkeys(result.spec["activation"] for result in study.results))
+    results = sorted(record.results, key=lambda run: run.spec["l1_asked"])
+    labels = list(dict.fromkeys(result.spec["activation"] for result in record.results))
     by_label = [[result for result in results if result.spec["activation"] == label] for label in labels]
-    summaries = [summarize(label_runs, study.timings, study.wrong, by_strength=True) for label_runs in by_label]
+    summaries = [summarize(label_runs, record.timings, record.mask_of, by_strength=True) for label_runs in by_label]
     rows = [row for summary in summaries for row in _rows(summary)]
     combined = replace(summaries[0], facts=_shared([summary.facts for summary in summaries]))
-    if study.config.train.l1_pairs:
+    if record.config.train.l1_pairs:
         # Of a row there are few, but every network has a seed of its own.
-        combined = replace(combined, seeds=len(study.config.seeds))
-    runs = run_records(study.results, study.timings, study.wrong)
-    base = training_report(combined, version=__version__, device=study.device.name, runs=runs)
-    scale = study.config.train.l1_scale
+        combined = replace(combined, seeds=len(record.config.seeds))
+    runs = run_records(record.results, record.timings, record.mask_of)
+    base = training_report(combined, device=record.device, runs=runs)
+    scale = record.config.train.l1_scale
     notes = list(dict.fromkeys(note for summary in summaries for note in summary.footnotes if "article:" not in note))
     return replace(
         base,
         command="ablate-sparsity",
         rows=rows,
         columns=_columns(rows),
-        footnotes=[SCALES[scale], *notes, *_notes(rows, by_label)],
+        notes=footnotes([SCALES[scale], *notes, *_notes(rows, by_label)]),
         sentence=" ".join(
             _onset_sentence(label if len(labels) > 1 else "", label_runs, summary)
             for label, label_runs, summary in zip(labels, by_label, summaries, strict=True)
@@ -122,16 +119,16 @@ def _notes(rows: Sequence[Row], by_label: Sequence[Sequence[RunResult]]) -> list
     return notes
 
 
-def without_trend(study: Study) -> dict[str, str]:
+def without_trend(record: StudyRecord) -> dict[str, str]:
     """Activations whose error does not change with sparsity beyond noise, and the reason: no curve belongs there."""
     reasons: dict[str, str] = {}
-    for label in dict.fromkeys(result.spec["activation"] for result in study.results):
+    for label in dict.fromkeys(result.spec["activation"] for result in record.results):
         runs = sorted(
-            (result for result in study.results if result.spec["activation"] == label),
+            (result for result in record.results if result.spec["activation"] == label),
             key=lambda run: run.spec["l1_asked"],
         )
         fit = onset(*points(runs))
-        rows = summarize(runs, study.timings, study.wrong, by_strength=True).rows
+        rows = summarize(runs, record.timings, record.mask_of, by_strength=True).rows
         verdicts = [row.difference_verdict for row in rows if row.difference_verdict]
         if (fit is not None and fit.rises) or any(verdict != "noise" for verdict in verdicts):
             continue

@@ -74,7 +74,7 @@ def summarize(
     """
     comparison = comparison or Comparison()
     groups = group_runs(results, mask_of, by_strength)
-    base_indices = baselines.firsts(groups, comparison)
+    base_indices = baselines.baseline_indices(groups, comparison)
     rows = table_rows(groups, timings, tunings, comparison, base_indices)
     labels = row_labels(groups, rows)
     row_verdicts = _verdicts(groups, rows, labels, smoke=comparison.smoke)

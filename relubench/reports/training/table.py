@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from relubench.reports.formatting import count, short
-from relubench.reports.report import Column, Report, Row
+from relubench.reports.report import Column, Report, Row, footnotes
 from relubench.reports.training.columns import COLUMNS
 from relubench.reports.training.display_columns import number_column
 from relubench.reports.training.summary import Summary
@@ -16,7 +16,6 @@ from relubench.training.probes.table import PROBES
 def training_report(
     summary: Summary,
     *,
-    version: str,
     device: str | None,
     runs: Sequence[Row] = (),
     command: str = "train",
@@ -25,14 +24,13 @@ def training_report(
     rows = summary.json_rows()
     return Report(
         command=command,
-        version=version,
         device=device,
         rows=rows,
         runs=list(runs),
         columns=training_columns(rows, summary.against),
         title=_title(summary, rows, device),
         caption=_caption(summary, rows),
-        footnotes=summary.footnotes,
+        notes=footnotes(summary.footnotes),
         sentence=summary.sentence,
     )
 

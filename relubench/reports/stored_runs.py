@@ -4,25 +4,47 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from relubench.cli import output
 from relubench.errors import RelubenchError
-from relubench.reports.formatting import folder_size, readable
+from relubench.reports.formatting import duration, fixed, folder_size, readable
+from relubench.reports.report import Report, Row, listing
+from relubench.runs.index import indexed_rows
 
 if TYPE_CHECKING:
     from relubench.runs.result import PretrainedLayer, RunResult, Timing
     from relubench.runs.store import Store
 
-Row = dict[str, Any]
-
 OF_SPEC = ("activation", "pretraining", "dataset", "model", "seed", "optimizer", "lr", "l1", "batch_size")
 """What a run's row shows of its specification."""
 
 
-def finished_row(store: Store, run: str) -> Row:
+DROP_ORDER = ("pretraining", "l1", "size", "time", "epochs", "batch size", "optimizer", "date", "lr", "model")
+"""Columns that a narrow terminal does without, first to last."""
+
+
+def runs_report(store: Store, *, readable_cells: bool) -> Report:
+    """A row for each run of the store, the newest last; `readable_cells`: with errors and times read at a glance."""
+    rows = indexed_rows(store, lambda run_id: _finished_row(store, run_id))
+    rows += [_unfinished_row(store, run_id) for run_id in store.unfinished()]
+    rows.sort(key=lambda row: (row["date"] or "", row["id"]))
+    human_rows = [_human_readable(row) for row in rows] if readable_cells else None
+    return listing("runs", rows, title=f"runs in {store.root}", human_rows=human_rows, drop_order=DROP_ORDER)
+
+
+def run_report(store: Store, result: RunResult, timing: Timing | None) -> Report:
+    """The learning curve of a run; people read its settings before, its layers and probes behind it."""
+    curve = listing(
+        "runs show", [_rounded(point.to_json()) for point in result.curve], title=f"learning curve of {result.id}"
+    )
+    settings = listing("runs show", _setting_rows(store, result, timing), title=f"run {result.id}")
+    tables = [settings, curve, *_layer_curves(layers_of(store, result)), *_probe_tables(result)]
+    return replace(curve, tables=tables)
+
+
+def _finished_row(store: Store, run: str) -> Row:
     """One finished run; a record that cannot be read is listed as such, so that it can be deleted."""
     size = folder_size(store.folder(run))
     try:
@@ -35,13 +57,13 @@ def finished_row(store: Store, run: str) -> Row:
     row = _row(run, outcome=result.outcome, size_bytes=size)
     row |= _of_spec(result.spec)
     row |= {"epochs": result.epochs, "test_error_pct": result.test_error_pct}
-    return rounded(row) | {
+    return _rounded(row) | {
         "seconds": round(timing.seconds, 3) if timing else None,
         "date": timing.finished if timing else None,
     }
 
 
-def unfinished_row(store: Store, run: str) -> Row:
+def _unfinished_row(store: Store, run: str) -> Row:
     checkpoint = store.checkpoint(run)
     row = _row(run, outcome="unfinished", size_bytes=folder_size(checkpoint.parent))
     row |= _common([_of_spec(spec) for spec in store.unfinished_specs(run)])
@@ -65,7 +87,7 @@ def _common(rows: Sequence[Row]) -> Row:
     return {key: value if all(row[key] == value for row in rows) else None for key, value in rows[0].items()}
 
 
-def rounded(row: Row) -> Row:
+def _rounded(row: Row) -> Row:
     """The row with its percentages in as many digits as a table of `train` gives: 3.68 is not 3.6799999999999997."""
     return {
         key: round(value, 6) if key.endswith("_pct") and isinstance(value, float) else value
@@ -79,10 +101,8 @@ def _row(run: str, *, outcome: str, size_bytes: int) -> Row:
     return {"id": run, **dict.fromkeys(keys), "outcome": outcome, **tail}
 
 
-def human_readable(row: Row) -> Row:
+def _human_readable(row: Row) -> Row:
     """The row as a table shows it: errors, sizes and times that are read at a glance."""
-    from relubench.reports.formatting import duration, fixed
-
     date = (row["date"] or "")[:16].replace("T", " ")
     texts = {"test_error_pct": fixed(row["test_error_pct"]), "date": date}
     texts |= {"seconds": duration(row["seconds"]), "size_bytes": readable(row["size_bytes"])}
@@ -90,7 +110,7 @@ def human_readable(row: Row) -> Row:
     return {names.get(key, key): texts.get(key, value) for key, value in row.items()}
 
 
-def setting_rows(store: Store, result: RunResult, timing: Timing | None) -> list[Row]:
+def _setting_rows(store: Store, result: RunResult, timing: Timing | None) -> list[Row]:
     """Everything about a run that is one value, a row each."""
     facts: Row = {**result.spec, "id": result.id, "outcome": result.outcome, "message": result.message or None}
     facts |= {"backend": _backend(result.spec)}
@@ -105,7 +125,7 @@ def setting_rows(store: Store, result: RunResult, timing: Timing | None) -> list
         facts |= {"host": timing.host, "finished": timing.finished, "interruptions": timing.interruptions}
     facts |= {f"version of {name}": version for name, version in result.versions.items()}
     facts |= {"folder": str(store.folder(result.id)), "size": readable(folder_size(store.folder(result.id)))}
-    return [{"name": name, "value": _plain(value)} for name, value in rounded(facts).items() if value is not None]
+    return [{"name": name, "value": _plain(value)} for name, value in _rounded(facts).items() if value is not None]
 
 
 def _backend(spec: Row) -> str | None:
@@ -131,19 +151,19 @@ def layers_of(store: Store, result: RunResult) -> list[PretrainedLayer]:
     return [layer for layer in layers if layer is not None]
 
 
-def layer_curves(layers: Sequence[PretrainedLayer]) -> list[output.Listing]:
+def _layer_curves(layers: Sequence[PretrainedLayer]) -> list[Report]:
     """Reconstruction errors, and free energies where there are any, of each layer by epoch."""
-    listings = []
+    tables = []
     for layer in layers:
         points = [asdict(point) for point in layer.curve]
         rows = _without_empty_columns(points)
         title = f"pre-training of layer {layer.layer}, {layer.units} units: mean squared reconstruction errors"
         title += ", free energies in nats" if rows and "train_free_energy" in rows[0] else ""
-        listings += [output.Listing(rows=rows, title=f"{title}{f' ({layer.message})' if layer.message else ''}")]
-    return [listing for listing in listings if listing.rows]
+        tables += [listing("runs show", rows, title=f"{title}{f' ({layer.message})' if layer.message else ''}")]
+    return [table for table in tables if table.rows]
 
 
-def probe_listings(result: RunResult) -> list[output.Listing]:
+def _probe_tables(result: RunResult) -> list[Report]:
     """What the probes measured by epoch and layer, and the dead units; nothing for a run without."""
     probes = [{key: value for key, value in asdict(probe).items() if key != "quantiles"} for probe in result.probes]
     regions = [{"epoch": regions.epoch, "linear_pieces": regions.lines} for regions in result.regions]
@@ -161,7 +181,9 @@ def probe_listings(result: RunResult) -> list[output.Listing]:
         (regions, "linear pieces along lines between images", ()),
         (list(measured.values()), "measured of the whole network", ()),
     ]
-    return [output.Listing(rows=rows, title=title, drop_order=drop_order) for rows, title, drop_order in tables if rows]
+    return [
+        listing("runs show", rows, title=title, drop_order=drop_order) for rows, title, drop_order in tables if rows
+    ]
 
 
 def _without_empty_columns(rows: Sequence[Row]) -> list[Row]:

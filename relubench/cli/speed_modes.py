@@ -1,0 +1,170 @@
+"""What `relubench speed` times: activations as operators, trained networks, their sparse products, or operations."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import typer
+
+from relubench.cli import output
+from relubench.cli.flags import whole_number
+from relubench.cli.study import carry_out, preparing, stopped
+from relubench.cli.timing_rounds import show_rounds
+from relubench.errors import EXIT_INTERRUPTED, ComputeError
+from relubench.experiments.record import record_of
+from relubench.experiments.speed import MODES, timing_request
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from relubench.activations import ActivationChoice
+    from relubench.cli.config_flags import ConfigFlags
+    from relubench.cli.speed_flags import SpeedFlags
+    from relubench.experiments.study import Study
+    from relubench.reports.speed.sessions import TimedNetworks
+    from relubench.timing.request import Request
+
+
+def time_operators(config: ConfigFlags, flags: SpeedFlags, target: output.Target) -> None:
+    """Time every activation in every size, type and pass that is asked for, and write the table."""
+    from relubench.activations import select
+    from relubench.experiments import operator_speed
+    from relubench.reports.speed.sessions import operators_timed
+    from relubench.system.device import resolve
+
+    device = resolve(config.text("--device") or "auto")
+    acts = config.text("--act") or MODES[""].acts
+    choices = select(acts)
+    request = operator_speed.operator_request(
+        choices,
+        device,
+        size=flags.size or (["sweep"] if flags.plot is not None else None),
+        dtype=flags.dtype,
+        passes=flags.pass_,
+        compiled=flags.compile_,
+        threads=whole_number("--threads", flags.threads, 1, 4096) if flags.threads is not None else None,
+        **flags.limits(config),
+    )
+    _say_what_is_copied(choices, flags)
+    output.check_stdout(target)
+    watch = partial(show_rounds, quiet=flags.quiet)
+    timed = operator_speed.time_operators(request, choices, acts, device, watch, flags.note, keep_interrupted=True)
+    report = operators_timed(timed)
+    output.emit_report(report, target, quiet=flags.quiet)
+    if flags.plot is not None:
+        from relubench.reports.plots.operators import plot_speed
+
+        plot_speed(report.rows, report.runs, flags.plot, title=report.title)
+    if timed.measurement.ended == "interrupted":
+        raise typer.Exit(EXIT_INTERRUPTED)
+
+
+def _say_what_is_copied(choices: list[ActivationChoice], flags: SpeedFlags) -> None:
+    """Names the activations that write into their input; a name that is not there is refused."""
+    from relubench.activations import build
+
+    for choice in choices:
+        # What raises while it is measured is a row.
+        if build(choice).copied:
+            flags.note(f"{choice.label} writes into its input: its times hold a copy of it, but for --pass inplace")
+
+
+def time_arithmetic(config: ConfigFlags, flags: SpeedFlags, target: output.Target) -> None:
+    """Time add, multiply, compare, divide, exp and log in the first cache, and write the table."""
+    from relubench.experiments import operator_speed
+    from relubench.reports.speed.sessions import arithmetic_timed
+    from relubench.system.device import resolve
+
+    request = timing_request("--arithmetic", **flags.limits(config))
+    device = resolve(config.text("--device") or "cpu")
+    output.check_stdout(target)
+    timed = operator_speed.time_arithmetic(request, device, partial(show_rounds, quiet=flags.quiet), flags.note)
+    output.emit_report(arithmetic_timed(timed), target, quiet=flags.quiet)
+
+
+def time_products(config: ConfigFlags, flags: SpeedFlags, target: output.Target) -> None:
+    """Train one network, take its activations, multiply them with and without their zeros, and write the tables."""
+    from relubench.experiments import network_speed
+    from relubench.reports.speed.sessions import products_timed
+
+    request = timing_request("--sparsity", **flags.limits(config))
+    study = _open_study(config, flags, "--sparsity")
+    network_speed.check_sparse(study)
+    output.check_stdout(target)
+    if carry_out(study, flags.quiet):
+        raise stopped(study)
+    watch = partial(show_rounds, quiet=flags.quiet)
+    report = products_timed(record_of(study), *network_speed.time_products(study, request, watch, flags.note))
+    output.emit_report(report, target, quiet=flags.quiet)
+    if flags.plot is not None:
+        from relubench.reports.plots.sparse_products import plot_zeros
+
+        plot_zeros(report, flags.plot)
+
+
+def time_networks(config: ConfigFlags, flags: SpeedFlags, target: output.Target) -> None:
+    """Train, measure the steps, and write the tables."""
+    from relubench.experiments.network_speed import target_error
+
+    target_error_pct = target_error(flags.target_error)
+    request = timing_request("--network", **flags.limits(config))
+    study = _open_study(config, flags, "--network")
+    output.check_stdout(target)
+    interrupted = carry_out(study, flags.quiet)
+    if interrupted and not study.results:
+        raise stopped(study)
+    if not study.results:
+        raise ComputeError(f"none of the {study.total} runs could be computed", "see the warnings above")
+    timed, failure = _timed_networks(study, None if interrupted else request, target_error_pct, flags)
+    output.emit_report(timed.report, target, quiet=flags.quiet)
+    if flags.plot is not None and timed.points:
+        _draw_front(timed, flags.plot)
+    if interrupted:
+        raise stopped(study)
+    if failure:
+        raise ComputeError(f"no step could be timed: {failure}", "the rows above are what the training told")
+    if flags.plot is not None and not timed.points:
+        raise ComputeError(
+            f"--plot {flags.plot} was not written: no training ended ok, so there is no error to draw against time",
+            "train longer (--epochs), or with another --lr",
+        )
+
+
+def _timed_networks(
+    study: Study, request: Request | None, target_error_pct: float | None, flags: SpeedFlags
+) -> tuple[TimedNetworks, str]:
+    """The networks' tables, with timed steps unless `request` is None, and why no step could be timed."""
+    from relubench.experiments import network_speed
+    from relubench.reports.speed.sessions import networks_timed
+
+    watch = partial(show_rounds, quiet=flags.quiet)
+    steps = network_speed.time_networks(study, request, watch, flags.note) if request is not None else None
+    failure = network_speed.failure_of(steps.measurement) if steps is not None else ""
+    num_images = study.parts[0].prepared.n_train
+    return networks_timed(record_of(study), None if failure else steps, target_error_pct, num_images), failure
+
+
+def _open_study(config: ConfigFlags, flags: SpeedFlags, mode: str) -> Study:
+    """The study that is trained before it is timed, by default with the activations of this mode."""
+    from relubench.experiments.study import Study
+
+    experiment = config.experiment({"act": MODES[mode].acts})
+    with preparing():
+        return Study.open(experiment, data_dir=flags.data_dir, runs_dir=flags.runs_dir, note=flags.note)
+
+
+def _draw_front(timed: TimedNetworks, plot: Path) -> None:
+    from relubench.reports.plots.pareto import plot_pareto
+
+    report = timed.report
+    plot_pareto(timed.points, report.about["pareto"], report.rows[0]["target_error_pct"], plot, title=report.title)
+
+
+MEASURES = {
+    "": time_operators,
+    "--network": time_networks,
+    "--sparsity": time_products,
+    "--arithmetic": time_arithmetic,
+}
+"""The mode of MODES -> what measures it and writes its table."""
