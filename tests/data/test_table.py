@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from relubench.data.files.torchvision_import import resolve
+from relubench.system.lookup import load_target
 from relubench.data.table import TABLE
 
 
 @pytest.mark.parametrize("row", TABLE.values(), ids=lambda row: row.name)
 def test_every_row_names_functions_that_exist_and_says_where_it_is_from(row):
-    assert callable(resolve(row.target))
-    assert row.package or row.remote or callable(resolve(row.download))
+    assert callable(load_target(row.target))
+    assert row.package or row.remote or callable(load_target(row.download))
     assert row.citation and row.url.startswith("http") and row.split and row.place
 
 
