@@ -27,6 +27,7 @@ from relubench.data.table import TABLE
 from relubench.errors import UsageError
 from relubench.executors.inline import InlineExecutor
 from relubench.experiments.config import experiment
+from relubench.experiments.record import record_of
 from relubench.experiments.study import Study
 from relubench.reports.training.study import study_report
 from relubench.runs.store import Store
@@ -185,7 +186,7 @@ def test_a_second_study_takes_the_runs_from_the_store() -> None:
     (result,) = study.results
     store = Store(study.store.root)
     assert store.has(result.id) and (store.folder(result.id) / "test_losses.bin").is_file()
-    (row,) = study_report(study).rows
+    (row,) = study_report(record_of(study)).rows
     assert row["test_metric"] == pytest.approx(result.test_metric)
 
 

@@ -68,7 +68,7 @@ def _measured(question: Question, device_name: str) -> Timings:
 
 def _check(backend: str, question: Question | None, spec: RunSpec) -> None:
     """Raises UsageError where the backend cannot train the network."""
-    if spec.device != "cpu":
+    if not spec.on_processor:
         reason = f"a backend is chosen for processors only, not for {spec.device}"
     elif question is None:
         reason = f"only the dense layers of the package's own networks in fp32 have a backend, not {spec.model}"

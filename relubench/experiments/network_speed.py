@@ -57,7 +57,7 @@ def failure_of(race: StepBenchmark) -> str:
 
 def check_sparse(study: Study) -> None:
     """Raises UsageError where there is not one network of ours, on the processor, whose weights are stored."""
-    if study.device.kind != "cpu":
+    if not study.device.is_processor:
         raise UsageError(f"--sparsity measures the processor, not {study.device.kind}", "add --device cpu")
     if study.total > 1:
         raise UsageError(f"--sparsity takes one network, and {study.total} are asked for", "name one --act, one seed")

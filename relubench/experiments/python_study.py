@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,5 +61,12 @@ def _warn(lines: Sequence[str]) -> None:
     """Raises each line that begins with WARNING as a Python warning where `train` was called."""
     for line in lines:
         if line.startswith(WARNING):
-            # Past _warn, the function above, api's helper, and train or pretrain: the user's own line.
-            warnings.warn(line.removeprefix(WARNING), stacklevel=5)
+            warnings.warn(line.removeprefix(WARNING), stacklevel=_level_of_caller())
+
+
+def _level_of_caller() -> int:
+    """How many calls above the function that asks the first function outside of the package stands."""
+    frame, level = inspect.currentframe(), 0
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("relubench."):
+        frame, level = frame.f_back, level + 1
+    return level

@@ -81,8 +81,7 @@ class Study:
     ) -> Study:
         """Everything that can be refused is refused here, before any work; data may be downloaded.
 
-        `executor`: makes, of the store, who carries out the jobs, for example InlineExecutor; None: worker processes
-        on this machine.
+        `executor`: makes, of the store, who carries out the jobs, as InlineExecutor does; None: local worker processes.
         """
         variants = [Variant(config=request)] if isinstance(request, ExperimentConfig) else list(request)
         store = Store(runs_root(runs_dir))

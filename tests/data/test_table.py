@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from relubench.system.lookup import load_target
 from relubench.data.table import TABLE
+from relubench.system.lookup import load_target
 
 
 @pytest.mark.parametrize("row", TABLE.values(), ids=lambda row: row.name)

@@ -338,7 +338,7 @@ def test_a_processor_that_the_package_knows_needs_no_backend_in_a_specification(
     assert uses_kernels(spec) and backend_of(spec) == "kernels+onednn"
     others: list[dict[str, Any]] = [
         *({"optimizer": "adam"}, {"momentum": 0.9}, {"weight_decay": 1e-4}, {"precision": "bf16"}),
-        *({"hidden": (64, 64)}, {"channels": (32, 64)}, {"batch_size": 1025}, {"device": "cuda"}),
+        *({"hidden": (64, 64)}, {"model": "cnn", "channels": (32, 64)}, {"batch_size": 1025}, {"device": "cuda"}),
     ]
     for other in others:
         assert not uses_kernels(replace(spec, **other)), other
