@@ -43,7 +43,7 @@ TRAININGS = (
         "train --act tanh,prelu,x*sigmoid(b*x):b~1 --model mlp-2x32 --epochs 2 --set train.momentum=0.5"
         " --dropout 0.2 --sign-flip --init he --set data.test_noise=[0.1] --probe gradients",
     ),
-    Training("resumed after a kill, kernels", "train --act nrelu --model mlp-2x300 --epochs 25", killed=True),
+    Training("resumed after a kill, kernels", "train --act nrelu --model mlp-2x300 --epochs 200", killed=True),
     Training(
         "resumed after a kill, PyTorch",
         "train --act relu --model mlp-2x64 --epochs 60 --optimizer adamw --norm batch --dropout 0.2 --lr 0.002",

@@ -221,7 +221,10 @@ def test_a_network_that_learns_nothing_has_stalled() -> None:
     )
 
 
-def test_saved_tables_are_compared_pair_by_pair(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_saved_tables_are_compared_pair_by_pair(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     for name, epochs in (("a", 2), ("b", 8)):
         path = tmp_path / f"{name}.json"
         arguments = f"train --act relu,tanh --dataset brier-digits --model mlp-2x32 --seeds 2 --epochs {epochs} --quiet"
@@ -263,7 +266,8 @@ def test_targets_may_be_numbers(model: str, lr: float) -> None:
     assert table.rows[1]["metric_difference_ci_low"] < table.rows[1]["metric_difference_ci_high"]
 
 
-def test_a_sparsity_table_speaks_of_the_metric() -> None:
+def test_a_sparsity_table_speaks_of_the_metric(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     table = relubench.ablate_sparsity("relu", l1=[0, 0.03], seeds=2, dataset="brier-digits", **SMALL)
     assert "test Brier score" in repr(table)
     assert "Brier score" in table.report.sentence and "error" not in table.report.sentence
