@@ -99,7 +99,7 @@ def test_where_the_cache_cannot_be_written_the_id_is_the_same(lab: Path, monkeyp
     before = resolve_user_object("./mine.py:act").source_digest
     (lab / "file").write_text("")
     monkeypatch.setattr(manifest, "cache_root", lambda: lab / "file" / "cache")
-    monkeypatch.setattr(manifest, "_REMEMBERED", {})
+    monkeypatch.setattr(manifest, "_MANIFESTS", {})
     choice = resolve_user_object("./mine.py:act")
     assert choice.source_digest == before and not is_checked(choice)
     checked(choice, "activation", lambda: check_activation(choice))

@@ -14,7 +14,14 @@ from relubench.activations.user_sources import find_spec, is_path, source_file, 
 from relubench.activations.user_syntax import parse_user_object, split_location
 from relubench.errors import WARNING, UsageError
 from relubench.system.user_code.loading import module_name
-from relubench.system.user_code.manifest import Manifest, key_of, manifest_of, reached, remember, remembered
+from relubench.system.user_code.manifest import (
+    Manifest,
+    imported_modules,
+    key_of,
+    manifest_of,
+    store_manifest,
+    stored_manifest,
+)
 from relubench.system.user_code.records import Record, changed_flag, changed_global, recording
 
 Role = Literal["activation", "network"]
@@ -99,7 +106,7 @@ def changed(choice: ActivationChoice, digest: str | None, role: Role = "activati
 
     Where another process has checked the object since, that is the object's place.
     """
-    manifest = remembered(_manifest_key(choice, role))
+    manifest = stored_manifest(_manifest_key(choice, role))
     if manifest is None:
         return []
     return manifest.changes(environment=False) or ([] if manifest.digest == digest else [split_name(choice.name)[0]])
@@ -107,7 +114,7 @@ def changed(choice: ActivationChoice, digest: str | None, role: Role = "activati
 
 def files_seen(choice: ActivationChoice, role: Role) -> list[Path]:
     """The files that the user's code was seen to use in its last check; none if it was never checked."""
-    manifest = remembered(_manifest_key(choice, role))
+    manifest = stored_manifest(_manifest_key(choice, role))
     return [Path(path) for path, digest in manifest.files.items() if digest is not None] if manifest is not None else []
 
 
@@ -119,20 +126,20 @@ def checked(choice: ActivationChoice, role: Role, check: Callable[[], Result]) -
     location, _ = split_name(choice.name)
     file = source_file(location)
     module = module_name(file if is_path(location) else location)
-    if name := changed_global(reached([module, *record.modules])) or changed_flag(record):
+    if name := changed_global(imported_modules([module, *record.modules])) or changed_flag(record):
         raise UsageError(
             f"{choice.label} changes the global {name} of its module: it is shared by all layers and all networks, and "
             "cannot be stored with the best epoch's weights",
             "keep such a value in a torch.nn.Module: self.register_buffer, or an attribute",
         )
     manifest = manifest_of(module, source_files(file, location), record)
-    remember(_manifest_key(choice, role), manifest)
+    store_manifest(_manifest_key(choice, role), manifest)
     return result
 
 
 def say_unseen(choice: ActivationChoice, role: Role, note: Callable[[str], None]) -> None:
     """Say what the user's code takes from where nobody watches it; also of code that was checked long ago."""
-    manifest = remembered(_manifest_key(choice, role))
+    manifest = stored_manifest(_manifest_key(choice, role))
     if manifest is not None and manifest.unseen:
         note(
             f"{WARNING}{choice.label}: what its code takes from {', '.join(dict.fromkeys(manifest.unseen))} is out of "
@@ -141,7 +148,7 @@ def say_unseen(choice: ActivationChoice, role: Role, note: Callable[[str], None]
 
 
 def _current_manifest(choice: ActivationChoice, role: Role) -> Manifest | None:
-    manifest = remembered(_manifest_key(choice, role))
+    manifest = stored_manifest(_manifest_key(choice, role))
     return manifest if manifest is not None and not manifest.changes() else None
 
 

@@ -28,8 +28,8 @@ from relubench.executors.messages import (
 from relubench.runs.spec import RunSpec
 from relubench.runs.store import Store
 from relubench.system.device import Device
-from relubench.system.interrupts import Held
-from relubench.system.processes import Stderr, command, ending, environment, folder, lacks_of_memory
+from relubench.system.interrupts import UninterruptedBlock
+from relubench.system.processes import Stderr, command, ending, environment, folder, num_memory_kills
 from relubench.training.memory import fitting_workers, member_bytes
 
 STOP_SECONDS = 30.0
@@ -147,9 +147,9 @@ class WorkerProcess:
 
     def __init__(self, inbox: _Inbox, threads: int, store: Path) -> None:
         self.job: Job | None = None
-        self.lacks = lacks_of_memory()
+        self.lacks = num_memory_kills()
         # Ctrl-C reaches every process of a terminal: this one says when a worker ends.
-        with Held():
+        with UninterruptedBlock():
             self.process = subprocess.Popen(
                 command(f"from relubench.executors.worker import main\nmain({str(store)!r})"),
                 stdin=subprocess.PIPE,

@@ -46,7 +46,7 @@ def ignore() -> None:
     _handle_signals(signal.SIG_IGN)
 
 
-class Held:
+class UninterruptedBlock:
     """A block that Ctrl-C does not interrupt; it takes effect afterwards. Processes started in the block ignore it."""
 
     def __enter__(self) -> None:

@@ -84,7 +84,7 @@ def _absolute(entry: str) -> str:
         return entry
 
 
-def lacks_of_memory() -> int | None:
+def num_memory_kills() -> int | None:
     """How many processes of this control group the kernel has killed because memory ran out; None if unknown."""
     for path in (_own_memory_events(), *MEMORY_EVENTS):
         try:
@@ -144,10 +144,10 @@ class Stderr:
         self.lines.extend(text for line in lines if (text := line.decode(errors="replace").strip()[:MAX_LINE_LENGTH]))
 
 
-def ending(code: int, lacks_before: int | None, last_lines: str = "") -> tuple[str, bool]:
+def ending(code: int, kills_before: int | None, last_lines: str = "") -> tuple[str, bool]:
     """How a process ended, as a phrase to follow its name, and whether most likely memory ran out.
 
-    `code`: its return code, negative for a signal; `lacks_before`: `lacks_of_memory` at its start; `last_lines`: of
+    `code`: its return code, negative for a signal; `kills_before`: `num_memory_kills` at its start; `last_lines`: of
     its stderr, where they give the reason.
     """
     behind = f": {last_lines}" if last_lines else ""
@@ -155,8 +155,8 @@ def ending(code: int, lacks_before: int | None, last_lines: str = "") -> tuple[s
         return f"ended with exit code {code}{behind}", False
     if code != -getattr(signal, "SIGKILL", 9):
         return f"was ended by {_signal_name(-code)}{behind}", False
-    lacks = lacks_of_memory()
-    if lacks is not None and lacks_before is not None and lacks > lacks_before:
+    lacks = num_memory_kills()
+    if lacks is not None and kills_before is not None and lacks > kills_before:
         return "was killed (SIGKILL), since memory ran out", True
     return "was killed (SIGKILL), most likely because memory ran out", True
 

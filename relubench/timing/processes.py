@@ -18,8 +18,8 @@ from typing import Any
 from relubench.errors import ComputeError
 from relubench.statistics.timings import LEAST_PROCESSES
 from relubench.system.device_kinds import DEVICES
-from relubench.system.interrupts import Held
-from relubench.system.processes import Stderr, command, ending, environment, folder, lacks_of_memory
+from relubench.system.interrupts import UninterruptedBlock
+from relubench.system.processes import Stderr, command, ending, environment, folder, num_memory_kills
 from relubench.timing.clocks import choose_clock
 from relubench.timing.operators import TimedCall
 from relubench.timing.preparation import check_measurable
@@ -86,8 +86,8 @@ class ProcessSeries:
 
     def _part(self, until: float) -> Iterator[dict[str, Any]]:
         """The messages of one process, the last one with its samples; ComputeError where it ends without them."""
-        lacks = lacks_of_memory()
-        with Held():
+        lacks = num_memory_kills()
+        with UninterruptedBlock():
             process = _start_process()
         assert process.stdin is not None
         assert process.stdout is not None

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from relubench.system.interrupts import Held
+from relubench.system.interrupts import UninterruptedBlock
 from tests.cli.fakes import ROOT, program
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
@@ -164,7 +164,7 @@ sys.exit(main())
 
 def test_a_process_started_while_held_gets_no_ctrl_c() -> None:
     script = "import signal, sys; sys.exit(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, set()))"
-    with Held():
+    with UninterruptedBlock():
         held = subprocess.Popen([sys.executable, "-c", script])
     assert held.wait(30) == 1
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -82,17 +82,17 @@ def test_what_the_user_put_on_the_search_path_is_searched_last(tmp_path: Path, m
 def test_an_end_is_told_by_what_is_known(
     code: int, lacks: tuple[int | None, int | None], words: str, memory: bool, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(processes, "lacks_of_memory", lambda: lacks[1])
+    monkeypatch.setattr(processes, "num_memory_kills", lambda: lacks[1])
     assert ending(code, lacks[0], "the last words") == (words, memory)
 
 
 def test_the_kernels_count_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "memory.events").write_text("low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\noom_group_kill 0\n")
     monkeypatch.setattr(processes, "_own_memory_events", lambda: str(tmp_path / "memory.events"))
-    assert processes.lacks_of_memory() == 2
+    assert processes.num_memory_kills() == 2
     monkeypatch.setattr(processes, "_own_memory_events", lambda: "")
     monkeypatch.setattr(processes, "MEMORY_EVENTS", (str(tmp_path / "absent"),))
-    assert processes.lacks_of_memory() is None
+    assert processes.num_memory_kills() is None
 
 
 DEATHS: dict[str, tuple[str, str]] = {

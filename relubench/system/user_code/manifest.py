@@ -32,7 +32,7 @@ WATCHED = 2
 LARGE = 2**22
 """Bytes from which on a file is not read again in one process while its inode says that it is the same."""
 
-_REMEMBERED: dict[str, Manifest] = {}
+_MANIFESTS: dict[str, Manifest] = {}
 """The manifests of this process, by key, in case that the cache cannot be written."""
 
 
@@ -89,7 +89,7 @@ def digest_of(digests: list[bytes]) -> str:
 
 def manifest_of(module: str, sources: Iterable[Path], check: Record) -> Manifest:
     """The manifest of an imported `module` and its check; `sources` are files that were found in the code itself."""
-    records = {name: RECORDS[name] for name in reached([module, *check.modules])}
+    records = {name: RECORDS[name] for name in imported_modules([module, *check.modules])}
     files: dict[str, str | None] = {str(path): file_digest(path) for path in sources}
     variables: set[str] = set()
     packages: set[str] = {module.partition(".")[0]} - {name.partition(".")[0] for name in records}
@@ -117,7 +117,7 @@ def manifest_of(module: str, sources: Iterable[Path], check: Record) -> Manifest
     )
 
 
-def reached(names: Iterable[str]) -> list[str]:
+def imported_modules(names: Iterable[str]) -> list[str]:
     """The users' modules that these modules import, directly or not, and the modules themselves."""
     queue, modules = list(names), set[str]()
     while queue:
@@ -193,17 +193,17 @@ def key_of(role: str, name: str, parameters: Any) -> str:
     return hashlib.sha256(json.dumps([WATCHED, role, name, parameters]).encode()).hexdigest()[:24]
 
 
-def remember(key: str, manifest: Manifest) -> None:
+def store_manifest(key: str, manifest: Manifest) -> None:
     """Store a manifest for later commands; where the cache cannot be written, only for this process."""
-    _REMEMBERED[key] = manifest
+    _MANIFESTS[key] = manifest
     with contextlib.suppress(OSError):
         write_atomically(_cache_file(key), json.dumps(asdict(manifest), indent=1).encode())
 
 
-def remembered(key: str) -> Manifest | None:
+def stored_manifest(key: str) -> Manifest | None:
     """The stored manifest; None where there is none, or none that can be read."""
-    if key in _REMEMBERED:
-        return _REMEMBERED[key]
+    if key in _MANIFESTS:
+        return _MANIFESTS[key]
     try:
         values = json.loads(_cache_file(key).read_text())
         return Manifest(**{**values, "unseen": tuple(values["unseen"])})
