@@ -24,7 +24,7 @@ from relubench.data.source_row import SourceRow
 from relubench.data.sources.digits import load as load_digits
 from relubench.data.split_arrays import SplitArrays
 from relubench.data.table import TABLE
-from relubench.errors import UsageError
+from relubench.errors import ComputeError, UsageError
 from relubench.executors.inline import InlineExecutor
 from relubench.experiments.config import experiment
 from relubench.experiments.record import record_of
@@ -296,3 +296,9 @@ def test_the_toys_gradient_is_that_of_its_loss() -> None:
 def test_a_task_that_is_not_in_the_table_is_refused() -> None:
     with pytest.raises(UsageError, match="there is no task called 'brierr'"):
         task_called("brierr")
+
+
+def test_scores_of_another_type_than_the_row_says_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TASKS, "brier", replace(BRIER, per_example="wrong"))
+    with pytest.raises(ComputeError, match="scores of the task brier are float32 in 2 dimensions, not bool"):
+        relubench.train("relu", dataset="brier-digits", **SMALL)

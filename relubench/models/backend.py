@@ -12,10 +12,6 @@ from relubench.models.families import family_of
 from relubench.models.optimizer_table import OPTIMIZERS
 from relubench.runs.spec import RunSpec
 
-EXTERNAL_EVALUATION_IMAGES = 128
-"""Images in a batch of an evaluation, at most, for a network that somebody else wrote: its layers keep far
-more values than an mlp's."""
-
 
 def network_question(spec: RunSpec, *, inputs_per_unit: int = 1, fused: bool = False) -> Question | None:
     """What the backend of the network's dense layers depends on; None where nothing can be chosen."""

@@ -10,15 +10,20 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from relubench.errors import UsageError
 
 if TYPE_CHECKING:
-    from relubench.models.builder import Builder
+    from relubench.activations.choice import ActivationChoice
     from relubench.models.layers.base import Layer
+    from relubench.runs.spec import RunSpec
 
 MAX_WIDTH, MAX_DEPTH = 65_536, 200
+
+EXTERNAL_EVALUATION_IMAGES = 128
+"""Images in a batch of an evaluation, at most, for a network that somebody else wrote: its layers keep far
+more values than an mlp's."""
 
 Ability = Literal[
     "batched",
@@ -51,7 +56,7 @@ def abilities(*names: Ability) -> frozenset[Ability]:
 
 
 HIDDEN_STAGES = abilities("batched", "dropout", "gated", "initialisation", "l1", "normalisation", "probes", "sign flip")
-"""What every network can do whose hidden layers are made by `Builder.stage`."""
+"""What every network can do whose hidden layers are made by `builder.stage`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,6 +135,35 @@ def no_digest(name: str) -> None:
     """None: the version of the program says all."""
 
 
+class NetworkBuilder(Protocol):
+    """What a family makes its layers with: see `relubench.models.builder.Builder`."""
+
+    spec: RunSpec
+    choice: ActivationChoice
+    seeds: list[int]
+
+    @property
+    def shapes(self) -> Sequence[LayerShape]:
+        """The hidden stages of the network."""
+        ...
+
+    def hidden_stages(self) -> list[list[Layer]]:
+        """The layers of every hidden stage, bottom up."""
+        ...
+
+    def stage(self, shape: LayerShape) -> list[Layer]:
+        """The layers of one hidden stage: weights, norm, activation, sign flip, dropout, pooling."""
+        ...
+
+    def linear(self, fan_in: int, outputs: int, *, rule: str, gain: float = 1.0, name: str = "") -> Layer:
+        """A dense layer at the current place; a second one there has a `name`, and so its own numbers."""
+        ...
+
+    def output(self) -> Layer:
+        """The output layer, which reads the last stage."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Family:
     """One kind of network; `relubench.models.families.FAMILIES` has a row for each."""
@@ -146,7 +180,7 @@ class Family:
     that cannot be."""
     shapes: Callable[[Architecture, tuple[int, ...]], list[LayerShape]]
     """The hidden stages in order, for examples of an input shape; none where they are not known."""
-    layers: Callable[[Builder], list[Layer]]
+    layers: Callable[[NetworkBuilder], list[Layer]]
     """All layers from the input to the logits; this alone may import torch."""
     abilities: frozenset[Ability]
     neighbours: Callable[[Architecture], Iterator[Architecture]] = one_unit_apart

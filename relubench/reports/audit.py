@@ -108,16 +108,39 @@ def _of_rows(content: Mapping[str, Any]) -> tuple[list[Number], list[str]]:
     except (TypeError, KeyError, ValueError, IndexError, RelubenchError) as error:
         return [Number("rows", "all", "as written", f"they cannot be derived: {error}")], []
     by_name = {_name(row): row for row in derived_rows}
-    numbers: list[Number] = []
+    numbers = _rows_without_runs(content["rows"], by_name)
     underived: list[str] = []
     for position, row in enumerate(content["rows"], 1):
         derived = by_name.get(_name(row))
         if derived is None or row.get("test_noise"):
-            underived.append(f"{position}, {row['activation']}")
+            underived.append(f"row {position} ({row['activation']})")
             continue
         keys = [key for key in row if key in derived and key not in NOT_OF_RUNS]
         numbers += [Number(f"row {position}, {row['activation']}", key, row[key], derived[key]) for key in keys]
     return numbers, underived
+
+
+def _rows_without_runs(rows: Sequence[Row], derived_rows: Mapping[tuple[Any, ...], Row]) -> list[Number]:
+    """Rows of which there is no run, or that stand there twice, and runs of which there is no row.
+
+    A study's variants may share runs, which stand in the file once, and rows under noise have none.
+    """
+    if any(row.get("variant") or row.get("test_noise") for row in rows):
+        return []
+    names = [_name(row) for row in rows]
+    places = [f"row {position}, {row['activation']}" for position, row in enumerate(rows, 1)]
+    numbers = [
+        Number(place, "row", "as written", "the file has no run of it")
+        for place, name in zip(places, names, strict=True)
+        if name not in derived_rows
+    ]
+    numbers += [
+        Number(place, "row", "as written", "the same row stands above")
+        for position, (place, name) in enumerate(zip(places, names, strict=True))
+        if name in names[:position]
+    ]
+    missing = [row for name, row in derived_rows.items() if name not in names]
+    return numbers + [Number(f"runs of {row['activation']}", "row", "absent", "one row") for row in missing]
 
 
 def _runs_of(runs: Sequence[Row]) -> tuple[dict[str, Scores], dict[str, Timing | None], list[RunResult]]:
@@ -165,7 +188,7 @@ def _notes(content: Mapping[str, Any], underived: Sequence[str]) -> list[str]:
     if content["version"] != __version__:
         notes.append(f"written by version {content['version']}, derived by {__version__}")
     if underived:
-        notes.append(f"not derived, because the file does not hold their test results: rows {join_names([*underived])}")
+        notes.append(f"not derived, because the file does not hold their test results: {join_names([*underived])}")
     if any(row.get("lr_budget") for row in content["rows"]):
         notes.append("not derived: what --lr auto searched, because its trainings are not in the file")
     return notes

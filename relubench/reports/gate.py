@@ -34,7 +34,7 @@ def has_regression(report: Report) -> bool:
 
 
 def _outcome(row: Row, gate: Gate) -> Outcome:
-    if row["verdict"] == "identical":
+    if row["verdict"] in ("identical", "same"):
         return "passed"
     low, high = (score_of(row, f"metric_difference_ci_{end}") for end in ("low", "high"))
     if low is None or high is None:
@@ -60,13 +60,10 @@ def _size(text: str, rows: Sequence[Row]) -> str:
 def _notes(rows: Sequence[Row], tables: Sequence[SavedTable], gate: Gate) -> list[str]:
     """What the outcomes mean, and what the gate could not judge."""
     direction = {"any": "higher or lower"}.get(gate.direction, gate.direction)
-    notes = [f"the gate: regressed where the {_noun(rows)} is {direction} beyond noise; the rest passed"]
-    if gate.points:
-        size = _size(f"{gate.points:g}", rows)
-        notes = [
-            f"the gate: regressed where the whole interval is {direction} by more than {size}, passed where none of it "
-            "is, inconclusive where part of it is"
-        ]
+    limit = f"{direction} by more than {_size(f'{gate.points:g}', rows)}" if gate.points else direction
+    notes = [
+        f"the gate: regressed where all of the interval is {limit}, passed where none is, inconclusive where part is"
+    ]
     regressed = [row for row in rows if row["gate"] == "regression"]
     failed = [row["activation"] for row in regressed if score_of(row, "metric_difference") is None]
     notes += [f"regressed because no {_noun(rows)} came out: {join_names(failed)}"] if failed else []
@@ -89,7 +86,7 @@ def _sentence(rows: Sequence[Row], gate: Gate) -> str:
 def _smallest(rows: Sequence[Row], outcome: str, gate: Gate) -> str:
     """The smallest difference that rows without a regression could have shown, in words."""
     compared = [row for row in rows if row["verdict"] not in ("identical", None)]
-    if outcome == "regression" or not compared or (outcome == "passed" and gate.points):
+    if outcome != "inconclusive" or not compared:
         return ""
     sizes = [size for row in compared if (size := score_of(row, "detectable_metric_difference")) is not None]
     if len(sizes) < len(compared):

@@ -30,14 +30,11 @@ class Gate:
         return f"{self.direction}:{self.points:g}" if self.points else self.direction
 
     def judge(self, low: float, high: float) -> Outcome:
-        """The outcome for a difference whose interval is [low, high], in points, later less earlier.
-
-        With no points allowed nothing but an interval on the wrong side of zero is a regression, and all else passes.
-        """
+        """The outcome for a difference whose interval is [low, high], in points, later less earlier."""
         ends = {"higher": [(low, high)], "lower": [(-high, -low)], "any": [(low, high), (-high, -low)]}[self.direction]
         if any(least > self.points for least, _ in ends):
             return "regression"
-        if self.points and any(most > self.points for _, most in ends):
+        if any(most > self.points for _, most in ends):
             return "inconclusive"
         return "passed"
 

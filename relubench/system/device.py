@@ -19,27 +19,11 @@ from importlib import metadata
 from pathlib import Path
 
 from relubench.errors import ComputeError, UsageError
-from relubench.system.device_kinds import DEVICES, best_device
+from relubench.system.device_kinds import DEVICES, Probe, best_device
 from relubench.system.files import write_atomically
 from relubench.system.paths import cache_root
 
 REPAIR = "repair both with: pip install --force-reinstall torch torchvision"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Probe:
-    """What torch reports of this machine."""
-
-    torch: str
-    cuda: list[str]
-    """Name of every CUDA device, in torch's order."""
-    memory: int
-    """Bytes of the first CUDA device, or of the machine."""
-    mps: bool
-    cpu: str
-    """The processor and the instruction set that torch uses on it."""
-    threads: int
-    """torch's own number of threads."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,10 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from relubench.system.device import Probe
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Probe:
+    """What torch reports of this machine."""
+
+    torch: str
+    cuda: list[str]
+    """Name of every CUDA device, in torch's order."""
+    memory: int
+    """Bytes of the first CUDA device, or of the machine."""
+    mps: bool
+    cpu: str
+    """The processor and the instruction set that torch uses on it."""
+    threads: int
+    """torch's own number of threads."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from relubench.errors import ComputeError
 from relubench.models.layers.base import Layer
+from relubench.runs.task import Task
 from relubench.system.device_kinds import has_float64
 from relubench.training.images import Images
 from relubench.training.losses import Objective
@@ -68,6 +70,14 @@ def evaluate(
         scores=torch.cat(scores, dim=1).cpu().numpy(),
         zeros=(torch.stack(zeros).sum(dim=0) / total).cpu().numpy() if zeros else np.empty((members, 0)),
     )
+
+
+def check_scores(scores: np.ndarray, task: Task) -> None:
+    """Raises ComputeError where the class of a task gives other scores [P, N] than the task's row says."""
+    dtype = np.dtype(bool if task.per_example == "wrong" else np.float32)
+    if scores.dtype != dtype or scores.ndim != 2:
+        types = f"{scores.dtype} in {scores.ndim} dimensions, not {dtype} [members, examples]"
+        raise ComputeError(f"the scores of the task {task.name} are {types}", "see the class that its row names")
 
 
 def _zero_counts(h: Tensor, members: int) -> Tensor:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 
 from relubench.models.architecture import architecture_of, layer_shapes, parameter_count
-from relubench.models.backend import EXTERNAL_EVALUATION_IMAGES, uses_kernels
+from relubench.models.backend import uses_kernels
 from relubench.models.families import family_of
-from relubench.models.family import LayerShape
+from relubench.models.family import EXTERNAL_EVALUATION_IMAGES, LayerShape
 from relubench.models.optimizer_table import OPTIMIZERS
 from relubench.runs.spec import ExternalModel, RunSpec
 from relubench.system.device_kinds import DEVICES

@@ -123,3 +123,13 @@ def test_hostile_values_are_findings_and_no_traceback(cli: Cli, tmp_path: Path, 
         changed["runs"][0][key] = value
         code, rows, err = check(cli, tmp_path, changed)
         assert code == 1 and rows, (key, err)
+
+
+def test_a_row_that_is_renamed_gone_or_repeated_is_found(cli: Cli, tmp_path: Path, table: dict[str, Any]) -> None:
+    renamed, shorter, longer = (json.loads(json.dumps(table)) for _ in range(3))
+    renamed["rows"][1]["activation"] = "foo"
+    del shorter["rows"][1]
+    longer["rows"].append(longer["rows"][0])
+    for changed, place in ((renamed, "row 2, foo"), (shorter, "runs of tanh"), (longer, "row 3, relu")):
+        code, rows, _ = check(cli, tmp_path, changed)
+        assert code == 1 and place in [row["place"] for row in rows]

@@ -19,8 +19,8 @@ from relubench.models.external.module_state import capture, restore
 from relubench.models.external.networks import LOOKED_AT, draw_network, example, uses_of
 from relubench.models.external.oddities import oddities
 from relubench.models.external.outputs import class_scores
+from relubench.models.external.torchvision_names import of_torchvision
 from relubench.models.external.trial import layout_of, merged_paths, needs_pairs
-from relubench.models.families import family_of
 from relubench.runs.spec import ExternalModel, RunSpec
 
 SAVED_AGAIN = 2
@@ -31,7 +31,7 @@ EVALUATED = 4
 
 def inspect_network(spec: RunSpec, choice: ActivationChoice) -> ExternalModel:
     """Facts of the network, with memory as of this activation; raises UsageError where it cannot be trained."""
-    own = family_of(spec.model).can("user code")
+    own = not of_torchvision(spec.model)
     network, changed = draw_network(spec)
     uses_of(network, spec)  # What is refused is refused in terms of two images.
     facts = _facts(network, changed, spec)

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from relubench.activations.definition import Activation, trainable
 from relubench.errors import ComputeError
-from relubench.models.backend import EXTERNAL_EVALUATION_IMAGES
 from relubench.models.external.activation_swap import ActivationSwap
 from relubench.models.external.calls import CallSite
 from relubench.models.external.outputs import class_scores
+from relubench.models.family import EXTERNAL_EVALUATION_IMAGES
 from relubench.models.layers.base import Layer
 from relubench.models.optimizers import Optimizer, Parameter
 from relubench.models.random_streams import MemberNoise, StandIn, joined_states, load_joined_states, stream

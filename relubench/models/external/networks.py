@@ -20,9 +20,8 @@ from relubench.models.external.forward_errors import check_inputs, why_not
 from relubench.models.external.layer import ExternalNetwork, Form
 from relubench.models.external.outputs import class_scores
 from relubench.models.external.survey import survey
-from relubench.models.external.torchvision_names import PREFIX
+from relubench.models.external.torchvision_names import PREFIX, of_torchvision
 from relubench.models.external.user import make_own
-from relubench.models.families import family_of
 from relubench.models.random_streams import stream
 from relubench.runs.spec import RunSpec
 
@@ -56,7 +55,7 @@ def draw_network(spec: RunSpec) -> tuple[nn.Module, str]:
     with torch.random.fork_rng(devices=[]):
         seed = stream(spec.seed, "init-network").initial_seed()
         torch.manual_seed(seed)
-        if not family_of(spec.model).can("user code"):
+        if of_torchvision(spec.model):
             return _torchvision(spec.model.removeprefix(PREFIX), spec.input_shape, spec.classes)
         return make_own(spec.model, example(spec, LOOKED_AT), spec.classes, seed)
 

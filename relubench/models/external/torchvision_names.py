@@ -37,3 +37,8 @@ FAMILIES: dict[str, tuple[str, ...]] = {
 
 CLASSIFIERS: dict[str, str] = {f"{PREFIX}{name}": family for family, names in FAMILIES.items() for name in names}
 """Model name, as --model takes it -> family."""
+
+
+def of_torchvision(model: str) -> bool:
+    """Whether torchvision has the network; else a user wrote it."""
+    return model.startswith(PREFIX)

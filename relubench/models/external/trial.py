@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from relubench.activations import ActivationChoice
 from relubench.errors import ComputeError, UsageError
-from relubench.models.backend import EXTERNAL_EVALUATION_IMAGES
 from relubench.models.external.calls import count_calls, undisturbed
 from relubench.models.external.forward_errors import short
 from relubench.models.external.networks import LOOKED_AT, as_layer, draw_network, example, uses_of
 from relubench.models.external.outputs import class_scores
-from relubench.models.families import family_of
+from relubench.models.external.torchvision_names import of_torchvision
+from relubench.models.family import EXTERNAL_EVALUATION_IMAGES
 from relubench.models.optimizers import build_optimizer
 from relubench.runs.spec import RunSpec
 from relubench.system.device_kinds import DEVICES
@@ -32,7 +32,7 @@ CLOSE = 1e-3
 
 def merged_paths(network: nn.Module, spec: RunSpec) -> tuple[str, ...]:
     """Modules whose number of calls of activations follows the size of the batch."""
-    if not family_of(spec.model).can("user code"):
+    if of_torchvision(spec.model):
         return ()
     merged: set[str] = set()
     for training, size in ((True, spec.batch_size), (False, EXTERNAL_EVALUATION_IMAGES)):
@@ -120,7 +120,7 @@ def laid_out(x: Tensor, spec: RunSpec) -> Tensor:
 @torch.no_grad()
 def _same_scores(spec: RunSpec) -> bool:
     """Whether both layouts give the same class scores: code that reads memory by its strides does not fail."""
-    if not family_of(spec.model).can("user code") or len(spec.input_shape) != 3:
+    if of_torchvision(spec.model) or len(spec.input_shape) != 3:
         return True
     last, rows = (_scores(replace(spec, layout=layout)) for layout in (None, "contiguous"))
     if last is None or rows is None or not bool(torch.isfinite(rows).all()):

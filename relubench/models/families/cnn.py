@@ -8,10 +8,17 @@ import re
 from typing import TYPE_CHECKING
 
 from relubench.errors import UsageError
-from relubench.models.family import HIDDEN_STAGES, Architecture, Family, LayerShape, abilities, needs_images
+from relubench.models.family import (
+    HIDDEN_STAGES,
+    Architecture,
+    Family,
+    LayerShape,
+    NetworkBuilder,
+    abilities,
+    needs_images,
+)
 
 if TYPE_CHECKING:
-    from relubench.models.builder import Builder
     from relubench.models.layers.base import Layer
 
 KERNEL = 5
@@ -48,7 +55,7 @@ def check_input(arch: Architecture, input_shape: tuple[int, ...], dataset: str) 
         )
 
 
-def layers(builder: Builder) -> list[Layer]:
+def layers(builder: NetworkBuilder) -> list[Layer]:
     """The convolutional stages, their last images as rows, the dense stages and the output layer."""
     from relubench.models.layers.convolution import Flatten
 

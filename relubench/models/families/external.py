@@ -10,10 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from relubench.models.external.torchvision_names import CLASSIFIERS, PREFIX
-from relubench.models.family import Architecture, Family, LayerShape, abilities, needs_images
+from relubench.models.family import Architecture, Family, LayerShape, NetworkBuilder, abilities, needs_images
 
 if TYPE_CHECKING:
-    from relubench.models.builder import Builder
     from relubench.models.layers.base import Layer
 
 
@@ -22,7 +21,7 @@ def unknown_shapes(arch: Architecture, input_shape: tuple[int, ...]) -> list[Lay
     return []
 
 
-def layers(builder: Builder) -> list[Layer]:
+def layers(builder: NetworkBuilder) -> list[Layer]:
     """The whole network as one layer."""
     from relubench.models.external.networks import external_layer
 

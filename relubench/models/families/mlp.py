@@ -10,6 +10,7 @@ from relubench.models.family import (
     HIDDEN_STAGES,
     Architecture,
     Family,
+    NetworkBuilder,
     abilities,
     dense_architecture,
     dense_shapes,
@@ -17,7 +18,6 @@ from relubench.models.family import (
 )
 
 if TYPE_CHECKING:
-    from relubench.models.builder import Builder
     from relubench.models.layers.base import Layer
 
 
@@ -27,7 +27,7 @@ def parse(match: re.Match[str]) -> Architecture:
     return dense_architecture(match[0], [int(part) for part in listed.split("-")] if listed else repeated(depth, width))
 
 
-def layers(builder: Builder) -> list[Layer]:
+def layers(builder: NetworkBuilder) -> list[Layer]:
     """The hidden stages and the output layer."""
     return [*itertools.chain.from_iterable(builder.hidden_stages()), builder.output()]
 

@@ -16,6 +16,7 @@ from relubench.models.family import (
     Architecture,
     Family,
     LayerShape,
+    NetworkBuilder,
     abilities,
     dense_architecture,
     dense_shapes,
@@ -23,7 +24,6 @@ from relubench.models.family import (
 )
 
 if TYPE_CHECKING:
-    from relubench.models.builder import Builder
     from relubench.models.layers.base import Layer
 
 
@@ -45,7 +45,7 @@ def neighbours(arch: Architecture) -> Iterator[Architecture]:
             yield replace(arch, hidden=(width + 1,) * wider + (width,) * (depth - wider))
 
 
-def layers(builder: Builder) -> list[Layer]:
+def layers(builder: NetworkBuilder) -> list[Layer]:
     """The hidden stages, a skip around each but the first, and the output layer."""
     from relubench.models.layers.residual import Fork, Join
 
