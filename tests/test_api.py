@@ -175,6 +175,12 @@ def test_a_users_own_activation_may_print(tmp_path: Path, capfd: pytest.CaptureF
     assert "hello" not in capfd.readouterr().out
 
 
+@pytest.mark.parametrize("settings", [3, "lr=0.1", ["train"]])
+def test_settings_that_are_no_mapping_are_refused(settings: Any):
+    with pytest.raises(relubench.UsageError, match="settings is a mapping, got"):
+        relubench.train(settings=settings)
+
+
 def test_a_runs_folder_that_cannot_be_written_is_refused(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(relubench.RelubenchError, match=r"the runs folder .* cannot be written"):

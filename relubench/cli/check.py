@@ -44,6 +44,8 @@ def check(
         output.emit_report(published_report(table), target, quiet=quiet)
         return
     assert file is not None
+    if file.suffix.lower() in (".csv", ".tsv"):
+        raise UsageError(f"{file} is no result in JSON", f"another's table: relubench check --table {file}")
     _check_result(file, target, quiet)
 
 

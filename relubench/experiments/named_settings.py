@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
-from relubench.errors import UsageError
+from relubench.errors import UsageError, shown
 from relubench.experiments.config import ExperimentConfig, contradictions, experiment, merge
 from relubench.experiments.python_objects import activation_name, dataset_name
 from relubench.experiments.sections import Method
@@ -87,6 +87,10 @@ def configuration(
     `own`: what is set by the names that only this function has, nested. Raises TypeError for a name that no setting
     has, UsageError for a value that is refused or a key that is set twice.
     """
+    if settings is not None and not isinstance(settings, Mapping):
+        raise UsageError(
+            f"settings is a mapping, got {shown(settings)}", 'for example settings={"train": {"momentum": 0.9}}'
+        )
     overrides = merge(_nested(act, named), own or {})
     for key, value, second in contradictions(settings or {}, overrides):
         raise UsageError(f"{key} is given twice: {value!r} and {second!r}", "leave one of them out")

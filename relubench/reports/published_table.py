@@ -95,7 +95,8 @@ def _mean(line: Sequence[str], places: Mapping[str, int], place: str) -> Mean:
 
 def _number(text: str, column: str, place: str) -> float:
     try:
-        value = float(text.removesuffix("%").strip())
+        number = text.removesuffix("%").strip()
+        value = float(number.replace(",", ".") if "." not in number else number)  # 1,43 in much of Europe
     except ValueError:
         value = math.nan
     if not abs(value) <= 1e15:

@@ -117,6 +117,11 @@ def test_what_is_no_table_is_refused(cli: Cli, tmp_path: Path, content: str) -> 
     assert ended.code == 2 and "hint: " in ended.err
 
 
+def test_a_table_without_its_flag_is_told_of_it(cli: Cli, tmp_path: Path) -> None:
+    ended = cli("check", str(tmp_path / "theirs.csv"))
+    assert ended.code == 2 and "relubench check --table" in ended.err
+
+
 def test_hostile_values_are_findings_and_no_traceback(cli: Cli, tmp_path: Path, table: dict[str, Any]) -> None:
     for key, value in (("timing", 3), ("curve", "x"), ("probes", [1]), ("test_wrong", "x"), ("dead_units", [{}])):
         changed = json.loads(json.dumps(table))

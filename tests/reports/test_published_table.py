@@ -53,6 +53,7 @@ def test_what_has_no_spread_has_no_difference() -> None:
     [
         "activation,mean,std,n\nReLU,7.2,0.2,5\nSwish,6.9,0.2,5\n",
         "Method;Error %;SD;Seeds\nReLU;7.2 %;0.2;5\nSwish;6.9;0.2;5\n",
+        "name;mean;std;n\nReLU;7,2;0,2;5\nSwish;6,9;0,2;5\n",
         "\ufeffname\tmean\t±\truns\nReLU\t7.2\t0.2\t5\n\nSwish\t6.9\t0.2\t5\n",
     ],
 )
