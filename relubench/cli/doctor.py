@@ -118,9 +118,8 @@ def _data(data_dir: Path | None) -> Iterator[Check]:
         if row.variant not in ("", "balanced"):
             continue  # The variants of EMNIST lie in one archive.
         state = status(row.name, data_dir)
-        remedy = (
-            f"{'downloaded on first use; or ' if row.download else ''}put the files of {row.url} into {row.folders[0]}/"
-        )
+        by_itself = "downloaded on first use; or " if row.download or row.remote else ""
+        remedy = f"{by_itself}put the files of {row.url} into {row.folders[0]}/"
         yield Check(
             name=f"data set {row.name}",
             status="warning" if state.startswith("incomplete") else "ok",
