@@ -10,28 +10,8 @@ from typing import Any
 import pytest
 
 from relubench.runs.index import NAME, indexed_rows
-from relubench.runs.result import RunResult, Timing
 from relubench.runs.store import Store
-
-TIMING = Timing(
-    seconds=1.0, epoch_seconds=[1.0], images_per_second=10.0, host="here", finished="2026-01-01T00:00:00+00:00"
-)
-
-
-def result(run: str, error: float) -> RunResult:
-    return RunResult(
-        id=run,
-        spec={"activation": "relu"},
-        outcome="ok",
-        parameters=1,
-        path="cpu, 1 thread",
-        epochs=1,
-        best_epoch=1,
-        valid_error_pct=1.0,
-        test_error_pct=error,
-        test_examples=10,
-        sparsity_pct=None,
-    )
+from tests.runs.test_store import TIMING, result
 
 
 class Rows:

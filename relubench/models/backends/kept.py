@@ -98,6 +98,7 @@ def _locked(path: Path) -> Iterator[None]:
         if not path.is_file():
             from filelock import FileLock
 
+            # filelock raises NotImplementedError on a file system that has no locks.
             with contextlib.suppress(OSError, NotImplementedError):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(FileLock(path.with_suffix(".lock")))

@@ -7,6 +7,7 @@ and whoever surveys the network is told. A function whose graph calls nothing th
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -36,7 +37,7 @@ class _Script:
     """The Python that computes the same; None where it is sealed."""
 
 
-class ScriptOpeningMode(TorchFunctionMode):
+class ScriptOpeningMode(TorchFunctionMode, ABC):
     """A mode that sees what scripted functions call, if it is among the `sought` names of torch's functions."""
 
     def __init__(self, sought: Collection[str]) -> None:
@@ -46,9 +47,9 @@ class ScriptOpeningMode(TorchFunctionMode):
         self.calls: list[Callable[..., Any]] = []
         """What calling TorchScript's functions did before the mode was entered."""
 
+    @abstractmethod
     def sealed(self, name: str, tensors: list[Tensor]) -> None:
         """A sealed function that calls the function of this name is about to be called with these tensors."""
-        raise NotImplementedError
 
     def __enter__(self) -> Any:
         self.calls = [kind.__call__ for kind in CALLABLES]
