@@ -1,8 +1,8 @@
 """What an experiment is: the one place where defaults live, checked wherever a value enters. Torch-free.
 
-The defaults are the `paper` protocol (Glorot, Bordes & Bengio 2011, section 4.1, with the gaps filled as README says);
-`PROTOCOLS` holds what each other protocol changes. Values are merged in the order schema < protocol < preset < --set <
-flags.
+The defaults are the `paper` protocol (Glorot, Bordes & Bengio 2011, section 4.1; docs/explanation/protocols.md says how
+its gaps are filled). `PROTOCOLS` holds what each other protocol changes. Values are merged in the order schema <
+protocol < preset < --set < flags.
 """
 
 from __future__ import annotations
