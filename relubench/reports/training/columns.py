@@ -58,6 +58,7 @@ def _pretraining_seconds(runs: TableRuns) -> list[float | None] | None:
 
 
 PERCENT, POINTS = "% of the test examples", "points (of % of the test examples)"
+METRIC = "that of the metric"
 TOGETHER = "the 95 % intervals of all differences of a table hold together (Bonferroni)"
 
 COLUMNS: list[TableKey] = [
@@ -205,6 +206,17 @@ COLUMNS: list[TableKey] = [
         unit="seeds",
     ),
     TableKey("seeds_to_resolve_high", "the same if they differ as much; empty where no number is enough", unit="seeds"),
+    TableKey("task", "what the networks are asked to do: classification, unless the data set says otherwise"),
+    TableKey("metric", "how the task is scored; of classification error_pct, and the keys below repeat the errors"),
+    TableKey("lower_is_better", "whether a lower score is better than a higher one; empty where that is not known"),
+    TableKey("test_metric", "as test_error_pct, in the metric's unit: rows of every task have it", unit=METRIC),
+    TableKey("test_metric_ci_low", "lower end of its 95 % interval", unit=METRIC),
+    TableKey("test_metric_ci_high", "its upper end", unit=METRIC),
+    TableKey("valid_metric", "as valid_error_pct", unit=METRIC),
+    TableKey("metric_difference", "as difference_pct", unit=METRIC),
+    TableKey("metric_difference_ci_low", f"lower end of its interval; {TOGETHER}", unit=METRIC),
+    TableKey("metric_difference_ci_high", "its upper end", unit=METRIC),
+    TableKey("detectable_metric_difference", "as detectable_difference_pct", unit=METRIC),
     TableKey(
         "l1",
         "the strength of the penalty, where it varies",
