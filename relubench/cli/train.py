@@ -9,7 +9,7 @@ from relubench.cli.flag_table import SEED
 from relubench.cli.study import StudyFlags, show_study
 
 OFFERED = offer(
-    *("act", "data.name", "model.name", "model.keep_act", "model.init", "model.norm", "model.dropout"),
+    *("act", "data.name", "data.target", "model.name", "model.keep_act", "model.init", "model.norm", "model.dropout"),
     *("model.sign_flip", "model.match", "data.augment"),
     *("train.protocol", "train.optimizer", "train.lr", "train.momentum", "train.weight_decay", "train.batch_size"),
     *("train.epochs", "train.schedule", "train.patience", "train.precision", "train.probe"),

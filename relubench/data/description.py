@@ -28,12 +28,20 @@ def summary(prepared: PreparedData) -> str:
     images = [f"{count:,} {PART_NAMES[split]}" for split, count in zip(SPLITS, counts, strict=True)]
     shape = "x".join(str(side) for side in prepared.input_shape)
     kind = f"images of {shape}" if len(prepared.input_shape) == 3 else f"rows of {shape} values"
-    parts = [f"{prepared.name}: {format_count(prepared.classes, 'class').replace('classs', 'classes')}"]
+    parts = [f"{prepared.name}: {_targets(prepared)}"]
     if prepared.facts is not None and prepared.facts.names != tuple(map(str, range(prepared.classes))):
         parts[0] += f" ({format_names(prepared.facts.names)})"
     parts.append(f"{', '.join(images[:2])} and {images[2]} {kind}")
     notes = prepared.facts.notes if prepared.facts else ()
     return printable("; ".join([*parts, _values(prepared), *notes]))
+
+
+def _targets(prepared: PreparedData) -> str:
+    """What is predicted: '10 classes', 'a number', '3 numbers'."""
+    are_numbers = prepared.facts is not None and len(prepared.facts.parts["train"].counts) == 1
+    if are_numbers:
+        return "a number" if prepared.classes == 1 else f"{prepared.classes} numbers"
+    return format_count(prepared.classes, "class").replace("classs", "classes")
 
 
 def _values(prepared: PreparedData) -> str:

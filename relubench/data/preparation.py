@@ -28,10 +28,11 @@ from relubench.data.source_row import PERTURBED, SourceRow, perturbed_row
 from relubench.data.split import check_labels, check_train_size, limit_labels, limit_train
 from relubench.data.split_arrays import SplitArrays
 from relubench.data.table import NOT_PUBLIC, TABLE, split_row
+from relubench.data.user_files import FILES, check_no_columns
 from relubench.errors import WARNING, DataError, UsageError
 from relubench.system import lookup
 
-SEE = "`relubench list datasets` shows them all; a file or folder of your own is ./file.npz or ./folder/"
+SEE = "`relubench list datasets` shows them all; data of your own are ./file.npz, ./table.csv, ./photo.png or ./folder/"
 
 
 def prepare(
@@ -42,7 +43,7 @@ def prepare(
     progress: Log | None = None,
     check: bool = False,
 ) -> PreparedData:
-    """The prepared data set called `name`: a row of TABLE, NAME+nistp, ./file.npz, or ./folder/ of images.
+    """The prepared data set called `name`: a row of TABLE, NAME+nistp, or a file or folder of the user's own.
 
     `progress` receives one line per notable step; without it downloads are silent too. `check`: verify the files of a
     prepared copy, and make a damaged one anew. Raises UsageError (unknown name, options that do not fit), DataError
@@ -129,12 +130,10 @@ def _request(name: str, data_dir: Path | None, options: DataOptions, progress: L
         checked_folder(data_dir)
     if _is_user_data(name):
         # Late: a user's own data are the rarer case.
-        from relubench.data.sources import folder, npz
+        from relubench.data.sources.user import request_of
 
         _check_user_options(name, options)
-        path = _user_data_path(name)
-        make_own = folder.request if path.is_dir() else npz.request
-        return make_own(printable(name), path, options)
+        return request_of(printable(name), _user_data_path(name), options)
     row = split_row(row_of(name), options.split)
     # Before anything is downloaded.
     _check_counts(row, options)
@@ -153,6 +152,9 @@ def _check_counts(row: SourceRow, options: DataOptions) -> None:
         check_train_size(options.train_size, row.n_train, row.name)
     if options.labels is not None:
         check_labels(options.labels, options.train_size or row.n_train, row.name)
+    check_no_columns(row.name, options)
+    if options.task != "auto":
+        raise UsageError(f"data.task is for data of your own: {row.name} poses {row.task}", "leave it out")
 
 
 def base_of(name: str) -> str:
@@ -177,7 +179,7 @@ def _is_user_data(name: str) -> bool:
     """Whether `name` is a user's file or folder; a name of the table never means a folder of that name."""
     if name in TABLE:
         return False
-    return "/" in name or name.startswith("~") or name.lower().endswith(".npz") or _user_data_path(name).is_dir()
+    return "/" in name or name.startswith("~") or name.lower().endswith(FILES) or _user_data_path(name).is_dir()
 
 
 def _user_data_path(name: str) -> Path:

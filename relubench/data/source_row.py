@@ -32,7 +32,10 @@ class Division:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceRow:
-    """One data set of the table; `input_shape` is (C, H, W)."""
+    """One data set of the table; `input_shape` is (C, H, W), or (F,).
+
+    Where numbers are predicted, `classes` counts those of an example.
+    """
 
     name: str
     description: str

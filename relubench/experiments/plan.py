@@ -58,7 +58,13 @@ class Variant:
 def data_options(section: DataSection) -> DataOptions:
     """What a configuration sets of its data set."""
     return DataOptions(
-        image_size=section.image_size, train_size=section.train_size, split=section.split, labels=section.labels
+        image_size=section.image_size,
+        train_size=section.train_size,
+        split=section.split,
+        labels=section.labels,
+        target=section.target,
+        ignore=section.ignore,
+        task=section.task,
     )
 
 
@@ -211,6 +217,7 @@ def _data_fields(config: ExperimentConfig, prepared: PreparedData) -> dict[str, 
         "train_size": config.data.train_size,
         "labels": config.data.labels,
         "split": config.data.split,
+        "target": config.data.target,
     }
 
 

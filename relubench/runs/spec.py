@@ -190,6 +190,8 @@ class RunSpec:
     labels: int | None = field(default=None, metadata={"note": True})
     """Labelled training images asked for; None: all of them."""
     split: str = field(default="standard", metadata={"note": True})
+    target: str | None = field(default=None, metadata={"note": True})
+    """The column of a table that is predicted; None for other data."""
     parameters: int = field(metadata={"note": True})
     """0 for an external model that was not inspected."""
     foreign: ExternalModel | None = field(default=None, metadata={"note": True})
@@ -220,16 +222,20 @@ class RunSpec:
     def notes(self) -> dict[str, Any]:
         """The notes as JSON values; they may differ between two commands that name the same run."""
         values = {item.name: getattr(self, item.name) for item in fields(self) if item.metadata.get("note")}
+        if self.target is None:
+            del values["target"]
         return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
     def to_json(self) -> dict[str, Any]:
-        """The specification as JSON values; a backend that is None and the task classification are left out."""
+        """The specification as JSON values, without a backend or target that is None and the task classification."""
         values = asdict(self)
         for part in (values, values["stack"] or {}):
             if part.get("backend", "") is None:
                 del part["backend"]
         if self.task == CLASSIFICATION:
             del values["task"]
+        if self.target is None:
+            del values["target"]
         return values
 
     @classmethod

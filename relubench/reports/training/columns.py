@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from relubench.reports.formatting import fixed
 from relubench.reports.training.display_columns import (
     ColumnMaker,
     dead_units_column,
@@ -55,6 +56,15 @@ def _pretraining_seconds(runs: TableRuns) -> list[float | None] | None:
     if not any(group.spec.get("stack") for group in runs.groups):
         return None
     return [pretraining_seconds(group.results, runs.timings) for group in runs.groups]
+
+
+def _r2(runs: TableRuns) -> list[float | None] | None:
+    """Of each row the mean over seeds; None where no run has measured it."""
+    values = [
+        mean([value.value for run in group.results for value in run.measured if value.name == "r2"])
+        for group in runs.groups
+    ]
+    return None if all(value is None for value in values) else values
 
 
 PERCENT, POINTS = "% of the test examples", "points (of % of the test examples)"
@@ -243,6 +253,13 @@ COLUMNS: list[TableKey] = [
     ),
     TableKey(
         "pretraining_seconds", "the part of seconds that pre-training took", unit="s", values=_pretraining_seconds
+    ),
+    TableKey(
+        "r2",
+        "of regression: 1 less the squared error over the variance of the test targets, the mean over seeds",
+        values=_r2,
+        place=145,
+        column=formatted_column("r2", "R2", lambda row: fixed(row["r2"], 3), drop_order=5),
     ),
     TableKey("gradient_ratio", place=160, column=gradient_column("gradient_ratio", "gradient 1st/last")),
     TableKey(
