@@ -1,4 +1,4 @@
-"""Makes the specifications of small runs on the embedded digits."""
+"""Makes the specifications of small runs, on the embedded digits unless they name another data set."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def runs(act: str, *, seeds: int = 1, **sections: Any) -> tuple[ActivationChoice
     config = experiment({"act": [act], "seeds": list(range(seeds)), **sections})
     choice = select([act])[0]
     assert config.train.lr != "auto"
-    specs = expand(config, [choice], digits(config.data.labels), CPU, [config.train.lr])
+    prepared = prepare(config.data.name, options=data_options(config.data))
+    specs = expand(config, [choice], prepared, CPU, [config.train.lr])
     return choice, [replace(spec, threads=1) for spec in specs]
 
 
@@ -51,7 +52,8 @@ class StoredJob(Job):
 
 def job(act: str, store: Path, *, seeds: int = 1, keep: str = "best", **sections: Any) -> StoredJob:
     choice, specs = runs(act, seeds=seeds, **sections)
-    data, sources = digits(specs[0].labels).reference, sources_of(choice, specs[0])
+    data = prepare(specs[0].dataset, options=DataOptions(labels=specs[0].labels, target=specs[0].target)).reference
+    sources = sources_of(choice, specs[0])
     choice = without_path(choice)
     return StoredJob(specs=specs, choice=choice, data=data, sources=sources, store=store, keep=keep, fresh=False)
 

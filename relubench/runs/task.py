@@ -114,8 +114,10 @@ def decibels(squared_errors: NDArray[Any]) -> NDArray[Any]:
     """
     errors = np.asarray(squared_errors, dtype=np.float64)
     mean = max(float(errors.mean()), SMALLEST_ERROR)
-    psnr = -10.0 * math.log10(mean)
-    return (psnr - 10.0 / math.log(10.0) * (errors / mean - errors.mean() / mean)).astype(np.float32)
+    # Of a network that diverged they are not finite, and stay so.
+    with np.errstate(invalid="ignore"):
+        relative = (errors - errors.mean()) / mean
+    return (-10.0 * math.log10(mean) - 10.0 / math.log(10.0) * relative).astype(np.float32)
 
 
 _ROWS = (

@@ -84,9 +84,7 @@ def with_values(evaluation: Evaluation, task: Task) -> Evaluation:
     """The evaluation with the scores that a run stores, where the task makes them of a network's scores together."""
     if task.values is None:
         return evaluation
-    # A network that diverged has no finite scores, and the result says so.
-    with np.errstate(invalid="ignore", over="ignore"):
-        return replace(evaluation, scores=np.stack([task.values(scores) for scores in evaluation.scores]))
+    return replace(evaluation, scores=np.stack([task.values(scores) for scores in evaluation.scores]))
 
 
 def _zero_counts(h: Tensor, members: int) -> Tensor:
