@@ -122,10 +122,11 @@ def _values(choice: ActivationChoice, end: float) -> tuple[NDArray[np.float64], 
 
 def _choice(text: str) -> ActivationChoice:
     """The one activation that --output-act names; raises UsageError for one that outputs cannot have."""
-    choice, *others = select([text])
+    choices = select([text])
+    choice = choices[0]
     row = ACTIVATIONS.get(choice.name) if choice.kind == "table" else None
     reasons = {
-        f"{text} names {1 + len(others)} activations": bool(others),
+        f"{text} names {len(choices)} activations": len(choices) > 1,
         f"{choice.label} takes {choice.inputs_per_unit} values a unit, an output is one": choice.inputs_per_unit > 1,
         f"{choice.label} has learned parameters": choice.learned > 0,
         f"{choice.label} draws noise": row is not None and row.noisy,

@@ -41,32 +41,32 @@ class PublishedOrder:
     def differs_in(self, model: str, dataset: str, metric: str) -> list[str]:
         """Why its values are not comparable with those of our network, in words: 'T5-base FFN, not mlp-3x1000'."""
         pairs = ((self.model, model), (self.dataset, dataset), (self.metric, metric))
-        return [f"{theirs.replace('_', ' ')}, not {ours}" for theirs, ours in pairs if theirs != ours]
+        return [f"{published.replace('_', ' ')}, not {own}" for published, own in pairs if published != own]
 
     def agreement(self, scores: Mapping[str, float], lower_is_better: bool) -> Agreement:
         """How many pairs of activations stand in the same order here; pairs that are equal on a side do not count."""
-        same: list[tuple[str, str]] = []
-        other: list[tuple[str, str]] = []
+        agreeing: list[tuple[str, str]] = []
+        turned: list[tuple[str, str]] = []
         shared = [activation for activation in self.values if activation in scores]
         for first, second in combinations(shared, 2):
-            theirs, ours = self.values[first] - self.values[second], scores[first] - scores[second]
-            if theirs and ours:
-                is_better_there = (theirs < 0) == LOWER_IS_BETTER[self.metric]
-                is_better_here = (ours < 0) == lower_is_better
-                (same if is_better_there == is_better_here else other).append((first, second))
-        return Agreement(same, other)
+            published, own = self.values[first] - self.values[second], scores[first] - scores[second]
+            if published and own:
+                is_better_there = (published < 0) == LOWER_IS_BETTER[self.metric]
+                is_better_here = (own < 0) == lower_is_better
+                (agreeing if is_better_there == is_better_here else turned).append((first, second))
+        return Agreement(agreeing, turned)
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
     """The pairs of activations in the same order as in a source, and those in the other order."""
 
-    same: list[tuple[str, str]]
-    other: list[tuple[str, str]]
+    agreeing: list[tuple[str, str]]
+    turned: list[tuple[str, str]]
 
     @property
     def pairs(self) -> int:
-        return len(self.same) + len(self.other)
+        return len(self.agreeing) + len(self.turned)
 
 
 def published_order(
@@ -78,23 +78,23 @@ def published_order(
     """
     of_source = [entry for file in FILES for entry in entries(file) if entry.source == source]
     if not of_source:
-        known = sorted({entry.source for file in FILES for entry in entries(file)})
-        hint = did_you_mean(source, known, "`relubench list references` has them all")
+        sources = sorted({entry.source for file in FILES for entry in entries(file)})
+        hint = did_you_mean(source, sources, "`relubench list references` has them all")
         raise UsageError(f"there is no source of references called {source!r}", hint)
     if metric not in LOWER_IS_BETTER:
         raise UsageError(
             f"whether a higher {metric} is better is not known: such values have no order",
             f"metrics with a direction are {', '.join(LOWER_IS_BETTER)}",
         )
-    wanted = {"metric": metric, "table": table, "dataset": dataset, "model": model, "condition": condition}
-    wanted = {key: value for key, value in wanted.items() if value}
-    matching = [entry for entry in of_source if all(getattr(entry, key) == value for key, value in wanted.items())]
-    return _one_order(source, wanted, matching)
+    setting = {"metric": metric, "table": table, "dataset": dataset, "model": model, "condition": condition}
+    setting = {key: value for key, value in setting.items() if value}
+    matching = [entry for entry in of_source if all(getattr(entry, key) == value for key, value in setting.items())]
+    return _one_order(source, setting, matching)
 
 
-def _one_order(source: str, wanted: Mapping[str, str], matching: list[Entry]) -> PublishedOrder:
+def _one_order(source: str, setting: Mapping[str, str], matching: list[Entry]) -> PublishedOrder:
     """The values of these rows, which must be of one protocol; raises UsageError."""
-    text = f"{source} ({', '.join(f'{key} {value}' for key, value in wanted.items())})"
+    text = f"{source} ({', '.join(f'{key} {value}' for key, value in setting.items())})"
     for key in ("table", "dataset", "model", "condition", "pretraining"):
         values = list(dict.fromkeys(getattr(entry, key) for entry in matching))
         if len(values) > 1:

@@ -26,13 +26,13 @@ def test_pairs_are_counted_by_the_direction_of_each_metric() -> None:
     order = published_order(**SHAZEER)
     assert len(order.values) == 8 and order.values["geglu"] == 1.633
     same = order.agreement({"geglu": 1.0, "relu": 2.0, "silu": 3.0, "tanh": 0.0}, lower_is_better=True)
-    assert (len(same.same), same.other) == (3, [])
+    assert (len(same.agreeing), same.turned) == (3, [])
     turned = order.agreement({"geglu": 1.0, "relu": 2.0, "silu": 3.0}, lower_is_better=False)
-    assert turned.same == [] and set(turned.other) == {("relu", "silu"), ("relu", "geglu"), ("silu", "geglu")}
+    assert turned.agreeing == [] and set(turned.turned) == {("relu", "silu"), ("relu", "geglu"), ("silu", "geglu")}
     # An accuracy: elu 94.1 and prelu 94.1 are equal there and do not count.
     accuracy = published_order("ramachandran2017", "accuracy", table="table4", dataset="cifar10", model="ResNet-164")
     agreement = accuracy.agreement({"elu": 5.0, "prelu": 4.0, "relu": 6.0, "silu": 6.0}, lower_is_better=True)
-    assert (agreement.pairs, len(agreement.same)) == (4, 2)
+    assert (agreement.pairs, len(agreement.agreeing)) == (4, 2)
 
 
 def test_a_line_says_why_the_values_are_not_compared() -> None:

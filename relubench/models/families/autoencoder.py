@@ -53,11 +53,11 @@ def shapes_around(arch: Architecture, input_shape: tuple[int, ...], codes: int, 
     """
     encoder, decoder = halves(arch)
     below = dense_shapes(replace(arch, hidden=encoder), input_shape)
-    first, *others = dense_shapes(replace(arch, hidden=decoder), (arch.latent,))
+    first, *above = dense_shapes(replace(arch, hidden=decoder), (arch.latent,))
     first = replace(first, parameters=(encoder[-1] + 1) * codes, multiplications=encoder[-1] * codes, saved=saved)
     return [
         *(replace(shape, compared=arch.act_in != "decoder") for shape in below),
-        *(replace(shape, compared=arch.act_in != "encoder") for shape in (first, *others)),
+        *(replace(shape, compared=arch.act_in != "encoder") for shape in (first, *above)),
     ]
 
 

@@ -43,8 +43,8 @@ def reconstruction_sheets(
     latent = next((place for place, layer in enumerate(network.layers) if isinstance(layer, Sample)), None)
     if latent is not None:
         z = torch.empty(SAMPLES, spec.latent).normal_(generator=stream(spec.seed, "samples"))
-        drawn = _images(_pixels(spec, _output(network.layers[latent + 1 : -1], z)), spec.input_shape)
-        sheets["samples"] = image_sheet(drawn, 10, title=f"{name}: images decoded from N(0, 1)")
+        images = _images(_pixels(spec, _output(network.layers[latent + 1 : -1], z)), spec.input_shape)
+        sheets["samples"] = image_sheet(images, 10, title=f"{name}: images decoded from N(0, 1)")
     return sheets
 
 
@@ -89,6 +89,6 @@ def _pixels(spec: RunSpec, output: Tensor) -> Tensor:
 def _of_every_class(labels: np.ndarray) -> np.ndarray:
     """Places of the first images of every class in turn, ordered by class."""
     classes, starts = np.unique(labels, return_inverse=True)
-    each = max(1, SHOWN // len(classes))
-    places = [np.flatnonzero(starts == number)[:each] for number in range(min(len(classes), SHOWN))]
+    num_each = max(1, SHOWN // len(classes))
+    places = [np.flatnonzero(starts == number)[:num_each] for number in range(min(len(classes), SHOWN))]
     return np.concatenate(places)

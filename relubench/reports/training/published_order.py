@@ -19,22 +19,18 @@ def order_line(order: PublishedOrder, rows: Sequence[Row]) -> str:
 
     Rows of several settings count together: each pair once in every setting.
     """
-    by_setting: dict[tuple[Any, ...], list[Row]] = {}
+    scores_by_setting: dict[tuple[Any, ...], dict[str, float]] = {}
     for row in rows:
-        if score_of(row, TEST_KEYS[0]) is not None:
+        if (score := score_of(row, TEST_KEYS[0])) is not None:
             setting = tuple(row.get(key) for key in ("variant", "dataset", "model", "pretraining"))
-            by_setting.setdefault(setting, []).append(row)
-    agreements = [
-        order.agreement({row["activation"]: score_of(row, TEST_KEYS[0]) for row in of_setting}, _lower(of_setting[0]))
-        for of_setting in by_setting.values()
-    ]
+            scores_by_setting.setdefault(setting, {})[row["activation"]] = score
+    agreements = [order.agreement(scores, _lower(rows[0])) for scores in scores_by_setting.values()]
     total = sum(agreement.pairs for agreement in agreements)
     if not total:
         return ""
-    same = sum(len(agreement.same) for agreement in agreements)
-    first = next(iter(by_setting.values()))[0]
-    reasons = order.differs_in(first["model"], first["dataset"], first.get("metric", "error_pct"))
-    against = [f"{a} and {b}" for agreement in agreements for a, b in agreement.other]
+    same = sum(len(agreement.agreeing) for agreement in agreements)
+    reasons = order.differs_in(rows[0]["model"], rows[0]["dataset"], rows[0].get("metric", "error_pct"))
+    against = [f"{a} and {b}" for agreement in agreements for a, b in agreement.turned]
     turned = f", not for {join_names(list(dict.fromkeys(against)), limit=NAMED_PAIRS)}" if against else ""
     where = f"{order.citation}, {order.place}" if order.place else order.citation
     reason = "; ".join(reasons) or "another protocol"
