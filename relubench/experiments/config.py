@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from relubench.errors import UsageError, shown
 from relubench.experiments.choices import NameOf
 from relubench.experiments.sections import DataSection, ModelSection, PretrainSection, Section, TrainSection
+from relubench.models.families import FAMILIES
 from relubench.system.device_kinds import device_choices
 from relubench.system.lookup import did_you_mean
 
@@ -134,14 +135,23 @@ def experiment(*layers: Mapping[str, Any]) -> ExperimentConfig:
     """The checked configuration out of layers of overrides, weakest first; raises UsageError naming key and value."""
     overrides = merge(*layers)
     train = overrides.get("train")
-    protocol = train.get("protocol", "paper") if isinstance(train, Mapping) else "paper"
+    usual = _usual_protocol(overrides)
+    protocol = train.get("protocol", usual) if isinstance(train, Mapping) else usual
     base = PROTOCOLS.get(protocol, {}) if isinstance(protocol, str) else {}
-    values = merge(base, overrides)
+    values = merge({"train": {"protocol": usual}} if usual != "paper" else {}, base, overrides)
     _shorten_warmup(values, overrides)
     try:
         return ExperimentConfig.model_validate(values)
     except ValidationError as error:
         raise refusal(error) from error
+
+
+def _usual_protocol(overrides: Mapping[str, Any]) -> str:
+    """The protocol of the model's family, which holds where none is named."""
+    model = overrides.get("model")
+    name = model.get("name") if isinstance(model, Mapping) else None
+    rows = (family for family in FAMILIES.values() if isinstance(name, str) and re.fullmatch(family.pattern, name))
+    return next((family.protocol for family in rows), "paper")
 
 
 def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from relubench.errors import UsageError
 if TYPE_CHECKING:
     from relubench.activations.choice import ActivationChoice
     from relubench.models.layers.base import Layer
+    from relubench.models.random_streams import MemberNoise
     from relubench.runs.spec import RunSpec
 
 MAX_WIDTH, MAX_DEPTH = 65_536, 200
@@ -50,6 +51,12 @@ are generated kernels. `l1`: hidden activations are layers of their own, with pe
 is. `user code`: the user's own program text makes it, and may change. The others: the option of that name."""
 
 
+ActIn = Literal["both", "encoder", "decoder"]
+
+KEPT_ACTIVATION = "relu"
+"""What the half of an autoencoder has that does not have the activation that is compared."""
+
+
 def abilities(*names: Ability) -> frozenset[Ability]:
     """The set of these abilities."""
     return frozenset(names)
@@ -66,6 +73,10 @@ class Architecture:
     name: str
     channels: tuple[int, ...] = ()
     hidden: tuple[int, ...] = ()
+    latent: int = 0
+    """Units of the code between an encoder and a decoder."""
+    act_in: ActIn = "both"
+    """Which half of an autoencoder has the activation that is compared."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,6 +97,8 @@ class LayerShape:
     """Multiplications of an example's forward pass beside those with its weights."""
     saved: int = 0
     """Values of an example that training keeps beside the stage's input, its z and h and their gradients."""
+    compared: bool = True
+    """Whether it has the activation that is compared; else it has KEPT_ACTIVATION."""
 
     @property
     def convolution(self) -> bool:
@@ -131,6 +144,16 @@ def one_unit_apart(arch: Architecture) -> Iterator[Architecture]:
                 yield replace(arch, channels=(*arch.channels[:place], width + step, *arch.channels[place + 1 :]))
 
 
+def scaled(arch: Architecture, factor: float) -> Architecture:
+    """The architecture with all of its widths scaled by a factor."""
+    return replace(arch, channels=scaled_widths(arch.channels, factor), hidden=scaled_widths(arch.hidden, factor))
+
+
+def scaled_widths(widths: tuple[int, ...], factor: float) -> tuple[int, ...]:
+    """The widths times a factor, at least 1."""
+    return tuple(max(1, round(width * factor)) for width in widths)
+
+
 def no_digest(name: str) -> None:
     """None: the version of the program says all."""
 
@@ -159,6 +182,15 @@ class NetworkBuilder(Protocol):
         """A dense layer at the current place; a second one there has a `name`, and so its own numbers."""
         ...
 
+    @property
+    def head_rule(self) -> str:
+        """The rule of initial weights of a dense layer that no activation follows."""
+        ...
+
+    def noise(self, role: str) -> MemberNoise:
+        """The members' random streams of that role at the current place."""
+        ...
+
     def output(self) -> Layer:
         """The output layer, which reads the last stage."""
         ...
@@ -185,10 +217,18 @@ class Family:
     abilities: frozenset[Ability]
     neighbours: Callable[[Architecture], Iterator[Architecture]] = one_unit_apart
     """Architectures a small step away, among which the one with equal parameters is sought for a gated activation."""
+    scaled: Callable[[Architecture, float], Architecture] = scaled
+    """The architecture narrowed by a factor, where that search begins."""
     check_input: Callable[[Architecture, tuple[int, ...], str], None] = any_input
     """Raises UsageError where a network cannot take examples of this shape, of the named data set."""
     digest: Callable[[str], str | None] = no_digest
     """What tells apart versions of a network that is not the package's own; a part of the run's id."""
+    task: str = ""
+    """The task of its networks whatever the data set poses; empty: the data set's."""
+    latent: int = 0
+    """Units of the code unless the user sets them; 0: its networks have none."""
+    protocol: str = "paper"
+    """The training defaults that hold unless the user names a protocol."""
 
     def can(self, ability: Ability) -> bool:
         """Whether the family has this ability."""

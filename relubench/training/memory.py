@@ -78,7 +78,7 @@ def evaluation_bytes(spec: RunSpec, inputs_per_unit: int, examples: int = EVALUA
     inputs = math.prod(spec.input_shape)
     images = evaluation_images(inputs, convolutional=family_of(spec.model).can("images"), device=spec.device)
     shapes = layer_shapes(architecture_of(spec), spec.input_shape)
-    stages = [shape.pixels * (shape.inputs + shape.units * (inputs_per_unit + 1)) for shape in shapes]
+    stages = [shape.pixels * (shape.inputs + shape.units * (_inputs(shape, inputs_per_unit) + 1)) for shape in shapes]
     return FLOAT_BYTES * min(examples, images) * max(inputs, *stages)
 
 
@@ -109,4 +109,9 @@ def fitting_workers(heaviest: int, memory: int) -> int:
 
 def _stage_values(shape: LayerShape, inputs_per_unit: int) -> int:
     """The float values of one example that training keeps of a hidden stage: its input, z, h and their gradients."""
-    return shape.pixels * (shape.units * (2 * inputs_per_unit + 2) + shape.inputs) + shape.saved
+    return shape.pixels * (shape.units * (2 * _inputs(shape, inputs_per_unit) + 2) + shape.inputs) + shape.saved
+
+
+def _inputs(shape: LayerShape, inputs_per_unit: int) -> int:
+    """Pre-activations of each unit of a stage."""
+    return inputs_per_unit if shape.compared else 1

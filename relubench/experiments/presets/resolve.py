@@ -17,7 +17,7 @@ from relubench.experiments.config import ExperimentConfig, experiment, key_path,
 from relubench.experiments.deviations import spoken
 from relubench.experiments.plan import Variant, rows, strengths_and_seeds
 from relubench.experiments.presets.document import Document
-from relubench.experiments.presets.schema import PresetFile, ScaleEntry, check, scale_named
+from relubench.experiments.presets.schema import PresetFile, ScaleEntry, check, is_beside_rows, scale_named
 from relubench.experiments.sections import Method
 from relubench.system.lookup import did_you_mean
 
@@ -279,7 +279,7 @@ def _comparison(
         if value is not None and value not in names and not narrowed:
             hint = did_you_mean(value, names, f"there are {', '.join(dict.fromkeys(names))}")
             raise document.refuse((*path, key), f"the baseline {value!r} is none of its rows", hint)
-    tables = {reference["source"]: reference["table"] for reference in document.values.get("reference") or ()}
+    tables = {row["source"]: row["table"] for row in document.values.get("reference") or () if is_beside_rows(row)}
     return Comparison(
         activation=baselines["act"],
         variant=baselines["variant"],

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from relubench.errors import UsageError
-from relubench.models.families import cnn, external, mlp, resmlp
+from relubench.models.families import autoencoder, cnn, external, mlp, resmlp, vae
 from relubench.models.family import Architecture, Family
 from relubench.system.lookup import did_you_mean
 
@@ -19,6 +19,8 @@ FAMILIES: dict[str, Family] = {
         mlp.FAMILY,
         resmlp.FAMILY,
         cnn.FAMILY,
+        autoencoder.FAMILY,
+        vae.FAMILY,
         external.TORCHVISION,
         external.USER,
     )
