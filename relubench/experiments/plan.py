@@ -13,7 +13,7 @@ from relubench.data import DataOptions, PreparedData
 from relubench.data.prepared import image_range
 from relubench.errors import UsageError
 from relubench.experiments.backend_choice import with_backends
-from relubench.experiments.compatibility import check_family, check_precision, check_stack
+from relubench.experiments.compatibility import check_family, check_precision, check_stack, check_task
 from relubench.experiments.config import MAX_SEED, ExperimentConfig
 from relubench.experiments.deviations import deviations
 from relubench.experiments.pretraining_plan import stack_spec
@@ -28,6 +28,7 @@ from relubench.models.architecture import (
     multiplications,
     parameter_count,
     parse_model,
+    with_heads,
 )
 from relubench.models.families import family_of
 from relubench.runs import pretrained_file
@@ -58,7 +59,11 @@ class Variant:
 def data_options(section: DataSection) -> DataOptions:
     """What a configuration sets of its data set."""
     return DataOptions(
-        image_size=section.image_size, train_size=section.train_size, split=section.split, labels=section.labels
+        image_size=section.image_size,
+        train_size=section.train_size,
+        split=section.split,
+        labels=section.labels,
+        context=section.context,
     )
 
 
@@ -89,7 +94,9 @@ def expand(
     """
     check_precision(config.train.precision, device.kind)
     arch = parse_model(config.model.name if config.model.name != "auto" else default_model(prepared.name))
+    check_task(config, prepared, arch)
     check_input(arch, prepared.input_shape, prepared.name)
+    arch = with_heads(arch, config.model.heads)
     check_family(config, choices, arch)
     if config.data.augment != "none" and not (family_of(arch.name).can("images") and len(prepared.input_shape) == 3):
         raise UsageError(
@@ -223,6 +230,7 @@ def _model_fields(config: ExperimentConfig, choice: ActivationChoice, arch: Arch
         "keep_act": model.keep_act or None,
         "channels": arch.channels,
         "hidden": arch.hidden,
+        "heads": arch.heads,
         "match": model.match if choice.inputs_per_unit > 1 else "-",
         "init": model.init if family_of(arch.name).can("initialisation") else "own",
         "norm": model.norm,

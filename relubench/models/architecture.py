@@ -12,22 +12,37 @@ import math
 from dataclasses import replace
 
 from relubench.activations.layer_input import Frame
+from relubench.data.table_outline import task_of_data
 from relubench.errors import UsageError
 from relubench.models.families import family_of, parse_model
 from relubench.models.family import Architecture, LayerShape
 from relubench.models.norm_table import NORMS
 from relubench.runs.spec import RunSpec
+from relubench.runs.task import LANGUAGE
 
 __all__ = ["Architecture", "LayerShape", "parse_model"]
 
 
 def architecture_of(spec: RunSpec) -> Architecture:
     """The shape of the network that a run trains."""
-    return Architecture(name=spec.model, channels=spec.channels, hidden=spec.hidden)
+    return Architecture(name=spec.model, channels=spec.channels, hidden=spec.hidden, heads=spec.heads)
+
+
+def with_heads(arch: Architecture, heads: int | None) -> Architecture:
+    """The architecture with so many heads, None: as it is; raises UsageError where it cannot have them."""
+    if heads is None:
+        return arch
+    check = family_of(arch.name).check_heads
+    if check is None:
+        raise UsageError(f"--heads {heads} means nothing to {arch.name}: it has no attention", "leave --heads out")
+    check(arch, heads)
+    return replace(arch, heads=heads)
 
 
 def default_model(dataset: str) -> str:
     """The model that a data set is trained with unless another is named."""
+    if task_of_data(dataset) == LANGUAGE:
+        return "transformer-2x64"
     if dataset == "digits":
         return "mlp-3x128"
     return "mlp-4000-2000" if dataset.startswith("norb") else "mlp-3x1000"
@@ -59,6 +74,11 @@ def head_inputs(arch: Architecture, input_shape: tuple[int, ...]) -> int:
     return shapes[-1].outputs if shapes else math.prod(input_shape)
 
 
+def output_places(arch: Architecture, input_shape: tuple[int, ...]) -> int:
+    """Places of an example at which the output layer gives outputs: one, or each character of a window."""
+    return input_shape[0] if family_of(arch.name).can("text") else 1
+
+
 def hidden_units(arch: Architecture, input_shape: tuple[int, ...]) -> list[int]:
     """Units of each hidden layer after its activation; in a convolution every channel at every pixel is one."""
     return [shape.units * shape.pixels for shape in layer_shapes(arch, input_shape)]
@@ -72,7 +92,7 @@ def parameter_count(
     for shape in layer_shapes(arch, input_shape):
         outputs = shape.units * inputs_per_unit
         total += (shape.fan_in + 1) * outputs + learned + shape.parameters
-        total += len(NORMS[norm].parameters) * outputs
+        total += len(NORMS[norm].parameters) * (outputs if shape.normalised is None else shape.normalised)
     return total
 
 
@@ -84,7 +104,7 @@ def multiplications(spec: RunSpec, inputs_per_unit: int) -> int:
     stages = sum(
         shape.pixels * shape.fan_in * shape.units * inputs_per_unit + shape.multiplications for shape in shapes
     )
-    return stages + shapes[-1].outputs * spec.classes
+    return stages + shapes[-1].outputs * spec.classes * output_places(architecture_of(spec), spec.input_shape)
 
 
 def matched(

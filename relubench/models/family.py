@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from relubench.errors import UsageError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from relubench.activations.choice import ActivationChoice
     from relubench.models.layers.base import Layer
+    from relubench.models.optimizers import Parameter
     from relubench.runs.spec import RunSpec
 
 MAX_WIDTH, MAX_DEPTH = 65_536, 200
@@ -26,6 +29,7 @@ EXTERNAL_EVALUATION_IMAGES = 128
 more values than an mlp's."""
 
 Ability = Literal[
+    "attention",
     "batched",
     "dropout",
     "external",
@@ -39,15 +43,18 @@ Ability = Literal[
     "probes",
     "regions",
     "sign flip",
+    "text",
     "user code",
 ]
-"""What a family can do or is. `batched`: several networks are trained side by side on a GPU. `external`: somebody else
-wrote the network, so that it is built once to learn its size and its activations. `gated`: activations with several
-inputs a unit. `images`: it is given images [C, Y, X] as they are, not rows of values. `initialisation`: --init decides
-about its weights. `kernels`: it consists of the hidden stages and the output layer alone, all dense, for which there
-are generated kernels. `l1`: hidden activations are layers of their own, with penalties and countable zeros.
-`pretraining`: its hidden stages can be pre-trained one by one. `regions`: it is piecewise linear where its activation
-is. `user code`: the user's own program text makes it, and may change. The others: the option of that name."""
+"""What a family can do or is. `attention`: it has as many heads as --heads says. `batched`: several networks are
+trained side by side on a GPU. `external`: somebody else wrote the network, so that it is built once to learn its size
+and its activations. `gated`: activations with several inputs a unit. `images`: it is given images [C, Y, X] as they
+are, not rows of values. `initialisation`: --init decides about its weights. `kernels`: it consists of the hidden stages
+and the output layer alone, all dense, for which there are generated kernels. `l1`: hidden activations are layers of
+their own, with penalties and countable zeros. `pretraining`: its hidden stages can be pre-trained one by one.
+`regions`: it is piecewise linear where its activation is. `text`: it is given windows of characters [T], and has
+outputs for each of them. `user code`: the user's own program text makes it, and may change. The others: the option of
+that name."""
 
 
 def abilities(*names: Ability) -> frozenset[Ability]:
@@ -66,6 +73,8 @@ class Architecture:
     name: str
     channels: tuple[int, ...] = ()
     hidden: tuple[int, ...] = ()
+    heads: int = 0
+    """Of each attention; 0 where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,6 +95,10 @@ class LayerShape:
     """Multiplications of an example's forward pass beside those with its weights."""
     saved: int = 0
     """Values of an example that training keeps beside the stage's input, its z and h and their gradients."""
+    projected: int = 0
+    """Features that the next stage reads, where a linear layer behind the activation gives others than its units."""
+    normalised: int | None = None
+    """Features that the stage's normalisations act on, over all of them; None: its pre-activations."""
 
     @property
     def convolution(self) -> bool:
@@ -104,7 +117,9 @@ class LayerShape:
     @property
     def outputs(self) -> int:
         """Values that the next dense layer reads."""
-        return self.units * (self.image[0] // 2) * (self.image[1] // 2) if self.convolution else self.units
+        if self.convolution:
+            return self.units * (self.image[0] // 2) * (self.image[1] // 2)
+        return self.projected or self.units
 
 
 def any_input(arch: Architecture, input_shape: tuple[int, ...], dataset: str) -> None:
@@ -151,12 +166,17 @@ class NetworkBuilder(Protocol):
         """The layers of every hidden stage, bottom up."""
         ...
 
-    def stage(self, shape: LayerShape) -> list[Layer]:
-        """The layers of one hidden stage: weights, norm, activation, sign flip, dropout, pooling."""
+    def stage(self, shape: LayerShape, *, normalised: bool = True) -> list[Layer]:
+        """The layers of one hidden stage: weights, norm unless it stands elsewhere, activation, sign flip, dropout,
+        pooling."""
         ...
 
     def linear(self, fan_in: int, outputs: int, *, rule: str, gain: float = 1.0, name: str = "") -> Layer:
         """A dense layer at the current place; a second one there has a `name`, and so its own numbers."""
+        ...
+
+    def parameter(self, name: str, value: Callable[[int], Tensor], *, decays: bool = False) -> Parameter:
+        """A trained tensor at the current place; `value` gives that of a seed."""
         ...
 
     def output(self) -> Layer:
@@ -185,6 +205,10 @@ class Family:
     abilities: frozenset[Ability]
     neighbours: Callable[[Architecture], Iterator[Architecture]] = one_unit_apart
     """Architectures a small step away, among which the one with equal parameters is sought for a gated activation."""
+    check_heads: Callable[[Architecture, int], None] | None = None
+    """Raises UsageError where a network cannot have so many heads; None where it has no attention."""
+    protocol: str = "paper"
+    """The protocol of its training, unless the user says otherwise."""
     check_input: Callable[[Architecture, tuple[int, ...], str], None] = any_input
     """Raises UsageError where a network cannot take examples of this shape, of the named data set."""
     digest: Callable[[str], str | None] = no_digest

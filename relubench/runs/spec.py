@@ -142,6 +142,8 @@ class RunSpec:
     channels: tuple[int, ...]
     hidden: tuple[int, ...]
     """Units after the activation, of each dense hidden layer."""
+    heads: int = field(default=0, metadata={"absent": True})
+    """Of each attention; 0 where there is none."""
     match: str
     """'-' for a plain activation."""
     init: str
@@ -223,13 +225,15 @@ class RunSpec:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
     def to_json(self) -> dict[str, Any]:
-        """The specification as JSON values; a backend that is None and the task classification are left out."""
+        """The specification as JSON values; a backend of None, no heads and the task classification are left out."""
         values = asdict(self)
         for part in (values, values["stack"] or {}):
             if part.get("backend", "") is None:
                 del part["backend"]
         if self.task == CLASSIFICATION:
             del values["task"]
+        if not self.heads:
+            del values["heads"]
         return values
 
     @classmethod

@@ -18,6 +18,9 @@ from relubench.system import lookup
 CLASSIFICATION = "classification"
 """The name of the task that a data set poses unless it says otherwise."""
 
+LANGUAGE = "language"
+"""The task of a text: the next character, which is a byte, from those before it in a context window."""
+
 SIGMAS = 2.0
 """A network is at chance if it does not beat chance by more than this many standard errors of the validation set."""
 
@@ -83,6 +86,13 @@ def commonest_class_errors(labels: NDArray[Any]) -> NDArray[Any]:
     return labels != np.bincount(labels).argmax()
 
 
+def unigram_bits(targets: NDArray[Any]) -> NDArray[Any]:
+    """The bits per byte of each window [N, T] of bytes for an answer that is their frequencies."""
+    counts = np.bincount(targets.reshape(-1))
+    bits = -np.log2(np.maximum(counts, 1) / targets.size)
+    return bits[targets].mean(axis=1)
+
+
 _ROWS = (
     Task(
         name=CLASSIFICATION,
@@ -95,6 +105,20 @@ _ROWS = (
         per_example="wrong",
         chance=commonest_class_errors,
         chance_answer="always naming the commonest class",
+    ),
+    Task(
+        name=LANGUAGE,
+        target="relubench.training.next_token:NextToken",
+        metric="bits_per_character",
+        noun="bits per character",
+        unit="",
+        difference_unit="bits",
+        lower_is_better=True,
+        per_example="loss",
+        # 8 bits is what a uniform answer costs; no text is that hard, so a network has to beat the frequencies.
+        chance=unigram_bits,
+        chance_answer="always giving the frequencies of the characters",
+        decimals=3,
     ),
 )
 

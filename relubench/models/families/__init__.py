@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from relubench.errors import UsageError
-from relubench.models.families import cnn, external, mlp, resmlp
+from relubench.models.families import cnn, external, mlp, resmlp, transformer
 from relubench.models.family import Architecture, Family
 from relubench.system.lookup import did_you_mean
 
@@ -19,6 +19,7 @@ FAMILIES: dict[str, Family] = {
         mlp.FAMILY,
         resmlp.FAMILY,
         cnn.FAMILY,
+        transformer.FAMILY,
         external.TORCHVISION,
         external.USER,
     )

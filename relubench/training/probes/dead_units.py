@@ -60,7 +60,9 @@ def unit_statuses(
             if inputs_per_unit > 1
             else columns_alive
         )
-        *linear, nearest = _weights_above(layers, place, batched)
+        weights, reaches_stream = _weights_above(layers, place, batched)
+        *linear, nearest = weights
+        receives_gradient = None if reaches_stream else receives_gradient
         for weight in linear:
             receives_gradient = _has_outgoing_weight(weight, receives_gradient, weight.shape[2])
         cut_off = by_unit & ~_has_outgoing_weight(nearest, receives_gradient, by_unit.shape[1])
@@ -96,12 +98,14 @@ def _has_outgoing_weight(weight: Tensor, receives_gradient: np.ndarray | None, u
     return has_outgoing_weight.any(dim=1).unflatten(1, (units, -1)).any(dim=2).cpu().numpy()
 
 
-def _weights_above(layers: Sequence[Layer], place: int, batched: bool) -> list[Tensor]:
-    """The weights [P, O, I] or [P, O, I, K, K] between this activation and the next one, or the output; top first."""
+def _weights_above(layers: Sequence[Layer], place: int, batched: bool) -> tuple[list[Tensor], bool]:
+    """The weights [P, O, I] or [P, O, I, K, K] between this activation and the next one, or the output, top first;
+    or those up to where their outputs are added to a stream, and whether that is so."""
     above = layers[place + 1 :]
-    end = next((number for number, layer in enumerate(above) if layer.hidden), len(above))
+    end = next((number for number, layer in enumerate(above) if layer.hidden or layer.stream), len(above))
     weights = [layer.weight.value for layer in above[:end] if isinstance(layer, Linear | Convolution)]
-    return [weight if batched else weight.unsqueeze(0) for weight in reversed(weights)]
+    reaches_stream = end < len(above) and above[end].stream
+    return [weight if batched else weight.unsqueeze(0) for weight in reversed(weights)], reaches_stream
 
 
 def by_member(value: Tensor) -> Tensor:
