@@ -80,7 +80,7 @@ _ROWS = (
         field="data.name",
         name="dataset",
         completion=completion.datasets,
-        help="The data set: a name of `relubench list datasets`, a .npz file or a folder of images.",
+        help="The data set: a name of `relubench list datasets`, a .npz or text file, or a folder of images or texts.",
     ),
     Flag(
         field="data.augment",

@@ -156,14 +156,14 @@ def _not_utf8_at(data: np.ndarray) -> int | None:
     """The place of the first byte that is no UTF-8; None where all are."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     start = 0
-    try:
-        for block in _blocks(data):
-            pending = len(decoder.getstate()[0])
-            decoder.decode(block)
-            start += len(block)
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError as error:
-        return start - pending + error.start if start < len(data) else start - (error.end - error.start)
+    for block in (*_blocks(data), b""):
+        # Bytes of a character that the block before broke off in are decoded with this one.
+        begin = start - len(decoder.getstate()[0])
+        try:
+            decoder.decode(block, final=not block)
+        except UnicodeDecodeError as error:
+            return begin + error.start
+        start += len(block)
     return None
 
 

@@ -175,7 +175,7 @@ class CausalAttention(Layer):
         turns = self.rotation.on(x.device, pairs.shape[1])
         if not training:
             turned = torch.view_as_real(pairs[:, :, :2] * turns).flatten(-2)
-            return self._attend(*turned.unbind(2), self._split(x)[:, :, 2])
+            return self._attend(turned[:, :, 0], turned[:, :, 1], self._split(x)[:, :, 2])
         # Over the dense layer's own output, which nothing else reads.
         pairs[:, :, :2].mul_(turns)
         self.inputs = [part.detach().requires_grad_() for part in self._split(x).unbind(2)]
