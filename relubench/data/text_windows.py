@@ -12,6 +12,7 @@ from dataclasses import replace
 from relubench.data.facts import PART_NAMES
 from relubench.data.files import digest
 from relubench.data.prepared import PreparedData
+from relubench.data.source_row import LANGUAGE
 from relubench.data.split import check_train_size
 from relubench.data.split_arrays import SPLITS
 from relubench.errors import DataError, UsageError
@@ -58,6 +59,7 @@ def windowed(prepared: PreparedData) -> PreparedData:
         n_test=windows(sizes["test"], context),
         digest=digest.of_value(view) if prepared.digest else "",
         copy_digest=prepared.digest,
+        task=LANGUAGE,
         source=f"{prepared.source}; windows of {context} characters",
     )
 
