@@ -35,6 +35,9 @@ CACHED_IMAGES = 250
 COMPILER_BYTES = 100_000_000
 """What the compiler of kernels leaves in a process."""
 
+ATTENTION_BYTES = 20_000_000
+"""What the kernels of attention leave in a process, about."""
+
 BASE_BYTES = 450_000_000
 """A process that has imported torch."""
 
@@ -62,8 +65,14 @@ def member_bytes(spec: RunSpec, inputs_per_unit: int, learned: int) -> int:
     values = inputs + sum(_stage_values(shape, inputs_per_unit) for shape in shapes) + 3 * outputs
     chunk = max(CHUNK_IMAGES * chunk_factor(spec), spec.batch_size)
     compiler = COMPILER_BYTES if uses_kernels(spec) else 0
+    attention = ATTENTION_BYTES if arch.heads else 0
     codes = CODE_BYTES if spec.stack is not None and spec.stack.layers > 1 else 0
-    return FLOAT_BYTES * (copies * parameters + values * spec.batch_size + 2 * chunk * inputs) + codes + compiler
+    return (
+        FLOAT_BYTES * (copies * parameters + values * spec.batch_size + 2 * chunk * inputs)
+        + codes
+        + compiler
+        + attention
+    )
 
 
 def evaluation_images(inputs: int, *, convolutional: bool, device: str, members: int = 1, places: int = 1) -> int:

@@ -103,9 +103,9 @@ def shapes(arch: Architecture, input_shape: tuple[int, ...]) -> list[LayerShape]
 
 
 SAVED = 22
-"""Values that training keeps for each feature of the stream at each character of a block, beside those of the hidden
-units and their input: two norms' (2 and a gradient each), queries, keys and values with their gradients and those of
-autograd (9), the attention's output and gradients (3), two sums, two projections with gradients."""
+"""Values that training keeps for each feature of the stream at each character of a block, beside what a stage always
+counts: of two norms 4, queries, keys and values with their gradients 6, outputs and gradients of two more dense layers
+and the attention 6, two sums 2; and 4 for storage that is freed and taken again."""
 
 
 def layers(builder: NetworkBuilder) -> list[Layer]:
