@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from relubench.errors import ComputeError, UsageError
 from relubench.reports.plots.figure import COLOURS, SUFFIXES, save, style_axes
 from relubench.reports.report import Row
 from relubench.runs.task import task_of
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 
 def plot_scores(rows: Sequence[Row], path: Path, *, title: str) -> None:
-    """Writes the figure: each row's test metric as a dot on its 95 % interval, the first row's as a band behind all.
+    """Writes the figure: each row's test metric with its 95 % interval, and beside it the difference to its baseline.
 
-    A row in colour has an interval of its difference to the first that does not hold zero. Raises UsageError for
-    another suffix than png, svg or pdf, ComputeError if no row has a score or the file cannot be written.
+    A row in colour has an interval of its difference that does not hold zero. Raises UsageError for another suffix than
+    png, svg or pdf, ComputeError if no row has a score or the file cannot be written.
     """
     if path.suffix.lower() not in SUFFIXES:
         hint = f"end the file's name in {', '.join(SUFFIXES)}"
@@ -26,28 +30,34 @@ def plot_scores(rows: Sequence[Row], path: Path, *, title: str) -> None:
     from matplotlib.figure import Figure
 
     task = task_of(scored[0])
-    figure = Figure(figsize=(7.5, 1.4 + 0.34 * len(scored)), layout="constrained")
-    axes = figure.subplots()
-    first = scored[0]
-    if first["test_metric_ci_low"] is not None:
-        axes.axvspan(first["test_metric_ci_low"], first["test_metric_ci_high"], color="0.92", zorder=0)
-    axes.axvline(first["test_metric"], color="0.6", linewidth=0.9, linestyle="--", zorder=1)
+    figure = Figure(figsize=(9.5, 1.5 + 0.34 * len(scored)), layout="constrained")
+    scores, differences = figure.subplots(1, 2, sharey=True)
     for place, row in enumerate(scored):
-        colour = COLOURS[0] if _differs(row) else "0.35"
-        if row["test_metric_ci_low"] is not None:
-            axes.plot([row["test_metric_ci_low"], row["test_metric_ci_high"]], [place, place], color=colour, zorder=2)
-        axes.plot([row["test_metric"]], [place], "o", color=colour, markersize=6, zorder=3)
-        axes.annotate(
-            task.text(row["test_metric"]), (row["test_metric"], place), xytext=(0, 6), textcoords="offset points",
-            ha="center", fontsize="x-small", color=colour,
-        )  # fmt: skip
-    axes.set_yticks(range(len(scored)), [_label(row) for row in scored])
-    axes.set_ylim(len(scored) - 0.5, -0.7)
+        _interval(scores, place, row, "test_metric", task.text(row["test_metric"]))
+        if row["metric_difference"] is not None:
+            text = f"{row['metric_difference']:+.{task.decimals}f}"
+            _interval(differences, place, row, "metric_difference", text)
+    differences.axvline(0.0, color="0.6", linewidth=0.9, linestyle="--", zorder=1)
+    scores.set_yticks(range(len(scored)), [_label(row) for row in scored])
+    scores.set_ylim(len(scored) - 0.5, -0.7)
     better = "lower is better" if task.lower_is_better else "higher is better"
-    axes.set_xlabel(f"test {task.noun}{f', {task.unit}' if task.unit else ''} ({better}); bars: 95 % intervals")
-    style_axes(axes)
-    axes.set_title(f"{title}\nin colour: the difference to {_label(first)} is more than noise", fontsize="medium")
+    scores.set_xlabel(f"test {task.noun}{f', {task.unit}' if task.unit else ''} ({better})")
+    differences.set_xlabel(f"difference to the baseline{f', {task.difference_unit}' if task.difference_unit else ''}")
+    for axes in (scores, differences):
+        style_axes(axes)
+    figure.suptitle(f"{title}: 95 % intervals; in colour: the difference is more than noise", fontsize="medium")
     save(figure, path)
+
+
+def _interval(axes: Axes, place: int, row: Row, key: str, text: str) -> None:
+    """A dot at the row's value with a bar for its interval, and the value above it."""
+    colour = COLOURS[0] if _differs(row) else "0.35"
+    low, high = row[f"{key}_ci_low"], row[f"{key}_ci_high"]
+    if low is not None and high is not None:
+        axes.plot([low, high], [place, place], color=colour, zorder=2)
+    axes.plot([row[key]], [place], "o", color=colour, markersize=6, zorder=3)
+    above = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center"}
+    axes.annotate(text, (row[key], place), fontsize="x-small", color=colour, **above)
 
 
 def _differs(row: Row) -> bool:
