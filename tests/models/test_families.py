@@ -23,6 +23,7 @@ KNOWN = [family for family in FAMILIES.values() if not family.can("external")]
 """Families whose layers are the package's own."""
 
 SMALL = {"mlp": "mlp-20-10", "resmlp": "resmlp-3x12", "cnn": "cnn", "transformer": "transformer-2x12"}
+SMALL |= {"vit": "vit-2x12"}
 """Of some families a smaller model than the smallest that is listed."""
 
 

@@ -17,7 +17,7 @@ from relubench.data import prepare
 from relubench.data.prepared import DataOptions
 from relubench.executors.tasks import carry_out
 from relubench.models.families import parse_model
-from relubench.models.layers.transformer import CausalAttention, Rotation
+from relubench.models.layers.transformer import Attention, Rotation
 from relubench.models.optimizers import Parameter, Sgd
 from relubench.runs.store import Store
 from relubench.runs.task import task_called, unigram_bits
@@ -168,7 +168,7 @@ def test_a_hundred_steps_are_those_of_a_plain_loop(act: str, norm: str, optimize
 def test_attention_is_its_formula_and_sees_nothing_later(heads: int):
     generator = torch.Generator().manual_seed(heads)
     width, context, batch = 16, 7, 3
-    layer = CausalAttention(heads, context, Rotation(width // heads, context))
+    layer = Attention(heads, context, Rotation(width // heads, context), causal=True)
     qkv = torch.randn(batch * context, 3 * width, generator=generator)
     grad = torch.randn(batch * context, width, generator=generator)
     leaf = qkv.double().requires_grad_()

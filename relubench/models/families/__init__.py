@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from relubench.errors import UsageError
-from relubench.models.families import cnn, external, mlp, resmlp, transformer
+from relubench.models.families import cnn, external, mlp, resmlp, transformer, vit
 from relubench.models.family import Architecture, Family
 from relubench.system.lookup import did_you_mean
 
@@ -20,6 +20,7 @@ FAMILIES: dict[str, Family] = {
         resmlp.FAMILY,
         cnn.FAMILY,
         transformer.FAMILY,
+        vit.FAMILY,
         external.TORCHVISION,
         external.USER,
     )

@@ -9,6 +9,7 @@ arXiv 2002.05202) narrows the feed-forward networks to equal parameters, as ever
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from math import sqrt
 from typing import TYPE_CHECKING
 
@@ -80,26 +81,27 @@ def stream_width(arch: Architecture) -> int:
 def shapes(arch: Architecture, input_shape: tuple[int, ...]) -> list[LayerShape]:
     """A stage for each block, whose hidden units are those of its feed-forward network."""
     (context,) = input_shape
-    width = stream_width(arch)
-    attention, depth = 4 * width**2 + 4 * width, len(arch.hidden)
-    stages: list[LayerShape] = []
-    for number, units in enumerate(arch.hidden):
-        embedding = CHARACTERS * width if number == 0 else 0
-        norms = 3 if number == depth - 1 else 2
-        stages.append(
-            LayerShape(
-                inputs=width,
-                units=units,
-                image=(context, 1),
-                parameters=attention + (units + 1) * width + embedding,
-                # Queries meet the keys before them: half of all, but each half is computed in blocks.
-                multiplications=context * (4 * width**2 + units * width + context * width),
-                saved=context * SAVED * width,
-                projected=width,
-                normalised=norms * width,
-            )
+    first, *others = block_shapes(arch, context)
+    return [replace(first, parameters=first.parameters + CHARACTERS * stream_width(arch)), *others]
+
+
+def block_shapes(arch: Architecture, rows: int) -> list[LayerShape]:
+    """The stages of the blocks, for examples that are so many rows of the stream; the last norm is the last one's."""
+    width, depth = stream_width(arch), len(arch.hidden)
+    return [
+        LayerShape(
+            inputs=width,
+            units=units,
+            image=(rows, 1),
+            parameters=4 * width**2 + 4 * width + (units + 1) * width,
+            # A query meets every key, also of those after it: attention is computed in blocks.
+            multiplications=rows * (4 * width**2 + units * width + 2 * rows * width),
+            saved=rows * SAVED * width,
+            projected=width,
+            normalised=(3 if number == depth else 2) * width,
         )
-    return stages
+        for number, units in enumerate(arch.hidden, start=1)
+    ]
 
 
 SAVED = 22
@@ -110,29 +112,42 @@ and the attention 6, two sums 2; and 4 for storage that is freed and taken again
 
 def layers(builder: NetworkBuilder) -> list[Layer]:
     """The embedding, the blocks, the last norm and the output layer."""
-    from relubench.models.layers.transformer import CausalAttention, Embedding, Rotation, StreamFork, StreamSum
+    from relubench.models.layers.transformer import Attention, Embedding, Rotation
 
     spec = builder.spec
     width, (context,) = builder.shapes[-1].projected, spec.input_shape
     rotation = Rotation(width // spec.heads, context)
+    embedding = Embedding(builder.parameter("embedding", _embedding(width)))
+    return [
+        embedding,
+        *blocks(builder, lambda: Attention(spec.heads, context, rotation, causal=True)),
+        builder.output(),
+    ]
+
+
+def blocks(builder: NetworkBuilder, attention: Callable[[], Layer]) -> list[Layer]:
+    """The blocks on rows of the stream, each with an attention of its own, and the last norm."""
+    from relubench.models.layers.transformer import StreamFork, StreamSum
+
+    width = builder.shapes[-1].projected
     # What 2 L blocks add to the stream is scaled so that it does not grow with the depth (Radford et al. 2019).
     onto_stream = 1.0 / sqrt(2 * len(builder.shapes))
-    layers: list[Layer] = [Embedding(builder.parameter("embedding", _embedding(width)))]
+    layers: list[Layer] = []
     for shape in builder.shapes:
-        attention, feed_forward = StreamFork(), StreamFork()
+        first, second = StreamFork(), StreamFork()
         norms = [_norm(builder, name, width) for name in ("attention", "ffn")]
         projection = builder.linear(shape.units, width, rule="auto", gain=onto_stream, name="down")
         layers += [
-            *(attention, *norms[0]),
+            *(first, *norms[0]),
             builder.linear(width, 3 * width, rule="lecun", name="qkv"),
-            CausalAttention(spec.heads, context, rotation),
+            attention(),
             builder.linear(width, width, rule="auto", gain=onto_stream, name="out"),
-            StreamSum(attention),
-            *(feed_forward, *norms[1]),
+            StreamSum(first),
+            *(second, *norms[1]),
             *builder.stage(shape, normalised=False),
-            *(projection, StreamSum(feed_forward)),
+            *(projection, StreamSum(second)),
         ]
-    return [*layers, *_norm(builder, "last", width), builder.output()]
+    return [*layers, *_norm(builder, "last", width)]
 
 
 def _embedding(width: int) -> Callable[[int], Tensor]:

@@ -77,7 +77,7 @@ class StreamSum(Layer):
         self.outputs: Storage = {}
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
-        x0, self.fork.x = self.fork.x, x
+        x0, self.fork.x = self.fork.x, x.new_empty(0)
         if not training:
             return x0 + x
         return torch.add(x0, x, out=storage(self.outputs, x, x.shape[-1]))
@@ -160,24 +160,24 @@ class Rotation:
         return self.turns[str(device)][:context]
 
 
-class CausalAttention(Layer):
-    """softmax(q k^T / sqrt(E)) v over the characters up to one's own, by heads, of rows [R, 3D] that hold q, k and v;
-    gives rows [R, D]."""
+class Attention(Layer):
+    """softmax(q k^T / sqrt(E)) v of each window, by heads, of rows [R, 3D] that hold q, k and v; gives rows [R, D].
 
-    def __init__(self, heads: int, context: int, rotation: Rotation) -> None:
-        self.heads, self.context, self.rotation = heads, context, rotation
+    With a rotation q and k are turned by their positions first; `causal`: a row sees those up to itself only.
+    """
+
+    def __init__(self, heads: int, context: int, rotation: Rotation | None, *, causal: bool) -> None:
+        self.heads, self.context, self.rotation, self.causal = heads, context, rotation, causal
         self.inputs: list[Tensor] = []
         self.output = torch.empty(0)
         self.input_grads: Storage = {}
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
-        pairs = self._pairs(x)
-        turns = self.rotation.on(x.device, pairs.shape[1])
         if not training:
-            turned = torch.view_as_real(pairs[:, :, :2] * turns).flatten(-2)
-            return self._attend(turned[:, :, 0], turned[:, :, 1], self._split(x)[:, :, 2])
+            q, k, v = self._turned(x).unbind(2)
+            return self._attend(q, k, v)
         # Over the dense layer's own output, which nothing else reads.
-        pairs[:, :, :2].mul_(turns)
+        self._turn(x, backwards=False)
         self.inputs = [part.detach().requires_grad_() for part in self._split(x).unbind(2)]
         with torch.enable_grad():
             self.output = self._attend(*self.inputs)
@@ -188,22 +188,38 @@ class CausalAttention(Layer):
         self.output, self.inputs = grad, []
         below = storage(self.input_grads, grad, 3 * grad.shape[-1])
         torch.stack(grads, dim=2, out=self._split(below))
-        pairs = self._pairs(below)
-        pairs[:, :, :2].mul_(self.rotation.on(grad.device, pairs.shape[1]).conj())
+        self._turn(below, backwards=True)
         return below
 
     def _split(self, x: Tensor) -> Tensor:
-        """Rows [R, 3D] as [B, T, 3, H, E]."""
+        """Rows [R, 3D] as [B, T, 3, H, E]; a single window may be shorter than the context."""
         context = min(self.context, x.shape[0])
         return x.view(-1, context, 3, self.heads, x.shape[-1] // (3 * self.heads))
 
     def _pairs(self, x: Tensor) -> Tensor:
-        """The same as complex numbers [B, T, 3, H, E/2], each of which is a pair of features."""
-        return torch.view_as_complex(self._split(x).unflatten(-1, (-1, 2)))
+        """The q and k of rows as complex numbers [B, T, 2, H, E/2], each of which is a pair of features."""
+        return torch.view_as_complex(self._split(x).unflatten(-1, (-1, 2)))[:, :, :2]
+
+    def _turn(self, x: Tensor, *, backwards: bool) -> None:
+        """Turn q and k of rows in place; backwards for their gradients."""
+        if self.rotation is None:
+            return
+        pairs = self._pairs(x)
+        turns = self.rotation.on(x.device, pairs.shape[1])
+        pairs.mul_(turns.conj() if backwards else turns)
+
+    def _turned(self, x: Tensor) -> Tensor:
+        """q, k and v of rows [B, T, 3, H, E], q and k turned."""
+        split = self._split(x)
+        if self.rotation is None:
+            return split
+        pairs = self._pairs(x)
+        turned = torch.view_as_real(pairs * self.rotation.on(x.device, pairs.shape[1])).flatten(-2)
+        return torch.cat([turned, split[:, :, 2:]], dim=2)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """q, k and v [B, T, H, E] to rows [R, D]."""
         by_head = F.scaled_dot_product_attention(
-            q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), is_causal=True
+            q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), is_causal=self.causal
         )
         return by_head.transpose(1, 2).reshape(-1, q.shape[-2] * q.shape[-1])
