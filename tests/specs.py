@@ -15,7 +15,7 @@ from relubench.executors.job import Job
 from relubench.executors.messages import Message, Note
 from relubench.executors.sources import sources_of, without_path
 from relubench.executors.tasks import carry_out, never
-from relubench.experiments.config import experiment
+from relubench.experiments.config import ExperimentConfig, experiment
 from relubench.experiments.plan import data_options, expand
 from relubench.runs.layer_id import layer_id
 from relubench.runs.spec import PretrainingSpec, RunSpec
@@ -29,13 +29,19 @@ def digits(labels: int | None = None) -> PreparedData:
     return prepare("digits", options=DataOptions(labels=labels))
 
 
+def data_of(config: ExperimentConfig) -> PreparedData:
+    """The digits, or another data set with its options."""
+    if config.data.name == "digits":
+        return digits(config.data.labels)
+    return prepare(config.data.name, options=data_options(config.data))
+
+
 def runs(act: str, *, seeds: int = 1, **sections: Any) -> tuple[ActivationChoice, list[RunSpec]]:
     """One activation's runs over `seeds` seeds, one thread each; sections as in the configuration."""
     config = experiment({"act": [act], "seeds": list(range(seeds)), **sections})
     choice = select([act])[0]
     assert config.train.lr != "auto"
-    prepared = prepare(config.data.name, options=data_options(config.data))
-    specs = expand(config, [choice], prepared, CPU, [config.train.lr])
+    specs = expand(config, [choice], data_of(config), CPU, [config.train.lr])
     return choice, [replace(spec, threads=1) for spec in specs]
 
 
@@ -52,8 +58,7 @@ class StoredJob(Job):
 
 def job(act: str, store: Path, *, seeds: int = 1, keep: str = "best", **sections: Any) -> StoredJob:
     choice, specs = runs(act, seeds=seeds, **sections)
-    data = prepare(specs[0].dataset, options=DataOptions(labels=specs[0].labels, target=specs[0].target)).reference
-    sources = sources_of(choice, specs[0])
+    data, sources = data_of(experiment(sections)).reference, sources_of(choice, specs[0])
     choice = without_path(choice)
     return StoredJob(specs=specs, choice=choice, data=data, sources=sources, store=store, keep=keep, fresh=False)
 

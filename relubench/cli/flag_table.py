@@ -81,7 +81,7 @@ _ROWS = (
         name="dataset",
         completion=completion.datasets,
         help="The data set: a name of `relubench list datasets`, a .npz file, a table (.csv, .parquet), a picture to "
-        "fit (.png, .jpg) or a folder of images.",
+        "fit (.png, .jpg), a text (.txt), or a folder of images or texts.",
     ),
     Flag(
         field="data.target",
@@ -107,7 +107,24 @@ _ROWS = (
         help="The initial weights: auto (matches the gain to the activation), xavier, he, lecun or uniform; networks "
         "of torchvision and your own keep their own.",
     ),
-    Flag(field="model.norm", help="A normalisation before each activation."),
+    Flag(
+        field="model.norm",
+        help="A normalisation before each activation; of a Transformer, before its attentions and feed-forward "
+        "networks.",
+    ),
+    Flag(
+        field="model.heads",
+        values="N",
+        help="The heads of each attention of a Transformer.",
+        default="one for each 32 features",
+    ),
+    Flag(
+        field="data.context",
+        values="N",
+        heading=NETWORK,
+        help="Of a text: the characters of a window, each of which predicts the next one.",
+        default="128",
+    ),
     Flag(
         field="model.dropout",
         values="P",
@@ -147,7 +164,7 @@ _ROWS = (
     Flag(
         field="train.protocol",
         help="The set of training defaults: paper is Glorot et al. 2011 (sgd, batches of 10), modern is adamw with a "
-        "cosine schedule and batches of 128.",
+        "cosine schedule and batches of 128, transformer is adamw for texts (default there).",
     ),
     Flag(field="train.optimizer", help="The optimizer."),
     Flag(

@@ -12,6 +12,7 @@ from relubench.cli import completion, options, output
 from relubench.cli.runs import find_run
 from relubench.cli.study import quietly
 from relubench.data.notes import printable
+from relubench.data.source_row import LANGUAGE
 from relubench.errors import UsageError
 from relubench.system.lookup import find
 from relubench.system.output_files import check_file, save_file
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
     from relubench.data import PreparedData, Split
     from relubench.data.samples import Samples
     from relubench.experiments.sections import DataSection
+    from relubench.runs.store import Store
 
 COUNT = 100
-SHOWN_KEYS = ("image_size", "train_size", "split", "labels")
+SHOWN_KEYS = ("image_size", "train_size", "split", "labels", "context")
 """Of the configuration's data section, what decides about the images."""
 
 show = typer.Typer(
@@ -47,7 +49,7 @@ DataName = Annotated[
     typer.Argument(
         metavar="NAME",
         autocompletion=completion.datasets,
-        help="A name of `relubench list datasets`, NAME+nistp, a .npz file or a folder of images.",
+        help="A name of `relubench list datasets`, NAME+nistp, a .npz or text file, or a folder of images or texts.",
     ),
 ]
 SplitName = Annotated[str, typer.Option("--split", metavar="train|valid|test", help="Which part. Default: train.")]
@@ -60,8 +62,8 @@ Assignments = Annotated[
     typer.Option(
         "--set",
         metavar="KEY.PATH=VALUE",
-        help="What decides about the images: data.image_size, data.train_size, data.split, data.labels; give it "
-        "several times.",
+        help="What decides about the images: data.image_size, data.train_size, data.split, data.labels, of a text "
+        "data.context; give it several times.",
     ),
 ]
 SheetFile = Annotated[
@@ -139,7 +141,8 @@ def _print(prepared: PreparedData, sheet: str | None, target: output.Target, not
     if not target.human_readable:
         for line in lines_about([prepared]):
             note(line)
-        note(f"samples are drawn in {sheet}" if sheet else "flat rows: there is no picture to show")
+        kind = "a text" if prepared.context is not None else "flat rows"
+        note(f"samples are drawn in {sheet}" if sheet else f"{kind}: there is no picture to show")
     output.emit_report(dataset_report(prepared, sheet), target)
 
 
@@ -166,9 +169,9 @@ def run_(
 ) -> None:
     """Draw a run as PNG: the filters of its first layer, reconstructions of images if it was pre-trained or is an
     autoencoder, images that it draws if it is a VAE, and the linear regions on a plane through three images if it is a
-    piecewise-linear mlp.
+    piecewise-linear mlp. Of a run on a text, print a text that its network writes.
 
-    stdout has the names of the files.
+    stdout has the names of the files, or the text.
     """
     if not folder.is_dir():
         raise UsageError(f"--output {folder} is no folder", f"make it first: mkdir -p {folder}")
@@ -179,8 +182,20 @@ def run_(
 
     store = Store(runs_root(runs_dir))
     note = quietly if quiet else output.say
-    files = draw_run(store, find_run(run, store.ids()), folder, data_dir, note)
+    full_id = find_run(run, store.ids())
+    if (stored := store.result(full_id)) is not None and stored.spec.get("task") == LANGUAGE:
+        _print_sample(store, full_id, note)
+        return
+    files = draw_run(store, full_id, folder, data_dir, note)
     output.emit("\n".join(str(file) for file in files), output.Target(format="tsv"))
+
+
+def _print_sample(store: Store, run: str, note: Callable[[str], None]) -> None:
+    """A text that the run's network writes, on stdout."""
+    from relubench.experiments.text_samples import TEMPERATURE, sample_text
+
+    note(f"drawn from {run} at temperature {TEMPERATURE:g}, after a line break")
+    output.emit(sample_text(store, run), output.Target(format="tsv"))
 
 
 def _section(name: str, assignments: list[str]) -> DataSection:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from relubench.data.description import lines_about as lines_about
-    from relubench.data.preparation import outline as outline
     from relubench.data.preparation import prepare as prepare
     from relubench.data.preparation import prepared_already as prepared_already
     from relubench.data.preparation import status as status
@@ -21,9 +20,10 @@ if TYPE_CHECKING:
     from relubench.data.table import NOT_PUBLIC as NOT_PUBLIC
     from relubench.data.table import TABLE as TABLE
     from relubench.data.table import split_row as split_row
+    from relubench.data.table_outline import outline as outline
 
 _HOME = {
-    "outline": "preparation",
+    "outline": "table_outline",
     "prepare": "preparation",
     "prepared_already": "preparation",
     "status": "preparation",

@@ -26,6 +26,8 @@ def summary(prepared: PreparedData) -> str:
     """The data set in one line: its classes, the images of each part, their shape, their values, how it was read."""
     counts = (prepared.n_train, prepared.n_valid, prepared.n_test)
     images = [f"{count:,} {PART_NAMES[split]}" for split, count in zip(SPLITS, counts, strict=True)]
+    if prepared.context is not None:
+        return _summary_of_text(prepared)
     shape = "x".join(str(side) for side in prepared.input_shape)
     kind = f"images of {shape}" if len(prepared.input_shape) == 3 else f"rows of {shape} values"
     parts = [f"{prepared.name}: {_targets(prepared)}"]
@@ -42,6 +44,21 @@ def _targets(prepared: PreparedData) -> str:
     if are_numbers:
         return "a number" if prepared.classes == 1 else f"{prepared.classes} numbers"
     return format_count(prepared.classes, "class").replace("classs", "classes")
+
+
+def _summary_of_text(prepared: PreparedData) -> str:
+    """A text in one line: its windows, their length, how it was read."""
+    counts = (prepared.n_train, prepared.n_valid, prepared.n_test)
+    parts = [f"{count:,} {PART_NAMES[split]}" for split, count in zip(SPLITS, counts, strict=True)]
+    notes = prepared.facts.notes if prepared.facts else ()
+    distinct = f"{_distinct(prepared.facts)} different bytes" if prepared.facts else "bytes"
+    windows = f"{', '.join(parts[:2])} and {parts[2]} windows of {prepared.context} characters"
+    return printable("; ".join([f"{prepared.name}: a text of {distinct}", windows, *notes]))
+
+
+def _distinct(facts: Facts) -> int:
+    """How many of the 256 bytes occur in a text."""
+    return sum(any(counts) for counts in zip(*(part.counts for part in facts.parts.values()), strict=True))
 
 
 def _values(prepared: PreparedData) -> str:

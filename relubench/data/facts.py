@@ -71,6 +71,8 @@ class Facts:
 
 def survey(parts: SplitArrays) -> Facts:
     """The facts of a data set in memory or mapped from files; every image is read once or twice."""
+    if parts.x_train.ndim == 1:
+        return _survey_text(parts)
     arrays = parts.arrays()
     compared = sum(array.nbytes for array in arrays.values()) <= COMPARED_BYTES
     digests_before: set[bytes] = set()
@@ -97,6 +99,20 @@ def survey(parts: SplitArrays) -> Facts:
             "all images are grey, stored as colour: three equal channels, and three times the first weights"
         )
     return Facts(parts=facts, names=names, notes=tuple(parts.remarks.notes), warnings=tuple(warnings))
+
+
+def _survey_text(parts: SplitArrays) -> Facts:
+    """The facts of a text, whose classes are the 256 bytes; its windows are not compared with each other."""
+    facts: dict[str, PartFacts] = {}
+    for name in PART_NAMES:
+        blocks = (np.bincount(block, minlength=256) for block in _blocks(parts.arrays()[f"x_{name}"]))
+        counts = sum(blocks, np.zeros(256, np.int64))
+        present = np.flatnonzero(counts)
+        ends = (float(present[0]), float(present[-1])) if len(present) else (0.0, 0.0)
+        facts[name] = PartFacts(
+            counts=tuple(counts.tolist()), low=ends[0], high=ends[1], blank=0, repeated=None, contradicted=None
+        )
+    return Facts(parts=facts, names=(), notes=tuple(parts.remarks.notes), warnings=tuple(parts.remarks.warnings))
 
 
 def _counts(y: np.ndarray, classes: int) -> tuple[int, ...]:

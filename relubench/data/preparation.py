@@ -24,15 +24,19 @@ from relubench.data.notes import printable
 from relubench.data.perturbations import perturbed_sets, pipeline
 from relubench.data.prepared import PREPARATION_VERSION, DataOptions, PreparedData, is_whole, read
 from relubench.data.request import Request, slug
-from relubench.data.source_row import PERTURBED, SourceRow, perturbed_row
+from relubench.data.source_row import LANGUAGE, PERTURBED, SourceRow, perturbed_row
 from relubench.data.split import check_labels, check_train_size, limit_labels, limit_train
 from relubench.data.split_arrays import SplitArrays
 from relubench.data.table import NOT_PUBLIC, TABLE, split_row
+from relubench.data.text_windows import windowed
 from relubench.data.user_files import FILES, check_no_columns
 from relubench.errors import WARNING, DataError, UsageError
 from relubench.system import lookup
 
-SEE = "`relubench list datasets` shows them all; data of your own are ./file.npz, ./table.csv, ./photo.png or ./folder/"
+SEE = (
+    "`relubench list datasets` shows them all; data of your own are ./file.npz, ./table.csv, ./photo.png, ./text.txt "
+    "or ./folder/"
+)
 
 
 def prepare(
@@ -60,7 +64,7 @@ def prepare(
 def _prepare(name: str, data_dir: Path | None, options: DataOptions, progress: Log | None, check: bool) -> PreparedData:
     log = progress or (lambda _: None)
     prepared = _load_or_make(_request(name, data_dir, options, progress), options, log, check)
-    return limit_labels(replace(prepared, options=options))
+    return windowed(limit_labels(replace(prepared, options=options)))
 
 
 def _load_or_make(request: Request, options: DataOptions, log: Log, check: bool = False) -> PreparedData:
@@ -81,42 +85,15 @@ def prepared_already(
     if not status(name, data_dir).startswith("present"):
         return None
     request = _request(name, data_dir, options or DataOptions(), None)
-    return next((prepared for root in prepared_roots() if (prepared := _read_copy(request, root)) is not None), None)
-
-
-def outline(name: str, options: DataOptions) -> PreparedData | None:
-    """The outline of a set from the table, without a digest or a folder; None for data of a user's own.
-
-    Raises UsageError for an unknown name and for options that do not fit.
-    """
-    if _is_user_data(name):
-        return None
-    row = split_row(row_of(name), options.split)
-    _check_counts(row, options)
-    num_images = options.train_size or row.n_train
-    return PreparedData(
-        name=row.name,
-        digest="",
-        folder=Path(),
-        input_shape=row.input_shape,
-        classes=row.classes,
-        n_train=options.labels or num_images,
-        n_valid=row.n_valid,
-        n_test=row.n_test,
-        scale=1.0,
-        shift=0.0,
-        source=row.citation,
-        task=row.task,
-        labels=options.labels if options.labels != num_images else None,
-        n_images=num_images if options.labels not in (None, num_images) else None,
-        images_digest="" if options.labels not in (None, num_images) else None,
-    )
+    copies = (prepared for root in prepared_roots() if (prepared := _read_copy(request, root)) is not None)
+    prepared = next(copies, None)
+    return windowed(replace(prepared, options=options or DataOptions())) if prepared is not None else None
 
 
 def status(name: str, data_dir: Path | None = None) -> str:
     """'present at PATH', 'absent', or 'incomplete: ...': whether the source files of `name` are there (unverified)."""
-    if _is_user_data(name):
-        path = _user_data_path(name)
+    if is_user_data(name):
+        path = user_data_path(name)
         return f"present at {path}" if path.exists() else "absent"
     row = row_of(name)
     result = search(row, roots_of(row, data_dir))
@@ -128,21 +105,28 @@ def status(name: str, data_dir: Path | None = None) -> str:
 def _request(name: str, data_dir: Path | None, options: DataOptions, progress: Log | None) -> Request:
     if data_dir is not None:
         checked_folder(data_dir)
-    if _is_user_data(name):
+    if is_user_data(name):
         # Late: a user's own data are the rarer case.
         from relubench.data.sources.user import request_of
 
         _check_user_options(name, options)
-        return request_of(printable(name), _user_data_path(name), options)
+        return request_of(printable(name), user_data_path(name), options)
     row = split_row(row_of(name), options.split)
     # Before anything is downloaded.
-    _check_counts(row, options)
+    check_counts(row, options)
     make = _request_of_perturbed if row.base else _request_of_row
     return make(row, data_dir, options, progress)
 
 
-def _check_counts(row: SourceRow, options: DataOptions) -> None:
-    """Raises UsageError for options that the set `row` cannot meet."""
+def check_counts(row: SourceRow, options: DataOptions) -> None:
+    """Raises UsageError for options that the set `row` cannot meet; those of a text are checked with its windows."""
+    if row.task == LANGUAGE:
+        for option, value in (("data.labels", options.labels), ("data.image_size", options.image_size)):
+            if value is not None:
+                raise UsageError(f"{option} is for images, and {row.name} is a text", f"leave {option} out")
+        return
+    if options.context is not None:
+        raise UsageError(f"--context belongs to texts, and {row.name} is none", "leave --context out")
     if options.image_size is not None:
         raise UsageError(
             f"image_size is for folders of images: the images of {row.name} are all {row.input_shape[-1]} pixels wide",
@@ -159,7 +143,7 @@ def _check_counts(row: SourceRow, options: DataOptions) -> None:
 
 def base_of(name: str) -> str:
     """The name of the set whose images are perturbed to make `name`; empty for any other set."""
-    return "" if _is_user_data(name) else row_of(name).base
+    return "" if is_user_data(name) else row_of(name).base
 
 
 def row_of(name: str) -> SourceRow:
@@ -175,14 +159,14 @@ def row_of(name: str) -> SourceRow:
     return perturbed_row(TABLE[stem])
 
 
-def _is_user_data(name: str) -> bool:
+def is_user_data(name: str) -> bool:
     """Whether `name` is a user's file or folder; a name of the table never means a folder of that name."""
     if name in TABLE:
         return False
-    return "/" in name or name.startswith("~") or name.lower().endswith(FILES) or _user_data_path(name).is_dir()
+    return "/" in name or name.startswith("~") or name.lower().endswith(FILES) or user_data_path(name).is_dir()
 
 
-def _user_data_path(name: str) -> Path:
+def user_data_path(name: str) -> Path:
     """The path of a user's own data; raises DataError for a text that cannot be a path."""
     try:
         path = Path(name).expanduser()
@@ -215,7 +199,7 @@ def _request_of_row(row: SourceRow, data_dir: Path | None, options: DataOptions,
         "name": row.name,
         "split": row.split,
         "sizes": [row.n_train, row.n_valid, row.n_test],
-        "train_size": options.train_size,
+        "train_size": None if row.task == LANGUAGE else options.train_size,
         "source": digest.of_files(source.files),
     }
     return Request(
@@ -224,6 +208,8 @@ def _request_of_row(row: SourceRow, data_dir: Path | None, options: DataOptions,
         digest=digest.of_value(identity),
         origin=f"{row.name} ({row.citation}) from {source.folder}",
         load=lambda work: lookup.load_target(row.target)(row, source, work),
+        # The windows of a text are counted when it is cut into them.
+        sized=row.task == LANGUAGE,
         task=row.task,
     )
 

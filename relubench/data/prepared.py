@@ -40,9 +40,11 @@ class DataOptions:
     """Tables only: columns that are left out."""
     task: Literal["auto", "classification", "regression"] = "auto"
     """A user's own data only: whether the targets are classes or numbers; auto: the values decide."""
+    context: int | None = None
+    """Texts only: the characters of a window, each of which predicts the next one; None: `text_windows.CONTEXT`."""
 
     def __post_init__(self) -> None:
-        counts = {"image_size": self.image_size, "train_size": self.train_size, "labels": self.labels}
+        counts = {name: getattr(self, name) for name in ("image_size", "train_size", "labels", "context")}
         for name, value in counts.items():
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, not {value}", f"leave {name} out to keep everything")
@@ -76,7 +78,7 @@ class PreparedData:
     """sha256, 64 hex digits, over the source files' contents, the split rule, the options and the version."""
     folder: Path
     input_shape: tuple[int, ...]
-    """(C, H, W), or (F,)."""
+    """(C, H, W), or (F,); of a text () on disk, and (T,) once it is cut into windows of T characters."""
     classes: int
     n_train: int
     """Training images with a label: what `arrays` gives."""
@@ -92,6 +94,10 @@ class PreparedData:
     """Set likewise: training images with a label or without."""
     images_digest: str | None = None
     """Set likewise: the digest of the same set with all of its labels."""
+    context: int | None = None
+    """The characters of a window of a text; None for all other data."""
+    copy_digest: str | None = None
+    """The digest of the prepared copy, where that is not `digest`: a text is cut into windows as it is read."""
     options: DataOptions = field(default_factory=DataOptions, compare=False)
     """The options that it was prepared with."""
     task: str = "classification"
@@ -110,7 +116,12 @@ class PreparedData:
     @property
     def reference(self) -> DataReference:
         """What identifies it on another machine."""
-        return DataReference(name=self.name, options=self.options, digest=self.images_digest or self.digest)
+        return DataReference(name=self.name, options=self.options, digest=self.digest_on_disk)
+
+    @property
+    def digest_on_disk(self) -> str:
+        """The digest of the prepared copy."""
+        return self.copy_digest or self.images_digest or self.digest
 
 
 def arrays(prepared: PreparedData, split: Split) -> tuple[np.ndarray, np.ndarray]:
@@ -161,7 +172,7 @@ _INTACT: set[tuple[Path, str]] = set()
 def check_whole(prepared: PreparedData) -> None:
     """Raises DataError if a file of the prepared copy has changed; a process reads each copy once for this."""
     try:
-        meta = _meta(prepared.folder, prepared.images_digest or prepared.digest)
+        meta = _meta(prepared.folder, prepared.digest_on_disk)
         changed = "" if meta is None else _damage(prepared.folder, meta)
     except (OSError, ValueError) as error:
         meta, changed = None, str(error)
@@ -219,15 +230,15 @@ def image_range(prepared: PreparedData) -> tuple[float, float]:
 
 
 def describe(parts: SplitArrays, digest: str, facts: Facts) -> dict[str, Any]:
-    """The contents of meta.json, without the files' sizes."""
+    """The contents of meta.json, without the files' sizes; the examples of a text are its bytes."""
     return {
         "version": PREPARATION_VERSION,
         "digest": digest,
         "input_shape": list(parts.x_train.shape[1:]),
         "classes": parts.classes,
-        "n_train": len(parts.y_train),
-        "n_valid": len(parts.y_valid),
-        "n_test": len(parts.y_test),
+        "n_train": len(parts.x_train),
+        "n_valid": len(parts.x_valid),
+        "n_test": len(parts.x_test),
         "scale": parts.scale,
         "shift": parts.shift,
         "note": parts.note,

@@ -8,6 +8,7 @@ from relubench.data.files.cache import Log, prepared_roots
 from relubench.data.preparation import prepare
 from relubench.data.prepared import DataReference, PreparedData, read
 from relubench.data.split import limit_labels
+from relubench.data.text_windows import windowed
 from relubench.errors import DataError
 
 
@@ -34,5 +35,5 @@ def _copy(reference: DataReference) -> PreparedData | None:
         for folder in sorted(root.glob(f"*-{reference.digest[:16]}")):
             prepared = read(folder, name=reference.name, digest=reference.digest, origin=reference.name)
             if prepared is not None:
-                return limit_labels(replace(prepared, options=reference.options))
+                return windowed(limit_labels(replace(prepared, options=reference.options)))
     return None

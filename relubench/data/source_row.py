@@ -19,6 +19,10 @@ NISTP_VALID, NISTP_TEST = 80_000, 20_000
 """NISTP's sizes (Glorot et al. 2011); a smaller source gives what it has."""
 
 
+LANGUAGE = "language"
+"""The task that a text poses, by its name in `relubench.runs.task`."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Division:
     """One way to split a set: how many images each part gets, from where, and the rule in words."""
@@ -32,7 +36,7 @@ class Division:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceRow:
-    """One data set of the table; `input_shape` is (C, H, W), or (F,).
+    """One data set of the table; `input_shape` is (C, H, W), (F,), or of a text (), whose sizes are bytes.
 
     Where numbers are predicted, `classes` counts those of an example.
     """
@@ -79,7 +83,12 @@ class SourceRow:
     @property
     def perturbable(self) -> bool:
         """Whether the set's images are grey, small enough, and not perturbed already."""
-        return not self.base and self.input_shape[0] == 1 and max(self.input_shape[1:]) <= PERTURBED_SIDE
+        return (
+            not self.base
+            and len(self.input_shape) == 3
+            and self.input_shape[0] == 1
+            and max(self.input_shape[1:]) <= PERTURBED_SIDE
+        )
 
     @property
     def place(self) -> str:

@@ -12,6 +12,7 @@ from relubench.data.number_tables import NUMBER_ROWS
 from relubench.data.source_row import PERTURBED as PERTURBED
 from relubench.data.source_row import Division, Role, SourceRow, perturbed_row
 from relubench.data.sources.norb_files import JITTERED_URL, REMOTE, SMALL_URL
+from relubench.data.text_rows import TEXTS
 from relubench.errors import UsageError
 
 NOT_PUBLIC = ("opentable",)
@@ -263,6 +264,7 @@ _ROWS = (
     *NUMBER_ROWS,
 )
 
+
 _NISTP_LIKE = perturbed_row(
     next(row for row in _ROWS if row.name == "emnist-byclass"),
     "nistp-like",
@@ -271,7 +273,7 @@ _NISTP_LIKE = perturbed_row(
     "not split by writers as the paper's NISTP was, since EMNIST does not tell them: no published error belongs to it",
 )
 
-TABLE: dict[str, SourceRow] = {row.name: row for row in (*_ROWS, _NISTP_LIKE)}
+TABLE: dict[str, SourceRow] = {row.name: row for row in (*_ROWS, _NISTP_LIKE, *TEXTS)}
 """Beside these, NAME+nistp is the perturbed version of a grey set NAME: see `perturbed_row`."""
 
 

@@ -7,7 +7,8 @@ from relubench.errors import UsageError
 
 TABLES = (".csv", ".parquet")
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
-FILES = (".npz", *TABLES, *PICTURES)
+TEXTS = (".txt", ".text", ".md", ".rst", ".tex")
+FILES = (".npz", *TABLES, *PICTURES, *TEXTS)
 """What the name of a user's own file ends in, in any case."""
 
 

@@ -189,13 +189,13 @@ def _test_under_noise(job: Job, store: JobStore) -> Messages:
 
 def _open(job: Job, pretrained: Sequence[PretrainedLayers] = ()) -> Population:
     """The networks before their first step, on top of their pre-trained layers."""
-    from relubench.training.images import Images
     from relubench.training.population import Population
+    from relubench.training.text import open_data
 
     first = job.specs[0]
     choice = on_this_machine(job.choice, first, job.sources)
     _prepare_torch(first)
-    data = Images.open(obtain(job.data), device=first.device, flat=not family_of(first.model).can("images"))
+    data = open_data(obtain(job.data), device=first.device, flat=not family_of(first.model).can("images"))
     population = Population(job.specs, choice, data)
     for place, layers in enumerate(pretrained):
         population.start_from(place, layers.weights)

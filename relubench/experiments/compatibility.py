@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from relubench.activations import ActivationChoice
+from relubench.data import PreparedData
 from relubench.errors import UsageError
 from relubench.experiments.config import ExperimentConfig
 from relubench.models.families import family_of
@@ -43,11 +44,33 @@ def check_family(config: ExperimentConfig, choices: Sequence[ActivationChoice], 
             "its layers and initial weights are its own" if family.can("external") else "its layers have no such thing"
         )
         raise UsageError(f"{option} means nothing to {arch.name}: {reason}", "leave it out; an mlp or the cnn takes it")
+    if family.can("attention") and NORMS[model.norm].target and not NORMS[model.norm].stream_target:
+        names = " or ".join(name for name, row in NORMS.items() if row.stream_target)
+        raise UsageError(f"--norm {model.norm} does not fit {arch.name}", f"use --norm {names}")
     if NORMS[model.norm].over_batch and arch.hidden and config.train.batch_size == 1:
         raise UsageError(
             f"--norm {model.norm} cannot train on batches of one image: a single value has no spread",
             "use --batch-size 2 or more, or --norm layer",
         )
+
+
+def check_task(config: ExperimentConfig, prepared: PreparedData, arch: Architecture) -> None:
+    """Raises UsageError for a text and a network that reads none, and for a text's options that mean nothing to it."""
+    is_text, reads_texts = prepared.context is not None, family_of(arch.name).can("text")
+    if is_text and not reads_texts:
+        raise UsageError(
+            f"{prepared.name} is a text, and --model {arch.name} reads none",
+            "use a Transformer, for example --model transformer-2x64",
+        )
+    if reads_texts and not is_text:
+        shape = "x".join(str(side) for side in prepared.input_shape)
+        kind = "images" if len(prepared.input_shape) == 3 else "rows"
+        raise UsageError(
+            f"--model {arch.name} reads texts, and {prepared.name} has {kind} of {shape}",
+            "use --dataset docs or a file ./text.txt of your own, or another --model, such as an mlp",
+        )
+    if is_text and any(config.data.test_noise):
+        raise UsageError("data.test_noise is for images: characters take no noise", "leave data.test_noise out")
 
 
 def _meaningless_options(config: ExperimentConfig, family: Family) -> list[str]:

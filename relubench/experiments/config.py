@@ -17,7 +17,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from relubench.errors import UsageError, shown
 from relubench.experiments.choices import NameOf
 from relubench.experiments.sections import DataSection, ModelSection, PretrainSection, Section, TrainSection
-from relubench.models.families import FAMILIES
+from relubench.models.architecture import default_model
+from relubench.models.families import family_of
 from relubench.system.device_kinds import device_choices
 from relubench.system.lookup import did_you_mean
 
@@ -85,8 +86,20 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
         },
         "model": {"init": "auto"},
     },
+    "transformer": {
+        "train": {
+            "optimizer": "adamw",
+            "lr": 0.003,
+            "weight_decay": 0.1,
+            "batch_size": 16,
+            "epochs": 5,
+            "schedule": "cosine",
+            "warmup_epochs": 0.25,
+        },
+        "model": {"init": "auto", "norm": "rms"},
+    },
 }
-"""What each protocol changes of the defaults."""
+"""What each protocol changes of the defaults; the last is that of Transformers unless another is asked for."""
 
 
 def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,10 +148,12 @@ def experiment(*layers: Mapping[str, Any]) -> ExperimentConfig:
     """The checked configuration out of layers of overrides, weakest first; raises UsageError naming key and value."""
     overrides = merge(*layers)
     train = overrides.get("train")
-    usual = _usual_protocol(overrides)
-    protocol = train.get("protocol", usual) if isinstance(train, Mapping) else usual
+    protocol = train.get("protocol") if isinstance(train, Mapping) else None
+    if protocol is None:
+        protocol = _usual_protocol(overrides)
+        overrides = merge({"train": {"protocol": protocol}}, overrides) if protocol != "paper" else overrides
     base = PROTOCOLS.get(protocol, {}) if isinstance(protocol, str) else {}
-    values = merge({"train": {"protocol": usual}} if usual != "paper" else {}, base, overrides)
+    values = merge(base, overrides)
     _shorten_warmup(values, overrides)
     try:
         return ExperimentConfig.model_validate(values)
@@ -147,11 +162,16 @@ def experiment(*layers: Mapping[str, Any]) -> ExperimentConfig:
 
 
 def _usual_protocol(overrides: Mapping[str, Any]) -> str:
-    """The protocol of the model's family, which holds where none is named."""
-    model = overrides.get("model")
-    name = model.get("name") if isinstance(model, Mapping) else None
-    rows = (family for family in FAMILIES.values() if isinstance(name, str) and re.fullmatch(family.pattern, name))
-    return next((family.protocol for family in rows), "paper")
+    """The protocol of the model's family, or of the model that the data set is usually trained with."""
+    model, data = (values if isinstance(values := overrides.get(key), Mapping) else {} for key in ("model", "data"))
+    name, dataset = model.get("name", "auto"), data.get("name", "digits")
+    if not isinstance(name, str) or not isinstance(dataset, str):
+        return "paper"
+    try:
+        return family_of(name if name != "auto" else default_model(dataset)).protocol
+    except UsageError:
+        # What is wrong with the name is said where the network is laid out.
+        return "paper"
 
 
 def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from relubench.data.source_row import LANGUAGE
+from relubench.data.table_outline import task_of_data
 from relubench.experiments.config import ExperimentConfig, experiment
 
 COMPARED = (
@@ -38,7 +40,7 @@ def deviations(config: ExperimentConfig, as_published: frozenset[str] = frozense
             value = getattr(values, key)
             compared = key in COMPARED or isinstance(value, tuple) or f"{section}.{key}" in as_published
             if not compared and value != getattr(standard_values, key):
-                texts.append(spoken(key, value) + (_scale(config) if key == "l1" and value else ""))
+                texts.append(spoken(key, value, _example(config)) + (_scale(config) if key == "l1" and value else ""))
     if config.train.epochs != usual_epochs and "train.epochs" not in as_published:
         texts.append(f"{config.train.epochs} epoch{'s' if config.train.epochs > 1 else ''}")
     return tuple(texts)
@@ -49,10 +51,15 @@ def _scale(config: ExperimentConfig) -> str:
     return "" if config.train.l1_scale == "sum" else f" ({config.train.l1_scale} scale)"
 
 
-def spoken(key: str, value: object) -> str:
+def _example(config: ExperimentConfig) -> str:
+    """What an example of the data set is called."""
+    return "window" if task_of_data(config.data.name) == LANGUAGE else "image"
+
+
+def spoken(key: str, value: object, example: str = "image") -> str:
     """A setting in words: 'sign flip', 'no momentum', 'batch size 64', '500 training images', 'all labels'."""
     if key == "train_size":
-        return "all training images" if value is None else f"{value} training images"
+        return f"all training {example}s" if value is None else f"{value} training {example}s"
     if key == "labels":
         count = f"{value:,}" if isinstance(value, int) else str(value)
         return "all labels" if value is None else f"{count} label{'s' if value != 1 else ''}"

@@ -14,7 +14,7 @@ from relubench.data import DataOptions, PreparedData
 from relubench.data.prepared import image_range
 from relubench.errors import UsageError
 from relubench.experiments.backend_choice import with_backends
-from relubench.experiments.compatibility import check_family, check_precision, check_stack
+from relubench.experiments.compatibility import check_family, check_precision, check_stack, check_task
 from relubench.experiments.config import MAX_SEED, ExperimentConfig
 from relubench.experiments.deviations import deviations
 from relubench.experiments.output_activation import check_targets, output_activation
@@ -30,6 +30,7 @@ from relubench.models.architecture import (
     multiplications,
     parameter_count,
     parse_model,
+    with_heads,
 )
 from relubench.models.families import family_of
 from relubench.runs import pretrained_file
@@ -68,6 +69,7 @@ def data_options(section: DataSection) -> DataOptions:
         target=section.target,
         ignore=section.ignore,
         task=section.task,
+        context=section.context,
     )
 
 
@@ -98,7 +100,9 @@ def expand(
     """
     check_precision(config.train.precision, device.kind)
     arch = requested_architecture(config.model, prepared.name)
+    check_task(config, prepared, arch)
     check_input(arch, prepared.input_shape, prepared.name)
+    arch = with_heads(arch, config.model.heads)
     check_family(config, choices, arch)
     check_targets(posed_task(config.model, prepared), prepared)
     if config.data.augment != "none" and not (family_of(arch.name).can("images") and len(prepared.input_shape) == 3):
@@ -256,6 +260,7 @@ def _model_fields(config: ExperimentConfig, choice: ActivationChoice, arch: Arch
         "hidden": arch.hidden,
         "latent": arch.latent,
         "act_in": arch.act_in,
+        "heads": arch.heads,
         "match": model.match if choice.inputs_per_unit > 1 else "-",
         "init": model.init if family_of(arch.name).can("initialisation") else "own",
         "norm": model.norm,

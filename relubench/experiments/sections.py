@@ -44,6 +44,8 @@ class DataSection(Section):
     """Columns of a table that are left out."""
     task: Literal["auto", "classification", "regression"] = "auto"
     """Whether the targets of your own data are classes or numbers; auto: their values decide."""
+    context: Annotated[int, Field(ge=1, le=65_536)] | None = None
+    """Texts: the characters of a window, each of which predicts the next one; by default 128."""
     test_noise: tuple[NonNegative, ...] = ()
     """Test each network again under Gaussian noise of these standard deviations, in units of the scaled input."""
 
@@ -56,6 +58,8 @@ class ModelSection(Section):
 
     Networks of torchvision and your own keep their own."""
     norm: Annotated[str, NameOf(NORMS.keys)] = "none"
+    heads: Annotated[int, Field(ge=1, le=65_536)] | None = None
+    """Heads of each attention of a Transformer; by default one for each 32 features."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Probability of zeroing a hidden unit in training."""
     sign_flip: bool = False
@@ -73,7 +77,7 @@ class ModelSection(Section):
 
 
 class TrainSection(Section):
-    protocol: Literal["paper", "modern"] = "paper"
+    protocol: Literal["paper", "modern", "transformer"] = "paper"
     optimizer: Annotated[str, NameOf(OPTIMIZERS.keys)] = "sgd"
     lr: Positive | Literal["auto"] = 0.1
     """Learning rate; auto chooses it for each activation by validation error, on a seed that is not reported."""

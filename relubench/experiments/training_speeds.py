@@ -111,7 +111,9 @@ def _key(spec: RunSpec) -> tuple[Any, ...]:
 
 def _kind(spec: RunSpec) -> tuple[Any, ...]:
     """Networks of one kind take times in proportion to their multiplications."""
-    return (spec.model if family_of(spec.model).can("images") else "rows", spec.batch_size, spec.optimizer, spec.norm)
+    family = family_of(spec.model)
+    network = spec.model if family.can("images") else family.name if family.can("attention") else "rows"
+    return (network, spec.batch_size, spec.optimizer, spec.norm)
 
 
 def _multiplications(spec: RunSpec, choice: ActivationChoice) -> float:

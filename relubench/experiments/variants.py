@@ -94,7 +94,9 @@ def check_data(parts: Sequence[Part], data_dir: Path | None, note: Callable[[str
 
 
 def _check_classes(prepared: PreparedData) -> None:
-    """Raises UsageError where there is nothing to tell apart."""
+    """Raises UsageError where there is nothing to tell apart; of a text, its reader has."""
+    if prepared.context is not None:
+        return
     _, labels = arrays(prepared, "train")
     if len(np.unique(labels)) < 2:
         raise UsageError(

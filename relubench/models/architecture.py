@@ -9,14 +9,17 @@ finds the widths at which the parameter counts agree, which is how Shazeer 2020 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from relubench.activations.layer_input import Frame
+from relubench.data.table_outline import task_of_data
 from relubench.data.user_files import PICTURES, TABLES
 from relubench.errors import UsageError
 from relubench.models.families import family_of, parse_model
 from relubench.models.family import Architecture, LayerShape
 from relubench.models.norm_table import NORMS
 from relubench.runs.spec import RunSpec
+from relubench.runs.task import LANGUAGE
 
 __all__ = ["Architecture", "LayerShape", "parse_model"]
 
@@ -27,12 +30,30 @@ SMALL_SETS = ("digits", "breast-cancer", "wine", "diabetes", "california")
 def architecture_of(spec: RunSpec) -> Architecture:
     """The shape of the network that a run trains."""
     return Architecture(
-        name=spec.model, channels=spec.channels, hidden=spec.hidden, latent=spec.latent, act_in=spec.act_in
+        name=spec.model,
+        channels=spec.channels,
+        hidden=spec.hidden,
+        latent=spec.latent,
+        act_in=spec.act_in,
+        heads=spec.heads,
     )
+
+
+def with_heads(arch: Architecture, heads: int | None) -> Architecture:
+    """The architecture with so many heads, None: as it is; raises UsageError where it cannot have them."""
+    if heads is None:
+        return arch
+    check = family_of(arch.name).check_heads
+    if check is None:
+        raise UsageError(f"--heads {heads} means nothing to {arch.name}: it has no attention", "leave --heads out")
+    check(arch, heads)
+    return replace(arch, heads=heads)
 
 
 def default_model(dataset: str) -> str:
     """The model that a data set is trained with unless another is named."""
+    if task_of_data(dataset) == LANGUAGE:
+        return "transformer-2x64"
     if dataset in SMALL_SETS or dataset.lower().endswith(TABLES):
         return "mlp-3x128"
     if dataset.startswith("image:") or dataset.lower().endswith(PICTURES):
@@ -68,6 +89,11 @@ def head_inputs(arch: Architecture, input_shape: tuple[int, ...]) -> int:
     return shapes[-1].outputs if shapes else math.prod(input_shape)
 
 
+def output_places(arch: Architecture, input_shape: tuple[int, ...]) -> int:
+    """Places of an example at which the output layer gives outputs: one, or each character of a window."""
+    return input_shape[0] if family_of(arch.name).can("text") else 1
+
+
 def hidden_units(arch: Architecture, input_shape: tuple[int, ...]) -> list[int]:
     """Units of each hidden layer with the activation that is compared; in a convolution every channel at every pixel
     is one."""
@@ -82,7 +108,7 @@ def parameter_count(
     for shape in layer_shapes(arch, input_shape):
         outputs = shape.units * (inputs_per_unit if shape.compared else 1)
         total += (shape.fan_in + 1) * outputs + (learned if shape.compared else 0) + shape.parameters
-        total += len(NORMS[norm].parameters) * outputs
+        total += len(NORMS[norm].parameters) * (outputs if shape.normalised is None else shape.normalised)
     return total
 
 
@@ -95,7 +121,7 @@ def multiplications(spec: RunSpec, inputs_per_unit: int) -> int:
         shape.pixels * shape.fan_in * shape.units * (inputs_per_unit if shape.compared else 1) + shape.multiplications
         for shape in shapes
     )
-    return stages + shapes[-1].outputs * spec.classes
+    return stages + shapes[-1].outputs * spec.classes * output_places(architecture_of(spec), spec.input_shape)
 
 
 def matched(

@@ -16,7 +16,7 @@ from relubench.runs.spec import RunSpec
 def network_question(spec: RunSpec, *, inputs_per_unit: int = 1, fused: bool = False) -> Question | None:
     """What the backend of the network's dense layers depends on; None where nothing can be chosen."""
     shapes = layer_shapes(architecture_of(spec), spec.input_shape)
-    if not spec.on_processor or not shapes or spec.precision != "fp32":
+    if not spec.on_processor or not shapes or spec.precision != "fp32" or family_of(spec.model).can("attention"):
         return None
     hidden = ((shape.inputs, shape.units) for shape in shapes if not shape.convolution)
     layers = (*hidden, (shapes[-1].outputs, spec.classes))

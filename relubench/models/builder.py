@@ -102,8 +102,9 @@ class Builder:
         """The members' random streams of that role at the current place."""
         return MemberNoise(self.seeds, role, self.place, self.device)
 
-    def stage(self, shape: LayerShape) -> list[Layer]:
-        """The layers of the next hidden stage: weights, norm, activation, sign flip, dropout, pooling.
+    def stage(self, shape: LayerShape, *, normalised: bool = True) -> list[Layer]:
+        """The layers of the next hidden stage: weights, norm unless it stands elsewhere, activation, sign flip,
+        dropout, pooling.
 
         What has another activation than the one that is compared is not counted among the hidden activations.
         """
@@ -115,7 +116,7 @@ class Builder:
         else:
             gain = self.gain if shape.compared or spec.init != "auto" else matched_gain(self.kept)
             stage = [self.linear(shape.inputs, outputs, gain=gain, rule=spec.init)]
-        if NORMS[spec.norm].target:
+        if normalised and NORMS[spec.norm].target:
             stage.append(self._norm(outputs, shape.convolution))
         stage.append(self._activation(activation, dim))
         stage[-1].hidden = shape.compared
@@ -167,13 +168,12 @@ class Builder:
             generator = stream(seed, f"{prefix}init-bias", self.place)
             return torch.empty(shape[0]).uniform_(-1.0, 1.0, generator=generator).mul_(scale)
 
-        return self._parameter(f"{prefix}weight", weight, decays=True), self._parameter(f"{prefix}bias", bias)
+        return self.parameter(f"{prefix}weight", weight, decays=True), self.parameter(f"{prefix}bias", bias)
 
     def _norm(self, outputs: int, image: bool) -> Norm:
         row = NORMS[self.spec.norm]
         parameters = [
-            self._parameter(name, lambda _, value=value: torch.full((outputs,), value))
-            for name, value in row.parameters
+            self.parameter(name, lambda _, value=value: torch.full((outputs,), value)) for name, value in row.parameters
         ]
         return load_target(row.target)(row, parameters, image, self.batched)
 
@@ -192,7 +192,7 @@ class Builder:
         # One scalar a member: [1], or [P, 1, 1] (in images [P, 1, 1, 1, 1]) to lie along the members of a stack.
         shape = (1,) * (1 - dim) if self.batched else (1,)
         learned = [
-            self._parameter(f"learned-{number}", lambda _, value=value: torch.full(shape, value))
+            self.parameter(f"learned-{number}", lambda _, value=value: torch.full(shape, value))
             for number, value in enumerate(activation.learned)
         ]
         return AutogradActivation(activation, dim, learned, noise)
@@ -209,7 +209,7 @@ class Builder:
             tensors = iter([tensors_by_name[name].detach().clone() for tensors_by_name in named])
             return lambda _: next(tensors)
 
-        parameters = [self._parameter(f"module-{name}", value(name)) for name in named[0]]
+        parameters = [self.parameter(f"module-{name}", value(name)) for name in named[0]]
         noise = ModuleNoise(self.seeds, self.place, self.device)
         return UserModule(modules, parameters, noise, self.batched)
 
@@ -223,7 +223,8 @@ class Builder:
             return members[0, :, None, None] if shape.convolution else members[0]
         return members[:, None, :, None, None] if shape.convolution else members[:, None, :]
 
-    def _parameter(self, name: str, value: Callable[[int], Tensor], *, decays: bool = False) -> Parameter:
+    def parameter(self, name: str, value: Callable[[int], Tensor], *, decays: bool = False) -> Parameter:
+        """A trained tensor at the current place; `value` gives that of a seed."""
         values = [value(seed) for seed in self.seeds]
         stackable = torch.stack(values) if self.batched else values[0]
         return Parameter(f"{self.place}.{name}", stackable.to(self.device), decays)

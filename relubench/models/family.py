@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from relubench.errors import UsageError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from relubench.activations.choice import ActivationChoice
     from relubench.models.layers.base import Layer
+    from relubench.models.optimizers import Parameter
     from relubench.models.random_streams import MemberNoise
     from relubench.runs.spec import RunSpec
 
@@ -27,6 +30,7 @@ EXTERNAL_EVALUATION_IMAGES = 128
 more values than an mlp's."""
 
 Ability = Literal[
+    "attention",
     "batched",
     "dropout",
     "external",
@@ -40,15 +44,18 @@ Ability = Literal[
     "probes",
     "regions",
     "sign flip",
+    "text",
     "user code",
 ]
-"""What a family can do or is. `batched`: several networks are trained side by side on a GPU. `external`: somebody else
-wrote the network, so that it is built once to learn its size and its activations. `gated`: activations with several
-inputs a unit. `images`: it is given images [C, Y, X] as they are, not rows of values. `initialisation`: --init decides
-about its weights. `kernels`: it consists of the hidden stages and the output layer alone, all dense, for which there
-are generated kernels. `l1`: hidden activations are layers of their own, with penalties and countable zeros.
-`pretraining`: its hidden stages can be pre-trained one by one. `regions`: it is piecewise linear where its activation
-is. `user code`: the user's own program text makes it, and may change. The others: the option of that name."""
+"""What a family can do or is. `attention`: it has as many heads as --heads says. `batched`: several networks are
+trained side by side on a GPU. `external`: somebody else wrote the network, so that it is built once to learn its size
+and its activations. `gated`: activations with several inputs a unit. `images`: it is given images [C, Y, X] as they
+are, not rows of values. `initialisation`: --init decides about its weights. `kernels`: it consists of the hidden stages
+and the output layer alone, all dense, for which there are generated kernels. `l1`: hidden activations are layers of
+their own, with penalties and countable zeros. `pretraining`: its hidden stages can be pre-trained one by one.
+`regions`: it is piecewise linear where its activation is. `text`: it is given windows of characters [T], and has
+outputs for each of them. `user code`: the user's own program text makes it, and may change. The others: the option of
+that name."""
 
 
 ActIn = Literal["both", "encoder", "decoder"]
@@ -77,6 +84,8 @@ class Architecture:
     """Units of the code between an encoder and a decoder."""
     act_in: ActIn = "both"
     """Which half of an autoencoder has the activation that is compared."""
+    heads: int = 0
+    """Of each attention; 0 where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,6 +108,10 @@ class LayerShape:
     """Values of an example that training keeps beside the stage's input, its z and h and their gradients."""
     compared: bool = True
     """Whether it has the activation that is compared; else it has KEPT_ACTIVATION."""
+    projected: int = 0
+    """Features that the next stage reads, where a linear layer behind the activation gives others than its units."""
+    normalised: int | None = None
+    """Features that the stage's normalisations act on, over all of them; None: its pre-activations."""
 
     @property
     def convolution(self) -> bool:
@@ -117,7 +130,9 @@ class LayerShape:
     @property
     def outputs(self) -> int:
         """Values that the next dense layer reads."""
-        return self.units * (self.image[0] // 2) * (self.image[1] // 2) if self.convolution else self.units
+        if self.convolution:
+            return self.units * (self.image[0] // 2) * (self.image[1] // 2)
+        return self.projected or self.units
 
 
 def any_input(arch: Architecture, input_shape: tuple[int, ...], dataset: str) -> None:
@@ -174,8 +189,9 @@ class NetworkBuilder(Protocol):
         """The layers of every hidden stage, bottom up."""
         ...
 
-    def stage(self, shape: LayerShape) -> list[Layer]:
-        """The layers of one hidden stage: weights, norm, activation, sign flip, dropout, pooling."""
+    def stage(self, shape: LayerShape, *, normalised: bool = True) -> list[Layer]:
+        """The layers of one hidden stage: weights, norm unless it stands elsewhere, activation, sign flip, dropout,
+        pooling."""
         ...
 
     def linear(self, fan_in: int, outputs: int, *, rule: str, gain: float = 1.0, name: str = "") -> Layer:
@@ -189,6 +205,10 @@ class NetworkBuilder(Protocol):
 
     def noise(self, role: str) -> MemberNoise:
         """The members' random streams of that role at the current place."""
+        ...
+
+    def parameter(self, name: str, value: Callable[[int], Tensor], *, decays: bool = False) -> Parameter:
+        """A trained tensor at the current place; `value` gives that of a seed."""
         ...
 
     def output(self) -> Layer:
@@ -219,6 +239,10 @@ class Family:
     """Architectures a small step away, among which the one with equal parameters is sought for a gated activation."""
     scaled: Callable[[Architecture, float], Architecture] = scaled
     """The architecture narrowed by a factor, where that search begins."""
+    check_heads: Callable[[Architecture, int], None] | None = None
+    """Raises UsageError where a network cannot have so many heads; None where it has no attention."""
+    protocol: str = "paper"
+    """The protocol of its training, unless the user says otherwise."""
     check_input: Callable[[Architecture, tuple[int, ...], str], None] = any_input
     """Raises UsageError where a network cannot take examples of this shape, of the named data set."""
     digest: Callable[[str], str | None] = no_digest

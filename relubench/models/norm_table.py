@@ -22,6 +22,8 @@ class NormRow:
     """Whether it takes its statistics over the batch in training: then it cannot train on one image alone."""
     linear: bool = False
     """Whether it is linear in evaluation."""
+    stream_target: str = ""
+    """"module:class" of the same in front of a Transformer's layers; empty: there is none."""
 
 
 NORMS: dict[str, NormRow] = {
@@ -32,7 +34,15 @@ NORMS: dict[str, NormRow] = {
         over_batch=True,
         linear=True,
     ),
-    "layer": NormRow(target="relubench.models.layers.normalisation:LayerNorm", parameters=(SCALE, SHIFT)),
-    "rms": NormRow(target="relubench.models.layers.normalisation:RmsNorm", parameters=(SCALE,)),
+    "layer": NormRow(
+        target="relubench.models.layers.normalisation:LayerNorm",
+        parameters=(SCALE, SHIFT),
+        stream_target="relubench.models.layers.transformer:StreamLayerNorm",
+    ),
+    "rms": NormRow(
+        target="relubench.models.layers.normalisation:RmsNorm",
+        parameters=(SCALE,),
+        stream_target="relubench.models.layers.transformer:StreamRms",
+    ),
 }
 """Value of `--norm` -> its row."""

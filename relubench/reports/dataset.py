@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from relubench.data import PreparedData
 from relubench.data.description import facts_of, summary
 from relubench.data.facts import PART_NAMES, Facts
@@ -16,10 +18,11 @@ def dataset_report(prepared: PreparedData, sheet: str | None) -> Report:
     `sheet`: the file that samples were drawn into, if any.
     """
     facts = facts_of(prepared)
-    rows = [_row(part, facts) for part in PART_NAMES]
+    is_text = prepared.context is not None
+    rows = [_row_of_text(part, facts) if is_text else _row(part, facts) for part in PART_NAMES]
     source = printable(prepared.source)
     lines = [
-        f"classes: {format_names(facts.names)}",
+        *([] if is_text else [f"classes: {format_names(facts.names)}"]),
         f"source: {source}",
         *(f"{WARNING}{warning}" for warning in facts.warnings),
     ]
@@ -38,6 +41,20 @@ def dataset_report(prepared: PreparedData, sheet: str | None) -> Report:
         "sheet": sheet,
     }
     return listing("show data", rows, title=summary(prepared), notes=footnotes(lines), about=about)
+
+
+def _row_of_text(name: str, facts: Facts) -> Row:
+    """A part of a text: its bytes, and what a network has to beat."""
+    counts = np.array(facts.parts[name].counts, dtype=float)
+    shares = counts[counts > 0] / counts.sum()
+    return {
+        "part": name,
+        "bytes": int(counts.sum()),
+        "distinct_bytes": len(shares),
+        "commonest_byte": int(counts.argmax()),
+        "commonest_pct": round(100 * float(shares.max()), 2),
+        "entropy_bits": round(float(-(shares * np.log2(shares)).sum()), 4),
+    }
 
 
 def _row(name: str, facts: Facts) -> Row:

@@ -55,10 +55,11 @@ def list_datasets(data_dir: str | Path | None = None) -> list[Row]:
         {
             "name": row.name,
             "classes": row.classes,
-            "shape": "x".join(str(size) for size in row.input_shape),
-            "train": row.n_train,
-            "valid": row.n_valid,
-            "test": row.n_test,
+            "shape": "x".join(str(size) for size in row.input_shape) or "text",
+            # A text in a package has the size that the package gives it.
+            "train": row.n_train or None,
+            "valid": row.n_valid or None,
+            "test": row.n_test or None,
             "present": "yes" if status(row.name, folder).startswith("present") else "no",
             "source": row.citation + (f"; NAME{PERTURBED} is the same of any grey set NAME" if row.base else ""),
         }

@@ -19,7 +19,7 @@ FROM_FILE = "file"
 """The method of pre-trained layers that were read from a file."""
 
 
-_LEFT_OUT = {"task": CLASSIFICATION, "target": None, "latent": 0, "act_in": "both", "output_act": ""}
+_LEFT_OUT = {"task": CLASSIFICATION, "target": None, "latent": 0, "act_in": "both", "output_act": "", "heads": 0}
 """Fields of a RunSpec that its JSON lacks where they have this value."""
 
 
@@ -152,6 +152,8 @@ class RunSpec:
     """Which half of an autoencoder has the activation; the other one's is `models.family.KEPT_ACTIVATION`."""
     output_act: str = field(default="", metadata={"absent": True})
     """The label of the outputs' own activation; empty: none but what the task's loss applies."""
+    heads: int = field(default=0, metadata={"absent": True})
+    """Of each attention; 0 where there is none."""
     match: str
     """'-' for a plain activation."""
     init: str

@@ -20,6 +20,9 @@ CLASSIFICATION = "classification"
 REGRESSION, PICTURE = "regression", "picture"
 """The tasks whose targets are numbers: any, or the colours of a picture's pixels."""
 
+LANGUAGE = "language"
+"""The task of a text: the next character, which is a byte, from those before it in a context window."""
+
 SIGMAS = 2.0
 """A network is at chance if it does not beat chance by more than this many standard errors of the validation set."""
 
@@ -145,6 +148,14 @@ def mean_image_errors(pixels: NDArray[Any]) -> NDArray[Any]:
 RECONSTRUCTION, RECONSTRUCTION_MSE = "reconstruction", "reconstruction-mse"
 """The names of the tasks of a VAE and of an autoencoder."""
 
+
+def unigram_bits(targets: NDArray[Any]) -> NDArray[Any]:
+    """The bits per byte of each window [N, T] of bytes for an answer that is their frequencies."""
+    counts = np.bincount(targets.reshape(-1))
+    bits = -np.log2(np.maximum(counts, 1) / targets.size)
+    return bits[targets].mean(axis=1)
+
+
 _ROWS = (
     Task(
         name=CLASSIFICATION,
@@ -216,6 +227,20 @@ _ROWS = (
         values=decibels,
         meaning="PSNR: -10 log10 of the mean squared error, of colours from 0 to 1, on pixels that did not train; "
         "neighbouring pixels err alike, so intervals over pixels are too narrow for other pictures of the kind",
+    ),
+    Task(
+        name=LANGUAGE,
+        target="relubench.training.next_token:NextToken",
+        metric="bits_per_character",
+        noun="bits per character",
+        unit="",
+        difference_unit="bits",
+        lower_is_better=True,
+        per_example="loss",
+        # 8 bits is what a uniform answer costs; no text is that hard, so a network has to beat the frequencies.
+        chance=unigram_bits,
+        chance_answer="always giving the frequencies of the characters",
+        decimals=3,
     ),
 )
 

@@ -29,8 +29,8 @@ from relubench.statistics import timings
 from relubench.system.device_kinds import synchronizer
 from relubench.system.page_faults import prefault_constants
 from relubench.timing.schedule import AGAIN
-from relubench.training.images import Images
 from relubench.training.population import Population
+from relubench.training.text import open_data
 
 TURNS = 20
 """The number of rounds that a budget should have time for."""
@@ -147,7 +147,7 @@ def prepare_step_benchmark(
         torch.set_num_threads(specs[0].threads)
     torch.set_flush_denormal(True)
     prefault_constants()
-    images = Images.open(prepared, device=specs[0].device, flat=not family_of(specs[0].model).can("images"))
+    images = open_data(prepared, device=specs[0].device, flat=not family_of(specs[0].model).can("images"))
     entries = [(label, "network", spec) for label, spec in first.items()]
     entries.append((base + AGAIN, "twin", first[base]))
     networks = []

@@ -16,6 +16,7 @@ from relubench.models.families import family_of
 from relubench.runs.spec import RunSpec
 from relubench.training.images import Images
 from relubench.training.population import Population
+from relubench.training.text import Text
 
 IMAGES = 2000
 STEPS = 10
@@ -52,8 +53,35 @@ def images_per_second(specs: Sequence[RunSpec], choice: ActivationChoice, second
     return num_images * len(specs) / max(time.perf_counter() - start, 1e-9)
 
 
+def random_text(spec: RunSpec) -> Text:
+    """Random characters in windows of the run's context."""
+    (context,) = spec.input_shape
+    windows = max(IMAGES // context, STEPS * spec.batch_size)
+    generator = torch.Generator().manual_seed(0)
+    characters = torch.randint(0, spec.classes, ((windows + 1) * context + 1,), dtype=torch.uint8, generator=generator)
+    prepared = PreparedData(
+        name="random characters",
+        digest="",
+        folder=Path(),
+        input_shape=spec.input_shape,
+        context=context,
+        classes=spec.classes,
+        n_train=windows,
+        n_valid=1,
+        n_test=1,
+        scale=1.0,
+        shift=0.0,
+        source="random characters",
+        task=spec.task,
+    )
+    on_device = characters.to(spec.device)
+    return Text(prepared, False, {part: (on_device, on_device) for part in ("train", "valid", "test")})
+
+
 def random_images(spec: RunSpec) -> Images:
     """Noise with random labels, in the shape of the run's data set."""
+    if family_of(spec.model).can("text"):
+        return random_text(spec)
     generator = torch.Generator().manual_seed(0)
     count = max(IMAGES, STEPS * spec.batch_size)
     flat = not family_of(spec.model).can("images")

@@ -46,7 +46,9 @@ def evaluate(
 ) -> Evaluation:
     """Run a split through the network in evaluation mode (no dropout, no noise, running statistics)."""
     inputs, device = int(np.prod(data.prepared.input_shape)), data.splits[split][0].device.type
-    size = evaluation_images(inputs, convolutional=not data.flat, device=device, members=members)
+    size = evaluation_images(
+        inputs, convolutional=not data.flat and data.places == 1, device=device, members=members, places=data.places
+    )
     scores: list[Tensor] = []
     loss_P: Tensor | float = 0.0
     zeros: list[Tensor] = []
@@ -58,7 +60,7 @@ def evaluate(
             layer.evaluates_from(first_example)
             h = layer.forward(h, training=False)
             if sparsity and layer.hidden:
-                counts.append(_zero_counts(h, members))
+                counts.append(_zero_counts(h, members, len(y)))
             counts += layer.zero_counts if sparsity else ()
         first_example += len(x)
         output = h if batched else h.unsqueeze(0)
@@ -92,8 +94,7 @@ def with_values(evaluation: Evaluation, task: Task) -> Evaluation:
     return replace(evaluation, scores=np.stack([task.values(scores) for scores in evaluation.scores]))
 
 
-def _zero_counts(h: Tensor, members: int) -> Tensor:
+def _zero_counts(h: Tensor, members: int, examples: int) -> Tensor:
     """For each member, the sum over examples of the share of exact zeros in one layer's output; [P]."""
     rows = h.reshape(members, -1)
-    examples = h.shape[-4] if h.dim() >= 4 else h.shape[-2]
     return (rows == 0).sum(dim=1, dtype=accumulator(h.device.type)) / rows.shape[1] * examples

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from relubench.data import PreparedData, arrays
 from relubench.data.prepared import check_whole
-from relubench.models.random_streams import stream
+from relubench.models.random_streams import epoch_order, stream
 from relubench.system.device_kinds import DEVICES
+from relubench.training.memory import CHUNK_IMAGES
 
 NOISE_SEED = 0
 """The noise belongs to the test set, not to a network: it has one seed."""
@@ -57,6 +58,24 @@ class Images:
     @property
     def n_train(self) -> int:
         return self.prepared.n_train
+
+    @property
+    def chunk(self) -> int:
+        """Training examples that are gathered at once, about."""
+        return CHUNK_IMAGES
+
+    @property
+    def places(self) -> int:
+        """Rows that an example is for the layers of a network: one, or each character of a window."""
+        return self.prepared.context or 1
+
+    def epoch_order(self, seed: int, epoch: int) -> Tensor:
+        """The indices of the training examples in the order of an epoch, as `train_batch` takes them."""
+        return epoch_order(seed, epoch, self.n_train)
+
+    def probe_order(self) -> Tensor:
+        """The same in the order in which probes take them, for every network."""
+        return torch.randperm(self.n_train, generator=stream(0, "probe"))
 
     def train_batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """The training images and labels at index [B] or [P, B]: x [B, ...] or [P, B, ...] float32, y alike."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from relubench.models.architecture import architecture_of, layer_shapes, parameter_count
+from relubench.models.architecture import architecture_of, layer_shapes, output_places, parameter_count
 from relubench.models.backend import uses_kernels
 from relubench.models.families import family_of
 from relubench.models.family import EXTERNAL_EVALUATION_IMAGES, LayerShape
@@ -35,6 +35,9 @@ CACHED_IMAGES = 250
 COMPILER_BYTES = 100_000_000
 """What the compiler of kernels leaves in a process."""
 
+ATTENTION_BYTES = 20_000_000
+"""What the kernels of attention leave in a process, about."""
+
 BASE_BYTES = 450_000_000
 """A process that has imported torch."""
 
@@ -58,17 +61,25 @@ def member_bytes(spec: RunSpec, inputs_per_unit: int, learned: int) -> int:
     copies = _copies(spec)
     inputs = math.prod(spec.input_shape)
     shapes = layer_shapes(arch, spec.input_shape)
-    values = inputs + sum(_stage_values(shape, inputs_per_unit) for shape in shapes) + 3 * spec.classes
+    outputs = spec.classes * output_places(arch, spec.input_shape)
+    values = inputs + sum(_stage_values(shape, inputs_per_unit) for shape in shapes) + 3 * outputs
     chunk = max(CHUNK_IMAGES * chunk_factor(spec), spec.batch_size)
     compiler = COMPILER_BYTES if uses_kernels(spec) else 0
+    attention = ATTENTION_BYTES if arch.heads else 0
     codes = CODE_BYTES if spec.stack is not None and spec.stack.layers > 1 else 0
-    return FLOAT_BYTES * (copies * parameters + values * spec.batch_size + 2 * chunk * inputs) + codes + compiler
+    return (
+        FLOAT_BYTES * (copies * parameters + values * spec.batch_size + 2 * chunk * inputs)
+        + codes
+        + compiler
+        + attention
+    )
 
 
-def evaluation_images(inputs: int, *, convolutional: bool, device: str, members: int = 1) -> int:
-    """Images of `inputs` values each that are evaluated at once by every member."""
+def evaluation_images(inputs: int, *, convolutional: bool, device: str, members: int = 1, places: int = 1) -> int:
+    """Images of `inputs` values each that are evaluated at once by every member; of a text, windows of so many places
+    that are as many rows."""
     most = CACHED_IMAGES if convolutional and DEVICES[device].is_processor else EVALUATION_IMAGES
-    return max(1, min(most, EVALUATION_VALUES // (inputs * members)))
+    return max(1, min(most // places, EVALUATION_VALUES // (inputs * members)))
 
 
 def evaluation_bytes(spec: RunSpec, inputs_per_unit: int, examples: int = EVALUATION_IMAGES) -> int:
@@ -76,10 +87,14 @@ def evaluation_bytes(spec: RunSpec, inputs_per_unit: int, examples: int = EVALUA
     if spec.foreign is not None:
         return spec.foreign.evaluation_bytes * min(EXTERNAL_EVALUATION_IMAGES, examples)
     inputs = math.prod(spec.input_shape)
-    images = evaluation_images(inputs, convolutional=family_of(spec.model).can("images"), device=spec.device)
-    shapes = layer_shapes(architecture_of(spec), spec.input_shape)
+    arch = architecture_of(spec)
+    convolutional, places = family_of(spec.model).can("images"), output_places(arch, spec.input_shape)
+    images = evaluation_images(inputs, convolutional=convolutional, device=spec.device, places=places)
+    shapes = layer_shapes(arch, spec.input_shape)
     stages = [shape.pixels * (shape.inputs + shape.units * (_inputs(shape, inputs_per_unit) + 1)) for shape in shapes]
-    return FLOAT_BYTES * min(examples, images) * max(inputs, *stages)
+    # A text's outputs are larger than its layers: logits, their logarithms once for the loss and once for the score.
+    head = 3 * places * spec.classes if places > 1 else 0
+    return FLOAT_BYTES * min(examples, images) * max(inputs, head, *stages)
 
 
 def members_that_fit(spec: RunSpec, inputs_per_unit: int, learned: int, memory: int) -> int:

@@ -24,7 +24,7 @@ from relubench.models.builder import Builder
 from relubench.models.families import family_of
 from relubench.models.norm_table import NORMS
 from relubench.models.optimizers import build_optimizer
-from relubench.models.random_streams import MemberNoise, epoch_order
+from relubench.models.random_streams import MemberNoise
 from relubench.runs.result import EpochPoint, valid_values
 from relubench.runs.spec import RunSpec
 from relubench.runs.task import task_called
@@ -36,7 +36,7 @@ from relubench.training.evaluation import Evaluation, accumulator, check_scores,
 from relubench.training.images import Images
 from relubench.training.losses import objective_of
 from relubench.training.member import Member
-from relubench.training.memory import CHUNK_IMAGES, chunk_factor
+from relubench.training.memory import chunk_factor
 from relubench.training.probes.prober import Prober
 from relubench.training.schedule import lr_factor
 from relubench.training.weights import PopulationWeights
@@ -74,7 +74,7 @@ class Population:
         self.loss_P = torch.zeros(len(specs), dtype=accumulator(first.device), device=first.device)
         self.epoch, self.step = 0, 0
         self.order_PN = torch.empty(0)
-        self.loss_chunk = max(1, CHUNK_IMAGES // first.batch_size)
+        self.loss_chunk = max(1, data.chunk // first.batch_size)
         self.batch_chunk = self.loss_chunk * chunk_factor(first)
         self.graph = ChunkGraph(self) if self._can_be_captured() else None
         self.prober = Prober(self) if first.probe != "none" else None
@@ -82,7 +82,7 @@ class Population:
     def _can_be_captured(self) -> bool:
         """Whether a chunk of steps is the same kernels every time: on CUDA, without draws and without user code."""
         has_user_code = any(layer.held for layer in self.layers)
-        return DEVICES[self.spec.device].graphs and not self._noises() and not has_user_code
+        return DEVICES[self.spec.device].graphs and self.batched and not self._noises() and not has_user_code
 
     # -- training ----------------------------------------------------------------------------------------------------
 
@@ -125,7 +125,7 @@ class Population:
 
     def _draw_order(self) -> None:
         """Draw the order of every member's images in this epoch."""
-        orders = [epoch_order(member.spec.seed, self.epoch, self.data.n_train) for member in self.members]
+        orders = [self.data.epoch_order(member.spec.seed, self.epoch) for member in self.members]
         self.order_PN = (torch.stack(orders) if self.batched else orders[0]).to(self.spec.device)
 
     def _train_chunk(self, chunk: int, steps: int) -> int:

@@ -43,7 +43,7 @@ def test_a_protocols_warmup_gives_way_to_a_short_training():
         ({"train": {"lr": "auto", "lr_grid": [0.1, 0.1]}}, r"lr_grid must not .* one of them twice"),
         ({"train": {"lr": "auto", "lr_grid": [0.1, -1]}}, r"train\.lr_grid\.1 should be greater than 0"),
         ({"train": {"lr": "auto", "lr_seeds": 0}}, r"train\.lr_seeds should be greater than or equal to 1"),
-        ({"train": {"protocol": "mine"}}, r"train\.protocol should be 'paper' or 'modern'"),
+        ({"train": {"protocol": "mine"}}, r"train\.protocol should be 'paper', 'modern' or 'transformer'"),
         ({"train": 3}, r"train should be a valid dictionary"),
         ({"seeds": []}, r"at least one seed"),
         ({"seeds": [-1]}, r"seeds\.0 should be greater than or equal to 0"),

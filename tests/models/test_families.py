@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from relubench.activations import select
+from relubench.data import DataOptions, PreparedData, prepare
 from relubench.errors import UsageError
 from relubench.models.architecture import architecture_of, hidden_units
 from relubench.models.families import FAMILIES, examples, family_of, listed_models, parse_model
 from relubench.models.family import Ability
 from relubench.runs.spec import RunSpec
-from relubench.training.images import Images
 from relubench.training.population import Population
+from relubench.training.text import open_data
 from specs import digits, runs
 
 KNOWN = [family for family in FAMILIES.values() if not family.can("external")]
@@ -27,6 +28,8 @@ SMALL = {
     "cnn": "cnn",
     "autoencoder": "autoencoder-20-10",
     "vae": "vae-20-10",
+    "transformer": "transformer-2x12",
+    "vit": "vit-2x12",
 }
 """Of some families a smaller model than the smallest that is listed."""
 
@@ -39,9 +42,16 @@ def small(family: Any) -> str:
     return SMALL.get(family.name, list(family.models)[-1])
 
 
+CONTEXT = 8
+
+
 def population(specs: list[RunSpec], act: str) -> Population:
-    data = Images.open(digits(), device="cpu", flat=not family_of(specs[0].model).can("images"))
-    return Population(specs, select([act])[0], data)
+    flat = not family_of(specs[0].model).can("images")
+    return Population(specs, select([act])[0], open_data(prepared_for(specs[0]), device="cpu", flat=flat))
+
+
+def prepared_for(spec: RunSpec) -> PreparedData:
+    return prepare("docs", options=DataOptions(context=CONTEXT)) if spec.task == "language" else digits()
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=name_of)
@@ -57,17 +67,19 @@ def test_names_belong_to_one_family_and_its_abilities_are_known(family: Any):
 @pytest.mark.parametrize("act", ["relu", "swiglu"])
 @pytest.mark.parametrize("family", KNOWN, ids=name_of)
 def test_a_network_has_the_parameters_and_units_that_its_shapes_say(family: Any, act: str):
-    norm = "batch" if family.can("normalisation") else "none"
-    _, (spec,) = runs(act, model={"name": small(family), "norm": norm, "match": "width"})
+    norm = "layer" if family.can("attention") else "batch" if family.can("normalisation") else "none"
+    data = {"name": "docs", "context": CONTEXT} if family.can("text") else {}
+    _, (spec,) = runs(act, model={"name": small(family), "norm": norm, "match": "width"}, data=data)
     network = population([spec], act)
     assert network.parameter_count == spec.parameters > 0
     x, outputs = next(iter(network.data.slices("valid", 2)))[0], []
     for layer in network.layers:
         x = layer.forward(x, training=False)
-        outputs += [x[0].numel()] if layer.hidden else []
+        outputs += [x.numel() // 2] if layer.hidden else []
     assert outputs == hidden_units(architecture_of(spec), spec.input_shape)
     # A VAE gives its latents to the loss, too.
-    assert x.shape == (2, {"autoencoder": 64, "vae": 64 + 2 * spec.latent}.get(family.name, 10))
+    outputs = {"autoencoder": 64, "vae": 64 + 2 * spec.latent}.get(family.name, 10)
+    assert x.shape == ((2 * CONTEXT, 256) if family.can("text") else (2, outputs))
 
 
 @pytest.mark.parametrize("family", [family for family in KNOWN if family.can("batched")], ids=name_of)

@@ -41,6 +41,8 @@ print((kib("VmHWM") - before) * 1024)
 @pytest.mark.parametrize(
     ("model", "train", "device_name"),
     [
+        ("transformer-4x128", {"batch_size": 32, "probe": "none"}, "test"),
+        ("transformer-2x64", {"batch_size": 16}, "test"),
         ("mlp-3x1000", {"batch_size": 10}, "test"),
         ("mlp-3x1000", {"batch_size": 10}, "AMD (AVX512)"),
         ("mlp-3x1000", {"batch_size": 128}, "AMD (AVX512)"),
@@ -53,7 +55,8 @@ print((kib("VmHWM") - before) * 1024)
 def test_the_prediction_is_close_to_what_a_process_takes(
     model: str, train: dict[str, Any], device_name: str, tmp_path: Path
 ):
-    one = job("relu", tmp_path, model={"name": model}, train=train)
+    data = {"name": "docs"} if model.startswith("transformer") else {}
+    one = job("relu", tmp_path, model={"name": model}, train=train, data=data)
     one = replace(one, specs=[replace(one.specs[0], device_name=device_name)])
     argv = [sys.executable, "-c", MEASURE, json.dumps(one.to_json())]
     measured = int(subprocess.run(argv, capture_output=True, text=True, check=True).stdout)

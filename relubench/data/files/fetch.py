@@ -74,7 +74,9 @@ def absence_error(row: SourceRow, looked_in: Sequence[Path], remarks: Sequence[s
     """The error for a missing data set: the folders searched, why it was not downloaded, what to do."""
     places = ", ".join(str(root / row.folders[0]) for root in looked_in) or f"the package {row.package}"
     partial = f" ({'; '.join(remarks)})" if remarks else ""
-    if row.package:
+    if row.package in sys.stdlib_module_names:
+        hint = f"{row.package} is a part of Python's own library: install the whole of Python"
+    elif row.package:
         hint = f"pip install --force-reinstall {row.package}: its data files are missing"
     else:
         hint = f"put {row.place} under a data folder (--data-dir or RELUBENCH_DATA_DIR); get it from {row.url}"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from relubench.data.prepared import DataOptions
 from relubench.data.request import Request
-from relubench.data.sources import folder, npz, picture, table
+from relubench.data.sources import folder, npz, picture, table, text
+from relubench.data.text_files import is_text_path
 from relubench.data.user_files import PICTURES, TABLES, check_no_columns
 from relubench.errors import UsageError
 
@@ -17,6 +18,8 @@ def request_of(name: str, path: Path, options: DataOptions) -> Request:
     if not path.is_dir() and suffix in TABLES:
         return table.request(name, path, options)
     check_no_columns(name, options)
+    if is_text_path(path):
+        return text.request(name, path, options)
     if path.is_dir() or suffix in PICTURES:
         if options.task != "auto":
             kind = "folders of images hold classes" if path.is_dir() else "a picture's colours are fitted"

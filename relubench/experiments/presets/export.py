@@ -20,7 +20,7 @@ def as_yaml(preset: Preset) -> str:
     scale = f" at the scale {preset.scale}" if preset.scale else ""
     lines = [f"# {preset.name}{scale}: {preset.runs} runs. Run it with: relubench run FILE.yaml"]
     about: dict[str, Any] = {"description": preset.description, "source": preset.source, "claim": preset.claim}
-    about |= {"command": "train"}
+    about |= {"figure": preset.figure if preset.figure != "curves" else None, "command": "train"}
     about |= {"reference": preset.references, "baseline": _baseline(preset)}
     about |= {"as_published": sorted(first.as_published)}
     lines += _dump({key: value for key, value in about.items() if value})

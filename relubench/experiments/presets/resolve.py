@@ -43,6 +43,8 @@ class Preset:
     references: list[dict[str, str]] = field(default_factory=list)
     claim: str | None = None
     """What the source says will come out, in words."""
+    figure: str = "curves"
+    """What --plot draws, as the schema has it."""
 
     @property
     def runs(self) -> int:
@@ -95,6 +97,7 @@ def resolve(
         comparison=_comparison(document, chosen, [entry.label for entry in entries], configs, narrowed=narrowed),
         references=list(document.values.get("reference") or ()),
         claim=document.values.get("claim"),
+        figure=document.values.get("figure", "curves"),
     )
     return _few_enough(preset)
 

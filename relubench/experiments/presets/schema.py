@@ -100,6 +100,8 @@ class PresetFile(ExperimentConfig):
     """Where the experiment comes from, in a few words."""
     claim: Text | None = None
     """What the source says will come out where it has no table of it: a line under the rows."""
+    figure: Literal["curves", "scores"] = "curves"
+    """What --plot draws: learning curves (or gradients, where they are looked at), or the rows' scores side by side."""
     command: Literal["train"] = "train"
     reference: tuple[Reference, ...] = ()
     baseline: Baseline = Baseline()

@@ -11,11 +11,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from relubench.models.architecture import architecture_of, hidden_units
-from relubench.models.random_streams import stream
 from relubench.training.probes.activation_counts import SAMPLE_IMAGES
 
 if TYPE_CHECKING:
@@ -33,11 +31,12 @@ class ProbeImages:
 
     def __init__(self, population: Network) -> None:
         spec, self.data = population.spec, population.data
-        order = torch.randperm(population.data.n_train, generator=stream(0, "probe"))
+        order = self.data.probe_order()
         num_images = min(PROBE_IMAGES, max(LEAST_IMAGES, int(PROBE_SHARE * len(order))))
         self.index = order[:num_images].to(spec.device)
         widest = max(hidden_units(architecture_of(spec), spec.input_shape))
-        self.slice = max(SAMPLE_IMAGES, min(PROBE_IMAGES, SLICE_VALUES // (widest * len(population.members))))
+        least = -(-SAMPLE_IMAGES // self.data.places)
+        self.slice = max(least, min(PROBE_IMAGES, SLICE_VALUES // (widest * len(population.members))))
         inputs = math.prod(spec.input_shape)
         small = num_images <= self.slice and num_images * inputs <= SLICE_VALUES
         self.images = self.data.train_batch(self.index) if small else None
