@@ -15,6 +15,7 @@ from relubench.cli.compare import compare
 from relubench.cli.doctor import doctor
 from relubench.cli.listing import list_
 from relubench.cli.pretrain import pretrain
+from relubench.cli.report import report
 from relubench.cli.run import run
 from relubench.cli.runs import runs
 from relubench.cli.show import show
@@ -34,6 +35,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "ablate-sparsity": ablate_sparsity,
     "compare": compare,
     "check": check,
+    "report": report,
     "run": run,
     "speed": speed,
     "verify": verify,

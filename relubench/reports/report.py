@@ -59,6 +59,16 @@ class Report:
     """What all rows share, in one line under the title."""
     notes: Sequence[Note] = ()
     sentence: str = ""
+    question: str = ""
+    """What the result answers, in one sentence; a page begins with it."""
+    against: str = ""
+    """What rows are compared with, if it was named."""
+    figures: Sequence[str] = ()
+    """Names of FIGURES: what this result is about, the first of them first."""
+    tunings: Sequence[Row] = ()
+    """What `--lr auto` found: for each activation its `rates`, their `scores`, and the rate that was chosen."""
+    command_line: str = ""
+    """What was typed, as far as it makes the result."""
     tables: Sequence[Report] = ()
     """What people read instead, one below the other, where one table cannot show it."""
 

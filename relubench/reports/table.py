@@ -52,10 +52,9 @@ class Results(Table):
     """What `lr="auto"` found for each activation."""
 
     def plot(self, path: str | Path) -> None:
-        """Draw the learning curves into a .png, .svg or .pdf file."""
-        from relubench.reports.plots.learning_curves import plot_curves
-        from relubench.runs.result import Timing
+        """Draw the figure of this result into a .png, .svg or .pdf file: learning curves unless it is about another."""
+        from relubench.reports.figures.draw import write_figure
+        from relubench.reports.figures.source import source_of
+        from relubench.reports.figures.table import figure_of
 
-        by_id = {run["id"]: run["timing"] for run in self.report.runs}
-        timings = {key: Timing.from_json(value) if value else None for key, value in by_id.items()}
-        plot_curves(self.runs, timings, user_path(path), self.tuned)
+        write_figure(figure_of(source_of(self.report), self.report.figures or ("curves",)), user_path(path))

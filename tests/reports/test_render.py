@@ -37,7 +37,7 @@ def test_unknown_format_is_refused(report):
 
 def test_json_is_one_object_of_the_contract(report):
     value = json.loads(render(report, "json"), parse_constant=pytest.fail)
-    assert list(value) == ["command", "version", "device", "rows", "runs"]
+    assert list(value) == ["command", "version", "device", "rows", "runs", "words"]
     assert list(value["rows"][0]) == SummaryRow.columns()
     assert value["rows"][1]["test_error_pct"] is None and value["rows"][1]["outcome"] == "diverged"
     assert value["runs"] == [{"id": "a", "loss": None, "curve": [1.0, None]}]

@@ -43,6 +43,7 @@ class Preset:
     references: list[dict[str, str]] = field(default_factory=list)
     claim: str | None = None
     """What the source says will come out, in words."""
+    figure: tuple[str, ...] = ()
 
     @property
     def runs(self) -> int:
@@ -95,6 +96,7 @@ def resolve(
         comparison=_comparison(document, chosen, [entry.label for entry in entries], configs, narrowed=narrowed),
         references=list(document.values.get("reference") or ()),
         claim=document.values.get("claim"),
+        figure=tuple(document.values.get("figure") or ()),
     )
     return _few_enough(preset)
 
@@ -120,7 +122,7 @@ def _of_scale(document: Document, scale: str | None) -> Mapping[str, Any]:
 
 
 def _layers(document: Document, scale: str | None) -> list[dict[str, Any]]:
-    """The configuration keys of the preset and of its scale."""
+    """The configuration of the preset, and what its scale changes."""
     base = {key: value for key, value in document.values.items() if key not in OWN_KEYS}
     over = {key: value for key, value in _of_scale(document, scale).items() if key not in SCALE_KEYS}
     return [base, over]

@@ -16,6 +16,22 @@ from relubench.system.lookup import did_you_mean, find
 SCALES = ("smoke", "quick", "paper")
 """smoke: offline, under a minute; quick: the real data, a little of it; paper: the whole experiment."""
 
+FigureName = Literal[
+    "scores",
+    "curves",
+    "depth",
+    "noise",
+    "dead-units",
+    "zeros",
+    "gain",
+    "gradients",
+    "distributions",
+    "pareto",
+    "speed",
+    "products",
+]
+"""The names of the figures, which `reports` draws: those of `relubench list figures`."""
+
 Text = Annotated[str, Field(min_length=1, max_length=2000)]
 
 
@@ -85,6 +101,8 @@ class PresetFile(ExperimentConfig):
     """Where the experiment comes from, in a few words."""
     claim: Text | None = None
     """What the source says will come out where it has no table of it: a line under the rows."""
+    figure: tuple[FigureName, ...] = ()
+    """The figures that show what the preset asks, the first of them first: `relubench list figures`."""
     command: Literal["train"] = "train"
     reference: tuple[Reference, ...] = ()
     baseline: Baseline = Baseline()

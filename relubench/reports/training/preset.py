@@ -16,4 +16,11 @@ def preset_report(record: StudyRecord, preset: Preset) -> Report:
     report = study_report(record, command="run", comparison=preset.comparison, about=about)
     title = f"{preset.name}{f' ({preset.scale})' if preset.scale else ''}: {report.title}"
     caption = "; ".join(part for part in (preset.stand_in, report.caption) if part)
-    return replace(report, title=title, caption=caption, notes=[*report.notes, *footnotes([preset.claim or ""])])
+    return replace(
+        report,
+        title=title,
+        caption=caption,
+        notes=[*report.notes, *footnotes([preset.claim or ""])],
+        question=preset.description,
+        figures=(*preset.figure, *report.figures),
+    )
