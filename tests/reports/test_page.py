@@ -16,18 +16,30 @@ from relubench.reports.page.saved_result import read_report
 from relubench.reports.page.table import sort_value
 from relubench.reports.render import render
 from tests.browser import Browser, program
+from tests.reports.conftest import Lab
 
 HOSTILE = "</script><script>alert(1)</script>"
 
 
-@pytest.fixture
-def report(lab):
-    lab.train("relu").train("tanh", scale=0.8).train("sigmoid", scale=3)
+@pytest.fixture(scope="module")
+def report():
+    lab = Lab().train("relu").train("tanh", scale=0.8).train("sigmoid", scale=3)
     return lab.report(command_line="relubench train --seeds 3", figures=("curves",))
 
 
-def test_a_page_has_question_answer_table_figures_runs_and_data(report):
-    page = as_page([report])
+@pytest.fixture(scope="module")
+def page(report):
+    return as_page([report])
+
+
+@pytest.fixture
+def file(page, tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def test_a_page_has_question_answer_table_figures_runs_and_data(report, page):
     assert report.question in page and "had the lowest mean test error" in page
     assert page.count('class="iv"') == 5  # three scores and two differences with their intervals
     assert len(re.findall("<figure", page)) == 3
@@ -36,8 +48,7 @@ def test_a_page_has_question_answer_table_figures_runs_and_data(report):
     assert json.loads(gzip.decompress(base64.b64decode(packed))) == json.loads(render(report, "json"))
 
 
-def test_a_page_names_no_address_and_loads_nothing(report):
-    page = as_page([report])
+def test_a_page_names_no_address_and_loads_nothing(page):
     without_names = page.replace('xmlns="http://www.w3.org/2000/svg"', "").replace("http://www.w3.org/1999/xlink", "")
     assert not re.findall(r"(?:https?:)?//[a-z0-9-]+\.[a-z]", without_names)
     assert "default-src 'none'" in page and not re.findall(r"<(?:link|iframe|img)\b|\ssrc=", page)
@@ -58,20 +69,19 @@ def test_what_a_user_named_is_text_and_no_markup(lab):
     assert "alert(1)</script>" not in page
 
 
-def test_the_same_result_gives_the_same_page_and_thirty_rows_stay_small(lab):
+def test_a_page_of_thirty_rows_stays_small(lab):
     for number in range(30):
         lab.train(f"act{number}", scale=1 + number / 30, epochs=30)
     report = lab.report()
-    page = page_content([report], path := Path("page.html"))
-    assert page == page_content([report], path)
+    page = page_content([report], Path("page.html"))
     data = re.search(rb'href="data:application/gzip;base64,([^"]+)"', page)[1]
     assert len(page) - len(data) < 1_000_000 and len(page) < 2_000_000
 
 
-def test_a_file_gives_the_same_page_as_the_command(report, tmp_path):
+def test_a_file_gives_the_same_page_as_the_command(report, page, tmp_path):
     path = tmp_path / "result.json"
     path.write_text(render(report, "json"))
-    assert as_page([read_report(path)]) == as_page([report])
+    assert as_page([read_report(path)]) == page
 
 
 @pytest.mark.parametrize(
@@ -124,10 +134,8 @@ TEXTS = "[...document.querySelectorAll('#r0-t0 tbody tr')].map(row => row.cells[
 SHOWN = "[...document.querySelectorAll('#r0-t0 tbody tr')].filter(row => row.offsetParent).length"
 
 
-def test_in_a_browser_the_page_sorts_filters_switches_and_asks_for_nothing(browser, report, tmp_path):
-    path = tmp_path / "page.html"
-    path.write_text(as_page([report]), encoding="utf-8")
-    browser.open(path)
+def test_in_a_browser_the_page_sorts_filters_switches_and_asks_for_nothing(browser, file):
+    browser.open(file)
     assert browser.run(TEXTS) == ["relu", "tanh", "sigmoid"]
     click = "document.querySelectorAll('#r0-t0 thead button')[1].click();"
     assert browser.run(click + TEXTS) == ["tanh", "relu", "sigmoid"]
@@ -135,7 +143,7 @@ def test_in_a_browser_the_page_sorts_filters_switches_and_asks_for_nothing(brows
     find = "const box = document.querySelector('input[type=search]'); box.value = 'TANH'; "
     find += "box.dispatchEvent(new Event('input'));"
     assert browser.run(f"(() => {{ {find} return {SHOWN}; }})()") == 1
-    browser.open(path)
+    browser.open(file)
     switch = "document.querySelector('button.key[data-key=relu]').click();"
     assert browser.run(switch + SHOWN) == 2
     assert browser.run("document.querySelectorAll('svg g[data-key=relu]:not(.off)').length") == 0
@@ -147,10 +155,8 @@ def test_in_a_browser_the_page_sorts_filters_switches_and_asks_for_nothing(brows
     assert (browser.errors, browser.requests) == ([], [])
 
 
-def test_in_a_browser_keys_go_from_point_to_point_and_numbers_are_a_table(browser, report, tmp_path):
-    path = tmp_path / "page.html"
-    path.write_text(as_page([report]), encoding="utf-8")
-    browser.open(path, width=375)
+def test_in_a_browser_keys_go_from_point_to_point_and_numbers_are_a_table(browser, file):
+    browser.open(file, width=375)
     press = "const panel = document.querySelector('.panel'); "
     press += "panel.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight'}));"
     tip = browser.run(f"(() => {{ {press} return panel.querySelector('.tip').textContent; }})()")
@@ -177,9 +183,7 @@ AXE = os.environ.get("AXE_CORE")
 
 @pytest.mark.skipif(not AXE, reason="AXE_CORE names no axe.min.js (npm pack axe-core)")
 @pytest.mark.parametrize("dark", [False, True])
-def test_axe_finds_no_violation(browser, report, tmp_path, dark):
-    path = tmp_path / "page.html"
-    path.write_text(as_page([report]), encoding="utf-8")
-    browser.open(path, dark=dark)
+def test_axe_finds_no_violation(browser, file, dark):
+    browser.open(file, dark=dark)
     browser.run(Path(AXE).read_text("utf-8") + ";0")
     assert browser.run("axe.run().then(found => found.violations.map(violation => violation.id))") == []

@@ -22,7 +22,7 @@ def as_yaml(preset: Preset) -> str:
     about: dict[str, Any] = {"description": preset.description, "source": preset.source, "claim": preset.claim}
     about |= {"command": "train"}
     about |= {"reference": preset.references, "baseline": _baseline(preset)}
-    about |= {"figure": list(preset.figure)}
+    about |= {"question": preset.question, "figure": list(preset.figure)}
     about |= {"as_published": sorted(first.as_published)}
     lines += _dump({key: value for key, value in about.items() if value})
     lines += ["", *_configuration(first.config)]

@@ -101,6 +101,8 @@ class PresetFile(ExperimentConfig):
     """Where the experiment comes from, in a few words."""
     claim: Text | None = None
     """What the source says will come out where it has no table of it: a line under the rows."""
+    question: Text | None = None
+    """What the preset asks, in one sentence: a page begins with it."""
     figure: tuple[FigureName, ...] = ()
     """The figures that show what the preset asks, the first of them first: `relubench list figures`."""
     command: Literal["train"] = "train"

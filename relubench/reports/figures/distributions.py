@@ -52,14 +52,14 @@ def _panel(activation: str, run: RunResult, layer: int) -> Panel | None:
 
 
 def _line(activation: str, probes: Sequence[LayerProbe]) -> Series | None:
-    known = [probe for probe in probes if len(probe.quantiles) == 5 and None not in probe.quantiles]
-    if len(known) < 2:
+    complete = [probe for probe in probes if len(probe.quantiles) == 5 and None not in probe.quantiles]
+    if len(complete) < 2:
         return None
-    quantiles = [[math.nan if value is None else value for value in probe.quantiles] for probe in known]
+    quantiles = [[math.nan if value is None else value for value in probe.quantiles] for probe in complete]
     return Series(
         label=activation,
         key=activation,
-        x=[float(probe.epoch) for probe in known],
+        x=[float(probe.epoch) for probe in complete],
         y=[values[MEDIAN] for values in quantiles],
         low=[values[LOWER] for values in quantiles],
         high=[values[UPPER] for values in quantiles],

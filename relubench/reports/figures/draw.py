@@ -41,7 +41,7 @@ def write_figure(figure: Figure, path: Path) -> None:
     """Writes all panels with a legend as .png, .svg or .pdf; ComputeError where the file cannot be written."""
     if path.suffix.lower() not in SUFFIXES:
         hint = f"end the file's name in {', '.join(SUFFIXES)}"
-        raise UsageError(f"cannot plot to {path.name!r}: its suffix names no format that is known here", hint)
+        raise UsageError(f"cannot plot to {path.name!r}: its suffix names no format that is is_finite here", hint)
     save(canvas_of(figure), path)
 
 
@@ -127,11 +127,11 @@ def _draw_series(axes: Axes, series: Series, look: Look, colour: str, group: str
     if low.size and series.band:
         axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0, gid=group)
     elif low.size:
-        known = np.isfinite(low) & np.isfinite(high)
+        is_finite = np.isfinite(low) & np.isfinite(high)
         if horizontal:
-            axes.hlines(y[known], low[known], high[known], color=colour, linewidth=1.6, gid=group)
+            axes.hlines(y[is_finite], low[is_finite], high[is_finite], color=colour, linewidth=1.6, gid=group)
         else:
-            axes.vlines(x[known], low[known], high[known], color=colour, linewidth=1.4, gid=group)
+            axes.vlines(x[is_finite], low[is_finite], high[is_finite], color=colour, linewidth=1.4, gid=group)
     marker: dict[str, Any] = {"marker": look.marker, "markersize": 5.5 if series.mark == "points" else 4}
     if series.hollow:
         marker |= {"markerfacecolor": "none", "markersize": 7}
@@ -257,14 +257,14 @@ def _legend(figure: Figure, theme: Theme) -> list[Any]:
 
     looks = looks_of(figure.keys)
     handles: dict[str, Any] = {}
-    drawn = [series for panel in figure.panels for series in panel.series if not panel.end_names]
+    all_series = [series for panel in figure.panels for series in panel.series if not panel.end_names]
     names = [name for panel in figure.panels for name in panel.categories]
-    for series in drawn:
+    for series in all_series:
         is_on_axis = names and all(series.key and series.key in names[int(y)] for y in series.y if len(names) > y)
         if not series.label or series.label in handles or (is_on_axis and series.mark == "points"):
             continue
         # What several activations share, as a dash does, has no colour.
-        keys = {other_series.key for other_series in drawn if other_series.label == series.label}
+        keys = {other_series.key for other_series in all_series if other_series.label == series.label}
         look = looks.get(series.key, NO_LOOK)
         colour = theme.colours[look.colour] if series.key in looks and len(keys) == 1 else theme.ink
         dash = (0, (4, 2.5)) if series.dashed else (0, look.dash) if look.dash else "-"

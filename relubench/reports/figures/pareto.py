@@ -18,33 +18,18 @@ def pareto_figure(source: FigureSource) -> Figure | None:
     settings = grouped(source.runs, "activation", "model", "pretraining", "variant", "l1_asked")
     if len({run.spec.get("dataset") for run in source.runs}) != 1 or not 2 <= len(settings) <= MOST_LINES:
         return None
-    lines = []
-    for runs in settings.values():
-        curve = _timed_curve(source, runs)
-        if curve is None:
-            return None
-        spec = runs[0].spec
-        varied = [name for name in ("model", "pretraining") if len({run.spec.get(name) for run in source.runs}) > 1]
-        words = [str(spec.get(name)) for name in varied if spec.get(name) != "none"]
-        words += [str(spec["variant"])] if spec.get("variant") else []
-        key = source.key_of(runs[0])
-        lines.append(
-            Series(
-                label=", ".join(dict.fromkeys([spec["activation"] if key not in words else key, *words])),
-                key=key,
-                x=curve.x,
-                y=_best_so_far(curve.y, lower=source.task.lower_is_better),
-                mark="steps",
-            )
-        )
+    lines = [_line(source, runs) for runs in settings.values()]
+    if None in lines:
+        return None
+    timed_lines = [line for line in lines if line is not None]
     is_measured = any(row.get("seconds_per_epoch") for row in source.rows)
-    front = _front(lines, lower=source.task.lower_is_better)
+    front = _front(timed_lines, lower=source.task.lower_is_better)
     panel = Panel(
         x_label="training time (s), validation left out" if is_measured else "training and validation time (s)",
         y_label=f"best {source.score_label('validation')} so far",
         x_scale="log",
-        y_scale="log" if min(min(line.y) for line in lines) > 0 else "linear",
-        series=[*lines, front],
+        y_scale="log" if min(min(line.y) for line in timed_lines) > 0 else "linear",
+        series=[*timed_lines, front],
     )
     return Figure(
         name="pareto",
@@ -55,6 +40,20 @@ def pareto_figure(source: FigureSource) -> Figure | None:
         panels=[panel],
         keys=source.keys,
     )
+
+
+def _line(source: FigureSource, runs: Sequence[RunResult]) -> Series | None:
+    """The best score so far of one network against time; None where it has no clock."""
+    curve = _timed_curve(source, runs)
+    if curve is None:
+        return None
+    spec, key = runs[0].spec, source.key_of(runs[0])
+    varied = [name for name in ("model", "pretraining") if len({run.spec.get(name) for run in source.runs}) > 1]
+    words = [str(spec.get(name)) for name in varied if spec.get(name) != "none"]
+    words += [str(spec["variant"])] if spec.get("variant") else []
+    label = ", ".join(dict.fromkeys([spec["activation"] if key not in words else key, *words]))
+    best = _best_so_far(curve.y, lower=source.task.lower_is_better)
+    return Series(label=label, key=key, x=curve.x, y=best, mark="steps")
 
 
 def _timed_curve(source: FigureSource, runs: Sequence[RunResult]) -> Series | None:
@@ -75,9 +74,9 @@ def _best_so_far(scores: Sequence[float], *, lower: bool) -> list[float]:
     return [choose(scores[: place + 1]) for place in range(len(scores))]
 
 
-def _front(lines: Sequence[Series], *, lower: bool) -> Series:
+def _front(timed_lines: Sequence[Series], *, lower: bool) -> Series:
     """The points at which no network has been better."""
-    points = sorted((x, y if lower else -y) for line in lines for x, y in zip(line.x, line.y, strict=True))
+    points = sorted((x, y if lower else -y) for line in timed_lines for x, y in zip(line.x, line.y, strict=True))
     front: list[tuple[float, float]] = []
     for x, y in points:
         if not front or y < front[-1][1]:

@@ -38,9 +38,9 @@ def products_figure(source: FigureSource) -> Figure | None:
 def _panel(rows: Sequence[Row], ways: dict[str, str], batch: int, paper: float | None) -> Panel:
     series = []
     for way, name in ways.items():
-        known = [row for row in rows if row.get(f"{way}_us") is not None]
-        x, y = [float(row["sparsity_pct"]) for row in known], [float(row[f"{way}_us"]) for row in known]
-        if known:
+        timed = [row for row in rows if row.get(f"{way}_us") is not None]
+        x, y = [float(row["sparsity_pct"]) for row in timed], [float(row[f"{way}_us"]) for row in timed]
+        if timed:
             series.append(Series(label=name, key=name, x=x, y=y))
     return Panel(
         title=f"batch {batch}",

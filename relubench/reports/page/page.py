@@ -110,10 +110,10 @@ def _legend(parts: Sequence[Part]) -> str:
         f"{_swatch(looks[key])}{text_of(key)}</button>"
         for key in keys
     )
-    every = '<button type="button" class="plain every">all</button>'
+    all_button = '<button type="button" class="plain every">all</button>'
     return (
         '<div class="legend screen"><fieldset><legend>Show in all figures and tables:</legend>'
-        f"{buttons}{every}</fieldset></div>"
+        f"{buttons}{all_button}</fieldset></div>"
     )
 
 

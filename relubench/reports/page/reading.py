@@ -43,6 +43,6 @@ def meanings(reports: Sequence[Report]) -> dict[str, str]:
 
 def reading_html(reports: Sequence[Report]) -> str:
     """The part of the page on how to read it."""
-    known = meanings(reports)
-    columns = folded("What each key of the result means", facts(known)) if known else ""
+    by_key = meanings(reports)
+    columns = folded("What each key of the result means", facts(by_key)) if by_key else ""
     return f'<section><h2 id="reading">How to read it</h2>{bullets(guidance(reports))}{columns}</section>'

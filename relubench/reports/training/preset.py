@@ -21,6 +21,6 @@ def preset_report(record: StudyRecord, preset: Preset) -> Report:
         title=title,
         caption=caption,
         notes=[*report.notes, *footnotes([preset.claim or ""])],
-        question=preset.description,
+        question=preset.question or preset.description,
         figures=(*preset.figure, *report.figures),
     )
