@@ -185,7 +185,8 @@ def _figure(figure: Figure, name: str, points: dict[str, Any]) -> str:
     return element(
         "figure",
         f'<h3 id="{name}-h">{text_of(figure.title)}</h3><figcaption>{text_of(figure.reading)}</figcaption>'
-        f'<div class="panels">{"".join(panels)}</div>' + folded("The numbers of this figure", "", "numbers"),
+        f'<div class="panels{" many" if len(panels) > 4 else ""}">{"".join(panels)}</div>'
+        + folded("The numbers of this figure", "", "numbers"),
         aria_labelledby=f"{name}-h",
     )
 
