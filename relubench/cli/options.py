@@ -87,6 +87,15 @@ OutputFile = Annotated[
         ".jsonl .csv .tsv .md .tex .txt). Default: stdout.",
     ),
 ]
+Caption = Annotated[
+    str | None,
+    typer.Option(
+        "--caption",
+        metavar="TEXT",
+        rich_help_panel=RESULT,
+        help="What stands over the table, in LaTeX as its caption. Default: data set, network, protocol and seeds.",
+    ),
+]
 Quiet = Annotated[
     bool,
     typer.Option(

@@ -55,8 +55,11 @@ def write_page(reports: Sequence[Report], path: Path, *, quiet: bool, option: st
         output.say(f"written: {path}")
 
 
-def with_command_line(report: Report) -> Report:
-    """The report with the command that makes it again."""
+def finished(report: Report, caption: str | None = None) -> Report:
+    """The report with the command that makes it again, and with the user's caption instead of its own."""
+    if caption is not None:
+        tables = [replace(table, title=caption, caption="") for table in report.tables[:1]]
+        report = replace(report, title=caption, caption="", tables=[*tables, *report.tables[1:]])
     return replace(report, command_line=command_line(sys.argv))
 
 

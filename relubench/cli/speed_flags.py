@@ -152,6 +152,7 @@ class SpeedFlags:
     output_file: options.OutputFile = None
     plot: SpeedPlot = None
     report: options.ReportFile = None
+    caption: options.Caption = None
     quiet: options.Quiet = False
 
     def target(self) -> output.Target:

@@ -66,7 +66,7 @@ def _say_what_is_copied(choices: list[ActivationChoice], flags: SpeedFlags) -> N
 
 def _show(report: Report, target: output.Target, flags: SpeedFlags) -> None:
     """Write the table, and the files of --plot and --report."""
-    report = pages.with_command_line(report)
+    report = pages.finished(report, flags.caption)
     output.emit_report(report, target, quiet=flags.quiet)
     pages.write_files(report, flags.plot, flags.report, quiet=flags.quiet)
 
@@ -114,7 +114,7 @@ def time_networks(config: ConfigFlags, flags: SpeedFlags, target: output.Target)
     if not study.results:
         raise ComputeError(f"none of the {study.total} runs could be computed", "see the warnings above")
     timed, failure = _timed_networks(study, None if interrupted else request, target_error_pct, flags)
-    report = pages.with_command_line(timed.report)
+    report = pages.finished(timed.report, flags.caption)
     output.emit_report(report, target, quiet=flags.quiet)
     pages.write_files(report, flags.plot if timed.points else None, flags.report, quiet=flags.quiet)
     if interrupted:

@@ -34,6 +34,7 @@ class StudyFlags:
     output_file: options.OutputFile = None
     plot: options.Plot = None
     report: options.ReportFile = None
+    caption: options.Caption = None
     quiet: options.Quiet = False
 
     def target(self) -> Target:
@@ -77,7 +78,7 @@ def show_study(
     interrupted = carry_out(study, flags.quiet)
     record = record_of(study)
     if record.results:
-        report = pages.with_command_line(report_of(record))
+        report = pages.finished(report_of(record), flags.caption)
         output.emit_report(report, target, quiet=flags.quiet)
         if record.finished:
             pages.write_files(report, flags.plot, flags.report, quiet=flags.quiet)

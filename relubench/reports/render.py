@@ -11,11 +11,11 @@ import html
 import io
 import json
 import math
-import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from relubench.reports.latex import latex_table
 from relubench.reports.report import Column, Report, Row
 from relubench.reports.terminal import draw
 from relubench.system.lookup import find
@@ -97,20 +97,7 @@ def as_markdown(report: Report, screen: Screen) -> str:
 
 
 def as_latex(report: Report, screen: Screen) -> str:
-    """A table for the package booktabs; what pdflatex cannot set is spelled out as its code point."""
-    from tabulate import tabulate
-
-    cells = [[_latex(cell) for cell in line] for line in _display_cells(report)]
-    headers = [_latex(column.header) for column in report.columns]
-    sides = ["right" if column.right else "left" for column in report.columns]
-    grid = tabulate(cells, headers, tablefmt="latex_raw", colalign=sides, disable_numparse=True) if headers else ""
-    rules = iter((r"\toprule", r"\midrule", r"\bottomrule"))
-    lines = [next(rules, line) if line.strip() == r"\hline" else line for line in grid.split("\n")]
-    title = ". ".join(text for text in (report.title, report.caption) if text)
-    notes = [rf"\par\smallskip\footnotesize {_latex(note)}" for note in (*report.note_texts, report.sentence) if note]
-    head = ["% needs \\usepackage{booktabs}", r"\begin{table}", r"\centering"]
-    head += [rf"\caption{{{_latex(title)}}}"] if title else []
-    return "\n".join([*head, *lines, *notes, r"\end{table}"])
+    return latex_table(report, [[_cell(column, row) for column in report.columns] for row in report.display_rows])
 
 
 def as_html(report: Report) -> str:
@@ -185,29 +172,3 @@ def markdown_text(text: str) -> str:
     """The text in one line, with the signs of Markdown escaped."""
     flat = " ".join(text.split())
     return "".join("\\" + letter if letter in "\\`*_|<>[]" else letter for letter in flat)
-
-
-LATEX = {
-    **{letter: "\\" + letter for letter in "&%$#_{}"},
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\ensuremath{<}",
-    ">": r"\ensuremath{>}",
-    "|": r"\ensuremath{|}",
-    "[": "{[}",
-    "·": r"\ensuremath{\cdot}",
-    "—": "---",
-    "–": "--",
-    "“": "``",
-    "”": "''",
-    "×": r"\ensuremath{\times}",
-    "±": r"\ensuremath{\pm}",
-    "−": r"\ensuremath{-}",
-}
-"""A bracket is braced because one at the start of a line would be read as the option of the line break before it."""
-
-
-def _latex(text: str) -> str:
-    flat = re.sub(r'(^|[\s(“])"', r"\1“", " ".join(text.split())).replace('"', "”")
-    return "".join(LATEX.get(letter, letter if letter.isascii() else f"{{[}}U+{ord(letter):04X}]") for letter in flat)

@@ -79,8 +79,8 @@ class Report:
 
     @property
     def note_texts(self) -> list[str]:
-        """The lines under the table."""
-        return [note.text for note in self.notes]
+        """The lines under the table, each once."""
+        return list(dict.fromkeys(note.text for note in self.notes))
 
     @property
     def warnings(self) -> list[str]:

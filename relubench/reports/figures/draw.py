@@ -200,8 +200,8 @@ def _scale_axes(axes: Axes, panel: Panel) -> None:
 
     if panel.y_range is not None:
         axes.set_ylim(*panel.y_range)
-    for axis, scale in ((axes.xaxis, panel.x_scale), (axes.yaxis, panel.y_scale)):
-        _scale(axis, scale)
+    _scale(axes.xaxis, panel.x_scale)
+    _scale(axes.yaxis, panel.y_scale)
     if panel.x_ticks:
         texts = panel.x_tick_texts or [f"{tick:g}" for tick in panel.x_ticks]
         axes.xaxis.set_major_locator(FixedLocator(list(panel.x_ticks)))

@@ -64,7 +64,8 @@ def _report(content: dict[str, Any], words: dict[str, Any], rows: list[Row], run
     # A cell that cannot be made is found here, and not in the middle of the page.
     for row in rows:
         for column in report.columns:
-            column.cell(row), column.style(row)
+            column.cell(row)
+            column.style(row)
     return report
 
 

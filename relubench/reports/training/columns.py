@@ -24,6 +24,7 @@ from relubench.reports.training.display_columns import (
     reference_column,
     text_column,
     time_column,
+    unless_in_variant,
     unless_variants,
 )
 from relubench.reports.training.groups import TableRuns, mean
@@ -76,14 +77,19 @@ COLUMNS: list[TableKey] = [
         "activation", "the activation, with the parameters that were given", place=10, column=text_column("activation")
     ),
     TableKey("dataset", "a name of `relubench list datasets`", place=30, column=if_varied(text_column("dataset"))),
-    TableKey("model", "a name of `relubench list models`", place=40, column=if_varied(text_column("model"))),
+    TableKey(
+        "model",
+        "a name of `relubench list models`",
+        place=40,
+        column=unless_in_variant(if_varied(text_column("model"))),
+    ),
     TableKey("pretraining", "none, rbm, dae, or a file", place=50, column=if_varied(text_column("pretraining"))),
     TableKey(
         "n",
         "seeds with a test error",
         unit="seeds",
         place=120,
-        column=if_varied(formatted_column("n", "n", lambda row: str(row["n"]))),
+        column=if_varied(formatted_column("n", "n", lambda row: str(row["n"]), drop_order=1)),
     ),
     TableKey(
         "test_error_pct",

@@ -9,6 +9,15 @@ from relubench.experiments.record import StudyRecord
 from relubench.reports.report import Report, footnotes
 from relubench.reports.training.study import study_report
 
+TOPICS = {
+    "dead-units": ("dead %",),
+    "zeros": ("zeros %",),
+    "gradients": ("gradient 1st/last", "trained"),
+    "noise": ("noise",),
+    "pareto": ("time",),
+}
+"""The figure of a preset -> the headers of what it is about: columns that no table leaves out, however narrow."""
+
 
 def preset_report(record: StudyRecord, preset: Preset) -> Report:
     """The table of what is finished or failed so far of this preset."""
@@ -16,8 +25,13 @@ def preset_report(record: StudyRecord, preset: Preset) -> Report:
     report = study_report(record, command="run", comparison=preset.comparison, about=about)
     title = f"{preset.name}{f' ({preset.scale})' if preset.scale else ''}: {report.title}"
     caption = "; ".join(part for part in (preset.stand_in, report.caption) if part)
+    columns = [
+        replace(column, drop_order=0) if column.header in TOPICS.get(next(iter(preset.figure), ""), ()) else column
+        for column in report.columns
+    ]
     return replace(
         report,
+        columns=columns,
         title=title,
         caption=caption,
         notes=[*report.notes, *footnotes([preset.claim or ""])],

@@ -111,12 +111,12 @@ def _any_not_ok(rows: Sequence[Row]) -> bool:
 
 def _notes(rows: Sequence[Row], by_label: Sequence[Sequence[RunResult]]) -> list[str]:
     notes = [
-        "zeros are exact ones on the test set; near zeros are |h| up to 1 % of the layer's root mean square, on "
-        "the probe images; dead units have no slope at any training image after the last epoch"
+        "zeros: hidden outputs that are exactly 0 on the test images; near zeros: those of the probe images up to "
+        "1 % of their layer's root mean square; dead units: without slope at any training image after the last epoch"
     ]
     smooth_activations = [runs[0].spec["activation"] for runs in by_label if has_no_exact_zeros(runs)]
     if smooth_activations:
-        notes.append(f"{join_names(smooth_activations)}: near zeros only, since the activation has no exact ones")
+        notes.append(f"{join_names(smooth_activations)}: near zeros only, since its outputs are hardly ever exactly 0")
     if any(row["article_sparsity_pct"] is not None for row in rows):
         notes.append(references.ARTICLE_NOTE)
     return notes
