@@ -13,6 +13,7 @@ from relubench.cli.ablate_sparsity import ablate_sparsity
 from relubench.cli.check import check
 from relubench.cli.compare import compare
 from relubench.cli.doctor import doctor
+from relubench.cli.learn import learn
 from relubench.cli.listing import list_
 from relubench.cli.pretrain import pretrain
 from relubench.cli.report import report
@@ -37,6 +38,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "check": check,
     "report": report,
     "run": run,
+    "learn": learn,
     "speed": speed,
     "verify": verify,
     "list": list_,

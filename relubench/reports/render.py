@@ -58,6 +58,7 @@ def words_of(report: Report) -> Row:
         "notes": [asdict(note) for note in report.notes],
         "sentence": report.sentence,
         "against": report.against,
+        "names": dict(report.names),
         "figures": list(report.figures),
         "tunings": list(report.tunings),
         "command_line": report.command_line,

@@ -63,6 +63,8 @@ class Report:
     """What the result answers, in one sentence; a page begins with it."""
     against: str = ""
     """What rows are compared with, if it was named."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Label of an activation -> the name that the user gave its rows, for people."""
     figures: Sequence[str] = ()
     """Names of FIGURES: what this result is about, the first of them first."""
     tunings: Sequence[Row] = ()

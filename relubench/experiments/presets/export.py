@@ -23,6 +23,7 @@ def as_yaml(preset: Preset) -> str:
     about |= {"command": "train"}
     about |= {"reference": preset.references, "baseline": _baseline(preset)}
     about |= {"question": preset.question, "figure": list(preset.figure)}
+    about |= {"lesson": dict(preset.lesson or {})}
     about |= {"as_published": sorted(first.as_published)}
     lines += _dump({key: value for key, value in about.items() if value})
     lines += ["", *_configuration(first.config)]

@@ -48,6 +48,8 @@ class Preset:
     """What it asks, in one sentence; empty where the file does not say."""
     figure: tuple[str, ...] = ()
     """Names of the figures that show it."""
+    lesson: Mapping[str, str] | None = None
+    """Title, what to look at and what to expect, where it is a lesson."""
 
     @property
     def runs(self) -> int:
@@ -92,6 +94,7 @@ def resolve(
         claim=document.values.get("claim"),
         question=document.values.get("question") or "",
         figure=tuple(document.values.get("figure") or ()),
+        lesson=document.values.get("lesson"),
     )
     return _few_enough(preset)
 

@@ -93,6 +93,16 @@ class ScaleEntry(Section):
     seeds: tuple[int, ...] = (0,)
 
 
+class Lesson(Section):
+    """What a preset that is a lesson says to whoever learns from it."""
+
+    title: Text
+    look: Text
+    """What to look at."""
+    expect: Text
+    """What will be seen there."""
+
+
 class PresetFile(ExperimentConfig):
     """A preset: a configuration, what varies in it, its scales, and what it is compared with."""
 
@@ -105,6 +115,8 @@ class PresetFile(ExperimentConfig):
     """What the preset asks, in one sentence: a page begins with it."""
     figure: tuple[FigureName, ...] = ()
     """The figures that show what the preset asks, the first of them first: `relubench list figures`."""
+    lesson: Lesson | None = None
+    """What to look at and what to expect, where the preset is a lesson."""
     command: Literal["train"] = "train"
     reference: tuple[Reference, ...] = ()
     baseline: Baseline = Baseline()

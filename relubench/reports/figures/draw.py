@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,13 @@ def write_figure(figure: Figure, path: Path) -> None:
         hint = f"end the file's name in {', '.join(SUFFIXES)}"
         raise UsageError(f"cannot plot to {path.name!r}: its suffix names no format that is is_finite here", hint)
     save(canvas_of(figure), path)
+
+
+def png(figure: Figure, dpi: int = 90) -> bytes:
+    """The whole figure as a PNG, for a notebook."""
+    buffer = io.BytesIO()
+    canvas_of(figure).savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()
 
 
 def canvas_of(figure: Figure) -> Canvas:

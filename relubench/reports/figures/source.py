@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from relubench.reports.formatting import count
@@ -72,20 +72,30 @@ class FigureSource:
 
 def source_of(report: Report) -> FigureSource:
     """What the figures of a report are made from."""
-    runs = [run for record in report.runs if (run := _run(record)) is not None]
+    names = report.names
+    runs = [_named(run, names) for record in report.runs if (run := _run(record)) is not None]
     timings = {
         record["id"]: Timing.from_json(record["timing"]) for record in report.runs if record.get("timing") is not None
     }
     return FigureSource(
         command=report.command,
-        rows=report.rows,
+        rows=[named_row(row, names) for row in report.rows],
         runs=runs,
         timings=timings,
         records=report.runs,
         about=report.about,
         title=report.title,
-        tunings=report.tunings,
+        tunings=[named_row(row, names) for row in report.tunings],
     )
+
+
+def named_row(row: Row, names: Mapping[str, str]) -> Row:
+    """The row with the name that the user gave its activation."""
+    return {**row, "activation": names[row["activation"]]} if row.get("activation") in names else row
+
+
+def _named(run: RunResult, names: Mapping[str, str]) -> RunResult:
+    return replace(run, spec=named_row(run.spec, names))
 
 
 def _run(record: Row) -> RunResult | None:

@@ -4,45 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 
 from relubench.errors import ComputeError
-from relubench.reports.figures.against import depth_figure, noise_figure
-from relubench.reports.figures.curves import curves_figure
-from relubench.reports.figures.dead_units import dead_units_figure
 from relubench.reports.figures.declaration import Figure
-from relubench.reports.figures.distributions import distributions_figure
-from relubench.reports.figures.gain import gain_figure
-from relubench.reports.figures.gradients import gradients_figure
-from relubench.reports.figures.pareto import pareto_figure
-from relubench.reports.figures.products import products_figure
-from relubench.reports.figures.scores import scores_figure
 from relubench.reports.figures.source import FigureSource
-from relubench.reports.figures.speed import speed_figure
-from relubench.reports.figures.zeros import zeros_figure
+
+PACKAGE = "relubench.reports.figures."
 
 
 @dataclass(frozen=True, slots=True)
 class FigureRow:
     """A kind of figure: what makes it, and what it shows."""
 
-    make: Callable[[FigureSource], Figure | None]
-    """Gives the figure of a result, or None for a result that has nothing of it."""
+    target: str
+    """'module:function' of what gives the figure of a result, or None for a result that has nothing of it."""
     meaning: str
+
+    def make(self, source: FigureSource) -> Figure | None:
+        """The figure of the result; None where it has nothing of it."""
+        module, function = self.target.split(":")
+        make: Callable[[FigureSource], Figure | None] = getattr(import_module(PACKAGE + module), function)
+        return make(source)
 
 
 FIGURES: dict[str, FigureRow] = {
-    "scores": FigureRow(scores_figure, "the test score of every row with its interval, beside published numbers"),
-    "curves": FigureRow(curves_figure, "the validation score against epochs and time, a line and a band a network"),
-    "depth": FigureRow(depth_figure, "the test score against the number of hidden layers, by activation"),
-    "noise": FigureRow(noise_figure, "the test score against noise on the test images, by activation"),
-    "dead-units": FigureRow(dead_units_figure, "dead units of every row, against the learning rate, and by epoch"),
-    "zeros": FigureRow(zeros_figure, "zeros against the L1 strength, and the test score against zeros"),
-    "gain": FigureRow(gain_figure, "what pre-training gained, with its interval"),
-    "gradients": FigureRow(gradients_figure, "the norm of the gradient by hidden layer, before and after training"),
-    "distributions": FigureRow(distributions_figure, "quantiles of the pre-activations by layer and epoch"),
-    "pareto": FigureRow(pareto_figure, "the best score so far against time, and the front of all networks"),
-    "speed": FigureRow(speed_figure, "ns an element against size, beside the roof"),
-    "products": FigureRow(products_figure, "time of a product against its zeros"),
+    "scores": FigureRow(
+        "scores:scores_figure", "the test score of every row with its interval, beside published numbers"
+    ),
+    "curves": FigureRow(
+        "curves:curves_figure", "the validation score against epochs and time, a line and a band a network"
+    ),
+    "depth": FigureRow("against:depth_figure", "the test score against the number of hidden layers, by activation"),
+    "noise": FigureRow("against:noise_figure", "the test score against noise on the test images, by activation"),
+    "dead-units": FigureRow(
+        "dead_units:dead_units_figure", "dead units of every row, against the learning rate, and by epoch"
+    ),
+    "zeros": FigureRow("zeros:zeros_figure", "zeros against the L1 strength, and the test score against zeros"),
+    "gain": FigureRow("gain:gain_figure", "what pre-training gained, with its interval"),
+    "gradients": FigureRow(
+        "gradients:gradients_figure", "the norm of the gradient by hidden layer, before and after training"
+    ),
+    "distributions": FigureRow(
+        "distributions:distributions_figure", "quantiles of the pre-activations by layer and epoch"
+    ),
+    "pareto": FigureRow("pareto:pareto_figure", "the best score so far against time, and the front of all networks"),
+    "speed": FigureRow("speed:speed_figure", "ns an element against size, beside the roof"),
+    "products": FigureRow("products:products_figure", "time of a product against its zeros"),
 }
 """Name -> figure; a page has them in this order, after those that the result names itself."""
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from relubench.reports.figures.source import named_row
 from relubench.reports.formatting import count, duration, short
 from relubench.reports.page.markup import element, facts, folded, text_of
 from relubench.reports.report import Report, Row
@@ -18,7 +19,11 @@ MOST_VARIED = 14
 
 def runs_html(report: Report) -> str:
     """The settings and the runs; empty for a result without trained networks."""
-    runs = [run for run in report.runs if isinstance(run.get("spec"), dict)]
+    runs = [
+        {**run, "spec": named_row(run["spec"], report.names)}
+        for run in report.runs
+        if isinstance(run.get("spec"), dict)
+    ]
     if not runs:
         return ""
     specs = [_flat(run["spec"]) for run in runs]

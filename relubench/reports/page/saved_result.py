@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from relubench.errors import UsageError
+from relubench.reports.names import renamed_columns
 from relubench.reports.report import Column, Note, Report, Row, listing_columns
 from relubench.reports.saved import MOST_BYTES
 from relubench.reports.training.sparsity import sparsity_columns
@@ -61,6 +62,7 @@ def _report(content: dict[str, Any], words: dict[str, Any], rows: list[Row], run
         tunings=words.get("tunings", ()),
         command_line=_text(words, "command_line"),
     )
+    report = renamed_columns(report, words.get("names", {}))
     # A cell that cannot be made is found here, and not in the middle of the page.
     for row in rows:
         for column in report.columns:

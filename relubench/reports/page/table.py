@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from relubench.reports.page.markup import CLASSES, bullets, data_island, element, text_of
@@ -39,7 +39,7 @@ def table_html(report: Report, name: str, *, script_data: bool = True) -> str:
         f'<button type="button">{text_of(column.header)}</button></th>'
         for column in columns
     )
-    lines = "".join(_line(place, row, columns, spans) for place, row in enumerate(rows))
+    lines = "".join(_line(place, row, columns, spans, report.names) for place, row in enumerate(rows))
     table = element(
         "table",
         f'<caption class="hidden">{text_of(report.title or "The result")}</caption>'
@@ -84,12 +84,19 @@ def _column_list(report: Report, name: str) -> str:
     return f'<details class="columns"><summary>Columns to show</summary>{content}</details>'
 
 
-def _line(place: int, row: Row, columns: Sequence[Column], spans: Sequence[Span | None]) -> str:
+def _line(
+    place: int,
+    row: Row,
+    columns: Sequence[Column],
+    spans: Sequence[Span | None],
+    names: Mapping[str, str],
+) -> str:
     cells = []
     for number, (column, span) in enumerate(zip(columns, spans, strict=True)):
         tag, scope = ("th", ' scope="row"') if number == 0 else ("td", "")
         cells.append(f"<{tag}{scope}{_attributes(column, row)}>{_cell(column, row, span)}</{tag}>")
-    key = f' data-key="{text_of(row["activation"])}"' if row.get("activation") else ""
+    activation = row.get("activation")
+    key = f' data-key="{text_of(names.get(activation, activation))}"' if activation else ""
     return f'<tr data-i="{place}"{key}>{"".join(cells)}</tr>'
 
 

@@ -267,12 +267,22 @@ COLUMNS: list[TableKey] = [
         place=145,
         column=formatted_column("r2", "R2", lambda row: fixed(row["r2"], 3), drop_order=5),
     ),
-    TableKey("gradient_ratio", place=160, column=gradient_column("gradient_ratio", "gradient 1st/last")),
     TableKey(
-        "gradient_ratio_trained", place=170, column=gradient_column("gradient_ratio_trained", "trained", drop_order=6)
+        "gradient_ratio",
+        "how much of the gradient is left at the first hidden layer, before training: its norm in the layer's outputs "
+        "over that in the last hidden layer's",
+        place=160,
+        column=gradient_column("gradient_ratio", "gradient 1st/last"),
+    ),
+    TableKey(
+        "gradient_ratio_trained",
+        "the same after the last epoch",
+        place=170,
+        column=gradient_column("gradient_ratio_trained", "trained", drop_order=6),
     ),
     TableKey(
         "article_gradient_bound",
+        "what the article bounds it by for sigmoid: 0.25 for each layer that the gradient passes",
         place=180,
         column=gradient_column("article_gradient_bound", "article's bound", drop_order=7),
     ),

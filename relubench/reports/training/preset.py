@@ -19,6 +19,13 @@ TOPICS = {
 """The figure of a preset -> the headers of what it is about: columns that no table leaves out, however narrow."""
 
 
+def lesson_lines(preset: Preset) -> list[str]:
+    """What to look at and what to expect, where the preset is a lesson."""
+    if preset.lesson is None:
+        return []
+    return [f"look at {preset.lesson['look']}", f"expect: {preset.lesson['expect']}"]
+
+
 def preset_report(record: StudyRecord, preset: Preset) -> Report:
     """The table of what is finished or failed so far of this preset."""
     about = {"preset": preset.name, "scale": preset.scale, "stand_in": preset.stand_in}
@@ -34,7 +41,7 @@ def preset_report(record: StudyRecord, preset: Preset) -> Report:
         columns=columns,
         title=title,
         caption=caption,
-        notes=[*report.notes, *footnotes([preset.claim or ""])],
+        notes=[*report.notes, *footnotes([preset.claim or "", *lesson_lines(preset)])],
         question=preset.question or preset.description,
         figures=(*preset.figure, *report.figures),
     )

@@ -8,6 +8,7 @@ from dataclasses import replace
 from relubench.experiments.comparison import Comparison
 from relubench.experiments.record import StudyRecord
 from relubench.experiments.rows import SummaryRow
+from relubench.reports.names import with_names
 from relubench.reports.questions import pretraining_question
 from relubench.reports.report import Report, run_records
 from relubench.reports.training.gains import gain
@@ -32,7 +33,8 @@ def pretraining_report(record: StudyRecord) -> Report:
     report = training_report(summary, device=record.device, runs=runs, command="pretrain")
     tunings = [tuning_row(tuning) for tuning in record.tunings]
     question = pretraining_question(report.rows)
-    return replace(report, question=question, figures=("gain", "curves"), tunings=tunings)
+    report = replace(report, question=question, figures=("gain", "curves"), tunings=tunings)
+    return with_names(report, record.config.act)
 
 
 def gain_sentences(summary: Summary) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from relubench.experiments import references
 from relubench.experiments.record import StudyRecord
 from relubench.reports.formatting import count, duration, fixed, join_names, signed, signed_bracket
+from relubench.reports.names import with_names
 from relubench.reports.questions import sparsity_question
 from relubench.reports.report import Column, Report, Row, footnotes, run_records
 from relubench.reports.scores import score_of
@@ -39,7 +40,7 @@ def sparsity_report(record: StudyRecord) -> Report:
     base = training_report(combined, device=record.device, runs=runs)
     scale = record.config.train.l1_scale
     notes = list(dict.fromkeys(note for summary in summaries for note in summary.footnotes if "article:" not in note))
-    return replace(
+    report = replace(
         base,
         command="ablate-sparsity",
         rows=rows,
@@ -52,6 +53,7 @@ def sparsity_report(record: StudyRecord) -> Report:
             for label, label_runs, summary in zip(labels, by_label, summaries, strict=True)
         ),
     )
+    return with_names(report, record.config.act)
 
 
 SCALES = {

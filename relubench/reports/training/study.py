@@ -9,6 +9,7 @@ from typing import Any
 from relubench.experiments.comparison import Comparison
 from relubench.experiments.record import StudyRecord
 from relubench.experiments.rows import Tuning
+from relubench.reports.names import with_names
 from relubench.reports.report import Report, Row, run_records
 from relubench.reports.training.gradients import has_gradients
 from relubench.reports.training.summary import summarize
@@ -28,7 +29,8 @@ def study_report(
     runs = run_records(record.results, record.timings, record.mask_of)
     report = training_report(summary, device=record.device, runs=runs, command=command)
     tunings = [tuning_row(tuning) for tuning in record.tunings]
-    return replace(report, about=dict(about or {}), figures=figure_names(record.results), tunings=tunings)
+    report = replace(report, about=dict(about or {}), figures=figure_names(record.results), tunings=tunings)
+    return with_names(report, record.config.act)
 
 
 def tuning_row(tuning: Tuning) -> Row:
