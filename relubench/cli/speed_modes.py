@@ -11,7 +11,7 @@ from relubench.cli import output
 from relubench.cli.flags import whole_number
 from relubench.cli.study import carry_out, preparing, stopped
 from relubench.cli.timing_rounds import show_rounds
-from relubench.errors import EXIT_INTERRUPTED, ComputeError
+from relubench.errors import EXIT_INTERRUPTED, WARNING, ComputeError
 from relubench.experiments.record import record_of
 from relubench.experiments.speed import MODES, timing_request
 
@@ -105,34 +105,52 @@ def time_products(config: ConfigFlags, flags: SpeedFlags, target: output.Target)
 
 def time_networks(config: ConfigFlags, flags: SpeedFlags, target: output.Target) -> None:
     """Train, measure the steps, and write the tables."""
-    from relubench.experiments.network_speed import target_error
+    from relubench.experiments import network_speed
+    from relubench.runs.task import task_called
 
-    target_error_pct = target_error(flags.target_error)
-    request = timing_request("--network", **flags.limits(config))
+    network_speed.target_score(flags.target_error)
+    request = timing_request("--network", **flags.limits(config), compiled=flags.compile_)
     study = _open_study(config, flags, "--network")
+    network_speed.check_compiled(study, request)
+    target_score = network_speed.target_score(flags.target_error, task_called(study.parts[0].prepared.task))
     output.check_stdout(target)
     interrupted = carry_out(study, flags.quiet)
     if interrupted and not study.results:
         raise stopped(study)
     if not study.results:
         raise ComputeError(f"none of the {study.total} runs could be computed", "see the warnings above")
-    timed, failure = _timed_networks(study, None if interrupted else request, target_error_pct, flags)
+    timed, failure = _timed_networks(study, None if interrupted else request, target_score, flags)
     output.emit_report(timed.report, target, quiet=flags.quiet)
     if flags.plot is not None and timed.points:
         _draw_front(timed, flags.plot)
     if interrupted:
         raise stopped(study)
+    _conclude(timed, failure, flags.plot)
+
+
+def _conclude(timed: TimedNetworks, failure: str, plot: Path | None) -> None:
+    """Raises ComputeError where no network trained and was timed, or no figure was drawn; names those that failed."""
+    from relubench.experiments.network_speed import why_not_ok
+
     if failure:
         raise ComputeError(f"no step could be timed: {failure}", "the rows above are what the training told")
-    if flags.plot is not None and not timed.points:
+    if plot is not None and not timed.points:
         raise ComputeError(
-            f"--plot {flags.plot} was not written: no training ended ok, so there is no error to draw against time",
+            f"--plot {plot} was not written: no training ended ok, so there is no error to draw against time",
             "train longer (--epochs), or with another --lr",
         )
+    rows = timed.report.rows
+    if not (faults := why_not_ok(rows)):
+        return
+    if all(row["outcome"] != "ok" for row in rows):
+        raise ComputeError(
+            f"no network trained and was timed: {faults}", "their rows say why; --epochs and --lr may help"
+        )
+    output.say(f"{WARNING}not every network trained and was timed: {faults}; their rows say why")
 
 
 def _timed_networks(
-    study: Study, request: Request | None, target_error_pct: float | None, flags: SpeedFlags
+    study: Study, request: Request | None, target_score: float | None, flags: SpeedFlags
 ) -> tuple[TimedNetworks, str]:
     """The networks' tables, with timed steps unless `request` is None, and why no step could be timed."""
     from relubench.experiments import network_speed
@@ -142,7 +160,7 @@ def _timed_networks(
     steps = network_speed.time_networks(study, request, watch, flags.note) if request is not None else None
     failure = network_speed.failure_of(steps.measurement) if steps is not None else ""
     num_images = study.parts[0].prepared.n_train
-    return networks_timed(record_of(study), None if failure else steps, target_error_pct, num_images), failure
+    return networks_timed(record_of(study), None if failure else steps, target_score, num_images), failure
 
 
 def _open_study(config: ConfigFlags, flags: SpeedFlags, mode: str) -> Study:
@@ -156,9 +174,12 @@ def _open_study(config: ConfigFlags, flags: SpeedFlags, mode: str) -> Study:
 
 def _draw_front(timed: TimedNetworks, plot: Path) -> None:
     from relubench.reports.plots.pareto import plot_pareto
+    from relubench.runs.task import task_called
 
     report = timed.report
-    plot_pareto(timed.points, report.about["pareto"], report.rows[0]["target_error_pct"], plot, title=report.title)
+    first = report.rows[0]
+    target, task = first["target_metric"], task_called(first["task"])
+    plot_pareto(timed.points, report.about["pareto"], target, plot, title=report.title, task=task)
 
 
 MEASURES = {
