@@ -29,6 +29,7 @@ QUICK = ("--size", "512", "--budget", "2s", "--device", "cpu")
         (("--size", "2147483648"), "--size 2147483648 needs about"),
         (("--pass", "sideways"), "there is no pass called 'sideways'"),
         (("--threads", "0"), "--threads must be 1 to 4096"),
+        (("--threads", "999", "--device", "cpu"), "the processors that may be used here, got 999"),
         (("--dataset", "mnist"), "--dataset means nothing without --network"),
         (("--network", "--size", "64k"), "--size means nothing with --network"),
         (("--network", "--target", "200%"), "--target must be a validation error between 0 and 100 %"),
