@@ -18,7 +18,7 @@ class Training:
 
     name: str
     model: str
-    """mlp, cnn, or the name of a classifier of torchvision."""
+    """mlp, cnn, the name of a classifier of torchvision, or FILE.py:NAME."""
     batch: int
     epochs: int
     hidden: tuple[int, ...] = (1000, 1000, 1000)
@@ -35,7 +35,7 @@ class Training:
     def relubench_model(self) -> str:
         """The value of --model."""
         names = {"mlp": "mlp-" + "-".join(map(str, self.hidden)), "cnn": "cnn"}
-        return names.get(self.model, f"torchvision:{self.model}")
+        return names.get(self.model, self.model if ":" in self.model else f"torchvision:{self.model}")
 
 
 SINGLE = (

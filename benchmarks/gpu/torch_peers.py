@@ -5,8 +5,10 @@ Several networks are trained one after another, of many only a few: their images
 
 from __future__ import annotations
 
+import runpy
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -29,10 +31,16 @@ WARM_UP = 3
 def build(training: Training, shape: tuple[int, ...], seed: int) -> nn.Module:
     """The network, its input rows [B, F] or images."""
     torch.manual_seed(seed)
+    if ":" in training.model:
+        file, _, name = training.model.rpartition(":")
+        return runpy.run_path(file)[name](num_classes=CLASSES)
     if training.data == "colour":
         from torchvision.models import get_model
 
-        return get_model(training.model, num_classes=CLASSES)
+        from relubench.models.external import stems
+
+        # For small images relubench changes the first layers: the same network is to be compared.
+        return stems.build(training.model, partial(get_model, training.model, num_classes=CLASSES), shape)[0]
     if training.model == "cnn":
         from benchmarks.peers.pytorch_cnn import build as build_cnn
 
@@ -48,8 +56,9 @@ def build(training: Training, shape: tuple[int, ...], seed: int) -> nn.Module:
 class Bench:
     """The images on the device, in the layout that the network likes, and one network after another."""
 
-    def __init__(self, training: Training, data: Dataset, device: str) -> None:
+    def __init__(self, training: Training, data: Dataset, device: str, layout: str = "channels-last") -> None:
         self.training, self.data, self.device = training, data, device
+        self.layout = torch.channels_last if layout == "channels-last" else torch.contiguous_format
         self.images = training.model != "mlp"
         self.x, self.x_valid = (self._laid_out(x) for x in (data.images.x_train, data.images.x_valid))
         self.y, self.y_valid = (torch.from_numpy(y).to(device) for y in (data.images.y_train, data.images.y_valid))
@@ -60,11 +69,11 @@ class Bench:
         tensor = torch.from_numpy(x).to(self.device)
         if not self.images:
             return tensor
-        return tensor.view(-1, *self.data.shape).contiguous(memory_format=torch.channels_last)
+        return tensor.view(-1, *self.data.shape).contiguous(memory_format=self.layout)
 
     def network(self, seed: int) -> nn.Module:
         model = build(self.training, self.data.shape, seed).to(self.device)
-        return model.to(memory_format=torch.channels_last) if self.images else model
+        return model.to(memory_format=self.layout) if self.images else model
 
     def measure(self, peer: str, prepare: Callable[[Bench, nn.Module], Step]) -> Row:
         """The row of a way to train; compilation and capture have a column of their own."""
