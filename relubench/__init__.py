@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         verify,
     )
     from relubench.errors import ComputeError, DataError, RelubenchError, UsageError
+    from relubench.reports.choosing.python import choose
     from relubench.reports.listings import (
         list_activations,
         list_columns,
@@ -49,6 +50,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "ablate_sparsity",
+    "choose",
     "compare",
     "list_activations",
     "list_columns",
@@ -76,6 +78,8 @@ def __getattr__(name: str) -> Any:
         from relubench.reports import table as module
     elif name.startswith("list_"):
         from relubench.reports import listings as module
+    elif name == "choose":
+        from relubench.reports.choosing import python as module
     else:
         from relubench import api as module
     return getattr(module, name)

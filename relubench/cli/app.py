@@ -11,6 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from relubench.cli.ablate_sparsity import ablate_sparsity
 from relubench.cli.check import check
+from relubench.cli.choose import choose
 from relubench.cli.compare import compare
 from relubench.cli.doctor import doctor
 from relubench.cli.listing import list_
@@ -32,6 +33,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "pretrain": pretrain,
     "ablate-sparsity": ablate_sparsity,
+    "choose": choose,
     "compare": compare,
     "check": check,
     "run": run,

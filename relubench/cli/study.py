@@ -135,8 +135,12 @@ def _draw(record: StudyRecord, plot: Path) -> None:
 def carry_out(study: Study, quiet: bool) -> bool:
     """Run the study to its end; returns whether it was interrupted."""
     display = progress.choose(study.total, study.typical_epochs, quiet=quiet)
+    return show_events(cast("Generator[Event]", study.run()), display)
+
+
+def show_events(events: Generator[Event], display: progress.Display) -> bool:
+    """Show events as they come; returns whether they were interrupted."""
     # A generator: closing it stops the workers.
-    events = cast("Generator[Event]", study.run())
     try:
         with contextlib.closing(events):
             for event in events:

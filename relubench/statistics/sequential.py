@@ -132,11 +132,11 @@ class Gaps:
         factor = blend(student_quantile(1 - level / 2, self.seeds - 1), z, self.between / variance)
         return np.maximum(factor * np.sqrt(variance), z * np.sqrt(self.examples + self.interaction))
 
-    def is_worse(self, level: float) -> NDArray[np.bool_]:
-        """Whether i is above j beyond noise. A difference of zero is never one, whatever its variance."""
+    def is_worse(self, level: float, within: float = 0.0) -> NDArray[np.bool_]:
+        """Whether i is above j by more than `within`, beyond noise; a difference of zero is never one."""
         if level <= 0:
             return np.zeros(self.mean.shape, dtype=bool)
-        return (self.mean > self.half_width(level)) & (self.mean > 0)
+        return (self.mean - self.half_width(level) > within) & (self.mean > 0)
 
 
 def gaps_of(scores: Values, examples: Values | float, interaction: Values | float) -> Gaps:
@@ -154,8 +154,10 @@ def gaps_of(scores: Values, examples: Values | float, interaction: Values | floa
     return Gaps(gaps, between, np.asarray(examples), np.asarray(interaction), seeds)
 
 
-def eliminate(remaining: NDArray[np.bool_], gaps: Gaps, looks: Looks) -> NDArray[np.bool_]:
+def eliminate(remaining: NDArray[np.bool_], gaps: Gaps, looks: Looks, within: float = 0.0) -> NDArray[np.bool_]:
     """The activations that are left after a look, bool [..., A]: those that no other one that was left has beaten.
+
+    With `within`, those that no other one has beaten by more than that.
 
     Fewer activations make fewer pairs, and each pair has a larger part of the error rate: so the look is repeated until
     it takes no one out (Holm 1979; Hansen, Lunde & Nason 2011, Econometrica 79, for sets of the best).
@@ -163,7 +165,7 @@ def eliminate(remaining: NDArray[np.bool_], gaps: Gaps, looks: Looks) -> NDArray
     while True:
         sizes, still = remaining.sum(axis=-1), remaining.copy()
         for size in np.unique(sizes[sizes > 1]).tolist():
-            is_worse = gaps.is_worse(looks.level(gaps.seeds, all_pairs(size)))
+            is_worse = gaps.is_worse(looks.level(gaps.seeds, all_pairs(size)), within)
             is_out = (is_worse & remaining[..., None, :]).any(axis=-1)
             still &= ~(is_out & (sizes == size)[..., None])
         if (still == remaining).all():
