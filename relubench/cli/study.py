@@ -84,8 +84,21 @@ def show_study(
             (draw or _draw)(record, flags.plot)
     if interrupted:
         raise stopped(study)
+    _say_unscored(record)
     if not record.finished:
         raise ComputeError(f"none of the {study.total} runs could be computed", "see the warnings above")
+
+
+def _say_unscored(record: StudyRecord) -> None:
+    """Say it where no run has a score, though each was computed: the exit code alone does not tell."""
+    from relubench.reports.formatting import count
+
+    finished = record.finished
+    if not finished or any(result.test_score is not None for result in finished):
+        return
+    outcomes = {outcome: sum(result.outcome == outcome for result in finished) for outcome in ("diverged", "stalled")}
+    numbers = ", ".join(f"{number} {outcome}" for outcome, number in outcomes.items() if number)
+    output.say(f"warning: none of {count(len(finished), 'run')} has a test score: {numbers}; try a smaller --lr")
 
 
 def _num_finished(study: Study) -> int:

@@ -75,14 +75,16 @@ def _row(key: Key, later: SavedTable, before: SavedRow, after: SavedRow, compari
         scores = {key: score_of(side.row, key) if side.task == after.task else None for key in TEST_KEYS}
         values |= {name + key: value for key, value in _by_task(after.task, scores).items()}
         values[f"{name}outcome"] = side.row.get("outcome")
+    # Of runs that are the same there is nothing to estimate.
+    estimate = None if is_identical else difference
     sizes = {
         "metric_difference": difference and difference.difference,
-        "metric_difference_ci_low": difference and difference.low,
-        "metric_difference_ci_high": difference and difference.high,
+        "metric_difference_ci_low": estimate and estimate.low,
+        "metric_difference_ci_high": estimate and estimate.high,
     }
     values |= _by_task(after.task, sizes)
     values |= {
-        "difference_p": difference and float(f"{difference.p:.4g}"),
+        "difference_p": estimate and float(f"{estimate.p:.4g}"),
         "verdict": "identical" if is_identical else difference and _verdict(difference, a),
     }
     detectable = None if is_identical or difference is None else difference.detectable
