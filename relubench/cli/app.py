@@ -16,6 +16,7 @@ from relubench.cli.compare import compare
 from relubench.cli.doctor import doctor
 from relubench.cli.listing import list_
 from relubench.cli.pretrain import pretrain
+from relubench.cli.rank import rank
 from relubench.cli.run import run
 from relubench.cli.runs import runs
 from relubench.cli.show import show
@@ -35,6 +36,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "ablate-sparsity": ablate_sparsity,
     "choose": choose,
     "compare": compare,
+    "rank": rank,
     "check": check,
     "run": run,
     "speed": speed,

@@ -15,7 +15,10 @@ from relubench.experiments.named_settings import configuration
 from relubench.experiments.python_study import Place, open_study
 from relubench.experiments.study import Study
 from relubench.reports.choosing.report import choice_report
+from relubench.reports.ranking import ranking_report, sets_of
+from relubench.reports.saved import read_table
 from relubench.reports.table import Table
+from relubench.system.paths import user_path
 
 
 def choose(
@@ -57,6 +60,14 @@ def choose(
     if not any(row.valid_metric is not None for answer in choice.answers for row in answer.rows):
         raise ComputeError("no activation has a score yet", "give a larger budget")
     return Table(choice_report(choice))
+
+
+def rank(*files: str | Path) -> Table:
+    """What `relubench rank` finds: one ranking over the data sets and networks of results (files of `--format json`).
+
+    >>> relubench.rank("mnist.json", "fashion.json")
+    """
+    return Table(ranking_report(sets_of([read_table(user_path(path)) for path in files])))
 
 
 def _watch(study: Study, events: Generator[Event]) -> bool:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+from relubench.errors import UsageError
 from relubench.experiments.choosing.answer import Answer, ChoiceRow
 from relubench.experiments.choosing.choice import Choice
 from relubench.reports.choosing.sentence import more_budget, sentence
 from relubench.reports.formatting import bracket, count, fixed, join_names, readable, short, signed, signed_bracket
+from relubench.reports.ranking import RankedSet, ranking_report
 from relubench.reports.report import Column, Report, Row, footnotes, run_records
 from relubench.runs.task import Task, task_called
 
@@ -17,7 +20,8 @@ def choice_report(choice: Choice) -> Report:
     rows = [row for answer in choice.answers for row in answer.rows]
     several = len(choice.answers) > 1
     first = choice.studies[0]
-    return Report(
+    ranking = _ranking(choice) if several else None
+    report = Report(
         command="choose",
         device=first.device.name,
         rows=[row.to_json() for row in rows],
@@ -29,6 +33,33 @@ def choice_report(choice: Choice) -> Report:
         notes=footnotes(_notes(choice, rows)),
         sentence=" ".join(sentence(answer, choice.request, named=several) for answer in choice.answers),
     )
+    if ranking is None:
+        return report
+    about = {**report.about, "ranking": {**ranking.about, "rows": ranking.rows}}
+    text = f"{report.sentence} {ranking.sentence}"
+    return replace(report, about=about, sentence=text, tables=(report, ranking))
+
+
+def _ranking(choice: Choice) -> Report | None:
+    """One ranking over all contests, by the test scores of the seeds that every activation has; None without any."""
+    sets = []
+    for contest in choice.contests:
+        trainings, seeds = contest.trainings, range(contest.plan.looks[0])
+        sign = 1.0 if trainings.task.lower_is_better else -1.0
+        runs = {
+            label: [run for seed in seeds if (run := trainings.result(label, rate, seed)) is not None]
+            for label, rate in contest.rates.items()
+        }
+        scores = {
+            label: [sign * run.test_score for run in label_runs if run.test_score is not None]
+            for label, label_runs in runs.items()
+        }
+        part = trainings.prepared_study.parts[0]
+        sets.append(RankedSet(name=f"{part.prepared.name}, {part.config.model.name}", scores=scores))
+    try:
+        return ranking_report(sets, "choose")
+    except UsageError:
+        return None
 
 
 def _about(answer: Answer) -> Row:
