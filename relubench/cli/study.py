@@ -72,10 +72,22 @@ def show_study(
     `draw` makes the plot, by default gradient norms or learning curves. Raises typer.Exit(130) if it was interrupted,
     ComputeError if nothing was computed.
     """
+    output.check_stdout(target)
+    show_record(study, report_of, target, flags, draw, interrupted=carry_out(study, flags.quiet))
+
+
+def show_record(
+    study: Study,
+    report_of: Callable[[StudyRecord], Report],
+    target: Target,
+    flags: StudyFlags,
+    draw: Callable[[StudyRecord, Path], None] | None = None,
+    *,
+    interrupted: bool,
+) -> None:
+    """Show what came of a study that was carried out; raises what `show_study` raises."""
     from relubench.experiments.record import record_of
 
-    output.check_stdout(target)
-    interrupted = carry_out(study, flags.quiet)
     record = record_of(study)
     if record.results:
         report = report_of(record)

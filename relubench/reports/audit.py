@@ -23,6 +23,7 @@ from relubench.runs.result import RunResult, Timing
 from relubench.runs.spec import RunSpec
 from relubench.runs.task import CLASSIFICATION, TASKS, Task
 from relubench.statistics.example_scores import Scores, unpack
+from relubench.statistics.sequential import Looks
 from relubench.version import __version__
 
 BESIDE_RESULT = ("timing", "test_wrong", "test_losses")
@@ -201,7 +202,10 @@ def _derived_rows(
 
 
 def _comparison(content: Mapping[str, Any]) -> Comparison | None:
-    """What a preset's rows are compared with; None for a table without preset."""
+    """What the rows of a preset, or of a training by looks, are compared with; None for any other table."""
+    if isinstance(plan := content.get("plan"), dict):
+        looks = Looks(seeds=tuple(plan["looks"]), error_rate=plan["error_rate"])
+        return Comparison(looks=looks, look=content["look"] or plan["looks"][0])
     if not content.get("preset"):
         return None
     from relubench.experiments.presets.catalogue import open_preset

@@ -78,7 +78,7 @@ def rank(scores: Scores, seed: int = 0) -> Ranking:
     rng = np.random.default_rng(seed)
     draws = [[_draws(values, rng) for values in methods] for methods in scores]
     ranks = mean_ranks(np.array([[values.mean() for values in methods] for methods in scores]))
-    drawn_means = np.array([[drawn.values.mean(axis=1) for drawn in methods] for methods in draws])
+    drawn_means = np.array([[draw.values.mean(axis=1) for draw in methods] for methods in draws])
     drawn_ranks = mean_ranks(np.moveaxis(drawn_means, 2, 0))
     relative = _relative(scores)
     return Ranking(
@@ -160,7 +160,7 @@ def _improvement(scores: Scores, draws: Sequence[Sequence[Draws]], method: int) 
         gaps = methods[method][:, None] - methods[0]
         wins.append((gaps < 0) + 0.5 * (gaps == 0))
     drawn = [((own[method].weights @ win) * own[0].weights).sum(axis=1) for win, own in zip(wins, draws, strict=True)]
-    return _estimate(float(np.mean([win.mean() for win in wins])), np.mean(drawn, axis=0))
+    return _estimate(float(np.mean([win.mean() for win in wins])), np.mean(wins_of_draws, axis=0))
 
 
 def _relative(scores: Scores) -> list[float] | None:

@@ -10,6 +10,7 @@ from relubench.errors import UsageError, shown
 from relubench.experiments.choosing.answer import WANTS, Want
 from relubench.experiments.choosing.budget import Budget
 from relubench.experiments.choosing.choice import ChoiceRequest
+from relubench.experiments.choosing.seeds import seeds_range
 from relubench.experiments.config import ExperimentConfig
 from relubench.system.lookup import did_you_mean
 
@@ -60,11 +61,4 @@ def _margin(within: str | float | None) -> float:
 
 def _range(seeds: str | Sequence[int]) -> tuple[int, int]:
     """The seeds of the first look and of the last; raises UsageError for anything but LEAST..MOST from 2 on."""
-    first, dots, last = seeds.partition("..") if isinstance(seeds, str) else (str(seeds[0]), "..", str(seeds[-1]))
-    hint = "for example --seeds 3..20: the first look at 3 seeds, the last at 20"
-    if not dots or not first.strip().isdecimal() or not last.strip().isdecimal():
-        raise UsageError(f"--seeds must be LEAST..MOST, got {shown(seeds)}", hint)
-    least, most = int(first), int(last)
-    if not 2 <= least <= most <= 10_000:
-        raise UsageError(f"--seeds must be from 2 to 10000, the least first, got {shown(seeds)}", hint)
-    return least, most
+    return seeds_range(seeds if isinstance(seeds, str) else f"{seeds[0]}..{seeds[-1]}")
