@@ -159,7 +159,9 @@ def _improvement(scores: Scores, draws: Sequence[Sequence[Draws]], method: int) 
     for methods in scores:
         gaps = methods[method][:, None] - methods[0]
         wins.append((gaps < 0) + 0.5 * (gaps == 0))
-    drawn = [((own[method].weights @ win) * own[0].weights).sum(axis=1) for win, own in zip(wins, draws, strict=True)]
+    wins_of_draws = [
+        ((own[method].weights @ win) * own[0].weights).sum(axis=1) for win, own in zip(wins, draws, strict=True)
+    ]
     return _estimate(float(np.mean([win.mean() for win in wins])), np.mean(wins_of_draws, axis=0))
 
 
