@@ -16,7 +16,7 @@ from relubench.errors import RelubenchError
 from relubench.experiments.comparison import Comparison
 from relubench.reports.formatting import count, join_names
 from relubench.reports.record_faults import faults
-from relubench.reports.report import Report, Row, footnotes, listing
+from relubench.reports.report import DIGEST, Report, Row, footnotes, listing, record_digest
 from relubench.reports.saved import MATCHED, read_content
 from relubench.reports.training.summary import summarize
 from relubench.runs.result import RunResult, Timing
@@ -26,7 +26,7 @@ from relubench.statistics.example_scores import Scores, unpack
 from relubench.statistics.sequential import Looks
 from relubench.version import __version__
 
-BESIDE_RESULT = ("timing", "test_wrong", "test_losses")
+BESIDE_RESULT = ("timing", "test_wrong", "test_losses", DIGEST)
 """Keys of a run in a file that its RunResult has not."""
 
 NOT_OF_RUNS = ("lr_budget", "lr_edge")
@@ -93,6 +93,9 @@ def _of_run(run: Row) -> list[Number]:
 
 def _derived_of_run(run: Row, place: str) -> Iterator[Number]:
     yield Number(place, "id", run["id"], RunSpec.from_json(run["spec"]).id)
+    if DIGEST in run:
+        yield Number(place, DIGEST, run[DIGEST], record_digest(run))
+    yield Number(place, "curve[].epoch", [point["epoch"] for point in run["curve"]], [*range(1, len(run["curve"]) + 1)])
     if task := TASKS.get(run["spec"].get("task", CLASSIFICATION)):
         yield from _scores_of_run(place, run, task)
     zeros = run.get("sparsity_by_layer_pct") or []

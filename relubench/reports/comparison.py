@@ -9,7 +9,7 @@ from relubench.errors import UsageError
 from relubench.experiments.rows import METRIC_KEYS
 from relubench.reports.changes import EXAMPLES, PAIRED, UNPAIRED, Change, change
 from relubench.reports.formatting import bracket, count, fixed, join_names, short
-from relubench.reports.report import Column, Report, footnotes
+from relubench.reports.report import DIGEST, Column, Report, footnotes
 from relubench.reports.saved import MATCHED, Key, Row, SavedRow, SavedTable
 from relubench.reports.scores import TEST_KEYS, better_direction, decimals_of, score_of
 from relubench.reports.training.display_columns import difference_cell
@@ -106,7 +106,7 @@ def _is_identical(before: SavedRow, after: SavedRow) -> bool:
     later_runs, earlier_runs = ({run["id"]: run for run in side.runs} for side in (before, after))
     if not later_runs or later_runs.keys() != earlier_runs.keys():
         return False
-    volatile = ("timing", "versions", "message")
+    volatile = ("timing", "versions", "message", DIGEST)
     return all(
         run[key] == earlier_runs[name][key]
         for name, run in later_runs.items()

@@ -208,3 +208,31 @@ def test_a_file_that_is_no_text_is_refused(cli: Cli, tmp_path: Path) -> None:
     assert "it is no text in UTF-8" in cli("check", str(path)).err
     path.write_text("[" * 100_000)
     assert "nested too deeply" in cli("check", str(path)).err
+
+
+def _changed(value: Any) -> Any:
+    if isinstance(value, bool):
+        return not value
+    return value + ("x" if isinstance(value, str) else 1)
+
+
+def test_a_change_of_any_kind_of_value_is_found(tmp_path: Path, table: dict[str, Any]) -> None:
+    """One value of each kind: only what the file says of itself follows from nothing."""
+    path, missed, kinds = tmp_path / "table.json", set(), set()
+    for *above, key in _places(table):
+        holder = changed = json.loads(json.dumps(table))
+        for name in above:
+            holder = holder[name]
+        kind = tuple("*" if isinstance(name, int) else name for name in (*above, key))
+        if kind in kinds or holder[key] is None or isinstance(holder[key], dict | list):
+            continue
+        kinds.add(kind)
+        holder[key] = _changed(holder[key])
+        path.write_text(json.dumps(changed))
+        try:
+            if not audit(path).rows:
+                missed.add(".".join(kind))
+        except UsageError:
+            continue
+    assert len(kinds) > 80
+    assert missed == {"version", "device", "command"}
