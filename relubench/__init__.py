@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         verify,
     )
     from relubench.errors import ComputeError, DataError, RelubenchError, UsageError
+    from relubench.reports.choosing.python import choose, rank
     from relubench.reports.listings import (
         list_activations,
         list_columns,
@@ -50,6 +51,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "ablate_sparsity",
+    "choose",
     "compare",
     "list_activations",
     "list_columns",
@@ -61,6 +63,7 @@ __all__ = [
     "list_presets",
     "list_references",
     "pretrain",
+    "rank",
     "run",
     "speed",
     "train",
@@ -78,6 +81,8 @@ def __getattr__(name: str) -> Any:
         from relubench.reports import table as module
     elif name.startswith("list_"):
         from relubench.reports import listings as module
+    elif name in ("choose", "rank"):
+        from relubench.reports.choosing import python as module
     else:
         from relubench import api as module
     return getattr(module, name)

@@ -31,6 +31,7 @@ from relubench.experiments.study import Study
 from relubench.reports.report import Report
 from relubench.reports.table import Results, Table
 from relubench.reports.training.pretraining import pretraining_report
+from relubench.reports.training.sequential import train_by_looks
 from relubench.reports.training.study import study_report
 from relubench.system.paths import user_path
 
@@ -54,6 +55,9 @@ def train(
 
     >>> relubench.train(act=["relu", torch.nn.GELU], dataset="digits", epochs=5, settings={"data": {"labels": 100}})
     """
+    if isinstance(seeds := named.get("seeds"), str):
+        training = train_by_looks(act, {**named}, settings, seeds, lambda parts: open_study(parts, data_dir, runs_dir))
+        return _results(training.study, training.report)
     study = open_study(configuration(act, named, settings), data_dir, runs_dir, fresh)
     return _results(study, study_report)
 

@@ -12,6 +12,10 @@ NOT_COMPARED = {
     "sha256": "a digest of the whole record, the fields below included",
     "files": "digests of the files beside the record, which are compared themselves",
     "versions.relubench": "the version of the source, not of its results",
+    **dict.fromkeys(
+        ("versions.numpy", "versions.llvmlite", "versions.blas", "versions.backend", "versions.system"),
+        "younger than some records, and said by the specification as far as it decides a result",
+    ),
     "__metadata__.relubench.seconds": "the clock's, in the header of an exported file",
 }
 """Fields that may differ, and why. What else the clock says is not in the records: it lies in `timings`."""

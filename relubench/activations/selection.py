@@ -47,6 +47,17 @@ def select(texts: Sequence[str]) -> list[ActivationChoice]:
     return list(choices.values())
 
 
+def repeated(texts: Sequence[str]) -> list[str]:
+    """The activations that are named more than once, one by one: neither by a pattern nor as a family."""
+    names: list[str] = []
+    for piece in _split_texts(texts):
+        if _is_formula(piece) or piece.partition(":")[0].strip() in ACTIVATIONS:
+            names += [choice.label for choice in _choices_of(piece)]
+        elif names_user_object(piece):
+            names.append(piece.strip())
+    return list(dict.fromkeys(name for name in names if names.count(name) > 1))
+
+
 def table_choice(name: str, texts: dict[str, str] | None = None) -> ActivationChoice:
     """A table's activation with some parameters given as text, checked against the row."""
     row = find(name, ACTIVATIONS, kind="activation", see=SEE)

@@ -11,11 +11,13 @@ from typer.core import TyperCommand, TyperGroup
 
 from relubench.cli.ablate_sparsity import ablate_sparsity
 from relubench.cli.check import check
+from relubench.cli.choose import choose
 from relubench.cli.compare import compare
 from relubench.cli.doctor import doctor
 from relubench.cli.learn import learn
 from relubench.cli.listing import list_
 from relubench.cli.pretrain import pretrain
+from relubench.cli.rank import rank
 from relubench.cli.report import report
 from relubench.cli.run import run
 from relubench.cli.runs import runs
@@ -34,7 +36,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "pretrain": pretrain,
     "ablate-sparsity": ablate_sparsity,
+    "choose": choose,
     "compare": compare,
+    "rank": rank,
     "check": check,
     "report": report,
     "run": run,

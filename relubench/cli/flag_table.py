@@ -40,7 +40,7 @@ def _methods(option: str, texts: Sequence[str]) -> tuple[Method, ...]:
     return methods_of(texts)
 
 
-def _first_seeds(option: str, text: str) -> tuple[int, ...]:
+def first_seeds(option: str, text: str) -> tuple[int, ...]:
     """The seeds 0 to N-1."""
     return tuple(range(whole_number(option, text, 1, MAX_SEEDS)))
 
@@ -228,7 +228,7 @@ _ROWS = (
         values="N",
         help="Train each network N times, with the seeds 0 to N-1; an interval needs 2 or more.",
         default="1",
-        read=_first_seeds,
+        read=first_seeds,
     ),
     Flag(field="device", help="Where to compute; auto takes a GPU if there is one."),
     Flag(

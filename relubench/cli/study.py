@@ -72,10 +72,22 @@ def show_study(
 
     Raises typer.Exit(130) if it was interrupted, ComputeError if nothing was computed.
     """
+    output.check_stdout(target)
+    show_record(study, report_of, target, flags, draw, interrupted=carry_out(study, flags.quiet))
+
+
+def show_record(
+    study: Study,
+    report_of: Callable[[StudyRecord], Report],
+    target: Target,
+    flags: StudyFlags,
+    draw: Callable[[StudyRecord, Path], None] | None = None,
+    *,
+    interrupted: bool,
+) -> None:
+    """Show what came of a study that was carried out; raises what `show_study` raises."""
     from relubench.experiments.record import record_of
 
-    output.check_stdout(target)
-    interrupted = carry_out(study, flags.quiet)
     record = record_of(study)
     if record.results:
         report = pages.finished(report_of(record), flags.caption)
@@ -84,8 +96,21 @@ def show_study(
             pages.write_files(report, flags.plot, flags.report, quiet=flags.quiet)
     if interrupted:
         raise stopped(study)
+    _say_unscored(record)
     if not record.finished:
         raise ComputeError(f"none of the {study.total} runs could be computed", "see the warnings above")
+
+
+def _say_unscored(record: StudyRecord) -> None:
+    """Say it where no run has a score, though each was computed: the exit code alone does not tell."""
+    from relubench.reports.formatting import count
+
+    finished = record.finished
+    if not finished or any(result.test_score is not None for result in finished):
+        return
+    outcomes = {outcome: sum(result.outcome == outcome for result in finished) for outcome in ("diverged", "stalled")}
+    numbers = ", ".join(f"{number} {outcome}" for outcome, number in outcomes.items() if number)
+    output.say(f"warning: none of {count(len(finished), 'run')} has a test score: {numbers}; try a smaller --lr")
 
 
 def _num_finished(study: Study) -> int:
@@ -121,8 +146,12 @@ def quietly(text: str) -> None:
 def carry_out(study: Study, quiet: bool) -> bool:
     """Run the study to its end; returns whether it was interrupted."""
     display = progress.choose(study.total, study.typical_epochs, quiet=quiet)
+    return show_events(cast("Generator[Event]", study.run()), display)
+
+
+def show_events(events: Generator[Event], display: progress.Display) -> bool:
+    """Show events as they come; returns whether they were interrupted."""
     # A generator: closing it stops the workers.
-    events = cast("Generator[Event]", study.run())
     try:
         with contextlib.closing(events):
             for event in events:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import platform
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from relubench.executors.job import Job
-from relubench.models.backend import route
+from relubench.models.backend import backend_of, route
 from relubench.runs.result import MeasuredValue, Outcome, RunResult, test_values, valid_values
 from relubench.runs.spec import RunSpec
-from relubench.version import __version__
+from relubench.system.versions import library_versions
 
 if TYPE_CHECKING:
     from relubench.training.evaluation import Evaluation
@@ -129,4 +128,6 @@ def _json_values(spec: RunSpec) -> dict[str, Any]:
 
 
 def _versions(spec: RunSpec) -> dict[str, str]:
-    return {"relubench": __version__, "torch": spec.torch, "python": platform.python_version()}
+    versions = {**library_versions(), "torch": spec.torch, "backend": backend_of(spec)}
+    names = ("relubench", "torch", "python", "numpy", "llvmlite", "blas", "backend", "system")
+    return {name: versions[name] for name in names}

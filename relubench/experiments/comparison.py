@@ -6,6 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from relubench.statistics.distributions import ALPHA
+from relubench.statistics.sequential import Looks
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
@@ -24,6 +27,16 @@ class Comparison:
     """Source -> the table of it that is shown; None: the paper and the article, their main tables first."""
     smoke: bool = False
     """Whether this is a smoke test, which concludes nothing: neither its words nor its sentence."""
+    looks: Looks | None = None
+    """The looks at which the table may be read, where it was made to be read more than once."""
+    look: int = 0
+    """Its seeds at this look."""
+
+    def effective(self, comparisons: int) -> float:
+        """The number of comparisons that have the level of each of these: their own, unless looks share it, too."""
+        if self.looks is None or not comparisons:
+            return comparisons
+        return ALPHA / self.looks.level(self.look, comparisons)
 
 
 class Candidate(Protocol):

@@ -37,8 +37,8 @@ class TrainingSettings(TypedDict, total=False):
     patience: int | None
     precision: str | None
     probe: str | None
-    seeds: int | Sequence[int] | None
-    """A number of seeds, or the seeds themselves."""
+    seeds: int | Sequence[int] | str | None
+    """A number of seeds, or the seeds themselves; of `train` also '3..50' or 'until-settled', as --seeds has them."""
     seed: int | None
     device: str | None
     keep: Literal["best", "last", "none"] | None
@@ -139,9 +139,11 @@ def check_names(named: Mapping[str, Any], names: Mapping[str, Any] = TrainingSet
             raise TypeError(f"there is no setting {name!r}: {did_you_mean(name, names, ', '.join(names))}")
 
 
-def _seeds(seeds: int | Sequence[int] | None, seed: int | None) -> tuple[int, ...] | None:
+def _seeds(seeds: int | Sequence[int] | str | None, seed: int | None) -> tuple[int, ...] | None:
     if seeds is not None and seed is not None:
         raise UsageError(f"seeds={seeds!r} and seed={seed} exclude each other", "leave one of the two out")
+    if isinstance(seeds, str):
+        raise UsageError(f"seeds is a number or a list of numbers here, got {seeds!r}", "looks are for relubench.train")
     if seed is not None:
         return (seed,)
     return tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds) if seeds is not None else None

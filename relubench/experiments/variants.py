@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from relubench.activations import ActivationChoice, select
+from relubench.activations.selection import repeated
 from relubench.data import DataOptions, PreparedData, arrays, prepare
 from relubench.errors import UsageError
 from relubench.experiments.config import ExperimentConfig
@@ -71,6 +72,8 @@ def make_ready(variants: Sequence[Variant], data_dir: Path | None, note: Callabl
                 f"all variants of a study need one {key}, not {', '.join(sorted(values))}", f"set {key} for all of them"
             )
     selections = [select(entry.config.act) for entry in variants]
+    for label in dict.fromkeys(label for entry in variants for label in repeated(entry.config.act)):
+        note(f"{label} is named more than once: it is trained once and has one row")
     prepared: dict[tuple[str, DataOptions], PreparedData] = {}
     parts: list[Part] = []
     for variant, choices in zip(variants, selections, strict=True):

@@ -15,14 +15,19 @@ from typing import Any
 from relubench.errors import RelubenchError
 from relubench.experiments.comparison import Comparison
 from relubench.reports.formatting import count, join_names
-from relubench.reports.report import Report, Row, footnotes, listing
+from relubench.reports.record_faults import faults
+from relubench.reports.report import DIGEST, Report, Row, footnotes, listing, record_digest
 from relubench.reports.saved import MATCHED, read_content
 from relubench.reports.training.summary import summarize
 from relubench.runs.result import RunResult, Timing
 from relubench.runs.spec import RunSpec
 from relubench.runs.task import CLASSIFICATION, TASKS, Task
 from relubench.statistics.example_scores import Scores, unpack
+from relubench.statistics.sequential import Looks
 from relubench.version import __version__
+
+BESIDE_RESULT = ("timing", "test_wrong", "test_losses", DIGEST)
+"""Keys of a run in a file that its RunResult has not."""
 
 NOT_OF_RUNS = ("lr_budget", "lr_edge")
 """Keys of a row that follow from trainings that are not in the file: the search of --lr auto."""
@@ -48,9 +53,12 @@ class Number:
 def audit(path: Path) -> Report:
     """The values that disagree, a row each; raises UsageError for a file that holds no training table."""
     content = read_content(path)
-    numbers = [number for run in content["runs"] for number in _of_run(run)]
+    damage = [number for run in content["runs"] for number in _damage_of(run)]
+    damaged_runs = {number.place for number in damage}
+    sound_runs = [run for run in content["runs"] if _place_of(run) not in damaged_runs]
+    numbers = damage + [number for run in sound_runs for number in _of_run(run)]
     numbers_of_rows, underived = _of_rows(content)
-    numbers += numbers_of_rows
+    numbers += [number for number in numbers_of_rows if not (damage and number.key == "all")]
     rows = [
         {"place": number.place, "key": number.key, "in_file": number.in_file, "derived": number.derived}
         for number in numbers
@@ -60,21 +68,34 @@ def audit(path: Path) -> Report:
     return replace(report, sentence=_sentence(len(numbers), rows, content))
 
 
+def _place_of(run: Row) -> str:
+    return f"run {run['id']}"
+
+
+def _damage_of(run: Row) -> list[Number]:
+    """The values of a run that are not of their kind, and those that are missing."""
+    record = {key: value for key, value in run.items() if key not in BESIDE_RESULT}
+    wrong = [*faults(record, RunResult), *faults(run["spec"], RunSpec, "spec")]
+    if run.get("timing") is not None:
+        wrong += faults(run["timing"], Timing, "timing")
+    return [Number(_place_of(run), fault.place, fault.value, fault.expected) for fault in wrong]
+
+
 def _of_run(run: Row) -> list[Number]:
     """What of a run follows from its specification, its mask and its curve."""
-    place, numbers = f"run {run['id']}", []
+    place, numbers = _place_of(run), []
     try:
         numbers.extend(_derived_of_run(run, place))
-    except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
-        numbers.append(Number(place, "all", "as written", f"it cannot be derived: {error}"))
+    except (TypeError, KeyError, IndexError, AttributeError, ValueError, ArithmeticError):
+        numbers.append(Number(place, "all", "as written", "its values contradict each other"))
     return numbers
 
 
 def _derived_of_run(run: Row, place: str) -> Iterator[Number]:
-    try:
-        yield Number(place, "id", run["id"], RunSpec.from_json(run["spec"]).id)
-    except (TypeError, KeyError, AttributeError) as error:
-        yield Number(place, "spec", "as written", f"no specification of this version: {error}")
+    yield Number(place, "id", run["id"], RunSpec.from_json(run["spec"]).id)
+    if DIGEST in run:
+        yield Number(place, DIGEST, run[DIGEST], record_digest(run))
+    yield Number(place, "curve[].epoch", [point["epoch"] for point in run["curve"]], [*range(1, len(run["curve"]) + 1)])
     if task := TASKS.get(run["spec"].get("task", CLASSIFICATION)):
         yield from _scores_of_run(place, run, task)
     zeros = run.get("sparsity_by_layer_pct") or []
@@ -106,8 +127,8 @@ def _test_score(place: str, run: Row, task: Task) -> Iterator[Number]:
         return
     try:
         scores = unpack(run[examples_key], run["test_examples"])
-    except ValueError as error:
-        yield Number(place, examples_key, "as written", f"it cannot be read: {error}")
+    except ValueError:
+        yield Number(place, examples_key, "as written", "the packed results of its test examples")
         return
     yield Number(place, score_key, run[score_key], task.score(scores))
 
@@ -117,8 +138,10 @@ def _of_rows(content: Mapping[str, Any]) -> tuple[list[Number], list[str]]:
     try:
         masks, timings, results = _runs_of(content["runs"])
         derived_rows = _derived_rows(content, results, timings, masks)
-    except (TypeError, KeyError, ValueError, IndexError, RelubenchError) as error:
-        return [Number("rows", "all", "as written", f"they cannot be derived: {error}")], []
+    except RelubenchError as error:
+        return [Number("rows", "all", "as written", f"they cannot be derived: {error.message}")], []
+    except (TypeError, KeyError, ValueError, IndexError, AttributeError, ArithmeticError):
+        return [Number("rows", "all", "as written", "the values of the runs contradict each other")], []
     by_name = {_name(row): row for row in derived_rows}
     numbers = _rows_without_runs(content["rows"], by_name)
     underived: list[str] = []
@@ -160,8 +183,7 @@ def _runs_of(runs: Sequence[Row]) -> tuple[dict[str, Scores], dict[str, Timing |
     texts = {run["id"]: run.get("test_wrong") or run.get("test_losses") for run in runs}
     masks = {run["id"]: unpack(text, run["test_examples"]) for run in runs if (text := texts[run["id"]])}
     timings = {run["id"]: Timing.from_json(run["timing"]) if run.get("timing") else None for run in runs}
-    beside = ("timing", "test_wrong", "test_losses")
-    results = [RunResult.from_json({key: run[key] for key in run if key not in beside}) for run in runs]
+    results = [RunResult.from_json({key: run[key] for key in run if key not in BESIDE_RESULT}) for run in runs]
     return masks, timings, results
 
 
@@ -183,7 +205,10 @@ def _derived_rows(
 
 
 def _comparison(content: Mapping[str, Any]) -> Comparison | None:
-    """What a preset's rows are compared with; None for a table without preset."""
+    """What the rows of a preset, or of a training by looks, are compared with; None for any other table."""
+    if isinstance(plan := content.get("plan"), dict):
+        looks = Looks(seeds=tuple(plan["looks"]), error_rate=plan["error_rate"])
+        return Comparison(looks=looks, look=content["look"] or plan["looks"][0])
     if not content.get("preset"):
         return None
     from relubench.experiments.presets.catalogue import open_preset

@@ -9,7 +9,7 @@ from relubench.errors import UsageError
 from relubench.experiments.rows import METRIC_KEYS
 from relubench.reports.changes import EXAMPLES, PAIRED, UNPAIRED, Change, change
 from relubench.reports.formatting import bracket, count, fixed, join_names, short
-from relubench.reports.report import Column, Report, footnotes
+from relubench.reports.report import DIGEST, Column, Report, footnotes
 from relubench.reports.saved import MATCHED, Key, Row, SavedRow, SavedTable
 from relubench.reports.scores import TEST_KEYS, better_direction, decimals_of, score_of
 from relubench.reports.training.display_columns import difference_cell
@@ -75,14 +75,16 @@ def _row(key: Key, later: SavedTable, before: SavedRow, after: SavedRow, compari
         scores = {key: score_of(side.row, key) if side.task == after.task else None for key in TEST_KEYS}
         values |= {name + key: value for key, value in _by_task(after.task, scores).items()}
         values[f"{name}outcome"] = side.row.get("outcome")
+    # Of runs that are the same there is nothing to estimate.
+    estimate = None if is_identical else difference
     sizes = {
         "metric_difference": difference and difference.difference,
-        "metric_difference_ci_low": difference and difference.low,
-        "metric_difference_ci_high": difference and difference.high,
+        "metric_difference_ci_low": estimate and estimate.low,
+        "metric_difference_ci_high": estimate and estimate.high,
     }
     values |= _by_task(after.task, sizes)
     values |= {
-        "difference_p": difference and float(f"{difference.p:.4g}"),
+        "difference_p": estimate and float(f"{estimate.p:.4g}"),
         "verdict": "identical" if is_identical else difference and _verdict(difference, a),
     }
     detectable = None if is_identical or difference is None else difference.detectable
@@ -104,7 +106,7 @@ def _is_identical(before: SavedRow, after: SavedRow) -> bool:
     later_runs, earlier_runs = ({run["id"]: run for run in side.runs} for side in (before, after))
     if not later_runs or later_runs.keys() != earlier_runs.keys():
         return False
-    volatile = ("timing", "versions", "message")
+    volatile = ("timing", "versions", "message", DIGEST)
     return all(
         run[key] == earlier_runs[name][key]
         for name, run in later_runs.items()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -12,6 +14,9 @@ from relubench.statistics.example_scores import Scores, pack
 from relubench.version import __version__
 
 Row = dict[str, Any]
+
+DIGEST = "record_sha256"
+"""The key of a run's record in a result that holds its digest: a changed digit is found, whatever it is of."""
 
 IDENTIFYING = ("year", "seed")
 """Whole numbers that are names: written without a sign between the thousands."""
@@ -108,14 +113,19 @@ def run_records(
     for result in results:
         timing, scores = timings.get(result.id), mask_of(result)
         is_mask = scores is None or scores.dtype == bool
-        records.append(
-            {
-                **result.to_json(),
-                "timing": timing.to_json() if timing else None,
-                "test_wrong" if is_mask else "test_losses": None if scores is None else pack(scores),
-            }
-        )
+        record = {
+            **result.to_json(),
+            "timing": timing.to_json() if timing else None,
+            "test_wrong" if is_mask else "test_losses": None if scores is None else pack(scores),
+        }
+        records.append({**record, DIGEST: record_digest(record)})
     return records
+
+
+def record_digest(record: Mapping[str, Any]) -> str:
+    """The SHA-256 of a run's record as JSON, without the key that holds it."""
+    values = {key: value for key, value in record.items() if key != DIGEST}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def listing(

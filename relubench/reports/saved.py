@@ -127,7 +127,11 @@ def read_content(path: Path) -> dict[str, Any]:
         content = json.loads(read_at_most(path, MOST_BYTES))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}", "check the name") from error
-    except (ValueError, RecursionError) as error:
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not JSON: it is no text in UTF-8", HINT) from error
+    except RecursionError as error:
+        raise UsageError(f"{path} is not JSON of this program: it is nested too deeply", HINT) from error
+    except ValueError as error:
         raise UsageError(f"{path} is not JSON: {error}", HINT) from error
     if not isinstance(content, dict) or not {"command", "version", "rows", "runs"} <= content.keys():
         raise UsageError(f"{path} is JSON, but not a result of relubench", HINT)
@@ -238,7 +242,10 @@ def _mask(run: Row, text: str, path: Path) -> Scores:
     try:
         mask = unpack(text, run["test_examples"])
     except (ValueError, KeyError) as error:
-        raise UsageError(f"{path}: the test results of a run cannot be read: {error}", HINT) from error
+        name = _short(run["id"])
+        raise UsageError(
+            f"{path}: the test results of a run cannot be read: those of {name} are damaged", HINT
+        ) from error
     is_bits, mean, score = mask.dtype == bool, float(mask.mean(dtype=float)) if mask.size else 0.0, _score_of_run(run)
     if score is not None and _apart(score, 100 * mean if is_bits else mean, is_bits):
         fault = f"a test error of {score:g} %, and {int(mask.sum())} of {mask.size} test examples wrong"

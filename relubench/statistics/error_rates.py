@@ -122,7 +122,7 @@ def mean_error(wrong: Sequence[Scores]) -> Interval:
     return Interval(100 * mean, 100 * low, 100 * high, BOTH if seeds > 1 else TEST_SET)
 
 
-def paired_difference(wrong_a: Sequence[Scores], wrong_b: Sequence[Scores], comparisons: int = 1) -> Difference:
+def paired_difference(wrong_a: Sequence[Scores], wrong_b: Sequence[Scores], comparisons: float = 1) -> Difference:
     """The mean of wrong_a - wrong_b over common seeds and examples, with its interval, p-value and word.
 
     S = 1: Tango's score interval (1998), with the p-value of the same score at zero, which is McNemar's test: the two
@@ -141,7 +141,7 @@ def paired_difference(wrong_a: Sequence[Scores], wrong_b: Sequence[Scores], comp
     return _crossed_difference(_observed(wrong_a, wrong_b), spread, between, comparisons)
 
 
-def unpaired_difference(wrong_a: Sequence[Scores], wrong_b: Sequence[Scores], comparisons: int = 1) -> Difference:
+def unpaired_difference(wrong_a: Sequence[Scores], wrong_b: Sequence[Scores], comparisons: float = 1) -> Difference:
     """The difference of two mean scores on the same examples whose seeds have nothing in common.
 
     Each side has its own variance between seeds, with Welch's degrees of freedom; the examples stay paired. `wrong_a`,
@@ -159,7 +159,7 @@ def unpaired_difference(wrong_a: Sequence[Scores], wrong_b: Sequence[Scores], co
     return _crossed_difference(_observed(wrong_a, wrong_b), spread, pooled, comparisons)
 
 
-def critical(comparisons: int) -> float:
+def critical(comparisons: float) -> float:
     """The quantile for the half-width of each of so many intervals, which together hold 95 % (Bonferroni)."""
     return 1 - ALPHA / comparisons / 2
 
@@ -172,7 +172,7 @@ def word(difference: float, low: float, high: float, seeds: int) -> str:
 
 
 def minimum_detectable_difference(
-    wrong_a: Sequence[Scores], wrong_b: Sequence[Scores], comparisons: int = 1
+    wrong_a: Sequence[Scores], wrong_b: Sequence[Scores], comparisons: float = 1
 ) -> float | None:
     """The true difference that this many seeds and examples detect with 80 % probability; of bits in points.
 
@@ -181,7 +181,7 @@ def minimum_detectable_difference(
     return paired_difference(wrong_a, wrong_b, comparisons).detectable
 
 
-def seeds_to_resolve(wrong_a: Sequence[Scores], wrong_b: Sequence[Scores], comparisons: int = 1) -> SeedsNeeded:
+def seeds_to_resolve(wrong_a: Sequence[Scores], wrong_b: Sequence[Scores], comparisons: float = 1) -> SeedsNeeded:
     """The number of seeds with which a true difference as large as the observed one is detected with 80 % probability.
 
     Needs two seeds or more to estimate the spread (ValueError). More seeds do not reduce the noise of the test set, so
@@ -207,7 +207,7 @@ def stack_masks(wrong: Sequence[Scores]) -> NDArray[np.float64]:
     return np.stack(wrong).astype(np.float64)
 
 
-def _crossed_difference(sight: ObservedDifference, spread: Spread, between: float, comparisons: int) -> Difference:
+def _crossed_difference(sight: ObservedDifference, spread: Spread, between: float, comparisons: float) -> Difference:
     mean, scale, bound = sight.difference, *((1.0, math.inf) if sight.error is None else (100.0, 1.0))
     half = spread.half_width(critical(comparisons))
     low, high = max(mean - half, -bound), min(mean + half, bound)
@@ -251,7 +251,7 @@ def _skewed(half: float, error: float, third_moment: float) -> tuple[float, floa
     return error * quantile(half / error), -error * quantile(-half / error)
 
 
-def _paired_t(gap: NDArray[np.float64], comparisons: int) -> Difference:
+def _paired_t(gap: NDArray[np.float64], comparisons: float) -> Difference:
     """The paired t test over the test examples of one seed: p and interval agree on whether zero is excluded.
 
     The detectable size is where an interval of this width leaves zero out with 80 % probability.
@@ -263,7 +263,7 @@ def _paired_t(gap: NDArray[np.float64], comparisons: int) -> Difference:
     return Difference(mean, mean - half, mean + half, min(1.0, comparisons * p), TEST_SET, 1, None, size)
 
 
-def _one_seed_difference(gap: NDArray[np.float64], sight: ObservedDifference, comparisons: int) -> Difference:
+def _one_seed_difference(gap: NDArray[np.float64], sight: ObservedDifference, comparisons: float) -> Difference:
     if sight.error is None:
         return _paired_t(gap, comparisons)
     only_a, only_b = int((gap > 0).sum()), int((gap < 0).sum())

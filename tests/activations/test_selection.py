@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relubench.activations import ACTIVATIONS, ActivationChoice, select
+from relubench.activations.selection import repeated
 from relubench.errors import UsageError
 
 OWN = """
@@ -219,3 +220,17 @@ def test_any_text_is_chosen_or_refused(text: str):
         return
     for choice in found:
         assert select([choice.label]) == [choice]
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["relu,relu"], ["relu"]),
+        (["softplus:beta=1", "softplus", "tanh"], ["softplus"]),
+        (["max(x,0)", "max(x,0)"], ["max(x,0)"]),
+        (["relu", "all"], []),
+        (["relu,tanh", "gelu"], []),
+    ],
+)
+def test_what_is_named_more_than_once(texts: list[str], expected: list[str]):
+    assert repeated(texts) == expected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,10 @@ from typing import Any
 import pytest
 
 from relubench.__main__ import run
+from relubench.errors import UsageError
+from relubench.reports.audit import audit
+from relubench.reports.comparison import compare
+from relubench.reports.saved import read_table
 from tests.cli.fakes import Cli
 
 
@@ -138,3 +143,96 @@ def test_a_row_that_is_renamed_gone_or_repeated_is_found(cli: Cli, tmp_path: Pat
     for changed, place in ((renamed, "row 2, foo"), (shorter, "runs of tanh"), (longer, "row 3, relu")):
         code, rows, _ = check(cli, tmp_path, changed)
         assert code == 1 and place in [row["place"] for row in rows]
+
+
+VALUES = (None, "x", -1, 1e300, [], {}, [None], {"a": 1}, True, 1.5, 10**30)
+PYTHON = (
+    "NoneType",
+    "argument",
+    "subscriptable",
+    "object is",
+    "__",
+    "iterable",
+    "operand",
+    "Error",
+    "not in",
+    "mapping",
+)
+
+
+def _places(value: Any, above: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [place for key, item in inner for place in [(*above, key), *_places(item, (*above, key))]]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_damage_of_any_kind_is_told_in_plain_words(tmp_path: Path, table: dict[str, Any], seed: int) -> None:
+    """Any value replaced by one of another kind, or left out, is refused or reported by its place."""
+    rng, path = random.Random(seed), tmp_path / "table.json"
+    places = _places(table)
+    (tmp_path / "sound.json").write_text(json.dumps(table))
+    sound = read_table(tmp_path / "sound.json")
+    for _ in range(25):
+        damaged = json.loads(json.dumps(table))
+        *above, key = rng.choice(places)
+        holder = damaged
+        for name in above:
+            holder = holder[name]
+        if rng.random() < 0.2:
+            del holder[key]
+        else:
+            holder[key] = rng.choice(VALUES)
+        path.write_text(json.dumps(damaged))
+        for judge in (lambda: audit(path).rows, lambda: compare([sound, read_table(path)]).rows):
+            try:
+                texts = [str(row.get("derived")) for row in judge()]
+            except UsageError as error:
+                texts = [error.message.replace(str(path), "")]
+            assert not [text for text in texts if any(word in text for word in PYTHON)]
+
+
+def test_a_value_of_another_kind_is_named_by_its_place(cli: Cli, tmp_path: Path, table: dict[str, Any]) -> None:
+    damaged = json.loads(json.dumps(table))
+    damaged["runs"][0]["curve"][1]["lr"] = "fast"
+    del damaged["runs"][1]["spec"]["momentum"]
+    code, rows, _ = check(cli, tmp_path, damaged)
+    named = {row["key"]: row["derived"] for row in rows}
+    assert code == 1
+    assert named["curve[1].lr"] == "a number"
+    assert named["spec.momentum"] == "a number, and it is missing"
+
+
+def test_a_file_that_is_no_text_is_refused(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "table.json"
+    path.write_bytes(b"\xff\xfe\x00")
+    assert "it is no text in UTF-8" in cli("check", str(path)).err
+    path.write_text("[" * 100_000)
+    assert "nested too deeply" in cli("check", str(path)).err
+
+
+def _changed(value: Any) -> Any:
+    if isinstance(value, bool):
+        return not value
+    return value + ("x" if isinstance(value, str) else 1)
+
+
+def test_a_change_of_any_kind_of_value_is_found(tmp_path: Path, table: dict[str, Any]) -> None:
+    """One value of each kind: only what the file says of itself follows from nothing."""
+    path, missed, kinds = tmp_path / "table.json", set(), set()
+    for *above, key in _places(table):
+        holder = changed = json.loads(json.dumps(table))
+        for name in above:
+            holder = holder[name]
+        kind = tuple("*" if isinstance(name, int) else name for name in (*above, key))
+        if kind in kinds or holder[key] is None or isinstance(holder[key], dict | list):
+            continue
+        kinds.add(kind)
+        holder[key] = _changed(holder[key])
+        path.write_text(json.dumps(changed))
+        try:
+            if not audit(path).rows:
+                missed.add(".".join(kind))
+        except UsageError:
+            continue
+    assert len(kinds) > 80
+    assert missed == {"version", "device", "command"}

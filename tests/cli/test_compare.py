@@ -212,6 +212,9 @@ def test_identical_runs_are_no_comparison(cli: Cli, tmp_path: Path) -> None:
     (alone,) = rows(cli, a, b)
     with_others = rows(cli, a, a, b)
     assert with_others[0]["verdict"] == "identical" and with_others[0]["detectable_difference_pct"] is None
+    estimates = ("difference_ci_low_pct", "difference_ci_high_pct", "difference_p")
+    assert [with_others[0][key] for key in estimates] == [None] * 3
+    assert None not in [with_others[1][key] for key in estimates]
     assert with_others[1]["difference_ci_low_pct"] == alone["difference_ci_low_pct"]
 
 

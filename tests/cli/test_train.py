@@ -112,6 +112,12 @@ def test_a_diverged_run_is_computed(cli: Cli, study: FakeStudy) -> None:
     ended = cli("train")
     assert ended.code == 0
     assert "diverged" in ended.out
+    assert "warning: none of 1 run has a test score: 1 diverged" in ended.err
+
+
+def test_a_run_with_a_score_beside_a_diverged_one_needs_no_warning(cli: Cli, study: FakeStudy) -> None:
+    study.script = [result("relu", outcome="diverged"), result("tanh")]
+    assert "has a test score" not in cli("train", "--act", "relu,tanh").err
 
 
 def test_interrupted_shows_what_is_finished(cli: Cli, study: FakeStudy) -> None:

@@ -38,6 +38,7 @@ COMMANDS = {
     "speed-sparsity": ["speed", "--sparsity", "--act", "relu", *KEPT, "--budget", "0.5s"],
     "speed-arithmetic": ["speed", "--arithmetic", *TIMED],
     "verify": ["verify", "--act", "relu", "--dtype", "bf16", "--quiet"],
+    "choose": ["choose", "--act", "sigmoid,relu", "--budget", "10runs", "--seeds", "2..2", *KEPT],
     "compare": ["compare", "RESULT", "RESULT", "--quiet"],
     "run": ["run", "PRESET", "--device", "cpu", "--runs-dir", "STORE", "--quiet"],
     "run-dry-run": ["run", "PRESET", "--device", "cpu", "--dry-run", "--runs-dir", "STORE"],
@@ -53,6 +54,7 @@ COMMANDS = {
 FORMATS = {
     **{name: ("json", "tsv") for name in COMMANDS if name.startswith(("speed", "list", "verify"))},
     "doctor": ("json",),
+    "choose": ("json", "tsv"),
 }
 """File -> what is asked for, where that is not every format: the words of lists are frozen too, timings take time."""
 EVERY = ("json", "jsonl", "tsv", "csv", "markdown")

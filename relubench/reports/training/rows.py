@@ -35,7 +35,7 @@ def table_rows(
     """A row for each group, without a verdict; `baselines`: for each row the index of the one it is compared with."""
     tuning_by_row = {(tuning.variant, tuning.activation, tuning.pretraining): tuning for tuning in tunings}
     rows = [_row(group, timings, tuning_by_row, comparison.references) for group in groups]
-    rows = _with_differences(groups, rows, baselines)
+    rows = _with_differences(groups, rows, baselines, comparison)
     return [_of_a_smoke_test(row) for row in rows] if comparison.smoke else rows
 
 
@@ -115,14 +115,14 @@ def _with_references(
 
 
 def _with_differences(
-    groups: Sequence[Group], rows: Sequence[SummaryRow], baselines: Sequence[int]
+    groups: Sequence[Group], rows: Sequence[SummaryRow], baselines: Sequence[int], comparison: Comparison
 ) -> list[SummaryRow]:
     """The rows with their differences to their baselines; the intervals are for as many comparisons as there are."""
     pairs = [
         ([], []) if index == baseline else mask_pairs(groups[index], groups[baseline])
         for index, baseline in enumerate(baselines)
     ]
-    comparisons = sum(bool(masks) for masks, _ in pairs)
+    comparisons = comparison.effective(sum(bool(masks) for masks, _ in pairs))
     return [
         _with_difference(row, paired_difference(*pair, comparisons), pair, comparisons) if pair[0] else row
         for row, pair in zip(rows, pairs, strict=True)
@@ -130,7 +130,7 @@ def _with_differences(
 
 
 def _with_difference(
-    row: SummaryRow, difference: Difference, pair: tuple[list[Scores], list[Scores]], comparisons: int
+    row: SummaryRow, difference: Difference, pair: tuple[list[Scores], list[Scores]], comparisons: float
 ) -> SummaryRow:
     is_open = difference.verdict == "noise" and difference.seeds > 1 and difference.difference
     needed = seeds_to_resolve(*pair, comparisons) if is_open else SeedsNeeded(None, None, None)

@@ -1,0 +1,256 @@
+"""The answer of a contest as records: what is known of each activation, and which one is recommended. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from relubench.experiments.choosing.contest import Contest, Ended
+from relubench.experiments.choosing.prices import Price
+from relubench.experiments.choosing.projection import Projection, project
+from relubench.statistics.error_rates import mean_score
+
+Want = Literal["error", "time", "memory"]
+WANTS = ("error", "time", "memory")
+
+Standing = Literal["best", "not told apart", "worse", "failed"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChoiceRow:
+    """What is known of one activation in one data set and network; missing is None. Scores are in the task's unit."""
+
+    activation: str
+    dataset: str
+    model: str
+    standing: Standing
+    recommended: bool = False
+    task: str
+    metric: str
+    lower_is_better: bool
+    lr: float | None = None
+    parameters: int | None = None
+    seeds: int = 0
+    """With a validation score at the looks."""
+    valid_metric: float | None = None
+    """The mean over them."""
+    valid_difference: float | None = None
+    """Less that of the best, at the last look at which both were compared."""
+    valid_difference_ci_low: float | None = None
+    """The intervals of all pairs and looks hold together at the plan's error rate."""
+    valid_difference_ci_high: float | None = None
+    test_seeds: int = 0
+    """Fresh ones, which decided nothing before."""
+    test_metric: float | None = None
+    test_metric_ci_low: float | None = None
+    test_metric_ci_high: float | None = None
+    test_difference: float | None = None
+    """Less that of the best, paired by seed and test example."""
+    test_difference_ci_low: float | None = None
+    test_difference_ci_high: float | None = None
+    out_after_seeds: int | None = None
+    reason: str = ""
+    """Why it is out."""
+    training_us_per_example: float | None = None
+    training_ratio: float | None = None
+    """Over the first activation's, of the same rounds."""
+    training_ratio_ci_low: float | None = None
+    training_ratio_ci_high: float | None = None
+    inference_us_per_example: float | None = None
+    memory_bytes: int | None = None
+    pareto: bool | None = None
+    """Whether no other activation is as good in validation score, training time and memory, and better in any."""
+    soundness: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """The rows of one contest, with what its sentence says."""
+
+    rows: list[ChoiceRow]
+    best: str | None
+    """The activation with the best score among those that are left, on the test set where it is confirmed."""
+    ended: Ended
+    runs: int
+    confirmed: bool
+    projections: list[Projection]
+
+    @property
+    def recommended(self) -> ChoiceRow | None:
+        return next((row for row in self.rows if row.recommended), None)
+
+    @property
+    def chosen(self) -> list[ChoiceRow]:
+        """The activations that cannot be told apart from the best, itself first."""
+        rows = [row for row in self.rows if row.standing in ("best", "not told apart")]
+        return sorted(rows, key=lambda row: row.standing != "best")
+
+
+def answer_of(
+    contest: Contest, want: Want, prices: Mapping[str, Price], soundness: Mapping[str, str], num_runs: int
+) -> Answer:
+    """The answer of a contest, wherever it has stopped."""
+    best = _best(contest)
+    rows = [_row(contest, label, best, prices.get(label), soundness.get(label)) for label in contest.labels]
+    rows = _with_front(rows)
+    name = recommended(rows, want, contest.plan.within)
+    return Answer(
+        rows=[replace(row, recommended=row.activation == name) for row in rows],
+        best=best,
+        ended=contest.ended,
+        runs=num_runs,
+        confirmed=bool(contest.confirmed),
+        projections=project(contest),
+    )
+
+
+def recommended(rows: Sequence[ChoiceRow], want: Want, within: float) -> str | None:
+    """The activation to take: the best, or the cheapest of those that are as good, or not worse by more than `within`.
+
+    `want`: error takes the best unless a difference `within` is allowed; time and memory take the cheapest. None where
+    nothing has a score.
+    """
+    best = next((row for row in rows if row.standing == "best"), None)
+    if best is None:
+        return None
+    if want == "error" and not within:
+        return best.activation
+    candidates = [row for row in rows if row is best or (row.standing == "not told apart" and _is_within(row, within))]
+    cost = {row.activation: row.memory_bytes if want == "memory" else row.training_us_per_example for row in candidates}
+    priced = {name: value for name, value in cost.items() if value is not None}
+    return min(priced, key=lambda name: priced[name]) if priced else best.activation
+
+
+def _is_within(row: ChoiceRow, within: float) -> bool:
+    """Whether it is shown not to be worse than the best by more than that; any that is left, where nothing is asked."""
+    if not within:
+        return True
+    low, high = row.test_difference_ci_low, row.test_difference_ci_high
+    if low is None or high is None:
+        low, high = row.valid_difference_ci_low, row.valid_difference_ci_high
+    worst = high if row.lower_is_better else None if low is None else -low
+    return worst is not None and worst <= within
+
+
+def _best(contest: Contest) -> str | None:
+    """The best of those that are left, by test score where that is confirmed, else by validation score."""
+    if not contest.remaining or not contest.rates:
+        return None
+    sign = 1.0 if contest.trainings.task.lower_is_better else -1.0
+    score_of = _test_score if contest.confirmed else _valid_score
+    scores = {label: score_of(contest, label) for label in contest.remaining}
+    numbers = {label: sign * score for label, score in scores.items() if score is not None}
+    return min(numbers, key=lambda label: numbers[label]) if numbers else None
+
+
+def _seeds_of(contest: Contest, label: str) -> list[int]:
+    """The seeds up to the last look that have a validation score."""
+    rate = contest.rates.get(label)
+    if rate is None:
+        return []
+    runs = {seed: contest.trainings.result(label, rate, seed) for seed in range(contest.seeds)}
+    return [seed for seed, run in runs.items() if run is not None and run.valid_score is not None]
+
+
+def _valid_score(contest: Contest, label: str) -> float | None:
+    runs = [contest.trainings.result(label, contest.rates[label], seed) for seed in _seeds_of(contest, label)]
+    scores = [run.valid_score for run in runs if run is not None and run.valid_score is not None]
+    return sum(scores) / len(scores) if scores else None
+
+
+def _test_score(contest: Contest, label: str) -> float | None:
+    if not contest.confirmed or label not in contest.rates:
+        return None
+    runs = [contest.trainings.result(label, contest.rates[label], seed) for seed in contest.confirmed]
+    scores = [run.test_score for run in runs if run is not None and run.test_score is not None]
+    return sum(scores) / len(scores) if len(scores) == len(contest.confirmed) else None
+
+
+def _row(contest: Contest, label: str, best: str | None, price: Price | None, sound: str | None) -> ChoiceRow:
+    task, out = contest.trainings.task, contest.out.get(label)
+    standing: Standing = "best" if label == best else "not told apart"
+    if out is not None:
+        standing = "failed" if out.reason == "failed" else "worse"
+    spec = next((run.spec for (name, _, _), run in contest.trainings.results.items() if name == label), {})
+    price = price or Price()
+    part = contest.trainings.prepared_study.parts[0]
+    row = ChoiceRow(
+        activation=label,
+        dataset=part.prepared.name,
+        model=spec.get("model", part.config.model.name),
+        standing=standing,
+        task=task.name,
+        metric=task.metric,
+        lower_is_better=task.lower_is_better,
+        lr=contest.rates.get(label),
+        parameters=spec.get("parameters"),
+        seeds=len(_seeds_of(contest, label)),
+        out_after_seeds=out and out.seeds,
+        reason="" if out is None else out.message or f"{out.reason.removesuffix(' on the test set')} than {out.by}",
+        training_us_per_example=price.training_us_per_example,
+        training_ratio=price.training_ratio,
+        training_ratio_ci_low=price.training_ratio_low,
+        training_ratio_ci_high=price.training_ratio_high,
+        inference_us_per_example=price.inference_us_per_example,
+        memory_bytes=price.memory_bytes,
+        soundness=sound,
+    )
+    return replace(row, **_validation(contest, label, best), **_test(contest, label, best))
+
+
+def _validation(contest: Contest, label: str, best: str | None) -> dict[str, Any]:
+    score = _valid_score(contest, label) if label in contest.rates else None
+    rounded = contest.trainings.task.rounded
+    values: dict[str, Any] = {"valid_metric": None if score is None else rounded(score)}
+    if best is not None and (pair := contest.pairs.get((label, best))) is not None:
+        values["valid_difference"] = rounded(pair.difference)
+        values |= {"valid_difference_ci_low": rounded(pair.low), "valid_difference_ci_high": rounded(pair.high)}
+    return values
+
+
+def _test(contest: Contest, label: str, best: str | None) -> dict[str, Any]:
+    score, rounded = _test_score(contest, label), contest.trainings.task.rounded
+    if score is None:
+        return {}
+    interval = mean_score(contest.trainings.masks_of(label, contest.rates[label], contest.confirmed))
+    values: dict[str, Any] = {
+        "test_seeds": len(contest.confirmed),
+        "test_metric": rounded(score),
+        "test_metric_ci_low": rounded(interval.low),
+        "test_metric_ci_high": rounded(interval.high),
+    }
+    if best is not None and (difference := contest.differences.get((label, best))) is not None:
+        values |= {
+            "test_difference": rounded(difference.difference),
+            "test_difference_ci_low": rounded(difference.low),
+            "test_difference_ci_high": rounded(difference.high),
+        }
+    return values
+
+
+def _with_front(rows: Sequence[ChoiceRow]) -> list[ChoiceRow]:
+    """The rows that say whether they are on the Pareto front; None where a score or a price is missing."""
+    points = {row.activation: _point(row) for row in rows}
+    numbers = {name: point for name, point in points.items() if point is not None}
+
+    def is_on_front(point: tuple[float, ...]) -> bool:
+        return not any(_dominates(rival, point) for rival in numbers.values())
+
+    return [
+        replace(row, pareto=None if (point := points[row.activation]) is None else is_on_front(point)) for row in rows
+    ]
+
+
+def _point(row: ChoiceRow) -> tuple[float, ...] | None:
+    if row.valid_metric is None or row.training_us_per_example is None:
+        return None
+    sign = 1.0 if row.lower_is_better else -1.0
+    return sign * row.valid_metric, row.training_us_per_example, float(row.memory_bytes or 0)
+
+
+def _dominates(first: tuple[float, ...], second: tuple[float, ...]) -> bool:
+    return first != second and all(a <= b for a, b in zip(first, second, strict=True))

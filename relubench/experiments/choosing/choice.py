@@ -1,0 +1,166 @@
+"""A choice from its request to its answers: a contest for each data set and network, and the prices of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+
+from relubench.errors import UsageError
+from relubench.experiments.choosing.answer import Answer, Want, answer_of
+from relubench.experiments.choosing.budget import Account, Budget
+from relubench.experiments.choosing.contest import CONFIRMATION_SEEDS, Contest
+from relubench.experiments.choosing.plan import SequentialPlan, training_digest
+from relubench.experiments.choosing.prices import prices, soundness
+from relubench.experiments.choosing.rates import most_runs
+from relubench.experiments.choosing.trainings import Trainings, Watch
+from relubench.experiments.config import ExperimentConfig
+from relubench.experiments.events import Event
+from relubench.experiments.plan import Variant
+from relubench.experiments.study import Study
+from relubench.models.optimizer_table import OPTIMIZERS
+from relubench.runs.task import task_called
+from relubench.statistics.sequential import LEAST_SEEDS, looks_between
+
+ELIMINATION_RATE, CONFIRMATION_RATE = 0.025, 0.025
+"""The error rates of the looks and of the confirmation: 5 % together."""
+
+MOST_SEEDS = 20
+"""The last look, unless another is asked for."""
+
+PRICE_SHARE, PRICE_SECONDS = 0.15, (2.0, 20.0)
+"""The part of the time that prices may take, and their fewest and most seconds for each data set and network."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChoiceRequest:
+    """What is to be chosen, for how much."""
+
+    configs: Sequence[ExperimentConfig]
+    """One for each data set and network."""
+    budget: Budget
+    want: Want = "error"
+    within: float = 0.0
+    """Differences up to this count as none."""
+    seeds: tuple[int, int] = (LEAST_SEEDS, MOST_SEEDS)
+    """Of the first look and of the last."""
+
+
+@dataclass(slots=True)
+class Choice:
+    """A choice being made; `plans` are frozen before `run`."""
+
+    request: ChoiceRequest
+    open_study: Callable[[Sequence[Variant]], Study]
+    watch: Watch
+    studies: list[Study]
+    """One for each data set and network, opened and not carried out: its activations and its data."""
+    plans: list[SequentialPlan]
+    contests: list[Contest] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    interrupted: bool = False
+
+    @classmethod
+    def open(cls, request: ChoiceRequest, open_study: Callable[[Sequence[Variant]], Study], watch: Watch) -> Choice:
+        """Everything that can be refused is refused here, and the plans are frozen."""
+        least, most = request.seeds
+        seeds = tuple(range(least))
+        studies = [
+            open_study([Variant(config=config.model_copy(update={"seeds": seeds}))]) for config in request.configs
+        ]
+        for study in studies:
+            _check(request, study)
+        plans = [_plan(request, study, looks_between(least, most)) for study in studies]
+        for study, plan in zip(studies, plans, strict=True):
+            plan.freeze(study.store.root)
+        return cls(request, open_study, watch, studies, plans)
+
+    def run(self) -> None:
+        """Carry the contests out, one after the other, each with an equal part of what is left of the budget."""
+        total = Account(self.request.budget)
+        for position, (config, study, plan) in enumerate(
+            zip(self.request.configs, self.studies, self.plans, strict=True)
+        ):
+            if self.interrupted:
+                return
+            account = Account(_rest(total).part(len(self.studies) - position), reserve_share=PRICE_SHARE)
+            trainings = Trainings(config, self.open_study, self._watched, account, study=study)
+            contest = Contest([choice.label for choice in study.parts[0].choices], plan, trainings)
+            self.contests.append(contest)
+            contest.run()
+            plan.check(study.store.root)
+            total.runs |= account.runs
+            self.answers.append(self._answer(contest, account))
+
+    def _watched(self, study: Study, events: Generator[Event]) -> bool:
+        self.interrupted = self.watch(study, events) or self.interrupted
+        return self.interrupted
+
+    def _answer(self, contest: Contest, account: Account) -> Answer:
+        """The answer with what can still be measured; an interruption leaves prices out, not the answer."""
+        rates = {label: rate for label, rate in contest.rates.items() if _has_run(contest, label, rate)}
+        measured, words = {}, {}
+        if not self.interrupted and rates:
+            try:
+                measured = prices(contest.trainings, rates, _price_seconds(account))
+                words = soundness(list(contest.labels), contest.trainings.config.train.precision)
+            except KeyboardInterrupt:
+                self.interrupted = True
+        return answer_of(contest, self.request.want, measured, words, len(account.runs))
+
+
+def _has_run(contest: Contest, label: str, rate: float) -> bool:
+    return any((name, lr) == (label, rate) for name, lr, _ in contest.trainings.results)
+
+
+def _rest(account: Account) -> Budget:
+    """What is left of a budget."""
+    if account.budget.runs is not None:
+        return Budget(runs=max(account.budget.runs - len(account.runs), 0))
+    assert account.budget.seconds is not None
+    return Budget(seconds=max(account.budget.seconds - account.elapsed, 0.0))
+
+
+def _price_seconds(account: Account) -> float:
+    """The seconds for timing steps: half of what is reserved, else that part of what the trainings took."""
+    least, most = PRICE_SECONDS
+    total = account.elapsed if account.budget.seconds is None else account.budget.seconds
+    return min(most, max(least, PRICE_SHARE / 2 * total))
+
+
+def _check(request: ChoiceRequest, study: Study) -> None:
+    """Raises UsageError for a choice without choice, and for a number of runs that cannot decide anything."""
+    config, labels = study.config, [choice.label for choice in study.parts[0].choices]
+    if len(labels) < 2:
+        raise UsageError(f"choose needs two activations or more, got {', '.join(labels)}", "add --act NAME")
+    if config.train.l1_pairs or len(config.train.strengths) > 1 or set(config.pretrain.methods) != {"none"}:
+        raise UsageError("choose compares activations alone", "leave L1 strengths and pre-training out")
+    train, runs = config.train, request.budget.runs
+    rates = (train.lr_grid or OPTIMIZERS[train.optimizer].rates) if train.lr == "auto" else ()
+    least_runs = most_runs(rates, train.lr_seeds, len(labels)) + len(labels) * (
+        request.seeds[0] + CONFIRMATION_SEEDS[0]
+    )
+    least_runs *= len(request.configs)
+    if runs is not None and runs < least_runs:
+        raise UsageError(
+            f"--budget {runs}runs is too little for one look: {len(labels)} activations need up to {least_runs} runs",
+            f"--budget {least_runs}runs, fewer --act, or a fixed --lr",
+        )
+
+
+def _plan(request: ChoiceRequest, study: Study, looks: tuple[int, ...]) -> SequentialPlan:
+    part = study.parts[0]
+    values = part.config.model_dump(mode="json", exclude={"act", "seeds", "keep"})
+    digests = {choice.label: choice.source_digest for choice in part.choices}
+    return SequentialPlan(
+        command="choose",
+        activations=tuple(choice.label for choice in part.choices),
+        settings=(f"{part.prepared.name}, {part.config.model.name}",),
+        metric=task_called(part.prepared.task).metric,
+        decides_on="validation",
+        looks=looks,
+        error_rate=ELIMINATION_RATE,
+        compared="all pairs",
+        confirmation_error_rate=CONFIRMATION_RATE,
+        within=request.within,
+        training=training_digest({**values, "data_digest": part.prepared.digest, "activations": digests}),
+    )

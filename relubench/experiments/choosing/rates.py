@@ -1,0 +1,85 @@
+"""The learning rate of each activation, on seeds that decide nothing else, by going from the middle of the grid.
+
+The validation error is taken to have one valley over the logarithm of the rate. The two middle rates are tried first,
+and from the better of them the next one outwards as long as the error falls; rates behind a worse one are eliminated
+untried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from relubench.experiments.choosing.trainings import SCORED, Trainings
+from relubench.experiments.plan import tuning_seeds
+from relubench.models.optimizer_table import OPTIMIZERS
+
+
+@dataclass(slots=True)
+class RateSearch:
+    """The rates tried so far, with their mean validation scores, lower being better; inf where it has none."""
+
+    grid: tuple[float, ...]
+    scores: dict[str, dict[float, float]] = field(default_factory=dict)
+
+    def next_rates(self, label: str) -> list[float]:
+        """The rates to try next; none where the search has ended."""
+        scores, grid = self.scores.get(label, {}), self.grid
+        if not scores:
+            middle = len(grid) // 2
+            return list(grid[max(middle - 1, 0) : middle + 1])
+        best = grid.index(self.best(label))
+        return [grid[place] for place in (best - 1, best + 1) if 0 <= place < len(grid) and grid[place] not in scores]
+
+    def best(self, label: str) -> float:
+        """The best rate so far, the larger of two equal ones."""
+        scores = self.scores[label]
+        return min(scores, key=lambda rate: (scores[rate], -rate))
+
+    def trained(self, label: str) -> bool:
+        """Whether it has a score at any rate."""
+        return any(score < float("inf") for score in self.scores.get(label, {}).values())
+
+
+def search_rates(trainings: Trainings, labels: Sequence[str]) -> RateSearch | None:
+    """The search, ended for every activation; None where it was interrupted or the budget is spent.
+
+    A rate that was given is no search: its `scores` are empty.
+    """
+    train = trainings.config.train
+    if train.lr != "auto":
+        return RateSearch((train.lr,))
+    search = RateSearch(tuple(sorted(train.lr_grid or OPTIMIZERS[train.optimizer].rates)))
+    seeds = tuning_seeds(trainings.config)
+    while rates_to_try := {label: rates for label in labels if (rates := search.next_rates(label))}:
+        num_runs = sum(len(rates) for rates in rates_to_try.values()) * len(seeds)
+        if not trainings.account.affords(num_runs) or not trainings.train(rates_to_try, seeds):
+            return None
+        for label, rates in rates_to_try.items():
+            by_rate = search.scores.setdefault(label, {})
+            by_rate |= {rate: _score(trainings, label, rate, seeds) for rate in rates}
+    return search
+
+
+def most_runs(config_rates: Sequence[float], num_seeds: int, activations: int) -> int:
+    """The runs that a search can take at most."""
+    return len(config_rates) * num_seeds * activations
+
+
+def chosen(search: RateSearch, labels: Sequence[str]) -> Mapping[str, float]:
+    """The rate of each activation that trained at any."""
+    if not search.scores:
+        return dict.fromkeys(labels, search.grid[0])
+    return {label: search.best(label) for label in labels if search.trained(label)}
+
+
+def _score(trainings: Trainings, label: str, rate: float, seeds: Sequence[int]) -> float:
+    """The mean validation score, lower being better; inf where a seed has none."""
+    runs = [trainings.result(label, rate, seed) for seed in seeds]
+    sign = 1.0 if trainings.task.lower_is_better else -1.0
+    scores = [
+        sign * run.valid_score
+        for run in runs
+        if run is not None and run.outcome in SCORED and run.valid_score is not None
+    ]
+    return sum(scores) / len(scores) if len(scores) == len(seeds) else float("inf")

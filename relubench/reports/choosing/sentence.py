@@ -1,0 +1,74 @@
+"""The answer of a choice in words."""
+
+from __future__ import annotations
+
+from relubench.experiments.choosing.answer import Answer, ChoiceRow
+from relubench.experiments.choosing.choice import ChoiceRequest
+from relubench.reports.formatting import count, join_names
+from relubench.runs.task import task_called
+
+
+def sentence(answer: Answer, request: ChoiceRequest, *, named: bool) -> str:
+    """Which activation to take and why, what cannot be told apart from it, and what more budget would change.
+
+    `named`: with the data set and the network in front, where there are several.
+    """
+    lead = f"{answer.rows[0].dataset}, {answer.rows[0].model}: " if named else ""
+    row = answer.recommended
+    if row is None:
+        return f"{lead}No activation can be recommended: none has a score yet. {more_budget(answer)}"
+    parts = [f"{lead}Take {row.activation}: {_why(answer, row, request)}.", _others(answer), _caveat(answer, row)]
+    return " ".join(part for part in [*parts, more_budget(answer)] if part)
+
+
+def _why(answer: Answer, row: ChoiceRow, request: ChoiceRequest) -> str:
+    task = task_called(row.task)
+    score = row.test_metric if answer.confirmed else row.valid_metric
+    kind = f"{'test' if answer.confirmed else 'validation'} {task.noun}"
+    size = "" if score is None else task.text(score)
+    if row.standing == "best":
+        return f"it has the {task.best} {kind}, {size}"
+    margin = f"{request.within:g} {task.difference_unit}".rstrip()
+    as_good = f"are not worse than {answer.best} by more than {margin}" if request.within else "are as good"
+    cheap = "needs the least memory" if request.want == "memory" else "trains fastest"
+    return f"of those that {as_good} it {cheap}, with a {kind} of {size}"
+
+
+def _others(answer: Answer) -> str:
+    names = [row.activation for row in answer.chosen if row.activation != answer.best]
+    if not names:
+        return "Every other activation is worse."
+    return f"{join_names(names, 10)} cannot be told apart from {answer.best}."
+
+
+def _caveat(answer: Answer, row: ChoiceRow) -> str:
+    lines = []
+    if not answer.confirmed:
+        lines.append("It is not confirmed on the test set.")
+    if row.soundness not in (None, "sound"):
+        lines.append(f"Its arithmetic is not sound here: {row.soundness}.")
+    return " ".join(lines)
+
+
+def more_budget(answer: Answer) -> str:
+    """What more budget would change, in one sentence or two."""
+    if answer.ended == "settled":
+        return "More budget would not change this."
+    if not answer.projections:
+        return "More budget is needed for the first look." if not any(row.seeds for row in answer.rows) else ""
+    near = [entry for entry in answer.projections if entry.seeds is not None]
+    far = [entry.activation for entry in answer.projections if entry.seeds is None]
+    parts = [
+        f"with {count(entry.seeds or 0, 'seed')} {entry.activation} would probably be out"
+        for entry in sorted(near, key=lambda entry: entry.seeds or 0)
+    ]
+    text = f"If differences stay as they are, {', '.join(parts)}." if parts else ""
+    if far:
+        text += (
+            f" {join_names(far, 10)} would stay, however large the budget."
+            if text
+            else (
+                f"More budget would hardly change this: {join_names(far, 10)} would stay undecided up to the last look."
+            )
+        )
+    return text.strip()

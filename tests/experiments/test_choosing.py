@@ -1,0 +1,268 @@
+"""Choices within a budget: what is spent, who is out and why, what is recommended, from real trainings of tiny nets."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import relubench
+from relubench.errors import ComputeError, UsageError
+from relubench.executors.inline import InlineExecutor
+from relubench.experiments.choosing import choice
+from relubench.experiments.choosing.answer import ChoiceRow, recommended
+from relubench.experiments.choosing.budget import Account, Budget, parse_budget
+from relubench.experiments.choosing.plan import FOLDER, LOCK, SequentialPlan
+from relubench.experiments.choosing.rates import RateSearch
+from relubench.experiments.plan import Variant
+from relubench.experiments.study import Study
+from relubench.reports.choosing import python
+from relubench.reports.table import Table
+
+TINY: dict[str, Any] = {"dataset": "digits", "model": "mlp-1x16", "batch_size": 64, "epochs": 3, "lr": 0.3}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def in_this_process() -> Iterator[None]:
+    """Trainings run in this process: starting workers for every look would take longer than all of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(python, "open_study", opened_inline)
+        patch.setattr(choice, "PRICE_SECONDS", (0.2, 0.2))
+        yield
+
+
+def opened_inline(variants: Sequence[Variant], data_dir: None, runs_dir: Path) -> Study:
+    return Study.open(variants, runs_dir=runs_dir, executor=InlineExecutor)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def table(runs: Path) -> Table:
+    """relu against a network without any activation and one that is nearly constant."""
+    return relubench.choose(["relu", "tanh", "0.001*x"], budget="40runs", seeds="3..6", runs_dir=runs, **TINY)
+
+
+def answer(table: Table) -> dict[str, Any]:
+    return table.report.about["answers"][0]
+
+
+def test_a_bad_activation_is_out_and_the_answer_is_confirmed(table: Table) -> None:
+    rows = {row["activation"]: row for row in table.rows}
+    assert rows["0.001*x"]["standing"] == "worse"
+    assert rows["0.001*x"]["test_metric"] is None
+    assert set(answer(table)["not_told_apart"]) <= {"relu", "tanh"}
+    best = rows[answer(table)["best"]]
+    assert best["test_seeds"] >= 2 and best["test_metric_ci_low"] < best["test_metric"] < best["test_metric_ci_high"]
+    assert table.report.sentence.startswith(f"Take {answer(table)['recommended']}: ")
+
+
+def test_the_confirming_seeds_decided_nothing_before(table: Table) -> None:
+    seeds = {run["spec"]["seed"] for run in table.report.runs}
+    fresh = {seed for seed in seeds if seed >= 6}
+    assert fresh == set(range(6, 6 + len(fresh))) and len(fresh) >= 2
+    assert "0.001*x" not in {run["spec"]["activation"] for run in table.report.runs if run["spec"]["seed"] in fresh}
+
+
+def test_no_more_runs_than_the_budget(table: Table) -> None:
+    assert len(table.report.runs) == answer(table)["runs"] <= 40
+
+
+def test_the_test_scores_are_the_means_of_the_runs(table: Table) -> None:
+    for row in table.rows:
+        tested = [
+            run["test_error_pct"]
+            for run in table.report.runs
+            if run["spec"]["activation"] == row["activation"] and run["spec"]["seed"] >= 6
+        ]
+        if row["test_metric"] is not None:
+            assert row["test_metric"] == pytest.approx(sum(tested) / len(tested), abs=1e-6)
+
+
+def test_prices_and_soundness_stand_beside_the_scores(table: Table) -> None:
+    for row in table.rows:
+        assert row["training_us_per_example"] > 0 and row["inference_us_per_example"] > 0 and row["memory_bytes"] > 0
+        assert row["soundness"] == "sound"
+    assert any(row["pareto"] for row in table.rows)
+
+
+def test_the_same_command_trains_nothing_and_answers_the_same(table: Table, runs: Path) -> None:
+    ids = set((runs / "runs").rglob("result.json"))
+    again = relubench.choose(["relu", "tanh", "0.001*x"], budget="40runs", seeds="3..6", runs_dir=runs, **TINY)
+    timed = ("training", "inference", "pareto", "recommended")
+    kept = [{key: row[key] for key in row if not key.startswith(timed)} for row in table.rows]
+    assert [{key: row[key] for key in row if not key.startswith(timed)} for row in again.rows] == kept
+    assert set((runs / "runs").rglob("result.json")) == ids
+
+
+def test_a_smaller_budget_answers_the_same_or_wider(table: Table, runs: Path) -> None:
+    sets = [set(answer(table)["not_told_apart"])]
+    for budget in ("25runs", "15runs"):
+        smaller = relubench.choose(["relu", "tanh", "0.001*x"], budget=budget, seeds="3..6", runs_dir=runs, **TINY)
+        assert answer(smaller)["runs"] <= int(budget.removesuffix("runs"))
+        sets.append(set(answer(smaller)["not_told_apart"]))
+    assert all(wider >= narrower for narrower, wider in itertools.pairwise(sets))
+
+
+def test_the_plan_is_frozen_in_a_file(table: Table, runs: Path) -> None:
+    (plan,) = table.report.about["plans"]
+    content = json.loads((runs / FOLDER / plan["digest"] / LOCK).read_text())
+    assert content["looks"] == [3, 4, 5, 6] == plan["looks"]
+    assert content["activations"] == ["relu", "tanh", "0.001*x"]
+
+
+def test_relu_against_a_renamed_relu_is_never_decided(runs: Path) -> None:
+    table = relubench.choose(["relu", "max(x,0)"], budget="40runs", seeds="3..5", runs_dir=runs, **TINY)
+    assert answer(table)["not_told_apart"] == ["relu", "max(x,0)"] or set(answer(table)["not_told_apart"]) == {
+        row["activation"] for row in table.rows
+    }
+    assert answer(table)["ended"] == "looks"
+
+
+def test_a_diverging_activation_is_out_with_its_reason(runs: Path) -> None:
+    table = relubench.choose(["relu", "exp(5*x)"], budget="30runs", seeds="2..3", runs_dir=runs, **TINY)
+    row = next(row for row in table.rows if row["activation"] != "relu")
+    assert row["standing"] == "failed" and "diverged" in row["reason"]
+    assert answer(table)["recommended"] == "relu"
+
+
+def test_rates_are_searched_from_the_middle_outwards() -> None:
+    search = RateSearch((0.001, 0.01, 0.1, 1.0))
+    assert search.next_rates("relu") == [0.01, 0.1]
+    search.scores["relu"] = {0.01: 5.0, 0.1: 3.0}
+    assert search.next_rates("relu") == [1.0]
+    search.scores["relu"][1.0] = float("inf")
+    assert search.next_rates("relu") == [] and search.best("relu") == 0.1
+    search.scores["tanh"] = {0.01: 2.0, 0.1: 3.0}
+    assert search.next_rates("tanh") == [0.001]
+
+
+@pytest.mark.parametrize("grid", [(0.1,), (0.01, 0.1), (0.01, 0.1, 1.0), tuple(10.0**-k for k in range(7, 0, -1))])
+def test_a_search_over_one_valley_finds_its_bottom(grid: tuple[float, ...]) -> None:
+    for bottom in grid:
+        search = RateSearch(grid)
+        while rates := search.next_rates("relu"):
+            known = search.scores.setdefault("relu", {})
+            known |= {rate: float(abs(grid.index(rate) - grid.index(bottom))) for rate in rates}
+        assert search.best("relu") == bottom
+
+
+def test_budgets_are_times_or_numbers_of_runs() -> None:
+    assert parse_budget("20m") == Budget(seconds=1200)
+    assert parse_budget(" 1.5h ") == Budget(seconds=5400)
+    assert parse_budget("40runs") == parse_budget("40 runs") == Budget(runs=40)
+    assert [str(parse_budget(text)) for text in ("20m", "90s", "2h", "40runs")] == ["20m", "90s", "2h", "40 runs"]
+
+
+@pytest.mark.parametrize("text", ["", "20", "m", "-5m", "0runs", "1.5runs", "0s", "twenty", "1e3s"])
+def test_any_other_budget_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="--budget must be"):
+        parse_budget(text)
+
+
+def test_an_account_of_time_foresees_what_runs_take() -> None:
+    now = [0.0]
+    account = Account(Budget(seconds=100), clock=lambda: now[0], reserve_share=0.2)
+    assert account.affords(10**6)
+    now[0] = 40.0
+    account.spend(["a", "b", "c", "d"], trained=4, seconds=40.0)
+    assert account.affords(4) and not account.affords(5)
+
+
+def test_an_account_of_runs_counts_a_run_once() -> None:
+    account = Account(Budget(runs=5))
+    account.spend(["a", "b"], trained=2, seconds=1.0)
+    account.spend(["a", "b", "c"], trained=1, seconds=1.0)
+    assert account.affords(2) and not account.affords(3)
+
+
+def row(name: str, standing: Any, time: float | None = None, memory: int | None = None, high: float = 9.0) -> ChoiceRow:
+    return ChoiceRow(
+        activation=name,
+        dataset="digits",
+        model="cnn",
+        standing=standing,
+        task="classification",
+        metric="error_pct",
+        lower_is_better=True,
+        training_us_per_example=time,
+        memory_bytes=memory,
+        test_difference_ci_low=-high,
+        test_difference_ci_high=high,
+    )
+
+
+def test_what_is_wanted_decides_among_those_that_are_as_good() -> None:
+    rows = [
+        row("gelu", "best", 3.0, 30),
+        row("relu", "not told apart", 1.0, 40, high=0.5),
+        row("tanh", "not told apart", 2.0, 20, high=0.2),
+        row("sigmoid", "worse", 0.1, 1),
+    ]
+    assert recommended(rows, "error", 0.0) == "gelu"
+    assert recommended(rows, "time", 0.0) == "relu"
+    assert recommended(rows, "memory", 0.0) == "tanh"
+    assert recommended(rows, "error", 0.3) == "tanh"
+    assert recommended(rows, "time", 0.6) == "relu"
+    assert recommended(rows[3:], "error", 0.0) is None
+
+
+def test_without_prices_the_best_is_recommended() -> None:
+    assert recommended([row("gelu", "best"), row("relu", "not told apart")], "time", 0.0) == "gelu"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"act": "relu"}, "two activations or more, got relu"),
+        ({"budget": "5runs"}, "too little for one look"),
+        ({"want": "beauty"}, "--want must be one of error, time, memory"),
+        ({"within": -1}, "--within must be a number of at least 0"),
+        ({"seeds": "5"}, "--seeds must be LEAST..MOST"),
+        ({"seeds": "5..3"}, "the least first"),
+        ({"seeds": "1..3"}, "--seeds must be from 2"),
+    ],
+)
+def test_what_cannot_be_chosen_is_refused(changes: dict[str, Any], message: str, runs: Path) -> None:
+    values = {"act": ["relu", "tanh"], "budget": "20runs", "runs_dir": runs, **TINY, **changes}
+    with pytest.raises(UsageError, match=message):
+        relubench.choose(**values)
+
+
+def plan(**changes: Any) -> SequentialPlan:
+    values: dict[str, Any] = {
+        "command": "choose",
+        "activations": ("relu", "tanh"),
+        "settings": ("digits, cnn",),
+        "metric": "error_pct",
+        "decides_on": "validation",
+        "looks": (3, 4),
+        "error_rate": 0.05,
+        "compared": "all pairs",
+    }
+    return SequentialPlan(**{**values, **changes})
+
+
+@pytest.mark.parametrize(
+    "changes", [{"activations": ("relu",)}, {"looks": (3, 5)}, {"error_rate": 0.1}, {"metric": "mse"}]
+)
+def test_a_changed_plan_is_another_one(changes: dict[str, Any]) -> None:
+    assert plan(**changes).digest != plan().digest
+
+
+def test_a_plan_that_was_changed_meanwhile_is_found(tmp_path: Path) -> None:
+    path = plan().freeze(tmp_path)
+    plan().check(tmp_path)
+    path.write_text(path.read_text().replace("0.05", "0.5"))
+    with pytest.raises(ComputeError, match="was changed while its runs were trained"):
+        plan().check(tmp_path)
+    path.unlink()
+    with pytest.raises(ComputeError, match="cannot be read"):
+        plan().check(tmp_path)
