@@ -50,7 +50,7 @@ def select(texts: Sequence[str]) -> list[ActivationChoice]:
 def repeated(texts: Sequence[str]) -> list[str]:
     """The activations that are named more than once, one by one: neither by a pattern nor as a family."""
     names: list[str] = []
-    for piece in _split_texts(texts):
+    for piece in split_texts(texts):
         if _is_formula(piece) or piece.partition(":")[0].strip() in ACTIVATIONS:
             names += [choice.label for choice in _choices_of(piece)]
         elif names_user_object(piece):

@@ -73,7 +73,7 @@ def show_study(
     Raises typer.Exit(130) if it was interrupted, ComputeError if nothing was computed.
     """
     output.check_stdout(target)
-    show_record(study, report_of, target, flags, draw, interrupted=carry_out(study, flags.quiet))
+    show_record(study, report_of, target, flags, interrupted=carry_out(study, flags.quiet))
 
 
 def show_record(
@@ -81,7 +81,6 @@ def show_record(
     report_of: Callable[[StudyRecord], Report],
     target: Target,
     flags: StudyFlags,
-    draw: Callable[[StudyRecord, Path], None] | None = None,
     *,
     interrupted: bool,
 ) -> None:

@@ -240,7 +240,10 @@ class RunSpec:
 
     def to_json(self) -> dict[str, Any]:
         """The specification as JSON values; what only few runs have is left out of the others."""
-        values = asdict(self)
+        # Not asdict of all, which copies every value: a hundred thousand runs have their ids in seconds.
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        parts = {name: part for name, part in values.items() if isinstance(part, PretrainingSpec | ExternalModel)}
+        values |= {name: asdict(part) for name, part in parts.items()}
         for part in (values, values["stack"] or {}):
             if part.get("backend", "") is None:
                 del part["backend"]
