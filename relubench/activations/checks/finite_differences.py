@@ -34,6 +34,8 @@ STEPS = 11
 """Steps of a family, each half of the one before it."""
 FINER = 2.0**-10
 """How much finer the last family's steps are: what changes fast looks like anything in the others."""
+FAINT = 1e-6
+"""Slopes that differ by less may do so by the function's own arithmetic, which the finest steps magnify."""
 _ORDER = 4
 """Extrapolations at most: errors of h^2, h^4, h^6 and h^8 are removed."""
 _LEAST = 1e-290
@@ -107,9 +109,10 @@ def numerical_slopes(
         coarse = _chosen(relative[1] <= absolute[1], relative, absolute)
         fine = _extrapolate(function, x, values, widest * FINER, rounding)
         # Where coarse and fine steps contradict each other, the coarse ones step over several periods.
-        is_contradicted = (fine[0] - coarse[0]).abs() > 10 * (fine[1] + coarse[1])
-        is_contradicted &= fine[1] <= _TRUSTED * fine[0].abs()
-        slopes, error, is_smooth = _chosen((fine[1] < coarse[1]) | is_contradicted, fine, coarse)
+        difference, trusted = (fine[0] - coarse[0]).abs(), _TRUSTED * fine[0].abs()
+        is_contradicted = (difference > 10 * (fine[1] + coarse[1])) & (fine[1] <= trusted)
+        is_contradicted &= difference > trusted + FAINT
+        slopes, error, is_smooth = _chosen(is_contradicted, fine, coarse)
     reliable = is_smooth & slopes.isfinite() & (error <= _TRUSTED * slopes.abs() + _absolute_tolerance(values, x))
     return slopes, error, reliable
 
