@@ -139,7 +139,7 @@ def report(size: int) -> list[str]:
         f"{row.activation}, {row.dtype} {row.pass_}: {row.message}"
         for label in RIGHT
         for dtype in ("fp32", "fp16", "bf16")
-        for row in check(select([label])[0], dtype, size=size)
+        for row in check(select([label])[0], dtype, num_points=size)
         if row.outcome != "ok"
     ]
     rows = len(RIGHT) * 6

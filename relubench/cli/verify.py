@@ -94,7 +94,7 @@ def verify(
 
     report = verification_report(rows, device=device.name, torch=device.torch, compiled=compile_)
     output.emit_report(report, target, quiet=quiet)
-    _conclude([row["outcome"] for row in rows])
+    _conclude(rows)
 
 
 def _processor(name: str | None) -> Device:
@@ -111,11 +111,12 @@ def _processor(name: str | None) -> Device:
     return device
 
 
-def _conclude(outcomes: Sequence[str]) -> None:
-    """Raises ComputeError where a check found something wrong, or none could be made; a warning for those that failed.
+def _conclude(rows: Sequence[Row]) -> None:
+    """Raises ComputeError where something is wrong, or a pass failed in every type; a warning for other failures.
 
-    What could not be computed is neither right nor wrong.
+    What could not be computed in one type is neither right nor wrong: PyTorch lacks some kernels for 16 bits.
     """
+    outcomes = [row["outcome"] for row in rows]
     num_wrong, num_failed = outcomes.count("wrong"), outcomes.count("failed")
     num_checks = count(len(outcomes), "check")
     not_computed = f"{num_failed} of {num_checks} could not be made"
@@ -127,8 +128,19 @@ def _conclude(outcomes: Sequence[str]) -> None:
         )
     if num_failed == len(outcomes):
         raise ComputeError(f"none of {count(num_failed, 'check')} could be made", "the table says why")
+    failed_passes = _failed_passes(rows)
+    if failed_passes:
+        raise ComputeError(f"{' and '.join(failed_passes)} could be computed in no type", "the table says why")
     if num_failed:
         output.say(f"{WARNING}{not_computed}: what failed there is neither right nor wrong, and the table says why")
+
+
+def _failed_passes(rows: Sequence[Row]) -> list[str]:
+    """The passes of activations that failed in every type, in words."""
+    outcomes: dict[str, set[str]] = {}
+    for row in rows:
+        outcomes.setdefault(f"the {row['pass']} pass of {row['activation']}", set()).add(row["outcome"])
+    return [name for name, outcomes_by_type in outcomes.items() if outcomes_by_type == {"failed"}]
 
 
 def _rows(

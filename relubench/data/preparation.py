@@ -147,12 +147,15 @@ def base_of(name: str) -> str:
 
 
 def row_of(name: str) -> SourceRow:
-    """The table's row called `name`, or that of NAME+nistp; raises UsageError with near names if there is none."""
-    if name in NOT_PUBLIC:
+    """The table's row called `name`, or that of NAME+nistp; raises UsageError with near names if there is none.
+
+    Case and hyphens do not count: MNIST is mnist, and cifar-10 is cifar10.
+    """
+    if (name := lookup.spelled(name, NOT_PUBLIC)) in NOT_PUBLIC:
         raise UsageError(f"{name} is not public: it cannot be run", "`relubench list references` has what is published")
-    stem = name.removesuffix(PERTURBED)
-    if stem == name:
-        return lookup.find(name, TABLE, kind="data set", see=SEE)
+    stem = lookup.spelled(name.removesuffix(PERTURBED), TABLE)
+    if not name.endswith(PERTURBED):
+        return lookup.find(stem, TABLE, kind="data set", see=SEE)
     if stem not in TABLE:
         near = lookup.did_you_mean(name, [row.name + PERTURBED for row in TABLE.values() if row.perturbable], SEE)
         raise UsageError(f"there is no data set called {stem!r} to perturb", near)

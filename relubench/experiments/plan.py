@@ -18,6 +18,7 @@ from relubench.experiments.compatibility import check_family, check_precision, c
 from relubench.experiments.config import MAX_SEED, ExperimentConfig
 from relubench.experiments.deviations import deviations
 from relubench.experiments.output_activation import check_targets, output_activation
+from relubench.experiments.outside_rows import rows_of, source_digest
 from relubench.experiments.pretraining_plan import stack_spec
 from relubench.experiments.sections import DataSection, ModelSection
 from relubench.models.architecture import (
@@ -213,7 +214,7 @@ def _resolve(
         arch = matched(arch, prepared.input_shape, outputs, **activation)
     family = family_of(arch.name)
     count = 0 if family.can("external") else parameter_count(arch, prepared.input_shape, outputs, **activation)
-    return RunSpec(
+    spec = RunSpec(
         activation=choice.label,
         activation_digest=choice.source_digest,
         lr=lr,
@@ -233,6 +234,7 @@ def _resolve(
         **_model_fields(config, choice, arch),
         **{**config.train.model_dump(exclude=set(NOT_OF_A_RUN)), **({} if family.can("probes") else {"probe": "none"})},
     )
+    return replace(spec, parts_digest=source_digest(rows_of(spec)))
 
 
 def _data_fields(config: ExperimentConfig, prepared: PreparedData) -> dict[str, Any]:

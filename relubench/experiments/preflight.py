@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from relubench.activations import ActivationChoice
 from relubench.activations.user import checked, is_checked, renewed, resolve_user_object, say_unseen
+from relubench.data import lines_about
 from relubench.errors import WARNING, UsageError
 from relubench.experiments.caught_warnings import Note, warnings_as_notes
 from relubench.experiments.config import ExperimentConfig
@@ -149,6 +150,12 @@ def import_stacks(runs: Sequence[tuple[Part, RunSpec]], store: Store) -> None:
     for part, spec in runs:
         if part.config.pretrain.source is not None and spec.stack is not None and spec.stack.source:
             import_layers(pretrained_file.read(user_path(part.config.pretrain.source)), spec, store)
+
+
+def say_remarks(parts: Sequence[Part], note: Note) -> None:
+    """Notes each remark on the data and on the settings once."""
+    for line in dict.fromkeys(line for part in parts for line in [*lines_about([part.prepared]), *remarks(part)]):
+        note(line)
 
 
 def remarks(part: Part) -> list[str]:

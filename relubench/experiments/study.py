@@ -17,7 +17,6 @@ from statistics import fmean
 
 import numpy as np
 
-from relubench.data import lines_about
 from relubench.errors import UsageError
 from relubench.executors.base import Executor
 from relubench.executors.job import Job, jobs_of
@@ -28,8 +27,9 @@ from relubench.experiments.events import Event, event
 from relubench.experiments.executor_choice import nothing, open_site
 from relubench.experiments.external_networks import Networks, with_network
 from relubench.experiments.input_noise import lacks_weights, noise_failures, noise_jobs, under_noise
+from relubench.experiments.outside_rows import check_rows_are_there
 from relubench.experiments.plan import Variant
-from relubench.experiments.preflight import check_own, check_probes, identify, import_stacks, other_weights, remarks
+from relubench.experiments.preflight import check_own, check_probes, identify, import_stacks, other_weights, say_remarks
 from relubench.experiments.pretraining_search import Rates, StackSearch, shared_stacks, with_rates
 from relubench.experiments.rows import Tuning
 from relubench.experiments.tuning import Trials, best_rates, describe_tuning, trials, tuning_specs
@@ -93,15 +93,16 @@ class Study:
         probed = identify(parts, device, study.networks, note)
         # Shapes and precision are checked even where the learning rates are not known yet.
         runs = study._lay_out()
+        missing = [spec for _, spec in runs if not study._stored(spec)]
         if not study._tuned and not study._searches_stacks:
             study.requested = runs
-        if study.unwritable is not None and not all(study._stored(spec) for spec in study.specs):
+        if study.unwritable is not None and study.requested and missing:
             raise study.unwritable
+        check_rows_are_there(carrier, missing)
         import_stacks(runs, store)
         check_own(parts, [spec for _, spec in runs], study._stored, probed, note)
         check_probes(runs, note)
-        for line in dict.fromkeys(line for part in parts for line in [*lines_about([part.prepared]), *remarks(part)]):
-            note(line)
+        say_remarks(parts, note)
         return study
 
     @property

@@ -19,7 +19,15 @@ FROM_FILE = "file"
 """The method of pre-trained layers that were read from a file."""
 
 
-_LEFT_OUT = {"task": CLASSIFICATION, "target": None, "latent": 0, "act_in": "both", "output_act": "", "heads": 0}
+_LEFT_OUT = {
+    "task": CLASSIFICATION,
+    "target": None,
+    "parts_digest": None,
+    "latent": 0,
+    "act_in": "both",
+    "output_act": "",
+    "heads": 0,
+}
 """Fields of a RunSpec that its JSON lacks where they have this value."""
 
 
@@ -139,6 +147,8 @@ class RunSpec:
     model: str
     model_digest: str | None = field(default=None, metadata={"absent": True})
     """SHA-256 of the source of a user's own network; torchvision's version for its networks."""
+    parts_digest: str | None = field(default=None, metadata={"absent": True})
+    """SHA-256 of the source of its family, task, optimizer, norm and probes, as far as they are not the package's."""
     keep_act: tuple[str, ...] | None = field(default=None, metadata={"absent": True})
     """Patterns of places whose activations are not exchanged; None: no patterns."""
     layout: str | None = field(default=None, metadata={"absent": True})

@@ -24,6 +24,13 @@ def did_you_mean(name: str, names: Iterable[str], see: str) -> str:
     return f"did you mean {' or '.join(close)}? {see}" if close else see
 
 
+def spelled(name: str, names: Iterable[str]) -> str:
+    """The one of `names` that `name` differs from only in case, '-' and '_'; `name` itself if none or several do."""
+    originals = list(names)
+    same = [original for original in originals if _fold(original) == _fold(name)]
+    return same[0] if len(same) == 1 and name not in originals else name
+
+
 def find(name: str, table: Mapping[str, Row], *, kind: str, see: str) -> Row:
     """The row of `table` called `name`; raises UsageError with near names if there is none."""
     if name in table:

@@ -1,10 +1,10 @@
-"""How far rounding can explain an error: a computation in float64, disturbed where its own type would have rounded.
+"""A computation in float64, disturbed or rounded at every step where its own type would have rounded.
 
 What is run is the very code that is checked, a table's kernel, a formula or a user's function, forward and backward:
 PyTorch hands over every operation that it consists of (a TorchDispatchMode). Each rounds its result by half a unit in
-the last place of its type, a library's function by a declared multiple, a fused one as its steps do (fused.py). One
-rounding after another is disturbed by that much, up and down; the changes of the result, added up, are what the
-roundings explain to first order. No activation's name is known here, and no processor's.
+the last place of its type, a library's function by a declared multiple, a fused one as its steps do (fused.py). Each
+may be disturbed by that much, or by a share of it (rounding_effects.py measures what that does to the result). No
+activation's name is known here, and no processor's.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -32,8 +31,8 @@ ERF = 2.0**-20
 """Absolutely what an erf may miss in a fused operation, or of 16 bits: those of some processors are polynomials."""
 IN_TYPE = frozenset({"pow", "sigmoid_backward", "glu_backward"})
 """Operations of several steps that round each of them to the type itself, on some processors at least."""
-SLACK = 1.01
-"""First order is not everything."""
+CONSTANTS_IN_TYPE = frozenset({"add", "sub", "rsub", "pow", "fmod", "remainder"})
+"""Operations that round a plain number to the type of the tensor beside it; a product takes it in float32."""
 
 ROUNDED_ONCE = frozenset({"add", "sub", "rsub", "mul", "div", "reciprocal", "square"})
 EXACT = frozenset(
@@ -55,58 +54,21 @@ EXACT = frozenset(
 
 PRODUCTS = frozenset({"mul", "div"})
 """Operations that may be exact: products with 1 or 2. A sum that looks so has lost its digits in float64 already."""
-COMPARED = frozenset({"lt", "le", "gt", "ge"})
+JUMPING = frozenset({"lt", "le", "gt", "ge", "floor", "ceil", "round", "trunc", "sign", "sgn", "heaviside"})
+"""Operations whose result jumps."""
 NEAR = 4.0
-"""Half units in the last place within which a rounded number may compare otherwise than the true one."""
+"""Half units in the last place within which a rounded number may compare, or round, otherwise than the true one."""
 
 
-@dataclass(frozen=True, slots=True)
-class RoundingEffect:
-    """Of a computation's result [..., N]."""
-
-    allowance: Tensor
-    """By how much roundings may change it."""
-    nonlinear: Tensor
-    """Where one rounding changes it much, and not in proportion: sin(x) of a large x, a step nearby."""
-    largest: Tensor
-    """[N]: the largest magnitude among what it is made of."""
-    undefined: Tensor
-    """Where its own steps give NaN in float64 already: a product of infinity and 0."""
-    arithmetic: bool
-    """Whether any step computes; False where values are only selected."""
+def result_of(steps: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """The steps' result, of a copy of the points: a user's code may write over them."""
+    return steps(x.contiguous().clone()).detach()
 
 
-def rounding_effect(compute: Callable[[], Tensor], dtype: str, points: int) -> RoundingEffect:
-    """What the roundings of `compute`, written for `dtype` and run in float64, explain of its result [..., points]."""
-    counting = Roundings(dtype, points=points)
-    with counting:
-        base = compute().detach()
-    total = torch.zeros_like(base)
-    is_nonlinear = torch.zeros_like(base, dtype=torch.bool)
-    signs: dict[int, Tensor] = {}
-    for step in counting.rounded_steps:
-        up, down = (_change_of_result(compute, base, Roundings(dtype, disturbed={step: sign})) for sign in (1.0, -1.0))
-        change = torch.maximum(up.abs(), down.abs())
-        total += change
-        is_nonlinear |= ((up + down).abs() > change / 4) & (change > base.abs() / 8)
-        signs[step] = torch.where(up >= down, 1.0, -1.0)
-    # All at once in the worst directions: where the result bends or branches, one after another is not enough.
-    for side in (1.0, -1.0) if len(counting.rounded_steps) > 1 else ():
-        all_at_once = Roundings(dtype, disturbed={step: side * sign for step, sign in signs.items()})
-        total = torch.maximum(total, _change_of_result(compute, base, all_at_once).abs())
-    total = SLACK * total + (UNDERFLOW if counting.library else 0.0)
-    return RoundingEffect(total, is_nonlinear, counting.largest, base.isnan(), counting.arithmetic)
-
-
-def _change_of_result(compute: Callable[[], Tensor], base: Tensor, mode: Roundings) -> Tensor:
-    with mode:
-        return (compute().detach() - base).nan_to_num_(0.0, torch.inf, -torch.inf)
-
-
-def emulated(compute: Callable[[], Tensor], dtype: str) -> Tensor:
-    """The result of `compute` in float64 with every step's result rounded to the nearest number of `dtype`."""
+def emulated(steps: Callable[[Tensor], Tensor], x: Tensor, dtype: str) -> Tensor:
+    """The result of `steps` in float64 with every step's result rounded to the nearest number of `dtype`."""
     with Roundings(dtype, rounded=True):
-        return compute().detach()
+        return result_of(steps, x)
 
 
 @contextmanager
@@ -138,13 +100,13 @@ class Roundings(TorchDispatchMode):
         dtype: str,
         *,
         points: int = 0,
-        disturbed: Mapping[int, float | Tensor] | None = None,
+        disturbed: Mapping[int, Tensor] | None = None,
         rounded: bool = False,
     ) -> None:
         super().__init__()
         self.dtype, self.points, self.rounded = dtype, points, rounded
         self.disturbed = disturbed or {}
-        """Step -> up (1) or down (-1), for all points or for each."""
+        """Step -> the share of its rounding, -1 (all of it, down) to 1, for all points or for each."""
         self.precision = dtype
         """The type whose roundings the operations at hand have: float32's within a fused one."""
         self.fused = False
@@ -155,6 +117,8 @@ class Roundings(TorchDispatchMode):
         self.arithmetic = False
         self.library = False
         """Whether an exp or its like is among the operations."""
+        self.jumps = False
+        """Whether a rounded number is compared, or rounded to a whole one."""
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -167,13 +131,14 @@ class Roundings(TorchDispatchMode):
         if self.dtype == "fp64":
             return func(*args, **keywords)
         if base in EXACT:
-            args = self._disturb_comparison(args) if base in COMPARED else args
-            return func(*self._constants(args, self.precision), **keywords)
+            args = self._disturb_beside_jump(args) if base in JUMPING else args
+            return func(*self._constants(func, args, self.precision), **keywords)
         steps = self._steps(base, args)
         if steps is not None and not (self.rounded and base in FUSED):
             result = self._by_steps(base, steps, args, func, keywords, in_place=name != base)
         else:
-            result = func(*self._constants(args, COMPUTED), **keywords)
+            constants_precision = self.precision if base in CONSTANTS_IN_TYPE else COMPUTED
+            result = func(*self._constants(func, args, constants_precision), **keywords)
             if isinstance(result, tuple):
                 return result
             self._round(result, base, args, in_place=name != base)
@@ -213,26 +178,32 @@ class Roundings(TorchDispatchMode):
             return (targets[0] if targets else args[0]).copy_(first_result)
         return result
 
-    def _disturb_comparison(self, args: Sequence[Any]) -> Sequence[Any]:
-        """The operands of a comparison; the first, where it was rounded, may lie on the other side of a near second."""
+    def _disturb_beside_jump(self, args: Sequence[Any]) -> Sequence[Any]:
+        """The operands of what jumps; the first, where it was rounded, may lie on the other side of a near jump."""
         first = args[0]
         if not isinstance(first, Tensor) or first.dtype != torch.float64 or self.rounded:
             return args
         step, self.step = self.step, self.step + 1
         if step in self.disturbed:
-            sign = self.disturbed[step]
-            if isinstance(sign, Tensor):
-                sign = sign.view_as(first) if sign.numel() == first.numel() else 1.0
-            return [first + half_ulp(first, self.precision) * NEAR * sign, *args[1:]]
+            share = _share_of_each(self.disturbed[step], first)
+            return [first + half_ulp(first, self.precision) * NEAR * share, *args[1:]]
         if not self.disturbed and not self._is_representable(first):
             self.rounded_steps.append(step)
+            self.jumps = True
         return args
 
-    def _constants(self, args: Sequence[Any], precision: str) -> list[Any]:
+    def _constants(self, func: Any, args: Sequence[Any], precision: str) -> list[Any]:
         """The arguments, with constants as their type has them: rounded, or disturbed by their own rounding."""
-        return [self._constant(argument, precision) if isinstance(argument, float) else argument for argument in args]
+        like = next((argument for argument in args if isinstance(argument, Tensor)), None)
+        return [
+            # Where the operation takes a tensor in its place, each point has a share of its own.
+            self._constant(value, precision, like if isinstance(slot.type, torch.TensorType) else None)
+            if isinstance(value, float)
+            else value
+            for value, slot in zip(args, func._schema.arguments, strict=False)
+        ]
 
-    def _constant(self, value: float, precision: str) -> float:
+    def _constant(self, value: float, precision: str, like: Tensor | None) -> float | Tensor:
         rounded = float(torch.tensor(value, dtype=torch.float64).to(_TYPES[precision]))
         if rounded == value or not -torch.inf < rounded < torch.inf:
             return value
@@ -240,8 +211,11 @@ class Roundings(TorchDispatchMode):
         if self.rounded:
             return rounded
         self.rounded_steps.append(step)
-        sign = self.disturbed.get(step, 0.0)
-        return value + abs(rounded - value) * (float(sign) if isinstance(sign, float) else 0.0)
+        if step not in self.disturbed:
+            return value
+        share = self.disturbed[step]
+        size = abs(rounded - value)
+        return value + size * (float(share.flatten()[0]) if like is None else _share_of_each(share, like))
 
     def _round(self, result: Any, base: str, args: Sequence[Any], *, in_place: bool) -> None:
         """Count the rounding of a fresh result, disturb it, or do it; over the result itself."""
@@ -253,10 +227,7 @@ class Roundings(TorchDispatchMode):
             if self.precision != COMPUTED or self.dtype == COMPUTED:
                 result.copy_(result.to(_TYPES[self.precision]))
         elif step in self.disturbed:
-            sign = self.disturbed[step]
-            if isinstance(sign, Tensor):
-                sign = sign.view_as(result) if sign.numel() == result.numel() else 1.0
-            disturbed = result + self._error(result, base) * sign
+            disturbed = result + self._error(result, base) * _share_of_each(self.disturbed[step], result)
             # Rounding never takes a number to the other side of 0.
             result.copy_(torch.where(disturbed * result.sign() < 0, 0.0, disturbed))
         elif not self.disturbed and not (base in PRODUCTS and self._is_exact(result, args, in_place)):
@@ -292,6 +263,15 @@ class Roundings(TorchDispatchMode):
         if self.points and result.numel() and result.numel() % self.points == 0:
             magnitudes = result.detach().abs().reshape(-1, self.points).amax(0)
             self.largest = torch.maximum(self.largest, magnitudes.nan_to_num(torch.inf, torch.inf))
+
+
+def _share_of_each(share: Tensor, values: Tensor) -> Tensor | float:
+    """The share for each of the values, which hold the share's points once or several times in turn."""
+    if share.numel() == values.numel():
+        return share.view_as(values)
+    if share.numel() and values.numel() % share.numel() == 0:
+        return share.flatten().repeat(values.numel() // share.numel()).view_as(values)
+    return 1.0
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

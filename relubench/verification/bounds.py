@@ -1,8 +1,8 @@
 """The error that a computation is allowed at each point, and the deviations that come of its own steps and are excused.
 
-The allowance is what the roundings of its steps explain (arithmetic.py), for a table's kernel as for a user's own. Two
-kinds of deviation are named and excused, for both alike: NaN where the steps give NaN in exact arithmetic too, an
-infinity times 0; and what lies far out, where one of the steps is beyond the largest number.
+The allowance is what the roundings of its steps explain (rounding_effects.py), for a table's kernel as for a user's
+own. Two kinds of deviation are named and excused, for both alike: NaN where the steps give NaN in exact arithmetic too,
+an infinity times 0; and what lies far out, where one of the steps is beyond the largest number.
 """
 
 from __future__ import annotations
@@ -16,16 +16,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from relubench.activations.definition import Activation
-from relubench.verification.arithmetic import COMPUTED, emulated, rounding_effect
+from relubench.verification.arithmetic import COMPUTED, emulated
 from relubench.verification.compare import FORMATS, Array
 from relubench.verification.forms import twin
 from relubench.verification.regions import regions
+from relubench.verification.rounding_effects import rounding_effect
 
 CHUNK = 2**15
 """Points at a time: what is computed of them stays in the cache."""
 
 OFTEN = 0.05
 """From this share of nonlinear points on, the whole binade counts as nonlinear."""
+HEAVY_TAIL = 2.0
+"""Times the 90 % quantile of a region's largest changes; beyond it lies a pole, as of tan(x) of a large x."""
 
 UNDEFINED = "NaN at an infinity: a product of infinity and 0, or a quotient of two"
 OVERFLOWN = "far out, where a power or a multiple of x is beyond the largest number"
@@ -74,8 +77,8 @@ def backward_allowance(activation: Activation, z: Tensor, dtype: str, *, emulate
 
 def _allowance(steps: Callable[[Tensor], Tensor], z: Tensor, dtype: str, emulate: bool) -> Allowance:
     chunks = z.to(torch.float64).split(CHUNK, dim=1)
-    effects = [rounding_effect(_computation(steps, chunk), dtype, chunk.shape[1]) for chunk in chunks]
-    rounded = [emulated(_computation(steps, chunk), dtype) for chunk in chunks if emulate]
+    effects = [rounding_effect(steps, chunk, dtype) for chunk in chunks]
+    rounded = [emulated(steps, chunk, dtype) for chunk in chunks if emulate]
     gate = z[-1].to(torch.float64)
     arithmetic = any(effect.arithmetic for effect in effects)
     largest = torch.cat([effect.largest for effect in effects])
@@ -101,10 +104,15 @@ def _spread_nonlinear(size: Array, is_nonlinear: NDArray[np.bool_], x: Array, dt
                 continue
             is_frequent = flag[region].mean() > OFTEN
             places = region if is_frequent else region[flag[region]]
-            # Few points of a binade do not hold its extremes.
-            widest = row[region][flag[region]].max() * (2 if is_frequent else 1)
+            widest = _widest(row[region][flag[region]]) * (2 if is_frequent else 1)
             row[places] = np.maximum(row[places], widest)
     return rows.reshape(size.shape)
+
+
+def _widest(sizes: Array) -> float:
+    """The widest of what some points of a region are allowed; infinite where few of them do not hold its extremes."""
+    widest = float(sizes.max())
+    return np.inf if widest > HEAVY_TAIL * np.quantile(sizes, 0.9) else widest
 
 
 def _computation(steps: Callable[[Tensor], Tensor], chunk: Tensor) -> Callable[[], Tensor]:
@@ -113,9 +121,9 @@ def _computation(steps: Callable[[Tensor], Tensor], chunk: Tensor) -> Callable[[
 
 
 def _is_far_out(x: Array, dtype: str) -> NDArray[np.bool_]:
-    """Where x, or the cube of x in float32's range, is within a factor of 8 of the largest number."""
+    """Where x, or the cube of x in float32's range, is within a factor of 64 of the largest number."""
     greatest_exponent = FORMATS[dtype][2] + 1
     least_exponent = (
-        (FORMATS[COMPUTED][2] + 1) / 3 if greatest_exponent > FORMATS["fp16"][2] + 1 else greatest_exponent - 3.0
+        (FORMATS[COMPUTED][2] + 1) / 3 if greatest_exponent > FORMATS["fp16"][2] + 1 else greatest_exponent - 6.0
     )
     return np.abs(x) >= 2.0**least_exponent / (1 + 2.0**-6)

@@ -41,6 +41,14 @@ class Crooked(torch.autograd.Function):
     @staticmethod
     def backward(ctx, g): return g * 3
 def crooked(x): return Crooked.apply(x)
+class Flat(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2
+    @staticmethod
+    def backward(ctx, g):
+        raise ValueError("no slopes")
+def flat(x): return Flat.apply(x)
 """
 
 
@@ -57,6 +65,7 @@ def own(tmp_path: Path) -> Path:
         ("halves", ["failed", "failed", "ok", "ok"], 0, "warning: 2 of 4 checks could not be made"),
         ("doubled", ["ok", "ok", "ok", "failed"], 0, "warning: 1 of 4 checks could not be made"),
         ("never", ["failed"] * 4, 1, "error: none of 4 checks could be made"),
+        ("flat", ["ok", "failed"] * 2, 1, "error: the backward pass of "),
         (
             "crooked",
             ["failed", "failed", "ok", "wrong"],

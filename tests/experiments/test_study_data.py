@@ -88,7 +88,7 @@ def test_another_split_than_the_papers_is_noted():
     mnist = SummaryRow(activation="relu", dataset="mnist", model="mlp-3x1000", published_error_pct=1.43)
     assert split_notes([mnist], {("mnist", "standard")}) == []
     run = result(dataset="cifar10", model="mlp-3x1000")
-    assert note in summarize([run], {run.id: timing()}, lambda one: mask(0)).footnotes
+    assert note in summarize([run], {run.id: timing()}, lambda one: mask(0)).note_texts
 
 
 def test_a_lone_run_takes_every_thread_unless_its_steps_are_too_small_to_share():

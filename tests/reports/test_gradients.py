@@ -54,7 +54,7 @@ def test_tables_without_gradients_have_no_such_keys(lab):
     summary = lab.train("relu").summary()
     assert not has_gradients(lab.results)
     assert "gradient_ratio" not in summary.json_rows()[0]
-    assert not any("gradient" in note for note in summary.footnotes)
+    assert not any("gradient" in note for note in summary.note_texts)
 
 
 def test_a_run_that_diverged_has_the_norms_from_before_training_only(lab):

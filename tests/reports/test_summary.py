@@ -81,7 +81,7 @@ def test_a_smoke_test_of_the_papers_network_is_not_held_against_the_paper(lab):
 @pytest.mark.parametrize(("foreign", "is_noted"), [({"exchanged": 3}, True), (None, False)])
 def test_why_a_network_of_ones_own_has_no_dead_units(lab, foreign, is_noted):
     summary = lab.train("relu", model="./nets.py:Net", foreign=foreign).train("tanh", model="./nets.py:Net").summary()
-    notes = [note for note in summary.footnotes if "dead units are not counted in ./nets.py:Net" in note]
+    notes = [note for note in summary.note_texts if "dead units are not counted in ./nets.py:Net" in note]
     assert len(notes) == is_noted
 
 
@@ -90,7 +90,7 @@ def test_a_missing_mask_or_clock_is_said(lab):
     lab.masks.pop("run0001"), lab.timings.pop("run0002")
     summary = lab.summary()
     assert summary.rows[0].test_error_ci_low_pct is None and summary.rows[0].seconds is None
-    assert any("no interval" in note for note in summary.footnotes)
+    assert any("no interval" in note for note in summary.note_texts)
 
 
 def test_mixed_settings_are_not_printed_as_one(lab):
@@ -111,7 +111,7 @@ def test_outcome_is_the_worst_and_counted_below(lab):
     assert (summary.rows[1].outcome, summary.rows[1].n) == ("diverged", 3)
     assert (
         "tanh: 2 of 5 seeds diverged (loss was inf); its mean is over the 3 seeds with a test error"
-        in summary.footnotes
+        in summary.note_texts
     )
 
 
@@ -143,7 +143,7 @@ def test_sentence_says_what_would_settle_a_lone_comparison(lab):
 def test_a_line_says_what_would_settle_each_of_several_comparisons(lab):
     lab.train("relu").train("sigmoid", scale=2).train("tanh", scale=1.15).train("elu")
     summary = lab.summary()
-    (line,) = (note for note in summary.footnotes if note.startswith("to show the differences called noise"))
+    (line,) = (note for note in summary.note_texts if note.startswith("to show the differences called noise"))
     by_name = {row.activation: row for row in summary.rows}
     assert by_name["sigmoid"].difference_verdict == "higher" and "sigmoid" not in line
     for name in ("tanh", "elu"):
@@ -153,7 +153,7 @@ def test_a_line_says_what_would_settle_each_of_several_comparisons(lab):
         assert name in line and (seeds_text or "no number of seeds for") in line
     lone = lab.results[:3] + lab.results[6:9]
     lab.results[:] = lone
-    assert not any("called noise, if they" in note for note in lab.summary().footnotes)
+    assert not any("called noise, if they" in note for note in lab.summary().note_texts)
 
 
 def test_sentence_where_nothing_can_be_compared(lab):
@@ -201,8 +201,8 @@ def test_stalled_keeps_its_error(lab):
 )
 def test_the_table_says_how_gated_networks_compare(lab, match, note):
     summary = lab.train("relu", match="-").train("swiglu", match=match).train("glu", match=match).summary()
-    assert note in summary.footnotes
-    assert not any("plain network" in note for note in lab.__class__().train("relu", match="-").summary().footnotes)
+    assert note in summary.note_texts
+    assert not any("plain network" in note for note in lab.__class__().train("relu", match="-").summary().note_texts)
 
 
 def test_a_lone_row_under_noise_has_its_name_in_the_sentence(lab):
@@ -231,7 +231,7 @@ def test_one_seed_is_called_different_on_this_test_set_only(lab):
     summary = lab.train("relu", seeds=1).train("sigmoid", seeds=1, scale=3).train("elu", seeds=1, scale=0.3).summary()
     words = [row.difference_verdict for row in summary.rows]
     assert words == [None, "higher on this test set", "lower on this test set"]
-    assert any("compares one training of each" in note for note in summary.footnotes)
+    assert any("compares one training of each" in note for note in summary.note_texts)
     table = render(training_report(summary, device=None), "table", width=80)
     assert max(map(len, table.splitlines())) <= 80 and table.count("on this test set") >= 2
     wide = render(training_report(summary, device=None), "markdown")
@@ -250,11 +250,11 @@ def test_many_of_one_seed_are_counted_with_their_limit(lab):
 
 def test_the_table_says_what_it_could_have_seen_or_that_it_could_not(lab):
     summary = lab.train("relu").train("tanh").summary()
-    (note,) = (note for note in summary.footnotes if note.startswith("the smallest difference"))
+    (note,) = (note for note in summary.note_texts if note.startswith("the smallest difference"))
     assert f"{summary.rows[1].detectable_difference_pct:.2f} points" in note
     few = Lab().train("relu", seeds=2, examples=2).train("tanh", seeds=2, examples=2).summary()
     assert few.rows[1].detectable_difference_pct is None
-    assert any("even the largest possible difference would be missed" in note for note in few.footnotes)
+    assert any("even the largest possible difference would be missed" in note for note in few.note_texts)
 
 
 def test_nobody_wins_where_nothing_was_learned(lab):

@@ -50,13 +50,13 @@ def test_swapped_published_values_flip_the_verdicts(lab, monkeypatch):
 def test_the_articles_value_where_nothing_is_published(lab):
     (row,) = lab.train("sigmoid", **{**MNIST, "scale": 0.58}).summary().rows
     assert (row.verdict, row.verdict_against, row.published_error_pct) == ("reproduced", "article", None)
-    assert "article's value" in " ".join(lab.summary().footnotes)
+    assert "article's value" in " ".join(lab.summary().note_texts)
 
 
 def test_one_seed_is_undecided(lab):
     (row,) = lab.train("relu", **{**MNIST, "seeds": 1}).summary().rows
     assert row.verdict == "undecided" and row.reference_difference_pct is None
-    assert any("one seed does not tell" in note for note in lab.summary().footnotes)
+    assert any("one seed does not tell" in note for note in lab.summary().note_texts)
 
 
 def test_without_a_test_error_there_is_no_verdict(lab):
@@ -90,7 +90,7 @@ def test_not_comparable_says_why(lab, activation, spec, reason):
     (row,) = lab.summary().rows
     assert row.verdict == "not comparable" and row.verdict_reason.startswith(reason)
     if row.published_error_pct is not None:
-        assert any(row.verdict_reason in note for note in lab.summary().footnotes)
+        assert any(row.verdict_reason in note for note in lab.summary().note_texts)
 
 
 @pytest.mark.parametrize(
@@ -179,4 +179,4 @@ def test_sentence_and_table_carry_the_verdict(lab):
 
 def test_a_fixed_rate_is_said_where_the_paper_searched(lab):
     lab.train("relu", **{**MNIST, "scale": 0.9})
-    assert any("searched every network's learning rate" in note for note in lab.summary().footnotes)
+    assert any("searched every network's learning rate" in note for note in lab.summary().note_texts)

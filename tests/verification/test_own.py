@@ -161,6 +161,49 @@ def test_right_formulas_are_right(label: str, dtype: str) -> None:
         assert row.outcome == "ok", row
 
 
+@pytest.mark.parametrize(
+    ("label", "dtypes"),
+    [
+        ("sin(30*x)", TYPES),
+        ("sin(x+0.3)", TYPES),
+        ("cos(17*x)", TYPES),
+        ("exp(sin(40*x))", TYPES),
+        ("x-floor(9*x+0.3)", TYPES),
+        ("where(sin(x+0.7)>0,x,0.1*x)", ("fp32", "bf16")),
+        ("sin(x*x)", ("fp32", "bf16")),
+        ("sin(1000*x)", ("fp32", "bf16")),
+    ],
+)
+def test_what_a_rounding_moves_by_many_periods_is_right(label: str, dtypes: tuple[str, ...]) -> None:
+    """Half a unit in the last place of 2^34 is nearly a whole number of periods: up and down, sin changes little."""
+    for dtype in dtypes:
+        for row in checking.check(select([label])[0], dtype, num_points=8_000):
+            assert row.outcome == "ok", row
+
+
+@pytest.mark.parametrize(("share", "low"), [(0.01, 2.0**-6), (0.05, 0.125)])
+@pytest.mark.parametrize("dtype", TYPES)
+def test_what_oscillates_and_is_wrong_at_moderate_x_is_found(
+    monkeypatch: pytest.MonkeyPatch, dtype: str, share: float, low: float
+) -> None:
+    """Where x is rounded by much less than a period, a wrong value is a wrong value."""
+    wrong = off_in_one_type(
+        lambda x: torch.sin(3 * x + 0.3), dtype, lambda x: (x > low) & (x < 2 * low), lambda h: h * (1 + share)
+    )
+    forward, _ = rows_of(monkeypatch, wrong, dtype)
+    assert forward.outcome == "wrong"
+
+
+def test_a_constant_is_rounded_to_the_type_of_a_sum_but_not_of_a_product() -> None:
+    """PyTorch's kernels for 16 bits take 0.3 in x + 0.3 as the type has it; the bounds know it."""
+    for dtype in (torch.float16, torch.bfloat16):
+        zeros, ones = torch.zeros(40, dtype=dtype), torch.full((40,), 3.0, dtype=dtype)
+        assert (zeros + 0.3).eq(torch.tensor(0.3, dtype=dtype)).all()
+        assert (ones * 0.3).eq((ones.double() * 0.3).to(dtype)).all()
+    for row in checking.check(select(["0.3+x"])[0], "fp16", num_points=8_000):
+        assert row.outcome == "ok", row
+
+
 def test_what_computes_in_float32_inside_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
     for dtype in ("fp32", "bf16"):
         for row in rows_of(monkeypatch, lambda x: torch.nn.functional.gelu(x.float()).type_as(x), dtype):

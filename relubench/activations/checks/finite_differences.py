@@ -5,8 +5,9 @@ function computes. It runs before every training, calls the user's code few time
 
 `numerical_slopes` takes a function of float64 and answers at every point with an estimate of its error: central
 differences over steps that halve, extrapolated (Ridders 1982), the best by its own error estimate. Steps are tried
-relative to x, for functions that change near 0, and relative to 1, for those that change over units. Beside a kink the
-smallest steps do not reach it; at one, the differences to the left and to the right do not approach another.
+relative to x, for functions that change near 0, and relative to 1, for those that change over units or, as sin(1000x),
+over a thousandth of one. Beside a kink the smallest steps do not reach it; at one, the differences to the left and to
+the right do not approach another.
 
 Shapes: N points, U units.
 """
@@ -31,6 +32,10 @@ _FEWEST = 3
 
 STEPS = 11
 """Steps of a family, each half of the one before it."""
+FINER = 2.0**-10
+"""How much finer the last family's steps are: what changes fast looks like anything in the others."""
+FAINT = 1e-6
+"""Slopes that differ by less may do so by the function's own arithmetic, which the finest steps magnify."""
 _ORDER = 4
 """Extrapolations at most: errors of h^2, h^4, h^6 and h^8 are removed."""
 _LEAST = 1e-290
@@ -101,17 +106,30 @@ def numerical_slopes(
         widest = (scale * 2.0**-22).clamp(min=0.25)
         relative = _extrapolate(function, x, values, torch.minimum(scale / 4, widest), rounding)
         absolute = _extrapolate(function, x, values, widest, rounding)
-        slopes, error, is_smooth = (
-            torch.where(relative[1] <= absolute[1], a, b) for a, b in zip(relative, absolute, strict=True)
-        )
+        coarse = _chosen(relative[1] <= absolute[1], relative, absolute)
+        fine = _extrapolate(function, x, values, widest * FINER, rounding)
+        # Where coarse and fine steps contradict each other, the coarse ones step over several periods.
+        difference, trusted = (fine[0] - coarse[0]).abs(), _TRUSTED * fine[0].abs()
+        is_contradicted = (difference > 10 * (fine[1] + coarse[1])) & (fine[1] <= trusted)
+        is_contradicted &= difference > trusted + FAINT
+        slopes, error, is_smooth = _chosen(is_contradicted, fine, coarse)
     reliable = is_smooth & slopes.isfinite() & (error <= _TRUSTED * slopes.abs() + _absolute_tolerance(values, x))
     return slopes, error, reliable
 
 
+_Differences = tuple[Tensor, Tensor, Tensor]
+"""Slopes, their errors, and whether one-sided differences approach each other."""
+
+
+def _chosen(condition: Tensor, first: _Differences, second: _Differences) -> _Differences:
+    slopes, errors, is_smooth = (torch.where(condition, a, b) for a, b in zip(first, second, strict=True))
+    return slopes, errors, is_smooth
+
+
 def _extrapolate(
     function: Callable[[Tensor], Tensor], x: Tensor, values: Tensor, step: Tensor, rounding: Tensor | float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """(slopes, errors, whether one-sided differences approach each other), from steps `step`, step/2, step/4, ..."""
+) -> _Differences:
+    """What differences over `step`, step/2, step/4, ... give."""
     best, error = torch.full_like(x, torch.nan), torch.full_like(x, torch.inf)
     is_smooth = torch.zeros_like(x, dtype=torch.bool)
     row: list[Tensor] = []

@@ -39,13 +39,13 @@ def sparsity_report(record: StudyRecord) -> Report:
     runs = run_records(record.results, record.timings, record.mask_of)
     base = training_report(combined, device=record.device, runs=runs)
     scale = record.config.train.l1_scale
-    notes = list(dict.fromkeys(note for summary in summaries for note in summary.footnotes if "article:" not in note))
+    notes = list(dict.fromkeys(note for summary in summaries for note in summary.notes if "article:" not in note.text))
     report = replace(
         base,
         command="ablate-sparsity",
         rows=rows,
         columns=sparsity_columns(rows),
-        notes=footnotes([SCALES[scale], *notes, *_notes(rows, by_label)]),
+        notes=[*footnotes([SCALES[scale]]), *notes, *footnotes(_notes(rows, by_label))],
         question=sparsity_question(rows),
         figures=("zeros", "curves"),
         sentence=" ".join(

@@ -15,6 +15,7 @@ from relubench.experiments import comparison as baselines
 from relubench.experiments import references
 from relubench.experiments.comparison import Comparison
 from relubench.experiments.rows import SummaryRow, Tuning
+from relubench.reports.report import Note, footnotes
 from relubench.reports.training import gradients, verdicts
 from relubench.reports.training.columns import COLUMNS
 from relubench.reports.training.footnotes import (
@@ -39,7 +40,7 @@ class Summary:
     """A table of results: its rows, the lines below it, and what all of its runs share."""
 
     rows: list[SummaryRow]
-    footnotes: list[str]
+    notes: list[Note]
     sentence: str
     varied: list[dict[str, Any]]
     """For each row the keys beside SummaryRow's that the table has: l1, test_noise, variant and others."""
@@ -49,6 +50,11 @@ class Summary:
     """The most seeds that any row has, finished or not."""
     against: str = ""
     """The activation or variant that rows are compared with, if it was named."""
+
+    @property
+    def note_texts(self) -> list[str]:
+        """The lines below the table."""
+        return [note.text for note in self.notes]
 
     def json_rows(self) -> list[dict[str, Any]]:
         """The rows with every column of the contract, in its order, and the varied keys after them."""
@@ -81,14 +87,16 @@ def summarize(
     rows = [row_verdict.row for row_verdict in row_verdicts]
     return Summary(
         rows,
-        [
-            *outcome_notes([group.results for group in groups], rows, labels),
-            *method_notes(rows),
-            *([] if comparison.smoke else deciding_notes(entries_by_baseline(groups, rows, base_indices))),
-            *_setting_notes(results, groups, tunings, comparison),
-            *_reference_notes(results, row_verdicts),
-            *([gradients.NOTE] if gradients.has_gradients(results) else []),
-        ],
+        footnotes(
+            [
+                *outcome_notes([group.results for group in groups], rows, labels),
+                *method_notes(rows),
+                *([] if comparison.smoke else deciding_notes(entries_by_baseline(groups, rows, base_indices))),
+                *_setting_notes(results, groups, tunings, comparison),
+                *_reference_notes(results, row_verdicts),
+                *([gradients.NOTE] if gradients.has_gradients(results) else []),
+            ]
+        ),
         _sentence(groups, row_verdicts, base_indices, comparison),
         _extra_keys(results, TableRuns(groups, timings, by_strength)),
         _shared([result.spec for result in results]),

@@ -7,7 +7,7 @@ from typing import Any
 
 from relubench.reports.formatting import count, short
 from relubench.reports.questions import training_question
-from relubench.reports.report import Column, Report, Row, footnotes
+from relubench.reports.report import Column, Report, Row
 from relubench.reports.training.columns import COLUMNS
 from relubench.reports.training.display_columns import number_column
 from relubench.reports.training.summary import Summary
@@ -31,7 +31,7 @@ def training_report(
         columns=training_columns(rows, summary.against),
         title=_title(summary, rows, device),
         caption=_caption(summary, rows),
-        notes=footnotes(summary.footnotes),
+        notes=summary.notes,
         sentence=summary.sentence,
         question=training_question(rows),
         against=summary.against,
