@@ -1,4 +1,4 @@
-"""Makes the specifications of small runs on the embedded digits."""
+"""Makes the specifications of small runs, on the embedded digits unless they name another data set."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ MAX_NETS = 10_000
 
 OFFERED = offer(
     *("act", "train.l1", "train.l1_scale", "--nets"),
-    *("data.name", "model.name", "model.init", "model.norm", "model.sign_flip"),
+    *("data.name", "data.target", "model.name", "model.init", "model.norm", "model.sign_flip"),
     *("train.protocol", "train.optimizer", "train.lr", "train.batch_size", "train.epochs", "train.patience"),
     *("seeds", SEED, "device", "train.probe", "--set", "--data-dir", "--runs-dir", "keep"),
 )

@@ -80,7 +80,14 @@ _ROWS = (
         field="data.name",
         name="dataset",
         completion=completion.datasets,
-        help="The data set: a name of `relubench list datasets`, a .npz or text file, or a folder of images or texts.",
+        help="The data set: a name of `relubench list datasets`, a .npz file, a table (.csv, .parquet), a text (.txt), "
+        "a picture to fit (.png, .jpg) or a folder of images or texts.",
+    ),
+    Flag(
+        field="data.target",
+        values="COLUMN",
+        help="The column of a table that is predicted from the others; whether it is a class or a number is decided by "
+        "its values, and said.",
     ),
     Flag(
         field="data.augment",

@@ -14,7 +14,7 @@ from relubench.cli.study import StudyFlags, show_study
 
 OFFERED = offer(
     *("act", "pretrain.methods", "pretrain.epochs", "pretrain.lr", "pretrain.control"),
-    *("data.name", "model.name", "model.init", "model.dropout", "model.sign_flip", "model.match"),
+    *("data.name", "data.target", "model.name", "model.init", "model.dropout", "model.sign_flip", "model.match"),
     *("train.protocol", "train.optimizer", "train.lr", "train.momentum", "train.weight_decay", "train.batch_size"),
     *("train.epochs", "train.schedule", "train.patience", "train.precision"),
     *("seeds", SEED, "device", "--set", "--data-dir", "--runs-dir", "keep"),

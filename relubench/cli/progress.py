@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from relubench.runs.task import task_called
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
@@ -47,10 +49,8 @@ class ProgressState:
                 self._start = self.clock() if self._start is None else self._start
                 self._begun.setdefault(event.run, event.epochs_done)
                 last = self.running.get(event.run)
-                error = (
-                    event.valid_error_pct if event.valid_error_pct is not None or last is None else last.valid_error_pct
-                )
-                self.running[event.run] = replace(event, valid_error_pct=error)
+                score = event.valid_score if event.valid_score is not None or last is None else last.valid_score
+                self.running[event.run] = replace(event, valid_score=score)
             case "cached":
                 self.finished += not event.tuning
             case "done" | "failed":
@@ -253,10 +253,11 @@ def duration(seconds: float) -> str:
 
 
 def facts(event: Event) -> str:
-    """`validation error 1.93 %, 5800 images/s`: error and speed of a run, empty if neither is known."""
+    """`validation error 1.93 %, 5800 images/s`: the task's score and speed of a run, empty if neither is known."""
     parts = [event.stage] if event.stage else []
-    if event.valid_error_pct is not None:
-        parts.append(f"validation error {event.valid_error_pct:.2f} %")
+    if event.valid_score is not None:
+        task = task_called(event.task)
+        parts.append(f"validation {task.noun} {task.text(event.valid_score)}")
     if event.images_per_second:
         parts.append(
             f"{event.images_per_second:.3g} images/s"

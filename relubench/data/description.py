@@ -30,7 +30,7 @@ def summary(prepared: PreparedData) -> str:
         return _summary_of_text(prepared)
     shape = "x".join(str(side) for side in prepared.input_shape)
     kind = f"images of {shape}" if len(prepared.input_shape) == 3 else f"rows of {shape} values"
-    parts = [f"{prepared.name}: {format_count(prepared.classes, 'class').replace('classs', 'classes')}"]
+    parts = [f"{prepared.name}: {_targets(prepared)}"]
     if prepared.facts is not None and prepared.facts.names != tuple(map(str, range(prepared.classes))):
         parts[0] += f" ({format_names(prepared.facts.names)})"
     parts.append(f"{', '.join(images[:2])} and {images[2]} {kind}")
@@ -51,6 +51,14 @@ def _summary_of_text(prepared: PreparedData) -> str:
 def _distinct(facts: Facts) -> int:
     """How many of the 256 bytes occur in a text."""
     return sum(any(counts) for counts in zip(*(part.counts for part in facts.parts.values()), strict=True))
+
+
+def _targets(prepared: PreparedData) -> str:
+    """What is predicted: '10 classes', 'a number', '3 numbers'."""
+    are_numbers = prepared.facts is not None and len(prepared.facts.parts["train"].counts) == 1
+    if are_numbers:
+        return "a number" if prepared.classes == 1 else f"{prepared.classes} numbers"
+    return format_count(prepared.classes, "class").replace("classs", "classes")
 
 
 def _values(prepared: PreparedData) -> str:

@@ -85,13 +85,15 @@ def survey(parts: SplitArrays) -> Facts:
             counts=_counts(y, parts.classes),
             low=low,
             high=high,
-            blank=blank,
+            blank=blank if x[0].size > 1 else 0,
             repeated=sum(digest in digests_before for digest in digests) if compared else None,
             contradicted=_count_contradicted(digests, y) if compared else None,
         )
         digests_before.update(digests)
     names = parts.names or tuple(str(label) for label in range(parts.classes))
-    warnings = [*parts.remarks.warnings, *_warnings(facts, names, distinct=len(digests_before) if compared else None)]
+    distinct = len(digests_before) if compared else None
+    from_counts = _warnings(facts, parts.noun, distinct, () if _are_numbers(parts.y_train) else names)
+    warnings = [*parts.remarks.warnings, *from_counts]
     if all(_is_grey_in_colour(arrays[f"x_{name}"]) for name in PART_NAMES):
         warnings.append(
             "all images are grey, stored as colour: three equal channels, and three times the first weights"
@@ -114,44 +116,60 @@ def _survey_text(parts: SplitArrays) -> Facts:
 
 
 def _counts(y: np.ndarray, classes: int) -> tuple[int, ...]:
-    """How many examples each class has; of targets that are numbers all count as one."""
-    if np.issubdtype(y.dtype, np.floating):
-        return (len(y),) + (0,) * (classes - 1)
+    """How many examples each class has; targets that are numbers are all counted together."""
+    if _are_numbers(y):
+        return (len(y),)
     return tuple(np.bincount(y, minlength=classes).tolist())
 
 
-def _warnings(parts: Mapping[str, PartFacts], names: Sequence[str], distinct: int | None) -> Iterator[str]:
-    """Warnings that follow from the counts, about faults that a result would not show."""
+def _are_numbers(y: np.ndarray) -> bool:
+    """Whether targets are numbers to be predicted, and no classes."""
+    return np.issubdtype(y.dtype, np.floating)
+
+
+def _warnings(parts: Mapping[str, PartFacts], noun: str, distinct: int | None, classes: Sequence[str]) -> Iterator[str]:
+    """Warnings that follow from the counts, about faults that a result would not show; `classes`: their names."""
     total = sum(part.images for part in parts.values())
     if distinct == 1:
-        yield f"all {total:,} images are equal: there is nothing to tell apart"
+        yield f"all {total:,} {noun}s are equal: there is nothing to tell apart"
         return
-    yield from _repeated_images(parts)
-    if contradicted := parts["train"].contradicted:
-        yield f"{format_count(contradicted, 'training image')} occur under two labels or more"
+    yield from _repeated_images(parts, noun)
+    if classes and (contradicted := parts["train"].contradicted):
+        yield f"{format_count(contradicted, f'training {noun}')} occur under two labels or more"
     if (blank := sum(part.blank for part in parts.values())) > BLANK_SHARE * total:
-        yield f"{blank:,} of {total:,} images are of one single value each: there is nothing to see in them"
+        yield f"{blank:,} of {total:,} {noun}s are of one single value each: there is nothing to see in them"
+    if classes:
+        yield from _unequal_classes(parts, classes, noun)
+    yield from _unfit_sizes(parts, noun)
+
+
+def _unequal_classes(parts: Mapping[str, PartFacts], names: Sequence[str], noun: str) -> Iterator[str]:
+    """Warnings of classes that a part lacks, or that are much rarer than others."""
     for name, part in parts.items():
         if lacking := [class_name for class_name, count in zip(names, part.counts, strict=True) if not count]:
-            noun = "the classes" if len(lacking) > 1 else "the class"
-            yield f"no {PART_NAMES[name]} image of {noun} {format_names(lacking)}"
+            which = "the classes" if len(lacking) > 1 else "the class"
+            yield f"no {PART_NAMES[name]} {noun} of {which} {format_names(lacking)}"
     counts = parts["train"].counts
     largest, smallest = max(counts), min(count for count in counts if count)
     if largest >= UNEQUAL * smallest:
         commonest, rarest = counts.index(largest), counts.index(smallest)
         share = 100 * (1 - parts["test"].counts[commonest] / parts["test"].images)
-        pair = f"{largest:,} training images of class {names[commonest]}, {smallest:,} of {names[rarest]}"
-        yield f"the classes are unequal: {pair}; always naming the commonest errs on {share:.1f} % of the test images"
+        pair = f"{largest:,} training {noun}s of class {names[commonest]}, {smallest:,} of {names[rarest]}"
+        yield f"the classes are unequal: {pair}; always naming the commonest errs on {share:.1f} % of the test {noun}s"
+
+
+def _unfit_sizes(parts: Mapping[str, PartFacts], noun: str) -> Iterator[str]:
+    """Warnings of parts that are too large or too small beside the others."""
     trained = parts["train"].images + parts["valid"].images
-    if parts["test"].images > trained:
-        sizes = f"{parts['test'].images:,} test images and {trained:,} to train and validate on"
+    if parts["test"].images > trained and noun != "pixel":
+        sizes = f"{parts['test'].images:,} test {noun}s and {trained:,} to train and validate on"
         yield f"there are {sizes}: are the parts exchanged?"
     if parts["valid"].images < FEW_VALID:
-        text = format_count(parts["valid"].images, "validation image")
+        text = format_count(parts["valid"].images, f"validation {noun}")
         yield f"only {text} choose{'s' if parts['valid'].images == 1 else ''} the best epoch, which is hardly a choice"
 
 
-def _repeated_images(parts: Mapping[str, PartFacts]) -> Iterator[str]:
+def _repeated_images(parts: Mapping[str, PartFacts], noun: str) -> Iterator[str]:
     """Warnings of images that occur in two parts."""
     test, valid = parts["test"], parts["valid"]
     for part, kind, meaning in (
@@ -159,8 +177,9 @@ def _repeated_images(parts: Mapping[str, PartFacts]) -> Iterator[str]:
         (valid, "validation", "the best epoch is chosen by what is known by heart"),
     ):
         if part.repeated and part.repeated >= REPEATED_SHARE * part.images:
-            share = f"{part.repeated:,} of {part.images:,} {kind} images ({100 * part.repeated / part.images:.1f} %)"
-            yield f"{share} are also training images, pixel by pixel: {meaning}"
+            share = f"{part.repeated:,} of {part.images:,} {kind} {noun}s ({100 * part.repeated / part.images:.1f} %)"
+            exactly = "pixel by pixel" if noun == "image" else "value by value"
+            yield f"{share} are also training {noun}s, {exactly}: {meaning}"
 
 
 def _image_digests(x: np.ndarray) -> list[bytes]:

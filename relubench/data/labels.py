@@ -69,7 +69,7 @@ def _check_classes(path: Path, train: np.ndarray, classes: np.ndarray) -> None:
     if len(classes) == 1:
         raise UsageError(f"a data set needs at least two classes, {path} has one class only", "label two or more")
     if len(classes) == len(train) and len(train) > 2:
-        hint = "labels are classes with several examples each; numbers to be predicted are not supported"
+        hint = "labels are classes with several examples each; to predict numbers: --set data.task=regression"
         _refuse(path, f"has {len(classes)} different labels in y_train for {len(train)} examples", hint)
     if classes.dtype.kind == "i" and classes[0] < 0 and len(classes) > 2:
         negative = train < 0

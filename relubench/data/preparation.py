@@ -28,12 +28,15 @@ from relubench.data.source_row import LANGUAGE, PERTURBED, SourceRow, perturbed_
 from relubench.data.split import check_labels, check_train_size, limit_labels, limit_train
 from relubench.data.split_arrays import SplitArrays
 from relubench.data.table import NOT_PUBLIC, TABLE, split_row
-from relubench.data.text_files import TEXT_SUFFIXES, is_text_path
 from relubench.data.text_windows import windowed
+from relubench.data.user_files import FILES, check_no_columns
 from relubench.errors import WARNING, DataError, UsageError
 from relubench.system import lookup
 
-SEE = "`relubench list datasets` shows them all; a file or folder of your own is ./file.npz, ./text.txt or ./folder/"
+SEE = (
+    "`relubench list datasets` shows them all; data of your own are ./file.npz, ./table.csv, ./text.txt, ./photo.png "
+    "or ./folder/"
+)
 
 
 def prepare(
@@ -44,7 +47,7 @@ def prepare(
     progress: Log | None = None,
     check: bool = False,
 ) -> PreparedData:
-    """The prepared data set called `name`: a row of TABLE, NAME+nistp, ./file.npz, ./text.txt, or ./folder/.
+    """The prepared data set called `name`: a row of TABLE, NAME+nistp, or a file or folder of the user's own.
 
     `progress` receives one line per notable step; without it downloads are silent too. `check`: verify the files of a
     prepared copy, and make a damaged one anew. Raises UsageError (unknown name, options that do not fit), DataError
@@ -104,12 +107,10 @@ def _request(name: str, data_dir: Path | None, options: DataOptions, progress: L
         checked_folder(data_dir)
     if is_user_data(name):
         # Late: a user's own data are the rarer case.
-        from relubench.data.sources import folder, npz, text
+        from relubench.data.sources.user import request_of
 
         _check_user_options(name, options)
-        path = user_data_path(name)
-        make_own = text.request if is_text_path(path) else folder.request if path.is_dir() else npz.request
-        return make_own(printable(name), path, options)
+        return request_of(printable(name), user_data_path(name), options)
     row = split_row(row_of(name), options.split)
     # Before anything is downloaded.
     check_counts(row, options)
@@ -135,6 +136,9 @@ def check_counts(row: SourceRow, options: DataOptions) -> None:
         check_train_size(options.train_size, row.n_train, row.name)
     if options.labels is not None:
         check_labels(options.labels, options.train_size or row.n_train, row.name)
+    check_no_columns(row.name, options)
+    if options.task != "auto":
+        raise UsageError(f"data.task is for data of your own: {row.name} poses {row.task}", "leave it out")
 
 
 def base_of(name: str) -> str:
@@ -159,8 +163,7 @@ def is_user_data(name: str) -> bool:
     """Whether `name` is a user's file or folder; a name of the table never means a folder of that name."""
     if name in TABLE:
         return False
-    has_suffix = name.lower().endswith((".npz", *TEXT_SUFFIXES))
-    return "/" in name or name.startswith("~") or has_suffix or user_data_path(name).is_dir()
+    return "/" in name or name.startswith("~") or name.lower().endswith(FILES) or user_data_path(name).is_dir()
 
 
 def user_data_path(name: str) -> Path:

@@ -36,6 +36,12 @@ class DataOptions:
     """Train on the labels of only this many training images, by the same draw; pre-training has the others too."""
     context: int | None = None
     """Texts only: the characters of a window, each of which predicts the next one; None: `text_windows.CONTEXT`."""
+    target: str | None = None
+    """Tables only: the column that is to be predicted."""
+    ignore: tuple[str, ...] = ()
+    """Tables only: columns that are left out."""
+    task: Literal["auto", "classification", "regression"] = "auto"
+    """A user's own data only: whether the targets are classes or numbers; auto: the values decide."""
 
     def __post_init__(self) -> None:
         counts = {name: getattr(self, name) for name in ("image_size", "train_size", "labels", "context")}
@@ -59,7 +65,8 @@ class DataReference:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> DataReference:
-        return cls(**{**values, "options": DataOptions(**values["options"])})
+        options = {**values["options"], "ignore": tuple(values["options"].get("ignore", ()))}
+        return cls(**{**values, "options": DataOptions(**options)})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,7 +125,8 @@ class PreparedData:
 
 
 def arrays(prepared: PreparedData, split: Split) -> tuple[np.ndarray, np.ndarray]:
-    """The images (mapped, copy-on-write: uint8 or float32 [N, ...]) and labels (int64 [N]) of one split.
+    """The images (mapped, copy-on-write: uint8 or float32 [N, ...]) and targets of one split: labels int64 [N], or
+    numbers float32 [N, K].
 
     Copy-on-write, because torch.from_numpy warns about read-only memory; nothing written reaches the disk. Where only
     some training images have a label, 'train' is those, copied out of the mapped file.
@@ -235,6 +243,7 @@ def describe(parts: SplitArrays, digest: str, facts: Facts) -> dict[str, Any]:
         "shift": parts.shift,
         "note": parts.note,
         "facts": asdict(facts),
+        **({"task": parts.task} if parts.task else {}),
     }
 
 
@@ -259,7 +268,7 @@ def read(folder: Path, *, name: str, digest: str, origin: str, task: str = "clas
             scale=meta["scale"],
             shift=meta["shift"],
             source=f"{origin}; {meta['note']}",
-            task=task,
+            task=meta.get("task", task),
             facts=Facts.from_json(meta.get("facts")),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

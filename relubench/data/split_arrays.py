@@ -15,7 +15,10 @@ SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SplitArrays:
-    """The arrays that a loader returns: x uint8 or float32 [N, C, H, W] or [N, F]; y int64 [N] in 0..classes-1."""
+    """The arrays that a loader returns: x uint8 or float32 [N, C, H, W] or [N, F]; y int64 [N] in 0..classes-1.
+
+    Where the targets are numbers, y is float32 [N, K], and `classes` is K.
+    """
 
     x_train: np.ndarray
     y_train: np.ndarray
@@ -29,9 +32,13 @@ class SplitArrays:
     note: str
     """The split rule, and what else a reader of the results has to know."""
     names: tuple[str, ...] = ()
-    """The user's names of the classes 0, 1, ...; empty where they are numbers."""
+    """The user's names of the classes 0, 1, ..., or of the K numbers; empty where they have none."""
     remarks: Remarks = field(default_factory=Remarks)
     """Remarks for the user about how their own data were read."""
+    task: str = ""
+    """The name of the task that the targets pose, where the contents decide; empty: as the request has it."""
+    noun: str = "image"
+    """What an example is called: an image, a row of a table, a pixel."""
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The six arrays by the name of the file each is kept in, without its .npy."""

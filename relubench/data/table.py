@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
+from relubench.data.number_tables import NUMBER_ROWS
 from relubench.data.source_row import PERTURBED as PERTURBED
 from relubench.data.source_row import Division, Role, SourceRow, perturbed_row
 from relubench.data.sources.norb_files import JITTERED_URL, REMOTE, SMALL_URL
@@ -260,6 +261,7 @@ _ROWS = (
         # Nothing is read: the images follow from the split rule's generator number alone.
         file_sets=((),),
     ),
+    *NUMBER_ROWS,
 )
 
 

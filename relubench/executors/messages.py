@@ -44,8 +44,8 @@ class Progress:
     """Epochs of pre-training and training, the fraction of the current one included."""
     images_per_second: float | None = None
     """None before the first step."""
-    valid_error_pct: float | None = None
-    """After the last finished epoch."""
+    valid_score: float | None = None
+    """In the unit of the task's metric, after the last finished epoch."""
     stage: str = ""
     """The layer that is being pre-trained; empty while the network itself is trained."""
     epoch_ended: bool = False

@@ -10,7 +10,7 @@ import numpy as np
 
 from relubench.executors.job import Job
 from relubench.models.backend import route
-from relubench.runs.result import Outcome, RunResult, test_values, valid_values
+from relubench.runs.result import MeasuredValue, Outcome, RunResult, test_values, valid_values
 from relubench.runs.spec import RunSpec
 from relubench.version import __version__
 
@@ -48,7 +48,7 @@ def finished_result(
         probes=member.probes,
         dead_units=member.dead_units,
         regions=member.regions,
-        measured=member.measured,
+        measured=[*member.measured, *_beside(population, member, scores)],
         versions=_versions(spec),
     )
     return result, scores
@@ -96,6 +96,17 @@ def _outcome(population: Population, member: Member, scores: np.ndarray) -> tupl
         task = population.task
         return "stalled", f"the validation {task.noun} is no better than {task.chance_answer}"
     return "ok", ""
+
+
+def _beside(population: Population, member: Member, scores: np.ndarray | None) -> list[MeasuredValue]:
+    """What the task measures of the tested network beside its score; nothing where that diverged."""
+    task, epoch = population.task, member.best_epoch
+    if scores is None or epoch is None or not task.beside:
+        return []
+    score, targets = task.score(scores), population.data.labels("test")
+    return [
+        MeasuredValue(name=name, epoch=epoch, value=measure(score, targets)) for name, measure in task.beside.items()
+    ]
 
 
 def _near_zeros(member: Member) -> float | None:

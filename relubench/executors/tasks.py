@@ -241,7 +241,7 @@ def _messages_at(job: Job, driver: Driver[Population], moment: Step | str) -> Me
             run=member.spec.id,
             epochs_done=pretrained + population.epochs_done,
             images_per_second=rate * len(job.specs) if rate is not None else None,
-            valid_error_pct=member.curve[-1].valid_error_pct if member.curve else None,
+            valid_score=member.curve[-1].valid_score if member.curve else None,
             epoch_ended=moment.epoch_ended,
         )
 

@@ -91,7 +91,7 @@ class CollectedResults:
             tuning,
             epochs_done=float(result.epochs + (spec.stack.total_epochs if spec.stack else 0)),
             outcome=result.outcome,
-            valid_error_pct=result.valid_error_pct,
+            valid_score=result.valid_score,
             message=result.message,
         )
 
@@ -120,7 +120,7 @@ def progress_event(
                 tuning,
                 epochs_done=message.epochs_done,
                 images_per_second=message.images_per_second,
-                valid_error_pct=message.valid_error_pct,
+                valid_score=message.valid_score,
                 stage=message.stage,
             )
         case Pretrained():

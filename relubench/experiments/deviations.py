@@ -19,6 +19,8 @@ COMPARED = (
     "l1_pairs",
     "l1_scale",
     "test_noise",
+    "target",
+    "task",
 )
 """Settings that have a place of their own in a table, or change no result: not told as deviations."""
 

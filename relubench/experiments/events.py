@@ -7,6 +7,7 @@ from typing import Literal
 
 from relubench.runs.result import Outcome, RunResult
 from relubench.runs.spec import RunSpec
+from relubench.runs.task import CLASSIFICATION
 
 EventKind = Literal["note", "cached", "started", "postponed", "progress", "epoch", "done", "failed"]
 
@@ -38,8 +39,10 @@ class Event:
     stage: str = ""
     """What of the run is in progress, where that is not its training: the layer that is pre-trained."""
     images_per_second: float | None = None
-    valid_error_pct: float | None = None
-    """After the last finished epoch."""
+    task: str = CLASSIFICATION
+    """The name of the run's task, which says what its score is."""
+    valid_score: float | None = None
+    """In the unit of the task's metric, after the last finished epoch."""
     outcome: Outcome | None = None
     """With done and failed."""
     message: str = ""
@@ -54,7 +57,7 @@ def event(
     *,
     epochs_done: float = 0.0,
     images_per_second: float | None = None,
-    valid_error_pct: float | None = None,
+    valid_score: float | None = None,
     stage: str = "",
     outcome: Outcome | None = None,
     message: str = "",
@@ -75,7 +78,8 @@ def event(
         epochs=spec.epochs + (spec.stack.total_epochs if spec.stack else 0),
         stage=stage,
         images_per_second=images_per_second,
-        valid_error_pct=valid_error_pct,
+        task=spec.task,
+        valid_score=valid_score,
         outcome=outcome,
         message=message,
         hint=hint,

@@ -64,6 +64,9 @@ def data_options(section: DataSection) -> DataOptions:
         split=section.split,
         labels=section.labels,
         context=section.context,
+        target=section.target,
+        ignore=section.ignore,
+        task=section.task,
     )
 
 
@@ -218,6 +221,7 @@ def _data_fields(config: ExperimentConfig, prepared: PreparedData) -> dict[str, 
         "train_size": config.data.train_size,
         "labels": config.data.labels,
         "split": config.data.split,
+        "target": config.data.target,
     }
 
 

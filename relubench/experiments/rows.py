@@ -21,7 +21,7 @@ METRIC_KEYS = {
 """The keys that a row has for its task's metric -> those that the same values have where the task is classification."""
 
 TASK_KEYS = ("task", "metric", "lower_is_better", *METRIC_KEYS)
-"""The keys of a row that those of classification go without."""
+"""The keys by which the rows of every task name their task and give its scores."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,8 +29,8 @@ class SummaryRow:
     """One row of the table: an activation over its seeds. The field order is the column order of every format.
 
     Errors and differences are in percent of the test examples; intervals are 95 %, those of differences all of a table
-    together; missing is None. A row of any other task than classification has them under METRIC_KEYS, in the unit of
-    its metric; of classification these are copies of the errors.
+    together; missing is None. The same stands under METRIC_KEYS, in the unit of the task's metric: of classification
+    copies of the errors, of any other task these alone.
     """
 
     activation: str
@@ -124,14 +124,13 @@ class SummaryRow:
         return self.n_learned != 0
 
     def to_json(self) -> dict[str, Any]:
-        """The row with the keys of its task."""
-        names = self.columns() if self.task == CLASSIFICATION else [column.name for column in fields(self)]
-        return {name: getattr(self, name) for name in names}
+        """The row as programs have it."""
+        return {name: getattr(self, name) for name in self.columns()}
 
     @classmethod
     def columns(cls) -> list[str]:
-        """The keys of a row of classification."""
-        return [column.name for column in fields(cls) if column.name not in TASK_KEYS]
+        """The keys of a row, whatever its task."""
+        return [column.name for column in fields(cls)]
 
 
 def score_values(task: Task, values: Mapping[str, float | None]) -> dict[str, Any]:

@@ -39,6 +39,12 @@ class DataSection(Section):
     """Train on the labels of this many training images only; pre-training still sees all images."""
     context: Annotated[int, Field(ge=1, le=65_536)] | None = None
     """Texts: the characters of a window, each of which predicts the next one; by default 128."""
+    target: Annotated[str, Field(min_length=1)] | None = None
+    """The column of a table (.csv, .parquet) that is predicted from the others."""
+    ignore: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """Columns of a table that are left out."""
+    task: Literal["auto", "classification", "regression"] = "auto"
+    """Whether the targets of your own data are classes or numbers; auto: their values decide."""
     test_noise: tuple[NonNegative, ...] = ()
     """Test each network again under Gaussian noise of these standard deviations, in units of the scaled input."""
 

@@ -252,7 +252,7 @@ class Study:
                 continue
             self.collected.by_id[spec.id] = result
             stored.append(result)
-            yield event("cached", spec, tuning, outcome=result.outcome, valid_error_pct=result.valid_error_pct)
+            yield event("cached", spec, tuning, outcome=result.outcome, valid_score=result.valid_score)
         if not tuning and (remark := other_weights(self.store, stored, self.config)):
             self.note(remark)
         stacks = shared_stacks(pending, self.store, fresh=self.fresh)

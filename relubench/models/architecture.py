@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from relubench.activations.layer_input import Frame
 from relubench.data.table_outline import task_of_data
+from relubench.data.user_files import PICTURES, TABLES
 from relubench.errors import UsageError
 from relubench.models.families import family_of, parse_model
 from relubench.models.family import Architecture, LayerShape
@@ -21,6 +22,9 @@ from relubench.runs.spec import RunSpec
 from relubench.runs.task import LANGUAGE
 
 __all__ = ["Architecture", "LayerShape", "parse_model"]
+
+SMALL_SETS = ("digits", "breast-cancer", "wine", "diabetes", "california")
+"""Data sets of the table whose own model is a small one, like that of a user's table."""
 
 
 def architecture_of(spec: RunSpec) -> Architecture:
@@ -43,8 +47,10 @@ def default_model(dataset: str) -> str:
     """The model that a data set is trained with unless another is named."""
     if task_of_data(dataset) == LANGUAGE:
         return "transformer-2x64"
-    if dataset == "digits":
+    if dataset in SMALL_SETS or dataset.lower().endswith(TABLES):
         return "mlp-3x128"
+    if dataset.startswith("image:") or dataset.lower().endswith(PICTURES):
+        return "mlp-5x256"
     return "mlp-4000-2000" if dataset.startswith("norb") else "mlp-3x1000"
 
 

@@ -20,6 +20,7 @@ from relubench.reports.saved import MATCHED, read_content
 from relubench.reports.training.summary import summarize
 from relubench.runs.result import RunResult, Timing
 from relubench.runs.spec import RunSpec
+from relubench.runs.task import CLASSIFICATION, TASKS, Task
 from relubench.statistics.example_scores import Scores, unpack
 from relubench.version import __version__
 
@@ -74,15 +75,8 @@ def _derived_of_run(run: Row, place: str) -> Iterator[Number]:
         yield Number(place, "id", run["id"], RunSpec.from_json(run["spec"]).id)
     except (TypeError, KeyError, AttributeError) as error:
         yield Number(place, "spec", "as written", f"no specification of this version: {error}")
-    if run["test_error_pct"] is not None and run.get("test_wrong"):
-        yield _error_of_mask(place, run)
-    curve = run.get("curve") or []
-    errors = [point["valid_error_pct"] for point in curve]
-    if run["outcome"] in ("ok", "stalled") and errors and None not in errors:
-        best = min(range(len(errors)), key=errors.__getitem__)
-        yield Number(place, "best_epoch", run["best_epoch"], curve[best]["epoch"])
-        yield Number(place, "valid_error_pct", run["valid_error_pct"], errors[best])
-        yield Number(place, "epochs", run["epochs"], curve[-1]["epoch"])
+    if task := TASKS.get(run["spec"].get("task", CLASSIFICATION)):
+        yield from _scores_of_run(place, run, task)
     zeros = run.get("sparsity_by_layer_pct") or []
     if zeros:
         yield Number(place, "sparsity_pct", run["sparsity_pct"], sum(zeros) / len(zeros))
@@ -92,12 +86,30 @@ def _derived_of_run(run: Row, place: str) -> Iterator[Number]:
         yield Number(place, "dead_units_pct", run["dead_units_pct"], 100.0 * dead / units)
 
 
-def _error_of_mask(place: str, run: Row) -> Number:
+def _scores_of_run(place: str, run: Row, task: Task) -> Iterator[Number]:
+    """The test score by its examples, and the best epoch with its score by the curve."""
+    valid_key = "valid_error_pct" if task.name == CLASSIFICATION else "valid_metric"
+    curve = run.get("curve") or []
+    yield from _test_score(place, run, task)
+    scores = [point.get(valid_key) for point in curve]
+    if run["outcome"] in ("ok", "stalled") and scores and None not in scores:
+        best = (min if task.lower_is_better else max)(range(len(scores)), key=scores.__getitem__)
+        yield Number(place, "best_epoch", run["best_epoch"], curve[best]["epoch"])
+        yield Number(place, valid_key, run[valid_key], scores[best])
+        yield Number(place, "epochs", run["epochs"], curve[-1]["epoch"])
+
+
+def _test_score(place: str, run: Row, task: Task) -> Iterator[Number]:
+    examples_key = "test_wrong" if task.per_example == "wrong" else "test_losses"
+    score_key = "test_error_pct" if task.name == CLASSIFICATION else "test_metric"
+    if run.get(score_key) is None or not run.get(examples_key):
+        return
     try:
-        mask = unpack(run["test_wrong"], run["test_examples"])
+        scores = unpack(run[examples_key], run["test_examples"])
     except ValueError as error:
-        return Number(place, "test_wrong", "as written", f"it cannot be read: {error}")
-    return Number(place, "test_error_pct", run["test_error_pct"], 100.0 * float(mask.mean()))
+        yield Number(place, examples_key, "as written", f"it cannot be read: {error}")
+        return
+    yield Number(place, score_key, run[score_key], task.score(scores))
 
 
 def _of_rows(content: Mapping[str, Any]) -> tuple[list[Number], list[str]]:

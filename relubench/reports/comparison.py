@@ -11,7 +11,7 @@ from relubench.reports.changes import EXAMPLES, PAIRED, UNPAIRED, Change, change
 from relubench.reports.formatting import bracket, count, fixed, join_names, short
 from relubench.reports.report import Column, Report, footnotes
 from relubench.reports.saved import MATCHED, Key, Row, SavedRow, SavedTable
-from relubench.reports.scores import TEST_KEYS, decimals_of, score_of
+from relubench.reports.scores import TEST_KEYS, better_direction, decimals_of, score_of
 from relubench.reports.training.display_columns import difference_cell
 from relubench.reports.training.footnotes import one_seed_note, smallest_seen, together
 from relubench.runs.task import CLASSIFICATION, TASKS
@@ -68,8 +68,9 @@ def _row(key: Key, later: SavedTable, before: SavedRow, after: SavedRow, compari
     difference, is_identical = change(before, after, comparisons), _is_identical(before, after)
     values: Row = dict(zip(MATCHED, key, strict=True))
     values |= {"file": str(later.path), "baseline_n": b["n"], "n": a["n"]}
-    if after.task != CLASSIFICATION:
-        values |= {key: a.get(key) for key in ("task", "metric", "lower_is_better")}
+    values |= {"task": after.task, "metric": a.get("metric"), "lower_is_better": a.get("lower_is_better")}
+    if after.task == CLASSIFICATION:
+        values |= {"metric": TASKS[CLASSIFICATION].metric, "lower_is_better": True}
     for name, side in (("baseline_", before), ("", after)):
         scores = {key: score_of(side.row, key) if side.task == after.task else None for key in TEST_KEYS}
         values |= {name + key: value for key, value in _by_task(after.task, scores).items()}
@@ -90,11 +91,12 @@ def _row(key: Key, later: SavedTable, before: SavedRow, after: SavedRow, compari
 
 
 def _by_task(task: str, values: Mapping[str, float | None]) -> Row:
-    """These values of METRIC_KEYS, rounded: by the keys of classification, or beside them where the task is another."""
-    if task == CLASSIFICATION:
-        return {METRIC_KEYS[key]: None if value is None else round(value, DIGITS) for key, value in values.items()}
-    without_error = dict.fromkeys(METRIC_KEYS[key] for key in values)
-    return without_error | {key: None if value is None else float(f"{value:.9g}") for key, value in values.items()}
+    """These values of METRIC_KEYS, rounded, and what stands under the keys of classification: None for other tasks."""
+    if task != CLASSIFICATION:
+        without_error = dict.fromkeys(METRIC_KEYS[key] for key in values)
+        return without_error | {key: None if value is None else float(f"{value:.9g}") for key, value in values.items()}
+    rounded = {key: None if value is None else round(value, DIGITS) for key, value in values.items()}
+    return {METRIC_KEYS[key]: value for key, value in rounded.items()} | rounded
 
 
 def _is_identical(before: SavedRow, after: SavedRow) -> bool:
@@ -118,7 +120,7 @@ def _verdict(difference: Change, row: Row) -> str:
     """
     if difference.difference == 0 and difference.p == 1:
         return "same"
-    has_direction = row.get("lower_is_better", True if "task" not in row else None) is not None
+    has_direction = better_direction(row) is not None
     return difference.verdict if has_direction or difference.verdict == "noise" else UNKNOWN_DIRECTION
 
 

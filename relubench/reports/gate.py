@@ -8,7 +8,7 @@ from dataclasses import replace
 from relubench.reports.formatting import count, fixed, join_names
 from relubench.reports.report import Column, Report, Row, footnotes
 from relubench.reports.saved import SavedTable
-from relubench.reports.scores import decimals_of, score_of
+from relubench.reports.scores import better_direction, decimals_of, score_of
 from relubench.runs.task import CLASSIFICATION
 from relubench.statistics.gate import Gate, Outcome
 
@@ -39,13 +39,8 @@ def _outcome(row: Row, gate: Gate) -> Outcome:
     low, high = (score_of(row, f"metric_difference_ci_{end}") for end in ("low", "high"))
     if low is None or high is None:
         lost = score_of(row, "test_metric", "baseline_") is not None and score_of(row, "test_metric") is None
-        return "regression" if lost and gate.direction != _better(row) else "inconclusive"
+        return "regression" if lost and gate.direction != better_direction(row) else "inconclusive"
     return gate.judge(low, high)
-
-
-def _better(row: Row) -> str:
-    """The direction of a better score."""
-    return "lower" if row.get("lower_is_better", True) else "higher"
 
 
 def _noun(rows: Sequence[Row]) -> str:

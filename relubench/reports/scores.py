@@ -21,6 +21,14 @@ def score_of(row: Mapping[str, Any], key: str, prefix: str = "") -> float | None
     return row.get(prefix + name)
 
 
+def better_direction(row: Mapping[str, Any]) -> str | None:
+    """'lower' or 'higher', whichever is better; None where the row names a task and does not say which."""
+    if row.get("task", CLASSIFICATION) == CLASSIFICATION:
+        return "lower"
+    is_lower = row.get("lower_is_better")
+    return None if is_lower is None else "lower" if is_lower else "higher"
+
+
 def decimals_of(row: Mapping[str, Any]) -> int:
     """How many decimals of the row's scores are printed."""
     task = TASKS.get(row.get("task", CLASSIFICATION))

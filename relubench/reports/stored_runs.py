@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from relubench.errors import RelubenchError
 from relubench.reports.formatting import duration, fixed, folder_size, readable
 from relubench.reports.report import Report, Row, listing
+from relubench.reports.scores import NUMBER_DECIMALS
 from relubench.runs.index import indexed_rows
+from relubench.runs.task import CLASSIFICATION, TASKS
 
 if TYPE_CHECKING:
     from relubench.runs.result import PretrainedLayer, RunResult, Timing
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 
 OF_SPEC = ("activation", "pretraining", "dataset", "model", "seed", "optimizer", "lr", "l1", "batch_size")
 """What a run's row shows of its specification."""
-
+OF_TASK = ("task", "metric", "test_metric")
+"""What a run's row says of its task, and its score in the unit of the task's metric."""
 
 DROP_ORDER = ("pretraining", "l1", "size", "time", "epochs", "batch size", "optimizer", "date", "lr", "model")
 """Columns that a narrow terminal does without, first to last."""
@@ -30,7 +33,7 @@ def runs_report(store: Store, *, readable_cells: bool) -> Report:
     rows = indexed_rows(store, lambda run_id: _finished_row(store, run_id))
     rows += [_unfinished_row(store, run_id) for run_id in store.unfinished()]
     rows.sort(key=lambda row: (row["date"] or "", row["id"]))
-    human_rows = [_human_readable(row) for row in rows] if readable_cells else None
+    human_rows = _human_readable(rows) if readable_cells else None
     return listing("runs", rows, title=f"runs in {store.root}", human_rows=human_rows, drop_order=DROP_ORDER)
 
 
@@ -57,6 +60,7 @@ def _finished_row(store: Store, run: str) -> Row:
     row = _row(run, outcome=result.outcome, size_bytes=size)
     row |= _of_spec(result.spec)
     row |= {"epochs": result.epochs, "test_error_pct": result.test_error_pct}
+    row |= _score_of(result)
     return _rounded(row) | {
         "seconds": round(timing.seconds, 3) if timing else None,
         "date": timing.finished if timing else None,
@@ -98,16 +102,37 @@ def _rounded(row: Row) -> Row:
 def _row(run: str, *, outcome: str, size_bytes: int) -> Row:
     keys = (*OF_SPEC, "epochs")
     tail = {"test_error_pct": None, "seconds": None, "date": None, "size_bytes": size_bytes}
-    return {"id": run, **dict.fromkeys(keys), "outcome": outcome, **tail}
+    return {"id": run, **dict.fromkeys(keys), "outcome": outcome, **tail, **dict.fromkeys(OF_TASK)}
 
 
-def _human_readable(row: Row) -> Row:
-    """The row as a table shows it: errors, sizes and times that are read at a glance."""
-    date = (row["date"] or "")[:16].replace("T", " ")
-    texts = {"test_error_pct": fixed(row["test_error_pct"]), "date": date}
-    texts |= {"seconds": duration(row["seconds"]), "size_bytes": readable(row["size_bytes"])}
-    names = {"test_error_pct": "error %", "batch_size": "batch size", "seconds": "time", "size_bytes": "size"}
-    return {names.get(key, key): texts.get(key, value) for key, value in row.items()}
+def _score_of(result: RunResult) -> Row:
+    """OF_TASK of a run: its task, the task's metric where this program knows the task, and its score."""
+    name = result.spec.get("task", CLASSIFICATION)
+    task, score = TASKS.get(name), result.test_score
+    rounded = score if score is None or task is None else task.rounded(score)
+    return {"task": name, "metric": task and task.metric, "test_metric": rounded}
+
+
+def _human_readable(rows: Sequence[Row]) -> list[Row]:
+    """The rows as a table shows them: scores, sizes and times that are read at a glance."""
+    has_errors_alone = all(row["task"] in (None, CLASSIFICATION) for row in rows)
+    names = {"batch_size": "batch size", "seconds": "time", "size_bytes": "size"}
+    names["test_error_pct"] = "error %" if has_errors_alone else "score"
+    table = []
+    for row in rows:
+        texts = {"date": (row["date"] or "")[:16].replace("T", " ")}
+        texts["test_error_pct"] = fixed(row["test_error_pct"]) if has_errors_alone else _score_text(row)
+        texts |= {"seconds": duration(row["seconds"]), "size_bytes": readable(row["size_bytes"])}
+        table.append({names.get(key, key): texts.get(key, row[key]) for key in row if key not in OF_TASK})
+    return table
+
+
+def _score_text(row: Row) -> str:
+    """'error 1.43 %': a run's score with its name, in a list of runs of several tasks."""
+    score, task = row["test_metric"], TASKS.get(row["task"])
+    if score is None:
+        return ""
+    return f"{task.noun} {task.text(score)}" if task else f"{score:.{NUMBER_DECIMALS}f}"
 
 
 def _setting_rows(store: Store, result: RunResult, timing: Timing | None) -> list[Row]:

@@ -20,7 +20,7 @@ from relubench.runs.store import RUN, Store
 Row = dict[str, Any]
 
 NAME = "index.sqlite"
-LAYOUT = 1
+LAYOUT = 2
 """The number of the rows' layout; an index of another layout is made anew."""
 
 WAIT_SECONDS = 5.0

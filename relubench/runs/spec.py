@@ -192,6 +192,8 @@ class RunSpec:
     labels: int | None = field(default=None, metadata={"note": True})
     """Labelled training images asked for; None: all of them."""
     split: str = field(default="standard", metadata={"note": True})
+    target: str | None = field(default=None, metadata={"note": True})
+    """The column of a table that is predicted; None for other data."""
     parameters: int = field(metadata={"note": True})
     """0 for an external model that was not inspected."""
     foreign: ExternalModel | None = field(default=None, metadata={"note": True})
@@ -222,10 +224,12 @@ class RunSpec:
     def notes(self) -> dict[str, Any]:
         """The notes as JSON values; they may differ between two commands that name the same run."""
         values = {item.name: getattr(self, item.name) for item in fields(self) if item.metadata.get("note")}
+        if self.target is None:
+            del values["target"]
         return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
     def to_json(self) -> dict[str, Any]:
-        """The specification as JSON values; a backend of None, no heads and the task classification are left out."""
+        """The specification as JSON values, without what is None or 0 (backend, target, heads) and classification."""
         values = asdict(self)
         for part in (values, values["stack"] or {}):
             if part.get("backend", "") is None:
@@ -234,6 +238,8 @@ class RunSpec:
             del values["task"]
         if not self.heads:
             del values["heads"]
+        if self.target is None:
+            del values["target"]
         return values
 
     @classmethod

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +17,8 @@ from relubench.system import lookup
 
 CLASSIFICATION = "classification"
 """The name of the task that a data set poses unless it says otherwise."""
+REGRESSION, PICTURE = "regression", "picture"
+"""The tasks whose targets are numbers: any, or the colours of a picture's pixels."""
 
 LANGUAGE = "language"
 """The task of a text: the next character, which is a byte, from those before it in a context window."""
@@ -49,6 +51,12 @@ class Task:
     """That answer in words: 'always naming the commonest class'."""
     decimals: int = 2
     """How many are printed."""
+    values: Callable[[NDArray[Any]], NDArray[Any]] | None = None
+    """Makes of a network's scores [N] those that are stored, of which the metric is the mean; None: they are these."""
+    beside: Mapping[str, Callable[[float, NDArray[Any]], float]] = field(default_factory=dict)
+    """Other measures that a run keeps by their names, each of its test score and the targets [N, ...]."""
+    meaning: str = ""
+    """The line under a table that says what its score is; empty where the name says all."""
 
     @property
     def best(self) -> str:
@@ -93,6 +101,35 @@ def unigram_bits(targets: NDArray[Any]) -> NDArray[Any]:
     return bits[targets].mean(axis=1)
 
 
+def squared_errors_of_mean(targets: NDArray[Any]) -> NDArray[Any]:
+    """The squared error of each target [N, K] where a network always gives their mean, averaged over K: [N]."""
+    rows = targets.reshape(len(targets), -1).astype(np.float64)
+    return np.square(rows - rows.mean(axis=0)).mean(axis=1)
+
+
+def r_squared(mean_squared_error: float, targets: NDArray[Any]) -> float:
+    """1 - MSE / the variance of the targets: 1 for a perfect network, 0 for one that always gives their mean."""
+    return 1.0 - mean_squared_error / float(squared_errors_of_mean(targets).mean())
+
+
+SMALLEST_ERROR = 1e-12
+"""A mean squared error below this counts as this: 120 dB, where no picture of 8 or 16 bits can tell a difference."""
+
+
+def decibels(squared_errors: NDArray[Any]) -> NDArray[Any]:
+    """Values whose mean is the PSNR of a picture with these squared errors [N] of its pixels, of colours in [0, 1].
+
+    PSNR = -10 log10(MSE) is no mean of pixels. Its first-order expansion in them is: PSNR - 10/ln 10 (e/MSE - 1) for a
+    pixel with the squared error e. An interval of the mean of these is the delta method's interval of the PSNR.
+    """
+    errors = np.asarray(squared_errors, dtype=np.float64)
+    mean = max(float(errors.mean()), SMALLEST_ERROR)
+    # Of a network that diverged they are not finite, and stay so.
+    with np.errstate(invalid="ignore"):
+        relative = (errors - errors.mean()) / mean
+    return (-10.0 * math.log10(mean) - 10.0 / math.log(10.0) * relative).astype(np.float32)
+
+
 _ROWS = (
     Task(
         name=CLASSIFICATION,
@@ -119,6 +156,37 @@ _ROWS = (
         chance=unigram_bits,
         chance_answer="always giving the frequencies of the characters",
         decimals=3,
+        meaning="a character is a byte; it is predicted from those before it in its window, never from another window",
+    ),
+    Task(
+        name=REGRESSION,
+        target="relubench.training.squared_error:SquaredError",
+        metric="mse",
+        noun="squared error",
+        unit="",
+        difference_unit="",
+        lower_is_better=True,
+        per_example="loss",
+        chance=squared_errors_of_mean,
+        chance_answer="always giving the mean",
+        decimals=4,
+        beside={"r2": r_squared},
+        meaning="squared errors are of targets divided by their spread in training: always giving the mean has about 1",
+    ),
+    Task(
+        name=PICTURE,
+        target="relubench.training.squared_error:SquaredError",
+        metric="psnr_db",
+        noun="PSNR",
+        unit="dB",
+        difference_unit="dB",
+        lower_is_better=False,
+        per_example="loss",
+        chance=lambda colours: decibels(squared_errors_of_mean(colours)),
+        chance_answer="always giving the mean colour",
+        values=decibels,
+        meaning="PSNR: -10 log10 of the mean squared error, of colours from 0 to 1, on pixels that did not train; "
+        "neighbouring pixels err alike, so intervals over pixels are too narrow for other pictures of the kind",
     ),
 )
 

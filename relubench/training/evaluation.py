@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -80,6 +80,13 @@ def check_scores(scores: np.ndarray, task: Task) -> None:
     if scores.dtype != dtype or scores.ndim != 2:
         types = f"{scores.dtype} in {scores.ndim} dimensions, not {dtype} [members, examples]"
         raise ComputeError(f"the scores of the task {task.name} are {types}", "see the class that its row names")
+
+
+def with_values(evaluation: Evaluation, task: Task) -> Evaluation:
+    """The evaluation with the scores that a run stores, where the task makes them of a network's scores together."""
+    if task.values is None:
+        return evaluation
+    return replace(evaluation, scores=np.stack([task.values(scores) for scores in evaluation.scores]))
 
 
 def _zero_counts(h: Tensor, members: int, examples: int) -> Tensor:

@@ -31,7 +31,7 @@ from relubench.system.device_kinds import DEVICES
 from relubench.training.augmentation import augment
 from relubench.training.cuda_graph import ChunkGraph
 from relubench.training.driver import Step
-from relubench.training.evaluation import Evaluation, accumulator, check_scores, evaluate
+from relubench.training.evaluation import Evaluation, accumulator, check_scores, evaluate, with_values
 from relubench.training.images import Images
 from relubench.training.losses import objective_of
 from relubench.training.member import Member
@@ -228,7 +228,7 @@ class Population:
     def _evaluate(self, split: str, sparsity: bool) -> Evaluation:
         result = evaluate(self.layers, self.objective, self.data, split, len(self.members), self.batched, sparsity)
         check_scores(result.scores, self.task)
-        return result
+        return with_values(result, self.task)
 
     def _evaluating(self) -> AbstractContextManager[None]:
         """Inside, no weight may change: an evaluation or a probe, or one after the other."""

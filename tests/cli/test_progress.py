@@ -107,7 +107,7 @@ def lines(state: ProgressState, clock: Clock, events: list[tuple[float, Event]])
 
 
 def test_plain_lines(state: ProgressState, clock: Clock) -> None:
-    epoch = {"valid_error_pct": 1.934, "images_per_second": 5800.0}
+    epoch = {"valid_score": 1.934, "images_per_second": 5800.0}
     said = lines(
         state,
         clock,
@@ -120,7 +120,7 @@ def test_plain_lines(state: ProgressState, clock: Clock) -> None:
             (3, event("progress", epochs_done=2.5)),
             (6, event("epoch", epochs_done=3.0, **epoch)),
             (7, event("epoch", epochs_done=4.0, **epoch)),
-            (60, event("done", epochs_done=30.0, outcome="ok", valid_error_pct=1.5)),
+            (60, event("done", epochs_done=30.0, outcome="ok", valid_score=1.5)),
         ],
     )
     assert said == [
@@ -171,7 +171,7 @@ def test_live_bars(state: ProgressState, clock: Clock, capsys: pytest.CaptureFix
     display.show(event("started"))
     display.show(event("progress", epochs_done=0.0))
     clock.now = 10.0
-    display.show(event("progress", epochs_done=2.5, images_per_second=5800.0, valid_error_pct=1.93))
+    display.show(event("progress", epochs_done=2.5, images_per_second=5800.0, valid_score=1.93))
     display._bars.refresh()
     display.show(event("failed", outcome="failed", message="out of memory", hint="a hint"))
     display.close()

@@ -52,7 +52,7 @@ SIMPLE = [kind for kind in messages._KINDS.values() if kind not in (Done, Failed
     "message",
     [
         *map(simple, SIMPLE),
-        Progress(run="abc", epochs_done=0.1, images_per_second=1e-9, valid_error_pct=None, stage="x", epoch_ended=True),
+        Progress(run="abc", epochs_done=0.1, images_per_second=1e-9, valid_score=None, stage="x", epoch_ended=True),
         Failed(run="abc", message="é", hint=""),
         Note(run="abc", text="the checkpoint é cannot be used"),
     ],

@@ -14,14 +14,16 @@ import numpy as np
 
 from relubench.data.files import digest
 from relubench.data.formats import npz_archive
-from relubench.data.labels import number_labels
 from relubench.data.notes import Remarks, format_names
+from relubench.data.numbers import TASK as REGRESSION
+from relubench.data.numbers import standardised
 from relubench.data.part_names import key_of
 from relubench.data.pixels import as_images, scale_of
 from relubench.data.prepared import PREPARATION_VERSION, DataOptions
 from relubench.data.request import Request, slug
 from relubench.data.split import VALID_AT_MOST, VALID_FRACTION, hold_out, validation_size
 from relubench.data.split_arrays import Split, SplitArrays
+from relubench.data.targets import TargetTask, read_targets
 from relubench.errors import DataError, UsageError
 from relubench.system.lookup import near_names
 
@@ -38,14 +40,12 @@ def request(name: str, path: Path, options: DataOptions) -> Request:
     """The request for the .npz file at `path`; raises DataError if there is none, UsageError for image_size."""
     if options.image_size is not None:
         raise UsageError(f"image_size is for folders of images, and {path} is a file", "leave image_size out")
-    if not path.exists() and not path.is_symlink():
-        near = near_names(path.name, _names_beside(path))
-        suggestion = f"did you mean {path.parent / near[0]}? " if near else ""
-        raise DataError(
-            f"there is no file or folder {path}", f"{suggestion}names of `relubench list datasets` have no / in them"
-        )
+    check_exists(path)
     if path.suffix.lower() != ".npz":
-        raise DataError(f"{path} is neither a .npz file nor a folder", "save arrays with numpy.savez, or name a folder")
+        raise DataError(
+            f"{path} is neither a .npz file, a table nor a folder",
+            "save arrays with numpy.savez or a table as .csv, or name a folder",
+        )
     npz_archive.check_regular(path)
     identity = {
         "version": PREPARATION_VERSION,
@@ -54,17 +54,30 @@ def request(name: str, path: Path, options: DataOptions) -> Request:
         "split": RULE,
         "train_size": options.train_size,
         "source": digest.of_files([("npz", path)]),
+        # Absent by default: what older versions prepared keeps its digest.
+        **({} if options.task == "auto" else {"task": options.task}),
     }
     return Request(
         name=name,
         slug=slug(path.stem),
         digest=digest.of_value(identity),
         origin=f"the user's own {path}",
-        load=lambda work: load(path),
+        load=lambda work: load(path, options.task),
     )
 
 
-def load(path: Path) -> SplitArrays:
+def check_exists(path: Path) -> None:
+    """Raises DataError, with a near name, where there is nothing at `path`."""
+    if path.exists() or path.is_symlink():
+        return
+    near = near_names(path.name, _names_beside(path))
+    suggestion = f"did you mean {path.parent / near[0]}? " if near else ""
+    raise DataError(
+        f"there is no file or folder {path}", f"{suggestion}names of `relubench list datasets` have no / in them"
+    )
+
+
+def load(path: Path, task: TargetTask = "auto") -> SplitArrays:
     """The parts of the .npz file at `path`, every array checked; raises DataError naming the array and the rule."""
     remarks = Remarks()
     arrays = _read_arrays(path, remarks)
@@ -72,29 +85,34 @@ def load(path: Path) -> SplitArrays:
     images: dict[Split, np.ndarray] = {
         split: as_images(path, f"x_{split}", arrays[f"x_{split}"], remarks) for split in splits
     }
-    labels = number_labels(path, {split: arrays[f"y_{split}"] for split in splits}, remarks)
-    _check_together(path, images, labels.y)
+    targets = read_targets(path, {split: arrays[f"y_{split}"] for split in splits}, task, remarks)
+    _check_together(path, images, targets.y)
     scale = scale_of(images, remarks)
-    x, y = images["train"], labels.y["train"]
+    x, y = images["train"], targets.y["train"]
     if "valid" in images:
-        x_valid, y_valid, rule = images["valid"], labels.y["valid"], "validation: the file's own x_valid"
+        x_valid, y_valid, rule = images["valid"], targets.y["valid"], "validation: the file's own x_valid"
     else:
         if not (n := validation_size(len(y))):
             _refuse(path, f"has only {len(y)} training examples", f"give {VALID_FRACTION} or more, or x_valid, y_valid")
         train, valid = hold_out(y, n)
         x, y, x_valid, y_valid, rule = x[train], y[train], x[valid], y[valid], RULE
+    y_of_parts: dict[Split, np.ndarray] = {"train": y, "valid": y_valid, "test": targets.y["test"]}
+    if targets.are_numbers:
+        y_of_parts, note = standardised(str(path), y_of_parts)
+        remarks.note(note)
     return SplitArrays(
         x_train=x,
-        y_train=y,
+        y_train=y_of_parts["train"],
         x_valid=x_valid,
-        y_valid=y_valid,
+        y_valid=y_of_parts["valid"],
         x_test=images["test"],
-        y_test=labels.y["test"],
-        classes=len(labels.names),
+        y_test=y_of_parts["test"],
+        classes=y.shape[1] if targets.are_numbers else len(targets.names),
         scale=scale,
         note=rule,
-        names=labels.names,
+        names=targets.names,
         remarks=remarks,
+        task=REGRESSION if targets.are_numbers else "",
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from relubench.reports.formatting import fixed
 from relubench.reports.training.display_columns import (
     ColumnMaker,
     dead_units_column,
@@ -57,7 +58,17 @@ def _pretraining_seconds(runs: TableRuns) -> list[float | None] | None:
     return [pretraining_seconds(group.results, runs.timings) for group in runs.groups]
 
 
+def _r2(runs: TableRuns) -> list[float | None] | None:
+    """Of each row the mean over seeds; None where no run has measured it."""
+    values = [
+        mean([value.value for run in group.results for value in run.measured if value.name == "r2"])
+        for group in runs.groups
+    ]
+    return None if all(value is None for value in values) else values
+
+
 PERCENT, POINTS = "% of the test examples", "points (of % of the test examples)"
+METRIC = "that of the metric"
 TOGETHER = "the 95 % intervals of all differences of a table hold together (Bonferroni)"
 
 COLUMNS: list[TableKey] = [
@@ -205,6 +216,17 @@ COLUMNS: list[TableKey] = [
         unit="seeds",
     ),
     TableKey("seeds_to_resolve_high", "the same if they differ as much; empty where no number is enough", unit="seeds"),
+    TableKey("task", "what the networks are asked to do: classification, unless the data set says otherwise"),
+    TableKey("metric", "how the task is scored; of classification error_pct, and the keys below repeat the errors"),
+    TableKey("lower_is_better", "whether a lower score is better than a higher one; empty where that is not known"),
+    TableKey("test_metric", "as test_error_pct, in the metric's unit: rows of every task have it", unit=METRIC),
+    TableKey("test_metric_ci_low", "lower end of its 95 % interval", unit=METRIC),
+    TableKey("test_metric_ci_high", "its upper end", unit=METRIC),
+    TableKey("valid_metric", "as valid_error_pct", unit=METRIC),
+    TableKey("metric_difference", "as difference_pct", unit=METRIC),
+    TableKey("metric_difference_ci_low", f"lower end of its interval; {TOGETHER}", unit=METRIC),
+    TableKey("metric_difference_ci_high", "its upper end", unit=METRIC),
+    TableKey("detectable_metric_difference", "as detectable_difference_pct", unit=METRIC),
     TableKey(
         "l1",
         "the strength of the penalty, where it varies",
@@ -231,6 +253,13 @@ COLUMNS: list[TableKey] = [
     ),
     TableKey(
         "pretraining_seconds", "the part of seconds that pre-training took", unit="s", values=_pretraining_seconds
+    ),
+    TableKey(
+        "r2",
+        "of regression: 1 less the squared error over the variance of the test targets, the mean over seeds",
+        values=_r2,
+        place=145,
+        column=formatted_column("r2", "R2", lambda row: fixed(row["r2"], 3), drop_order=5),
     ),
     TableKey("gradient_ratio", place=160, column=gradient_column("gradient_ratio", "gradient 1st/last")),
     TableKey(

@@ -15,7 +15,7 @@ from relubench.reports.formatting import (
     verdict_width,
 )
 from relubench.reports.report import Column, Row
-from relubench.reports.scores import TEST_KEYS, decimals_of, score_of
+from relubench.reports.scores import TEST_KEYS, better_direction, decimals_of, score_of
 from relubench.reports.training.gradients import power
 from relubench.runs.task import task_of
 from relubench.statistics.error_rates import IN_A_SMOKE_TEST
@@ -167,5 +167,7 @@ def _difference_style(row: Row) -> str:
     word = (row["difference_verdict"] or "").split(" ")[0]
     if (row["difference_verdict"] or "").endswith(IN_A_SMOKE_TEST):
         return "dim"
-    better, worse = ("lower", "higher") if row.get("lower_is_better", True) else ("higher", "lower")
-    return {better: "green", worse: "red", "noise": "dim"}.get(word, "")
+    better = better_direction(row)
+    if word not in ("lower", "higher") or better is None:
+        return "dim" if word == "noise" else ""
+    return "green" if word == better else "red"

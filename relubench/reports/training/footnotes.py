@@ -47,7 +47,7 @@ def method_notes(rows: Sequence[SummaryRow]) -> list[str]:
     note = "95 % intervals " + " or ".join(words[span] for span in sorted(spans, reverse=True))
     rows_with_difference = [row for row in rows if row.metric_difference is not None]
     if not rows_with_difference:
-        return [note]
+        return [note, *_task_notes(rows)]
     verdicts = [row.difference_verdict or "" for row in rows_with_difference]
     return [
         f"{note}; differences are paired by seed and example{together(len(rows_with_difference))}",
@@ -58,7 +58,14 @@ def method_notes(rows: Sequence[SummaryRow]) -> list[str]:
             unit=rows[0].posed.difference_unit,
             several_seeds=max(row.n for row in rows_with_difference) > 1,
         ),
+        *_task_notes(rows),
     ]
+
+
+def _task_notes(rows: Sequence[SummaryRow]) -> list[str]:
+    """What the score of each task of the table is, where its name does not say all."""
+    meanings = dict.fromkeys(row.posed.meaning for row in rows if row.n)
+    return [meaning for meaning in meanings if meaning]
 
 
 def together(comparisons: int) -> str:
