@@ -142,6 +142,22 @@ _ROWS = (
         default="all are exchanged",
     ),
     Flag(
+        field="model.latent",
+        help="The units of an autoencoder's or a VAE's code.",
+        default="20 of a VAE, 30 of an autoencoder",
+    ),
+    Flag(
+        field="model.act_in",
+        help="Which half of an autoencoder has the activation that is compared; the other half has relu.",
+    ),
+    Flag(
+        field="model.output_act",
+        values="NAME",
+        help="The outputs' own activation, of autoencoders and of regression; one that cannot reach the targets is "
+        "refused.",
+        default="none: linear outputs, of a VAE a sigmoid",
+    ),
+    Flag(
         field="model.match",
         help="What a gated network has as many of as a plain one: parameters, or units in a layer (width).",
     ),

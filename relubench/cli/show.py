@@ -167,9 +167,9 @@ def run_(
     runs_dir: options.RunsDir = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Draw a run as PNG: the filters of its first layer, reconstructions of images if it was pre-trained, and the
-    linear regions on a plane through three images if it is a piecewise-linear mlp. Of a run on a text, print a text
-    that its network writes.
+    """Draw a run as PNG: the filters of its first layer, reconstructions of images if it was pre-trained or is an
+    autoencoder, images that it draws if it is a VAE, and the linear regions on a plane through three images if it is a
+    piecewise-linear mlp. Of a run on a text, print a text that its network writes.
 
     stdout has the names of the files, or the text.
     """

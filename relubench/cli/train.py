@@ -10,7 +10,8 @@ from relubench.cli.study import StudyFlags, show_study
 
 OFFERED = offer(
     *("act", "data.name", "data.target", "data.context", "model.name", "model.heads", "model.keep_act", "model.init"),
-    *("model.norm", "model.dropout", "model.sign_flip", "model.match", "data.augment"),
+    *("model.norm", "model.dropout", "model.sign_flip", "model.match", "model.latent", "model.act_in"),
+    *("model.output_act", "data.augment"),
     *("train.protocol", "train.optimizer", "train.lr", "train.momentum", "train.weight_decay", "train.batch_size"),
     *("train.epochs", "train.schedule", "train.patience", "train.precision", "train.probe"),
     *("seeds", SEED, "device", "--set", "--data-dir", "--runs-dir", "keep"),

@@ -27,6 +27,11 @@ def check_family(config: ExperimentConfig, choices: Sequence[ActivationChoice], 
             f"--keep-act {model.keep_act[0]} belongs to networks of torchvision and your own, not to {arch.name}",
             "leave it out: here every hidden layer has the activation",
         )
+    if not family.latent and (model.latent is not None or model.act_in != "both"):
+        option = f"--latent {model.latent}" if model.latent is not None else f"--act-in {model.act_in}"
+        raise UsageError(
+            f"{option} belongs to autoencoders, not to {arch.name}", "leave it out, or use --model vae-2x400"
+        )
     for choice in choices:
         if choice.inputs_per_unit > 1 and not family.can("gated"):
             raise UsageError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,8 +17,9 @@ from relubench.experiments.backend_choice import with_backends
 from relubench.experiments.compatibility import check_family, check_precision, check_stack, check_task
 from relubench.experiments.config import MAX_SEED, ExperimentConfig
 from relubench.experiments.deviations import deviations
+from relubench.experiments.output_activation import check_targets, output_activation
 from relubench.experiments.pretraining_plan import stack_spec
-from relubench.experiments.sections import DataSection
+from relubench.experiments.sections import DataSection, ModelSection
 from relubench.models.architecture import (
     Architecture,
     architecture_of,
@@ -33,6 +35,7 @@ from relubench.models.architecture import (
 from relubench.models.families import family_of
 from relubench.runs import pretrained_file
 from relubench.runs.spec import FROM_FILE, SHUFFLED, RunSpec
+from relubench.runs.task import Task, task_called
 from relubench.system.device import Device
 
 NOT_OF_A_RUN = ("lr", "lr_grid", "lr_seeds", "l1", "l1_pairs", "backend")
@@ -96,11 +99,12 @@ def expand(
     `lone`: whether the whole study is one run; by default that is decided by these choices and seeds.
     """
     check_precision(config.train.precision, device.kind)
-    arch = parse_model(config.model.name if config.model.name != "auto" else default_model(prepared.name))
+    arch = requested_architecture(config.model, prepared.name)
     check_task(config, prepared, arch)
     check_input(arch, prepared.input_shape, prepared.name)
     arch = with_heads(arch, config.model.heads)
     check_family(config, choices, arch)
+    check_targets(posed_task(config.model, prepared), prepared)
     if config.data.augment != "none" and not (family_of(arch.name).can("images") and len(prepared.input_shape) == 3):
         raise UsageError(
             f"--augment {config.data.augment} needs a convolutional network, not {arch.name}", "add --model cnn"
@@ -118,6 +122,23 @@ def expand(
         for spec in [with_backends(spec, choice, config.train.backend, device)]
         for l1, seed in pairs
     ]
+
+
+def requested_architecture(model: ModelSection, dataset: str) -> Architecture:
+    """The shape of the network that a configuration asks for, before it is narrowed for a gated activation."""
+    arch = parse_model(model.name if model.name != "auto" else default_model(dataset))
+    return replace(arch, latent=model.latent or family_of(arch.name).latent, act_in=model.act_in)
+
+
+def posed_task(model: ModelSection, prepared: PreparedData) -> Task:
+    """The task of the network: its family's own, else the data set's."""
+    arch = requested_architecture(model, prepared.name)
+    return task_called(family_of(arch.name).task or prepared.task)
+
+
+def _num_outputs(task: Task, prepared: PreparedData) -> int:
+    """Output units of a network: as many as an example has values, or classes of the data set."""
+    return math.prod(prepared.input_shape) if task.reconstructs else prepared.classes
 
 
 def too_small_to_share(spec: RunSpec) -> bool:
@@ -185,11 +206,13 @@ def _resolve(
     threads: int,
 ) -> RunSpec:
     """The run of this activation with seed 0, without an L1 penalty and without pre-training."""
+    task = posed_task(config.model, prepared)
+    outputs = _num_outputs(task, prepared)
     activation = {"inputs_per_unit": choice.inputs_per_unit, "learned": choice.learned, "norm": config.model.norm}
     if choice.inputs_per_unit > 1 and config.model.match == "parameters":
-        arch = matched(arch, prepared.input_shape, prepared.classes, **activation)
+        arch = matched(arch, prepared.input_shape, outputs, **activation)
     family = family_of(arch.name)
-    count = 0 if family.can("external") else parameter_count(arch, prepared.input_shape, prepared.classes, **activation)
+    count = 0 if family.can("external") else parameter_count(arch, prepared.input_shape, outputs, **activation)
     return RunSpec(
         activation=choice.label,
         activation_digest=choice.source_digest,
@@ -203,6 +226,9 @@ def _resolve(
         departures=deviations(config),
         l1=0.0,
         l1_asked=0.0,
+        task=task.name,
+        classes=outputs,
+        output_act=output_activation(config.model, task, prepared),
         **_data_fields(config, prepared),
         **_model_fields(config, choice, arch),
         **{**config.train.model_dump(exclude=set(NOT_OF_A_RUN)), **({} if family.can("probes") else {"probe": "none"})},
@@ -216,8 +242,6 @@ def _data_fields(config: ExperimentConfig, prepared: PreparedData) -> dict[str, 
         "data_digest": prepared.digest,
         "augment": config.data.augment,
         "input_shape": prepared.input_shape,
-        "classes": prepared.classes,
-        "task": prepared.task,
         "train_size": config.data.train_size,
         "labels": config.data.labels,
         "split": config.data.split,
@@ -235,6 +259,8 @@ def _model_fields(config: ExperimentConfig, choice: ActivationChoice, arch: Arch
         "channels": arch.channels,
         "hidden": arch.hidden,
         "heads": arch.heads,
+        "latent": arch.latent,
+        "act_in": arch.act_in,
         "match": model.match if choice.inputs_per_unit > 1 else "-",
         "init": model.init if family_of(arch.name).can("initialisation") else "own",
         "norm": model.norm,

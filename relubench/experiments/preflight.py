@@ -15,13 +15,10 @@ from relubench.errors import WARNING, UsageError
 from relubench.experiments.caught_warnings import Note, warnings_as_notes
 from relubench.experiments.config import ExperimentConfig
 from relubench.experiments.external_networks import LEFT_OUT, Networks, examine_network, network_key
+from relubench.experiments.output_activation import remark_on_outputs
+from relubench.experiments.plan import posed_task, requested_architecture
 from relubench.experiments.variants import Part, lay_out
-from relubench.models.architecture import (
-    Architecture,
-    activation_frames,
-    default_model,
-    parse_model,
-)
+from relubench.models.architecture import Architecture, activation_frames, parse_model
 from relubench.models.families import family_of
 from relubench.models.norm_table import NORMS
 from relubench.models.optimizer_table import OPTIMIZERS
@@ -66,8 +63,7 @@ def probe_own(choice: ActivationChoice, note: Note, parts: Sequence[Part] = ()) 
 
 
 def _architecture(part: Part) -> Architecture:
-    name = part.config.model.name
-    return parse_model(name if name != "auto" else default_model(part.prepared.name))
+    return requested_architecture(part.config.model, part.prepared.name)
 
 
 def try_in_networks(choice: ActivationChoice, specs: Sequence[RunSpec]) -> None:
@@ -166,6 +162,8 @@ def remarks(part: Part) -> list[str]:
     if train.batch_size > part.prepared.n_train:
         images = f"{part.prepared.n_train:,} training images"
         lines.append(f"batches of {train.batch_size:,}: {part.prepared.name} has {images}, so a step takes them all")
+    if line := remark_on_outputs(part.config.model, posed_task(part.config.model, part.prepared)):
+        lines.append(line)
     rate = OPTIMIZERS[train.optimizer].rate
     if "lr" not in train.model_fields_set and train.lr != "auto" and train.lr > rate:
         lines.append(

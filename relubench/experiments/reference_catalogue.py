@@ -8,7 +8,7 @@ from relubench.data import NOT_PUBLIC
 from relubench.experiments.reference_files import Entry, entries
 from relubench.experiments.references import ARTICLE_TITLE
 
-SOURCES = ("glorot2011", "article", "article_operations", "others")
+SOURCES = ("glorot2011", "article", "article_operations", "others", "modern")
 
 
 OF_THE_PAPER = (

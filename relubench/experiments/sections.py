@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from relubench.experiments.choices import NameOf
+from relubench.models.family import MAX_WIDTH, ActIn
 from relubench.models.norm_table import NORMS
 from relubench.models.optimizer_table import OPTIMIZERS
 from relubench.training.probes.table import probe_choices
@@ -65,6 +66,12 @@ class ModelSection(Section):
     """Multiply the outputs of half of the hidden units by -1 (Glorot et al. 2011, section 3.1)."""
     keep_act: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     """Places of a torchvision or own network whose activations stay as they are; * matches anything."""
+    latent: Annotated[int, Field(ge=1, le=MAX_WIDTH)] | None = None
+    """Units of an autoencoder's code; by default 20 of a VAE, 30 of an autoencoder."""
+    act_in: ActIn = "both"
+    """Which half of an autoencoder has the activation: encoder, decoder or both; the other half has relu."""
+    output_act: Annotated[str, Field(min_length=1)] | None = None
+    """The outputs' own activation, of autoencoders and regression; by default none (a VAE's is a sigmoid)."""
     match: Literal["parameters", "width"] = "parameters"
     """How a gated network is made comparable to a plain one: equal parameter count, or equal width."""
 

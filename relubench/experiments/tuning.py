@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from relubench.errors import ComputeError
-from relubench.experiments.plan import expand, tuning_seeds
+from relubench.experiments.plan import expand, posed_task, tuning_seeds
 from relubench.experiments.rows import Tuning
 from relubench.experiments.variants import Part
 from relubench.models.optimizer_table import OPTIMIZERS
@@ -60,7 +60,7 @@ def _best_rate(part: Part, label: str, method: str, by_rate: Trials, results: Ma
             f"{', '.join(f'{rate:g}' for rate in by_rate)}",
             "name one with --lr, or see the messages above",
         )
-    train, task = part.config.train, task_called(part.prepared.task)
+    train, task = part.config.train, posed_task(part.config.model, part.prepared)
     sign = 1 if task.lower_is_better else -1
     return Tuning(
         activation=label,

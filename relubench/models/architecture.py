@@ -29,7 +29,14 @@ SMALL_SETS = ("digits", "breast-cancer", "wine", "diabetes", "california")
 
 def architecture_of(spec: RunSpec) -> Architecture:
     """The shape of the network that a run trains."""
-    return Architecture(name=spec.model, channels=spec.channels, hidden=spec.hidden, heads=spec.heads)
+    return Architecture(
+        name=spec.model,
+        channels=spec.channels,
+        hidden=spec.hidden,
+        heads=spec.heads,
+        latent=spec.latent,
+        act_in=spec.act_in,
+    )
 
 
 def with_heads(arch: Architecture, heads: int | None) -> Architecture:
@@ -65,9 +72,11 @@ def layer_shapes(arch: Architecture, input_shape: tuple[int, ...]) -> list[Layer
 
 
 def activation_frames(arch: Architecture, input_shape: tuple[int, ...]) -> list[Frame]:
-    """What each hidden layer gives to its activation; none for a network whose layers are not known."""
+    """What each hidden layer gives to the activation that is compared; none where the layers are not known."""
     frames: list[Frame] = []
     for number, shape in enumerate(layer_shapes(arch, input_shape), start=1):
+        if not shape.compared:
+            continue
         units = "channels" if shape.convolution else "units"
         example = (shape.units, *shape.image) if shape.convolution else (shape.units,)
         frames.append(Frame(example, f"hidden layer {number} ({shape.units} {units})"))
@@ -86,8 +95,9 @@ def output_places(arch: Architecture, input_shape: tuple[int, ...]) -> int:
 
 
 def hidden_units(arch: Architecture, input_shape: tuple[int, ...]) -> list[int]:
-    """Units of each hidden layer after its activation; in a convolution every channel at every pixel is one."""
-    return [shape.units * shape.pixels for shape in layer_shapes(arch, input_shape)]
+    """Units of each hidden layer with the activation that is compared; in a convolution every channel at every pixel
+    is one."""
+    return [shape.units * shape.pixels for shape in layer_shapes(arch, input_shape) if shape.compared]
 
 
 def parameter_count(
@@ -96,8 +106,8 @@ def parameter_count(
     """Trained numbers: weights, biases, norm scales and shifts, and the activation's own learned scalars."""
     total = (head_inputs(arch, input_shape) + 1) * classes
     for shape in layer_shapes(arch, input_shape):
-        outputs = shape.units * inputs_per_unit
-        total += (shape.fan_in + 1) * outputs + learned + shape.parameters
+        outputs = shape.units * (inputs_per_unit if shape.compared else 1)
+        total += (shape.fan_in + 1) * outputs + (learned if shape.compared else 0) + shape.parameters
         total += len(NORMS[norm].parameters) * (outputs if shape.normalised is None else shape.normalised)
     return total
 
@@ -108,7 +118,8 @@ def multiplications(spec: RunSpec, inputs_per_unit: int) -> int:
     if not shapes:
         return 0
     stages = sum(
-        shape.pixels * shape.fan_in * shape.units * inputs_per_unit + shape.multiplications for shape in shapes
+        shape.pixels * shape.fan_in * shape.units * (inputs_per_unit if shape.compared else 1) + shape.multiplications
+        for shape in shapes
     )
     return stages + shapes[-1].outputs * spec.classes * output_places(architecture_of(spec), spec.input_shape)
 
@@ -129,15 +140,15 @@ def matched(
             candidate, input_shape, classes, inputs_per_unit=inputs_per_unit, learned=learned, norm=norm
         )
 
-    neighbours = family_of(arch.name).neighbours
+    family = family_of(arch.name)
     target = count(arch, 1)
     low, high = 0.0, 1.0
     for _ in range(40):
         middle = (low + high) / 2
-        low, high = (middle, high) if count(_scaled(arch, middle), inputs_per_unit) < target else (low, middle)
-    best = _scaled(arch, low)
+        low, high = (middle, high) if count(family.scaled(arch, middle), inputs_per_unit) < target else (low, middle)
+    best = family.scaled(arch, low)
     while True:
-        nearest = min(neighbours(best), key=lambda candidate: abs(count(candidate, inputs_per_unit) - target))
+        nearest = min(family.neighbours(best), key=lambda candidate: abs(count(candidate, inputs_per_unit) - target))
         if abs(count(nearest, inputs_per_unit) - target) >= abs(count(best, inputs_per_unit) - target):
             break
         best = nearest
@@ -147,10 +158,3 @@ def matched(
             "use wider layers, or --match width to compare at equal width",
         )
     return best
-
-
-def _scaled(arch: Architecture, factor: float) -> Architecture:
-    def scale(widths: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(max(1, round(width * factor)) for width in widths)
-
-    return replace(arch, channels=scale(arch.channels), hidden=scale(arch.hidden))

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from relubench.activations import ActivationChoice, build, matched_gain
+from relubench.activations import ActivationChoice, build, matched_gain, select
 from relubench.activations.definition import Activation, trainable
 from relubench.models.architecture import activation_frames, architecture_of, head_inputs, layer_shapes
 from relubench.models.backend import backend_of, uses_kernels
 from relubench.models.families import family_of
-from relubench.models.family import LayerShape
+from relubench.models.family import KEPT_ACTIVATION, LayerShape
 from relubench.models.initialisation import init_scale
 from relubench.models.layers.activation import AnalyticActivation, AutogradActivation, UserModule
 from relubench.models.layers.base import Dropout, Layer, SignFlip
@@ -45,6 +45,7 @@ class Builder:
         self.shapes = layer_shapes(architecture_of(spec), spec.input_shape)
         frames = activation_frames(architecture_of(spec), spec.input_shape)
         self.gain = matched_gain(choice, frames) if spec.init == "auto" else 1.0
+        self.kept: Activation = build(select([KEPT_ACTIVATION])[0])
         self.place = 0
         self.kernels: CompiledKernels | None = None
 
@@ -60,6 +61,8 @@ class Builder:
                 spec.batch_size, max(1, spec.threads), outputs, self.activation.negative_slope or 0.0
             )
         layers = family_of(spec.model).layers(self)
+        if spec.output_act:
+            layers.append(self._output_activation())
         if self.kernels is not None:
             self._join(layers)
         return layers
@@ -88,25 +91,39 @@ class Builder:
     def output(self) -> Linear:
         """The layer that gives the logits."""
         fan_in = head_inputs(architecture_of(self.spec), self.spec.input_shape)
-        return self.linear(fan_in, self.spec.classes, rule="lecun" if self.spec.init == "he" else self.spec.init)
+        return self.linear(fan_in, self.spec.classes, rule=self.head_rule)
+
+    @property
+    def head_rule(self) -> str:
+        """The rule of initial weights of a dense layer that no activation follows."""
+        return "lecun" if self.spec.init == "he" else self.spec.init
+
+    def noise(self, role: str) -> MemberNoise:
+        """The members' random streams of that role at the current place."""
+        return MemberNoise(self.seeds, role, self.place, self.device)
 
     def stage(self, shape: LayerShape, *, normalised: bool = True) -> list[Layer]:
         """The layers of the next hidden stage: weights, norm unless it stands elsewhere, activation, sign flip,
-        dropout, pooling."""
-        spec, activation = self.spec, self.activation
+        dropout, pooling.
+
+        What has another activation than the one that is compared is not counted among the hidden activations.
+        """
+        spec, activation = self.spec, self.activation if shape.compared else self.kept
         outputs = shape.units * activation.inputs_per_unit
         dim = -3 if shape.convolution else -1
         if shape.convolution:
             stage: list[Layer] = [self._convolution(shape, outputs)]
         else:
-            stage = [self.linear(shape.inputs, outputs, gain=self.gain, rule=spec.init)]
+            gain = self.gain if shape.compared or spec.init != "auto" else matched_gain(self.kept)
+            stage = [self.linear(shape.inputs, outputs, gain=gain, rule=spec.init)]
         if normalised and NORMS[spec.norm].target:
             stage.append(self._norm(outputs, shape.convolution))
-        stage.append(self._activation(dim))
+        stage.append(self._activation(activation, dim))
+        stage[-1].hidden = shape.compared
         if spec.sign_flip:
             stage.append(SignFlip(self._signs(shape)))
         if spec.dropout:
-            stage.append(Dropout(spec.dropout, MemberNoise(self.seeds, "dropout", self.place, self.device)))
+            stage.append(Dropout(spec.dropout, self.noise("dropout")))
         self.place += 1
         return [*stage, MaxPool()] if shape.convolution else stage
 
@@ -160,11 +177,16 @@ class Builder:
         ]
         return load_target(row.target)(row, parameters, image, self.batched)
 
-    def _activation(self, dim: int) -> Layer:
-        activation = self.activation
+    def _output_activation(self) -> Layer:
+        """The activation of the outputs, which is no hidden one."""
+        layer = self._activation(build(select([self.spec.output_act])[0]), -1)
+        layer.hidden = False
+        return layer
+
+    def _activation(self, activation: Activation, dim: int) -> Layer:
         if activation.module is not None:
             return self._user_module(activation.module)
-        noise = MemberNoise(self.seeds, "activation", self.place, self.device) if activation.draw else None
+        noise = self.noise("activation") if activation.draw else None
         if activation.gradient is not None and not activation.learned and noise is None:
             return AnalyticActivation(activation, dim)
         # One scalar a member: [1], or [P, 1, 1] (in images [P, 1, 1, 1, 1]) to lie along the members of a stack.

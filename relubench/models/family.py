@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from relubench.activations.choice import ActivationChoice
     from relubench.models.layers.base import Layer
     from relubench.models.optimizers import Parameter
+    from relubench.models.random_streams import MemberNoise
     from relubench.runs.spec import RunSpec
 
 MAX_WIDTH, MAX_DEPTH = 65_536, 200
@@ -57,6 +58,12 @@ outputs for each of them. `user code`: the user's own program text makes it, and
 that name."""
 
 
+ActIn = Literal["both", "encoder", "decoder"]
+
+KEPT_ACTIVATION = "relu"
+"""What the half of an autoencoder has that does not have the activation that is compared."""
+
+
 def abilities(*names: Ability) -> frozenset[Ability]:
     """The set of these abilities."""
     return frozenset(names)
@@ -75,6 +82,10 @@ class Architecture:
     hidden: tuple[int, ...] = ()
     heads: int = 0
     """Of each attention; 0 where there is none."""
+    latent: int = 0
+    """Units of the code between an encoder and a decoder."""
+    act_in: ActIn = "both"
+    """Which half of an autoencoder has the activation that is compared."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,6 +110,8 @@ class LayerShape:
     """Features that the next stage reads, where a linear layer behind the activation gives others than its units."""
     normalised: int | None = None
     """Features that the stage's normalisations act on, over all of them; None: its pre-activations."""
+    compared: bool = True
+    """Whether it has the activation that is compared; else it has KEPT_ACTIVATION."""
 
     @property
     def convolution(self) -> bool:
@@ -146,6 +159,16 @@ def one_unit_apart(arch: Architecture) -> Iterator[Architecture]:
                 yield replace(arch, channels=(*arch.channels[:place], width + step, *arch.channels[place + 1 :]))
 
 
+def scaled(arch: Architecture, factor: float) -> Architecture:
+    """The architecture with all of its widths scaled by a factor."""
+    return replace(arch, channels=scaled_widths(arch.channels, factor), hidden=scaled_widths(arch.hidden, factor))
+
+
+def scaled_widths(widths: tuple[int, ...], factor: float) -> tuple[int, ...]:
+    """The widths times a factor, at least 1."""
+    return tuple(max(1, round(width * factor)) for width in widths)
+
+
 def no_digest(name: str) -> None:
     """None: the version of the program says all."""
 
@@ -179,6 +202,15 @@ class NetworkBuilder(Protocol):
         """A trained tensor at the current place; `value` gives that of a seed."""
         ...
 
+    @property
+    def head_rule(self) -> str:
+        """The rule of initial weights of a dense layer that no activation follows."""
+        ...
+
+    def noise(self, role: str) -> MemberNoise:
+        """The members' random streams of that role at the current place."""
+        ...
+
     def output(self) -> Layer:
         """The output layer, which reads the last stage."""
         ...
@@ -207,12 +239,18 @@ class Family:
     """Architectures a small step away, among which the one with equal parameters is sought for a gated activation."""
     check_heads: Callable[[Architecture, int], None] | None = None
     """Raises UsageError where a network cannot have so many heads; None where it has no attention."""
-    protocol: str = "paper"
-    """The protocol of its training, unless the user says otherwise."""
+    scaled: Callable[[Architecture, float], Architecture] = scaled
+    """The architecture narrowed by a factor, where that search begins."""
     check_input: Callable[[Architecture, tuple[int, ...], str], None] = any_input
     """Raises UsageError where a network cannot take examples of this shape, of the named data set."""
     digest: Callable[[str], str | None] = no_digest
     """What tells apart versions of a network that is not the package's own; a part of the run's id."""
+    task: str = ""
+    """The task of its networks whatever the data set poses; empty: the data set's."""
+    latent: int = 0
+    """Units of the code unless the user sets them; 0: its networks have none."""
+    protocol: str = "paper"
+    """The training defaults that hold unless the user names a protocol."""
 
     def can(self, ability: Ability) -> bool:
         """Whether the family has this ability."""

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 from relubench.runs.task import CLASSIFICATION
 from relubench.system.device_kinds import DEVICES
@@ -17,6 +17,10 @@ SHUFFLED = "-shuffled"
 
 FROM_FILE = "file"
 """The method of pre-trained layers that were read from a file."""
+
+
+_LEFT_OUT = {"task": CLASSIFICATION, "target": None, "heads": 0, "latent": 0, "act_in": "both", "output_act": ""}
+"""Fields of a RunSpec that its JSON lacks where they have this value."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,6 +148,12 @@ class RunSpec:
     """Units after the activation, of each dense hidden layer."""
     heads: int = field(default=0, metadata={"absent": True})
     """Of each attention; 0 where there is none."""
+    latent: int = field(default=0, metadata={"absent": True})
+    """Units of the code between an encoder and a decoder; 0: the network has none."""
+    act_in: Literal["both", "encoder", "decoder"] = field(default="both", metadata={"absent": True})
+    """Which half of an autoencoder has the activation; the other one's is `models.family.KEPT_ACTIVATION`."""
+    output_act: str = field(default="", metadata={"absent": True})
+    """The label of the outputs' own activation; empty: none but what the task's loss applies."""
     match: str
     """'-' for a plain activation."""
     init: str
@@ -229,17 +239,14 @@ class RunSpec:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
     def to_json(self) -> dict[str, Any]:
-        """The specification as JSON values, without what is None or 0 (backend, target, heads) and classification."""
+        """The specification as JSON values; what only few runs have is left out of the others."""
         values = asdict(self)
         for part in (values, values["stack"] or {}):
             if part.get("backend", "") is None:
                 del part["backend"]
-        if self.task == CLASSIFICATION:
-            del values["task"]
-        if not self.heads:
-            del values["heads"]
-        if self.target is None:
-            del values["target"]
+        for name, usual in _LEFT_OUT.items():
+            if values[name] == usual:
+                del values[name]
         return values
 
     @classmethod

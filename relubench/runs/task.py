@@ -57,6 +57,10 @@ class Task:
     """Other measures that a run keeps by their names, each of its test score and the targets [N, ...]."""
     meaning: str = ""
     """The line under a table that says what its score is; empty where the name says all."""
+    applies: str = ""
+    """The function that its loss takes of the outputs; empty: none, so that they may have their own."""
+    reconstructs: bool = False
+    """Whether the targets are the examples themselves, not what the data set has for targets."""
 
     @property
     def best(self) -> str:
@@ -130,6 +134,27 @@ def decibels(squared_errors: NDArray[Any]) -> NDArray[Any]:
     return (-10.0 * math.log10(mean) - 10.0 / math.log(10.0) * relative).astype(np.float32)
 
 
+def mean_image_nats(pixels: NDArray[Any]) -> NDArray[Any]:
+    """The cross-entropy in nats of each image [N, D] with values in [0, 1] against the mean of them all, [N].
+
+    No constant Bernoulli probabilities have a lower mean; a pixel that has one value throughout costs nothing.
+    """
+    mean = pixels.mean(axis=0, dtype=np.float64)
+    with np.errstate(divide="ignore"):
+        lit, dark = np.log(mean), np.log1p(-mean)
+    varies = np.isfinite(lit) & np.isfinite(dark)
+    on = pixels[:, varies].astype(np.float64)
+    return -(on @ lit[varies] + (1.0 - on) @ dark[varies])
+
+
+def mean_image_errors(pixels: NDArray[Any]) -> NDArray[Any]:
+    """The squared error, a mean over values, of each image [N, D] against the mean of them all, [N]."""
+    return np.square(pixels - pixels.mean(axis=0, dtype=np.float64)).mean(axis=1)
+
+
+RECONSTRUCTION, RECONSTRUCTION_MSE = "reconstruction", "reconstruction-mse"
+"""The names of the tasks of a VAE and of an autoencoder."""
+
 _ROWS = (
     Task(
         name=CLASSIFICATION,
@@ -142,6 +167,35 @@ _ROWS = (
         per_example="wrong",
         chance=commonest_class_errors,
         chance_answer="always naming the commonest class",
+        applies="softmax",
+    ),
+    Task(
+        name=RECONSTRUCTION,
+        target="relubench.training.reconstruction:NegativeElbo",
+        metric="nats",
+        noun="negative ELBO",
+        unit="nats",
+        difference_unit="nats",
+        lower_is_better=True,
+        per_example="loss",
+        chance=mean_image_nats,
+        chance_answer="always giving the mean image",
+        applies="sigmoid",
+        reconstructs=True,
+    ),
+    Task(
+        name=RECONSTRUCTION_MSE,
+        target="relubench.training.reconstruction:SquaredError",
+        metric="mse",
+        noun="squared error",
+        unit="",
+        difference_unit="",
+        lower_is_better=True,
+        per_example="loss",
+        chance=mean_image_errors,
+        chance_answer="always giving the mean image",
+        decimals=4,
+        reconstructs=True,
     ),
     Task(
         name=LANGUAGE,

@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -255,7 +255,7 @@ def _add_stage_seconds(
     for layer in population.layers:
         x = layer.forward(x, training=True)
     forwarded = time.perf_counter()
-    grad = torch.log_softmax(x, dim=-1).exp_().sub_(y).mul_(1.0 / len(y))
+    grad, _ = population.objective.gradient(x, y)
     for index in range(len(population.layers) - 1, -1, -1):
         grad = population.layers[index].backward(grad, update, first=index == 0)
     update.finish()
@@ -271,8 +271,7 @@ def _chunk(population: Population, network: Network) -> tuple[Tensor, Tensor, in
     network.next_image = (network.next_image + batches * spec.batch_size) % total
     index = index.to(spec.device)
     x, labels = population.data.train_batch(index.unsqueeze(0) if population.batched else index)
-    y: Any = torch.nn.functional.one_hot(labels, spec.classes).to(torch.float32)
-    return x, y, batches
+    return x, population.objective.targets(labels, spec.classes), batches
 
 
 def _synchronize(device: str) -> None:

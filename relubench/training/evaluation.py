@@ -52,20 +52,25 @@ def evaluate(
     scores: list[Tensor] = []
     loss_P: Tensor | float = 0.0
     zeros: list[Tensor] = []
+    first_example = 0
     for x, y in data.slices(split, size):
         h = x.unsqueeze(0).expand(members, *x.shape) if batched else x
         counts = []
         for layer in layers:
+            layer.evaluates_from(first_example)
             h = layer.forward(h, training=False)
             if sparsity and layer.hidden:
                 counts.append(_zero_counts(h, members, len(y)))
             counts += layer.zero_counts if sparsity else ()
+        first_example += len(x)
         output = h if batched else h.unsqueeze(0)
         loss_P = loss_P + objective.losses(output, y).sum(dim=-1, dtype=accumulator(x.device.type))
         scores.append(objective.scores(output, y))
         if counts:
             zeros.append(torch.stack(counts, dim=1))
-    total = len(data.labels(split))
+    for layer in layers:
+        layer.evaluates_from(0)
+    total = data.count(split)
     assert isinstance(loss_P, Tensor)
     return Evaluation(
         loss=(loss_P / total).tolist(),

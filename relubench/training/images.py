@@ -36,6 +36,8 @@ class Images:
     splits: dict[str, tuple[Tensor, Tensor]]
     noise: float = 0.0
     """Standard deviation of the Gaussian noise that is added to the scaled test images."""
+    reconstructed: bool = False
+    """Whether the targets are the images themselves, as rows: what `train_batch` and `slices` give for labels."""
 
     @classmethod
     def open(cls, prepared: PreparedData, *, device: str, flat: bool) -> Images:
@@ -78,9 +80,10 @@ class Images:
     def train_batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """The training images and labels at index [B] or [P, B]: x [B, ...] or [P, B, ...] float32, y alike."""
         x, y = self.splits["train"]
-        if index.dim() > 1:
-            return self._scaled(x[index]), y[index]
-        return self._scaled(x.index_select(0, index)), y.index_select(0, index)
+        batch = self._scaled(x[index] if index.dim() > 1 else x.index_select(0, index))
+        if self.reconstructed:
+            return batch, self._rows(batch)
+        return batch, y[index] if index.dim() > 1 else y.index_select(0, index)
 
     def slices(self, split: str, size: int) -> Any:
         """The split in order, `size` images at a time, float32, with their labels."""
@@ -89,7 +92,8 @@ class Images:
             return
         x, y = self.splits[split]
         for start in range(0, len(y), size):
-            yield self._scaled(x[start : start + size]), y[start : start + size]
+            batch = self._scaled(x[start : start + size])
+            yield batch, self._rows(batch) if self.reconstructed else y[start : start + size]
 
     def _noisy_test_images(self) -> Any:
         """The test images in blocks of one size, so that an image gets the same noise in every test."""
@@ -98,13 +102,26 @@ class Images:
             clean = self._scaled(x[start : start + NOISE_BLOCK])
             shape = (NOISE_BLOCK, *self.prepared.input_shape)
             unit = torch.empty(shape).normal_(generator=stream(NOISE_SEED, "test-noise", block))
-            yield (
-                clean.add_(unit[: len(clean)].to(clean.device).reshape(clean.shape), alpha=self.noise),
-                y[start : start + NOISE_BLOCK],
-            )
+            noise = unit[: len(clean)].to(clean.device).reshape(clean.shape)
+            targets = self._rows(clean.clone()) if self.reconstructed else y[start : start + NOISE_BLOCK]
+            yield clean.add_(noise, alpha=self.noise), targets
+
+    def count(self, split: str) -> int:
+        """Images of the split."""
+        return len(self.splits[split][1])
 
     def labels(self, split: str) -> np.ndarray:
         return self.splits[split][1].cpu().numpy()
+
+    def targets(self, split: str) -> np.ndarray:
+        """What the outputs are held against on the whole split: labels [N], or images as rows [N, D]."""
+        if not self.reconstructed:
+            return self.labels(split)
+        return self._rows(self._scaled(self.splits[split][0])).cpu().numpy()
+
+    def _rows(self, x: Tensor) -> Tensor:
+        """Images [(P,) B, ...] as rows of values."""
+        return x if self.flat else x.flatten(-3)
 
     def _scaled(self, x: Tensor) -> Tensor:
         scaled = x.to(torch.float32, copy=True)

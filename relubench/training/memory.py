@@ -91,7 +91,7 @@ def evaluation_bytes(spec: RunSpec, inputs_per_unit: int, examples: int = EVALUA
     convolutional, places = family_of(spec.model).can("images"), output_places(arch, spec.input_shape)
     images = evaluation_images(inputs, convolutional=convolutional, device=spec.device, places=places)
     shapes = layer_shapes(arch, spec.input_shape)
-    stages = [shape.pixels * (shape.inputs + shape.units * (inputs_per_unit + 1)) for shape in shapes]
+    stages = [shape.pixels * (shape.inputs + shape.units * (_inputs(shape, inputs_per_unit) + 1)) for shape in shapes]
     # A text's outputs are larger than its layers: logits, their logarithms once for the loss and once for the score.
     head = 3 * places * spec.classes if places > 1 else 0
     return FLOAT_BYTES * min(examples, images) * max(inputs, head, *stages)
@@ -124,4 +124,9 @@ def fitting_workers(heaviest: int, memory: int) -> int:
 
 def _stage_values(shape: LayerShape, inputs_per_unit: int) -> int:
     """The float values of one example that training keeps of a hidden stage: its input, z, h and their gradients."""
-    return shape.pixels * (shape.units * (2 * inputs_per_unit + 2) + shape.inputs) + shape.saved
+    return shape.pixels * (shape.units * (2 * _inputs(shape, inputs_per_unit) + 2) + shape.inputs) + shape.saved
+
+
+def _inputs(shape: LayerShape, inputs_per_unit: int) -> int:
+    """Pre-activations of each unit of a stage."""
+    return inputs_per_unit if shape.compared else 1

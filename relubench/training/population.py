@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -46,8 +47,8 @@ class Population:
 
     def __init__(self, specs: Sequence[RunSpec], choice: ActivationChoice, data: Images) -> None:
         first = self.spec = specs[0]
-        self.data = data
         self.task, self.objective = task_called(first.task), objective_of(first.task)
+        self.data = replace(data, reconstructed=self.task.reconstructs)
         self.members = [Member(spec, []) for spec in specs]
         batchable = family_of(first.model).can("batched")
         assert batchable or len(specs) == 1, "such a network is trained alone"
@@ -245,7 +246,7 @@ class Population:
 
     def still_at_chance(self, member: Member) -> bool:
         """Whether the member's best validation score is no better than that of the best constant answer."""
-        return self.task.is_at_chance(member.best_score, self.data.labels("valid"))
+        return self.task.is_at_chance(member.best_score, self.data.targets("valid"))
 
     # -- state -------------------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from relubench.experiments.config import PROTOCOLS, ExperimentConfig, experiment
 from tests.cli.fakes import Cli, FakeStudy, result
 
 OWN_DEFAULTS = ("act", "train.patience", "train.l1", "train.l1_scale", "pretrain.methods", "seeds", "model.keep_act")
+OWN_DEFAULTS += ("model.latent", "model.output_act")
 """Fields whose default a help describes instead of quoting it, or whose command has another."""
 
 

@@ -156,8 +156,10 @@ def test_the_catalogue_names_every_number_once_with_its_source():
     assert all(row["source"] and row["metric"] for row in rows)
     assert all(row["protocol"] for row in rows)
     # The article and READMEs have no pages; what was read in a page about a source has none of the source's.
-    unpaged = {row["name"].split(":")[0] for row in rows if not row["page"]}
+    modern = {entry.source for entry in references.entries("modern") if not entry.page}
+    unpaged = {row["name"].split(":")[0] for row in rows if not row["page"]} - modern
     assert unpaged == {"article", "misra2019", "caffenet-benchmark", "clevert2015", "xu2015"}
+    assert not modern & {"shazeer2020", "so2021", "ramachandran2017"}
     opentable = [row for row in rows if row["dataset"] == "opentable"]
     assert opentable and all(row["note"].startswith("data not public") for row in opentable)
 
@@ -183,9 +185,31 @@ def test_values_of_the_wider_family(dataset, model, activation, metric, value):
     assert found == value
 
 
-def test_nothing_from_memory_is_shipped():
-    assert {one.mark for one in references.entries("others")} == {"A", "B"}
-    assert all(one.citation for one in references.entries("others"))
+@pytest.mark.parametrize("file", ["others", "modern"])
+def test_nothing_from_memory_is_shipped(file):
+    assert {one.mark for one in references.entries(file)} == {"A", "B"}
+    assert all(one.citation and one.protocol for one in references.entries(file))
+
+
+@pytest.mark.parametrize(
+    ("source", "condition", "activation", "metric", "value"),
+    [
+        ("shazeer2020", "steps=524288", "geglu", "log_perplexity", 1.633),
+        ("shazeer2020", "steps=65536", "relu", "log_perplexity", 1.997),
+        ("so2021", "Tensor2Tensor on TPUv2", "relu", "perplexity", 35.44),
+        ("krizhevsky2012", "", "relu", "speed_ratio_to_tanh", 6.0),
+        ("srivastava2014", "dropout + max-norm", "relu", "test_error", 1.05),
+        ("pytorch-ao-1920", "", "squared_relu", "ffn_sparsity", 85.0),
+    ],
+)
+def test_values_of_today_s_networks(source, condition, activation, metric, value):
+    (found,) = {
+        one.value
+        for one in references.entries("modern")
+        if (one.source, one.condition, one.activation, one.metric) == (source, condition, activation, metric)
+        and one.model in ("T5-base FFN", "Transformer") + (() if source.startswith(("sh", "so")) else (one.model,))
+    }
+    assert found == value
 
 
 def test_one_table_alone():

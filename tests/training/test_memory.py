@@ -48,6 +48,8 @@ print((kib("VmHWM") - before) * 1024)
         ("mlp-3x1000", {"batch_size": 128}, "AMD (AVX512)"),
         ("mlp-3x1000", {"batch_size": 512, "optimizer": "adamw", "lr": 0.001}, "test"),
         ("mlp-4000-2000", {"batch_size": 10, "momentum": 0.9}, "test"),
+        ("vae-2x1000", {"batch_size": 512}, "test"),
+        ("autoencoder-2x1000", {"batch_size": 512}, "test"),
     ],
 )
 def test_the_prediction_is_close_to_what_a_process_takes(

@@ -17,7 +17,7 @@ from relubench.experiments.config import ExperimentConfig, experiment, key_path,
 from relubench.experiments.deviations import spoken
 from relubench.experiments.plan import Variant, rows, strengths_and_seeds
 from relubench.experiments.presets.document import Document
-from relubench.experiments.presets.schema import PresetFile, ScaleEntry, check, scale_named
+from relubench.experiments.presets.schema import PresetFile, ScaleEntry, check, is_beside_rows, scale_named
 from relubench.experiments.sections import Method
 from relubench.system.lookup import did_you_mean
 
@@ -44,7 +44,6 @@ class Preset:
     claim: str | None = None
     """What the source says will come out, in words."""
     figure: str = "curves"
-    """What --plot draws, as the schema has it."""
 
     @property
     def runs(self) -> int:
@@ -72,8 +71,7 @@ def resolve(
 ) -> Preset:
     """The preset at that scale (None: quick, or what the file has), with `overrides` of --set and flags on top.
 
-    `acts`, `methods`: keep these activations and ways of pre-training only. Raises UsageError, by line where the file
-    is to blame.
+    `acts`, `methods`: keep these activations and ways of pre-training only. UsageError: by line where the file is wrong.
     """
     _check_every_scale(document)
     chosen = scale_named(document, scale)
@@ -282,7 +280,7 @@ def _comparison(
         if value is not None and value not in names and not narrowed:
             hint = did_you_mean(value, names, f"there are {', '.join(dict.fromkeys(names))}")
             raise document.refuse((*path, key), f"the baseline {value!r} is none of its rows", hint)
-    tables = {reference["source"]: reference["table"] for reference in document.values.get("reference") or ()}
+    tables = {row["source"]: row["table"] for row in document.values.get("reference") or () if is_beside_rows(row)}
     return Comparison(
         activation=baselines["act"],
         variant=baselines["variant"],

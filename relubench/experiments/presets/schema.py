@@ -7,8 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
+from relubench.errors import UsageError
 from relubench.experiments.config import ExperimentConfig, key_path, known_keys
 from relubench.experiments.presets.document import Document
+from relubench.experiments.published_order import published_order
 from relubench.experiments.reference_files import tables
 from relubench.experiments.sections import DataSection, Method, ModelSection, PretrainSection, Section, TrainSection
 from relubench.system.lookup import did_you_mean, find
@@ -29,10 +31,23 @@ VARIED: dict[str, type[Section]] = {
 
 
 class Reference(Section):
-    """A table of published numbers that stands beside the rows."""
+    """A table of published numbers that stands beside the rows; or of a wider source, what is compared in order alone.
+
+    With `best` there is no number: what the source calls the best activation."""
 
     source: str
-    table: str
+    table: str = ""
+    metric: str = ""
+    """Of a source whose numbers are of other networks: with it their order is compared, and not they themselves."""
+    dataset: str = ""
+    model: str = ""
+    condition: str = ""
+    best: str = ""
+
+
+def is_beside_rows(reference: Mapping[str, str]) -> bool:
+    """Whether the numbers of a reference stand beside the rows."""
+    return "metric" not in reference and "best" not in reference
 
 
 class Baseline(Section):
@@ -138,16 +153,25 @@ def check_key(document: Document, path: Sequence[str], key: str) -> None:
 
 
 def _check_reference(document: Document, path: tuple[str, ...], reference: Mapping[str, str]) -> None:
+    if "best" in reference:
+        return
+    if "metric" in reference:
+        try:
+            published_order(**reference)
+        except UsageError as error:
+            raise document.refuse(path, error.message, error.hint) from error
+        return
     tables_by_source = tables()
     for key, kind, names in (
         ("source", "source of references", list(tables_by_source)),
         ("table", f"table in {reference['source']}", tables_by_source.get(reference["source"], [])),
     ):
-        if reference[key] not in names:
+        value = reference.get(key, "")
+        if value not in names:
             raise document.refuse(
-                (*path, key),
-                f"there is no {kind} called {reference[key]!r}",
-                did_you_mean(reference[key], names, f"there are {', '.join(names)}"),
+                (*path, key) if key in reference else path,
+                f"there is no {kind} called {value!r}",
+                did_you_mean(value, names, f"there are {', '.join(names)}"),
             )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from relubench.errors import UsageError
-from relubench.models.families import cnn, external, mlp, resmlp, transformer, vit
+from relubench.models.families import autoencoder, cnn, external, mlp, resmlp, transformer, vae, vit
 from relubench.models.family import Architecture, Family
 from relubench.system.lookup import did_you_mean
 
@@ -21,6 +21,8 @@ FAMILIES: dict[str, Family] = {
         cnn.FAMILY,
         transformer.FAMILY,
         vit.FAMILY,
+        autoencoder.FAMILY,
+        vae.FAMILY,
         external.TORCHVISION,
         external.USER,
     )

@@ -41,6 +41,8 @@ class Layer(ABC):
     """Whether its output is a hidden activation: what sparsity is counted on and L1 acts on."""
     stream = False
     """Whether its output is a stream that other layers add to: then each of its features reaches the output anyway."""
+    in_loss = False
+    """Whether the loss reads its input too, beside the layers above: what lies below always receives a gradient."""
     zero_counts: Sequence[Tensor] = ()
     """Of a layer that holds hidden activations itself: for each, as of the last evaluated batch, the sum over examples
     of the share of exact zeros; [P]."""
@@ -52,6 +54,10 @@ class Layer(ABC):
     @abstractmethod
     def backward(self, grad: Tensor, update: Optimizer, first: bool) -> Tensor:
         """The gradient of the input from that of the output (which it may overwrite); `first`: nobody reads it."""
+
+    def evaluates_from(self, first_example: int) -> None:
+        """Before a batch is evaluated: the place of its first example in its part, for what draws by the example."""
+        return
 
 
 class AutogradLayer(Layer, ABC):

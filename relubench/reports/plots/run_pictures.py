@@ -1,4 +1,4 @@
-"""Pictures of a stored run: first-layer filters, reconstructions where it was pre-trained, and linear regions."""
+"""Pictures of a stored run: first-layer filters, reconstructions, what a VAE draws, and linear regions."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from relubench.reports.plots import filters
 from relubench.runs.layer_id import layer_id
 from relubench.runs.spec import RunSpec
 from relubench.runs.store import Store
+from relubench.runs.task import task_called
+from relubench.system.files import write_file
 from relubench.training.probes.table import why_no_regions
 
 if TYPE_CHECKING:
@@ -57,15 +59,33 @@ def draw_run(
         pages["reconstructions"] = filters.reconstructions(
             tensors["images"], tensors["reconstructions"], spec.input_shape
         )
-    files = _write(pages, folder, run)
     finetuned = weights["finetuned"]
+    files = _write(pages, folder, run)
     if finetuned is None:
         return files
+    if task_called(spec.task).reconstructs:
+        return [*files, *_reconstructions(spec, finetuned, data_dir, folder / run)]
     try:
         return [*files, _regions(spec, finetuned, data_dir, folder / f"{run}-regions.png")]
     except (RelubenchError, ValueError) as error:
         note(f"linear regions are not drawn: {error.message if isinstance(error, RelubenchError) else error}")
         return files
+
+
+def _reconstructions(spec: RunSpec, weights: bytes, data_dir: Path | None, stem: Path) -> list[Path]:
+    """Sheets of test images with what the network makes of them, and of images that a VAE draws."""
+    from safetensors.torch import load
+
+    from relubench.activations import select
+    from relubench.reports.plots.reconstructions import reconstruction_sheets
+    from relubench.training.images import Images
+
+    data = Images.open(_data(spec, data_dir), device="cpu", flat=True)
+    sheets = reconstruction_sheets(spec, select([spec.activation])[0], load(weights), data)
+    files = [stem.with_name(f"{stem.name}-{name}.png") for name in sheets]
+    for path, content in zip(files, sheets.values(), strict=True):
+        write_file(path, content)
+    return files
 
 
 def _regions(spec: RunSpec, weights: bytes, data_dir: Path | None, path: Path) -> Path:
