@@ -6,6 +6,9 @@ import dataclasses
 import hashlib
 import http.server
 import io
+import json
+import subprocess
+import sys
 import threading
 import zipfile
 from pathlib import Path
@@ -61,6 +64,28 @@ def test_the_context_is_part_of_the_digest_and_one_copy_serves_all(corpus: Path)
 def test_the_bytes_are_mapped_and_never_copied(corpus: Path):
     x, y = arrays(prepare(str(corpus)), "train")
     assert isinstance(x, np.memmap) and x.dtype == np.uint8 and len(y) == 0
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_large_text_takes_no_memory_of_a_worker_s_own(tmp_path: Path):
+    path = tmp_path / "large.txt"
+    path.write_bytes(np.random.default_rng(0).integers(32, 127, 20_000_000, dtype=np.uint8).tobytes())
+    reference = prepare(str(path)).reference
+    code = (
+        "import json, re, sys, torch\n"
+        "from relubench.data.prepared import DataReference\n"
+        "from relubench.data.reference import obtain\n"
+        "from relubench.training.text import open_data\n"
+        "def anonymous(): return int(re.search(r'RssAnon:\\s+(\\d+)', open('/proc/self/status').read())[1]) / 1024\n"
+        "torch.randperm(1000); before = anonymous()\n"
+        "data = open_data(obtain(DataReference.from_json(json.loads(sys.argv[1]))), device='cpu', flat=True)\n"
+        "for index in data.epoch_order(0, 0).split(1000): data.train_batch(index)\n"
+        "print(anonymous() - before)\n"
+    )
+    argv = [sys.executable, "-c", code, json.dumps(reference.to_json())]
+    grown = float(subprocess.run(argv, capture_output=True, text=True, check=True).stdout)
+    # 125,000 windows' places take 1 MB, a thousand windows 3 MB; the text itself would take 16.
+    assert grown < 10
 
 
 def test_a_folder_of_texts_is_joined_in_the_order_of_its_names(tmp_path: Path):
