@@ -24,6 +24,7 @@ from relubench.runs.task import task_called, unigram_bits
 from relubench.training.driver import Interrupted
 from relubench.training.losses import objective_of
 from relubench.training.population import Population
+from relubench.training.probes.dead_units import unit_statuses
 from relubench.training.text import Text, open_data
 from specs import digits, finish, job, runs
 
@@ -310,3 +311,18 @@ def test_a_vision_transformer_s_steps_are_those_of_a_plain_loop():
         )
     for name, value in population.weights(0, best=False).items():
         torch.testing.assert_close(value, weights[name].detach(), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("act", ["relu", "swiglu"])
+def test_a_unit_without_a_way_into_the_stream_is_cut_off(act: str):
+    population = network(act, "rms")
+    columns = 2 if act == "swiglu" else 1
+    units = population.spec.hidden
+    with_slope = [np.ones((1, columns * width), dtype=bool) for width in units]
+    with_slope[1][:] = False
+    values = {parameter.name: parameter.value for parameter in population.parameters}
+    values["0.down-weight"][:, 3] = 0.0
+    statuses = unit_statuses(population.layers, with_slope, columns, batched=False)
+    # All units of the second block are dead, and yet the first one's reach the output: by the stream.
+    assert np.flatnonzero(statuses[0].cut_off).tolist() == [3] and not statuses[0].dead.any()
+    assert statuses[1].dead.all()
