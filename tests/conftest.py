@@ -65,7 +65,7 @@ QUICK = (
     "training/test_greedy.py",
     "training/test_rbm.py",
     "reports/test_gradients.py",
-    "reports/test_plots.py",
+    "reports/test_figures.py",
     "experiments/test_references.py",
     "reports/test_render.py",
     "reports/test_sheet.py",

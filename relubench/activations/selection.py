@@ -39,7 +39,7 @@ def select(texts: Sequence[str]) -> list[ActivationChoice]:
     after it ('x*sigmoid(b*x), b~1'), or a user's own 'place:Name'.
     """
     choices: dict[tuple[str, str, tuple[tuple[str, ParameterValue], ...]], ActivationChoice] = {}
-    for piece in _split_texts(texts):
+    for piece in split_texts(texts):
         for choice in _choices_of(piece):
             choices.setdefault((choice.kind, choice.name, choice.parameters), choice)
     if not choices:
@@ -69,7 +69,7 @@ def table_choice(name: str, texts: dict[str, str] | None = None) -> ActivationCh
     )
 
 
-def _split_texts(texts: Sequence[str]) -> list[str]:
+def split_texts(texts: Sequence[str]) -> list[str]:
     """The texts, each split at its commas, parameters' values with the formulas before them; bounded in every way."""
     num_characters = sum(map(len, texts))
     if num_characters > MAX_CHARACTERS:
@@ -92,7 +92,13 @@ def _split_texts(texts: Sequence[str]) -> list[str]:
 
 
 def _is_setting(piece: str) -> bool:
-    return _SETTING.match(piece) is not None and not has_x(piece.partition("=")[2])
+    value = piece.partition("=")[2]
+    return _SETTING.match(piece) is not None and not has_x(value) and not _is_of_table(value)
+
+
+def _is_of_table(text: str) -> bool:
+    """Whether it is an activation of the table, with parameters or without."""
+    return text.partition(":")[0].strip() in ACTIVATIONS
 
 
 def _join_values(group: list[str]) -> str:
@@ -124,6 +130,9 @@ def _split_at_commas(text: str) -> Iterator[str]:
 
 
 def _choices_of(piece: str) -> Iterator[ActivationChoice]:
+    name, _, named = piece.partition("=")
+    if ":" not in name and _is_of_table(named):
+        piece = named.strip()  # The name of a row: what computes is what it names.
     head, colon, settings = (part.strip() for part in piece.partition(":"))
     if _is_formula(piece):
         yield _formula_choice(piece)

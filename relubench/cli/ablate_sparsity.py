@@ -18,7 +18,6 @@ from relubench.errors import EXIT_INTERRUPTED, UsageError
 
 if TYPE_CHECKING:
     from relubench.experiments.config import ExperimentConfig
-    from relubench.experiments.record import StudyRecord
 
 MAX_NETS = 10_000
 
@@ -47,8 +46,8 @@ SparsityPlot = Annotated[
         metavar="FILE",
         callback=options.expanded,
         rich_help_panel=options.RESULT,
-        help="Draw sparsity against error into this file (.png, .pdf or .svg), for mlp-3x1000 on MNIST over the "
-        "paper's Figure 3. Default: no plot.",
+        help="Draw zeros by penalty and error by zeros into this file (.png, .pdf or .svg), for mlp-3x1000 "
+        "on MNIST over the paper's Figure 3. Default: no plot.",
     ),
 ]
 
@@ -77,7 +76,7 @@ def ablate_sparsity(config: Annotated[ConfigFlags, OFFERED], flags: AblationFlag
     if num_nets is not None:
         output.check_stdout(target)
         experiment = _with_drawn_strengths(experiment, num_nets, flags, note)
-    show_study(flags.open(experiment, note), sparsity_report, target, flags, _draw)
+    show_study(flags.open(experiment, note), sparsity_report, target, flags)
 
 
 def _num_nets(text: str, config: ConfigFlags) -> int:
@@ -105,10 +104,3 @@ def _with_drawn_strengths(
         if carry_out(study, flags.quiet):
             output.say("interrupted in the short runs that find the range; the same command goes on from here")
             raise typer.Exit(EXIT_INTERRUPTED)
-
-
-def _draw(record: StudyRecord, plot: Path) -> None:
-    from relubench.reports.plots.sparsity import plot_sparsity
-    from relubench.reports.training.sparsity import without_trend
-
-    plot_sparsity(record.results, plot, without_trend(record))

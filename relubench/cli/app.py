@@ -13,8 +13,10 @@ from relubench.cli.ablate_sparsity import ablate_sparsity
 from relubench.cli.check import check
 from relubench.cli.compare import compare
 from relubench.cli.doctor import doctor
+from relubench.cli.learn import learn
 from relubench.cli.listing import list_
 from relubench.cli.pretrain import pretrain
+from relubench.cli.report import report
 from relubench.cli.run import run
 from relubench.cli.runs import runs
 from relubench.cli.show import show
@@ -34,7 +36,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "ablate-sparsity": ablate_sparsity,
     "compare": compare,
     "check": check,
+    "report": report,
     "run": run,
+    "learn": learn,
     "speed": speed,
     "verify": verify,
     "list": list_,

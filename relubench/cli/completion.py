@@ -42,5 +42,11 @@ def presets(incomplete: str) -> list[str]:
     return sorted(path.stem for path in presets_folder().glob("*.yaml") if path.stem.startswith(incomplete))
 
 
+def lessons(incomplete: str) -> list[str]:
+    from relubench.experiments.presets.catalogue import LESSONS
+
+    return [name for name in LESSONS if name.startswith(incomplete)]
+
+
 def scales(incomplete: str) -> list[str]:
     return [name for name in ("smoke", "quick", "paper") if name.startswith(incomplete)]

@@ -80,8 +80,8 @@ _ROWS = (
         field="data.name",
         name="dataset",
         completion=completion.datasets,
-        help="The data set: a name of `relubench list datasets`, a .npz file, a table (.csv, .parquet), a text (.txt), "
-        "a picture to fit (.png, .jpg) or a folder of images or texts.",
+        help="The data set: a name of `relubench list datasets`, a .npz file, a table (.csv, .parquet), a picture to "
+        "fit (.png, .jpg), a text (.txt), or a folder of images or texts.",
     ),
     Flag(
         field="data.target",

@@ -16,7 +16,8 @@ def list_(
         str | None,
         typer.Argument(
             metavar="KIND",
-            help="What to list: activations, functions, datasets, models, presets, references, formats or columns.",
+            help="What to list: activations, functions, datasets, models, presets, references, formats, columns or "
+            "figures.",
             autocompletion=completion.lists,
         ),
     ] = None,

@@ -87,6 +87,15 @@ OutputFile = Annotated[
         ".jsonl .csv .tsv .md .tex .txt). Default: stdout.",
     ),
 ]
+Caption = Annotated[
+    str | None,
+    typer.Option(
+        "--caption",
+        metavar="TEXT",
+        rich_help_panel=RESULT,
+        help="What stands over the table, in LaTeX as its caption. Default: data set, network, protocol and seeds.",
+    ),
+]
 Quiet = Annotated[
     bool,
     typer.Option(
@@ -97,6 +106,17 @@ Quiet = Annotated[
         "end first. Default: off.",
     ),
 ]
+ReportFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        metavar="FILE.html",
+        callback=expanded,
+        rich_help_panel=RESULT,
+        help="Write a page of the result: one HTML file with the answer, the table, figures and settings, which needs "
+        "no network; with the suffix .md the same in Markdown. Default: no page.",
+    ),
+]
 Plot = Annotated[
     Path | None,
     typer.Option(
@@ -104,7 +124,7 @@ Plot = Annotated[
         metavar="FILE",
         callback=expanded,
         rich_help_panel=RESULT,
-        help="Draw the learning curves into this file (.png, .pdf or .svg), with --probe gradients the norms of "
-        "the gradient by layer instead. Default: no plot.",
+        help="Draw the figure of this command or preset into this file (.png, .pdf or .svg): by default learning "
+        "curves, with --probe gradients the norms of the gradient by layer. Default: no plot.",
     ),
 ]

@@ -91,6 +91,8 @@ def emit_report(report: Report, target: Target, *, quiet: bool = False) -> None:
     from relubench.reports.render import render
 
     emit(render(report, target.format, width=target.width, colour=target.colour), target)
+    if target.path is not None and not quiet:
+        say(f"written: {target.path}")
     if not target.human_readable:
         for line in [*report.warnings, *([report.sentence] if report.sentence and not quiet else [])]:
             say(line)

@@ -16,10 +16,7 @@ from relubench.errors import UsageError
 from relubench.system.output_files import check_file
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from relubench.experiments.presets.resolve import Preset
-    from relubench.experiments.record import StudyRecord
 
 PresetName = Annotated[
     str | None,
@@ -121,17 +118,7 @@ def run(
             flags.note(f"{chosen.name} at scale {chosen.scale}: {chosen.stand_in}")
         from relubench.reports.training.preset import preset_report
 
-        draw = partial(_draw_scores, preset=chosen) if chosen.figure == "scores" else None
-        show_study(flags.open(chosen.variants), partial(preset_report, preset=chosen), target, flags, draw)
-
-
-def _draw_scores(record: StudyRecord, path: Path, preset: Preset) -> None:
-    """The rows' test scores side by side."""
-    from relubench.reports.plots.scores import plot_scores
-    from relubench.reports.training.preset import preset_report
-
-    title = f"{preset.name}{f' ({preset.scale})' if preset.scale else ''}"
-    plot_scores(preset_report(record, preset).rows, path, title=title)
+        show_study(flags.open(chosen.variants), partial(preset_report, preset=chosen), target, flags)
 
 
 def _yaml_target(flags: StudyFlags) -> output.Target:

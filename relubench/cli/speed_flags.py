@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from relubench.cli import options, output
+from relubench.cli import options, output, pages
 from relubench.cli.flag_table import SEED
 
 if TYPE_CHECKING:
@@ -151,12 +151,15 @@ class SpeedFlags:
     format: options.Format = None
     output_file: options.OutputFile = None
     plot: SpeedPlot = None
+    report: options.ReportFile = None
+    caption: options.Caption = None
     quiet: options.Quiet = False
 
     def target(self) -> output.Target:
         """Where the result goes; raises UsageError where it or the plot could not be written."""
         target = output.choose(self.format, self.output_file)
         output.check_plot(self.plot)
+        pages.check_page(self.report)
         return target
 
     def note(self, text: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from relubench.cli import output
+from relubench.cli import output, pages
 from relubench.cli.flags import whole_number
 from relubench.cli.study import carry_out, preparing, stopped
 from relubench.cli.timing_rounds import show_rounds
@@ -16,12 +16,11 @@ from relubench.experiments.record import record_of
 from relubench.experiments.speed import MODES, timing_request
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from relubench.activations import ActivationChoice
     from relubench.cli.config_flags import ConfigFlags
     from relubench.cli.speed_flags import SpeedFlags
     from relubench.experiments.study import Study
+    from relubench.reports.report import Report
     from relubench.reports.speed.sessions import TimedNetworks
     from relubench.timing.request import Request
 
@@ -50,12 +49,7 @@ def time_operators(config: ConfigFlags, flags: SpeedFlags, target: output.Target
     output.check_stdout(target)
     watch = partial(show_rounds, quiet=flags.quiet)
     timed = operator_speed.time_operators(request, choices, acts, device, watch, flags.note, keep_interrupted=True)
-    report = operators_timed(timed)
-    output.emit_report(report, target, quiet=flags.quiet)
-    if flags.plot is not None:
-        from relubench.reports.plots.operators import plot_speed
-
-        plot_speed(report.rows, report.runs, flags.plot, title=report.title)
+    _show(operators_timed(timed), target, flags)
     if timed.measurement.ended == "interrupted":
         raise typer.Exit(EXIT_INTERRUPTED)
 
@@ -70,6 +64,13 @@ def _say_what_is_copied(choices: list[ActivationChoice], flags: SpeedFlags) -> N
             flags.note(f"{choice.label} writes into its input: its times hold a copy of it, but for --pass inplace")
 
 
+def _show(report: Report, target: output.Target, flags: SpeedFlags) -> None:
+    """Write the table, and the files of --plot and --report."""
+    report = pages.finished(report, flags.caption)
+    output.emit_report(report, target, quiet=flags.quiet)
+    pages.write_files(report, flags.plot, flags.report, quiet=flags.quiet)
+
+
 def time_arithmetic(config: ConfigFlags, flags: SpeedFlags, target: output.Target) -> None:
     """Time add, multiply, compare, divide, exp and log in the first cache, and write the table."""
     from relubench.experiments import operator_speed
@@ -80,7 +81,7 @@ def time_arithmetic(config: ConfigFlags, flags: SpeedFlags, target: output.Targe
     device = resolve(config.text("--device") or "cpu")
     output.check_stdout(target)
     timed = operator_speed.time_arithmetic(request, device, partial(show_rounds, quiet=flags.quiet), flags.note)
-    output.emit_report(arithmetic_timed(timed), target, quiet=flags.quiet)
+    _show(arithmetic_timed(timed), target, flags)
 
 
 def time_products(config: ConfigFlags, flags: SpeedFlags, target: output.Target) -> None:
@@ -96,11 +97,7 @@ def time_products(config: ConfigFlags, flags: SpeedFlags, target: output.Target)
         raise stopped(study)
     watch = partial(show_rounds, quiet=flags.quiet)
     report = products_timed(record_of(study), *network_speed.time_products(study, request, watch, flags.note))
-    output.emit_report(report, target, quiet=flags.quiet)
-    if flags.plot is not None:
-        from relubench.reports.plots.sparse_products import plot_zeros
-
-        plot_zeros(report, flags.plot)
+    _show(report, target, flags)
 
 
 def time_networks(config: ConfigFlags, flags: SpeedFlags, target: output.Target) -> None:
@@ -117,9 +114,9 @@ def time_networks(config: ConfigFlags, flags: SpeedFlags, target: output.Target)
     if not study.results:
         raise ComputeError(f"none of the {study.total} runs could be computed", "see the warnings above")
     timed, failure = _timed_networks(study, None if interrupted else request, target_error_pct, flags)
-    output.emit_report(timed.report, target, quiet=flags.quiet)
-    if flags.plot is not None and timed.points:
-        _draw_front(timed, flags.plot)
+    report = pages.finished(timed.report, flags.caption)
+    output.emit_report(report, target, quiet=flags.quiet)
+    pages.write_files(report, flags.plot if timed.points else None, flags.report, quiet=flags.quiet)
     if interrupted:
         raise stopped(study)
     if failure:
@@ -152,13 +149,6 @@ def _open_study(config: ConfigFlags, flags: SpeedFlags, mode: str) -> Study:
     experiment = config.experiment({"act": MODES[mode].acts})
     with preparing():
         return Study.open(experiment, data_dir=flags.data_dir, runs_dir=flags.runs_dir, note=flags.note)
-
-
-def _draw_front(timed: TimedNetworks, plot: Path) -> None:
-    from relubench.reports.plots.pareto import plot_pareto
-
-    report = timed.report
-    plot_pareto(timed.points, report.about["pareto"], report.rows[0]["target_error_pct"], plot, title=report.title)
 
 
 MEASURES = {

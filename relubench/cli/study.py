@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import typer
 
-from relubench.cli import options, output, progress
+from relubench.cli import options, output, pages, progress
 from relubench.errors import EXIT_INTERRUPTED, ComputeError
 from relubench.system import interrupts
 
@@ -34,12 +33,15 @@ class StudyFlags:
     format: options.Format = None
     output_file: options.OutputFile = None
     plot: options.Plot = None
+    report: options.ReportFile = None
+    caption: options.Caption = None
     quiet: options.Quiet = False
 
     def target(self) -> Target:
         """Where the result goes; raises UsageError where it or the plot could not be written."""
         target = output.choose(self.format, self.output_file)
         output.check_plot(self.plot)
+        pages.check_page(self.report)
         return target
 
     def note(self, text: str) -> None:
@@ -65,12 +67,10 @@ def show_study(
     report_of: Callable[[StudyRecord], Report],
     target: Target,
     flags: StudyFlags,
-    draw: Callable[[StudyRecord, Path], None] | None = None,
 ) -> None:
     """Carry the study out and show what came of it; `report_of` is asked once, for what is finished by then.
 
-    `draw` makes the plot, by default gradient norms or learning curves. Raises typer.Exit(130) if it was interrupted,
-    ComputeError if nothing was computed.
+    Raises typer.Exit(130) if it was interrupted, ComputeError if nothing was computed.
     """
     from relubench.experiments.record import record_of
 
@@ -78,10 +78,10 @@ def show_study(
     interrupted = carry_out(study, flags.quiet)
     record = record_of(study)
     if record.results:
-        report = report_of(record)
+        report = pages.finished(report_of(record), flags.caption)
         output.emit_report(report, target, quiet=flags.quiet)
-        if flags.plot is not None and record.finished:
-            (draw or _draw)(record, flags.plot)
+        if record.finished:
+            pages.write_files(report, flags.plot, flags.report, quiet=flags.quiet)
     if interrupted:
         raise stopped(study)
     if not record.finished:
@@ -116,20 +116,6 @@ def quietly(text: str) -> None:
     """Say a note under --quiet: only a warning, or that another process is waited for."""
     if progress.is_urgent(text):
         output.say(text)
-
-
-def _draw(record: StudyRecord, plot: Path) -> None:
-    """Gradient norms by layer where they were looked at, else the learning curves."""
-    from relubench.reports.training.gradients import has_gradients
-
-    if has_gradients(record.results):
-        from relubench.reports.plots.gradients import plot_gradients
-
-        plot_gradients(record.results, plot)
-        return
-    from relubench.reports.plots.learning_curves import plot_curves
-
-    plot_curves(record.results, record.timings, plot, record.tunings)
 
 
 def carry_out(study: Study, quiet: bool) -> bool:

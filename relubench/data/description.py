@@ -38,6 +38,14 @@ def summary(prepared: PreparedData) -> str:
     return printable("; ".join([*parts, _values(prepared), *notes]))
 
 
+def _targets(prepared: PreparedData) -> str:
+    """What is predicted: '10 classes', 'a number', '3 numbers'."""
+    are_numbers = prepared.facts is not None and len(prepared.facts.parts["train"].counts) == 1
+    if are_numbers:
+        return "a number" if prepared.classes == 1 else f"{prepared.classes} numbers"
+    return format_count(prepared.classes, "class").replace("classs", "classes")
+
+
 def _summary_of_text(prepared: PreparedData) -> str:
     """A text in one line: its windows, their length, how it was read."""
     counts = (prepared.n_train, prepared.n_valid, prepared.n_test)
@@ -51,14 +59,6 @@ def _summary_of_text(prepared: PreparedData) -> str:
 def _distinct(facts: Facts) -> int:
     """How many of the 256 bytes occur in a text."""
     return sum(any(counts) for counts in zip(*(part.counts for part in facts.parts.values()), strict=True))
-
-
-def _targets(prepared: PreparedData) -> str:
-    """What is predicted: '10 classes', 'a number', '3 numbers'."""
-    are_numbers = prepared.facts is not None and len(prepared.facts.parts["train"].counts) == 1
-    if are_numbers:
-        return "a number" if prepared.classes == 1 else f"{prepared.classes} numbers"
-    return format_count(prepared.classes, "class").replace("classs", "classes")
 
 
 def _values(prepared: PreparedData) -> str:

@@ -34,7 +34,7 @@ from relubench.errors import WARNING, DataError, UsageError
 from relubench.system import lookup
 
 SEE = (
-    "`relubench list datasets` shows them all; data of your own are ./file.npz, ./table.csv, ./text.txt, ./photo.png "
+    "`relubench list datasets` shows them all; data of your own are ./file.npz, ./table.csv, ./photo.png, ./text.txt "
     "or ./folder/"
 )
 

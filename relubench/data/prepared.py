@@ -34,14 +34,14 @@ class DataOptions:
     """The usual split, or that of Glorot et al. 2011 where the table has it."""
     labels: int | None = None
     """Train on the labels of only this many training images, by the same draw; pre-training has the others too."""
-    context: int | None = None
-    """Texts only: the characters of a window, each of which predicts the next one; None: `text_windows.CONTEXT`."""
     target: str | None = None
     """Tables only: the column that is to be predicted."""
     ignore: tuple[str, ...] = ()
     """Tables only: columns that are left out."""
     task: Literal["auto", "classification", "regression"] = "auto"
     """A user's own data only: whether the targets are classes or numbers; auto: the values decide."""
+    context: int | None = None
+    """Texts only: the characters of a window, each of which predicts the next one; None: `text_windows.CONTEXT`."""
 
     def __post_init__(self) -> None:
         counts = {name: getattr(self, name) for name in ("image_size", "train_size", "labels", "context")}

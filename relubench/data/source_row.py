@@ -36,7 +36,7 @@ class Division:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceRow:
-    """One data set of the table; `input_shape` is (C, H, W), or (F,), of a text (), whose sizes are bytes.
+    """One data set of the table; `input_shape` is (C, H, W), (F,), or of a text (), whose sizes are bytes.
 
     Where numbers are predicted, `classes` counts those of an example.
     """

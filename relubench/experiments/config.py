@@ -148,10 +148,12 @@ def experiment(*layers: Mapping[str, Any]) -> ExperimentConfig:
     """The checked configuration out of layers of overrides, weakest first; raises UsageError naming key and value."""
     overrides = merge(*layers)
     train = overrides.get("train")
-    usual = _usual_protocol(overrides)
-    protocol = train.get("protocol", usual) if isinstance(train, Mapping) else usual
+    protocol = train.get("protocol") if isinstance(train, Mapping) else None
+    if protocol is None:
+        protocol = _usual_protocol(overrides)
+        overrides = merge({"train": {"protocol": protocol}}, overrides) if protocol != "paper" else overrides
     base = PROTOCOLS.get(protocol, {}) if isinstance(protocol, str) else {}
-    values = merge({"train": {"protocol": usual}} if usual != "paper" else {}, base, overrides)
+    values = merge(base, overrides)
     _shorten_warmup(values, overrides)
     try:
         return ExperimentConfig.model_validate(values)

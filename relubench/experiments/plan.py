@@ -66,10 +66,10 @@ def data_options(section: DataSection) -> DataOptions:
         train_size=section.train_size,
         split=section.split,
         labels=section.labels,
-        context=section.context,
         target=section.target,
         ignore=section.ignore,
         task=section.task,
+        context=section.context,
     )
 
 
@@ -258,9 +258,9 @@ def _model_fields(config: ExperimentConfig, choice: ActivationChoice, arch: Arch
         "keep_act": model.keep_act or None,
         "channels": arch.channels,
         "hidden": arch.hidden,
-        "heads": arch.heads,
         "latent": arch.latent,
         "act_in": arch.act_in,
+        "heads": arch.heads,
         "match": model.match if choice.inputs_per_unit > 1 else "-",
         "init": model.init if family_of(arch.name).can("initialisation") else "own",
         "norm": model.norm,

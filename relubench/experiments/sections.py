@@ -38,14 +38,14 @@ class DataSection(Section):
     """The usual split of the data set, or that of Glorot et al. 2011 (another for cifar10: 50k/5k/5k)."""
     labels: Annotated[int, Field(ge=1)] | None = None
     """Train on the labels of this many training images only; pre-training still sees all images."""
-    context: Annotated[int, Field(ge=1, le=65_536)] | None = None
-    """Texts: the characters of a window, each of which predicts the next one; by default 128."""
     target: Annotated[str, Field(min_length=1)] | None = None
     """The column of a table (.csv, .parquet) that is predicted from the others."""
     ignore: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     """Columns of a table that are left out."""
     task: Literal["auto", "classification", "regression"] = "auto"
     """Whether the targets of your own data are classes or numbers; auto: their values decide."""
+    context: Annotated[int, Field(ge=1, le=65_536)] | None = None
+    """Texts: the characters of a window, each of which predicts the next one; by default 128."""
     test_noise: tuple[NonNegative, ...] = ()
     """Test each network again under Gaussian noise of these standard deviations, in units of the scaled input."""
 

@@ -33,9 +33,9 @@ def architecture_of(spec: RunSpec) -> Architecture:
         name=spec.model,
         channels=spec.channels,
         hidden=spec.hidden,
-        heads=spec.heads,
         latent=spec.latent,
         act_in=spec.act_in,
+        heads=spec.heads,
     )
 
 

@@ -80,12 +80,12 @@ class Architecture:
     name: str
     channels: tuple[int, ...] = ()
     hidden: tuple[int, ...] = ()
-    heads: int = 0
-    """Of each attention; 0 where there is none."""
     latent: int = 0
     """Units of the code between an encoder and a decoder."""
     act_in: ActIn = "both"
     """Which half of an autoencoder has the activation that is compared."""
+    heads: int = 0
+    """Of each attention; 0 where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,12 +106,12 @@ class LayerShape:
     """Multiplications of an example's forward pass beside those with its weights."""
     saved: int = 0
     """Values of an example that training keeps beside the stage's input, its z and h and their gradients."""
+    compared: bool = True
+    """Whether it has the activation that is compared; else it has KEPT_ACTIVATION."""
     projected: int = 0
     """Features that the next stage reads, where a linear layer behind the activation gives others than its units."""
     normalised: int | None = None
     """Features that the stage's normalisations act on, over all of them; None: its pre-activations."""
-    compared: bool = True
-    """Whether it has the activation that is compared; else it has KEPT_ACTIVATION."""
 
     @property
     def convolution(self) -> bool:
@@ -198,10 +198,6 @@ class NetworkBuilder(Protocol):
         """A dense layer at the current place; a second one there has a `name`, and so its own numbers."""
         ...
 
-    def parameter(self, name: str, value: Callable[[int], Tensor], *, decays: bool = False) -> Parameter:
-        """A trained tensor at the current place; `value` gives that of a seed."""
-        ...
-
     @property
     def head_rule(self) -> str:
         """The rule of initial weights of a dense layer that no activation follows."""
@@ -209,6 +205,10 @@ class NetworkBuilder(Protocol):
 
     def noise(self, role: str) -> MemberNoise:
         """The members' random streams of that role at the current place."""
+        ...
+
+    def parameter(self, name: str, value: Callable[[int], Tensor], *, decays: bool = False) -> Parameter:
+        """A trained tensor at the current place; `value` gives that of a seed."""
         ...
 
     def output(self) -> Layer:
@@ -237,10 +237,12 @@ class Family:
     abilities: frozenset[Ability]
     neighbours: Callable[[Architecture], Iterator[Architecture]] = one_unit_apart
     """Architectures a small step away, among which the one with equal parameters is sought for a gated activation."""
-    check_heads: Callable[[Architecture, int], None] | None = None
-    """Raises UsageError where a network cannot have so many heads; None where it has no attention."""
     scaled: Callable[[Architecture, float], Architecture] = scaled
     """The architecture narrowed by a factor, where that search begins."""
+    check_heads: Callable[[Architecture, int], None] | None = None
+    """Raises UsageError where a network cannot have so many heads; None where it has no attention."""
+    protocol: str = "paper"
+    """The protocol of its training, unless the user says otherwise."""
     check_input: Callable[[Architecture, tuple[int, ...], str], None] = any_input
     """Raises UsageError where a network cannot take examples of this shape, of the named data set."""
     digest: Callable[[str], str | None] = no_digest

@@ -98,6 +98,13 @@ def list_columns() -> list[Row]:
     return [{"name": key.name, "in": key.unit or None, "meaning": key.meaning} for key in COLUMNS if key.meaning]
 
 
+def list_figures() -> list[Row]:
+    """One row for each figure that --plot and a page draw: its name and what it shows."""
+    from relubench.reports.figures.table import FIGURES
+
+    return [{"name": name, "shows": row.meaning} for name, row in FIGURES.items()]
+
+
 LISTS: dict[str, Callable[..., list[Row]]] = {
     "activations": list_activations,
     "functions": list_functions,
@@ -107,6 +114,7 @@ LISTS: dict[str, Callable[..., list[Row]]] = {
     "references": list_references,
     "presets": list_presets,
     "columns": list_columns,
+    "figures": list_figures,
 }
 """Kind of a list -> its rows; that of the data sets takes the folder of --data-dir."""
 

@@ -11,11 +11,11 @@ import html
 import io
 import json
 import math
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from relubench.reports.latex import latex_table
 from relubench.reports.report import Column, Report, Row
 from relubench.reports.terminal import draw
 from relubench.system.lookup import find
@@ -44,11 +44,29 @@ def as_table(report: Report, screen: Screen) -> str:
 def as_json(report: Report, screen: Screen) -> str:
     about = {key: getattr(report, key) for key in ("command", "version", "device")} | report.about
     document = {**about, "rows": report.rows, "runs": report.runs}
-    return json.dumps(_finite(document), allow_nan=False, ensure_ascii=False, indent=2)
+    if report.question:
+        document["words"] = words_of(report)
+    return json.dumps(finite(document), allow_nan=False, ensure_ascii=False, indent=2)
+
+
+def words_of(report: Report) -> Row:
+    """What people read of the report beside its rows: with it a page can be made from the file alone."""
+    return {
+        "question": report.question,
+        "title": report.title,
+        "caption": report.caption,
+        "notes": [asdict(note) for note in report.notes],
+        "sentence": report.sentence,
+        "against": report.against,
+        "names": dict(report.names),
+        "figures": list(report.figures),
+        "tunings": list(report.tunings),
+        "command_line": report.command_line,
+    }
 
 
 def as_jsonl(report: Report, screen: Screen) -> str:
-    lines = [json.dumps(_finite(row), allow_nan=False, ensure_ascii=False) for row in report.rows]
+    lines = [json.dumps(finite(row), allow_nan=False, ensure_ascii=False) for row in report.rows]
     return "".join(line + "\n" for line in lines)
 
 
@@ -69,31 +87,18 @@ def as_csv(report: Report, screen: Screen) -> str:
 def as_markdown(report: Report, screen: Screen) -> str:
     from tabulate import tabulate
 
-    cells = [[_markdown(cell) for cell in line] for line in _display_cells(report)]
-    headers = [_markdown(column.header) for column in report.columns]
+    cells = [[markdown_text(cell) for cell in line] for line in _display_cells(report)]
+    headers = [markdown_text(column.header) for column in report.columns]
     sides = ["right" if column.right else "left" for column in report.columns]
     grid = tabulate(cells, headers, tablefmt="pipe", colalign=sides, disable_numparse=True) if headers else ""
-    head = [f"**{_markdown(report.title)}**"] if report.title else []
-    notes = "\n".join(f"- {_markdown(note)}" for note in report.note_texts)
-    parts = [*head, _markdown(report.caption), grid, notes, _markdown(report.sentence)]
+    head = [f"**{markdown_text(report.title)}**"] if report.title else []
+    notes = "\n".join(f"- {markdown_text(note)}" for note in report.note_texts)
+    parts = [*head, markdown_text(report.caption), grid, notes, markdown_text(report.sentence)]
     return "\n\n".join(part for part in parts if part)
 
 
 def as_latex(report: Report, screen: Screen) -> str:
-    """A table for the package booktabs; what pdflatex cannot set is spelled out as its code point."""
-    from tabulate import tabulate
-
-    cells = [[_latex(cell) for cell in line] for line in _display_cells(report)]
-    headers = [_latex(column.header) for column in report.columns]
-    sides = ["right" if column.right else "left" for column in report.columns]
-    grid = tabulate(cells, headers, tablefmt="latex_raw", colalign=sides, disable_numparse=True) if headers else ""
-    rules = iter((r"\toprule", r"\midrule", r"\bottomrule"))
-    lines = [next(rules, line) if line.strip() == r"\hline" else line for line in grid.split("\n")]
-    title = ". ".join(text for text in (report.title, report.caption) if text)
-    notes = [rf"\par\smallskip\footnotesize {_latex(note)}" for note in (*report.note_texts, report.sentence) if note]
-    head = ["% needs \\usepackage{booktabs}", r"\begin{table}", r"\centering"]
-    head += [rf"\caption{{{_latex(title)}}}"] if title else []
-    return "\n".join([*head, *lines, *notes, r"\end{table}"])
+    return latex_table(report, [[_cell(column, row) for column in report.columns] for row in report.display_rows])
 
 
 def as_html(report: Report) -> str:
@@ -144,52 +149,27 @@ def _keys(report: Report) -> list[str]:
 
 def _flat(value: Any) -> str:
     """One cell of a line-based format: no tab, no line break, nothing for missing."""
-    value = _finite(value)
+    value = finite(value)
     if value is None:
         return ""
     text = value if isinstance(value, str) else json.dumps(value, allow_nan=False, ensure_ascii=False)
     return text.replace("\t", "\\t").replace("\r", "\\r").replace("\n", "\\n")
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """The value with every number that JSON does not have as None, and NumPy's scalars as Python's."""
     if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     if value is None or isinstance(value, bool | int | str):
         return value
-    return _finite(value.item()) if hasattr(value, "item") else str(value)
+    return finite(value.item()) if hasattr(value, "item") else str(value)
 
 
-def _markdown(text: str) -> str:
+def markdown_text(text: str) -> str:
+    """The text in one line, with the signs of Markdown escaped."""
     flat = " ".join(text.split())
     return "".join("\\" + letter if letter in "\\`*_|<>[]" else letter for letter in flat)
-
-
-LATEX = {
-    **{letter: "\\" + letter for letter in "&%$#_{}"},
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\ensuremath{<}",
-    ">": r"\ensuremath{>}",
-    "|": r"\ensuremath{|}",
-    "[": "{[}",
-    "·": r"\ensuremath{\cdot}",
-    "—": "---",
-    "–": "--",
-    "“": "``",
-    "”": "''",
-    "×": r"\ensuremath{\times}",
-    "±": r"\ensuremath{\pm}",
-    "−": r"\ensuremath{-}",
-}
-"""A bracket is braced because one at the start of a line would be read as the option of the line break before it."""
-
-
-def _latex(text: str) -> str:
-    flat = re.sub(r'(^|[\s(“])"', r"\1“", " ".join(text.split())).replace('"', "”")
-    return "".join(LATEX.get(letter, letter if letter.isascii() else f"{{[}}U+{ord(letter):04X}]") for letter in flat)

@@ -59,6 +59,18 @@ class Report:
     """What all rows share, in one line under the title."""
     notes: Sequence[Note] = ()
     sentence: str = ""
+    question: str = ""
+    """What the result answers, in one sentence; a page begins with it."""
+    against: str = ""
+    """What rows are compared with, if it was named."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Label of an activation -> the name that the user gave its rows, for people."""
+    figures: Sequence[str] = ()
+    """Names of FIGURES: what this result is about, the first of them first."""
+    tunings: Sequence[Row] = ()
+    """What `--lr auto` found: for each activation its `rates`, their `scores`, and the rate that was chosen."""
+    command_line: str = ""
+    """What was typed, as far as it makes the result."""
     tables: Sequence[Report] = ()
     """What people read instead, one below the other, where one table cannot show it."""
 
@@ -69,8 +81,8 @@ class Report:
 
     @property
     def note_texts(self) -> list[str]:
-        """The lines under the table."""
-        return [note.text for note in self.notes]
+        """The lines under the table, each once."""
+        return list(dict.fromkeys(note.text for note in self.notes))
 
     @property
     def warnings(self) -> list[str]:

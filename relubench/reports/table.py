@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import html
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,10 @@ import numpy as np
 
 from relubench.experiments.config import ExperimentConfig
 from relubench.experiments.rows import Tuning
+from relubench.reports.frames import curve_rows, frame, run_rows
 from relubench.reports.render import as_html, render
 from relubench.reports.report import Report
-from relubench.runs.result import RunResult
+from relubench.runs.result import RunResult, Timing
 from relubench.system.paths import user_path
 
 Row = dict[str, Any]
@@ -37,7 +40,15 @@ class Table:
         return render(self.report, "table", colour=False)
 
     def _repr_html_(self) -> str:
-        return "".join(as_html(table) for table in self.report.tables or [self.report])
+        tables = "".join(as_html(table) for table in self.report.tables or [self.report])
+        return tables + _figure_html(self.report)
+
+    def page(self, path: str | Path) -> None:
+        """Write the result as a page: one .html file that needs no network, or .md for the same in Markdown."""
+        from relubench.reports.page.page import page_content
+        from relubench.system.output_files import save_file
+
+        save_file("page", user_path(path), page_content([self.report], user_path(path)))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -51,11 +62,36 @@ class Results(Table):
     tuned: list[Tuning] = field(default_factory=list)
     """What `lr="auto"` found for each activation."""
 
-    def plot(self, path: str | Path) -> None:
-        """Draw the learning curves into a .png, .svg or .pdf file."""
-        from relubench.reports.plots.learning_curves import plot_curves
-        from relubench.runs.result import Timing
+    def runs_frame(self) -> Any:
+        """One row for each run, so for each seed: a pandas.DataFrame, or a list of rows where pandas is missing."""
+        return frame(run_rows(self.runs, self._timings()))
 
-        by_id = {run["id"]: run["timing"] for run in self.report.runs}
-        timings = {key: Timing.from_json(value) if value else None for key, value in by_id.items()}
-        plot_curves(self.runs, timings, user_path(path), self.tuned)
+    def curves_frame(self) -> Any:
+        """One row for each epoch of each run, in the same form."""
+        return frame(curve_rows(self.runs, self._timings()))
+
+    def _timings(self) -> dict[str, Timing | None]:
+        clocks = {run["id"]: run.get("timing") for run in self.report.runs}
+        return {name: Timing.from_json(values) if values else None for name, values in clocks.items()}
+
+    def plot(self, path: str | Path) -> None:
+        """Draw the figure of this result into a .png, .svg or .pdf file: learning curves unless it is about another."""
+        from relubench.reports.figures.draw import write_figure
+        from relubench.reports.figures.source import source_of
+        from relubench.reports.figures.table import figure_of
+
+        write_figure(figure_of(source_of(self.report), self.report.figures or ("curves",)), user_path(path))
+
+
+def _figure_html(report: Report) -> str:
+    """The figure of the report as a picture in HTML; empty for a report that has none."""
+    from relubench.reports.figures.source import source_of
+    from relubench.reports.figures.table import figures_of
+
+    figures = figures_of(source_of(report), report.figures)[:1] if report.figures else []
+    if not figures:
+        return ""
+    from relubench.reports.figures.draw import png
+
+    data = base64.b64encode(png(figures[0])).decode("ascii")
+    return f'<img alt="{html.escape(figures[0].title)}" src="data:image/png;base64,{data}">'

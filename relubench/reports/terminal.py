@@ -94,6 +94,8 @@ def fit(report: Report, console: Console) -> tuple[list[Column], int, int | None
     candidates = sorted((column for column in columns if column.drop_order), key=lambda column: column.drop_order)
     while candidates and _width(report, columns, STACKED, cap, console) > console.width:
         columns.remove(candidates.pop(0))
+    while cap is not None and cap > MIN_NAME and _width(report, columns, STACKED, cap, console) > console.width:
+        cap -= 1
     return columns, STACKED, cap
 
 
@@ -108,7 +110,7 @@ def _table(report: Report, columns: Sequence[Column], level: int, cap: int | Non
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1), collapse_padding=True)
     for column in columns:
-        header = column.header.replace(" ", "\n").replace("\n%", " %") if level >= HEADERS_TOO else column.header
+        header = two_lines(column.header) if level >= HEADERS_TOO else column.header
         table.add_column(
             Text(header),
             justify="right" if column.right else "left",
@@ -119,6 +121,15 @@ def _table(report: Report, columns: Sequence[Column], level: int, cap: int | Non
         texts = [_text(column.cell(row), level) for column in columns]
         table.add_row(*(Text(text, style=column.style(row)) for text, column in zip(texts, columns, strict=True)))
     return table
+
+
+def two_lines(header: str) -> str:
+    """The header broken into two lines as short as its words allow; a unit stays with its word."""
+    words = header.replace(" %", "\N{NO-BREAK SPACE}%").split(" ")
+    pairs = [(" ".join(words[:place]), " ".join(words[place:])) for place in range(1, len(words))]
+    if not pairs:
+        return header
+    return "\n".join(min(pairs, key=lambda pair: max(map(len, pair)))).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def _text(parts: Sequence[str], level: int) -> str:

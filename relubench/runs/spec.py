@@ -19,7 +19,7 @@ FROM_FILE = "file"
 """The method of pre-trained layers that were read from a file."""
 
 
-_LEFT_OUT = {"task": CLASSIFICATION, "target": None, "heads": 0, "latent": 0, "act_in": "both", "output_act": ""}
+_LEFT_OUT = {"task": CLASSIFICATION, "target": None, "latent": 0, "act_in": "both", "output_act": "", "heads": 0}
 """Fields of a RunSpec that its JSON lacks where they have this value."""
 
 
@@ -146,14 +146,14 @@ class RunSpec:
     channels: tuple[int, ...]
     hidden: tuple[int, ...]
     """Units after the activation, of each dense hidden layer."""
-    heads: int = field(default=0, metadata={"absent": True})
-    """Of each attention; 0 where there is none."""
     latent: int = field(default=0, metadata={"absent": True})
     """Units of the code between an encoder and a decoder; 0: the network has none."""
     act_in: Literal["both", "encoder", "decoder"] = field(default="both", metadata={"absent": True})
     """Which half of an autoencoder has the activation; the other one's is `models.family.KEPT_ACTIVATION`."""
     output_act: str = field(default="", metadata={"absent": True})
     """The label of the outputs' own activation; empty: none but what the task's loss applies."""
+    heads: int = field(default=0, metadata={"absent": True})
+    """Of each attention; 0 where there is none."""
     match: str
     """'-' for a plain activation."""
     init: str

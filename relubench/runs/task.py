@@ -98,13 +98,6 @@ def commonest_class_errors(labels: NDArray[Any]) -> NDArray[Any]:
     return labels != np.bincount(labels).argmax()
 
 
-def unigram_bits(targets: NDArray[Any]) -> NDArray[Any]:
-    """The bits per byte of each window [N, T] of bytes for an answer that is their frequencies."""
-    counts = np.bincount(targets.reshape(-1))
-    bits = -np.log2(np.maximum(counts, 1) / targets.size)
-    return bits[targets].mean(axis=1)
-
-
 def squared_errors_of_mean(targets: NDArray[Any]) -> NDArray[Any]:
     """The squared error of each target [N, K] where a network always gives their mean, averaged over K: [N]."""
     rows = targets.reshape(len(targets), -1).astype(np.float64)
@@ -154,6 +147,14 @@ def mean_image_errors(pixels: NDArray[Any]) -> NDArray[Any]:
 
 RECONSTRUCTION, RECONSTRUCTION_MSE = "reconstruction", "reconstruction-mse"
 """The names of the tasks of a VAE and of an autoencoder."""
+
+
+def unigram_bits(targets: NDArray[Any]) -> NDArray[Any]:
+    """The bits per byte of each window [N, T] of bytes for an answer that is their frequencies."""
+    counts = np.bincount(targets.reshape(-1))
+    bits = -np.log2(np.maximum(counts, 1) / targets.size)
+    return bits[targets].mean(axis=1)
+
 
 _ROWS = (
     Task(

@@ -58,7 +58,7 @@ def test_speed_prints_rows_and_raw_samples(cli: Cli, tmp_path: Path) -> None:
     ended = cli("speed", *QUICK, "--act", "relu,gelu,glu", "--format", "json", "--plot", str(plot))
     assert ended.code == 0, ended.err
     value = json.loads(ended.out)
-    assert list(value) == ["command", "version", "device", "measurement", "rows", "runs"]
+    assert list(value) == ["command", "version", "device", "measurement", "rows", "runs", "words"]
     assert (value["measurement"]["processes"], value["measurement"]["aa_cells"]) == (1, 2)
     assert [row["activation"] for row in value["rows"] if row["pass"] == "forward"] == ["relu", "gelu", "glu"]
     for row in value["rows"]:

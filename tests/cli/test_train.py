@@ -76,7 +76,7 @@ def test_every_format(cli: Cli, study: FakeStudy, format: str) -> None:
 def test_json_is_one_object(cli: Cli, study: FakeStudy) -> None:
     study.script = [result("relu", 0), result("relu", 1), result("gelu", 0), result("gelu", 1)]
     shown = json.loads(cli("train", "--format", "json").out)
-    assert list(shown) == ["command", "version", "device", "rows", "runs"]
+    assert list(shown) == ["command", "version", "device", "rows", "runs", "words"]
     assert (shown["command"], shown["version"], shown["device"]) == ("train", "0.1.0", "Test CPU")
     assert [row["activation"] for row in shown["rows"]] == ["relu", "gelu"]
     assert [row["n"] for row in shown["rows"]] == [2, 2]

@@ -30,6 +30,8 @@ SMALL = {
     "vit": "vit-2x12",
     "autoencoder": "autoencoder-20-10",
     "vae": "vae-20-10",
+    "transformer": "transformer-2x12",
+    "vit": "vit-2x12",
 }
 """Of some families a smaller model than the smallest that is listed."""
 
@@ -78,8 +80,8 @@ def test_a_network_has_the_parameters_and_units_that_its_shapes_say(family: Any,
         outputs += [x.numel() // 2] if layer.hidden else []
     assert outputs == hidden_units(architecture_of(spec), spec.input_shape)
     # A VAE gives its latents to the loss, too.
-    outputs_of = {"autoencoder": 64, "vae": 64 + 2 * spec.latent, "transformer": 256}
-    assert x.shape == (2 * CONTEXT if family.can("text") else 2, outputs_of.get(family.name, 10))
+    outputs = {"autoencoder": 64, "vae": 64 + 2 * spec.latent}.get(family.name, 10)
+    assert x.shape == ((2 * CONTEXT, 256) if family.can("text") else (2, outputs))
 
 
 @pytest.mark.parametrize("family", [family for family in KNOWN if family.can("batched")], ids=name_of)

@@ -5,7 +5,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
+from relubench.reports.figures.source import source_of
+from relubench.reports.report import run_records
 from relubench.reports.training.summary import summarize
+from relubench.reports.training.table import training_report
 from relubench.runs.result import EpochPoint, RunResult, Timing
 
 
@@ -66,6 +69,15 @@ class Lab:
             if run.spec["activation"] == activation and run.spec["seed"] in seeds:
                 self.results[place] = replace(run, outcome=outcome, message=message, test_error_pct=error)
         return self
+
+    def report(self, **keywords):
+        """The report of the runs, as a command makes it."""
+        runs = run_records(self.results, self.timings, lambda run: self.masks.get(run.id))
+        return replace(training_report(self.summary(), device="here", runs=runs), **keywords)
+
+    def source(self, **keywords):
+        """What figures are made from."""
+        return source_of(self.report(**keywords))
 
     def summary(self):
         return summarize(self.results, self.timings, lambda run: self.masks.get(run.id))

@@ -1,11 +1,13 @@
 """Gradient norms in a table and by layer in a figure, from probes that are known."""
 
+import math
 from dataclasses import replace
 
 import pytest
 
 from relubench.errors import ComputeError
-from relubench.reports.plots.gradients import plot_gradients
+from relubench.reports.figures.gradients import gradients_figure
+from relubench.reports.figures.table import figure_of
 from relubench.reports.training.gradients import gradient_facts, has_gradients
 from relubench.reports.training.table import training_report
 from relubench.runs.result import LayerProbe
@@ -61,20 +63,19 @@ def test_a_run_that_diverged_has_the_norms_from_before_training_only(lab):
     assert (facts["gradient_ratio"], facts["gradient_ratio_trained"]) == (0.5, None)
 
 
-@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
-def test_the_figure_has_a_panel_for_each_network(lab, tmp_path, suffix):
+def test_the_figure_has_a_panel_for_each_network(lab):
     probed(lab, "sigmoid", [0.06, 0.25, 1.0], [0.0, 0.1, 1.0])
     probed(lab, "relu", [0.5, 0.8, 1.0], [3.0, 2.0, 1.5])
     for result in lab.results:
         result.spec["variant"] = "shallow" if result.spec["activation"] == "relu" else "deep"
-    path = tmp_path / f"gradients.{suffix}"
-    plot_gradients(lab.results, path)
-    assert path.stat().st_size > 5000
-    if suffix == "svg":
-        text = path.read_text()
-        assert all(f"<!-- {words} -->" in text for words in ("shallow", "deep", "before training", "hidden layer"))
+    figure = gradients_figure(lab.source())
+    assert [panel.title for panel in figure.panels] == ["deep", "shallow"]
+    before, after, bound = figure.panels[0].series
+    assert before.y == pytest.approx([0.06, 0.25, 1.0])  # the geometric mean over two equal seeds
+    assert bound.key == "" and bound.y == pytest.approx([0.0625, 0.25, 1.0])  # 0.25 a layer from the last one down
+    assert after.dashed and math.isnan(after.y[0]) and after.y[1:] == pytest.approx([0.1, 1.0])
 
 
-def test_a_figure_without_norms_is_refused(lab, tmp_path):
-    with pytest.raises(ComputeError, match="no run has gradient norms to plot"):
-        plot_gradients(lab.train("relu").results, tmp_path / "gradients.png")
+def test_a_figure_without_norms_is_refused(lab):
+    with pytest.raises(ComputeError, match="nothing to plot: no run has what gradients shows"):
+        figure_of(lab.train("relu").source(), ["gradients"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from relubench.reports.plots.sparsity import paper_points
+from relubench.reports.figures.zeros import paper_points
 from relubench.reports.training.onset import onset
 
 

@@ -4,6 +4,10 @@ import csv
 import io
 import json
 import math
+import re
+import shutil
+import subprocess
+from dataclasses import replace
 
 import pytest
 
@@ -37,7 +41,7 @@ def test_unknown_format_is_refused(report):
 
 def test_json_is_one_object_of_the_contract(report):
     value = json.loads(render(report, "json"), parse_constant=pytest.fail)
-    assert list(value) == ["command", "version", "device", "rows", "runs"]
+    assert list(value) == ["command", "version", "device", "rows", "runs", "words"]
     assert list(value["rows"][0]) == SummaryRow.columns()
     assert value["rows"][1]["test_error_pct"] is None and value["rows"][1]["outcome"] == "diverged"
     assert value["runs"] == [{"id": "a", "loss": None, "curve": [1.0, None]}]
@@ -116,6 +120,24 @@ def test_latex_is_safe_to_compile(report):
         assert text.count(command) == 1
     body = text.split("\n", 1)[1]
     assert body.count("{") == body.count("}") and "``Deep Sparse Rectifier" in body
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_compiles(report, tmp_path):
+    table = render(replace(report, title="100 % of {Fashion}_MNIST & more"), "latex")
+    head = "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n"
+    (tmp_path / "t.tex").write_text(head + table + "Table~\\ref{tab:train}.\n\\end{document}\n")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stdout[-2000:]
+    assert (tmp_path / "t.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_latex_marks_what_differs_and_leaves_the_command_line_out(lab):
+    text = render(lab.train("relu").train("tanh", scale=3).train("gelu", scale=1.001).report(), "latex")
+    tanh, gelu = (next(line for line in text.splitlines() if name in line) for name in (" tanh ", " gelu "))
+    assert r"\textsuperscript{*}" in tanh and r"\textsuperscript{*}" not in gelu and "noise" not in gelu
+    assert r"\label{tab:train}" in text and not re.search(r" --[a-z]", text)
 
 
 def test_one_row_with_a_penalty_names_it(lab):

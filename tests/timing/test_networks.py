@@ -11,7 +11,6 @@ import torch
 from relubench.experiments.config import experiment
 from relubench.experiments.plan import Variant
 from relubench.experiments.variants import lay_out, make_ready
-from relubench.reports.plots.pareto import plot_pareto
 from relubench.reports.speed.networks import (
     article_speed,
     duration,
@@ -197,13 +196,6 @@ def test_the_ratios_and_times_of_a_row_agree_on_an_unsteady_machine() -> None:
 
 def test_short_times_are_milliseconds() -> None:
     assert [duration(one) for one in (0.0214, 0.9996, 75.0, None)] == ["21.4 ms", "1.0 s", "1m15s", ""]
-
-
-def test_the_pareto_plot_is_drawn(tmp_path: Path) -> None:
-    found = points(runs(), PACES, IMAGES, {})
-    as_rows = [one.to_json() for one in found]
-    plot_pareto(as_rows, [one.to_json() for one in front(found)], 6.0, tmp_path / "p.png", title="t")
-    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.fixture

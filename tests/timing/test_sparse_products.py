@@ -12,7 +12,9 @@ import torch
 
 from relubench.activations import select
 from relubench.experiments.references import paper_sparsity
-from relubench.reports.plots.sparse_products import plot_zeros
+from relubench.reports.figures.draw import write_figure
+from relubench.reports.figures.products import products_figure
+from relubench.reports.figures.source import source_of
 from relubench.reports.speed.sparse_products import WAYS as SHOWN
 from relubench.reports.speed.sparse_products import sentence, sparsity_report
 from relubench.timing import products
@@ -145,7 +147,9 @@ def test_the_report_marks_the_papers_zeros_and_the_break_even(tmp_path: Path) ->
     assert sentence([], [], 83.4) == "Nothing could be compared with the dense product."
     assert "too few for an interval" not in " ".join(report.note_texts)
     assert sum("the dense product was also timed against itself" in note for note in report.note_texts) == 1
-    plot_zeros(report, tmp_path / "s.png")
+    figure = products_figure(source_of(report))
+    assert figure is not None and [rule.at for rule in figure.panels[0].rules] == [83.4]
+    write_figure(figure, tmp_path / "s.png")
     assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -26,7 +26,7 @@ def load(row: SourceRow, source: SourceFiles, work: Path) -> SplitArrays:
     damaged = "its installed copy is damaged: pip install --force-reinstall scikit-learn"
     path = source.files[0][1]
     try:
-        pixels, labels = load_digits(return_X_y=True)
+        pixels, labels = (np.asarray(array) for array in load_digits(return_X_y=True))
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise DataError(f"{path} cannot be read: {error}", damaged) from error
     total = row.n_train + row.n_valid + row.n_test

@@ -10,7 +10,7 @@ from relubench.experiments.presets.document import Document, read_document
 from relubench.experiments.presets.resolve import Preset, resolve
 from relubench.experiments.presets.schema import SCALES
 from relubench.experiments.sections import Method
-from relubench.system.lookup import did_you_mean, near_names
+from relubench.system.lookup import did_you_mean, find, near_names
 from relubench.system.paths import presets_folder, user_path
 
 SUFFIXES = (".yaml", ".yml")
@@ -21,9 +21,33 @@ def names() -> list[str]:
     return sorted(path.stem for path in presets_folder().glob("*.yaml"))
 
 
+FOLDER = "lessons/"
+"""What the name of a lesson's preset begins with: `relubench run lessons/depth` is `relubench learn depth`."""
+LESSONS = ("depth", "zeros", "dying", "pretraining", "difference")
+"""The lessons, in the order in which they are taken."""
+
+
+def load_lesson(name: str, overrides: Sequence[Mapping[str, Any]] = ()) -> Preset:
+    """The lesson's preset; raises UsageError for a name that no lesson has."""
+    find(name, dict.fromkeys(LESSONS), kind="lesson", see="`relubench learn` lists them")
+    return open_preset(FOLDER + name, None, overrides)
+
+
+def lessons() -> list[dict[str, Any]]:
+    """A row for each lesson: its name, its title, what it asks and how many networks it trains."""
+    rows = []
+    for name in LESSONS:
+        preset = load_lesson(name)
+        title = (preset.lesson or {}).get("title", name)
+        rows.append({"name": name, "lesson": title, "question": preset.question, "runs": preset.runs})
+    return rows
+
+
 def load(text: str) -> tuple[str, Document]:
     """The preset called `text`, or the file at that path: its name and its document. Raises UsageError."""
     path = user_path(text)
+    if text.startswith(FOLDER) and text.removeprefix(FOLDER) in LESSONS:
+        return text, read_document(presets_folder() / f"{text}.yaml", f"presets/{text}.yaml")
     if "/" in text or "\\" in text or path.suffix.lower() in SUFFIXES:
         if not path.exists():
             siblings = [yaml_file.name for yaml_file in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []

@@ -20,8 +20,9 @@ def as_yaml(preset: Preset) -> str:
     scale = f" at the scale {preset.scale}" if preset.scale else ""
     lines = [f"# {preset.name}{scale}: {preset.runs} runs. Run it with: relubench run FILE.yaml"]
     about: dict[str, Any] = {"description": preset.description, "source": preset.source, "claim": preset.claim}
-    about |= {"figure": preset.figure if preset.figure != "curves" else None, "command": "train"}
-    about |= {"reference": preset.references, "baseline": _baseline(preset)}
+    about |= {"command": "train", "reference": preset.references, "baseline": _baseline(preset)}
+    about |= {"question": preset.question, "figure": list(preset.figure)}
+    about |= {"lesson": dict(preset.lesson or {})}
     about |= {"as_published": sorted(first.as_published)}
     lines += _dump({key: value for key, value in about.items() if value})
     lines += ["", *_configuration(first.config)]

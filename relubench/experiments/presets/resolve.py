@@ -17,6 +17,7 @@ from relubench.experiments.config import ExperimentConfig, experiment, key_path,
 from relubench.experiments.deviations import spoken
 from relubench.experiments.plan import Variant, rows, strengths_and_seeds
 from relubench.experiments.presets.document import Document
+from relubench.experiments.presets.entries import Entry, only_acts, only_methods
 from relubench.experiments.presets.schema import PresetFile, ScaleEntry, check, is_beside_rows, scale_named
 from relubench.experiments.sections import Method
 from relubench.system.lookup import did_you_mean
@@ -43,21 +44,16 @@ class Preset:
     references: list[dict[str, str]] = field(default_factory=list)
     claim: str | None = None
     """What the source says will come out, in words."""
-    figure: str = "curves"
+    question: str = ""
+    """What it asks, in one sentence; empty where the file does not say."""
+    figure: tuple[str, ...] = ()
+    """Names of the figures that show it."""
+    lesson: Mapping[str, str] | None = None
+    """Title, what to look at and what to expect, where it is a lesson."""
 
     @property
     def runs(self) -> int:
         return sum(_runs(variant.config) for variant in self.variants)
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One variant of the file: its label, what it sets, and where that stands."""
-
-    label: str
-    values: dict[str, Any]
-    places: list[tuple[str, ...]]
-    """Prefixes of the lines that its keys have."""
 
 
 def resolve(
@@ -81,9 +77,9 @@ def resolve(
         _refuse_varied(name, overridden, entries)
         configs = [experiment(*_layers(document, chosen), entry.values, overridden) for entry in entries]
     if acts:
-        entries, configs = _only(name, acts, entries, configs)
+        entries, configs = only_acts(name, acts, entries, configs)
     if methods:
-        entries, configs = _only_methods(name, methods, entries, configs)
+        entries, configs = only_methods(name, methods, entries, configs)
     narrowed = bool(acts or methods or overridden)
     preset = Preset(
         name=name,
@@ -95,7 +91,9 @@ def resolve(
         comparison=_comparison(document, chosen, [entry.label for entry in entries], configs, narrowed=narrowed),
         references=list(document.values.get("reference") or ()),
         claim=document.values.get("claim"),
-        figure=document.values.get("figure", "curves"),
+        question=document.values.get("question") or "",
+        figure=tuple(document.values.get("figure") or ()),
+        lesson=document.values.get("lesson"),
     )
     return _few_enough(preset)
 
@@ -121,7 +119,7 @@ def _of_scale(document: Document, scale: str | None) -> Mapping[str, Any]:
 
 
 def _layers(document: Document, scale: str | None) -> list[dict[str, Any]]:
-    """The configuration keys of the preset and of its scale."""
+    """The configuration of the preset, and what its scale changes."""
     base = {key: value for key, value in document.values.items() if key not in OWN_KEYS}
     over = {key: value for key, value in _of_scale(document, scale).items() if key not in SCALE_KEYS}
     return [base, over]
@@ -221,47 +219,6 @@ def _paths(values: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
             yield from ((key, *inner_path) for inner_path in _paths(value))
         else:
             yield (key,)
-
-
-def _only(
-    name: str, acts: Sequence[str], entries: Sequence[Entry], configs: Sequence[ExperimentConfig]
-) -> tuple[list[Entry], list[ExperimentConfig]]:
-    """The variants with only those of their activations that `acts` names; one without any of them goes."""
-    labels_of_preset = {choice.label for config in configs for choice in select(config.act)}
-    chosen: set[str] = set()
-    for text in acts:
-        labels = {choice.label for choice in select([text])}
-        matching = labels & labels_of_preset
-        # A pattern may reach beyond the preset; what is spelled out may not.
-        if not matching or any(label in text for label in labels - labels_of_preset):
-            hint = did_you_mean(
-                text, labels_of_preset, f"it has {', '.join(sorted(labels_of_preset))}; --set act=[...] replaces them"
-            )
-            raise UsageError(f"--act {text}: {name} has no such activation", hint)
-        chosen |= matching
-    remaining: list[tuple[Entry, ExperimentConfig]] = []
-    for entry, config in zip(entries, configs, strict=True):
-        if own_acts := tuple(choice.label for choice in select(config.act) if choice.label in chosen):
-            remaining.append((entry, config.model_copy(update={"act": own_acts})))
-    return [entry for entry, _ in remaining], [config for _, config in remaining]
-
-
-def _only_methods(
-    name: str, methods: Sequence[Method], entries: Sequence[Entry], configs: Sequence[ExperimentConfig]
-) -> tuple[list[Entry], list[ExperimentConfig]]:
-    """The variants with only these ways of pre-training; one without any of them goes."""
-    methods_of_preset = list(dict.fromkeys(method for config in configs for method in config.pretrain.methods))
-    for method in methods:
-        if method not in methods_of_preset:
-            raise UsageError(
-                f"--method {method}: {name} does not pre-train so", f"it has {', '.join(methods_of_preset)}"
-            )
-    remaining = [
-        (entry, config.model_copy(update={"pretrain": config.pretrain.only(methods)}))
-        for entry, config in zip(entries, configs, strict=True)
-        if set(methods) & set(config.pretrain.methods)
-    ]
-    return [entry for entry, _ in remaining], [config for _, config in remaining]
 
 
 def _comparison(

@@ -18,6 +18,22 @@ from relubench.system.lookup import did_you_mean, find
 SCALES = ("smoke", "quick", "paper")
 """smoke: offline, under a minute; quick: the real data, a little of it; paper: the whole experiment."""
 
+FigureName = Literal[
+    "scores",
+    "curves",
+    "depth",
+    "noise",
+    "dead-units",
+    "zeros",
+    "gain",
+    "gradients",
+    "distributions",
+    "pareto",
+    "speed",
+    "products",
+]
+"""The names of the figures, which `reports` draws: those of `relubench list figures`."""
+
 Text = Annotated[str, Field(min_length=1, max_length=2000)]
 
 
@@ -92,6 +108,16 @@ class ScaleEntry(Section):
     seeds: tuple[int, ...] = (0,)
 
 
+class Lesson(Section):
+    """What a preset that is a lesson says to whoever learns from it."""
+
+    title: Text
+    look: Text
+    """What to look at."""
+    expect: Text
+    """What will be seen there."""
+
+
 class PresetFile(ExperimentConfig):
     """A preset: a configuration, what varies in it, its scales, and what it is compared with."""
 
@@ -100,8 +126,12 @@ class PresetFile(ExperimentConfig):
     """Where the experiment comes from, in a few words."""
     claim: Text | None = None
     """What the source says will come out where it has no table of it: a line under the rows."""
-    figure: Literal["curves", "scores"] = "curves"
-    """What --plot draws: learning curves (or gradients, where they are looked at), or the rows' scores side by side."""
+    question: Text | None = None
+    """What the preset asks, in one sentence: a page begins with it."""
+    figure: tuple[FigureName, ...] = ()
+    """The figures that show what the preset asks, the first of them first: `relubench list figures`."""
+    lesson: Lesson | None = None
+    """What to look at and what to expect, where the preset is a lesson."""
     command: Literal["train"] = "train"
     reference: tuple[Reference, ...] = ()
     baseline: Baseline = Baseline()

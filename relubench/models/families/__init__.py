@@ -19,10 +19,10 @@ FAMILIES: dict[str, Family] = {
         mlp.FAMILY,
         resmlp.FAMILY,
         cnn.FAMILY,
-        transformer.FAMILY,
-        vit.FAMILY,
         autoencoder.FAMILY,
         vae.FAMILY,
+        transformer.FAMILY,
+        vit.FAMILY,
         external.TORCHVISION,
         external.USER,
     )

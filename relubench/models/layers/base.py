@@ -39,10 +39,10 @@ class Layer(ABC):
     noise: MemberNoise | None = None
     hidden = False
     """Whether its output is a hidden activation: what sparsity is counted on and L1 acts on."""
-    stream = False
-    """Whether its output is a stream that other layers add to: then each of its features reaches the output anyway."""
     in_loss = False
     """Whether the loss reads its input too, beside the layers above: what lies below always receives a gradient."""
+    stream = False
+    """Whether its output is a stream that other layers add to: then each of its features reaches the output anyway."""
     zero_counts: Sequence[Tensor] = ()
     """Of a layer that holds hidden activations itself: for each, as of the last evaluated batch, the sum over examples
     of the share of exact zeros; [P]."""

@@ -1,23 +1,20 @@
-"""What all figures have in common: formats, colours and dashes, the look of axes, and the writing of the file."""
+"""What all figures have in common: formats, colours, and the writing of the file."""
 
 from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from relubench.errors import ComputeError
 from relubench.system.files import write_file
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 SUFFIXES = (".png", ".svg", ".pdf")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's palette, told apart with any colour vision; its yellow is left out, too pale for a line on white."""
-DASHES = ("-", "--", ":", "-.")
-"""Styles of lines: the next one is used when all colours have been used."""
 LOG_SPREAD = 4.0
 """From this ratio of the highest to the lowest error on, the error axis is logarithmic."""
 
@@ -32,14 +29,3 @@ def save(figure: Figure, path: Path) -> None:
         write_file(path, buffer.getvalue())
     except OSError as error:
         raise ComputeError(f"cannot write {path}: {error.strerror or error}", "choose another file") from error
-
-
-def line_style(place: int) -> dict[str, Any]:
-    """The colour and dashes of the line at that place, as keywords of Axes.plot."""
-    return {"color": COLOURS[place % len(COLOURS)], "linestyle": DASHES[place // len(COLOURS) % len(DASHES)]}
-
-
-def style_axes(axes: Axes) -> None:
-    """Gives the axes a faint grid and no frame at the top and the right."""
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)

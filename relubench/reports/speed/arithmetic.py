@@ -35,6 +35,7 @@ def arithmetic_report(rows: Sequence[Row], runs: Sequence[Row], measurement: Mea
         runs=list(runs),
         columns=_columns(rows),
         title=f"arithmetic · {device} · {measurement.clock}",
+        question="How long do add, multiply, compare, divide, exp and log take on this machine?",
         caption=f"throughput on {rows[0]['elements']:,} float32 in the first cache, the cost of the call subtracted",
         notes=[*warnings(measurement.warnings), *footnotes(_footnotes(rows, measurement))],
         sentence=sentence(rows),

@@ -40,6 +40,8 @@ def network_report(
         runs=list(runs),
         about={"pareto": list(front)},
         columns=_columns(rows),
+        question=f"Which activation has the lowest error after a given time ({first['model']}, {first['dataset']})?",
+        figures=("pareto", "curves"),
         title=f"speed of networks · {first['dataset']} · {first['model']} · {device}",
         caption=f"medians; ratios to {first['ratio_to']}{beside}; µs an image: data, forward, backward, update",
         notes=[*warnings(measurement.warnings if measurement else ()), *footnotes(_footnotes(rows, measurement))],

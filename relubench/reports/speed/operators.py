@@ -31,6 +31,8 @@ def speed_report(rows: Sequence[Row], runs: Sequence[Row], measurement: Measurem
         human_rows=merge(rows),
         columns=_columns(rows),
         title=f"speed · {device} · {measurement.clock}",
+        question="How long does each activation take on this machine, beside relu and the speed of its memory?",
+        figures=("speed",),
         caption=_caption(measurement),
         notes=_notes(rows, measurement),
         about={"measurement": measurement.to_json()},

@@ -44,6 +44,8 @@ def sparsity_report(
         runs=list(runs),
         about={"break_even": table, "paper_sparsity_pct": paper_sparsity()},
         columns=_columns(paper_sparsity()),
+        question="From how many zeros on is a product faster that leaves them out?",
+        figures=("products",),
         title=f"what sparsity buys · {measurement.subject} · {device}",
         caption="µs an image of the product h W^T; × the dense product's time with half the 95 % interval",
         notes=[*warnings(measurement.warnings), *footnotes(_footnotes(rows, measurement))],

@@ -24,6 +24,7 @@ from relubench.reports.training.display_columns import (
     reference_column,
     text_column,
     time_column,
+    unless_in_variant,
     unless_variants,
 )
 from relubench.reports.training.groups import TableRuns, mean
@@ -76,14 +77,19 @@ COLUMNS: list[TableKey] = [
         "activation", "the activation, with the parameters that were given", place=10, column=text_column("activation")
     ),
     TableKey("dataset", "a name of `relubench list datasets`", place=30, column=if_varied(text_column("dataset"))),
-    TableKey("model", "a name of `relubench list models`", place=40, column=if_varied(text_column("model"))),
+    TableKey(
+        "model",
+        "a name of `relubench list models`",
+        place=40,
+        column=unless_in_variant(if_varied(text_column("model"))),
+    ),
     TableKey("pretraining", "none, rbm, dae, or a file", place=50, column=if_varied(text_column("pretraining"))),
     TableKey(
         "n",
         "seeds with a test error",
         unit="seeds",
         place=120,
-        column=if_varied(formatted_column("n", "n", lambda row: str(row["n"]))),
+        column=if_varied(formatted_column("n", "n", lambda row: str(row["n"]), drop_order=1)),
     ),
     TableKey(
         "test_error_pct",
@@ -261,12 +267,22 @@ COLUMNS: list[TableKey] = [
         place=145,
         column=formatted_column("r2", "R2", lambda row: fixed(row["r2"], 3), drop_order=5),
     ),
-    TableKey("gradient_ratio", place=160, column=gradient_column("gradient_ratio", "gradient 1st/last")),
     TableKey(
-        "gradient_ratio_trained", place=170, column=gradient_column("gradient_ratio_trained", "trained", drop_order=6)
+        "gradient_ratio",
+        "how much of the gradient is left at the first hidden layer, before training: its norm in the layer's outputs "
+        "over that in the last hidden layer's",
+        place=160,
+        column=gradient_column("gradient_ratio", "gradient 1st/last"),
+    ),
+    TableKey(
+        "gradient_ratio_trained",
+        "the same after the last epoch",
+        place=170,
+        column=gradient_column("gradient_ratio_trained", "trained", drop_order=6),
     ),
     TableKey(
         "article_gradient_bound",
+        "what the article bounds it by for sigmoid: 0.25 for each layer that the gradient passes",
         place=180,
         column=gradient_column("article_gradient_bound", "article's bound", drop_order=7),
     ),

@@ -52,6 +52,17 @@ def unless_variants(maker: ColumnMaker) -> ColumnMaker:
     return lambda rows, against: None if "variant" in rows[0] else maker(rows, against)
 
 
+def unless_in_variant(maker: ColumnMaker) -> ColumnMaker:
+    """The column, in tables in which a variant's label does not already say what its cells say."""
+
+    def maker_without_repetition(rows: Sequence[Row], against: str) -> Column | None:
+        column = maker(rows, against)
+        repeats = column and all("".join(column.cell(row)) in str(row.get("variant", "")) for row in rows)
+        return None if repeats else column
+
+    return maker_without_repetition
+
+
 def formatted_column(
     key: str, header: str, text: Callable[[Row], str], *, drop_order: int = 0, right: bool = True
 ) -> ColumnMaker:
@@ -118,16 +129,26 @@ def reference_column(source: str, *, drop_order: int) -> ColumnMaker:
 
 def difference_cell(rows: Sequence[Row], key: str = "difference_verdict") -> Callable[[Row], list[str]]:
     """What a cell says of a row's difference: its size, its interval and its word, of which `key` is the name."""
-    width = verdict_width(row[key] for row in rows)
+    width = verdict_width(_word(row, key) for row in rows)
 
     def parts(row: Row) -> list[str]:
         difference, decimals = score_of(row, "metric_difference"), decimals_of(row)
         if difference is None:
             return []
         low, high = (score_of(row, f"metric_difference_ci_{end}") for end in ("low", "high"))
-        return [signed(difference, decimals), signed_bracket(low, high, decimals), *verdict_parts(row[key], width)]
+        numbers = [signed(difference, decimals), signed_bracket(low, high, decimals)]
+        return numbers if _is_smoke(row, key) else [*numbers, *verdict_parts(row[key], width)]
 
     return parts
+
+
+def _is_smoke(row: Row, key: str) -> bool:
+    """Whether the row's word is that of a smoke test, which no size of one can bear."""
+    return (row[key] or "").endswith(IN_A_SMOKE_TEST)
+
+
+def _word(row: Row, key: str) -> str | None:
+    return None if _is_smoke(row, key) else row[key]
 
 
 def _score(row: Row) -> list[str]:

@@ -15,27 +15,41 @@ OUTCOMES = ("ok", "stalled", "diverged", "failed")
 """From best to worst: a row shows the worst of its seeds."""
 
 
+MOST_LABELS = 12
+"""Labels of rows that one line names."""
+
+
 def outcome_notes(
     groups: Sequence[Sequence[RunResult]], rows: Sequence[SummaryRow], labels: Sequence[str]
 ) -> list[str]:
-    """Runs that are not ok, with their number and reason, and rows without an interval."""
-    notes = []
+    """Runs that are not ok, with their number and reason, said once for all rows alike; rows without an interval."""
+    labels_by_words: dict[str, list[str]] = {}
+    without_masks = []
     for runs, row, label in zip(groups, rows, labels, strict=True):
-        for outcome in OUTCOMES[1:]:
-            affected_runs = [run for run in runs if run.outcome == outcome]
-            if not affected_runs:
-                continue
-            message = next((" ".join(run.message.split()) for run in affected_runs if run.message), "")
-            mean_note = (
-                f"; its mean is over the {count(row.n, 'seed')} with a test {row.posed.noun}"
-                if 0 < row.n < len(runs)
-                else ""
-            )
-            reason = f" ({message})" if message else ""
-            notes.append(f"{label}: {len(affected_runs)} of {count(len(runs), 'seed')} {outcome}{reason}{mean_note}")
+        for words in _outcome_words(runs, row):
+            labels_by_words.setdefault(words, []).append(label)
         if row.n and row.test_metric_ci_low is None:
-            notes.append(f"{label}: no interval, since which test examples it got wrong is not stored")
-    return notes
+            without_masks.append(f"{label}: no interval, since which test examples it got wrong is not stored")
+    notes = [f"{join_names(names, MOST_LABELS)}: {words}" for words, names in labels_by_words.items()]
+    return [*notes, *without_masks]
+
+
+def _outcome_words(runs: Sequence[RunResult], row: SummaryRow) -> list[str]:
+    """'1 of 3 seeds stalled (the reason)' for each outcome that is not ok."""
+    lines = []
+    for outcome in OUTCOMES[1:]:
+        affected_runs = [run for run in runs if run.outcome == outcome]
+        if not affected_runs:
+            continue
+        message = next((" ".join(run.message.split()) for run in affected_runs if run.message), "")
+        mean_note = (
+            f"; its mean is over the {count(row.n, 'seed')} with a test {row.posed.noun}"
+            if 0 < row.n < len(runs)
+            else ""
+        )
+        reason = f" ({message})" if message else ""
+        lines.append(f"{len(affected_runs)} of {count(len(runs), 'seed')} {outcome}{reason}{mean_note}")
+    return lines
 
 
 def method_notes(rows: Sequence[SummaryRow]) -> list[str]:
@@ -80,9 +94,8 @@ def together(comparisons: int) -> str:
 
 def one_seed_note(verdicts: Sequence[str]) -> list[str]:
     """What a word of one seed, or of a smoke test, does not say."""
-    smoke_verdict = next((verdict for verdict in verdicts if verdict.endswith(IN_A_SMOKE_TEST)), None)
-    if smoke_verdict is not None:
-        return [f"“{smoke_verdict}” says nothing of what the preset asks: a smoke test only shows that it runs"]
+    if any(verdict.endswith(IN_A_SMOKE_TEST) for verdict in verdicts):
+        return ["no difference is called lower or higher: a smoke test only shows that the preset runs"]
     if not any(verdict.endswith(ON_THIS_TEST_SET) for verdict in verdicts):
         return []
     word = next(verdict for verdict in verdicts if verdict.endswith(ON_THIS_TEST_SET))

@@ -12,6 +12,22 @@ from relubench.reports.report import Report, Row, footnotes
 from relubench.reports.training.published_order import claim_line, order_line
 from relubench.reports.training.study import study_report
 
+TOPICS = {
+    "dead-units": ("dead %",),
+    "zeros": ("zeros %",),
+    "gradients": ("gradient 1st/last", "trained"),
+    "noise": ("noise",),
+    "pareto": ("time",),
+}
+"""The figure of a preset -> the headers of what it is about: columns that no table leaves out, however narrow."""
+
+
+def lesson_lines(preset: Preset) -> list[str]:
+    """What to look at and what to expect, where the preset is a lesson."""
+    if preset.lesson is None:
+        return []
+    return [f"look at {preset.lesson['look']}", f"expect: {preset.lesson['expect']}"]
+
 
 def preset_report(record: StudyRecord, preset: Preset) -> Report:
     """The table of what is finished or failed so far of this preset."""
@@ -19,8 +35,20 @@ def preset_report(record: StudyRecord, preset: Preset) -> Report:
     report = study_report(record, command="run", comparison=preset.comparison, about=about)
     title = f"{preset.name}{f' ({preset.scale})' if preset.scale else ''}: {report.title}"
     caption = "; ".join(part for part in (preset.stand_in, report.caption) if part)
-    lines = [preset.claim or "", *_published(preset, report.rows)]
-    return replace(report, title=title, caption=caption, notes=[*report.notes, *footnotes(lines)])
+    columns = [
+        replace(column, drop_order=0) if column.header in TOPICS.get(next(iter(preset.figure), ""), ()) else column
+        for column in report.columns
+    ]
+    lines = [preset.claim or "", *_published(preset, report.rows), *lesson_lines(preset)]
+    return replace(
+        report,
+        columns=columns,
+        title=title,
+        caption=caption,
+        notes=[*report.notes, *footnotes(lines)],
+        question=preset.question or preset.description,
+        figures=(*preset.figure, *report.figures),
+    )
 
 
 def _published(preset: Preset, rows: Sequence[Row]) -> Iterator[str]:

@@ -8,9 +8,12 @@ from dataclasses import replace
 from relubench.experiments.comparison import Comparison
 from relubench.experiments.record import StudyRecord
 from relubench.experiments.rows import SummaryRow
+from relubench.reports.names import with_names
+from relubench.reports.questions import pretraining_question
 from relubench.reports.report import Report, run_records
 from relubench.reports.training.gains import gain
 from relubench.reports.training.sentence import ONE_SEED, score_text
+from relubench.reports.training.study import tuning_row
 from relubench.reports.training.summary import Summary, summarize
 from relubench.reports.training.table import training_report
 
@@ -27,7 +30,11 @@ def pretraining_report(record: StudyRecord) -> Report:
         sentence += " The search for the rates of pre-training is not in these times."
     summary = replace(summary, sentence=sentence, against="none" if set(base_methods) == {"none"} else "")
     runs = run_records(record.results, record.timings, record.mask_of)
-    return training_report(summary, device=record.device, runs=runs, command="pretrain")
+    report = training_report(summary, device=record.device, runs=runs, command="pretrain")
+    tunings = [tuning_row(tuning) for tuning in record.tunings]
+    question = pretraining_question(report.rows)
+    report = replace(report, question=question, figures=("gain", "curves"), tunings=tunings)
+    return with_names(report, record.config.act)
 
 
 def gain_sentences(summary: Summary) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 from relubench.experiments import references
 from relubench.experiments.record import StudyRecord
 from relubench.reports.formatting import count, duration, fixed, join_names, signed, signed_bracket
+from relubench.reports.names import with_names
+from relubench.reports.questions import sparsity_question
 from relubench.reports.report import Column, Report, Row, footnotes, run_records
 from relubench.reports.scores import score_of
 from relubench.reports.training.display_columns import difference_cell, error_column
@@ -38,17 +40,20 @@ def sparsity_report(record: StudyRecord) -> Report:
     base = training_report(combined, device=record.device, runs=runs)
     scale = record.config.train.l1_scale
     notes = list(dict.fromkeys(note for summary in summaries for note in summary.footnotes if "article:" not in note))
-    return replace(
+    report = replace(
         base,
         command="ablate-sparsity",
         rows=rows,
-        columns=_columns(rows),
+        columns=sparsity_columns(rows),
         notes=footnotes([SCALES[scale], *notes, *_notes(rows, by_label)]),
+        question=sparsity_question(rows),
+        figures=("zeros", "curves"),
         sentence=" ".join(
             _onset_sentence(label if len(labels) > 1 else "", label_runs, summary)
             for label, label_runs, summary in zip(labels, by_label, summaries, strict=True)
         ),
     )
+    return with_names(report, record.config.act)
 
 
 SCALES = {
@@ -82,8 +87,8 @@ def _with_article(row: Row, *, in_article: bool) -> Row:
     return {**row, "article_error_pct": reference.error_pct, "article_sparsity_pct": reference.sparsity_pct}
 
 
-def _columns(rows: Sequence[Row]) -> list[Column]:
-    """The columns that say something."""
+def sparsity_columns(rows: Sequence[Row]) -> list[Column]:
+    """The columns for people of an ablation's rows, those that say something."""
     with_activation = len({row["activation"] for row in rows}) > 1
     columns = [
         *([Column(header="activation", cell=lambda row: [row["activation"]], right=False)] if with_activation else []),
@@ -108,35 +113,19 @@ def _any_not_ok(rows: Sequence[Row]) -> bool:
 
 def _notes(rows: Sequence[Row], by_label: Sequence[Sequence[RunResult]]) -> list[str]:
     notes = [
-        "zeros are exact ones on the test set; near zeros are |h| up to 1 % of the layer's root mean square, on "
-        "the probe images; dead units have no slope at any training image after the last epoch"
+        "zeros: hidden outputs that are exactly 0 on the test images; near zeros: those of the probe images up to "
+        "1 % of their layer's root mean square; dead units: without slope at any training image after the last epoch"
     ]
-    smooth_activations = [runs[0].spec["activation"] for runs in by_label if _has_no_exact_zeros(runs)]
+    smooth_activations = [runs[0].spec["activation"] for runs in by_label if has_no_exact_zeros(runs)]
     if smooth_activations:
-        notes.append(f"{join_names(smooth_activations)}: near zeros only, since the activation has no exact ones")
+        notes.append(f"{join_names(smooth_activations)}: near zeros only, since its outputs are hardly ever exactly 0")
     if any(row["article_sparsity_pct"] is not None for row in rows):
         notes.append(references.ARTICLE_NOTE)
     return notes
 
 
-def without_trend(record: StudyRecord) -> dict[str, str]:
-    """Activations whose error does not change with sparsity beyond noise, and the reason: no curve belongs there."""
-    reasons: dict[str, str] = {}
-    for label in dict.fromkeys(result.spec["activation"] for result in record.results):
-        runs = sorted(
-            (result for result in record.results if result.spec["activation"] == label),
-            key=lambda run: run.spec["l1_asked"],
-        )
-        fit = onset(*points(runs))
-        rows = summarize(runs, record.timings, record.mask_of, by_strength=True).rows
-        verdicts = [row.difference_verdict for row in rows if row.difference_verdict]
-        if (fit is not None and fit.rises) or any(verdict != "noise" for verdict in verdicts):
-            continue
-        reasons[label] = "all differences are noise" if verdicts else "no change of the error beyond noise"
-    return reasons
-
-
-def _has_no_exact_zeros(runs: Sequence[RunResult]) -> bool:
+def has_no_exact_zeros(runs: Sequence[RunResult]) -> bool:
+    """Whether the activation of these runs gives no exact zeros, so that near zeros are counted instead."""
     percentages = [run.sparsity_pct for run in runs if run.sparsity_pct is not None]
     # Under a crushing penalty even a smooth activation underflows to 0: the least sparse network tells.
     return bool(percentages) and min(percentages) < 0.01
@@ -144,7 +133,7 @@ def _has_no_exact_zeros(runs: Sequence[RunResult]) -> bool:
 
 def points(runs: Sequence[RunResult]) -> tuple[list[float], list[float]]:
     """Sparsities and test scores of the networks that trained; near zeros where there are no exact ones."""
-    use_near_zeros = _has_no_exact_zeros(runs)
+    use_near_zeros = has_no_exact_zeros(runs)
     pairs = [
         (run.near_zeros_pct if use_near_zeros else run.sparsity_pct, run.test_score)
         for run in runs
@@ -159,7 +148,7 @@ def _onset_sentence(label: str, runs: Sequence[RunResult], summary: Summary) -> 
     task = task_of(runs[0].spec)
     if not task.lower_is_better:
         return ""
-    kind = "near zeros" if _has_no_exact_zeros(runs) else "zeros"
+    kind = "near zeros" if has_no_exact_zeros(runs) else "zeros"
     fit = onset(*points(runs))
     prefix = f"{label}: " if label else ""
     if fit is not None:

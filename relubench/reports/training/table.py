@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from relubench.reports.formatting import count, short
+from relubench.reports.questions import training_question
 from relubench.reports.report import Column, Report, Row, footnotes
 from relubench.reports.training.columns import COLUMNS
 from relubench.reports.training.display_columns import number_column
@@ -32,6 +33,8 @@ def training_report(
         caption=_caption(summary, rows),
         notes=footnotes(summary.footnotes),
         sentence=summary.sentence,
+        question=training_question(rows),
+        against=summary.against,
     )
 
 

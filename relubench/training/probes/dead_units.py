@@ -60,10 +60,9 @@ def unit_statuses(
             if inputs_per_unit > 1
             else columns_alive
         )
-        boundary = _next_boundary(layers, place)
-        *linear, nearest = _weights_between(layers[place + 1 : boundary], batched)
-        if boundary < len(layers) and (layers[boundary].in_loss or layers[boundary].stream):
-            receives_gradient = None
+        weights, always_reached = _weights_above(layers, place, batched)
+        *linear, nearest = weights
+        receives_gradient = None if always_reached else receives_gradient
         for weight in linear:
             receives_gradient = _has_outgoing_weight(weight, receives_gradient, weight.shape[2])
         cut_off = by_unit & ~_has_outgoing_weight(nearest, receives_gradient, by_unit.shape[1])
@@ -99,18 +98,15 @@ def _has_outgoing_weight(weight: Tensor, receives_gradient: np.ndarray | None, u
     return has_outgoing_weight.any(dim=1).unflatten(1, (units, -1)).any(dim=2).cpu().numpy()
 
 
-def _next_boundary(layers: Sequence[Layer], place: int) -> int:
-    """Where above this activation the next one stands, or a layer whose input the loss reads or that adds it to a
-    stream; else the end."""
-    above = range(place + 1, len(layers))
-    ends = (number for number in above if layers[number].hidden or layers[number].in_loss or layers[number].stream)
-    return next(ends, len(layers))
-
-
-def _weights_between(layers: Sequence[Layer], batched: bool) -> list[Tensor]:
-    """The weights [P, O, I] or [P, O, I, K, K] of these layers; top first."""
-    weights = [layer.weight.value for layer in layers if isinstance(layer, Linear | Convolution)]
-    return [weight if batched else weight.unsqueeze(0) for weight in reversed(weights)]
+def _weights_above(layers: Sequence[Layer], place: int, batched: bool) -> tuple[list[Tensor], bool]:
+    """The weights [P, O, I] or [P, O, I, K, K] between this activation and the next one, or the output, top first;
+    or those up to where their outputs are added to a stream or read by the loss, and whether that is so."""
+    above = layers[place + 1 :]
+    ends = (number for number, layer in enumerate(above) if layer.hidden or layer.stream or layer.in_loss)
+    end = next(ends, len(above))
+    weights = [layer.weight.value for layer in above[:end] if isinstance(layer, Linear | Convolution)]
+    always_reached = end < len(above) and (above[end].stream or above[end].in_loss)
+    return [weight if batched else weight.unsqueeze(0) for weight in reversed(weights)], always_reached
 
 
 def by_member(value: Tensor) -> Tensor:

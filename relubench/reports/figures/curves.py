@@ -1,0 +1,148 @@
+"""Validation scores against epochs and time: the curves of one network are one line with a band."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from relubench.reports.figures.declaration import Figure, Panel, Scale, Series
+from relubench.reports.figures.source import FigureSource, grouped
+from relubench.reports.formatting import join_names
+from relubench.reports.plots.figure import LOG_SPREAD
+from relubench.runs.result import RunResult
+
+SETTINGS = ("variant", "dataset", "model", "pretraining", "l1_asked")
+"""What a panel may stand for, where it differs between runs."""
+MOST_PANELS, MOST_LINES = 12, 30
+"""More panels would be stamps, and more lines than this in a panel cannot be told apart."""
+
+
+def curves_figure(source: FigureSource) -> Figure | None:
+    """A line for each network, the mean over its seeds; None without a curve, or with too many settings for one."""
+    runs = [run for run in source.runs if any(point.valid_score is not None for point in run.curve)]
+    panels = _panels(source, runs)
+    if not panels or len(panels) > MOST_PANELS or max(len(panel.series) for panel in panels) > MOST_LINES:
+        return None
+    return Figure(
+        name="curves",
+        title=f"Validation {source.task.noun} while the networks learn",
+        subject=" · ".join(filter(None, (source.subject, _without_curve(source.runs)))),
+        reading="A line is the mean over seeds, its band reaches from the lowest to the highest seed. A line ends "
+        "where the first of its seeds ended.",
+        panels=panels,
+        keys=source.keys,
+    )
+
+
+def _without_curve(runs: Sequence[RunResult]) -> str:
+    """Which runs have no curve, or one that ends early, and why."""
+    names = [f"{run.spec['activation']} seed {run.spec['seed']}" for run in runs if run.outcome == "diverged"]
+    failed = [
+        run for run in runs if run.outcome != "diverged" and all(point.valid_score is None for point in run.curve)
+    ]
+    parts = [f"diverged: {join_names(names)}"] if names else []
+    parts += [f"no curve: {join_names([str(run.spec['activation']) for run in failed])}"] if failed else []
+    return "; ".join(parts)
+
+
+def _panels(source: FigureSource, runs: Sequence[RunResult]) -> list[Panel]:
+    by_variant = source.keys == source.variants
+    varied = [name for name in SETTINGS if len({str(run.spec.get(name, "")) for run in runs}) > 1]
+    varied = ["variant"] if "variant" in varied else varied
+    varied = [] if by_variant else varied
+    scores = [point.valid_score for run in runs for point in run.curve if point.valid_score is not None]
+    several = len(grouped(runs, *varied)) > 1
+    y_scale: Scale = "log" if scores and min(scores) > 0 and max(scores) / min(scores) >= LOG_SPREAD else "linear"
+    panels = [
+        Panel(
+            title=", ".join(_word(name, value) for name, value in zip(varied, setting, strict=True)),
+            x_label="epochs trained",
+            y_label=source.score_label("validation"),
+            y_scale=y_scale,
+            y_range=_common_range(scores, y_scale) if several else None,
+            series=_lines(source, of_setting),
+        )
+        for setting, of_setting in grouped(runs, *varied).items()
+    ]
+    if len(panels) == 1 and (timed := _lines(source, runs, timed=True)):
+        panels.append(
+            Panel(
+                x_label="training and validation time (s)",
+                y_label=source.score_label("validation"),
+                y_scale=y_scale,
+                series=timed,
+            )
+        )
+    return [*panels, *_rates(source)]
+
+
+def _rates(source: FigureSource) -> list[Panel]:
+    """A panel of what each activation's learning rate was chosen by; a rate at which nothing trained is a gap."""
+    lines = []
+    for tuning in source.tunings:
+        key = tuning["activation"] if tuning["activation"] in source.keys else tuning["variant"]
+        scores = [math.nan if score is None else float(score) for score in tuning["scores"]]
+        lines.append(Series(label=key, key=key, x=tuning["rates"], y=scores))
+        chosen = [(rate, score) for rate, score in zip(tuning["rates"], scores, strict=True) if rate == tuning["lr"]]
+        x, y = zip(*chosen, strict=True)
+        lines.append(Series(label="the rate that was chosen", key=key, x=x, y=y, mark="points", hollow=True))
+    rates = sorted({rate for line in lines for rate in line.x})
+    if not rates:
+        return []
+    return [
+        Panel(
+            title="the search for the learning rate",
+            x_label="learning rate",
+            y_label=f"best {source.score_label('validation')}",
+            x_scale="log",
+            x_ticks=rates,
+            series=lines,
+        )
+    ]
+
+
+def _common_range(scores: Sequence[float], scale: Scale) -> tuple[float, float]:
+    """The ends of an axis that panels share: all scores, with a little room."""
+    low, high = min(scores), max(scores)
+    room = 0.05 * (high - low or 1.0)
+    return (0.9 * low, 1.1 * high) if scale == "log" else (low - room, high + room)
+
+
+def _word(name: str, value: str) -> str:
+    return f"L1 {float(value):g}" if name == "l1_asked" else f"pre-training {value}" if name == "pretraining" else value
+
+
+def _lines(source: FigureSource, runs: Sequence[RunResult], *, timed: bool = False) -> list[Series]:
+    lines = []
+    for key in source.keys:
+        runs_of_key = [run for run in runs if source.key_of(run) == key]
+        if runs_of_key and (line := mean_curve(source, runs_of_key, timed=timed)):
+            lines.append(line)
+    return lines
+
+
+def mean_curve(source: FigureSource, runs: Sequence[RunResult], *, timed: bool = False) -> Series | None:
+    """The mean over seeds as far as all of them have a score; against the mean clock where `timed`."""
+    curves = [[point.valid_score for point in run.curve] for run in runs]
+    complete = min(next((epoch for epoch, score in enumerate(curve) if score is None), len(curve)) for curve in curves)
+    if not complete:
+        return None
+    scores = np.array([curve[:complete] for curve in curves], dtype=float)
+    x = np.arange(1.0, complete + 1)
+    if timed:
+        clocks = [source.timings[run.id].epoch_seconds for run in runs if run.id in source.timings]
+        if len(clocks) < len(runs) or min(len(clock) for clock in clocks) < complete:
+            return None
+        x = np.array([clock[:complete] for clock in clocks]).mean(axis=0)
+    several, key = len(runs) > 1, source.key_of(runs[0])
+    return Series(
+        label=key,
+        key=key,
+        x=x.tolist(),
+        y=scores.mean(axis=0).tolist(),
+        low=scores.min(axis=0).tolist() if several else (),
+        high=scores.max(axis=0).tolist() if several else (),
+        band=True,
+    )

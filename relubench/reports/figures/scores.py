@@ -1,0 +1,76 @@
+"""The test score of every row with its interval: which differ, and where published numbers lie."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from relubench.reports.figures.declaration import Figure, Panel, Series
+from relubench.reports.figures.source import FigureSource, row_key, row_label
+from relubench.reports.report import Row
+from relubench.reports.scores import TEST_KEYS, score_of
+
+MOST_ROWS = 60
+
+
+def scores_figure(source: FigureSource) -> Figure | None:
+    """A dot with its 95 % interval for each row; None without a row that has a score."""
+    rows = [row for row in source.rows if "activation" in row and score_of(row, TEST_KEYS[0]) is not None]
+    if not rows or len(rows) > MOST_ROWS:
+        return None
+    labels = [row_label(row, rows) for row in rows]
+    series = [
+        _series(rows, [place for place, row in enumerate(rows) if row_key(row, source) == key], key, labels)
+        for key in source.keys
+    ]
+    series += [series for name in ("published", "article") if (series := _reference(rows, name, labels))]
+    better = "lower" if source.task.lower_is_better else "higher"
+    panel = Panel(
+        x_label=source.score_label(),
+        y_label="",
+        series=[entry for entry in series if entry.x],
+        categories=labels,
+    )
+    return Figure(
+        name="scores",
+        title=f"Test {source.task.noun} of each network",
+        subject=source.subject,
+        reading=f"A dot is the mean over seeds, its line the 95 % interval; {better} is better. Two intervals may "
+        "overlap although the rows differ: the paired difference in the table decides.",
+        panels=[panel],
+        keys=source.keys,
+    )
+
+
+def _series(rows: Sequence[Row], places: Sequence[int], key: str, labels: Sequence[str]) -> Series:
+    values = [[_number(score_of(rows[place], name)) for place in places] for name in TEST_KEYS]
+    return Series(
+        label=key,
+        key=key,
+        x=values[0],
+        y=[float(place) for place in places],
+        low=values[1],
+        high=values[2],
+        mark="points",
+        names=[labels[place] for place in places],
+    )
+
+
+def _reference(rows: Sequence[Row], source: str, labels: Sequence[str]) -> Series | None:
+    """Rings at the numbers of a source, where rows have any."""
+    places = [place for place, row in enumerate(rows) if row.get(f"{source}_error_pct") is not None]
+    if not places:
+        return None
+    return Series(
+        label="the paper's number" if source == "published" else "the article's number",
+        key="",
+        x=[float(rows[place][f"{source}_error_pct"]) for place in places],
+        y=[float(place) for place in places],
+        mark="points",
+        hollow=True,
+        names=[labels[place] for place in places],
+    )
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
