@@ -199,21 +199,6 @@ _ROWS = (
         reconstructs=True,
     ),
     Task(
-        name=LANGUAGE,
-        target="relubench.training.next_token:NextToken",
-        metric="bits_per_character",
-        noun="bits per character",
-        unit="",
-        difference_unit="bits",
-        lower_is_better=True,
-        per_example="loss",
-        # 8 bits is what a uniform answer costs; no text is that hard, so a network has to beat the frequencies.
-        chance=unigram_bits,
-        chance_answer="always giving the frequencies of the characters",
-        decimals=3,
-        meaning="a character is a byte; it is predicted from those before it in its window, never from another window",
-    ),
-    Task(
         name=REGRESSION,
         target="relubench.training.squared_error:SquaredError",
         metric="mse",
@@ -242,6 +227,21 @@ _ROWS = (
         values=decibels,
         meaning="PSNR: -10 log10 of the mean squared error, of colours from 0 to 1, on pixels that did not train; "
         "neighbouring pixels err alike, so intervals over pixels are too narrow for other pictures of the kind",
+    ),
+    Task(
+        name=LANGUAGE,
+        target="relubench.training.next_token:NextToken",
+        metric="bits_per_character",
+        noun="bits per character",
+        unit="",
+        difference_unit="bits",
+        lower_is_better=True,
+        per_example="loss",
+        # 8 bits is what a uniform answer costs; no text is that hard, so a network has to beat the frequencies.
+        chance=unigram_bits,
+        chance_answer="always giving the frequencies of the characters",
+        decimals=3,
+        meaning="a character is a byte; it is predicted from those before it in its window, never from another window",
     ),
 )
 

@@ -26,8 +26,6 @@ SMALL = {
     "mlp": "mlp-20-10",
     "resmlp": "resmlp-3x12",
     "cnn": "cnn",
-    "transformer": "transformer-2x12",
-    "vit": "vit-2x12",
     "autoencoder": "autoencoder-20-10",
     "vae": "vae-20-10",
     "transformer": "transformer-2x12",
