@@ -128,6 +128,8 @@ def test_a_character_across_two_blocks_is_utf_8(monkeypatch: pytest.MonkeyPatch)
         (SENTENCES, {"context": 20_000}, DataError, "training part of .* characters, which is less than a context"),
         (SENTENCES, {"labels": 5}, UsageError, "data.labels is for images"),
         (SENTENCES, {"image_size": 8}, UsageError, "image_size is for folders of images"),
+        (SENTENCES, {"task": "regression"}, UsageError, "the next character of a text is predicted"),
+        (SENTENCES, {"target": "price"}, UsageError, "--target price names a column of a table"),
     ],
 )
 def test_what_cannot_be_read_is_refused(tmp_path: Path, content: bytes, options: dict, error: type, message: str):
@@ -151,6 +153,19 @@ def test_a_missing_file_has_near_names(corpus: Path):
     with pytest.raises(DataError, match=r"there is no file .*corpsu\.txt") as refused:
         prepare(str(corpus.with_name("corpsu.txt")))
     assert str(corpus) in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"labels": 5}, "data.labels is for images, and docs is a text"),
+        ({"task": "classification"}, "data.task is for data of your own: docs poses language"),
+        ({"target": "price"}, "--target price names a column of a table: docs is none"),
+    ],
+)
+def test_options_of_other_data_mean_nothing_to_a_text_of_the_table(options: dict, message: str):
+    with pytest.raises(UsageError, match=message):
+        prepare("docs", options=DataOptions(**options))
 
 
 def test_a_context_means_nothing_to_images():
