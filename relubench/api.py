@@ -271,10 +271,14 @@ def _networks_timed(
     from relubench.experiments import network_speed
     from relubench.experiments.speed import limits_of, timing_request
     from relubench.reports.speed.sessions import networks_timed, products_timed
+    from relubench.runs.task import task_called
 
-    request, target = timing_request(mode, **limits_of(named)), named.get("target")
-    target_error_pct = None if target is None else network_speed.target_error(f"{target:g}")
+    target = named.get("target")
+    request = timing_request(mode, **limits_of(named), compiled=bool(named.get("compiled")))
     study = open_study(config, data_dir, runs_dir)
+    task = task_called(study.parts[0].prepared.task)
+    target_score = None if target is None else network_speed.target_score(f"{target:g}", task)
+    network_speed.check_compiled(study, request)
     if mode == "--sparsity":
         network_speed.check_sparse(study)
         carry_out(study)
@@ -283,7 +287,7 @@ def _networks_timed(
     timed = network_speed.time_networks(study, request)
     if failure := network_speed.failure_of(timed.measurement):
         raise ComputeError(f"no step could be timed: {failure}", "relubench.train gives the rows of the training")
-    return networks_timed(record_of(study), timed, target_error_pct, study.parts[0].prepared.n_train).report
+    return networks_timed(record_of(study), timed, target_score, study.parts[0].prepared.n_train).report
 
 
 def _results(study: Study, report: Callable[[StudyRecord], Report]) -> Results:

@@ -1,12 +1,16 @@
-"""PyTorch, autograd and torch.optim.SGD: a small CNN, in either memory format."""
+"""PyTorch, autograd and torch.optim.SGD: a small CNN, in either memory format, and compiled."""
 
 from __future__ import annotations
 
+import time
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from benchmarks.mnist import load
-from benchmarks.peers.pytorch_plain import tensors, train
+from benchmarks.network import batch_sizes
+from benchmarks.peers.pytorch_compile import compiled_step
+from benchmarks.peers.pytorch_plain import tensors, train, validate
 from benchmarks.peers.task import Clock, Measurement, Task
 
 SIDE = 28
@@ -45,10 +49,37 @@ def run_contiguous(task: Task) -> Measurement:
     return _run(task, torch.contiguous_format)
 
 
+def run_compiled(task: Task) -> Measurement:
+    """One network in torch.channels_last, its training step compiled before the clock starts."""
+    torch.manual_seed(task.seed)
+    x, y, x_valid, y_valid = tensors(load(task.data_dir, task.images))
+    images, images_valid = (_laid_out(one, torch.channels_last) for one in (x, x_valid))
+    model = build().to(memory_format=torch.channels_last)
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    step = compiled_step(model, task.lr)
+    started = time.perf_counter()
+    for size in batch_sizes(task.images, task.batch_size):
+        for _ in range(3):
+            step(images[:size], y[:size])
+    model.load_state_dict(weights)
+    compile_seconds = time.perf_counter() - started
+    clock = Clock()
+    for _ in range(task.epochs):
+        for index in torch.randperm(len(y)).split(task.batch_size):
+            step(images[index], y[index])
+        clock.trained()
+        clock.validated(validate(model, images_valid, y_valid, VALID_BATCH))
+    return clock.measurement(threads=f"torch {torch.get_num_threads()}", compile_seconds=compile_seconds)
+
+
+def _laid_out(x: Tensor, memory_format: torch.memory_format) -> Tensor:
+    return x.view(-1, 1, SIDE, SIDE).contiguous(memory_format=memory_format)
+
+
 def _run(task: Task, memory_format: torch.memory_format) -> Measurement:
     torch.manual_seed(task.seed)
     x, y, x_valid, y_valid = tensors(load(task.data_dir, task.images))
-    images, images_valid = (one.view(-1, 1, SIDE, SIDE).contiguous(memory_format=memory_format) for one in (x, x_valid))
+    images, images_valid = (_laid_out(one, memory_format) for one in (x, x_valid))
     model = build().to(memory_format=memory_format)
     optimizer = torch.optim.SGD(model.parameters(), lr=task.lr)
     clock = Clock()

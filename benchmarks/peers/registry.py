@@ -57,6 +57,10 @@ PEERS: dict[str, Peer] = {
     "pytorch-contiguous": Peer(
         target="benchmarks.peers.pytorch_cnn:run_contiguous", label="PyTorch: CNN, default memory format"
     ),
+    "pytorch-cnn-compile": Peer(
+        target="benchmarks.peers.pytorch_cnn:run_compiled", label="PyTorch: CNN, channels_last, torch.compile"
+    ),
+    "jax-cnn": Peer(target="benchmarks.peers.jax_cnn:run", label="JAX: CNN, the epoch in one jitted scan"),
     CEILING: Peer(target="benchmarks.peers.bare_products:run", label="the bare matrix products (no update)"),
 }
 
@@ -104,7 +108,10 @@ SCENARIOS: dict[str, Scenario] = {
         title="small CNN, batch 128",
         batch_size=128,
         cnn=True,
-        peers=(OURS, "pytorch-channels-last", "pytorch-contiguous"),
-        goals=(Goal(against="pytorch-channels-last", at_least=1.0, aim=1.1),),
+        peers=(OURS, "pytorch-channels-last", "pytorch-contiguous", "pytorch-cnn-compile", "jax-cnn"),
+        goals=(
+            Goal(against="pytorch-channels-last", at_least=1.0, aim=1.1),
+            Goal(against=BEST_PEER, at_least=1.0, aim=1.2),
+        ),
     ),
 }

@@ -77,9 +77,9 @@ def _python() -> Check:
 
 def _threads() -> Check:
     """Threads against cores: more threads than cores slow each other down."""
-    from relubench.system.device import quota
+    from relubench.system.device import quota, usable_processors
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_processors()
     allowed = quota()
     shared = f" (a quota leaves {allowed.processors:g} of them)" if (allowed.threads or cores) < cores else ""
     cores = min(cores, allowed.threads or cores)

@@ -51,7 +51,8 @@ Compile = Annotated[
     typer.Option(
         "--compile",
         rich_help_panel=OPERATORS,
-        help="Time the form that torch.compile makes beside the eager one. Default: off.",
+        help="Time the form that torch.compile makes beside the eager one, of activations or (--network) of networks. "
+        "Default: off.",
     ),
 ]
 Threads = Annotated[

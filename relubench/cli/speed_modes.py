@@ -11,11 +11,13 @@ from relubench.cli import output, pages
 from relubench.cli.flags import whole_number
 from relubench.cli.study import carry_out, preparing, stopped
 from relubench.cli.timing_rounds import show_rounds
-from relubench.errors import EXIT_INTERRUPTED, ComputeError
+from relubench.errors import EXIT_INTERRUPTED, WARNING, ComputeError
 from relubench.experiments.record import record_of
 from relubench.experiments.speed import MODES, timing_request
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from relubench.activations import ActivationChoice
     from relubench.cli.config_flags import ConfigFlags
     from relubench.cli.speed_flags import SpeedFlags
@@ -102,34 +104,52 @@ def time_products(config: ConfigFlags, flags: SpeedFlags, target: output.Target)
 
 def time_networks(config: ConfigFlags, flags: SpeedFlags, target: output.Target) -> None:
     """Train, measure the steps, and write the tables."""
-    from relubench.experiments.network_speed import target_error
+    from relubench.experiments import network_speed
+    from relubench.runs.task import task_called
 
-    target_error_pct = target_error(flags.target_error)
-    request = timing_request("--network", **flags.limits(config))
+    network_speed.target_score(flags.target_error)
+    request = timing_request("--network", **flags.limits(config), compiled=flags.compile_)
     study = _open_study(config, flags, "--network")
+    network_speed.check_compiled(study, request)
+    target_score = network_speed.target_score(flags.target_error, task_called(study.parts[0].prepared.task))
     output.check_stdout(target)
     interrupted = carry_out(study, flags.quiet)
     if interrupted and not study.results:
         raise stopped(study)
     if not study.results:
         raise ComputeError(f"none of the {study.total} runs could be computed", "see the warnings above")
-    timed, failure = _timed_networks(study, None if interrupted else request, target_error_pct, flags)
+    timed, failure = _timed_networks(study, None if interrupted else request, target_score, flags)
     report = pages.finished(timed.report, flags.caption)
     output.emit_report(report, target, quiet=flags.quiet)
     pages.write_files(report, flags.plot if timed.points else None, flags.report, quiet=flags.quiet)
     if interrupted:
         raise stopped(study)
+    _conclude(timed, failure, flags.plot)
+
+
+def _conclude(timed: TimedNetworks, failure: str, plot: Path | None) -> None:
+    """Raises ComputeError where no network trained and was timed, or no figure was drawn; names those that failed."""
+    from relubench.experiments.network_speed import why_not_ok
+
     if failure:
         raise ComputeError(f"no step could be timed: {failure}", "the rows above are what the training told")
-    if flags.plot is not None and not timed.points:
+    if plot is not None and not timed.points:
         raise ComputeError(
-            f"--plot {flags.plot} was not written: no training ended ok, so there is no error to draw against time",
+            f"--plot {plot} was not written: no training ended ok, so there is no error to draw against time",
             "train longer (--epochs), or with another --lr",
         )
+    rows = timed.report.rows
+    if not (faults := why_not_ok(rows)):
+        return
+    if all(row["outcome"] != "ok" for row in rows):
+        raise ComputeError(
+            f"no network trained and was timed: {faults}", "their rows say why; --epochs and --lr may help"
+        )
+    output.say(f"{WARNING}not every network trained and was timed: {faults}; their rows say why")
 
 
 def _timed_networks(
-    study: Study, request: Request | None, target_error_pct: float | None, flags: SpeedFlags
+    study: Study, request: Request | None, target_score: float | None, flags: SpeedFlags
 ) -> tuple[TimedNetworks, str]:
     """The networks' tables, with timed steps unless `request` is None, and why no step could be timed."""
     from relubench.experiments import network_speed
@@ -139,7 +159,7 @@ def _timed_networks(
     steps = network_speed.time_networks(study, request, watch, flags.note) if request is not None else None
     failure = network_speed.failure_of(steps.measurement) if steps is not None else ""
     num_images = study.parts[0].prepared.n_train
-    return networks_timed(record_of(study), None if failure else steps, target_error_pct, num_images), failure
+    return networks_timed(record_of(study), None if failure else steps, target_score, num_images), failure
 
 
 def _open_study(config: ConfigFlags, flags: SpeedFlags, mode: str) -> Study:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from relubench.errors import ComputeError, UsageError
 from relubench.experiments.references import paper_sparsity
 from relubench.experiments.timings import Timed, Watch, time_rounds, unwatched
+from relubench.runs.task import CLASSIFICATION, Task
 from relubench.timing.clocks import choose_clock
 from relubench.timing.preparation import set_up
 from relubench.timing.products import prepare
-from relubench.timing.request import Request
+from relubench.timing.request import Request, check_compiler
 from relubench.timing.schedule import Session
 from relubench.timing.sparse_products import Setting, check_layers, hidden_layers, settings
 from relubench.timing.steps import StepBenchmark, prepare_step_benchmark
@@ -22,19 +24,38 @@ if TYPE_CHECKING:
     from relubench.experiments.study import Study
 
 
-def target_error(text: str | None) -> float | None:
-    """The validation error of --target in per cent; raises UsageError unless it is one."""
+def target_score(text: str | None, task: Task | None = None) -> float | None:
+    """The validation score of --target, in the unit of the task's metric; raises UsageError unless it is one.
+
+    Without a task, before it is known, only what no task can have is refused.
+    """
     if text is None:
         return None
     try:
         value = float(text.removesuffix("%"))
     except ValueError:
-        value = -1.0
-    if not 0 < value < 100:
+        value = math.nan
+    is_percentage = text.endswith("%") if task is None else task.name == CLASSIFICATION
+    if (is_percentage or math.isnan(value)) and not 0 < value < 100:
         raise UsageError(
             f"--target must be a validation error between 0 and 100 %, got {text!r}", "for example --target 2%"
         )
+    if not is_percentage and (text.endswith("%") or not math.isfinite(value)):
+        noun = task.noun if task is not None else "score"
+        raise UsageError(f"--target must be a validation {noun}, got {text!r}", "for example --target 1.5")
     return value
+
+
+def check_compiled(study: Study, request: Request) -> None:
+    """Raises UsageError where networks are to be compiled and no compiler is there."""
+    if request.compiled:
+        check_compiler(study.device)
+
+
+def why_not_ok(report_rows: Sequence[Mapping[str, Any]]) -> str:
+    """Which networks did not train or could not be timed; empty where all are well."""
+    faults = [f"{row['activation']} {row['outcome']}" for row in report_rows if row["outcome"] != "ok"]
+    return ", ".join(dict.fromkeys(faults))
 
 
 def time_networks(
@@ -43,7 +64,9 @@ def time_networks(
     """The training steps of a finished study's networks, timed."""
     part = study.parts[0]
     return time_rounds(
-        lambda: prepare_step_benchmark(study.specs, part.choices, part.prepared, request.budget_s, request.rel_ci),
+        lambda: prepare_step_benchmark(
+            study.specs, part.choices, part.prepared, request.budget_s, request.rel_ci, compiled=request.compiled
+        ),
         study.device.name,
         watch,
         note,

@@ -10,7 +10,7 @@ from relubench.activations import ActivationChoice
 from relubench.errors import UsageError
 from relubench.experiments.speed import timing_request
 from relubench.experiments.timings import Timed, Watch, time_rounds, unwatched
-from relubench.system.device import Device
+from relubench.system.device import Device, usable_processors
 from relubench.timing import arithmetic
 from relubench.timing import request as checks
 from relubench.timing.clocks import check_dtypes, choose_clock
@@ -49,6 +49,11 @@ def operator_request(
     )
     if threads is not None and not device.is_processor:
         raise UsageError(f"--threads {threads} means nothing on {device.kind}", "leave it out, or add --device cpu")
+    if threads is not None and not 1 <= threads <= usable_processors():
+        raise UsageError(
+            f"--threads must be 1 to {usable_processors()}, the processors that may be used here, got {threads}",
+            "threads that share a processor wait for each other; leave --threads out for one",
+        )
     columns = max(choice.inputs_per_unit for choice in choices)
     checks.check_memory(request, columns, device.memory, free_memory() if device.is_processor else None)
     if compiled:

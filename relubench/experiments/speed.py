@@ -33,7 +33,9 @@ class Mode:
 MODES = {
     "": Mode(("--size", "--dtype", "--pass", "--compile", "--threads", "--act", "--plot"), 75.0, ("all",)),
     "--network": Mode(
-        (*NETWORK_OPTIONS, "--target", "--method", "--act", "--plot", "--keep-act"), 30.0, ("sigmoid", "tanh", "relu")
+        (*NETWORK_OPTIONS, "--target", "--method", "--act", "--plot", "--keep-act", "--compile"),
+        30.0,
+        ("sigmoid", "tanh", "relu"),
     ),
     "--sparsity": Mode((*NETWORK_OPTIONS, "--act", "--plot"), 30.0, ("relu",)),
     "--arithmetic": Mode((), 10.0),

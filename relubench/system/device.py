@@ -217,6 +217,11 @@ def _probe_torch() -> Probe:
     )
 
 
+def usable_processors() -> int:
+    """How many processors this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def machine_memory() -> int:
     """Bytes of the whole machine's memory."""
     with contextlib.suppress(ValueError, OSError, AttributeError):

@@ -10,18 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from statistics import median
 from typing import Any
 
-from relubench.runs.result import RunResult, Timing
-from relubench.timing.step_times import StepTime
-from relubench.timing.steps import STAGES
+from relubench.runs.result import RunResult
+from relubench.runs.task import CLASSIFICATION, Task, task_of
+from relubench.timing.score_times import Clocks, by_row, front, label, median_of, points, pretraining
+from relubench.timing.stages import STAGES
+from relubench.timing.step_times import Compiled, StepTime
 
 ARTICLE_BASE = "sigmoid"
 """The base of the article's ratios; ratios to it have keys of their own."""
 
-Clocks = Mapping[str, Timing | None]
-"""The timing of each run, by its id; None where it was lost."""
+EAGER = "eager"
+"""The mode of a network that is not compiled."""
 
 Article = Mapping[tuple[str, str, str], float]
 """(activation, pretraining, metric) -> value of the article's speed table."""
@@ -71,39 +72,40 @@ class NetworkRow:
     article_epoch_ratio: float | None = None
     article_epochs_ratio: float | None = None
     article_hours_ratio: float | None = None
+    mode: str = EAGER
+    """eager, or compiled by torch.compile."""
+    compile_seconds: float | None = None
+    inference_us: float | None = None
+    """One example alone, without learning from it."""
+    inference_us_per_image: float | None = None
+    """The same in a batch as large as in training."""
+    peak_memory_bytes: int | None = None
+    """The most that the network and a training step of it take, the data left out."""
+    kept_memory_bytes: int | None = None
+    """What a forward pass on a training batch keeps for the backward pass."""
+    task: str = CLASSIFICATION
+    metric: str = "error_pct"
+    """What the task is scored by: the unit of the next two."""
+    target_metric: float | None = None
+    best_valid_metric: float | None = None
     message: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Point:
-    """The end of an epoch, with the lowest validation error up to then, the median over the seeds."""
-
-    activation: str
-    epoch: int
-    seconds: float
-    valid_error_pct: float
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-def lowest_common_target(results: Sequence[RunResult]) -> float | None:
-    """The lowest validation error that every run reaches, in percent; None without any."""
-    best = [
-        result.valid_error_pct for result in results if result.valid_error_pct is not None and result.outcome == "ok"
-    ]
-    return max(best, default=None)
+def common_target(results: Sequence[RunResult]) -> float | None:
+    """The best validation score that every run reaches, in the unit of the task's metric; None without any."""
+    best = [result.valid_score for result in results if result.valid_score is not None and result.outcome == "ok"]
+    worst = max if task_of(results[0].spec).lower_is_better else min
+    return worst(best, default=None)
 
 
 def epochs_to(result: RunResult, target: float) -> int | None:
-    """The first epoch with that validation error or less; None if there is none."""
-    epochs = (
-        point.epoch for point in result.curve if point.valid_error_pct is not None and point.valid_error_pct <= target
-    )
-    return next(epochs, None)
+    """The first epoch with that validation score or a better one; None if there is none."""
+    task = task_of(result.spec)
+    scores = ((point.epoch, point.valid_score) for point in result.curve if point.valid_score is not None)
+    return next((epoch for epoch, score in scores if not task.is_better(target, score)), None)
 
 
 def network_rows(
@@ -113,110 +115,72 @@ def network_rows(
     target: float | None,
     article: Article,
     clocks: Clocks,
+    compiled: Compiled | None = None,
 ) -> list[NetworkRow]:
-    """A row for each activation and pre-training, with ratios to the first; `images` are those of an epoch."""
+    """A row for each activation and pre-training, with ratios to the first; `images` are those of an epoch.
+
+    Behind it, where it was timed, the same network in its compiled form.
+    """
     groups = by_row(results)
-    facts_by_row = {
-        key: _facts(runs, step_times.get(key[0]), images, target, pretraining(key, runs, clocks))
-        for key, runs in groups.items()
-    }
     base = next(iter(groups))
-    on_front = {point.activation for point in front(points(results, step_times, images, clocks))}
+    task = task_of(results[0].spec)
+    candidates = points(results, step_times, images, clocks)
+    on_front = {point.activation for point in front(candidates, lower_is_better=task.lower_is_better)}
+    entries = [(key, mode, times[key[0]]) for key in groups for mode, times in _modes(key[0], step_times, compiled)]
+    facts = [
+        {**_facts(groups[key], time, images, target, pretraining(key, groups[key], clocks)), "mode": mode}
+        for key, mode, time in entries
+    ]
     rows = []
-    for key, facts in facts_by_row.items():
-        ratio = step_times[key[0]].ratio if key[0] in step_times else None
-        compared: dict[str, Any] = {
-            "epoch_ratio": ratio.median if ratio else _facts_ratio(facts, facts_by_row[base], "seconds_per_epoch"),
-            "epochs_ratio": _facts_ratio(facts, facts_by_row[base], "epochs_to_target"),
-            "seconds_ratio": _facts_ratio(facts, facts_by_row[base], "seconds_to_target"),
-        }
-        if base == (ARTICLE_BASE, "none"):
-            compared |= {f"{name}_to_sigmoid": value for name, value in compared.items()}
-        compared |= {
-            "article_epoch_ratio": _article_ratio(article, key, base, "epoch_time_cpu"),
-            "article_epochs_ratio": _article_ratio(article, key, base, "convergence"),
-            "article_hours_ratio": _article_ratio(article, key, base, "total_time"),
-        }
-        pareto = label(key) in on_front if facts["seconds_per_epoch"] is not None else None
-        rows.append(NetworkRow(**{**facts, **compared}, ratio_to=label(base), target_error_pct=target, pareto=pareto))
+    for (key, mode, time), own in zip(entries, facts, strict=True):
+        compared = _compared(own, facts[0], time, is_sigmoids=base == (ARTICLE_BASE, "none"))
+        if mode == EAGER:
+            compared |= {
+                "article_epoch_ratio": _article_ratio(article, key, base, "epoch_time_cpu"),
+                "article_epochs_ratio": _article_ratio(article, key, base, "convergence"),
+                "article_hours_ratio": _article_ratio(article, key, base, "total_time"),
+                "pareto": label(key) in on_front if own["seconds_per_epoch"] is not None else None,
+            }
+        rows.append(NetworkRow(**{**own, **compared}, ratio_to=label(base), **_target(task, target)))
     return rows
 
 
-def by_row(results: Sequence[RunResult]) -> dict[tuple[str, str], list[RunResult]]:
-    """The runs of each row: (activation, pretraining)."""
-    groups: dict[tuple[str, str], list[RunResult]] = {}
-    for run in results:
-        groups.setdefault((run.spec["activation"], run.spec.get("pretraining", "none")), []).append(run)
-    return groups
+def _target(task: Task, target: float | None) -> dict[str, Any]:
+    """The score that every network is to reach, as a row has it."""
+    error = target if task.name == CLASSIFICATION else None
+    return {"task": task.name, "metric": task.metric, "target_metric": target, "target_error_pct": error}
 
 
-def label(key: tuple[str, str]) -> str:
-    """The name of a row: 'sigmoid', or 'sigmoid + rbm'."""
-    return key[0] if key[1] == "none" else f"{key[0]} + {key[1]}"
+def _modes(
+    activation: str, step_times: Mapping[str, StepTime], compiled: Compiled | None
+) -> list[tuple[str, Mapping[str, StepTime]]]:
+    """In which forms a network was timed: (mode, the times in it)."""
+    times = step_times if activation in step_times else {activation: StepTime(stages={})}
+    return [(EAGER, times), *([("compiled", compiled)] if compiled and activation in compiled else [])]
 
 
-def pretraining(key: tuple[str, str], runs: Sequence[RunResult], clocks: Clocks) -> float | None:
-    """The median seconds of pre-training over the seeds; 0 without pre-training, None where a timing was lost."""
-    if key[1] == "none":
-        return 0.0
-    run_timings = [clocks.get(run.id) for run in runs]
-    return _median([timing.pretraining_seconds if timing else None for timing in run_timings])
-
-
-def points(
-    results: Sequence[RunResult], step_times: Mapping[str, StepTime], images: int, clocks: Clocks
-) -> list[Point]:
-    """Every epoch of every row whose network was timed, as far as all of its seeds have one."""
-    curve_points: list[Point] = []
-    for key, runs in by_row(results).items():
-        step_time, pretraining_seconds = step_times.get(key[0]), pretraining(key, runs, clocks)
-        if step_time is None or step_time.us_per_image is None or pretraining_seconds is None:
-            continue
-        # A network that does not learn reaches no error fast.
-        if any(run.outcome != "ok" for run in runs):
-            continue
-        lowest_errors = [_lowest_errors(run) for run in runs]
-        for epoch in range(1, min(len(errors) for errors in lowest_errors) + 1):
-            error = median(errors[epoch - 1] for errors in lowest_errors)
-            seconds = pretraining_seconds + epoch * images * step_time.us_per_image / 1e6
-            curve_points.append(
-                Point(activation=label(key), epoch=epoch, seconds=seconds, valid_error_pct=float(error))
-            )
-    return curve_points
-
-
-def front(candidates: Sequence[Point]) -> list[Point]:
-    """The Pareto front: the points that no other point equals or beats in error at the same or an earlier time."""
-    leaders: list[Point] = []
-    for point in sorted(candidates, key=lambda point: (point.seconds, point.valid_error_pct)):
-        if not leaders or point.valid_error_pct < leaders[-1].valid_error_pct:
-            leaders.append(point)
-    return leaders
-
-
-def _lowest_errors(run: RunResult) -> list[float]:
-    """The lowest validation error up to each epoch, until the first epoch without one."""
-    errors: list[float] = []
-    for point in run.curve:
-        if point.valid_error_pct is None:
-            break
-        errors.append(min(point.valid_error_pct, errors[-1]) if errors else point.valid_error_pct)
-    return errors
+def _compared(own: Mapping[str, Any], base: Mapping[str, Any], time: StepTime, *, is_sigmoids: bool) -> dict[str, Any]:
+    """The ratios of a row to the first one."""
+    compared: dict[str, Any] = {
+        "epoch_ratio": time.ratio.median if time.ratio else _facts_ratio(own, base, "seconds_per_epoch"),
+        "epochs_ratio": _facts_ratio(own, base, "epochs_to_target"),
+        "seconds_ratio": _facts_ratio(own, base, "seconds_to_target"),
+    }
+    return compared | ({f"{name}_to_sigmoid": value for name, value in compared.items()} if is_sigmoids else {})
 
 
 def _facts(
     runs: Sequence[RunResult],
-    step_time: StepTime | None,
+    step_time: StepTime,
     images: int,
     target: float | None,
     pretraining_seconds: float | None,
 ) -> dict[str, Any]:
     spec = runs[0].spec
-    step_time = step_time or StepTime(stages={})
     seconds_per_epoch = images * step_time.us_per_image / 1e6 if step_time.us_per_image is not None else None
     # If a seed never reaches the target, the median is unknown, not smaller.
-    epochs = _median([epochs_to(run, target) for run in runs]) if target is not None else None
-    to_best = _median([run.best_epoch for run in runs])
+    epochs = median_of([epochs_to(run, target) for run in runs]) if target is not None else None
+    to_best = median_of([run.best_epoch for run in runs])
     failed_run = next((run for run in runs if run.outcome != "ok"), None)
     return {
         "activation": spec["activation"],
@@ -228,11 +192,17 @@ def _facts(
         "message": failed_run.message if failed_run is not None else step_time.failure,
         "images_per_second": 1e6 / step_time.us_per_image if step_time.us_per_image else None,
         **{f"{name}_us_per_image": step_time.stages.get(name) for name in STAGES},
+        "compile_seconds": step_time.compile_s,
+        "inference_us": step_time.lone_inference_us,
+        "inference_us_per_image": step_time.inference_us_per_image,
+        "peak_memory_bytes": step_time.memory and step_time.memory.peak,
+        "kept_memory_bytes": step_time.memory and step_time.memory.kept,
         "seconds_per_epoch": seconds_per_epoch,
         "pretraining_seconds": None if spec.get("pretraining", "none") == "none" else pretraining_seconds,
         "epochs_to_target": epochs,
         "seconds_to_target": _total_seconds(epochs, seconds_per_epoch, pretraining_seconds),
-        "best_valid_error_pct": _median([run.valid_error_pct for run in runs]),
+        "best_valid_error_pct": median_of([run.valid_error_pct for run in runs]),
+        "best_valid_metric": median_of([run.valid_score for run in runs]),
         "seconds_to_best": _total_seconds(to_best, seconds_per_epoch, pretraining_seconds),
         "epoch_ratio_ci_low": step_time.ratio and step_time.ratio.low,
         "epoch_ratio_ci_high": step_time.ratio and step_time.ratio.high,
@@ -256,9 +226,3 @@ def _facts_ratio(facts: Mapping[str, Any], base_facts: Mapping[str, Any], key: s
 def _article_ratio(table: Article, key: tuple[str, str], base: tuple[str, str], metric: str) -> float | None:
     value, base_value = table.get((*key, metric)), table.get((*base, metric))
     return None if value is None or not base_value else value / base_value
-
-
-def _median(values: Sequence[float | None]) -> float | None:
-    """The median; None where any is missing, or there are none."""
-    numbers = [value for value in values if value is not None]
-    return float(median(numbers)) if numbers and len(numbers) == len(values) else None

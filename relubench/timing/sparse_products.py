@@ -38,6 +38,9 @@ BATCHES = (1, 10, 128)
 IMAGES = {1: 32, 10: 80, 128: 256}
 """Images that a sample multiplies, batch after batch, so that the result depends on many images' zeros."""
 
+RATIO_ROUNDS = 2
+"""Rounds from which on a ratio is given: of a single one nobody knows how far chance has moved it."""
+
 LEVELS = (0.0, 25.0, 50.0, 60.0, 70.0, 80.0, 90.0, 95.0, 98.0, 99.0)
 """Percentages of zeros for which the bias is moved, besides the paper's."""
 
@@ -254,7 +257,8 @@ def _row(cell: Cell, setting: Setting) -> SparsityRow:
         if not candidate.samples:
             continue
         facts[f"{key_name(way)}_us"] = timings.median(candidate.samples).median / 1e3
-        if way != products.BASE and cell.candidate(products.BASE).samples:
+        base_samples = cell.candidate(products.BASE).samples
+        if way != products.BASE and min(len(candidate.samples), len(base_samples)) >= RATIO_ROUNDS:
             ratio = cell.ratio(candidate)
             facts |= {
                 f"{key_name(way)}_ratio": ratio.median,

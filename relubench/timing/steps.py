@@ -1,9 +1,9 @@
 """How long a training step takes, network by network: chunks of real steps, interleaved in rounds.
 
-In every round each network trains on one chunk of images (an external model on as many batches as the budget has time
-for), and on a processor on a second chunk whose stages are timed, the update by `TimedOptimizer`; the order is random.
-The update is fused with the product that gives the weights' gradient, so that this product counts as update. The first
-round is left out. The first network runs once more under another name: the A/A control.
+In every round each network trains on one chunk of examples (an external model on as many batches as the budget has time
+for), then on a second chunk whose stages are timed (`stages`), and is given a batch without learning from it
+(`inference`); the order is random. The first round is left out. The first network runs once more under another name:
+the A/A control. With torch.compile each network runs once more in its compiled form, whose steps have no stages.
 
 Shapes: B batch, K classes; x [B, ...], with members [1, B, ...].
 """
@@ -13,7 +13,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -21,21 +20,27 @@ from torch import Tensor
 from relubench.activations import ActivationChoice
 from relubench.data import PreparedData
 from relubench.errors import RelubenchError
+from relubench.models.backend import uses_kernels
 from relubench.models.families import family_of
-from relubench.models.optimizers import Optimizer, Parameter
 from relubench.models.random_streams import stream
 from relubench.runs.spec import RunSpec
 from relubench.statistics import timings
 from relubench.system.device_kinds import synchronizer
 from relubench.system.page_faults import prefault_constants
+from relubench.timing.compiled_steps import COMPILED, compile_steps
+from relubench.timing.inference import BATCH, LONE, Forward, forward_of, time_inference
 from relubench.timing.schedule import AGAIN
+from relubench.timing.stages import STAGES, time_stages
+from relubench.timing.step_memory import StepMemory, measure_memory
+from relubench.training.images import Images
 from relubench.training.population import Population
 from relubench.training.text import open_data
 
 TURNS = 20
 """The number of rounds that a budget should have time for."""
 
-STAGES = ("data", "forward", "backward", "update")
+TURN_STEPS = 3
+"""A turn takes so many times the time of its training steps: steps, their stages, and inference."""
 
 
 @dataclass(slots=True)
@@ -44,16 +49,24 @@ class Network:
 
     label: str
     role: str
-    """network, or twin (the A/A control)."""
+    """network, compiled, or twin (the A/A control)."""
     population: Population | None
     samples: list[float] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
-    stages: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in STAGES})
+    stages: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in (*STAGES, LONE, BATCH)})
     next_image: int = 0
     """The index of the next training image."""
     batches: int | None = None
     """The batches of a turn; None: as many as training takes at once."""
     failure: str = ""
+    forward: Forward | None = None
+    """What gives its outputs in evaluation mode."""
+    memory: StepMemory | None = None
+    compile_s: float | None = None
+
+    def fail(self, problem: Exception) -> None:
+        """It is timed no more, and says why."""
+        self.failure, self.population, self.forward = _failure_reason(problem), None, None
 
 
 @dataclass(slots=True)
@@ -115,9 +128,9 @@ class StepBenchmark:
             network = running[index]
             try:
                 assert network.population is not None
-                sample, stages = time_steps(network.population, network), time_stages(network.population, network)
+                sample, stages = time_steps(network.population, network), time_parts(network.population, network)
             except Exception as problem:
-                network.failure, network.population = _failure_reason(problem), None
+                network.fail(problem)
                 continue
             if is_counted:
                 network.samples.append(sample)
@@ -132,10 +145,12 @@ def prepare_step_benchmark(
     prepared: PreparedData,
     budget_s: float,
     rel_ci: float,
+    *,
+    compiled: bool = False,
 ) -> StepBenchmark:
     """The benchmark of one network for each activation (its first run's specification); a failure becomes a message.
 
-    The first activation is the base of every ratio.
+    The first activation is the base of every ratio. `compiled`: each runs in the form that torch.compile makes, too.
     """
     by_label = {choice.label: choice for choice in choices}
     first: dict[str, RunSpec] = {}
@@ -150,15 +165,38 @@ def prepare_step_benchmark(
     images = open_data(prepared, device=specs[0].device, flat=not family_of(specs[0].model).can("images"))
     entries = [(label, "network", spec) for label, spec in first.items()]
     entries.append((base + AGAIN, "twin", first[base]))
-    networks = []
-    for label, role, spec in entries:
-        try:
-            networks.append(Network(label, role, Population([spec], by_label[spec.activation], images)))
-        except Exception as problem:
-            networks.append(Network(label, role, None, failure=_failure_reason(problem)))
+    if compiled:
+        entries += [(label + COMPILED, "compiled", _without_kernels(spec)) for label, spec in first.items()]
+    networks = [
+        _ready(Network(label, role, None), spec, by_label[spec.activation], images) for label, role, spec in entries
+    ]
     if family_of(specs[0].model).can("external"):
         _choose_batches(networks, budget_s)
     return StepBenchmark(networks, base, budget_s, rel_ci)
+
+
+def _without_kernels(spec: RunSpec) -> RunSpec:
+    """The network by PyTorch's operators: a compiler of PyTorch sees nothing of generated kernels."""
+    return replace(spec, backend="torch") if uses_kernels(spec) else spec
+
+
+def _ready(network: Network, spec: RunSpec, choice: ActivationChoice, images: Images) -> Network:
+    """The network built, compiled if that is its role, and its memory measured."""
+
+    def make() -> Population:
+        return Population([spec], choice, images)
+
+    try:
+        if network.role == "network":
+            network.memory = measure_memory(make, lambda population: batches_of(population, 0, 1))
+        population = make()
+        network.forward = forward_of(population)
+        if network.role == "compiled":
+            network.forward, network.compile_s = compile_steps(population, make(), *batches_of(population, 0, 1))
+        network.population = population
+    except Exception as problem:
+        network.fail(problem)
+    return network
 
 
 def _choose_batches(networks: Sequence[Network], budget_s: float) -> None:
@@ -172,11 +210,11 @@ def _choose_batches(networks: Sequence[Network], budget_s: float) -> None:
             # The first step allocates memory and chooses kernels.
             microseconds = [time_steps(network.population, network) for _ in range(2)][-1]
         except Exception as problem:
-            network.failure, network.population = _failure_reason(problem), None
+            network.fail(problem)
             continue
         slowest = max(slowest, microseconds * network.population.spec.batch_size / 1e6)
     if slowest:
-        batches = max(1, int(budget_s / (2 * TURNS * len(networks)) / slowest))
+        batches = max(1, int(budget_s / (TURN_STEPS * TURNS * len(networks)) / slowest))
         for network in networks:
             network.batches = min(batches, network.population.batch_chunk) if network.population is not None else None
 
@@ -186,7 +224,7 @@ def time_steps(population: Population, network: Network) -> float:
     """The microseconds an image of real training steps on the next chunk of images, gathering included."""
     start = time.perf_counter()
     with population.working():
-        x, y, batches = _chunk(population, network)
+        x, y, batches = next_batches(population, network)
         factors = [1.0] * batches
         if population.graph is not None:
             population.graph.run(x, y, factors)
@@ -197,81 +235,29 @@ def time_steps(population: Population, network: Network) -> float:
 
 
 @torch.no_grad()
-def time_stages(population: Population, network: Network) -> dict[str, float]:
-    """The microseconds an image in each stage, from instrumented steps; {} on a device whose calls do not wait.
-
-    Kernels update the weights within the backward pass: then there is no stage `update`.
-    """
-    spec = population.spec
-    if not spec.on_processor:
-        return {}
-    timed_optimizer = TimedOptimizer(population.update) if population.kernels is None else None
-    seconds: dict[str, float] = dict.fromkeys(STAGES, 0.0)
-    with population.working():
-        start = time.perf_counter()
-        x_all, y_all, batches = _chunk(population, network)
-        seconds["data"] = time.perf_counter() - start
-        for x, y in zip(x_all.split(spec.batch_size), y_all.split(spec.batch_size), strict=True):
-            _add_stage_seconds(population, cast(Optimizer, timed_optimizer or population.update), x, y, seconds)
-    if timed_optimizer is None:
-        del seconds["update"]
-    else:
-        seconds["update"] = timed_optimizer.seconds
-        seconds["backward"] -= timed_optimizer.seconds
-    return {name: 1e6 * value / (batches * spec.batch_size) for name, value in seconds.items()}
+def time_parts(population: Population, network: Network) -> dict[str, float]:
+    """The microseconds an example in each stage of a training step, unless it is compiled, and in inference."""
+    parts = {} if network.role == "compiled" else time_stages(population, lambda: next_batches(population, network))
+    assert network.forward is not None
+    return parts | time_inference(population, network.forward, batches_of(population, 0, 1)[0])
 
 
-class TimedOptimizer:
-    """An optimizer that counts the seconds spent in it."""
-
-    def __init__(self, inner: Optimizer) -> None:
-        self.inner, self.seconds = inner, 0.0
-
-    def set_factor(self, factor: float | Tensor) -> None:
-        self.inner.set_factor(factor)
-
-    def product(self, parameter: Parameter, delta: Tensor, x: Tensor) -> None:
-        start = time.perf_counter()
-        self.inner.product(parameter, delta, x)
-        self.seconds += time.perf_counter() - start
-
-    def gradient(self, parameter: Parameter, grad: Tensor) -> None:
-        start = time.perf_counter()
-        self.inner.gradient(parameter, grad)
-        self.seconds += time.perf_counter() - start
-
-    def finish(self) -> None:
-        start = time.perf_counter()
-        self.inner.finish()
-        self.seconds += time.perf_counter() - start
-
-
-def _add_stage_seconds(
-    population: Population, update: Optimizer, x: Tensor, y: Tensor, seconds: dict[str, float]
-) -> None:
-    """Make one training step of a single network, and add the seconds of its stages."""
-    update.set_factor(1.0)
-    start = time.perf_counter()
-    for layer in population.layers:
-        x = layer.forward(x, training=True)
-    forwarded = time.perf_counter()
-    grad, _ = population.objective.gradient(x, y)
-    for index in range(len(population.layers) - 1, -1, -1):
-        grad = population.layers[index].backward(grad, update, first=index == 0)
-    update.finish()
-    seconds["forward"] += forwarded - start
-    seconds["backward"] += time.perf_counter() - forwarded
-
-
-def _chunk(population: Population, network: Network) -> tuple[Tensor, Tensor, int]:
-    """The next images and targets, and the number of batches that they are."""
+def next_batches(population: Population, network: Network) -> tuple[Tensor, Tensor, int]:
+    """The next examples and targets, and the number of batches that they are."""
     spec, total = population.spec, population.data.n_train
     batches = network.batches or population.batch_chunk
-    index = torch.arange(network.next_image, network.next_image + batches * spec.batch_size) % total
-    network.next_image = (network.next_image + batches * spec.batch_size) % total
+    start = network.next_image
+    network.next_image = (start + batches * spec.batch_size) % total
+    return *batches_of(population, start, batches), batches
+
+
+def batches_of(population: Population, start: int, batches: int) -> tuple[Tensor, Tensor]:
+    """So many batches from an example on, x [(1,) B, ...] and targets [(1,) B, K]; after the last comes the first."""
+    spec = population.spec
+    index = torch.arange(start, start + batches * spec.batch_size) % population.data.n_train
     index = index.to(spec.device)
-    x, labels = population.data.train_batch(index.unsqueeze(0) if population.batched else index)
-    return x, population.objective.targets(labels, spec.classes), batches
+    x, y = population.data.train_batch(index.unsqueeze(0) if population.batched else index)
+    return x, population.objective.targets(y, spec.classes)
 
 
 def _synchronize(device: str) -> None:

@@ -29,6 +29,7 @@ QUICK = ("--size", "512", "--budget", "2s", "--device", "cpu")
         (("--size", "2147483648"), "--size 2147483648 needs about"),
         (("--pass", "sideways"), "there is no pass called 'sideways'"),
         (("--threads", "0"), "--threads must be 1 to 4096"),
+        (("--threads", "999", "--device", "cpu"), "the processors that may be used here, got 999"),
         (("--dataset", "mnist"), "--dataset means nothing without --network"),
         (("--network", "--size", "64k"), "--size means nothing with --network"),
         (("--network", "--target", "200%"), "--target must be a validation error between 0 and 100 %"),
@@ -206,6 +207,23 @@ def test_a_plot_that_cannot_be_drawn_is_an_error_below_the_table(cli: Cli, tmp_p
     assert (ended.code, plot.exists()) == (1, False)
     assert "no target, and nothing to draw: no training ended ok (tanh stalled)" in ended.out
     assert f"--plot {plot} was not written" in ended.err
+
+
+def test_a_network_that_learns_nothing_is_a_row_with_a_reason_and_the_exit_code_says_so(cli: Cli) -> None:
+    argv = ("--network", "--act", "tanh", "--model", "mlp-1x4", "--epochs", "1", "--lr", "1e-9", "--budget", "0.1s")
+    ended = cli("speed", *argv, "--device", "cpu", "--format", "json")
+    (row,) = json.loads(ended.out)["rows"]
+    assert (ended.code, row["outcome"]) == (1, "stalled")
+    assert row["message"] == "the validation error is no better than always naming the commonest class"
+    assert row["forward_us_per_image"] > 0 and row["inference_us"] > 0 and row["peak_memory_bytes"] > 0
+    assert "error: no network trained and was timed: tanh stalled" in ended.err
+
+
+def test_a_network_that_diverges_beside_one_that_learns_is_named(cli: Cli) -> None:
+    argv = ("--network", "--act", "relu,1000*x", "--model", "mlp-1x32", "--epochs", "2", "--budget", "0.1s")
+    ended = cli("speed", *argv, "--device", "cpu", "--format", "json")
+    assert [row["outcome"] for row in json.loads(ended.out)["rows"]] == ["ok", "diverged"]
+    assert (ended.code, "warning: not every network trained and was timed: 1000*x diverged" in ended.err) == (0, True)
 
 
 def test_sparsity_of_a_trained_network(cli: Cli, tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ from relubench.runs.result import RunResult
 from relubench.statistics import timings
 from relubench.system.device import resolve
 from relubench.timing.measurement import AgainstItself, Measurement
-from relubench.timing.networks import Point, epochs_to, front, lowest_common_target, network_rows, points
+from relubench.timing.networks import common_target, epochs_to, network_rows
+from relubench.timing.score_times import Point, front, points
 from relubench.timing.step_times import StepTime, step_records, step_times
 from relubench.timing.steps import Network, StepBenchmark, prepare_step_benchmark
 from relubench.training.images import Images
@@ -52,8 +53,8 @@ def test_the_first_epoch_that_is_good_enough() -> None:
 
 
 def test_the_common_target_is_one_that_all_reach() -> None:
-    assert lowest_common_target(runs()) == 6.0
-    assert lowest_common_target([result("relu", outcome="diverged")]) is None
+    assert common_target(runs()) == 6.0
+    assert common_target([result("relu", outcome="diverged")]) is None
 
 
 def test_rows_are_ratios_to_sigmoid_beside_the_articles() -> None:
@@ -101,7 +102,7 @@ def test_what_could_not_be_timed_has_no_time_and_says_why() -> None:
 
 def test_the_front_is_what_nobody_beats() -> None:
     known = [
-        Point(activation=name, epoch=1, seconds=seconds, valid_error_pct=error)
+        Point(activation=name, epoch=1, seconds=seconds, valid_error_pct=error, valid_metric=error)
         for name, seconds, error in [
             ("a", 1.0, 9.0),
             ("b", 2.0, 9.0),
@@ -228,7 +229,8 @@ def test_networks_take_turns_and_the_base_runs_twice(race: StepBenchmark) -> Non
 
 
 def test_steps_by_kernels_are_timed_at_full_speed_and_update_within_backward(tmp_path: Path) -> None:
-    from relubench.timing.steps import time_stages, time_steps
+    from relubench.timing.stages import time_stages
+    from relubench.timing.steps import next_batches, time_steps
 
     asked = experiment({"act": ("sigmoid", "relu"), "data": {"name": "digits"}, "model": {"name": "mlp-2x300"}})
     (part,) = make_ready([Variant(config=asked)], tmp_path, lambda text: None)
@@ -238,13 +240,13 @@ def test_steps_by_kernels_are_timed_at_full_speed_and_update_within_backward(tmp
         pass
     for one in race.networks:
         assert (one.failure, len(one.samples)) == ("", race.rounds)
-        assert {name for name, values in one.stages.items() if values} == {"data", "forward", "backward"}
+        assert {name for name, values in one.stages.items() if not values} == {"update"}
     images = Images.open(part.prepared, device="cpu", flat=True)
     first, second = (Network("relu", "network", Population([specs[-1]], part.choices[-1], images)) for _ in range(2))
     assert first.population is not None
     assert second.population is not None
     time_steps(first.population, first)
-    time_stages(second.population, second)
+    time_stages(second.population, lambda: next_batches(second.population, second))
     weights = second.population.weights(0, best=False)
     assert all(torch.equal(one, weights[name]) for name, one in first.population.weights(0, best=False).items())
 
@@ -263,13 +265,14 @@ def test_what_raises_in_a_step_leaves_the_race_and_the_others_go_on(race: StepBe
 
 def test_instrumented_steps_train_as_the_engines_do(race: StepBenchmark) -> None:
     """The stages are those of the step that is timed: the same weights come of it."""
-    from relubench.timing.steps import time_stages, time_steps
+    from relubench.timing.stages import time_stages
+    from relubench.timing.steps import next_batches, time_steps
 
     first, second = race.of("sigmoid"), race.of("sigmoid again")
     assert first.population is not None
     assert second.population is not None
     time_steps(first.population, first)
-    time_stages(second.population, second)
+    time_stages(second.population, lambda: next_batches(second.population, second))
     pairs = zip(first.population.parameters, second.population.parameters, strict=True)
     assert all(torch.allclose(a.value, b.value, atol=1e-6) for a, b in pairs)
 

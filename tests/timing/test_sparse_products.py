@@ -153,6 +153,26 @@ def test_the_report_marks_the_papers_zeros_and_the_break_even(tmp_path: Path) ->
     assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_one_round_gives_times_and_no_ratio(rounds: int) -> None:
+    products_to_time = settings([hidden()], select(["relu"])[0], 83.4)
+    loads = [setting.load for setting in products_to_time]
+    session = products.prepare(Request(sizes=(), budget_s=60.0), loads, NoClock())
+    for _ in session.run():
+        if session.rounds == rounds:
+            break
+    rows = sparsity_rows(session, products_to_time)
+    assert all(row.csr_us is not None and row.dense_us is not None for row in rows)
+    assert {row.csr_ratio is None for row in rows} == {rounds == 1}
+    report = sparsity_report(
+        [row.to_json() for row in rows], [], {(b, w): None for b in BATCHES for w in SHOWN}, ABOUT, device=""
+    )
+    assert report.sentence.startswith("Nothing can be said of one image")
+    assert ("×" in str([column.cell(row) for column in report.tables[0].columns for row in report.tables[0].rows])) == (
+        rounds > 1
+    )
+
+
 def test_nobody_wins_without_an_interval() -> None:
     made = [replace(row, csr_verdict=None) for row in line(2.0, 1.5, 0.5, 0.1)]
     rows = [row.to_json() for row in made]

@@ -36,9 +36,16 @@ class ActivationSwap(ScriptOpeningMode):
     """While it is entered, the network's activations are `functions`: one for each use that is not kept."""
 
     def __init__(
-        self, network: nn.Module, uses: Sequence[CallSite], functions: Sequence[Function], merged: Sequence[str] = ()
+        self,
+        network: nn.Module,
+        uses: Sequence[CallSite],
+        functions: Sequence[Function],
+        merged: Sequence[str] = (),
+        overwriting: Function | None = None,
     ) -> None:
+        """`overwriting`: the activation written over its input, as autograd can follow it, if there is such one."""
         super().__init__(SCRIPTED)
+        self.overwriting = overwriting
         self.places = CallSiteTracker(network, merged)
         self.kept = {use.place for use in uses if use.kept}
         exchanged = [use for use in uses if not use.kept]
@@ -92,6 +99,13 @@ class ActivationSwap(ScriptOpeningMode):
             self.products.append((h, use, number, function))
             return h
         x = args[0] if args else kwargs["input"]
+        if (
+            self.overwriting is not None
+            and in_place(func, args, kwargs)
+            and not (use.overwritten or use.input_overwritten)
+        ):
+            # The network's own call keeps no copy either, and new storage of that size costs more than the activation.
+            return self._applied(number, use, self.overwriting, x)
         h = self._applied(number, use, function, x.clone() if use.aliased or use.input_overwritten else x)
         if use.aliased:
             return x.copy_(h)

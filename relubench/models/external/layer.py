@@ -56,6 +56,9 @@ class Form:
 
 FREE = Form()
 
+FOLLOWED_IN_PLACE = (torch.relu_, torch.sigmoid_, torch.tanh_)
+"""Functions that write over their input, and whose gradients autograd takes from their results alone."""
+
 
 class ExternalNetwork(Layer):
     """logits = network(x), with `activation` at every place of `uses` that is not kept.
@@ -82,7 +85,8 @@ class ExternalNetwork(Layer):
         self.leaves: list[Tensor] = []
         self.parameters = self.trained = self._parameters()
         functions = [self._function(number, seed) for number in range(len(exchanged))]
-        self.exchange = ActivationSwap(network, uses, functions, form.merged)
+        overwriting = activation.inplace if activation.inplace in FOLLOWED_IN_PLACE else None
+        self.exchange = ActivationSwap(network, uses, functions, form.merged, overwriting)
         self.y = torch.empty(0)
         self.zeros = torch.zeros(len(exchanged), dtype=torch.float64 if has_float64(device) else torch.float32)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from relubench.reports.formatting import duration as seconds_or_more
 from relubench.reports.formatting import fixed, short
 from relubench.reports.report import Column, Report, Row, footnotes, warnings
 from relubench.reports.speed.notes import ONE_PROCESS
+from relubench.runs.task import Task, task_of
 from relubench.timing.measurement import Measurement
 
 
@@ -54,9 +55,10 @@ def _with_front(report: Report, front: Sequence[Row]) -> Report:
     """The report as people read it, too: its table, then the Pareto front's with what has to be said of both."""
     if not front:
         return report
+    task = task_of(report.rows[0])
     columns = [
         Column(header="from", cell=lambda row: [duration(row["seconds"])]),
-        Column(header="lowest valid %", cell=lambda row: [fixed(row["valid_error_pct"])]),
+        Column(header=f"{task.best} valid {task.unit or task.noun}", cell=_score("valid_metric", task)),
         Column(header="activation", cell=lambda row: [row["activation"]], right=False),
         Column(header="epoch", cell=lambda row: [str(row["epoch"])]),
     ]
@@ -65,7 +67,7 @@ def _with_front(report: Report, front: Sequence[Row]) -> Report:
         rows=list(front),
         human_rows=leaders(front),
         columns=columns,
-        title="Pareto front: the lowest validation error so far, and whose it is",
+        title=f"Pareto front: the {task.best} validation {task.noun} so far, and whose it is",
         caption="where the leader changes, and the last point",
     )
     return replace(report, tables=[replace(report, notes=(), sentence=""), below])
@@ -88,17 +90,21 @@ def duration(seconds: float | None) -> str:
 def sentence(rows: Sequence[Row]) -> str:
     """The sentence under the table: the time of relu, or of the last activation, as a part of the first one's."""
     base = rows[0]["ratio_to"]
-    timed_rows = [row for row in rows[1:] if row["epoch_ratio"] is not None]
+    eager = [row for row in rows[1:] if row["mode"] == "eager"]
+    timed_rows = [row for row in eager or rows[1:] if row["epoch_ratio"] is not None]
     if not timed_rows:
         return f"Nothing could be compared with {base}."
     row = next((row for row in timed_rows if row["activation"] == "relu"), timed_rows[-1])
-    parts = [f"an epoch with {row['activation']} takes {row['epoch_ratio']:.2f} of {base}'s time"]
+    compiled = "" if row["mode"] == "eager" else ", compiled,"
+    parts = [f"an epoch with {row['activation']}{compiled} takes {row['epoch_ratio']:.2f} of {base}'s time"]
     if row["article_epoch_ratio"] is not None:
         parts[0] += f" (article: {row['article_epoch_ratio']:.2f})"
     if row["verdict"] == "no difference":
         parts[0] += ", no more than this machine differs from itself"
     if row["seconds_ratio"] is not None:
-        parts.append(f"{row['target_error_pct']:.2f} % validation error {row['seconds_ratio']:.2f} of its time")
+        task = task_of(row)
+        target = f"a validation {task.noun} of {task.text(row['target_metric'])}"
+        parts.append(f"{target} {row['seconds_ratio']:.2f} of its time")
         if row["article_hours_ratio"] is not None:
             parts[1] += f" (article, to convergence: {row['article_hours_ratio']:.2f})"
     return f"On this machine {', and '.join(parts)}."
@@ -108,25 +114,52 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
     def ratio_column(header: str, key: str, article_key: str) -> Column:
         return Column(header=header, cell=lambda row: _cell_with_article(row[key], row[article_key]))
 
+    task = task_of(rows[0])
     columns = [
         Column(header="activation", cell=lambda row: [row["activation"]], right=False),
+        Column(header="mode", cell=lambda row: [row["mode"]], right=False),
         Column(header="pretraining", cell=lambda row: [row["pretraining"]], right=False),
         Column(
             header="images/s", cell=lambda row: [short(row["images_per_second"] and round(row["images_per_second"]))]
         ),
         Column(header="µs an image", cell=_stages, drop_order=1),
+        Column(header="inference", cell=_inference, drop_order=3),
+        Column(header="MB peak, kept", cell=_memory, drop_order=4),
         Column(header="epoch", cell=lambda row: [duration(row["seconds_per_epoch"])]),
         Column(header="epoch ratio", cell=_epoch_ratio, style=_style),
+        Column(header="compile", cell=lambda row: [duration(row["compile_seconds"])]),
         Column(header="pre-training", cell=lambda row: [duration(row["pretraining_seconds"])]),
         Column(header="epochs to target", cell=lambda row: [short(row["epochs_to_target"])]),
         ratio_column("epochs ratio", "epochs_ratio", "article_epochs_ratio"),
         Column(header="time to target", cell=lambda row: [duration(row["seconds_to_target"])]),
         ratio_column("time ratio", "seconds_ratio", "article_hours_ratio"),
-        Column(header="best valid %", cell=lambda row: [fixed(row["best_valid_error_pct"])]),
+        Column(header=f"best valid {task.unit or task.noun}", cell=_score("best_valid_metric", task)),
         Column(header="Pareto", cell=lambda row: [short(row["pareto"])], right=False, drop_order=2),
+        Column(header="outcome", cell=lambda row: [row["outcome"]], right=False),
     ]
-    no_pretraining = all(row["pretraining"] == "none" for row in rows)
-    return [column for column in columns if not (no_pretraining and column.header in ("pretraining", "pre-training"))]
+    columns = [column for column in columns if any(any(column.cell(row)) for row in rows)]
+    same = {"mode": "eager", "pretraining": "none", "outcome": "ok"}
+    plain = [key for key, value in same.items() if all(row[key] == value for row in rows)]
+    return [column for column in columns if column.header not in plain]
+
+
+def _score(key: str, task: Task) -> Callable[[Row], list[str]]:
+    """The cell of a score of the task."""
+    return lambda row: ["" if row[key] is None else f"{row[key]:.{task.decimals}f}"]
+
+
+def _inference(row: Row) -> list[str]:
+    """One example alone, then an example of a training batch."""
+    if row["inference_us"] is None or row["inference_us_per_image"] is None:
+        return []
+    return [f"{row['inference_us']:.0f} {row['inference_us_per_image']:.1f}"]
+
+
+def _memory(row: Row) -> list[str]:
+    """Megabytes: of training at its peak, and of what a forward pass keeps."""
+    if row["peak_memory_bytes"] is None:
+        return []
+    return [f"{row['peak_memory_bytes'] / 1e6:.3g} {row['kept_memory_bytes'] / 1e6:.3g}"]
 
 
 def _in_article(rows: Sequence[Row]) -> bool:
@@ -156,18 +189,20 @@ def _stages(row: Row) -> list[str]:
 
 
 def _footnotes(rows: Sequence[Row], measurement: Measurement | None) -> list[str]:
-    target = rows[0]["target_error_pct"]
+    target, task = rows[0]["target_metric"], task_of(rows[0])
     notes = _measurement_notes(measurement) if measurement else []
     notes += _blank_notes(rows, timed=measurement is not None)
     has_pretraining = any(row["pretraining"] != "none" for row in rows)
     if target is not None:
-        notes.append(f"target: {target:.2f} % validation error; the cells are blank where a seed does not reach it")
+        reached = f"target: a validation {task.noun} of {task.text(target)}"
+        notes.append(f"{reached}; the cells are blank where a seed does not reach it")
     if measurement is not None:
         notes.append(_ratio_note(measurement.base, with_pretraining=has_pretraining))
     notes.append(
         "time to target: the epochs of the learning curves times the measured time of an epoch; update: the product "
         "that gives the weights' gradient and the update itself, which belong to backward where a kernel does all"
     )
+    notes += _timing_notes(rows)
     if has_pretraining:
         notes.append(
             "pre-training: the time on its own clock, while other work may have shared the machine; it is part of the "
@@ -180,7 +215,27 @@ def _footnotes(rows: Sequence[Row], measurement: Measurement | None) -> list[str
             f"{ARTICLE_NOTE}; it does not say what “converged” means; {rbm}"
             f"{'' if has_rbm else ' (--method none,rbm runs it)'}"
         )
-    notes += [f"{row['activation']}: {row['outcome']} ({row['message']})" for row in rows if row["outcome"] != "ok"]
+    failed = {row["activation"]: row for row in rows if row["outcome"] != "ok" and row["mode"] == "eager"}
+    failed |= {f"{row['activation']}, compiled": row for row in rows if row["mode"] != "eager" and row["message"]}
+    notes += [f"{name}: {row['outcome']} ({row['message']})" for name, row in failed.items()]
+    return notes
+
+
+def _timing_notes(rows: Sequence[Row]) -> list[str]:
+    """What the columns of inference and memory are, where they have numbers."""
+    notes = []
+    if any(row["inference_us"] is not None for row in rows):
+        notes.append("inference: µs of one image alone, then µs an image in a batch as large as in training")
+    if any(row["peak_memory_bytes"] is not None for row in rows):
+        notes.append(
+            "MB: the most that the network and its first training step take, the data left out, and what a forward "
+            "pass on a batch keeps for the backward pass"
+        )
+    if any(row["mode"] == "compiled" for row in rows):
+        notes.append(
+            "compiled: the training step and the evaluation as torch.compile makes them, which has no stages; the time "
+            "of compiling is in no other column"
+        )
     return notes
 
 
@@ -198,9 +253,7 @@ def _blank_notes(rows: Sequence[Row], *, timed: bool) -> list[str]:
     notes = []
     if not timed:
         notes.append("no step was timed, so the columns about time are blank")
-    elif all(row["forward_us_per_image"] is None for row in rows):
-        notes.append("µs an image is blank: stages are timed on a processor only, where a call waits for its result")
-    if rows[0]["target_error_pct"] is None:
+    if rows[0]["target_metric"] is None:
         ended = ", ".join(f"{row['activation']} {row['outcome']}" for row in rows)
         notes.append(f"no target, and nothing to draw: no training ended ok ({ended})")
     return notes

@@ -11,10 +11,11 @@ from relubench.reports.speed.arithmetic import arithmetic_report, article_cycles
 from relubench.reports.speed.networks import article_speed, network_report
 from relubench.reports.speed.operators import speed_report
 from relubench.reports.speed.sparse_products import WAYS, sparsity_report
-from relubench.timing import arithmetic, networks, rows, sparse_products
+from relubench.runs.task import task_of
+from relubench.timing import arithmetic, networks, rows, score_times, sparse_products
 from relubench.timing.measurement import of_session, of_steps
 from relubench.timing.schedule import Session
-from relubench.timing.step_times import step_records, step_times
+from relubench.timing.step_times import compiled_times, step_records, step_times
 from relubench.timing.steps import StepBenchmark
 
 
@@ -61,17 +62,19 @@ class TimedNetworks:
 
 
 def networks_timed(
-    record: StudyRecord, timed: Timed[StepBenchmark] | None, target_error_pct: float | None, num_images: int
+    record: StudyRecord, timed: Timed[StepBenchmark] | None, target: float | None, num_images: int
 ) -> TimedNetworks:
     """The tables of trained networks and their timed steps, if there are any; `num_images`: those of an epoch."""
     race = timed.measurement if timed else None
     results, timings = record.results, record.timings
-    times = step_times(race) if race else {}
-    goal = target_error_pct if target_error_pct is not None else networks.lowest_common_target(results)
+    times, compiled = (step_times(race), compiled_times(race)) if race else ({}, {})
+    goal = target if target is not None else networks.common_target(results)
     article = article_speed(results[0].spec)
-    table = [row.to_json() for row in networks.network_rows(results, times, num_images, goal, article, timings)]
-    points = networks.points(results, times, num_images, timings)
-    front = [point.to_json() for point in networks.front(points)]
+    rows_of_networks = networks.network_rows(results, times, num_images, goal, article, timings, compiled)
+    table = [row.to_json() for row in rows_of_networks]
+    points = score_times.points(results, times, num_images, timings)
+    lower_is_better = task_of(results[0].spec).lower_is_better
+    front = [point.to_json() for point in score_times.front(points, lower_is_better=lower_is_better)]
     measurement = of_steps(race, timed.warnings, num_images) if timed and race else None
     runs = _network_runs(record, race)
     report = network_report(table, runs, front, measurement, device=record.device)

@@ -77,9 +77,10 @@ def sentence(rows: Sequence[Row], table: Sequence[Row], paper: float) -> str:
             continue
         row = min(shifted_rows, key=lambda row: abs(row["sparsity_pct"] - paper))
         ways = [way for way in ("columns", "per_image", "csr") if row[f"{way}_ratio"] is not None]
-        if not ways:
-            continue
         size = "one image" if line["batch"] == 1 else f"a batch of {line['batch']}"
+        if not ways:
+            unmeasured += [size] if row["dense_us"] is not None else []
+            continue
         ratios = {way: row[f"{way}_ratio"] for way in ways if row[f"{way}_verdict"] is not None}
         if not ratios:
             unmeasured.append(size)
