@@ -120,6 +120,9 @@ def _request(name: str, data_dir: Path | None, options: DataOptions, progress: L
 
 def check_counts(row: SourceRow, options: DataOptions) -> None:
     """Raises UsageError for options that the set `row` cannot meet; those of a text are checked with its windows."""
+    check_no_columns(row.name, options)
+    if options.task != "auto":
+        raise UsageError(f"data.task is for data of your own: {row.name} poses {row.task}", "leave it out")
     if row.task == LANGUAGE:
         for option, value in (("data.labels", options.labels), ("data.image_size", options.image_size)):
             if value is not None:
@@ -136,9 +139,6 @@ def check_counts(row: SourceRow, options: DataOptions) -> None:
         check_train_size(options.train_size, row.n_train, row.name)
     if options.labels is not None:
         check_labels(options.labels, options.train_size or row.n_train, row.name)
-    check_no_columns(row.name, options)
-    if options.task != "auto":
-        raise UsageError(f"data.task is for data of your own: {row.name} poses {row.task}", "leave it out")
 
 
 def base_of(name: str) -> str:

@@ -241,6 +241,7 @@ _ROWS = (
         chance=unigram_bits,
         chance_answer="always giving the frequencies of the characters",
         decimals=3,
+        meaning="a character is a byte; it is predicted from those before it in its window, never from another window",
     ),
 )
 

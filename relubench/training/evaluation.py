@@ -45,10 +45,7 @@ def evaluate(
     sparsity: bool,
 ) -> Evaluation:
     """Run a split through the network in evaluation mode (no dropout, no noise, running statistics)."""
-    inputs, device = int(np.prod(data.prepared.input_shape)), data.splits[split][0].device.type
-    size = evaluation_images(
-        inputs, convolutional=not data.flat and data.places == 1, device=device, members=members, places=data.places
-    )
+    size = _examples_at_once(data, members)
     scores: list[Tensor] = []
     loss_P: Tensor | float = 0.0
     zeros: list[Tensor] = []
@@ -77,6 +74,13 @@ def evaluate(
         scores=torch.cat(scores, dim=1).cpu().numpy(),
         zeros=(torch.stack(zeros).sum(dim=0) / total).cpu().numpy() if zeros else np.empty((members, 0)),
     )
+
+
+def _examples_at_once(data: Images, members: int) -> int:
+    """How many examples are evaluated at once."""
+    inputs, device = int(np.prod(data.prepared.input_shape)), data.splits["test"][0].device.type
+    convolutional = not data.flat and data.places == 1
+    return evaluation_images(inputs, convolutional=convolutional, device=device, members=members, places=data.places)
 
 
 def check_scores(scores: np.ndarray, task: Task) -> None:

@@ -35,7 +35,7 @@ CACHED_IMAGES = 250
 COMPILER_BYTES = 100_000_000
 """What the compiler of kernels leaves in a process."""
 
-ATTENTION_BYTES = 20_000_000
+ATTENTION_BYTES = 40_000_000
 """What the kernels of attention leave in a process, about."""
 
 BASE_BYTES = 450_000_000

@@ -54,17 +54,17 @@ class Text(Images):
 
     def slices(self, split: str, size: int) -> Any:
         """The split in order, `size` windows at a time."""
-        total = self._count(split)
+        total = self.count(split)
         for start in range(0, total, size):
             number = torch.arange(start, min(start + size, total), device=self.splits[split][0].device)
             yield self._windows(split, number * self.context)
 
     def labels(self, split: str) -> np.ndarray:
         """The characters that are predicted, uint8 [N, T]."""
-        total = self._count(split)
+        total = self.count(split)
         return self.splits[split][0][1 : total * self.context + 1].view(total, self.context).cpu().numpy()
 
-    def _count(self, split: str) -> int:
+    def count(self, split: str) -> int:
         return {"train": self.n_train, "valid": self.prepared.n_valid, "test": self.prepared.n_test}[split]
 
     def _windows(self, split: str, begin: Tensor) -> tuple[Tensor, Tensor]:

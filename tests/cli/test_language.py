@@ -61,6 +61,13 @@ def test_a_text_gives_a_table_in_bits_a_store_and_a_sample(
     assert sum(character in TEXT for character in sample) > 0.8 * len(sample)
 
 
+def test_a_network_that_learns_nothing_has_stalled(corpus: Path, capfd: pytest.CaptureFixture[str]):
+    content = json.loads(printed(capfd, *arguments(corpus, "--act", "relu", "--lr", "1e-9", "--format", "json")))
+    (stalled,) = content["runs"]
+    assert stalled["outcome"] == "stalled"
+    assert stalled["message"].endswith("is no better than always giving the frequencies of the characters")
+
+
 def test_a_table_for_people_speaks_of_bits(
     corpus: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):

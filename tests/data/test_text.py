@@ -6,6 +6,9 @@ import dataclasses
 import hashlib
 import http.server
 import io
+import json
+import subprocess
+import sys
 import threading
 import zipfile
 from pathlib import Path
@@ -63,6 +66,28 @@ def test_the_bytes_are_mapped_and_never_copied(corpus: Path):
     assert isinstance(x, np.memmap) and x.dtype == np.uint8 and len(y) == 0
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_large_text_takes_no_memory_of_a_worker_s_own(tmp_path: Path):
+    path = tmp_path / "large.txt"
+    path.write_bytes(np.random.default_rng(0).integers(32, 127, 20_000_000, dtype=np.uint8).tobytes())
+    reference = prepare(str(path)).reference
+    code = (
+        "import json, re, sys, torch\n"
+        "from relubench.data.prepared import DataReference\n"
+        "from relubench.data.reference import obtain\n"
+        "from relubench.training.text import open_data\n"
+        "def anonymous(): return int(re.search(r'RssAnon:\\s+(\\d+)', open('/proc/self/status').read())[1]) / 1024\n"
+        "torch.randperm(1000); before = anonymous()\n"
+        "data = open_data(obtain(DataReference.from_json(json.loads(sys.argv[1]))), device='cpu', flat=True)\n"
+        "for index in data.epoch_order(0, 0).split(1000): data.train_batch(index)\n"
+        "print(anonymous() - before)\n"
+    )
+    argv = [sys.executable, "-c", code, json.dumps(reference.to_json())]
+    grown = float(subprocess.run(argv, capture_output=True, text=True, check=True).stdout)
+    # 125,000 windows' places take 1 MB, a thousand windows 3 MB; the text itself would take 16.
+    assert grown < 10
+
+
 def test_a_folder_of_texts_is_joined_in_the_order_of_its_names(tmp_path: Path):
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "2.md").write_bytes(SENTENCES[:2000])
@@ -103,6 +128,8 @@ def test_a_character_across_two_blocks_is_utf_8(monkeypatch: pytest.MonkeyPatch)
         (SENTENCES, {"context": 20_000}, DataError, "training part of .* characters, which is less than a context"),
         (SENTENCES, {"labels": 5}, UsageError, "data.labels is for images"),
         (SENTENCES, {"image_size": 8}, UsageError, "image_size is for folders of images"),
+        (SENTENCES, {"task": "regression"}, UsageError, "the next character of a text is predicted"),
+        (SENTENCES, {"target": "price"}, UsageError, "--target price names a column of a table"),
     ],
 )
 def test_what_cannot_be_read_is_refused(tmp_path: Path, content: bytes, options: dict, error: type, message: str):
@@ -126,6 +153,19 @@ def test_a_missing_file_has_near_names(corpus: Path):
     with pytest.raises(DataError, match=r"there is no file .*corpsu\.txt") as refused:
         prepare(str(corpus.with_name("corpsu.txt")))
     assert str(corpus) in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"labels": 5}, "data.labels is for images, and docs is a text"),
+        ({"task": "classification"}, "data.task is for data of your own: docs poses language"),
+        ({"target": "price"}, "--target price names a column of a table: docs is none"),
+    ],
+)
+def test_options_of_other_data_mean_nothing_to_a_text_of_the_table(options: dict, message: str):
+    with pytest.raises(UsageError, match=message):
+        prepare("docs", options=DataOptions(**options))
 
 
 def test_a_context_means_nothing_to_images():

@@ -24,8 +24,9 @@ from relubench.runs.task import task_called, unigram_bits
 from relubench.training.driver import Interrupted
 from relubench.training.losses import objective_of
 from relubench.training.population import Population
+from relubench.training.probes.dead_units import unit_statuses
 from relubench.training.text import Text, open_data
-from specs import finish, job, runs
+from specs import digits, finish, job, runs
 
 STEPS, CONTEXT, BATCH = 100, 24, 4
 DATA = {"name": "docs", "context": CONTEXT}
@@ -259,3 +260,69 @@ def test_gated_networks_have_equal_parameters():
     block = 4 * 128 * 128 + 4 * 128 + 2 * 4 * 128 * 128 + 5 * 128 + 2 * 2 * 128
     assert spec.parameters == 4 * block + 256 * 128 + 2 * 128 + 129 * 256
     assert parse_model("transformer-4x128").heads == 4 and parse_model("transformer-1x10").heads == 1
+
+
+def test_a_vision_transformer_s_steps_are_those_of_a_plain_loop():
+    model = {"name": "vit-1x8", "heads": 2}
+    choice, (spec,) = runs("gelu", model=model, train=CONSTANT | {"optimizer": "sgd", "lr": 0.05, "weight_decay": 0.0})
+    population = Population([spec], choice, open_data(digits(), device="cpu", flat=False))
+    weights = {name: value.clone().requires_grad_() for name, value in population.weights(0, best=False).items()}
+    # Patches of 2 x 2 of the digits' 8 x 8 pixels, by lines; sines and cosines of a patch's line and column.
+    places = torch.tensor([[line, column] for line in range(4) for column in range(4)], dtype=torch.float64)
+    rates = torch.tensor([1.0, 1e-4], dtype=torch.float64)
+    codes = torch.cat(
+        [
+            torch.cat([(places[:, axis, None] * rates).sin(), (places[:, axis, None] * rates).cos()], 1)
+            for axis in (0, 1)
+        ],
+        dim=1,
+    ).float()
+
+    def logits(images: Tensor) -> Tensor:
+        patches = images.view(-1, 4, 2, 4, 2).permute(0, 1, 3, 2, 4).reshape(-1, 16, 4)
+        h = patches @ weights["0.patches-weight"].T + weights["0.patches-bias"] + codes
+
+        def dense(x: Tensor, name: str) -> Tensor:
+            return x @ weights[f"{name}weight"].T + weights[f"{name}bias"]
+
+        def normed(x: Tensor, name: str) -> Tensor:
+            return x / (x.square().mean(-1, keepdim=True) + 1e-5).sqrt() * weights[f"{name}-norm-scale"]
+
+        qkv = dense(normed(h, "0.attention"), "0.qkv-")
+        q, k, v = (part.reshape(-1, 16, 2, 4).transpose(1, 2) for part in qkv.split(8, dim=-1))
+        p = (q @ k.transpose(-1, -2) / 2.0).softmax(dim=-1)
+        h = h + dense((p @ v).transpose(1, 2).reshape(-1, 16, 8), "0.out-")
+        h = h + dense(nn.functional.gelu(dense(normed(h, "0.ffn"), "0.")), "0.down-")
+        return dense(normed(h, "1.last").mean(dim=1), "1.")
+
+    order = population.data.epoch_order(0, 0)
+    for step in range(STEPS):
+        x, y = population.data.train_batch(order[step * BATCH : (step + 1) * BATCH])
+        loss = nn.functional.cross_entropy(logits(x.contiguous()), y)
+        grads = torch.autograd.grad(loss, list(weights.values()))
+        with torch.no_grad():
+            for value, grad in zip(weights.values(), grads, strict=True):
+                value -= 0.05 * grad
+            population.update.set_factor(1.0)
+            target = population.objective.targets(y, 10)
+            record = population.train_step(x, target)
+        assert float(population.objective.total(record, target, torch.float64)) / BATCH == pytest.approx(
+            loss.item(), rel=1e-4
+        )
+    for name, value in population.weights(0, best=False).items():
+        torch.testing.assert_close(value, weights[name].detach(), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("act", ["relu", "swiglu"])
+def test_a_unit_without_a_way_into_the_stream_is_cut_off(act: str):
+    population = network(act, "rms")
+    columns = 2 if act == "swiglu" else 1
+    units = population.spec.hidden
+    with_slope = [np.ones((1, columns * width), dtype=bool) for width in units]
+    with_slope[1][:] = False
+    values = {parameter.name: parameter.value for parameter in population.parameters}
+    values["0.down-weight"][:, 3] = 0.0
+    statuses = unit_statuses(population.layers, with_slope, columns, batched=False)
+    # All units of the second block are dead, and yet the first one's reach the output: by the stream.
+    assert np.flatnonzero(statuses[0].cut_off).tolist() == [3] and not statuses[0].dead.any()
+    assert statuses[1].dead.all()

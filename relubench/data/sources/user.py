@@ -19,6 +19,8 @@ def request_of(name: str, path: Path, options: DataOptions) -> Request:
         return table.request(name, path, options)
     check_no_columns(name, options)
     if is_text_path(path):
+        if options.task != "auto":
+            raise UsageError(f"data.task {options.task}: the next character of a text is predicted", "leave it out")
         return text.request(name, path, options)
     if path.is_dir() or suffix in PICTURES:
         if options.task != "auto":

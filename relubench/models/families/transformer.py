@@ -81,8 +81,8 @@ def stream_width(arch: Architecture) -> int:
 def shapes(arch: Architecture, input_shape: tuple[int, ...]) -> list[LayerShape]:
     """A stage for each block, whose hidden units are those of its feed-forward network."""
     (context,) = input_shape
-    first, *others = block_shapes(arch, context)
-    return [replace(first, parameters=first.parameters + CHARACTERS * stream_width(arch)), *others]
+    first, *later_blocks = block_shapes(arch, context)
+    return [replace(first, parameters=first.parameters + CHARACTERS * stream_width(arch)), *later_blocks]
 
 
 def block_shapes(arch: Architecture, rows: int) -> list[LayerShape]:

@@ -53,13 +53,13 @@ def shapes(arch: Architecture, input_shape: tuple[int, ...]) -> list[LayerShape]
     side, width = patch_side(input_shape), stream_width(arch)
     rows = (input_shape[-2] // side) * (input_shape[-1] // side)
     values = input_shape[0] * side**2
-    first, *others = block_shapes(arch, rows)
+    first, *later_blocks = block_shapes(arch, rows)
     reading = {
         "parameters": first.parameters + (values + 1) * width,
         "multiplications": first.multiplications + rows * values * width,
         "saved": first.saved + rows * (values + 2 * width),
     }
-    return [replace(first, **reading), *others]
+    return [replace(first, **reading), *later_blocks]
 
 
 def layers(builder: NetworkBuilder) -> list[Layer]:
