@@ -19,7 +19,15 @@ FROM_FILE = "file"
 """The method of pre-trained layers that were read from a file."""
 
 
-_LEFT_OUT = {"task": CLASSIFICATION, "target": None, "latent": 0, "act_in": "both", "output_act": "", "heads": 0}
+_LEFT_OUT = {
+    "task": CLASSIFICATION,
+    "target": None,
+    "latent": 0,
+    "act_in": "both",
+    "output_act": "",
+    "heads": 0,
+    "dropout_kind": "zero",
+}
 """Fields of a RunSpec that its JSON lacks where they have this value."""
 
 
@@ -159,6 +167,8 @@ class RunSpec:
     init: str
     norm: str
     dropout: float
+    dropout_kind: Literal["zero", "alpha"] = field(default="zero", metadata={"absent": True})
+    """What stands in the place of a dropped unit: 0, or the floor of SELU (AlphaDropout)."""
     sign_flip: bool
     optimizer: str
     lr: float
