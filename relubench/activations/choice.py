@@ -28,6 +28,17 @@ class ActivationChoice:
     source_digest: str | None = None
     """SHA-256 (hex) of the module file of a user's own. Not carried by JSON."""
 
+    @property
+    def learned_names(self) -> tuple[str, ...]:
+        """The names of the learned scalars, in their order."""
+        from relubench.activations.table import ACTIVATIONS
+
+        if self.kind == "table":
+            return ACTIVATIONS[self.name].learned
+        from relubench.activations.formulas.formula import parse_formula
+
+        return tuple(name for name, _ in parse_formula(self.name).learned)
+
     def to_json(self) -> dict[str, Any]:
         """JSON values from which any process on this machine, wherever it started, builds the same activation."""
         values = asdict(self)

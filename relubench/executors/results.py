@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,10 @@ from relubench.system.versions import library_versions
 if TYPE_CHECKING:
     from relubench.training.evaluation import Evaluation
     from relubench.training.population import Member, Population
+
+
+LEARNED = re.compile(r"(\d+)\.learned-(\d+)")
+"""The name of a parameter that an activation learns: the place of its layer, and its own."""
 
 
 def finished_result(
@@ -47,7 +52,7 @@ def finished_result(
         probes=member.probes,
         dead_units=member.dead_units,
         regions=member.regions,
-        measured=[*member.measured, *_beside(population, member, scores)],
+        measured=[*member.measured, *_beside(population, member, scores), *_learned(job, population, place)],
         versions=_versions(spec),
     )
     return result, scores
@@ -105,6 +110,19 @@ def _beside(population: Population, member: Member, scores: np.ndarray | None) -
     score, targets = task.score(scores), population.data.labels("test")
     return [
         MeasuredValue(name=name, epoch=epoch, value=measure(score, targets)) for name, measure in task.beside.items()
+    ]
+
+
+def _learned(job: Job, population: Population, place: int) -> list[MeasuredValue]:
+    """What the activations of the tested network have learned, by layer; nothing where it has no best epoch."""
+    epoch = population.members[place].best_epoch
+    if epoch is None or not job.choice.learned:
+        return []
+    names = job.choice.learned_names
+    return [
+        MeasuredValue(name=f"{names[int(match[2])]} of layer {int(match[1]) + 1}", epoch=epoch, value=float(value))
+        for name, value in population.weights(place, best=True).items()
+        if (match := LEARNED.fullmatch(name))
     ]
 
 

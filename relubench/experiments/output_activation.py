@@ -47,7 +47,7 @@ def output_activation(model: ModelSection, task: Task, prepared: PreparedData) -
     if low > least + slack or high < largest - slack:
         raise UsageError(
             f"--output-act {choice.label} gives values from {_end(low)} to {_end(high)}, but the targets of "
-            f"{prepared.name} lie between {least:.4g} and {largest:.4g}: it cannot reach them",
+            f"{prepared.name}, as networks get them, lie between {least:.4g} and {largest:.4g}: it cannot reach them",
             "leave it out (the outputs are then linear), or take one whose range holds the targets",
         )
     return choice.label

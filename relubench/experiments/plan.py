@@ -267,5 +267,6 @@ def _model_fields(config: ExperimentConfig, choice: ActivationChoice, arch: Arch
         "init": model.init if family_of(arch.name).can("initialisation") else "own",
         "norm": model.norm,
         "dropout": model.dropout,
+        "dropout_kind": model.dropout_kind,
         "sign_flip": model.sign_flip,
     }

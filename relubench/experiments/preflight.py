@@ -18,6 +18,7 @@ from relubench.experiments.config import ExperimentConfig
 from relubench.experiments.external_networks import LEFT_OUT, Networks, examine_network, network_key
 from relubench.experiments.output_activation import remark_on_outputs
 from relubench.experiments.plan import posed_task, requested_architecture
+from relubench.experiments.same_functions import lines_about_twins
 from relubench.experiments.variants import Part, lay_out
 from relubench.models.architecture import Architecture, activation_frames, parse_model
 from relubench.models.families import family_of
@@ -161,7 +162,7 @@ def say_remarks(parts: Sequence[Part], note: Note) -> None:
 def remarks(part: Part) -> list[str]:
     """What was asked for that changes nothing, or hardly what was meant."""
     train, match, norm = part.config.train, part.config.model.match, part.config.model.norm
-    lines = []
+    lines = lines_about_twins(part.choices)
     if NORMS[norm].over_batch and part.prepared.n_train % train.batch_size == 1 and part.prepared.n_train > 1:
         lines.append(f"--norm {norm}: {LEFT_OUT}")
     if match == "width" and not any(choice.inputs_per_unit > 1 for choice in part.choices):

@@ -62,6 +62,8 @@ class ModelSection(Section):
     """Heads of each attention of a Transformer; by default one for each 32 features."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Probability of zeroing a hidden unit in training."""
+    dropout_kind: Literal["zero", "alpha"] = "zero"
+    """What a dropped unit becomes: zero, or the floor of SELU (AlphaDropout of Klambauer et al. 2017)."""
     sign_flip: bool = False
     """Multiply the outputs of half of the hidden units by -1 (Glorot et al. 2011, section 3.1)."""
     keep_act: tuple[Annotated[str, Field(min_length=1)], ...] = ()
@@ -74,6 +76,12 @@ class ModelSection(Section):
     """The outputs' own activation, of autoencoders and regression; by default none (a VAE's is a sigmoid)."""
     match: Literal["parameters", "width"] = "parameters"
     """How a gated network is made comparable to a plain one: equal parameter count, or equal width."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ModelSection:
+        if self.dropout_kind != "zero" and not self.dropout:
+            raise ValueError(f"dropout_kind (={self.dropout_kind}) belongs to a dropout above 0, and none is asked for")
+        return self
 
 
 class TrainSection(Section):

@@ -20,7 +20,7 @@ from relubench.models.families import family_of
 from relubench.models.family import KEPT_ACTIVATION, LayerShape
 from relubench.models.initialisation import init_scale
 from relubench.models.layers.activation import AnalyticActivation, AutogradActivation, UserModule
-from relubench.models.layers.base import Dropout, Layer, SignFlip
+from relubench.models.layers.base import AlphaDropout, Dropout, Layer, SignFlip
 from relubench.models.layers.convolution import Convolution, MaxPool
 from relubench.models.layers.dense import Linear
 from relubench.models.layers.normalisation import Norm
@@ -123,7 +123,8 @@ class Builder:
         if spec.sign_flip:
             stage.append(SignFlip(self._signs(shape)))
         if spec.dropout:
-            stage.append(Dropout(spec.dropout, self.noise("dropout")))
+            kind = AlphaDropout if spec.dropout_kind == "alpha" else Dropout
+            stage.append(kind(spec.dropout, self.noise("dropout")))
         self.place += 1
         return [*stage, MaxPool()] if shape.convolution else stage
 

@@ -27,6 +27,7 @@ _LEFT_OUT = {
     "act_in": "both",
     "output_act": "",
     "heads": 0,
+    "dropout_kind": "zero",
 }
 """Fields of a RunSpec that its JSON lacks where they have this value."""
 
@@ -169,6 +170,8 @@ class RunSpec:
     init: str
     norm: str
     dropout: float
+    dropout_kind: Literal["zero", "alpha"] = field(default="zero", metadata={"absent": True})
+    """What stands in the place of a dropped unit: 0, or the floor of SELU (AlphaDropout)."""
     sign_flip: bool
     optimizer: str
     lr: float

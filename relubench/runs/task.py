@@ -140,11 +140,6 @@ def mean_image_nats(pixels: NDArray[Any]) -> NDArray[Any]:
     return -(on @ lit[varies] + (1.0 - on) @ dark[varies])
 
 
-def mean_image_errors(pixels: NDArray[Any]) -> NDArray[Any]:
-    """The squared error, a mean over values, of each image [N, D] against the mean of them all, [N]."""
-    return np.square(pixels - pixels.mean(axis=0, dtype=np.float64)).mean(axis=1)
-
-
 RECONSTRUCTION, RECONSTRUCTION_MSE = "reconstruction", "reconstruction-mse"
 """The names of the tasks of a VAE and of an autoencoder."""
 
@@ -186,14 +181,14 @@ _ROWS = (
     ),
     Task(
         name=RECONSTRUCTION_MSE,
-        target="relubench.training.reconstruction:SquaredError",
+        target="relubench.training.squared_error:SquaredError",
         metric="mse",
         noun="squared error",
         unit="",
         difference_unit="",
         lower_is_better=True,
         per_example="loss",
-        chance=mean_image_errors,
+        chance=squared_errors_of_mean,
         chance_answer="always giving the mean image",
         decimals=4,
         reconstructs=True,

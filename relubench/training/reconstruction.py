@@ -1,4 +1,4 @@
-"""Reconstruction: what an autoencoder or a VAE makes of its own input, and the gradients of both losses.
+"""The loss of a VAE; that of an autoencoder is the squared error (`training.squared_error`).
 
 Shapes: P member, B batch, D pixels, Z latents. One network drops P where its training is concerned.
 """
@@ -35,27 +35,6 @@ class NegativeElbo:
         a, mu, v = output.split((pixels, latents, latents), dim=-1)
         cross_entropy = (torch.nn.functional.softplus(a) - y * a).sum(dim=-1)
         return cross_entropy + 0.5 * (mu.square() + torch.expm1(v) - v).sum(dim=-1)
-
-    def scores(self, output: Tensor, y: Tensor) -> Tensor:
-        return self.losses(output, y)
-
-
-class SquaredError:
-    """The squared error of an autoencoder, a mean over its D values: mean (output - x)^2."""
-
-    def targets(self, y: Tensor, outputs: int) -> Tensor:
-        return y
-
-    def gradient(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """2 (output - x) / (B D), and output - x."""
-        gap = output - target
-        return gap * (2.0 / (target.shape[-1] * target.shape[-2])), gap
-
-    def total(self, record: Tensor, target: Tensor, dtype: torch.dtype) -> Tensor:
-        return record.square_().sum(dim=(-2, -1), dtype=dtype) / record.shape[-1]
-
-    def losses(self, output: Tensor, y: Tensor) -> Tensor:
-        return (output - y).square().mean(dim=-1)
 
     def scores(self, output: Tensor, y: Tensor) -> Tensor:
         return self.losses(output, y)

@@ -126,6 +126,36 @@ class Dropout(Layer):
         return grad * self.mask
 
 
+SELU_FLOOR = -1.7580993408473766
+"""The limit of SELU at minus infinity: what an AlphaDropout puts in the place of a unit."""
+
+
+class AlphaDropout(Dropout):
+    """a (h m + s (1 - m)) + b with s = SELU_FLOOR and m Bernoulli(q), q = 1 - p (Klambauer et al. 2017, section 3).
+
+    a = 1/sqrt(q + s^2 q (1 - q)) and b = -a (1 - q) s keep mean 0 and variance 1, as SELU's outputs have them.
+    """
+
+    def __init__(self, probability: float, noise: MemberNoise) -> None:
+        super().__init__(probability, noise)
+        keep = 1.0 - probability
+        self.scale = (keep + SELU_FLOOR**2 * keep * probability) ** -0.5
+        self.shift = -self.scale * probability * SELU_FLOOR
+
+    def forward(self, x: Tensor, training: bool) -> Tensor:
+        if not training:
+            return x
+        assert self.noise is not None
+        # The mask is 0 or a; in a dropped place stands a s.
+        self.mask = draw(self.noise, x, self._mask)
+        dropped = (self.scale - self.mask).mul_(SELU_FLOOR)
+        return torch.addcmul(dropped.add_(self.shift), x, self.mask)
+
+    def _mask(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
+        mask = torch.empty(shape, device=generator.device).bernoulli_(1.0 - self.probability, generator=generator)
+        return mask.mul_(self.scale)
+
+
 def draw(noise: MemberNoise, like: Tensor, draw_one: Callable[[Sequence[int], torch.Generator], Tensor]) -> Tensor:
     """A draw for each member from its own generator, of like's shape."""
     if len(noise.generators) == 1 and like.dim() in (2, 4):
