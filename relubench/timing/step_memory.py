@@ -5,6 +5,7 @@ On a GPU the allocator counts; on a processor the profiler's record of every all
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import tempfile
@@ -28,7 +29,7 @@ class StepMemory:
     """Bytes, the data set's left out."""
 
     peak: int
-    """The most at any moment of a network's making and its first step: weights, optimizer, activations, gradients."""
+    """The most at any moment of a network's first step: weights, optimizer, activations, gradients."""
     kept: int
     """What the forward pass leaves for the backward pass, the output included."""
 
@@ -39,6 +40,8 @@ def measure_memory(make: Callable[[], Population], gather: Callable[[Population]
     population = make()
     x, y = gather(population)
     del population
+    # A network's layers hold each other: let go in the middle of a record, they would be missing from it.
+    gc.collect()
     if DEVICES["cuda"].graphs and x.device.type == "cuda":
         return _counted_by_allocator(make, x, y)
     return _added_up(make, x, y)
@@ -64,11 +67,12 @@ def _step(make: Callable[[], Population], x: Tensor, y: Tensor) -> Iterator[str]
 
 def _counted_by_allocator(make: Callable[[], Population], x: Tensor, y: Tensor) -> StepMemory:
     torch.cuda.synchronize()
-    torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
     at: dict[str, int] = {}
     for phase in _step(make, x, y):
         at[phase] = torch.cuda.memory_allocated()
+        if phase == "forward":
+            torch.cuda.reset_peak_memory_stats()
     return StepMemory(torch.cuda.max_memory_allocated() - before, at["backward"] - at["forward"])
 
 
@@ -90,8 +94,9 @@ def from_events(events: Sequence[Mapping[str, Any]]) -> StepMemory:
         if event["ts"] > marks["end"]:
             break
         in_use += event["args"]["Bytes"]
+        if event["ts"] <= marks["forward"]:
+            peak = at_forward = in_use
         peak = max(peak, in_use)
-        at_forward = in_use if event["ts"] <= marks["forward"] else at_forward
         at_backward = in_use if event["ts"] <= marks["backward"] else at_backward
     return StepMemory(peak, max(0, at_backward - at_forward))
 

@@ -99,7 +99,15 @@ def test_a_record_of_allocations_becomes_a_peak_and_what_is_kept() -> None:
     def memory(ts: int, size: int) -> dict[str, Any]:
         return {"name": "[memory]", "ts": ts, "args": {"Bytes": size}}
 
-    steps = [memory(0, 999), mark(1, "making"), memory(2, 100), mark(3, "forward"), memory(4, 70), memory(5, -20)]
+    steps = [
+        memory(0, 999),
+        mark(1, "making"),
+        memory(2, 400),
+        memory(3, -300),
+        mark(3, "forward"),
+        memory(4, 70),
+        memory(5, -20),
+    ]
     steps += [mark(6, "backward"), memory(7, 40), memory(8, -90), mark(9, "end"), memory(10, 5000)]
     found = from_events(steps[::-1])
     assert (found.peak, found.kept) == (190, 50)
