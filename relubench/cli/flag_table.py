@@ -232,6 +232,18 @@ _ROWS = (
     ),
     Flag(field="device", help="Where to compute; auto takes a GPU if there is one."),
     Flag(
+        field="executor.name",
+        name="executor",
+        help="Who carries out the jobs: worker processes on this machine (local), this process (inline), a Ray "
+        "cluster (ray) or SLURM (slurm).",
+    ),
+    Flag(
+        field="executor.address",
+        values="ADDRESS",
+        help="The Ray cluster: HOST:6379, ray://HOST:10001, or auto for one that this machine belongs to.",
+        default="RAY_ADDRESS, else a Ray that starts here",
+    ),
+    Flag(
         field="keep",
         heading=RESULT,
         help="Which weights are stored with each run: of the best validation epoch, of the last, or none.",

@@ -9,12 +9,19 @@ from typing import Annotated, Any
 
 import typer
 
-from relubench.cli.options import NETWORK, PRETRAINING, TRAINING
+from relubench.cli.options import MACHINES, NETWORK, PRETRAINING, TRAINING
 from relubench.cli.schema_field import SchemaField, schema_field
 from relubench.errors import UsageError
 from relubench.system.lookup import did_you_mean
 
-HEADINGS = {"data": NETWORK, "model": NETWORK, "train": TRAINING, "pretrain": PRETRAINING, "": TRAINING}
+HEADINGS = {
+    "data": NETWORK,
+    "model": NETWORK,
+    "train": TRAINING,
+    "pretrain": PRETRAINING,
+    "executor": MACHINES,
+    "": TRAINING,
+}
 """Section of the configuration -> the heading of the help under which its flags stand."""
 
 

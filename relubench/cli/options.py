@@ -14,6 +14,7 @@ from relubench.cli import completion
 from relubench.system.paths import user_path
 
 TRAINING, NETWORK, PRETRAINING, RESULT = "Training", "Network and data", "Pre-training", "Result and files"
+MACHINES = "Other machines"
 """Headings of the help."""
 
 

@@ -17,7 +17,7 @@ OFFERED = offer(
     *("data.name", "data.target", "model.name", "model.init", "model.dropout", "model.sign_flip", "model.match"),
     *("train.protocol", "train.optimizer", "train.lr", "train.momentum", "train.weight_decay", "train.batch_size"),
     *("train.epochs", "train.schedule", "train.patience", "train.precision"),
-    *("seeds", SEED, "device", "--set", "--data-dir", "--runs-dir", "keep"),
+    *("seeds", SEED, "device", "executor.name", "executor.address", "--set", "--data-dir", "--runs-dir", "keep"),
 )
 """The fields of the configuration that have a flag, in the order of the help."""
 

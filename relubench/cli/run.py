@@ -62,7 +62,18 @@ PRESET_SEEDS = replace(
     default="as the preset says",
 )
 OFFERED = offer(
-    *("--scale", "--act", "--method", PRESET_SEEDS, "device", "--set", "--data-dir", "--runs-dir"),
+    *(
+        "--scale",
+        "--act",
+        "--method",
+        PRESET_SEEDS,
+        "device",
+        "executor.name",
+        "executor.address",
+        "--set",
+        "--data-dir",
+        "--runs-dir",
+    ),
     *("--no-cache", "--print", "--dry-run"),
 )
 """The fields of the configuration that have a flag, in the order of the help."""

@@ -32,7 +32,7 @@ OFFERED = offer(
     *("model.output_act", "data.augment"),
     *("train.protocol", "train.optimizer", "train.lr", "train.momentum", "train.weight_decay", "train.batch_size"),
     *("train.epochs", "train.schedule", "train.patience", "train.precision", "train.probe"),
-    *(SEEDS, SEED, "device", "--set", "--data-dir", "--runs-dir", "keep"),
+    *(SEEDS, SEED, "device", "executor.name", "executor.address", "--set", "--data-dir", "--runs-dir", "keep"),
 )
 """The fields of the configuration that have a flag, in the order of the help."""
 

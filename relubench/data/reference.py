@@ -18,7 +18,7 @@ def obtain(reference: DataReference, progress: Log | None = None) -> PreparedDat
     Source files may be downloaded. Raises DataError where what has that name here is something else, and what
     `prepare` raises.
     """
-    prepared = _copy(reference)
+    prepared = copy_here(reference)
     if prepared is None:
         prepared = prepare(reference.name, options=reference.options, progress=progress)
     if prepared.reference != reference:
@@ -29,7 +29,7 @@ def obtain(reference: DataReference, progress: Log | None = None) -> PreparedDat
     return prepared
 
 
-def _copy(reference: DataReference) -> PreparedData | None:
+def copy_here(reference: DataReference) -> PreparedData | None:
     """The copy in a cache of this machine, with the labels that the reference leaves; None if there is none."""
     for root in prepared_roots():
         for folder in sorted(root.glob(f"*-{reference.digest[:16]}")):

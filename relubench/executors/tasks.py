@@ -90,7 +90,7 @@ def _train_and_store(job: Job, store: JobStore, stop: Stop) -> Messages:
         yield from _lock(job, store, locks, stop)
         if not (job.fresh or job.pretrain_only) and all(store.has(spec.id) for spec in job.specs):
             for spec in job.specs:
-                yield _stored_run(store, spec)
+                yield stored_run(store, spec)
             return
         job, pretrained = yield from _pretrain(job, store, stop)
         if job.pretrain_only or not job.specs:
@@ -127,7 +127,7 @@ def _lock(job: Job, store: JobStore, locks: contextlib.ExitStack, stop: Stop) ->
             locks.enter_context(store.lock(run, go_on))
 
 
-def _stored_run(store: JobStore, spec: RunSpec) -> Done:
+def stored_run(store: JobStore, spec: RunSpec) -> Done:
     """What another process stored of the run."""
     result = store.result(spec.id)
     if result is None:

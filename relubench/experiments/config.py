@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from relubench.errors import UsageError, shown
 from relubench.experiments.choices import NameOf
+from relubench.experiments.executor_sections import ExecutorSection, SlurmSection
 from relubench.experiments.sections import DataSection, ModelSection, PretrainSection, Section, TrainSection
 from relubench.models.architecture import default_model
 from relubench.models.families import family_of
@@ -40,6 +41,8 @@ class ExperimentConfig(Section):
     device: Annotated[str, NameOf(device_choices)] = "auto"
     keep: Literal["best", "last", "none"] = "best"
     """Which weights are stored with each run."""
+    executor: ExecutorSection = ExecutorSection()
+    slurm: SlurmSection = SlurmSection()
 
     def one_strength(self) -> ExperimentConfig:
         """The same without an L1 penalty."""
@@ -65,6 +68,12 @@ class ExperimentConfig(Section):
         if not act:
             raise ValueError("at least one activation is needed")
         return act
+
+    @model_validator(mode="after")
+    def _placed(self) -> ExperimentConfig:
+        if self.slurm != SlurmSection() and self.executor.name != "slurm":
+            raise ValueError(f"slurm.* belongs to the executor slurm, not to {self.executor.name}")
+        return self
 
     @model_validator(mode="after")
     def _testable(self) -> ExperimentConfig:
@@ -252,7 +261,7 @@ def _rule(detail: ErrorDetails) -> str:
 
 
 _KEYS_HINT = "the keys are " + ", ".join(
-    ["act", "data.*", "model.*", "train.*", "pretrain.*", "seeds", "device", "keep"]
+    ["act", "data.*", "model.*", "train.*", "pretrain.*", "seeds", "device", "keep", "executor.*", "slurm.*"]
 )
 
 

@@ -21,11 +21,11 @@ from relubench.data import lines_about
 from relubench.errors import UsageError
 from relubench.executors.base import Executor
 from relubench.executors.job import Job, jobs_of
-from relubench.executors.local import LocalExecutor
 from relubench.executors.messages import Done, Failed, RunMessage
 from relubench.experiments.collected_results import CollectedResults, progress_event, run_messages
 from relubench.experiments.config import ExperimentConfig
 from relubench.experiments.events import Event, event
+from relubench.experiments.executor_choice import nothing, open_site
 from relubench.experiments.external_networks import Networks, with_network
 from relubench.experiments.input_noise import lacks_weights, noise_failures, noise_jobs, under_noise
 from relubench.experiments.plan import Variant
@@ -37,7 +37,7 @@ from relubench.experiments.variants import Part, check_data, lay_out, make_ready
 from relubench.runs.result import RunResult, Timing
 from relubench.runs.spec import RunSpec
 from relubench.runs.store import Store
-from relubench.system.device import Device, check_torch_loads, resolve
+from relubench.system.device import Device, check_torch_loads
 from relubench.system.paths import runs_root, why_unwritable
 
 
@@ -49,12 +49,13 @@ class Study:
     device: Device
     store: Store
     executor: Executor
-    """Who carries out the jobs."""
     fresh: bool
     note: Callable[[str], None]
     data_dir: Path | None = None
     unwritable: UsageError | None = None
     """Why nothing can be stored; runs that are stored already are shown all the same."""
+    close: Callable[[], None] = nothing
+    """Lets go of other machines; `run` does so at its end."""
     networks: Networks = field(default_factory=dict)
     """Of models that somebody else wrote."""
     requested: list[tuple[Part, RunSpec]] = field(default_factory=list)
@@ -85,10 +86,10 @@ class Study:
         """
         variants = [Variant(config=request)] if isinstance(request, ExperimentConfig) else list(request)
         store = Store(runs_root(runs_dir))
-        device = resolve(variants[0].config.device)
+        site = open_site(variants[0].config, note)
         parts = make_ready(variants, data_dir, note)
-        carrier = executor(store) if executor else LocalExecutor(device, store, note)
-        study = cls(parts, device, store, carrier, fresh, note, data_dir, why_unwritable(store.root))
+        device, carrier = site.device, executor(store) if executor else site.executor(store, note)
+        study = cls(parts, device, store, carrier, fresh, note, data_dir, why_unwritable(store.root), site.close)
         probed = identify(parts, device, study.networks, note)
         # Shapes and precision are checked even where the learning rates are not known yet.
         runs = study._lay_out()
@@ -155,21 +156,20 @@ class Study:
 
     def run(self) -> Generator[Event, None, None]:
         """Carry the study out. Closing the iterator stops the workers, which write their checkpoints first."""
-        if self._searches_stacks:
-            yield from self._tune_stacks()
-        rates = (yield from self._tune()) if self._tuned else None
-        self.requested = self._lay_out(rates)
-        yield from self._carry_out(self.specs, tuning=False)
-        yield from self._measure_noise()
+        with closing(self):
+            if self._searches_stacks:
+                yield from self._tune_stacks()
+            rates = (yield from self._tune()) if self._tuned else None
+            self.requested = self._lay_out(rates)
+            yield from self._carry_out(self.specs, tuning=False)
+            yield from self._measure_noise()
 
     @property
     def _tuned(self) -> bool:
-        """Whether learning rates have to be found first."""
         return any(part.config.train.lr == "auto" for part in self.parts)
 
     @property
     def _searches_stacks(self) -> bool:
-        """Whether rates of pre-training have to be found first."""
         return any(part.searches_stacks for part in self.parts)
 
     def _lay_out(self, rates: Sequence[Sequence[float]] | None = None) -> list[tuple[Part, RunSpec]]:

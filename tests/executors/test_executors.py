@@ -156,4 +156,4 @@ def test_inline_puts_a_run_that_another_process_trains_behind_the_others(
 def test_a_stored_run_that_is_gone_is_an_error(tmp_path: Path):
     _, (spec,) = runs("relu", **SMALL)
     with pytest.raises(ComputeError, match="is gone from"):
-        tasks._stored_run(Store(tmp_path), spec)
+        tasks.stored_run(Store(tmp_path), spec)

@@ -13,6 +13,9 @@ from relubench.experiments.plan import Variant
 from relubench.experiments.presets.resolve import Preset
 from relubench.experiments.sections import Section
 
+OF_A_PLACE = ("executor", "slurm")
+"""Sections that say where jobs are carried out, which is no part of an experiment."""
+
 
 def as_yaml(preset: Preset) -> str:
     """The preset's text: the first variant's whole configuration, then what each variant sets otherwise."""
@@ -45,6 +48,8 @@ def _baseline(preset: Preset) -> dict[str, str]:
 def _configuration(config: ExperimentConfig) -> list[str]:
     lines: list[str] = []
     for key, value in config:
+        if key in OF_A_PLACE:
+            continue
         if isinstance(value, Section):
             lines.append(f"{key}:")
             for inner, setting in value:
