@@ -186,7 +186,7 @@ def speed(
     >>> relubench.speed(["relu", "gelu"], size="64k", budget=5)
     >>> relubench.speed(network=True, dataset="digits", epochs=5)
     """
-    from relubench.experiments.speed import MODES, choose_mode, options_of
+    from relubench.experiments.speed import MODES, check_place, choose_mode, options_of
     from relubench.system.device import check_torch_loads
 
     check_names(named, SpeedSettings.__annotations__)
@@ -200,6 +200,7 @@ def speed(
     methods = methods_of(named.get("method"))
     own = {"pretrain": {"methods": methods}} if methods else None
     config = configuration(act, training, settings, defaults={"act": MODES[mode].acts}, own=own)
+    check_place(config)
     return Table(_networks_timed(mode, config, named, data_dir, runs_dir))
 
 

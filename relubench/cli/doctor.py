@@ -37,14 +37,18 @@ class Check:
 def doctor(
     data_dir: options.DataDir = None,
     runs_dir: options.RunsDir = None,
+    executor: options.CheckedExecutor = None,
+    address: options.CheckedAddress = None,
     format: options.Format = None,
     output_file: options.OutputFile = None,
 ) -> None:
     """Check this machine: Python, torch, device, threads, data sets, folders, disk, terminal. Exit 1 for any error."""
     target = output.choose(format, output_file)
+    from relubench.cli.executor_check import checked_executor, examine_executor
     from relubench.reports.report import listing
 
-    checks = list(examine(data_dir, runs_dir))
+    named = checked_executor(executor, address)
+    checks = [*examine(data_dir, runs_dir), *(Check(**facts) for facts in examine_executor(named, address))]
     output.emit_report(listing("doctor", [asdict(check) for check in checks], title="doctor"), target)
     if any(check.status == "error" for check in checks):
         raise typer.Exit(EXIT_COMPUTE)

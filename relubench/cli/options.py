@@ -97,6 +97,24 @@ Caption = Annotated[
         help="What stands over the table, in LaTeX as its caption. Default: data set, network, protocol and seeds.",
     ),
 ]
+CheckedExecutor = Annotated[
+    str | None,
+    typer.Option(
+        "--executor",
+        metavar="ray|slurm",
+        rich_help_panel=MACHINES,
+        help="Check the machines of this executor, too: what is there, and what is missing. Default: this machine.",
+    ),
+]
+CheckedAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        metavar="ADDRESS",
+        rich_help_panel=MACHINES,
+        help="The Ray cluster to check. Default: RAY_ADDRESS, else a Ray that starts here.",
+    ),
+]
 Quiet = Annotated[
     bool,
     typer.Option(

@@ -13,7 +13,7 @@ from relubench.cli.study import carry_out, preparing, stopped
 from relubench.cli.timing_rounds import show_rounds
 from relubench.errors import EXIT_INTERRUPTED, WARNING, ComputeError
 from relubench.experiments.record import record_of
-from relubench.experiments.speed import MODES, timing_request
+from relubench.experiments.speed import MODES, check_place, timing_request
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -167,6 +167,7 @@ def _open_study(config: ConfigFlags, flags: SpeedFlags, mode: str) -> Study:
     from relubench.experiments.study import Study
 
     experiment = config.experiment({"act": MODES[mode].acts})
+    check_place(experiment)
     with preparing():
         return Study.open(experiment, data_dir=flags.data_dir, runs_dir=flags.runs_dir, note=flags.note)
 

@@ -35,8 +35,8 @@ class RayExecutor:
         """Yields messages until every job has ended; closing the generator stops the jobs after a checkpoint."""
         if not jobs:
             return
-        wanted = min(len(jobs), self.workers or len(jobs))
-        engine = RayEngine(self.cluster, needs_of(jobs, self.device), wanted, self._fits)
+        num_workers = min(len(jobs), self.workers or len(jobs))
+        engine = RayEngine(self.cluster, needs_of(jobs, self.device), num_workers, self._fits)
         yield from Control(engine, self.store, self.retries, self.log).run(jobs)
 
     def _fits(self, node: str) -> bool:

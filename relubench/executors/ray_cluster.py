@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import os
 import signal
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
 
@@ -17,6 +19,7 @@ from relubench.executors.remote.facts import SOURCE, NodeFacts
 from relubench.system.device import resolve
 
 INSTALL = "pip install 'relubench[ray]'"
+WHERE = "`ray status` there shows its address"
 CONNECT_SECONDS = 5.0
 """How long an address may take to answer."""
 LOOK_SECONDS = 120.0
@@ -72,6 +75,8 @@ class RayCluster:
         options: dict[str, Any] = {"log_to_driver": is_debugging, "logging_level": "INFO" if is_debugging else "FATAL"}
         if place == "local":
             options |= {"num_cpus": resolve("cpu").threads, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+        if not is_debugging:
+            _silence()
         try:
             with _own_signals():
                 ray.init(address=place, **options)
@@ -106,7 +111,13 @@ class RayCluster:
     def take_facts(self, node: RayNode, reference: Any) -> None:
         """Keep what a node has said; one that died meanwhile has said nothing."""
         try:
-            self.facts[node.id] = NodeFacts.from_json(self.ray.get(reference))
+            facts = NodeFacts.from_json(self.ray.get(reference))
+            # Ray gives the process that answers one thread; a run may have all that Ray shares out.
+            devices = {
+                kind: replace(device, threads=node.processors) if device.is_processor else device
+                for kind, device in facts.devices.items()
+            }
+            self.facts[node.id] = replace(facts, devices=devices)
         except (self.ray.exceptions.RayError, KeyError, TypeError):
             self.facts.pop(node.id, None)
 
@@ -135,14 +146,40 @@ def check_reachable(address: str) -> None:
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not host or not port.isdigit():
         raise UsageError(f"{address!r} is no address of a Ray cluster", "for example --address ray://HOST:10001")
+    host = host.strip("[]")
+    if host in ("localhost", "127.0.0.1", "::1") and not address.startswith("ray://"):
+        # Ray looks for it at this machine's own address, where a cluster that listens on loopback alone never answers.
+        from ray.util import get_node_ip_address
+
+        host = get_node_ip_address()
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS):
+        with socket.create_connection((host, int(port)), CONNECT_SECONDS):
             pass
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(
-            f"no Ray cluster answers at {address}: {reason}", "`ray status` there shows its address"
-        ) from error
+        raise UsageError(f"no Ray cluster answers at {address}: {reason}", WHERE) from error
+    if not _speaks_grpc(f"{host}:{port}"):
+        raise UsageError(f"what answers at {address} is no Ray cluster", WHERE)
+
+
+def _speaks_grpc(place: str) -> bool:
+    """Whether gRPC answers there, as a cluster does; True where that cannot be asked."""
+    if importlib.util.find_spec("grpc") is None or os.environ.get("RAY_USE_TLS"):
+        return True
+    grpc = importlib.import_module("grpc")
+    with grpc.insecure_channel(place) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=CONNECT_SECONDS)
+        except grpc.FutureTimeoutError:
+            return False
+    return True
+
+
+def _silence() -> None:
+    """Keep Ray from printing what goes wrong on its nodes to this program's stdout, which is the result's."""
+    worker: Any = importlib.import_module("ray._private.worker")
+    if hasattr(worker, "listen_error_messages"):
+        worker.listen_error_messages = lambda *arguments: None
 
 
 def _refusal(address: str, error: Exception) -> UsageError:

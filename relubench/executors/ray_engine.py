@@ -23,6 +23,7 @@ LOOK_AROUND_SECONDS = 5.0
 """How often nodes are looked for that have joined or are gone."""
 PATIENCE_SECONDS = 300.0
 """How long a cluster may be without any node that can take jobs."""
+FEWER = "--set executor.workers=N takes fewer at once"
 AHEAD = 2
 """Turns that a worker is told of in advance, so that it does not wait for the network."""
 
@@ -141,10 +142,10 @@ class RayEngine:
         if now - self.looked_around < LOOK_AROUND_SECONDS:
             return
         self.looked_around = now
-        asked = {owner.id for owner, _, _ in self.pending.values() if isinstance(owner, RayNode)}
+        waited_for = {owner.id for owner, _, _ in self.pending.values() if isinstance(owner, RayNode)}
         nodes = [node for node in self.cluster.nodes() if node.processors]
         for node in nodes:
-            if node.id not in self.cluster.facts and node.id not in asked:
+            if node.id not in self.cluster.facts and node.id not in waited_for:
                 self.pending[self.cluster.ask(node)] = (node, "look", None)
         self._start_workers([node for node in nodes if node.id in self.cluster.facts and self.fits(node.id)])
         self.had_members = now if self.members else self.had_members
@@ -155,13 +156,13 @@ class RayEngine:
 
     def _start_workers(self, nodes: list[RayNode]) -> None:
         """Start workers up to the number wanted, on each node in turn."""
-        taken = Counter(member.node.id for member in self.members)
+        num_members = Counter(member.node.id for member in self.members)
         while len(self.members) < self.wanted:
-            free_nodes = [node for node in nodes if taken[node.id] < self.needs.places_on(node)]
+            free_nodes = [node for node in nodes if num_members[node.id] < self.needs.places_on(node)]
             if not free_nodes:
                 return
-            node = min(free_nodes, key=lambda node: (taken[node.id], node.id))
-            taken[node.id] += 1
+            node = min(free_nodes, key=lambda node: (num_members[node.id], node.id))
+            num_members[node.id] += 1
             member = Member(self._actor(node), node)
             self.members.append(member)
             self._call(member, "ready")
@@ -259,16 +260,12 @@ class RayEngine:
 
 def _cause(error: Exception) -> tuple[str, str]:
     """How a worker ended, as a phrase behind `the process`, and what helps against it."""
-    text = str(error)
-    if (
-        type(error).__name__ == "OutOfMemoryError"
-        or "OOM" in text.replace("OOM killer", "", 1)
-        or "out of memory" in text
-    ):
-        return "was killed, since the memory of its node ran out", "--set executor.workers=N takes fewer at once"
-    if "node has died" in text or "node died" in text or type(error).__name__ == "NodeDiedError":
+    name, text = type(error).__name__, str(error)
+    if name == "OutOfMemoryError":
+        return "was killed, since the memory of its node ran out", FEWER
+    if name == "NodeDiedError" or "node has died" in text or "node died" in text:
         return "ended with its node", ""
-    return "was killed", ""
+    return "was killed, or ended by itself", f"if memory ran out there: {FEWER}"
 
 
 def _first_line(error: object) -> str:

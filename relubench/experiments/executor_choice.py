@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from relubench.errors import UsageError
 from relubench.executors.base import Executor
 from relubench.executors.local import LocalExecutor
 from relubench.experiments.config import ExperimentConfig
@@ -80,4 +81,4 @@ def as_here(device: Device) -> Device:
 
 
 def _slurm_site(config: ExperimentConfig, note: Note) -> Site:
-    raise NotImplementedError
+    raise UsageError("--executor slurm is not built yet", "use --executor ray or local")

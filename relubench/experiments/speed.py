@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from relubench.errors import UsageError
+from relubench.experiments.config import ExperimentConfig
 from relubench.experiments.named_settings import TrainingSettings
 from relubench.timing.request import Request, parse_number
 
@@ -58,6 +59,17 @@ def choose_mode(switches: Mapping[str, bool], options: Iterable[str]) -> str:
                 f"{option} means nothing {context}", f"leave {option} out" + ("" if mode else f", or add {modes[0]}")
             )
     return mode
+
+
+def check_place(config: ExperimentConfig) -> None:
+    """Raises UsageError for timing on other machines, where other jobs may share the node."""
+    name = config.executor.name
+    if config.executor.is_elsewhere:
+        how = {"ray": "ray job submit --entrypoint-num-cpus N", "slurm": "srun --exclusive"}[name]
+        raise UsageError(
+            f"speed times the machine that it runs on, so that nothing shares it: executor {name} is not for it",
+            f"take a whole node: {how} -- relubench speed ...",
+        )
 
 
 def options_of(named: Mapping[str, Any]) -> list[str]:

@@ -22,7 +22,7 @@ from relubench.experiments.config import PROTOCOLS, ExperimentConfig, experiment
 from tests.cli.fakes import Cli, FakeStudy, result
 
 OWN_DEFAULTS = ("act", "train.patience", "train.l1", "train.l1_scale", "pretrain.methods", "seeds", "model.keep_act")
-OWN_DEFAULTS += ("model.latent", "model.output_act")
+OWN_DEFAULTS += ("model.latent", "model.output_act", "executor.address")
 """Fields whose default a help describes instead of quoting it, or whose command has another."""
 
 
@@ -176,6 +176,7 @@ TEXTS: dict[str, list[str]] = {
     "pretrain.methods": ["none,dae"],
     "pretrain.control": [],
     "device": ["cpu"],
+    "executor.address": ["ray://head:10001", "--executor", "ray"],
 }
 """What is typed behind a flag whose field says too little of its values."""
 

@@ -64,8 +64,8 @@ class NodeFacts:
         if not self.relubench:
             return f"relubench is not installed there ({self.error})"
         if (self.relubench, self.engine) != (__version__, ENGINE_VERSION):
-            there = f"relubench {self.relubench} with engine {self.engine} is there"
-            return f"{there}, relubench {__version__} with engine {ENGINE_VERSION} here"
+            answer = f"relubench {self.relubench} with engine {self.engine} is there"
+            return f"{answer}, relubench {__version__} with engine {ENGINE_VERSION} here"
         if not self.torch or not self.devices:
             return f"torch does not work there ({self.error or 'it is not installed'})"
         return ""

@@ -1,0 +1,211 @@
+"""What all executors on other machines share: the same bytes come home, lost jobs are tried again, failed ones not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from executors.here_engine import HereEngine
+from relubench.errors import RelubenchError
+from relubench.executors.inline import InlineExecutor
+from relubench.executors.job import Job
+from relubench.executors.messages import Done, Failed, Message, Note, Postponed, Progress, Started, Waiting
+from relubench.executors.remote.control import Control
+from relubench.executors.remote.deliveries import PutCheckpoint
+from relubench.executors.remote.engine import Engine, Parcel
+from relubench.executors.remote.performance import condensed
+from relubench.experiments.config import experiment
+from relubench.experiments.study import Study
+from relubench.runs.store import Store
+from relubench.training import driver
+from specs import job
+
+SMALL = {"train": {"epochs": 2, "batch_size": 64}, "model": {"name": "mlp-1x16"}, "device": "cpu"}
+LONG = {"train": {"epochs": 30, "batch_size": 16}, "model": {"name": "mlp-2x32"}}
+EVERYTHING = {
+    **SMALL,
+    "act": ["relu", "tanh"],
+    "pretrain": {"methods": ["none", "dae"], "epochs": 1},
+    "data": {"test_noise": [0.1]},
+}
+
+
+class Away:
+    """An executor of the control and an engine."""
+
+    def __init__(self, store: Store, engine: Engine | None = None, retries: int = 3) -> None:
+        self.store, self.engine, self.retries, self.lines = store, engine or HereEngine(), retries, list[str]()
+
+    def run(self, jobs: Sequence[Job]) -> Generator[Message, None, None]:
+        return Control(self.engine, self.store, self.retries, self.lines.append).run(jobs)
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    """All that a study stored but times and locks, by path."""
+    paths = [path for folder in ("runs", "stacks", "noise") for path in (root / folder).rglob("*") if path.is_file()]
+    return {str(path.relative_to(root)): path.read_bytes() for path in paths}
+
+
+def of_kind(messages: Sequence[Message], kind: type) -> list[Message]:
+    return [message for message in messages if isinstance(message, kind)]
+
+
+def test_runs_layers_weights_and_noise_come_home_to_the_same_bytes(tmp_path: Path):
+    for name, executor in {"away": Away, "inline": InlineExecutor}.items():
+        study = Study.open(experiment(EVERYTHING), runs_dir=tmp_path / name, executor=executor)
+        assert "failed" not in [event.kind for event in study.run()]
+    here, away = contents(tmp_path / "inline"), contents(tmp_path / "away")
+    assert here == away
+    assert {Path(name).name for name in here} >= {"run.json", "test_wrong.bin", "weights.safetensors", "layer.json"}
+    assert not list((tmp_path / "away" / "partial").glob("*"))
+
+
+def test_jobs_out_at_the_same_time_are_bounded_and_go_in_order(tmp_path: Path):
+    engine = HereEngine(2)
+    jobs = [job(act, tmp_path, **SMALL) for act in ("relu", "tanh", "gelu", "elu", "silu")]
+    messages = list(Away(Store(tmp_path), engine).run(jobs))
+    assert engine.most_out == 2 and engine.closed
+    assert [message.run for message in of_kind(messages, Started)] == [job.specs[0].id for job in jobs]
+    assert len(of_kind(messages, Done)) == 5
+
+
+def lost_at(turns: int, flights: Sequence[int], lost: str = "ended with its node") -> Callable[[int, Parcel, int], str]:
+    return lambda flight, parcel, done: lost if flight in flights and done >= turns else ""
+
+
+def test_a_lost_job_goes_on_from_its_last_checkpoint_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(driver, "CHECKPOINT_SECONDS", 0.0)
+    away, here = tmp_path / "away", tmp_path / "here"
+    engine = HereEngine(1, lost_at(3, (0, 1)))
+    messages = list(Away(Store(away), engine).run([job("relu", away, **LONG)]))
+    list(InlineExecutor(Store(here)).run([job("relu", here, **LONG)]))
+    assert contents(away) == contents(here)
+    assert [bool(parcel.supplies.checkpoints) for parcel in engine.parcels] == [False, True, True]
+    notes = [note.text for note in of_kind(messages, Note)]
+    again = "relu seed 0: the process ended with its node; it is tried again from its last checkpoint"
+    assert notes == [f"{again} (1 of 3)", f"{again} (2 of 3)"]
+    assert len(of_kind(messages, Started)) == 3 and len(of_kind(messages, Done)) == 1
+    ends = [message.epochs_done for message in messages if isinstance(message, Progress)]
+    assert max(ends) == 30.0 and sum(later < earlier for earlier, later in pairwise(ends)) <= 2
+
+
+def test_a_fresh_job_that_is_lost_goes_on_from_the_checkpoint_that_came_home_since(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(driver, "CHECKPOINT_SECONDS", 0.0)
+    store = Store(tmp_path)
+    fresh = replace(job("relu", tmp_path, **LONG), fresh=True)
+    store.put_checkpoint(fresh.name, b"of another day")
+    engine = HereEngine(1, lost_at(3, (0,)))
+    messages = list(Away(store, engine).run([fresh]))
+    assert [bool(parcel.supplies.checkpoints) for parcel in engine.parcels] == [False, True]
+    assert [parcel.job.fresh for parcel in engine.parcels] == [True, False]
+    assert len(of_kind(messages, Done)) == 1
+
+
+def test_a_job_that_is_lost_too_often_fails_and_leaves_the_others_alone(tmp_path: Path):
+    lost, well = job("relu", tmp_path, **LONG), job("tanh", tmp_path, **SMALL)
+    engine = HereEngine(1, lambda flight, parcel, turns: "was killed" if parcel.job.name == lost.name else "")
+    messages = list(Away(Store(tmp_path), engine, retries=2).run([lost, well]))
+    (failed,) = of_kind(messages, Failed)
+    assert failed == Failed(
+        run=lost.specs[0].id,
+        message="the process training relu was killed (3 times in all)",
+        hint="repeating the command goes on from the last checkpoint",
+    )
+    assert [message.run for message in of_kind(messages, Done)] == [well.specs[0].id]
+
+
+def test_a_job_that_somebody_cancelled_is_not_tried_again(tmp_path: Path):
+    engine = HereEngine(1, lost_at(1, (0,), "was cancelled"))
+    messages = list(Away(Store(tmp_path), engine).run([job("relu", tmp_path, **LONG)]))
+    assert len(of_kind(messages, Failed)) == 1 and len(engine.parcels) == 1
+
+
+def test_a_job_that_fails_by_itself_is_not_tried_again(tmp_path: Path):
+    engine = HereEngine(1)
+    broken = job("tanh", tmp_path, **SMALL)
+    broken = replace(broken, data=replace(broken.data, name=str(tmp_path / "gone.npz"), digest="0" * 64))
+    messages = list(Away(Store(tmp_path), engine).run([broken]))
+    assert len(of_kind(messages, Failed)) == 1 and len(engine.parcels) == 1
+
+
+def test_closing_brings_the_checkpoint_home_and_lets_go_of_the_lock(tmp_path: Path):
+    away, store = job("relu", tmp_path, train={"epochs": 500}, model={"name": "mlp-2x64"}), Store(tmp_path)
+    messages = Away(store).run([away])
+    assert any(isinstance(message, Progress) and message.epoch_ended for message in messages)
+    messages.close()
+    assert store.unfinished() == [away.specs[0].id]
+    with store.lock(away.specs[0].id, lambda: False):
+        pass
+
+
+def test_a_stored_run_is_not_sent(tmp_path: Path):
+    engine, own = HereEngine(), job("relu", tmp_path, **SMALL)
+    list(InlineExecutor(Store(tmp_path)).run([own]))
+    (done,) = of_kind(list(Away(Store(tmp_path), engine).run([own])), Done)
+    assert isinstance(done, Done) and done.cached and engine.parcels == []
+
+
+def test_a_run_that_another_process_trains_is_waited_for_and_comes_last(tmp_path: Path):
+    first, second = (job(act, tmp_path, **SMALL) for act in ("relu", "tanh"))
+    with Store(tmp_path).lock(first.specs[0].id) as lock:
+        messages: list[Message] = []
+        for message in Away(Store(tmp_path)).run([first, second]):
+            messages.append(message)
+            if isinstance(message, Waiting):
+                lock.release()
+    runs = [first.specs[0].id, second.specs[0].id]
+    assert [message.run for message in of_kind(messages, Postponed)] == runs[:1]
+    assert [message.run for message in of_kind(messages, Done)] == runs[::-1]
+
+
+def test_a_run_that_the_disk_at_home_does_not_take_is_reported_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def full(*values: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Store, "put", full)
+    (done,) = of_kind(list(Away(Store(tmp_path)).run([job("relu", tmp_path, **SMALL)])), Done)
+    assert isinstance(done, Done) and done.not_stored == "No space left on device" and done.result.outcome == "ok"
+
+
+def test_a_turn_hands_over_one_progress_for_each_run_and_the_last_checkpoint():
+    def progress(run: str, epochs: float, ended: bool = False) -> Progress:
+        return Progress(run=run, epochs_done=epochs, epoch_ended=ended)
+
+    old, new = (PutCheckpoint(name="a", content=content) for content in (b"old", b"new"))
+    note = Note(run="a", text="...")
+    sent = [progress("a", 0.5), progress("b", 0.5), progress("a", 1.0, True), old, note, progress("a", 1.5), new]
+    assert condensed(sent) == [progress("b", 0.5), note, progress("a", 1.5, True), new]
+
+
+def test_nothing_of_the_control_loads_torch_or_an_engine():
+    code = "import sys, relubench.executors.remote.control as c; print(any(m in sys.modules for m in ('torch', 'ray')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("values", "rule"),
+    [
+        (
+            {"executor": {"name": "local", "address": "ray://x:1"}},
+            "address .* belongs to the executor ray, not",
+        ),
+        ({"executor": {"name": "inline", "workers": 3}}, "workers .* belongs to the executor ray or slurm"),
+        ({"slurm": {"partition": "gpu"}}, "belongs to the executor slurm, not to local"),
+        ({"executor": {"name": "cloud"}}, "executor.name"),
+        ({"executor": {"retries": -1}}, "executor.retries"),
+    ],
+)
+def test_settings_of_another_executor_are_refused(values: dict[str, object], rule: str):
+    with pytest.raises(RelubenchError, match=rule):
+        experiment(values)
