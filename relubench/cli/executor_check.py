@@ -74,12 +74,12 @@ def _ray(address: str | None) -> Iterator[Facts]:
 
 
 def _slurm() -> Iterator[Facts]:
-    try:
-        import submitit
+    from relubench.executors.slurm_queue import submitit_module
 
-        yield _ok("submitit", submitit.__version__)
-    except ImportError:
-        yield _error("submitit", UsageError("submitit is not installed here", "pip install 'relubench[slurm]'"))
+    try:
+        yield _ok("submitit", submitit_module().__version__)
+    except RelubenchError as error:
+        yield _error("submitit", error)
     for program in ("sbatch", "squeue", "scontrol"):
         if shutil.which(program) is None:
             yield _error(

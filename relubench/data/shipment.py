@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from relubench.data.files.cache import disk_full_as_error, locked, scratch, writable_root
 from relubench.data.prepared import META, DataReference, check_whole, is_whole
@@ -34,11 +37,7 @@ def pieces(reference: DataReference) -> Iterator[Piece]:
         raise DataError(f"the prepared copy of {reference.name} is gone", "repeat the command: it is made anew")
     check_whole(prepared)
     for name in sorted(FILES):
-        with (prepared.folder / name).open("rb") as file:
-            offset = 0
-            while content := file.read(PIECE_BYTES):
-                yield Piece(file=name, offset=offset, content=content)
-                offset += len(content)
+        yield from _pieces_of(prepared.folder / name)
 
 
 def receive(reference: DataReference, sent: Iterable[Piece]) -> None:
@@ -64,3 +63,30 @@ def receive(reference: DataReference, sent: Iterable[Piece]) -> None:
             for name in FILES:
                 (work / name).rename(work / "whole" / name)
             (work / "whole").rename(root / key)
+
+
+def pack(sent: Iterable[Piece], folder: Path) -> None:
+    """Write the pieces into a folder, from which `unpacked` gives them back: whole, or not at all."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".sending-", dir=folder.parent) as work:
+        content = Path(work) / "content"
+        content.mkdir()
+        for piece in sent:
+            with (content / piece.file).open("ab") as file:
+                file.write(piece.content)
+        with contextlib.suppress(FileExistsError):  # Another command has sent it meanwhile.
+            content.rename(folder)
+
+
+def unpacked(folder: Path) -> Iterator[Piece]:
+    """The pieces that `pack` wrote; raises OSError."""
+    for path in sorted(folder.iterdir()):
+        yield from _pieces_of(path)
+
+
+def _pieces_of(path: Path) -> Iterator[Piece]:
+    with path.open("rb") as file:
+        offset = 0
+        while content := file.read(PIECE_BYTES):
+            yield Piece(file=path.name, offset=offset, content=content)
+            offset += len(content)

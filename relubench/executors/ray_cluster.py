@@ -11,7 +11,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from types import ModuleType
 from typing import Any
 
 from relubench.errors import ComputeError, UsageError
@@ -26,13 +25,12 @@ LOOK_SECONDS = 120.0
 """How long nodes may take to say what they are: torch is loaded there for it."""
 
 
-def ray_module() -> ModuleType:
+def ray_module() -> Any:
     """Ray; raises UsageError with the command that installs it."""
     try:
-        import ray
+        return importlib.import_module("ray")
     except ImportError as error:
         raise UsageError("--executor ray needs Ray, which is not installed here", INSTALL) from error
-    return ray
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,9 +92,8 @@ class RayCluster:
 
     def on(self, node: RayNode) -> Any:
         """The scheduling strategy of what must be on this node."""
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        return NodeAffinitySchedulingStrategy(node_id=node.id, soft=False)
+        strategies = importlib.import_module("ray.util.scheduling_strategies")
+        return strategies.NodeAffinitySchedulingStrategy(node_id=node.id, soft=False)
 
     def look_at_nodes(self) -> list[NodeFacts]:
         """What all nodes say of themselves; raises ComputeError where none of them answers."""
@@ -149,9 +146,7 @@ def check_reachable(address: str) -> None:
     host = host.strip("[]")
     if host in ("localhost", "127.0.0.1", "::1") and not address.startswith("ray://"):
         # Ray looks for it at this machine's own address, where a cluster that listens on loopback alone never answers.
-        from ray.util import get_node_ip_address
-
-        host = get_node_ip_address()
+        host = importlib.import_module("ray.util").get_node_ip_address()
     try:
         with socket.create_connection((host, int(port)), CONNECT_SECONDS):
             pass

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from relubench.errors import UsageError
 from relubench.executors.base import Executor
 from relubench.executors.local import LocalExecutor
 from relubench.experiments.config import ExperimentConfig
 from relubench.runs.store import Store
 from relubench.system.device import Device, processor_features, resolve
+from relubench.system.paths import user_path
 
 Note = Callable[[str], None]
 
@@ -30,7 +30,7 @@ class Site:
     """Ends what was started for it."""
 
 
-def open_site(config: ExperimentConfig, note: Note) -> Site:
+def open_site(config: ExperimentConfig, store: Store, note: Note) -> Site:
     """The place that `executor.name` names; lines about nodes that take no jobs go to `note`.
 
     Raises UsageError where it needs a package that is not installed, or where no node can take jobs.
@@ -39,7 +39,7 @@ def open_site(config: ExperimentConfig, note: Note) -> Site:
         case "ray":
             return _ray_site(config, note)
         case "slurm":
-            return _slurm_site(config, note)
+            return _slurm_site(config, store, note)
         case "inline":
             from relubench.executors.inline import InlineExecutor
 
@@ -80,5 +80,26 @@ def as_here(device: Device) -> Device:
     return device if is_same else replace(device, features="")
 
 
-def _slurm_site(config: ExperimentConfig, note: Note) -> Site:
-    raise UsageError("--executor slurm is not built yet", "use --executor ray or local")
+def _slurm_site(config: ExperimentConfig, store: Store, note: Note) -> Site:
+    from relubench.executors.slurm import SlurmExecutor
+    from relubench.executors.slurm_look import slurm_device
+    from relubench.executors.slurm_queue import SlurmOptions, check_slurm
+
+    check_slurm()
+    section, executor_section = config.slurm, config.executor
+    options = SlurmOptions(
+        **{name: getattr(section, name) for name in ("partition", "account", "qos", "constraint", "setup")},
+        minutes=section.time,
+        gpus=section.gpus if section.gpus is not None else int(config.device == "cuda"),
+        processors=section.processors,
+        signal_seconds=section.signal,
+        workers=executor_section.workers,
+    )
+    folder = user_path(section.folder).absolute() if section.folder else store.root.absolute() / "slurm"
+    device = slurm_device(config.device, options, folder, executor_section.processor, note)
+
+    def executor(store: Store, log: Note) -> Executor:
+        retries, memory = executor_section.retries, section.memory
+        return SlurmExecutor(store, options, retries=retries, root=folder, gigabytes=memory, log=log)
+
+    return Site(as_here(device), executor)

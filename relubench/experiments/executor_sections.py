@@ -50,6 +50,8 @@ class SlurmSection(Section):
     """A feature that nodes must have, for example a kind of processor."""
     time: Annotated[int, Field(ge=1, le=525_600)] = 1440
     """Minutes that a job may take; one that takes longer writes a checkpoint and is queued again."""
+    processors: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Processors of each job; a lone run takes as many threads."""
     memory: Annotated[int, Field(ge=1)] | None = None
     """Gigabytes of each job; by default as predicted."""
     gpus: Annotated[int, Field(ge=0, le=16)] | None = None

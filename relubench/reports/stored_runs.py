@@ -31,7 +31,9 @@ DROP_ORDER = ("pretraining", "l1", "size", "time", "epochs", "batch size", "opti
 def runs_report(store: Store, *, readable_cells: bool) -> Report:
     """A row for each run of the store, the newest last; `readable_cells`: with errors and times read at a glance."""
     rows = indexed_rows(store, lambda run_id: _finished_row(store, run_id))
-    rows += [_unfinished_row(store, run_id) for run_id in store.unfinished()]
+    sent = _sent_rows(store)
+    rows += [_unfinished_row(store, run_id) for run_id in store.unfinished() if run_id not in sent]
+    rows += sent.values()
     rows.sort(key=lambda row: (row["date"] or "", row["id"]))
     human_rows = _human_readable(rows) if readable_cells else None
     return listing("runs", rows, title=f"runs in {store.root}", human_rows=human_rows, drop_order=DROP_ORDER)
@@ -76,6 +78,26 @@ def _unfinished_row(store: Store, run: str) -> Row:
     except OSError:
         return row
     return row | {"date": changed.isoformat(timespec="seconds")}
+
+
+def _sent_rows(store: Store) -> dict[str, Row]:
+    """A row for each run that is on its way through SLURM, by its id: queued, running, or ended and not fetched yet."""
+    from relubench.executors.slurm_flight import flights
+
+    folders = flights(store.root / "slurm")
+    if not folders:
+        return {}
+    from relubench.executors.slurm_queue import state_words, states
+    from relubench.runs.spec import RunSpec
+
+    queue, finished, rows = states() or {}, set(store.ids()), dict[str, Row]()
+    for folder in folders:
+        outcome, size = state_words(folder, queue), folder_size(folder.path)
+        for spec in folder.specs():
+            run = RunSpec.from_json(spec).id
+            if run not in finished:
+                rows[run] = _row(run, outcome=outcome, size_bytes=size) | _of_spec(spec)
+    return rows
 
 
 def _of_spec(spec: Row) -> Row:
