@@ -51,7 +51,9 @@ class FlightFolder:
         parcel: Parcel = pickle.loads((self.path / "parcel").read_bytes())
         supplies = parcel.supplies
         layers = [entry for entry in self.entries() if isinstance(entry, PutLayer)]
-        sent = {put.layer.id: SentLayer(layer=put.layer, timing=put.timing, weights=put.weights) for put in layers}
+        sent = {
+            entry.layer.id: SentLayer(layer=entry.layer, timing=entry.timing, weights=entry.weights) for entry in layers
+        }
         own = {checkpoint.name: checkpoint.content for checkpoint in self.checkpoints()}
         supplies = replace(supplies, layers={**supplies.layers, **sent}, checkpoints={**supplies.checkpoints, **own})
         job = replace(parcel.job, fresh=parcel.job.fresh and not own and not sent)

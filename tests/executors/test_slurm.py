@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -22,7 +23,7 @@ from relubench.data.shipment import pack, pieces
 from relubench.executors.inline import InlineExecutor
 from relubench.executors.job import Job
 from relubench.executors.messages import Done, Failed, Progress
-from relubench.executors.remote.deliveries import Discard, PutRun
+from relubench.executors.remote.deliveries import PutRun
 from relubench.executors.remote.engine import Parcel
 from relubench.executors.remote.supplies import Supplies
 from relubench.executors.slurm import SlurmEngine
@@ -65,9 +66,9 @@ def test_an_attempt_writes_all_that_came_of_the_job_into_its_folder(tmp_path: Pa
     carried_out(folder)
     entries = list(folder.entries())
     assert isinstance(entries[-1], End) and folder.has_ended
-    assert [type(entry) for entry in entries if not isinstance(entry, Progress)] == [PutRun, Done, Discard, End] or [
-        type(entry) for entry in entries if not isinstance(entry, Progress)
-    ] == [PutRun, Discard, Done, End]
+    kinds = [type(entry) for entry in entries if not isinstance(entry, Progress)]
+    assert sorted(kind.__name__ for kind in kinds) == ["Discard", "Done", "End", "PutRun"]
+    assert kinds.index(PutRun) < kinds.index(Done)
     list(InlineExecutor(Store(tmp_path)).run([small]))
     (put,) = (entry for entry in entries if isinstance(entry, PutRun))
     assert put.result == Store(tmp_path).result(small.specs[0].id)
@@ -84,9 +85,7 @@ def test_an_attempt_that_is_interrupted_is_gone_on_with_by_the_next(tmp_path: Pa
     (checkpoint,) = folder.checkpoints()
     assert checkpoint.name == long.name and not folder.has_ended
     carried_out(folder)
-    first = next(entry for entry in Reader(folder).new_entries() if isinstance(entry, Progress))
-    resumed = [log.name for log in folder.logs()]
-    assert resumed == ["log-0", "log-1"] and first.epochs_done < 1.5
+    assert [log.name for log in folder.logs()] == ["log-0", "log-1"]
     (put,) = (entry for entry in folder.entries() if isinstance(entry, PutRun))
     assert put.timing.interruptions == 1
     list(InlineExecutor(Store(tmp_path)).run([long]))
@@ -195,7 +194,7 @@ def test_runs_are_listed_as_queued_and_running(tmp_path: Path, monkeypatch: pyte
     assert {row["activation"]: row["outcome"] for row in rows} == {"relu": "queued", "tanh": "running"}
 
 
-LONG = ["--act", "relu,tanh", "--device", "cpu", "--seeds", "2", "--model", "mlp-2x256", "--epochs", "150"]
+LONG = ["--act", "relu,tanh", "--device", "cpu", "--seeds", "2", "--model", "mlp-2x256", "--epochs", "250"]
 SHORT = ["--act", "relu,tanh", "--device", "cpu", "--seeds", "2", "--model", "mlp-1x16", "--epochs", "2"]
 
 
@@ -233,6 +232,23 @@ def running_jobs() -> list[str]:
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
 
 
+def training_pids() -> list[int]:
+    """The processes of SLURM's jobs that train."""
+    pids = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            pids += [int(folder.name)] if b"submitit.core._submit" in words and b"python" in words[0] else []
+    return sorted(pids)
+
+
+def wait_for_checkpoints(runs: Path, number: int) -> None:
+    deadline = time.monotonic() + 60
+    while len(list((runs / "slurm" / "flights").glob("*/checkpoint-*"))) < number:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def wait_for_epochs(runs: Path, epochs: float, number: int) -> None:
     """Wait until so many jobs on their way have come so far."""
     deadline = time.monotonic() + 120
@@ -268,9 +284,11 @@ def test_a_command_that_is_left_finds_its_jobs_again_even_preempted_ones(tmp_pat
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130 and "jobs stay in SLURM: the same command finds them again" in err
-    preempted, requeued = running_jobs()[:2]
-    subprocess.run(["scancel", "--signal=USR2", preempted], check=True)
-    subprocess.run(["scontrol", "requeue", requeued], check=True)
+    preempted, terminated = training_pids()
+    os.kill(preempted, signal.SIGUSR2)  # As SLURM does some time before a job's time is over.
+    os.kill(terminated, signal.SIGTERM)  # As SLURM does before it kills a job that it queues again.
+    wait_for_checkpoints(runs, 2)
+    os.kill(terminated, signal.SIGKILL)
     again = trained(LONG, runs, *on_slurm)
     assert again.returncode == 0, again.stderr
     assert trained(LONG, tmp_path / "local").returncode == 0
@@ -298,7 +316,7 @@ def test_a_job_that_is_cancelled_from_outside_fails_and_the_others_end(tmp_path:
 def test_without_submitit_the_command_that_installs_it_is_said(tmp_path: Path):
     (tmp_path / "submitit.py").write_text("raise ImportError('no submitit')")
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from relubench.__main__ import run\nsys.exit(run(sys.argv[2:]))"
+        "import sys\nsys.path.insert(0, sys.argv[1])\nfrom relubench.__main__ import run\nsys.exit(run(sys.argv[2:]))"
     )
     words = [str(tmp_path), "train", "--act", "relu", "--executor", "slurm", "--runs-dir", str(tmp_path / "runs")]
     answer = subprocess.run(
