@@ -33,6 +33,8 @@ class ProgressState:
     clock: Callable[[], float]
     finished: int = field(default=0, init=False)
     running: dict[str, Event] = field(default_factory=dict, init=False)
+    retried: int = field(default=0, init=False)
+    """How often a run was tried again because its process had ended."""
     _trained: float = field(default=0.0, init=False)
     """Epochs trained since the start by runs that have ended."""
     _begun: dict[str, float] = field(default_factory=dict, init=False)
@@ -56,6 +58,7 @@ class ProgressState:
             case "done" | "failed":
                 self._end(event)
             case "postponed":
+                self.retried += bool(event.message)
                 self.running.pop(event.run, None)
             case "note":
                 pass
@@ -189,6 +192,10 @@ def line_of(event: Event, state: ProgressState) -> str:
     return ", ".join(part for part in parts if part)
 
 
+MOST_BARS = 16
+"""Networks with a bar of their own; of a cluster's others only the number is shown."""
+
+
 class LiveBars:
     """One bar for all, and one line a running network; notes and failures scroll by above."""
 
@@ -210,6 +217,8 @@ class LiveBars:
             self._bars.remove_task(self._tasks.pop(event.run))
         seconds = self.state.seconds_left()
         text = f"{self.state.finished}/{self.state.total}"
+        text += f", {len(self.state.running)} running" if len(self.state.running) > MOST_BARS else ""
+        text += f", {self.state.retried} tried again" if self.state.retried else ""
         text += f", {duration(seconds)} left" if seconds is not None and self.state.running else ""
         self._bars.update(self._all, completed=self.state.fraction_done(), facts=text)
 
@@ -217,6 +226,8 @@ class LiveBars:
         self._bars.stop()
 
     def _update(self, event: Event) -> None:
+        if event.run not in self._tasks and len(self._tasks) >= MOST_BARS:
+            return
         if event.run not in self._tasks:
             self._tasks[event.run] = self._bars.add_task(run_name(event), total=max(event.epochs, 1), facts="")
         text = ", ".join(part for part in (f"epoch {event.epochs_done:.0f}/{event.epochs}", facts(event)) if part)

@@ -94,13 +94,15 @@ def jobs_of(
     `choices` by activation label, `prepared` by digest, `memory` the device's in bytes. A run that is stored all the
     same is trained again: its weights were not kept.
     """
-    jobs: list[Job] = []
+    jobs, stored = list[Job](), set(store.ids())
     sources: dict[tuple[str, str], tuple[UserSource, ...]] = {}
     for members in _batchable(specs):
         choice = choices[members[0].activation]
         key = (choice.label, members[0].model)
         sources[key] = sources[key] if key in sources else sources_of(choice, members[0])
-        num_members = members_that_fit(members[0], choice.inputs_per_unit, choice.learned, memory)
+        num_members = 1
+        if not members[0].on_processor:
+            num_members = members_that_fit(members[0], choice.inputs_per_unit, choice.learned, memory)
         for start in range(0, len(members), num_members):
             jobs.append(
                 Job(
@@ -109,7 +111,7 @@ def jobs_of(
                     data=prepared[members[0].data_digest].reference,
                     sources=sources[key],
                     keep=keep,
-                    fresh=fresh or (not pretrain_only and store.has(members[start].id)),
+                    fresh=fresh or (not pretrain_only and members[start].id in stored and store.has(members[start].id)),
                     pretrain_only=pretrain_only,
                     patient=False,
                 )

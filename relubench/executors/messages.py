@@ -23,9 +23,11 @@ class Started:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Postponed:
-    """Another process is training the run: its job comes last."""
+    """Another process is training the run, and its job comes last; or its job is tried again."""
 
     run: str
+    is_retry: bool = False
+    """Whether the process that trained it has ended."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -23,7 +23,7 @@ from relubench.executors.messages import (
     Started,
     Waiting,
 )
-from relubench.experiments.events import Event, event, failed_result
+from relubench.experiments.events import RETRIED, Event, event, failed_result
 from relubench.runs.result import RunResult, Timing
 from relubench.runs.spec import RunSpec
 from relubench.runs.store import Store
@@ -130,6 +130,6 @@ def progress_event(
             text = f"another process is training {spec.activation} seed {spec.seed}: waiting for it"
             return event("note", spec, tuning, message=text)
         case Postponed():
-            return event("postponed", spec, tuning)
+            return event("postponed", spec, tuning, message=RETRIED if message.is_retry else "")
         case Started() | NoiseTested():
             return event("started", spec, tuning)

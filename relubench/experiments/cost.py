@@ -201,9 +201,12 @@ def _row(
 
 
 def _num_workers(parts: Sequence[Part], pending: Sequence[Sequence[RunSpec]], device: Device) -> int:
-    """How many workers would train the runs that are not stored."""
+    """How many workers would train the runs that are not stored; on other machines as many as the user has named."""
     networks: dict[str, tuple[RunSpec, ActivationChoice]] = {}
     for part, specs in zip(parts, pending, strict=True):
         choices = {choice.label: choice for choice in part.choices}
         networks |= {spec.id: (spec, choices[spec.activation]) for spec in specs}
+    section = parts[0].config.executor
+    if section.is_elsewhere and section.workers is not None:
+        return max(1, min(len(networks), section.workers))
     return num_workers(list(networks.values()), device)

@@ -12,6 +12,10 @@ from relubench.runs.task import CLASSIFICATION
 EventKind = Literal["note", "cached", "started", "postponed", "progress", "epoch", "done", "failed"]
 
 
+RETRIED = "it is tried again"
+"""The message of a postponed run whose process has ended."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Event:
     """What happens while runs are carried out, for whoever shows it: started, (progress | epoch)*, done.

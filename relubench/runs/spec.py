@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal
 
 from relubench.runs.task import CLASSIFICATION
@@ -240,7 +240,9 @@ class RunSpec:
 
     def to_json(self) -> dict[str, Any]:
         """The specification as JSON values; what only few runs have is left out of the others."""
-        values = asdict(self)
+        # Not asdict of all, which copies every value: a hundred thousand runs have their ids in seconds.
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        values |= {name: asdict(part) for name, part in values.items() if is_dataclass(part)}
         for part in (values, values["stack"] or {}):
             if part.get("backend", "") is None:
                 del part["backend"]

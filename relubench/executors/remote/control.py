@@ -209,7 +209,7 @@ class Control:
         again = f"it is tried again from {start} ({flight.losses} of {self.retries})"
         yield Note(run=specs[0].id, text=f"{flight.label}: the process {arrival.lost}; {again}")
         for spec in specs:
-            yield Postponed(run=spec.id)
+            yield Postponed(run=spec.id, is_retry=True)
         flight.job = replace(flight.job, specs=specs)
         self.waiting.appendleft(flight)
 
