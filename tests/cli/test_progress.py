@@ -11,7 +11,7 @@ from rich.console import Console
 from relubench.cli import progress
 from relubench.cli.progress import ProgressState, duration, run_name
 from relubench.cli.study import quietly
-from relubench.experiments.events import Event
+from relubench.experiments.events import RETRIED, Event
 
 
 class Clock:
@@ -79,6 +79,13 @@ def test_a_postponed_run_is_not_running(state: ProgressState, clock: Clock) -> N
     state.record(event("postponed"))
     assert state.running == {} and state.finished == 0
     assert lines(state, clock, [(0, event("started")), (0, event("postponed"))]) == []
+
+
+def test_a_run_that_is_tried_again_is_counted(state: ProgressState) -> None:
+    for message in (RETRIED, "", RETRIED):
+        state.record(event("started"))
+        state.record(event("postponed", message=message))
+    assert state.running == {} and state.retried == 2
 
 
 def test_tuning_runs_are_not_counted(state: ProgressState) -> None:

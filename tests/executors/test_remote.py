@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from executors.here_engine import HereEngine
-from relubench.errors import RelubenchError
+from relubench.errors import RelubenchError, UsageError
 from relubench.executors.inline import InlineExecutor
 from relubench.executors.job import Job
 from relubench.executors.messages import Done, Failed, Message, Note, Postponed, Progress, Started, Waiting
@@ -21,6 +21,9 @@ from relubench.executors.remote.deliveries import PutCheckpoint
 from relubench.executors.remote.engine import Engine, Parcel
 from relubench.executors.remote.performance import condensed
 from relubench.experiments.config import experiment
+from relubench.experiments.cost import price
+from relubench.experiments.plan import Variant
+from relubench.experiments.speed import check_place
 from relubench.experiments.study import Study
 from relubench.runs.store import Store
 from relubench.training import driver
@@ -209,3 +212,17 @@ def test_nothing_of_the_control_loads_torch_or_an_engine():
 def test_settings_of_another_executor_are_refused(values: dict[str, object], rule: str):
     with pytest.raises(RelubenchError, match=rule):
         experiment(values)
+
+
+def test_a_price_is_for_as_many_workers_as_are_named():
+    config = experiment({**SMALL, "act": ["relu"], "seeds": list(range(9)), "executor": {"name": "ray", "workers": 4}})
+    assert price([Variant(config=config)]).workers == 4
+    few = config.model_copy(update={"seeds": (0, 1)})
+    assert price([Variant(config=few)]).workers == 2
+
+
+@pytest.mark.parametrize("name", ["ray", "slurm"])
+def test_speed_does_not_share_a_machine(name: str):
+    with pytest.raises(UsageError, match=f"executor {name} is not for it"):
+        check_place(experiment({"executor": {"name": name}}))
+    check_place(experiment({}))
