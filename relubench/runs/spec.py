@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from relubench.runs.task import CLASSIFICATION
@@ -242,7 +242,8 @@ class RunSpec:
         """The specification as JSON values; what only few runs have is left out of the others."""
         # Not asdict of all, which copies every value: a hundred thousand runs have their ids in seconds.
         values = {item.name: getattr(self, item.name) for item in fields(self)}
-        values |= {name: asdict(part) for name, part in values.items() if is_dataclass(part)}
+        parts = {name: part for name, part in values.items() if isinstance(part, PretrainingSpec | ExternalModel)}
+        values |= {name: asdict(part) for name, part in parts.items()}
         for part in (values, values["stack"] or {}):
             if part.get("backend", "") is None:
                 del part["backend"]
