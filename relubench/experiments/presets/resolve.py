@@ -67,8 +67,7 @@ def resolve(
 ) -> Preset:
     """The preset at that scale (None: quick, or what the file has), with `overrides` of --set and flags on top.
 
-    `acts`, `methods`: keep these activations and ways of pre-training only. Raises UsageError, by line where the file
-    is to blame.
+    `acts`, `methods`: keep only these. Raises UsageError, by line where the file is to blame.
     """
     _check_every_scale(document)
     chosen = scale_named(document, scale)

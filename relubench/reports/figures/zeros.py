@@ -36,7 +36,7 @@ def zeros_figure(source: FigureSource) -> Figure | None:
         "highest. Right: every network as a point; a dotted line marks where the score starts to get "
         "worse, and there is none where no rise is beyond noise.",
         panels=[_by_strength(source, runs), _by_zeros(source, runs)],
-        keys=source.keys,
+        keys=list(dict.fromkeys(str(run.spec["activation"]) for run in runs)),
     )
 
 

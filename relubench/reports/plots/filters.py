@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from relubench.reports.plots.image_sheet import font
 from relubench.system.files import write_file
 
 GAP = 1
 """Pixels between tiles."""
 
 MOST_FILTERS = 100
+PROJECTED = 1200
+"""Pixels that a sheet is about as wide as: a projector shows it without enlarging."""
+MARGIN, LINE, FONT_SIZE = 24, 34, 24
+"""Pixels around a sheet, of a line of its text, and of its letters."""
 
 
 def filters(weight: np.ndarray, input_shape: tuple[int, ...]) -> np.ndarray:
@@ -65,11 +71,22 @@ def as_images(values: np.ndarray, input_shape: tuple[int, ...]) -> np.ndarray:
     return values.reshape(len(values), side, side)
 
 
-def write_png(page: np.ndarray, path: Path, zoom: int = 2) -> None:
-    """Write a sheet, each of its pixels as a square of `zoom`."""
-    from matplotlib.image import imsave
+def write_png(page: np.ndarray, path: Path, lines: Sequence[str] = ()) -> None:
+    """Write a sheet at a size for a projector, with the lines of text above it: what it shows, and of which network."""
+    # Late: Pillow comes with matplotlib.
+    from PIL import Image, ImageDraw
 
-    large = page.repeat(zoom, axis=0).repeat(zoom, axis=1)
+    zoom = max(2, round(PROJECTED / page.shape[1]))
+    pixels = np.rint(255 * np.clip(page, 0.0, 1.0)).astype(np.uint8).repeat(zoom, axis=0).repeat(zoom, axis=1)
+    picture = Image.fromarray(pixels).convert("RGB")
+    letters = font(FONT_SIZE)
+    top = MARGIN + len(lines) * LINE + (MARGIN if lines else 0)
+    width = max([picture.width, *(int(letters.getlength(line)) for line in lines)])
+    canvas = Image.new("RGB", (width + 2 * MARGIN, top + picture.height + MARGIN), "white")
+    pen = ImageDraw.Draw(canvas)
+    for place, line in enumerate(lines):
+        pen.text((MARGIN, MARGIN + place * LINE), line, fill="black", font=letters)
+    canvas.paste(picture, (MARGIN, top))
     buffer = io.BytesIO()
-    imsave(buffer, np.clip(large, 0.0, 1.0), cmap="gray", vmin=0.0, vmax=1.0, format="png")
+    canvas.save(buffer, format="PNG", optimize=True)
     write_file(path, buffer.getvalue())

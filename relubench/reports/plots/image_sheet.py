@@ -61,15 +61,15 @@ def _laid_out(tiles: np.ndarray, columns: int, captions: Sequence[str], title: s
     # Late: Pillow comes with matplotlib.
     from PIL import Image, ImageDraw
 
-    font = _font()
+    letters = font()
     count, height, width, _ = tiles.shape
     text = LINE if captions else 0
     top = MARGIN + (LINE + GAP if title else 0)
     rows = math.ceil(count / columns)
-    sheet_width = max(columns * (width + GAP) - GAP, math.ceil(font.getlength(title)) if title else 0)
+    sheet_width = max(columns * (width + GAP) - GAP, math.ceil(letters.getlength(title)) if title else 0)
     sheet = Image.new("RGB", (2 * MARGIN + sheet_width, top + rows * (height + text + GAP) - GAP + MARGIN), "white")
     pen = ImageDraw.Draw(sheet)
-    pen.text((MARGIN, MARGIN), title, fill="black", font=font)
+    pen.text((MARGIN, MARGIN), title, fill="black", font=letters)
     for place, tile in enumerate(tiles):
         x = MARGIN + place % columns * (width + GAP)
         y = top + place // columns * (height + text + GAP)
@@ -77,15 +77,15 @@ def _laid_out(tiles: np.ndarray, columns: int, captions: Sequence[str], title: s
         # White grounds need an edge to be seen on white paper.
         pen.rectangle((x - 1, y - 1, x + width, y + height), outline="#bbbbbb")
         if captions:
-            pen.text((x + width // 2, y + height + 2), captions[place], fill="black", font=font, anchor="ma")
+            pen.text((x + width // 2, y + height + 2), captions[place], fill="black", font=letters, anchor="ma")
     buffer = io.BytesIO()
     sheet.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
 
 
-def _font() -> FreeTypeFont:
+def font(size: int = FONT_SIZE) -> FreeTypeFont:
     """DejaVu Sans, which matplotlib brings along."""
     import matplotlib
     from PIL import ImageFont
 
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", FONT_SIZE)
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)

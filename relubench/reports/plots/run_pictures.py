@@ -60,7 +60,7 @@ def draw_run(
             tensors["images"], tensors["reconstructions"], spec.input_shape
         )
     finetuned = weights["finetuned"]
-    files = _write(pages, folder, run)
+    files = _write(pages, folder, run, spec)
     if finetuned is None:
         return files
     if task_called(spec.task).reconstructs:
@@ -137,8 +137,18 @@ def _corner_images(data: Images) -> tuple[Tensor, list[int]]:
     return x[places], [labels[place] for place in places]
 
 
-def _write(pages: dict[str, np.ndarray], folder: Path, run: str) -> list[Path]:
+CAPTIONS = {
+    "filters-finetuned": "first-layer weights after training: white is positive, black negative, grey 0",
+    "filters-pretrained": "first-layer weights after pre-training: white is positive, black negative, grey 0",
+    "reconstructions": "images, and below each what the first pre-trained layer makes of it",
+}
+"""Name of a sheet -> what it shows."""
+
+
+def _write(pages: dict[str, np.ndarray], folder: Path, run: str, spec: RunSpec) -> list[Path]:
+    """The files that were written, each sheet under two lines that say what it shows and of which network."""
+    network = f"{spec.activation} · {spec.model} · {spec.dataset} · seed {spec.seed}"
     files = [folder / f"{run}-{name}.png" for name in pages]
-    for path, page in zip(files, pages.values(), strict=True):
-        filters.write_png(page, path)
+    for path, (name, page) in zip(files, pages.items(), strict=True):
+        filters.write_png(page, path, [CAPTIONS[name], network])
     return files
