@@ -15,7 +15,7 @@ import toy_parts
 from relubench.data import TABLE, prepare
 from relubench.executors.inline import InlineExecutor
 from relubench.executors.tasks import carry_out
-from relubench.experiments import study
+from relubench.experiments import executor_choice
 from relubench.models.norm_table import NORMS
 from relubench.models.optimizer_table import OPTIMIZERS
 from relubench.runs.store import Store
@@ -46,7 +46,7 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(NORMS, "scale", toy_parts.SCALED)
     monkeypatch.setitem(PROBES, "weights", toy_parts.WEIGHTS)
     monkeypatch.setitem(TABLE, "blobs", toy_parts.BLOBS)
-    monkeypatch.setattr(study, "LocalExecutor", lambda device, store, note: InlineExecutor(store))
+    monkeypatch.setattr(executor_choice, "LocalExecutor", lambda device, store, note: InlineExecutor(store))
 
 
 @pytest.fixture(autouse=True)

@@ -41,6 +41,8 @@ class TrainingSettings(TypedDict, total=False):
     """A number of seeds, or the seeds themselves; of `train` also '3..50' or 'until-settled', as --seeds has them."""
     seed: int | None
     device: str | None
+    executor: Literal["local", "inline", "ray", "slurm"] | None
+    """Who carries out the jobs; the rest of that section by `settings`."""
     keep: Literal["best", "last", "none"] | None
 
 
@@ -127,6 +129,8 @@ def _nested(act: object, named: Mapping[str, Any]) -> dict[str, Any]:
         nested["model"]["name"] = named["model"]
     if named.get("keep_act") is not None:
         nested["model"]["keep_act"] = tuple(named["keep_act"])
+    if named.get("executor") is not None:
+        nested["executor"] = {"name": named["executor"]}
     if (seeds := _seeds(named.get("seeds"), named.get("seed"))) is not None:
         nested["seeds"] = seeds
     return {key: value for key, value in nested.items() if value != {}}

@@ -85,8 +85,7 @@ class Study:
         `executor`: makes, of the store, who carries out the jobs, as InlineExecutor does; None: local worker processes.
         """
         variants = [Variant(config=request)] if isinstance(request, ExperimentConfig) else list(request)
-        store = Store(runs_root(runs_dir))
-        site = open_site(variants[0].config, store, note)
+        site = open_site(variants[0].config, store := Store(runs_root(runs_dir)), note)
         parts = make_ready(variants, data_dir, note)
         device, carrier = site.device, executor(store) if executor else site.executor(store, note)
         study = cls(parts, device, store, carrier, fresh, note, data_dir, why_unwritable(store.root), site.close)

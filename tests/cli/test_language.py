@@ -11,7 +11,7 @@ import pytest
 
 from relubench.__main__ import run
 from relubench.executors.inline import InlineExecutor
-from relubench.experiments import study
+from relubench.experiments import executor_choice
 
 TEXT = "".join(f"The square of {number} is {number**2}.\n" for number in range(700))
 
@@ -19,7 +19,7 @@ TEXT = "".join(f"The square of {number} is {number**2}.\n" for number in range(7
 @pytest.fixture
 def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A text; jobs are carried out in this process."""
-    monkeypatch.setattr(study, "LocalExecutor", lambda device, store, note: InlineExecutor(store))
+    monkeypatch.setattr(executor_choice, "LocalExecutor", lambda device, store, note: InlineExecutor(store))
     path = tmp_path / "corpus.txt"
     path.write_text(TEXT)
     return path

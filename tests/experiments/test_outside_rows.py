@@ -12,7 +12,7 @@ import pytest
 from relubench.__main__ import run
 from relubench.errors import UsageError
 from relubench.executors.inline import InlineExecutor
-from relubench.experiments import study
+from relubench.experiments import executor_choice
 from relubench.experiments.outside_rows import rows_of, source_digest
 from relubench.models.norm_table import NORMS
 from relubench.models.optimizer_table import OPTIMIZERS
@@ -49,7 +49,7 @@ def test_the_packages_own_rows_have_no_digest() -> None:
 
 
 def test_another_version_of_an_optimizer_is_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(study, "LocalExecutor", lambda device, store, note: InlineExecutor(store))
+    monkeypatch.setattr(executor_choice, "LocalExecutor", lambda device, store, note: InlineExecutor(store))
     store = tmp_path / "store"
     for count, factor in enumerate((1.0, 2.0, 1.0)):
         add_optimizer(tmp_path, monkeypatch, factor)

@@ -16,7 +16,7 @@ from relubench.__main__ import run
 from relubench.errors import UsageError
 from relubench.executors.inline import InlineExecutor
 from relubench.executors.tasks import carry_out
-from relubench.experiments import study
+from relubench.experiments import executor_choice
 from relubench.models.families import FAMILIES, family_of, parse_model
 from relubench.models.family import Family
 from relubench.models.layers.dense import Linear
@@ -41,7 +41,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> Family:
     module = ModuleType("toy_family")
     exec(compile(code[1], str(GUIDE), "exec"), module.__dict__)
     monkeypatch.setitem(FAMILIES, "toy", module.__dict__["FAMILY"])
-    monkeypatch.setattr(study, "LocalExecutor", lambda device, store, note: InlineExecutor(store))
+    monkeypatch.setattr(executor_choice, "LocalExecutor", lambda device, store, note: InlineExecutor(store))
     return FAMILIES["toy"]
 
 
