@@ -53,7 +53,7 @@ class DataSection(Section):
 class ModelSection(Section):
     name: str = "auto"
     """mlp-3x1000, resmlp-20x100, cnn, torchvision:resnet18, ./file.py:Net, ...; auto: the data set's own."""
-    init: Literal["auto", "xavier", "he", "lecun", "uniform", "own"] | BoundedUniform = "xavier"
+    init: Literal["auto", "xavier", "he", "lecun", "uniform", "siren", "own"] | BoundedUniform = "xavier"
     """Initial weights; auto matches the gain to the activation, uniform:0.01 draws from [-0.01, 0.01].
 
     Networks of torchvision and your own keep their own."""
