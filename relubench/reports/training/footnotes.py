@@ -7,9 +7,11 @@ from typing import Any
 
 from relubench.experiments.rows import SummaryRow, Tuning
 from relubench.reports.formatting import count, fixed, join_names
+from relubench.reports.training.groups import Group
 from relubench.runs.result import RunResult
 from relubench.runs.task import task_called
 from relubench.statistics.error_rates import IN_A_SMOKE_TEST, ON_THIS_TEST_SET
+from relubench.statistics.skewness import is_skew
 
 OUTCOMES = ("ok", "stalled", "diverged", "failed")
 """From best to worst: a row shows the worst of its seeds."""
@@ -148,6 +150,16 @@ def uncounted_notes(specs: Sequence[Mapping[str, Any]]) -> list[str]:
     return [
         f"dead units are not counted in {join_names(list(names))}: relubench looks at single units only in networks of "
         "its own (an mlp or the cnn)"
+    ]
+
+
+def skew_notes(groups: Sequence[Group]) -> list[str]:
+    """What intervals cover where a few test examples carry much of a score."""
+    if not any(group.complete and is_skew(group.complete) for group in groups):
+        return []
+    return [
+        "a few test examples carry much of the score: in simulation 95 % intervals of such means cover 85 to 97 %, "
+        "those of differences 93 % or more"
     ]
 
 
