@@ -68,14 +68,27 @@ def method_notes(rows: Sequence[SummaryRow]) -> list[str]:
     return [
         f"{note}; differences are paired by seed and example{together(len(rows_with_difference))}",
         *one_seed_note(verdicts),
-        smallest_seen(
-            [row.detectable_metric_difference for row in rows_with_difference],
-            decimals=rows[0].posed.decimals,
-            unit=rows[0].posed.difference_unit,
-            several_seeds=max(row.n for row in rows_with_difference) > 1,
-        ),
+        *_smallest_of_tasks(rows_with_difference),
         *_task_notes(rows),
     ]
+
+
+def _smallest_of_tasks(rows: Sequence[SummaryRow]) -> list[str]:
+    """The smallest difference that rows of each task could have seen; scores of two tasks are no range."""
+    by_task: dict[str, list[SummaryRow]] = {}
+    for row in rows:
+        by_task.setdefault(row.task, []).append(row)
+    notes = []
+    for task_rows in by_task.values():
+        task = task_rows[0].posed
+        note = smallest_seen(
+            [row.detectable_metric_difference for row in task_rows],
+            decimals=task.decimals,
+            unit=task.difference_unit,
+            several_seeds=max(row.n for row in task_rows) > 1,
+        )
+        notes.append(f"{task.noun}: {note}" if len(by_task) > 1 else note)
+    return notes
 
 
 def _task_notes(rows: Sequence[SummaryRow]) -> list[str]:
