@@ -19,7 +19,9 @@ PICTURE = "train --act tanh,sine --model mlp-2x32 --batch-size 16 --epochs 3 --l
 
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relubench.experiments.study.LocalExecutor", lambda device, store, note: InlineExecutor(store))
+    monkeypatch.setattr(
+        "relubench.experiments.executor_choice.LocalExecutor", lambda device, store, note: InlineExecutor(store)
+    )
 
 
 @pytest.fixture
