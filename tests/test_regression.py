@@ -20,7 +20,9 @@ SMALL = "--model mlp-1x16 --epochs 3 --lr 0.05 --device cpu --seeds 2"
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks this small are trained before a worker process has started."""
-    monkeypatch.setattr("relubench.experiments.study.LocalExecutor", lambda device, store, note: InlineExecutor(store))
+    monkeypatch.setattr(
+        "relubench.experiments.executor_choice.LocalExecutor", lambda device, store, note: InlineExecutor(store)
+    )
 
 
 def rows_of(text: str) -> list[dict[str, object]]:

@@ -44,6 +44,8 @@ class ActivationRow:
     """Pre-activation columns per output unit, or the name of the parameter that says how many."""
     learned: tuple[str, ...] = ()
     noisy: bool = False
+    init: str = ""
+    """The rule by which its paper draws weights, taken where the user names none; empty: it has none of its own."""
     kinks: tuple[float, ...] | None = None
     """Where f bends if it is linear between (a maximum of columns bends where two are equal); None: it is not."""
     name: str = ""

@@ -104,8 +104,8 @@ _ROWS = (
     Flag(
         field="model.init",
         values="SCHEME",
-        help="The initial weights: auto (matches the gain to the activation), xavier, he, lecun or uniform; networks "
-        "of torchvision and your own keep their own.",
+        help="The initial weights: auto (matches the gain to the activation), xavier, he, lecun, uniform or siren "
+        "(sine's own, which it has unless you name another); networks of torchvision and your own keep their own.",
     ),
     Flag(
         field="model.norm",

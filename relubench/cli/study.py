@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from relubench.experiments.record import StudyRecord
     from relubench.experiments.study import Study
     from relubench.reports.report import Report
+    from relubench.runs.store import Store
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,7 +93,8 @@ def show_record(
         report = pages.finished(report_of(record), flags.caption)
         output.emit_report(report, target, quiet=flags.quiet)
         if record.finished:
-            pages.write_files(report, flags.plot, flags.report, quiet=flags.quiet)
+            plot = None if flags.plot and _has_drawn(record, report, study.store, flags) else flags.plot
+            pages.write_files(report, plot, flags.report, quiet=flags.quiet)
     if interrupted:
         raise stopped(study)
     _say_unscored(record)
@@ -140,6 +142,17 @@ def quietly(text: str) -> None:
     """Say a note under --quiet: only a warning, or that another process is waited for."""
     if progress.is_urgent(text):
         output.say(text)
+
+
+def _has_drawn(record: StudyRecord, report: Report, store: Store, flags: StudyFlags) -> bool:
+    """Whether the tasks of the result have a figure of their own, which is written then."""
+    from relubench.reports.plots.task_figures import draw_tasks
+
+    assert flags.plot is not None
+    has_drawn = draw_tasks(record.finished, report.rows, store, flags.plot)
+    if has_drawn and not flags.quiet:
+        output.say(f"written: {flags.plot}")
+    return has_drawn
 
 
 def carry_out(study: Study, quiet: bool) -> bool:

@@ -85,7 +85,7 @@ def survey(parts: SplitArrays) -> Facts:
             counts=_counts(y, parts.classes),
             low=low,
             high=high,
-            blank=blank if x[0].size > 1 else 0,
+            blank=blank if parts.noun == "image" and x[0].size > 1 else 0,
             repeated=sum(digest in digests_before for digest in digests) if compared else None,
             contradicted=_count_contradicted(digests, y) if compared else None,
         )

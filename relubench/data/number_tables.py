@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from relubench.data.files.download import Remote
 from relubench.data.source_row import SourceRow
 
 TABLE_RULE = "a fixed shuffle: one in 5 rows tests, one in 5 validates; numbers standardised by the training part"
 PICTURE_RULE = (
-    "scaled to 256 pixels on the shorter side, centre square; every second pixel of every second row trains, of the "
-    "others one in 4 validates, and the rest tests"
+    "of the centre square every second pixel of every second row trains, one in 4 others validates, the rest test"
 )
+PICTURE_SIDE = 128
+"""Pixels that the shorter side of a picture to fit is scaled to, unless the user says otherwise."""
 CALIFORNIA = Remote(
     name="cal_housing.tgz",
     url="https://ndownloader.figshare.com/files/5976036",
@@ -43,16 +46,15 @@ def _embedded(
 
 
 def _picture(name: str, citation: str) -> SourceRow:
-    """A sample image of scikit-learn: 256 x 256 pixels of it, a quarter of which train."""
-    num_others = 3 * 128 * 128
-    return SourceRow(
+    """A sample image of scikit-learn, to be fitted."""
+    row = SourceRow(
         name=f"image:{name}",
         description="a photograph to fit, colour by place; embedded in scikit-learn: nothing to download",
         classes=3,
         input_shape=(2,),
-        n_train=128 * 128,
-        n_valid=num_others // 4,
-        n_test=num_others - num_others // 4,
+        n_train=0,
+        n_valid=0,
+        n_test=0,
         split=PICTURE_RULE,
         citation=citation,
         url="https://scikit-learn.org/stable/datasets/loading_other_datasets.html",
@@ -62,6 +64,14 @@ def _picture(name: str, citation: str) -> SourceRow:
         file_sets=(((f"{name}.jpg",),),),
         task="picture",
     )
+    return scaled_picture(row, PICTURE_SIDE)
+
+
+def scaled_picture(row: SourceRow, side: int) -> SourceRow:
+    """The row of a picture that is scaled to so many pixels a side, a quarter of which train."""
+    n_train = ((side + 1) // 2) ** 2
+    n_valid = (side**2 - n_train) // 4
+    return replace(row, side=side, n_train=n_train, n_valid=n_valid, n_test=side**2 - n_train - n_valid)
 
 
 NUMBER_ROWS = (

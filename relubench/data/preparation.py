@@ -21,6 +21,7 @@ from relubench.data.files.cache import (
 from relubench.data.files.fetch import fetch
 from relubench.data.files.locate import checked_folder, roots_of, search
 from relubench.data.notes import printable
+from relubench.data.number_tables import scaled_picture
 from relubench.data.perturbations import perturbed_sets, pipeline
 from relubench.data.prepared import PREPARATION_VERSION, DataOptions, PreparedData, is_whole, read
 from relubench.data.request import Request, slug
@@ -111,11 +112,17 @@ def _request(name: str, data_dir: Path | None, options: DataOptions, progress: L
 
         _check_user_options(name, options)
         return request_of(printable(name), user_data_path(name), options)
-    row = split_row(row_of(name), options.split)
+    row = row_with(name, options)
     # Before anything is downloaded.
     check_counts(row, options)
     make = _request_of_perturbed if row.base else _request_of_row
     return make(row, data_dir, options, progress)
+
+
+def row_with(name: str, options: DataOptions) -> SourceRow:
+    """The table's row with the split and, of a picture to fit, the size that the options ask for."""
+    row = split_row(row_of(name), options.split)
+    return scaled_picture(row, options.image_size) if row.side and options.image_size else row
 
 
 def check_counts(row: SourceRow, options: DataOptions) -> None:
@@ -130,11 +137,10 @@ def check_counts(row: SourceRow, options: DataOptions) -> None:
         return
     if options.context is not None:
         raise UsageError(f"--context belongs to texts, and {row.name} is none", "leave --context out")
-    if options.image_size is not None:
-        raise UsageError(
-            f"image_size is for folders of images: the images of {row.name} are all {row.input_shape[-1]} pixels wide",
-            "leave image_size out",
-        )
+    if options.image_size is not None and not row.side:
+        width = f"the images of {row.name} are all {row.input_shape[-1]} pixels wide"
+        reason = width if len(row.input_shape) == 3 else f"{row.name} is a table"
+        raise UsageError(f"image_size is for folders of images: {reason}", "leave image_size out")
     if options.train_size is not None and not row.base:
         check_train_size(options.train_size, row.n_train, row.name)
     if options.labels is not None:

@@ -79,6 +79,8 @@ class SourceRow:
     """The name of the task that it poses, one of `relubench.runs.task`."""
     base: str = ""
     """The set whose images are perturbed to make this one."""
+    side: int = 0
+    """Pixels a side of a picture to fit; 0 for all other sets."""
 
     @property
     def perturbable(self) -> bool:

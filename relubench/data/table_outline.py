@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from relubench.data.preparation import check_counts, is_user_data, row_of, user_data_path
+from relubench.data.preparation import check_counts, is_user_data, row_with, user_data_path
 from relubench.data.prepared import DataOptions, PreparedData
 from relubench.data.source_row import LANGUAGE, SourceRow
-from relubench.data.table import TABLE, split_row
+from relubench.data.table import TABLE
 from relubench.data.text_files import is_text_path
 from relubench.data.text_windows import windowed
 from relubench.errors import DataError
@@ -21,7 +21,7 @@ def outline(name: str, options: DataOptions) -> PreparedData | None:
     """
     if is_user_data(name):
         return None
-    row = split_row(row_of(name), options.split)
+    row = row_with(name, options)
     check_counts(row, options)
     if row.task == LANGUAGE:
         return None if row.package else windowed(_outline_of_text(row, options))

@@ -20,7 +20,7 @@ def check_family(config: ExperimentConfig, choices: Sequence[ActivationChoice], 
     if model.init == "own" and family.can("initialisation"):
         raise UsageError(
             f"--init own belongs to networks of torchvision and your own, not to {arch.name}",
-            "use auto, xavier, he, lecun or uniform",
+            "use auto, xavier, he, lecun, uniform or siren",
         )
     if model.keep_act and not family.can("external"):
         raise UsageError(

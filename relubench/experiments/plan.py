@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from relubench.activations import ActivationChoice
+from relubench.activations import ACTIVATIONS, ActivationChoice
 from relubench.data import DataOptions, PreparedData
 from relubench.data.prepared import image_range
 from relubench.errors import UsageError
@@ -264,9 +264,16 @@ def _model_fields(config: ExperimentConfig, choice: ActivationChoice, arch: Arch
         "act_in": arch.act_in,
         "heads": arch.heads,
         "match": model.match if choice.inputs_per_unit > 1 else "-",
-        "init": model.init if family_of(arch.name).can("initialisation") else "own",
+        "init": _init(model, choice) if family_of(arch.name).can("initialisation") else "own",
         "norm": model.norm,
         "dropout": model.dropout,
         "dropout_kind": model.dropout_kind,
         "sign_flip": model.sign_flip,
     }
+
+
+def _init(model: ModelSection, choice: ActivationChoice) -> str:
+    """The rule for initial weights: the activation's own where it has one and the user names no other."""
+    is_named = "init" in model.model_fields_set and model.init != "auto"
+    row = ACTIVATIONS.get(choice.name) if choice.kind == "table" else None
+    return row.init if row is not None and row.init and not is_named else model.init

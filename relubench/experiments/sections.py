@@ -31,7 +31,9 @@ class DataSection(Section):
     augment: Literal["none", "crop", "flip", "crop+flip"] = "none"
     """Random crops and flips of the training images; for convolutional networks."""
     image_size: Annotated[int, Field(ge=4, le=1024)] | None = None
-    """Side in pixels that the images of a folder are resized to; by default they must all agree."""
+    """Side in pixels that the images of a folder are resized to; by default they must all agree.
+
+    Of a picture to fit it is 128."""
     train_size: Annotated[int, Field(ge=1)] | None = None
     """Train on this many images only, drawn once and for all from the training part; perturbed sets can have more."""
     split: Literal["standard", "paper"] = "standard"
@@ -53,7 +55,7 @@ class DataSection(Section):
 class ModelSection(Section):
     name: str = "auto"
     """mlp-3x1000, resmlp-20x100, cnn, torchvision:resnet18, ./file.py:Net, ...; auto: the data set's own."""
-    init: Literal["auto", "xavier", "he", "lecun", "uniform", "own"] | BoundedUniform = "xavier"
+    init: Literal["auto", "xavier", "he", "lecun", "uniform", "siren", "own"] | BoundedUniform = "xavier"
     """Initial weights; auto matches the gain to the activation, uniform:0.01 draws from [-0.01, 0.01].
 
     Networks of torchvision and your own keep their own."""

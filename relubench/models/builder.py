@@ -18,7 +18,7 @@ from relubench.models.architecture import activation_frames, architecture_of, he
 from relubench.models.backend import backend_of, uses_kernels
 from relubench.models.families import family_of
 from relubench.models.family import KEPT_ACTIVATION, LayerShape
-from relubench.models.initialisation import init_scale
+from relubench.models.initialisation import SIREN, init_scale, siren_scale
 from relubench.models.layers.activation import AnalyticActivation, AutogradActivation, UserModule
 from relubench.models.layers.base import AlphaDropout, Dropout, Layer, SignFlip
 from relubench.models.layers.convolution import Convolution, MaxPool
@@ -154,7 +154,7 @@ class Builder:
     def _weights(
         self, shape: tuple[int, ...], fan_in: int, fan_out: int, gain: float, rule: str, name: str = ""
     ) -> tuple[Parameter, Parameter]:
-        uniform, scale = init_scale(rule, fan_in, fan_out, gain)
+        uniform, scale = self._init_scale(rule, fan_in, fan_out, gain)
         prefix = f"{name}-" if name else ""
 
         def weight(seed: int) -> Tensor:
@@ -164,12 +164,21 @@ class Builder:
             return values.mul_(scale)
 
         def bias(seed: int) -> Tensor:
-            if rule != "uniform":
+            if rule not in ("uniform", SIREN):
                 return torch.zeros(shape[0])
             generator = stream(seed, f"{prefix}init-bias", self.place)
-            return torch.empty(shape[0]).uniform_(-1.0, 1.0, generator=generator).mul_(scale)
+            # The paper's program leaves biases as torch.nn.Linear draws them, whatever its rule for the weights.
+            bound = init_scale("uniform", fan_in, fan_out, gain)[1]
+            return torch.empty(shape[0]).uniform_(-1.0, 1.0, generator=generator).mul_(bound)
 
         return self.parameter(f"{prefix}weight", weight, decays=True), self.parameter(f"{prefix}bias", bias)
+
+    def _init_scale(self, rule: str, fan_in: int, fan_out: int, gain: float) -> tuple[bool, float]:
+        """Whether weights at the current place are uniform, else normal, and their bound or standard deviation."""
+        if rule != SIREN:
+            return init_scale(rule, fan_in, fan_out, gain)
+        frequency = float(dict(self.choice.parameters).get("frequency", 1.0))
+        return True, siren_scale(fan_in, frequency, first=self.place == 0)
 
     def _norm(self, outputs: int, image: bool) -> Norm:
         row = NORMS[self.spec.norm]

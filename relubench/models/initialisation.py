@@ -4,6 +4,17 @@ from __future__ import annotations
 
 from math import sqrt
 
+SIREN = "siren"
+"""The rule of Sitzmann et al. 2020 for layers followed by sin(frequency * x)."""
+
+
+def siren_scale(fan_in: int, frequency: float, *, first: bool) -> float:
+    """The bound of uniform initial weights: 1/fan_in in the first layer, else sqrt(6/fan_in)/frequency.
+
+    Sitzmann et al. 2020, section 3.2: sines of every layer but the first then have arguments of about unit variance.
+    """
+    return 1.0 / fan_in if first else sqrt(6.0 / fan_in) / frequency
+
 
 def init_scale(rule: str, fan_in: int, fan_out: int, gain: float) -> tuple[bool, float]:
     """Whether initial weights are uniform (else normal), and their bound or standard deviation.

@@ -49,6 +49,8 @@ class Task:
     """Gives for each target [N] the score of a network that has learned nothing: the best constant answer."""
     chance_answer: str
     """That answer in words: 'always naming the commonest class'."""
+    of_numbers: bool = False
+    """Whether its targets are numbers [N, K], and no labels [N]."""
     decimals: int = 2
     """How many are printed."""
     values: Callable[[NDArray[Any]], NDArray[Any]] | None = None
@@ -204,6 +206,7 @@ _ROWS = (
         per_example="loss",
         chance=squared_errors_of_mean,
         chance_answer="always giving the mean",
+        of_numbers=True,
         decimals=4,
         beside={"r2": r_squared},
         meaning="squared errors are of targets divided by their spread in training: always giving the mean has about 1",
@@ -219,6 +222,7 @@ _ROWS = (
         per_example="loss",
         chance=lambda colours: decibels(squared_errors_of_mean(colours)),
         chance_answer="always giving the mean colour",
+        of_numbers=True,
         values=decibels,
         meaning="PSNR: -10 log10 of the mean squared error, of colours from 0 to 1, on pixels that did not train; "
         "neighbouring pixels err alike, so intervals over pixels are too narrow for other pictures of the kind",

@@ -14,6 +14,7 @@ from relubench.activations import ActivationChoice
 from relubench.data import PreparedData
 from relubench.models.families import family_of
 from relubench.runs.spec import RunSpec
+from relubench.runs.task import task_called
 from relubench.training.images import Images
 from relubench.training.population import Population
 from relubench.training.text import Text
@@ -87,7 +88,10 @@ def random_images(spec: RunSpec) -> Images:
     flat = not family_of(spec.model).can("images")
     shape = (math.prod(spec.input_shape),) if flat else spec.input_shape
     x = torch.randint(0, 256, (count, *shape), dtype=torch.uint8, generator=generator)
-    y = torch.randint(0, spec.classes, (count,), generator=generator)
+    if task_called(spec.task).of_numbers:
+        y = torch.randn(count, spec.classes, generator=generator)
+    else:
+        y = torch.randint(0, spec.classes, (count,), generator=generator)
     prepared = PreparedData(
         name="random images",
         digest="",

@@ -32,7 +32,7 @@ def test_the_promised_presets_are_there():
     assert set(NAMES) >= tables | {f"article-{one}" for one in article} | others
 
 
-OFFLINE = ("digits", "digits+nistp", "norb-generated", "docs")
+OFFLINE = ("breast-cancer", "wine", "diabetes", "image:china", "digits", "digits+nistp", "norb-generated", "docs")
 """What no smoke test has to download."""
 
 

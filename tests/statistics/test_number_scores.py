@@ -14,6 +14,7 @@ from relubench.statistics.error_rates import (
     unpaired_difference,
 )
 from relubench.statistics.example_scores import Scores, from_bytes, pack, to_bytes, unpack
+from relubench.statistics.skewness import is_skew, skewness_of_mean
 
 BETWEEN, OWN = 0.05, 0.3
 """Standard deviations, on the scale of logarithms, of a training's level and of its own noise on each example."""
@@ -113,3 +114,15 @@ def test_numbers_and_bits_survive_their_bytes_and_their_text() -> None:
         from_bytes(to_bytes(numbers), 12)
     with pytest.raises(ValueError, match="not finite"):
         from_bytes(to_bytes(np.full(13, np.inf, np.float32)), 13)
+
+
+def test_a_mean_of_few_large_losses_is_skew_and_its_interval_stays_above_zero() -> None:
+    rng = np.random.default_rng(0)
+    plain, heavy = rng.normal(5, 1, (3, 500)).astype(np.float32), rng.lognormal(0, 2, (3, 500)).astype(np.float32)
+    assert not is_skew([*plain]) and is_skew([*heavy]) and not is_skew([*(heavy > 50)])
+    assert skewness_of_mean([np.ones(9, np.float32)]) == 0
+    values = np.array([0.0, 0.0, 0.0, 4.0], np.float32)
+    # By hand: mean 1, variance 3, third central moment 6; the mean of four has the skewness 6 / 3^1.5 / 2.
+    assert skewness_of_mean([values]) == pytest.approx(6 / 3**1.5 / 2)
+    assert mean_score([values, 9 * values]).low == 0.0
+    assert mean_score([values - 2, 9 * values - 2]).low < 0.0

@@ -139,3 +139,53 @@ def softsign() -> Activation:
         inplace=lambda z: z.div_(z.abs().add_(1)),
         out=lambda z, out: torch.div(z, torch.abs(z, out=out).add_(1), out=out),
     )
+
+
+def _phase(z: Tensor, factor: float) -> Tensor:
+    """The argument of a sine, factor * z, of 16 bits in float32: they would overflow, and lose it beyond 100."""
+    import torch
+
+    return z.to(torch.promote_types(z.dtype, torch.float32)) * factor
+
+
+@ActivationRow(
+    formula="sin(frequency*x)",
+    family="classic",
+    gain=1.4142135623731,
+    year=2020,
+    source="Sitzmann, Martel, Bergman, Lindell & Wetzstein 2020, Implicit neural representations with periodic "
+    "activation functions (SIREN)",
+    parameters={"frequency": 30.0},
+    ranges={"frequency": (0.1, 100.0)},
+    init="siren",
+)
+def sine(frequency: float) -> Activation:
+    """Its weights are drawn by the paper's rule, unless --init names another."""
+    import torch
+
+    return elementwise(
+        lambda z: torch.sin(_phase(z, frequency)).to(z.dtype),
+        gradient=lambda grad, z: grad.mul_(torch.cos(_phase(z, frequency)).mul_(frequency)),
+        out=lambda z, out: out.copy_(_phase(z, frequency).sin_()),
+    )
+
+
+@ActivationRow(
+    formula="x+sin(alpha*x)**2/alpha",
+    family="classic",
+    gain=0.8745809829314,
+    year=2020,
+    source="Ziyin, Hartwig & Ueda 2020, Neural networks fail to learn periodic functions and how to fix it",
+    true_slope="1+sin(2*alpha*x)",
+    parameters={"alpha": 1.0},
+    ranges={"alpha": (0.1, 50.0)},
+)
+def snake(alpha: float) -> Activation:
+    """The slope is 1 + sin(2 alpha x), between 0 and 2."""
+    import torch
+
+    return elementwise(
+        lambda z: torch.sin(_phase(z, alpha)).square_().div_(alpha).add_(z).to(z.dtype),
+        gradient=lambda grad, z: grad.mul_(torch.sin(_phase(z, 2 * alpha)).add_(1)),
+        out=lambda z, out: out.copy_(_phase(z, alpha).sin_().square_().div_(alpha).add_(z)),
+    )

@@ -15,6 +15,8 @@ from relubench.data.files.locate import SourceFiles
 from relubench.data.formats import npz_archive
 from relubench.data.formats.image_files import decode, inspect
 from relubench.data.notes import Remarks
+from relubench.data.number_tables import PICTURE_RULE as RULE
+from relubench.data.number_tables import PICTURE_SIDE
 from relubench.data.prepared import PREPARATION_VERSION, DataOptions
 from relubench.data.request import Request, slug
 from relubench.data.source_row import SourceRow
@@ -26,15 +28,10 @@ from relubench.errors import DataError
 READING = 1
 """Part of every digest: raise it when the same file would give other arrays."""
 TASK = "picture"
-SIDE = 256
-"""Pixels that the shorter side is scaled to, unless the user says otherwise; the centre square is fitted."""
 SMALLEST = 8
 """Fewer pixels a side are no picture to fit."""
 VALID_SHARE = 4
 """One in so many pixels that do not train validates."""
-RULE = (
-    "every second pixel of every second row trains; of the others one in 4 validates, a fixed draw, and the rest tests"
-)
 COLOURS = ("red", "green", "blue")
 
 
@@ -42,7 +39,7 @@ def request(name: str, path: Path, options: DataOptions) -> Request:
     """The request for the user's picture at `path`; raises DataError if there is none."""
     check_exists(path)
     npz_archive.check_regular(path)
-    side = options.image_size or SIDE
+    side = options.image_size or PICTURE_SIDE
     identity = {
         "version": PREPARATION_VERSION,
         "reading": READING,
@@ -65,7 +62,7 @@ def request(name: str, path: Path, options: DataOptions) -> Request:
 def load(row: SourceRow, source: SourceFiles, work: Path) -> SplitArrays:
     """The pixels of a sample image of scikit-learn."""
     del work
-    return load_picture(source.files[0][1], SIDE)
+    return load_picture(source.files[0][1], row.side)
 
 
 def load_picture(path: Path, side: int) -> SplitArrays:

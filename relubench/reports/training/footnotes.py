@@ -7,9 +7,11 @@ from typing import Any
 
 from relubench.experiments.rows import SummaryRow, Tuning
 from relubench.reports.formatting import count, fixed, join_names
+from relubench.reports.training.groups import Group
 from relubench.runs.result import RunResult
 from relubench.runs.task import task_called
 from relubench.statistics.error_rates import IN_A_SMOKE_TEST, ON_THIS_TEST_SET
+from relubench.statistics.skewness import is_skew
 
 OUTCOMES = ("ok", "stalled", "diverged", "failed")
 """From best to worst: a row shows the worst of its seeds."""
@@ -66,14 +68,27 @@ def method_notes(rows: Sequence[SummaryRow]) -> list[str]:
     return [
         f"{note}; differences are paired by seed and example{together(len(rows_with_difference))}",
         *one_seed_note(verdicts),
-        smallest_seen(
-            [row.detectable_metric_difference for row in rows_with_difference],
-            decimals=rows[0].posed.decimals,
-            unit=rows[0].posed.difference_unit,
-            several_seeds=max(row.n for row in rows_with_difference) > 1,
-        ),
+        *_smallest_of_tasks(rows_with_difference),
         *_task_notes(rows),
     ]
+
+
+def _smallest_of_tasks(rows: Sequence[SummaryRow]) -> list[str]:
+    """The smallest difference that rows of each task could have seen; scores of two tasks are no range."""
+    by_task: dict[str, list[SummaryRow]] = {}
+    for row in rows:
+        by_task.setdefault(row.task, []).append(row)
+    notes = []
+    for task_rows in by_task.values():
+        task = task_rows[0].posed
+        note = smallest_seen(
+            [row.detectable_metric_difference for row in task_rows],
+            decimals=task.decimals,
+            unit=task.difference_unit,
+            several_seeds=max(row.n for row in task_rows) > 1,
+        )
+        notes.append(f"{task.noun}: {note}" if len(by_task) > 1 else note)
+    return notes
 
 
 def _task_notes(rows: Sequence[SummaryRow]) -> list[str]:
@@ -148,6 +163,16 @@ def uncounted_notes(specs: Sequence[Mapping[str, Any]]) -> list[str]:
     return [
         f"dead units are not counted in {join_names(list(names))}: relubench looks at single units only in networks of "
         "its own (an mlp or the cnn)"
+    ]
+
+
+def skew_notes(groups: Sequence[Group]) -> list[str]:
+    """What intervals cover where a few test examples carry much of a score."""
+    if not any(group.complete and is_skew(group.complete) for group in groups):
+        return []
+    return [
+        "a few test examples carry much of the score: in simulation 95 % intervals of such means cover 85 to 97 %, "
+        "those of differences 93 % or more"
     ]
 
 

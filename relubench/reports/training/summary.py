@@ -22,6 +22,7 @@ from relubench.reports.training.footnotes import (
     match_notes,
     method_notes,
     outcome_notes,
+    skew_notes,
     tuning_notes,
     uncounted_notes,
 )
@@ -122,6 +123,7 @@ def _setting_notes(
     return [
         *match_notes(specs),
         *uncounted_notes(specs),
+        *skew_notes(groups),
         *baselines.notes(comparison, {baselines.method_of(group) for group in groups}),
         *tuning_notes(tunings),
         *pretraining_notes(results),
