@@ -3,8 +3,8 @@
     python -m benchmarks.choose_budgets --dataset digits
     python -m benchmarks.choose_budgets --dataset mnist --model mlp-2x100 --epochs 3
 
-All budgets share one store, so that all of them cost about as much as the largest one. A smaller budget must answer with
-the same set of activations or with a wider one; relu and a formula that is relu must never be told apart.
+All budgets share one store, so that all of them cost about as much as the largest one. A smaller budget must answer
+with the same set of activations or with a wider one; relu and a formula that is relu must never be told apart.
 """
 
 from __future__ import annotations
