@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,9 +11,11 @@ import typer
 
 from relubench.cli import options, output, pages
 from relubench.cli.flag_table import SEED
+from relubench.errors import EXIT_COMPUTE, EXIT_REGRESSION, UsageError
 
 if TYPE_CHECKING:
     from relubench.cli.config_flags import ConfigFlags
+    from relubench.reports.report import Report
 
 OPERATORS = "Operators"
 """A heading of the help."""
@@ -132,6 +135,36 @@ TargetError = Annotated[
 ]
 
 
+Baseline = Annotated[
+    Path | None,
+    typer.Option(
+        "--baseline",
+        metavar="FILE.json",
+        callback=options.expanded,
+        rich_help_panel=options.RESULT,
+        help="An earlier result of the same command, for --fail-on. Default: none.",
+    ),
+]
+FailOn = Annotated[
+    str | None,
+    typer.Option(
+        "--fail-on",
+        metavar="slower|faster|any[:P%]",
+        rich_help_panel=options.RESULT,
+        help="End with exit code 4 where a time has grown since the --baseline (or shrunk, or either) beyond noise, by "
+        "more than so many per cent. Default: no gate.",
+    ),
+]
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict",
+        rich_help_panel=options.RESULT,
+        help="End with exit code 1 where any row failed. Default: the rows say so, and the exit code is 0.",
+    ),
+]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SpeedFlags:
     """What is timed, until when, and where data, runs and result lie."""
@@ -155,6 +188,30 @@ class SpeedFlags:
     report: options.ReportFile = None
     caption: options.Caption = None
     quiet: options.Quiet = False
+    baseline: Baseline = None
+    fail_on: FailOn = None
+    strict: Strict = False
+
+    def gate(self) -> Callable[[Report], Report]:
+        """What judges a timing against the --baseline; raises UsageError for a gate that cannot be."""
+        if self.fail_on is None and self.baseline is None:
+            return lambda report: report
+        if self.fail_on is None or self.baseline is None:
+            raise UsageError("--fail-on and --baseline belong together", "--baseline before.json --fail-on slower:5%")
+        from relubench.reports.speed.gate import gated_speed, read_speed_rows
+        from relubench.statistics.speed_gate import parse_speed_gate
+
+        gate, before = parse_speed_gate(self.fail_on), read_speed_rows(self.baseline)
+        return lambda report: gated_speed(report, before, gate)
+
+    def end(self, report: Report) -> None:
+        """Raises typer.Exit with code 4 where the gate found a regression, with code 1 under --strict for a failure."""
+        from relubench.reports.speed.gate import has_slowed
+
+        if has_slowed(report):
+            raise typer.Exit(EXIT_REGRESSION)
+        if self.strict and any(row.get("outcome") not in (None, "ok") for row in report.rows):
+            raise typer.Exit(EXIT_COMPUTE)
 
     def target(self) -> output.Target:
         """Where the result goes; raises UsageError where it or the plot could not be written."""

@@ -49,11 +49,13 @@ def time_operators(config: ConfigFlags, flags: SpeedFlags, target: output.Target
     )
     _say_what_is_copied(choices, flags)
     output.check_stdout(target)
-    watch = partial(show_rounds, quiet=flags.quiet)
+    gate, watch = flags.gate(), partial(show_rounds, quiet=flags.quiet)
     timed = operator_speed.time_operators(request, choices, acts, device, watch, flags.note, keep_interrupted=True)
-    _show(operators_timed(timed), target, flags)
+    report = gate(operators_timed(timed))
+    _show(report, target, flags)
     if timed.measurement.ended == "interrupted":
         raise typer.Exit(EXIT_INTERRUPTED)
+    flags.end(report)
 
 
 def _say_what_is_copied(choices: list[ActivationChoice], flags: SpeedFlags) -> None:
@@ -107,6 +109,7 @@ def time_networks(config: ConfigFlags, flags: SpeedFlags, target: output.Target)
     from relubench.experiments import network_speed
     from relubench.runs.task import task_called
 
+    gate = flags.gate()
     network_speed.target_score(flags.target_error)
     request = timing_request("--network", **flags.limits(config), compiled=flags.compile_)
     study = _open_study(config, flags, "--network")
@@ -119,12 +122,14 @@ def time_networks(config: ConfigFlags, flags: SpeedFlags, target: output.Target)
     if not study.results:
         raise ComputeError(f"none of the {study.total} runs could be computed", "see the warnings above")
     timed, failure = _timed_networks(study, None if interrupted else request, target_score, flags)
-    report = pages.finished(timed.report, flags.caption)
+    gated = timed.report if interrupted or failure else gate(timed.report)
+    report = pages.finished(gated, flags.caption)
     output.emit_report(report, target, quiet=flags.quiet)
     pages.write_files(report, flags.plot if timed.points else None, flags.report, quiet=flags.quiet)
     if interrupted:
         raise stopped(study)
     _conclude(timed, failure, flags.plot)
+    flags.end(report)
 
 
 def _conclude(timed: TimedNetworks, failure: str, plot: Path | None) -> None:

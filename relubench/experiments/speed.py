@@ -31,10 +31,12 @@ class Mode:
     """The activations that are timed unless others are named."""
 
 
+GATE = ("--baseline", "--fail-on", "--strict")
+
 MODES = {
-    "": Mode(("--size", "--dtype", "--pass", "--compile", "--threads", "--act", "--plot"), 75.0, ("all",)),
+    "": Mode(("--size", "--dtype", "--pass", "--compile", "--threads", "--act", "--plot", *GATE), 75.0, ("all",)),
     "--network": Mode(
-        (*NETWORK_OPTIONS, "--target", "--method", "--act", "--plot", "--keep-act", "--compile"),
+        (*NETWORK_OPTIONS, "--target", "--method", "--act", "--plot", "--keep-act", "--compile", *GATE),
         30.0,
         ("sigmoid", "tanh", "relu"),
     ),

@@ -235,4 +235,5 @@ def test_a_change_of_any_kind_of_value_is_found(tmp_path: Path, table: dict[str,
         except UsageError:
             continue
     assert len(kinds) > 80
-    assert missed == {"version", "device", "command"}
+    # `words` are what people read: sentences that no number is taken from.
+    assert {name for name in missed if not name.startswith("words.")} == {"version", "device", "command"}

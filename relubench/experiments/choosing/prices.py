@@ -105,10 +105,7 @@ def soundness(labels: Sequence[str], precision: str) -> dict[str, str]:
 
 def _spec_of(trainings: Trainings, label: str, rate: float) -> RunSpec | None:
     """The specification of any run of the activation at its rate."""
-    from relubench.runs.spec import RunSpec
-
-    specs = [result.spec for (name, lr, _), result in trainings.results.items() if (name, lr) == (label, rate)]
-    return RunSpec.from_json(specs[0]) if specs else None
+    return next((spec for (name, lr, _), spec in trainings.specs.items() if (name, lr) == (label, rate)), None)
 
 
 def _memory(spec: RunSpec, choice: ActivationChoice) -> int:

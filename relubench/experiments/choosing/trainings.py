@@ -14,6 +14,7 @@ from relubench.experiments.events import Event
 from relubench.experiments.plan import Variant
 from relubench.experiments.study import Study
 from relubench.runs.result import RunResult, Timing
+from relubench.runs.spec import RunSpec
 from relubench.runs.task import Task, task_called
 from relubench.statistics.example_scores import Scores
 from relubench.statistics.sequential import Gaps, gaps_of
@@ -38,6 +39,7 @@ class Trainings:
     watch: Watch
     account: Account
     results: dict[Key, RunResult] = field(default_factory=dict)
+    specs: dict[Key, RunSpec] = field(default_factory=dict)
     masks: dict[Key, Scores] = field(default_factory=dict)
     timings: dict[str, Timing | None] = field(default_factory=dict)
     study: Study | None = None
@@ -125,6 +127,7 @@ class Trainings:
         return self.config.model_copy(update={"act": (label,), "train": train, "seeds": tuple(seeds)})
 
     def _collect(self, study: Study) -> None:
+        self.specs |= {(spec.activation, spec.lr, spec.seed): spec for spec in study.specs}
         for result in study.results:
             key = (result.spec["activation"], result.spec["lr"], result.spec["seed"])
             self.results[key] = result

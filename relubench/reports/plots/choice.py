@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from relubench.errors import ComputeError
-from relubench.reports.plots.figure import COLOURS, save, style_axes
+from relubench.reports.plots.figure import COLOURS, save
 from relubench.reports.report import Row
 from relubench.runs.task import task_of
 
@@ -35,7 +35,8 @@ def plot_choice(rows: Sequence[Row], path: Path, *, title: str) -> None:
     axes.set_xlabel("training, µs an example")
     axes.set_ylabel(f"{task.noun} {task.unit}".rstrip())
     axes.set_title(title, fontsize="medium")
-    style_axes(axes)
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
     save(figure, path)
 
 

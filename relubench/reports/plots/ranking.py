@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from relubench.reports.plots.figure import COLOURS, save, style_axes
+from relubench.reports.plots.figure import COLOURS, save
 from relubench.reports.report import Row
 
 
@@ -26,5 +26,6 @@ def plot_ranking(rows: Sequence[Row], critical_difference: float | None, path: P
     axes.set_yticks(list(places), [row["activation"] for row in rows])
     axes.set_xlabel("mean rank over the data sets and networks, 1 is the best")
     axes.set_title(title, fontsize="medium")
-    style_axes(axes)
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
     save(figure, path)
