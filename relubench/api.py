@@ -16,12 +16,14 @@ from relubench.experiments.config import ExperimentConfig
 from relubench.experiments.l1_range import ABLATION_DEFAULTS, check_layers
 from relubench.experiments.named_settings import (
     SpeedSettings,
+    Texts,
     TrainingSettings,
     activation_names,
     check_names,
     configuration,
     methods_of,
     overrides_of,
+    texts_of,
 )
 from relubench.experiments.pretraining_files import check_export, export_stack, pretraining_defaults
 from relubench.experiments.python_study import Place, carry_out, open_study, with_drawn_strengths
@@ -34,8 +36,6 @@ from relubench.reports.training.pretraining import pretraining_report
 from relubench.reports.training.sequential import train_by_looks
 from relubench.reports.training.study import study_report
 from relubench.system.paths import user_path
-
-Texts = str | Sequence[str]
 
 
 def train(
@@ -222,7 +222,7 @@ def verify(
     check_torch_loads()
     place, choices = resolve("cpu"), select(activation_names(act))
     reference = reference_choice(activation_names(against)[0], choices) if against is not None else None
-    dtypes = check_names("--dtype", list(_texts(dtype)), tuple(DTYPES))
+    dtypes = check_names("--dtype", list(texts_of(dtype)), tuple(DTYPES))
     if compiled:
         check_compiler(place)
     rows = [row.to_json() for row in check_rows(choices, dtypes, compiled=compiled, against=reference)]
@@ -242,10 +242,6 @@ def compare(*files: str | Path) -> Table:
     return Table(compared([read_table(user_path(path)) for path in files]))
 
 
-def _texts(texts: Texts | None) -> tuple[str, ...]:
-    return () if texts is None else (texts,) if isinstance(texts, str) else tuple(texts)
-
-
 def _operators_timed(mode: str, act: object, named: SpeedSettings) -> Report:
     from relubench.activations import select
     from relubench.experiments.operator_speed import operator_request, time_arithmetic, time_operators
@@ -260,9 +256,9 @@ def _operators_timed(mode: str, act: object, named: SpeedSettings) -> Report:
     request = operator_request(
         select(acts),
         device,
-        size=_texts(named.get("size")),
-        dtype=_texts(named.get("dtype")),
-        passes=_texts(named.get("passes")),
+        size=texts_of(named.get("size")),
+        dtype=texts_of(named.get("dtype")),
+        passes=texts_of(named.get("passes")),
         compiled=bool(named.get("compiled")),
         threads=named.get("threads"),
         **limits,

@@ -151,3 +151,11 @@ def _seeds(seeds: int | Sequence[int] | str | None, seed: int | None) -> tuple[i
     if seed is not None:
         return (seed,)
     return tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds) if seeds is not None else None
+
+
+Texts = str | Sequence[str]
+
+
+def texts_of(texts: Texts | None) -> tuple[str, ...]:
+    """One text or several, as a tuple; empty for None."""
+    return () if texts is None else (texts,) if isinstance(texts, str) else tuple(texts)

@@ -54,9 +54,9 @@ def rounding_effect(steps: Callable[[Tensor], Tensor], x: Tensor, dtype: str) ->
     total, is_nonlinear = disturbances.to_first_order()
     is_drawn = is_nonlinear.view(-1, x.shape[1]).any(0)
     if is_drawn.any():
-        drawn = disturbances.at(is_drawn).drawn().view(-1, int(is_drawn.sum()))
+        effects = disturbances.at(is_drawn).drawn().view(-1, int(is_drawn.sum()))
         rows = total.view(-1, x.shape[1])
-        rows[:, is_drawn] = torch.maximum(rows[:, is_drawn], drawn)
+        rows[:, is_drawn] = torch.maximum(rows[:, is_drawn], effects)
     total = SLACK * total + (UNDERFLOW if counting.library else 0.0)
     return RoundingEffect(total, is_nonlinear, counting.largest, base.isnan(), counting.arithmetic)
 

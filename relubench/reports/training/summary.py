@@ -86,18 +86,17 @@ def summarize(
     labels = row_labels(groups, rows)
     row_verdicts = _verdicts(groups, rows, labels, smoke=comparison.smoke)
     rows = [row_verdict.row for row_verdict in row_verdicts]
+    texts = [
+        *outcome_notes([group.results for group in groups], rows, labels),
+        *method_notes(rows),
+        *([] if comparison.smoke else deciding_notes(entries_by_baseline(groups, rows, base_indices))),
+        *_setting_notes(results, groups, tunings, comparison),
+        *_reference_notes(results, row_verdicts),
+        *([gradients.NOTE] if gradients.has_gradients(results) else []),
+    ]
     return Summary(
         rows,
-        footnotes(
-            [
-                *outcome_notes([group.results for group in groups], rows, labels),
-                *method_notes(rows),
-                *([] if comparison.smoke else deciding_notes(entries_by_baseline(groups, rows, base_indices))),
-                *_setting_notes(results, groups, tunings, comparison),
-                *_reference_notes(results, row_verdicts),
-                *([gradients.NOTE] if gradients.has_gradients(results) else []),
-            ]
-        ),
+        footnotes(texts),
         _sentence(groups, row_verdicts, base_indices, comparison),
         _extra_keys(results, TableRuns(groups, timings, by_strength)),
         _shared([result.spec for result in results]),
