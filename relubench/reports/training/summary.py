@@ -74,10 +74,9 @@ def summarize(
     """The table of these runs: a row for each activation (data set, model, pre-training, l1), in order of appearance.
 
     Each variant and strength of test noise has a row; without a `comparison` a row is compared with the first one of
-    its data set, model, variant and noise.
-    `timings`: by run id; `mask_of`: gives a run's mask over the test examples, or None where there is none; `tunings`:
-    what `--lr auto` searched and chose; `by_strength`: a row is one L1 strength even where there is only one, and has
-    its near zeros. Raises ValueError if two runs would be the same seed of the same row.
+    its data set, model, variant and noise. `timings`: by run id; `mask_of`: gives a run's mask over the test examples,
+    or None where there is none; `tunings`: what `--lr auto` searched and chose; `by_strength`: a row is one L1 strength
+    even where there is only one. Raises ValueError if two runs would be the same seed of the same row.
     """
     comparison = comparison or Comparison()
     groups = group_runs(results, mask_of, by_strength)
