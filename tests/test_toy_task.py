@@ -148,7 +148,9 @@ def toy_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     heights = {"classes": 1, "target": f"{__name__}:load_heights", "split": "the digits', with heights as targets"}
     table["regression-digits"] = replace(table["regression-digits"], **heights)
     monkeypatch.setattr("relubench.data.preparation.TABLE", table)
-    monkeypatch.setattr("relubench.experiments.study.LocalExecutor", lambda device, store, note: InlineExecutor(store))
+    monkeypatch.setattr(
+        "relubench.experiments.executor_choice.LocalExecutor", lambda device, store, note: InlineExecutor(store)
+    )
 
 
 def test_the_table_speaks_of_the_tasks_metric() -> None:

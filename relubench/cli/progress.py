@@ -8,8 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from relubench.runs.task import task_called
-
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
@@ -267,6 +265,9 @@ def facts(event: Event) -> str:
     """`validation error 1.93 %, 5800 images/s`: the task's score and speed of a run, empty if neither is known."""
     parts = [event.stage] if event.stage else []
     if event.valid_score is not None:
+        # Late: a help needs no numpy.
+        from relubench.runs.task import task_called
+
         task = task_called(event.task)
         parts.append(f"validation {task.noun} {task.text(event.valid_score)}")
     if event.images_per_second:

@@ -12,7 +12,7 @@ from relubench.cli import completion, options, output
 from relubench.cli.runs import find_run
 from relubench.cli.study import quietly
 from relubench.data.notes import printable
-from relubench.data.source_row import LANGUAGE
+from relubench.runs.task_names import LANGUAGE
 from relubench.errors import UsageError
 from relubench.system.lookup import find
 from relubench.system.output_files import check_file, save_file

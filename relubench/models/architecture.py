@@ -19,7 +19,7 @@ from relubench.models.families import family_of, parse_model
 from relubench.models.family import Architecture, LayerShape
 from relubench.models.norm_table import NORMS
 from relubench.runs.spec import RunSpec
-from relubench.runs.task import LANGUAGE
+from relubench.runs.task_names import LANGUAGE
 
 __all__ = ["Architecture", "LayerShape", "parse_model"]
 

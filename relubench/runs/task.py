@@ -13,15 +13,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from relubench.runs.task_names import (
+    CLASSIFICATION,
+    LANGUAGE,
+    PICTURE,
+    RECONSTRUCTION,
+    RECONSTRUCTION_MSE,
+    REGRESSION,
+)
 from relubench.system import lookup
-
-CLASSIFICATION = "classification"
-"""The name of the task that a data set poses unless it says otherwise."""
-REGRESSION, PICTURE = "regression", "picture"
-"""The tasks whose targets are numbers: any, or the colours of a picture's pixels."""
-
-LANGUAGE = "language"
-"""The task of a text: the next character, which is a byte, from those before it in a context window."""
 
 SIGMAS = 2.0
 """A network is at chance if it does not beat chance by more than this many standard errors of the validation set."""
@@ -140,10 +140,6 @@ def mean_image_nats(pixels: NDArray[Any]) -> NDArray[Any]:
     varies = np.isfinite(lit) & np.isfinite(dark)
     on = pixels[:, varies].astype(np.float64)
     return -(on @ lit[varies] + (1.0 - on) @ dark[varies])
-
-
-RECONSTRUCTION, RECONSTRUCTION_MSE = "reconstruction", "reconstruction-mse"
-"""The names of the tasks of a VAE and of an autoencoder."""
 
 
 def unigram_bits(targets: NDArray[Any]) -> NDArray[Any]:

@@ -90,6 +90,7 @@ class FakeStudy:
     results: list[RunResult] = field(default_factory=list)
     tuned: dict[str, Any] = field(default_factory=dict)
     closed: bool = False
+    store: Any = None
     device: Any = field(default_factory=lambda: SimpleNamespace(name="Test CPU", kind="cpu"))
 
     def open(self, config: ExperimentConfig, **asked: Any) -> FakeStudy:

@@ -111,7 +111,7 @@ def test_output_goes_whole_into_a_file(cli: Cli, tmp_path: Path) -> None:
     place = tmp_path / "models.csv"
     place.write_text("old")
     ended = cli("list", "models", "--output", str(place))
-    assert (ended.code, ended.out, ended.err) == (0, "", "")
+    assert (ended.code, ended.out, ended.err) == (0, "", f"written: {place}\n")
     assert next(csv.reader(io.StringIO(place.read_text()))) == ["name", "description"]
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 

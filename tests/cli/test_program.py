@@ -96,7 +96,11 @@ BAD = [
     (("train", "--lr", "nan"), "--lr", "--lr"),
     (("train", "--dropout", "2"), "--dropout should be less than 1, got 2.0", "--dropout"),
     (("train", "--optimizer", "sdg"), "--optimizer must be one of sgd, adam, adamw, got 'sdg'", "did you mean sgd"),
-    (("train", "--protocol", "old"), "--protocol must be one of paper, modern, got 'old'", "--protocol paper"),
+    (
+        ("train", "--protocol", "old"),
+        "--protocol must be one of paper, modern, transformer, got 'old'",
+        "--protocol paper",
+    ),
     (("train", "--device", "tpu"), "--device must be one of auto, cpu, cuda, mps, got 'tpu'", "--device"),
     (("train", "--seeds", "3", "--seed", "1"), "--seeds 3 and --seed 1 exclude each other", "--seeds N"),
     (("train", "--seeds", "0"), "--seeds must be 1 to 10000, got 0", "--seeds 5"),

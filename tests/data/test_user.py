@@ -138,9 +138,9 @@ def test_a_pickle_is_not_run(tmp_path):
 def test_other_paths_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"there is no file or folder .*nothing.npz"):
         prepare(str(tmp_path / "nothing.npz"))
-    (tmp_path / "data.txt").touch()
-    with pytest.raises(DataError, match=r"data.txt is neither a .npz file, a table nor a folder"):
-        prepare(str(tmp_path / "data.txt"))
+    (tmp_path / "data.mat").touch()
+    with pytest.raises(DataError, match=r"data.mat is neither a .npz file, a table nor a folder"):
+        prepare(str(tmp_path / "data.mat"))
 
 
 def test_image_size_is_refused(small_npz):

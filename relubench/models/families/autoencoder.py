@@ -24,7 +24,7 @@ from relubench.models.family import (
     repeated,
     scaled_widths,
 )
-from relubench.runs.task import RECONSTRUCTION_MSE
+from relubench.runs.task_names import RECONSTRUCTION_MSE
 
 if TYPE_CHECKING:
     from relubench.models.layers.base import Layer

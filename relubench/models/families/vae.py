@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from relubench.models.families import autoencoder
 from relubench.models.family import HIDDEN_STAGES, Architecture, Family, LayerShape, NetworkBuilder
-from relubench.runs.task import RECONSTRUCTION
+from relubench.runs.task_names import RECONSTRUCTION
 
 if TYPE_CHECKING:
     from relubench.models.layers.base import Layer

@@ -1,0 +1,10 @@
+"""The names of the tasks, for whoever needs no more of a task than its name. Imports nothing."""
+
+CLASSIFICATION = "classification"
+"""The name of the task that a data set poses unless it says otherwise."""
+REGRESSION, PICTURE = "regression", "picture"
+"""The tasks whose targets are numbers: any, or the colours of a picture's pixels."""
+LANGUAGE = "language"
+"""The task of a text: the next character, which is a byte, from those before it in a context window."""
+RECONSTRUCTION, RECONSTRUCTION_MSE = "reconstruction", "reconstruction-mse"
+"""The names of the tasks of a VAE and of an autoencoder."""
