@@ -12,8 +12,8 @@ from relubench.cli import completion, options, output
 from relubench.cli.runs import find_run
 from relubench.cli.study import quietly
 from relubench.data.notes import printable
-from relubench.runs.task_names import LANGUAGE
 from relubench.errors import UsageError
+from relubench.runs.task_names import LANGUAGE
 from relubench.system.lookup import find
 from relubench.system.output_files import check_file, save_file
 from relubench.system.paths import user_path
