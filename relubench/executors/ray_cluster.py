@@ -72,7 +72,8 @@ class RayCluster:
         is_debugging = bool(os.environ.get("RELUBENCH_DEBUG"))
         options: dict[str, Any] = {"log_to_driver": is_debugging, "logging_level": "INFO" if is_debugging else "FATAL"}
         if place == "local":
-            options |= {"num_cpus": resolve("cpu").threads, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+            num_threads = resolve("cpu").threads
+            options |= {"num_cpus": num_threads, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
         if not is_debugging:
             _silence()
         try:

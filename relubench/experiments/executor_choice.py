@@ -10,6 +10,7 @@ from relubench.executors.local import LocalExecutor
 from relubench.experiments.config import ExperimentConfig
 from relubench.runs.store import Store
 from relubench.system.device import Device, processor_features, resolve
+from relubench.system.device_kinds import DEVICES
 from relubench.system.paths import user_path
 
 Note = Callable[[str], None]
@@ -87,10 +88,11 @@ def _slurm_site(config: ExperimentConfig, store: Store, note: Note) -> Site:
 
     check_slurm()
     section, executor_section = config.slurm, config.executor
+    needs_gpu = config.device in DEVICES and DEVICES[config.device].own_memory
     options = SlurmOptions(
         **{name: getattr(section, name) for name in ("partition", "account", "qos", "constraint", "setup")},
         minutes=section.time,
-        gpus=section.gpus if section.gpus is not None else int(config.device == "cuda"),
+        gpus=section.gpus if section.gpus is not None else int(needs_gpu),
         processors=section.processors,
         signal_seconds=section.signal,
         workers=executor_section.workers,

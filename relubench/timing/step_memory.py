@@ -42,7 +42,7 @@ def measure_memory(make: Callable[[], Population], gather: Callable[[Population]
     del population
     # A network's layers hold each other: let go in the middle of a record, they would be missing from it.
     gc.collect()
-    if DEVICES["cuda"].graphs and x.device.type == "cuda":
+    if DEVICES[x.device.type].own_memory:
         return _counted_by_allocator(make, x, y)
     return _added_up(make, x, y)
 

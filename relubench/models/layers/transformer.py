@@ -150,14 +150,15 @@ class Rotation:
         rates = ROTARY_BASE ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
         angles = torch.arange(context, dtype=torch.float64).unsqueeze(-1) * rates
         turns = torch.polar(torch.ones_like(angles), angles).to(torch.complex64)
-        self.turns = {"cpu": turns.view(context, 1, 1, width // 2)}
-        """[T, 1, 1, E/2], by device."""
+        self.turns = turns.view(context, 1, 1, width // 2)
+        self.copies: dict[torch.device, Tensor] = {}
+        """The same [T, 1, 1, E/2], by device."""
 
     def on(self, device: torch.device, context: int) -> Tensor:
         """The turns of the first characters, on a device."""
-        if str(device) not in self.turns:
-            self.turns[str(device)] = self.turns["cpu"].to(device)
-        return self.turns[str(device)][:context]
+        if device not in self.copies:
+            self.copies[device] = self.turns.to(device)
+        return self.copies[device][:context]
 
 
 class Attention(Layer):
