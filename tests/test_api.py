@@ -110,7 +110,7 @@ def test_every_activation_is_tuned_on_the_same_grid_with_the_same_budget():
     assert {one.seed for one in trials} == {2**31 - 2, 2**31 - 3}
     for act, tuning in ((one.activation, one) for one in study.tuned):
         errors = {
-            rate: [one.valid_error_pct for one in trials if (one.activation, one.lr) == (act, rate)]
+            rate: [one.valid_score for one in trials if (one.activation, one.lr) == (act, rate)]
             for rate in tuning.errors
         }
         assert tuning.errors == pytest.approx({rate: sum(both) / 2 for rate, both in errors.items()})

@@ -36,7 +36,7 @@ def test_a_protocols_warmup_gives_way_to_a_short_training():
         ({"model": {"dropout": 1.0}}, r"model\.dropout should be less than 1"),
         (
             {"model": {"init": "zeros"}},
-            r"model\.init should be 'auto', 'xavier', 'he', 'lecun', 'uniform', 'siren' or 'own'",
+            r"model\.init should be 'auto', .*, 'uniform', 'siren' or 'own'",
         ),
         ({"train": {"optimizer": "adam", "momentum": 0.9}}, r"momentum \(=0\.9\) belongs to the optimizer sgd"),
         ({"train": {"epochs": 2, "warmup_epochs": 3}}, r"warmup_epochs \(=3\) must not exceed epochs \(=2\)"),
