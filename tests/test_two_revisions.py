@@ -134,6 +134,7 @@ def test_a_tiny_training_at_equal_revisions_and_at_one_with_another_rounding(
     assert last == "0 of 1 trainings are equal"
 
 
+@pytest.mark.slow
 def test_a_training_that_ends_too_fast_is_killed_earlier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     tree = two_revisions.Tree(two_revisions.ROOT, tmp_path / "work")
     tree.prepare()

@@ -33,6 +33,8 @@ HEAVY_TAIL = 2.0
 UNDEFINED = "NaN at an infinity: a product of infinity and 0, or a quotient of two"
 OVERFLOWN = "far out, where a power or a multiple of x is beyond the largest number"
 
+AT_LARGEST = "a step lies within its roundings of the largest number, and may round to infinity"
+
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
@@ -90,9 +92,16 @@ def _allowance(steps: Callable[[Tensor], Tensor], z: Tensor, dtype: str, emulate
         emulated=torch.cat(rounded, dim=-1).numpy() if emulate else None,
         excuses={
             UNDEFINED: (gate.isinf() & undefined & arithmetic).numpy(),
+            AT_LARGEST: _is_at_largest(largest.numpy(), size, dtype),
             OVERFLOWN: (largest > 2.0 ** (FORMATS[dtype][2] + 1) / 8).numpy() & _is_far_out(gate.numpy(), dtype),
         },
     )
+
+
+def _is_at_largest(largest: Array, size: Array, dtype: str) -> NDArray[np.bool_]:
+    """Where the largest step [N] may round to infinity or not, by what the roundings explain of the result."""
+    roundings = size.reshape(-1, len(largest)).max(axis=0)
+    return np.abs(largest - 2.0 ** (FORMATS[dtype][2] + 1)) <= 2 * roundings
 
 
 def _spread_nonlinear(size: Array, is_nonlinear: NDArray[np.bool_], x: Array, dtype: str) -> Array:

@@ -26,6 +26,10 @@ from relubench.reports.table import Table
 TINY: dict[str, Any] = {"dataset": "digits", "model": "mlp-1x16", "batch_size": 64, "epochs": 3, "lr": 0.3}
 
 
+# In one process: they share the runs of one command.
+pytestmark = pytest.mark.xdist_group("choosing")
+
+
 @pytest.fixture(scope="module", autouse=True)
 def in_this_process() -> Iterator[None]:
     """Trainings run in this process: starting workers for every look would take longer than all of them."""
@@ -102,6 +106,7 @@ def test_the_same_command_trains_nothing_and_answers_the_same(table: Table, runs
     assert set((runs / "runs").rglob("result.json")) == ids
 
 
+@pytest.mark.slow
 def test_a_smaller_budget_answers_the_same_or_wider(table: Table, runs: Path) -> None:
     sets = [set(answer(table)["not_told_apart"])]
     for budget in ("25runs", "15runs"):
