@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from relubench.data.prepared import DataOptions
+from typing import TYPE_CHECKING
+
 from relubench.errors import UsageError
+
+if TYPE_CHECKING:
+    from relubench.data.prepared import DataOptions
 
 TABLES = (".csv", ".parquet")
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")

@@ -12,7 +12,6 @@ import math
 from dataclasses import replace
 
 from relubench.activations.layer_input import Frame
-from relubench.data.table_outline import task_of_data
 from relubench.data.user_files import PICTURES, TABLES
 from relubench.errors import UsageError
 from relubench.models.families import family_of, parse_model
@@ -52,6 +51,9 @@ def with_heads(arch: Architecture, heads: int | None) -> Architecture:
 
 def default_model(dataset: str) -> str:
     """The model that a data set is trained with unless another is named."""
+    # Late: a help needs no numpy.
+    from relubench.data.table_outline import task_of_data
+
     if task_of_data(dataset) == LANGUAGE:
         return "transformer-2x64"
     if dataset in SMALL_SETS or dataset.lower().endswith(TABLES):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
-from relubench.runs.task import CLASSIFICATION
+from relubench.runs.task_names import CLASSIFICATION
 from relubench.system.device_kinds import DEVICES
 from relubench.version import ENGINE_VERSION
 
