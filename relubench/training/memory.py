@@ -35,9 +35,6 @@ CACHED_IMAGES = 250
 COMPILER_BYTES = 100_000_000
 """What the compiler of kernels leaves in a process."""
 
-ATTENTION_BYTES = 40_000_000
-"""What the kernels of attention leave in a process, about."""
-
 BASE_BYTES = 450_000_000
 """A process that has imported torch."""
 
@@ -50,7 +47,7 @@ def chunk_factor(spec: RunSpec) -> int:
 def member_bytes(spec: RunSpec, inputs_per_unit: int, learned: int) -> int:
     """Bytes that one network adds to a process: parameters, optimizer state, best weights, activations, a chunk.
 
-    What the libraries take for themselves at first use, some 15 MB on a processor, is not in it.
+    What the libraries take for themselves at first use, 15 to 60 MB on a processor, is not in it.
     """
     if spec.foreign is not None:
         return _external_bytes(spec, spec.foreign, learned)
@@ -65,14 +62,8 @@ def member_bytes(spec: RunSpec, inputs_per_unit: int, learned: int) -> int:
     values = inputs + sum(_stage_values(shape, inputs_per_unit) for shape in shapes) + 3 * outputs
     chunk = max(CHUNK_IMAGES * chunk_factor(spec), spec.batch_size)
     compiler = COMPILER_BYTES if uses_kernels(spec) else 0
-    attention = ATTENTION_BYTES if arch.heads else 0
     codes = CODE_BYTES if spec.stack is not None and spec.stack.layers > 1 else 0
-    return (
-        FLOAT_BYTES * (copies * parameters + values * spec.batch_size + 2 * chunk * inputs)
-        + codes
-        + compiler
-        + attention
-    )
+    return FLOAT_BYTES * (copies * parameters + values * spec.batch_size + 2 * chunk * inputs) + codes + compiler
 
 
 def evaluation_images(inputs: int, *, convolutional: bool, device: str, members: int = 1, places: int = 1) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -18,21 +19,26 @@ from relubench.training.memory import evaluation_bytes, member_bytes, members_th
 from specs import finish, job, runs
 
 MEASURE = """
-import json, re, sys
+import ctypes, gc, json, re, sys
 import torch
 from relubench.executors.job import Job
 from relubench.executors.tasks import _open
-job = Job.from_json(json.loads(sys.argv[1]))
+small, job = (Job.from_json(json.loads(text)) for text in sys.argv[1:])
 torch.set_num_threads(1)
-torch.mm(torch.ones(64, 64), torch.ones(64, 64))
 def kib(what):
     return int(re.search(what + r":\\s+(\\d+)", open("/proc/self/status").read())[1])
+def train(job):
+    population = _open(job)
+    for step in population.train():
+        break
+    population.evaluate("valid")
+train(small)  # what the libraries take for themselves at first use
+gc.collect()
+if hasattr(ctypes.CDLL(None), "malloc_trim"):  # of the GNU C library: gives back what is free
+    ctypes.CDLL(None).malloc_trim(0)
 open("/proc/self/clear_refs", "w").write("5")  # the peak starts anew
 before = kib("VmRSS")
-population = _open(job)
-for step in population.train():
-    break
-population.evaluate("valid")
+train(job)
 print((kib("VmHWM") - before) * 1024)
 """
 
@@ -56,14 +62,16 @@ def test_the_prediction_is_close_to_what_a_process_takes(
     model: str, train: dict[str, Any], device_name: str, tmp_path: Path
 ):
     data = {"name": "docs"} if model.startswith("transformer") else {}
-    one = job("relu", tmp_path, model={"name": model}, train=train, data=data)
-    one = replace(one, specs=[replace(one.specs[0], device_name=device_name)])
-    argv = [sys.executable, "-c", MEASURE, json.dumps(one.to_json())]
+    small = "transformer-1x8" if model.startswith("transformer") else re.sub(r"[1-9]\d{2,}", "8", model)
+    jobs = [job("relu", tmp_path, model={"name": name}, train=train, data=data) for name in (small, model)]
+    jobs = [replace(each, specs=[replace(each.specs[0], device_name=device_name)]) for each in jobs]
+    one = jobs[-1]
+    argv = [sys.executable, "-c", MEASURE, *(json.dumps(each.to_json()) for each in jobs)]
     measured = int(subprocess.run(argv, capture_output=True, text=True, check=True).stdout)
     predicted = member_bytes(one.specs[0], 1, 0) + evaluation_bytes(one.specs[0], 1, one.prepared.n_valid)
     print(f"{model}: predicted {predicted / 1e6:.0f} MB, measured {measured / 1e6:.0f} MB")
-    # What the libraries take for themselves at first use is not in the prediction.
-    assert predicted == pytest.approx(measured, rel=0.3, abs=30e6)
+    # 20 MB: what a gather, a shuffle and Python itself take, whatever the network.
+    assert predicted == pytest.approx(measured, rel=0.2, abs=20e6)
 
 
 def test_more_memory_holds_more_members():
