@@ -72,7 +72,8 @@ SheetFile = Annotated[
         "--output",
         metavar="FILE.png",
         callback=options.expanded,
-        help="The file to write; one that is there is replaced. Default: NAME.png in the current folder.",
+        help="The file to write; one that is there is replaced. Default: NAME.png in the current folder, where no file "
+        "but an earlier sheet is replaced.",
     ),
 ]
 
@@ -130,7 +131,17 @@ def _sheet_path(name: str, output_file: Path | None) -> Path:
     if path.suffix.lower() != ".png":
         raise UsageError(f"--output {path}: the sheet is a PNG", "end the file's name in .png")
     check_file("--output", path)
+    if output_file is None and path.is_file() and not _is_own_sheet(path):
+        raise UsageError(f"{path} is there already, and relubench did not write it", "--output FILE.png names another")
     return path
+
+
+def _is_own_sheet(path: Path) -> bool:
+    """Whether a PNG says in its first chunks that relubench wrote it."""
+    from relubench.reports.plots.image_sheet import SOFTWARE
+
+    with path.open("rb") as file:
+        return SOFTWARE.encode() in file.read(2000)
 
 
 def _print(prepared: PreparedData, sheet: str | None, target: output.Target, note: Callable[[str], None]) -> None:

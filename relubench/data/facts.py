@@ -41,7 +41,8 @@ class PartFacts:
     blank: int
     """Images of one single value."""
     repeated: int | None
-    """Images that also occur in an earlier part (training, validation, test); None where that was not compared."""
+    """Images that also occur in an earlier part (training, validation, test), rows of a table with the same target;
+    None where that was not compared."""
     contradicted: int | None
     """Images that occur in this part under two labels or more; None likewise."""
 
@@ -76,20 +77,24 @@ def survey(parts: SplitArrays) -> Facts:
     arrays = parts.arrays()
     compared = sum(array.nbytes for array in arrays.values()) <= COMPARED_BYTES
     digests_before: set[bytes] = set()
+    known_before: set[bytes] = set()
     facts: dict[str, PartFacts] = {}
     for name in PART_NAMES:
         x, y = arrays[f"x_{name}"], arrays[f"y_{name}"]
-        digests = _image_digests(x) if compared else []
+        digests = _digests(x) if compared else []
+        # A row of a table can agree in its few values with a row of another target: by heart is known the target.
+        known = digests if parts.noun == "image" or not compared else _digests(x, y)
         low, high, blank = _value_range(x)
         facts[name] = PartFacts(
             counts=_counts(y, parts.classes),
             low=low,
             high=high,
             blank=blank if parts.noun == "image" and x[0].size > 1 else 0,
-            repeated=sum(digest in digests_before for digest in digests) if compared else None,
+            repeated=sum(digest in known_before for digest in known) if compared else None,
             contradicted=_count_contradicted(digests, y) if compared else None,
         )
         digests_before.update(digests)
+        known_before.update(known)
     names = parts.names or tuple(str(label) for label in range(parts.classes))
     distinct = len(digests_before) if compared else None
     from_counts = _warnings(facts, parts.noun, distinct, () if _are_numbers(parts.y_train) else names)
@@ -178,12 +183,15 @@ def _repeated_images(parts: Mapping[str, PartFacts], noun: str) -> Iterator[str]
     ):
         if part.repeated and part.repeated >= REPEATED_SHARE * part.images:
             share = f"{part.repeated:,} of {part.images:,} {kind} {noun}s ({100 * part.repeated / part.images:.1f} %)"
-            exactly = "pixel by pixel" if noun == "image" else "value by value"
+            exactly = "pixel by pixel" if noun == "image" else "in every value and the target"
             yield f"{share} are also training {noun}s, {exactly}: {meaning}"
 
 
-def _image_digests(x: np.ndarray) -> list[bytes]:
-    return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in x]
+def _digests(x: np.ndarray, y: np.ndarray | None = None) -> list[bytes]:
+    """One digest for each example of x [N, ...], with its target of y [N] where that counts as well."""
+    ends = [b""] * len(x) if y is None else [target.tobytes() for target in y]
+    examples = zip(x, ends, strict=True)
+    return [hashlib.blake2b(example.tobytes() + end, digest_size=16).digest() for example, end in examples]
 
 
 def _count_contradicted(digests: Sequence[bytes], y: np.ndarray) -> int:

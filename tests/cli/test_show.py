@@ -50,6 +50,17 @@ def test_a_users_own_arrays_and_stereo_pairs(cli: Cli, here: Path) -> None:
     assert size(here / "own.png")[0] > 4 * 2 * 60
 
 
+def test_a_picture_of_the_users_is_no_sheet_and_stays(cli: Cli, here: Path) -> None:
+    argv = ("show", "data", "digits", "--count", "3", "--quiet")
+    assert [cli(*argv).code, cli(*argv).code] == [0, 0], "an earlier sheet is replaced"
+    Image.new("RGB", (3, 2), "red").save(here / "digits.png")
+    before = (here / "digits.png").read_bytes()
+    ended = cli(*argv)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.splitlines()[0] == "error: digits.png is there already, and relubench did not write it"
+    assert (here / "digits.png").read_bytes() == before
+
+
 def test_a_file_that_is_there_is_replaced_whole(cli: Cli, here: Path) -> None:
     place = here / "sheet.png"
     place.write_text("old")

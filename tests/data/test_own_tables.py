@@ -216,3 +216,12 @@ def test_options_of_tables_are_refused_elsewhere() -> None:
         prepare("digits", options=DataOptions(target="price"))
     with pytest.raises(UsageError, match=r"data.task is for data of your own: digits poses classification"):
         prepare("digits", options=DataOptions(task="regression"))
+
+
+def test_a_row_is_repeated_only_with_its_target(write: Write) -> None:
+    few = {"area": np.resize([80, 90, 100], N), "town": np.resize(["Ulm", "Bonn"], N)}
+    different = prepared(write(**few, price=PRICE)).facts
+    assert different is not None and not any("also training rows" in line for line in different.warnings)
+    equal = prepared(write(**few, price=np.resize([1.5, 2.5, 3.5, 4.5, 5.5, 6.5], N))).facts
+    assert equal is not None and equal.parts["test"].repeated == 12
+    assert "are also training rows, in every value and the target" in equal.warnings[0]

@@ -323,3 +323,13 @@ def test_one_test_image_is_refused(tmp_path):
     with pytest.raises(DataError, match="has 1 test image") as caught:
         prepare(str(root))
     assert "at least 2 test images" in caught.value.hint
+
+
+def test_a_folder_without_parts_says_how_the_test_set_is_made(tmp_path):
+    for seed in range(48):
+        picture(tmp_path / "pets" / ("cat" if seed % 2 else "dog") / f"{seed:02}.png", seed=seed)
+    prepared, (line, *_) = lines(tmp_path / "pets")
+    assert prepared.n_test == 8
+    assert (
+        "no train/ and test/: one in 6 (at most 10,000), a fixed shuffle by class is set aside as the test set" in line
+    )

@@ -54,7 +54,7 @@ def load(path: Path, layout: Layout, image_size: int | None) -> SplitArrays:
     remarks = Remarks()
     kind = inspect(layout.files, image_size, remarks)
     splits = {part: _decode(classes, kind, layout.classes) for part, classes in layout.parts.items()}
-    rules = _complete_splits(path, splits)
+    rules = _complete_splits(path, splits, remarks)
     (x, y), (x_valid, y_valid), (x_test, y_test) = (splits[split] for split in ("train", "valid", "test"))
     check_test_size(path, len(y_test))
     return SplitArrays(
@@ -72,12 +72,12 @@ def load(path: Path, layout: Layout, image_size: int | None) -> SplitArrays:
     )
 
 
-def _complete_splits(path: Path, splits: dict[str, Labelled]) -> list[str]:
+def _complete_splits(path: Path, splits: dict[str, Labelled], remarks: Remarks) -> list[str]:
     """Adds the splits that the folder does not have to `splits`; gives the rules by which they were made."""
     rules: list[str] = []
     if "all" in splits:
         splits["train"], splits["test"] = _hold_out(path, splits["all"], len(splits["all"][1]))
-        rules.append(f"no train/ and test/: {HOLDOUT_RULE} for the test set")
+        remarks.note(f"no train/ and test/: {HOLDOUT_RULE} is set aside as the test set")
     if "valid" in splits:
         rules.append("validation: the folder's own")
     else:

@@ -20,6 +20,8 @@ READABLE = 64
 MARGIN, GAP, SEAM = 12, 8, 2
 """Pixels around the sheet, between tiles, and between the parts of a tile."""
 FONT_SIZE = 12
+SOFTWARE = "relubench: a sheet of images"
+"""What a sheet's file names as the software that wrote it."""
 LINE = 17
 """Height of a line of text in pixels."""
 
@@ -60,6 +62,7 @@ def _tiles(images: np.ndarray) -> np.ndarray:
 def _laid_out(tiles: np.ndarray, columns: int, captions: Sequence[str], title: str) -> bytes:
     # Late: Pillow comes with matplotlib.
     from PIL import Image, ImageDraw
+    from PIL.PngImagePlugin import PngInfo
 
     letters = font()
     count, height, width, _ = tiles.shape
@@ -79,7 +82,9 @@ def _laid_out(tiles: np.ndarray, columns: int, captions: Sequence[str], title: s
         if captions:
             pen.text((x + width // 2, y + height + 2), captions[place], fill="black", font=letters, anchor="ma")
     buffer = io.BytesIO()
-    sheet.save(buffer, format="PNG", optimize=True)
+    about = PngInfo()
+    about.add_text("Software", SOFTWARE)
+    sheet.save(buffer, format="PNG", optimize=True, pnginfo=about)
     return buffer.getvalue()
 
 
