@@ -7,6 +7,8 @@ with narrower vectors than this one has.
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -96,6 +98,9 @@ def pytest_configure(config: pytest.Config) -> None:
     missing = [name for name in QUICK if not (HERE / name).is_file()]
     if missing:
         raise pytest.UsageError(f"QUICK in tests/conftest.py names what is not there: {', '.join(missing)}")
+    # Hundreds of processes would compile the package anew where none may write what it compiled.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     workers = getattr(config, "workerinput", {}).get("workercount", 1)
     if config.option.markexpr == "quick" or workers > 1:
         # Two workers with two threads each would wait for one another: that takes three times the processor's time.
@@ -144,6 +149,15 @@ def own_folders(tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("NO_COLOR", raising=False)
     # A test of --debug leaves it in this process, for workers to inherit.
     monkeypatch.delenv("RELUBENCH_DEBUG", raising=False)
+
+
+@pytest.fixture
+def train_here() -> Iterator[None]:
+    """Studies train in this process, where no worker is the point."""
+    from tests.cli.fakes import training_here
+
+    with training_here():
+        yield
 
 
 @pytest.fixture

@@ -15,9 +15,12 @@ from relubench.experiments.config import experiment
 from relubench.experiments.rows import SummaryRow
 from relubench.experiments.study import Study
 
+here = pytest.mark.usefixtures("train_here")
+
 SMALL: dict[str, Any] = {"epochs": 2, "model": "mlp-2x32"}
 
 
+@here
 def test_rows_have_the_keys_of_the_contract():
     table = relubench.train(act=["relu", "tanh"], dataset="digits", seeds=2, **SMALL)
     rows = table.to_records()
@@ -29,6 +32,7 @@ def test_rows_have_the_keys_of_the_contract():
     assert {len(mask) for mask in table.masks.values()} == {360}
 
 
+@here
 def test_the_order_of_activations_changes_no_number():
     forth = relubench.train(act="relu,tanh", **SMALL).to_records()
     back = relubench.train(act=["tanh", "relu"], fresh=True, **SMALL).to_records()
@@ -43,6 +47,7 @@ def test_what_the_command_refuses_python_refuses():
         relubench.train(lr=-1.0)
 
 
+@here
 def test_a_plot_is_written(tmp_path: Path):
     relubench.train(act="relu", **SMALL).plot(tmp_path / "curves.svg")
     assert (tmp_path / "curves.svg").stat().st_size > 1000
@@ -78,12 +83,14 @@ def test_an_activation_that_breaks_in_training_is_a_failed_row_among_good_ones(t
         relubench.train(act=f"{source}:picky", **SMALL)
 
 
+@here
 def test_gated_and_plain_networks_have_equal_parameters_within_one_percent():
     rows = relubench.train(act="relu,swiglu,maxout:pieces=5", epochs=1, model="mlp-2x64").to_records()
     for row in rows[1:]:
         assert abs(row["parameters"] / rows[0]["parameters"] - 1) < 0.01
 
 
+@here
 def test_auto_finds_a_rate_for_each_activation_on_a_seed_that_is_not_reported():
     study = Study.open(
         experiment({"act": ["relu", "sigmoid"], "model": {"name": "mlp-1x32"}}, {"train": {"lr": "auto", "epochs": 2}})
@@ -96,6 +103,7 @@ def test_auto_finds_a_rate_for_each_activation_on_a_seed_that_is_not_reported():
     assert all(result.spec["lr"] in (0.1, 0.01, 0.001, 0.0001) for result in study.results)
 
 
+@here
 def test_every_activation_is_tuned_on_the_same_grid_with_the_same_budget():
     config = experiment(
         {"act": ["relu", "sigmoid"], "model": {"name": "mlp-1x16"}, "seeds": [0, 2**31 - 1]},
@@ -118,6 +126,7 @@ def test_every_activation_is_tuned_on_the_same_grid_with_the_same_budget():
         assert tuning.budget == "3 rates x 2 seeds x 1 epoch"
 
 
+@here
 def test_the_budget_and_a_rate_at_the_edge_are_in_the_rows_and_below_the_table():
     settings = {"train": {"lr_grid": [0.001, 0.0001]}}
     table = relubench.train("relu", lr="auto", settings=settings, epochs=1, model="mlp-1x16")
@@ -150,6 +159,7 @@ def test_a_script_without_a_main_guard_works(tmp_path: Path):
     assert done.stdout == "1\n", done.stderr
 
 
+@here
 def test_bf16_is_another_run_and_tf32_needs_cuda():
     full = relubench.train(act="relu", **SMALL)
     half = relubench.train(act="relu", settings={"train": {"precision": "bf16"}}, **SMALL)
@@ -187,6 +197,7 @@ def test_a_runs_folder_that_cannot_be_written_is_refused(tmp_path: Path):
         relubench.train(act="relu", runs_dir=tmp_path / "file", **SMALL)
 
 
+@here
 def test_what_departs_from_the_protocol_is_said():
     settings = {"train": {"momentum": 0.5}, "model": {"dropout": 0.1}, "data": {"train_size": 500}}
     table = relubench.train(act="relu", settings=settings, **SMALL)
@@ -202,6 +213,7 @@ def test_augmentation_needs_a_convolutional_network():
         relubench.train(act="relu", settings={"data": {"augment": "crop"}})
 
 
+@here
 def test_pretraining_from_python() -> None:
     table = relubench.pretrain(
         act="sigmoid",

@@ -17,6 +17,8 @@ import relubench
 from relubench.experiments.python_objects import activation_name, dataset_name
 from relubench.reports.render import render
 
+here = pytest.mark.usefixtures("train_here")
+
 TINY: dict[str, Any] = {"epochs": 1, "model": "mlp-1x8"}
 
 
@@ -63,6 +65,7 @@ def test_functions_of_an_extension_are_named_by_their_module() -> None:
     assert activation_name("relu") == "relu"
 
 
+@here
 def test_a_data_set_is_arrays_a_mapping_or_a_path(tmp_path: Path) -> None:
     x_train, y_train, x_test, y_test = arrays = digits()
     of_tuple = relubench.train("relu", dataset=arrays, **TINY)
@@ -89,6 +92,7 @@ def test_a_wrong_number_of_arrays_is_refused() -> None:
         relubench.train("relu", dataset=digits()[:3], **TINY)
 
 
+@here
 def test_flags_and_names_are_one() -> None:
     table = relubench.train(
         "relu", momentum=0.5, optimizer="sgd", dropout=0.1, norm="batch", batch_size=20, init="he", seed=3, **TINY
@@ -133,6 +137,7 @@ def test_a_script_that_would_start_itself_anew_is_refused(tmp_path: Path) -> Non
     assert ended.stdout == "1\n", ended.stderr
 
 
+@here
 def test_sparsity_at_given_strengths_and_over_a_range() -> None:
     table = relubench.ablate_sparsity(l1=[0.01, 0], **TINY)
     assert [row["l1"] for row in table.rows] == [0.0, 0.01]
@@ -143,6 +148,7 @@ def test_sparsity_at_given_strengths_and_over_a_range() -> None:
         relubench.ablate_sparsity(l1=0.1, nets=3)
 
 
+@here
 def test_a_preset_runs_narrowed_to_an_activation(tmp_path: Path) -> None:
     preset = tmp_path / "small.yaml"
     preset.write_text(
@@ -162,6 +168,7 @@ def test_speed_of_two_activations() -> None:
         relubench.speed("relu", dtype="fp7")
 
 
+@here
 def test_speed_of_networks_beside_the_first_and_at_a_target() -> None:
     table = relubench.speed(
         ["sigmoid", "relu"], network=True, model="mlp-1x16", epochs=2, budget=0.1, target=50, device="cpu"
@@ -199,6 +206,7 @@ def test_speed_refuses_what_the_command_refuses(settings: dict[str, Any], messag
         relubench.speed("relu", network=True, epoch=3)  # pyright: ignore[reportCallIssue]
 
 
+@here
 def test_a_stack_is_written_and_fine_tuned_from(tmp_path: Path) -> None:
     file = tmp_path / "stack.safetensors"
     quick: dict[str, Any] = {"pretrain_epochs": 1, **TINY}
@@ -219,6 +227,7 @@ def test_verify_finds_right_values_right_and_another_function_wrong() -> None:
     assert "wrong" in {row["outcome"] for row in wrong.rows}
 
 
+@here
 def test_saved_results_are_compared(tmp_path: Path) -> None:
     table = relubench.train("relu,tanh", **TINY)
     for name in ("a.json", "b.json"):

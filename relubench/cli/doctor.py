@@ -9,7 +9,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -33,6 +33,11 @@ class Check:
     detail: str
     remedy: str | None = None
 
+    @property
+    def in_words(self) -> str:
+        """The detail, and the remedy behind it."""
+        return f"{self.detail}; {self.remedy}" if self.remedy else self.detail
+
 
 def doctor(
     data_dir: options.DataDir = None,
@@ -49,7 +54,10 @@ def doctor(
 
     named = checked_executor(executor, address)
     checks = [*examine(data_dir, runs_dir), *(Check(**facts) for facts in examine_executor(named, address))]
-    output.emit_report(listing("doctor", [asdict(check) for check in checks], title="doctor"), target)
+    human_rows = [{"name": check.name, "status": check.status, "detail": check.in_words} for check in checks]
+    report = listing("doctor", [asdict(check) for check in checks], title="doctor", human_rows=human_rows)
+    columns = [replace(column, drop_order=0) for column in report.columns]
+    output.emit_report(replace(report, columns=columns), target)
     if any(check.status == "error" for check in checks):
         raise typer.Exit(EXIT_COMPUTE)
 

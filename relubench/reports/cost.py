@@ -6,12 +6,16 @@ from relubench.experiments.cost import Price, PriceRow
 from relubench.reports.formatting import count, duration
 from relubench.reports.report import Report, Row, listing
 
+DROP_ORDER = ("basis", "data here", "stored", "layers", "disk", "tuning runs", "model", "dataset")
+"""Columns that a narrow terminal does without, first to last."""
+
 
 def cost_report(price: Price, name: str) -> Report:
     """The price of the study of this name: a row for each variant, and what all of it takes for a title."""
     rows = [row.to_json() for row in price.rows]
     title = f"{name}: {_cost_sentence(price)}"
-    return listing("run", rows, title=title, human_rows=[_human_readable(row) for row in price.rows])
+    human_rows = [_human_readable(row) for row in price.rows]
+    return listing("run", rows, title=title, human_rows=human_rows, drop_order=DROP_ORDER)
 
 
 def _human_readable(row: PriceRow) -> Row:

@@ -132,7 +132,19 @@ NOTES = {
 }
 """Lines under a list."""
 
-DROP_ORDER = ("read in", "protocol", "note", "source", "table", "unit", "condition", "gain", "learned", "family")
+DROP_ORDER = (
+    "read in",
+    "protocol",
+    "note",
+    "source",
+    "table",
+    "unit",
+    "condition",
+    "gain",
+    "learned",
+    "family",
+    "also",
+)
 """Columns that a narrow terminal does without, first to last."""
 
 
@@ -155,6 +167,7 @@ def _by_table(rows: list[Row]) -> list[Report]:
             "list",
             [{key: row[key] for key in ("name", "value", "unit", *_note_key(group))} for row in group],
             title=title,
+            drop_order=DROP_ORDER,
             notes=footnotes([*dict.fromkeys(row["protocol"] for row in group), *_read_elsewhere(group)]),
         )
         for title, group in groups.items()

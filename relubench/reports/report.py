@@ -18,6 +18,9 @@ Row = dict[str, Any]
 DIGEST = "record_sha256"
 """The key of a run's record in a result that holds its digest: a changed digit is found, whatever it is of."""
 
+LONGEST_NAME = 32
+"""Characters of a word in a list that stays in one line."""
+
 IDENTIFYING = ("year", "seed")
 """Whole numbers that are names: written without a sign between the thousands."""
 
@@ -41,6 +44,8 @@ class Column:
     """Numbers are set to the right, words to the left."""
     drop_order: int = 0
     """The order in which columns are left out of a table that is too wide: 1 first; 0 never."""
+    is_whole: bool = False
+    """Whether each of its cells stays in one line at any width, as names and numbers of a list do."""
     style: Callable[[Row], str] = lambda row: ""
     """A rich style for the cell; the text says the same, so that nothing is lost without colours."""
 
@@ -157,16 +162,36 @@ def listing(
 
 
 def listing_columns(rows: Sequence[Row], drop_order: Sequence[str] = ()) -> list[Column]:
-    """A column for each key of the rows, in order of appearance; the first is the name."""
-    keys = dict.fromkeys(key for row in rows for key in row)
-    return [_listing_column(key, rows, drop_order.index(key) + 1 if key in drop_order else 0) for key in keys]
+    """A column for each key of the rows, in order of appearance; the first is the name.
+
+    Too wide a table does without the keys of `drop_order` first, then without the others from the last to the second;
+    it keeps the name and the longest words, which fold.
+    """
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    words = max(
+        keys[1:], key=lambda key: (key not in drop_order, _folds(key, rows) and _longest(key, rows)), default=""
+    )
+    leaving = [*(key for key in drop_order if key in keys), *(key for key in reversed(keys) if key not in drop_order)]
+    orders = {key: place for place, key in enumerate(leaving, 1) if key not in (*keys[:1], words)}
+    return [_listing_column(key, rows, orders.get(key, 0), is_name=key == keys[0]) for key in keys]
 
 
-def _listing_column(key: str, rows: Sequence[Row], drop_order: int) -> Column:
+def _longest(key: str, rows: Sequence[Row]) -> int:
+    return max((len(row[key]) for row in rows if isinstance(row.get(key), str)), default=0)
+
+
+def _folds(key: str, rows: Sequence[Row]) -> bool:
+    """Whether a column is of words between spaces, or of longer ones than names are."""
+    has_spaces = any(isinstance(row.get(key), str) and " " in row[key].strip() for row in rows)
+    return has_spaces or _longest(key, rows) > LONGEST_NAME
+
+
+def _listing_column(key: str, rows: Sequence[Row], drop_order: int, *, is_name: bool) -> Column:
     numbers = all(isinstance(row.get(key), int | float | None) and not isinstance(row.get(key), bool) for row in rows)
 
     def cell(row: Row) -> list[str]:
         value = row.get(key)
         return [str(value) if key in IDENTIFYING and value is not None else short(value)]
 
-    return Column(header=key.replace("_", " "), cell=cell, right=numbers, drop_order=drop_order)
+    is_whole = _longest(key, rows) <= LONGEST_NAME if is_name else not _folds(key, rows)
+    return Column(header=key.replace("_", " "), cell=cell, right=numbers, drop_order=drop_order, is_whole=is_whole)

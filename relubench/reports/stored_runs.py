@@ -25,6 +25,7 @@ OF_TASK = ("task", "metric", "test_metric")
 """What a run's row says of its task, and its score in the unit of the task's metric."""
 
 DROP_ORDER = ("pretraining", "l1", "size", "time", "epochs", "batch size", "optimizer", "date", "lr", "model")
+DROP_ORDER += ("seed", "dataset", "outcome")
 """Columns that a narrow terminal does without, first to last."""
 
 

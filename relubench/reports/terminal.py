@@ -2,7 +2,7 @@
 
 Where the line is too narrow, first the word of a cell goes under its numbers, then each part under the one before, then
 columns are left out in the order of `Column.drop_order`, and a line below the table names them; what is still too
-wide is wrapped.
+wide is wrapped. In a list only columns of words are, while a third of a line is left for each.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ def draw(report: Report, width: int | None = None, colour: bool | None = None) -
         console.print(_table(report, columns, level, cap))
     elif not report.display_rows:
         console.print(Text("nothing to show"))
-    dropped_headers = [column.header for column in report.columns if column not in columns]
+    headers = {column.header for column in columns}
+    dropped_headers = [column.header for column in report.columns if column.header not in headers]
     width_note = [f"not shown at this width: {'; '.join(dropped_headers)}"] if dropped_headers else []
     for text in [*width_note, *report.note_texts]:
         console.print(Text(text, style="dim"))
@@ -89,11 +90,16 @@ def fit(report: Report, console: Console) -> tuple[list[Column], int, int | None
     for level in (SIDE_BY_SIDE, WORD_BELOW, HEADERS_TOO):
         if _width(report, columns, level, None, console) <= console.width:
             return columns, level, None
+    is_list = any(column.is_whole for column in columns)
     # A formula for a name folds before a number has to leave.
     cap = max(MIN_NAME, console.width // 4) if any(column.drop_order for column in columns) else None
+    cap = max(MIN_NAME, console.width // 3) if is_list else cap
     candidates = sorted((column for column in columns if column.drop_order), key=lambda column: column.drop_order)
     while candidates and _width(report, columns, STACKED, cap, console) > console.width:
         columns.remove(candidates.pop(0))
+    if is_list:
+        is_narrow = _width(report, columns, STACKED, cap, console) > console.width
+        return [replace(column, is_whole=False) for column in columns] if is_narrow else columns, STACKED, None
     while cap is not None and cap > MIN_NAME and _width(report, columns, STACKED, cap, console) > console.width:
         cap -= 1
     return columns, STACKED, cap
@@ -115,7 +121,8 @@ def _table(report: Report, columns: Sequence[Column], level: int, cap: int | Non
             Text(header),
             justify="right" if column.right else "left",
             overflow="fold",
-            max_width=None if column.right else cap,
+            no_wrap=column.is_whole,
+            max_width=None if column.right or column.is_whole else cap,
         )
     for row in report.display_rows:
         texts = [_text(column.cell(row), level) for column in columns]

@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
 from relubench.experiments.config import ExperimentConfig
 from relubench.experiments.events import Event
@@ -30,6 +32,22 @@ class Ended:
 
 
 Cli = Callable[..., Ended]
+
+
+@contextmanager
+def training_here() -> Iterator[None]:
+    """Studies train in this process, which has torch already: a worker takes seconds to import it."""
+    import torch
+
+    from relubench.executors.inline import InlineExecutor
+    from relubench.experiments import executor_choice
+
+    threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(executor_choice, "LocalExecutor", lambda device, store, note: InlineExecutor(store))
+        yield
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(False)
 
 
 def program(*argv: str, script: str = "", **environment: str) -> subprocess.CompletedProcess[str]:

@@ -11,7 +11,9 @@ import pytest
 from relubench.experiments.l1_range import draw, pilot, span
 from relubench.experiments.plan import l1_of_sum
 from specs import runs
-from tests.cli.fakes import Cli, FakeStudy, program, result
+from tests.cli.fakes import Cli, FakeStudy, result
+
+pytestmark = pytest.mark.usefixtures("train_here")
 
 SMALL = ("--model", "mlp-1x8", "--batch-size", "64", "--epochs", "1", "--device", "cpu", "--quiet")
 
@@ -149,10 +151,10 @@ def test_published_numbers_stand_beside_their_own_network_and_data_only(
     assert "article" not in ended.out
 
 
-def test_trained_on_the_digits() -> None:
-    ended = program("ablate-sparsity", "--act", "relu,gelu", "--l1", "0,1000", "--format", "json", *SMALL)
-    assert ended.returncode == 0, ended.stderr
-    shown = json.loads(ended.stdout)
+def test_trained_on_the_digits(cli: Cli) -> None:
+    ended = cli("ablate-sparsity", "--act", "relu,gelu", "--l1", "0,1000", "--format", "json", *SMALL)
+    assert ended.code == 0, ended.err
+    shown = json.loads(ended.out)
     assert shown["command"] == "ablate-sparsity"
     rows = {(row["activation"], row["l1"]): row for row in shown["rows"]}
     assert list(rows) == [("relu", 0.0), ("relu", 1000.0), ("gelu", 0.0), ("gelu", 1000.0)]
@@ -160,10 +162,10 @@ def test_trained_on_the_digits() -> None:
     assert rows["relu", 1000.0]["outcome"] == "stalled"
     assert rows["gelu", 0.0]["sparsity_pct"] == 0
     assert rows["gelu", 0.0]["near_zeros_pct"] is not None
-    people = program("ablate-sparsity", "--act", "relu,gelu", "--l1", "0,1000", "--format", "markdown", *SMALL)
-    assert "gelu: near zeros only" in people.stdout
-    shown_run = program("runs", "show", shown["runs"][0]["id"], "--format", "markdown")
-    assert "hidden layers on the probe images" in shown_run.stdout
+    people = cli("ablate-sparsity", "--act", "relu,gelu", "--l1", "0,1000", "--format", "markdown", *SMALL)
+    assert "gelu: near zeros only" in people.out
+    shown_run = cli("runs", "show", shown["runs"][0]["id"], "--format", "markdown")
+    assert "hidden layers on the probe images" in shown_run.out
 
 
 @pytest.mark.parametrize("nets", [(), ("--nets", "2")])

@@ -11,6 +11,8 @@ from PIL import Image
 
 from tests.cli.fakes import Cli
 
+pytestmark = pytest.mark.usefixtures("train_here")
+
 SMALL = ("--dataset", "digits", "--epochs", "3", "--batch-size", "32", "--device", "cpu", "--runs-dir", "runs")
 
 

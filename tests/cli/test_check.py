@@ -15,7 +15,7 @@ from relubench.errors import UsageError
 from relubench.reports.audit import audit
 from relubench.reports.comparison import compare
 from relubench.reports.saved import read_table
-from tests.cli.fakes import Cli
+from tests.cli.fakes import Cli, training_here
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("check")
     arguments = ["train", "--act", "relu,tanh", "--dataset", "digits", "--model", "mlp-1x16", "--epochs", "2"]
     arguments += ["--seeds", "3", "--quiet", "--runs-dir", str(folder / "runs"), "--output", str(folder / "table.json")]
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, training_here():
         patch.setenv("RELUBENCH_CACHE_DIR", str(folder / "cache"))
         assert run(arguments) == 0
     return json.loads((folder / "table.json").read_text())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Annotated, Any
 
 import pytest
@@ -26,6 +27,7 @@ OWN_DEFAULTS += ("model.latent", "model.output_act", "executor.address", "data.t
 """Fields whose default a help describes instead of quoting it, or whose command has another."""
 
 
+@cache
 def options() -> dict[str, dict[str, Any]]:
     """By command its options, by the name that is typed."""
     commands = get_command(app).commands  # type: ignore[attr-defined]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,38 @@ def test_a_table_in_a_file_is_not_wrapped(cli: Cli, tmp_path: Path, monkeypatch:
 def test_columns_are_honoured(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     assert max(map(len, cli("list", "models", "--format", "table").out.splitlines())) <= 60
+
+
+@pytest.mark.parametrize("width", [80, 60])
+@pytest.mark.parametrize("kind", ["presets", "activations", "functions", "datasets", "models", "columns", "figures"])
+def test_in_a_narrow_list_names_and_numbers_stay_whole(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, kind: str, width: int
+) -> None:
+    rows = json.loads(cli("list", kind, "--format", "json").out)["rows"]
+    monkeypatch.setenv("COLUMNS", str(width))
+    shown = cli("list", kind, "--format", "table").out
+    lines = shown.splitlines()
+    assert max(map(len, lines)) <= width
+    starts = {line.split("  ")[0] for line in lines}
+    assert {row["name"] for row in rows} <= starts
+    head, body = re.split("\u2500+", shown)
+    missing = body.partition("not shown at this width: ")[2].replace("\n", " ")
+    for key in rows[0]:
+        words = key.replace("_", " ")
+        assert words in missing or set(words.split()) <= set(head.split()), key
+        if words not in missing:
+            numbers = [row[key] for row in rows if isinstance(row[key], int)]
+            assert all((str(number) if key == "year" else f"{number:,}") in body.split() for number in numbers), key
+
+
+def test_a_line_too_short_for_the_names_folds_them(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [row["name"] for row in json.loads(cli("list", "presets", "--format", "json").out)["rows"]]
+    monkeypatch.setenv("COLUMNS", "20")
+    lines = cli("list", "presets", "--format", "table").out.splitlines()
+    assert max(map(len, lines)) <= 20
+    edge = next(line for line in lines if line.startswith("article-")).index("The")
+    folded = "".join(line[:edge].strip() for line in lines)
+    assert all(name in folded for name in names)
 
 
 def test_runs_lists_finished_and_unfinished(cli: Cli, store: Store) -> None:

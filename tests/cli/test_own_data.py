@@ -12,6 +12,8 @@ import relubench
 from relubench.cli.output import once
 from tests.cli.fakes import Cli
 
+pytestmark = pytest.mark.usefixtures("train_here")
+
 TRAIN = ("train", "--act", "relu,tanh", "--model", "mlp-1x8", "--epochs", "1", "--dataset", "own.npz")
 LABELS = "warning: own.npz: labels run from 1 to 3, not 0 to 2: they are numbered as the 3 classes 0 to 2"
 

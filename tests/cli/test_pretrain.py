@@ -13,6 +13,8 @@ from relubench.runs.result import RunResult
 from relubench.runs.spec import PretrainingSpec
 from tests.cli.fakes import Cli, FakeStudy, result
 
+pytestmark = pytest.mark.usefixtures("train_here")
+
 QUICK = [
     "--act",
     "relu",

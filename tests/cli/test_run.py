@@ -12,17 +12,19 @@ import pytest
 
 from relubench.experiments.presets.catalogue import open_preset
 from relubench.experiments.study import Study
-from tests.cli.fakes import Cli, program
+from tests.cli.fakes import Cli
 from tests.cli.test_program import watched
+
+pytestmark = pytest.mark.usefixtures("train_here")
 
 SMALL = ("--scale", "smoke", "--set", "train.epochs=1", "--device", "cpu")
 
 
-def test_a_preset_is_one_table_then_cached_without_torch() -> None:
+def test_a_preset_is_one_table_then_cached_without_torch(cli: Cli) -> None:
     argv = ("run", "normalisation", *SMALL, "--act", "relu,tanh", "--set", "train.batch_size=64")
-    first = program(*argv, "--format", "json")
-    assert first.returncode == 0, first.stderr
-    shown = json.loads(first.stdout)
+    first = cli(*argv, "--format", "json")
+    assert first.code == 0, first.err
+    shown = json.loads(first.out)
     assert [shown[key] for key in ("command", "preset", "scale")] == ["run", "normalisation", "smoke"]
     assert shown["stand_in"].startswith("digits (scikit-learn's 8x8) stands in for mnist")
     labels = ["none", "batch", "layer", "rms", "dropout 0.5"]
@@ -36,12 +38,12 @@ def test_a_preset_is_one_table_then_cached_without_torch() -> None:
     assert by_row["rms", "tanh"]["difference_pct"] == pytest.approx(gap, abs=1e-5)
     # Several runs take one thread each, in all of the preset.
     assert {run["path"] for run in shown["runs"]} == {"cpu, 1 thread"}
-    assert "10 of 10 runs finished" in first.stderr
+    assert "10 of 10 runs finished" in first.err
 
     code, _, modules = watched(*argv)
     assert code == 0
     assert not modules & {"torch", "torchvision"}
-    table = program(*argv, "--format", "table").stdout
+    table = cli(*argv, "--format", "table").out
     assert table.startswith("normalisation (smoke): digits")
     assert "digits (scikit-learn's 8x8) stands in for mnist" in " ".join(table.split())
     assert "vs none" in table
@@ -54,21 +56,21 @@ def test_a_preset_is_one_table_then_cached_without_torch() -> None:
     assert "on this test set" not in words
 
 
-def test_noise_is_tested_once_on_stored_networks() -> None:
+def test_noise_is_tested_once_on_stored_networks(cli: Cli) -> None:
     argv = ("run", "noise-robustness", *SMALL, "--act", "relu,tanh", "--format", "json")
-    first = program(*argv)
-    assert first.returncode == 0, first.stderr
-    assert "testing 2 networks under noise" in first.stderr
-    shown = json.loads(first.stdout)
+    first = cli(*argv)
+    assert first.code == 0, first.err
+    assert "testing 2 networks under noise" in first.err
+    shown = json.loads(first.out)
     assert len(shown["runs"]) == 2
     errors = {(row["activation"], row["test_noise"]): row["test_error_pct"] for row in shown["rows"]}
     assert list(errors) == [(act, noise) for act in ("relu", "tanh") for noise in (0.0, 0.1, 0.2, 0.3, 0.5)]
     assert errors["relu", 0.5] > errors["relu", 0.0]
-    clean = json.loads(program("train", "--act", "relu,tanh", "--epochs", "1", "--device", "cpu", *argv[-2:]).stdout)
+    clean = json.loads(cli("train", "--act", "relu,tanh", "--epochs", "1", "--device", "cpu", *argv[-2:]).out)
     assert clean["rows"][0]["test_error_pct"] == errors["relu", 0.0]
     assert {run["id"] for run in clean["runs"]} == {run["id"] for run in shown["runs"]}
-    again = program(*argv)
-    assert (again.stdout, "testing" in again.stderr) == (first.stdout, False)
+    again = cli(*argv)
+    assert (again.out, "testing" in again.err) == (first.out, False)
 
 
 def test_a_printed_preset_gives_the_same_runs(cli: Cli, tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from relubench.experiments.study import Study
 from relubench.timing.schedule import Session
 from tests.cli.fakes import Cli
 
+pytestmark = pytest.mark.usefixtures("train_here")
+
 QUICK = ("--size", "512", "--budget", "2s", "--device", "cpu")
 
 

@@ -194,8 +194,9 @@ def loud(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("command", ["train", "verify"])
-@pytest.mark.parametrize("how", ["", "2>&-", "--output /dev/stdout"])
+@pytest.mark.parametrize(
+    ("command", "how"), [("train", ""), ("train", "2>&-"), ("verify", ""), ("verify", "--output /dev/stdout")]
+)
 def test_what_own_code_writes_past_python_is_no_part_of_the_result(
     loud: Path, tmp_path: Path, command: str, how: str
 ) -> None:
