@@ -16,7 +16,7 @@ from relubench.activations.table import ACTIVATIONS
 from relubench.activations.user import dotted_hint, file_hint, names_user_object, resolve_user_object
 from relubench.activations.user_syntax import FORM
 from relubench.errors import UsageError, shown
-from relubench.system.lookup import did_you_mean, find
+from relubench.system.lookup import did_you_mean, find, spelled
 
 SEE = "see `relubench list activations`; a formula contains x"
 
@@ -179,6 +179,7 @@ def _is_formula(piece: str) -> bool:
 
 
 def _single_name(head: str, settings: str) -> str:
+    head = spelled(head, ACTIVATIONS)
     if head in ACTIVATIONS:
         return head
     if head == "all" or head in FAMILIES or "*" in head or "?" in head:
@@ -188,6 +189,7 @@ def _single_name(head: str, settings: str) -> str:
 
 
 def _table_names(word: str) -> list[str]:
+    word = spelled(word, ACTIVATIONS)
     if word == "all":
         return list(ACTIVATIONS)
     if word in FAMILIES:

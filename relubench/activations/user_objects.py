@@ -10,7 +10,7 @@ import io
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, cast
 
 import torch
@@ -51,7 +51,7 @@ def activation_of(target: object, arguments: Mapping[str, Any], label: str) -> A
         return _activation_of_function(unwrapped.apply, arguments, label)
     if not issubclass(unwrapped, nn.Module) and not any("__call__" in vars(item) for item in unwrapped.__mro__):
         raise UsageError(f"{label} is a class that is not a torch.nn.Module", WANTED)
-    _check_arguments(target, arguments, label)
+    check_arguments(target, arguments, label)
     return _activation_of_factory(functools.partial(target, **arguments), target, label)
 
 
@@ -103,7 +103,7 @@ def _activation_of_factory(factory: Callable[[], Any], signature_source: object,
         hint = (
             "leave that argument out"
             if "unexpected keyword" in str(problem)
-            else _missing_arguments_hint(signature_source, label)
+            else missing_arguments_hint(signature_source, label)
         )
         raise UsageError(f"{label} cannot be instantiated: {one_line(problem)}", hint) from problem
 
@@ -143,7 +143,7 @@ def refuse_iterators(module: nn.Module, label: str) -> None:
 
 def _activation_of_function(target: Callable[..., Any], arguments: Mapping[str, Any], label: str) -> Activation:
     """The function of a tensor, or what it gives when it is called without one: a module, a class or a function."""
-    _check_arguments(target, arguments, label)
+    check_arguments(target, arguments, label)
     bound = functools.partial(target, **arguments) if arguments else target
     parameters = _parameters(bound)
     required = [item.name for item in parameters or () if _is_required(item)]
@@ -209,7 +209,7 @@ def _as_module(instance: object, label: str) -> nn.Module:
     return _CallableModule(cast(Callable[[Tensor], Tensor], instance))
 
 
-def _check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any], label: str) -> None:
+def check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any], label: str) -> None:
     """Refuse an argument that it has no parameter for."""
     parameters = _parameters(target)
     if parameters is None or any(item.kind is item.VAR_KEYWORD for item in parameters):
@@ -221,11 +221,11 @@ def _check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any], l
             raise UsageError(f"{label} takes no argument {key!r}", did_you_mean(key, names, accepted))
 
 
-def _missing_arguments_hint(signature_source: object, label: str) -> str:
-    """The hint of a class that was not made: which arguments it still needs."""
+def missing_arguments_hint(signature_source: object, label: str, given: Collection[str] = ()) -> str:
+    """The hint of a class that was not made: which arguments it still needs, beside those `given` by the program."""
     parameters = _parameters(signature_source) if callable(signature_source) else None
     required = [item.name for item in parameters or () if _is_required(item)]
-    given_names = [part.partition("=")[0] for part in label.split(":")]
+    given_names = [*given, *(part.partition("=")[0] for part in label.split(":"))]
     missing = [name for name in required if name not in given_names]
     if not missing:
         return "arguments follow colons: ./file.py:Name:size=3"

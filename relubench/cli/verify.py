@@ -14,6 +14,7 @@ from relubench.cli import completion, options, output
 from relubench.cli.config_flags import ConfigFlags, offer
 from relubench.errors import WARNING, ComputeError, UsageError
 from relubench.reports.formatting import count
+from relubench.reports.verification import OVERFLOWS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,7 +115,8 @@ def _processor(name: str | None) -> Device:
 def _conclude(rows: Sequence[Row]) -> None:
     """Raises ComputeError where something is wrong, or a pass failed in every type; a warning for other failures.
 
-    What could not be computed in one type is neither right nor wrong: PyTorch lacks some kernels for 16 bits.
+    What could not be computed in one type is neither right nor wrong: PyTorch lacks some kernels for 16 bits. What
+    overflows is computed as it is written, in a type that is too short for it.
     """
     outcomes = [row["outcome"] for row in rows]
     num_wrong, num_failed = outcomes.count("wrong"), outcomes.count("failed")
@@ -131,6 +133,8 @@ def _conclude(rows: Sequence[Row]) -> None:
     failed_passes = _failed_passes(rows)
     if failed_passes:
         raise ComputeError(f"{' and '.join(failed_passes)} could be computed in no type", "the table says why")
+    if num_overflows := outcomes.count(OVERFLOWS):
+        output.say(f"{WARNING}{num_overflows} of {num_checks} overflow: the table says from which x on")
     if num_failed:
         output.say(f"{WARNING}{not_computed}: what failed there is neither right nor wrong, and the table says why")
 

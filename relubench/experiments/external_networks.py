@@ -96,7 +96,7 @@ def describe_network(network: ExternalModel, spec: RunSpec, part: Part) -> list[
         )
     if network.merged:
         paths = ", ".join(path or "forward" for path in network.merged[:PLACES])
-        lines.append(f"the calls in {paths} follow the size of the batch: they count as one place")
+        lines.append(f"the number of calls in {paths} changes from batch to batch: they count as one place")
     if network.layout:
         lines.append(
             "it gets its images in PyTorch's usual (contiguous) layout, since it does not take channels-last ones"

@@ -9,6 +9,8 @@ from relubench.reports.report import Column, Report, Row, footnotes
 
 THROUGH = "straight-through"
 """The outcome of an activation whose values are flat, and whose slopes are not."""
+OVERFLOWS = "overflows"
+"""The outcome of one of whose steps leave the type's range, and the result with it."""
 
 
 def verification_report(rows: Sequence[Row], *, device: str, torch: str, compiled: bool) -> Report:
@@ -29,8 +31,8 @@ def sentence(rows: Sequence[Row]) -> str:
     """What was checked, what is wrong, and what could not be judged: one sentence for each."""
     names = list(dict.fromkeys(row["activation"] for row in rows))
     dtypes = list(dict.fromkeys(row["dtype"] for row in rows))
-    wrong_rows, unjudged_rows, straight_through = (
-        [row for row in rows if row["outcome"] == kind] for kind in ("wrong", "failed", THROUGH)
+    wrong_rows, unjudged_rows, overflowing_rows, straight_through = (
+        [row for row in rows if row["outcome"] == kind] for kind in ("wrong", "failed", OVERFLOWS, THROUGH)
     )
     num_values = sum(row["points"] for row in rows if row["outcome"] != "failed")
     amount = f"{count(len(names), 'activation')} in {', '.join(dtypes)}, {num_values:,} values"
@@ -38,9 +40,14 @@ def sentence(rows: Sequence[Row]) -> str:
     if wrong_rows:
         parts.append(f"Wrong: {_names(wrong_rows)}; checked were {amount}.")
     elif len(unjudged_rows) < len(rows):
-        parts.append(f"Nothing {'else ' * bool(unjudged_rows)}is wrong: {amount}, each within what rounding explains.")
+        besides = " but for these" if overflowing_rows else ""
+        parts.append(
+            f"Nothing {'else ' * bool(unjudged_rows)}is wrong: {amount}, each within what rounding explains{besides}."
+        )
     if unjudged_rows:
         parts.insert(0, f"Could not be judged: {_names(unjudged_rows)}.")
+    if overflowing_rows:
+        parts.insert(0, f"Overflows: {_names(overflowing_rows)}.")
     if straight_through:
         estimators = join_names(list(dict.fromkeys(row["activation"] for row in straight_through)))
         parts.append(f"{estimators}: a straight-through estimator, whose slopes are not those of its values.")

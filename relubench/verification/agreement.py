@@ -27,6 +27,8 @@ CONSTANTS = 16.0
 """Roundings of float32 within which a formula may differ in float64: its constants are typed to seven digits."""
 COARSE = 1 / 8
 """Or this share of what its own type's roundings explain, if that is more."""
+BESIDE = 2.0**-10
+"""How far from a point its neighbours are whose slopes are compared, too."""
 DIGITS = 53
 """Binary digits of float64."""
 MANY = 0.9
@@ -92,6 +94,11 @@ def backward_pass_of_values(row: VerifyRow, activation: Activation) -> VerifyRow
     scale = float(true[reliable].abs().amax()) if reliable.any() else 0.0
     tolerance = TOLERANCE * torch.maximum(backward_slopes.abs(), true.abs()) + 10 * error + 1e-9 * scale
     is_wrong = (reliable & (difference > tolerance)) | (backward_slopes.isnan() & values(x).isfinite())
+    is_wrong &= ~_is_beyond_steps(values, x, backward_slopes)
+    is_single = is_wrong & backward_slopes.isfinite() & _is_right_beside(values, slopes, x)
+    if is_single.any():
+        row = _with_single_points(row, x[is_single], backward_slopes[is_single], true[is_single])
+    is_wrong &= ~is_single
     if not is_wrong.any():
         return row
     is_flat = reliable & (true == 0)
@@ -109,6 +116,39 @@ def backward_pass_of_values(row: VerifyRow, activation: Activation) -> VerifyRow
         reason = f"the differences of its values give {float(true[worst]):.6g}"
     message = f"{worst_slope}, where {reason} ({num_wrong:,} of {int(reliable.sum()):,} places)"
     return replace(row, outcome="wrong", wrong=max(num_wrong, row.wrong), at=float(x[worst]), message=message)
+
+
+def _is_beyond_steps(values: Callable[[Tensor], Tensor], x: Tensor, slopes: Tensor) -> Tensor:
+    """Where values change as fast as such slopes say, over steps that are short enough to see it; bool [N].
+
+    sin(exp(x)) at x = 24 has ten million periods in the widest step of the differences, and a hundred in the finest.
+    Where float64 has no steps that are short enough, a change from one number to the next but seven is enough.
+    """
+    size = torch.stack([values(x + shift).abs() for shift in (-0.1, 0.0, 0.1)]).amax(0)
+    step, least = size / slopes.abs() / 64, x.abs() * 2.0**-49
+    short = torch.maximum(step, least)
+    rise = values(x + short) - values(x - short)
+    is_agreed = (rise / ((x + short) - (x - short)) - slopes).abs() <= slopes.abs() / 100
+    return (step < 2.0**-20) & torch.where(step > least, is_agreed, rise.abs() > size / 64)
+
+
+def _is_right_beside(values: Callable[[Tensor], Tensor], slopes: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Where the slopes on both sides are those of the values, whatever it is at x itself; bool [N]."""
+    is_right = torch.ones_like(x, dtype=torch.bool)
+    for shift in (-BESIDE, BESIDE):
+        true, error, reliable = numerical_slopes(values, x + shift)
+        difference = (slopes(x + shift) - true).abs()
+        is_right &= reliable & (difference <= TOLERANCE * true.abs() + 10 * error + TOLERANCE**2)
+    return is_right
+
+
+def _with_single_points(row: VerifyRow, x: Tensor, slopes: Tensor, true: Tensor) -> VerifyRow:
+    """The row with a note: autograd takes one number of many where a step has a kink, and the function has none."""
+    note = (
+        f"at x = {float(x[0]):.6g} alone the slope is {float(slopes[0]):.6g}, where that of the values is "
+        f"{float(true[0]):.6g}: a step has a kink there, and autograd takes one slope of it"
+    )
+    return replace(row, known=row.known + len(x), message="; ".join(filter(None, (row.message, note))))
 
 
 def _rounding_of_values(activation: Activation, x: Tensor) -> Tensor:

@@ -65,10 +65,14 @@ def result_of(steps: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return steps(x.contiguous().clone()).detach()
 
 
-def emulated(steps: Callable[[Tensor], Tensor], x: Tensor, dtype: str) -> Tensor:
-    """The result of `steps` in float64 with every step's result rounded to the nearest number of `dtype`."""
-    with Roundings(dtype, rounded=True):
-        return result_of(steps, x)
+def emulated(steps: Callable[[Tensor], Tensor], x: Tensor, dtype: str) -> tuple[Tensor, Tensor]:
+    """The result of `steps` at x [C, N] in float64, every step's rounded to the nearest number of `dtype`.
+
+    And where a step's result is beyond the largest number of the type, bool [N].
+    """
+    roundings = Roundings(dtype, points=x.shape[1], rounded=True)
+    with roundings:
+        return result_of(steps, x), roundings.largest.isinf()
 
 
 @contextmanager
@@ -226,6 +230,7 @@ class Roundings(TorchDispatchMode):
         if self.rounded:
             if self.precision != COMPUTED or self.dtype == COMPUTED:
                 result.copy_(result.to(_TYPES[self.precision]))
+                self._track_largest(result)
         elif step in self.disturbed:
             disturbed = result + self._error(result, base) * _share_of_each(self.disturbed[step], result)
             # Rounding never takes a number to the other side of 0.

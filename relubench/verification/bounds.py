@@ -33,6 +33,9 @@ HEAVY_TAIL = 2.0
 UNDEFINED = "NaN at an infinity: a product of infinity and 0, or a quotient of two"
 OVERFLOWN = "far out, where a power or a multiple of x is beyond the largest number"
 
+LARGEST = {dtype: (2 - 2.0 ** (1 - digits)) * 2.0**greatest for dtype, (digits, _, greatest) in FORMATS.items()}
+"""The largest number of each type."""
+
 AT_LARGEST = "a step lies within its roundings of the largest number, and may round to infinity"
 
 
@@ -44,6 +47,8 @@ class Allowance:
     """Absolute errors that the roundings explain."""
     emulated: Array | None
     """What rounding the result of every step would give; None if nobody asked."""
+    overflows: NDArray[np.bool_]
+    """Where x is finite, and a rounded step is not, [N]; nowhere if nobody asked for the rounded steps."""
     excuses: dict[str, NDArray[np.bool_]]
     """Reason -> where, [N]: deviations there are named and not counted."""
 
@@ -89,7 +94,10 @@ def _allowance(steps: Callable[[Tensor], Tensor], z: Tensor, dtype: str, emulate
     nonlinear = torch.cat([effect.nonlinear for effect in effects], dim=-1).numpy()
     return Allowance(
         size=_spread_nonlinear(size, nonlinear, gate.numpy(), dtype) if nonlinear.any() else size,
-        emulated=torch.cat(rounded, dim=-1).numpy() if emulate else None,
+        emulated=torch.cat([result for result, _ in rounded], dim=-1).numpy() if emulate else None,
+        overflows=(torch.cat([is_beyond for _, is_beyond in rounded]) & gate.isfinite()).numpy()
+        if emulate
+        else np.zeros(len(gate), dtype=bool),
         excuses={
             UNDEFINED: (gate.isinf() & undefined & arithmetic).numpy(),
             AT_LARGEST: _is_at_largest(largest.numpy(), size, dtype),
@@ -121,7 +129,7 @@ def _spread_nonlinear(size: Array, is_nonlinear: NDArray[np.bool_], x: Array, dt
 def _widest(sizes: Array) -> float:
     """The widest of what some points of a region are allowed; infinite where few of them do not hold its extremes."""
     widest = float(sizes.max())
-    return np.inf if widest > HEAVY_TAIL * np.quantile(sizes, 0.9) else widest
+    return np.inf if widest > HEAVY_TAIL * np.quantile(sizes, 0.9, method="lower") else widest
 
 
 def _computation(steps: Callable[[Tensor], Tensor], chunk: Tensor) -> Callable[[], Tensor]:

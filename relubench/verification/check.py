@@ -86,7 +86,14 @@ def _forward(checked: Checked, header: RowHeader) -> VerifyRow:
     true = checked.reference.values(x)
     tolerance = _allowed_errors(checked, header, allowed, true)
     expected = Expected(
-        true, tolerance, x[-1], allowed.excuses, header.dtype, checked.reference.kinks, allowed.emulated
+        true,
+        tolerance,
+        x[-1],
+        allowed.excuses,
+        header.dtype,
+        checked.reference.kinks,
+        allowed.emulated,
+        allowed.overflows if checked.against is None else None,
     )
     row = row_of(header, forward_forms(activation, z, compiled=checked.compiled), expected)
     if not is_users or checked.against is None or row.outcome == "failed":
@@ -118,6 +125,7 @@ def _backward(checked: Checked, header: RowHeader) -> VerifyRow:
         header.dtype,
         checked.reference.kinks,
         None if allowed.emulated is None else flat(allowed.emulated),
+        flat(allowed.overflows) if checked.against is None else None,
     )
 
     def forms() -> Iterator[tuple[str, Tensor]]:

@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from relubench.verification.arithmetic import COMPUTED
+from relubench.verification.bounds import LARGEST
 from relubench.verification.compare import Array, differing, errors, nearest, ulp_size
 from relubench.verification.regions import Systematic, systematic
 
+OVERFLOWS = "overflows"
+"""The outcome where all that is not right comes of a step beyond the type's largest number."""
 ALIKE = 2.0**-7
 """Relative difference within which a value is the one that its steps give when each is rounded."""
 
@@ -33,7 +36,8 @@ class VerifyRow:
     forms: str
     """What was computed and compared: eager, into storage, in place, population, compiled."""
     outcome: str = "ok"
-    """ok, wrong, straight-through (its values are flat, its slopes are not), or failed: it could not be computed."""
+    """ok, wrong, overflows (a step leaves the type's range, and the result with it), straight-through (its values are
+    flat, its slopes are not), or failed: it could not be computed."""
     max_error_ulp: float | None = None
     mean_error_ulp: float | None = None
     max_error: float | None = None
@@ -74,6 +78,8 @@ class Expected:
     kinks: tuple[float, ...] = ()
     emulated: Array | None = None
     """What rounding every step gives; where it is there, errors all on one side are looked for."""
+    overflows: NDArray[np.bool_] | None = None
+    """Where a step, rounded, is beyond the largest number: what comes of it is no wrong value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,7 @@ class FormResult:
     known: int
     differ: int
     message: str
+    overflows: bool = False
 
 
 def assess_form(form: str, computed: Tensor, expected: Expected, differ: int) -> FormResult:
@@ -99,7 +106,7 @@ def assess_form(form: str, computed: Tensor, expected: Expected, differ: int) ->
     true, x = expected.true, expected.x
     error = errors(computed, true, expected.dtype, expected.allowance)
     is_bad = error.wrong_class | (error.absolute > expected.allowance)
-    is_excused, reasons = _excused(is_bad, computed, expected)
+    is_excused, reasons, is_overflow = _excused(is_bad, computed, expected)
     is_wrong = is_bad & ~is_excused
     # Where the class is wrong there is no distance; what is known is not counted into the errors either.
     is_counted = ~(is_excused | error.wrong_class)
@@ -108,6 +115,9 @@ def assess_form(form: str, computed: Tensor, expected: Expected, differ: int) ->
     bias = None if is_wrong.any() else _one_sided(computed, expected)
     num_wrong = int(is_wrong.sum())
     message = "; ".join(reasons)
+    if is_overflow.any():
+        worst = int(np.argmin(np.where(is_overflow, np.abs(x), np.inf)))
+        message = f"{form}: {_describe_overflow(computed, expected, is_overflow, worst)}"
     if num_wrong and worst is not None:
         got = float(computed[worst].to(torch.float64))
         message = f"{form}: {got:.9g} at x = {x[worst]:.9g}, where {true[worst]:.9g} is true"
@@ -126,10 +136,14 @@ def assess_form(form: str, computed: Tensor, expected: Expected, differ: int) ->
         known=int(is_excused.sum()),
         differ=differ,
         message=message,
+        overflows=bool(is_overflow.any()),
     )
 
 
-def _excused(is_bad: NDArray[np.bool_], computed: Tensor, expected: Expected) -> tuple[NDArray[np.bool_], list[str]]:
+def _excused(
+    is_bad: NDArray[np.bool_], computed: Tensor, expected: Expected
+) -> tuple[NDArray[np.bool_], list[str], NDArray[np.bool_]]:
+    """Where a bad value is known or overflows, the reasons in words, and where no other reason than overflow is."""
     values = computed.detach().to(torch.float64).numpy()
     is_expected_departure = ~np.isfinite(values)
     if expected.emulated is not None:
@@ -142,7 +156,23 @@ def _excused(is_bad: NDArray[np.bool_], computed: Tensor, expected: Expected) ->
         if is_excused_here.any():
             is_excused |= is_excused_here
             reasons.append(why)
-    return is_excused, reasons
+    is_overflow = np.zeros_like(is_bad)
+    if expected.overflows is not None:
+        is_overflow = is_bad & expected.overflows & is_expected_departure & ~is_excused
+    return is_excused | is_overflow, reasons, is_overflow
+
+
+def _describe_overflow(computed: Tensor, expected: Expected, is_overflow: NDArray[np.bool_], first: int) -> str:
+    x = expected.x
+    places = x[is_overflow]
+    first_place, last = np.abs(places).min(), np.abs(places).max()
+    name = "x" if places.min() > 0 else "-x" if places.max() < 0 else "|x|"
+    is_open = last == np.abs(x[np.isfinite(x)]).max()
+    where = f"from {name} = {first_place:.6g} on" if is_open else f"for {name} from {first_place:.6g} to {last:.6g}"
+    return (
+        f"overflows in {expected.dtype} {where}: a step is beyond {LARGEST[expected.dtype]:.6g}, the largest "
+        f"number, and {float(computed[first]):.6g} comes out where {expected.true[first]:.6g} is true"
+    )
 
 
 def _one_sided(computed: Tensor, expected: Expected) -> Systematic | None:
@@ -231,6 +261,9 @@ def _first_lines(problem: Exception) -> str:
 
 def _worst_row(header: RowHeader, results: Sequence[FormResult]) -> VerifyRow:
     worst_form = max(results, key=lambda form: (form.wrong, form.max_ulp))
+    overflows = [form for form in results if form.overflows]
+    if overflows and not worst_form.wrong:
+        worst_form = overflows[0]
     messages = [form.message for form in results if form.wrong] or [worst_form.message]
     return VerifyRow(
         activation=header.activation,
@@ -238,7 +271,7 @@ def _worst_row(header: RowHeader, results: Sequence[FormResult]) -> VerifyRow:
         pass_=header.pass_,
         points=header.points,
         forms=", ".join(form.form for form in results),
-        outcome="wrong" if worst_form.wrong else "ok",
+        outcome="wrong" if worst_form.wrong else OVERFLOWS if worst_form.overflows else "ok",
         max_error_ulp=worst_form.max_ulp,
         mean_error_ulp=worst_form.mean_ulp,
         max_error=worst_form.max_absolute,

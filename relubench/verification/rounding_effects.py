@@ -3,7 +3,8 @@
 Each rounding is disturbed by all of itself, up and down; the larger changes of the result, added up, are what the
 roundings explain to first order. Where the result does not follow the disturbances in proportion (sin of a large x,
 whose rounding moves it by many periods; a step nearby) two values of an interval say nothing about the rest: there
-random shares of the roundings are drawn, of one rounding at a time and of all at once.
+random shares of the roundings are drawn, of one rounding at a time and of all at once. Where a few of these change the
+result far more than most do, the largest change is searched for: beside a pole (tan of a large x) there is none.
 
 N points; C columns, of which slopes have several.
 """
@@ -27,6 +28,12 @@ DISPROPORTION = 1 / 4
 """Share of a change from which on it does not follow the disturbance in proportion."""
 DRAWS = 12
 """Shares drawn of each rounding where the result is nonlinear in it."""
+UNEVEN = 2.2
+"""Times the median of the drawn changes; a largest one beyond it is searched for. A sine's is at most twice."""
+REACH, SCANNED, SEARCHES = 1.25, 8, 15
+"""How many roundings a search goes up and down, for other roundings may help; over how many points, and then nearer."""
+POLE = 8.0
+"""Times the largest change at the points of a search; what lies between them and is larger still is a pole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,15 +138,48 @@ class _Disturbances:
 
     def drawn(self) -> Tensor:
         """The largest change by random shares of each rounding, added up, or of all at once."""
-        total, together = torch.zeros_like(self.base), torch.zeros_like(self.base)
+        total = torch.zeros_like(self.base)
         for step in self.rounded_steps:
             shares = [_UP, -_UP, *(self._random_shares() for _ in range(DRAWS))]
             total += torch.stack([self.change({step: share}).abs() for share in shares]).amax(0)
-        for draw in range(DRAWS if len(self.rounded_steps) > 1 else 0):
+        drawn: list[Tensor] = []
+        for draw in range(DRAWS if self.rounded_steps else 0):
             shares = {step: self._random_shares() for step in self.rounded_steps}
             disturbed = shares if draw % 2 else {step: share.sign() for step, share in shares.items()}
-            together = torch.maximum(together, self.change(disturbed).abs())
-        return torch.maximum(total, together)
+            drawn.append(self.change(disturbed).abs())
+        changes = torch.stack(drawn) if drawn else total[None]
+        largest = torch.maximum(total, changes.amax(0))
+        is_uneven = (changes.amax(0) > UNEVEN * changes.median(dim=0).values).view(-1, self.x.shape[1]).any(0)
+        if is_uneven.any():
+            searched = self.at(is_uneven).searched().view(-1, int(is_uneven.sum()))
+            rows = largest.view(-1, self.x.shape[1])
+            rows[:, is_uneven] = torch.maximum(rows[:, is_uneven], searched)
+        return largest
+
+    def searched(self) -> Tensor:
+        """The largest change by any share of one rounding, as far as a search finds it; infinite beside a pole."""
+        largest = torch.zeros_like(self.base)
+        for step in self.rounded_steps:
+            centre, first = self._scanned(step)
+            low, high, peak = centre - REACH / SCANNED, centre + REACH / SCANNED, first
+            for _ in range(SEARCHES):
+                nearer, farther = low + (high - low) / 3, high - (high - low) / 3
+                changes = [self.change({step: share}).abs() for share in (nearer, farther)]
+                is_nearer = torch.ge(*(change.view(-1, self.x.shape[1]).amax(0) for change in changes))
+                low, high = torch.where(is_nearer, low, nearer), torch.where(is_nearer, farther, high)
+                peak = torch.maximum(peak, torch.maximum(*changes))
+            largest = torch.maximum(largest, torch.where(peak > POLE * first, torch.inf, peak))
+        return largest
+
+    def _scanned(self, step: int) -> tuple[Tensor, Tensor]:
+        """Of shares at even distances the one with the largest change, [N], and that change."""
+        centre, largest = torch.zeros_like(self.x[0]), torch.zeros_like(self.base)
+        for place in range(-SCANNED, SCANNED + 1):
+            share = torch.full_like(centre, REACH * place / SCANNED)
+            change = self.change({step: share}).abs()
+            centre = torch.where((change > largest).view(-1, self.x.shape[1]).any(0), share, centre)
+            largest = torch.maximum(largest, change)
+        return centre, largest
 
     def _random_shares(self) -> Tensor:
         return torch.rand(self.x.shape[1], generator=self.generator, dtype=torch.float64) * 2 - 1

@@ -234,3 +234,11 @@ def test_any_text_is_chosen_or_refused(text: str):
 )
 def test_what_is_named_more_than_once(texts: list[str], expected: list[str]):
     assert repeated(texts) == expected
+
+
+@pytest.mark.parametrize(
+    ("typed", "label"),
+    [("ReLU", "relu"), ("LeakyReLU:negative_slope=0.2", "leaky_relu:negative_slope=0.2"), ("Hard-Swish", "hardswish")],
+)
+def test_a_name_may_be_spelled_as_its_class_is(typed: str, label: str) -> None:
+    assert [choice.label for choice in select([typed])] == [label]

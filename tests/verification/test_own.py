@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from relubench.cli.app import app
 from relubench.verification import check as checking
 from relubench.verification import points
 from relubench.verification.judge import VerifyRow
+from relubench.verification.rounding_effects import rounding_effect
 
 Function = Callable[[Tensor], Tensor]
 TYPES = ("fp32", "fp16", "bf16")
@@ -313,3 +315,96 @@ def test_what_cancels_and_is_wrong_is_still_found(scripted: bool, monkeypatch: p
 def test_a_result_in_float32_is_still_held_to_its_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     forward, _ = rows_of(monkeypatch, lambda x: silu(x.float()) * (1.02 if x.dtype == torch.bfloat16 else 1), "bf16")
     assert forward.outcome == "wrong"
+
+
+# -- what leaves the type's range -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("formula", "dtype", "pass_", "message"),
+    [
+        ("cos(x*x)", "fp16", 0, r"overflows in fp16 from \|x\| = 256.25 on: .*65504, .*and nan comes out"),
+        ("x*x*x+300", "fp16", 0, r"overflows in fp16 from -x = 40.3438 on: .*-inf comes out where -65364.2 is true"),
+        ("log(1+exp(x))", "bf16", 0, r"overflows in bf16 from x = 89 on: "),
+        ("1/(1+1/x**4)", "fp16", 0, r"overflows in fp16 for \|x\| from "),
+        ("x*x*x+300", "fp16", 1, ""),
+    ],
+)
+def test_a_step_beyond_the_largest_number_is_no_wrong_value(formula: str, dtype: str, pass_: int, message: str) -> None:
+    """Half precision ends at 65,504: 256**2 and 40.32**3 are just above."""
+    row = checking.check(select([formula])[0], dtype)[pass_]
+    assert row.outcome == ("overflows" if message else "ok"), row
+    assert row.wrong == 0 and re.search(message, row.message)
+
+
+def test_an_error_beside_an_overflow_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    def squared(x: Tensor) -> Tensor:
+        return torch.sin(x * x)
+
+    wrong = off_in_one_type(squared, "fp16", lambda x: (x > 1) & (x < 2), lambda h: h * 1.05)
+    forward, _ = rows_of(monkeypatch, wrong, "fp16")
+    assert forward.outcome == "wrong"
+    small = off_in_one_type(squared, "fp16", lambda x: x > 300, lambda h: h.nan_to_num(0.5))
+    forward, _ = rows_of(monkeypatch, small, "fp16")
+    assert forward.outcome == "wrong"  # The steps give NaN there, and no half.
+
+
+def test_the_command_says_what_overflows_and_that_nothing_is_wrong(tmp_path: Path) -> None:
+    command = ["verify", "--act", "cos(x*x)", "--dtype", "fp16", "--format", "json"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0
+    assert [row["outcome"] for row in json.loads(done.stdout)["rows"]] == ["overflows"] * 2
+    assert "warning: 2 of 2 checks overflow: the table says from which x on" in done.stderr
+    assert "Overflows: cos(x*x) (fp16 forward), cos(x*x) (fp16 backward). Nothing is wrong" in done.stderr
+
+
+# -- poles, kinks and waves -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", [12, 15])
+def test_beside_a_pole_a_rounding_explains_any_value(seed: int) -> None:
+    """Half a rounding of x + 0.3 moves tan from -314 to -16,434 beside a pole that lies between the two."""
+    for row in checking.check(select(["tan(x+0.3)"])[0], "fp32", seed=seed, num_points=60_000):
+        assert row.outcome == "ok", row
+    x = torch.tensor([[-74190.5781]], dtype=torch.float64)
+    effect = rounding_effect(lambda chunk: torch.tan(chunk.flatten() + 0.3), x, "fp32")
+    assert effect.allowance.isinf().all()
+    effect = rounding_effect(lambda chunk: torch.sin(chunk.flatten() * 1.1), x * 1e6, "fp32")
+    assert 0 < float(effect.allowance) < 10
+
+
+@pytest.mark.parametrize("formula", ["log(1+abs(x))*sign(x)", "abs(x)*sign(x)", "sign(x)*sin(abs(x))"])
+def test_one_slope_at_a_kink_of_a_step_is_noted_and_not_wrong(formula: str) -> None:
+    _, backward = checking.check(select([formula])[0], "bf16")
+    assert (backward.outcome, backward.known) == ("ok", 1)
+    assert "at x = 0 alone the slope is 0, where that of the values is 1" in backward.message.replace("0.999926", "1")
+
+
+def test_a_slope_that_is_wrong_beside_a_point_or_not_a_number_stays_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    masked = with_slope(lambda x, right: torch.where(x.abs() < 0.1, 0.0, right))
+    _, backward = rows_of(monkeypatch, masked, "fp32")
+    assert backward.outcome == "wrong"
+    undefined = with_slope(lambda x, right: torch.where(x == 0, torch.nan, right))
+    _, backward = rows_of(monkeypatch, undefined, "fp32")
+    assert backward.outcome == "wrong"
+
+
+@pytest.mark.parametrize("formula", ["sin(exp(x))", "cos(1000*x**3)"])
+def test_slopes_of_fast_waves_are_not_judged_by_steps_over_many_periods(formula: str) -> None:
+    _, backward = checking.check(select([formula])[0], "bf16")
+    assert backward.outcome != "wrong", backward.message
+
+
+def test_a_wrong_slope_of_a_fast_wave_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Wave(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return torch.sin(100 * x)
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * 101 * torch.cos(100 * ctx.saved_tensors[0])
+
+    _, backward = rows_of(monkeypatch, Wave.apply, "fp32")
+    assert backward.outcome == "wrong"

@@ -110,9 +110,9 @@ def numerical_slopes(
         fine = _extrapolate(function, x, values, widest * FINER, rounding)
         # Where coarse and fine steps contradict each other, the coarse ones step over several periods.
         difference, trusted = (fine[0] - coarse[0]).abs(), _TRUSTED * fine[0].abs()
-        is_contradicted = (difference > 10 * (fine[1] + coarse[1])) & (fine[1] <= trusted)
-        is_contradicted &= difference > trusted + FAINT
+        is_contradicted = (difference > 10 * (fine[1] + coarse[1])) & (difference > trusted + FAINT)
         slopes, error, is_smooth = _chosen(is_contradicted, fine, coarse)
+        is_smooth &= ~is_contradicted | (fine[1] <= trusted)
     reliable = is_smooth & slopes.isfinite() & (error <= _TRUSTED * slopes.abs() + _absolute_tolerance(values, x))
     return slopes, error, reliable
 

@@ -155,6 +155,7 @@ class ActivationSwap(ScriptOpeningMode):
 
 def _elsewhere(what: str) -> ComputeError:
     return ComputeError(
-        f"{what}: the network takes another path with these images",
-        "let every image take the same activations, or name another --model",
+        f"{what}: the network takes another path now",
+        "let every forward call the same activations; a layer that is left out by chance needs a module of its own, "
+        "with its activation inside",
     )

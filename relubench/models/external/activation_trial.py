@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 from relubench.activations import ActivationChoice
-from relubench.errors import UsageError
+from relubench.errors import RelubenchError, UsageError
 from relubench.models.external.trial import attempt
 from relubench.runs.spec import RunSpec
 from relubench.system.user_code.origin import one_line
@@ -26,6 +26,8 @@ def failing_in(spec: RunSpec, choice: ActivationChoice) -> Iterator[None]:
         yield
     except UsageError:
         raise
+    except RelubenchError as problem:
+        raise UsageError(f"{spec.model}: {problem.message}", problem.hint) from problem
     except Exception as problem:
         raise UsageError(
             f"{choice.label} failed in {spec.model}: {one_line(problem)}",

@@ -43,7 +43,8 @@ def inspect_network(spec: RunSpec, choice: ActivationChoice) -> ExternalModel:
     odd = oddities(network, spec) if own else []
     with failing_in(spec, choice):
         layout = layout_of(spec, choice)
-    layer = ExternalNetwork(network, uses, build(choice), spec.seed, device="cpu", bf16=False, form=Form(spec.classes))
+    form = Form(spec.classes, merged=facts.merged)
+    layer = ExternalNetwork(network, uses, build(choice), spec.seed, device="cpu", bf16=False, form=form)
     parameters = sum(
         parameter.value.numel() for parameter in layer.parameters if not parameter.name.startswith("activation-")
     )

@@ -21,6 +21,11 @@ def check_refused(refused: Sequence[str], label: str) -> None:
     if not refused:
         return
     calls = list(dict.fromkeys(refused))
+    if all("(checkpointing)" in call for call in calls):
+        raise UsageError(
+            f"{label}: an activation is computed again in the backward pass: {calls[0]}",
+            "leave torch.utils.checkpoint out: call the module itself, as its own forward does",
+        )
     more = f"; and {len(calls) - SAID} more" if len(calls) > SAID else ""
     raise UsageError(
         f"{label}: these calls cannot be exchanged: {'; '.join(calls[:SAID])}{more}",

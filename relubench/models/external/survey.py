@@ -61,8 +61,9 @@ def survey(
     uses = list(finder.uses.values())
     check_kept(keep, uses, finder.names, label)
     if all(use.kept for use in uses):
+        stay = f": {', '.join(f'{use} stays ({use.kept})' for use in uses[:3])}" if uses else ""
         raise UsageError(
-            f"{label} calls no activation that could be exchanged",
+            f"{label} calls no activation that could be exchanged{stay}",
             "write activations as modules or functions of torch.nn, such as nn.ReLU() or F.gelu(x)",
         )
     return uses

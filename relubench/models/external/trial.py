@@ -26,21 +26,23 @@ from relubench.runs.spec import RunSpec
 from relubench.system.device_kinds import DEVICES
 from relubench.system.user_code.records import sample
 
+PATHS = 8
+"""Training forwards whose calls are counted: a network may leave layers out by chance."""
 CLOSE = 1e-3
 """How far class scores of the two layouts may differ, relative to the largest."""
 
 
 def merged_paths(network: nn.Module, spec: RunSpec) -> tuple[str, ...]:
-    """Modules whose number of calls of activations follows the size of the batch."""
+    """Modules whose number of calls of activations follows the size of the batch, or chance."""
     if of_torchvision(spec.model):
         return ()
     merged: set[str] = set()
     for training, size in ((True, spec.batch_size), (False, EXTERNAL_EVALUATION_IMAGES)):
         try:
             with torch.random.fork_rng(devices=[]):
-                few, many = (
-                    count_calls(network, example(spec, num_images), training) for num_images in (LOOKED_AT, size)
-                )
+                torch.manual_seed(0)
+                sizes = [LOOKED_AT] * (PATHS if training else 1) + [size]
+                few, *others, many = (count_calls(network, example(spec, num_images), training) for num_images in sizes)
         except Exception as problem:
             where = "a training step" if training else "an evaluation"
             raise UsageError(
@@ -48,6 +50,7 @@ def merged_paths(network: nn.Module, spec: RunSpec) -> tuple[str, ...]:
                 "let forward take batches of any size",
             ) from problem
         merged |= {path for path in (*few, *many) if few.get(path) != many.get(path)}
+        merged |= {path for other in others for path in few.keys() & other.keys() if few[path] != other[path]}
     return tuple(sorted(merged))
 
 

@@ -19,7 +19,7 @@ from torch.nn.parameter import is_lazy
 
 from relubench.activations.builder import own_object
 from relubench.activations.user import resolve_user_object
-from relubench.activations.user_objects import refuse_iterators
+from relubench.activations.user_objects import check_arguments, missing_arguments_hint, refuse_iterators
 from relubench.errors import UsageError
 from relubench.models.external.forward_errors import short, why_not
 
@@ -52,13 +52,12 @@ def _called(named: Any, label: str, settings: dict[str, Any], channels: int, cla
     arguments: dict[str, Any] = {
         key: value for key, value in (("num_classes", classes), ("in_channels", channels)) if key in _parameters(named)
     }
+    check_arguments(named, settings, label)
     try:
         network = named(**{**arguments, **settings})
     except Exception as problem:
-        raise UsageError(
-            f"{label} cannot be made: {short(problem)}",
-            "arguments follow colons: ./file.py:Net:depth=3; the others need defaults",
-        ) from problem
+        hint = missing_arguments_hint(named, label, arguments)
+        raise UsageError(f"{label} cannot be made: {short(problem)}", hint) from problem
     if not isinstance(network, nn.Module):
         raise UsageError(f"{label} gives {type(network).__name__}, not a torch.nn.Module", WANTED)
     return network
