@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -32,7 +33,7 @@ def build(choice: ActivationChoice) -> Activation:
         case "table":
             return ACTIVATIONS[choice.name].build(dict(choice.parameters))
         case "formula":
-            return formula_activation(parse_formula(choice.name))
+            return replace(formula_activation(parse_formula(choice.name)), per_unit=choice.per_unit)
         case "user":
             return _user_activation(choice)
 

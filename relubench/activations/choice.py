@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from relubench.activations.row import ParameterValue
+from relubench.activations.row import PER, UNIT, ParameterValue
+from relubench.activations.table import ACTIVATIONS
 
 Kind = Literal["table", "formula", "user"]
 
@@ -24,20 +25,39 @@ class ActivationChoice:
     inputs_per_unit: int = 1
     """Pre-activation columns per output unit."""
     learned: int = 0
-    """Learned scalars per layer; 0 also for a user's own class, whose parameters only building it shows."""
+    """Learned numbers of a layer, or with per=unit of each unit; 0 also for a user's own class, whose parameters only
+    building it shows."""
     source_digest: str | None = None
     """SHA-256 (hex) of the module file of a user's own. Not carried by JSON."""
 
     @property
     def learned_names(self) -> tuple[str, ...]:
         """The names of the learned scalars, in their order."""
-        from relubench.activations.table import ACTIVATIONS
-
         if self.kind == "table":
             return ACTIVATIONS[self.name].learned
         from relubench.activations.formulas.formula import parse_formula
 
         return tuple(name for name, _ in parse_formula(self.name).learned)
+
+    @property
+    def may_learn(self) -> bool:
+        """Whether training changes it, as far as is known before it is built."""
+        return self.learned > 0 or self.kind == "user"
+
+    @property
+    def per_unit(self) -> bool:
+        """Whether each unit or channel learns numbers of its own."""
+        return self.learned > 0 and (PER, UNIT) in self.parameters
+
+    def learned_in(self, layer: int, units: int) -> int:
+        """The numbers that the hidden layer of that place, of so many units or channels, learns."""
+        return self.learned * (units if self.per_unit else 1)
+
+    def shown(self, number: int, held: float) -> float:
+        """The learned number of that place as people read it, from what training holds."""
+        row = ACTIVATIONS.get(self.name) if self.kind == "table" else None
+        form = row.held.get(row.learned[number]) if row is not None else None
+        return form.shown(held) if form is not None else held
 
     def to_json(self) -> dict[str, Any]:
         """JSON values from which any process on this machine, wherever it started, builds the same activation."""

@@ -11,7 +11,7 @@ from relubench.activations.choice import ActivationChoice, label_of
 from relubench.activations.formulas.formula import parse_formula
 from relubench.activations.formulas.functions import NAMES, fold
 from relubench.activations.formulas.tokens import has_x
-from relubench.activations.row import FAMILIES, ActivationRow, ParameterValue
+from relubench.activations.row import FAMILIES, LAYER, PER, UNIT, ActivationRow, ParameterValue
 from relubench.activations.table import ACTIVATIONS
 from relubench.activations.user import dotted_hint, file_hint, names_user_object, resolve_user_object
 from relubench.activations.user_syntax import FORM
@@ -28,6 +28,7 @@ MAX_ACTIVATIONS = 1_000
 
 _OPEN, _CLOSE = "([{", ")]}"
 _LONG_QUOTE = re.compile(r"'([^']{77})[^']{4,}'")
+_PER = re.compile(rf"[,:]\s*{PER}\s*=\s*({LAYER}|{UNIT})\s*$")
 _SETTING = re.compile(r"(?:(?:with|where)\s+)?[^\W\d]\w*\s*[=~](?![=>])")
 
 
@@ -213,8 +214,18 @@ def _table_names(word: str) -> list[str]:
 
 
 def _formula_choice(text: str) -> ActivationChoice:
-    formula = parse_formula(text)
-    return ActivationChoice(label=formula.text, kind="formula", name=formula.text, learned=len(formula.learned))
+    match = _PER.search(text)
+    formula = parse_formula(text[: match.start()] if match else text)
+    per_unit = match is not None and match[1] == UNIT
+    if per_unit and not formula.learned:
+        raise UsageError(f"{shown(formula.text)} learns nothing, so not per=unit", "a learned number is written b~1.7")
+    return ActivationChoice(
+        label=f"{formula.text}:{PER}={UNIT}" if per_unit else formula.text,
+        kind="formula",
+        name=formula.text,
+        parameters=((PER, UNIT),) if per_unit else (),
+        learned=len(formula.learned),
+    )
 
 
 def _parameter_texts(piece: str, settings: str) -> dict[str, str]:

@@ -118,7 +118,7 @@ class Builder:
             stage = [self.linear(shape.inputs, outputs, gain=gain, rule=spec.init)]
         if normalised and NORMS[spec.norm].target:
             stage.append(self._norm(outputs, shape.convolution))
-        stage.append(self._activation(activation, dim))
+        stage.append(self._activation(activation, dim, shape.units))
         stage[-1].hidden = shape.compared
         if spec.sign_flip:
             stage.append(SignFlip(self._signs(shape)))
@@ -189,20 +189,25 @@ class Builder:
 
     def _output_activation(self) -> Layer:
         """The activation of the outputs, which is no hidden one."""
-        layer = self._activation(build(select([self.spec.output_act])[0]), -1)
+        layer = self._activation(build(select([self.spec.output_act])[0]), -1, self.spec.classes)
         layer.hidden = False
         return layer
 
-    def _activation(self, activation: Activation, dim: int) -> Layer:
+    def _activation(self, activation: Activation, dim: int, units: int) -> Layer:
         if activation.module is not None:
             return self._user_module(activation.module)
         noise = self.noise("activation") if activation.draw else None
         if activation.gradient is not None and not activation.learned and noise is None:
             return AnalyticActivation(activation, dim)
-        # One scalar a member: [1], or [P, 1, 1] (in images [P, 1, 1, 1, 1]) to lie along the members of a stack.
-        shape = (1,) * (1 - dim) if self.batched else (1,)
+        # One number a member: [1], or [P, 1, 1] (in images [P, 1, 1, 1, 1]) to lie along the members of a stack; or one
+        # for each unit, in the dimension in which z has the units.
+        features = (
+            units if activation.per_unit else 1,
+            *[1] * (-1 - dim if self.batched or activation.per_unit else 0),
+        )
+        shape = (1, *features) if self.batched else features
         learned = [
-            self.parameter(f"learned-{number}", lambda _, value=value: torch.full(shape, value))
+            self.parameter(f"learned-{number}", lambda _, value=value: torch.full(shape, value), learned=True)
             for number, value in enumerate(activation.learned)
         ]
         return AutogradActivation(activation, dim, learned, noise)
@@ -219,7 +224,7 @@ class Builder:
             tensors = iter([tensors_by_name[name].detach().clone() for tensors_by_name in named])
             return lambda _: next(tensors)
 
-        parameters = [self.parameter(f"module-{name}", value(name)) for name in named[0]]
+        parameters = [self.parameter(f"module-{name}", value(name), learned=True) for name in named[0]]
         noise = ModuleNoise(self.seeds, self.place, self.device)
         return UserModule(modules, parameters, noise, self.batched)
 
@@ -233,8 +238,10 @@ class Builder:
             return members[0, :, None, None] if shape.convolution else members[0]
         return members[:, None, :, None, None] if shape.convolution else members[:, None, :]
 
-    def parameter(self, name: str, value: Callable[[int], Tensor], *, decays: bool = False) -> Parameter:
-        """A trained tensor at the current place; `value` gives that of a seed."""
+    def parameter(
+        self, name: str, value: Callable[[int], Tensor], *, decays: bool = False, learned: bool = False
+    ) -> Parameter:
+        """A trained tensor at the current place; `value` gives that of a seed, `learned`: an activation's own."""
         values = [value(seed) for seed in self.seeds]
         stackable = torch.stack(values) if self.batched else values[0]
-        return Parameter(f"{self.place}.{name}", stackable.to(self.device), decays)
+        return Parameter(f"{self.place}.{name}", stackable.to(self.device), decays, learned)
