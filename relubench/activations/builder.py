@@ -36,6 +36,8 @@ def build(choice: ActivationChoice) -> Activation:
             return replace(formula_activation(parse_formula(choice.name)), per_unit=choice.per_unit)
         case "user":
             return _user_activation(choice)
+        case "mix":
+            raise UsageError(f"{choice.label} has an activation for each layer, and is no function", "name one of them")
 
 
 def as_function(activation: Activation, dtype: torch.dtype = torch.float64) -> Callable[[Tensor], Tensor]:

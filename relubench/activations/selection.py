@@ -11,6 +11,7 @@ from relubench.activations.choice import ActivationChoice, label_of
 from relubench.activations.formulas.formula import parse_formula
 from relubench.activations.formulas.functions import NAMES, fold
 from relubench.activations.formulas.tokens import has_x
+from relubench.activations.mix import entry_of, is_mix, mix_of
 from relubench.activations.row import FAMILIES, LAYER, PER, UNIT, ActivationRow, ParameterValue
 from relubench.activations.table import ACTIVATIONS
 from relubench.activations.user import dotted_hint, file_hint, names_user_object, resolve_user_object
@@ -105,7 +106,7 @@ def split_texts(texts: Sequence[str]) -> list[str]:
 
 def _is_setting(piece: str) -> bool:
     value = piece.partition("=")[2]
-    return _SETTING.match(piece) is not None and not has_x(value) and not _is_of_table(value)
+    return _SETTING.match(piece) is not None and not (has_x(value) or _is_of_table(value) or is_mix(value.strip()))
 
 
 def _is_of_table(text: str) -> bool:
@@ -143,8 +144,11 @@ def _split_at_commas(text: str) -> Iterator[str]:
 
 def _choices_of(piece: str) -> Iterator[ActivationChoice]:
     name, _, named = piece.partition("=")
-    if ":" not in name and _is_of_table(named):
+    if ":" not in name and (_is_of_table(named) or is_mix(named.strip())):
         piece = named.strip()  # The name of a row: what computes is what it names.
+    if is_mix(piece):
+        yield _mix_choice(piece)
+        return
     head, colon, settings = (part.strip() for part in piece.partition(":"))
     if _is_formula(piece):
         yield _formula_choice(piece)
@@ -154,6 +158,17 @@ def _choices_of(piece: str) -> Iterator[ActivationChoice]:
         yield table_choice(_single_name(head, settings), _parameter_texts(piece, settings))
     else:
         yield from (table_choice(name) for name in _table_names(piece))
+
+
+def _mix_choice(piece: str) -> ActivationChoice:
+    entries: list[tuple[ActivationChoice, int]] = []
+    for text in _split_at_commas(piece[1:-1]):
+        name, count = entry_of(text, formula=_is_formula(text.rstrip("0123456789 ").removesuffix("*")))
+        choices = select([name])
+        if len(choices) > 1:
+            raise UsageError(f"{shown(name)} in a mix names {len(choices)} activations", "name one for each layer")
+        entries.append((choices[0], count))
+    return mix_of(entries)
 
 
 def _user_choice(piece: str) -> ActivationChoice:

@@ -125,7 +125,7 @@ def _learned(job: Job, population: Population, place: int) -> list[MeasuredValue
         if not (match := LEARNED.fullmatch(name)):
             continue
         layer, number = int(match[1] or match[2]), int(match[3])
-        choice = job.choice
+        choice = job.choice.at(layer)
         values = np.array([choice.shown(number, held) for held in value.flatten().tolist()])
         label = f"{choice.learned_names[number]} of {'layer' if match[1] else 'activation'} {layer + 1}"
         measured.append(MeasuredValue(name=label, epoch=epoch, value=float(values.mean())))

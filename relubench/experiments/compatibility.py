@@ -42,6 +42,7 @@ def check_family(config: ExperimentConfig, choices: Sequence[ActivationChoice], 
                 "leave it out, or compare gated activations on an mlp or the cnn",
             )
     _check_learned(config, choices, family)
+    _check_mixes(choices, arch)
     for option in _meaningless_options(config, family):
         reason = (
             "its layers and initial weights are its own" if family.can("external") else "its layers have no such thing"
@@ -74,6 +75,31 @@ def _check_learned(config: ExperimentConfig, choices: Sequence[ActivationChoice]
                 f"{choice.label}: which dimension holds the units of a network that somebody else wrote is not known",
                 f"leave {PER}={UNIT} out: each layer then has one learned number of each kind",
             )
+
+
+def _check_mixes(choices: Sequence[ActivationChoice], arch: Architecture) -> None:
+    """Raises UsageError for a mix that does not have an activation for each hidden layer of the network."""
+    num_layers = len(arch.channels) + len(arch.hidden)
+    for choice in choices:
+        if not choice.layers:
+            continue
+        if family_of(arch.name).can("external"):
+            raise UsageError(
+                f"{choice.label} has an activation for each layer, and the layers of {arch.name} are not the package's",
+                "use an mlp, resmlp, cnn, transformer or vit",
+            )
+        if arch.act_in != "both":
+            raise UsageError(f"{choice.label} and --act-in {arch.act_in} exclude each other", "leave --act-in out")
+        if len(choice.layers) != num_layers:
+            raise UsageError(
+                f"{choice.label} has activations for {len(choice.layers)} layers, and {arch.name} has {num_layers}",
+                f"the numbers must add up to {num_layers}, for example --act-by-layer {_example_mix(num_layers)}",
+            )
+
+
+def _example_mix(num_layers: int) -> str:
+    """A mix for so many layers."""
+    return f"relu*{num_layers - 1},gelu" if num_layers > 1 else "relu"
 
 
 def check_task(config: ExperimentConfig, prepared: PreparedData, arch: Architecture) -> None:
@@ -122,7 +148,7 @@ def check_precision(precision: str, device: str) -> None:
         )
 
 
-def check_stack(config: ExperimentConfig, arch: Architecture) -> None:
+def check_stack(config: ExperimentConfig, choices: Sequence[ActivationChoice], arch: Architecture) -> None:
     """Raises UsageError where the network has layers that cannot be pre-trained."""
     if set(config.pretrain.methods) == {"none"}:
         return
@@ -130,6 +156,8 @@ def check_stack(config: ExperimentConfig, arch: Architecture) -> None:
         raise UsageError(
             f"--model {arch.name}: only the layers of a plain mlp are pre-trained", "use --model mlp-3x1000"
         )
+    if mixes := [choice.label for choice in choices if choice.layers]:
+        raise UsageError(f"{mixes[0]}: layers of several activations are not pre-trained", "use one activation")
     if NORMS[config.model.norm].target:
         raise UsageError(
             f"--norm {config.model.norm} stands between weights and activation: such a layer is not pre-trained",

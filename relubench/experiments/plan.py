@@ -111,7 +111,7 @@ def expand(
             f"--augment {config.data.augment} needs a convolutional network, not {arch.name}", "add --model cnn"
         )
     pairs, compared_rows = strengths_and_seeds(config), rows(config, choices)
-    check_stack(config, arch)
+    check_stack(config, choices, arch)
     lone = len(compared_rows) * len(pairs) == 1 if lone is None else lone
     threads = 0 if not device.is_processor else device.threads if lone else 1
     return [
