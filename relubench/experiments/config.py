@@ -69,12 +69,10 @@ class ExperimentConfig(Section):
     @classmethod
     def _with_mixes(cls, values: Any) -> Any:
         """`act_by_layer` as activations of the list; without `act` the list has nothing else."""
-        if not isinstance(values, Mapping) or not values.get("act_by_layer"):
+        mixes = values.get("act_by_layer", ()) if isinstance(values, Mapping) else ()
+        if not mixes or not isinstance(mixes, list | tuple) or not all(isinstance(mix, str) for mix in mixes):
             return values
-        act, mixes = values.get("act", ()), values["act_by_layer"]
-        if not isinstance(act, list | tuple) or not all(isinstance(mix, str) for mix in mixes):
-            return values
-        return {**values, "act": (*act, *map(in_brackets, mixes)), "act_by_layer": ()}
+        return {**values, "act": (*values.get("act", ()), *map(in_brackets, mixes)), "act_by_layer": ()}
 
     @field_validator("act")
     @classmethod
