@@ -49,7 +49,7 @@ def _bytes(sections: dict[str, Any], setting: Setting, members: int, batch: int)
     from relubench.training.population import Population
 
     choice, prepared, specs = specs_of(sections, setting, members=members, batch=batch)
-    predicted = members * member_bytes(specs[0], choice.inputs_per_unit, choice.learned)
+    predicted = members * member_bytes(specs[0], choice.inputs_per_unit)
     predicted += evaluation_bytes(specs[0], choice.inputs_per_unit)
     gc.collect()
     data = Images.open(prepared, device=setting.device, flat=not family_of(specs[0].model).can("images"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -32,9 +33,11 @@ def build(choice: ActivationChoice) -> Activation:
         case "table":
             return ACTIVATIONS[choice.name].build(dict(choice.parameters))
         case "formula":
-            return formula_activation(parse_formula(choice.name))
+            return replace(formula_activation(parse_formula(choice.name)), per_unit=choice.per_unit)
         case "user":
             return _user_activation(choice)
+        case "mix":
+            raise UsageError(f"{choice.label} has an activation for each layer, and is no function", "name one of them")
 
 
 def as_function(activation: Activation, dtype: torch.dtype = torch.float64) -> Callable[[Tensor], Tensor]:

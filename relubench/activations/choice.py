@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from relubench.activations.row import ParameterValue
+from relubench.activations.row import PER, UNIT, ParameterValue
+from relubench.activations.table import ACTIVATIONS
 
-Kind = Literal["table", "formula", "user"]
+Kind = Literal["table", "formula", "user", "mix"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,26 +25,62 @@ class ActivationChoice:
     inputs_per_unit: int = 1
     """Pre-activation columns per output unit."""
     learned: int = 0
-    """Learned scalars per layer; 0 also for a user's own class, whose parameters only building it shows."""
+    """Learned numbers of a layer, or with per=unit of each unit; 0 also for a user's own class, whose parameters only
+    building it shows."""
+    layers: tuple[ActivationChoice, ...] = ()
+    """Of a mix, the activation of each hidden layer, bottom up; its name is its label, and `learned` the sum."""
     source_digest: str | None = None
     """SHA-256 (hex) of the module file of a user's own. Not carried by JSON."""
 
     @property
     def learned_names(self) -> tuple[str, ...]:
         """The names of the learned scalars, in their order."""
-        from relubench.activations.table import ACTIVATIONS
-
         if self.kind == "table":
             return ACTIVATIONS[self.name].learned
         from relubench.activations.formulas.formula import parse_formula
 
         return tuple(name for name, _ in parse_formula(self.name).learned)
 
+    @property
+    def alone(self) -> tuple[ActivationChoice, ...]:
+        """The activations that it consists of, each once: itself, unless it is a mix."""
+        return tuple(dict.fromkeys(self.layers)) or (self,)
+
+    def at(self, layer: int) -> ActivationChoice:
+        """The activation of the hidden layer of that place."""
+        return self.layers[layer] if self.layers else self
+
+    @property
+    def may_learn(self) -> bool:
+        """Whether training changes it, as far as is known before it is built."""
+        return self.learned > 0 or self.kind == "user"
+
+    @property
+    def per_unit(self) -> bool:
+        """Whether each unit or channel learns numbers of its own."""
+        return any(choice.learned > 0 and (PER, UNIT) in choice.parameters for choice in self.alone)
+
+    def learned_in(self, layer: int, units: int) -> int:
+        """The numbers that the hidden layer of that place, of so many units or channels, learns."""
+        choice = self.at(layer)
+        return choice.learned * (units if choice.per_unit else 1)
+
+    def shown(self, number: int, held: float) -> float:
+        """The learned number of that place as people read it, from what training holds."""
+        row = ACTIVATIONS.get(self.name) if self.kind == "table" else None
+        form = row.held.get(row.learned[number]) if row is not None else None
+        return form.shown(held) if form is not None else held
+
     def to_json(self) -> dict[str, Any]:
         """JSON values from which any process on this machine, wherever it started, builds the same activation."""
         values = asdict(self)
         del values["source_digest"]
-        return {**values, "parameters": [list(parameter) for parameter in self.parameters]}
+        values["parameters"] = [list(parameter) for parameter in self.parameters]
+        if self.layers:
+            values["layers"] = [choice.to_json() for choice in self.layers]
+        else:
+            del values["layers"]
+        return values
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> ActivationChoice:
@@ -52,7 +89,8 @@ class ActivationChoice:
         parameters = (
             (name, tuple(value) if isinstance(value, list) else value) for name, value in values["parameters"]
         )
-        return cls(**{**values, "parameters": tuple(parameters)})
+        layers = tuple(cls.from_json(layer) for layer in values.get("layers", ()))
+        return cls(**{**values, "parameters": tuple(parameters), "layers": layers})
 
 
 def label_of(name: str, parameters: tuple[tuple[str, ParameterValue], ...]) -> str:

@@ -60,6 +60,8 @@ class Activation:
     """The function is z above 0 and negative_slope * z elsewhere, with this slope at 0: kernels compute it."""
     learned: tuple[float, ...] = ()
     """Initial values; whoever trains owns one tensor for each, broadcastable to z."""
+    per_unit: bool = False
+    """Whether each unit or channel has learned numbers of its own; else a layer has one of each."""
     draw: Callable[[Sequence[int], torch.Generator], Tensor] | None = None
     """Training noise for a z of that shape, on the generator's device; without it `function` is deterministic."""
     module: Callable[[], nn.Module] | None = None

@@ -12,7 +12,21 @@ if TYPE_CHECKING:
 Family = Literal["classic", "rectifier", "smooth", "gated"]
 ParameterValue = float | int | str
 
+PER, LAYER, UNIT = "per", "layer", "unit"
+"""The parameter of every activation that learns, and its values: one learned number for each layer, or for each unit
+(in a convolution, each channel)."""
+
 FAMILIES: tuple[Family, ...] = ("classic", "rectifier", "smooth", "gated")
+
+
+@dataclass(frozen=True, slots=True)
+class HeldForm:
+    """A learned number that training holds in another form than people give and read it."""
+
+    held: Callable[[float], float]
+    """What is trained, from the number."""
+    shown: Callable[[float], float]
+    """The number, from what is trained."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +57,13 @@ class ActivationRow:
     inputs_per_unit: int | str = 1
     """Pre-activation columns per output unit, or the name of the parameter that says how many."""
     learned: tuple[str, ...] = ()
+    """The names of its learned numbers, in the order in which its function takes them; such a row has the parameter
+    PER."""
+    held: Mapping[str, HeldForm] = field(default_factory=dict)
+    """How training holds learned numbers that are parameters in another form."""
+    start: Callable[[float, float], float] | None = None
+    """Of a row with one learned number: the first value that f(-1) and f(1) tell, so that a user's own is recognised
+    as this one; None: it is not looked for."""
     noisy: bool = False
     init: str = ""
     """The rule by which its paper draws weights, taken where the user names none; empty: it has none of its own."""
@@ -55,12 +76,18 @@ class ActivationRow:
 
     def __call__(self, function: Callable[..., Activation]) -> ActivationRow:
         """The row of this function, called as the function is."""
-        return replace(self, name=function.__name__, function=function)
+        row = replace(self, name=function.__name__, function=function)
+        if not self.learned:
+            return row
+        return replace(row, parameters={**self.parameters, PER: LAYER}, options={**self.options, PER: (LAYER, UNIT)})
 
     def build(self, parameters: Mapping[str, ParameterValue] | None = None) -> Activation:
         """The activation with these parameters, or with its defaults."""
         assert self.function is not None, "a row is the decorator of a function"
-        return self.function(**(self.parameters if parameters is None else parameters))
+        values = dict(self.parameters if parameters is None else parameters)
+        per = values.pop(PER, LAYER) if self.learned else LAYER
+        activation = self.function(**values)
+        return replace(activation, per_unit=True) if per == UNIT else activation
 
     def inputs_per_unit_with(self, parameters: Mapping[str, ParameterValue]) -> int:
         """Pre-activation columns per output unit under these (complete) parameters."""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
+from relubench.activations.mix import NAMED
 from relubench.activations.selection import select, split_texts
 from relubench.errors import UsageError
-
-NAMED = re.compile(r"(?P<name>[^\W\d][\w.+ -]*[\w+])\s*=(?![=>])\s*(?P<activation>.+)", re.S)
-"""A name of two letters or more: what is written `y = x*tanh(x)` is a formula as ever."""
 
 
 def row_names(texts: Sequence[str]) -> dict[str, str]:

@@ -11,7 +11,8 @@ from relubench.activations.choice import ActivationChoice, label_of
 from relubench.activations.formulas.formula import parse_formula
 from relubench.activations.formulas.functions import NAMES, fold
 from relubench.activations.formulas.tokens import has_x
-from relubench.activations.row import FAMILIES, ActivationRow, ParameterValue
+from relubench.activations.mix import entry_of, is_mix, mix_of
+from relubench.activations.row import FAMILIES, LAYER, PER, UNIT, ActivationRow, ParameterValue
 from relubench.activations.table import ACTIVATIONS
 from relubench.activations.user import dotted_hint, file_hint, names_user_object, resolve_user_object
 from relubench.activations.user_syntax import FORM
@@ -28,6 +29,7 @@ MAX_ACTIVATIONS = 1_000
 
 _OPEN, _CLOSE = "([{", ")]}"
 _LONG_QUOTE = re.compile(r"'([^']{77})[^']{4,}'")
+_PER = re.compile(rf"[,:]\s*{PER}\s*=\s*({LAYER}|{UNIT})\s*$")
 _SETTING = re.compile(r"(?:(?:with|where)\s+)?[^\W\d]\w*\s*[=~](?![=>])")
 
 
@@ -104,7 +106,7 @@ def split_texts(texts: Sequence[str]) -> list[str]:
 
 def _is_setting(piece: str) -> bool:
     value = piece.partition("=")[2]
-    return _SETTING.match(piece) is not None and not has_x(value) and not _is_of_table(value)
+    return _SETTING.match(piece) is not None and not (has_x(value) or _is_of_table(value) or is_mix(value.strip()))
 
 
 def _is_of_table(text: str) -> bool:
@@ -142,8 +144,11 @@ def _split_at_commas(text: str) -> Iterator[str]:
 
 def _choices_of(piece: str) -> Iterator[ActivationChoice]:
     name, _, named = piece.partition("=")
-    if ":" not in name and _is_of_table(named):
+    if ":" not in name and (_is_of_table(named) or is_mix(named.strip())):
         piece = named.strip()  # The name of a row: what computes is what it names.
+    if is_mix(piece):
+        yield _mix_choice(piece)
+        return
     head, colon, settings = (part.strip() for part in piece.partition(":"))
     if _is_formula(piece):
         yield _formula_choice(piece)
@@ -153,6 +158,17 @@ def _choices_of(piece: str) -> Iterator[ActivationChoice]:
         yield table_choice(_single_name(head, settings), _parameter_texts(piece, settings))
     else:
         yield from (table_choice(name) for name in _table_names(piece))
+
+
+def _mix_choice(piece: str) -> ActivationChoice:
+    entries: list[tuple[ActivationChoice, int]] = []
+    for text in _split_at_commas(piece[1:-1]):
+        name, count = entry_of(text, formula=_is_formula(text.rstrip("0123456789 ").removesuffix("*")))
+        choices = select([name])
+        if len(choices) > 1:
+            raise UsageError(f"{shown(name)} in a mix names {len(choices)} activations", "name one for each layer")
+        entries.append((choices[0], count))
+    return mix_of(entries)
 
 
 def _user_choice(piece: str) -> ActivationChoice:
@@ -215,8 +231,18 @@ def _table_names(word: str) -> list[str]:
 
 
 def _formula_choice(text: str) -> ActivationChoice:
-    formula = parse_formula(text)
-    return ActivationChoice(label=formula.text, kind="formula", name=formula.text, learned=len(formula.learned))
+    match = _PER.search(text)
+    formula = parse_formula(text[: match.start()] if match else text)
+    per_unit = match is not None and match[1] == UNIT
+    if per_unit and not formula.learned:
+        raise UsageError(f"{shown(formula.text)} learns nothing, so not per=unit", "a learned number is written b~1.7")
+    return ActivationChoice(
+        label=f"{formula.text}:{PER}={UNIT}" if per_unit else formula.text,
+        kind="formula",
+        name=formula.text,
+        parameters=((PER, UNIT),) if per_unit else (),
+        learned=len(formula.learned),
+    )
 
 
 def _parameter_texts(piece: str, settings: str) -> dict[str, str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from relubench.activations.families import classic, gated, rectifiers, smooth
+from relubench.activations.families import classic, gated, rectifiers, smooth, trained
 from relubench.activations.row import ActivationRow
 
 ACTIVATIONS: dict[str, ActivationRow] = {
     row.name: row
-    for family in (classic, rectifiers, smooth, gated)
+    for family in (classic, rectifiers, smooth, trained, gated)
     for row in vars(family).values()
     if isinstance(row, ActivationRow)
 }

@@ -77,6 +77,14 @@ _ROWS = (
         default="sigmoid, tanh, relu, gelu (pretrain: softplus in its place; ablate-sparsity: relu)",
     ),
     Flag(
+        field="act_by_layer",
+        heading=NETWORK,
+        values="NAME*N,...",
+        help="A mix to compare, with an activation for each hidden layer, the lowest first: relu*4,gelu*2; "
+        "early=relu*4,gelu*2 gives it a name. Give it several times.",
+        default="none",
+    ),
+    Flag(
         field="data.name",
         name="dataset",
         completion=completion.datasets,

@@ -271,9 +271,6 @@ def facts(event: Event) -> str:
         task = task_called(event.task)
         parts.append(f"validation {task.noun} {task.text(event.valid_score)}")
     if event.images_per_second:
-        parts.append(
-            f"{event.images_per_second:.3g} images/s"
-            if event.images_per_second < 100
-            else f"{event.images_per_second:.0f} images/s"
-        )
+        digits = ".3g" if event.images_per_second < 100 else ".0f"
+        parts.append(f"{event.images_per_second:{digits}} {event.examples}/s")
     return ", ".join(parts)

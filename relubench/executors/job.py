@@ -102,7 +102,7 @@ def jobs_of(
         sources[key] = sources[key] if key in sources else sources_of(choice, members[0])
         num_members = 1
         if not members[0].on_processor:
-            num_members = members_that_fit(members[0], choice.inputs_per_unit, choice.learned, memory)
+            num_members = members_that_fit(members[0], choice.inputs_per_unit, memory)
         for start in range(0, len(members), num_members):
             jobs.append(
                 Job(

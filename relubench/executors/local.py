@@ -56,7 +56,7 @@ def num_workers(networks: Sequence[tuple[RunSpec, ActivationChoice]], device: De
     """How many workers train these networks at the same time: as many as have work, memory and threads."""
     if not device.is_processor or not networks:
         return 1
-    heaviest = max(member_bytes(spec, choice.inputs_per_unit, choice.learned) for spec, choice in networks)
+    heaviest = max(member_bytes(spec, choice.inputs_per_unit) for spec, choice in networks)
     threads = max(networks[0][0].threads, 1)
     return max(1, min(len(networks), fitting_workers(heaviest, device.memory), device.threads // threads))
 

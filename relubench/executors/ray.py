@@ -47,9 +47,7 @@ class RayExecutor:
 
 def needs_of(jobs: Sequence[Job], device: Device) -> Needs:
     """What a worker that can take each of these jobs needs of its node."""
-    heaviest = max(
-        member_bytes(job.specs[0], job.choice.inputs_per_unit, job.choice.learned) * len(job.specs) for job in jobs
-    )
+    heaviest = max(member_bytes(job.specs[0], job.choice.inputs_per_unit) * len(job.specs) for job in jobs)
     if not device.is_processor:
         return Needs(threads=0, gpus=1, memory=BASE_BYTES)
     return Needs(threads=max(job.specs[0].threads for job in jobs), gpus=0, memory=BASE_BYTES + heaviest)

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from relubench.training.population import Member, Population
 
 
-LEARNED = re.compile(r"(\d+)\.learned-(\d+)")
-"""The name of a parameter that an activation learns: the place of its layer, and its own."""
+LEARNED = re.compile(r"(?:(\d+)\.learned-|activation-(\d+)\.)(\d+)")
+"""The name of a parameter that an activation learns: the place of its layer (of an exchanged use, in a network that
+somebody else wrote), and its own."""
 
 
 def finished_result(
@@ -114,16 +115,23 @@ def _beside(population: Population, member: Member, scores: np.ndarray | None) -
 
 
 def _learned(job: Job, population: Population, place: int) -> list[MeasuredValue]:
-    """What the activations of the tested network have learned, by layer; nothing where it has no best epoch."""
+    """What the activations of the tested network have learned, by layer, of many units their mean and standard
+    deviation; nothing where it has no best epoch."""
     epoch = population.members[place].best_epoch
     if epoch is None or not job.choice.learned:
         return []
-    names = job.choice.learned_names
-    return [
-        MeasuredValue(name=f"{names[int(match[2])]} of layer {int(match[1]) + 1}", epoch=epoch, value=float(value))
-        for name, value in population.weights(place, best=True).items()
-        if (match := LEARNED.fullmatch(name))
-    ]
+    measured: list[MeasuredValue] = []
+    for name, value in population.weights(place, best=True).items():
+        if not (match := LEARNED.fullmatch(name)):
+            continue
+        layer, number = int(match[1] or match[2]), int(match[3])
+        choice = job.choice.at(layer)
+        values = np.array([choice.shown(number, held) for held in value.flatten().tolist()])
+        label = f"{choice.learned_names[number]} of {'layer' if match[1] else 'activation'} {layer + 1}"
+        measured.append(MeasuredValue(name=label, epoch=epoch, value=float(values.mean())))
+        if choice.per_unit:
+            measured.append(MeasuredValue(name=f"{label}: spread", epoch=epoch, value=float(values.std())))
+    return measured
 
 
 def _near_zeros(member: Member) -> float | None:

@@ -189,7 +189,5 @@ class SlurmExecutor:
 
 def predicted_gigabytes(jobs: Sequence[Job]) -> int:
     """The memory of a job, of the largest of these: what is predicted, and half as much again."""
-    heaviest = max(
-        member_bytes(job.specs[0], job.choice.inputs_per_unit, job.choice.learned) * len(job.specs) for job in jobs
-    )
+    heaviest = max(member_bytes(job.specs[0], job.choice.inputs_per_unit) * len(job.specs) for job in jobs)
     return max(1, -(-int(1.5 * (BASE_BYTES + heaviest)) // 10**9))

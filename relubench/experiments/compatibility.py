@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from relubench.activations import ActivationChoice
+from relubench.activations.row import PER, UNIT
 from relubench.data import PreparedData
 from relubench.errors import UsageError
 from relubench.experiments.config import ExperimentConfig
 from relubench.models.families import family_of
 from relubench.models.family import Ability, Architecture, Family
 from relubench.models.norm_table import NORMS
+from relubench.models.optimizer_table import OPTIMIZERS
 from relubench.system.device_kinds import DEVICES
 
 
@@ -39,6 +41,8 @@ def check_family(config: ExperimentConfig, choices: Sequence[ActivationChoice], 
                 f"of {arch.name} do not give",
                 "leave it out, or compare gated activations on an mlp or the cnn",
             )
+    _check_learned(config, choices, family)
+    _check_mixes(choices, arch)
     for option in _meaningless_options(config, family):
         reason = (
             "its layers and initial weights are its own" if family.can("external") else "its layers have no such thing"
@@ -52,6 +56,50 @@ def check_family(config: ExperimentConfig, choices: Sequence[ActivationChoice], 
             f"--norm {model.norm} cannot train on batches of one image: a single value has no spread",
             "use --batch-size 2 or more, or --norm layer",
         )
+
+
+def _check_learned(config: ExperimentConfig, choices: Sequence[ActivationChoice], family: Family) -> None:
+    """Raises UsageError for a rate that nothing has, and for learned numbers a unit where units are not known."""
+    rate, optimizer = config.train.act_lr, config.train.optimizer
+    if rate is not None and not any(choice.may_learn for choice in choices):
+        labels = ", ".join(choice.label for choice in choices)
+        raise UsageError(
+            f"train.act_lr={rate:g} is the rate of what activations learn, and none of {labels} learns anything",
+            "leave it out, or add an activation with learned parameters, such as prelu",
+        )
+    if rate is not None and not OPTIMIZERS[optimizer].learned_rate:
+        raise UsageError(f"the optimizer {optimizer} has one learning rate for all: no train.act_lr", "leave it out")
+    for choice in choices:
+        if choice.per_unit and family.can("external"):
+            raise UsageError(
+                f"{choice.label}: which dimension holds the units of a network that somebody else wrote is not known",
+                f"leave {PER}={UNIT} out: each layer then has one learned number of each kind",
+            )
+
+
+def _check_mixes(choices: Sequence[ActivationChoice], arch: Architecture) -> None:
+    """Raises UsageError for a mix that does not have an activation for each hidden layer of the network."""
+    num_layers = len(arch.channels) + len(arch.hidden)
+    for choice in choices:
+        if not choice.layers:
+            continue
+        if family_of(arch.name).can("external"):
+            raise UsageError(
+                f"{choice.label} has an activation for each layer, and the layers of {arch.name} are not the package's",
+                "use an mlp, resmlp, cnn, transformer or vit",
+            )
+        if arch.act_in != "both":
+            raise UsageError(f"{choice.label} and --act-in {arch.act_in} exclude each other", "leave --act-in out")
+        if len(choice.layers) != num_layers:
+            raise UsageError(
+                f"{choice.label} has activations for {len(choice.layers)} layers, and {arch.name} has {num_layers}",
+                f"the numbers must add up to {num_layers}, for example --act-by-layer {_example_mix(num_layers)}",
+            )
+
+
+def _example_mix(num_layers: int) -> str:
+    """A mix for so many layers."""
+    return f"relu*{num_layers - 1},gelu" if num_layers > 1 else "relu"
 
 
 def check_task(config: ExperimentConfig, prepared: PreparedData, arch: Architecture) -> None:
@@ -100,7 +148,7 @@ def check_precision(precision: str, device: str) -> None:
         )
 
 
-def check_stack(config: ExperimentConfig, arch: Architecture) -> None:
+def check_stack(config: ExperimentConfig, choices: Sequence[ActivationChoice], arch: Architecture) -> None:
     """Raises UsageError where the network has layers that cannot be pre-trained."""
     if set(config.pretrain.methods) == {"none"}:
         return
@@ -108,6 +156,8 @@ def check_stack(config: ExperimentConfig, arch: Architecture) -> None:
         raise UsageError(
             f"--model {arch.name}: only the layers of a plain mlp are pre-trained", "use --model mlp-3x1000"
         )
+    if mixes := [choice.label for choice in choices if choice.layers]:
+        raise UsageError(f"{mixes[0]}: layers of several activations are not pre-trained", "use one activation")
     if NORMS[config.model.norm].target:
         raise UsageError(
             f"--norm {config.model.norm} stands between weights and activation: such a layer is not pre-trained",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from relubench.activations.mix import in_brackets
 from relubench.errors import UsageError, shown
 from relubench.experiments.choices import NameOf
 from relubench.experiments.executor_sections import ExecutorSection, SlurmSection
@@ -33,6 +34,8 @@ class ExperimentConfig(Section):
     """A whole experiment: which activations, on what, how trained, over which seeds."""
 
     act: tuple[str, ...] = ("sigmoid", "tanh", "relu", "gelu")
+    act_by_layer: tuple[str, ...] = ()
+    """Mixes: an activation for each hidden layer, the lowest first: relu*4,gelu*2."""
     data: DataSection = DataSection()
     model: ModelSection = ModelSection()
     train: TrainSection = TrainSection()
@@ -61,6 +64,15 @@ class ExperimentConfig(Section):
             strengths, seeds = len(self.train.strengths), len(self.seeds)
             raise ValueError(f"the {strengths} strengths of train.l1 must not differ in number from the {seeds} seeds")
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_mixes(cls, values: Any) -> Any:
+        """`act_by_layer` as activations of the list; without `act` the list has nothing else."""
+        mixes = values.get("act_by_layer", ()) if isinstance(values, Mapping) else ()
+        if not mixes or not isinstance(mixes, list | tuple) or not all(isinstance(mix, str) for mix in mixes):
+            return values
+        return {**values, "act": (*values.get("act", ()), *map(in_brackets, mixes)), "act_by_layer": ()}
 
     @field_validator("act")
     @classmethod
@@ -261,7 +273,19 @@ def _rule(detail: ErrorDetails) -> str:
 
 
 _KEYS_HINT = "the keys are " + ", ".join(
-    ["act", "data.*", "model.*", "train.*", "pretrain.*", "seeds", "device", "keep", "executor.*", "slurm.*"]
+    [
+        "act",
+        "act_by_layer",
+        "data.*",
+        "model.*",
+        "train.*",
+        "pretrain.*",
+        "seeds",
+        "device",
+        "keep",
+        "executor.*",
+        "slurm.*",
+    ]
 )
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from relubench.runs.result import Outcome, RunResult
 from relubench.runs.spec import RunSpec
-from relubench.runs.task import CLASSIFICATION
+from relubench.runs.task import CLASSIFICATION, task_called
 
 EventKind = Literal["note", "cached", "started", "postponed", "progress", "epoch", "done", "failed"]
 
@@ -43,6 +43,8 @@ class Event:
     stage: str = ""
     """What of the run is in progress, where that is not its training: the layer that is pre-trained."""
     images_per_second: float | None = None
+    examples: str = "images"
+    """What these images are called, where they are none."""
     task: str = CLASSIFICATION
     """The name of the run's task, which says what its score is."""
     valid_score: float | None = None
@@ -82,6 +84,7 @@ def event(
         epochs=spec.epochs + (spec.stack.total_epochs if spec.stack else 0),
         stage=stage,
         images_per_second=images_per_second,
+        examples=task_called(spec.task).examples_of(spec.input_shape),
         task=spec.task,
         valid_score=valid_score,
         outcome=outcome,

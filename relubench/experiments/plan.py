@@ -111,7 +111,7 @@ def expand(
             f"--augment {config.data.augment} needs a convolutional network, not {arch.name}", "add --model cnn"
         )
     pairs, compared_rows = strengths_and_seeds(config), rows(config, choices)
-    check_stack(config, arch)
+    check_stack(config, choices, arch)
     lone = len(compared_rows) * len(pairs) == 1 if lone is None else lone
     threads = 0 if not device.is_processor else device.threads if lone else 1
     return [
@@ -209,7 +209,7 @@ def _resolve(
     """The run of this activation with seed 0, without an L1 penalty and without pre-training."""
     task = posed_task(config.model, prepared)
     outputs = _num_outputs(task, prepared)
-    activation = {"inputs_per_unit": choice.inputs_per_unit, "learned": choice.learned, "norm": config.model.norm}
+    activation = {"inputs_per_unit": choice.inputs_per_unit, "learned": choice.learned_in, "norm": config.model.norm}
     if choice.inputs_per_unit > 1 and config.model.match == "parameters":
         arch = matched(arch, prepared.input_shape, outputs, **activation)
     family = family_of(arch.name)
@@ -234,6 +234,7 @@ def _resolve(
         **_model_fields(config, choice, arch),
         **{**config.train.model_dump(exclude=set(NOT_OF_A_RUN)), **({} if family.can("probes") else {"probe": "none"})},
     )
+    spec = spec if choice.may_learn else replace(spec, act_lr=None)
     return replace(spec, parts_digest=source_digest(rows_of(spec)))
 
 

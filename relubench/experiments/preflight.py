@@ -120,10 +120,14 @@ def check_own(
     choices = {choice.label: choice for part in parts for choice in part.choices}
     for choice in choices.values():
         own_specs = [spec for spec in specs if spec.activation == choice.label]
-        if choice.kind == "table" or (own_specs and all(stored(spec) for spec in own_specs)):
+        if all(kind.kind == "table" for kind in choice.alone) or (
+            own_specs and all(stored(spec) for spec in own_specs)
+        ):
             continue
-        if choice.label not in probed:
-            probe_own(choice, note, _with(choice, parts))
+        for kind in choice.alone:
+            if kind.kind != "table" and kind.label not in probed:
+                probe_own(kind, note, _with(choice, parts))
+                probed.add(kind.label)
         try_in_networks(choice, own_specs)
 
 

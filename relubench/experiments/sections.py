@@ -95,6 +95,8 @@ class TrainSection(Section):
     """Learning rates that auto tries; by default the paper's for sgd, and 0.01, 0.001, 0.0001 for adam and adamw."""
     lr_seeds: Annotated[int, Field(ge=1, le=100)] = 1
     """Trainings of each activation at each rate of the grid; their mean validation error decides."""
+    act_lr: Positive | None = None
+    """Learning rate of what activations learn (the slope of prelu); by default that of the weights."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
     weight_decay: NonNegative = 0.0
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 10
@@ -160,6 +162,8 @@ class PretrainSection(Section):
     """rbm: the first layer's visible units; auto: bernoulli for images in [0, 1], else gaussian, standardised."""
     k: Annotated[int, Field(ge=1, le=1000)] = 1
     """rbm: steps of contrastive divergence."""
+    act_lr: Positive | None = None
+    """Learning rate of what activations learn (the slope of prelu); by default that of the weights."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """rbm."""
     weight_decay: NonNegative = 0.0

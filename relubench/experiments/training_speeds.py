@@ -77,11 +77,7 @@ def _timed(spec: RunSpec, choice: ActivationChoice, device: Device, kinds: int) 
 
     # A small rate: random labels must not make it diverge, which would end it early.
     trial = replace(spec, epochs=1000, lr=1e-4, patience=None, warmup_epochs=0.0)
-    size = (
-        1
-        if device.is_processor
-        else min(16, members_that_fit(spec, choice.inputs_per_unit, choice.learned, device.memory))
-    )
+    size = 1 if device.is_processor else min(16, members_that_fit(spec, choice.inputs_per_unit, device.memory))
     return images_per_second([replace(trial, seed=seed) for seed in range(size)], choice, CALIBRATION_S / (kinds + 1))
 
 

@@ -9,6 +9,7 @@ finds the widths at which the parameter counts agree, which is how Shazeer 2020 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 from relubench.activations.layer_input import Frame
@@ -21,6 +22,9 @@ from relubench.runs.spec import RunSpec
 from relubench.runs.task_names import LANGUAGE
 
 __all__ = ["Architecture", "LayerShape", "parse_model"]
+
+Learned = Callable[[int, int], int]
+"""The numbers that the activation of a hidden layer learns, from the layer's place and its units."""
 
 SMALL_SETS = ("digits", "breast-cancer", "wine", "diabetes", "california")
 """Data sets of the table whose own model is a small one, like that of a user's table."""
@@ -103,13 +107,18 @@ def hidden_units(arch: Architecture, input_shape: tuple[int, ...]) -> list[int]:
 
 
 def parameter_count(
-    arch: Architecture, input_shape: tuple[int, ...], classes: int, *, inputs_per_unit: int, learned: int, norm: str
+    arch: Architecture, input_shape: tuple[int, ...], classes: int, *, inputs_per_unit: int, learned: Learned, norm: str
 ) -> int:
-    """Trained numbers: weights, biases, norm scales and shifts, and the activation's own learned scalars."""
+    """Trained numbers: weights, biases, norm scales and shifts, and the activation's own; `learned` gives those of a
+    compared hidden layer, of its place among them and its units."""
     total = (head_inputs(arch, input_shape) + 1) * classes
+    num_compared = 0
     for shape in layer_shapes(arch, input_shape):
         outputs = shape.units * (inputs_per_unit if shape.compared else 1)
-        total += (shape.fan_in + 1) * outputs + (learned if shape.compared else 0) + shape.parameters
+        total += (shape.fan_in + 1) * outputs + shape.parameters
+        if shape.compared:
+            total += learned(num_compared, shape.units)
+            num_compared += 1
         total += len(NORMS[norm].parameters) * (outputs if shape.normalised is None else shape.normalised)
     return total
 
@@ -127,7 +136,7 @@ def multiplications(spec: RunSpec, inputs_per_unit: int) -> int:
 
 
 def matched(
-    arch: Architecture, input_shape: tuple[int, ...], classes: int, *, inputs_per_unit: int, learned: int, norm: str
+    arch: Architecture, input_shape: tuple[int, ...], classes: int, *, inputs_per_unit: int, learned: Learned, norm: str
 ) -> Architecture:
     """The architecture, narrowed so that with `columns` it has as many parameters as the plain one, within 1 %.
 

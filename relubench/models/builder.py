@@ -41,10 +41,14 @@ class Builder:
     def __init__(self, spec: RunSpec, choice: ActivationChoice, seeds: Sequence[int], batched: bool) -> None:
         self.spec, self.seeds, self.batched, self.device = spec, list(seeds), batched, spec.device
         self.choice = choice
-        self.activation: Activation = build(choice)
+        self.stage_choice = choice.at(0)
+        """The activation of the current stage, or of the last one with the activation that is compared."""
         self.shapes = layer_shapes(architecture_of(spec), spec.input_shape)
         frames = activation_frames(architecture_of(spec), spec.input_shape)
-        self.gain = matched_gain(choice, frames) if spec.init == "auto" else 1.0
+        self.activations: list[Activation] = [build(kind) for kind in choice.alone]
+        self.gains = [matched_gain(kind, frames) if spec.init == "auto" else 1.0 for kind in choice.alone]
+        self.num_compared = 0
+        """Hidden stages so far that have the activation that is compared."""
         self.kept: Activation = build(select([KEPT_ACTIVATION])[0])
         self.place = 0
         self.kernels: CompiledKernels | None = None
@@ -56,10 +60,9 @@ class Builder:
             # Imported here: a compiler is of no use to the others.
             from relubench.models.kernels.layer import CompiledKernels
 
-            outputs = [*(shape.units * self.activation.inputs_per_unit for shape in self.shapes), spec.classes]
-            self.kernels = CompiledKernels(
-                spec.batch_size, max(1, spec.threads), outputs, self.activation.negative_slope or 0.0
-            )
+            outputs = [*(shape.units * self.choice.inputs_per_unit for shape in self.shapes), spec.classes]
+            slopes = [slope for activation in self.activations if (slope := activation.negative_slope) is not None]
+            self.kernels = CompiledKernels(spec.batch_size, max(1, spec.threads), outputs, slopes[0] if slopes else 0.0)
         layers = family_of(spec.model).layers(self)
         if spec.output_act:
             layers.append(self._output_activation())
@@ -69,10 +72,11 @@ class Builder:
 
     def _join(self, layers: list[Layer]) -> None:
         """Let the kernels do the activations' work, where nothing lies in between."""
+        assert self.kernels is not None
         for below, layer, above in zip(layers, layers[1:], layers[2:], strict=False):
             if (
                 not isinstance(layer, AnalyticActivation)
-                or layer.activation.negative_slope is None
+                or layer.activation.negative_slope != self.kernels.negative_slope
                 or not isinstance(below, Linear)
             ):
                 continue
@@ -108,18 +112,25 @@ class Builder:
 
         What has another activation than the one that is compared is not counted among the hidden activations.
         """
-        spec, activation = self.spec, self.activation if shape.compared else self.kept
+        spec, activation, gain = self.spec, self.kept, 1.0
+        kind = 0
+        if shape.compared:
+            self.stage_choice = self.choice.at(self.num_compared)
+            kind = self.choice.alone.index(self.stage_choice)
+            activation, gain = self.activations[kind], self.gains[kind]
+            self.num_compared += 1
+        elif spec.init == "auto":
+            gain = matched_gain(self.kept)
         outputs = shape.units * activation.inputs_per_unit
         dim = -3 if shape.convolution else -1
         if shape.convolution:
-            stage: list[Layer] = [self._convolution(shape, outputs)]
+            stage: list[Layer] = [self._convolution(shape, outputs, gain)]
         else:
-            gain = self.gain if shape.compared or spec.init != "auto" else matched_gain(self.kept)
             stage = [self.linear(shape.inputs, outputs, gain=gain, rule=spec.init)]
         if normalised and NORMS[spec.norm].target:
             stage.append(self._norm(outputs, shape.convolution))
-        stage.append(self._activation(activation, dim))
-        stage[-1].hidden = shape.compared
+        stage.append(self._activation(activation, dim, shape.units))
+        stage[-1].hidden, stage[-1].kind = shape.compared, kind
         if spec.sign_flip:
             stage.append(SignFlip(self._signs(shape)))
         if spec.dropout:
@@ -141,10 +152,10 @@ class Builder:
             affine.passes = KernelLinear(weight, bias, self.kernels, chosen, first=self.place == 0)
         return affine
 
-    def _convolution(self, shape: LayerShape, outputs: int) -> Convolution:
+    def _convolution(self, shape: LayerShape, outputs: int, gain: float) -> Convolution:
         side = shape.kernel
         fans = shape.fan_in, outputs * side**2
-        weight, bias = self._weights((outputs, shape.inputs, side, side), *fans, self.gain, self.spec.init)
+        weight, bias = self._weights((outputs, shape.inputs, side, side), *fans, gain, self.spec.init)
         if not self.batched:
             # Not contiguous(): with one input channel it takes the strides as they are, and the network runs unlike.
             strided = torch.empty_like(weight.value, memory_format=torch.channels_last)
@@ -177,7 +188,7 @@ class Builder:
         """Whether weights at the current place are uniform, else normal, and their bound or standard deviation."""
         if rule != SIREN:
             return init_scale(rule, fan_in, fan_out, gain)
-        frequency = float(dict(self.choice.parameters).get("frequency", 1.0))
+        frequency = float(dict(self.stage_choice.parameters).get("frequency", 1.0))
         return True, siren_scale(fan_in, frequency, first=self.place == 0)
 
     def _norm(self, outputs: int, image: bool) -> Norm:
@@ -189,20 +200,25 @@ class Builder:
 
     def _output_activation(self) -> Layer:
         """The activation of the outputs, which is no hidden one."""
-        layer = self._activation(build(select([self.spec.output_act])[0]), -1)
+        layer = self._activation(build(select([self.spec.output_act])[0]), -1, self.spec.classes)
         layer.hidden = False
         return layer
 
-    def _activation(self, activation: Activation, dim: int) -> Layer:
+    def _activation(self, activation: Activation, dim: int, units: int) -> Layer:
         if activation.module is not None:
             return self._user_module(activation.module)
         noise = self.noise("activation") if activation.draw else None
         if activation.gradient is not None and not activation.learned and noise is None:
             return AnalyticActivation(activation, dim)
-        # One scalar a member: [1], or [P, 1, 1] (in images [P, 1, 1, 1, 1]) to lie along the members of a stack.
-        shape = (1,) * (1 - dim) if self.batched else (1,)
+        # One number a member: [1], or [P, 1, 1] (in images [P, 1, 1, 1, 1]) to lie along the members of a stack; or one
+        # for each unit, in the dimension in which z has the units.
+        features = (
+            units if activation.per_unit else 1,
+            *[1] * (-1 - dim if self.batched or activation.per_unit else 0),
+        )
+        shape = (1, *features) if self.batched else features
         learned = [
-            self.parameter(f"learned-{number}", lambda _, value=value: torch.full(shape, value))
+            self.parameter(f"learned-{number}", lambda _, value=value: torch.full(shape, value), learned=True)
             for number, value in enumerate(activation.learned)
         ]
         return AutogradActivation(activation, dim, learned, noise)
@@ -219,7 +235,7 @@ class Builder:
             tensors = iter([tensors_by_name[name].detach().clone() for tensors_by_name in named])
             return lambda _: next(tensors)
 
-        parameters = [self.parameter(f"module-{name}", value(name)) for name in named[0]]
+        parameters = [self.parameter(f"module-{name}", value(name), learned=True) for name in named[0]]
         noise = ModuleNoise(self.seeds, self.place, self.device)
         return UserModule(modules, parameters, noise, self.batched)
 
@@ -233,8 +249,10 @@ class Builder:
             return members[0, :, None, None] if shape.convolution else members[0]
         return members[:, None, :, None, None] if shape.convolution else members[:, None, :]
 
-    def parameter(self, name: str, value: Callable[[int], Tensor], *, decays: bool = False) -> Parameter:
-        """A trained tensor at the current place; `value` gives that of a seed."""
+    def parameter(
+        self, name: str, value: Callable[[int], Tensor], *, decays: bool = False, learned: bool = False
+    ) -> Parameter:
+        """A trained tensor at the current place; `value` gives that of a seed, `learned`: an activation's own."""
         values = [value(seed) for seed in self.seeds]
         stackable = torch.stack(values) if self.batched else values[0]
-        return Parameter(f"{self.place}.{name}", stackable.to(self.device), decays)
+        return Parameter(f"{self.place}.{name}", stackable.to(self.device), decays, learned)

@@ -20,6 +20,8 @@ class OptimizerRow:
     """The learning rates that `--lr auto` tries."""
     momentum: bool = False
     """Whether it takes a momentum, and keeps a velocity for each parameter then."""
+    learned_rate: bool = False
+    """Whether what activations learn may have a learning rate of its own (its `gradient` asks `rate_for`)."""
     tensors: int = 0
     """Tensors that it keeps for each parameter, of the parameter's size: gradients and state, without a velocity."""
     kernels: bool = False
@@ -33,11 +35,22 @@ OPTIMIZERS: dict[str, OptimizerRow] = {
         # The paper's own (Glorot et al. 2011, section 4.1).
         rates=(0.1, 0.01, 0.001, 0.0001),
         momentum=True,
+        learned_rate=True,
         kernels=True,
     ),
-    "adam": OptimizerRow(target="relubench.models.optimizers:Adam", rate=0.001, rates=(0.01, 0.001, 0.0001), tensors=3),
+    "adam": OptimizerRow(
+        target="relubench.models.optimizers:Adam",
+        rate=0.001,
+        rates=(0.01, 0.001, 0.0001),
+        learned_rate=True,
+        tensors=3,
+    ),
     "adamw": OptimizerRow(
-        target="relubench.models.optimizers:adamw", rate=0.001, rates=(0.01, 0.001, 0.0001), tensors=3
+        target="relubench.models.optimizers:adamw",
+        rate=0.001,
+        rates=(0.01, 0.001, 0.0001),
+        learned_rate=True,
+        tensors=3,
     ),
 }
 """Value of `--optimizer` -> its row."""

@@ -33,6 +33,8 @@ class Parameter:
     value: Tensor
     decays: bool
     """Whether weight decay applies: to weights, not to biases, norms and learned activations."""
+    learned: bool = False
+    """Whether an activation learns it: then it may have a learning rate of its own."""
     state: dict[str, Tensor] = field(default_factory=dict)
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
@@ -45,8 +47,11 @@ class Parameter:
 class Optimizer(ABC):
     """Updates parameters, given each gradient as soon as it is known: by `product` as its two factors, else whole.
 
-    `rates` are the members' learning rates; `set_factor` scales them all, step by step.
+    `rates` are the members' learning rates; `set_factor` scales them all, step by step. `learned_rate` is that of what
+    activations learn, the same in every member; None: the members' own.
     """
+
+    learned_rate: float | None = None
 
     def __init__(
         self, parameters: Sequence[Parameter], rates: Sequence[float], momentum: float, decay: float, batched: bool
@@ -54,11 +59,13 @@ class Optimizer(ABC):
         self.parameters, self.rates = list(parameters), list(rates)
         self.momentum, self.decay, self.batched = momentum, decay, batched
         self.lr = self.rates[0]
+        self.factor: float | Tensor = 1.0
         self.base_P = torch.tensor(self.rates, device=parameters[0].value.device)
         self.lr_P = self.base_P.clone()
 
     def set_factor(self, factor: float | Tensor) -> None:
         """Make this step's learning rates `factor` times the configured ones; a tensor [] only in a stack."""
+        self.factor = factor
         if isinstance(factor, float):
             self.lr = self.rates[0] * factor
         if self.batched:
@@ -67,6 +74,12 @@ class Optimizer(ABC):
     def rate_of(self, w: Tensor) -> float | Tensor:
         """This step's learning rate for w: a number, or in a stack a tensor [P, 1, ...] that lies along w."""
         return self.lr_P.view(-1, *[1] * (w.dim() - 1)) if self.batched else self.lr
+
+    def rate_for(self, parameter: Parameter) -> float | Tensor:
+        """This step's learning rate for a parameter, as `rate_of` gives it."""
+        if parameter.learned and self.learned_rate is not None:
+            return self.factor * self.learned_rate
+        return self.rate_of(parameter.value)
 
     def product(self, parameter: Parameter, delta: Tensor, x: Tensor) -> None:
         """Take the gradient of weights [O, I], delta^T x of delta [B, O] and x [B, I] (each with P in a stack)."""
@@ -127,7 +140,7 @@ class Sgd(Optimizer):
             if decay:
                 velocity.add_(w, alpha=decay)
             grad, decay = velocity, 0.0
-        lr = self.rate_of(w)
+        lr = self.rate_for(parameter)
         if decay:
             w.mul_(1.0 - lr * decay)
         if isinstance(lr, Tensor):
@@ -171,8 +184,13 @@ class Adam(Optimizer):
 
     def finish(self) -> None:
         """Update every parameter by the gradients of this step."""
-        for decays in (True, False):
-            chosen = [place for place, parameter in enumerate(self.parameters) if parameter.decays == decays]
+        apart = self.learned_rate is not None
+        for decays, learned in ((True, False), (False, False), (False, True)):
+            chosen = [
+                place
+                for place, parameter in enumerate(self.parameters)
+                if parameter.decays == decays and (parameter.learned and apart) == learned
+            ]
             if chosen:
                 update = self._finish_stacked if self.batched else self._finish_fused
                 update(chosen, self.decay if decays else 0.0)
@@ -191,7 +209,7 @@ class Adam(Optimizer):
             [state["square"] for state in states],
             [],
             steps,
-            lr=self.lr,
+            lr=float(self.rate_for(self.parameters[chosen[0]])),
             beta1=ADAM_BETAS[0],
             beta2=ADAM_BETAS[1],
             weight_decay=decay,
@@ -204,7 +222,7 @@ class Adam(Optimizer):
         for place in chosen:
             parameter, grad = self.parameters[place], self.grads[place]
             w, state = parameter.value, parameter.state
-            lr = self.rate_of(w)
+            lr = self.rate_for(parameter)
             steps = state["steps"].add_(1.0)
             if decay and self.decoupled:
                 w.mul_(1.0 - lr * decay)
@@ -228,6 +246,9 @@ def build_optimizer(
     momentum: float,
     decay: float,
     batched: bool,
+    learned_rate: float | None = None,
 ) -> Optimizer:
-    """The optimizer of that name with one learning rate a member."""
-    return load_target(OPTIMIZERS[name].target)(parameters, rates, momentum, decay, batched)
+    """The optimizer of that name with one learning rate a member; what activations learn may have its own."""
+    optimizer: Optimizer = load_target(OPTIMIZERS[name].target)(parameters, rates, momentum, decay, batched)
+    optimizer.learned_rate = learned_rate
+    return optimizer

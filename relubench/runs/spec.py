@@ -25,6 +25,7 @@ _LEFT_OUT = {
     "parts_digest": None,
     "latent": 0,
     "act_in": "both",
+    "act_lr": None,
     "output_act": "",
     "heads": 0,
     "dropout_kind": "zero",
@@ -175,6 +176,8 @@ class RunSpec:
     sign_flip: bool
     optimizer: str
     lr: float
+    act_lr: float | None = field(default=None, metadata={"absent": True})
+    """The learning rate of what activations learn, under the same schedule; None: `lr`."""
     momentum: float
     weight_decay: float
     batch_size: int

@@ -6,7 +6,7 @@ A new task is one file with its loss (`training.losses.Objective`) and one row h
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -61,6 +61,8 @@ class Task:
     """The line under a table that says what its score is; empty where the name says all."""
     applies: str = ""
     """The function that its loss takes of the outputs; empty: none, so that they may have their own."""
+    examples: str = ""
+    """What an example is called, in the plural; empty: images or rows, by its shape."""
     reconstructs: bool = False
     """Whether the targets are the examples themselves, not what the data set has for targets."""
 
@@ -68,6 +70,10 @@ class Task:
     def best(self) -> str:
         """'lowest' or 'highest': which of several scores is the best."""
         return "lowest" if self.lower_is_better else "highest"
+
+    def examples_of(self, input_shape: Sequence[int]) -> str:
+        """What examples of this shape are called: 'images', 'rows', 'windows'."""
+        return self.examples or ("images" if len(input_shape) == 3 else "rows")
 
     def is_better(self, score: float, other_score: float) -> bool:
         """Whether the first score is better than the second."""
@@ -220,6 +226,7 @@ _ROWS = (
         chance_answer="always giving the mean colour",
         of_numbers=True,
         values=decibels,
+        examples="pixels",
         meaning="PSNR: -10 log10 of the mean squared error, of colours from 0 to 1, on pixels that did not train; "
         "neighbouring pixels err alike, so intervals over pixels are too narrow for other pictures of the kind",
     ),
@@ -236,6 +243,8 @@ _ROWS = (
         chance=unigram_bits,
         chance_answer="always giving the frequencies of the characters",
         decimals=3,
+        applies="softmax",
+        examples="windows",
         meaning="a character is a byte; it is predicted from those before it in its window, never from another window",
     ),
 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from relubench.models.architecture import architecture_of, layer_shapes, output_places, parameter_count
+from relubench.models.architecture import architecture_of, layer_shapes, output_places
 from relubench.models.backend import uses_kernels
 from relubench.models.families import family_of
 from relubench.models.family import EXTERNAL_EVALUATION_IMAGES, LayerShape
@@ -44,18 +44,14 @@ def chunk_factor(spec: RunSpec) -> int:
     return 2 if uses_kernels(spec) else 1
 
 
-def member_bytes(spec: RunSpec, inputs_per_unit: int, learned: int) -> int:
+def member_bytes(spec: RunSpec, inputs_per_unit: int) -> int:
     """Bytes that one network adds to a process: parameters, optimizer state, best weights, activations, a chunk.
 
     What the libraries take for themselves at first use, 15 to 60 MB on a processor, is not in it.
     """
     if spec.foreign is not None:
-        return _external_bytes(spec, spec.foreign, learned)
+        return _external_bytes(spec, spec.foreign)
     arch = architecture_of(spec)
-    parameters = parameter_count(
-        arch, spec.input_shape, spec.classes, inputs_per_unit=inputs_per_unit, learned=learned, norm=spec.norm
-    )
-    copies = _copies(spec)
     inputs = math.prod(spec.input_shape)
     shapes = layer_shapes(arch, spec.input_shape)
     outputs = spec.classes * output_places(arch, spec.input_shape)
@@ -63,7 +59,11 @@ def member_bytes(spec: RunSpec, inputs_per_unit: int, learned: int) -> int:
     chunk = max(CHUNK_IMAGES * chunk_factor(spec), spec.batch_size)
     compiler = COMPILER_BYTES if uses_kernels(spec) else 0
     codes = CODE_BYTES if spec.stack is not None and spec.stack.layers > 1 else 0
-    return FLOAT_BYTES * (copies * parameters + values * spec.batch_size + 2 * chunk * inputs) + codes + compiler
+    return (
+        FLOAT_BYTES * (_copies(spec) * spec.parameters + values * spec.batch_size + 2 * chunk * inputs)
+        + codes
+        + compiler
+    )
 
 
 def evaluation_images(inputs: int, *, convolutional: bool, device: str, members: int = 1, places: int = 1) -> int:
@@ -88,12 +88,12 @@ def evaluation_bytes(spec: RunSpec, inputs_per_unit: int, examples: int = EVALUA
     return FLOAT_BYTES * min(examples, images) * max(inputs, head, *stages)
 
 
-def members_that_fit(spec: RunSpec, inputs_per_unit: int, learned: int, memory: int) -> int:
+def members_that_fit(spec: RunSpec, inputs_per_unit: int, memory: int) -> int:
     """How many networks fit into `memory` bytes of a device side by side: at least one; one if they are not batched."""
     if not family_of(spec.model).can("batched"):
         return 1
     free = 0.8 * memory - evaluation_bytes(spec, inputs_per_unit)
-    return max(1, int(free // member_bytes(spec, inputs_per_unit, learned)))
+    return max(1, int(free // member_bytes(spec, inputs_per_unit)))
 
 
 def _copies(spec: RunSpec) -> int:
@@ -101,11 +101,12 @@ def _copies(spec: RunSpec) -> int:
     return 2 + 2 * int(uses_kernels(spec)) + OPTIMIZERS[spec.optimizer].tensors + int(spec.momentum > 0)
 
 
-def _external_bytes(spec: RunSpec, network: ExternalModel, learned: int) -> int:
+def _external_bytes(spec: RunSpec, network: ExternalModel) -> int:
     """As `member_bytes`; autograd holds all gradients at once before the optimizer takes them."""
-    parameters = network.parameters + learned * network.exchanged
     chunk = max(CHUNK_IMAGES, spec.batch_size) * math.prod(spec.input_shape)
-    return FLOAT_BYTES * ((_copies(spec) + 1) * parameters + 2 * chunk) + network.training_bytes * spec.batch_size
+    return (
+        FLOAT_BYTES * ((_copies(spec) + 1) * network.parameters + 2 * chunk) + network.training_bytes * spec.batch_size
+    )
 
 
 def fitting_workers(heaviest: int, memory: int) -> int:

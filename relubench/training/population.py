@@ -67,6 +67,7 @@ class Population:
             momentum=first.momentum,
             decay=first.weight_decay,
             batched=self.batched,
+            learned_rate=first.act_lr,
         )
         self.l1_P = torch.tensor([spec.l1 for spec in specs], device=first.device)
         self.has_l1 = any(spec.l1 for spec in specs)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from relubench.activations import ACTIVATIONS, ActivationChoice, build
 from relubench.activations.definition import Activation
-from relubench.activations.row import ParameterValue
+from relubench.activations.row import HeldForm, ParameterValue
 from relubench.verification import points, truth
 from relubench.verification.arithmetic import widened
 from relubench.verification.compare import Array
@@ -52,10 +52,15 @@ def reference_of(
 
 def parameters_in_type(choice: ActivationChoice, dtype: str) -> dict[str, ParameterValue]:
     """A table's parameters, those that are learned as the type holds them."""
-    parameters = dict(choice.parameters)
-    if not ACTIVATIONS[choice.name].learned:
+    parameters, row = dict(choice.parameters), ACTIVATIONS[choice.name]
+    if not row.learned:
         return parameters
-    return {key: float(torch.tensor(value, dtype=points.DTYPES[dtype])) for key, value in parameters.items()}
+    plain = HeldForm(float, float)
+    for key, value in parameters.items():
+        if not isinstance(value, str):
+            form = row.held.get(key, plain)
+            parameters[key] = form.shown(float(torch.tensor(form.held(value), dtype=points.DTYPES[dtype])))
+    return parameters
 
 
 def own_values(activation: Activation, dtype: str) -> Callable[[Tensor], Tensor]:

@@ -122,7 +122,7 @@ def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("2*x*sigmoid(1.702*x)", "equals 2 times swish:beta=1.702 with beta fixed, which is Quick GELU"),
         ("torch.nn:PReLU", "starts as prelu, and learns as it does"),
         ("torch.nn:PReLU:init=0.1", "starts as prelu:init=0.1, and learns as it does"),
-        ("torch.nn:PReLU:num_parameters=12", "starts as prelu with 12 numbers, and learns as it does"),
+        ("torch.nn:PReLU:num_parameters=12", "starts as prelu:per=unit, and learns as it does"),
         ("torch.nn:RReLU", "is leaky_relu:negative_slope=0.2291667 in evaluation only: in training it draws noise"),
         ("torch.nn:Hardtanh:min_val=-3", "equals hardtanh between -3 and 1"),
         ("x+sin(x)", ""),

@@ -32,8 +32,11 @@ Toy = Callable[..., CompletedProcess[str]]
 def toy(tmp_path: Path) -> Toy:
     """The program in a process whose table, like that of its workers, has the guide's activation."""
     (block,) = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), flags=re.DOTALL)
+    source = (ROOT / "relubench" / "activations" / "families" / "smooth.py").read_text()
+    assert block in source, "the guide shows what the package has"
+    block = block.replace("def smelu(", "def toy(")
     # Python imports a module of this name before anything else.
-    (tmp_path / "sitecustomize.py").write_text(f'{IMPORTS}\n{block}\nACTIVATIONS["smelu"] = smelu\n')
+    (tmp_path / "sitecustomize.py").write_text(f'{IMPORTS}\n{block}\nACTIVATIONS["toy"] = toy\n')
     folders = {f"RELUBENCH_{name}_DIR": str(tmp_path / name) for name in ("RUNS", "CACHE")}
 
     def run(*argv: str, script: str = "") -> CompletedProcess[str]:
@@ -49,7 +52,7 @@ def rows(done: CompletedProcess[str]) -> list[dict[str, str]]:
 
 
 def test_it_is_listed_without_torch(toy: Toy) -> None:
-    (row,) = [row for row in rows(toy("list", "activations")) if row["name"] == "smelu"]
+    (row,) = [row for row in rows(toy("list", "activations")) if row["name"] == "toy"]
     assert (row["family"], row["parameters"], row["gain"], row["year"]) == ("smooth", "beta=1", "1.3803", "2022")
     assert toy(script="import sys; print('torch' in sys.modules)").stdout == "False\n"
 
@@ -57,23 +60,23 @@ def test_it_is_listed_without_torch(toy: Toy) -> None:
 def test_it_is_trained_beside_its_formula_which_is_named_as_one_function(toy: Toy) -> None:
     formulas = "0 if x<=-2 else (x if x>=2 else (x+2)**2/8), 0 if x<=-1 else (x if x>=1 else (x+1)**2/4)"
     small = ("--dataset", "digits", "--model", "mlp-1x16", "--epochs", "2", "--seeds", "1")
-    done = toy("train", "--act", f"smelu,smelu:beta=2,{formulas}", *small)
-    assert [row["activation"] for row in rows(done)][:2] == ["smelu", "smelu:beta=2"]
+    done = toy("train", "--act", f"toy,toy:beta=2,{formulas}", *small)
+    assert [row["activation"] for row in rows(done)][:2] == ["toy", "toy:beta=2"]
     default, wide, wide_formula, default_formula = (row["test_error_pct"] for row in rows(done))
     assert default == default_formula != wide == wide_formula
     assert re.search(r"equals smelu$", done.stderr, flags=re.MULTILINE)
 
 
 def test_it_is_verified_against_its_own_formula(toy: Toy) -> None:
-    done = toy("verify", "--act", "smelu,smelu:beta=0.3", "--dtype", "bf16")
+    done = toy("verify", "--act", "toy,toy:beta=0.3", "--dtype", "bf16")
     verified = rows(done)
     assert len(verified) == 4
     assert {(row["outcome"], row["against"]) for row in verified} == {("ok", "truth")}
 
 
 def test_its_speed_is_measured(toy: Toy) -> None:
-    timed = rows(toy("speed", "--act", "relu,smelu", "--size", "4k", "--budget", "2", "--pass", "forward"))
-    assert {row["activation"] for row in timed} == {"relu", "smelu"}
+    timed = rows(toy("speed", "--act", "relu,toy", "--size", "4k", "--budget", "2", "--pass", "forward"))
+    assert {row["activation"] for row in timed} == {"relu", "toy"}
 
 
 def test_its_gain_and_its_truth_are_exact(toy: Toy) -> None:
@@ -82,10 +85,10 @@ import numpy as np, mpmath
 from relubench.activations import ACTIVATIONS, matched_gain, select
 from relubench.verification import truth
 from tests.activations.reference import true_function
-assert abs(matched_gain(select(["smelu"])[0]) - ACTIVATIONS["smelu"].gain) < 1e-9
-true = truth.of_row(ACTIVATIONS["smelu"], {"beta": 0.75})
+assert abs(matched_gain(select(["toy"])[0]) - ACTIVATIONS["toy"].gain) < 1e-9
+true = truth.of_row(ACTIVATIONS["toy"], {"beta": 0.75})
 assert true.kinks == (-0.75, 0.75), true.kinks
-f = true_function("smelu", {"beta": 0.75})
+f = true_function("toy", {"beta": 0.75})
 for x in (-3.0, -0.7, 0.2, 0.7, 3.0):
     assert np.isclose(true.value(np.array([x]))[0], float(f(x)), rtol=1e-13)
     assert np.isclose(true.slope(np.array([x]))[0], float(mpmath.diff(f, x)), rtol=1e-12)

@@ -5,7 +5,7 @@ import pytest
 from relubench.errors import UsageError
 from relubench.models.architecture import check_input, default_model, matched, parameter_count, parse_model
 
-PLAIN = {"inputs_per_unit": 1, "learned": 0, "norm": "none"}
+PLAIN = {"inputs_per_unit": 1, "learned": lambda layer, units: 0, "norm": "none"}
 
 
 @pytest.mark.parametrize(
@@ -48,16 +48,20 @@ def test_the_cnn_count_is_the_sum_of_its_layers():
 def test_matched_networks_are_within_one_percent(name: str, columns: int):
     arch = parse_model(name)
     target = parameter_count(arch, (1, 28, 28), 10, **PLAIN)
-    narrow = matched(arch, (1, 28, 28), 10, inputs_per_unit=columns, learned=0, norm="none")
+    narrow = matched(arch, (1, 28, 28), 10, inputs_per_unit=columns, learned=PLAIN["learned"], norm="none")
     assert (
-        abs(parameter_count(narrow, (1, 28, 28), 10, inputs_per_unit=columns, learned=0, norm="none") / target - 1)
+        abs(
+            parameter_count(narrow, (1, 28, 28), 10, inputs_per_unit=columns, learned=PLAIN["learned"], norm="none")
+            / target
+            - 1
+        )
         < 0.01
     )
 
 
 def test_a_network_too_small_to_match_is_refused():
     with pytest.raises(UsageError, match="no widths give a gated mlp-1x2 within 1 %"):
-        matched(parse_model("mlp-1x2"), (64,), 10, inputs_per_unit=5, learned=0, norm="none")
+        matched(parse_model("mlp-1x2"), (64,), 10, inputs_per_unit=5, learned=PLAIN["learned"], norm="none")
 
 
 def test_the_cnn_refuses_what_is_no_image():

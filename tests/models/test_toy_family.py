@@ -136,7 +136,7 @@ def test_a_gated_network_is_narrowed_to_equal_parameters():
 
 def test_memory_counts_what_the_stages_have_more():
     (toy_run,), (mlp,) = (runs("relu", model={"name": f"{name}-3x400"})[1] for name in ("toy", "mlp"))
-    more = member_bytes(toy_run, 1, 0) - member_bytes(mlp, 1, 0)
+    more = member_bytes(toy_run, 1) - member_bytes(mlp, 1)
     # Parameters and the best epoch's, and what training keeps of a batch of 10: an output and its gradient.
     assert more == 4 * 2 * (2 * (400 * 400 + 400) + 10 * 2 * 400)
 

@@ -50,7 +50,7 @@ def test_the_same_columns_live_as_in_a_plain_pass(act: str, members: int, model:
     expected = [live | known for live, known in zip(living, doubted, strict=True)]
     mixed = any(0 < int((~live).sum()) < live.numel() for live in expected)
     assert mixed == (act != "prelu"), "prelu has a slope everywhere"
-    assert confirm_dead_units(one.layers, doubted, start, eps)
+    assert confirm_dead_units(one.layers, doubted, start, [eps] * len(doubted))
     for found, true in zip(doubted, expected, strict=True):
         assert torch.equal(found, true)
 
@@ -59,4 +59,4 @@ def test_without_candidates_nothing_is_computed() -> None:
     choice, specs = runs("relu", model={"name": "mlp-2x8"})
     one = Population(specs, choice, Images.open(digits(), device="cpu", flat=True))
     living = [torch.ones(1, 8, dtype=torch.bool) for _ in range(2)]
-    assert not confirm_dead_units(one.layers, living, torch.empty(0), 0.0)
+    assert not confirm_dead_units(one.layers, living, torch.empty(0), [0.0] * len(living))

@@ -274,7 +274,7 @@ def test_the_memory_of_a_foreign_network_grows_with_the_batch():
     network = ExternalModel(
         exchanged=17, functions="", kept="", stem="", parameters=10**6, training_bytes=10**6, evaluation_bytes=10**5
     )
-    small, large = (member_bytes(replace(spec, foreign=network, batch_size=one), 1, 0) for one in (10, 110))
+    small, large = (member_bytes(replace(spec, foreign=network, batch_size=one), 1) for one in (10, 110))
     assert large - small == 10**8
     assert small > 4 * 3 * 10**6
 

@@ -68,7 +68,7 @@ def test_the_prediction_is_close_to_what_a_process_takes(
     one = jobs[-1]
     argv = [sys.executable, "-c", MEASURE, *(json.dumps(each.to_json()) for each in jobs)]
     measured = int(subprocess.run(argv, capture_output=True, text=True, check=True).stdout)
-    predicted = member_bytes(one.specs[0], 1, 0) + evaluation_bytes(one.specs[0], 1, one.prepared.n_valid)
+    predicted = member_bytes(one.specs[0], 1) + evaluation_bytes(one.specs[0], 1, one.prepared.n_valid)
     print(f"{model}: predicted {predicted / 1e6:.0f} MB, measured {measured / 1e6:.0f} MB")
     # 20 MB: what a gather, a shuffle and Python itself take, whatever the network.
     assert predicted == pytest.approx(measured, rel=0.2, abs=20e6)
@@ -76,10 +76,10 @@ def test_the_prediction_is_close_to_what_a_process_takes(
 
 def test_more_memory_holds_more_members():
     _, (spec,) = runs("relu", model={"name": "mlp-3x1000"})
-    assert members_that_fit(spec, 1, 0, 10**6) == 1
-    few, many = members_that_fit(spec, 1, 0, 2 * 10**9), members_that_fit(spec, 1, 0, 80 * 10**9)
+    assert members_that_fit(spec, 1, 10**6) == 1
+    few, many = members_that_fit(spec, 1, 2 * 10**9), members_that_fit(spec, 1, 80 * 10**9)
     assert 1 < few < many
-    assert many * member_bytes(spec, 1, 0) < 80 * 10**9
+    assert many * member_bytes(spec, 1) < 80 * 10**9
 
 
 def test_a_population_too_large_for_the_memory_is_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -114,14 +114,21 @@ def test_sparsity_is_of_the_activations_not_of_the_sums():
 
 
 def test_the_skips_have_no_parameters():
-    plain = {"inputs_per_unit": 1, "learned": 0, "norm": "none"}
+    plain = {"inputs_per_unit": 1, "learned": lambda layer, units: 0, "norm": "none"}
     counts = {parameter_count(parse_model(name), (64,), 10, **plain) for name in ("mlp-20x100", "resmlp-20x100")}
     assert len(counts) == 1
 
 
 @pytest.mark.parametrize("columns", [2, 3])
 def test_a_matched_network_steps_down_at_most_once_and_by_one_unit(columns: int):
-    arch = matched(parse_model("resmlp-20x100"), (1, 28, 28), 10, inputs_per_unit=columns, learned=0, norm="none")
+    arch = matched(
+        parse_model("resmlp-20x100"),
+        (1, 28, 28),
+        10,
+        inputs_per_unit=columns,
+        learned=lambda layer, units: 0,
+        norm="none",
+    )
     steps = [before - after for before, after in zip(arch.hidden, arch.hidden[1:], strict=False)]
     assert set(steps) <= {0, 1} and sum(steps) <= 1
 

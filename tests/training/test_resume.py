@@ -22,7 +22,10 @@ TRAIN = {"epochs": 16, "batch_size": 10, "lr": 0.02}
 RUNS = [
     ("relu", {"train": TRAIN, "model": {"name": "mlp-2x64"}}),
     ("nrelu", {"train": {**TRAIN, "optimizer": "adamw"}, "model": {"name": "mlp-2x64", "norm": "batch"}}),
-    ("prelu", {"train": {**TRAIN, "momentum": 0.5}, "model": {"name": "mlp-2x64", "dropout": 0.3}}),
+    (
+        "[prelu:per=unit,gelu]",
+        {"train": {**TRAIN, "momentum": 0.5, "act_lr": 0.05}, "model": {"name": "mlp-2x64", "dropout": 0.3}},
+    ),
     # A module of somebody else's, which draws from torch's global generator.
     ("torch.nn:RReLU", {"train": TRAIN, "model": {"name": "mlp-2x64", "sign_flip": True}}),
     (

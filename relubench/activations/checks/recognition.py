@@ -15,6 +15,8 @@ from torch import Tensor
 from relubench.activations.builder import as_function, build
 from relubench.activations.checks.finite_differences import grid, single_inside
 from relubench.activations.checks.trial import Trial
+from relubench.activations.families.smooth import logit
+from relubench.activations.row import LAYER, PER, UNIT
 from relubench.activations.selection import select
 from relubench.activations.table import ACTIVATIONS
 
@@ -71,22 +73,25 @@ def likeness_of(trial: Trial, *, with_slopes: bool = True) -> Likeness | None:
 
 
 def recognise_learner(trial: Trial) -> Likeness | None:
-    """PReLU or swish, where it starts as one and its only parameter moves it as the table's does."""
+    """A row with one learned number, where it starts as one and its only parameter moves it as the table's does."""
     parameters = (
         [item for item in trial.module.parameters() if item.requires_grad] if trial.module else [*trial.learned]
     )
     if len(parameters) != 1 or parameters[0].numel() not in (1, trial.frame.units):
         return None
     values = _telling_values(trial)
-    for name, parameter, initial in (("prelu", "init", -values["left"]), ("swish", "beta", _logit(values["one"]))):
-        low, high = ACTIVATIONS[name].ranges[parameter]
+    per = UNIT if parameters[0].numel() > 1 else LAYER
+    for row in ACTIVATIONS.values():
+        if row.start is None:
+            continue
+        ((parameter, (low, high)),) = row.ranges.items()
+        initial = row.start(values["left"], values["one"])
         if not low <= initial <= high:
             continue
-        label = select([f"{name}:{parameter}={initial:.7g}"])[0].label
-        table = build(select([label])[0])
+        choice = select([f"{row.name}:{parameter}={initial:.7g}:{PER}={per}"])[0]
+        table = build(choice)
         if _learns_alike(trial, parameters[0], lambda z, leaf, f=table.function: f(z, learned=(leaf,)), initial):
-            suffix = "" if parameters[0].numel() == 1 else f" with {parameters[0].numel():,} numbers"
-            return Likeness(f"{label}{suffix}", label if not suffix else None)
+            return Likeness(choice.label, choice.label)
     return None
 
 
@@ -193,7 +198,7 @@ def _hardtanh_candidates(values: dict[str, float]) -> Iterator[Candidate]:
 
 
 def _swish_candidates(values: dict[str, float]) -> Iterator[Candidate]:
-    beta = _logit(values["one"])
+    beta = logit(values["one"])
     if math.isfinite(beta) and beta > 0:
         quick = ", which is Quick GELU" if abs(beta - QUICK) < 1e-4 else ""
         name = f"swish:beta={beta:.6g} with beta fixed{quick}"
@@ -208,14 +213,10 @@ def _stretched_candidates(values: dict[str, float]) -> Iterator[Candidate]:
     share = values["one"] / height
     guesses: list[tuple[str, float, Function]] = [
         ("tanh", math.atanh(share) if abs(share) < 1 else math.nan, torch.tanh),
-        ("sigmoid", _logit(share), torch.sigmoid),
+        ("sigmoid", logit(share), torch.sigmoid),
     ]
     for name, scale, function in guesses:
         if math.isfinite(scale) and scale != 0:
             prefix = "" if abs(height - 1) < 1e-6 else f"{height:.6g} times "
             name = f"{prefix}{name} of {scale:.6g}*x"
             yield Candidate(Likeness(name), lambda z, f=function, scale=scale: height * f(scale * z))
-
-
-def _logit(share: float) -> float:
-    return math.log(share / (1 - share)) if 0 < share < 1 else math.nan

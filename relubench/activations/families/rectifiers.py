@@ -126,7 +126,7 @@ def leaky_relu(negative_slope: float) -> Activation:
 
 
 @ActivationRow(
-    formula="x if x > 0 else a*x, a learned from init, one a layer",
+    formula="x if x > 0 else a*x, a learned from init, one a layer or unit",
     family="rectifier",
     gain=sqrt(2 / (1 + 0.25**2)),
     year=2015,
@@ -135,6 +135,7 @@ def leaky_relu(negative_slope: float) -> Activation:
     parameters={"init": 0.25},
     ranges={"init": (-1.0, 1.0)},
     learned=("a",),
+    start=lambda left, _: -left,
     kinks=(0.0,),
 )
 def prelu(init: float) -> Activation:
@@ -176,7 +177,7 @@ def rrelu(lower: float, upper: float) -> Activation:
 
 
 @ActivationRow(
-    formula="scale*max(0, x)**2 + bias, both learned, one of each a layer",
+    formula="scale*max(0, x)**2 + bias, both learned, one of each a layer or unit",
     family="rectifier",
     gain=sqrt(2 / 3),
     year=2022,

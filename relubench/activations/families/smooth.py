@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from relubench.activations.definition import Activation, elementwise
@@ -12,6 +13,11 @@ if TYPE_CHECKING:
 
 _SELU_ALPHA = 1.6732632423543772
 _SELU_SCALE = 1.0507009873554805
+
+
+def logit(share: float) -> float:
+    """The x whose sigmoid is `share`; NaN where there is none."""
+    return math.log(share / (1 - share)) if 0 < share < 1 else math.nan
 
 
 def _exponential(alpha: float, scale: float, input_scale: float) -> Activation:
@@ -133,7 +139,7 @@ def silu() -> Activation:
 
 
 @ActivationRow(
-    formula="x*sigmoid(b*x), b learned from beta, one b a layer",
+    formula="x*sigmoid(b*x), b learned from beta, one b a layer or unit",
     family="smooth",
     gain=1.6765324703311,
     year=2017,
@@ -142,6 +148,7 @@ def silu() -> Activation:
     parameters={"beta": 1.0},
     ranges={"beta": (0.0, 100.0)},
     learned=("beta",),
+    start=lambda _, right: logit(right),
 )
 def swish(beta: float) -> Activation:
     import torch
@@ -178,4 +185,28 @@ def mish() -> Activation:
         torch.nn.functional.mish,
         gradient=torch.ops.aten.mish_backward.default,
         out=lambda z, out: torch.ops.aten.mish.out(z, out=out),
+    )
+
+
+@ActivationRow(
+    formula="0 if x <= -beta else x if x >= beta else (x+beta)**2/(4*beta)",
+    family="smooth",
+    gain=1.3803368628588,
+    year=2022,
+    source="Shamir, Lin & Coviello 2022, Real World Large Scale Recommendation Systems Reproducibility",
+    parameters={"beta": 1.0},
+    ranges={"beta": (0.01, 10.0)},
+)
+def smelu(beta: float) -> Activation:
+    """The slope rises from 0 at -beta to 1 at beta."""
+    import torch
+
+    def slope(z: Tensor) -> Tensor:
+        return (z / (2 * beta) + 0.5).clamp_(0, 1)
+
+    return elementwise(
+        lambda z: torch.where(z >= beta, z, beta * slope(z).square()),
+        gradient=lambda grad, z: grad.mul_(slope(z)),
+        out=lambda z, out: torch.where(z >= beta, z, beta * slope(z).square(), out=out),
+        exact_zeros=True,
     )

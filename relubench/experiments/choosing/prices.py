@@ -111,7 +111,7 @@ def _spec_of(trainings: Trainings, label: str, rate: float) -> RunSpec | None:
 def _memory(spec: RunSpec, choice: ActivationChoice) -> int:
     from relubench.training.memory import member_bytes
 
-    return member_bytes(spec, choice.inputs_per_unit, choice.learned)
+    return member_bytes(spec, choice.inputs_per_unit)
 
 
 def _inference(network: Network) -> float | None:

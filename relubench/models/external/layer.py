@@ -142,9 +142,9 @@ class ExternalNetwork(Layer):
             if parameter is not None and parameter.requires_grad and not any(parameter is leaf for leaf in self.leaves)
         ]
 
-    def _parameter(self, name: str, leaf: Tensor, *, decays: bool = False) -> Parameter:
+    def _parameter(self, name: str, leaf: Tensor, *, decays: bool = False, learned: bool = False) -> Parameter:
         self.leaves.append(leaf)
-        return Parameter(name, leaf.detach(), decays)
+        return Parameter(name, leaf.detach(), decays, learned)
 
     def _function(self, number: int, seed: int) -> Callable[[Tensor], Tensor]:
         """The activation at one place, with parameters, generator or module of its own."""
@@ -154,11 +154,14 @@ class ExternalNetwork(Layer):
                 torch.manual_seed(stream(seed, "init-module", number).initial_seed())
                 module = self.own[name] = activation.module().to(self.device)
             self.trained += [
-                self._parameter(f"{name}.{key}", parameter) for key, parameter in trainable(module).items()
+                self._parameter(f"{name}.{key}", parameter, learned=True)
+                for key, parameter in trainable(module).items()
             ]
             return module
         learned = tuple(torch.full((1,), value, device=self.device, requires_grad=True) for value in activation.learned)
-        self.trained += [self._parameter(f"{name}.{place}", parameter) for place, parameter in enumerate(learned)]
+        self.trained += [
+            self._parameter(f"{name}.{place}", parameter, learned=True) for place, parameter in enumerate(learned)
+        ]
 
         def function(z: Tensor) -> Tensor:
             noise = None

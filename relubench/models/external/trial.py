@@ -103,6 +103,7 @@ def _step(spec: RunSpec, choice: ActivationChoice, x: Tensor) -> None:
         momentum=spec.momentum,
         decay=spec.weight_decay,
         batched=False,
+        learned_rate=spec.act_lr,
     )
     update.set_factor(1.0)
     sample()

@@ -39,6 +39,8 @@ class Layer(ABC):
     noise: MemberNoise | None = None
     hidden = False
     """Whether its output is a hidden activation: what sparsity is counted on and L1 acts on."""
+    kind = 0
+    """Of a hidden activation in a mix: which of the mix's activations it is."""
     in_loss = False
     """Whether the loss reads its input too, beside the layers above: what lies below always receives a gradient."""
     stream = False

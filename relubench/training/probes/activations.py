@@ -40,16 +40,15 @@ class ActivationProbe(Probe):
         super().__init__(population, images)
         self.members = len(population.members)
         self.places = stage_places(population.layers)
-        self.scale: SlopeScale | None = None
+        self.scales: dict[int, SlopeScale] = {}
+        """Of each activation of a mix; of others one."""
         self.dead: list[np.ndarray] = []
         """The dead units of each layer at the last probe, bool [P, U]."""
         self.born_dead: list[np.ndarray] = []
 
     def measure(self, epoch: int, running: Mapping[int, Member]) -> None:
         counts, with_slope = self._count()
-        statuses = unit_statuses(
-            self.population.layers, with_slope, self._scale.inputs_per_unit, self.population.batched
-        )
+        statuses = unit_statuses(self.population.layers, with_slope, self._columns, self.population.batched)
         for place, member in running.items():
             for layer, status in enumerate(statuses):
                 counted = counts[layer * self.members + place]
@@ -87,7 +86,7 @@ class ActivationProbe(Probe):
                 batch = join_layers(layers)
                 if number == len(counters):
                     counters.append(ActivationCounter(batch))
-                counters[number].add(batch, self._scale)
+                counters[number].add(batch, self.scales[layers[0].layer.kind])
         counts = [row for counter in counters for row in counter.counts()]
         with_slope = [counter.with_slope.cpu().numpy() for counter in counters]
         return counts, [layer for rows in with_slope for layer in rows.reshape(-1, self.members, rows.shape[1])]
@@ -98,16 +97,17 @@ class ActivationProbe(Probe):
         for layer in self._layers(x):
             # In one slice only: the groups have to be the same in each.
             small = len(self.images.index) <= self.images.slice and layer.h.numel() <= JOINED_VALUES
-            if layers and not (small and layer.h.shape == layers[-1].h.shape):
+            alike = layers and layer.h.shape == layers[-1].h.shape and layer.layer.kind == layers[-1].layer.kind
+            if layers and not (small and alike):
                 yield layers
                 layers = []
             layers.append(layer)
         yield layers
 
     @property
-    def _scale(self) -> SlopeScale:
-        assert self.scale is not None
-        return self.scale
+    def _columns(self) -> int:
+        """Pre-activations of each unit."""
+        return self.scales[0].inputs_per_unit
 
     def _layers(self, x: Tensor) -> Iterator[LayerTrace]:
         """Every hidden layer on the images x [B, ...], in evaluation mode."""
@@ -117,7 +117,8 @@ class ActivationProbe(Probe):
             if not layer.hidden:
                 h = layer.forward(h, training=False)
                 continue
-            self.scale = self.scale or slope_scale(layer, h.shape)
+            if layer.kind not in self.scales:
+                self.scales[layer.kind] = slope_scale(layer, h.shape)
             # output_and_trace overwrites its z.
             z = sample_pre_activations(by_member(h))
             h, trace = output_and_trace(layer, h)
@@ -132,11 +133,12 @@ class ActivationProbe(Probe):
         """Record the dead units of members that have ended, each candidate confirmed on every training image."""
         population = self.population
         with_slope = [torch.from_numpy(~status.idle).to(self.images.index.device) for status in statuses]
+        eps = [self.scales[population.layers[place].kind].eps for place in self.places]
         for x, _ in population.data.slices("train", self.images.slice):
-            if not confirm_dead_units(population.layers, with_slope, self._of_all(x), self._scale.eps):
+            if not confirm_dead_units(population.layers, with_slope, self._of_all(x), eps):
                 break
         confirmed = [columns.cpu().numpy() for columns in with_slope]
-        final = unit_statuses(population.layers, confirmed, self._scale.inputs_per_unit, population.batched)
+        final = unit_statuses(population.layers, confirmed, self._columns, population.batched)
         for place, member in ended.items():
             for layer, (probed, confirmed_status) in enumerate(zip(statuses, final, strict=True)):
                 member.dead_units.append(
@@ -147,14 +149,17 @@ class ActivationProbe(Probe):
                         candidates=int(np.count_nonzero(probed.dead[place])),
                         cut_off=int(np.count_nonzero(confirmed_status.cut_off[place])),
                         born_dead=int(np.count_nonzero(self.born_dead[layer][place])),
-                        eps=self._scale.eps,
+                        eps=eps[layer],
                     )
                 )
 
     def prepare(self) -> None:
-        """Find the scale of slopes before anything is loaded: a user module may have another later."""
+        """Find the scales of slopes before anything is loaded: a user module may have another later."""
         x, _ = next(iter(self.images.slices()))
-        next(self._layers(x), None)
+        num_kinds = len({self.population.layers[place].kind for place in self.places})
+        for _ in self._layers(x):
+            if len(self.scales) == num_kinds:
+                break
 
     def state(self) -> dict[str, Tensor]:
         """What the next probe is compared with."""

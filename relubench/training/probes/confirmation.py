@@ -20,8 +20,8 @@ from relubench.training.probes.dead_units import by_member, columns_with_slope, 
 from relubench.training.probes.slopes import slopes
 
 
-def confirm_dead_units(layers: Sequence[Layer], with_slope: Sequence[Tensor], x: Tensor, eps: float) -> bool:
-    """Mark in `with_slope` [P, columns * U], a layer each, what has a slope above eps at some of the images x.
+def confirm_dead_units(layers: Sequence[Layer], with_slope: Sequence[Tensor], x: Tensor, eps: Sequence[float]) -> bool:
+    """Mark in `with_slope` [P, columns * U], a layer each, what has a slope above its eps at some of the images x.
 
     x is [B, ...], of batched members [P, B, ...]. Returns whether any column was still without slope before.
     """
@@ -42,16 +42,16 @@ def confirm_dead_units(layers: Sequence[Layer], with_slope: Sequence[Tensor], x:
                 candidates,
                 layers[place + 1],
                 torch.addmm(bias.value[candidates], h, weight.value[candidates].t()),
-                eps,
+                eps[last],
             )
             break
         if number is not None and doubtful[number]:
             if not _by_columns(layer, h):
                 h, slope = slopes(layer, h)
-                with_slope[number].logical_or_(columns_with_slope(by_member(slope).abs(), eps))
+                with_slope[number].logical_or_(columns_with_slope(by_member(slope).abs(), eps[number]))
                 continue
             candidates = _candidates(with_slope[number])
-            _mark(with_slope[number], candidates, layer, h[:, candidates], eps)
+            _mark(with_slope[number], candidates, layer, h[:, candidates], eps[number])
         h = layer.forward(h, training=False)
     return True
 

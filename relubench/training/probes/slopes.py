@@ -103,7 +103,9 @@ def slope_scale(layer: Layer, like: Sequence[int]) -> SlopeScale:
 
 
 def _of_user(layer: Layer) -> bool:
-    """Whether it is a formula or a user's module, which may take no shape but the layer's."""
+    """Whether it is a formula or a user's module, which may take no shape but the layer's, or each unit is its own."""
     if isinstance(layer, AutogradActivation):
+        if layer.activation.per_unit:
+            return True
         return layer.activation.inputs_per_unit == 1 and not layer.activation.learned and layer.activation.draw is None
     return isinstance(layer, UserModule)

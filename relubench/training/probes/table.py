@@ -44,6 +44,8 @@ def why_no_regions(spec: RunSpec) -> str | None:
     from relubench.models.families import family_of
 
     kind, _, _ = spec.activation.partition(":")
+    if kind.startswith("["):
+        return f"{spec.activation} is a mix, and regions are those of one activation"
     if kind not in ACTIVATIONS or ACTIVATIONS[kind].kinks is None:
         return f"{spec.activation} is not piecewise linear"
     if not family_of(spec.model).can("regions"):
