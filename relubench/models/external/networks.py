@@ -73,7 +73,7 @@ def make_gated(network: nn.Module, uses: Sequence[CallSite], spec: RunSpec, choi
     units = matched_units(network, blocks, choice.inputs_per_unit, spec.match)
     widen(network, resized(blocks, units, choice.inputs_per_unit), lambda number: draw_network(spec, number)[0])
     widths = dict.fromkeys((block.units, count) for block, count in zip(blocks, units, strict=True))
-    return ", ".join(f"{before} units to {after}" for before, after in widths)
+    return ", ".join(f"{before} units become {after}" for before, after in widths)
 
 
 def draw_network(spec: RunSpec, number: int = 0) -> tuple[nn.Module, str]:
