@@ -32,8 +32,8 @@ def overlap_figure(source: FigureSource) -> Figure | None:
         title="Which units are on: one class against two",
         subject=source.subject,
         reading="Jaccard overlap of the sets of active units in the last hidden layer, the mean over pairs of images, "
-        "with the 95 % interval over seeds where there are several. The further apart the two points, the more a class has "
-        "units of its own; where nearly all units are always on, both are near 100.",
+        "with the 95 % interval over seeds where there are several. The further apart the two points, the more a class "
+        "has units of its own; where nearly all units are always on, both are near 100.",
         panels=[panel],
         keys=source.keys,
     )
