@@ -46,8 +46,9 @@ def with_network(
     key = network_key(spec)
     if key not in networks:
         # The layout is part of a run's id, and known only once the network was looked at.
-        ids = [replace(company_spec, layout=layout).id for company_spec in company for layout in (None, "contiguous")]
-        networks[key] = examine_network(company, part, [stored(run) for run in ids], note)
+        alike = [other_spec for other_spec in company if network_key(other_spec) == key]
+        ids = [replace(other_spec, layout=layout).id for other_spec in alike for layout in (None, "contiguous")]
+        networks[key] = examine_network(alike, part, [stored(run) for run in ids], note)
     network = networks[key]
     learned = next(choice.learned for choice in part.choices if choice.label == spec.activation)
     return replace(
@@ -59,9 +60,10 @@ def with_network(
 
 
 def network_key(spec: RunSpec) -> tuple[Any, ...]:
-    """What decides about a training step of the network."""
+    """What decides about a training step of the network; a gated activation changes the network itself."""
     step = (spec.batch_size, spec.keep_act, spec.precision, spec.optimizer, spec.augment)
-    return spec.model, spec.data_digest, *step
+    gated = (spec.activation, spec.match) if spec.match != "-" else ()
+    return spec.model, spec.data_digest, *step, *gated
 
 
 def examine_network(
@@ -80,6 +82,12 @@ def examine_network(
 
 def describe_network(network: ExternalModel, spec: RunSpec, part: Part) -> list[str]:
     """What was found, a line for each thing; warnings last."""
+    if network.narrowed:
+        places = "1 place" if network.exchanged == 1 else f"{network.exchanged} places"
+        return [
+            f"{spec.activation}: at {places} between linear layers, {network.narrowed} gated ones "
+            f"({network.parameters:,} parameters); new weights are drawn as the network draws its own"
+        ]
     plural = "" if network.exchanged == 1 else "s"
     phrases = [f"{network.exchanged} activation{plural} exchanged ({network.functions})"]
     phrases += [f"left as they are: {network.kept}"] if network.kept else []
@@ -110,7 +118,8 @@ def _build_and_inspect(spec: RunSpec, part: Part, note: Note) -> ExternalModel:
     from relubench.models.external.inspection import inspect_network
 
     def inspect() -> ExternalModel:
-        return inspect_network(spec, part.choices[0])
+        choice = next((choice for choice in part.choices if choice.label == spec.activation), part.choices[0])
+        return inspect_network(spec, choice)
 
     with contextlib.redirect_stdout(sys.stderr), warnings_as_notes(spec.model, note):
         if not family_of(spec.model).can("user code"):

@@ -210,9 +210,9 @@ def _resolve(
     task = posed_task(config.model, prepared)
     outputs = _num_outputs(task, prepared)
     activation = {"inputs_per_unit": choice.inputs_per_unit, "learned": choice.learned_in, "norm": config.model.norm}
-    if choice.inputs_per_unit > 1 and config.model.match == "parameters":
-        arch = matched(arch, prepared.input_shape, outputs, **activation)
     family = family_of(arch.name)
+    if choice.inputs_per_unit > 1 and config.model.match == "parameters" and not family.can("external"):
+        arch = matched(arch, prepared.input_shape, outputs, **activation)
     count = 0 if family.can("external") else parameter_count(arch, prepared.input_shape, outputs, **activation)
     spec = RunSpec(
         activation=choice.label,

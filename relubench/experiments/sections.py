@@ -116,7 +116,8 @@ class TrainSection(Section):
     backend: Literal["auto", "torch", "turned", "onednn", "kernels"] = "auto"
     """What multiplies dense layers on a processor; auto: the fastest, measured once (`doctor` shows it)."""
     probe: Annotated[str, NameOf(probe_choices)] = "activations"
-    """What is looked at after each epoch: activations and dead units, gradients as well, linear regions as well."""
+    """What is looked at after each epoch: activations and dead units; beside them gradients, linear regions, or
+    the overlap of active units by class."""
 
     @property
     def strengths(self) -> tuple[float, ...]:

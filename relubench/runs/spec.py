@@ -126,6 +126,8 @@ class ExternalModel:
     """The places of the exchanged activations, as `--keep-act` names them."""
     remarks: tuple[str, ...] = ()
     """Its peculiarities, a line each."""
+    narrowed: str = ""
+    """How the widths of its linear layers were changed for a gated activation, in words: '3072 units become 2048'."""
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> ExternalModel:

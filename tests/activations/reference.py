@@ -66,6 +66,12 @@ ELEMENTWISE: dict[str, F] = {
 }
 """Label -> f."""
 
+SURROGATES = ("straight_through_relu",)
+"""Activations whose backward pass takes another slope than that of the function, by design."""
+
+DIFFERENTIATED = [label for label in ELEMENTWISE if label not in SURROGATES]
+"""Labels whose backward pass is the derivative."""
+
 GATES: dict[str, F] = {row.name: of_label(row.name) for row in ACTIVATIONS.values() if row.inputs_per_unit == 2}
 """Name -> g of a*g(b)."""
 

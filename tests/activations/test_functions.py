@@ -11,7 +11,7 @@ from torch import Tensor
 from relubench.activations import ACTIVATIONS, build, select
 from relubench.activations.builder import as_function
 from relubench.activations.definition import Activation
-from tests.activations.reference import CORNERS, ELEMENTWISE, GATES, mpf, slope
+from tests.activations.reference import CORNERS, DIFFERENTIATED, ELEMENTWISE, GATES, mpf, slope
 
 POINTS = [
     -40.0,
@@ -73,12 +73,23 @@ def test_values(label: str):
     torch.testing.assert_close(as_function(activation(label))(points()), exact, rtol=1e-9, atol=1e-14)
 
 
-@pytest.mark.parametrize("label", ELEMENTWISE)
+@pytest.mark.parametrize("label", DIFFERENTIATED)
 def test_slopes(label: str):
     exact = torch.tensor([slope(ELEMENTWISE[label], x) for x in POINTS], dtype=torch.float64)
     torch.testing.assert_close(by_autograd(label, points()), exact, rtol=1e-8, atol=1e-13)
     if label in CLOSED:
         torch.testing.assert_close(by_gradient(activation(label), points()), exact, rtol=1e-8, atol=1e-13)
+
+
+def test_the_straight_through_gradient_passes_everywhere():
+    """Also where the function is 0 and flat, and at infinity, by either way."""
+    z, grad = torch.tensor([-math.inf, -2.0, -0.0, 0.0, 3.0, math.inf]), torch.arange(6.0)
+    straight = activation("straight_through_relu")
+    leaf = z.clone().requires_grad_()
+    h = straight.function(leaf)
+    assert torch.equal(h, z.relu())
+    assert torch.equal(torch.autograd.grad(h, leaf, grad)[0], grad)
+    assert straight.gradient is not None and torch.equal(straight.gradient(grad.clone(), z.relu()), grad)
 
 
 @pytest.mark.parametrize("label", CORNERS)
@@ -104,7 +115,7 @@ def test_closed_form_is_autograd_scaled_by_the_incoming_gradient(label: str, dty
     torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("label", [label for label in ELEMENTWISE if "nrelu" not in label])
+@pytest.mark.parametrize("label", [label for label in DIFFERENTIATED if "nrelu" not in label])
 def test_gradcheck(label: str):
     z = torch.tensor([-5.3, -2.2, -0.4, 0.7, 2.6, 5.1], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(as_function(activation(label)), (z,))

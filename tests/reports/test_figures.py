@@ -14,11 +14,13 @@ from relubench.reports.figures.curves import curves_figure
 from relubench.reports.figures.dead_units import dead_units_figure
 from relubench.reports.figures.draw import apart, canvas_of, write_figure
 from relubench.reports.figures.looks import looks_of
+from relubench.reports.figures.overlap import overlap_figure
 from relubench.reports.figures.table import FIGURES, figure_of, figures_of
 from relubench.reports.figures.zeros import zeros_figure
+from relubench.reports.figures.zeros_and_scores import zeros_and_scores_figure
 from relubench.reports.listings import list_presets
 from relubench.reports.training.study import tuning_row
-from relubench.runs.result import LayerProbe
+from relubench.runs.result import LayerProbe, MeasuredValue
 
 STARTS = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
 
@@ -155,3 +157,34 @@ def test_unknown_suffix_is_refused(lab, tmp_path):
 def test_unwritable_file_is_an_error(lab, tmp_path):
     with pytest.raises(ComputeError, match="cannot write"):
         write_figure(curves_figure(lab.train("relu").source()), tmp_path / "missing" / "a.png")
+
+
+def test_overlaps_are_two_points_a_network_with_the_interval_over_seeds(lab):
+    """Students' t at 95 % and 2 degrees of freedom is 4.302653; an interval of shares ends at 100."""
+    lab.train("relu", seeds=3).train("tanh", seeds=1)
+    assert overlap_figure(lab.source()) is None
+    measured = [(70.0, 40.0), (74.0, 41.0), (78.0, 42.0), (99.5, 99.0)]
+    for place, (within, between) in enumerate(measured):
+        best = lab.results[place].best_epoch
+        values = [("overlap_within_pct", best, within), ("overlap_between_pct", best, between)]
+        values.append(("overlap_within_pct", 0, 1.0))
+        lab.results[place] = replace(
+            lab.results[place],
+            measured=[MeasuredValue(name=name, epoch=epoch, value=value) for name, epoch, value in values],
+        )
+    (panel,) = overlap_figure(lab.source()).panels
+    within, between = panel.series
+    assert panel.categories == ["relu", "tanh"] and (within.x, between.x) == ([74.0, 99.5], [41.0, 99.0])
+    assert within.low[0] == pytest.approx(74 - 4.302653 * 4 / 3**0.5)
+    assert within.high[0] == pytest.approx(74 + 4.302653 * 4 / 3**0.5)
+    assert (within.low[1], within.high[1]) == (99.5, 99.5)
+
+
+def test_zeros_and_scores_has_a_point_a_network_and_none_where_nobody_differs(lab):
+    lab.train("relu", seeds=2)
+    assert zeros_and_scores_figure(lab.source()) is None
+    lab.train("tanh", seeds=1)
+    lab.results = [replace(run, sparsity_pct=10.0 * place) for place, run in enumerate(lab.results)]
+    relu, tanh = zeros_and_scores_figure(lab.source()).panels[0].series
+    assert (relu.x, tanh.x) == ([0.0, 10.0], [20.0])
+    assert relu.y + tanh.y == [run.test_error_pct for run in lab.results]

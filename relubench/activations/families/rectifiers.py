@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import sqrt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from relubench.activations.definition import Activation, clamped, elementwise
 from relubench.activations.row import ActivationRow
@@ -64,6 +64,42 @@ def nrelu() -> Activation:
         return torch.randn(tuple(shape), generator=generator, device=generator.device)
 
     return Activation(function=function, draw=draw, exact_zeros=True)
+
+
+@ActivationRow(
+    formula="max(0, x), with slope 1 everywhere in the backward pass",
+    family="rectifier",
+    gain=_SQRT2,
+    year=2013,
+    source="Bengio, Leonard & Courville 2013, Estimating or Propagating Gradients (straight-through)",
+    truth="max(0, x)",
+    true_slope="1+0*x",
+)
+def straight_through_relu() -> Activation:
+    """ReLU's zeros without its zero slope: what tells apart which of the two matters. Its gradient is not its slope."""
+    import torch
+
+    class StraightThrough(torch.autograd.Function):
+        @staticmethod
+        def forward(z: Tensor) -> Tensor:
+            return torch.relu(z)
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+            return
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Tensor) -> Tensor:
+            return grads[0]
+
+    return elementwise(
+        StraightThrough.apply,
+        gradient=lambda grad, h: grad,
+        saves="h",
+        inplace=torch.relu_,
+        out=lambda z, out: torch.clamp_min(z, 0, out=out),
+        exact_zeros=True,
+    )
 
 
 @ActivationRow(

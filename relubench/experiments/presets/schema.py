@@ -28,6 +28,8 @@ FigureName = Literal[
     "gain",
     "gradients",
     "distributions",
+    "overlap",
+    "zeros-and-scores",
     "pareto",
     "speed",
     "products",

@@ -16,7 +16,7 @@ from relubench.models.external.activation_trial import failing_in
 from relubench.models.external.calls import CallSite
 from relubench.models.external.layer import ExternalNetwork, Form
 from relubench.models.external.module_state import capture, restore
-from relubench.models.external.networks import LOOKED_AT, draw_network, example, uses_of
+from relubench.models.external.networks import LOOKED_AT, draw_network, example, make_gated, uses_of
 from relubench.models.external.oddities import oddities
 from relubench.models.external.outputs import class_scores
 from relubench.models.external.torchvision_names import of_torchvision
@@ -42,7 +42,10 @@ def inspect_network(spec: RunSpec, choice: ActivationChoice) -> ExternalModel:
         _check_same(network, draw_network(spec)[0], spec)
     odd = oddities(network, spec) if own else []
     with failing_in(spec, choice):
+        narrowed = make_gated(draw_network(spec)[0], uses, spec, choice) if choice.inputs_per_unit > 1 else ""
         layout = layout_of(spec, choice)
+    if narrowed:
+        make_gated(network, uses, spec, choice)
     form = Form(spec.classes, merged=facts.merged)
     layer = ExternalNetwork(network, uses, build(choice), spec.seed, device="cpu", bf16=False, form=form)
     parameters = sum(
@@ -64,6 +67,7 @@ def inspect_network(spec: RunSpec, choice: ActivationChoice) -> ExternalModel:
         layout=layout,
         places=tuple(use.name for use in uses if not use.kept),
         remarks=tuple(odd),
+        narrowed=narrowed,
     )
 
 

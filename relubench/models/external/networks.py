@@ -7,6 +7,7 @@ taken. See `own` for what a user may name.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -17,7 +18,9 @@ from relubench.errors import UsageError
 from relubench.models.external import stems
 from relubench.models.external.calls import CallSite
 from relubench.models.external.forward_errors import check_inputs, why_not
+from relubench.models.external.gated_blocks import matched_units, resized, widen
 from relubench.models.external.layer import ExternalNetwork, Form
+from relubench.models.external.linear_blocks import LinearBlock, linear_blocks
 from relubench.models.external.outputs import class_scores
 from relubench.models.external.survey import survey
 from relubench.models.external.torchvision_names import PREFIX, of_torchvision
@@ -36,7 +39,9 @@ def external_layer(spec: RunSpec, choice: ActivationChoice) -> ExternalNetwork:
 
 
 def as_layer(network: nn.Module, uses: list[CallSite], spec: RunSpec, choice: ActivationChoice) -> ExternalNetwork:
-    """The network as its runs have it: its device, its layout, its precision."""
+    """The network as its runs have it: its device, its layout, its precision; a gated activation changes its widths."""
+    if choice.inputs_per_unit > 1:
+        make_gated(network, uses, spec, choice)
     contiguous = spec.layout == "contiguous"
     layout = torch.channels_last if spec.on_processor and not contiguous else torch.preserve_format
     network = cast(Any, network).to(device=spec.device, memory_format=layout)
@@ -50,10 +55,34 @@ def as_layer(network: nn.Module, uses: list[CallSite], spec: RunSpec, choice: Ac
     return ExternalNetwork(network, uses, build(choice), spec.seed, device=spec.device, bf16=bf16, form=form)
 
 
-def draw_network(spec: RunSpec) -> tuple[nn.Module, str]:
-    """The network with initial weights of its own kind from the member's stream; what was changed of it, in words."""
+def make_gated(network: nn.Module, uses: Sequence[CallSite], spec: RunSpec, choice: ActivationChoice) -> str:
+    """Changes the widths of the network's linear layers for a gated activation; gives what was changed, in words.
+
+    Raises UsageError where a place does not stand between two linear layers of its own.
+    """
+    merged = spec.foreign.merged if spec.foreign is not None else ()
+    blocks: list[LinearBlock] = []
+    for block in linear_blocks(network, uses, example(spec, LOOKED_AT), merged, spec.classes):
+        if not isinstance(block, LinearBlock):
+            use, reason = block
+            raise UsageError(
+                f"{choice.label} is gated and needs a linear layer before and behind it; {spec.model}, {use}: {reason}",
+                f"leave {choice.label} out, or keep that place as it is: --keep-act {use.name}",
+            )
+        blocks.append(block)
+    units = matched_units(network, blocks, choice.inputs_per_unit, spec.match)
+    widen(network, resized(blocks, units, choice.inputs_per_unit), lambda number: draw_network(spec, number)[0])
+    widths = dict.fromkeys((block.units, count) for block, count in zip(blocks, units, strict=True))
+    return ", ".join(f"{before} units become {after}" for before, after in widths)
+
+
+def draw_network(spec: RunSpec, number: int = 0) -> tuple[nn.Module, str]:
+    """The network with initial weights of its own kind from the member's stream; what was changed of it, in words.
+
+    `number`: which of several instances it is, each with a stream of its own.
+    """
     with torch.random.fork_rng(devices=[]):
-        seed = stream(spec.seed, "init-network").initial_seed()
+        seed = stream(spec.seed, "init-network", *([number] if number else [])).initial_seed()
         torch.manual_seed(seed)
         if of_torchvision(spec.model):
             return _torchvision(spec.model.removeprefix(PREFIX), spec.input_shape, spec.classes)

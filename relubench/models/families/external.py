@@ -62,7 +62,7 @@ TORCHVISION = Family(
     parse=parse_torchvision,
     shapes=unknown_shapes,
     layers=layers,
-    abilities=abilities("external", "images"),
+    abilities=abilities("external", "gated", "images"),
     check_input=needs_images,
     digest=torchvision_digest,
 )
@@ -75,6 +75,6 @@ USER = Family(
     parse=parse_user,
     shapes=unknown_shapes,
     layers=layers,
-    abilities=abilities("external", "images", "user code"),
+    abilities=abilities("external", "gated", "images", "user code"),
     digest=user_digest,
 )

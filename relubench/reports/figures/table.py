@@ -48,6 +48,12 @@ FIGURES: dict[str, FigureRow] = {
     "distributions": FigureRow(
         "distributions:distributions_figure", "quantiles of the pre-activations by layer and epoch"
     ),
+    "overlap": FigureRow(
+        "overlap:overlap_figure", "the units that two images have on in common, in one class and in two"
+    ),
+    "zeros-and-scores": FigureRow(
+        "zeros_and_scores:zeros_and_scores_figure", "the test score against the zeros of each network"
+    ),
     "pareto": FigureRow("pareto:pareto_figure", "the best score so far against time, and the front of all networks"),
     "speed": FigureRow("speed:speed_figure", "ns an element against size, beside the roof"),
     "products": FigureRow("products:products_figure", "time of a product against its zeros"),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from relubench.models.norm_table import NORMS
+from relubench.runs.task_names import CLASSIFICATION
 
 if TYPE_CHECKING:
     from relubench.runs.spec import RunSpec
@@ -33,6 +34,8 @@ class ProbeRow:
     """The networks that it can be done for, in words."""
     example: str = ""
     """Flags with which it can be done."""
+    in_all: bool = True
+    """Whether `--probe all` asks for it."""
     lacking: str = ""
     """What a study lacks of a network for which it cannot be done, in words."""
 
@@ -53,6 +56,11 @@ def why_no_regions(spec: RunSpec) -> str | None:
     return None if NORMS[spec.norm].linear else f"{spec.norm} norm is not piecewise linear"
 
 
+def why_no_overlap(spec: RunSpec) -> str | None:
+    """Why active units cannot be compared by class in this network; None if they can."""
+    return None if spec.task == CLASSIFICATION else f"the task of {spec.dataset} has no classes"
+
+
 PROBES: dict[str, ProbeRow] = {
     ALWAYS: ProbeRow(target="relubench.training.probes.activations:ActivationProbe"),
     "gradients": ProbeRow(target="relubench.training.probes.gradients:GradientProbe"),
@@ -62,6 +70,15 @@ PROBES: dict[str, ProbeRow] = {
         rule="linear regions are those of an mlp with a piecewise-linear activation",
         example="--act relu --model mlp-3x128 --probe regions",
         lacking="no linear regions are counted",
+    ),
+    "overlap": ProbeRow(
+        target="relubench.training.probes.overlap:OverlapProbe",
+        measures=("overlap_within_pct", "overlap_between_pct"),
+        why_not=why_no_overlap,
+        rule="the overlap of active units is that of classes",
+        example="--act relu --dataset digits --probe overlap",
+        lacking="no overlap is measured",
+        in_all=False,
     ),
 }
 """Value of `--probe` -> its row."""
@@ -74,5 +91,6 @@ def probe_choices() -> tuple[str, ...]:
 
 def probes_of(choice: str) -> dict[str, ProbeRow]:
     """The rows of the probes that a value of `--probe` asks for, in the order in which they are made."""
-    names = () if choice == "none" else PROBES if choice == "all" else (ALWAYS, choice)
+    every = [name for name, row in PROBES.items() if row.in_all]
+    names = () if choice == "none" else every if choice == "all" else (ALWAYS, choice)
     return {name: PROBES[name] for name in names}
