@@ -113,7 +113,7 @@ def _legend(parts: Sequence[Part]) -> str:
     )
     all_button = '<button type="button" class="plain every">all</button>'
     return (
-        '<div class="legend screen"><fieldset><legend>Show in all figures and tables:</legend>'
+        '<div class="legend"><fieldset><legend>Show in all figures and tables:</legend>'
         f"{buttons}{all_button}</fieldset></div>"
     )
 
