@@ -73,8 +73,8 @@ Format = Annotated[
         metavar="FMT",
         autocompletion=completion.formats,
         rich_help_panel=RESULT,
-        help="The format of the result: table, tsv, csv, json, jsonl, markdown or latex. Default: table on a terminal, "
-        "tsv into a pipe.",
+        help="The format of the result: table, tsv, csv, json, jsonl, parquet, markdown or latex. Default: table on a "
+        "terminal, tsv into a pipe.",
     ),
 ]
 OutputFile = Annotated[
@@ -85,7 +85,7 @@ OutputFile = Annotated[
         callback=expanded,
         rich_help_panel=RESULT,
         help="Write the result to this file, whole or not at all; without --format its suffix says the format (.json "
-        ".jsonl .csv .tsv .md .tex .txt). Default: stdout.",
+        ".jsonl .csv .tsv .parquet .md .tex .txt). Default: stdout.",
     ),
 ]
 Caption = Annotated[
@@ -134,6 +134,16 @@ ReportFile = Annotated[
         rich_help_panel=RESULT,
         help="Write a page of the result: one HTML file with the answer, the table, figures and settings, which needs "
         "no network; with the suffix .md the same in Markdown. Default: no page.",
+    ),
+]
+Logs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log",
+        metavar="tensorboard:DIR|mlflow:URI",
+        rich_help_panel=RESULT,
+        help="Write curves, final numbers and settings of every run to TensorBoard's folder or to MLflow, at the end; "
+        "a run that is there already is left alone. Give it several times. Default: no log.",
     ),
 ]
 Plot = Annotated[

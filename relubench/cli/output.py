@@ -55,6 +55,8 @@ def choose(format_name: str | None, output: Path | None) -> Target:
     if format_name is not None:
         find(format_name, FORMATS, kind="format", see=f"formats are {', '.join(FORMATS)}")
     if output is None:
+        if format_name is not None and FORMATS[format_name].binary and on_terminal():
+            raise UsageError(f"--format {format_name} is no text for a terminal", "add --output FILE.parquet")
         return Target(format=format_name or ("table" if on_terminal() else "tsv"))
     check_file("--output", output)
     format_by_suffix = {format.suffix: name for name, format in FORMATS.items()}
@@ -88,9 +90,11 @@ def emit_report(report: Report, target: Target, *, quiet: bool = False) -> None:
 
     `quiet`: the warnings alone.
     """
-    from relubench.reports.render import render
+    from relubench.reports.render import FORMATS, render
 
-    emit(render(report, target.format, width=target.width, colour=target.colour), target)
+    binary = FORMATS[target.format].binary
+    text = render(report, target.format, width=target.width, colour=target.colour)
+    emit(text, target, content=binary(report) if binary else None)
     if target.path is not None and not quiet:
         say(f"written: {target.path}")
     if not target.human_readable:
@@ -98,12 +102,13 @@ def emit_report(report: Report, target: Target, *, quiet: bool = False) -> None:
             say(line)
 
 
-def emit(text: str, target: Target) -> None:
-    """Write the result to the target, with one line end behind it."""
+def emit(text: str, target: Target, *, content: bytes | None = None) -> None:
+    """Write the result to the target, with one line end behind it; `content` is what a file has that is no text."""
     text = text if text.endswith("\n") or not text else text + "\n"
+    content = text.encode("utf-8", "backslashreplace") if content is None else content
     if target.path is not None:
         try:
-            write_file(target.path, text.encode("utf-8", "backslashreplace"))
+            write_file(target.path, content)
         except OSError as error:
             # It may have taken hours, and it may be stored nowhere else.
             emit(text, replace(target, path=None))
@@ -115,7 +120,7 @@ def emit(text: str, target: Target) -> None:
     if target.format != "table" and (binary := getattr(sys.stdout, "buffer", None)) is not None:
         # Programs read it: UTF-8, whatever the terminal can show, as in a file.
         sys.stdout.flush()
-        binary.write(text.encode("utf-8", "backslashreplace"))
+        binary.write(content)
     else:
         sys.stdout.write(text)
     sys.stdout.flush()

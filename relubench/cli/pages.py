@@ -1,4 +1,4 @@
-"""The files of --plot and --report: checked before any work, written after the table, and named on stderr."""
+"""The files of --plot, --report and --log: checked before any work, written after the table, and named on stderr."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".html", ".htm", ".md")
 
-WITH_VALUE = ("--output", "--plot", "--report", "--format", "--runs-dir")
+WITH_VALUE = ("--output", "--plot", "--report", "--log", "--format", "--runs-dir")
 ALONE = ("--quiet", "-q", "--no-cache", "--debug")
 """Flags that say where a result goes, and not what it is: the command that makes it again goes without them."""
 
@@ -30,6 +30,26 @@ def check_page(path: Path | None, option: str = "--report") -> None:
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{option} {path}: a page is HTML or Markdown", "end the file's name in .html or .md")
     check_file(option, path)
+
+
+def check_logs(places: Sequence[str] | None) -> None:
+    """Raises UsageError where one of the places of --log cannot be written to."""
+    if places:
+        from relubench.reports.logs.table import Log
+
+        for place in places:
+            Log.parse(place)
+
+
+def write_logs(report: Report, places: Sequence[str] | None, *, quiet: bool) -> None:
+    """Write the runs of the report to the logs that are asked for, and say so on stderr."""
+    if places:
+        from relubench.reports.logs.table import Log
+
+        for place in places:
+            text = Log.parse(place).write(report)
+            if not quiet:
+                output.say(text)
 
 
 def write_files(report: Report, plot: Path | None, page: Path | None, *, quiet: bool) -> None:

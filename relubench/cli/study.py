@@ -35,6 +35,7 @@ class StudyFlags:
     output_file: options.OutputFile = None
     plot: options.Plot = None
     report: options.ReportFile = None
+    log: options.Logs = None
     caption: options.Caption = None
     quiet: options.Quiet = False
 
@@ -43,6 +44,7 @@ class StudyFlags:
         target = output.choose(self.format, self.output_file)
         output.check_plot(self.plot)
         pages.check_page(self.report)
+        pages.check_logs(self.log)
         return target
 
     def note(self, text: str) -> None:
@@ -95,6 +97,7 @@ def show_record(
         if record.finished:
             plot = None if flags.plot and _has_drawn(record, report, study.store, flags) else flags.plot
             pages.write_files(report, plot, flags.report, quiet=flags.quiet)
+            pages.write_logs(report, flags.log, quiet=flags.quiet)
     if interrupted:
         raise stopped(study)
     _say_unscored(record)

@@ -1,7 +1,7 @@
 """A report in each output format. A new format is one function and one row of FORMATS.
 
-tsv, csv, json and jsonl carry every key of the rows; table, markdown and latex carry the columns for people, with the
-title, notes and closing sentence. Only `table` knows a width or a colour. Missing is null in JSON, else empty.
+tsv, csv, json, jsonl and parquet carry every key of the rows; table, markdown and latex carry the columns for people,
+with the title, notes and closing sentence. Only `table` knows a width or a colour. Missing is null in JSON, else empty.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from relubench.reports.latex import latex_table
+from relubench.reports.parquet import as_parquet
 from relubench.reports.report import Column, Report, Row
 from relubench.reports.terminal import draw
 from relubench.system.lookup import find
@@ -120,6 +121,8 @@ class Format:
     """The suffix of a file that --output writes in it."""
     human_readable: bool = False
     """Whether it carries the columns for people, the title, the notes and the closing sentence."""
+    binary: Callable[[Report], bytes] | None = None
+    """What gives the bytes of a file that is no text; `write` is then what a screen gets in its place."""
 
 
 FORMATS: dict[str, Format] = {
@@ -128,6 +131,7 @@ FORMATS: dict[str, Format] = {
     "csv": Format(as_csv, ".csv"),
     "json": Format(as_json, ".json"),
     "jsonl": Format(as_jsonl, ".jsonl"),
+    "parquet": Format(as_jsonl, ".parquet", binary=as_parquet),
     "markdown": Format(as_markdown, ".md", human_readable=True),
     "latex": Format(as_latex, ".tex", human_readable=True),
 }

@@ -70,6 +70,12 @@ class Results(Table):
         """One row for each epoch of each run, in the same form."""
         return frame(curve_rows(self.runs, self._timings()))
 
+    def log(self, place: str) -> None:
+        """Write curves, settings and final numbers of the runs to a log: `tensorboard:DIR` or `mlflow:URI`."""
+        from relubench.reports.logs.table import Log
+
+        Log.parse(place).write(self.report)
+
     def _timings(self) -> dict[str, Timing | None]:
         clocks = {run["id"]: run.get("timing") for run in self.report.runs}
         return {name: Timing.from_json(values) if values else None for name, values in clocks.items()}

@@ -6,6 +6,7 @@ import errno
 import json
 from pathlib import Path
 
+import polars
 import pytest
 
 from relubench.cli import output
@@ -159,3 +160,25 @@ def test_a_result_that_cannot_be_written_is_shown(
         "hint: the result is on stdout instead; name another file\n"
     )
     assert json.loads(ended.out)["rows"][0]["activation"] == "relu"
+
+
+def test_a_log_is_checked_before_any_work_and_written_at_the_end(cli: Cli, study: FakeStudy, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    study.script = [result("relu"), result("gelu")]
+    assert cli("train", "--log", "tensorboard").code == 2
+    assert study.config is None
+    ended = cli("train", "--log", f"tensorboard:{tmp_path}")
+    assert ended.code == 0 and f"written: 2 of 2 runs to tensorboard:{tmp_path}" in ended.err
+    assert len(list(tmp_path.glob("*/events*"))) == 2
+
+
+def test_parquet_goes_into_a_file_or_a_pipe_and_not_onto_a_terminal(
+    cli: Cli, study: FakeStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study.script = [result("relu"), result("gelu")]
+    path = tmp_path / "rows.parquet"
+    assert cli("train", "--output", str(path)).code == 0
+    assert polars.read_parquet(path)["activation"].to_list() == ["relu", "gelu"]
+    monkeypatch.setattr(output, "on_terminal", lambda: True)
+    ended = cli("train", "--format", "parquet")
+    assert ended.code == 2 and "--output FILE.parquet" in ended.err

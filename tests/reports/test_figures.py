@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -12,10 +13,13 @@ from relubench.experiments.presets.schema import FigureName
 from relubench.experiments.rows import Tuning
 from relubench.reports.figures.curves import curves_figure
 from relubench.reports.figures.dead_units import dead_units_figure
+from relubench.reports.figures.declaration import Panel, Series
 from relubench.reports.figures.draw import apart, canvas_of, write_figure
 from relubench.reports.figures.looks import looks_of
 from relubench.reports.figures.overlap import overlap_figure
+from relubench.reports.figures.scores import scores_figure
 from relubench.reports.figures.table import FIGURES, figure_of, figures_of
+from relubench.reports.figures.vector import drawing_of
 from relubench.reports.figures.zeros import zeros_figure
 from relubench.reports.figures.zeros_and_scores import zeros_and_scores_figure
 from relubench.reports.listings import list_presets
@@ -60,6 +64,40 @@ def test_variants_are_panels_and_of_one_activation_lines(lab):
     assert [line.label for line in curves_figure(lab.source()).panels[0].series] == ["few", "all"]
     lab.train("tanh", variant="few", seeds=1)
     assert [panel.title for panel in curves_figure(lab.source()).panels] == ["few", "all"]
+
+
+def test_ways_of_pre_training_are_never_averaged_into_one_line(lab):
+    for labels, method in itertools.product(("few", "all"), ("none", "rbm")):
+        for activation in ("relu", "tanh"):
+            lab.train(activation, variant=labels, pretraining=method, seeds=1)
+    panels = curves_figure(lab.source()).panels
+    assert [panel.title for panel in panels][:2] == ["few, without pre-training", "few, pre-training rbm"]
+    for place in range(len(lab.results)):
+        lab.results[place] = replace(
+            lab.results[place], dead_units_pct=9.0, probes=[probe(epoch, 1, dead=place) for epoch in (0, 1)]
+        )
+    epochs = dead_units_figure(lab.source()).panels[-1]
+    assert all(len(set(line.y)) == 1 for line in epochs.series if "rbm" in line.label)
+    assert "relu, few, pre-training rbm" in [line.label for line in epochs.series]
+
+
+def test_a_network_that_learned_nothing_does_not_press_the_scores_together(lab):
+    lab.train("relu").train("tanh", scale=1.1)
+    assert scores_figure(lab.source()).panels[0].x_scale == "linear"
+    lab.train("sigmoid", scale=40)
+    assert scores_figure(lab.source()).panels[0].x_scale == "log"
+
+
+def test_a_figure_that_is_named_twice_is_drawn_once(lab):
+    names = [figure.name for figure in figures_of(lab.train("relu").train("tanh").source(), ["curves", "curves"])]
+    assert names[0] == "curves" and len(names) == len(set(names))
+
+
+def test_numbers_at_an_axis_keep_their_digits():
+    panel = Panel(
+        x_label="x", y_label="y", x_ticks=[0.001, 0.25], series=[Series(label="a", key="a", x=[0.001, 0.25], y=[1, 2])]
+    )
+    assert "0.001" in re.findall(r">\s*([\d.]+)\s*</text>", drawing_of(panel, ["a"], "p").svg)
 
 
 def test_a_search_for_learning_rates_is_a_panel_with_a_ring_at_the_rate_that_was_chosen(lab):

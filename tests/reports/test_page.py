@@ -54,6 +54,16 @@ def test_a_page_names_no_address_and_loads_nothing(page):
     assert "default-src 'none'" in page and not re.findall(r"<(?:link|iframe|img)\b|\ssrc=", page)
 
 
+def test_intervals_of_networks_that_did_not_learn_are_arrows_beside_the_others_bars(lab):
+    lab.train("relu").train("tanh", scale=0.9).train("sigmoid", scale=40).spoil(
+        "sigmoid", "stalled", seeds=(0, 1, 2), error=90.0
+    )
+    page = as_page([lab.report()])
+    assert page.count('<em class="over">') == 2  # its error, and its difference
+    starts = [float(left) for left in re.findall(r"<i style=\"--l:([\d.]+)%", page)]
+    assert starts[1:3] == [0.0, 0.0] and 10 < starts[0] < 90 and starts[3:] == [100.0, 100.0]
+
+
 def test_ids_are_there_once_and_every_reference_has_its_id(report):
     page = as_page([report, replace(report, question="Again?")])
     ids = re.findall(r'\sid="?([\w.-]+)', page)

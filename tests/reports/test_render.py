@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from dataclasses import replace
 
+import polars
 import pytest
 
 from relubench.errors import UsageError
@@ -160,3 +161,13 @@ def test_listing_in_every_format(name):
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_report_without_rows_is_no_error(lab, name):
     assert isinstance(render(training_report(lab.summary(), device="cpu"), name), str)
+
+
+def test_parquet_has_every_key_with_its_type_and_missing_as_null(report):
+    frame = polars.read_parquet(io.BytesIO(FORMATS["parquet"].binary(report)))
+    records = json.loads(render(report, "json"))["rows"]
+    assert frame.to_dicts() == records
+    assert frame.schema["test_error_pct"] == polars.Float64 and frame.schema["n"] == polars.Int64
+    nested = replace(report, rows=[{"lr": 1, "layers": [1, 2]}, {"lr": 0.5, "layers": None}])
+    frame = polars.read_parquet(io.BytesIO(FORMATS["parquet"].binary(nested)))
+    assert frame.to_dicts() == [{"lr": 1.0, "layers": "[1, 2]"}, {"lr": 0.5, "layers": None}]

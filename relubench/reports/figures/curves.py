@@ -8,13 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from relubench.reports.figures.declaration import Figure, Panel, Scale, Series
-from relubench.reports.figures.source import FigureSource, grouped
+from relubench.reports.figures.source import FigureSource, grouped, setting_word, settings_that_vary
 from relubench.reports.formatting import join_names
 from relubench.reports.plots.figure import LOG_SPREAD
 from relubench.runs.result import RunResult
 
-SETTINGS = ("variant", "dataset", "model", "pretraining", "l1_asked")
-"""What a panel may stand for, where it differs between runs."""
 MOST_PANELS, MOST_LINES = 12, 30
 """More panels would be stamps, and more lines than this in a panel cannot be told apart."""
 
@@ -49,15 +47,13 @@ def _without_curve(runs: Sequence[RunResult]) -> str:
 
 def _panels(source: FigureSource, runs: Sequence[RunResult]) -> list[Panel]:
     by_variant = source.keys == source.variants
-    varied = [name for name in SETTINGS if len({str(run.spec.get(name, "")) for run in runs}) > 1]
-    varied = ["variant"] if "variant" in varied else varied
-    varied = [] if by_variant else varied
+    varied = [name for name in settings_that_vary(runs) if not (by_variant and name == "variant")]
     scores = [point.valid_score for run in runs for point in run.curve if point.valid_score is not None]
     several = len(grouped(runs, *varied)) > 1
     y_scale: Scale = "log" if scores and min(scores) > 0 and max(scores) / min(scores) >= LOG_SPREAD else "linear"
     panels = [
         Panel(
-            title=", ".join(_word(name, value) for name, value in zip(varied, setting, strict=True)),
+            title=", ".join(setting_word(name, value) for name, value in zip(varied, setting, strict=True)),
             x_label="epochs trained",
             y_label=source.score_label("validation"),
             y_scale=y_scale,
@@ -108,10 +104,6 @@ def _common_range(scores: Sequence[float], scale: Scale) -> tuple[float, float]:
     low, high = min(scores), max(scores)
     room = 0.05 * (high - low or 1.0)
     return (0.9 * low, 1.1 * high) if scale == "log" else (low - room, high + room)
-
-
-def _word(name: str, value: str) -> str:
-    return f"L1 {float(value):g}" if name == "l1_asked" else f"pre-training {value}" if name == "pretraining" else value
 
 
 def _lines(source: FigureSource, runs: Sequence[RunResult], *, timed: bool = False) -> list[Series]:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from statistics import fmean
 
 from relubench.reports.figures.declaration import Figure, Panel, Series
-from relubench.reports.figures.source import FigureSource, grouped, row_key, row_label
+from relubench.reports.figures.source import (
+    FigureSource,
+    grouped,
+    row_key,
+    row_label,
+    setting_word,
+    settings_that_vary,
+)
 from relubench.runs.result import RunResult
 
 LEAST_DEAD_PCT = 1.0
@@ -114,6 +121,7 @@ def _by_rate(source: FigureSource) -> Panel | None:
         y_label="dead units (%)",
         x_scale="log",
         x_ticks=ticks,
+        end_names=True,
         series=lines,
         from_zero=True,
     )
@@ -122,18 +130,19 @@ def _by_rate(source: FigureSource) -> Panel | None:
 def _by_epoch(source: FigureSource) -> Panel | None:
     """A line for each row, from the probes; those with the most dead units where there are too many for a panel."""
     lines = []
-    by_variant = source.keys == source.variants
-    for (activation, variant), runs in grouped(source.runs, "activation", "variant").items():
+    varied = settings_that_vary(source.runs)
+    for (activation, *setting), runs in grouped(source.runs, "activation", *varied).items():
         curves = [curve for run in runs if (curve := _dead_by_epoch(run))]
         if not curves:
             continue
         epochs = sorted(set.intersection(*(set(curve) for curve in curves)))
         shares = [[curve[epoch] for curve in curves] for epoch in epochs]
-        label = variant if by_variant else ", ".join(word for word in (activation, variant) if word)
+        words = [setting_word(*pair) for pair in zip(varied, setting, strict=True) if pair[1] not in ("", "none")]
+        key = source.key_of(runs[0])
         lines.append(
             Series(
-                label=label,
-                key=variant if by_variant else activation,
+                label=", ".join(words if key in words else [activation, *words]),
+                key=key,
                 x=[float(epoch) for epoch in epochs],
                 y=[fmean(values) for values in shares],
                 low=[min(values) for values in shares] if len(curves) > 1 else (),

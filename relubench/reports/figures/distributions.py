@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from relubench.reports.figures.declaration import Figure, Panel, Series
 from relubench.reports.figures.source import FigureSource
@@ -27,8 +28,7 @@ def distributions_figure(source: FigureSource) -> Figure | None:
         return None
     depth = max(probe.layer for run in runs.values() for probe in run.probes)
     layers = sorted({1 + round(place * (depth - 1) / (NUM_LAYERS - 1)) for place in range(NUM_LAYERS)})
-    places = [(activation, run, layer) for activation, run in runs.items() for layer in layers]
-    panels = [panel for place in places if (panel := _panel(*place)) is not None]
+    panels = [panel for activation, run in runs.items() for panel in _panels(activation, run, layers)]
     if not panels:
         return None
     return Figure(
@@ -43,12 +43,25 @@ def distributions_figure(source: FigureSource) -> Figure | None:
     )
 
 
+def _panels(activation: str, run: RunResult, layers: Sequence[int]) -> list[Panel]:
+    panels = [panel for layer in layers if (panel := _panel(activation, run, layer)) is not None]
+    return [replace(panel, y_range=_common_range(panels)) for panel in panels]
+
+
 def _panel(activation: str, run: RunResult, layer: int) -> Panel | None:
     line = _line(activation, [probe for probe in run.probes if probe.layer == layer])
     if line is None:
         return None
     title = f"{activation}, hidden layer {layer}"
     return Panel(title=title, x_label="epochs trained", y_label="pre-activation", series=[line])
+
+
+def _common_range(panels: Sequence[Panel]) -> tuple[float, float]:
+    """The ends of the axis that an activation's layers share, so that their bands can be compared."""
+    lines = [line for panel in panels for line in panel.series]
+    low, high = min(min(line.low) for line in lines), max(max(line.high) for line in lines)
+    room = 0.05 * (high - low or 1.0)
+    return low - room, high + room
 
 
 def _line(activation: str, probes: Sequence[LayerProbe]) -> Series | None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 5.0, 3.7
 """Inches of a panel."""
+PAGE_WIDTH, PAGE_HEIGHT = 4.4, 3.3
+"""The same on a page, where a panel is as wide as its column: a smaller one has the larger letters."""
 PER_CATEGORY, MOST_COLUMNS = 0.24, 3
 NO_LOOK = Look(len(COLOURS) - 1, (), "o")
 BARE_FROM = 14
@@ -42,7 +44,7 @@ def write_figure(figure: Figure, path: Path) -> None:
     """Writes all panels with a legend as .png, .svg or .pdf; ComputeError where the file cannot be written."""
     if path.suffix.lower() not in SUFFIXES:
         hint = f"end the file's name in {', '.join(SUFFIXES)}"
-        raise UsageError(f"cannot plot to {path.name!r}: its suffix names no format that is is_finite here", hint)
+        raise UsageError(f"cannot plot to {path.name!r}: its suffix names no format of a figure", hint)
     save(canvas_of(figure), path)
 
 
@@ -83,19 +85,24 @@ def canvas_of(figure: Figure) -> Canvas:
 
 def _layout(panels: Sequence[Panel]) -> tuple[int, float]:
     """The panels beside each other, and how much smaller than alone each of them is."""
-    if any(panel.categories or panel.end_names for panel in panels) or len(panels) in (2, 4):
-        return min(len(panels), 2), 1.0
-    return min(len(panels), MOST_COLUMNS), 0.72 if len(panels) > 1 else 1.0
+    if are_small(panels):
+        return MOST_COLUMNS, 0.72
+    return min(len(panels), 2), 1.0
 
 
-def panel_height(panel: Panel) -> float:
-    """The inches of a panel: as many as its names need."""
-    return max(2.2, PER_CATEGORY * len(panel.categories) + 1.1) if panel.categories else HEIGHT
+def are_small(panels: Sequence[Panel]) -> bool:
+    """Whether three panels stand beside each other: names beside the axes need more room."""
+    return len(panels) not in (1, 2, 4) and not any(panel.categories or panel.end_names for panel in panels)
+
+
+def panel_height(panel: Panel, height: float = HEIGHT) -> float:
+    """The inches of a panel: `height`, or as many as its names need."""
+    return max(2.2, PER_CATEGORY * len(panel.categories) + 1.1) if panel.categories else height
 
 
 def panel_canvas(panel: Panel, keys: Sequence[str], theme: Theme) -> tuple[Canvas, Axes]:
     """One panel alone, without a legend: as a page has it."""
-    canvas = _canvas((WIDTH, panel_height(panel)))
+    canvas = _canvas((PAGE_WIDTH, panel_height(panel, PAGE_HEIGHT)))
     canvas.patch.set_alpha(0)
     axes = canvas.subplots()
     axes.patch.set_alpha(0)
@@ -204,12 +211,14 @@ def apart(heights: Sequence[float], gap: float = 0.055) -> list[float]:
 
 
 def _scale_axes(axes: Axes, panel: Panel) -> None:
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
     if panel.y_range is not None:
         axes.set_ylim(*panel.y_range)
     _scale(axes.xaxis, panel.x_scale)
     _scale(axes.yaxis, panel.y_scale)
+    if panel.x_scale == "linear" and not panel.categories and _are_whole(panel.series):
+        axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", steps=[1, 2, 5, 10], integer=True))
     if panel.x_ticks:
         texts = panel.x_tick_texts or [f"{tick:g}" for tick in panel.x_ticks]
         axes.xaxis.set_major_locator(FixedLocator(list(panel.x_ticks)))
@@ -221,9 +230,15 @@ def _scale_axes(axes: Axes, panel: Panel) -> None:
         axes.set_yticks(range(len(panel.categories)), list(panel.categories))
         axes.set_ylim(len(panel.categories) - 0.5, -0.5)
     if panel.from_zero and panel.categories:
-        axes.set_xlim(left=0)
+        # A mark at 0 is not cut in half by the axis.
+        axes.set_xlim(left=-0.02 * axes.get_xlim()[1])
     elif panel.from_zero:
         axes.set_ylim(bottom=0)
+
+
+def _are_whole(lines: Sequence[Series]) -> bool:
+    """Whether all that is drawn lies at whole numbers, as epochs do: there is nothing at 1.5."""
+    return all(float(x).is_integer() for line in lines for x in line.x)
 
 
 def _scale(axis: Any, scale: Scale) -> None:
@@ -248,8 +263,8 @@ def _scale(axis: Any, scale: Scale) -> None:
 
 def _style(axes: Axes, panel: Panel, theme: Theme) -> None:
     """Gives the axes their names, a faint grid, and no frame at the top and the right."""
-    axes.set_xlabel(panel.x_label + (" (logarithmic)" if panel.x_scale != "linear" else ""), color=theme.ink)
-    axes.set_ylabel(panel.y_label + (" (logarithmic)" if panel.y_scale != "linear" else ""), color=theme.ink)
+    axes.set_xlabel(panel.x_label + (", log scale" if panel.x_scale != "linear" else ""), color=theme.ink)
+    axes.set_ylabel(panel.y_label + (", log scale" if panel.y_scale != "linear" else ""), color=theme.ink)
     if panel.title:
         axes.set_title(panel.title, fontsize="medium", color=theme.ink)
     axes.grid(visible=True, axis="x" if panel.categories else "both", color=theme.faint, alpha=0.3, linewidth=0.6)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from relubench.reports.figures.curves import mean_curve
 from relubench.reports.figures.declaration import Figure, Panel, Series
-from relubench.reports.figures.source import FigureSource, grouped
+from relubench.reports.figures.source import FigureSource, grouped, setting_word, settings_that_vary
 from relubench.runs.result import RunResult
 
 MOST_LINES = 12
@@ -26,10 +26,12 @@ def pareto_figure(source: FigureSource) -> Figure | None:
     front = _front(timed_lines, lower=source.task.lower_is_better)
     panel = Panel(
         x_label="training time (s), validation left out" if is_measured else "training and validation time (s)",
-        y_label=f"best {source.score_label('validation')} so far",
+        y_label=source.score_label(f"{source.task.best} validation"),
         x_scale="log",
         y_scale="log" if min(min(line.y) for line in timed_lines) > 0 else "linear",
         series=[*timed_lines, front],
+        # Lines of one colour could not be told apart.
+        end_names=len({line.key for line in timed_lines}) < len(timed_lines),
     )
     return Figure(
         name="pareto",
@@ -48,9 +50,8 @@ def _line(source: FigureSource, runs: Sequence[RunResult]) -> Series | None:
     if curve is None:
         return None
     spec, key = runs[0].spec, source.key_of(runs[0])
-    varied = [name for name in ("model", "pretraining") if len({run.spec.get(name) for run in source.runs}) > 1]
-    words = [str(spec.get(name)) for name in varied if spec.get(name) != "none"]
-    words += [str(spec["variant"])] if spec.get("variant") else []
+    values = [(name, str(spec.get(name, ""))) for name in settings_that_vary(source.runs)]
+    words = [setting_word(name, value) for name, value in values if value not in ("", "none")]
     label = ", ".join(dict.fromkeys([spec["activation"] if key not in words else key, *words]))
     best = _best_so_far(curve.y, lower=source.task.lower_is_better)
     return Series(label=label, key=key, x=curve.x, y=best, mark="steps")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from relubench.reports.figures.declaration import Figure, Panel, Series
+from relubench.reports.figures.declaration import Figure, Panel, Scale, Series
 from relubench.reports.figures.source import FigureSource, row_key, row_label
+from relubench.reports.plots.figure import LOG_SPREAD
 from relubench.reports.report import Row
 from relubench.reports.scores import TEST_KEYS, score_of
 
@@ -28,6 +29,7 @@ def scores_figure(source: FigureSource) -> Figure | None:
     panel = Panel(
         x_label=source.score_label(),
         y_label="",
+        x_scale=_scale(rows),
         series=[entry for entry in series if entry.x],
         categories=labels,
     )
@@ -70,6 +72,13 @@ def _reference(rows: Sequence[Row], source: str, labels: Sequence[str]) -> Serie
         hollow=True,
         names=[labels[place] for place in places],
     )
+
+
+def _scale(rows: Sequence[Row]) -> Scale:
+    """Logarithmic where a network that did not learn would press all the others together."""
+    scores = [score for row in rows for name in TEST_KEYS if (score := score_of(row, name)) is not None]
+    means = [score for row in rows if (score := score_of(row, TEST_KEYS[0])) is not None]
+    return "log" if min(scores) > 0 and max(means) / min(means) >= LOG_SPREAD else "linear"
 
 
 def _number(value: float | None) -> float:

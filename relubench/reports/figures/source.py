@@ -12,6 +12,8 @@ from relubench.runs.result import RunResult, Timing
 from relubench.runs.task import CLASSIFICATION, TASKS, Task
 
 ROW_NAMES = ("activation", "dataset", "model", "pretraining")
+SETTINGS = ("variant", "dataset", "model", "pretraining", "l1_asked")
+"""What tells the networks of one activation apart; runs that differ in none of these differ in their seed."""
 RUN_KEYS = frozenset(field.name for field in fields(RunResult))
 
 
@@ -114,6 +116,22 @@ def grouped(runs: Sequence[RunResult], *names: str) -> dict[tuple[str, ...], lis
     for run in runs:
         groups.setdefault(tuple(str(run.spec.get(name, "")) for name in names), []).append(run)
     return groups
+
+
+def settings_that_vary(runs: Sequence[RunResult]) -> list[str]:
+    """Those of SETTINGS that tell networks of one activation apart, without what the variant's name says already."""
+    varied = [name for name in SETTINGS if len({str(run.spec.get(name, "")) for run in runs}) > 1]
+    if "variant" not in varied:
+        return varied
+    of_variants = grouped(runs, "variant").values()
+    return [name for name in varied if name == "variant" or any(len(grouped(of, name)) > 1 for of in of_variants)]
+
+
+def setting_word(name: str, value: str) -> str:
+    """What a setting's value is called beside others: 'L1 0.01', 'pre-training rbm'."""
+    if name == "pretraining":
+        return "without pre-training" if value == "none" else f"pre-training {value}"
+    return f"L1 {float(value):g}" if name == "l1_asked" else value
 
 
 def row_label(row: Row, rows: Sequence[Row]) -> str:

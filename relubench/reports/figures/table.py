@@ -63,7 +63,7 @@ FIGURES: dict[str, FigureRow] = {
 
 def figures_of(source: FigureSource, first: Sequence[str] = ()) -> list[Figure]:
     """All figures that this result has something of, those named `first` in front."""
-    names = [*[name for name in first if name in FIGURES], *[name for name in FIGURES if name not in first]]
+    names = dict.fromkeys([*(name for name in first if name in FIGURES), *FIGURES])
     figures = [FIGURES[name].make(source) for name in names]
     return [figure for figure in figures if figure is not None]
 

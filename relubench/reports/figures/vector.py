@@ -90,7 +90,8 @@ def _tidied(svg: str, panel: Panel, name: str) -> str:
     svg = svg[svg.index("<svg") :]
     # The style would be that of the whole page.
     svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.S)
-    svg = re.sub(r"(\d+\.\d{2})\d+", r"\1", svg)
+    # Within tags only: 0.001 at an axis is a number that somebody reads.
+    svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d+\.\d{2})\d+", r"\1", tag[0]), svg)
     for stand_in, variable in VARIABLES.items():
         svg = svg.replace(stand_in, variable)
     svg = re.sub(r'<g id="series-(\d+)">', lambda match: _group(panel, int(match[1])), svg)

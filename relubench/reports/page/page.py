@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from relubench.reports.figures.declaration import Figure
+from relubench.reports.figures.draw import are_small
 from relubench.reports.figures.looks import Look, looks_of
 from relubench.reports.figures.source import source_of
 from relubench.reports.figures.table import figures_of
@@ -112,7 +113,7 @@ def _legend(parts: Sequence[Part]) -> str:
     )
     all_button = '<button type="button" class="plain every">all</button>'
     return (
-        '<div class="legend screen"><fieldset><legend>Show in all figures and tables:</legend>'
+        '<div class="legend"><fieldset><legend>Show in all figures and tables:</legend>'
         f"{buttons}{all_button}</fieldset></div>"
     )
 
@@ -185,7 +186,7 @@ def _figure(figure: Figure, name: str, points: dict[str, Any]) -> str:
     return element(
         "figure",
         f'<h3 id="{name}-h">{text_of(figure.title)}</h3><figcaption>{text_of(figure.reading)}</figcaption>'
-        f'<div class="panels{" many" if len(panels) > 4 else ""}">{"".join(panels)}</div>'
+        f'<div class="panels{" many" if are_small(figure.panels) else ""}">{"".join(panels)}</div>'
         + folded("The numbers of this figure", "", "numbers"),
         aria_labelledby=f"{name}-h",
     )

@@ -13,6 +13,8 @@ from relubench.reports.report import Column, Report, Row
 NUMBER = r"[+-]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?"
 WITH_INTERVAL = re.compile(rf"({NUMBER}) \[({NUMBER}), ({NUMBER})\]")
 DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:([\d.]+) ?(ms|s))?")
+SHORT = 26
+"""Characters of a name that stays in one line."""
 FIRST_NUMBER = re.compile(NUMBER)
 
 
@@ -25,7 +27,14 @@ class Span:
 
     def share(self, value: float) -> float:
         """Where the value lies in the range, in percent."""
-        return round(100 * (value - self.low) / (self.high - self.low), 2) if self.high > self.low else 50.0
+        share = 100 * (value - self.low) / (self.high - self.low) if self.high > self.low else 50.0
+        return round(min(max(share, 0.0), 100.0), 2)
+
+    def mark(self, value: float) -> str:
+        """The dot of a value, or an arrow at the end beyond which it lies."""
+        if self.low <= value <= self.high:
+            return f'<b style="--m:{self.share(value)}%"></b>'
+        return '<em class="over">▸</em>' if value > self.high else '<em class="under">◂</em>'
 
 
 def table_html(report: Report, name: str, *, script_data: bool = True) -> str:
@@ -104,7 +113,7 @@ def _attributes(column: Column, row: Row) -> str:
     text = cell_text(column, row)
     value = sort_value(text) if column.right else None
     number = "" if value is None else f' data-v="{value:g}"'
-    return _side(column) + number
+    return (_side(column) or (' class="n"' if len(text) <= SHORT else "")) + number
 
 
 def cell_text(column: Column, row: Row) -> str:
@@ -133,8 +142,12 @@ def _interval(text: str) -> tuple[float, float, float] | None:
 
 
 def _span(rows: Sequence[Row], column: Column) -> Span | None:
-    """The range of the column's intervals; that of signed ones, differences, holds 0. None for a column without any."""
-    texts = [cell_text(column, row) for row in rows]
+    """The range of the column's intervals; that of signed ones, differences, holds 0. None for a column without any.
+
+    Networks that did not learn are left out, where others did: the others' dots would lie on one another.
+    """
+    learned = [row for row in rows if row.get("outcome", "ok") == "ok"]
+    texts = [cell_text(column, row) for row in learned or rows]
     intervals = [interval for text in texts if (interval := _interval(text)) is not None]
     if not intervals:
         return None
@@ -149,15 +162,16 @@ def _cell(column: Column, row: Row, span: Span | None) -> str:
     match = WITH_INTERVAL.match(text)
     if match is None or span is None:
         return f'<span class="{style}">{text_of(text)}</span>' if style else text_of(text)
-    middle, low, high = (span.share(float(part.replace(",", ""))) for part in match.groups())
+    middle, *ends = (float(part.replace(",", "")) for part in match.groups())
+    low, high = (span.share(end) for end in ends)
     zero = f'<u style="--z:{span.share(0.0)}%"></u>' if span.low <= 0 <= span.high else ""
     bar = (
         f'<span class="iv" aria-hidden="true">{zero}<i style="--l:{low}%;--w:{round(high - low, 2)}%"></i>'
-        f'<b style="--m:{middle}%"></b></span>'
+        f"{span.mark(middle)}</span>"
     )
     number, interval, word = match[1], f"[{match[2]}, {match[3]}]", text[match.end() :].strip()
     word_html = f' <span class="word {style}">{text_of(word)}</span>' if word else ""
-    return f'{number} <span class="ci">{interval}</span>{word_html}{bar}'
+    return f'<span class="nb">{number} <span class="ci">{interval}</span></span>{word_html}{bar}'
 
 
 def notes_html(report: Report) -> str:

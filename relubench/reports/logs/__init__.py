@@ -1,0 +1,1 @@
+"""Runs written to the logs of other programs: TensorBoard, MLflow."""
