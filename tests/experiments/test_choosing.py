@@ -28,7 +28,6 @@ from relubench.experiments.study import Study
 from relubench.reports.choosing import python
 from relubench.reports.choosing.report import choice_report
 from relubench.reports.table import Table
-from tests.cli.fakes import program
 
 TINY: dict[str, Any] = {"dataset": "digits", "model": "mlp-1x16", "batch_size": 64, "epochs": 3, "lr": 0.3}
 
@@ -154,31 +153,37 @@ def test_a_diverging_activation_is_out_with_its_reason(runs: Path) -> None:
     assert answer(table)["recommended"] == "relu"
 
 
-def interrupted_at(number: int, runs_dir: Path) -> tuple[choice.Choice, int]:
-    """A choice that Ctrl-C stops at an event of that number, counted over all trainings, and how many there were."""
+RUNS_30 = Budget(runs=30)
+LAST = {"kind": "started", "activation": "0.001*x", "seed": 1}
+"""The event at which the last run of the first look starts, when seed 0 has ended for everybody."""
+
+
+def interrupted_at(
+    stop: int | dict[str, Any], runs_dir: Path, budget: Budget = RUNS_30, **changes: Any
+) -> tuple[choice.Choice, int]:
+    """A choice that Ctrl-C stops at the event of that number, or with these values, and how many events there were."""
     seen = 0
 
     def watch(study: Study, events: Generator[Event]) -> bool:
         nonlocal seen
         with closing(events):
-            for _ in events:
+            for event in events:
                 seen += 1
-                if seen == number:
+                if stop in (seen, {key: getattr(event, key) for key in LAST}):
                     # As the display of the command line has it, or between two trainings.
-                    if number % 2:
+                    if seen % 2:
                         raise KeyboardInterrupt
                     return True
         return False
 
-    config = configuration(["relu", "tanh", "0.001*x"], TINY, None)
-    request = choice_request(
-        config, datasets=[], models=[], budget=Budget(runs=30), want="error", within=None, seeds="2..4"
-    )
+    config = configuration(["relu", "tanh", "0.001*x"], {**TINY, **changes}, None)
+    request = choice_request(config, datasets=[], models=[], budget=budget, want="error", within=None, seeds="2..4")
     opened = choice.Choice.open(request, lambda variants: opened_inline(variants, None, runs_dir), watch)
     opened.run()
     return opened, seen
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unpriced")
 def test_ctrl_c_at_any_event_leaves_an_answer_and_the_same_command_ends_as_if_undisturbed(tmp_path: Path) -> None:
     whole, _ = interrupted_at(0, tmp_path / "undisturbed")
@@ -194,6 +199,7 @@ def test_ctrl_c_at_any_event_leaves_an_answer_and_the_same_command_ends_as_if_un
     assert so_far == replace(final, seconds_a_run=so_far.seconds_a_run)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unpriced")
 def test_several_data_sets_and_networks_have_an_answer_each_and_one_ranking(tmp_path: Path) -> None:
     table = relubench.choose(
@@ -214,17 +220,24 @@ def test_several_data_sets_and_networks_have_an_answer_each_and_one_ranking(tmp_
     assert table.report.about["ranking"]["rows"]
 
 
-def test_a_budget_without_room_for_one_training_says_what_it_would_take(
-    tmp_path: Path,
-) -> None:
-    ended = program(
-        *("choose", "--act", "relu,tanh", "--model", "mlp-1x8", "--epochs", "100000", "--budget", "6s"),
-        *("--runs-dir", str(tmp_path), "--device", "cpu"),
-    )
-    assert ended.returncode == 1
-    sentence = ended.stdout + ended.stderr
-    assert "No activation can be recommended: none has a score yet." in sentence
-    assert "0 have ended" in sentence
+@pytest.mark.usefixtures("unpriced")
+def test_a_budget_without_room_for_one_training_says_what_it_would_take(tmp_path: Path) -> None:
+    short, _ = interrupted_at(0, tmp_path, budget=Budget(seconds=2), epochs=100_000)
+    (so_far,) = short.answers
+    assert (so_far.recommended, so_far.compared, so_far.runs) == (None, False, 0)
+    assert so_far.seconds_needed is not None and so_far.seconds_needed > 100
+    sentence = choice_report(short).sentence
+    assert sentence.startswith("No activation can be recommended: none has a score yet. The first comparison ")
+    assert "need up to 12 runs; 0 have ended, and one takes about" in sentence and "a budget of" in sentence
+
+
+@pytest.mark.usefixtures("unpriced")
+def test_before_the_first_look_nothing_is_ruled_out(tmp_path: Path) -> None:
+    stopped, _ = interrupted_at(LAST, tmp_path)
+    (so_far,) = stopped.answers
+    assert (so_far.compared, so_far.confirmed) == (False, False)
+    assert {row.standing for row in so_far.rows} == {"best", "not told apart"}
+    assert choice_report(stopped).sentence.startswith(f"Nothing is decided yet: {so_far.best} has the lowest")
 
 
 def test_rates_are_searched_from_the_middle_outwards() -> None:

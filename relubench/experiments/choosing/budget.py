@@ -117,16 +117,18 @@ class Account:
     least_runs: int = 0
     """Of an answer that compares anything."""
     runs: set[str] = field(default_factory=set)
-    started: float = field(init=False)
+    started: float | None = None
+    """The moment from which a time counts; None: now."""
     pace: Pace = field(default_factory=Pace)
     is_short: bool = False
     """Whether it was said that the time is too short for the least runs."""
 
     def __post_init__(self) -> None:
-        self.started = self.clock()
+        self.started = self.clock() if self.started is None else self.started
 
     @property
     def elapsed(self) -> float:
+        assert self.started is not None
         return self.clock() - self.started
 
     def affords(self, num_runs: int) -> bool:
@@ -138,6 +140,11 @@ class Account:
     @property
     def is_timed(self) -> bool:
         return self.budget.seconds is not None
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether the time for trainings is over."""
+        return self.is_timed and self.elapsed > self._last_second
 
     @property
     def seconds_left(self) -> float:
@@ -163,17 +170,14 @@ class Account:
             for event in events:
                 self.pace.observe(event, self.clock())
                 yield event
-                if self.budget.seconds is None:
-                    continue
-                if self.elapsed > self._last_second:
+                if self.is_spent:
                     return
                 self._foresee(note)
 
     def _foresee(self, note: Callable[[str], None]) -> None:
         """Say early that the time is too short, with a time that would do."""
-        if self.is_short or self.runs or not self.pace.longest_s:
+        if self.budget.seconds is None or self.is_short or self.runs or not self.pace.longest_s:
             return
-        assert self.budget.seconds is not None
         needed = self.seconds_needed() or 0.0
         if needed > 1.2 * self.budget.seconds:
             self.is_short = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 
@@ -61,13 +62,18 @@ class Choice:
     studies: list[Study]
     """One for each data set and network, opened and not carried out: its activations and its data."""
     plans: list[SequentialPlan]
+    opened: float
+    """The moment from which a budget of time counts."""
     contests: list[Contest] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
+    soundness: dict[str, str] = field(default_factory=dict)
+    """By activation, once it is checked: it depends on neither data nor network."""
     interrupted: bool = False
 
     @classmethod
     def open(cls, request: ChoiceRequest, open_study: Callable[[Sequence[Variant]], Study], watch: Watch) -> Choice:
         """Everything that can be refused is refused here, and the plans are frozen."""
+        opened = time.monotonic()
         least, most = request.seeds
         seeds = tuple(range(least))
         studies = [
@@ -78,7 +84,7 @@ class Choice:
         plans = [_plan(request, study, looks_between(least, most)) for study in studies]
         for study, plan in zip(studies, plans, strict=True):
             plan.freeze(study.store.root)
-        return cls(request, open_study, watch, studies, plans)
+        return cls(request, open_study, watch, studies, plans, opened)
 
     def run(self) -> None:
         """Carry the contests out, one after the other, each with an equal part of what is left of the budget.
@@ -93,7 +99,7 @@ class Choice:
             self.answers.append(self._answer(contest))
 
     def _carry_out(self) -> None:
-        total = Account(self.request.budget)
+        total = Account(self.request.budget, started=self.opened)
         for position, (config, study, plan) in enumerate(
             zip(self.request.configs, self.studies, self.plans, strict=True)
         ):
@@ -116,15 +122,16 @@ class Choice:
 
     def _answer(self, contest: Contest) -> Answer:
         """The answer with what can still be measured; an interruption leaves prices out, not the answer."""
-        measured, words = {}, {}
+        measured = {}
         if not self.interrupted:
             try:
                 measured = self._prices(contest)
-                words = soundness(contest.trainings.choices, contest.trainings.config.train.precision)
+                choices = {label: c for label, c in contest.trainings.choices.items() if label not in self.soundness}
+                self.soundness |= soundness(choices, contest.trainings.config.train.precision)
             except KeyboardInterrupt:
                 self.interrupted = True
         self.interrupted = self.interrupted or stop_requested()
-        return answer_of(contest, self.request.want, measured, words)
+        return answer_of(contest, self.request.want, measured, self.soundness)
 
     def _prices(self, contest: Contest) -> dict[str, Price]:
         """The prices of the activations that were trained, unless timing them would take more than is left."""

@@ -63,6 +63,8 @@ class Trainings:
 
         Runs of the store are taken from there. False: the time is up, or the user interrupted.
         """
+        if self.account.is_spent:
+            return False
         variants = [
             Variant(config=self._config(label, rate, seeds)) for label, own_rates in rates.items() for rate in own_rates
         ]

@@ -34,7 +34,9 @@ def _unscored(answer: Answer) -> str:
     remaining = [row for row in answer.rows if row.standing != "failed"]
     if not remaining:
         return "none of them trained"
-    return "none has a score yet" if len(names) == len(remaining) else f"{join_names(names, 10)} has no score yet"
+    if len(names) == len(remaining):
+        return "none has a score yet"
+    return f"{join_names(names, 10)} {'has' if len(names) == 1 else 'have'} no score yet"
 
 
 def _why(answer: Answer, row: ChoiceRow, request: ChoiceRequest) -> str:
