@@ -149,7 +149,7 @@ class Contest:
         if self.seeds:
             return [seed for seed in range(self.seeds) if self._has_score(label, seed)]
         seeds = sorted({seed for _, _, seed in self.trainings.results})
-        shared = [seed for seed in seeds if all(self._has_score(other, seed) for other in self.labels)]
+        shared = [seed for seed in seeds if all(self._has_score(rival, seed) for rival in self.labels)]
         return shared or [seed for seed in seeds if self._has_score(label, seed)]
 
     def _has_score(self, label: str, seed: int) -> bool:
