@@ -136,20 +136,24 @@ def choose(config: Annotated[ConfigFlags, OFFERED], flags: ChoiceFlags) -> None:
     request = _request(config, flags)
     output.check_stdout(target)
     choice = _open(request, flags)
-    try:
-        choice.run()
-    except KeyboardInterrupt:
-        choice.interrupted = True
+    choice.run()
     from relubench.reports.choosing.report import choice_report
 
     if choice.answers:
         output.emit_report(choice_report(choice), target, quiet=flags.quiet)
         _draw(choice, flags.plot)
     if choice.interrupted:
-        output.say("interrupted: the answer above holds; the same command goes on from here")
+        output.say(f"interrupted: {_what_holds(choice)}; the same command goes on from here")
         raise typer.Exit(EXIT_INTERRUPTED)
     if not any(row.valid_metric is not None for answer in choice.answers for row in answer.rows):
         raise ComputeError("no activation has a score yet", "give a larger --budget, or see the warnings above")
+
+
+def _what_holds(choice: Choice) -> str:
+    begun, total = len(choice.answers), len(choice.plans)
+    if not begun:
+        return "nothing was trained yet"
+    return "the answer above holds" + (f", {total - begun} of {total} are not begun" if begun < total else "")
 
 
 def _request(config: ConfigFlags, flags: ChoiceFlags) -> ChoiceRequest:

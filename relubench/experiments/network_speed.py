@@ -21,7 +21,10 @@ from relubench.timing.sparse_products import Setting, check_layers, hidden_layer
 from relubench.timing.steps import StepBenchmark, prepare_step_benchmark
 
 if TYPE_CHECKING:
+    from relubench.activations import ActivationChoice
+    from relubench.data.prepared import PreparedData
     from relubench.experiments.study import Study
+    from relubench.runs.spec import RunSpec
 
 
 def target_score(text: str | None, task: Task | None = None) -> float | None:
@@ -63,11 +66,24 @@ def time_networks(
 ) -> Timed[StepBenchmark]:
     """The training steps of a finished study's networks, timed."""
     part = study.parts[0]
+    return time_runs(study.specs, part.choices, part.prepared, study.device.name, request, watch, note)
+
+
+def time_runs(
+    specs: Sequence[RunSpec],
+    choices: Sequence[ActivationChoice],
+    prepared: PreparedData,
+    device: str,
+    request: Request,
+    watch: Watch,
+    note: Callable[[str], None],
+) -> Timed[StepBenchmark]:
+    """The networks of these runs, one for each activation, timed in training and in inference, and their memory."""
     return time_rounds(
         lambda: prepare_step_benchmark(
-            study.specs, part.choices, part.prepared, request.budget_s, request.rel_ci, compiled=request.compiled
+            specs, choices, prepared, request.budget_s, request.rel_ci, compiled=request.compiled
         ),
-        study.device.name,
+        device,
         watch,
         note,
     )

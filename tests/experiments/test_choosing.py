@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,13 @@ from relubench.experiments.choosing.answer import ChoiceRow, recommended
 from relubench.experiments.choosing.budget import Account, Budget, parse_budget
 from relubench.experiments.choosing.plan import FOLDER, LOCK, SequentialPlan
 from relubench.experiments.choosing.rates import RateSearch
+from relubench.experiments.choosing.request import choice_request
+from relubench.experiments.events import Event
+from relubench.experiments.named_settings import configuration
 from relubench.experiments.plan import Variant
 from relubench.experiments.study import Study
 from relubench.reports.choosing import python
+from relubench.reports.choosing.report import choice_report
 from relubench.reports.table import Table
 
 TINY: dict[str, Any] = {"dataset": "digits", "model": "mlp-1x16", "batch_size": 64, "epochs": 3, "lr": 0.3}
@@ -123,6 +129,14 @@ def test_the_plan_is_frozen_in_a_file(table: Table, runs: Path) -> None:
     assert content["activations"] == ["relu", "tanh", "0.001*x"]
 
 
+@pytest.fixture
+def unpriced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without prices and a check of the arithmetic, which take as long as all trainings."""
+    monkeypatch.setattr(choice.Choice, "_prices", lambda choosing, contest: {})
+    monkeypatch.setattr(choice, "soundness", lambda choices, precision: {})
+
+
+@pytest.mark.usefixtures("unpriced")
 def test_relu_against_a_renamed_relu_is_never_decided(runs: Path) -> None:
     table = relubench.choose(["relu", "max(x,0)"], budget="40runs", seeds="3..5", runs_dir=runs, **TINY)
     assert answer(table)["not_told_apart"] == ["relu", "max(x,0)"] or set(answer(table)["not_told_apart"]) == {
@@ -131,11 +145,99 @@ def test_relu_against_a_renamed_relu_is_never_decided(runs: Path) -> None:
     assert answer(table)["ended"] == "looks"
 
 
+@pytest.mark.usefixtures("unpriced")
 def test_a_diverging_activation_is_out_with_its_reason(runs: Path) -> None:
     table = relubench.choose(["relu", "exp(5*x)"], budget="30runs", seeds="2..3", runs_dir=runs, **TINY)
     row = next(row for row in table.rows if row["activation"] != "relu")
     assert row["standing"] == "failed" and "diverged" in row["reason"]
     assert answer(table)["recommended"] == "relu"
+
+
+RUNS_30 = Budget(runs=30)
+LAST = {"kind": "started", "activation": "0.001*x", "seed": 1}
+"""The event at which the last run of the first look starts, when seed 0 has ended for everybody."""
+
+
+def interrupted_at(
+    stop: int | dict[str, Any], runs_dir: Path, budget: Budget = RUNS_30, **changes: Any
+) -> tuple[choice.Choice, int]:
+    """A choice that Ctrl-C stops at the event of that number, or with these values, and how many events there were."""
+    seen = 0
+
+    def watch(study: Study, events: Generator[Event]) -> bool:
+        nonlocal seen
+        with closing(events):
+            for event in events:
+                seen += 1
+                if stop in (seen, {key: getattr(event, key) for key in LAST}):
+                    # As the display of the command line has it, or between two trainings.
+                    if seen % 2:
+                        raise KeyboardInterrupt
+                    return True
+        return False
+
+    config = configuration(["relu", "tanh", "0.001*x"], {**TINY, **changes}, None)
+    request = choice_request(config, datasets=[], models=[], budget=budget, want="error", within=None, seeds="2..4")
+    opened = choice.Choice.open(request, lambda variants: opened_inline(variants, None, runs_dir), watch)
+    opened.run()
+    return opened, seen
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("unpriced")
+def test_ctrl_c_at_any_event_leaves_an_answer_and_the_same_command_ends_as_if_undisturbed(tmp_path: Path) -> None:
+    whole, _ = interrupted_at(0, tmp_path / "undisturbed")
+    (final,) = whole.answers
+    # What is stored has one event, so that each of them gets a little further; the last ones get to the end.
+    for number in (2, 9, 14, 21, 23, 26, 30, 35, 1000):
+        stopped, num_events = interrupted_at(number, tmp_path / "stopped")
+        (so_far,) = stopped.answers
+        assert stopped.interrupted == (num_events == number)
+        # Whoever is left at the end was left at every moment before it.
+        assert {row.activation for row in so_far.chosen} >= {row.activation for row in final.chosen}
+        assert so_far.runs <= final.runs and choice_report(stopped).sentence
+    assert so_far == replace(final, seconds_a_run=so_far.seconds_a_run)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("unpriced")
+def test_several_data_sets_and_networks_have_an_answer_each_and_one_ranking(tmp_path: Path) -> None:
+    table = relubench.choose(
+        ["relu", "tanh"],
+        **{**TINY, "dataset": ["digits", "wine"], "model": ["mlp-1x16", "mlp-1x8"]},
+        budget="80runs",
+        seeds="2..3",
+        runs_dir=tmp_path,
+    )
+    answers = table.report.about["answers"]
+    names = [("digits", "mlp-1x16"), ("digits", "mlp-1x8"), ("wine", "mlp-1x16"), ("wine", "mlp-1x8")]
+    assert [(entry["dataset"], entry["model"]) for entry in answers] == names
+    assert all(entry["recommended"] in entry["not_told_apart"] and entry["confirmed"] for entry in answers)
+    assert {(row["dataset"], row["model"], row["activation"]) for row in table.rows} == {
+        (*name, label) for name in names for label in ("relu", "tanh")
+    }
+    assert sum(entry["runs"] for entry in answers) == len(table.report.runs) <= 80
+    assert table.report.about["ranking"]["rows"]
+
+
+@pytest.mark.usefixtures("unpriced")
+def test_a_budget_without_room_for_one_training_says_what_it_would_take(tmp_path: Path) -> None:
+    short, _ = interrupted_at(0, tmp_path, budget=Budget(seconds=2), epochs=100_000)
+    (so_far,) = short.answers
+    assert (so_far.recommended, so_far.compared, so_far.runs) == (None, False, 0)
+    assert so_far.seconds_needed is not None and so_far.seconds_needed > 100
+    sentence = choice_report(short).sentence
+    assert sentence.startswith("No activation can be recommended: none has a score yet. The first comparison ")
+    assert "need up to 12 runs; 0 have ended, and one takes about" in sentence and "a budget of" in sentence
+
+
+@pytest.mark.usefixtures("unpriced")
+def test_before_the_first_look_nothing_is_ruled_out(tmp_path: Path) -> None:
+    stopped, _ = interrupted_at(LAST, tmp_path)
+    (so_far,) = stopped.answers
+    assert (so_far.compared, so_far.confirmed) == (False, False)
+    assert {row.standing for row in so_far.rows} == {"best", "not told apart"}
+    assert choice_report(stopped).sentence.startswith(f"Nothing is decided yet: {so_far.best} has the lowest")
 
 
 def test_rates_are_searched_from_the_middle_outwards() -> None:
@@ -177,14 +279,42 @@ def test_an_account_of_time_foresees_what_runs_take() -> None:
     account = Account(Budget(seconds=100), clock=lambda: now[0], reserve_share=0.2)
     assert account.affords(10**6)
     now[0] = 40.0
-    account.spend(["a", "b", "c", "d"], trained=4, seconds=40.0)
+    account.spend(["a", "b", "c", "d"], [9.0, 11.0, 10.0, 10.0], wall_s=40.0)
     assert account.affords(4) and not account.affords(5)
+
+
+def test_an_account_of_time_knows_what_two_workers_take_and_their_start() -> None:
+    now = [0.0]
+    account = Account(Budget(seconds=100), clock=lambda: now[0])
+    for run in ("a", "b"):
+        account.pace.observe(Event(kind="started", run=run), 0.0)
+    now[0] = 35.0
+    # Three trainings of 10 s by two workers are two in a row: what is more than 20 s is the workers' start.
+    account.spend(["a", "b", "c"], [10.0, 10.0, 10.0], wall_s=35.0)
+    assert (account.pace.start_s, account.pace.seconds_of(5)) == (15.0, 45.0)
+    assert account.affords(10) and not account.affords(11)
+
+
+def test_a_time_that_is_too_short_is_told_before_the_first_training_has_ended() -> None:
+    now, notes = [0.0], []
+    account = Account(Budget(seconds=60), clock=lambda: now[0], least_runs=10)
+
+    def events() -> Generator[Event]:
+        yield Event(kind="started", run="a", epochs=100)
+        for epoch in range(1, 100):
+            now[0] += 2.0
+            yield Event(kind="epoch", run="a", epochs=100, epochs_done=epoch)
+
+    seen = list(account.until_spent(events(), notes.append))
+    assert seen[-1].epochs_done == 31 and now[0] == 62.0
+    (note,) = notes
+    assert "one training takes about 3 min" in note and "10 of them, about 33 min: more than the 60 s" in note
 
 
 def test_an_account_of_runs_counts_a_run_once() -> None:
     account = Account(Budget(runs=5))
-    account.spend(["a", "b"], trained=2, seconds=1.0)
-    account.spend(["a", "b", "c"], trained=1, seconds=1.0)
+    account.spend(["a", "b"], [1.0, 1.0], wall_s=2.0)
+    account.spend(["a", "b", "c"], [1.0], wall_s=1.0)
     assert account.affords(2) and not account.affords(3)
 
 

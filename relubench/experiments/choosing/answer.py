@@ -57,8 +57,14 @@ class ChoiceRow:
     """Over the first activation's, of the same rounds."""
     training_ratio_ci_low: float | None = None
     training_ratio_ci_high: float | None = None
+    inference_us: float | None = None
+    """One example alone."""
     inference_us_per_example: float | None = None
+    """In a batch as large as in training."""
     memory_bytes: int | None = None
+    """The most that the network and a training step of it take."""
+    not_timed: str = ""
+    """Why it has no times."""
     pareto: bool | None = None
     """Whether no other activation is as good in validation score, training time and memory, and better in any."""
     soundness: str | None = None
@@ -76,8 +82,15 @@ class Answer:
     """The activation with the best score among those that are left, on the test set where it is confirmed."""
     ended: Ended
     runs: int
+    compared: bool
+    """Whether there was a look: before it nothing can be told."""
     confirmed: bool
     projections: list[Projection]
+    seconds_a_run: float | None = None
+    """Of one training on this machine; None where none was trained now."""
+    seconds_needed: float | None = None
+    """The time that a first answer needs; None where it has one, or where runs count."""
+    runs_needed: int = 0
 
     @property
     def recommended(self) -> ChoiceRow | None:
@@ -90,10 +103,9 @@ class Answer:
         return sorted(rows, key=lambda row: row.standing != "best")
 
 
-def answer_of(
-    contest: Contest, want: Want, prices: Mapping[str, Price], soundness: Mapping[str, str], num_runs: int
-) -> Answer:
+def answer_of(contest: Contest, want: Want, prices: Mapping[str, Price], soundness: Mapping[str, str]) -> Answer:
     """The answer of a contest, wherever it has stopped."""
+    account = contest.trainings.account
     best = _best(contest)
     rows = [_row(contest, label, best, prices.get(label), soundness.get(label)) for label in contest.labels]
     rows = _with_front(rows)
@@ -102,9 +114,13 @@ def answer_of(
         rows=[replace(row, recommended=row.activation == name) for row in rows],
         best=best,
         ended=contest.ended,
-        runs=num_runs,
+        runs=len(account.runs),
+        compared=contest.seeds > 0 or contest.ended == "settled",
         confirmed=bool(contest.confirmed),
         projections=project(contest),
+        seconds_a_run=account.pace.seconds_a_run(),
+        seconds_needed=account.seconds_needed() if account.is_timed and not contest.seeds else None,
+        runs_needed=account.least_runs,
     )
 
 
@@ -142,22 +158,15 @@ def _best(contest: Contest) -> str | None:
         return None
     sign = 1.0 if contest.trainings.task.lower_is_better else -1.0
     score_of = _test_score if contest.confirmed else _valid_score
-    scores = {label: score_of(contest, label) for label in contest.remaining}
+    scores = {label: score_of(contest, label) for label in contest.remaining if label in contest.rates}
     numbers = {label: sign * score for label, score in scores.items() if score is not None}
-    return min(numbers, key=lambda label: numbers[label]) if numbers else None
-
-
-def _seeds_of(contest: Contest, label: str) -> list[int]:
-    """The seeds up to the last look that have a validation score."""
-    rate = contest.rates.get(label)
-    if rate is None:
-        return []
-    runs = {seed: contest.trainings.result(label, rate, seed) for seed in range(contest.seeds)}
-    return [seed for seed, run in runs.items() if run is not None and run.valid_score is not None]
+    # Before the first look nobody is out: one without a score may be the best.
+    is_known = bool(numbers) if contest.seeds else len(numbers) == len(contest.remaining)
+    return min(numbers, key=lambda label: numbers[label]) if is_known else None
 
 
 def _valid_score(contest: Contest, label: str) -> float | None:
-    runs = [contest.trainings.result(label, contest.rates[label], seed) for seed in _seeds_of(contest, label)]
+    runs = [contest.trainings.result(label, contest.rates[label], seed) for seed in contest.scored_seeds(label)]
     scores = [run.valid_score for run in runs if run is not None and run.valid_score is not None]
     return sum(scores) / len(scores) if scores else None
 
@@ -188,15 +197,10 @@ def _row(contest: Contest, label: str, best: str | None, price: Price | None, so
         lower_is_better=task.lower_is_better,
         lr=contest.rates.get(label),
         parameters=spec.get("parameters"),
-        seeds=len(_seeds_of(contest, label)),
+        seeds=len(contest.scored_seeds(label)),
         out_after_seeds=out and out.seeds,
         reason="" if out is None else out.message or f"{out.reason.removesuffix(' on the test set')} than {out.by}",
-        training_us_per_example=price.training_us_per_example,
-        training_ratio=price.training_ratio,
-        training_ratio_ci_low=price.training_ratio_low,
-        training_ratio_ci_high=price.training_ratio_high,
-        inference_us_per_example=price.inference_us_per_example,
-        memory_bytes=price.memory_bytes,
+        **asdict(price),
         soundness=sound,
     )
     return replace(row, **_validation(contest, label, best), **_test(contest, label, best))

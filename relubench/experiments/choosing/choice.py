@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 
 from relubench.errors import UsageError
 from relubench.experiments.choosing.answer import Answer, Want, answer_of
-from relubench.experiments.choosing.budget import Account, Budget
+from relubench.experiments.choosing.budget import Account, Budget, spoken
 from relubench.experiments.choosing.contest import CONFIRMATION_SEEDS, Contest
 from relubench.experiments.choosing.plan import SequentialPlan, training_digest
-from relubench.experiments.choosing.prices import prices, soundness
+from relubench.experiments.choosing.prices import Price, prices, soundness
 from relubench.experiments.choosing.rates import most_runs
 from relubench.experiments.choosing.trainings import Trainings, Watch
 from relubench.experiments.config import ExperimentConfig
@@ -20,6 +22,7 @@ from relubench.experiments.study import Study
 from relubench.models.optimizer_table import OPTIMIZERS
 from relubench.runs.task import task_called
 from relubench.statistics.sequential import LEAST_SEEDS, looks_between
+from relubench.system.interrupts import stop_requested
 
 ELIMINATION_RATE, CONFIRMATION_RATE = 0.025, 0.025
 """The error rates of the looks and of the confirmation: 5 % together."""
@@ -29,6 +32,10 @@ MOST_SEEDS = 20
 
 PRICE_SHARE, PRICE_SECONDS = 0.15, (2.0, 20.0)
 """The part of the time that prices may take, and their fewest and most seconds for each data set and network."""
+
+STEPS_TIMED = 30
+"""A network's timing takes at least about so many times one training step: its memory, and six rounds of steps, their
+stages and inference."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,13 +62,18 @@ class Choice:
     studies: list[Study]
     """One for each data set and network, opened and not carried out: its activations and its data."""
     plans: list[SequentialPlan]
+    opened: float
+    """The moment from which a budget of time counts."""
     contests: list[Contest] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
+    soundness: dict[str, str] = field(default_factory=dict)
+    """By activation, once it is checked: it depends on neither data nor network."""
     interrupted: bool = False
 
     @classmethod
     def open(cls, request: ChoiceRequest, open_study: Callable[[Sequence[Variant]], Study], watch: Watch) -> Choice:
         """Everything that can be refused is refused here, and the plans are frozen."""
+        opened = time.monotonic()
         least, most = request.seeds
         seeds = tuple(range(least))
         studies = [
@@ -72,44 +84,70 @@ class Choice:
         plans = [_plan(request, study, looks_between(least, most)) for study in studies]
         for study, plan in zip(studies, plans, strict=True):
             plan.freeze(study.store.root)
-        return cls(request, open_study, watch, studies, plans)
+        return cls(request, open_study, watch, studies, plans, opened)
 
     def run(self) -> None:
-        """Carry the contests out, one after the other, each with an equal part of what is left of the budget."""
-        total = Account(self.request.budget)
+        """Carry the contests out, one after the other, each with an equal part of what is left of the budget.
+
+        Ctrl-C ends it at any moment, with the answer so far for each contest that has begun.
+        """
+        try:
+            self._carry_out()
+        except KeyboardInterrupt:
+            self.interrupted = True
+        for contest in self.contests[len(self.answers) :]:
+            self.answers.append(self._answer(contest))
+
+    def _carry_out(self) -> None:
+        total = Account(self.request.budget, started=self.opened)
         for position, (config, study, plan) in enumerate(
             zip(self.request.configs, self.studies, self.plans, strict=True)
         ):
-            if self.interrupted:
-                return
             account = Account(_rest(total).part(len(self.studies) - position), reserve_share=PRICE_SHARE)
-            trainings = Trainings(config, self.open_study, self._watched, account, study=study)
-            contest = Contest([choice.label for choice in study.parts[0].choices], plan, trainings)
+            choices = {choice.label: choice for choice in study.parts[0].choices}
+            account.least_runs = _least_runs(config, len(choices), plan.looks[0])
+            trainings = Trainings(config, self.open_study, self._watched, account, choices, study=study)
+            contest = Contest([*choices], plan, trainings)
             self.contests.append(contest)
             contest.run()
             plan.check(study.store.root)
             total.runs |= account.runs
-            self.answers.append(self._answer(contest, account))
+            self.answers.append(self._answer(contest))
+            if self.interrupted:
+                return
 
     def _watched(self, study: Study, events: Generator[Event]) -> bool:
         self.interrupted = self.watch(study, events) or self.interrupted
         return self.interrupted
 
-    def _answer(self, contest: Contest, account: Account) -> Answer:
+    def _answer(self, contest: Contest) -> Answer:
         """The answer with what can still be measured; an interruption leaves prices out, not the answer."""
-        rates = {label: rate for label, rate in contest.rates.items() if _has_run(contest, label, rate)}
-        measured, words = {}, {}
-        if not self.interrupted and rates:
+        measured = {}
+        if not self.interrupted:
             try:
-                measured = prices(contest.trainings, rates, _price_seconds(account))
-                words = soundness(list(contest.labels), contest.trainings.config.train.precision)
+                measured = self._prices(contest)
+                choices = {label: c for label, c in contest.trainings.choices.items() if label not in self.soundness}
+                self.soundness |= soundness(choices, contest.trainings.config.train.precision)
             except KeyboardInterrupt:
                 self.interrupted = True
-        return answer_of(contest, self.request.want, measured, words, len(account.runs))
+        self.interrupted = self.interrupted or stop_requested()
+        return answer_of(contest, self.request.want, measured, self.soundness)
 
-
-def _has_run(contest: Contest, label: str, rate: float) -> bool:
-    return any((name, lr) == (label, rate) for name, lr, _ in contest.trainings.results)
+    def _prices(self, contest: Contest) -> dict[str, Price]:
+        """The prices of the activations that were trained, unless timing them would take more than is left."""
+        trainings = contest.trainings
+        account = trainings.account
+        rates = {label: rate for label, rate in contest.rates.items() if contest.scored_seeds(label)}
+        specs = trainings.first_specs(rates)
+        if not specs:
+            return {}
+        epoch_steps = math.ceil(trainings.prepared_study.parts[0].prepared.n_train / specs[0].batch_size)
+        step_s = (account.pace.seconds_a_run() or 0.0) / (epoch_steps * specs[0].epochs)
+        needed = STEPS_TIMED * (len(specs) + 1) * step_s
+        if needed > account.seconds_left:
+            message = f"it would take about {spoken(needed)}, and {spoken(max(account.seconds_left, 0.0))} are left"
+            return {spec.activation: Price(not_timed=message) for spec in specs}
+        return prices(trainings, rates, min(_price_seconds(account), account.seconds_left))
 
 
 def _rest(account: Account) -> Budget:
@@ -134,17 +172,21 @@ def _check(request: ChoiceRequest, study: Study) -> None:
         raise UsageError(f"choose needs two activations or more, got {', '.join(labels)}", "add --act NAME")
     if config.train.l1_pairs or len(config.train.strengths) > 1 or set(config.pretrain.methods) != {"none"}:
         raise UsageError("choose compares activations alone", "leave L1 strengths and pre-training out")
-    train, runs = config.train, request.budget.runs
-    rates = (train.lr_grid or OPTIMIZERS[train.optimizer].rates) if train.lr == "auto" else ()
-    least_runs = most_runs(rates, train.lr_seeds, len(labels)) + len(labels) * (
-        request.seeds[0] + CONFIRMATION_SEEDS[0]
-    )
-    least_runs *= len(request.configs)
+    runs = request.budget.runs
+    least_runs = _least_runs(config, len(labels), request.seeds[0]) * len(request.configs)
     if runs is not None and runs < least_runs:
         raise UsageError(
             f"--budget {runs}runs is too little for one look: {len(labels)} activations need up to {least_runs} runs",
             f"--budget {least_runs}runs, fewer --act, or a fixed --lr",
         )
+
+
+def _least_runs(config: ExperimentConfig, num_activations: int, first_look: int) -> int:
+    """The runs with which there is a first look and a confirmation, however long the search for rates is."""
+    train = config.train
+    rates = (train.lr_grid or OPTIMIZERS[train.optimizer].rates) if train.lr == "auto" else ()
+    search = most_runs(rates, train.lr_seeds, num_activations)
+    return search + num_activations * (first_look + CONFIRMATION_SEEDS[0])
 
 
 def _plan(request: ChoiceRequest, study: Study, looks: tuple[int, ...]) -> SequentialPlan:

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from relubench.experiments.choosing.plan import SequentialPlan
-from relubench.experiments.choosing.rates import RateSearch, chosen, search_rates
+from relubench.experiments.choosing.rates import chosen, open_search, search_rates
 from relubench.experiments.choosing.trainings import Trainings
 from relubench.statistics.error_rates import Difference, paired_difference
 from relubench.statistics.sequential import Gaps, all_pairs, eliminate
@@ -56,7 +56,6 @@ class Contest:
     labels: Sequence[str]
     plan: SequentialPlan
     trainings: Trainings
-    search: RateSearch | None = None
     rates: dict[str, float] = field(default_factory=dict)
     remaining: list[str] = field(default_factory=list)
     out: dict[str, Out] = field(default_factory=dict)
@@ -76,10 +75,13 @@ class Contest:
     def run(self) -> None:
         """Go through the contest, until it is settled or the budget is spent."""
         self.remaining = list(self.labels)
-        self.search = search_rates(self.trainings, self.labels)
-        if self.search is None:
+        search = open_search(self.trainings.config)
+        try:
+            search_rates(search, self.trainings, self.labels)
+        finally:
+            self.rates = dict(chosen(search, self.labels))
+        if not search.complete:
             return
-        self.rates = dict(chosen(self.search, self.labels))
         for label in self.labels:
             if label not in self.rates:
                 self._drop(label, Out(reason="failed", seeds=0, message="it trained at no learning rate of the grid"))
@@ -92,13 +94,19 @@ class Contest:
             self._look(seeds)
         else:
             self.ended = "settled" if self._is_settled() else "looks"
-        if self.remaining and self.seeds:
+        if self.remaining and self.seeds and not self.trainings.interrupted:
             self._confirm()
 
     def _affords(self, more_seeds: int) -> bool:
-        """Whether that many seeds more, and the fewest seeds of a confirmation, can be paid."""
-        num_left = len(self.remaining)
-        return self.trainings.account.affords(num_left * (more_seeds + CONFIRMATION_SEEDS[0]))
+        """Whether that many seeds more, and the fewest seeds of a confirmation, can be paid.
+
+        The first look is worth its runs without a confirmation, and of a time it is always tried: what has ended by
+        then is stored.
+        """
+        account, num_left = self.trainings.account, len(self.remaining)
+        if self.seeds:
+            return account.affords(num_left * (more_seeds + CONFIRMATION_SEEDS[0]))
+        return account.budget.runs is None or account.affords(num_left * more_seeds)
 
     def _train(self, seeds: int) -> bool:
         return self.trainings.train({label: [self.rates[label]] for label in self.remaining}, range(seeds))
@@ -132,6 +140,22 @@ class Contest:
                     low, high = middle - float(half[i, j]), middle + float(half[i, j])
                     pair = ComparedPair(difference=middle, low=low, high=high, seeds=gaps.seeds)
                     self.pairs[first, second] = pair
+
+    def scored_seeds(self, label: str) -> list[int]:
+        """The seeds with a validation score at the activation's rate: those up to the last look.
+
+        Before the first look, those that every activation has, be they of the search for rates, or its own.
+        """
+        if self.seeds:
+            return [seed for seed in range(self.seeds) if self._has_score(label, seed)]
+        seeds = sorted({seed for _, _, seed in self.trainings.results})
+        shared = [seed for seed in seeds if all(self._has_score(rival, seed) for rival in self.labels)]
+        return shared or [seed for seed in seeds if self._has_score(label, seed)]
+
+    def _has_score(self, label: str, seed: int) -> bool:
+        rate = self.rates.get(label)
+        run = None if rate is None else self.trainings.result(label, rate, seed)
+        return run is not None and run.valid_score is not None
 
     def _is_settled(self) -> bool:
         """Whether one is left, or none of those that are left is worse than another by more than the margin."""

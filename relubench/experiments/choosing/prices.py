@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from statistics import median
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from relubench.errors import RelubenchError
@@ -13,14 +11,10 @@ from relubench.errors import RelubenchError
 if TYPE_CHECKING:
     from relubench.activations import ActivationChoice
     from relubench.experiments.choosing.trainings import Trainings
-    from relubench.runs.spec import RunSpec
-    from relubench.timing.steps import Network
+    from relubench.timing.step_times import StepTime
 
 REL_CI = 0.02
 """The width of a ratio's interval at which its timing ends early."""
-
-INFERENCE_ROUNDS = 15
-"""Times that a batch is predicted; the median counts."""
 
 CHECKED_POINTS = 100_000
 """Points in fp32; `verify` takes a million."""
@@ -31,67 +25,62 @@ DTYPE_OF = {"fp32": "fp32", "tf32": "fp32", "bf16": "bf16"}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Price:
-    """What a network with one activation costs; None where it could not be measured."""
+    """What a network with one activation costs, as `speed --network` measures it; None where it could not be."""
 
     training_us_per_example: float | None = None
     training_ratio: float | None = None
     """Its training time over that of the first activation, of the same rounds."""
-    training_ratio_low: float | None = None
-    training_ratio_high: float | None = None
+    training_ratio_ci_low: float | None = None
+    training_ratio_ci_high: float | None = None
+    inference_us: float | None = None
+    """One example alone."""
     inference_us_per_example: float | None = None
-    """In evaluation mode, in batches as large as in training."""
+    """In a batch as large as in training."""
     memory_bytes: int | None = None
-    """That one network takes while it trains, as predicted from its shape."""
-    message: str = ""
-    """Why something could not be measured."""
+    """The most that the network and a training step of it take, the data left out."""
+    not_timed: str = ""
+    """Why nothing could be measured."""
 
 
 def prices(trainings: Trainings, rates: Mapping[str, float], budget_s: float) -> dict[str, Price]:
-    """The price of each activation, measured in turns by the schedule of `speed --network`."""
-    from relubench.activations import select
-    from relubench.experiments.timings import time_rounds, unwatched
+    """The price of each activation, measured in turns by `speed --network`."""
+    from relubench.experiments.network_speed import time_runs
+    from relubench.experiments.timings import unwatched
+    from relubench.timing.request import Request
     from relubench.timing.step_times import step_times
-    from relubench.timing.steps import prepare_step_benchmark
 
-    study = trainings.prepared_study
-    choices = {label: select([label])[0] for label in rates}
-    specs = {label: spec for label in rates if (spec := _spec_of(trainings, label, rates[label])) is not None}
-    if not specs:
+    study, first_runs = trainings.prepared_study, trainings.first_specs(rates)
+    if not first_runs:
         return {}
-    timed = time_rounds(
-        lambda: prepare_step_benchmark(
-            list(specs.values()), list(choices.values()), study.parts[0].prepared, budget_s, REL_CI
-        ),
-        study.device.name,
-        unwatched,
-        study.note,
+    choices = [trainings.choices[spec.activation] for spec in first_runs]
+    request = Request(sizes=(), budget_s=budget_s, rel_ci=REL_CI)
+    prepared = study.parts[0].prepared
+    timed = time_runs(first_runs, choices, prepared, study.device.name, request, unwatched, study.note)
+    return {label: _price(step_time) for label, step_time in step_times(timed.measurement).items()}
+
+
+def _price(step_time: StepTime) -> Price:
+    ratio = step_time.ratio
+    return Price(
+        training_us_per_example=step_time.us_per_image,
+        training_ratio=ratio and ratio.median,
+        training_ratio_ci_low=ratio and ratio.low,
+        training_ratio_ci_high=ratio and ratio.high,
+        inference_us=step_time.lone_inference_us,
+        inference_us_per_example=step_time.inference_us_per_image,
+        memory_bytes=step_time.memory and step_time.memory.peak,
+        not_timed=step_time.failure,
     )
-    networks = {network.label: network for network in timed.measurement.networks if network.role == "network"}
-    measured = {}
-    for label, step_time in step_times(timed.measurement).items():
-        price = Price(
-            training_us_per_example=step_time.us_per_image,
-            training_ratio=step_time.ratio and step_time.ratio.median,
-            training_ratio_low=step_time.ratio and step_time.ratio.low,
-            training_ratio_high=step_time.ratio and step_time.ratio.high,
-            memory_bytes=_memory(specs[label], choices[label]),
-            message=step_time.failure,
-        )
-        measured[label] = (
-            price if step_time.failure else replace(price, inference_us_per_example=_inference(networks[label]))
-        )
-    return measured
 
 
-def soundness(labels: Sequence[str], precision: str) -> dict[str, str]:
+def soundness(choices: Mapping[str, ActivationChoice], precision: str) -> dict[str, str]:
     """Whether values and slopes are right in the precision of the trainings: 'sound', or what `verify` finds wrong."""
-    from relubench.activations import select
     from relubench.verification.check import check
 
     words: dict[str, str] = {}
-    for label in labels:
+    for label, choice in choices.items():
         try:
-            rows = check(select([label])[0], DTYPE_OF[precision], num_points=CHECKED_POINTS)
+            rows = check(choice, DTYPE_OF[precision], num_points=CHECKED_POINTS)
         except RelubenchError as error:
             words[label] = f"not checked: {error.message}"
             continue
@@ -101,38 +90,3 @@ def soundness(labels: Sequence[str], precision: str) -> dict[str, str]:
         faults = [f"{row.pass_} {row.outcome}" for row in rows if row.outcome in ("wrong", "failed")]
         words[label] = ", ".join(faults) or "sound"
     return words
-
-
-def _spec_of(trainings: Trainings, label: str, rate: float) -> RunSpec | None:
-    """The specification of any run of the activation at its rate."""
-    return next((spec for (name, lr, _), spec in trainings.specs.items() if (name, lr) == (label, rate)), None)
-
-
-def _memory(spec: RunSpec, choice: ActivationChoice) -> int:
-    from relubench.training.memory import member_bytes
-
-    return member_bytes(spec, choice.inputs_per_unit)
-
-
-def _inference(network: Network) -> float | None:
-    """The microseconds an example of predicting a batch, the median over rounds; None where it fails."""
-    import torch
-
-    population = network.population
-    if population is None:
-        return None
-    seconds: list[float] = []
-    try:
-        with torch.no_grad(), population.working():
-            size = population.spec.batch_size
-            index = torch.arange(size, device=population.spec.device) % population.data.n_train
-            inputs, _ = population.data.train_batch(index.unsqueeze(0) if population.batched else index)
-            for _ in range(INFERENCE_ROUNDS):
-                start, x = time.perf_counter(), inputs
-                for layer in population.layers:
-                    x = layer.forward(x, training=False)
-                x.flatten()[0].item()
-                seconds.append(time.perf_counter() - start)
-    except Exception:
-        return None
-    return 1e6 * median(seconds) / size

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from relubench.experiments.choosing.trainings import SCORED, Trainings
+from relubench.experiments.config import ExperimentConfig
 from relubench.experiments.plan import tuning_seeds
 from relubench.models.optimizer_table import OPTIMIZERS
 
@@ -21,6 +22,8 @@ class RateSearch:
 
     grid: tuple[float, ...]
     scores: dict[str, dict[float, float]] = field(default_factory=dict)
+    complete: bool = False
+    """Whether it has ended for every activation: neither interrupted nor out of budget."""
 
     def next_rates(self, label: str) -> list[float]:
         """The rates to try next; none where the search has ended."""
@@ -41,24 +44,31 @@ class RateSearch:
         return any(score < float("inf") for score in self.scores.get(label, {}).values())
 
 
-def search_rates(trainings: Trainings, labels: Sequence[str]) -> RateSearch | None:
-    """The search, ended for every activation; None where it was interrupted or the budget is spent.
-
-    A rate that was given is no search: its `scores` are empty.
-    """
-    train = trainings.config.train
+def open_search(config: ExperimentConfig) -> RateSearch:
+    """The search that a configuration asks for; a rate that was given is no search: its `scores` stay empty."""
+    train = config.train
     if train.lr != "auto":
-        return RateSearch((train.lr,))
-    search = RateSearch(tuple(sorted(train.lr_grid or OPTIMIZERS[train.optimizer].rates)))
+        return RateSearch((train.lr,), complete=True)
+    return RateSearch(tuple(sorted(train.lr_grid or OPTIMIZERS[train.optimizer].rates)))
+
+
+def search_rates(search: RateSearch, trainings: Trainings, labels: Sequence[str]) -> None:
+    """Carry the search out, as far as the budget goes."""
+    if search.complete:
+        return
     seeds = tuning_seeds(trainings.config)
     while rates_to_try := {label: rates for label in labels if (rates := search.next_rates(label))}:
         num_runs = sum(len(rates) for rates in rates_to_try.values()) * len(seeds)
-        if not trainings.account.affords(num_runs) or not trainings.train(rates_to_try, seeds):
-            return None
+        if not trainings.account.affords(num_runs):
+            return
+        is_trained = trainings.train(rates_to_try, seeds)
         for label, rates in rates_to_try.items():
             by_rate = search.scores.setdefault(label, {})
-            by_rate |= {rate: _score(trainings, label, rate, seeds) for rate in rates}
-    return search
+            ended = [rate for rate in rates if is_trained or trainings.has_ended(label, rate, seeds)]
+            by_rate |= {rate: _score(trainings, label, rate, seeds) for rate in ended}
+        if not is_trained:
+            return
+    search.complete = True
 
 
 def most_runs(config_rates: Sequence[float], num_seeds: int, activations: int) -> int:
@@ -68,7 +78,7 @@ def most_runs(config_rates: Sequence[float], num_seeds: int, activations: int) -
 
 def chosen(search: RateSearch, labels: Sequence[str]) -> Mapping[str, float]:
     """The rate of each activation that trained at any."""
-    if not search.scores:
+    if search.complete and not search.scores:
         return dict.fromkeys(labels, search.grid[0])
     return {label: search.best(label) for label in labels if search.trained(label)}
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from relubench.activations import ActivationChoice
 from relubench.experiments.choosing.budget import Account
 from relubench.experiments.config import ExperimentConfig
 from relubench.experiments.events import Event
@@ -38,10 +39,13 @@ class Trainings:
     open_study: Callable[[Sequence[Variant]], Study]
     watch: Watch
     account: Account
+    choices: Mapping[str, ActivationChoice] = field(default_factory=dict)
+    """By label."""
     results: dict[Key, RunResult] = field(default_factory=dict)
     specs: dict[Key, RunSpec] = field(default_factory=dict)
     masks: dict[Key, Scores] = field(default_factory=dict)
     timings: dict[str, Timing | None] = field(default_factory=dict)
+    interrupted: bool = False
     study: Study | None = None
     """The last one, with its data and its device."""
 
@@ -59,21 +63,40 @@ class Trainings:
 
         Runs of the store are taken from there. False: the time is up, or the user interrupted.
         """
+        if self.account.is_spent:
+            return False
         variants = [
             Variant(config=self._config(label, rate, seeds)) for label, own_rates in rates.items() for rate in own_rates
         ]
         study = self.study = self.open_study(variants)
         stored = {spec.id for _, spec in study.requested if study.store.has(spec.id)}
         start = time.monotonic()
-        interrupted = self.watch(study, self.account.until_spent(study.run()))
-        runs = {spec.id for spec in study.specs}
-        ended = {result.id for result in study.results}
-        self.account.spend(ended, len(ended - stored), time.monotonic() - start)
-        self._collect(study)
-        return not interrupted and runs <= ended
+        self.interrupted = True
+        try:
+            self.interrupted = self.watch(study, self.account.until_spent(study.run(), study.note))
+        finally:
+            # What has ended counts, whatever stopped the rest.
+            runs = {spec.id for spec in study.specs}
+            ended = {result.id for result in study.results}
+            timings = [timing for run in ended - stored if (timing := study.timings.get(run)) is not None]
+            self.account.spend(ended, [timing.seconds for timing in timings], time.monotonic() - start)
+            self._collect(study)
+        return not self.interrupted and runs <= ended
 
     def result(self, label: str, rate: float, seed: int) -> RunResult | None:
         return self.results.get((label, rate, seed))
+
+    def first_specs(self, rates: Mapping[str, float]) -> list[RunSpec]:
+        """The specification of any run of each activation at its rate, where there is one."""
+        first: dict[str, RunSpec] = {}
+        for (label, rate, _), spec in self.specs.items():
+            if rates.get(label) == rate:
+                first.setdefault(label, spec)
+        return [first[label] for label in rates if label in first]
+
+    def has_ended(self, label: str, rate: float, seeds: Sequence[int]) -> bool:
+        """Whether there is a result with each of these seeds, of whatever outcome."""
+        return all((label, rate, seed) in self.results for seed in seeds)
 
     def failure(self, label: str, rate: float, seeds: Sequence[int]) -> str:
         """Why an activation has no score with one of these seeds; empty where it has all of them."""

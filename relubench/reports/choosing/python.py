@@ -57,6 +57,13 @@ def choose(
     )
     choice = Choice.open(request, lambda variants: open_study(variants, data_dir, runs_dir), _watch)
     choice.run()
+    return _table(choice)
+
+
+def _table(choice: Choice) -> Table:
+    """The answer of a choice that was carried out; Ctrl-C is the caller's, and no score at all is ComputeError."""
+    if choice.interrupted:
+        raise KeyboardInterrupt
     if not any(row.valid_metric is not None for answer in choice.answers for row in answer.rows):
         raise ComputeError("no activation has a score yet", "give a larger budget")
     return Table(choice_report(choice))

@@ -72,6 +72,7 @@ def _about(answer: Answer) -> Row:
         "best": answer.best,
         "not_told_apart": [row.activation for row in answer.chosen],
         "ended": answer.ended,
+        "compared": answer.compared,
         "confirmed": answer.confirmed,
         "runs": answer.runs,
         "more_budget": more_budget(answer),
@@ -109,7 +110,7 @@ def _columns(rows: Sequence[ChoiceRow], several: bool) -> list[Column]:
         Column(header="to the best", cell=_difference(task)),
         Column(header="training", cell=_ratio),
         Column(header="training µs/example", cell=lambda row: [short(row["training_us_per_example"])], drop_order=2),
-        Column(header="inference µs/example", cell=lambda row: [short(row["inference_us_per_example"])], drop_order=1),
+        Column(header="inference µs alone, in a batch", cell=_inference, drop_order=1),
         Column(header="memory", cell=_memory),
         Column(header="front", cell=lambda row: ["yes" if row["pareto"] else ""], right=False, drop_order=6),
         Column(header="arithmetic", cell=lambda row: [row["soundness"] or ""], right=False),
@@ -163,6 +164,12 @@ def _ratio(row: Row) -> list[str]:
     return [f"x {row['training_ratio']:.2f}", bracket(row["training_ratio_ci_low"], row["training_ratio_ci_high"])]
 
 
+def _inference(row: Row) -> list[str]:
+    if row["inference_us"] is None or row["inference_us_per_example"] is None:
+        return []
+    return [f"{row['inference_us']:.0f} {row['inference_us_per_example']:.1f}"]
+
+
 def _memory(row: Row) -> list[str]:
     return [] if row["memory_bytes"] is None else [readable(row["memory_bytes"])]
 
@@ -181,9 +188,16 @@ def _notes(choice: Choice, rows: Sequence[ChoiceRow]) -> list[str]:
     if any(row.training_us_per_example is not None for row in rows):
         base = choice.contests[0].labels[0]
         notes.append(
-            f"training: the time of a training step over that of {base}, in turns on this machine; memory: of one "
-            "network that trains, predicted from its shape; front: no other one is as good in error, time and memory"
+            f"training: the time of a training step over that of {base}, in turns on this machine; inference: one "
+            "example alone, and an example of a training batch; memory: the most that the network and a training step "
+            "take, the data left out; front: no other one is as good in error, time and memory"
         )
+    untimed = {row.activation: row.not_timed for row in rows if row.not_timed}
+    if untimed:
+        why = dict.fromkeys(untimed.values())
+        notes += [
+            f"not timed: {join_names([n for n in untimed if untimed[n] == reason], 10)}: {reason}" for reason in why
+        ]
     notes += _out(rows)
     return notes
 

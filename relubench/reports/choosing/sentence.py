@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from relubench.experiments.choosing.answer import Answer, ChoiceRow
 from relubench.experiments.choosing.choice import ChoiceRequest
-from relubench.reports.formatting import count, join_names
+from relubench.reports.formatting import count, duration, join_names
 from relubench.runs.task import task_called
 
 
@@ -16,9 +16,27 @@ def sentence(answer: Answer, request: ChoiceRequest, *, named: bool) -> str:
     lead = f"{answer.rows[0].dataset}, {answer.rows[0].model}: " if named else ""
     row = answer.recommended
     if row is None:
-        return f"{lead}No activation can be recommended: none has a score yet. {more_budget(answer)}"
+        return f"{lead}No activation can be recommended: {_unscored(answer)}. {more_budget(answer)}"
+    if not answer.compared:
+        task = task_called(row.task)
+        score = "" if row.valid_metric is None else f", {task.text(row.valid_metric)} over {count(row.seeds, 'seed')}"
+        first = (
+            f"{lead}Nothing is decided yet: {row.activation} has the {task.best} validation {task.noun} so far{score}"
+        )
+        return f"{first}, and no activation is ruled out. {more_budget(answer)}"
     parts = [f"{lead}Take {row.activation}: {_why(answer, row, request)}.", _others(answer), _caveat(answer, row)]
     return " ".join(part for part in [*parts, more_budget(answer)] if part)
+
+
+def _unscored(answer: Answer) -> str:
+    """Who has no score yet."""
+    names = [row.activation for row in answer.rows if row.valid_metric is None and row.standing != "failed"]
+    remaining = [row for row in answer.rows if row.standing != "failed"]
+    if not remaining:
+        return "none of them trained"
+    if len(names) == len(remaining):
+        return "none has a score yet"
+    return f"{join_names(names, 10)} {'has' if len(names) == 1 else 'have'} no score yet"
 
 
 def _why(answer: Answer, row: ChoiceRow, request: ChoiceRequest) -> str:
@@ -54,8 +72,10 @@ def more_budget(answer: Answer) -> str:
     """What more budget would change, in one sentence or two."""
     if answer.ended == "settled":
         return "More budget would not change this."
+    if not answer.compared:
+        return _first_answer(answer)
     if not answer.projections:
-        return "More budget is needed for the first look." if not any(row.seeds for row in answer.rows) else ""
+        return ""
     near = [entry for entry in answer.projections if entry.seeds is not None]
     far = [entry.activation for entry in answer.projections if entry.seeds is None]
     parts = [
@@ -72,3 +92,14 @@ def more_budget(answer: Answer) -> str:
             )
         )
     return text.strip()
+
+
+def _first_answer(answer: Answer) -> str:
+    """What the first comparison needs."""
+    needs = f"The first comparison and its confirmation need up to {count(answer.runs_needed, 'run')}"
+    if answer.seconds_a_run is None or answer.seconds_needed is None:
+        return f"{needs}; {answer.runs} have ended."
+    return (
+        f"{needs}; {answer.runs} have ended, and one takes about {duration(answer.seconds_a_run)} here: give the same "
+        f"command a budget of {duration(answer.seconds_needed)}, or fewer --epochs."
+    )
