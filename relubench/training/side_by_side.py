@@ -26,6 +26,7 @@ from relubench.training.driver import Step
 from relubench.training.evaluation import Evaluation
 from relubench.training.images import Images
 from relubench.training.member import Member
+from relubench.training.memory import shares_steps
 from relubench.training.population import Population
 from relubench.training.steps import train_step
 
@@ -34,11 +35,14 @@ State = tuple[dict[str, Tensor], dict[str, Any]]
 Chunk = tuple[Tensor, Tensor, list[float]]
 """Images x [N, I], targets y [N, K], and each step's learning-rate factor."""
 
-TRIAL_STEPS, TRIAL_ROUNDS = 2, 2
-"""Steps that are taken either way before the choice, and how often; the first time makes storage."""
+TRIAL_STEPS = 2
+"""Steps that are taken either way in a round of the trial."""
 
-LEAST_STEPS = 50
-"""Of fewer steps in all a trial would be too large a part."""
+MOST_ROUNDS = 6
+"""Rounds of a trial; the first makes storage, and the fastest counts."""
+
+STEPS_PER_ROUND = 40
+"""A training has a round for so many steps, so that the trial is a small part of it; with less than two it has none."""
 
 
 class SideBySide:
@@ -47,7 +51,8 @@ class SideBySide:
     def __init__(self, specs: Sequence[RunSpec], choice: ActivationChoice, data: Images) -> None:
         self.choice = choice
         self.populations = [Population([spec], choice, data) for spec in specs]
-        self.batches: bool | None = None
+        alike = len({spec.lr for spec in specs}) == 1 and all(shares_steps(spec, choice) for spec in specs)
+        self.batches: bool | None = None if alike else False
         """Whether steps are batched; None until it has been tried."""
         self.stack: Stack | None = None
 
@@ -77,8 +82,8 @@ class SideBySide:
 
     def _train_chunk(self, populations: Sequence[Population]) -> int:
         if len(populations) > 1 and self.batches is None:
-            num_steps = populations[0].steps * populations[0].spec.epochs
-            self.batches = num_steps >= LEAST_STEPS and self._is_better(populations)
+            num_rounds = populations[0].steps * populations[0].spec.epochs // STEPS_PER_ROUND
+            self.batches = num_rounds > 1 and self._is_better(populations, min(num_rounds, MOST_ROUNDS))
         if len(populations) == 1 or not self.batches:
             return max([population.train_chunk() for population in populations])
         return self._stack_of(populations).train_chunk()
@@ -88,12 +93,12 @@ class SideBySide:
             self.stack = Stack(populations, self.choice)
         return self.stack
 
-    def _is_better(self, populations: Sequence[Population]) -> bool:
+    def _is_better(self, populations: Sequence[Population], num_rounds: int) -> bool:
         """Whether batched steps give the bits of steps taken alone, and are faster; the networks stay as they are."""
         stack, chunks = self._stack_of(populations), [population.next_chunk(TRIAL_STEPS) for population in populations]
         before = [_copied(population) for population in populations]
         seconds, after = list[float](), list[list[State]]()
-        for steps in (stack.train_steps, _train_alone) * TRIAL_ROUNDS:
+        for steps in (stack.train_steps, _train_alone) * num_rounds:
             start = time.thread_time()
             steps(populations, chunks)
             seconds.append(time.thread_time() - start)
