@@ -105,9 +105,9 @@ def shares_steps(spec: RunSpec, choice: ActivationChoice) -> bool:
     question = network_question(spec)
     if question is None or question.kind != "sgd" or question.weights >= LARGE or spec.threads != 1:
         return False
-    own = choice.kind != "table" or choice.learned or spec.parts_digest is not None or spec.norm != "none"
-    whole = all(spec.batch_size * width % VECTOR_NUMBERS == 0 for width in spec.hidden)
-    return not own and whole and backend_of(spec) == "torch"
+    is_special = choice.kind != "table" or choice.learned or spec.parts_digest is not None or spec.norm != "none"
+    fills_vectors = all(spec.batch_size * width % VECTOR_NUMBERS == 0 for width in spec.hidden)
+    return not is_special and fills_vectors and backend_of(spec) == "torch"
 
 
 def members_that_fit(spec: RunSpec, inputs_per_unit: int, learned: int, memory: int) -> int:
