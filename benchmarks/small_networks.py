@@ -1,10 +1,11 @@
-"""`python -m benchmarks.small_networks`: eight small networks on one thread, batched or one after another?
+"""`python -m benchmarks.small_networks`: eight small networks on one thread, side by side or one after another?
 
     python -m benchmarks.small_networks --rounds 7 --output benchmarks/results/small-networks.json
 
-Networks on the digits are trained for some epochs, validation included and probes left out, once side by side as a GPU
-trains them (products batched over the members, by PyTorch) and once one after another by the backend that the package
-takes for each. Seconds are the processor's, of one thread; a ratio above 1 says that side by side is faster.
+Networks on the digits are trained for some epochs, validation included and probes left out: once as the package trains
+networks of a study that differ in their seed (`relubench.training.side_by_side`, its trial of both ways included), once
+one after another. Seconds are the processor's, of one thread; a ratio above 1 says that side by side is faster.
+`batched` says what the trials chose; both ways end with the same bits, or the benchmark fails.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ from relubench.data import prepare
 from relubench.experiments.config import experiment
 from relubench.experiments.plan import expand
 from relubench.system.device import resolve
+from relubench.training.driver import Training
 from relubench.training.images import Images
 from relubench.training.population import Population
+from relubench.training.side_by_side import SideBySide
 
 SHAPES = (("mlp-3x128", 10), ("mlp-2x32", 10), ("mlp-3x128", 100), ("mlp-2x32", 100))
 """Model and batch."""
@@ -36,7 +39,7 @@ SHAPES = (("mlp-3x128", 10), ("mlp-2x32", 10), ("mlp-3x128", 100), ("mlp-2x32", 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--members", type=int, default=8)
-    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--output", type=Path, help="a JSON file for the result")
     options = parser.parse_args()
@@ -62,19 +65,25 @@ def _row(model: str, batch: int, options: argparse.Namespace) -> dict[str, Any]:
     )
     choices, prepared = select(config.act), prepare("digits")
     specs = [replace(spec, threads=1) for spec in expand(config, choices, prepared, resolve("cpu"), [0.05])]
-    together = [replace(spec, backend="torch") for spec in specs]
     data = Images.open(prepared, device="cpu", flat=True)
-    ways = {"batched": [together], "one after another": [[spec] for spec in specs]}
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    seconds: dict[str, list[float]] = {"side by side": [], "one after another": []}
+    chosen = []
     for place in range(options.rounds):
+        together = SideBySide(specs, choices[0], data)
+        alone = [Population([spec], choices[0], data) for spec in specs]
+        ways: dict[str, list[Training]] = {"side by side": [together], "one after another": [*alone]}
         for name in list(ways) if place % 2 == 0 else list(ways)[::-1]:
-            populations = [Population(members, choices[0], data) for members in ways[name]]
-            seconds[name].append(_seconds(populations))
-    ratios = [alone / batched for batched, alone in zip(*seconds.values(), strict=True)]
+            seconds[name].append(_seconds(ways[name]))
+        chosen.append(together.batches)
+        for network, other in zip(together.populations, alone, strict=True):
+            for value, expected in zip(network.values.values(), other.values.values(), strict=True):
+                assert torch.equal(value, expected), "side by side gave other bits"
+    ratios = [after / together for together, after in zip(*seconds.values(), strict=True)]
     return {
         "model": model,
         "batch": batch,
         "members": options.members,
+        "batched": chosen,
         "seconds": seconds,
         "ratio": median(ratios),
         "low": min(ratios),
@@ -82,11 +91,11 @@ def _row(model: str, batch: int, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _seconds(populations: Sequence[Population]) -> float:
+def _seconds(trainings: Sequence[Training]) -> float:
     """Processor seconds of this thread until all are trained."""
     start = time.thread_time()
-    for population in populations:
-        for _ in population.train():
+    for training in trainings:
+        for _ in training.train():
             pass
     return time.thread_time() - start
 

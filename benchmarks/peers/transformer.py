@@ -63,13 +63,11 @@ def ours(task: Task) -> dict[str, float]:
     import torch
 
     population, _ = _population(task)
-    population._draw_order()
+    population.draw_order()
 
     def steps(number: int) -> None:
         while number > 0:
-            chunk = min(population.batch_chunk, number)
-            population._train_chunk(chunk, task.steps + WARM_UP)
-            number -= chunk
+            number -= population.train_chunk(number) // task.batch_size
 
     with torch.no_grad():
         steps(WARM_UP)

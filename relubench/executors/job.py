@@ -3,8 +3,8 @@
 It holds no path of this machine: its data set is named by digest and options, a user's own code comes as source, and
 the store is a handle that the executor gives to whoever carries the job out (`runs.job_store`).
 
-On a processor every network is a job of its own; on another device networks of one shape are one job, batched over as
-many members as fit into its memory.
+On a processor every network is a job of its own, but for small ones, whose steps are batched (`training.side_by_side`);
+on another device networks of one shape are one job, batched over as many members as fit into its memory.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from relubench.data import DataReference, PreparedData
 from relubench.executors.sources import UserSource, sources_of, without_path
 from relubench.runs.spec import RunSpec
 from relubench.runs.store import Store
-from relubench.training.memory import members_that_fit
+from relubench.system.device import Device
+from relubench.training.memory import MOST_SIDE_BY_SIDE, members_that_fit, shares_steps
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,23 +87,23 @@ def jobs_of(
     *,
     keep: str,
     fresh: bool,
-    memory: int,
+    device: Device,
     pretrain_only: bool = False,
 ) -> list[Job]:
     """The jobs of these runs, the longest first, so that no worker trains alone at the end.
 
-    `choices` by activation label, `prepared` by digest, `memory` the device's in bytes. A run that is stored all the
+    `choices` by activation label, `prepared` by digest, `device` the one that trains. A run that is stored all the
     same is trained again: its weights were not kept.
     """
     jobs, stored = list[Job](), set(store.ids())
     sources: dict[tuple[str, str], tuple[UserSource, ...]] = {}
-    for members in _batchable(specs):
+    for members in _batchable(specs, {} if pretrain_only else choices):
         choice = choices[members[0].activation]
         key = (choice.label, members[0].model)
         sources[key] = sources[key] if key in sources else sources_of(choice, members[0])
-        num_members = 1
+        num_members = min(-(-len(members) // max(1, device.threads)), MOST_SIDE_BY_SIDE)
         if not members[0].on_processor:
-            num_members = members_that_fit(members[0], choice.inputs_per_unit, memory)
+            num_members = members_that_fit(members[0], choice.inputs_per_unit, device.memory)
         for start in range(0, len(members), num_members):
             jobs.append(
                 Job(
@@ -119,13 +120,21 @@ def jobs_of(
     return sorted(jobs, key=lambda job: _cost(job, prepared[job.specs[0].data_digest]), reverse=True)
 
 
-def _batchable(specs: Sequence[RunSpec]) -> list[list[RunSpec]]:
-    """The runs in groups that can be one population: alone on a processor, elsewhere alike in all but these."""
-    shared: dict[str, Any] = {"seed": 0, "lr": 0.0, "l1": 0.0, "l1_asked": 0.0, "l1_scale": ""}
-    shared |= {"protocol": "", "departures": (), "variant": ""}
+def _batchable(specs: Sequence[RunSpec], choices: Mapping[str, ActivationChoice]) -> list[list[RunSpec]]:
+    """The runs in groups that can be one population: those alike in all but what members of one may differ in.
+
+    On a processor these are small networks of the activations in `choices`, with one learning rate; others are alone.
+    """
+    notes: dict[str, Any] = {"l1_asked": 0.0, "l1_scale": "", "protocol": "", "departures": (), "variant": ""}
+    shared: dict[str, Any] = {"seed": 0, "l1": 0.0, **notes}
     groups: dict[RunSpec, list[RunSpec]] = {}
     for spec in specs:
-        groups.setdefault(spec if spec.on_processor else replace(spec, **shared), []).append(spec)
+        key = replace(spec, **shared)
+        if not spec.on_processor:
+            key = replace(key, lr=0.0)
+        elif spec.activation not in choices or not shares_steps(spec, choices[spec.activation]):
+            key = spec
+        groups.setdefault(key, []).append(spec)
     return list(groups.values())
 
 

@@ -17,6 +17,7 @@ from relubench.system.versions import library_versions
 if TYPE_CHECKING:
     from relubench.training.evaluation import Evaluation
     from relubench.training.population import Member, Population
+    from relubench.training.side_by_side import SideBySide
 
 
 LEARNED = re.compile(r"(?:(\d+)\.learned-|activation-(\d+)\.)(\d+)")
@@ -25,7 +26,7 @@ somebody else wrote), and its own."""
 
 
 def finished_result(
-    job: Job, population: Population, test: Evaluation, place: int
+    job: Job, population: Population | SideBySide, test: Evaluation, place: int
 ) -> tuple[RunResult, np.ndarray | None]:
     """The result of the member at `place`, and its score of each test example; None where it diverged."""
     spec, member = job.specs[place], population.members[place]
@@ -78,7 +79,7 @@ def diverged_result(spec: RunSpec, message: str, test_examples: int) -> RunResul
     )
 
 
-def stored_weights(job: Job, population: Population, place: int) -> bytes | None:
+def stored_weights(job: Job, population: Population | SideBySide, place: int) -> bytes | None:
     """The content of the weights' file of the member at `place`; None where the job keeps no weights."""
     from relubench.runs.checkpoint import to_bytes
 
@@ -91,7 +92,7 @@ def stored_weights(job: Job, population: Population, place: int) -> bytes | None
     return to_bytes(population.weights(place, best=best), facts | ({"held": held} if held else {}))
 
 
-def _outcome(population: Population, member: Member, scores: np.ndarray) -> tuple[Outcome, str]:
+def _outcome(population: Population | SideBySide, member: Member, scores: np.ndarray) -> tuple[Outcome, str]:
     """The member's outcome, and the reason for any but "ok"; `scores`: of each test example."""
     if member.stopped == "diverged":
         return "diverged", f"the loss was not finite in epoch {member.curve[-1].epoch}"
@@ -103,7 +104,7 @@ def _outcome(population: Population, member: Member, scores: np.ndarray) -> tupl
     return "ok", ""
 
 
-def _beside(population: Population, member: Member, scores: np.ndarray | None) -> list[MeasuredValue]:
+def _beside(population: Population | SideBySide, member: Member, scores: np.ndarray | None) -> list[MeasuredValue]:
     """What the task measures of the tested network beside its score; nothing where that diverged."""
     task, epoch = population.task, member.best_epoch
     if scores is None or epoch is None or not task.beside:
@@ -114,7 +115,7 @@ def _beside(population: Population, member: Member, scores: np.ndarray | None) -
     ]
 
 
-def _learned(job: Job, population: Population, place: int) -> list[MeasuredValue]:
+def _learned(job: Job, population: Population | SideBySide, place: int) -> list[MeasuredValue]:
     """What the activations of the tested network have learned, by layer, of many units their mean and standard
     deviation; nothing where it has no best epoch."""
     epoch = population.members[place].best_epoch

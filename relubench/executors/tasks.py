@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from relubench.activations import ActivationChoice
 from relubench.data.reference import obtain
 from relubench.errors import ComputeError
 from relubench.executors.failures import free_memory, is_out_of_memory, user_error
@@ -34,7 +35,9 @@ from relubench.training.driver import Driver, Interrupted, Step, Stop
 from relubench.training.pretraining.layers import PretrainedLayers
 
 if TYPE_CHECKING:
+    from relubench.training.images import Images
     from relubench.training.population import Population
+    from relubench.training.side_by_side import SideBySide
 
 Messages = Generator[Message, None, None]
 
@@ -178,7 +181,7 @@ def _test_under_noise(job: Job, store: JobStore) -> Messages:
     weights = store.weights_of(spec.id)
     if weights is None:
         raise ComputeError(f"the weights of {spec.id} are gone from {store.root}", "repeat with --no-cache")
-    population = _open(job)
+    population = _population(job)
     tensors, values = from_bytes(weights)
     population.load_weights(tensors, values.get("held", ()))
     for strength in job.noise:
@@ -187,19 +190,32 @@ def _test_under_noise(job: Job, store: JobStore) -> Messages:
     yield NoiseTested(run=spec.id)
 
 
-def _open(job: Job, pretrained: Sequence[PretrainedLayers] = ()) -> Population:
+def _open(job: Job, pretrained: Sequence[PretrainedLayers] = ()) -> Population | SideBySide:
     """The networks before their first step, on top of their pre-trained layers."""
+    from relubench.training.side_by_side import SideBySide
+
+    several = len(job.specs) > 1 and job.specs[0].on_processor
+    population = SideBySide(job.specs, *_parts(job)) if several else _population(job)
+    for place, layers in enumerate(pretrained):
+        population.start_from(place, layers.weights)
+    return population
+
+
+def _population(job: Job) -> Population:
+    """The networks as one population."""
     from relubench.training.population import Population
+
+    return Population(job.specs, *_parts(job))
+
+
+def _parts(job: Job) -> tuple[ActivationChoice, Images]:
+    """What the networks of a job share."""
     from relubench.training.text import open_data
 
     first = job.specs[0]
     choice = on_this_machine(job.choice, first, job.sources)
     _prepare_torch(first)
-    data = open_data(obtain(job.data), device=first.device, flat=not family_of(first.model).can("images"))
-    population = Population(job.specs, choice, data)
-    for place, layers in enumerate(pretrained):
-        population.start_from(place, layers.weights)
-    return population
+    return choice, open_data(obtain(job.data), device=first.device, flat=not family_of(first.model).can("images"))
 
 
 def _prepare_torch(spec: RunSpec) -> None:
@@ -215,7 +231,7 @@ def _prepare_torch(spec: RunSpec) -> None:
         torch.backends.cudnn.benchmark = False
 
 
-def _driver(job: Job, store: JobStore, pretrained: Sequence[PretrainedLayers]) -> Driver[Population]:
+def _driver(job: Job, store: JobStore, pretrained: Sequence[PretrainedLayers]) -> Driver[Population | SideBySide]:
     """The driver of the job's population, which is trained on top of these layers."""
     return Driver(
         training=_open(job, pretrained),
@@ -228,7 +244,7 @@ def _driver(job: Job, store: JobStore, pretrained: Sequence[PretrainedLayers]) -
     )
 
 
-def _messages_at(job: Job, driver: Driver[Population], moment: Step | str) -> Messages:
+def _messages_at(job: Job, driver: Driver[Population | SideBySide], moment: Step | str) -> Messages:
     """How far every member is, its pre-training included; or a line for the user."""
     if isinstance(moment, str):
         yield Note(run=job.specs[0].id, text=moment)

@@ -284,7 +284,7 @@ class Study:
             self.store,
             keep="none" if tuning else self.config.keep,
             fresh=self.fresh,
-            memory=self.device.memory,
+            device=self.device,
             pretrain_only=pretrain_only,
         )
 

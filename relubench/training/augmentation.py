@@ -1,6 +1,6 @@
 """Random crops and mirror images of a batch, on the device it lies on, in one gather.
 
-Shape suffixes: B batch, C channel, H height, W width.
+Shape suffixes: P member, B batch, C channel, H height, W width.
 """
 
 from __future__ import annotations
@@ -11,12 +11,22 @@ from types import MappingProxyType
 import torch
 from torch.nn.functional import pad
 
+from relubench.models.random_streams import MemberNoise
 from relubench.system import lookup
 
 KINDS: Mapping[str, tuple[bool, bool]] = MappingProxyType(
     {"crop": (True, False), "flip": (False, True), "crop+flip": (True, True)}
 )
 """Each kind: whether it crops, whether it mirrors."""
+
+
+def augmented(x: torch.Tensor, kind: str, noise: MemberNoise | None, *, batched: bool) -> torch.Tensor:
+    """Each member's images x [(P,) B, C, H, W], augmented from its own stream; x itself where there is no noise."""
+    if noise is None:
+        return x
+    if not batched:
+        return augment(x, kind, noise.generators[0])
+    return torch.stack([augment(images, kind, own) for images, own in zip(x, noise.generators, strict=True)])
 
 
 def augment(x_BCHW: torch.Tensor, kind: str, generator: torch.Generator) -> torch.Tensor:

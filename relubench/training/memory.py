@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import math
 
+from relubench.activations import ActivationChoice
 from relubench.models.architecture import architecture_of, layer_shapes, output_places
-from relubench.models.backend import uses_kernels
+from relubench.models.backend import backend_of, network_question, uses_kernels
+from relubench.models.backends.question import LARGE
 from relubench.models.families import family_of
 from relubench.models.family import EXTERNAL_EVALUATION_IMAGES, LayerShape
 from relubench.models.optimizer_table import OPTIMIZERS
@@ -34,6 +36,12 @@ CACHED_IMAGES = 250
 
 COMPILER_BYTES = 100_000_000
 """What the compiler of kernels leaves in a process."""
+
+VECTOR_NUMBERS = 32
+"""Float32 numbers that an element-wise function takes at once, at most: two registers of AVX-512."""
+
+MOST_SIDE_BY_SIDE = 32
+"""Small networks that are trained side by side on one thread; more gain nothing."""
 
 BASE_BYTES = 450_000_000
 """A process that has imported torch."""
@@ -86,6 +94,20 @@ def evaluation_bytes(spec: RunSpec, inputs_per_unit: int, examples: int = EVALUA
     # A text's outputs are larger than its layers: logits, their logarithms once for the loss and once for the score.
     head = 3 * places * spec.classes if places > 1 else 0
     return FLOAT_BYTES * min(examples, images) * max(inputs, head, *stages)
+
+
+def shares_steps(spec: RunSpec, choice: ActivationChoice) -> bool:
+    """Whether the network's steps can be batched with those of others that differ in seed or penalty, to the same bits.
+
+    So it is where plain PyTorch multiplies a small mlp on one thread, and where a function of vectors meets whole
+    ones only: at the end of a tensor PyTorch computes single numbers in another way. `training.side_by_side` tries it.
+    """
+    question = network_question(spec)
+    if question is None or question.kind != "sgd" or question.weights >= LARGE or spec.threads != 1:
+        return False
+    is_special = choice.kind != "table" or choice.learned or spec.parts_digest is not None or spec.norm != "none"
+    fills_vectors = all(spec.batch_size * width % VECTOR_NUMBERS == 0 for width in spec.hidden)
+    return not is_special and fills_vectors and backend_of(spec) == "torch"
 
 
 def members_that_fit(spec: RunSpec, inputs_per_unit: int, memory: int) -> int:

@@ -29,7 +29,7 @@ from relubench.runs.result import EpochPoint, valid_values
 from relubench.runs.spec import RunSpec
 from relubench.runs.task import task_called
 from relubench.system.device_kinds import DEVICES
-from relubench.training.augmentation import augment
+from relubench.training.augmentation import augmented
 from relubench.training.cuda_graph import ChunkGraph
 from relubench.training.driver import Step
 from relubench.training.evaluation import Evaluation, accumulator, check_scores, evaluate, with_values
@@ -39,6 +39,7 @@ from relubench.training.member import Member
 from relubench.training.memory import chunk_factor
 from relubench.training.probes.prober import Prober
 from relubench.training.schedule import lr_factor
+from relubench.training.steps import train_step
 from relubench.training.weights import PopulationWeights
 
 
@@ -90,23 +91,35 @@ class Population:
     @torch.no_grad()
     def train(self) -> Iterator[Step]:
         """Train to the end, from wherever the population stands."""
-        spec = self.spec
-        steps = self._steps()
+        self.begin()
+        while not self.ended:
+            self.draw_order()
+            while self.step < self.steps:
+                yield Step(self.train_chunk(), epoch_ended=False)
+            self.end_epoch()
+            yield Step(0, epoch_ended=True)
+
+    def begin(self) -> None:
+        """Probe the networks before their first step."""
         if self.epoch == self.step == 0:
             with self._evaluating():
                 self._probe()
-        while self.epoch < spec.epochs and not all(member.stopped for member in self.members):
-            self._draw_order()
-            while self.step < steps:
-                num_images = self._train_chunk(min(self.batch_chunk, steps - self.step), steps)
-                yield Step(num_images, epoch_ended=False)
-            with self._evaluating():
-                self._end_epoch(steps)
-                self._probe()
-            yield Step(0, epoch_ended=True)
 
-    def _steps(self) -> int:
+    @property
+    def ended(self) -> bool:
+        """Whether no epoch is left to train."""
+        return self.epoch >= self.spec.epochs or all(member.stopped for member in self.members)
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
         return math.ceil(self.images / self.spec.batch_size)
+
+    def end_epoch(self) -> None:
+        """Validate and probe the networks after an epoch's last step."""
+        with self._evaluating():
+            self._record_epoch()
+            self._probe()
 
     @property
     def images(self) -> int:
@@ -122,70 +135,62 @@ class Population:
     @property
     def epochs_done(self) -> float:
         """Epochs trained, the fraction of the current one included."""
-        return self.epoch + self.step / self._steps()
+        return self.epoch + self.step / self.steps
 
-    def _draw_order(self) -> None:
+    def draw_order(self) -> None:
         """Draw the order of every member's images in this epoch."""
         orders = [self.data.epoch_order(member.spec.seed, self.epoch) for member in self.members]
         self.order_PN = (torch.stack(orders) if self.batched else orders[0]).to(self.spec.device)
 
-    def _train_chunk(self, chunk: int, steps: int) -> int:
-        """Train on the next `chunk` batches; returns the images of each member.
-
-        The epoch ends early for a network that has diverged and is trained alone.
-        """
-        size = self.spec.batch_size
-        start = self.step * size
-        index = self.order_PN[..., start : start + chunk * size]
+    def train_chunk(self, most: int | None = None) -> int:
+        """Train on the next batches, `most` at most; returns the images of each member."""
         with self.working():
-            x, labels = self.data.train_batch(index)
-            y = self.objective.targets(labels, self.spec.classes)
-            factors = [self._lr_factor(self.step + number, steps) for number in range(chunk)]
-            if self.graph is not None and index.shape[-1] == self.batch_chunk * size:
+            x, y, factors = self.next_chunk(most)
+            if self.graph is not None and x.shape[1] == self.batch_chunk * self.spec.batch_size:
                 self.graph.run(x, y, factors)
             else:
                 self.train_steps(x, y, factors)
+        self.advance(len(factors))
+        return y.shape[-2]
+
+    def next_chunk(self, most: int | None = None) -> tuple[Tensor, Tensor, list[float]]:
+        """The next batches, x [(P,) N, ...] and y [(P,) N, K], and the learning-rate factor of each step on them."""
+        chunk, size = min(most or self.batch_chunk, self.batch_chunk, self.steps - self.step), self.spec.batch_size
+        start = self.step * size
+        x, labels = self.data.train_batch(self.order_PN[..., start : start + chunk * size])
+        factors = [self._lr_factor(self.step + number) for number in range(chunk)]
+        return x, self.objective.targets(labels, self.spec.classes), factors
+
+    def advance(self, chunk: int) -> None:
+        """Count steps that were taken; the epoch ends early for a network that has diverged and is trained alone."""
         self.step += chunk
         if not self.batched and not bool(torch.isfinite(self.loss_P).all()):
-            self.step = steps
-        return index.shape[-1]
+            self.step = self.steps
 
     def train_steps(self, x_all: Tensor, y_all: Tensor, factors: Sequence[float] | Tensor) -> None:
         """One update on each batch of a chunk, with the learning rates scaled by its factor; adds to the loss."""
         dim, size = (1 if self.batched else 0), self.spec.batch_size
         batches, logs = zip(x_all.split(size, dim), y_all.split(size, dim), factors, strict=True), []
         for x, y, factor in batches:
-            self.update.set_factor(factor)
-            logs.append(self.train_step(self._augmented(x), y))
-        # Once a chunk: three small operations a step are a tenth of a small network's time.
-        parts = (values.split(self.loss_chunk * size, dim=-2) for values in (torch.cat(logs, dim=-2), y_all))
+            logs.append(self.step_on(x, y, factor))
+        self.add_loss(torch.cat(logs, dim=-2), y_all)
+
+    def step_on(self, x: Tensor, y: Tensor, factor: float | Tensor) -> Tensor:
+        """One update on a batch, with the learning rates scaled by the factor; returns the objective's record."""
+        self.update.set_factor(factor)
+        return self.train_step(augmented(x, self.spec.augment, self.augmentation, batched=self.batched), y)
+
+    def add_loss(self, records: Tensor, y_all: Tensor) -> None:
+        """Add the loss of a chunk's records [(P,) N, K]: each step's own call would take a tenth of its time."""
+        parts = (values.split(self.loss_chunk * self.spec.batch_size, dim=-2) for values in (records, y_all))
         for record, y in zip(*parts, strict=True):
             self.loss_P.add_(self.objective.total(record, y, self.loss_P.dtype))
 
-    def _augmented(self, x: Tensor) -> Tensor:
-        if self.augmentation is None:
-            return x
-        if not self.batched:
-            return augment(x, self.spec.augment, self.augmentation.generators[0])
-        pairs = zip(x, self.augmentation.generators, strict=True)
-        return torch.stack([augment(images, self.spec.augment, generator) for images, generator in pairs])
-
     def train_step(self, x: Tensor, y: Tensor) -> Tensor:
         """One update on a batch, x [(P,) B, ...] and y [(P,) B, K]; returns the objective's record before it."""
-        layers, outputs = self.layers, []
-        for layer in layers:
-            x = layer.forward(x, training=True)
-            outputs.append(x)
-        batch = y.shape[-2]
-        grad, record = self.objective.gradient(x, y)
-        for place in range(len(layers) - 1, -1, -1):
-            if self.has_l1 and layers[place].hidden:
-                grad = self._add_l1(grad, outputs[place], batch)
-            grad = layers[place].backward(grad, self.update, first=place == 0)
-        self.update.finish()
-        return record
+        return train_step(self, x, y)
 
-    def _add_l1(self, grad: Tensor, h: Tensor, batch: int) -> Tensor:
+    def add_l1(self, grad: Tensor, h: Tensor, batch: int) -> Tensor:
         """Adds d/dh of (l1 / B) * sum |h|; sum over units (and pixels), mean over the batch."""
         if not self.batched:
             return grad.add_(torch.sign(h), alpha=self.spec.l1 / batch)
@@ -194,18 +199,18 @@ class Population:
 
     def next_factor(self) -> float:
         """The learning-rate factor of the next step."""
-        return self._lr_factor(self.step, self._steps())
+        return self._lr_factor(self.step)
 
-    def _lr_factor(self, step: int, steps: int) -> float:
+    def _lr_factor(self, step: int) -> float:
         """The learning-rate factor at a step of the current epoch."""
-        return lr_factor(self.spec, self.epoch * steps + step, steps)
+        return lr_factor(self.spec, self.epoch * self.steps + step, self.steps)
 
     # -- the end of an epoch -----------------------------------------------------------------------------------------
 
-    def _end_epoch(self, steps: int) -> None:
+    def _record_epoch(self) -> None:
         valid = self._evaluate("valid", sparsity=False)
         losses = (self.loss_P / self.images).tolist()
-        factor = self._lr_factor(steps - 1, steps)
+        factor = self._lr_factor(self.steps - 1)
         self.epoch, self.step = self.epoch + 1, 0
         better = []
         for place, member in enumerate(self.members):

@@ -123,7 +123,7 @@ def test_the_same_seed_gives_the_same_batches_to_every_activation():
     orders = []
     for act in ("relu", "nrelu", "swiglu"):
         one = population(act, **EVERYTHING)
-        one._draw_order()
+        one.draw_order()
         orders.append(one.order_PN)
     assert torch.equal(orders[0], orders[1]) and torch.equal(orders[0], orders[2])
 
