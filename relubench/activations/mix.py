@@ -62,9 +62,9 @@ def mix_of(entries: Sequence[tuple[ActivationChoice, int]]) -> ActivationChoice:
             raise UsageError(f"{choice.label} {reason}, and a mix has activations of the table and formulas", SEE)
     columns = {choice.inputs_per_unit: choice.label for choice in layers}
     if len(columns) > 1:
-        (first, label), (other, other_label), *_ = columns.items()
+        (first, label), (second, second_label), *_ = columns.items()
         raise UsageError(
-            f"{label} takes {first} pre-activation{'s' if first > 1 else ''} a unit and {other_label} takes {other}: "
+            f"{label} takes {first} pre-activation{'s' if first > 1 else ''} a unit and {second_label} takes {second}: "
             "a mix has layers of one kind",
             "mix gated activations with each other, and plain ones with each other",
         )

@@ -221,11 +221,11 @@ def check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any], la
             raise UsageError(f"{label} takes no argument {key!r}", did_you_mean(key, names, accepted))
 
 
-def missing_arguments_hint(signature_source: object, label: str, given: Collection[str] = ()) -> str:
-    """The hint of a class that was not made: which arguments it still needs, beside those `given` by the program."""
+def missing_arguments_hint(signature_source: object, label: str, defaults: Collection[str] = ()) -> str:
+    """The hint of a class that was not made: which arguments it still needs, beside the `defaults`."""
     parameters = _parameters(signature_source) if callable(signature_source) else None
     required = [item.name for item in parameters or () if _is_required(item)]
-    given_names = [*given, *(part.partition("=")[0] for part in label.split(":"))]
+    given_names = [*defaults, *(part.partition("=")[0] for part in label.split(":"))]
     missing = [name for name in required if name not in given_names]
     if not missing:
         return "arguments follow colons: ./file.py:Name:size=3"

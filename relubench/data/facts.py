@@ -77,24 +77,24 @@ def survey(parts: SplitArrays) -> Facts:
     arrays = parts.arrays()
     compared = sum(array.nbytes for array in arrays.values()) <= COMPARED_BYTES
     digests_before: set[bytes] = set()
-    known_before: set[bytes] = set()
+    targets_before: set[bytes] = set()
     facts: dict[str, PartFacts] = {}
     for name in PART_NAMES:
         x, y = arrays[f"x_{name}"], arrays[f"y_{name}"]
         digests = _digests(x) if compared else []
         # A row of a table can agree in its few values with a row of another target: by heart is known the target.
-        known = digests if parts.noun == "image" or not compared else _digests(x, y)
+        with_targets = digests if parts.noun == "image" or not compared else _digests(x, y)
         low, high, blank = _value_range(x)
         facts[name] = PartFacts(
             counts=_counts(y, parts.classes),
             low=low,
             high=high,
             blank=blank if parts.noun == "image" and x[0].size > 1 else 0,
-            repeated=sum(digest in known_before for digest in known) if compared else None,
+            repeated=sum(digest in targets_before for digest in with_targets) if compared else None,
             contradicted=_count_contradicted(digests, y) if compared else None,
         )
         digests_before.update(digests)
-        known_before.update(known)
+        targets_before.update(with_targets)
     names = parts.names or tuple(str(label) for label in range(parts.classes))
     distinct = len(digests_before) if compared else None
     from_counts = _warnings(facts, parts.noun, distinct, () if _are_numbers(parts.y_train) else names)

@@ -297,5 +297,4 @@ class Population:
 
     def _noises(self) -> list[MemberNoise]:
         """The random streams of the members' noise."""
-        noises = [layer.noise for layer in self.layers if layer.noise is not None]
-        return noises + ([self.augmentation] if self.augmentation is not None else [])
+        return [noise for noise in (*(layer.noise for layer in self.layers), self.augmentation) if noise is not None]

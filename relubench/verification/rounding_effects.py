@@ -142,14 +142,14 @@ class _Disturbances:
         for step in self.rounded_steps:
             shares = [_UP, -_UP, *(self._random_shares() for _ in range(DRAWS))]
             total += torch.stack([self.change({step: share}).abs() for share in shares]).amax(0)
-        drawn: list[Tensor] = []
+        changes: list[Tensor] = []
         for draw in range(DRAWS if self.rounded_steps else 0):
             shares = {step: self._random_shares() for step in self.rounded_steps}
             disturbed = shares if draw % 2 else {step: share.sign() for step, share in shares.items()}
-            drawn.append(self.change(disturbed).abs())
-        changes = torch.stack(drawn) if drawn else total[None]
-        largest = torch.maximum(total, changes.amax(0))
-        is_uneven = (changes.amax(0) > UNEVEN * changes.median(dim=0).values).view(-1, self.x.shape[1]).any(0)
+            changes.append(self.change(disturbed).abs())
+        stacked = torch.stack(changes) if changes else total[None]
+        largest = torch.maximum(total, stacked.amax(0))
+        is_uneven = (stacked.amax(0) > UNEVEN * stacked.median(dim=0).values).view(-1, self.x.shape[1]).any(0)
         if is_uneven.any():
             searched = self.at(is_uneven).searched().view(-1, int(is_uneven.sum()))
             rows = largest.view(-1, self.x.shape[1])

@@ -109,13 +109,13 @@ def widen(network: nn.Module, changes: Sequence[Resized], draw: Draw) -> None:
     for change in changes:
         name = names[id(change.parameter)]
         own = change.parameter.detach()
-        drawn = [instance.get_parameter(name).detach() for instance in instances[: change.copies - 1]]
-        if bool((own != own.flatten()[0]).any()) and any(torch.equal(own, other) for other in drawn):
+        draws = [instance.get_parameter(name).detach() for instance in instances[: change.copies - 1]]
+        if bool((own != own.flatten()[0]).any()) and any(torch.equal(own, values) for values in draws):
             raise UsageError(
                 f"its {name} does not come from the seed: the weights of a gate cannot be drawn as these",
                 "draw initial weights with torch's own generator, and load none",
             )
-        replaced[id(change.parameter)] = nn.Parameter(_values(change, [own, *drawn]))
+        replaced[id(change.parameter)] = nn.Parameter(_values(change, [own, *draws]))
     for module in network.modules():
         for name, parameter in list(module._parameters.items()):
             if id(parameter) in replaced:
@@ -124,16 +124,16 @@ def widen(network: nn.Module, changes: Sequence[Resized], draw: Draw) -> None:
             module.out_features, module.in_features = module.weight.shape
 
 
-def _values(change: Resized, drawn: Sequence[Tensor]) -> Tensor:
+def _values(change: Resized, draws: Sequence[Tensor]) -> Tensor:
     """As many rows and columns of the drawn values as the new shape has, with the spread that their rule gives it."""
     axis = change.out_axis
-    value = torch.cat(list(drawn), axis)
+    value = torch.cat(list(draws), axis)
     for place, size in enumerate(change.shape):
         value = value.narrow(place, 0, size)
     if value.dim() == 1:
         return value.clone()
     before, after = ((shape[1 - axis], shape[axis]) for shape in (change.parameter.shape, change.shape))
-    return value * spread_ratio(drawn[0], before, after)
+    return value * spread_ratio(draws[0], before, after)
 
 
 def spread_ratio(weight: Tensor, before: tuple[int, int], after: tuple[int, int]) -> float:

@@ -42,7 +42,9 @@ def merged_paths(network: nn.Module, spec: RunSpec) -> tuple[str, ...]:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
                 sizes = [LOOKED_AT] * (PATHS if training else 1) + [size]
-                few, *others, many = (count_calls(network, example(spec, num_images), training) for num_images in sizes)
+                few, *repeats, many = (
+                    count_calls(network, example(spec, num_images), training) for num_images in sizes
+                )
         except Exception as problem:
             where = "a training step" if training else "an evaluation"
             raise UsageError(
@@ -50,7 +52,7 @@ def merged_paths(network: nn.Module, spec: RunSpec) -> tuple[str, ...]:
                 "let forward take batches of any size",
             ) from problem
         merged |= {path for path in (*few, *many) if few.get(path) != many.get(path)}
-        merged |= {path for other in others for path in few.keys() & other.keys() if few[path] != other[path]}
+        merged |= {path for counts in repeats for path in few.keys() & counts.keys() if few[path] != counts[path]}
     return tuple(sorted(merged))
 
 

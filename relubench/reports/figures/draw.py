@@ -72,22 +72,15 @@ def canvas_of(figure: Figure) -> Canvas:
             continue
         draw_panel(axes, figure.panels[place], looks, Theme())
     if handles:
-        canvas.legend(
-            handles=handles,
-            loc="outside lower center",
-            ncols=2 * columns,
-            fontsize="small",
-            frameon=False,
-        )
+        where = {"loc": "outside lower center", "ncols": 2 * columns}
+        canvas.legend(handles=handles, fontsize="small", frameon=False, **where)
     canvas.suptitle(f"{figure.title}\n{figure.subject}" if figure.subject else figure.title, fontsize="medium")
     return canvas
 
 
 def _layout(panels: Sequence[Panel]) -> tuple[int, float]:
     """The panels beside each other, and how much smaller than alone each of them is."""
-    if are_small(panels):
-        return MOST_COLUMNS, 0.72
-    return min(len(panels), 2), 1.0
+    return (MOST_COLUMNS, 0.72) if are_small(panels) else (min(len(panels), 2), 1.0)
 
 
 def are_small(panels: Sequence[Panel]) -> bool:

@@ -46,11 +46,11 @@ class OverlapProbe(Probe):
 def class_overlaps(h_BU: Tensor, labels_B: Tensor) -> tuple[float, float]:
     """The mean Jaccard overlap of pairs of images of one class, and of pairs of two classes; nan without such pairs."""
     on_BU = (h_BU.abs() > NEAR * h_BU.square().mean().sqrt()).to(torch.float32)
-    both = on_BU @ on_BU.T
+    shared = on_BU @ on_BU.T
     sizes = on_BU.sum(1)
-    either = sizes[:, None] + sizes[None, :] - both
+    either = sizes[:, None] + sizes[None, :] - shared
     # Two images for which nothing is on have no sets to compare.
-    overlap, is_pair = both / either.clamp_min(1), either > 0
+    overlap, is_pair = shared / either.clamp_min(1), either > 0
     same = labels_B[:, None] == labels_B[None, :]
     pairs = torch.triu(torch.ones_like(same), diagonal=1) & is_pair
     return float(overlap[pairs & same].mean()), float(overlap[pairs & ~same].mean())

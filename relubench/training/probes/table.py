@@ -91,6 +91,6 @@ def probe_choices() -> tuple[str, ...]:
 
 def probes_of(choice: str) -> dict[str, ProbeRow]:
     """The rows of the probes that a value of `--probe` asks for, in the order in which they are made."""
-    every = [name for name, row in PROBES.items() if row.in_all]
-    names = () if choice == "none" else every if choice == "all" else (ALWAYS, choice)
+    in_all = [name for name, row in PROBES.items() if row.in_all]
+    names = () if choice == "none" else in_all if choice == "all" else (ALWAYS, choice)
     return {name: PROBES[name] for name in names}
