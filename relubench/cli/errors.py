@@ -94,6 +94,8 @@ def _of_command_line(error: typer.TyperException) -> RelubenchError:
     if name:
         return UsageError(f"{name} needs a value", f"write it as {name} VALUE")
     text = error.format_message().strip().rstrip(".")
+    if "unexpected extra argument" in text and "--act" in _options(context):
+        see = f"names are split at commas, without spaces: --act relu,gelu; {see}"
     user_error = UsageError(text[:1].lower() + text[1:], see)
     user_error.exit_code = error.exit_code or EXIT_USAGE
     return user_error

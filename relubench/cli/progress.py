@@ -18,6 +18,8 @@ SHORTEST_S = 2.0
 """Seconds of training before a speed is trusted."""
 LINE_EVERY_S = 5.0
 """Least seconds between two plain lines about finished epochs."""
+LINE_WITHIN_S = 15.0
+"""Seconds without a line after which one says how far an epoch is."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -137,7 +139,7 @@ class FailuresOnly:
 
 
 class PlainLines:
-    """One line a finished run, and one a finished epoch at most every few seconds."""
+    """One line a finished run, one a finished epoch at most every few seconds, and some within a long epoch."""
 
     def __init__(self, stream: TextIO, state: ProgressState, clock: Callable[[], float] = time.monotonic) -> None:
         self.stream = stream
@@ -152,11 +154,12 @@ class PlainLines:
             self._cached += not event.tuning
             return
         self._print_cached()
-        if event.kind == "epoch" and self.clock() - self._last < LINE_EVERY_S:
+        wait = {"epoch": LINE_EVERY_S, "progress": LINE_WITHIN_S}.get(event.kind)
+        if wait is not None and self.clock() - self._last < wait:
             return
         if line := line_of(event, self.state):
             self._print(line)
-            self._last = self.clock() if event.kind == "epoch" else self._last
+            self._last = self._last if wait is None else self.clock()
 
     def close(self) -> None:
         self._print_cached()
@@ -177,9 +180,9 @@ def line_of(event: Event, state: ProgressState) -> str:
             return event.message
         case "failed":
             return warning(event)
-        case "epoch":
-            seconds = state.seconds_left()
-            parts = [f"{run_name(event)}: epoch {event.epochs_done:.0f}/{event.epochs}", facts(event)]
+        case "epoch" | "progress":
+            seconds, digits = state.seconds_left(), ".0f" if event.kind == "epoch" else ".2f"
+            parts = [f"{run_name(event)}: epoch {event.epochs_done:{digits}}/{event.epochs}", facts(event)]
             parts.append(f"{duration(seconds)} left" if seconds is not None else "")
         case "done":
             outcome = f"{event.outcome}: {event.message}" if event.outcome not in (None, "ok") else "done"

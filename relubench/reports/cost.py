@@ -30,7 +30,8 @@ def _human_readable(row: PriceRow) -> Row:
 def _cost_sentence(price: Price) -> str:
     """The price in one line: `24 runs, 3 of them stored, about 2h05m on 2 workers, 269 MB`."""
     rows = price.rows
-    seconds = 3600 * sum(row.hours for row in rows) / price.workers
+    worker_seconds = 3600 * sum(row.hours for row in rows)
+    seconds = worker_seconds / price.workers
     keys = ("runs", "stored", "tuning_runs", "layers")
     num_runs, num_stored, num_tuning_runs, num_layers = (sum(getattr(row, key) for row in rows) for key in keys)
     missing_datasets = dict.fromkeys(row.dataset for row in rows if row.data == "no")
@@ -41,6 +42,7 @@ def _cost_sentence(price: Price) -> str:
         f"{num_tuning_runs} tuning runs" if num_tuning_runs else "",
         f"{count(num_layers, 'layer')} to pre-train" if num_layers else "",
         f"about {duration(seconds)} on {workers}" if price.pending else "nothing to train",
+        f"{duration(worker_seconds)} of one worker, as in the rows" if price.pending and price.workers > 1 else "",
         f"{_megabytes(sum(row.disk_bytes for row in rows))} of disk",
         f"not here yet: {', '.join(missing_datasets)}" if missing_datasets else "",
     ]

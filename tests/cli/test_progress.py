@@ -194,6 +194,14 @@ def test_live_bars(state: ProgressState, clock: Clock, capsys: pytest.CaptureFix
     assert capsys.readouterr().out == ""
 
 
+def test_a_long_epoch_has_lines_within_it(state: ProgressState, clock: Clock) -> None:
+    moments = [(0, 0.0), (10, 0.1), (16, 0.16), (25, 0.25), (32, 0.32)]
+    epochs = [(now, event("progress", epochs_done=done, images_per_second=61.3)) for now, done in moments]
+    said = lines(state, clock, [(0, event("started")), *epochs])
+    assert [line.split(", ")[0].split(": ")[1] for line in said] == ["epoch 0.16/30", "epoch 0.32/30"]
+    assert "61.3 images/s" in said[0] and "left" in said[1]
+
+
 def test_the_display_fits_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr", io.StringIO())
     assert isinstance(progress.choose(1, 1, quiet=False), progress.PlainLines)

@@ -54,7 +54,7 @@ def why_not(network: nn.Module, label: str, images: Tensor, problem: Exception) 
             f"{label} takes tokens (whole numbers that an embedding looks up), not images of shape {shape}",
             "relubench trains classifiers of images: name a network that takes float32 images [B, C, Y, X]",
         )
-    default = "; without --dataset the images are the digits', 1x8x8" if shape == [1, 8, 8] else ""
+    default = "; images of 1x8x8 are the digits, which are taken without --dataset" if shape == [1, 8, 8] else ""
     return UsageError(
         f"{label} failed on images of shape {tuple(images.shape)}: {short(problem)}", _hint(problem, shape) + default
     )

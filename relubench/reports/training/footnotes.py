@@ -101,9 +101,9 @@ def together(comparisons: int) -> str:
     """What the intervals of differences hold, and when one is called noise."""
     if comparisons <= 1:
         return ", noise where the interval holds zero"
+    how_many = "both" if comparisons == 2 else f"all {comparisons}"
     return (
-        f", noise where the interval holds zero; with 95 % probability all {comparisons} of their intervals hold "
-        "(Bonferroni)"
+        f", noise where the interval holds zero; with 95 % probability {how_many} of their intervals hold (Bonferroni)"
     )
 
 
