@@ -195,10 +195,9 @@ def speed(
     mode = choose_mode(switches, options_of({**named, **places}))
     check_torch_loads()
     if mode in ("", "--arithmetic"):
-        return Table(_operators_timed(mode, act, named))
+        return Table(_operators_timed(mode, act, named, data_dir, runs_dir))
     training = {name: value for name, value in named.items() if name in TrainingSettings.__annotations__}
-    methods = methods_of(named.get("method"))
-    own = {"pretrain": {"methods": methods}} if methods else None
+    own = {"pretrain": {"methods": methods}} if (methods := methods_of(named.get("method"))) else None
     config = configuration(act, training, settings, defaults={"act": MODES[mode].acts}, own=own)
     check_place(config)
     return Table(_networks_timed(mode, config, named, data_dir, runs_dir))
@@ -242,8 +241,9 @@ def compare(*files: str | Path) -> Table:
     return Table(compared([read_table(user_path(path)) for path in files]))
 
 
-def _operators_timed(mode: str, act: object, named: SpeedSettings) -> Report:
+def _operators_timed(mode: str, act: object, named: SpeedSettings, data_dir: Place, runs_dir: Place) -> Report:
     from relubench.activations import select
+    from relubench.experiments.operator_inputs import recorded_inputs
     from relubench.experiments.operator_speed import operator_request, time_arithmetic, time_operators
     from relubench.experiments.speed import MODES, limits_of, timing_request
     from relubench.reports.speed.sessions import arithmetic_timed, operators_timed
@@ -261,9 +261,10 @@ def _operators_timed(mode: str, act: object, named: SpeedSettings) -> Report:
         passes=texts_of(named.get("passes")),
         compiled=bool(named.get("compiled")),
         threads=named.get("threads"),
+        inputs=(recorded := recorded_inputs(named.get("inputs"), runs_dir, data_dir)),
         **limits,
     )
-    return operators_timed(time_operators(request, select(acts), acts, device))
+    return operators_timed(time_operators(request, select(acts), acts, device), recorded)
 
 
 def _networks_timed(

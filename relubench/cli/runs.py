@@ -11,6 +11,7 @@ import typer
 
 from relubench.cli import options, output
 from relubench.errors import UsageError
+from relubench.runs.run_ids import find_run
 
 if TYPE_CHECKING:
     from relubench.runs.store import Store
@@ -118,19 +119,6 @@ def _refuse_before_command(ctx: typer.Context) -> None:
         flag = {"output_file": "--output"}.get(names[0], "--" + names[0].replace("_", "-"))
         command = f"relubench runs {ctx.invoked_subcommand}"
         raise UsageError(f"{flag} stands before `{ctx.invoked_subcommand}`", f"put it behind: {command} ... {flag}")
-
-
-def find_run(start: str, run_ids: list[str]) -> str:
-    """The id that begins with `start`; raises UsageError where none or several do."""
-    matching = [run_id for run_id in run_ids if run_id.startswith(start)] if start else []
-    if start in run_ids:
-        return start
-    if len(matching) > 1:
-        examples = ", ".join(matching[:4]) + (", ..." if len(matching) > 4 else "")
-        raise UsageError(f"{len(matching)} runs begin with {start!r}", f"give more of the id: {examples}")
-    if not matching:
-        raise UsageError(f"there is no run {start!r}", "`relubench runs` lists the ids; --runs-dir says where")
-    return matching[0]
 
 
 def _confirmed(num_runs: int, root: Path) -> bool:

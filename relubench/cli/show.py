@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from relubench.cli import completion, options, output
-from relubench.cli.runs import find_run
 from relubench.cli.study import quietly
 from relubench.data.notes import printable
 from relubench.errors import UsageError
+from relubench.runs.run_ids import find_run
 from relubench.runs.task_names import LANGUAGE
 from relubench.system.lookup import find
 from relubench.system.output_files import check_file, save_file

@@ -26,7 +26,7 @@ METHOD = replace(
     default="none",
 )
 OFFERED = offer(
-    *(ACT, "--size", "--dtype", "--pass", "--compile", "--threads", "--rel-ci", "--budget", SEED),
+    *(ACT, "--size", "--dtype", "--pass", "--compile", "--threads", "--inputs", "--rel-ci", "--budget", SEED),
     *("--network", "--sparsity", "--arithmetic", "--target", METHOD, "data.name", "model.name", "model.keep_act"),
     *("train.protocol", "train.epochs", "train.batch_size", "train.lr", "seeds", "--set", "--data-dir", "--runs-dir"),
     "device",

@@ -64,6 +64,16 @@ Threads = Annotated[
         "--threads", metavar="N", rich_help_panel=OPERATORS, help="Processor threads an operator may use. Default: 1."
     ),
 ]
+Inputs = Annotated[
+    str | None,
+    typer.Option(
+        "--inputs",
+        metavar="RUN",
+        rich_help_panel=OPERATORS,
+        help="Time on recorded inputs too: pre-activations of this run's network on its validation data, drawn from "
+        "their quantiles. Default: normal numbers only.",
+    ),
+]
 RelCi = Annotated[
     str | None,
     typer.Option(
@@ -174,6 +184,7 @@ class SpeedFlags:
     pass_: Passes = None
     compile_: Compile = False
     threads: Threads = None
+    inputs: Inputs = None
     rel_ci: RelCi = None
     budget: Budget = None
     network: Network = False

@@ -31,12 +31,13 @@ def time_operators(config: ConfigFlags, flags: SpeedFlags, target: output.Target
     """Time every activation in every size, type and pass that is asked for, and write the table."""
     from relubench.activations import select
     from relubench.experiments import operator_speed
+    from relubench.experiments.operator_inputs import recorded_inputs
     from relubench.reports.speed.sessions import operators_timed
     from relubench.system.device import resolve
 
     device = resolve(config.text("--device") or "auto")
     acts = config.text("--act") or MODES[""].acts
-    choices = select(acts)
+    choices, recorded = select(acts), recorded_inputs(flags.inputs, flags.runs_dir, flags.data_dir)
     request = operator_speed.operator_request(
         choices,
         device,
@@ -45,13 +46,14 @@ def time_operators(config: ConfigFlags, flags: SpeedFlags, target: output.Target
         passes=flags.pass_,
         compiled=flags.compile_,
         threads=whole_number("--threads", flags.threads, 1, 4096) if flags.threads is not None else None,
+        inputs=recorded,
         **flags.limits(config),
     )
     _say_what_is_copied(choices, flags)
     output.check_stdout(target)
     gate, watch = flags.gate(), partial(show_rounds, quiet=flags.quiet)
     timed = operator_speed.time_operators(request, choices, acts, device, watch, flags.note, keep_interrupted=True)
-    report = gate(operators_timed(timed))
+    report = gate(operators_timed(timed, recorded))
     _show(report, target, flags)
     if timed.measurement.ended == "interrupted":
         raise typer.Exit(EXIT_INTERRUPTED)

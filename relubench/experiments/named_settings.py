@@ -55,6 +55,8 @@ class SpeedSettings(TrainingSettings, total=False):
     """Those of --pass."""
     compiled: bool | None
     threads: int | None
+    inputs: str | None
+    """The id of a run, whose pre-activations are inputs too."""
     rel_ci: float | None
     """A share: 0.02 is 2 %."""
     budget: float | None

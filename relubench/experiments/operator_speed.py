@@ -8,6 +8,7 @@ import torch
 
 from relubench.activations import ActivationChoice
 from relubench.errors import UsageError
+from relubench.experiments.operator_inputs import RecordedInputs
 from relubench.experiments.speed import timing_request
 from relubench.experiments.timings import Timed, Watch, time_rounds, unwatched
 from relubench.system.device import Device, usable_processors
@@ -30,6 +31,7 @@ def operator_request(
     passes: Sequence[str] | None = None,
     compiled: bool = False,
     threads: int | None = None,
+    inputs: RecordedInputs | None = None,
     rel_ci: str | None = None,
     budget: str | None = None,
     seed: int | None = None,
@@ -46,6 +48,7 @@ def operator_request(
         passes=checks.check_names("--pass", list(checks.PASSES) if "all" in names else names, checks.PASSES),
         compiled=compiled,
         threads=1 if threads is None else threads,
+        inputs=inputs.values if inputs is not None else (),
     )
     if threads is not None and not device.is_processor:
         raise UsageError(f"--threads {threads} means nothing on {device.kind}", "leave it out, or add --device cpu")

@@ -34,7 +34,9 @@ class Mode:
 GATE = ("--baseline", "--fail-on", "--strict")
 
 MODES = {
-    "": Mode(("--size", "--dtype", "--pass", "--compile", "--threads", "--act", "--plot", *GATE), 75.0, ("all",)),
+    "": Mode(
+        ("--size", "--dtype", "--pass", "--compile", "--threads", "--inputs", "--act", "--plot", *GATE), 75.0, ("all",)
+    ),
     "--network": Mode(
         (*NETWORK_OPTIONS, "--target", "--method", "--act", "--plot", "--keep-act", "--compile", *GATE),
         30.0,
@@ -53,6 +55,9 @@ def choose_mode(switches: Mapping[str, bool], options: Iterable[str]) -> str:
         raise UsageError(f"{' and '.join(modes)} are different measurements", "ask for one at a time")
     mode = modes[0] if modes else ""
     set_options = set(options)
+    if "--inputs" in set_options and not mode:
+        # Where the run and its data lie.
+        set_options -= {"--data-dir", "--runs-dir"}
     for option in dict.fromkeys(option for row in MODES.values() for option in row.options):
         if option in set_options and option not in MODES[mode].options:
             modes = [name for name, row in MODES.items() if name and option in row.options]

@@ -5,6 +5,7 @@ Shapes: N output elements; z [columns*N], chunk after chunk; h and grad [N].
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -26,7 +27,7 @@ class Buffers:
     """The tensors of one size and dtype."""
 
     z: Tensor
-    """[most columns * N], unit normal"""
+    """[most columns * N], unit normal, or drawn from values that were recorded"""
     h: Tensor
     grad_source: Tensor
     grad: Tensor
@@ -35,11 +36,26 @@ class Buffers:
     """Copies of z's first N for the passes in place."""
 
     @classmethod
-    def make(cls, elements: int, columns: int, dtype: torch.dtype, device: str, seed: int, *, pool: bool) -> Buffers:
+    def make(
+        cls,
+        elements: int,
+        columns: int,
+        dtype: torch.dtype,
+        device: str,
+        seed: int,
+        *,
+        pool: bool,
+        inputs: Sequence[float] = (),
+    ) -> Buffers:
         def normal(role: str, size: int) -> Tensor:
             return torch.randn(size, generator=stream(seed, role)).to(device=device, dtype=dtype)
 
-        z, source = normal("speed-input", columns * elements), normal("speed-gradient", elements)
+        source = normal("speed-gradient", elements)
+        if inputs:
+            places = torch.randint(len(inputs), (columns * elements,), generator=stream(seed, "speed-recorded-input"))
+            z = torch.tensor(inputs)[places].to(device=device, dtype=dtype)
+        else:
+            z = normal("speed-input", columns * elements)
         copies = max(1, POOL_BYTES // (elements * dtype.itemsize)) if pool else 0
         # Each tensor is written once: else the first sample would include its page faults.
         return cls(

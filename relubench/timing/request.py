@@ -22,6 +22,9 @@ PASSES = ("forward", "backward", "forward+backward", "inplace", "allocating")
 
 DEFAULT_PASSES = ("forward", "forward+backward")
 NAMED_SIZES = ("cache", "last", "memory")
+RECORDED = ", recorded inputs"
+"""The end of a mode in which the inputs are those of a network."""
+
 LARGEST = 2**31
 """The largest number of elements of a tensor."""
 
@@ -54,12 +57,20 @@ class Request:
     budget_s: float = 75.0
     rel_ci: float = 0.02
     seed: int = 0
+    inputs: tuple[float, ...] = ()
+    """Values that every activation is timed on as well, each as likely as the others; empty: on normal ones only."""
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """The modes of every cell: how the activation is called, and on which inputs."""
+        called = ("eager", "compiled") if self.compiled else ("eager",)
+        return (*called, *(f"{mode}{RECORDED}" for mode in called if self.inputs))
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Request:
         """The request of which these are the `dataclasses.asdict`, as JSON gives them back."""
         sizes = tuple(Size(**size) for size in values["sizes"])
-        tuples = {key: tuple(values[key]) for key in ("dtypes", "passes")}
+        tuples = {key: tuple(values[key]) for key in ("dtypes", "passes", "inputs")}
         return cls(**{**values, **tuples, "sizes": sizes})
 
 
@@ -112,6 +123,7 @@ def check_memory(request: Request, columns: int, memory: int, free: int | None) 
     item_sizes = [DTYPES[entry] for entry in request.dtypes]
     # A pass in place works on a copy of the input.
     tensors_per_output = columns + HELD + ("inplace" in request.passes)
+    total_elements *= 2 if request.inputs else 1
     needed = total_elements * sum(item_sizes) * tensors_per_output + largest * max(item_sizes) * (columns + WORKING)
     available = min(memory, free) if free is not None else memory
     if needed > 0.8 * available:

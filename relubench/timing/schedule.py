@@ -22,7 +22,7 @@ from relubench.statistics import timings
 from relubench.timing.buffers import TORCH_DTYPES, Buffers
 from relubench.timing.clocks import Clock
 from relubench.timing.operators import TimedCall, Unmeasurable, timed_call
-from relubench.timing.request import DTYPES, Request, Size
+from relubench.timing.request import DTYPES, RECORDED, Request, Size
 from relubench.timing.roof import timed_roof
 from relubench.timing.traffic import patterns
 
@@ -193,12 +193,15 @@ def prepare(
     for size in request.sizes:
         for dtype in request.dtypes:
             pool = "inplace" in request.passes
-            buffers = Buffers.make(size.elements, inputs_per_unit, TORCH_DTYPES[dtype], device, request.seed, pool=pool)
+            shape = (size.elements, inputs_per_unit, TORCH_DTYPES[dtype], device, request.seed)
+            buffers = {False: Buffers.make(*shape, pool=pool)}
+            if request.inputs:
+                buffers[True] = Buffers.make(*shape, pool=pool, inputs=request.inputs)
             cold = 2 * size.elements * DTYPES[dtype] >= COLD_CACHES * last_cache
-            for mode in ("eager", "compiled") if request.compiled else ("eager",):
+            for mode in request.modes:
                 for name in request.passes:
                     cell = Cell(size, dtype, mode, name, cold)
-                    cell.candidates = _candidates(cell, buffers, built)
+                    cell.candidates = _candidates(cell, buffers[mode.endswith(RECORDED)], built)
                     if any(candidate.role == "activation" and not candidate.skipped for candidate in cell.candidates):
                         cells.append(cell)
     return Session(request, cells, clock)
@@ -239,7 +242,9 @@ def _try_candidate(label: str, role: str, activation: Activation | str, cell: Ce
         return Candidate(label, role, None, failure=activation)
     try:
         with torch.no_grad():
-            return Candidate(label, role, timed_call(activation, cell.name, buffers, compiled=cell.mode == "compiled"))
+            return Candidate(
+                label, role, timed_call(activation, cell.name, buffers, compiled=cell.mode.startswith("compiled"))
+            )
     except Unmeasurable as error:
         return Candidate(label, role, None, failure=str(error), skipped=True)
     except Exception as problem:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from relubench.experiments.operator_inputs import RecordedInputs
 from relubench.reports.formatting import short
 from relubench.reports.report import Column, Note, Report, Row, footnotes, warnings
 from relubench.reports.speed.notes import ONE_PROCESS, against_itself, paired_note
 from relubench.timing.measurement import Measurement
+from relubench.timing.request import RECORDED
 
 STAMP = ("size", "dtype", "mode", "pass")
 """What tells the cells of one activation apart."""
@@ -21,8 +23,15 @@ GATED_NOTE = (
 KEPT_NOTE = "kept B: bytes for each element that the forward pass keeps for the backward pass"
 
 
-def speed_report(rows: Sequence[Row], runs: Sequence[Row], measurement: Measurement, *, device: str) -> Report:
-    """The report of these rows (SpeedRow.to_json)."""
+def speed_report(
+    rows: Sequence[Row],
+    runs: Sequence[Row],
+    measurement: Measurement,
+    *,
+    device: str,
+    recorded: RecordedInputs | None = None,
+) -> Report:
+    """The report of these rows (SpeedRow.to_json); `recorded`: the inputs of a network that are timed too."""
     return Report(
         command="speed",
         device=device,
@@ -34,10 +43,19 @@ def speed_report(rows: Sequence[Row], runs: Sequence[Row], measurement: Measurem
         question="How long does each activation take on this machine, beside relu and the speed of its memory?",
         figures=("speed",),
         caption=_caption(measurement),
-        notes=_notes(rows, measurement),
-        about={"measurement": measurement.to_json()},
+        notes=[*_notes(rows, measurement), *([_recorded_note(recorded)] if recorded is not None else [])],
+        about={
+            "measurement": measurement.to_json(),
+            **({"inputs": recorded.to_json()} if recorded is not None else {}),
+        },
         sentence=sentence(rows, measurement),
     )
+
+
+def _recorded_note(recorded: RecordedInputs) -> Note:
+    quantiles = ", ".join(f"{percent} %: {value:.3g}" for percent, value in recorded.quantiles.items())
+    text = f"recorded inputs: pre-activations of all hidden layers of run {recorded.run} ({recorded.network}) on its "
+    return Note(f"{text}validation data, drawn from their quantiles ({quantiles}); else inputs are normal numbers")
 
 
 def merge(rows: Sequence[Row]) -> list[Row]:
@@ -251,6 +269,7 @@ def sentence(rows: Sequence[Row], measurement: Measurement) -> str:
     ]
     pass_name, size = last_row["pass"], last_row["size"]
     cell_name = f"{PASSES.get(pass_name, pass_name)}, {SIZES.get(size, size)}, {last_row['dtype']}"
+    cell_name += RECORDED if last_row["mode"].endswith(RECORDED) else ""
     if not same_cell:
         return f"relu takes {significant(last_row['ns_per_element'])} ns an element ({cell_name})."
     slowest = max(same_cell, key=lambda row: row["ratio_to_relu"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from relubench.experiments.operator_inputs import RecordedInputs
 from relubench.experiments.record import StudyRecord
 from relubench.experiments.timings import Timed
 from relubench.reports.report import Report, Row
@@ -19,14 +20,14 @@ from relubench.timing.step_times import compiled_times, step_records, step_times
 from relubench.timing.steps import StepBenchmark
 
 
-def operators_timed(timed: Timed[Session]) -> Report:
-    """The table of timed operators."""
+def operators_timed(timed: Timed[Session], recorded: RecordedInputs | None = None) -> Report:
+    """The table of timed operators, on normal inputs and, where there are any, on recorded ones."""
     session = timed.measurement
     roofs = [(cell.size.name, cell.dtype, name, gb) for cell, name, gb in rows.roofs_gb_per_s(session)]
     lines = [*timed.warnings, *rows.warnings(session)]
     measurement = of_session(session, rows.against_itself(session), lines, roofs=roofs)
     table = [row.to_json() for row in rows.rows(session)]
-    return speed_report(table, rows.runs(session), measurement, device=timed.device)
+    return speed_report(table, rows.runs(session), measurement, device=timed.device, recorded=recorded)
 
 
 def arithmetic_timed(timed: Timed[Session]) -> Report:
