@@ -6,6 +6,7 @@ with narrower vectors than this one has.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -129,6 +130,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _is_quick(item.path) and item.get_closest_marker("slow") is None:
             item.add_marker("quick")
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector of cycles leave out what the session holds to its end: it runs after every job that trains."""
+    gc.freeze()
 
 
 def _is_quick(path: Path) -> bool:

@@ -117,7 +117,7 @@ def commit(repository: Path) -> None:
 def test_a_tiny_training_at_equal_revisions_and_at_one_with_another_rounding(
     repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    tiny = Training("tiny", "train --act tanh --model mlp-1x8 --batch-size 64 --epochs 1")
+    tiny = Training("tiny", "train --act tanh --model mlp-1x8 --batch-size 64 --epochs 1 --executor inline")
     monkeypatch.setattr(two_revisions, "TRAININGS", (tiny,))
     assert two_revisions.main(["HEAD", "."], repository) == 0
     assert capsys.readouterr().out == "tiny: equal (3 files; cpu, 1 thread)\n1 of 1 trainings are equal\n"

@@ -20,9 +20,6 @@ METRIC_KEYS = {
 }
 """The keys that a row has for its task's metric -> those that the same values have where the task is classification."""
 
-TASK_KEYS = ("task", "metric", "lower_is_better", *METRIC_KEYS)
-"""The keys by which the rows of every task name their task and give its scores."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SummaryRow:

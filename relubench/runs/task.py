@@ -38,12 +38,12 @@ class Task:
     """The name of its metric in rows: the mean over test examples, in percent where each is a bit."""
     noun: str
     """What the metric is called in a sentence: 'error' makes 'test error' and 'validation error'."""
-    unit: str
+    unit: str = ""
     """What follows a value: '%'; empty for a number without a unit."""
-    difference_unit: str
+    difference_unit: str = ""
     """What follows a difference: 'points'; empty likewise."""
-    lower_is_better: bool
-    per_example: Literal["wrong", "loss"]
+    lower_is_better: bool = True
+    per_example: Literal["wrong", "loss"] = "loss"
     """What a run stores of each test example: a bit, or a float32."""
     chance: Callable[[NDArray[Any]], NDArray[Any]]
     """Gives for each target [N] the score of a network that has learned nothing: the best constant answer."""
@@ -163,7 +163,6 @@ _ROWS = (
         noun="error",
         unit="%",
         difference_unit="points",
-        lower_is_better=True,
         per_example="wrong",
         chance=commonest_class_errors,
         chance_answer="always naming the commonest class",
@@ -176,8 +175,6 @@ _ROWS = (
         noun="negative ELBO",
         unit="nats",
         difference_unit="nats",
-        lower_is_better=True,
-        per_example="loss",
         chance=mean_image_nats,
         chance_answer="always giving the mean image",
         applies="sigmoid",
@@ -188,10 +185,6 @@ _ROWS = (
         target="relubench.training.squared_error:SquaredError",
         metric="mse",
         noun="squared error",
-        unit="",
-        difference_unit="",
-        lower_is_better=True,
-        per_example="loss",
         chance=squared_errors_of_mean,
         chance_answer="always giving the mean image",
         decimals=4,
@@ -202,10 +195,6 @@ _ROWS = (
         target="relubench.training.squared_error:SquaredError",
         metric="mse",
         noun="squared error",
-        unit="",
-        difference_unit="",
-        lower_is_better=True,
-        per_example="loss",
         chance=squared_errors_of_mean,
         chance_answer="always giving the mean",
         of_numbers=True,
@@ -221,7 +210,6 @@ _ROWS = (
         unit="dB",
         difference_unit="dB",
         lower_is_better=False,
-        per_example="loss",
         chance=lambda colours: decibels(squared_errors_of_mean(colours)),
         chance_answer="always giving the mean colour",
         of_numbers=True,
@@ -235,10 +223,7 @@ _ROWS = (
         target="relubench.training.next_token:NextToken",
         metric="bits_per_character",
         noun="bits per character",
-        unit="",
         difference_unit="bits",
-        lower_is_better=True,
-        per_example="loss",
         # 8 bits is what a uniform answer costs; no text is that hard, so a network has to beat the frequencies.
         chance=unigram_bits,
         chance_answer="always giving the frequencies of the characters",

@@ -171,16 +171,6 @@ def word(difference: float, low: float, high: float, seeds: int) -> str:
     return ("higher" if difference > 0 else "lower") + (ON_THIS_TEST_SET if seeds == 1 else "")
 
 
-def minimum_detectable_difference(
-    wrong_a: Sequence[Scores], wrong_b: Sequence[Scores], comparisons: float = 1
-) -> float | None:
-    """The true difference that this many seeds and examples detect with 80 % probability; of bits in points.
-
-    None where no possible difference would be detected. S = 1: for the test set's noise alone.
-    """
-    return paired_difference(wrong_a, wrong_b, comparisons).detectable
-
-
 def seeds_to_resolve(wrong_a: Sequence[Scores], wrong_b: Sequence[Scores], comparisons: float = 1) -> SeedsNeeded:
     """The number of seeds with which a true difference as large as the observed one is detected with 80 % probability.
 

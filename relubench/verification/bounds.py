@@ -132,11 +132,6 @@ def _widest(sizes: Array) -> float:
     return np.inf if widest > HEAVY_TAIL * np.quantile(sizes, 0.9, method="lower") else widest
 
 
-def _computation(steps: Callable[[Tensor], Tensor], chunk: Tensor) -> Callable[[], Tensor]:
-    """The steps on these points, anew at every call: a user's code may write over them."""
-    return lambda: steps(chunk.contiguous().clone())
-
-
 def _is_far_out(x: Array, dtype: str) -> NDArray[np.bool_]:
     """Where x, or the cube of x in float32's range, is within a factor of 64 of the largest number."""
     greatest_exponent = FORMATS[dtype][2] + 1

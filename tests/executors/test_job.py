@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,12 @@ from relubench.executors.messages import to_json
 from relubench.executors.tasks import messages_of
 from relubench.runs.store import Store
 
-for job in json.loads(Path(sys.argv[1]).read_text()):
-    for message in messages_of(Job.from_json(job), Store(Path(sys.argv[2]))):
-        print(json.dumps(to_json(message)), flush=True)
+for store, jobs in json.loads(Path(sys.argv[1]).read_text()).items():
+    for job in jobs:
+        for message in messages_of(Job.from_json(job), Store(Path(store))):
+            print(json.dumps(to_json(message)), flush=True)
 """
-"""A worker of another machine: it has a list of jobs and a store of its own."""
+"""A worker of another machine: it has a list of jobs for each of its stores."""
 
 ACT = "from near import scale\ndef act(x): return scale() * x.relu()\n"
 NEAR = (
@@ -74,18 +75,22 @@ class Recording:
         yield from self.inline.run(jobs)
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder where the command is given, with a user's own files."""
-    home = tmp_path / "home"
+def make_home(home: Path) -> None:
+    """Make the folder where the command is given, with a user's own files."""
     (home / "lab").mkdir(parents=True)
     for name, text in (("act.py", ACT), ("near.py", NEAR), ("net.py", NET), ("scale.txt", "0.5")):
         (home / "lab" / name).write_text(text, encoding="utf-8")
     random = np.random.default_rng(0)
     x, y = random.integers(0, 256, (300, 4, 4), dtype=np.uint8), np.arange(300) % 3
     np.savez(home / "own.npz", x_train=x[:240], y_train=y[:240], x_test=x[240:], y_test=y[240:])
-    monkeypatch.chdir(home)
-    return home
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """That folder, which the test works in."""
+    make_home(tmp_path / "home")
+    monkeypatch.chdir(tmp_path / "home")
+    return tmp_path / "home"
 
 
 def texts_in(value: Any) -> Iterator[str]:
@@ -108,12 +113,12 @@ def jobs_of_a_study(values: dict[str, Any], store: Store) -> list[Any]:
     return [json.loads(text) for text in recording.texts]
 
 
-def carried_out(jobs: list[Any], folder: Path, store: Path) -> list[Any]:
-    """Carry out jobs in a fresh process that has another cache and works in another folder; its messages."""
+def carried_out(jobs: dict[Path, list[Any]], folder: Path) -> list[Any]:
+    """Carry out each store's jobs in a fresh process with another cache, which works in the folder; its messages."""
     folder.mkdir(exist_ok=True)
-    (folder / "jobs.json").write_text(json.dumps(jobs))
+    (folder / "jobs.json").write_text(json.dumps({str(store): some for store, some in jobs.items()}))
     environment = {**os.environ, "RELUBENCH_CACHE_DIR": str(folder / "cache"), "TMPDIR": str(folder)}
-    argv = [sys.executable, "-c", ELSEWHERE, str(folder / "jobs.json"), str(store)]
+    argv = [sys.executable, "-c", ELSEWHERE, str(folder / "jobs.json")]
     done = subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
@@ -125,41 +130,53 @@ def contents(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in paths}
 
 
-def check_elsewhere(values: dict[str, Any], tmp_path: Path, home: Path, *, with_data: bool) -> None:
-    """The jobs of a study name no path, and give the same bytes elsewhere; `with_data` puts the user's file there."""
-    jobs = jobs_of_a_study(values, Store(tmp_path / "here"))
-    texts = [text for text in texts_in(jobs) if len(text) < 4096]
-    assert jobs and not [text for text in texts if Path(text).is_absolute() or str(tmp_path) in text]
-    away = tmp_path / "away"
-    away.mkdir()
-    if with_data:
-        shutil.copy(home / "own.npz", away)
-    messages = carried_out(jobs, away, tmp_path / "there")
-    assert [message for message in messages if message["event"] == "failed"] == []
-    here, there = contents(tmp_path / "here"), contents(tmp_path / "there")
+@dataclass(frozen=True)
+class Places:
+    """What each kind of study stored where it was asked for, and elsewhere, by the kind; and the JSON of its jobs."""
+
+    jobs: dict[str, list[Any]]
+    here: dict[str, dict[str, bytes]]
+    elsewhere: dict[str, dict[str, bytes]]
+    messages: list[Any]
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> Places:
+    """All kinds of studies here; their jobs in one other process, which has the user's data but not his code."""
+    folder = tmp_path_factory.mktemp("places")
+    kinds = {**KINDS, "MNIST": MNIST} if "RELUBENCH_DATA_DIR" in os.environ else KINDS
+    (folder / "away").mkdir()
+    make_home(folder / "home")
+    shutil.copy(folder / "home" / "own.npz", folder / "away")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder / "home")
+        patch.setenv("RELUBENCH_CACHE_DIR", str(folder / "cache"))
+        jobs = {kind: jobs_of_a_study(kinds[kind], Store(folder / f"here-{kind}")) for kind in kinds}
+        messages = carried_out({folder / f"there-{kind}": jobs[kind] for kind in kinds}, folder / "away")
+    here, there = ({kind: contents(folder / f"{side}-{kind}") for kind in kinds} for side in ("here", "there"))
+    return Places(jobs, here, there, messages)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "MNIST"])
+def test_a_job_is_carried_out_elsewhere_to_the_same_bytes(kind: str, places: Places):
+    if kind not in places.jobs:
+        pytest.skip("needs RELUBENCH_DATA_DIR with MNIST")
+    texts = [text for text in texts_in(places.jobs[kind]) if len(text) < 4096]
+    assert texts and not [text for text in texts if Path(text).is_absolute() or "/places" in text]
+    assert [message for message in places.messages if message["event"] == "failed"] == []
+    here, there = places.here[kind], places.elsewhere[kind]
     assert sorted(here) == sorted(there) and any(name.endswith("test_wrong.bin") for name in here)
     assert here == there
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_job_is_carried_out_elsewhere_to_the_same_bytes(kind: str, tmp_path: Path, home: Path):
-    check_elsewhere(KINDS[kind], tmp_path, home, with_data=kind == "an .npz file")
-
-
-def test_a_job_on_files_of_mnist_is_carried_out_elsewhere(tmp_path: Path, home: Path):
-    if "RELUBENCH_DATA_DIR" not in os.environ:
-        pytest.skip("needs RELUBENCH_DATA_DIR with MNIST")
-    check_elsewhere(MNIST, tmp_path, home, with_data=False)
 
 
 def test_a_users_file_that_is_missing_or_another_elsewhere_fails_the_job(tmp_path: Path, home: Path):
     jobs = jobs_of_a_study(KINDS["an .npz file"], Store(tmp_path / "here"))
     away = tmp_path / "away"
-    (missing,) = carried_out(jobs, away, tmp_path / "there")
+    (missing,) = carried_out({tmp_path / "there": jobs}, away)
     assert missing["event"] == "failed" and "own.npz" in missing["message"]
     with np.load(home / "own.npz") as arrays:
         np.savez(away / "own.npz", **{**arrays, "x_train": arrays["x_train"] + 1})
-    (other,) = carried_out(jobs, away, tmp_path / "there")
+    (other,) = carried_out({tmp_path / "there": jobs}, away)
     assert other["event"] == "failed" and "what has its name has another content" in other["message"]
     assert Store(tmp_path / "there").ids() == []
 
@@ -169,18 +186,18 @@ def test_another_file_of_that_name_elsewhere_is_not_taken_for_the_users_code(tmp
     jobs = jobs_of_a_study(KINDS["own activation"], store)
     (tmp_path / "away" / "lab").mkdir(parents=True)
     (tmp_path / "away" / "lab" / "act.py").write_text("def act(x): return x.tanh()\n")
-    carried_out(jobs, tmp_path / "away", tmp_path / "there")
+    carried_out({tmp_path / "there": jobs}, tmp_path / "away")
     assert contents(tmp_path / "there") == contents(tmp_path / "here")
 
 
 def test_a_source_that_was_altered_on_the_way_is_refused(tmp_path: Path, home: Path):
     (job,) = jobs_of_a_study(KINDS["own activation"], Store(tmp_path / "here"))
     assert [file["path"] for file in job["sources"][0]["files"]] == ["act.py", "near.py", "scale.txt"]
+    outside = json.loads(json.dumps(job))
     job["sources"][0]["files"][0]["text"] += "# altered\n"
-    (failed,) = carried_out([job], tmp_path / "away", tmp_path / "there")
-    assert failed["event"] == "failed" and failed["message"] == "the source of act.py does not match its SHA-256"
     digest = hashlib.sha256(ACT.encode()).hexdigest()
-    job["sources"][0]["files"][0] = asdict(SourceFile(path="../../act.py", digest=digest, text=ACT))
-    (failed,) = carried_out([job], tmp_path / "away", tmp_path / "there")
-    assert failed["event"] == "failed" and "would lie outside of its folder" in failed["message"]
+    outside["sources"][0]["files"][0] = asdict(SourceFile(path="../../act.py", digest=digest, text=ACT))
+    altered, placed = carried_out({tmp_path / "there": [job, outside]}, tmp_path / "away")
+    assert altered["event"] == "failed" and altered["message"] == "the source of act.py does not match its SHA-256"
+    assert placed["event"] == "failed" and "would lie outside of its folder" in placed["message"]
     assert not list(tmp_path.glob("away/cache/act.py"))

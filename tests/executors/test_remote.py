@@ -34,7 +34,7 @@ LONG = {"train": {"epochs": 30, "batch_size": 16}, "model": {"name": "mlp-2x32"}
 EVERYTHING = {
     **SMALL,
     "act": ["relu", "tanh"],
-    "pretrain": {"methods": ["none", "dae"], "epochs": 1},
+    "pretrain": {"methods": ["none", "dae"], "epochs": 1, "lr": 0.1},
     "data": {"test_noise": [0.1]},
 }
 

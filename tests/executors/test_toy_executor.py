@@ -51,7 +51,7 @@ CONFIG = {
     "act": ["relu", "tanh"],
     "train": {"epochs": 2, "batch_size": 64},
     "model": {"name": "mlp-1x16"},
-    "pretrain": {"methods": ["none", "dae"], "epochs": 1},
+    "pretrain": {"methods": ["none", "dae"], "epochs": 1, "lr": 0.1},
     "data": {"test_noise": [0.1]},
     "device": "cpu",
 }

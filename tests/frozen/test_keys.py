@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.cli.fakes import training_here
 from tests.frozen.conftest import Frozen, printed
 from tests.frozen.shapes import Shape, comparable, differences, shape_of
 
 # In one process: each trains the store anew.
-pytestmark = pytest.mark.xdist_group("frozen keys")
+pytestmark = [pytest.mark.xdist_group("frozen keys"), pytest.mark.usefixtures("train_here")]
 
 NETWORK = ["--model", "mlp-12-8", "--batch-size", "64", "--epochs", "2", "--lr", "0.1", "--device", "cpu", "--quiet"]
 JSON = ["--format", "json"]
@@ -85,7 +86,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("frozen")
     places = {"STORE": "runs", "RESULT": "result.json", "PRESET": "preset.yaml"}
     words = {word: str(folder / name) for word, name in places.items()}
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, training_here():
         patch.setenv("RELUBENCH_CACHE_DIR", str(folder / "cache"))
         result, pretrained = (Trained(words).printed(*COMMANDS[name], *JSON) for name in ("train", "pretrain"))
     Path(words["RESULT"]).write_text(result)

@@ -155,7 +155,7 @@ def test_unpaired_seeds_agree_with_welch_where_examples_do_not_differ():
 def test_more_comparisons_need_a_larger_difference():
     rng = np.random.default_rng(10)
     a, b = (drawn(rng, chances) for chances in world(rng, 4, 2000))
-    one, ten = (error_rates.minimum_detectable_difference(a, b, number) for number in (1, 10))
+    one, ten = (error_rates.paired_difference(a, b, number).detectable for number in (1, 10))
     assert ten > 1.1 * one
 
 
@@ -167,7 +167,7 @@ def test_what_a_table_could_have_seen_is_seen_four_times_in_five(seeds, examples
     seen = tried = 0
     for _ in range(120):
         a, b = (drawn(rng, chances) for chances in world(rng, seeds, examples))
-        size = error_rates.minimum_detectable_difference(a, b, comparisons)
+        size = error_rates.paired_difference(a, b, comparisons).detectable
         if size is None or size > 60:
             continue
         a, b = world(rng, seeds, examples)
@@ -184,7 +184,7 @@ def test_one_seed_sees_what_it_says(examples):
     seen = 0
     for _ in range(200):
         a, b = (drawn(rng, chances) for chances in world(rng, 1, examples, between=0.0))
-        size = error_rates.minimum_detectable_difference(a, b)
+        size = error_rates.paired_difference(a, b).detectable
         a, b = world(rng, 1, examples, between=0.0)
         worse = a + (1 - a) * (size / 100 / (1 - a.mean()))
         seen += error_rates.paired_difference(drawn(rng, worse), drawn(rng, b)).verdict == "higher on this test set"
@@ -197,7 +197,7 @@ def test_a_difference_that_is_not_possible_is_never_printed(examples, seeds):
     rng = np.random.default_rng(3)
     for _ in range(20):
         a, b = (list(rng.random((seeds, examples)) < 0.4) for _ in range(2))
-        size = error_rates.minimum_detectable_difference(a, b)
+        size = error_rates.paired_difference(a, b).detectable
         least = 100 * min(np.mean(a), np.mean(b))
         assert size is None or 0 < size <= max(least, 100 - least)
 

@@ -8,7 +8,6 @@ from scipy import stats
 
 from relubench.statistics.error_rates import (
     mean_score,
-    minimum_detectable_difference,
     paired_difference,
     seeds_to_resolve,
     unpaired_difference,
@@ -79,7 +78,7 @@ def test_more_seeds_are_asked_for_where_a_difference_is_within_noise() -> None:
     assert paired_difference(a, b).verdict == "noise"
     needed = seeds_to_resolve(a, b)
     assert needed.low is None or needed.low >= 3
-    size = minimum_detectable_difference(a, b)
+    size = paired_difference(a, b).detectable
     assert size is not None and size > abs(paired_difference(a, b).difference)
     assert unpaired_difference(a, b[:2]).seeds == 2
 

@@ -1,4 +1,4 @@
-"""A run exists whole or not at all: killed at fifty moments, some inside writes, it ends like one never killed."""
+"""A run exists whole or not at all: killed at twenty moments, some inside writes, it ends like one never killed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from relubench.runs.store import Store
 from relubench.training.driver import Interrupted
 from specs import finish, job, notes
 
-KILLS_EACH = 10
 TRAIN = {"epochs": 16, "batch_size": 10, "lr": 0.02}
 RUNS = [
     ("relu", {"train": TRAIN, "model": {"name": "mlp-2x64"}}),
@@ -40,18 +39,21 @@ def contents(root: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
-def test_killed_runs_end_in_the_same_bytes(tmp_path: Path):
+@pytest.mark.parametrize("kills_each", [4, pytest.param(20, marks=pytest.mark.slow)])
+def test_killed_runs_end_in_the_same_bytes(tmp_path: Path, kills_each: int):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     jobs = [job(act, whole, **sections) for act, sections in RUNS]
     for one in jobs:
         finish(one)
     (tmp_path / "jobs.json").write_text(json.dumps([one.to_json() for one in jobs]))
-    killing = [sys.executable, "-m", "killing", str(tmp_path / "jobs.json"), str(broken), "7", str(KILLS_EACH)]
+    killing = [sys.executable, "-m", "killing", str(tmp_path / "jobs.json"), str(broken), "7", str(kills_each)]
     done = subprocess.run(killing, capture_output=True, text=True, timeout=600, cwd=Path(__file__).parents[1])
     assert done.returncode == 0, done.stderr
     killed, inside = map(int, done.stdout.split())
-    assert killed == sum(KILLS_EACH for _ in RUNS) == 50
-    assert 10 <= inside <= 40, "half died inside a write, half anywhere: else fewer moments were tried than said"
+    assert killed == kills_each * len(RUNS)
+    assert killed * 0.15 <= inside <= killed * 0.85, (
+        "half died inside a write, half anywhere: else fewer moments were tried than said"
+    )
     folders = [contents(root / "runs") for root in (whole, broken)]
     assert sorted(name for name in folders[1] if not name.startswith(".")) == sorted(folders[0])
     for name, content in folders[0].items():
@@ -100,7 +102,7 @@ def test_killed_runs_of_ones_own_modules_end_in_the_same_bytes(tmp_path: Path):
     for one in jobs:
         finish(one)
     (tmp_path / "jobs.json").write_text(json.dumps([one.to_json() for one in jobs]))
-    killing = [sys.executable, "-m", "killing", str(tmp_path / "jobs.json"), str(tmp_path / "broken"), "3", "4"]
+    killing = [sys.executable, "-m", "killing", str(tmp_path / "jobs.json"), str(tmp_path / "broken"), "3", "3"]
     done = subprocess.run(killing, capture_output=True, text=True, timeout=600, cwd=Path(__file__).parents[1])
     assert done.returncode == 0, done.stderr
     whole, broken = (contents(tmp_path / name / "runs") for name in ("whole", "broken"))

@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import json
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import mpmath
@@ -132,21 +126,6 @@ def test_points_hold_every_exponent_and_corner() -> None:
     assert len(points.every_pattern(torch.bfloat16).view(torch.int16).unique()) == 65536
 
 
-@pytest.mark.parametrize("dtype", ["fp16", "bf16"])
-@pytest.mark.parametrize("name", list(ACTIVATIONS))
-def test_every_built_in_activation_is_right_on_every_pattern(name: str, dtype: str) -> None:
-    for row in checking.check(choice(name), dtype):
-        assert row.outcome == "ok", row
-        # Without the NaNs of fp16, which have no slope.
-        assert row.points >= 63_000
-
-
-@pytest.mark.parametrize("name", list(ACTIVATIONS))
-def test_every_built_in_activation_is_right_in_fp32(name: str) -> None:
-    for row in checking.check(choice(name), "fp32", num_points=60_000):
-        assert row.outcome == "ok", row
-
-
 def planted(monkeypatch: pytest.MonkeyPatch, name: str, change: Callable[[Activation], Activation]) -> ActivationChoice:
     """The activation with an error in it."""
     wrong = change(build(choice(name)))
@@ -213,15 +192,6 @@ def test_a_form_that_differs_from_the_others_is_found(monkeypatch: pytest.Monkey
     assert any("into storage (relu)" in note for note in report.note_texts)
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
-@pytest.mark.parametrize("name", ["relu", "leaky_relu", "silu"])
-def test_compiled_forms_are_checked_too(name: str) -> None:
-    for row in checking.check(choice(name), "fp32", num_points=30_000, compiled=True):
-        assert (row.outcome, "compiled" in row.forms) == ("ok", True), row.message
-        # Nothing has to be rounded in a piecewise-linear activation.
-        assert name == "silu" or row.forms_differ == 0
-
-
 def test_known_departures_are_named_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether a kernel has them depends on the processor: they are planted here, and may be absent."""
 
@@ -254,14 +224,3 @@ def test_a_formula_is_compared_with_itself_and_with_another() -> None:
     assert (same.outcome, same.against) == ("ok", "relu")
     other, _ = checking.check(choice("max(0,x)"), "fp16", against=choice("gelu"))
     assert other.outcome == "wrong"
-
-
-@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
-def test_what_is_compiled_is_kept_by_vector_width(tmp_path: Path) -> None:
-    """The compiler keeps its code between processes; code of one width does not build for another."""
-    for capability in ("avx2", "default"):
-        environment = os.environ | {"ATEN_CPU_CAPABILITY": capability, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
-        command = [sys.executable, "-m", "relubench", "verify", "--act", "relu", "--compile", "--dtype", "bf16"]
-        done = subprocess.run([*command, "--format", "json"], env=environment, capture_output=True, text=True)
-        outcomes = [(row["outcome"], "compiled" in row["forms"]) for row in json.loads(done.stdout)["rows"]]
-        assert (done.returncode, outcomes) == (0, [("ok", True)] * 2), done.stdout + done.stderr

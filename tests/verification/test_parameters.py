@@ -22,7 +22,7 @@ def labels(draw: st.DrawFn) -> str:
     return ":".join(settings)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, database=None)
+@settings(max_examples=15, deadline=None, derandomize=True, database=None)
 @given(labels(), st.sampled_from(["fp32", "fp16", "bf16"]))
 def test_any_parameter_is_right(label: str, dtype: str) -> None:
     for row in check(select([label])[0], dtype, num_points=8_000):

@@ -127,14 +127,15 @@ def layers(builder: NetworkBuilder) -> list[Layer]:
 
 def blocks(builder: NetworkBuilder, attention: Callable[[], Layer]) -> list[Layer]:
     """The blocks on rows of the stream, each with an attention of its own, and the last norm."""
-    from relubench.models.layers.transformer import StreamFork, StreamSum
+    from relubench.models.layers.residual import Fork
+    from relubench.models.layers.transformer import StreamSum
 
     width = builder.shapes[-1].projected
     # What 2 L blocks add to the stream is scaled so that it does not grow with the depth (Radford et al. 2019).
     onto_stream = 1.0 / sqrt(2 * len(builder.shapes))
     layers: list[Layer] = []
     for shape in builder.shapes:
-        first, second = StreamFork(), StreamFork()
+        first, second = Fork(), Fork()
         norms = [_norm(builder, name, width) for name in ("attention", "ffn")]
         projection = builder.linear(shape.units, width, rule="auto", gain=onto_stream, name="down")
         layers += [

@@ -18,7 +18,7 @@ from relubench.models.optimizers import Optimizer
 
 
 class Fork(Layer):
-    """x itself, kept for the `Join` at the end of the skip."""
+    """x itself, kept for the `Join` or the `StreamSum` at the end of the skip."""
 
     def __init__(self) -> None:
         self.x = self.grad = torch.empty(0)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from relubench.models.layers.base import Layer
 from relubench.models.layers.normalisation import NORM_EPS
+from relubench.models.layers.residual import Fork
 from relubench.models.matmul import storage
 from relubench.models.optimizers import Optimizer, Parameter
 
@@ -53,26 +54,12 @@ class Embedding(Layer):
         return grad
 
 
-class StreamFork(Layer):
-    """The stream x, kept for the `StreamSum` that adds a layer's output to it."""
-
-    def __init__(self) -> None:
-        self.x = self.grad = torch.empty(0)
-
-    def forward(self, x: Tensor, training: bool) -> Tensor:
-        self.x = x
-        return x
-
-    def backward(self, grad: Tensor, update: Optimizer, first: bool) -> Tensor:
-        return grad.add_(self.grad)
-
-
 class StreamSum(Layer):
     """x0 + x, with x0 the fork's; the gradient of either is that of the sum."""
 
     stream = True
 
-    def __init__(self, fork: StreamFork) -> None:
+    def __init__(self, fork: Fork) -> None:
         self.fork = fork
         self.outputs: Storage = {}
 

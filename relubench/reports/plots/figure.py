@@ -10,7 +10,6 @@ from relubench.errors import ComputeError
 from relubench.system.files import write_file
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 SUFFIXES = (".png", ".svg", ".pdf")
@@ -30,9 +29,3 @@ def save(figure: Figure, path: Path) -> None:
         write_file(path, buffer.getvalue())
     except OSError as error:
         raise ComputeError(f"cannot write {path}: {error.strerror or error}", "choose another file") from error
-
-
-def style_axes(axes: Axes) -> None:
-    """Gives the axes a faint grid and no frame at the top and the right."""
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
