@@ -408,3 +408,18 @@ def test_a_wrong_slope_of_a_fast_wave_is_found(monkeypatch: pytest.MonkeyPatch) 
 
     _, backward = rows_of(monkeypatch, Wave.apply, "fp32")
     assert backward.outcome == "wrong"
+
+
+@pytest.mark.parametrize("name", ["Normed", "Cumulated", "nothing"])
+def test_what_is_no_function_of_each_entry_is_not_judged(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "mixing.py"
+    file.write_text(
+        "import torch\n"
+        "def Normed(x): return torch.relu((x - x.mean()) / (x.std() + 1e-5))\n"
+        "def Cumulated(x): return torch.cummax(x, dim=-1).values\n"
+        "def nothing(x): return None\n"
+    )
+    rows = checking.check(select([f"{file}:{name}"])[0], "bf16")
+    assert [row.outcome for row in rows] == ["failed", "failed"]
+    said = "it gives NoneType" if name == "nothing" else "another value when other entries change"
+    assert all(said in row.message for row in rows)
