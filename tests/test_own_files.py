@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,11 @@ ACTIVATIONS = {
 LEARNED = {"Learned:beta=2": 1, "PerChannel": 16}
 
 
+def few(names: Iterable[str], *quick: str) -> list[Any]:
+    """The names, of which all but `quick` are slow tests."""
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
 @dataclass(frozen=True, slots=True)
 class Trained:
     """An epoch of a network or an activation: how it ended."""
@@ -91,7 +97,7 @@ def in_its_place(name: str) -> nn.Module:
     return getattr(own_networks, name)(act=act)
 
 
-@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "Skipping"])
+@pytest.mark.parametrize("name", few([name for name in NETWORKS if name != "Skipping"], "Nested", "Residual"))
 def test_a_network_trains_as_a_plain_loop_trains_it_with_the_other_activation(name: str) -> None:
     """From the same initial weights, on the same batches; a chance of its own has only the one that skips layers."""
     exchanged = trained("tanh", f"{FILES / 'networks.py'}:{name}")
@@ -111,7 +117,7 @@ def error_pct(network: nn.Module, data: Images) -> float:
     return 100 * float(torch.cat(wrong).double().mean())
 
 
-@pytest.mark.parametrize("name", ["Skipping", "Timm"])
+@pytest.mark.parametrize("name", [pytest.param("Skipping", marks=pytest.mark.slow), "Nested"])
 def test_a_network_learns_and_its_steps_are_timed(name: str) -> None:
     ended = trained("gelu", f"{FILES / 'networks.py'}:{name}", epochs=3)
     assert ended.error_pct < 75
@@ -145,7 +151,7 @@ class Plain(nn.Module):
         return self.last(self.formula(z) if self.beta is None else z / (1 + torch.exp(-self.beta * z)))
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("name", few(ACTIVATIONS, "PerChannel", "squared"))
 def test_an_activation_trains_as_its_formula_does_in_a_plain_loop(name: str) -> None:
     label = f"{FILES / 'activations.py'}:{name}"
     sections: dict[str, Any] = {"train": {"epochs": 1, "batch_size": BATCH, "lr": RATE}, "model": {"name": "mlp-1x16"}}
@@ -171,7 +177,7 @@ def test_an_activation_trains_as_its_formula_does_in_a_plain_loop(name: str) -> 
     assert 100 * float(population.evaluate("test").scores.mean()) == pytest.approx(error_pct(network, data), abs=0.6)
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("name", few(ACTIVATIONS, "PerChannel", "squared"))
 def test_an_activation_has_its_formula_s_values_and_is_verified(name: str) -> None:
     (choice,) = select([f"{FILES / 'activations.py'}:{name}"])
     z = torch.linspace(-4, 4, 801)[:, None].expand(-1, 16)

@@ -143,7 +143,7 @@ def assess_form(form: str, computed: Tensor, expected: Expected, differ: int) ->
 def _excused(
     is_bad: NDArray[np.bool_], computed: Tensor, expected: Expected
 ) -> tuple[NDArray[np.bool_], list[str], NDArray[np.bool_]]:
-    """Where a bad value is known or overflows, the reasons in words, and where no other reason than overflow is."""
+    """Where a bad value is known or overflows, the reasons in words, and where it overflows, far out as well."""
     values = computed.detach().to(torch.float64).numpy()
     is_expected_departure = ~np.isfinite(values)
     if expected.emulated is not None:
@@ -158,7 +158,8 @@ def _excused(
             reasons.append(why)
     is_overflow = np.zeros_like(is_bad)
     if expected.overflows is not None:
-        is_overflow = is_bad & expected.overflows & is_expected_departure & ~is_excused
+        is_overflow = is_bad & expected.overflows & is_expected_departure
+        is_overflow &= bool((is_overflow & ~is_excused).any())
     return is_excused | is_overflow, reasons, is_overflow
 
 
