@@ -163,9 +163,9 @@ def _check_entries(checked: Checked, dtype: str) -> None:
     if checked.choice.kind != "user":
         return
     values, x = own_values(checked.activation, dtype), torch.linspace(-3, 3, 240, dtype=torch.float64)
-    other = x.clone()
-    other[1::2] = other[1::2].flip(0) + 0.5
-    results = values(x), values(other)
+    neighboured = x.clone()
+    neighboured[1::2] = x[1::2].flip(0) + 0.5
+    results = values(x), values(neighboured)
     _check_shape(results[0], x)
     if not torch.allclose(*(result[::2].double() for result in results), rtol=1e-3, atol=1e-6, equal_nan=True):
         raise ValueError("it gives an entry another value when other entries change: it is no function of x alone")
