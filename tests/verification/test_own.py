@@ -324,7 +324,7 @@ def test_a_result_in_float32_is_still_held_to_its_errors(monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("formula", "dtype", "pass_", "message"),
     [
-        ("cos(x*x)", "fp16", 0, r"overflows in fp16 from \|x\| = 256.25 on: .*65504, .*and nan comes out"),
+        ("cos(x*x)", "fp16", 0, r"overflows in fp16 from \|x\| = 256 on: .*65504, .*and nan comes out"),
         ("x*x*x+300", "fp16", 0, r"overflows in fp16 from -x = 40.3438 on: .*-inf comes out where -65364.2 is true"),
         ("1/(1+1/x**4)", "fp16", 0, r"overflows in fp16 for \|x\| from "),
         ("x*x*x+300", "fp16", 1, ""),
