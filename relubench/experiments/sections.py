@@ -13,7 +13,7 @@ from relubench.models.norm_table import NORMS
 from relubench.models.optimizer_table import OPTIMIZERS
 from relubench.training.probes.table import probe_choices
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, le=1e30, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 BoundedUniform = Annotated[str, Field(pattern=r"^uniform:(0*\.0*[1-9]\d*|0*[1-9]\d*(\.\d+)?)$")]
 """ `uniform:B`: weights from [-B, B], a positive decimal number; zero biases."""

@@ -108,7 +108,7 @@ class RecordFolders:
     def _record(self, name: str) -> dict[str, Any] | None:
         try:
             return integrity.read_json(read_plain(self.folder(name) / self.record_name), name)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise self.damaged(name, self.record_name, error.strerror or str(error)) from error

@@ -56,12 +56,15 @@ class ObservedDifference:
         return 0.0 if self.error is None else max(size - abs(self.difference), 0.0)
 
     def growth(self, extra: float) -> float:
-        """The factor by which the variance between trainings grows if one of the two errors is larger by `extra`."""
+        """The factor by which the variance between trainings grows if one of the two errors is larger by `extra`.
+
+        Trainings that differ by as much on the scale of logits differ in proportion to error (1 - error) in points.
+        """
         if self.error is None:
             return 1.0
         error = max(self.error, 0.5 / self.examples)
         larger_error = min(error + extra, max(error, 0.5))
-        return (1 + larger_error * (1 - larger_error) / (error * (1 - error))) / 2
+        return (1 + (larger_error * (1 - larger_error) / (error * (1 - error))) ** 2) / 2
 
 
 @dataclass(frozen=True, slots=True)

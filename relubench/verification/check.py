@@ -47,6 +47,7 @@ def check(
     for pass_, judge in (("forward", _forward), ("backward", _backward)):
         header = RowHeader(choice.label, dtype, pass_, z.shape[1], reference.name)
         try:
+            _check_entries(checked, dtype)
             rows.append(judge(checked, header))
         except Exception as problem:
             rows.append(failed(header, problem))
@@ -155,6 +156,19 @@ def _allowed_errors(checked: Checked, header: RowHeader, allowed: Allowance, tru
 
 def _is_excused_anywhere(allowed: Allowance) -> NDArray[np.bool_]:
     return np.logical_or.reduce(list(allowed.excuses.values()))
+
+
+def _check_entries(checked: Checked, dtype: str) -> None:
+    """Raises ValueError where a user's function gives an entry another value when other entries change."""
+    if checked.choice.kind != "user":
+        return
+    values, x = own_values(checked.activation, dtype), torch.linspace(-3, 3, 240, dtype=torch.float64)
+    neighboured = x.clone()
+    neighboured[1::2] = x[1::2].flip(0) + 0.5
+    results = values(x), values(neighboured)
+    _check_shape(results[0], x)
+    if not torch.allclose(*(result[::2].double() for result in results), rtol=1e-3, atol=1e-6, equal_nan=True):
+        raise ValueError("it gives an entry another value when other entries change: it is no function of x alone")
 
 
 def _check_shape(h: object, expected: Tensor) -> None:

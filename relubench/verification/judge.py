@@ -143,7 +143,7 @@ def assess_form(form: str, computed: Tensor, expected: Expected, differ: int) ->
 def _excused(
     is_bad: NDArray[np.bool_], computed: Tensor, expected: Expected
 ) -> tuple[NDArray[np.bool_], list[str], NDArray[np.bool_]]:
-    """Where a bad value is known or overflows, the reasons in words, and where no other reason than overflow is."""
+    """Where a bad value is known or overflows, the reasons in words, and where it overflows, far out as well."""
     values = computed.detach().to(torch.float64).numpy()
     is_expected_departure = ~np.isfinite(values)
     if expected.emulated is not None:
@@ -158,7 +158,8 @@ def _excused(
             reasons.append(why)
     is_overflow = np.zeros_like(is_bad)
     if expected.overflows is not None:
-        is_overflow = is_bad & expected.overflows & is_expected_departure & ~is_excused
+        is_overflow = is_bad & expected.overflows & is_expected_departure
+        is_overflow &= bool((is_overflow & ~is_excused).any())
     return is_excused | is_overflow, reasons, is_overflow
 
 
@@ -167,7 +168,9 @@ def _describe_overflow(computed: Tensor, expected: Expected, is_overflow: NDArra
     places = x[is_overflow]
     first_place, last = np.abs(places).min(), np.abs(places).max()
     name = "x" if places.min() > 0 else "-x" if places.max() < 0 else "|x|"
-    is_open = last == np.abs(x[np.isfinite(x)]).max()
+    # Further out the true values may be beyond the largest number as well: then infinity is right.
+    is_beyond = np.isfinite(x) & (np.abs(x) >= last) & ((name == "|x|") | (np.sign(x) == np.sign(places[0])))
+    is_open = expected.overflows is not None and bool(expected.overflows[is_beyond].all())
     where = f"from {name} = {first_place:.6g} on" if is_open else f"for {name} from {first_place:.6g} to {last:.6g}"
     return (
         f"overflows in {expected.dtype} {where}: a step is beyond {LARGEST[expected.dtype]:.6g}, the largest "

@@ -21,15 +21,12 @@ def check_refused(refused: Sequence[str], label: str) -> None:
     if not refused:
         return
     calls = list(dict.fromkeys(refused))
-    if all("(checkpointing)" in call for call in calls):
-        raise UsageError(
-            f"{label}: an activation is computed again in the backward pass: {calls[0]}",
-            "leave torch.utils.checkpoint out: call the module itself, as its own forward does",
-        )
     more = f"; and {len(calls) - SAID} more" if len(calls) > SAID else ""
     raise UsageError(
         f"{label}: these calls cannot be exchanged: {'; '.join(calls[:SAID])}{more}",
-        "write activations as modules or functions of torch.nn (nn.SiLU, F.relu, F.hardswish) and attention with "
+        "leave torch.utils.checkpoint out: call the module itself, as its own forward does"
+        if all("(checkpointing)" in call for call in calls)
+        else "write activations as modules or functions of torch.nn (nn.SiLU, F.relu, F.hardswish) and attention with "
         "F.softmax, or leave them as they are: --keep-act PATH (* matches anything)",
     )
 

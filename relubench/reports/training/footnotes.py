@@ -85,7 +85,7 @@ def _smallest_of_tasks(rows: Sequence[SummaryRow]) -> list[str]:
             [row.detectable_metric_difference for row in task_rows],
             decimals=task.decimals,
             unit=task.difference_unit,
-            several_seeds=max(row.n for row in task_rows) > 1,
+            seeds=min((row.n for row in task_rows if row.n > 1), default=1),
         )
         notes.append(f"{task.noun}: {note}" if len(by_task) > 1 else note)
     return notes
@@ -117,12 +117,11 @@ def one_seed_note(verdicts: Sequence[str]) -> list[str]:
     return [f"“{word}” compares one training of each: further trainings may differ the other way"]
 
 
-def smallest_seen(
-    sizes: Sequence[float | None], *, decimals: int = 2, unit: str = "points", several_seeds: bool = False
-) -> str:
+def smallest_seen(sizes: Sequence[float | None], *, decimals: int = 2, unit: str = "points", seeds: int = 1) -> str:
     """The smallest difference that could have been seen, as far as there is one; `sizes`: of each comparison.
 
-    `several_seeds`: whether rows have several seeds. The size then rests on how much those few trainings differ.
+    `seeds`: the fewest that a row has, of those with several. The size then rests on how much those few trainings
+    differ, and two tell so little of it that 60 % is all that holds (benchmarks.statistics_simulation).
     """
     visible = [size for size in sizes if size is not None]
     if not visible:
@@ -138,8 +137,9 @@ def smallest_seen(
         if num_invisible
         else ""
     )
-    limits = f", if further trainings vary as these did{limits}" if several_seeds else limits
-    return f"the smallest difference this table could have seen, with 80 % probability or more: {range_text}{limits}"
+    limits = f", if further trainings vary as these did{limits}" if seeds > 1 else limits
+    chance = "60 % probability or more (80 % from three seeds on)" if seeds == 2 else "80 % probability or more"
+    return f"the smallest difference this table could have seen, with {chance}: {range_text}{limits}"
 
 
 def match_notes(specs: Sequence[Mapping[str, Any]]) -> list[str]:
