@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from relubench.activations.choice import ActivationChoice
 from relubench.errors import UsageError, shown
@@ -32,6 +33,18 @@ def in_brackets(text: str) -> str:
     if match is not None and ":" not in match["name"]:
         return f"{match['name']}=[{match['activation']}]"
     return f"[{text.strip()}]"
+
+
+def with_mixes(values: Any) -> Any:
+    """A configuration's values with its mixes (`act_by_layer`) among its activations; without `act` they are alone.
+
+    What is no list of texts is left for the schema to refuse.
+    """
+    act, mixes = (values.get(key, ()) for key in ("act", "act_by_layer")) if isinstance(values, Mapping) else ((), ())
+    lists = all(isinstance(items, list | tuple) for items in (act, mixes))
+    if not lists or not mixes or not all(isinstance(mix, str) for mix in mixes):
+        return values
+    return {**values, "act": (*act, *map(in_brackets, mixes)), "act_by_layer": ()}
 
 
 def entry_of(text: str, *, formula: bool) -> tuple[str, int]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from relubench.activations.mix import in_brackets
+from relubench.activations.mix import with_mixes
 from relubench.errors import UsageError, shown
 from relubench.experiments.choices import NameOf
 from relubench.experiments.executor_sections import ExecutorSection, SlurmSection
@@ -69,10 +69,7 @@ class ExperimentConfig(Section):
     @classmethod
     def _with_mixes(cls, values: Any) -> Any:
         """`act_by_layer` as activations of the list; without `act` the list has nothing else."""
-        mixes = values.get("act_by_layer", ()) if isinstance(values, Mapping) else ()
-        if not mixes or not isinstance(mixes, list | tuple) or not all(isinstance(mix, str) for mix in mixes):
-            return values
-        return {**values, "act": (*values.get("act", ()), *map(in_brackets, mixes)), "act_by_layer": ()}
+        return with_mixes(values)
 
     @field_validator("act")
     @classmethod

@@ -230,7 +230,8 @@ _ROWS = (
         decimals=3,
         applies="softmax",
         examples="windows",
-        meaning="a character is a byte; it is predicted from those before it in its window, never from another window",
+        meaning="a character is a byte; it is predicted from those before it in its window, never from another window; "
+        "neighbouring windows are alike, so intervals over windows are too narrow for other texts of the kind",
     ),
 )
 

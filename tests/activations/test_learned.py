@@ -85,3 +85,37 @@ def test_noise_is_a_function_of_the_generator(label: str):
     assert first.shape == (4, 5)
     half = one.function(torch.ones(4, 5, dtype=torch.float64), noise=first)
     assert half.dtype == torch.float64
+
+
+def test_xielu_trains_what_softplus_keeps_positive():
+    """Huang & Schlag 2024: alpha_p = softplus(p), alpha_n = 1/2 + softplus(n), beta = 1/2."""
+    (choice,) = select(["xielu:alpha_p=1.3:alpha_n=0.9"])
+    one = build(choice)
+    z = torch.tensor([-30.0, -1.5, -1e-4, 0.0, 0.3, 40.0], dtype=torch.float64)
+    held = torch.tensor(one.learned, dtype=torch.float64) + 0.1
+    positive, negative = torch.log1p(torch.exp(held)).tolist()
+    expected = torch.where(z > 0, positive * z**2 + z / 2, (0.5 + negative) * (torch.exp(z) - 1 - z) + z / 2)
+    torch.testing.assert_close(one.function(z, learned=tuple(held)), expected, rtol=1e-9, atol=1e-12)
+    assert choice.shown(0, one.learned[0]) == pytest.approx(1.3, rel=1e-12)
+    assert choice.shown(1, one.learned[1]) == pytest.approx(0.9, rel=1e-12)
+    assert choice.shown(1, float(held[1])) == pytest.approx(0.5 + negative, rel=1e-12)
+
+
+def test_rational_is_a_quotient_of_polynomials_near_leaky_relu():
+    one = build(select(["rational"])[0])
+    z = torch.cat([torch.linspace(-3, 3, 601), torch.tensor([-1e6, 1e6, 1e12])]).double()
+    a, b = one.learned[:6], one.learned[6:]
+    above = sum(value * z**power for power, value in enumerate(a))
+    below = 1 + sum((value * z**power).abs() for power, value in enumerate(b, start=1))
+    torch.testing.assert_close(one.function(z), above / below, rtol=1e-11, atol=1e-13)
+    leaky = torch.where(z > 0, z, 0.01 * z)
+    assert float((one.function(z) - leaky)[:601].abs().max()) < 0.03
+
+
+@pytest.mark.parametrize("label", ["xielu", "rational"])
+def test_gradcheck_of_several_learned_numbers_a_unit(label: str):
+    one = build(select([f"{label}:per=unit"])[0])
+    assert one.per_unit
+    z = torch.tensor([[-3.0, -0.7, 0.4], [2.0, 0.6, -1.2]], dtype=torch.float64, requires_grad=True)
+    starts = [torch.full((3,), value, dtype=torch.float64, requires_grad=True) for value in one.learned]
+    assert torch.autograd.gradcheck(lambda z, *learned: one.function(z, learned=learned), (z, *starts))

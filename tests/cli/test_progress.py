@@ -9,9 +9,10 @@ import pytest
 from rich.console import Console
 
 from relubench.cli import progress
-from relubench.cli.progress import ProgressState, duration, run_name
+from relubench.cli.progress import ProgressState, duration, facts, run_name
 from relubench.cli.study import quietly
 from relubench.experiments.events import RETRIED, Event
+from relubench.runs.task import TASKS
 
 
 class Clock:
@@ -226,3 +227,19 @@ def test_quiet_still_says_failures_warnings_and_waits(capsys: pytest.CaptureFixt
     for note in ("preparing digits", *urgent, "another process is"):
         quietly(note)
     assert capsys.readouterr().err.splitlines() == urgent
+
+
+@pytest.mark.parametrize(
+    ("task", "shape", "name"),
+    [
+        ("classification", (1, 8, 8), "images"),
+        ("classification", (30,), "rows"),
+        ("regression", (8,), "rows"),
+        ("reconstruction", (1, 28, 28), "images"),
+        ("picture", (2,), "pixels"),
+        ("language", (128,), "windows"),
+    ],
+)
+def test_speed_counts_what_the_task_has(task: str, shape: tuple[int, ...], name: str) -> None:
+    assert TASKS[task].examples_of(shape) == name
+    assert facts(Event(kind="progress", images_per_second=12.34, examples=name)) == f"12.3 {name}/s"

@@ -77,7 +77,7 @@ _PADE_LEAKY_RELU = (
     source="Molina, Schramowski & Kersting 2020, Padé Activation Units; form and first values as in their code",
     truth="(a0+x*(a1+x*(a2+x*(a3+x*(a4+x*a5)))))/(1+abs(x)*(abs(b1)+abs(x)*(abs(b2)+abs(x)*(abs(b3)+abs(x)*abs(b4)))))",
     parameters=dict(zip(_PADE_NAMES, _PADE_LEAKY_RELU, strict=True)),
-    ranges=dict.fromkeys(_PADE_NAMES, (-5.0, 5.0)),
+    ranges={**dict.fromkeys(_PADE_NAMES, (-5.0, 5.0)), "b4": (0.01, 5.0)},
     learned=_PADE_NAMES,
 )
 def rational(**coefficients: float) -> Activation:
