@@ -73,7 +73,8 @@ def check_exists(path: Path) -> None:
     near = near_names(path.name, _names_beside(path))
     suggestion = f"did you mean {path.parent / near[0]}? " if near else ""
     raise DataError(
-        f"there is no file or folder {path}", f"{suggestion}a data set's name is one of `relubench list datasets`; with a / or a suffix it is a path"
+        f"there is no file or folder {path}",
+        f"{suggestion}a data set's name is one of `relubench list datasets`; with a / or a suffix it is a path",
     )
 
 
