@@ -235,11 +235,15 @@ def _resolve(
         **_model_fields(config, choice, arch),
         **{**config.train.model_dump(exclude=set(NOT_OF_A_RUN)), **({} if family.can("probes") else {"probe": "none"})},
     )
-    spec = spec if choice.may_learn else replace(spec, act_lr=None)
-    later = select([spec.exchange])[0].label if spec.exchange else choice.label
-    # Where both are one, the run is that of the activation alone.
-    spec = replace(spec, exchange=later if later != choice.label else None)
+    spec = _of_choice(spec, choice)
     return replace(spec, parts_digest=source_digest(rows_of(spec)))
+
+
+def _of_choice(spec: RunSpec, choice: ActivationChoice) -> RunSpec:
+    """The run without what means nothing to its activation: a rate for what it learns, an exchange for itself."""
+    later = select([spec.exchange])[0].label if spec.exchange else choice.label
+    act_lr = spec.act_lr if choice.may_learn else None
+    return replace(spec, act_lr=act_lr, exchange=later if later != choice.label else None)
 
 
 def _data_fields(config: ExperimentConfig, prepared: PreparedData) -> dict[str, Any]:

@@ -119,4 +119,4 @@ REFUSED = [
 @pytest.mark.parametrize(("act", "train", "model", "reason"), REFUSED)
 def test_what_cannot_be_exchanged_is_refused(act: str, train: dict, model: dict, reason: str):
     with pytest.raises(UsageError, match=reason):
-        runs(act, train=train, **({"model": model} if model else {}))
+        runs(act, train=train, model=model or {"name": "mlp-1x8"})

@@ -55,10 +55,10 @@ def _panel(
     series = []
     for activation in dict.fromkeys(str(run.spec["activation"]) for run in source.runs):
         runs = [run for run in exchanged if run.spec["activation"] == activation]
-        kept = [run for run in source.runs if run.spec["activation"] == activation and run not in exchanged]
+        unchanged_runs = [run for run in source.runs if run.spec["activation"] == activation and run not in exchanged]
         if runs:
             series.append(_line(activation, np.array([values_of(run) for run in runs], dtype=float)))
-        ends = [run.sparsity_pct if what else run.test_score for run in kept]
+        ends = [run.sparsity_pct if what else run.test_score for run in unchanged_runs]
         if values := [value for value in ends if value is not None]:
             series.append(
                 Series(
