@@ -203,9 +203,9 @@ def _open(job: Job, pretrained: Sequence[PretrainedLayers] = ()) -> Population |
 
 def _population(job: Job) -> Population:
     """The networks as one population."""
-    from relubench.training.population import Population
+    from relubench.training.exchange import population_of
 
-    return Population(job.specs, *_parts(job))
+    return population_of(job.specs, *_parts(job))
 
 
 def _parts(job: Job) -> tuple[ActivationChoice, Images]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from relubench.activations import ActivationChoice
+from relubench.activations import ACTIVATIONS, ActivationChoice, select
 from relubench.activations.row import PER, UNIT
 from relubench.data import PreparedData
 from relubench.errors import UsageError
@@ -56,6 +56,34 @@ def check_family(config: ExperimentConfig, choices: Sequence[ActivationChoice], 
             f"--norm {model.norm} cannot train on batches of one image: a single value has no spread",
             "use --batch-size 2 or more, or --norm layer",
         )
+
+
+def check_exchange(config: ExperimentConfig, choices: Sequence[ActivationChoice], arch: Architecture) -> None:
+    """Raises UsageError where another activation cannot take over for the last tenth of the epochs."""
+    label, train = config.train.exchange, config.train
+    if label is None:
+        return
+    later = select([label])
+    simple = [choice for choice in (*choices, *later) if _has_state(choice)]
+    for is_wrong, reason, hint in (
+        (len(later) != 1, "names several activations", "name one, such as relu"),
+        (
+            bool(simple),
+            f"{simple[0].label if simple else ''} learns, draws, is gated or your own",
+            "use relu, silu, gelu",
+        ),
+        (family_of(arch.name).can("external"), f"the layers of {arch.name} are somebody else's", "use an mlp or a vit"),
+        (train.epochs < 2, "needs an epoch on either side, and there is one", "use --epochs 10 or more"),
+        (train.patience is not None, "does not go with train.patience", "leave train.patience out"),
+    ):
+        if is_wrong:
+            raise UsageError(f"train.exchange={label}: {reason}", hint)
+
+
+def _has_state(choice: ActivationChoice) -> bool:
+    """Whether an activation has more to it than a function of one value."""
+    noisy = any(part.kind == "table" and ACTIVATIONS[part.name].noisy for part in choice.alone)
+    return bool(choice.may_learn or noisy or choice.inputs_per_unit > 1 or choice.layers)
 
 
 def _check_learned(config: ExperimentConfig, choices: Sequence[ActivationChoice], family: Family) -> None:

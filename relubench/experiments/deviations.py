@@ -65,7 +65,9 @@ def spoken(key: str, value: object, example: str = "image") -> str:
         return "all labels" if value is None else f"{count} label{'s' if value != 1 else ''}"
     if key == "split":
         return f"the {value} split" if value == "standard" else "the paper's split"
-    words = {"l1": "L1", "act_lr": "learning rate of what activations learn"}.get(key, key.replace("_", " "))
+    words = {"l1": "L1", "act_lr": "learning rate of what activations learn", "exchange": "exchange for"}.get(
+        key, key.replace("_", " ")
+    )
     if value is True:
         return words
     if value in (0, None, "none"):

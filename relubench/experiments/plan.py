@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from relubench.activations import ACTIVATIONS, ActivationChoice
+from relubench.activations import ACTIVATIONS, ActivationChoice, select
 from relubench.data import DataOptions, PreparedData
 from relubench.data.prepared import image_range
 from relubench.errors import UsageError
 from relubench.experiments.backend_choice import with_backends
-from relubench.experiments.compatibility import check_family, check_precision, check_stack, check_task
+from relubench.experiments.compatibility import check_exchange, check_family, check_precision, check_stack, check_task
 from relubench.experiments.config import MAX_SEED, ExperimentConfig
 from relubench.experiments.deviations import deviations
 from relubench.experiments.output_activation import check_targets, output_activation
@@ -105,6 +105,7 @@ def expand(
     check_input(arch, prepared.input_shape, prepared.name)
     arch = with_heads(arch, config.model.heads)
     check_family(config, choices, arch)
+    check_exchange(config, choices, arch)
     check_targets(posed_task(config.model, prepared), prepared)
     if config.data.augment != "none" and not (family_of(arch.name).can("images") and len(prepared.input_shape) == 3):
         raise UsageError(
@@ -234,8 +235,15 @@ def _resolve(
         **_model_fields(config, choice, arch),
         **{**config.train.model_dump(exclude=set(NOT_OF_A_RUN)), **({} if family.can("probes") else {"probe": "none"})},
     )
-    spec = spec if choice.may_learn else replace(spec, act_lr=None)
+    spec = _of_choice(spec, choice)
     return replace(spec, parts_digest=source_digest(rows_of(spec)))
+
+
+def _of_choice(spec: RunSpec, choice: ActivationChoice) -> RunSpec:
+    """The run without what means nothing to its activation: a rate for what it learns, an exchange for itself."""
+    later = select([spec.exchange])[0].label if spec.exchange else choice.label
+    act_lr = spec.act_lr if choice.may_learn else None
+    return replace(spec, act_lr=act_lr, exchange=later if later != choice.label else None)
 
 
 def _data_fields(config: ExperimentConfig, prepared: PreparedData) -> dict[str, Any]:

@@ -95,6 +95,8 @@ class TrainSection(Section):
     """Learning rates that auto tries; by default the paper's for sgd, and 0.01, 0.001, 0.0001 for adam and adamw."""
     lr_seeds: Annotated[int, Field(ge=1, le=100)] = 1
     """Trainings of each activation at each rate of the grid; their mean validation error decides."""
+    exchange: Annotated[str, Field(min_length=1)] | None = None
+    """The activation that takes the place of the others for the last tenth of the epochs; by default none does."""
     act_lr: Positive | None = None
     """Learning rate of what activations learn (the slope of prelu); by default that of the weights."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0

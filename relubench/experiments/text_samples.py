@@ -28,7 +28,7 @@ def sample_text(store: Store, run: str, length: int = LENGTH, seed: int = 0) -> 
     from relubench.models.random_streams import stream
     from relubench.runs.checkpoint import from_bytes
     from relubench.training.calibration import random_text
-    from relubench.training.population import Population
+    from relubench.training.exchange import population_of
 
     result, content = store.result(run), store.weights_of(run)
     if result is None or content is None:
@@ -38,7 +38,7 @@ def sample_text(store: Store, run: str, length: int = LENGTH, seed: int = 0) -> 
     # A window is too little work to share.
     torch.set_num_threads(1)
     with torch.no_grad():
-        population = Population([spec], select([spec.activation])[0], random_text(spec))
+        population = population_of([spec], select([spec.activation])[0], random_text(spec))
         population.load_weights(tensors, values.get("held", ()))
         generator = stream(seed, "text-sample")
         text = list(START)

@@ -14,6 +14,9 @@ from relubench.runs.task import CLASSIFICATION, Task
 METRICS = ("valid_metric", "test_metric")
 """The keys of a record that hold the scores of other tasks than classification."""
 
+AT_EXCHANGE = ("before_exchange", "zeros_before_exchange_pct", "after_exchange", "zeros_after_exchange_pct")
+"""What is measured on the test part where one activation takes the place of another: the score, and exact zeros."""
+
 Outcome = Literal["ok", "stalled", "diverged", "failed"]
 """ok; stalled: still at chance, it keeps its error; diverged: a non-finite loss; failed: an error stopped it."""
 
@@ -133,6 +136,11 @@ class MeasuredValue:
     epoch: int
     value: float | None
     """None where it was not finite."""
+
+    @property
+    def at_exchange(self) -> bool:
+        """Whether it was measured where one activation took the place of another, not after every epoch."""
+        return self.name in AT_EXCHANGE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

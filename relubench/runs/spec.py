@@ -26,6 +26,7 @@ _LEFT_OUT = {
     "latent": 0,
     "act_in": "both",
     "act_lr": None,
+    "exchange": None,
     "output_act": "",
     "heads": 0,
     "dropout_kind": "zero",
@@ -178,6 +179,8 @@ class RunSpec:
     sign_flip: bool
     optimizer: str
     lr: float
+    exchange: str | None = field(default=None, metadata={"absent": True})
+    """The label of the activation of the last tenth of the epochs; None: the same to the end."""
     act_lr: float | None = field(default=None, metadata={"absent": True})
     """The learning rate of what activations learn, under the same schedule; None: `lr`."""
     momentum: float

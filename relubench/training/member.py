@@ -42,6 +42,10 @@ class Member:
             self.stopped = "patience"
         return better
 
+    def forget_best(self) -> None:
+        """The next epoch is the best so far, whatever came before: the network is another one now."""
+        self.best_epoch, self.best_score = None, math.inf
+
     def measure(self, name: str, epoch: int, value: float) -> None:
         """Keep what a probe measured of the network after an epoch."""
         number = value if math.isfinite(value) else None

@@ -106,6 +106,7 @@ def shares_steps(spec: RunSpec, choice: ActivationChoice) -> bool:
     if question is None or question.kind != "sgd" or question.weights >= LARGE or spec.threads != 1:
         return False
     is_special = choice.kind != "table" or choice.learned or spec.parts_digest is not None or spec.norm != "none"
+    is_special = is_special or spec.exchange is not None
     fills_vectors = all(spec.batch_size * width % VECTOR_NUMBERS == 0 for width in spec.hidden)
     return not is_special and fills_vectors and backend_of(spec) == "torch"
 

@@ -54,39 +54,39 @@ class Population:
         batchable = family_of(first.model).can("batched")
         assert batchable or len(specs) == 1, "such a network is trained alone"
         self.batched = (len(specs) > 1 or not first.on_processor) and batchable
-        seeds = [spec.seed for spec in specs]
-        builder = Builder(first, choice, seeds, self.batched)
-        self.layers, self.kernels = builder.layers(), builder.kernels
-        self.values = PopulationWeights(
-            self.layers, self.kernels, len(specs), batched=self.batched, device=first.device
-        )
-        self.parameters, self.held = self.values.parameters, self.values.held
-        self.update = build_optimizer(
-            self.parameters,
-            name=first.optimizer,
-            rates=[spec.lr for spec in specs],
-            momentum=first.momentum,
-            decay=first.weight_decay,
-            batched=self.batched,
-            learned_rate=first.act_lr,
-        )
         self.l1_P = torch.tensor([spec.l1 for spec in specs], device=first.device)
         self.has_l1 = any(spec.l1 for spec in specs)
+        seeds = [spec.seed for spec in specs]
         self.augmentation = MemberNoise(seeds, "augment", 0, first.device) if first.augment != "none" else None
         self.loss_P = torch.zeros(len(specs), dtype=accumulator(first.device), device=first.device)
-        self.epoch, self.step = 0, 0
+        self.epoch, self.step, self.last_epoch = 0, 0, first.epochs
         self.order_PN = torch.empty(0)
         self.loss_chunk = max(1, data.chunk // first.batch_size)
         self.batch_chunk = self.loss_chunk * chunk_factor(first)
+        self.build(choice)
+
+    def build(self, choice: ActivationChoice) -> None:
+        """Makes the layers with this activation and their first weights, and all that holds on to them."""
+        spec, specs = self.spec, [member.spec for member in self.members]
+        builder = Builder(spec, choice, [member.seed for member in specs], self.batched)
+        self.layers, self.kernels = builder.layers(), builder.kernels
+        self.values = PopulationWeights(self.layers, self.kernels, len(specs), batched=self.batched, device=spec.device)
+        self.parameters, self.held = self.values.parameters, self.values.held
+        self.update = build_optimizer(
+            self.parameters,
+            name=spec.optimizer,
+            rates=[member.lr for member in specs],
+            momentum=spec.momentum,
+            decay=spec.weight_decay,
+            batched=self.batched,
+            learned_rate=spec.act_lr,
+        )
         self.graph = ChunkGraph(self) if self._can_be_captured() else None
-        self.prober = Prober(self) if first.probe != "none" else None
+        self.prober = Prober(self) if self.spec.probe != "none" else None
 
     def _can_be_captured(self) -> bool:
         """Whether a chunk of steps is the same kernels every time: on CUDA, without draws and without user code."""
-        has_user_code = any(layer.held for layer in self.layers)
-        return DEVICES[self.spec.device].graphs and self.batched and not self._noises() and not has_user_code
-
-    # -- training ----------------------------------------------------------------------------------------------------
+        return DEVICES[self.spec.device].graphs and self.batched and not self._noises() and not self.held
 
     @torch.no_grad()
     def train(self) -> Iterator[Step]:
@@ -108,7 +108,7 @@ class Population:
     @property
     def ended(self) -> bool:
         """Whether no epoch is left to train."""
-        return self.epoch >= self.spec.epochs or all(member.stopped for member in self.members)
+        return self.epoch >= self.last_epoch or all(member.stopped for member in self.members)
 
     @property
     def steps(self) -> int:

@@ -29,6 +29,7 @@ FigureName = Literal[
     "gradients",
     "distributions",
     "overlap",
+    "exchange",
     "zeros-and-scores",
     "pareto",
     "speed",

@@ -51,6 +51,9 @@ FIGURES: dict[str, FigureRow] = {
     "overlap": FigureRow(
         "overlap:overlap_figure", "the units that two images have on in common, in one class and in two"
     ),
+    "exchange": FigureRow(
+        "exchange:exchange_figure", "score and zeros before and after one activation took the place of another"
+    ),
     "zeros-and-scores": FigureRow(
         "zeros_and_scores:zeros_and_scores_figure", "the test score against the zeros of each network"
     ),

@@ -110,14 +110,14 @@ def _fitted(result: RunResult, prepared: PreparedData, store: Store) -> np.ndarr
     from safetensors.torch import load
 
     from relubench.activations import select
+    from relubench.training.exchange import population_of
     from relubench.training.images import Images
-    from relubench.training.population import Population
 
     weights = store.weights_of(result.id)
     assert weights is not None
     spec = replace(RunSpec.from_json(result.spec), device="cpu", probe="none")
     data = Images.open(prepared, device="cpu", flat=True)
-    population = Population([spec], select([spec.activation])[0], data)
+    population = population_of([spec], select([spec.activation])[0], data)
     population.load_weights(load(weights))
     outputs = []
     with torch.no_grad():

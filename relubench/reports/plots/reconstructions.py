@@ -19,6 +19,7 @@ from relubench.reports.plots import filters
 from relubench.reports.plots.image_sheet import image_sheet
 from relubench.runs.spec import RunSpec
 from relubench.runs.task import task_called
+from relubench.training.exchange import population_of
 from relubench.training.images import Images
 from relubench.training.population import Population
 
@@ -36,7 +37,7 @@ def reconstruction_sheets(
 
     A VAE's are its pixels' probabilities; of a test image with the draw of the latents that it is scored with.
     """
-    network = Population([replace(spec, device="cpu", probe="none")], choice, data)
+    network = population_of([replace(spec, device="cpu", probe="none")], choice, data)
     network.load_weights(weights)
     name = f"{spec.activation} · {spec.model} · {spec.dataset} · seed {spec.seed}"
     sheets = {"reconstructions": _reconstructions(network, name)}

@@ -96,13 +96,13 @@ def _regions(spec: RunSpec, weights: bytes, data_dir: Path | None, path: Path) -
 
     from relubench.activations import select
     from relubench.reports.plots.regions import plot_regions
+    from relubench.training.exchange import population_of
     from relubench.training.images import Images
-    from relubench.training.population import Population
     from relubench.training.probes.linear_regions import linear_stages
     from relubench.training.probes.region_plane import plane_through, regions_on
 
     data = Images.open(_data(spec, data_dir), device="cpu", flat=True)
-    population = Population([replace(spec, device="cpu", probe="none")], select([spec.activation])[0], data)
+    population = population_of([replace(spec, device="cpu", probe="none")], select([spec.activation])[0], data)
     population.load_weights(load(weights))
     x, classes = _corner_images(data)
     plane = plane_through(*x)

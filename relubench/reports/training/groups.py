@@ -120,7 +120,8 @@ def mask_pairs(group: Group, base: Group) -> tuple[list[Scores], list[Scores]]:
 def measured_means(groups: Sequence[Group]) -> list[dict[str, float | None]]:
     """What probes measured of the networks of each group at their best epochs, by name: the means over seeds."""
     at_best = [
-        [value for run in group.results for value in run.measured if value.epoch == run.best_epoch] for group in groups
+        [value for run in group.results for value in run.measured if value.epoch == run.best_epoch or value.at_exchange]
+        for group in groups
     ]
     names = dict.fromkeys(value.name for values in at_best for value in values)
     return [
