@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from relubench.errors import UsageError
 from relubench.reports.figures.declaration import Figure, Panel, Scale, Series
 from relubench.reports.figures.looks import Look, looks_of
+from relubench.reports.figures.names import Theme, name_ends, name_rule
 from relubench.reports.plots.figure import COLOURS, SUFFIXES, save
 
 if TYPE_CHECKING:
@@ -28,16 +28,6 @@ PER_CATEGORY, MOST_COLUMNS = 0.24, 3
 NO_LOOK = Look(len(COLOURS) - 1, (), "o")
 BARE_FROM = 14
 """Lines of this many points go without a mark at each."""
-
-
-@dataclass(frozen=True, slots=True)
-class Theme:
-    """The colours of a drawing; a page puts its own in place of these."""
-
-    ink: str = "#222222"
-    faint: str = "#9a9a9a"
-    colours: Sequence[str] = COLOURS
-    ground: str = "white"
 
 
 def write_figure(figure: Figure, path: Path) -> None:
@@ -121,11 +111,11 @@ def draw_panel(axes: Axes, panel: Panel, looks: Mapping[str, Look], theme: Theme
         line = axes.axvline if rule.vertical else axes.axhline
         line(rule.at, color=theme.faint, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
         if rule.text:
-            _name_rule(axes, rule.at, rule.text, theme, vertical=rule.vertical)
+            name_rule(axes, rule.at, rule.text, theme, vertical=rule.vertical)
     _scale_axes(axes, panel)
     _style(axes, panel, theme)
     if panel.end_names:
-        _name_ends(axes, panel.series, looks, theme)
+        name_ends(axes, panel.series, looks, theme)
 
 
 def _draw_series(axes: Axes, series: Series, look: Look, colour: str, group: str, *, horizontal: bool) -> None:
@@ -151,56 +141,6 @@ def _draw_series(axes: Axes, series: Series, look: Look, colour: str, group: str
     marker = marker if x.size < BARE_FROM and series.key else {}
     steps = {"drawstyle": "steps-post"} if series.mark == "steps" else {}
     axes.plot(x, y, linestyle=dash, linewidth=1.7, **marker, **steps, **style)
-
-
-def _name_rule(axes: Axes, at: float, text: str, theme: Theme, *, vertical: bool) -> None:
-    where = (at, 0.99) if vertical else (0.01, at)
-    axes.annotate(
-        text,
-        where,
-        xycoords=("data", "axes fraction") if vertical else ("axes fraction", "data"),
-        xytext=(3, -2) if vertical else (0, 2),
-        textcoords="offset points",
-        ha="left",
-        va="top" if vertical else "bottom",
-        fontsize="x-small",
-        color=theme.ink,
-    )
-
-
-def _name_ends(axes: Axes, lines: Sequence[Series], looks: Mapping[str, Look], theme: Theme) -> None:
-    """Each line's name at its right, in the order of the ends, none on top of another."""
-    to_share = axes.transAxes.inverted()
-    ends = [(line, line.x[-1], line.y[-1]) for line in lines if len(line.x)]
-    heights = [float(to_share.transform(axes.transData.transform((x, y)))[1]) for _, x, y in ends]
-    order = sorted(range(len(ends)), key=lambda place: heights[place])
-    for place, height in zip(order, apart([heights[place] for place in order]), strict=True):
-        line, x, y = ends[place]
-        colour = theme.colours[looks[line.key].colour] if line.key in looks else theme.ink
-        arrow: dict[str, Any] = {"arrowstyle": "-", "color": colour, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 2}
-        axes.annotate(
-            line.label,
-            xy=(x, y),
-            xytext=(1.05, height),
-            textcoords="axes fraction",
-            color=theme.ink,
-            fontsize="small",
-            va="center",
-            arrowprops={**arrow, "relpos": (0, 0.5)},
-            annotation_clip=False,
-        )
-
-
-def apart(heights: Sequence[float], gap: float = 0.055) -> list[float]:
-    """Rising heights, 0 to 1, moved until none is nearer to the next than `gap`: half upwards, half downwards."""
-    gap = min(gap, 1 / len(heights))
-    above, below = list(heights), list(heights)
-    for place in range(1, len(heights)):
-        above[place] = max(above[place], above[place - 1] + gap)
-        below[-place - 1] = min(below[-place - 1], below[-place] - gap)
-    middle = [(up + down) / 2 for up, down in zip(above, below, strict=True)]
-    shift = max(0.0, -middle[0]) - max(0.0, middle[-1] - 1)
-    return [height + shift for height in middle]
 
 
 def _scale_axes(axes: Axes, panel: Panel) -> None:
