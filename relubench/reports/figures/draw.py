@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
-WIDTH, HEIGHT = 5.0, 3.7
-"""Inches of a panel."""
-PAGE_WIDTH, PAGE_HEIGHT = 4.4, 3.3
-"""The same on a page, where a panel is as wide as its column: a smaller one has the larger letters."""
+WIDTH, HEIGHT = 4.4, 3.3
+"""Inches of a panel. It is scaled to a column of the page, or to a wall: a smaller one has the larger letters."""
+LEAST_WIDTH = 6.2
+"""Inches of a figure of one panel: its title needs them."""
 PER_CATEGORY, MOST_COLUMNS = 0.24, 3
 NO_LOOK = Look(len(COLOURS) - 1, (), "o")
 BARE_FROM = 14
@@ -52,7 +52,10 @@ def canvas_of(figure: Figure) -> Canvas:
     heights = [shrink * panel_height(panel) for panel in figure.panels]
     row_heights = [max(heights[row * columns : (row + 1) * columns]) for row in range(rows)]
     handles = _legend(figure, Theme())
-    size = (max(shrink * WIDTH * columns, 7.0), sum(row_heights) + 0.75 + 0.24 * -(-len(handles) // (2 * columns)))
+    size = (
+        max(shrink * WIDTH * columns, LEAST_WIDTH),
+        sum(row_heights) + 0.75 + 0.24 * -(-len(handles) // (2 * columns)),
+    )
     canvas = _canvas(size)
     grid = canvas.subplots(rows, columns, squeeze=False, gridspec_kw={"height_ratios": row_heights})
     looks = looks_of(figure.keys)
@@ -70,7 +73,7 @@ def canvas_of(figure: Figure) -> Canvas:
 
 def _layout(panels: Sequence[Panel]) -> tuple[int, float]:
     """The panels beside each other, and how much smaller than alone each of them is."""
-    return (MOST_COLUMNS, 0.72) if are_small(panels) else (min(len(panels), 2), 1.0)
+    return (MOST_COLUMNS, 0.8) if are_small(panels) else (min(len(panels), 2), 1.0)
 
 
 def are_small(panels: Sequence[Panel]) -> bool:
@@ -78,14 +81,14 @@ def are_small(panels: Sequence[Panel]) -> bool:
     return len(panels) not in (1, 2, 4) and not any(panel.categories or panel.end_names for panel in panels)
 
 
-def panel_height(panel: Panel, height: float = HEIGHT) -> float:
-    """The inches of a panel: `height`, or as many as its names need."""
-    return max(2.2, PER_CATEGORY * len(panel.categories) + 1.1) if panel.categories else height
+def panel_height(panel: Panel) -> float:
+    """The inches of a panel: as many as its names need."""
+    return max(2.2, PER_CATEGORY * len(panel.categories) + 1.1) if panel.categories else HEIGHT
 
 
 def panel_canvas(panel: Panel, keys: Sequence[str], theme: Theme) -> tuple[Canvas, Axes]:
     """One panel alone, without a legend: as a page has it."""
-    canvas = _canvas((PAGE_WIDTH, panel_height(panel, PAGE_HEIGHT)))
+    canvas = _canvas((WIDTH, panel_height(panel)))
     canvas.patch.set_alpha(0)
     axes = canvas.subplots()
     axes.patch.set_alpha(0)
