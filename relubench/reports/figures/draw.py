@@ -113,9 +113,10 @@ def draw_panel(axes: Axes, panel: Panel, looks: Mapping[str, Look], theme: Theme
     for rule in panel.rules:
         line = axes.axvline if rule.vertical else axes.axhline
         line(rule.at, color=theme.faint, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    _scale_axes(axes, panel)
+    for rule in panel.rules:
         if rule.text:
             name_rule(axes, rule.at, rule.text, theme, vertical=rule.vertical)
-    _scale_axes(axes, panel)
     _style(axes, panel, theme)
     if panel.end_names:
         name_ends(axes, panel.series, looks, theme)

@@ -27,13 +27,16 @@ class Theme:
 def name_rule(axes: Axes, at: float, text: str, theme: Theme, *, vertical: bool) -> None:
     """Writes the name of a thin line at its end."""
     where = (at, 0.99) if vertical else (0.01, at)
+    # Beside a line near the right end there is no room at its right.
+    pixels = axes.transData.transform((at, axes.get_ylim()[0]))
+    is_right = vertical and axes.transAxes.inverted().transform(pixels)[0] > 0.6
     axes.annotate(
         text,
         where,
         xycoords=("data", "axes fraction") if vertical else ("axes fraction", "data"),
-        xytext=(3, -2) if vertical else (0, 2),
+        xytext=(-3 if is_right else 3, -2) if vertical else (0, 2),
         textcoords="offset points",
-        ha="left",
+        ha="right" if is_right else "left",
         va="top" if vertical else "bottom",
         fontsize="x-small",
         color=theme.ink,
