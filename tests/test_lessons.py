@@ -10,6 +10,8 @@ from relubench.experiments.presets.catalogue import LESSONS, lessons, load_lesso
 from relubench.reports.figures.table import FIGURES
 
 FOLDER = Path(__file__).parents[1] / "docs" / "lessons"
+WARMUP_EPOCHS = 6
+"""Of the lesson on dying units: no lesson can be shorter."""
 
 
 def notebook(name):
@@ -37,7 +39,9 @@ def test_a_notebook_runs(name, monkeypatch, tmp_path):
     pytest.importorskip("pandas")
     run = relubench.run
     monkeypatch.setattr(
-        relubench, "run", lambda preset: run(preset, seeds=1, settings={"train": {"epochs": 2}}, runs_dir=tmp_path)
+        relubench,
+        "run",
+        lambda preset: run(preset, seeds=1, settings={"train": {"epochs": WARMUP_EPOCHS}}, runs_dir=tmp_path),
     )
     values = {}
     for cell in notebook(name)["cells"]:

@@ -140,10 +140,10 @@ Logs = Annotated[
     list[str] | None,
     typer.Option(
         "--log",
-        metavar="tensorboard:DIR|mlflow:URI",
+        metavar="PLACE",
         rich_help_panel=RESULT,
-        help="Write curves, final numbers and settings of every run to TensorBoard's folder or to MLflow, at the end; "
-        "a run that is there already is left alone. Give it several times. Default: no log.",
+        help="Write curves, final numbers and settings of every run to tensorboard:DIR or mlflow:URI, at the end; a "
+        "run that is there already is left alone. Give it several times. Default: no log.",
     ),
 ]
 Plot = Annotated[

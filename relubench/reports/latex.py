@@ -25,7 +25,9 @@ def latex_table(report: Report, cells: Sequence[Sequence[str]]) -> str:
     grid = tabulate(marked, headers, tablefmt="latex_raw", colalign=sides, disable_numparse=True) if headers else ""
     rules = iter((r"\toprule", r"\midrule", r"\bottomrule"))
     lines = [next(rules, line) if line.strip() == r"\hline" else line for line in grid.split("\n")]
-    title = ". ".join(text for text in (report.title, report.caption) if text)
+    # Without the space at its sides, and in small letters, a table of six columns is as wide as a page.
+    lines = [re.sub(r"(\\begin\{tabular\})\{(\w+)\}", r"\1{@{}\2@{}}", line) for line in lines]
+    title = "; ".join(text for text in (report.title, report.caption) if text)
     texts = [note for note in (*report.note_texts, report.sentence) if note and not FLAG.search(note)]
     notes = [rf"\par\smallskip\footnotesize {_latex(text)}" for text in texts]
     has_mark = any(MARK in cell for line in marked for cell in line)
@@ -33,7 +35,7 @@ def latex_table(report: Report, cells: Sequence[Sequence[str]]) -> str:
     head = ["% needs \\usepackage{booktabs}", r"\begin{table}", r"\centering"]
     head += [rf"\caption{{{_latex(title)}}}"] if title else []
     head += [rf"\label{{tab:{label_of(report)}}}"]
-    return "\n".join([*head, *lines, *notes, r"\end{table}"])
+    return "\n".join([*head, r"\small", *lines, *notes, r"\end{table}"])
 
 
 def label_of(report: Report) -> str:

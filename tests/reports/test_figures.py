@@ -14,8 +14,9 @@ from relubench.experiments.rows import Tuning
 from relubench.reports.figures.curves import curves_figure
 from relubench.reports.figures.dead_units import dead_units_figure
 from relubench.reports.figures.declaration import Panel, Series
-from relubench.reports.figures.draw import apart, canvas_of, write_figure
+from relubench.reports.figures.draw import canvas_of, write_figure
 from relubench.reports.figures.looks import looks_of
+from relubench.reports.figures.names import apart
 from relubench.reports.figures.overlap import overlap_figure
 from relubench.reports.figures.scores import scores_figure
 from relubench.reports.figures.table import FIGURES, figure_of, figures_of

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from relubench.reports.figures.declaration import Figure, Panel, Scale, Series
+from relubench.reports.figures.declaration import Figure, Panel, Scale, Series, scale_of
 from relubench.reports.figures.source import FigureSource, grouped, setting_word, settings_that_vary
 from relubench.reports.formatting import join_names
-from relubench.reports.plots.figure import LOG_SPREAD
 from relubench.runs.result import RunResult
 
 MOST_PANELS, MOST_LINES = 12, 30
@@ -50,7 +49,7 @@ def _panels(source: FigureSource, runs: Sequence[RunResult]) -> list[Panel]:
     varied = [name for name in settings_that_vary(runs) if not (by_variant and name == "variant")]
     scores = [point.valid_score for run in runs for point in run.curve if point.valid_score is not None]
     several = len(grouped(runs, *varied)) > 1
-    y_scale: Scale = "log" if scores and min(scores) > 0 and max(scores) / min(scores) >= LOG_SPREAD else "linear"
+    y_scale = scale_of(scores)
     panels = [
         Panel(
             title=", ".join(setting_word(name, value) for name, value in zip(varied, setting, strict=True)),

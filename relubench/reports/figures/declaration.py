@@ -11,6 +11,15 @@ Mark = Literal["line", "points", "steps"]
 Scale = Literal["linear", "log", "log2"]
 
 
+LOG_SPREAD = 4.0
+"""From this ratio of the highest to the lowest score on, the axis of scores is logarithmic."""
+
+
+def scale_of(scores: Sequence[float]) -> Scale:
+    """Logarithmic where a network that did not learn would press all the others together."""
+    return "log" if scores and min(scores) > 0 and max(scores) / min(scores) >= LOG_SPREAD else "linear"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Series:
     """One line or cloud of points; its colour follows from `key`."""

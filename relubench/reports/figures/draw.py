@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,30 +13,21 @@ import numpy as np
 from relubench.errors import UsageError
 from relubench.reports.figures.declaration import Figure, Panel, Scale, Series
 from relubench.reports.figures.looks import Look, looks_of
+from relubench.reports.figures.names import Theme, name_ends, name_rule
 from relubench.reports.plots.figure import COLOURS, SUFFIXES, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
-WIDTH, HEIGHT = 5.0, 3.7
-"""Inches of a panel."""
-PAGE_WIDTH, PAGE_HEIGHT = 4.4, 3.3
-"""The same on a page, where a panel is as wide as its column: a smaller one has the larger letters."""
+WIDTH, HEIGHT = 4.4, 3.3
+"""Inches of a panel. It is scaled to a column of the page, or to a wall: a smaller one has the larger letters."""
+LEAST_WIDTH = 6.2
+"""Inches of a figure of one panel: its title needs them."""
 PER_CATEGORY, MOST_COLUMNS = 0.24, 3
 NO_LOOK = Look(len(COLOURS) - 1, (), "o")
 BARE_FROM = 14
 """Lines of this many points go without a mark at each."""
-
-
-@dataclass(frozen=True, slots=True)
-class Theme:
-    """The colours of a drawing; a page puts its own in place of these."""
-
-    ink: str = "#222222"
-    faint: str = "#9a9a9a"
-    colours: Sequence[str] = COLOURS
-    ground: str = "white"
 
 
 def write_figure(figure: Figure, path: Path) -> None:
@@ -62,7 +52,10 @@ def canvas_of(figure: Figure) -> Canvas:
     heights = [shrink * panel_height(panel) for panel in figure.panels]
     row_heights = [max(heights[row * columns : (row + 1) * columns]) for row in range(rows)]
     handles = _legend(figure, Theme())
-    size = (max(shrink * WIDTH * columns, 7.0), sum(row_heights) + 0.75 + 0.24 * -(-len(handles) // (2 * columns)))
+    size = (
+        max(shrink * WIDTH * columns, LEAST_WIDTH),
+        sum(row_heights) + 0.75 + 0.24 * -(-len(handles) // (2 * columns)),
+    )
     canvas = _canvas(size)
     grid = canvas.subplots(rows, columns, squeeze=False, gridspec_kw={"height_ratios": row_heights})
     looks = looks_of(figure.keys)
@@ -80,7 +73,7 @@ def canvas_of(figure: Figure) -> Canvas:
 
 def _layout(panels: Sequence[Panel]) -> tuple[int, float]:
     """The panels beside each other, and how much smaller than alone each of them is."""
-    return (MOST_COLUMNS, 0.72) if are_small(panels) else (min(len(panels), 2), 1.0)
+    return (MOST_COLUMNS, 0.8) if are_small(panels) else (min(len(panels), 2), 1.0)
 
 
 def are_small(panels: Sequence[Panel]) -> bool:
@@ -88,14 +81,14 @@ def are_small(panels: Sequence[Panel]) -> bool:
     return len(panels) not in (1, 2, 4) and not any(panel.categories or panel.end_names for panel in panels)
 
 
-def panel_height(panel: Panel, height: float = HEIGHT) -> float:
-    """The inches of a panel: `height`, or as many as its names need."""
-    return max(2.2, PER_CATEGORY * len(panel.categories) + 1.1) if panel.categories else height
+def panel_height(panel: Panel) -> float:
+    """The inches of a panel: as many as its names need."""
+    return max(2.2, PER_CATEGORY * len(panel.categories) + 1.1) if panel.categories else HEIGHT
 
 
 def panel_canvas(panel: Panel, keys: Sequence[str], theme: Theme) -> tuple[Canvas, Axes]:
     """One panel alone, without a legend: as a page has it."""
-    canvas = _canvas((PAGE_WIDTH, panel_height(panel, PAGE_HEIGHT)))
+    canvas = _canvas((WIDTH, panel_height(panel)))
     canvas.patch.set_alpha(0)
     axes = canvas.subplots()
     axes.patch.set_alpha(0)
@@ -120,12 +113,13 @@ def draw_panel(axes: Axes, panel: Panel, looks: Mapping[str, Look], theme: Theme
     for rule in panel.rules:
         line = axes.axvline if rule.vertical else axes.axhline
         line(rule.at, color=theme.faint, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-        if rule.text:
-            _name_rule(axes, rule.at, rule.text, theme, vertical=rule.vertical)
     _scale_axes(axes, panel)
+    for rule in panel.rules:
+        if rule.text:
+            name_rule(axes, rule.at, rule.text, theme, vertical=rule.vertical)
     _style(axes, panel, theme)
     if panel.end_names:
-        _name_ends(axes, panel.series, looks, theme)
+        name_ends(axes, panel.series, looks, theme)
 
 
 def _draw_series(axes: Axes, series: Series, look: Look, colour: str, group: str, *, horizontal: bool) -> None:
@@ -151,56 +145,6 @@ def _draw_series(axes: Axes, series: Series, look: Look, colour: str, group: str
     marker = marker if x.size < BARE_FROM and series.key else {}
     steps = {"drawstyle": "steps-post"} if series.mark == "steps" else {}
     axes.plot(x, y, linestyle=dash, linewidth=1.7, **marker, **steps, **style)
-
-
-def _name_rule(axes: Axes, at: float, text: str, theme: Theme, *, vertical: bool) -> None:
-    where = (at, 0.99) if vertical else (0.01, at)
-    axes.annotate(
-        text,
-        where,
-        xycoords=("data", "axes fraction") if vertical else ("axes fraction", "data"),
-        xytext=(3, -2) if vertical else (0, 2),
-        textcoords="offset points",
-        ha="left",
-        va="top" if vertical else "bottom",
-        fontsize="x-small",
-        color=theme.ink,
-    )
-
-
-def _name_ends(axes: Axes, lines: Sequence[Series], looks: Mapping[str, Look], theme: Theme) -> None:
-    """Each line's name at its right, in the order of the ends, none on top of another."""
-    to_share = axes.transAxes.inverted()
-    ends = [(line, line.x[-1], line.y[-1]) for line in lines if len(line.x)]
-    heights = [float(to_share.transform(axes.transData.transform((x, y)))[1]) for _, x, y in ends]
-    order = sorted(range(len(ends)), key=lambda place: heights[place])
-    for place, height in zip(order, apart([heights[place] for place in order]), strict=True):
-        line, x, y = ends[place]
-        colour = theme.colours[looks[line.key].colour] if line.key in looks else theme.ink
-        arrow: dict[str, Any] = {"arrowstyle": "-", "color": colour, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 2}
-        axes.annotate(
-            line.label,
-            xy=(x, y),
-            xytext=(1.05, height),
-            textcoords="axes fraction",
-            color=theme.ink,
-            fontsize="small",
-            va="center",
-            arrowprops={**arrow, "relpos": (0, 0.5)},
-            annotation_clip=False,
-        )
-
-
-def apart(heights: Sequence[float], gap: float = 0.055) -> list[float]:
-    """Rising heights, 0 to 1, moved until none is nearer to the next than `gap`: half upwards, half downwards."""
-    gap = min(gap, 1 / len(heights))
-    above, below = list(heights), list(heights)
-    for place in range(1, len(heights)):
-        above[place] = max(above[place], above[place - 1] + gap)
-        below[-place - 1] = min(below[-place - 1], below[-place] - gap)
-    middle = [(up + down) / 2 for up, down in zip(above, below, strict=True)]
-    shift = max(0.0, -middle[0]) - max(0.0, middle[-1] - 1)
-    return [height + shift for height in middle]
 
 
 def _scale_axes(axes: Axes, panel: Panel) -> None:

@@ -61,7 +61,7 @@ def _panel(title: str, runs: Sequence[RunResult]) -> Panel:
         if start is not None and activation == BOUNDED and len(start) > 1:
             layers = np.arange(1, len(start) + 1)
             bound = start[-1] * BOUND ** (len(start) - layers)
-            series.append(_line("article's bound for sigmoid", "", bound, dashed=True))
+            series.append(_line("article's bound for sigmoid", "", bound))
     depth = max((len(line.x) for line in series), default=1)
     step = max(1, math.ceil(depth / 6))
     return Panel(

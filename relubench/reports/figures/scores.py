@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from relubench.reports.figures.declaration import Figure, Panel, Scale, Series
+from relubench.reports.figures.declaration import Figure, Panel, Scale, Series, scale_of
 from relubench.reports.figures.source import FigureSource, row_key, row_label
-from relubench.reports.plots.figure import LOG_SPREAD
 from relubench.reports.report import Row
 from relubench.reports.scores import TEST_KEYS, score_of
 
@@ -75,10 +74,9 @@ def _reference(rows: Sequence[Row], source: str, labels: Sequence[str]) -> Serie
 
 
 def _scale(rows: Sequence[Row]) -> Scale:
-    """Logarithmic where a network that did not learn would press all the others together."""
-    scores = [score for row in rows for name in TEST_KEYS if (score := score_of(row, name)) is not None]
-    means = [score for row in rows if (score := score_of(row, TEST_KEYS[0])) is not None]
-    return "log" if min(scores) > 0 and max(means) / min(means) >= LOG_SPREAD else "linear"
+    """That of the means, unless an interval reaches 0."""
+    scores = [[score for row in rows if (score := score_of(row, name)) is not None] for name in TEST_KEYS]
+    return scale_of(scores[0]) if min(map(min, filter(None, scores))) > 0 else "linear"
 
 
 def _number(value: float | None) -> float:

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from relubench.reports.figures.declaration import Panel, Series
-from relubench.reports.figures.draw import Theme, panel_canvas
+from relubench.reports.figures.draw import panel_canvas
 from relubench.reports.figures.looks import looks_of
+from relubench.reports.figures.names import Theme
 from relubench.reports.plots.figure import COLOURS
 
 STAND_IN = Theme(ink="#010203", faint="#040506", colours=tuple(f"#0a0b{place:02x}" for place in range(len(COLOURS))))

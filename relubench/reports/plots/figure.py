@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 SUFFIXES = (".png", ".svg", ".pdf")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's palette, told apart with any colour vision; its yellow is left out, too pale for a line on white."""
-LOG_SPREAD = 4.0
-"""From this ratio of the highest to the lowest error on, the error axis is logarithmic."""
 
 
 def save(figure: Figure, path: Path) -> None:
