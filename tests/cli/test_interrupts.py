@@ -126,15 +126,21 @@ except KeyboardInterrupt:
 """
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_a_result_is_written_whole(stop: signal.Signals) -> None:
-    running = subprocess.Popen([sys.executable, "-c", WHILE_WRITING], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+@pytest.mark.parametrize(("stop", "unbuffered"), [(signal.SIGINT, ""), (signal.SIGTERM, "1")])
+def test_a_result_is_written_whole(stop: signal.Signals, unbuffered: str) -> None:
+    running = subprocess.Popen(
+        [sys.executable, "-c", WHILE_WRITING],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        bufsize=0,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+    )
     assert running.stdout is not None
     begin = running.stdout.read(1)
     # More than a pipe holds: it is in the middle of its writing until somebody reads on.
     running.send_signal(stop)
-    text = begin + running.communicate(timeout=60)[0]
-    assert (running.returncode, len(text)) == (130, 1_000_004)
+    rest = running.communicate(timeout=60)[0]
+    assert (running.returncode, len(begin + rest)) == (130, 1_000_004)
 
 
 def test_ctrl_c_in_a_destructor_is_served_after_it() -> None:
