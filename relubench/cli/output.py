@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from relubench.cli.streams import ClosedStdout
 from relubench.errors import ComputeError, UsageError
+from relubench.system import interrupts
 from relubench.system.files import write_file
 from relubench.system.lookup import find
 from relubench.system.output_files import check_file
@@ -117,10 +118,20 @@ def emit(text: str, target: Target, *, content: bytes | None = None) -> None:
                 "the result is on stdout instead; name another file",
             ) from error
         return
+    # Half of a result is worse than none.
+    with interrupts.FinishedFirst():
+        _write(text, content, target)
+
+
+def _write(text: str, content: bytes, target: Target) -> None:
+    """Write the result to stdout: as text where people read it."""
     if target.format != "table" and (binary := getattr(sys.stdout, "buffer", None)) is not None:
         # Programs read it: UTF-8, whatever the terminal can show, as in a file.
         sys.stdout.flush()
-        binary.write(content)
+        rest = memoryview(content)
+        while rest:
+            # Without a buffer (PYTHONUNBUFFERED) a signal ends a write early.
+            rest = rest[binary.write(rest) or 0 :]
     else:
         sys.stdout.write(text)
     sys.stdout.flush()

@@ -109,12 +109,18 @@ def mean_ranks(means: Values) -> Values:
 
 
 def friedman_p(means: Values) -> float | None:
-    """The p-value of equal methods, from Friedman's statistic in Iman & Davenport's F; None for one set or method."""
+    """The p-value of equal methods, from Friedman's statistic in Iman & Davenport's F; None for one set or method.
+
+    Equal scores on a set make ranks vary less, which the statistic is divided by (Conover 1999, section 5.8).
+    """
     sets, methods = means.shape
     if sets < 2 or methods < 2:
         return None
-    average = mean_ranks(means)
-    chi = 12 * sets / (methods * (methods + 1)) * float(((average - (methods + 1) / 2) ** 2).sum())
+    ranks, middle = ranks_of(means), (methods + 1) / 2
+    variance = float(((ranks - middle) ** 2).sum()) / (sets * (methods - 1))
+    if variance == 0:
+        return 1.0
+    chi = sets * float(((ranks.mean(axis=0) - middle) ** 2).sum()) / variance
     most = sets * (methods - 1)
     if chi >= most - 1e-9:
         return 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 
 from relubench.errors import EXIT_INTERRUPTED
 
@@ -58,6 +59,32 @@ class UninterruptedBlock:
             signal.pthread_sigmask(signal.SIG_SETMASK, self._previous_mask)
 
 
+class FinishedFirst:
+    """A block that a request to stop does not break off: it takes effect afterwards, and a second one at once."""
+
+    def __enter__(self) -> None:
+        self._requested: int | None = None
+        self._handlers: dict[int, Handler] = {}
+        if threading.current_thread() is not threading.main_thread():
+            return  # Only there signals arrive, and can be handled.
+        for name in SIGNALS:
+            number = getattr(signal, name, None)
+            if number is not None and callable(handler := signal.getsignal(number)):
+                self._handlers[number] = handler
+                signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self._requested is not None:
+            self._handlers[number](number, frame)
+        self._requested = number
+
+    def __exit__(self, *raised: object) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        if self._requested is not None and raised[0] is None:
+            self._handlers[self._requested](self._requested, None)
+
+
 def _handle_signals(handler: Handler | signal.Handlers) -> None:
     for name in SIGNALS:
         number = getattr(signal, name, None)
@@ -82,8 +109,6 @@ def _raise(number: int, frame: FrameType | None) -> None:
 def _raise_later(unraisable: Any) -> None:
     """Raise a KeyboardInterrupt again that came where nothing can be raised (a destructor, a callback)."""
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
-        import threading
-
         # A moment later: here it would be lost once more.
         timer = threading.Timer(0.01, signal.raise_signal, (signal.SIGINT,))
         timer.daemon = True

@@ -114,6 +114,35 @@ def test_ctrl_c_before_the_first_run_says_how_to_go_on(kind: str, command: tuple
     assert ended.stderr.splitlines()[-1] == told
 
 
+WHILE_WRITING = """
+import sys
+from relubench.cli import output
+from relubench.system import interrupts
+interrupts.serve()
+try:
+    output.emit("x" * 1_000_000 + "end", output.Target(format="json"))
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+@pytest.mark.parametrize(("stop", "unbuffered"), [(signal.SIGINT, ""), (signal.SIGTERM, "1")])
+def test_a_result_is_written_whole(stop: signal.Signals, unbuffered: str) -> None:
+    running = subprocess.Popen(
+        [sys.executable, "-c", WHILE_WRITING],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        bufsize=0,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+    )
+    assert running.stdout is not None
+    begin = running.stdout.read(1)
+    # More than a pipe holds: it is in the middle of its writing until somebody reads on.
+    running.send_signal(stop)
+    rest = running.communicate(timeout=60)[0]
+    assert (running.returncode, len(begin + rest)) == (130, 1_000_004)
+
+
 def test_ctrl_c_in_a_destructor_is_served_after_it() -> None:
     script = """
 import os, signal, sys, time

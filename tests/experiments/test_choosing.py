@@ -138,11 +138,13 @@ def unpriced(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("unpriced")
 def test_relu_against_a_renamed_relu_is_never_decided(runs: Path) -> None:
-    table = relubench.choose(["relu", "max(x,0)"], budget="40runs", seeds="3..5", runs_dir=runs, **TINY)
+    table = relubench.choose(["relu", "again=max(x,0)"], budget="40runs", seeds="3..5", runs_dir=runs, **TINY)
     assert answer(table)["not_told_apart"] == ["relu", "max(x,0)"] or set(answer(table)["not_told_apart"]) == {
         row["activation"] for row in table.rows
     }
     assert answer(table)["ended"] == "looks"
+    # People read the name that they gave.
+    assert "again cannot be told apart from relu" in table.report.sentence
 
 
 @pytest.mark.usefixtures("unpriced")

@@ -47,6 +47,36 @@ def test_friedmans_test_in_iman_and_davenports_form() -> None:
     assert friedman_p(means[:1]) is None
 
 
+def test_friedmans_test_with_equal_scores_is_scipys() -> None:
+    means = np.random.default_rng(5).integers(0, 3, (9, 4)).astype(float)
+    chi = stats.friedmanchisquare(*means.T).statistic
+    assert friedman_p(means) == pytest.approx(stats.f.sf(8 * chi / (9 * 3 - chi), 3, 24))
+    assert friedman_p(np.ones((5, 3))) == 1.0
+
+
+def test_intervals_are_those_of_a_bootstrap_written_out() -> None:
+    """Seeds drawn anew within each set and method; every number worked out draw by draw, as rliable does."""
+    rng = np.random.default_rng(6)
+    scores = [[rng.normal(10 + method * size, size, 6) for method in range(3)] for size in (0.5, 1.0, 2.0)]
+    ranking = rank(scores)
+    averages = [np.mean([values.mean() for values in methods]) for methods in scores]
+    drawn: dict[str, list[list[float]]] = {"rank": [], "iqm": []}
+    for _ in range(2000):
+        anew = [[rng.choice(values, len(values)) for values in methods] for methods in scores]
+        means = np.array([[values.mean() for values in methods] for methods in anew])
+        drawn["rank"].append(list(stats.rankdata(means, axis=1).mean(axis=0)))
+        relative = [
+            np.concatenate([methods[place] / average for methods, average in zip(anew, averages, strict=True)])
+            for place in range(3)
+        ]
+        drawn["iqm"].append([float(stats.trim_mean(values, 0.25)) for values in relative])
+    for place, method in enumerate(ranking.methods):
+        for kind, estimate in (("rank", method.mean_rank), ("iqm", method.interquartile_mean)):
+            assert estimate is not None
+            ends = np.quantile([draw[place] for draw in drawn[kind]], [0.025, 0.975])
+            assert [estimate.low, estimate.high] == pytest.approx(ends, abs=0.34 if kind == "rank" else 0.01)
+
+
 def test_the_interquartile_mean_is_a_trimmed_mean() -> None:
     values = np.random.default_rng(2).lognormal(0, 1, (3, 17))
     assert interquartile_mean(values) == pytest.approx(stats.trim_mean(values, 0.25, axis=1))

@@ -10,6 +10,7 @@ from relubench.experiments.choosing.answer import Answer, ChoiceRow
 from relubench.experiments.choosing.choice import Choice
 from relubench.reports.choosing.sentence import more_budget, sentence
 from relubench.reports.formatting import bracket, count, fixed, join_names, readable, short, signed, signed_bracket
+from relubench.reports.names import with_names
 from relubench.reports.ranking import RankedSet, ranking_report
 from relubench.reports.report import Column, Report, Row, footnotes, run_records
 from relubench.runs.task import Task, task_called
@@ -20,7 +21,7 @@ def choice_report(choice: Choice) -> Report:
     rows = [row for answer in choice.answers for row in answer.rows]
     several = len(choice.answers) > 1
     first = choice.studies[0]
-    ranking = _ranking(choice) if several else None
+    ranking, acts = _ranking(choice) if several else None, choice.request.configs[0].act
     report = Report(
         command="choose",
         device=first.device.name,
@@ -33,8 +34,10 @@ def choice_report(choice: Choice) -> Report:
         notes=footnotes(_notes(choice, rows)),
         sentence=" ".join(sentence(answer, choice.request, named=several) for answer in choice.answers),
     )
+    report = with_names(report, acts)
     if ranking is None:
         return report
+    ranking = with_names(ranking, acts)
     about = {**report.about, "ranking": {**ranking.about, "rows": ranking.rows}}
     text = f"{report.sentence} {ranking.sentence}"
     return replace(report, about=about, sentence=text, tables=(report, ranking))
