@@ -76,6 +76,8 @@ class RayEngine:
     """Digest of a data set -> the references of its pieces in Ray's object store."""
     looked_around: float = 0.0
     had_members: float = field(default_factory=time.monotonic)
+    crowded: Counter[str] = field(default_factory=Counter)
+    """Id of a node -> how many of its workers were killed since its memory ran out: it gets so many fewer."""
 
     def places(self) -> int:
         """How many workers wait for a job."""
@@ -155,10 +157,11 @@ class RayEngine:
             )
 
     def _start_workers(self, nodes: list[RayNode]) -> None:
-        """Start workers up to the number wanted, on each node in turn."""
+        """Start workers up to the number wanted, on each node in turn; where there is no other, on a crowded one."""
         num_members = Counter(member.node.id for member in self.members)
         while len(self.members) < self.wanted:
-            free_nodes = [node for node in nodes if num_members[node.id] < self.needs.places_on(node)]
+            free_nodes = [node for node in nodes if num_members[node.id] < self._places_on(node)]
+            free_nodes = free_nodes or ([] if self.members else nodes)
             if not free_nodes:
                 return
             node = min(free_nodes, key=lambda node: (num_members[node.id], node.id))
@@ -166,6 +169,9 @@ class RayEngine:
             member = Member(self._actor(node), node)
             self.members.append(member)
             self._call(member, "ready")
+
+    def _places_on(self, node: RayNode) -> int:
+        return self.needs.places_on(node) - self.crowded[node.id]
 
     def _actor(self, node: RayNode) -> Any:
         """A worker on this node, which Ray starts once it has room."""
@@ -247,6 +253,7 @@ class RayEngine:
     def _lose(self, member: Member, flight: int | None, error: Exception) -> Iterator[Arrival]:
         """A worker's process or node has ended."""
         is_new = member in self.members
+        self.crowded[member.node.id] += is_new and _is_out_of_memory(error)
         self._remove(member)
         if is_new and member.flight is not None:
             lost, hint = _cause(error)
@@ -258,10 +265,15 @@ class RayEngine:
             self.cluster.ray.kill(member.actor)
 
 
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether Ray killed the process because its node's memory ran out."""
+    return type(error).__name__ == "OutOfMemoryError"
+
+
 def _cause(error: Exception) -> tuple[str, str]:
     """How a worker ended, as a phrase behind `the process`, and what helps against it."""
     name, text = type(error).__name__, str(error)
-    if name == "OutOfMemoryError":
+    if _is_out_of_memory(error):
         return "was killed, since the memory of its node ran out", FEWER
     if name == "NodeDiedError" or "node has died" in text or "node died" in text:
         return "ended with its node", ""

@@ -25,6 +25,7 @@ from relubench.experiments.cost import price
 from relubench.experiments.plan import Variant
 from relubench.experiments.speed import check_place
 from relubench.experiments.study import Study
+from relubench.reports.cost import cost_report
 from relubench.runs.store import Store
 from relubench.training import driver
 from specs import job
@@ -219,6 +220,14 @@ def test_a_price_is_for_as_many_workers_as_are_named():
     assert price([Variant(config=config)]).workers == 4
     few = config.model_copy(update={"seeds": (0, 1)})
     assert price([Variant(config=few)]).workers == 2
+
+
+def test_a_price_elsewhere_is_said_in_processor_hours_too():
+    values = {**SMALL, "act": ["relu"], "seeds": list(range(9))}
+    away = price([Variant(config=experiment({**values, "executor": {"name": "ray", "workers": 4}}))])
+    away = replace(away, rows=[replace(away.rows[0], hours=6.0)], threads=2)
+    assert "about 1h30m on 4 workers" in (title := cost_report(away, "own").title) and ", 12 processor-hours" in title
+    assert "processor-hours" not in cost_report(price([Variant(config=experiment(values))]), "own").title
 
 
 @pytest.mark.parametrize("name", ["ray", "slurm"])
