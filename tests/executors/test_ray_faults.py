@@ -45,7 +45,8 @@ def module(folder: Path, name: str, text: str) -> dict[str, str]:
     return {"PYTHONPATH": str(folder / "modules")}
 
 
-def test_nodes_with_another_relubench_or_without_torch_take_no_jobs(tmp_path: Path):
+def test_nodes_with_another_relubench_or_without_torch_take_no_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
     other = module(tmp_path / "other", "relubench/__init__.py", "")
     module(tmp_path / "other", "relubench/version.py", '__version__, ENGINE_VERSION = "0.0.1", 1')
     without = module(tmp_path / "without", "torch/__init__.py", "raise ImportError('no torch here')")
