@@ -1,4 +1,4 @@
-"""What can go wrong on a Ray cluster: nodes of other versions, memory, a network that stops, clocks, many drivers."""
+"""What can go wrong on a Ray cluster: nodes of other versions, memory, a network that stops, many drivers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import threading
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -73,30 +72,7 @@ def test_a_node_whose_network_stops_for_thirty_seconds_costs_nothing_finished(tm
     assert contents(tmp_path / "ray") == local(LONG, tmp_path / "local") != {}
 
 
-CLOCK = """
-import datetime, time
-real, LEAD = time.time, 7200.0
-time.time = lambda: real() + LEAD
-time.time_ns = lambda: int(time.time() * 1e9)
-class Shifted(datetime.datetime):
-    @classmethod
-    def now(cls, tz=None):
-        return cls.fromtimestamp(time.time(), tz)
-datetime.datetime = Shifted
-"""
-
-
-def test_a_clock_that_is_two_hours_ahead_changes_nothing(tmp_path: Path):
-    with raylets(tmp_path, module(tmp_path, "sitecustomize.py", CLOCK), num_cpus=0) as here:
-        errors_of(trained(*SHORT, *here.address, runs=tmp_path / "ray"))
-    stamps = [json.loads(path.read_text())["finished"] for path in (tmp_path / "ray" / "timings").glob("*.json")]
-    ahead = [stamp for stamp in stamps if datetime.fromisoformat(stamp) > datetime.now(UTC) + timedelta(hours=1)]
-    assert len(ahead) == len(stamps) == 4
-    assert contents(tmp_path / "ray") == local(SHORT, tmp_path / "local") != {}
-
-
 GREEDY = """
-import os
 import numpy
 def act(x):
     gigabytes = float(os.environ.get("GREEDY_GB", "0"))
