@@ -107,7 +107,7 @@ def test_an_object_store_that_is_full_sends_jobs_where_their_data_are(tmp_path: 
     x, y = random.integers(0, 256, (3000, 32, 32), dtype=np.uint8), np.arange(3000) % 3
     monkeypatch.chdir(tmp_path)
     np.savez("own.npz", x_train=x[:2000], y_train=y[:2000], x_test=x[2000:], y_test=y[2000:])
-    words = ["--act", "relu", "--dataset", "./own.npz", "--model", "mlp-1x8", "--epochs", "1", "--seeds", "2"]
+    words = ["--act", "relu", "--dataset", "./own.npz", "--model", "mlp-1x8", "--epochs", "1", "--seeds", "12"]
     words += ["--device", "cpu"]
     with raylets(tmp_path, {}, system=FULL) as here:
         ray.init(address=here.cluster.address, log_to_driver=False, logging_level="FATAL")
