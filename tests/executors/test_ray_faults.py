@@ -1,14 +1,11 @@
-"""What can go wrong on a Ray cluster: nodes of other versions, memory, a network that stops, many drivers."""
+"""What can go wrong on a Ray cluster: nodes of other versions, memory, a network that stops."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
-import numpy as np
 import psutil
 import pytest
 
@@ -95,65 +92,3 @@ def test_a_worker_that_ray_kills_for_memory_is_tried_again_elsewhere(tmp_path: P
     assert done.returncode == 0, done.stderr
     assert "was killed, since the memory of its node ran out; it is tried again" in done.stderr
     assert contents(tmp_path / "ray") == local(words, tmp_path / "local") != {}
-
-
-FULL = {"automatic_object_spilling_enabled": False, "local_fs_capacity_threshold": 0.0001}
-"""Settings of a Ray that cannot put anything beside its full object store."""
-
-
-def test_an_object_store_that_is_full_sends_jobs_where_their_data_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    ray = pytest.importorskip("ray")
-    random = np.random.default_rng(0)
-    x, y = random.integers(0, 256, (3000, 32, 32), dtype=np.uint8), np.arange(3000) % 3
-    monkeypatch.chdir(tmp_path)
-    np.savez("own.npz", x_train=x[:2000], y_train=y[:2000], x_test=x[2000:], y_test=y[2000:])
-    words = ["--act", "relu", "--dataset", "./own.npz", "--model", "mlp-1x8", "--epochs", "1", "--seeds", "12"]
-    words += ["--device", "cpu"]
-    with raylets(tmp_path, {}, system=FULL) as here:
-        ray.init(address=here.cluster.address, log_to_driver=False, logging_level="FATAL")
-        held = []
-        try:
-            with pytest.raises(ray.exceptions.OutOfDiskError):
-                while True:
-                    held.append(ray.put(bytes(1_000_000)))
-            done = trained(*words, *here.address, runs=tmp_path / "ray")
-        finally:
-            held.clear()
-            ray.shutdown()
-    errors_of(done)
-    assert "could not exchange data, since Ray's object store is full; it is tried again" in done.stderr
-    assert contents(tmp_path / "ray") == local(words, tmp_path / "local") != {}
-
-
-COUNTED = """
-import os, sys
-from relubench.__main__ import run
-from relubench.runs.store import Store
-put = Store.put
-def counted(self, result, *arguments):
-    with open(sys.argv[1], "a") as file:
-        file.write(result.id + chr(10))
-    return put(self, result, *arguments)
-Store.put = counted
-sys.exit(run(sys.argv[2:]))
-"""
-
-
-def test_sixteen_drivers_on_one_store_train_each_run_once(tmp_path: Path, two_nodes: RayHere):
-    words = ["train", *DIGITS[:-1], "8", "--model", "mlp-1x64", "--epochs", "20", "--runs-dir", str(tmp_path / "ray")]
-    executors = [two_nodes.address] * 8 + [["--executor", "inline"]] * 8
-    drivers = [
-        subprocess.Popen(
-            [sys.executable, "-c", COUNTED, str(tmp_path / "puts"), *words, "--format", "json", *executor],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for executor in executors
-    ]
-    answers = [rest_of(driver) for driver in drivers]
-    assert [driver.returncode for driver in drivers] == [0] * 16, answers
-    puts = (tmp_path / "puts").read_text().split()
-    assert len(puts) == len(set(puts)) == 16
-    tables = [[row["test_error_pct"] for row in json.loads(out)["rows"]] for out, _ in answers]
-    assert all(table == tables[0] for table in tables)
