@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relubench.cli import completion, options, output, progress
+from relubench.cli import completion, options, output
 from relubench.cli.config_flags import ConfigFlags, offer
 from relubench.cli.flag_table import FLAGS
-from relubench.cli.study import preparing, quietly, show_events
+from relubench.cli.study import display_of, preparing, quietly, show_events
 from relubench.errors import EXIT_INTERRUPTED, ComputeError
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def _open(request: ChoiceRequest, flags: ChoiceFlags) -> Choice:
         return Study.open(variants, data_dir=flags.data_dir, runs_dir=flags.runs_dir, note=note)
 
     def watch(study: Study, events: Generator[Event]) -> bool:
-        return show_events(events, progress.choose(study.total, study.typical_epochs, quiet=flags.quiet))
+        return show_events(events, display_of(study, flags.quiet))
 
     with preparing():
         choice = Choice.open(request, open_study, watch)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, TextIO
+
+from relubench.cli.progress_state import ProgressState
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,80 +15,10 @@ if TYPE_CHECKING:
 
     from relubench.experiments.events import Event
 
-SHORTEST_S = 2.0
-"""Seconds of training before a speed is trusted."""
 LINE_EVERY_S = 5.0
 """Least seconds between two plain lines about finished epochs."""
 LINE_WITHIN_S = 15.0
 """Seconds without a line after which one says how far an epoch is."""
-
-
-@dataclass(kw_only=True, slots=True)
-class ProgressState:
-    """How far all runs are, by the events so far. Tuning runs count for the speed, not among the finished."""
-
-    total: int
-    """Runs of the request."""
-    epochs: int
-    """Epochs of each."""
-    clock: Callable[[], float]
-    finished: int = field(default=0, init=False)
-    running: dict[str, Event] = field(default_factory=dict, init=False)
-    retried: int = field(default=0, init=False)
-    """How often a run was tried again because its process had ended."""
-    _trained: float = field(default=0.0, init=False)
-    """Epochs trained since the start by runs that have ended."""
-    _begun: dict[str, float] = field(default_factory=dict, init=False)
-    """Epochs that each running run had behind it at its first event: those of its checkpoint."""
-    _start: float | None = field(default=None, init=False)
-
-    def record(self, event: Event) -> None:
-        """Count an event in."""
-        match event.kind:
-            case "started":
-                self.running[event.run] = event
-            case "progress" | "epoch":
-                # From here on, not from "started": a worker's first seconds go into importing torch.
-                self._start = self.clock() if self._start is None else self._start
-                self._begun.setdefault(event.run, event.epochs_done)
-                last = self.running.get(event.run)
-                score = event.valid_score if event.valid_score is not None or last is None else last.valid_score
-                self.running[event.run] = replace(event, valid_score=score)
-            case "cached":
-                self.finished += not event.tuning
-            case "done" | "failed":
-                self._end(event)
-            case "postponed":
-                self.retried += bool(event.message)
-                self.running.pop(event.run, None)
-            case "note":
-                pass
-
-    def seconds_left(self) -> float | None:
-        """Seconds until the last run ends, at the speed of all workers together so far; None where it is unknown."""
-        if self._start is None or self.clock() - self._start < SHORTEST_S:
-            return None
-        trained = self._trained + sum(
-            event.epochs_done - self._begun.get(run, event.epochs_done) for run, event in self.running.items()
-        )
-        if trained <= 0:
-            return None
-        running = self.running.values()
-        epochs_left = sum(max(event.epochs - event.epochs_done, 0.0) for event in running)
-        num_waiting = self.total - self.finished - sum(not event.tuning for event in running)
-        epochs_left += max(num_waiting, 0) * self.epochs
-        return epochs_left * (self.clock() - self._start) / trained
-
-    def fraction_done(self) -> float:
-        """The share of all epochs that is trained, in units of runs (0..total)."""
-        part = sum(event.epochs_done / max(event.epochs, 1) for event in self.running.values() if not event.tuning)
-        return min(self.finished + part, float(self.total))
-
-    def _end(self, event: Event) -> None:
-        self.finished += not event.tuning
-        last = self.running.pop(event.run, None)
-        epochs_done = max(event.epochs_done, last.epochs_done if last else 0.0)
-        self._trained += max(epochs_done - self._begun.pop(event.run, 0.0), 0.0)
 
 
 class Display(Protocol):
@@ -97,10 +28,10 @@ class Display(Protocol):
     def close(self) -> None: ...
 
 
-def choose(total: int, epochs: int, *, quiet: bool) -> Display:
+def choose(total: int, epochs: int, *, quiet: bool, elsewhere: bool = False) -> Display:
     """The display that fits stderr."""
     stream = sys.stderr
-    state = ProgressState(total=total, epochs=epochs, clock=time.monotonic)
+    state = ProgressState(total=total, epochs=epochs, clock=time.monotonic, elsewhere=elsewhere)
     if quiet:
         return FailuresOnly(stream)
     if stream.isatty():
@@ -183,7 +114,7 @@ def line_of(event: Event, state: ProgressState) -> str:
         case "epoch" | "progress":
             seconds, digits = state.seconds_left(), ".0f" if event.kind == "epoch" else ".2f"
             parts = [f"{run_name(event)}: epoch {event.epochs_done:{digits}}/{event.epochs}", facts(event)]
-            parts.append(f"{duration(seconds)} left" if seconds is not None else "")
+            parts += [f"{duration(seconds)} left" if seconds is not None else "", state.on_other_machines()]
         case "done":
             outcome = f"{event.outcome}: {event.message}" if event.outcome not in (None, "ok") else "done"
             parts = [f"{run_name(event)}: {outcome}", facts(event)]
@@ -218,8 +149,9 @@ class LiveBars:
             self._bars.remove_task(self._tasks.pop(event.run))
         seconds = self.state.seconds_left()
         text = f"{self.state.finished}/{self.state.total}"
-        text += f", {len(self.state.running)} running" if len(self.state.running) > MOST_BARS else ""
-        text += f", {self.state.retried} tried again" if self.state.retried else ""
+        is_hiding = len(self.state.running) > MOST_BARS and not self.state.elsewhere
+        text += f", {len(self.state.running)} running" if is_hiding else ""
+        text += f", {machines}" if (machines := self.state.on_other_machines()) else ""
         text += f", {duration(seconds)} left" if seconds is not None and self.state.running else ""
         self._bars.update(self._all, completed=self.state.fraction_done(), facts=text)
 

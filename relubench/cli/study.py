@@ -160,8 +160,13 @@ def _has_drawn(record: StudyRecord, report: Report, store: Store, flags: StudyFl
 
 def carry_out(study: Study, quiet: bool) -> bool:
     """Run the study to its end; returns whether it was interrupted."""
-    display = progress.choose(study.total, study.typical_epochs, quiet=quiet)
-    return show_events(cast("Generator[Event]", study.run()), display)
+    return show_events(cast("Generator[Event]", study.run()), display_of(study, quiet))
+
+
+def display_of(study: Study, quiet: bool) -> progress.Display:
+    """The display of a study's progress."""
+    elsewhere = study.config.executor.is_elsewhere
+    return progress.choose(study.total, study.typical_epochs, quiet=quiet, elsewhere=elsewhere)
 
 
 def show_events(events: Generator[Event], display: progress.Display) -> bool:

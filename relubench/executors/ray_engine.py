@@ -24,6 +24,11 @@ LOOK_AROUND_SECONDS = 5.0
 PATIENCE_SECONDS = 300.0
 """How long a cluster may be without any node that can take jobs."""
 FEWER = "--set executor.workers=N takes fewer at once"
+ROOM = "`ray memory` shows what fills it; `ray start --object-store-memory BYTES` makes it larger"
+KILLED = "OutOfMemoryError"
+"""The name of Ray's error for a process that Ray killed since its node's memory ran out."""
+FULL = ("ObjectStoreFullError", "OutOfDiskError")
+"""The names of Ray's errors for an object store that is full."""
 AHEAD = 2
 """Turns that a worker is told of in advance, so that it does not wait for the network."""
 
@@ -76,6 +81,8 @@ class RayEngine:
     """Digest of a data set -> the references of its pieces in Ray's object store."""
     looked_around: float = 0.0
     had_members: float = field(default_factory=time.monotonic)
+    crowded: Counter[str] = field(default_factory=Counter)
+    """Id of a node -> how many of its workers were lost since memory ran out: it gets so many fewer."""
 
     def places(self) -> int:
         """How many workers wait for a job."""
@@ -99,9 +106,14 @@ class RayEngine:
             time.sleep(seconds)
             return []
         ray = self.cluster.ray
-        ready, _ = ray.wait(list(self.pending), num_returns=1, timeout=seconds, fetch_local=True)
+        # A worker's answers in the order of its calls: a small last one arrives before a large one with the weights.
+        oldest: dict[Member | RayNode, Any] = {}
+        for reference, (owner, _, _) in self.pending.items():
+            oldest.setdefault(owner, reference)
+        references = list(oldest.values())
+        ready, _ = ray.wait(references, num_returns=1, timeout=seconds, fetch_local=True)
         if ready:
-            ready, _ = ray.wait(list(self.pending), num_returns=len(self.pending), timeout=0, fetch_local=True)
+            ready, _ = ray.wait(references, num_returns=len(references), timeout=0, fetch_local=True)
         return [arrival for reference in ready for arrival in self._answer(reference)]
 
     def stop(self) -> list[Arrival]:
@@ -155,10 +167,11 @@ class RayEngine:
             )
 
     def _start_workers(self, nodes: list[RayNode]) -> None:
-        """Start workers up to the number wanted, on each node in turn."""
+        """Start workers up to the number wanted, on each node in turn; where there is no other, on a crowded one."""
         num_members = Counter(member.node.id for member in self.members)
         while len(self.members) < self.wanted:
-            free_nodes = [node for node in nodes if num_members[node.id] < self.needs.places_on(node)]
+            free_nodes = [node for node in nodes if num_members[node.id] < self._places_on(node)]
+            free_nodes = free_nodes or ([] if self.members else nodes)
             if not free_nodes:
                 return
             node = min(free_nodes, key=lambda node: (num_members[node.id], node.id))
@@ -166,6 +179,9 @@ class RayEngine:
             member = Member(self._actor(node), node)
             self.members.append(member)
             self._call(member, "ready")
+
+    def _places_on(self, node: RayNode) -> int:
+        return self.needs.places_on(node) - self.crowded[node.id]
 
     def _actor(self, node: RayNode) -> Any:
         """A worker on this node, which Ray starts once it has room."""
@@ -187,7 +203,9 @@ class RayEngine:
         try:
             answer = ray.get(reference)
         except ray.exceptions.RayTaskError as error:
-            yield from self._fail(owner, flight, error)
+            cause = getattr(error, "cause", None) or error
+            lose = type(cause).__name__ in FULL
+            yield from self._lose(owner, flight, cause) if lose else self._fail(owner, flight, cause)
         except ray.exceptions.RayError as error:
             yield from self._lose(owner, flight, error)
         else:
@@ -223,7 +241,10 @@ class RayEngine:
         try:
             if data.digest not in self.sent:
                 self.sent[data.digest] = [ray.put(piece) for piece in pieces(data)]
-        except (RelubenchError, ray.exceptions.RayError, OSError) as error:
+        except ray.exceptions.RayError as error:
+            yield from self._lose(member, member.flight, error)
+            return
+        except (RelubenchError, OSError) as error:
             text = getattr(error, "message", None) or _first_line(error)
             yield self._failed(member, f"the data set {data.name} is missing there and cannot be sent: {text}", reason)
             return
@@ -241,12 +262,13 @@ class RayEngine:
     def _fail(self, member: Member, flight: int | None, error: Exception) -> Iterator[Arrival]:
         """A worker's method raised: what it had is not tried again, and the worker is not used any more."""
         if flight is not None and flight == member.flight:
-            yield self._failed(member, f"the worker failed: {_first_line(getattr(error, 'cause', None) or error)}")
+            yield self._failed(member, f"the worker failed: {_first_line(error)}")
         self._remove(member)
 
     def _lose(self, member: Member, flight: int | None, error: Exception) -> Iterator[Arrival]:
         """A worker's process or node has ended."""
         is_new = member in self.members
+        self.crowded[member.node.id] += is_new and (type(error).__name__ in (KILLED, *FULL))
         self._remove(member)
         if is_new and member.flight is not None:
             lost, hint = _cause(error)
@@ -261,8 +283,10 @@ class RayEngine:
 def _cause(error: Exception) -> tuple[str, str]:
     """How a worker ended, as a phrase behind `the process`, and what helps against it."""
     name, text = type(error).__name__, str(error)
-    if name == "OutOfMemoryError":
+    if name == KILLED:
         return "was killed, since the memory of its node ran out", FEWER
+    if name in FULL:
+        return "could not exchange data, since Ray's object store is full", ROOM
     if name == "NodeDiedError" or "node has died" in text or "node died" in text:
         return "ended with its node", ""
     return "was killed, or ended by itself", f"if memory ran out there: {FEWER}"

@@ -64,6 +64,8 @@ class Price:
     pending: int
     """Runs that have to be trained."""
     workers: int
+    threads: int | None
+    """Threads of a processor that each worker takes on other machines; None where this machine or a GPU trains."""
     device: str
     """The name of the device that trains them."""
     sets: list[PreparedData]
@@ -93,6 +95,7 @@ def price(
         rows,
         pending=len({spec.id for specs in pending for spec in specs}),
         workers=_num_workers(parts, pending, device),
+        threads=_num_threads(parts, pending),
         device=device.name,
         sets=[part.prepared for part in parts],
     )
@@ -210,3 +213,9 @@ def _num_workers(parts: Sequence[Part], pending: Sequence[Sequence[RunSpec]], de
     if section.is_elsewhere and section.workers is not None:
         return max(1, min(len(networks), section.workers))
     return num_workers(list(networks.values()), device)
+
+
+def _num_threads(parts: Sequence[Part], pending: Sequence[Sequence[RunSpec]]) -> int | None:
+    """How many threads the largest run takes of a processor of another machine."""
+    threads = [spec.threads for specs in pending for spec in specs if spec.on_processor]
+    return max(threads, default=None) if parts[0].config.executor.is_elsewhere else None

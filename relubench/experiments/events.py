@@ -45,6 +45,8 @@ class Event:
     images_per_second: float | None = None
     examples: str = "images"
     """What these images are called, where they are none."""
+    threads: int = 0
+    """Threads of a processor that train the run; 0 on another device."""
     task: str = CLASSIFICATION
     """The name of the run's task, which says what its score is."""
     valid_score: float | None = None
@@ -85,6 +87,7 @@ def event(
         stage=stage,
         images_per_second=images_per_second,
         examples=task_called(spec.task).examples_of(spec.input_shape),
+        threads=spec.threads if spec.on_processor else 0,
         task=spec.task,
         valid_score=valid_score,
         outcome=outcome,

@@ -43,6 +43,7 @@ def _cost_sentence(price: Price) -> str:
         f"{count(num_layers, 'layer')} to pre-train" if num_layers else "",
         f"about {duration(seconds)} on {workers}" if price.pending else "nothing to train",
         f"{duration(worker_seconds)} of one worker, as in the rows" if price.pending and price.workers > 1 else "",
+        f"{price.threads * worker_seconds / 3600:.2g} processor-hours" if price.threads else "",
         f"{_megabytes(sum(row.disk_bytes for row in rows))} of disk",
         f"not here yet: {', '.join(missing_datasets)}" if missing_datasets else "",
     ]

@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from relubench.cli import progress
-from relubench.cli.progress import ProgressState, duration, facts, run_name
+from relubench.cli.progress import duration, facts, run_name
+from relubench.cli.progress_state import ProgressState
 from relubench.cli.study import quietly
 from relubench.experiments.events import RETRIED, Event
 from relubench.runs.task import TASKS
@@ -243,3 +244,33 @@ def test_quiet_still_says_failures_warnings_and_waits(capsys: pytest.CaptureFixt
 def test_speed_counts_what_the_task_has(task: str, shape: tuple[int, ...], name: str) -> None:
     assert TASKS[task].examples_of(shape) == name
     assert facts(Event(kind="progress", images_per_second=12.34, examples=name)) == f"12.3 {name}/s"
+
+
+def test_of_other_machines_it_is_said_what_they_do_and_cost(clock: Clock) -> None:
+    state = ProgressState(total=4, epochs=30, clock=clock, elsewhere=True)
+    for run in ("a", "b", "c"):
+        state.record(event("started", run=run, threads=2))
+    assert state.on_other_machines() == "3 in flight, 0 training"
+    state.record(event("progress", run="a", threads=2))
+    state.record(event("progress", run="b", threads=2))
+    clock.now = 3600.0
+    assert state.on_other_machines() == "3 in flight, 2 training, 4 processor-hours"
+    state.record(event("postponed", run="b", threads=2, message=RETRIED))
+    state.record(event("done", run="a", threads=2, outcome="ok"))
+    clock.now = 7200.0  # Nothing is being trained.
+    assert state.on_other_machines() == "1 in flight, 0 training, 1 tried again, 4 processor-hours"
+
+
+def test_here_nothing_is_said_of_other_machines(state: ProgressState, clock: Clock) -> None:
+    state.record(event("started", threads=2))
+    state.record(event("progress", threads=2))
+    clock.now = 3600.0
+    assert state.on_other_machines() == ""
+
+
+def test_devices_other_than_processors_have_no_processor_hours(clock: Clock) -> None:
+    state = ProgressState(total=1, epochs=30, clock=clock, elsewhere=True)
+    state.record(event("started"))
+    state.record(event("progress"))
+    clock.now = 3600.0
+    assert state.on_other_machines() == "1 in flight, 1 training"

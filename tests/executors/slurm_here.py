@@ -1,11 +1,14 @@
-"""A SLURM of one node on this machine, on ports and in folders of its own; it listens on loopback only."""
+"""A SLURM of one node on this machine, on ports and in folders of its own; it listens on loopback only.
+
+Its daemons leave the process that starts them. So a watching process ends them: at the end of the block, and also when
+the process that entered the block is killed, whose end of a pipe is closed then.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -64,28 +67,53 @@ def running(state: Path) -> Iterator[Path]:
     text = CONFIGURATION.format(host=host, state=state, controller=free_port(), node=free_port())
     configuration.write_text(text)
     environment = {**os.environ, "SLURM_CONF": str(configuration)}
-    own_munge = start_munge()
-    try:
+    with watcher([state / "d.pid", state / "ctld.pid", *own_munge()], environment):
+        start_munge()
         for program in ("slurmctld", "slurmd"):
             subprocess.run([find(program) or program], env=environment, check=True)
         wait_until_idle(environment)
         yield configuration
+
+
+WATCH = """
+cat > /dev/null
+scancel --user=root
+sleep 1
+for file in "$@"; do
+    pid=$(cat "$file") && kill "$pid"
+    for _ in $(seq 100); do kill -0 "$pid" && sleep 0.1; done
+done
+"""
+"""What the watching process does: it waits until nobody writes to it any more, then ends the daemons, one by one."""
+
+
+@contextlib.contextmanager
+def watcher(pid_files: list[Path], environment: dict[str, str]) -> Iterator[None]:
+    """Behind the block, or once this process has died, the processes of these files are ended."""
+    words = ["sh", "-c", WATCH, "watcher", *map(str, pid_files)]
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    # A session of its own: what ends this process and its group must not end the watching process, too.
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, env=environment, start_new_session=True, **silent)
+    try:
+        yield
     finally:
-        subprocess.run(["scancel", "--user=root"], env=environment, capture_output=True, check=False)
-        time.sleep(1.0)
-        for pid_file in (state / "d.pid", state / "ctld.pid", *own_munge):
-            end(pid_file)
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait()
 
 
-def start_munge() -> list[Path]:
-    """Start munged where none runs; its pid file if it was started here."""
-    if subprocess.run(["munge", "-n"], capture_output=True, check=False).returncode == 0:
-        return []
-    folder = Path("/run/munge")
-    folder.mkdir(exist_ok=True)
-    shutil.chown(folder, "munge", "munge")
-    subprocess.run(["runuser", "-u", "munge", "--", find("munged") or "munged"], check=True)
-    return [folder / "munged.pid"]
+def own_munge() -> list[Path]:
+    """The pid file of the munged that will be started here; none where one runs already."""
+    is_running = subprocess.run(["munge", "-n"], capture_output=True, check=False).returncode == 0
+    return [] if is_running else [Path("/run/munge/munged.pid")]
+
+
+def start_munge() -> None:
+    """Start munged where none runs."""
+    for pid_file in own_munge():
+        pid_file.parent.mkdir(exist_ok=True)
+        shutil.chown(pid_file.parent, "munge", "munge")
+        subprocess.run(["runuser", "-u", "munge", "--", find("munged") or "munged"], check=True)
 
 
 def wait_until_idle(environment: dict[str, str]) -> None:
@@ -96,16 +124,6 @@ def wait_until_idle(environment: dict[str, str]) -> None:
             return
         time.sleep(0.2)
     raise RuntimeError(f"the node is not idle: {answer!r}")
-
-
-def end(pid_file: Path) -> None:
-    """End the process of a pid file, and wait for it."""
-    with contextlib.suppress(OSError, ValueError):
-        pid = int(pid_file.read_text())
-        os.kill(pid, signal.SIGTERM)
-        for _ in range(100):
-            os.kill(pid, 0)
-            time.sleep(0.1)
 
 
 def free_port() -> int:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,8 @@ from relubench.errors import RelubenchError, UsageError
 from relubench.executors.inline import InlineExecutor
 from relubench.executors.job import Job
 from relubench.executors.messages import Done, Failed, Message, Note, Postponed, Progress, Started, Waiting
+from relubench.executors.ray_cluster import RayNode
+from relubench.executors.ray_engine import Member, Needs, RayEngine
 from relubench.executors.remote.control import Control
 from relubench.executors.remote.deliveries import PutCheckpoint
 from relubench.executors.remote.engine import Engine, Parcel
@@ -25,6 +29,7 @@ from relubench.experiments.cost import price
 from relubench.experiments.plan import Variant
 from relubench.experiments.speed import check_place
 from relubench.experiments.study import Study
+from relubench.reports.cost import cost_report
 from relubench.runs.store import Store
 from relubench.training import driver
 from specs import job
@@ -221,8 +226,74 @@ def test_a_price_is_for_as_many_workers_as_are_named():
     assert price([Variant(config=few)]).workers == 2
 
 
+def test_a_price_elsewhere_is_said_in_processor_hours_too():
+    values = {**SMALL, "act": ["relu"], "seeds": list(range(9))}
+    away = price([Variant(config=experiment({**values, "executor": {"name": "ray", "workers": 4}}))])
+    away = replace(away, rows=[replace(away.rows[0], hours=6.0)], threads=2)
+    assert "about 1h30m on 4 workers" in (title := cost_report(away, "own").title) and ", 12 processor-hours" in title
+    assert "processor-hours" not in cost_report(price([Variant(config=experiment(values))]), "own").title
+
+
 @pytest.mark.parametrize("name", ["ray", "slurm"])
 def test_speed_does_not_share_a_machine(name: str):
     with pytest.raises(UsageError, match=f"executor {name} is not for it"):
         check_place(experiment({"executor": {"name": name}}))
     check_place(experiment({}))
+
+
+class SixPlaces:
+    """A cluster whose nodes a and b have three places each; its workers are the names of their nodes."""
+
+    def __init__(self) -> None:
+        self.killed: list[str] = []
+        self.ray = SimpleNamespace(kill=self.killed.append)
+
+
+class OutOfMemoryError(Exception):
+    """Called as Ray's own."""
+
+
+def test_a_node_whose_memory_ran_out_gets_fewer_workers_unless_there_is_no_other(monkeypatch: pytest.MonkeyPatch):
+    nodes = [RayNode(id=name, processors=3, gpus=0, memory=0) for name in "ab"]
+    cluster: Any = SixPlaces()
+    engine = RayEngine(cluster, Needs(threads=1, gpus=0, memory=1), 5, lambda node: True)
+    monkeypatch.setattr(RayEngine, "_actor", lambda self, node: node.id)
+    monkeypatch.setattr(RayEngine, "_call", lambda self, member, name: None)
+
+    def lose(node: str, error: Exception) -> list[str]:
+        """Lose a worker of this node; the nodes of those that there are then."""
+        member = next(member for member in engine.members if member.node.id == node)
+        assert list(engine._lose(member, None, error)) == []
+        engine._start_workers(nodes)
+        return sorted(member.node.id for member in engine.members)
+
+    engine._start_workers(nodes)
+    assert sorted(lose("b", RuntimeError())) == ["a", "a", "a", "b", "b"]
+    assert lose("a", OutOfMemoryError()) == ["a", "a", "b", "b", "b"]
+    assert lose("a", OutOfMemoryError()) == ["a", "b", "b", "b"]
+    assert lose("a", OutOfMemoryError()) == ["b", "b", "b"]
+    assert [lose("b", OutOfMemoryError()) for _ in range(3)] == [["b", "b"], ["b"], ["a"]]
+    assert len(cluster.killed) == 7
+
+
+def test_a_last_answer_that_arrives_before_a_larger_one_ends_no_job(monkeypatch: pytest.MonkeyPatch):
+    answers = {"large": (["weights"], False), "small": ([], True)}
+    arrived = {"small"}
+
+    def wait(references: list[str], num_returns: int, **options: Any) -> tuple[list[str], list[str]]:
+        ready = [reference for reference in references if reference in arrived][:num_returns]
+        return ready, [reference for reference in references if reference not in ready]
+
+    errors = SimpleNamespace(RayTaskError=KeyError, RayError=LookupError)
+    cluster: Any = SimpleNamespace(ray=SimpleNamespace(wait=wait, get=answers.get, exceptions=errors))
+    engine = RayEngine(cluster, Needs(threads=1, gpus=0, memory=1), 1, lambda node: True)
+    parcel: Any = object()
+    member = Member(None, RayNode(id="a", processors=1, gpus=0, memory=0), is_ready=True, flight=7, parcel=parcel)
+    engine.members.append(member)
+    engine.pending |= {reference: (member, "advance", 7) for reference in answers}
+    monkeypatch.setattr(RayEngine, "_look_around", lambda self: None)
+    monkeypatch.setattr(RayEngine, "_call", lambda self, member, name: None)
+    assert engine.arrivals(0.0) == []
+    arrived.add("large")
+    arrivals = [*engine.arrivals(0.0), *engine.arrivals(0.0)]
+    assert [(arrival.deliveries, arrival.ended) for arrival in arrivals] == [(["weights"], False), ([], True)]

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from executors.slurm_here import running, why_not
+from executors.slurm_here import why_not
 from relubench.data import prepare
 from relubench.data.shipment import pack, pieces
 from relubench.executors.inline import InlineExecutor
@@ -211,22 +209,6 @@ def contents(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in (root / "runs").rglob("*") if path.is_file()}
 
 
-@pytest.fixture(scope="module")
-def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    reason = why_not() or ("" if importlib.util.find_spec("submitit") else "needs submitit")
-    if reason:
-        pytest.skip(reason)
-    with running(tmp_path_factory.mktemp("slurm")) as configuration:
-        yield configuration
-
-
-@pytest.fixture
-def on_slurm(slurm: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The flags that send a command's jobs there."""
-    monkeypatch.setenv("SLURM_CONF", str(slurm))
-    return ["--executor", "slurm", "--set", "slurm.partition=main"]
-
-
 def running_jobs() -> list[str]:
     words = ["squeue", "--noheader", "--array", "--states=RUNNING", "--format=%i"]
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
@@ -262,6 +244,31 @@ def wait_for_epochs(runs: Path, epochs: float, number: int) -> None:
             return
         time.sleep(0.2)
     raise AssertionError("no job has come so far")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from executors.slurm_here import running
+with running(state := Path(sys.argv[1])):
+    print((state / "ctld.pid").read_text(), (state / "d.pid").read_text(), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("slurm")
+@pytest.mark.skipif(bool(why_not()), reason=why_not())
+def test_a_slurm_ends_when_the_process_that_started_it_is_killed(tmp_path: Path):
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    words = [sys.executable, "-c", KILLED, str(tmp_path)]
+    killed = subprocess.run(words, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    daemons = [Path("/proc", pid) for pid in killed.stdout.split()]
+    assert killed.returncode == -signal.SIGKILL and len(daemons) == 2
+    deadline = time.monotonic() + 60
+    while any(daemon.exists() for daemon in daemons):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 @pytest.mark.slow
