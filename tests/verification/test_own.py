@@ -13,7 +13,6 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from relubench.activations import ActivationChoice, select
-from relubench.activations.checks.finite_differences import numerical_slopes
 from relubench.activations.definition import Activation, plain
 from relubench.cli.app import app
 from relubench.verification import check as checking
@@ -337,6 +336,7 @@ def test_a_step_beyond_the_largest_number_is_no_wrong_value(formula: str, dtype:
     assert row.wrong == 0 and re.search(message, row.message)
 
 
+@pytest.mark.slow
 def test_an_error_beside_an_overflow_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     def squared(x: Tensor) -> Tensor:
         return torch.sin(x * x)
@@ -391,10 +391,6 @@ def test_a_slope_that_is_wrong_beside_a_point_or_not_a_number_stays_wrong(monkey
 def test_slopes_of_fast_waves_are_not_judged_by_steps_over_many_periods() -> None:
     _, backward = checking.check(select(["sin(exp(x))"])[0], "bf16")
     assert backward.outcome != "wrong", backward.message
-    x = torch.tensor([-8.294090871596172, 0.5], dtype=torch.float64)
-    slopes, _, reliable = numerical_slopes(lambda x: torch.cos(1000 * x**3), x)
-    right = -3000 * x**2 * torch.sin(1000 * x**3)
-    assert bool((~reliable | ((slopes - right).abs() < 1e-3 * right.abs())).all()) and bool(reliable[1])
 
 
 def test_a_wrong_slope_of_a_fast_wave_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
