@@ -291,6 +291,6 @@ def known_keys() -> list[str]:
     keys: list[str] = []
     for name, field in ExperimentConfig.model_fields.items():
         inner = field.annotation
-        is_section = isinstance(inner, type) and issubclass(inner, Section)
-        keys += [f"{name}.{inner_key}" for inner_key in inner.model_fields] if is_section else [name]
+        section = inner if isinstance(inner, type) and issubclass(inner, Section) else None
+        keys += [f"{name}.{inner_key}" for inner_key in section.model_fields] if section else [name]
     return keys
