@@ -195,7 +195,8 @@ _ROWS = (
         field="train.probe",
         values="WHAT",
         help="What is looked at after each epoch and stored with the run: none, activations (zeros, dead units, "
-        "saturation), gradients (their norms as well), regions (linear pieces as well) or all.",
+        "saturation), gradients (their norms as well), regions (linear pieces as well), overlap (the units that "
+        "images of a class have on in common, as well) or all (all of these but overlap).",
     ),
     Flag(
         field="train.l1",

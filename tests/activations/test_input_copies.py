@@ -153,7 +153,7 @@ def step(act: str, *, image: bool) -> list[torch.Tensor]:
     """What the engine's layer computes in training and in evaluation, with all gradients; its input stays as it was."""
     choice, (spec,) = runs(act, train={"epochs": 1})
     builder = Builder(spec, choice, [0], batched=False)
-    layer = builder._activation(builder.activation, -3 if image else -1)
+    layer = builder._activation(builder.activations[0], -3 if image else -1, 14)
     x = torch.randn(6, *((14, 5, 7) if image else (14,)), generator=torch.Generator().manual_seed(4))
     x = x.contiguous(memory_format=torch.channels_last) if image else x
     before, update = x.clone(), Gradients()

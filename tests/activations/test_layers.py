@@ -148,7 +148,7 @@ def test_a_gain_of_units_that_differ_is_of_their_mean(mine: Path):
 def test_channels_have_parameters_of_their_own(mine: Path):
     images = [Frame((6, 5, 3), "hidden layer 1 (6 channels)")]
     found = check_activation(select([f"{mine}:PerChannel:channels=6"])[0], images)
-    assert found.likeness == "starts as prelu:init=0.1 with 6 numbers, and learns as it does"
+    assert found.likeness == "starts as prelu:init=0.1:per=unit, and learns as it does"
 
 
 @pytest.mark.parametrize(

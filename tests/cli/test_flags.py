@@ -24,6 +24,7 @@ from tests.cli.fakes import Cli, FakeStudy, result
 
 OWN_DEFAULTS = ("act", "train.patience", "train.l1", "train.l1_scale", "pretrain.methods", "seeds", "model.keep_act")
 OWN_DEFAULTS += ("model.latent", "model.output_act", "executor.address", "data.target", "data.context", "model.heads")
+OWN_DEFAULTS += ("act_by_layer",)
 """Fields whose default a help describes instead of quoting it, or whose command has another."""
 
 
@@ -186,7 +187,8 @@ TEXTS: dict[str, list[str]] = {
 def typed_flags() -> Iterator[tuple[str, str]]:
     for command in ("train", "pretrain", "ablate-sparsity"):
         for path, flag in FLAGS.items():
-            if flag.option in options()[command]:
+            # A mix becomes an activation of the list: see below.
+            if flag.option in options()[command] and path != "act_by_layer":
                 yield command, path
 
 
@@ -202,6 +204,12 @@ def test_every_flag_of_every_command_arrives(cli: Cli, study: FakeStudy, command
     assert study.config is not None
     expected = flag.value(True if field.is_switch else words if field.is_list else words[0])
     assert in_config(study.config, path) == expected
+
+
+def test_a_mix_arrives_among_the_activations(cli: Cli, study: FakeStudy) -> None:
+    study.script = [result(l1_asked=0.0)]
+    assert cli("train", "--quiet", "--act", "relu", "--act-by-layer", "relu*2,gelu").code == 0
+    assert study.config is not None and study.config.act == ("relu", "[relu*2,gelu]")
 
 
 def test_a_path_flag_of_a_group_arrives(cli: Cli, study: FakeStudy) -> None:
