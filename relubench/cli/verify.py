@@ -14,7 +14,6 @@ from relubench.cli import completion, options, output
 from relubench.cli.config_flags import ConfigFlags, offer
 from relubench.errors import WARNING, ComputeError, UsageError
 from relubench.reports.formatting import count
-from relubench.reports.verification import OVERFLOWS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,19 +112,22 @@ def _processor(name: str | None) -> Device:
 
 
 def _conclude(rows: Sequence[Row]) -> None:
-    """Raises ComputeError where something is wrong, or a pass failed in every type; a warning for other failures.
+    """Raises ComputeError where something is wrong or overflows, or a pass failed in every type; else warns of failures.
 
-    What could not be computed in one type is neither right nor wrong: PyTorch lacks some kernels for 16 bits. What
-    overflows is computed as it is written, in a type that is too short for it.
+    What could not be computed in one type is neither right nor wrong: PyTorch lacks some kernels for 16 bits.
     """
+    # Late: a help needs no numpy.
+    from relubench.reports.verification import OVERFLOWS
+
     outcomes = [row["outcome"] for row in rows]
-    num_wrong, num_failed = outcomes.count("wrong"), outcomes.count("failed")
+    num_wrong, num_failed, num_overflows = (outcomes.count(outcome) for outcome in ("wrong", "failed", OVERFLOWS))
     num_checks = count(len(outcomes), "check")
     not_computed = f"{num_failed} of {num_checks} could not be made"
-    if num_wrong:
-        also = f"; {not_computed}" if num_failed else ""
+    if num_wrong or num_overflows:
+        wrong = f"{num_wrong} of {num_checks} found something wrong" if num_wrong else ""
+        overflow = f"{num_overflows} of {num_checks} overflow{'s' * (num_overflows == 1)}" if num_overflows else ""
         raise ComputeError(
-            f"{num_wrong} of {num_checks} found something wrong{also}",
+            "; ".join(part for part in (wrong, overflow, not_computed * bool(num_failed)) if part),
             "the table says what, where, and what is true there",
         )
     if num_failed == len(outcomes):
@@ -133,8 +135,6 @@ def _conclude(rows: Sequence[Row]) -> None:
     failed_passes = _failed_passes(rows)
     if failed_passes:
         raise ComputeError(f"{' and '.join(failed_passes)} could be computed in no type", "the table says why")
-    if num_overflows := outcomes.count(OVERFLOWS):
-        output.say(f"{WARNING}{num_overflows} of {num_checks} overflow: the table says from which x on")
     if num_failed:
         output.say(f"{WARNING}{not_computed}: what failed there is neither right nor wrong, and the table says why")
 

@@ -42,7 +42,7 @@ def sentence(rows: Sequence[Row]) -> str:
     elif len(unjudged_rows) < len(rows):
         besides = " but for these" if overflowing_rows else ""
         parts.append(
-            f"Nothing {'else ' * bool(unjudged_rows)}is wrong: {amount}, each within what rounding explains{besides}."
+            f"Nothing {'else ' * bool(unjudged_rows or overflowing_rows)}is wrong: {amount}, each within what rounding explains{besides}."
         )
     if unjudged_rows:
         parts.insert(0, f"Could not be judged: {_names(unjudged_rows)}.")

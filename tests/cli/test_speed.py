@@ -146,8 +146,8 @@ def test_verify_is_silent_about_what_is_right_and_fails_for_what_is_wrong(cli: C
     assert "Nothing is wrong" in right.err
     wrong = cli("verify", "--act", "log(1+exp(x))", "--dtype", "fp16", "--format", "table")
     assert wrong.code == 1
-    assert "Wrong: log(1+exp(x))" in wrong.out
-    assert "checks found something wrong" in wrong.err
+    assert "Overflows: log(1+exp(x)) (fp16 forward)" in wrong.out
+    assert "error: 2 of 2 checks overflow" in wrong.err
 
 
 def test_verify_against_another(cli: Cli) -> None:

@@ -73,7 +73,7 @@ def test_an_attempt_writes_all_that_came_of_the_job_into_its_folder(tmp_path: Pa
 
 
 def test_an_attempt_that_is_interrupted_is_gone_on_with_by_the_next(tmp_path: Path):
-    long = small_job(tmp_path, train={"epochs": 150, "batch_size": 16})
+    long = small_job(tmp_path, train={"epochs": 500, "batch_size": 16})
     folder = folder_of(tmp_path / "shared", Parcel(job=long, supplies=Supplies(root="home")))
     attempt = Attempt(folder)
     attempt.thread.start()

@@ -349,13 +349,13 @@ def test_an_error_beside_an_overflow_is_wrong(monkeypatch: pytest.MonkeyPatch) -
     assert forward.outcome == "wrong"  # The steps give NaN there, and no half.
 
 
-def test_the_command_says_what_overflows_and_that_nothing_is_wrong(tmp_path: Path) -> None:
+def test_the_command_says_what_overflows_and_that_nothing_else_is_wrong(tmp_path: Path) -> None:
     command = ["verify", "--act", "cos(x*x)", "--dtype", "fp16", "--format", "json"]
     done = CliRunner().invoke(app, command)
-    assert done.exit_code == 0
+    assert done.exit_code == 1
     assert [row["outcome"] for row in json.loads(done.stdout)["rows"]] == ["overflows"] * 2
-    assert "warning: 2 of 2 checks overflow: the table says from which x on" in done.stderr
-    assert "Overflows: cos(x*x) (fp16 forward), cos(x*x) (fp16 backward). Nothing is wrong" in done.stderr
+    assert "error: 2 of 2 checks overflow\nhint: the table says what, where" in done.stderr
+    assert "Overflows: cos(x*x) (fp16 forward), cos(x*x) (fp16 backward). Nothing else is wrong" in done.stderr
 
 
 # -- poles, kinks and waves -------------------------------------------------------------------------------------------

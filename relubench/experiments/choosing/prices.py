@@ -87,6 +87,6 @@ def soundness(choices: Mapping[str, ActivationChoice], precision: str) -> dict[s
         except Exception as problem:
             words[label] = f"not checked: {type(problem).__name__}: {problem}"
             continue
-        faults = [f"{row.pass_} {row.outcome}" for row in rows if row.outcome in ("wrong", "failed")]
+        faults = [f"{row.pass_} {row.outcome}" for row in rows if row.outcome in ("wrong", "overflows", "failed")]
         words[label] = ", ".join(faults) or "sound"
     return words
