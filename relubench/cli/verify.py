@@ -112,7 +112,7 @@ def _processor(name: str | None) -> Device:
 
 
 def _conclude(rows: Sequence[Row]) -> None:
-    """Raises ComputeError where something is wrong or overflows, or a pass failed in every type; else warns of failures.
+    """Raises ComputeError where something is wrong or overflows, or a pass failed in every type; warns of failures.
 
     What could not be computed in one type is neither right nor wrong: PyTorch lacks some kernels for 16 bits.
     """
