@@ -175,7 +175,8 @@ def test_what_a_table_could_have_seen_is_seen_four_times_in_five(seeds, examples
         worse = a + (1 - a) * (size / 100 / (1 - a.mean()))
         tried += 1
         seen += error_rates.paired_difference(drawn(rng, worse), drawn(rng, b), comparisons).verdict == "higher"
-    assert tried >= 80 * (seeds > 2 or comparisons == 1) and seen >= 0.72 * tried, (seen, tried)
+    least = 80 if seeds > 2 else 40 if comparisons == 1 else 0
+    assert tried >= least and seen >= 0.72 * tried, (seen, tried)
 
 
 @pytest.mark.parametrize("examples", [300, 3000])
