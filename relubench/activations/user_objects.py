@@ -45,6 +45,7 @@ def activation_of(target: object, arguments: Mapping[str, Any], label: str) -> A
         return _activation_of_instance(target, unwrapped, arguments, label)
     if not callable(target):
         raise UsageError(f"{label} is neither a class nor a function, but {type(target).__name__}", WANTED)
+    arguments = with_floats(target, arguments)
     if not isinstance(unwrapped, type):
         return _activation_of_function(target, arguments, label)
     if issubclass(unwrapped, torch.autograd.Function):
@@ -219,6 +220,16 @@ def check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any], la
         if key not in names:
             accepted = f"it takes {', '.join(names)}" if names else "it takes none"
             raise UsageError(f"{label} takes no argument {key!r}", did_you_mean(key, names, accepted))
+
+
+def with_floats(target: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments, a whole number as float where the parameter is declared as one: `beta: float` or `beta=1.0`."""
+    declared = {
+        item.name
+        for item in _parameters(target) or ()
+        if item.annotation in (float, "float") or type(item.default) is float
+    }
+    return {key: float(value) if type(value) is int and key in declared else value for key, value in arguments.items()}
 
 
 def missing_arguments_hint(signature_source: object, label: str, defaults: Collection[str] = ()) -> str:

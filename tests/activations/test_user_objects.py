@@ -228,3 +228,16 @@ def test_a_compiled_function_is_tried_as_it_was_written(mine: Path, monkeypatch:
 
     compiled._torchdynamo_orig_callable = plain  # type: ignore[attr-defined]
     assert activation_of(compiled, {}, "mine").function(torch.zeros(1)).item() == 0
+
+
+@pytest.mark.parametrize("declared", ["beta: float", "beta=1.0", "beta: 'float' = None"])
+def test_a_whole_number_is_a_float_where_it_is_declared_as_one(tmp_path: Path, declared: str) -> None:
+    (tmp_path / "acts.py").write_text(
+        "import torch\nfrom torch import nn\n\nclass Learned(nn.Module):\n"
+        f"    def __init__(self, {declared}, count=3):\n        super().__init__()\n"
+        "        self.beta, self.pieces = nn.Parameter(torch.tensor(beta)), [0] * count\n"
+        "    def forward(self, x):\n        return x * torch.sigmoid(self.beta * x)\n"
+    )
+    (choice,) = select([f"{tmp_path}/acts.py:Learned:beta=2:count=4"])
+    module = build(choice).module
+    assert module is not None and [value.item() for value in module().parameters()] == [2.0]

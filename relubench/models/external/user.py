@@ -19,7 +19,7 @@ from torch.nn.parameter import is_lazy
 
 from relubench.activations.builder import own_object
 from relubench.activations.user import resolve_user_object
-from relubench.activations.user_objects import check_arguments, missing_arguments_hint, refuse_iterators
+from relubench.activations.user_objects import check_arguments, missing_arguments_hint, refuse_iterators, with_floats
 from relubench.errors import UsageError
 from relubench.models.external.forward_errors import short, why_not
 
@@ -54,7 +54,7 @@ def _called(named: Any, label: str, settings: dict[str, Any], channels: int, cla
     }
     check_arguments(named, settings, label)
     try:
-        network = named(**{**arguments, **settings})
+        network = named(**{**arguments, **with_floats(named, settings)})
     except Exception as problem:
         hint = missing_arguments_hint(named, label, arguments)
         raise UsageError(f"{label} cannot be made: {short(problem)}", hint) from problem
