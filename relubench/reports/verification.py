@@ -41,8 +41,8 @@ def sentence(rows: Sequence[Row]) -> str:
         parts.append(f"Wrong: {_names(wrong_rows)}; checked were {amount}.")
     elif len(unjudged_rows) < len(rows):
         besides = " but for these" if overflowing_rows else ""
-        other = "else " * bool(unjudged_rows or overflowing_rows)
-        parts.append(f"Nothing {other}is wrong: {amount}, each within what rounding explains{besides}.")
+        is_partial = bool(unjudged_rows or overflowing_rows)
+        parts.append(f"Nothing {'else ' * is_partial}is wrong: {amount}, each within what rounding explains{besides}.")
     if unjudged_rows:
         parts.insert(0, f"Could not be judged: {_names(unjudged_rows)}.")
     if overflowing_rows:
