@@ -22,7 +22,7 @@ from relubench.executors.ray_cluster import RayNode
 from relubench.executors.ray_engine import Member, Needs, RayEngine
 from relubench.executors.remote.control import Control
 from relubench.executors.remote.deliveries import PutCheckpoint
-from relubench.executors.remote.engine import Engine, Parcel
+from relubench.executors.remote.engine import Arrival, Engine, Parcel
 from relubench.executors.remote.performance import condensed
 from relubench.experiments.config import experiment
 from relubench.experiments.cost import price
@@ -142,6 +142,20 @@ def test_a_job_that_fails_by_itself_is_not_tried_again(tmp_path: Path):
     broken = replace(broken, data=replace(broken.data, name=str(tmp_path / "gone.npz"), digest="0" * 64))
     messages = list(Away(Store(tmp_path), engine).run([broken]))
     assert len(of_kind(messages, Failed)) == 1 and len(engine.parcels) == 1
+
+
+def test_a_job_that_ends_without_a_word_about_a_run_is_a_failed_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    turn = HereEngine._turn
+
+    def forgetful(engine: HereEngine, *of: Any) -> Arrival:
+        arrival = turn(engine, *of)
+        return replace(arrival, deliveries=[item for item in arrival.deliveries if not isinstance(item, Done)])
+
+    monkeypatch.setattr(HereEngine, "_turn", forgetful)
+    own = job("relu", tmp_path, **SMALL)
+    (failed,) = of_kind(list(Away(Store(tmp_path)).run([own])), Failed)
+    assert isinstance(failed, Failed) and failed.run == own.specs[0].id
+    assert failed.message == "the job of relu seed 0 ended, and its result did not come home"
 
 
 def test_closing_brings_the_checkpoint_home_and_lets_go_of_the_lock(tmp_path: Path):

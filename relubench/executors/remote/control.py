@@ -164,6 +164,7 @@ class Control:
             yield from self._lose(flight, arrival)
         elif arrival.ended:
             del self.flights[arrival.flight]
+            yield from self._report_missing(flight)
             flight.locks.close()
 
     def _deliver(self, flight: Flight, delivery: Delivery) -> Iterator[Message]:
@@ -176,6 +177,15 @@ class Control:
         if isinstance(delivery, Done | Failed):
             flight.ended.add(delivery.run)
         yield delivery
+
+    def _report_missing(self, flight: Flight) -> Iterator[Message]:
+        """A failure for each run of a job that ended without a word about the run."""
+        if flight.job.pretrain_only or flight.job.noise:
+            return
+        for spec in flight.job.specs:
+            if spec.id not in flight.ended:
+                text = f"the job of {spec.activation} seed {spec.seed} ended, and its result did not come home"
+                yield Failed(run=spec.id, message=text, hint=GO_ON)
 
     def _store(self, flight: Flight, delivery: Stored) -> Iterator[Message]:
         """Store what came home; where the disk does not take it, the run's message says so, or a note."""
