@@ -203,7 +203,8 @@ def checked_out(repository: Path, revision: str, folder: Path) -> Path:
     if archive.returncode != 0:
         raise Unusable(f"git archive {revision}: {archive.stderr.decode(errors='replace').strip()}")
     with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as packed:
-        packed.extractall(folder, filter="data")
+        packed.extraction_filter = getattr(tarfile, "data_filter", None)
+        packed.extractall(folder)
     return folder
 
 

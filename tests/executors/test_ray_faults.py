@@ -6,7 +6,6 @@ import json
 import threading
 from pathlib import Path
 
-import psutil
 import pytest
 
 from executors.ray_here import (
@@ -20,6 +19,7 @@ from executors.ray_here import (
     wait_for_training,
 )
 
+psutil = pytest.importorskip("psutil")
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.usefixtures("with_ray")]
 
 DIGITS = ["--act", "relu,tanh", "--dataset", "digits", "--device", "cpu", "--seeds", "2"]

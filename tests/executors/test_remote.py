@@ -35,7 +35,7 @@ from relubench.training import driver
 from specs import job
 
 SMALL = {"train": {"epochs": 2, "batch_size": 64}, "model": {"name": "mlp-1x16"}, "device": "cpu"}
-LONG = {"train": {"epochs": 30, "batch_size": 16}, "model": {"name": "mlp-2x32"}}
+LONG = {"train": {"epochs": 30, "batch_size": 4}, "model": {"name": "mlp-2x32"}}
 EVERYTHING = {
     **SMALL,
     "act": ["relu", "tanh"],

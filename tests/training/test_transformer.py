@@ -157,12 +157,12 @@ def test_a_hundred_steps_are_those_of_a_plain_loop(act: str, norm: str, optimize
             population.update.set_factor(1.0)
             record = population.train_step(x, target)
         total = float(population.objective.total(record, target, torch.float64))
-        assert total / BATCH == pytest.approx(loss.item(), rel=2e-3 if optimizer != "sgd" else 1e-4)
+        assert total / BATCH == pytest.approx(loss.item(), rel=2e-3 if optimizer != "sgd" else 1e-3)
     if optimizer == "sgd":
         twin = PlainNetwork(2, 16, population.spec.heads, population.spec.hidden[0], act, norm)
         twin.adopt(population.weights(0, best=False))
         for own, other in zip(plain.parameters(), twin.parameters(), strict=True):
-            torch.testing.assert_close(own, other, rtol=1e-3, atol=1e-4)
+            torch.testing.assert_close(own, other, rtol=5e-3, atol=5e-4)
 
 
 @pytest.mark.parametrize("heads", [1, 2, 4])
