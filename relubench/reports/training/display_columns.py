@@ -76,6 +76,13 @@ def formatted_column(
     return maker
 
 
+def measured_column(name: str) -> ColumnMaker:
+    """What a probe or an exchange measured, under its name in words. It was asked for: it is left out last."""
+    words = name.removesuffix("_pct").replace("_", " ") + " %" * name.endswith("_pct")
+    text = (lambda row: fixed(row[name], 1)) if name.endswith("_pct") else (lambda row: short(row[name]))
+    return formatted_column(name, words, text, drop_order=12)
+
+
 def percent_column(key: str, header: str, *, drop_order: int) -> ColumnMaker:
     """A column of percentages with one decimal."""
     return formatted_column(key, header, lambda row: fixed(row[key], 1), drop_order=drop_order)

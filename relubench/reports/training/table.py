@@ -9,7 +9,7 @@ from relubench.reports.formatting import count, short
 from relubench.reports.questions import training_question
 from relubench.reports.report import Column, Report, Row
 from relubench.reports.training.columns import COLUMNS
-from relubench.reports.training.display_columns import number_column
+from relubench.reports.training.display_columns import measured_column
 from relubench.reports.training.summary import Summary
 from relubench.runs.result import AT_EXCHANGE
 from relubench.training.probes.table import PROBES
@@ -49,7 +49,7 @@ def training_columns(rows: Sequence[Row], against: str = "") -> list[Column]:
     keys = sorted(COLUMNS, key=lambda key: key.place)
     makers = [key.column for key in keys if key.column is not None]
     measured = [name for row in PROBES.values() for name in row.measures] + list(AT_EXCHANGE)
-    makers += [number_column(name, drop_order=1) for name in measured]
+    makers += [measured_column(name) for name in measured]
     columns = [maker(rows, against) for maker in makers]
     return [column for column in columns if column is not None and any("".join(column.cell(row)) for row in rows)]
 
