@@ -9,7 +9,7 @@ import math
 
 from relubench.activations import ActivationChoice
 from relubench.models.architecture import architecture_of, layer_shapes, output_places
-from relubench.models.backend import backend_of, network_question, uses_kernels
+from relubench.models.backend import network_question, uses_kernels
 from relubench.models.backends.question import LARGE
 from relubench.models.families import family_of
 from relubench.models.family import EXTERNAL_EVALUATION_IMAGES, LayerShape
@@ -99,7 +99,7 @@ def evaluation_bytes(spec: RunSpec, inputs_per_unit: int, examples: int = EVALUA
 def shares_steps(spec: RunSpec, choice: ActivationChoice) -> bool:
     """Whether the network's steps can be batched with those of others that differ in seed or penalty, to the same bits.
 
-    So it is where plain PyTorch multiplies a small mlp on one thread, and where a function of vectors meets whole
+    So it is where PyTorch or oneDNN multiplies a small mlp on one thread, and where a function of vectors meets whole
     ones only: at the end of a tensor PyTorch computes single numbers in another way. `training.side_by_side` tries it.
     """
     question = network_question(spec)
@@ -108,7 +108,7 @@ def shares_steps(spec: RunSpec, choice: ActivationChoice) -> bool:
     is_special = choice.kind != "table" or choice.learned or spec.parts_digest is not None or spec.norm != "none"
     is_special = is_special or spec.exchange is not None
     fills_vectors = all(spec.batch_size * width % VECTOR_NUMBERS == 0 for width in spec.hidden)
-    return not is_special and fills_vectors and backend_of(spec) == "torch"
+    return not is_special and fills_vectors and not uses_kernels(spec)
 
 
 def members_that_fit(spec: RunSpec, inputs_per_unit: int, memory: int) -> int:
