@@ -121,7 +121,8 @@ def smallest_seen(sizes: Sequence[float | None], *, decimals: int = 2, unit: str
     """The smallest difference that could have been seen, as far as there is one; `sizes`: of each comparison.
 
     `seeds`: the fewest that a row has, of those with several. The size then rests on how much those few trainings
-    differ, and two tell so little of it that 60 % is all that holds (benchmarks.statistics_simulation).
+    differ. Two tell so little of it that 60 % is all that holds, and only for a row that is worse: of better ones a
+    third was seen where trainings differ most (benchmarks.statistics_simulation).
     """
     visible = [size for size in sizes if size is not None]
     if not visible:
@@ -138,7 +139,8 @@ def smallest_seen(sizes: Sequence[float | None], *, decimals: int = 2, unit: str
         else ""
     )
     limits = f", if further trainings vary as these did{limits}" if seeds > 1 else limits
-    chance = "60 % probability or more (80 % from three seeds on)" if seeds == 2 else "80 % probability or more"
+    of_two = "60 % probability or more for a row that is worse, and less for one that is better (two seeds)"
+    chance = of_two if seeds == 2 else "80 % probability or more"
     return f"the smallest difference this table could have seen, with {chance}: {range_text}{limits}"
 
 
