@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,10 +13,10 @@ from torch import Tensor
 
 from relubench.models.backend import backend_of, route, uses_kernels
 from relubench.models.builder import Builder
-from relubench.models.kernels import sparse
+from relubench.models.kernels import compiled, layer, sparse
 from relubench.models.kernels.compiled import host_features, numbers_of
 from relubench.models.kernels.layer import CompiledKernels, KernelLinear
-from relubench.models.kernels.layout import TILE, choose_tiling
+from relubench.models.kernels.layout import MANY, TILE, choose_tiling
 from relubench.models.layers.activation import AnalyticActivation
 from relubench.models.optimizers import Parameter, Sgd
 from relubench.runs.spec import RunSpec
@@ -197,7 +198,8 @@ def test_a_group_of_rows_is_whole_tiles(lanes: int):
     # Else the rows behind a group are updated with it, and once more with their own: seen with four lanes, where the
     # gradient had many zeros and the inputs had few.
     for hidden in ([300, 300, 10], [128, 10], [1000, 1000, 1000, 10], [37, 10], [10]):
-        assert sparse.in_strips_of(choose_tiling(50), hidden, 1, lanes).tall * lanes % TILE == 0
+        for registers in (16, MANY):
+            assert sparse.in_strips_of(choose_tiling(50, registers), hidden, 1, lanes).tall * lanes % TILE == 0
 
 
 @pytest.mark.parametrize("outputs", [[300], [300, 300, 10]])
@@ -211,9 +213,9 @@ def test_many_zeros_in_the_gradient_and_few_in_the_inputs(batch: int, outputs: l
 
 
 def test_columns_are_cut_into_strips_of_nearly_one_width():
-    assert sparse.in_strips_of(choose_tiling(128), [1000, 1000, 10], 2, 16).strips == (11, 10)
+    assert sparse.in_strips_of(choose_tiling(128, MANY), [1000, 1000, 10], 2, 16).strips == (11, 10)
     for columns in range(1, 2000, 37):
-        tiling = sparse.in_strips_of(choose_tiling(128), [columns, 10], 1, 16)
+        tiling = sparse.in_strips_of(choose_tiling(128, MANY), [columns, 10], 1, 16)
         vectors = -(-columns // 16)
         count = -(-vectors // sparse.STRIP)
         assert set(tiling.strips) >= {vectors // count, -(-vectors // count)} - {1}
@@ -230,10 +232,58 @@ def test_an_exchanged_value_is_laid_out_anew():
 
 
 def test_blocks_of_samples_leave_little_over():
-    for batch in range(1, 1025):
-        tiling = choose_tiling(batch)
+    for batch, registers in itertools.product(range(1, 1025), (16, MANY)):
+        tiling = choose_tiling(batch, registers)
         assert batch <= tiling.padded < batch + tiling.block and tiling.block <= 12
-    assert choose_tiling(10).padded == 10 and choose_tiling(128).padded <= 132
+        assert tiling.panels == (registers == 16 and batch > 12)
+    assert choose_tiling(10, MANY).padded == 10 and choose_tiling(128, MANY).padded <= 132
+    assert choose_tiling(128, 16).padded == 128
+
+
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize(
+    ("batch", "inputs", "outputs", "workers", "zeros", "dtype"),
+    [
+        *((13, 300, 40, 1, 0.2, torch.float32), (130, 230, 83, 3, 0.8, torch.float32)),
+        *(
+            (40, 610, 300, 2, 0.1, torch.float32),
+            (33, 250, 90, 2, 0.6, torch.float64),
+            (10, 90, 1300, 1, 0.3, torch.float32),
+        ),
+        *(
+            (7, 50, 700, 2, 0.3, torch.float64),
+            (100, 31, 10, 2, 0.9, torch.float32),
+            (1000, 31, 17, 1, 0.3, torch.float32),
+        ),
+    ],
+)
+def test_few_registers_change_no_bit(
+    monkeypatch: pytest.MonkeyPatch,
+    batch: int,
+    inputs: int,
+    outputs: int,
+    workers: int,
+    zeros: float,
+    dtype: Any,
+    first: bool,
+):
+    # The same vectors, with few registers and with many: other tiles, other orders in memory, the same sums.
+    steps = []
+    for registers in (16, MANY):
+
+        def with_registers(features: frozenset[str], double: bool, registers: int = registers) -> Any:
+            return replace(numbers_of(features, double), registers=registers)
+
+        for module in (compiled, layer):
+            monkeypatch.setattr(module, "numbers_of", with_registers)
+        compiled.compiled.cache_clear()
+        given: dict[str, Any] = {"batch": batch, "inputs": inputs, "outputs": outputs, "workers": workers}
+        trial = thin_trial(monkeypatch, sparse.ENOUGH, zeros=zeros, **given, dtype=dtype, first=first)
+        assert trial.kernels.tiling.panels == (registers == 16 and batch > 12)
+        steps.append([trial.step(rows) for rows in (None, batch - 5, None)])
+    compiled.compiled.cache_clear()
+    for few_step, many_step in zip(*steps, strict=True):
+        assert all(torch.equal(one, other) for one, other in zip(few_step, many_step, strict=True))
 
 
 # -- a network ---------------------------------------------------------------------------------------------------------

@@ -14,14 +14,11 @@ packed [workers, I, T]; turned_w [workers, PIECE, R], R the rows of W that are t
 
 from __future__ import annotations
 
-from llvmlite import ir
-
-from relubench.models.kernels import sparse
-from relubench.models.kernels.emit import I32, I64, LINE, Kernel, Value, VectorType, word
+from relubench.models.kernels import panels, sparse
+from relubench.models.kernels.emit import I64, LINE, Kernel, Value, VectorType, word
 from relubench.models.kernels.layout import (
     TILE,
     Tiling,
-    end_of_list,
     in_strips,
     listed_rows,
     load_row,
@@ -35,6 +32,7 @@ from relubench.models.kernels.layout import (
     weight_at,
     width_for,
 )
+from relubench.models.kernels.masks import keep_masks_of_rows, mostly_zeros
 
 GROUP = 48
 """Rows of W in a group, about."""
@@ -47,56 +45,9 @@ def turned_rows(numbers: VectorType, tiling: Tiling) -> int:
     return width_for(numbers, tiling.block) * numbers.lanes
 
 
-def pack(k: Kernel, tiling: Tiling) -> None:
-    """The inputs as packed [listed inputs, T], and the list of their rows; padded with the unused row.
-
-    Square after square is turned. What is not listed is overwritten by the next row.
-    """
-    lanes, samples, (rows, packed) = k.numbers.lanes, packed_batch(k.numbers, tiling), nonzero_rows(k, tiling)
-
-    def columns(column: Value, carried: list[Value]) -> list[Value]:
-        nonzero = _somewhere(k, column)
-        places = [carried[0]]
-        for lane in range(lanes):
-            inside = k.b.icmp_signed("<", k.add(column, word(lane)), k["inputs"])
-            k.store_word(k.add(column, word(lane)), rows, places[-1])
-            places.append(k.add(places[-1], k.b.zext(k.b.and_(inside, nonzero[lane]), I64)))
-
-        def square(sample: Value, _: list[Value]) -> None:
-            vectors = [_samples_inputs(k, k.add(sample, word(lane)), column) for lane in range(lanes)]
-            for place, vector in zip(places, k.transposed(vectors), strict=False):
-                k.store_vector(vector, packed, k.add(k.times(place, samples), sample))
-
-        k.loop(word(0), word(samples), lanes, square)
-        return [places[-1]]
-
-    (count,) = k.loop(word(0), k["inputs"], lanes, columns, [word(0)])
-    end_of_list(k, tiling, count)
-
-
-def _somewhere(k: Kernel, column: Value) -> list[Value]:
-    """Of the inputs of a vector, which are listed: all, or those that are not zero in the whole batch."""
-    dense = k.b.icmp_signed("==", k["skip"], word(0))
-
-    def sample(place: Value, nonzero: list[Value]) -> list[Value]:
-        return [k.b.or_(nonzero[0], k.b.fcmp_unordered("!=", _samples_inputs(k, place, column), k.zeros()))]
-
-    none = ir.Constant(ir.VectorType(ir.IntType(1), k.numbers.lanes), [0] * k.numbers.lanes)
-    looked_at = k.b.select(dense, word(0), k["batch"])
-    (nonzero,) = k.loop(word(0), looked_at, 1, sample, [none])
-    return [k.b.or_(dense, k.b.extract_element(nonzero, ir.Constant(I32, lane))) for lane in range(k.numbers.lanes)]
-
-
-def _samples_inputs(k: Kernel, sample: Value, column: Value) -> Value:
-    """A vector of x; beyond the batch its last sample's, whose delta there is zero."""
-    clamped = k.least(sample, k.b.sub(k["batch"], word(1)))
-    row = k.b.gep(k.numbers_at("x"), [k.times(clamped, k["x_stride"])])
-    return k.load_part(row, column, k["inputs"])
-
-
 def products(k: Kernel, tiling: Tiling) -> None:
     """sums += x W in this worker's columns, by whichever way suits the zeros in x."""
-    thin = sparse.mostly_zeros(k, tiling, lambda sample: _sample(k, "x", sample), word(0), k["inputs"])
+    thin = mostly_zeros(k, tiling, lambda sample: _sample(k, "x", sample), word(0), k["inputs"])
     k.store_word(k.b.zext(thin, I64), *_thin_inputs(k))
     with k.b.if_else(thin) as (then, otherwise):
         with then:
@@ -117,6 +68,9 @@ def _thin_inputs(k: Kernel) -> tuple[Value, Value]:
 
 def listed_products(k: Kernel, tiling: Tiling) -> None:
     """sums += x W over the listed rows, in this worker's columns."""
+    if tiling.panels:
+        panels.listed_products(k, tiling)
+        return
     (rows, packed), samples = nonzero_rows(k, tiling), packed_batch(k.numbers, tiling)
     height = _group(k, tiling)
 
@@ -160,6 +114,14 @@ def backward(k: Kernel, tiling: Tiling, first: bool, by_zeros: bool) -> None:
         with k.b.if_then(k.b.not_(thin)):
             _turn_delta(k, tiling)
 
+    if tiling.panels:
+        with k.b.if_else(k.b.icmp_signed("==", thin_inputs, word(1))) as (then, otherwise):
+            with then:
+                keep_masks_of_rows(k, tiling)
+                panels.copy_delta(k, tiling, lambda strip: sparse.in_strips(k, tiling, strip))
+            with otherwise:
+                panels.copy_delta(k, tiling, lambda strip: panels.in_own_strips(k, tiling, strip))
+
     def group(start: Value, _: list[Value]) -> None:
         last = k.least(k.add(start, height), listed_rows(k))
         if thin is not None:
@@ -184,7 +146,7 @@ def backward(k: Kernel, tiling: Tiling, first: bool, by_zeros: bool) -> None:
 
 def _thin_delta(k: Kernel, tiling: Tiling) -> Value:
     """Whether the zeros of this worker's columns of delta are left out one by one."""
-    thin = sparse.mostly_zeros(k, tiling, lambda sample: _sample(k, "delta", sample), *own_columns(k))
+    thin = mostly_zeros(k, tiling, lambda sample: _sample(k, "delta", sample), *own_columns(k))
     return k.b.and_(thin, k.b.icmp_signed(">=", k["inputs"], word(_tall(k, tiling))))
 
 
@@ -208,6 +170,9 @@ def _nothing_below(k: Kernel, tiling: Tiling) -> None:
 
 def _turn_delta(k: Kernel, tiling: Tiling) -> None:
     """This worker's columns of delta, as rows."""
+    if tiling.panels:
+        panels.turn_delta(k, tiling)
+        return
     samples, lanes, turned = packed_batch(k.numbers, tiling), k.numbers.lanes, k.numbers_at("turned")
 
     def column(place: Value, _: list[Value]) -> None:
@@ -239,6 +204,9 @@ def _gradients_below(k: Kernel, tiling: Tiling, row: Value) -> None:
                 k.add(part, k.times(k.add(sample, word(number)), k["below_stride"])) for number in range(tiling.block)
             ]
             below_places = [(below, k.add(line_start, strip)) for line_start in at for strip in strips]
+            if tiling.panels:
+                panels.add_gradients(k, tiling, (start, last), sample, below_places)
+                return
 
             def column(place: Value, sums: list[Value]) -> list[Value]:
                 line = k.times(k.b.sub(place, start), height)
@@ -256,6 +224,9 @@ def _gradients_below(k: Kernel, tiling: Tiling, row: Value) -> None:
 
 def _update_rows(k: Kernel, tiling: Tiling, start: Value, last: Value) -> None:
     """W[start : last] += rate x[all, start : last]^T delta, the sums over the samples in registers."""
+    if tiling.panels:
+        panels.update_rows(k, tiling, start, last)
+        return
     (rows, packed), samples, rate = nonzero_rows(k, tiling), packed_batch(k.numbers, tiling), rate_of(k)
 
     def strip(column: Value, vectors: int) -> None:

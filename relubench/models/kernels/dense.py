@@ -23,13 +23,13 @@ from __future__ import annotations
 from llvmlite import ir
 
 from relubench.models.kernels import blocked
-from relubench.models.kernels.emit import I64, Kernel, Value, VectorType, word
+from relubench.models.kernels.emit import Kernel, Value, VectorType, word
 from relubench.models.kernels.layout import (
     TILE,
     WORDS,
     Tiling,
-    end_of_list,
     in_strips,
+    is_narrow,
     listed_rows,
     load_row,
     multiply,
@@ -40,17 +40,21 @@ from relubench.models.kernels.layout import (
     rate_of,
     row_starts,
     share_of,
-    store_below,
     weight_at,
     width_for,
     with_slope,
 )
+from relubench.models.kernels.packing import pack_block, pack_blocks
+from relubench.models.kernels.rows import rows_at_once
+
+PART = 6
+"""Samples of a block whose sums are in registers at once where those are few; two vectors of each then fit."""
 
 
 def emit_forward(module: ir.Module, numbers: VectorType, tiling: Tiling) -> None:
     """forward: pack x, then y = x W + b."""
     k = Kernel(module, "forward", numbers, WORDS)
-    _pack(k, tiling) if tiling.blocks == 1 else blocked.pack(k, tiling)
+    pack_block(k, tiling) if tiling.blocks == 1 else pack_blocks(k, tiling)
     multiply(k, tiling, listed_products if tiling.blocks == 1 else blocked.products)
     k.b.ret_void()
 
@@ -64,7 +68,7 @@ def emit_backward(
     """
     k = Kernel(module, "backward_first" if first else "backward", numbers, WORDS)
     update_bias(k, tiling)
-    _rows_at_once(k, tiling, first) if tiling.blocks == 1 else blocked.backward(k, tiling, first, by_zeros)
+    rows_at_once(k, tiling, first) if tiling.blocks == 1 else blocked.backward(k, tiling, first, by_zeros)
     k.b.ret_void()
 
 
@@ -75,38 +79,6 @@ def emit_gather(module: ir.Module, numbers: VectorType, tiling: Tiling) -> None:
     k.b.ret_void()
 
 
-# -- packing -----------------------------------------------------------------------------------------------------------
-
-
-def _pack(k: Kernel, tiling: Tiling) -> None:
-    """The inputs as packed [listed inputs, B], and the list of their rows; padded with the unused row."""
-    b, rows, packed = k.b, *nonzero_rows(k, tiling)
-    x, batch = k.numbers_at("x"), k["batch"]
-    dense = b.icmp_signed("==", k["skip"], word(0))
-
-    def one_input(place: Value, carried: list[Value]) -> list[Value]:
-        at = k.times(carried[0], tiling.padded)
-
-        def samples(sample: Value, nonzero: list[Value]) -> list[Value]:
-            any_nonzero = nonzero[0]
-            for number in range(tiling.block):
-                # Beyond the batch the last sample is repeated: its delta there is zero.
-                padded_sample = k.add(sample, word(number))
-                last = b.sub(batch, word(1))
-                clamped = b.select(b.icmp_signed("<", padded_sample, last), padded_sample, last)
-                value = k.load(x, k.add(k.times(clamped, k["x_stride"]), place))
-                k.store(value, packed, k.add(at, padded_sample))
-                any_nonzero = b.or_(any_nonzero, b.fcmp_unordered("!=", value, ir.Constant(k.numbers.scalar, 0.0)))
-            return [any_nonzero]
-
-        (any_nonzero,) = k.loop(word(0), word(tiling.padded), tiling.block, samples, [dense])
-        k.store_word(place, rows, carried[0])
-        return [k.add(carried[0], b.zext(any_nonzero, I64))]
-
-    (count,) = k.loop(word(0), k["inputs"], 1, one_input, [word(0)])
-    end_of_list(k, tiling, count)
-
-
 # -- forward -----------------------------------------------------------------------------------------------------------
 
 
@@ -115,27 +87,42 @@ def listed_products(k: Kernel, tiling: Tiling) -> None:
     if tiling.blocks > 1:
         blocked.listed_products(k, tiling)
         return
-    rows, packed = nonzero_rows(k, tiling)
+    (rows, packed), parts = nonzero_rows(k, tiling), _parts(k, tiling)
 
     def tile(place: Value, _: list[Value]) -> None:
         starts, values = row_starts(k, rows, place, TILE), k.b.gep(packed, [k.times(place, tiling.padded)])
+        next_tile = k.add(place, word(TILE))
+        next_place = k.b.select(k.b.icmp_signed("<", next_tile, listed_rows(k)), next_tile, place)
+        next_starts = row_starts(k, rows, next_place, TILE) if is_narrow(k) else []
 
         def strip(column: Value, vectors: int) -> None:
-            _add_products(k, tiling, starts, values, column, vectors)
+            for next_start in next_starts:
+                k.prefetch(*weight_at(k, next_start, column))
+            for samples in parts:
+                _add_products(k, tiling, samples, starts, values, column, vectors)
 
-        in_strips(k, *own_columns(k), width_for(k.numbers, tiling.block), strip)
+        in_strips(k, *own_columns(k), width_for(k.numbers, len(parts[0])), strip)
 
     k.loop(word(0), listed_rows(k), TILE, tile)
 
 
-def _add_products(k: Kernel, tiling: Tiling, starts: list[Value], values: Value, column: Value, vectors: int) -> None:
-    """sums[block, strip] += x[block, tile] W[tile, strip], in registers."""
+def _parts(k: Kernel, tiling: Tiling) -> list[range]:
+    """The samples of a block whose sums are in registers at once."""
+    count = -(-tiling.block // PART) if is_narrow(k) else 1
+    height = -(-tiling.block // count)
+    return [range(first, min(first + height, tiling.block)) for first in range(0, tiling.block, height)]
+
+
+def _add_products(
+    k: Kernel, tiling: Tiling, samples: range, starts: list[Value], values: Value, column: Value, vectors: int
+) -> None:
+    """sums[samples, strip] += x[samples, tile] W[tile, strip], in registers."""
     places = [k.add(column, word(number * k.numbers.lanes)) for number in range(vectors)]
-    wheres = [own_sum(k, word(sample), place) for sample in range(tiling.block) for place in places]
+    wheres = [own_sum(k, word(sample), place) for sample in samples for place in places]
     sums = [k.load_vector(*where) for where in wheres]
     for row, start in enumerate(starts):
         weights = [k.load_vector(*weight_at(k, start, place)) for place in places]
-        xs = (k.load(values, word(row * tiling.padded + number)) for number in range(tiling.block))
+        xs = (k.load(values, word(row * tiling.padded + number)) for number in samples)
         sums = k.products(xs, weights, sums)
     for where, total in zip(wheres, sums, strict=True):
         k.store_vector(total, *where)
@@ -159,35 +146,6 @@ def update_bias(k: Kernel, tiling: Tiling) -> None:
         k.store_vector(k.fma(rate, total, k.load_vector(bias, place)), bias, place)
 
     k.loop(left, right, k.numbers.lanes, column)
-
-
-def _rows_at_once(k: Kernel, tiling: Tiling, first: bool) -> None:
-    """One block of samples: a row of W is read once for the gradient of its input and for its update."""
-    rows, packed = nonzero_rows(k, tiling)
-    rate, (left, right) = rate_of(k), own_columns(k)
-
-    def row(place: Value, _: list[Value]) -> None:
-        number = k.load_word(rows, place)
-        (start,) = row_starts(k, rows, place, 1)
-        values = k.b.gep(packed, [k.times(place, tiling.padded)])
-        steps = [k.b.fmul(rate, k.broadcast(k.load(values, word(sample)))) for sample in range(tiling.block)]
-
-        def strip(column: Value, sums: list[Value]) -> list[Value]:
-            weight = updated = k.load_vector(*weight_at(k, start, column))
-            totals = []
-            for sample, step in enumerate(steps):
-                delta = load_row(k, "delta", word(sample), column)
-                if not first:
-                    totals.append(k.fma(delta, weight, sums[sample]))
-                updated = k.fma(step, delta, updated)
-            k.store_vector(updated, *weight_at(k, start, column))
-            return totals
-
-        none = [] if first else [k.zeros()] * tiling.block
-        for sample, total in enumerate(k.loop(left, right, k.numbers.lanes, strip, none)):
-            store_below(k, k.horizontal_sum(total), word(sample), number)
-
-    k.loop(word(0), listed_rows(k), 1, row)
 
 
 def _add_parts(k: Kernel, tiling: Tiling) -> None:

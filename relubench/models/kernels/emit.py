@@ -115,6 +115,13 @@ class Kernel:
         vector.align = self.numbers.bytes
         return vector
 
+    def load_short(self, base: Value, place: Value, count: int) -> Value:
+        """So many numbers, fewer than a vector has lanes or as many."""
+        kind = ir.VectorType(self.numbers.scalar, count)
+        vector = self.b.load(self.b.bitcast(self.b.gep(base, [place]), kind.as_pointer()))
+        vector.align = self.numbers.bytes
+        return vector
+
     def load_part(self, base: Value, place: Value, stop: Value) -> Value:
         """A vector whose lanes from `stop` on, counted like the place, are not read and 0."""
         lanes, kind = self.numbers.lanes, f"v{self.numbers.lanes}f{8 * self.numbers.bytes}"
@@ -126,7 +133,16 @@ class Kernel:
         return self.b.call(load, [at, ir.Constant(I32, self.numbers.bytes), inside, self.zeros()])
 
     def store_vector(self, value: Value, base: Value, place: Value) -> None:
-        self.b.store(value, self._vector_at(base, place)).align = self.numbers.bytes
+        at = self.b.bitcast(self.b.gep(base, [place]), value.type.as_pointer())
+        self.b.store(value, at).align = self.numbers.bytes
+
+    def prefetch(self, base: Value, place: Value) -> None:
+        """Ask for the cache line of that number; whether it may be read does not matter."""
+        address = self.b.bitcast(self.b.gep(base, [place]), ir.IntType(8).as_pointer())
+        signature = ir.FunctionType(ir.VoidType(), [address.type, I32, I32, I32])
+        self.b.call(
+            self._intrinsic("llvm.prefetch.p0", signature), [address, *(ir.Constant(I32, v) for v in (0, 3, 1))]
+        )
 
     def load_vectors(self, address: Value, count: int) -> list[Value]:
         """The first so many vectors from there on."""
@@ -171,6 +187,10 @@ class Kernel:
         kind = ir.VectorType(I64, self.numbers.lanes)
         first = self.b.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(I32, 0))
         return self.b.shuffle_vector(first, ir.Constant(kind, ir.Undefined), _lanes([0] * self.numbers.lanes))
+
+    def part(self, vector: Value, first: int, count: int) -> Value:
+        """Lanes first...first + count of the vector."""
+        return self.b.shuffle_vector(vector, vector, _lanes(range(first, first + count)))
 
     def horizontal_sum(self, vector: Value) -> Value:
         """The sum over the lanes, by halves: always in the same order."""

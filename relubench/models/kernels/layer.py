@@ -17,6 +17,8 @@ from relubench.models.kernels.blocked import PIECE, turned_rows
 from relubench.models.kernels.compiled import Compiled, compiled, host_features, numbers_of
 from relubench.models.kernels.emit import LINE
 from relubench.models.kernels.layout import TILE, WORDS, Tiling, choose_tiling, packed_batch
+from relubench.models.kernels.masks import MASK, mask_storage
+from relubench.models.kernels.panels import DEPTH
 from relubench.models.kernels.team import Team
 from relubench.models.matmul import Library, evaluated
 from relubench.models.optimizers import Optimizer, Parameter, Sgd
@@ -29,7 +31,7 @@ class CompiledKernels:
     """The kernels for one size of batch and layers of so many outputs, and the threads that carry them out."""
 
     def __init__(self, batch: int, workers: int, outputs: Sequence[int], negative_slope: float = 0.0) -> None:
-        self.tiling: Tiling = choose_tiling(batch)
+        self.tiling: Tiling = choose_tiling(batch, numbers_of(host_features(), double=False).registers)
         self.workers, self.outputs, self.negative_slope = workers, tuple(outputs), negative_slope
         self.codes = {False: self._compiled(double=False)}
         run, serve = (self.codes[False].addresses[name] for name in ("run", "serve"))
@@ -189,11 +191,15 @@ class KernelLinear:
         below = odd(max(whole(inputs + 1, height) for height in (turned, tiling.tall * lanes)), lanes)
         self.parts = zeros(like, workers, tiling.padded, below)
         self.turned = zeros(like, columns, samples)
-        self.turned_w = zeros(like, workers, max(PIECE * turned, sparse.MASK * sparse.STRIP * lanes))
+        panel = max(PIECE * turned, DEPTH * turned, MASK * sparse.STRIP * lanes)
+        self.turned_w = zeros(like, workers, panel)
+        self.panels = zeros(like, columns if tiling.panels else 0, samples)
         self.below = self.parts[0]
         self.rate, self.lr, self.filled = zeros(like, 1), 0.0, 0
         self.negative_slope = zeros(like, 1).fill_(self.kernels.negative_slope)
         segment = whole(inputs, max(TILE, lanes)) + 1
+        masks = mask_storage(inputs, segment, samples) if tiling.panels else 0
+        self.masks = torch.zeros(workers, masks, dtype=torch.int64)
         self.packed = zeros(like, workers * segment, samples)
         self.rows = torch.zeros(workers * segment, dtype=torch.int64)
         self.counts = torch.zeros(workers * LINE, dtype=torch.int64)
@@ -225,6 +231,7 @@ class KernelLinear:
         self._tell(below=self.parts, below_part=self.parts.stride(0), below_stride=self.parts.stride(1))
         self._tell(segment=segment, rows=self.rows, packed=self.packed, counts=self.counts, rate=self.rate)
         self._tell(turned=self.turned, turned_w=self.turned_w, turned_part=self.turned_w.stride(0))
+        self._tell(panels=self.panels, masks=self.masks, masks_part=self.masks.stride(0))
         self._tell(fused_activation=int(self.fused_activation), negative_slope=self.negative_slope)
 
     def _tell(self, **values: int | Tensor) -> None:

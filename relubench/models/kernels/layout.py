@@ -16,17 +16,21 @@ WORDS = (
     *("workers", "batch", "x", "x_stride", "inputs", "skip", "segment", "rows", "packed", "counts"),
     *("w", "w_part", "w_stride", "b", "columns", "stride", "sums", "sums_part", "y", "delta"),
     *("below", "below_part", "below_stride", "rate", "turned", "turned_w", "turned_part"),
+    *("panels", "masks", "masks_part"),
     *("fused_activation", "negative_slope", "target", "target_stride"),
 )
 """What a layer's kernels are called with. `skip`: 1 to leave out inputs that are zero in the whole batch. `segment`:
 rows of a list and of packed inputs, of which each worker has its own. `rate`: the address of minus the learning rate.
-`turned`, `turned_w`: see relubench.models.kernels.blocked. `fused_activation`: 1 if the kernel also applies the
-activation, so that y becomes y above 0 and negative_slope*y elsewhere; `negative_slope` is the address of a number.
+`turned`, `turned_w`: see relubench.models.kernels.blocked; `panels`: relubench.models.kernels.panels; `masks`:
+relubench.models.kernels.masks. `fused_activation`: 1 if the kernel also applies the activation, so that y becomes y
+above 0 and negative_slope*y elsewhere; `negative_slope` is the address of a number.
 `target`: if x is the y of another layer with a fused activation, that layer's delta, which the gradient below goes into
 times the activation's slope; else 0.
 Parts (from one worker to the next) and strides (from one row to the next) are in numbers; `columns` is C, `stride` that
 of y, delta and sums."""
 
+MANY = 32
+"""Registers that AVX-512 and NEON have; others have half as many."""
 MOST_BLOCK = 12
 """Samples in a block: two vectors of sums for each, and what they are made of, fill 32 registers."""
 TILE = 8
@@ -47,16 +51,23 @@ class Tiling:
     """How many vectors of rows are turned at once there."""
     enough: int = 100
     """Per cent of zeros from which on they are left out."""
+    panels: bool = False
+    """Whether both factors are laid out as they are read: see relubench.models.kernels.panels."""
 
     @property
     def padded(self) -> int:
         return self.block * self.blocks
 
 
-def choose_tiling(batch: int) -> Tiling:
-    """One block up to 12 samples; beyond that blocks of 8, 10 or 12, whichever leave the least over."""
+def choose_tiling(batch: int, registers: int) -> Tiling:
+    """One block up to 12 samples; beyond that blocks of 8, 10 or 12, whichever leave the least over.
+
+    Where registers are few, blocks of 4 samples, and panels.
+    """
     if batch <= MOST_BLOCK:
         return Tiling(batch, 1)
+    if registers < MANY:
+        return Tiling(4, -(-batch // 4), panels=True)
     size = min((8, 10, 12), key=lambda size: -(-batch // size) * size)
     return Tiling(size, -(-batch // size))
 
@@ -64,6 +75,11 @@ def choose_tiling(batch: int) -> Tiling:
 def width_for(numbers: VectorType, height: int) -> int:
     """Vectors beside each other in a tile of sums of that height: with as many of what they are made of, and one."""
     return max(1, min(MOST_WIDTH, (numbers.registers - 1) // (height + 1)))
+
+
+def is_narrow(k: Kernel) -> bool:
+    """Whether registers are few. At small batches W is then asked for ahead."""
+    return k.numbers.registers < MANY
 
 
 def packed_batch(numbers: VectorType, tiling: Tiling) -> int:
@@ -78,17 +94,31 @@ def nonzero_rows(k: Kernel, tiling: Tiling) -> tuple[Value, Value]:
     return rows, k.b.gep(k.numbers_at("packed"), [k.times(first, packed_batch(k.numbers, tiling))])
 
 
+def packed_place(k: Kernel, tiling: Tiling, row: Value, sample: Value) -> Value:
+    """Where a sample of a listed row stands in this worker's packed inputs: [I, T], with panels [T/block, I, block]."""
+    if not tiling.panels:
+        return k.add(k.times(row, packed_batch(k.numbers, tiling)), sample)
+    block = k.b.udiv(sample, word(tiling.block))
+    line = k.times(k.add(k.times(block, k["segment"]), row), tiling.block)
+    return k.add(line, k.b.urem(sample, word(tiling.block)))
+
+
+def panel_of_delta(k: Kernel, tiling: Tiling, column: Value) -> Value:
+    """Where the panel of delta begins that starts with that column."""
+    return k.b.gep(k.numbers_at("panels"), [k.times(column, packed_batch(k.numbers, tiling))])
+
+
 def end_of_list(k: Kernel, tiling: Tiling, count: Value) -> None:
     """Note that this worker has listed so many rows, and add the unused row with inputs of 0 up to a whole tile."""
     rows, packed = nonzero_rows(k, tiling)
-    samples, zero = packed_batch(k.numbers, tiling), ir.Constant(k.numbers.scalar, 0.0)
+    zero = ir.Constant(k.numbers.scalar, 0.0)
     k.store_word(count, k.words_at("counts"), k.times(k.worker, LINE))
     padded = k.times(k.b.udiv(k.add(count, word(TILE - 1)), word(TILE)), TILE)
 
     def nothing(place: Value, _: list[Value]) -> None:
         k.store_word(k["inputs"], rows, place)
-        at = k.times(place, samples)
-        k.loop(word(0), word(samples), 1, lambda sample, _: k.store(zero, packed, k.add(at, sample)))
+        samples = word(packed_batch(k.numbers, tiling))
+        k.loop(word(0), samples, 1, lambda sample, _: k.store(zero, packed, packed_place(k, tiling, place, sample)))
 
     k.loop(count, padded, 1, nothing)
 
@@ -130,8 +160,10 @@ def in_strips(k: Kernel, left: Value, right: Value, width: int, strip: Callable[
     strip_numbers = width * k.numbers.lanes
     end_of_whole_strips = k.add(left, k.times(k.b.udiv(k.b.sub(right, left), word(strip_numbers)), strip_numbers))
     k.loop(left, end_of_whole_strips, strip_numbers, lambda column, _: strip(column, width))
-    if width > 1:
-        k.loop(end_of_whole_strips, right, k.numbers.lanes, lambda column, _: strip(column, 1))
+    vectors_left = k.b.udiv(k.b.sub(right, end_of_whole_strips), word(k.numbers.lanes))
+    for vectors in range(1, width):
+        rest = k.b.select(k.b.icmp_signed("==", vectors_left, word(vectors)), right, end_of_whole_strips)
+        k.loop(end_of_whole_strips, rest, vectors * k.numbers.lanes, lambda at, _, vectors=vectors: strip(at, vectors))
 
 
 def own_columns(k: Kernel) -> tuple[Value, Value]:

@@ -21,10 +21,11 @@ from collections.abc import Callable, Sequence
 
 from llvmlite import ir
 
-from relubench.models.kernels import layout, sparse
+from relubench.models.kernels import layout, masks, sparse
 from relubench.models.kernels.dense import listed_products, update_bias
 from relubench.models.kernels.emit import I32, I64, Kernel, Value, VectorType, word
 from relubench.models.kernels.layout import (
+    MANY,
     Tiling,
     choose_tiling,
     load_row,
@@ -43,9 +44,10 @@ storage for x, each worker's own. `mean` and `drawn` beyond the batch are left a
 worker's part of `below`, and a vector more."""
 
 
-def even_tiling(batch: int) -> Tiling:
-    """How a batch is cut: `down` takes half a block of samples at once."""
-    return choose_tiling(batch + batch % 2)
+def even_tiling(batch: int, registers: int) -> Tiling:
+    """How a batch is cut where there are so many registers: `down` takes half a block of samples at once."""
+    tiling = choose_tiling(batch + batch % 2, registers)
+    return tiling if not tiling.panels else Tiling(6, -(-batch // 6))
 
 
 def emit_up(module: ir.Module, numbers: VectorType, tiling: Tiling) -> None:
@@ -100,11 +102,11 @@ def emit_update_sparse(module: ir.Module, numbers: VectorType, tiling: Tiling) -
                     delta_vectors = k.load_vectors(k.b.gep(deltas, [k.times(sample, k["stride"])]), vectors)
                     return [k.fma(step, delta, total) for delta, total in zip(delta_vectors, before, strict=True)]
 
-                mask = sparse.mask_of(k, values, first, k["batch"])
+                mask = masks.mask_of(k, values, first, k["batch"])
                 with k.b.if_then(k.b.icmp_unsigned("!=", mask, word(0))):
-                    k.store_vectors(sparse.over_bits(k, mask, add, k.load_vectors(at, vectors)), at)
+                    k.store_vectors(masks.over_bits(k, mask, add, k.load_vectors(at, vectors)), at)
 
-            k.loop(word(0), k["batch"], sparse.MASK, samples_of_mask)
+            k.loop(word(0), k["batch"], masks.MASK, samples_of_mask)
 
         k.loop(word(0), k["inputs"], 1, row)
 
@@ -227,7 +229,8 @@ def _own_rows(k: Kernel) -> Value:
 def _own_part(k: Kernel, tiling: Tiling) -> None:
     """`down` with this worker's columns of W, a few rows and half a block of samples at a time."""
     left, right = own_columns(k)
-    height, samples, line = (4 if k.numbers.registers == 32 else 2), tiling.block // 2, packed_batch(k.numbers, tiling)
+    samples, line = tiling.block // 2, packed_batch(k.numbers, tiling)
+    height = 4 if k.numbers.registers == MANY or samples <= 3 else 2
     own_parts = k.b.gep(k.numbers_at("parts"), [k.times(k.worker, k["parts_part"])])
 
     def few(row: Value, _: list[Value]) -> None:

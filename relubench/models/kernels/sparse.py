@@ -1,6 +1,6 @@
 """Products that leave out the zeros of one factor one by one: of images of digits, and of what rectifiers put out.
 
-A word has a bit for each of 64 numbers that is not zero, and for each bit a row of the other factor is added to a strip
+For each bit of a mask (see relubench.models.kernels.masks) a row of the other factor is added to a strip
 of sums. What is multiplied by zero would leave every sum as it is, and the sums are taken in the dense products' order:
 the bits are the same. (A weight that is infinite is noticed only where it meets a number that is not zero.)
 
@@ -16,78 +16,33 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from llvmlite import ir
+from relubench.models.kernels.emit import Kernel, Value, word
+from relubench.models.kernels.layout import (
+    TILE,
+    Tiling,
+    nonzero_rows,
+    own_columns,
+    packed_place,
+    panel_of_delta,
+    rate_of,
+    turn_rows,
+)
+from relubench.models.kernels.masks import (
+    MASK,
+    keep_masks_of_samples,
+    kept_mask,
+    mask_of,
+    over_bits,
+    words_of_inputs,
+    words_of_samples,
+)
 
-from relubench.models.kernels.emit import I64, Kernel, Value, word
-from relubench.models.kernels.layout import TILE, Tiling, nonzero_rows, own_columns, packed_batch, rate_of, turn_rows
-
-MASK = 64
-"""Numbers whose zeros are found at once: the bits of a word."""
 STRIP = 12
 """Vectors of sums beside each other: a processor has as many sums under way at once."""
 ROWS = 16
 """Rows of W whose sums over some of the samples are kept while the next samples are brought."""
 ENOUGH = 45
 """Per cent of zeros from which on leaving them out pays."""
-LOOKED_AT = 8
-"""Zeros are counted in every eighth sample."""
-
-
-# -- finding zeros -----------------------------------------------------------------------------------------------------
-
-
-def mostly_zeros(k: Kernel, tiling: Tiling, line: Callable[[Value], Value], left: Value, right: Value) -> Value:
-    """Whether enough of the numbers left...right of the batch's samples are zero; line(sample) is their address."""
-    lanes = k.numbers.lanes
-
-    def sample(place: Value, counts: list[Value]) -> list[Value]:
-        values = line(place)
-
-        def vector(column: Value, nonzeros: list[Value]) -> list[Value]:
-            nonzero = k.b.bitcast(_not_zero(k, k.load_part(values, column, right)), ir.IntType(lanes))
-            return [k.add(nonzeros[0], k.b.zext(k.b.ctpop(nonzero), I64))]
-
-        (nonzeros,) = k.loop(left, right, lanes, vector, [counts[0]])
-        return [nonzeros, k.add(counts[1], k.b.sub(right, left))]
-
-    nonzeros, looked_at = k.loop(word(0), k["batch"], LOOKED_AT, sample, [word(0), word(0)])
-    return k.b.icmp_signed("<", k.times(nonzeros, 100), k.times(looked_at, 100 - tiling.enough))
-
-
-def mask_of(k: Kernel, values: Value, first: Value, stop: Value) -> Value:
-    """A word with a bit for each of the next 64 numbers that is not zero; from `stop` on none is read."""
-    lanes, mask = k.numbers.lanes, word(0)
-    for start in range(0, MASK, lanes):
-        nonzero = _not_zero(k, k.load_part(values, k.add(first, word(start)), stop))
-        bits = k.b.zext(k.b.bitcast(nonzero, ir.IntType(lanes)), I64)
-        mask = k.b.or_(mask, k.b.shl(bits, word(start)))
-    return mask
-
-
-def _not_zero(k: Kernel, vector: Value) -> Value:
-    return k.b.fcmp_unordered("!=", vector, k.zeros())
-
-
-def over_bits(
-    k: Kernel, mask: Value, body: Callable[[Value, list[Value]], list[Value]], carried: Sequence[Value]
-) -> list[Value]:
-    """body(bit, values) for each bit of the mask that is set, from the lowest; the values go from turn to turn."""
-    b, before = k.b, k.b.block
-    head, inside, after = (b.append_basic_block(name) for name in ("bits", "bit", "done"))
-    b.branch(head)
-    b.position_at_end(head)
-    bits_left, *values = (b.phi(initial.type) for initial in (mask, *carried))
-    for phi, initial in zip((bits_left, *values), (mask, *carried), strict=True):
-        phi.add_incoming(initial, before)
-    b.cbranch(b.icmp_unsigned("!=", bits_left, word(0)), inside, after)
-    b.position_at_end(inside)
-    results = body(b.cttz(bits_left, ir.Constant(ir.IntType(1), 1)), list(values))
-    rest = b.and_(bits_left, b.sub(bits_left, word(1)))
-    for phi, result in zip((bits_left, *values), (rest, *results), strict=True):
-        phi.add_incoming(result, b.block)
-    b.branch(head)
-    b.position_at_end(after)
-    return values
 
 
 # -- products ----------------------------------------------------------------------------------------------------------
@@ -97,6 +52,8 @@ def add_products(k: Kernel, tiling: Tiling, rows: Callable[[Value], Value]) -> N
     """sums += x W in this worker's columns; rows(sample): where that sample of x begins."""
     first_sums = k.b.gep(k.numbers_at("sums"), [k.times(k.worker, k["sums_part"])])
     weights = own_weights(k)
+    if tiling.panels:
+        keep_masks_of_samples(k, rows)
 
     def strip(column: Value, vectors: int) -> None:
         strip_sums, strip_weights = (k.b.gep(address, [column]) for address in (first_sums, weights))
@@ -109,7 +66,11 @@ def add_products(k: Kernel, tiling: Tiling, rows: Callable[[Value], Value]) -> N
                     row = k.add(first, bit)
                     return _added(k, k.load(values, row), k.b.gep(strip_weights, [k.times(row, k["w_stride"])]), before)
 
-                mask = mask_of(k, values, first, k["inputs"])
+                mask = (
+                    kept_mask(k, sample, words_of_inputs(k), first)
+                    if tiling.panels
+                    else mask_of(k, values, first, k["inputs"])
+                )
                 k.store_vectors(over_bits(k, mask, add, k.load_vectors(sums, vectors)), sums)
 
             k.loop(word(0), k["batch"], 1, one_sample)
@@ -155,7 +116,9 @@ def update_rows(k: Kernel, tiling: Tiling, start: Value, last: Value) -> None:
     rows, rate, weights = nonzero_rows(k, tiling)[0], rate_of(k), own_weights(k)
 
     def strip(column: Value, vectors: int) -> None:
-        deltas, strip_weights = (k.b.gep(address, [column]) for address in (k.numbers_at("delta"), weights))
+        strip_weights, deltas = k.b.gep(weights, [column]), k.b.gep(k.numbers_at("delta"), [column])
+        if tiling.panels:
+            deltas = panel_of_delta(k, tiling, column)
 
         def row_group(place: Value, _: list[Value]) -> None:
             def part(first: Value, _: list[Value]) -> None:
@@ -189,15 +152,21 @@ def _row_sums(
     k: Kernel, tiling: Tiling, number: Value, first: Value, deltas: Value, sums: Value, vectors: int
 ) -> list[Value]:
     """The sums of a row over the samples before `first`, with the next 64 samples' products added."""
-    values = k.b.gep(nonzero_rows(k, tiling)[1], [k.times(number, packed_batch(k.numbers, tiling))])
-    begins = k.b.icmp_signed("==", first, word(0))
+    packed, begins = nonzero_rows(k, tiling)[1], k.b.icmp_signed("==", first, word(0))
+    # A panel of delta is as wide as the strip.
+    stride = word(vectors * k.numbers.lanes) if tiling.panels else k["stride"]
 
     def add(bit: Value, before: list[Value]) -> list[Value]:
         sample = k.add(first, bit)
-        return _added(k, k.load(values, sample), k.b.gep(deltas, [k.times(sample, k["stride"])]), before)
+        value = k.load(packed, packed_place(k, tiling, number, sample))
+        return _added(k, value, k.b.gep(deltas, [k.times(sample, stride)]), before)
 
     before = [k.b.select(begins, k.zeros(), vector) for vector in k.load_vectors(sums, vectors)]
-    return over_bits(k, mask_of(k, values, first, k["batch"]), add, before)
+    if tiling.panels:
+        mask = kept_mask(k, number, words_of_samples(k, tiling), first)
+    else:
+        mask = mask_of(k, k.b.gep(packed, [packed_place(k, tiling, number, word(0))]), first, k["batch"])
+    return over_bits(k, mask, add, before)
 
 
 def own_weights(k: Kernel) -> Value:

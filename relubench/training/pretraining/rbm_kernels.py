@@ -73,8 +73,8 @@ class KernelDivergence:
 
     def __init__(self, trainer: ContrastiveDivergence, batch: int, workers: int, *, sparse: bool) -> None:
         self.trainer, self.rbm, self.sparse = trainer, trainer.rbm, sparse
-        vector = numbers_of(host_features(), double=False).lanes
-        self.tiling = in_strips_of(even_tiling(batch), [len(self.rbm.weight)], workers, vector)
+        vector = numbers_of(host_features(), double=False)
+        self.tiling = in_strips_of(even_tiling(batch, vector.registers), [len(self.rbm.weight)], workers, vector.lanes)
         self.kernels = compiled_rbm(self.tiling)
         self.team = Team(workers, self.kernels.addresses["run"], self.kernels.addresses["serve"])
         outputs, inputs = self.rbm.weight.shape
