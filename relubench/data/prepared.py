@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -139,6 +140,23 @@ def arrays(prepared: PreparedData, split: Split) -> tuple[np.ndarray, np.ndarray
         indices = _labelled_indices(y, prepared.labels)
         return np.asarray(x[indices]), y[indices]
     return x, y
+
+
+LOOKED_AT = 256
+"""Examples from whose numbers the share of zeros is taken."""
+
+
+@lru_cache(maxsize=64)
+def share_of_zeros(prepared: PreparedData) -> float:
+    """The share of numbers, in tenths, that are zero as a network sees them; of the first training examples.
+
+    Where there are no arrays yet (an outline) it is 0.
+    """
+    try:
+        x = _load(prepared, "x_train", mapped=True)[:LOOKED_AT]
+    except DataError:
+        return 0.0
+    return round(float(np.mean(x * prepared.scale + prepared.shift == 0.0)), 1)
 
 
 def training_images(prepared: PreparedData) -> tuple[np.ndarray, np.ndarray]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from relubench.activations import ActivationChoice
+from relubench.data.prepared import PreparedData, share_of_zeros
 from relubench.errors import UsageError
 from relubench.models.backend import network_question, stack_question
 from relubench.models.backends.kept import Timings, timings, with_library
@@ -22,7 +23,9 @@ FUSED = ("relu", "leaky_relu")
 """Activations that kernels compute too."""
 
 
-def with_backends(spec: RunSpec, choice: ActivationChoice, backend: str, device: Device) -> RunSpec:
+def with_backends(
+    spec: RunSpec, choice: ActivationChoice, backend: str, device: Device, prepared: PreparedData
+) -> RunSpec:
     """The run with the backends of its network and of its pre-training; `backend` is what the user has named, or auto.
 
     What the package knows to be the fastest stands as None, so that ids of earlier runs stay. Raises UsageError where
@@ -34,16 +37,18 @@ def with_backends(spec: RunSpec, choice: ActivationChoice, backend: str, device:
     if backend != AUTO:
         _check(backend, network, spec)
     if network is not None:
-        spec = replace(spec, backend=_backend(network, backend, device))
+        spec = replace(spec, backend=_backend(network, backend, device, prepared))
     if stack is None or spec.stack is None:
         return spec
     named = backend if backend in candidates(stack, device.name) else AUTO
-    return replace(spec, stack=replace(spec.stack, backend=_backend(stack, named, device)))
+    return replace(spec, stack=replace(spec.stack, backend=_backend(stack, named, device, prepared)))
 
 
-def _backend(question: Question, backend: str, device: Device) -> str | None:
+def _backend(question: Question, backend: str, device: Device, prepared: PreparedData) -> str | None:
     """The whole name of the backend; None for what is known, and on a processor that cannot be asked."""
     usual = known_backend(question, device.name)
+    if usual is None and device.features:
+        question = replace(question, zeros=share_of_zeros(prepared))
     if backend == AUTO:
         return None if usual or not device.features else timings(question, device, _measured).fastest()
     if backend == "kernels":

@@ -121,7 +121,7 @@ def expand(
         for spec in [_resolve(config, choice, prepared, device, arch, rate, threads)]
         for spec in [replace(spec, threads=1) if threads and too_small_to_share(spec) else spec]
         for spec in [_pretrained(spec, method, config, choice, prepared)]
-        for spec in [with_backends(spec, choice, config.train.backend, device)]
+        for spec in [with_backends(spec, choice, config.train.backend, device, prepared)]
         for l1, seed in pairs
     ]
 

@@ -23,6 +23,7 @@ from relubench.models.matmul import evaluated, has_onednn, library
 from relubench.models.optimizers import Parameter, Sgd
 from relubench.training.pretraining.rbm import ContrastiveDivergence, Rbm
 from relubench.training.pretraining.rbm_kernels import KernelDivergence
+from relubench.training.pretraining.rbm_layer import SPARSE
 
 BUDGET_S = 0.4
 """Seconds of timing backends; each has one turn of two steps whatever that takes."""
@@ -41,6 +42,10 @@ EVALUATION_IMAGES = 256
 RATE = 1e-6
 """The learning rate: numbers stay as they are."""
 
+SETTLE_S = 0.01
+"""Seconds before kernels are timed on several threads: PyTorch's threads look for work for so long after their last,
+which they never do while kernels train."""
+
 
 Clock = Callable[[], float]
 """Seconds. For one thread those that it has had of a processor, which nobody else lengthens; else the clock's."""
@@ -53,9 +58,12 @@ class Trial:
     step: Callable[[], object]
     working: Callable[[], AbstractContextManager[None]] = nullcontext
     """What steps are taken in."""
+    settle: float = 0.0
+    """Seconds to wait before."""
 
     def seconds(self, clock: Clock) -> float:
         """Of a step, after one that wakes threads and makes storage."""
+        time.sleep(self.settle)
         with self.working():
             self.step()
             start = clock()
@@ -99,7 +107,10 @@ def fastest_turns(trials_by_name: Mapping[str, Trials], clock: Clock, budget: fl
 def _trials(question: Question, backend: str) -> Trials:
     """A step of all layers together, or of each layer of a stack."""
     if question.kind == "rbm":
-        return [_rbm_trial(question, backend, *shape) for shape in question.shapes]
+        zeros = [question.zeros, *[0.0] * (len(question.shapes) - 1)]
+        return [
+            _rbm_trial(question, backend, shape, share) for shape, share in zip(question.shapes, zeros, strict=True)
+        ]
     return [_network_trial(question, backend)]
 
 
@@ -111,9 +122,12 @@ def _network_trial(question: Question, backend: str) -> Trial:
     x_BI, grads_BO = [], []
     for number, (inputs, outputs) in enumerate(question.shapes):
         x = torch.randn(question.batch, inputs, generator=generator)
-        # Half of the activations are zero, as relu's are.
+        if not number:
+            x.masked_fill_(torch.rand(x.shape, generator=generator) < question.zeros, 0.0)
+        grad = torch.randn(question.batch, outputs, generator=generator)
+        # Half of the activations are zero, as relu's are, and half of the gradients.
         x_BI.append(x.relu_() if question.fused and number else x)
-        grads_BO.append(torch.randn(question.batch, outputs, generator=generator))
+        grads_BO.append(grad.relu_() if question.fused and number < len(question.shapes) - 1 else grad)
 
     def step() -> None:
         for layer, activation, x in zip(layers, activations, x_BI, strict=True):
@@ -126,7 +140,7 @@ def _network_trial(question: Question, backend: str) -> Trial:
             layers[number].backward(grad, update, first=number == 0)
 
     kernels = layers[0].passes.kernels if layers[0].passes is not None else None
-    return Trial(step, kernels.working) if kernels is not None else Trial(step)
+    return Trial(step) if kernels is None else Trial(step, kernels.working, settle_seconds(question))
 
 
 def _layers(question: Question, backend: str) -> list[Linear]:
@@ -160,8 +174,9 @@ def _parameters(inputs: int, outputs: int) -> tuple[Parameter, Parameter]:
     return Parameter("weight", weight, decays=True), Parameter("bias", torch.zeros(outputs), decays=False)
 
 
-def _rbm_trial(question: Question, backend: str, inputs: int, outputs: int) -> Trial:
-    """A step of contrastive divergence in one layer."""
+def _rbm_trial(question: Question, backend: str, shape: tuple[int, int], zeros: float) -> Trial:
+    """A step of contrastive divergence in one layer, with that share of zeros in its data."""
+    (inputs, outputs), sparse = shape, zeros > SPARSE
     generator = torch.Generator().manual_seed(0)
     by_kernels = backend == "kernels" and inputs * outputs >= LARGE
     weight = torch.randn(outputs, inputs, generator=generator).mul_(0.01)
@@ -175,10 +190,16 @@ def _rbm_trial(question: Question, backend: str, inputs: int, outputs: int) -> T
     )
     trainer = ContrastiveDivergence(rbm, rate=RATE, sampled=False, generator=generator)
     v_BI = torch.rand(question.batch, inputs, generator=generator)
+    v_BI.masked_fill_(torch.rand(v_BI.shape, generator=generator) < zeros, 0.0)
     if not by_kernels:
         return Trial(lambda: trainer.step(v_BI))
-    kernels = KernelDivergence(trainer, question.batch, max(1, question.threads), sparse=False)
-    return Trial(lambda: kernels.step(v_BI), kernels.working)
+    kernels = KernelDivergence(trainer, question.batch, max(1, question.threads), sparse=sparse)
+    return Trial(lambda: kernels.step(v_BI), kernels.working, settle_seconds(question))
+
+
+def settle_seconds(question: Question) -> float:
+    """How long kernels wait for PyTorch's threads to rest."""
+    return SETTLE_S if question.threads > 1 else 0.0
 
 
 def _evaluation(question: Question, name: str) -> Trial:

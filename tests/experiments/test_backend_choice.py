@@ -18,6 +18,7 @@ import pytest
 
 from relubench.activations import build, select
 from relubench.activations.table import ACTIVATIONS
+from relubench.data.prepared import share_of_zeros
 from relubench.errors import UsageError
 from relubench.experiments import backend_choice
 from relubench.experiments.config import experiment
@@ -81,13 +82,21 @@ def test_the_choice_follows_the_processor_and_is_kept(processor: Callable[..., l
     spec = planned()
     assert spec.backend == backend_of(spec) == fastest and uses_kernels(spec) == (fastest == "kernels")
     assert questions == [
-        Question(kind="sgd", layers=((64, 300), (300, 300), (300, 10)), batch=10, threads=2, fused=True)
+        Question(kind="sgd", layers=((64, 300), (300, 300), (300, 10)), batch=10, threads=2, fused=True, zeros=0.5)
     ]
     again = processor(next(name for name in BACKENDS if name != fastest))
     assert planned() == spec and through_json(spec).id == spec.id
     assert again == []
     (record,) = kept.records()
     assert (record["backend"], record["processor"]) == (fastest, "Made-up (AVX2)")
+
+
+def test_the_question_holds_the_share_of_zeros_among_the_inputs():
+    # Half of the digits' numbers are zero; shifted, none is; of an outline nothing is known.
+    prepared = digits()
+    assert share_of_zeros(prepared) == 0.5
+    assert share_of_zeros(replace(prepared, shift=-0.5)) == 0.0
+    assert share_of_zeros(replace(prepared, folder=prepared.folder / "nothing")) == 0.0
 
 
 def test_a_network_of_kernels_is_evaluated_by_the_faster_library(processor: Callable[..., list[Question]]):

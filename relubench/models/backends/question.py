@@ -36,6 +36,8 @@ class Question:
     """Outputs for each unit of a hidden layer."""
     fused: bool = False
     """Whether kernels compute the activation too."""
+    zeros: float = 0.0
+    """The share of zeros among the first layer's inputs, in tenths; kernels leave many of them out."""
 
     @property
     def weights(self) -> int:
