@@ -22,7 +22,7 @@ from relubench.data.notes import Remarks, format_count
 from relubench.data.prepared import PREPARATION_VERSION, DataOptions
 from relubench.data.request import Request, slug
 from relubench.data.source_row import LANGUAGE, SourceRow
-from relubench.data.split_arrays import SplitArrays
+from relubench.data.split_arrays import SplitArrays, named
 from relubench.data.text_files import text_files
 from relubench.errors import DataError, UsageError
 from relubench.system.lookup import near_names
@@ -129,12 +129,7 @@ def parts_of(
     n_train = len(data) - n_valid - n_test
     nothing = np.empty(0, np.int64)
     return SplitArrays(
-        x_train=data[:n_train],
-        y_train=nothing,
-        x_valid=data[n_train : n_train + n_valid],
-        y_valid=nothing,
-        x_test=data[n_train + n_valid :],
-        y_test=nothing,
+        **named(*((part, nothing) for part in np.split(data, [n_train, n_train + n_valid]))),
         classes=BYTES,
         scale=1.0,
         note=rule,
