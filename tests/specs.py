@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from relubench.activations import ActivationChoice, select
 from relubench.data import DataOptions, PreparedData, prepare
@@ -21,6 +21,9 @@ from relubench.runs.layer_id import layer_id
 from relubench.runs.spec import PretrainingSpec, RunSpec
 from relubench.runs.store import Store
 from relubench.system.device import Device
+
+if TYPE_CHECKING:
+    from relubench.training.population import Population
 
 CPU = Device(kind="cpu", name="test", threads=1, memory=2**33, torch="test")
 
@@ -71,6 +74,13 @@ def stored(job: Job, store: Path) -> StoredJob:
 def finish(unfinished: StoredJob, *, stop: Callable[[], bool] = never) -> list[Message]:
     """Carries a job out in this process, to its end; its messages."""
     return list(carry_out(unfinished, Store(unfinished.store), stop))
+
+
+def finished(population: Population) -> Population:
+    """The population once its training has ended."""
+    for _ in population.train():
+        continue
+    return population
 
 
 def notes(messages: list[Message]) -> list[str]:

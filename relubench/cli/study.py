@@ -117,10 +117,6 @@ def _say_unscored(record: StudyRecord) -> None:
     output.say(f"warning: none of {count(len(finished), 'run')} has a test score: {numbers}; try a smaller --lr")
 
 
-def _num_finished(study: Study) -> int:
-    return sum(result.outcome != "failed" for result in study.results)
-
-
 @contextlib.contextmanager
 def preparing() -> Iterator[None]:
     """Inside, where a study is opened, an interruption says how to go on; raises typer.Exit(130) for it."""
@@ -137,7 +133,8 @@ def preparing() -> Iterator[None]:
 def stopped(study: Study) -> typer.Exit:
     """What an interrupted study raises, once it is said how to go on."""
     command = "the same command without --no-cache" if study.fresh else "the same command"
-    output.say(f"interrupted: {_num_finished(study)} of {study.total} runs are finished; {command} goes on from here")
+    finished = sum(result.outcome != "failed" for result in study.results)
+    output.say(f"interrupted: {finished} of {study.total} runs are finished; {command} goes on from here")
     return typer.Exit(EXIT_INTERRUPTED)
 
 

@@ -92,13 +92,6 @@ def script(x: torch.Tensor, slope: float = 0.3) -> torch.Tensor:
 """
 
 
-@pytest.fixture(scope="module")
-def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("own") / "mine.py"
-    file.write_text(SOURCE)
-    return file
-
-
 @pytest.mark.filterwarnings("ignore:`torch.jit")
 @pytest.mark.parametrize(
     ("name", "likeness"),

@@ -83,11 +83,6 @@ def measured_column(name: str) -> ColumnMaker:
     return formatted_column(name, words, text, drop_order=12)
 
 
-def percent_column(key: str, header: str, *, drop_order: int) -> ColumnMaker:
-    """A column of percentages with one decimal."""
-    return formatted_column(key, header, lambda row: fixed(row[key], 1), drop_order=drop_order)
-
-
 def gradient_column(key: str, header: str, *, drop_order: int = 0) -> ColumnMaker:
     """A column of ratios of gradient norms, in tables of runs that probed gradients."""
     return formatted_column(key, header, lambda row: power(row[key]), drop_order=drop_order)
