@@ -224,10 +224,7 @@ _ROWS = (
         help="The learning rate of pre-training; auto chooses it for each layer by reconstruction error, on a seed "
         "that is not reported.",
     ),
-    Flag(
-        field="pretrain.control",
-        help="Add rows that start from the pre-trained weights shuffled within each layer.",
-    ),
+    Flag(field="pretrain.control", help="Add rows that start from the pre-trained weights shuffled within each layer."),
     Flag(
         field="seeds",
         values="N",

@@ -57,20 +57,11 @@ class StudyFlags:
 
         with preparing():
             return Study.open(
-                request,
-                data_dir=self.data_dir,
-                runs_dir=self.runs_dir,
-                fresh=self.no_cache,
-                note=note or self.note,
+                request, data_dir=self.data_dir, runs_dir=self.runs_dir, fresh=self.no_cache, note=note or self.note
             )
 
 
-def show_study(
-    study: Study,
-    report_of: Callable[[StudyRecord], Report],
-    target: Target,
-    flags: StudyFlags,
-) -> None:
+def show_study(study: Study, report_of: Callable[[StudyRecord], Report], target: Target, flags: StudyFlags) -> None:
     """Carry the study out and show what came of it; `report_of` is asked once, for what is finished by then.
 
     Raises typer.Exit(130) if it was interrupted, ComputeError if nothing was computed.
@@ -80,12 +71,7 @@ def show_study(
 
 
 def show_record(
-    study: Study,
-    report_of: Callable[[StudyRecord], Report],
-    target: Target,
-    flags: StudyFlags,
-    *,
-    interrupted: bool,
+    study: Study, report_of: Callable[[StudyRecord], Report], target: Target, flags: StudyFlags, *, interrupted: bool
 ) -> None:
     """Show what came of a study that was carried out; raises what `show_study` raises."""
     from relubench.experiments.record import record_of

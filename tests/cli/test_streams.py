@@ -45,12 +45,7 @@ def redirected(argv: tuple[str, ...], how: str, places: dict[str, str]) -> subpr
     )
 
 
-COMMANDS = {
-    "list": ("list", "formats"),
-    "cached": TINY,
-    "runs": ("runs",),
-    "help": ("verify", "--help"),
-}
+COMMANDS = {"list": ("list", "formats"), "cached": TINY, "runs": ("runs",), "help": ("verify", "--help")}
 ALL = ("list", "cached", "help")
 CASES = [
     *((name, "<&-", 0) for name in ALL),

@@ -64,10 +64,7 @@ def load(row: SourceRow, base: PreparedData, train_size: int | None, work: Path,
     log(f"perturbing {base.name}: {sizes['train']:,} training, {sizes['valid']:,} validation, {sizes['test']:,} test")
     train, valid, test = (_write_images(base, split, sizes[split], work) for split in SPLITS)
     return SplitArrays(
-        **named(train, valid, test),
-        classes=base.classes,
-        scale=1 / 255,
-        note=_note(row, base, sizes["train"]),
+        **named(train, valid, test), classes=base.classes, scale=1 / 255, note=_note(row, base, sizes["train"])
     )
 
 

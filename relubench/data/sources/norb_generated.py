@@ -31,13 +31,7 @@ def load(row: SourceRow, source: SourceFiles, work: Path) -> SplitArrays:
         poses = jittered(n, toys, row.classes, JITTER, np.random.RandomState(SEED + number))
         blocks = pictures(poses, row.input_shape[-1], False, np.random.RandomState(SEED + 10 + number))
         splits.append((np.concatenate(list(blocks)), poses.label))
-    return SplitArrays(
-        **named(*splits),
-        classes=row.classes,
-        scale=2 / 255,
-        shift=-1.0,
-        note=row.split,
-    )
+    return SplitArrays(**named(*splits), classes=row.classes, scale=2 / 255, shift=-1.0, note=row.split)
 
 
 def pictures(poses: Poses, size: int, clutter: bool, draw: np.random.RandomState) -> Iterator[np.ndarray]:

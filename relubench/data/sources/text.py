@@ -88,12 +88,7 @@ def request(name: str, path: Path, options: DataOptions) -> Request:
     for file in files:
         check_regular(file)
     labelled = [(file.relative_to(path).as_posix() if file != path else "text", file) for file in files]
-    identity = {
-        "version": PREPARATION_VERSION,
-        "kind": "text",
-        "split": RULE,
-        "source": digest.of_files(labelled),
-    }
+    identity = {"version": PREPARATION_VERSION, "kind": "text", "split": RULE, "source": digest.of_files(labelled)}
     return Request(
         name=name,
         slug=slug(path.resolve().stem),
