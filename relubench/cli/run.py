@@ -60,19 +60,8 @@ PRESET_SEEDS = replace(
     FLAGS["seeds"], help="Train each network N times, with the seeds 0 to N-1.", default="as the preset says"
 )
 OFFERED = offer(
-    *(
-        "--scale",
-        "--act",
-        "--method",
-        PRESET_SEEDS,
-        "device",
-        "executor.name",
-        "executor.address",
-        "--set",
-        "--data-dir",
-        "--runs-dir",
-    ),
-    *("--no-cache", "--print", "--dry-run"),
+    *("--scale", "--act", "--method", PRESET_SEEDS, "device", "executor.name", "executor.address"),
+    *("--set", "--data-dir", "--runs-dir", "--no-cache", "--print", "--dry-run"),
 )
 """The fields of the configuration that have a flag, in the order of the help."""
 
