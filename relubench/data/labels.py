@@ -46,7 +46,7 @@ def number_labels(path: Path, labels: Mapping[Split, np.ndarray], remarks: Remar
             fault = f"has {count} labels in y_{split} {example}, never seen in training"
             refuse(path, fault, f"y_train knows only {format_names([*classes])}; {hint}")
         numbers[split] = np.searchsorted(classes, y).astype(np.int64)
-    names = tuple(_text(name) for name in classes)
+    names = tuple(name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in classes)
     _add_remarks(names, classes, remarks)
     return Labels(numbers, names)
 
@@ -106,7 +106,3 @@ def _flatten(path: Path, key: str, y: np.ndarray, remarks: Remarks) -> np.ndarra
 
 def _one_hot(y: np.ndarray) -> bool:
     return y.shape[1] > 1 and bool(np.all((y == 0) | (y == 1)) and np.all((y == 1).sum(axis=1) == 1))
-
-
-def _text(label: np.generic) -> str:
-    return label.decode("utf-8", "replace") if isinstance(label, bytes) else str(label)

@@ -166,11 +166,8 @@ def read_table(path: Path) -> SavedTable:
             raise UsageError(f"{path} has two rows of {row['activation']} that nothing tells apart", HINT)
         # What a file has of its runs is about the clean test images.
         saved_rows[key] = SavedRow(row, [], {}) if noise else _of_runs(row, row_runs, path)
-    return SavedTable(path, str(content["version"]), _device(content.get("device")), saved_rows)
-
-
-def _device(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+    device = content.get("device")
+    return SavedTable(path, str(content["version"]), device if isinstance(device, str) else None, saved_rows)
 
 
 def _check(

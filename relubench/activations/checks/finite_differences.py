@@ -110,7 +110,9 @@ def numerical_slopes(
         is_contradicted = (difference > 10 * (fine[1] + coarse[1])) & (difference > trusted + FAINT)
         slopes, error, is_smooth = _chosen(is_contradicted, fine, coarse)
         is_smooth &= ~is_contradicted | (fine[1] <= trusted)
-    reliable = is_smooth & slopes.isfinite() & (error <= _TRUSTED * slopes.abs() + _absolute_tolerance(values, x))
+    # An absolute error that is small beside the function's own size, |f| / max(|x|, 1).
+    tolerance = 1e-9 * (values.abs() / x.abs().clamp(min=1.0)).nan_to_num(0.0, 0.0, 0.0) + 1e-12
+    reliable = is_smooth & slopes.isfinite() & (error <= _TRUSTED * slopes.abs() + tolerance)
     return slopes, error, reliable
 
 
@@ -148,8 +150,3 @@ def _extrapolate(
             best, error = torch.where(is_better, row[-1], best), torch.where(is_better, uncertainty, error)
             is_smooth |= is_better
     return best, error, is_smooth
-
-
-def _absolute_tolerance(values: Tensor, x: Tensor) -> Tensor:
-    """An absolute error that is small beside the function's own size: |f| / max(|x|, 1) scaled down."""
-    return 1e-9 * (values.abs() / x.abs().clamp(min=1.0)).nan_to_num(0.0, 0.0, 0.0) + 1e-12
