@@ -95,9 +95,8 @@ def sentence(row_verdicts: Sequence[RowVerdict]) -> str:
         ]
         parts = [_group_text(selection, verdict) for verdict in ("reproduced", "better", "worse", "undecided")]
         if selection:
-            sentences.append(
-                f"Against {words}{'s' * (reference == 'published' and len(selection) > 1)}: {'; '.join(filter(None, parts))}."
-            )
+            plural = "s" * (reference == "published" and len(selection) > 1)
+            sentences.append(f"Against {words}{plural}: {'; '.join(filter(None, parts))}.")
     return " ".join(sentences)
 
 
