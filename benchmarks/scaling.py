@@ -183,13 +183,7 @@ def _point(value: int, task: Task, rounds: int, left: float) -> Point:
     ours, theirs = (median(costs[peer]) if costs[peer] else None for peer in (OURS, THEIRS))
     done = min(len(costs[OURS]), len(costs[THEIRS]))
     return Point(
-        value=value,
-        images=task.images,
-        rounds=done,
-        ours=ours,
-        theirs=theirs,
-        neighbours=neighbours.cores(),
-        note=note,
+        value=value, images=task.images, rounds=done, ours=ours, theirs=theirs, neighbours=neighbours.cores(), note=note
     )
 
 

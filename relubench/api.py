@@ -21,7 +21,6 @@ from relubench.experiments.named_settings import (
     activation_names,
     check_names,
     configuration,
-    methods_of,
     overrides_of,
     texts_of,
 )
@@ -87,7 +86,7 @@ def pretrain(
     """
     values = {"epochs": pretrain_epochs, "lr": pretrain_lr, "control": control}
     own = {key: value for key, value in values.items() if value is not None}
-    methods = methods_of(method)
+    methods = texts_of(method)
     if methods:
         own["methods"] = methods
     defaults = pretraining_defaults(user_path(from_) if from_ is not None else None, methods)
@@ -161,7 +160,7 @@ def run(
 
     acts = activation_names(act) if act is not None else ()
     overrides = overrides_of(None, {"seeds": seeds, "device": device})
-    opened = open_preset(str(preset), scale, [dict(settings or {}), overrides], acts, methods_of(method))
+    opened = open_preset(str(preset), scale, [dict(settings or {}), overrides], acts, texts_of(method))
     study = open_study(opened.variants, data_dir, runs_dir, fresh)
     return _results(study, partial(preset_report, preset=opened))
 
@@ -197,7 +196,7 @@ def speed(
     if mode in ("", "--arithmetic"):
         return Table(_operators_timed(mode, act, named, data_dir, runs_dir))
     training = {name: value for name, value in named.items() if name in TrainingSettings.__annotations__}
-    own = {"pretrain": {"methods": methods}} if (methods := methods_of(named.get("method"))) else None
+    own = {"pretrain": {"methods": methods}} if (methods := texts_of(named.get("method"))) else None
     config = configuration(act, training, settings, defaults={"act": MODES[mode].acts}, own=own)
     check_place(config)
     return Table(_networks_timed(mode, config, named, data_dir, runs_dir))

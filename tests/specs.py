@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from relubench.activations import ActivationChoice, select
 from relubench.data import DataOptions, PreparedData, prepare
@@ -21,6 +24,10 @@ from relubench.runs.layer_id import layer_id
 from relubench.runs.spec import PretrainingSpec, RunSpec
 from relubench.runs.store import Store
 from relubench.system.device import Device
+from relubench.training.driver import Interrupted
+
+if TYPE_CHECKING:
+    from relubench.training.population import Population
 
 CPU = Device(kind="cpu", name="test", threads=1, memory=2**33, torch="test")
 
@@ -71,6 +78,28 @@ def stored(job: Job, store: Path) -> StoredJob:
 def finish(unfinished: StoredJob, *, stop: Callable[[], bool] = never) -> list[Message]:
     """Carries a job out in this process, to its end; its messages."""
     return list(carry_out(unfinished, Store(unfinished.store), stop))
+
+
+def check_stopped_run(act: str, folder: Path, stop_after: int, **sections: Any) -> None:
+    """Checks that a run that is stopped at that question whether to stop, and goes on, ends in the same bytes."""
+    whole, stopped = (job(act, folder / name, **sections) for name in ("whole", "stopped"))
+    finish(whole)
+    calls, store = itertools.count(), Store(stopped.store)
+    with pytest.raises(Interrupted):
+        finish(stopped, stop=lambda: next(calls) > stop_after)
+    assert store.unfinished() and not store.ids()
+    finish(stopped)
+    files = [file for file in (whole.store / "runs").rglob("*") if file.is_file()]
+    assert files
+    for file in files:
+        assert file.read_bytes() == (stopped.store / file.relative_to(whole.store)).read_bytes()
+
+
+def finished(population: Population) -> Population:
+    """The population once its training has ended."""
+    for _ in population.train():
+        continue
+    return population
 
 
 def notes(messages: list[Message]) -> list[str]:

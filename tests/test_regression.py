@@ -10,19 +10,14 @@ import pytest
 
 import relubench
 from relubench.__main__ import run as main
-from relubench.executors.inline import InlineExecutor
 
 KEYS = ("task", "metric", "lower_is_better", "test_metric", "test_metric_ci_low", "test_metric_ci_high")
 KEYS += ("valid_metric", "metric_difference", "metric_difference_ci_low", "metric_difference_ci_high")
 SMALL = "--model mlp-1x16 --epochs 3 --lr 0.05 --device cpu --seeds 2"
 
 
-@pytest.fixture(autouse=True)
-def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Networks this small are trained before a worker process has started."""
-    monkeypatch.setattr(
-        "relubench.experiments.executor_choice.LocalExecutor", lambda device, store, note: InlineExecutor(store)
-    )
+# Networks this small are trained before a worker process has started.
+pytestmark = pytest.mark.usefixtures("train_here")
 
 
 def rows_of(text: str) -> list[dict[str, object]]:

@@ -36,11 +36,7 @@ class Runner(Protocol):
 
 
 def run_parts(
-    parts: Sequence[Part],
-    setting: Setting,
-    output: Path,
-    runner: Runner,
-    now: Callable[[], float] = time.monotonic,
+    parts: Sequence[Part], setting: Setting, output: Path, runner: Runner, now: Callable[[], float] = time.monotonic
 ) -> Iterator[Row]:
     """The record of every part, which lies in `output` as well; `setting.seconds` is the budget of all."""
     start = now()

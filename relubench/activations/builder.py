@@ -35,7 +35,7 @@ def build(choice: ActivationChoice) -> Activation:
         case "formula":
             return replace(formula_activation(parse_formula(choice.name)), per_unit=choice.per_unit)
         case "user":
-            return _user_activation(choice)
+            return activation_of(own_object(choice, WANTED), dict(choice.parameters), choice.label)
         case "mix":
             raise UsageError(f"{choice.label} has an activation for each layer, and is no function", "name one of them")
 
@@ -57,10 +57,6 @@ def own_object(choice: ActivationChoice, hint: str) -> object:
     with contextlib.redirect_stdout(sys.stderr):  # What is printed on import is no result.
         module = _import_module(location, choice.label)
     return _find_object(module, name, choice.label, hint)
-
-
-def _user_activation(choice: ActivationChoice) -> Activation:
-    return activation_of(own_object(choice, WANTED), dict(choice.parameters), choice.label)
 
 
 def _import_module(location: str, label: str) -> ModuleType:

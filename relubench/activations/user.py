@@ -80,10 +80,7 @@ def resolve_user_object(text: str, role: Role = "activation") -> ActivationChoic
     file = source_file(user_object.location)
     location = str(file) if is_path(user_object.location) else user_object.location
     choice = ActivationChoice(
-        label=user_object.label,
-        kind="user",
-        name=f"{location}:{user_object.name}",
-        parameters=user_object.parameters,
+        label=user_object.label, kind="user", name=f"{location}:{user_object.name}", parameters=user_object.parameters
     )
     manifest = _current_manifest(choice, role)
     return replace(

@@ -25,18 +25,8 @@ OFFERED = offer(
     *("act", "train.l1", "train.l1_scale", "--nets"),
     *("data.name", "data.target", "model.name", "model.init", "model.norm", "model.sign_flip"),
     *("train.protocol", "train.optimizer", "train.lr", "train.batch_size", "train.epochs", "train.patience"),
-    *(
-        "seeds",
-        SEED,
-        "device",
-        "train.probe",
-        "executor.name",
-        "executor.address",
-        "--set",
-        "--data-dir",
-        "--runs-dir",
-        "keep",
-    ),
+    *("seeds", SEED, "device", "train.probe", "executor.name", "executor.address"),
+    *("--set", "--data-dir", "--runs-dir", "keep"),
 )
 """The fields of the configuration that have a flag, in the order of the help."""
 

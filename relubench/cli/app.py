@@ -99,8 +99,7 @@ def _root(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
     debug: Annotated[
-        bool,
-        typer.Option("--debug", help="Show the traceback of an error; may stand before or after the command."),
+        bool, typer.Option("--debug", help="Show the traceback of an error; may stand before or after the command.")
     ] = False,
 ) -> None:
     """Benchmark activation functions: fair training, honest intervals, beside the published numbers."""

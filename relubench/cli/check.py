@@ -13,8 +13,7 @@ from relubench.errors import EXIT_COMPUTE, UsageError
 
 def check(
     file: Annotated[
-        Path | None,
-        typer.Argument(metavar="FILE.json", callback=options.expanded, help="A result of `--format json`."),
+        Path | None, typer.Argument(metavar="FILE.json", callback=options.expanded, help="A result of `--format json`.")
     ] = None,
     table: Annotated[
         Path | None,

@@ -67,7 +67,7 @@ def examine(data_dir: Path | None, runs_dir: Path | None) -> Iterator[Check]:
     from relubench.system.installation import torch_checks
     from relubench.system.paths import PACKAGE, cache_root, runs_root
 
-    yield _python()
+    yield Check(name="python", status="ok", detail=f"{platform.python_version()} at {sys.executable}")
     yield Check(name="relubench", status="ok", detail=f"{__version__} in {PACKAGE}")
     yield from (
         Check(name=name, status=status, detail=detail, remedy=remedy) for name, status, detail, remedy in torch_checks()
@@ -81,10 +81,6 @@ def examine(data_dir: Path | None, runs_dir: Path | None) -> Iterator[Check]:
         yield _space(name, place)
     yield from _backends()
     yield _terminal()
-
-
-def _python() -> Check:
-    return Check(name="python", status="ok", detail=f"{platform.python_version()} at {sys.executable}")
 
 
 def _threads() -> Check:

@@ -88,9 +88,8 @@ def _of_command_line(error: typer.TyperException) -> RelubenchError:
     see = f"see `{context.command_path} --help`" if context else "see `relubench --help`"
     name = getattr(error, "option_name", None)
     if name and hasattr(error, "possibilities"):
-        return UsageError(
-            f"there is no option {name}{_of_command(context)}", did_you_mean(name, _options(context), see)
-        )
+        command = f" in `{context.command_path}`" if context else ""
+        return UsageError(f"there is no option {name}{command}", did_you_mean(name, _options(context), see))
     if name:
         return UsageError(f"{name} needs a value", f"write it as {name} VALUE")
     text = error.format_message().strip().rstrip(".")
@@ -99,10 +98,6 @@ def _of_command_line(error: typer.TyperException) -> RelubenchError:
     user_error = UsageError(text[:1].lower() + text[1:], see)
     user_error.exit_code = error.exit_code or EXIT_USAGE
     return user_error
-
-
-def _of_command(context: Any) -> str:
-    return f" in `{context.command_path}`" if context else ""
 
 
 def _options(context: Any) -> list[str]:

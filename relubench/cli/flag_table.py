@@ -36,10 +36,6 @@ def methods_of(texts: Sequence[str]) -> tuple[Method, ...]:
     return tuple(cast("list[Method]", names))
 
 
-def _methods(option: str, texts: Sequence[str]) -> tuple[Method, ...]:
-    return methods_of(texts)
-
-
 def first_seeds(option: str, text: str) -> tuple[int, ...]:
     """The seeds 0 to N-1."""
     return tuple(range(whole_number(option, text, 1, MAX_SEEDS)))
@@ -219,7 +215,7 @@ _ROWS = (
         help="How the hidden layers are pre-trained, split at commas: none, rbm (restricted Boltzmann machines), dae "
         "(denoising autoencoders). The first one is what the others are compared with.",
         default="none,rbm",
-        read=_methods,
+        read=lambda option, texts: methods_of(texts),
     ),
     Flag(field="pretrain.epochs", name="pretrain-epochs", help="The passes over the images for each layer."),
     Flag(
@@ -228,10 +224,7 @@ _ROWS = (
         help="The learning rate of pre-training; auto chooses it for each layer by reconstruction error, on a seed "
         "that is not reported.",
     ),
-    Flag(
-        field="pretrain.control",
-        help="Add rows that start from the pre-trained weights shuffled within each layer.",
-    ),
+    Flag(field="pretrain.control", help="Add rows that start from the pre-trained weights shuffled within each layer."),
     Flag(
         field="seeds",
         values="N",

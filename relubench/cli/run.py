@@ -57,24 +57,11 @@ SubsetOfMethods = Annotated[
     ),
 ]
 PRESET_SEEDS = replace(
-    FLAGS["seeds"],
-    help="Train each network N times, with the seeds 0 to N-1.",
-    default="as the preset says",
+    FLAGS["seeds"], help="Train each network N times, with the seeds 0 to N-1.", default="as the preset says"
 )
 OFFERED = offer(
-    *(
-        "--scale",
-        "--act",
-        "--method",
-        PRESET_SEEDS,
-        "device",
-        "executor.name",
-        "executor.address",
-        "--set",
-        "--data-dir",
-        "--runs-dir",
-    ),
-    *("--no-cache", "--print", "--dry-run"),
+    *("--scale", "--act", "--method", PRESET_SEEDS, "device", "executor.name", "executor.address"),
+    *("--set", "--data-dir", "--runs-dir", "--no-cache", "--print", "--dry-run"),
 )
 """The fields of the configuration that have a flag, in the order of the help."""
 
@@ -149,12 +136,7 @@ def _show_cost(preset: Preset, target: output.Target, flags: StudyFlags) -> None
     from relubench.experiments.cost import price
     from relubench.reports.cost import cost_report
 
-    cost = price(
-        preset.variants,
-        data_dir=flags.data_dir,
-        runs_dir=flags.runs_dir,
-        fresh=flags.no_cache,
-    )
+    cost = price(preset.variants, data_dir=flags.data_dir, runs_dir=flags.runs_dir, fresh=flags.no_cache)
     for line in lines_about(prepared for prepared in cost.sets if prepared.digest):
         flags.note(line)
     report = cost_report(cost, f"{preset.name}{f' ({preset.scale})' if preset.scale else ''}")

@@ -57,20 +57,11 @@ class StudyFlags:
 
         with preparing():
             return Study.open(
-                request,
-                data_dir=self.data_dir,
-                runs_dir=self.runs_dir,
-                fresh=self.no_cache,
-                note=note or self.note,
+                request, data_dir=self.data_dir, runs_dir=self.runs_dir, fresh=self.no_cache, note=note or self.note
             )
 
 
-def show_study(
-    study: Study,
-    report_of: Callable[[StudyRecord], Report],
-    target: Target,
-    flags: StudyFlags,
-) -> None:
+def show_study(study: Study, report_of: Callable[[StudyRecord], Report], target: Target, flags: StudyFlags) -> None:
     """Carry the study out and show what came of it; `report_of` is asked once, for what is finished by then.
 
     Raises typer.Exit(130) if it was interrupted, ComputeError if nothing was computed.
@@ -80,12 +71,7 @@ def show_study(
 
 
 def show_record(
-    study: Study,
-    report_of: Callable[[StudyRecord], Report],
-    target: Target,
-    flags: StudyFlags,
-    *,
-    interrupted: bool,
+    study: Study, report_of: Callable[[StudyRecord], Report], target: Target, flags: StudyFlags, *, interrupted: bool
 ) -> None:
     """Show what came of a study that was carried out; raises what `show_study` raises."""
     from relubench.experiments.record import record_of
@@ -117,10 +103,6 @@ def _say_unscored(record: StudyRecord) -> None:
     output.say(f"warning: none of {count(len(finished), 'run')} has a test score: {numbers}; try a smaller --lr")
 
 
-def _num_finished(study: Study) -> int:
-    return sum(result.outcome != "failed" for result in study.results)
-
-
 @contextlib.contextmanager
 def preparing() -> Iterator[None]:
     """Inside, where a study is opened, an interruption says how to go on; raises typer.Exit(130) for it."""
@@ -137,7 +119,8 @@ def preparing() -> Iterator[None]:
 def stopped(study: Study) -> typer.Exit:
     """What an interrupted study raises, once it is said how to go on."""
     command = "the same command without --no-cache" if study.fresh else "the same command"
-    output.say(f"interrupted: {_num_finished(study)} of {study.total} runs are finished; {command} goes on from here")
+    finished = sum(result.outcome != "failed" for result in study.results)
+    output.say(f"interrupted: {finished} of {study.total} runs are finished; {command} goes on from here")
     return typer.Exit(EXIT_INTERRUPTED)
 
 

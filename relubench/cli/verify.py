@@ -56,8 +56,7 @@ Against = Annotated[
     ),
 ]
 Compile = Annotated[
-    bool,
-    typer.Option("--compile", rich_help_panel=CHECKED, help="Check what torch.compile makes, too. Default: off."),
+    bool, typer.Option("--compile", rich_help_panel=CHECKED, help="Check what torch.compile makes, too. Default: off.")
 ]
 
 

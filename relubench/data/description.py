@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from relubench.data.facts import PART_NAMES, Facts, survey
 from relubench.data.notes import format_count, format_names, printable
 from relubench.data.prepared import PreparedData, arrays, image_range
-from relubench.data.split_arrays import SPLITS, SplitArrays
+from relubench.data.split_arrays import SPLITS, SplitArrays, named
 from relubench.errors import WARNING
 
 
@@ -78,18 +78,6 @@ def facts_of(prepared: PreparedData) -> Facts:
     """The facts stored with the prepared copy; counted now where the copy is older than this record."""
     if prepared.facts is not None:
         return prepared.facts
-    (x, y), (x_valid, y_valid), (x_test, y_test) = (arrays(prepared, split) for split in SPLITS)
-    return survey(
-        SplitArrays(
-            x_train=x,
-            y_train=y,
-            x_valid=x_valid,
-            y_valid=y_valid,
-            x_test=x_test,
-            y_test=y_test,
-            classes=prepared.classes,
-            scale=prepared.scale,
-            shift=prepared.shift,
-            note="",
-        )
-    )
+    train, valid, test = (arrays(prepared, split) for split in SPLITS)
+    parts = named(train, valid, test)
+    return survey(SplitArrays(**parts, classes=prepared.classes, scale=prepared.scale, shift=prepared.shift, note=""))

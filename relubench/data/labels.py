@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 
-from relubench.data.notes import Remarks, format_names
+from relubench.data.notes import Remarks, format_names, refuse
 from relubench.data.split_arrays import Split
-from relubench.errors import DataError, UsageError
+from relubench.errors import UsageError
 
 NUMBERED = "numpy.unique({key}, return_inverse=True)[1] numbers classes of any kind"
 
@@ -35,7 +34,7 @@ def number_labels(path: Path, labels: Mapping[Split, np.ndarray], remarks: Remar
     for split, y in flat.items():
         if (y.dtype.kind in "US") != (train.dtype.kind in "US"):
             hint = "labels of one kind in all parts: y.astype(str) makes text of any"
-            _refuse(path, f"has {train.dtype} labels in y_train and {y.dtype} labels in y_{split}", hint)
+            refuse(path, f"has {train.dtype} labels in y_train and {y.dtype} labels in y_{split}", hint)
     classes = np.unique(train)
     _check_classes(path, train, classes)
     numbers: dict[Split, np.ndarray] = {}
@@ -45,9 +44,9 @@ def number_labels(path: Path, labels: Mapping[Split, np.ndarray], remarks: Remar
             hint = "leave the others out, or give training examples of them"
             example = f"up to {y.max()}" if y.dtype.kind in "iu" else f"such as {y[unknown][0]!r}"
             fault = f"has {count} labels in y_{split} {example}, never seen in training"
-            _refuse(path, fault, f"y_train knows only {format_names([*classes])}; {hint}")
+            refuse(path, fault, f"y_train knows only {format_names([*classes])}; {hint}")
         numbers[split] = np.searchsorted(classes, y).astype(np.int64)
-    names = tuple(_text(name) for name in classes)
+    names = tuple(name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in classes)
     _add_remarks(names, classes, remarks)
     return Labels(numbers, names)
 
@@ -70,19 +69,19 @@ def _check_classes(path: Path, train: np.ndarray, classes: np.ndarray) -> None:
         raise UsageError(f"a data set needs at least two classes, {path} has one class only", "label two or more")
     if len(classes) == len(train) and len(train) > 2:
         hint = "labels are classes with several examples each; to predict numbers: --set data.task=regression"
-        _refuse(path, f"has {len(classes)} different labels in y_train for {len(train)} examples", hint)
+        refuse(path, f"has {len(classes)} different labels in y_train for {len(train)} examples", hint)
     if classes.dtype.kind == "i" and classes[0] < 0 and len(classes) > 2:
         negative = train < 0
         index = int(negative.argmax())
         fault = f"has {int(negative.sum())} negative labels in y_train, the first ({train[index]}) at {index}"
-        _refuse(path, fault, "leave unlabelled examples out: keep = y_train >= 0; x_train[keep], y_train[keep]")
+        refuse(path, fault, "leave unlabelled examples out: keep = y_train >= 0; x_train[keep], y_train[keep]")
 
 
 def _flatten(path: Path, key: str, y: np.ndarray, remarks: Remarks) -> np.ndarray:
     """`y` as whole numbers or text [N]."""
     note = remarks.note if key == "y_train" else lambda text: None
     if not y.size:
-        _refuse(path, f"has an empty {key}", "give at least one example")
+        refuse(path, f"has an empty {key}", "give at least one example")
     if y.ndim == 2 and y.shape[1] == 1:
         note(f"{key} of shape {y.shape} is read as [N]")
         y = y[:, 0]
@@ -91,27 +90,19 @@ def _flatten(path: Path, key: str, y: np.ndarray, remarks: Remarks) -> np.ndarra
         y = y.argmax(axis=1)
     if y.ndim != 1:
         hint = f"labels are [N], one for each image: {key}.argmax(axis=1) for rows of probabilities"
-        _refuse(path, f"has {key} of shape {y.shape}", hint)
+        refuse(path, f"has {key} of shape {y.shape}", hint)
     if y.dtype.kind == "f":
         if not np.all(np.isfinite(y)) or np.any(y % 1) or np.abs(y).max() >= 2**53:
             hint = f"labels are classes; if these are some, {NUMBERED.format(key=key)}"
-            _refuse(path, f"has {y.dtype} labels in {key} that are no whole numbers", hint)
+            refuse(path, f"has {y.dtype} labels in {key} that are no whole numbers", hint)
         note(f"{y.dtype} labels are read as whole numbers")
         y = y.astype(np.int64)
     if y.dtype.kind == "b":
         y = y.astype(np.int64)
     if y.dtype.kind not in "iuUS":
-        _refuse(path, f"has {y.dtype} labels in {key}", f"labels are classes: {NUMBERED.format(key=key)}")
+        refuse(path, f"has {y.dtype} labels in {key}", f"labels are classes: {NUMBERED.format(key=key)}")
     return y
 
 
 def _one_hot(y: np.ndarray) -> bool:
     return y.shape[1] > 1 and bool(np.all((y == 0) | (y == 1)) and np.all((y == 1).sum(axis=1) == 1))
-
-
-def _text(label: np.generic) -> str:
-    return label.decode("utf-8", "replace") if isinstance(label, bytes) else str(label)
-
-
-def _refuse(path: Path, fault: str, hint: str) -> NoReturn:
-    raise DataError(f"{path} {fault}", hint)

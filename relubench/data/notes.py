@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NoReturn
+
+from relubench.errors import DataError
 
 NAMED_AT_MOST = 6
 
@@ -23,6 +26,11 @@ class Remarks:
     def warn(self, text: str) -> None:
         """Adds a reading that the user may not have meant."""
         self.warnings.append(text)
+
+
+def refuse(name: object, fault: str, hint: str) -> NoReturn:
+    """Raises DataError: the file or set of that name `fault`."""
+    raise DataError(f"{name} {fault}", hint)
 
 
 def format_names(names: Sequence[object]) -> str:

@@ -11,13 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 
-from relubench.data.notes import Remarks
+from relubench.data.notes import Remarks, refuse
 from relubench.data.split_arrays import Split
-from relubench.errors import DataError
 
 LAYOUTS = "images are [N, H, W], [N, C, H, W] (channels first), [N, H, W, C] or flat [N, F]"
 COLOURS = (1, 3)
@@ -39,9 +37,9 @@ MAX_RANGE_RATIO = 4.0
 def as_images(path: Path, key: str, x: np.ndarray, remarks: Remarks) -> np.ndarray:
     """`x` as uint8 or float32 [N, C, H, W] or [N, F]; raises DataError for any other array."""
     if not x.size:
-        _refuse(path, f"has an empty {key}: its shape is {x.shape}", "give at least one example")
+        refuse(path, f"has an empty {key}: its shape is {x.shape}", "give at least one example")
     if x.ndim not in (2, 3, 4):
-        _refuse(path, f"has {key} of shape {x.shape}", LAYOUTS)
+        refuse(path, f"has {key} of shape {x.shape}", LAYOUTS)
     return _channels_first(key, _as_numbers(path, key, x, remarks), remarks)
 
 
@@ -98,20 +96,20 @@ def _as_numbers(path: Path, key: str, x: np.ndarray, remarks: Remarks) -> np.nda
         low, high = int(x.min()), int(x.max())
         if low < 0 or high > 255:
             hint = f"({key} / {max(abs(low), high)}).astype(numpy.float32) has values of at most 1"
-            _refuse(path, f"has {x.dtype} pixels from {low} to {high} in {key}", f"whole numbers are 0 to 255: {hint}")
+            refuse(path, f"has {x.dtype} pixels from {low} to {high} in {key}", f"whole numbers are 0 to 255: {hint}")
         if x.dtype != np.uint8 and key == "x_train":
             remarks.note(f"{x.dtype} pixels are read as uint8")
         return x.astype(np.uint8, copy=False)
     if x.dtype.kind != "f":
         hint = f"use whole numbers from 0 to 255 or floating-point: {key}.astype(numpy.float32)"
-        _refuse(path, f"has {x.dtype} pixels in {key}", hint)
+        refuse(path, f"has {x.dtype} pixels in {key}", hint)
     with np.errstate(over="ignore"):
         x = x.astype(np.float32, copy=False)
     is_invalid = ~np.isfinite(x)
     if count := int(is_invalid.sum()):
         index = tuple(int(place) for place in np.unravel_index(int(is_invalid.argmax()), x.shape))
         hint = f"replace them, or leave these examples out: numpy.nan_to_num({key}) has zeros there"
-        _refuse(path, f"has {count} NaN or infinite values in {key}, the first at {index}", hint)
+        refuse(path, f"has {count} NaN or infinite values in {key}, the first at {index}", hint)
     return x
 
 
@@ -132,7 +130,3 @@ def _channels_first(key: str, x: np.ndarray, remarks: Remarks) -> np.ndarray:
             "if the last axis are the channels, write numpy.transpose(x, (0, 3, 1, 2))"
         )
     return np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if channels_last else x
-
-
-def _refuse(path: Path, fault: str, hint: str) -> NoReturn:
-    raise DataError(f"{path} {fault}", hint)

@@ -10,7 +10,7 @@ import numpy as np
 from relubench.data.files import digest
 from relubench.data.prepared import PreparedData
 from relubench.data.source_row import SourceRow
-from relubench.data.split_arrays import SplitArrays
+from relubench.data.split_arrays import Labelled, SplitArrays, named
 from relubench.data.stratified_order import stratified_order
 from relubench.errors import DataError, UsageError
 
@@ -18,8 +18,6 @@ VALID_FRACTION = 6
 """One in six of a user's own training examples validates, as in MNIST."""
 VALID_AT_MOST = 10_000
 """The most examples of a user's own that validate."""
-
-Labelled = tuple[np.ndarray, np.ndarray]
 
 
 def hold_out(y: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -45,15 +43,9 @@ def last_of_train(row: SourceRow, train: Labelled, test: Labelled, note: str = "
             _refuse(row, f"{part} images {x.dtype} {x.shape[1:]} where uint8 {row.input_shape} is expected")
         if y.min() < 0 or y.max() >= row.classes:
             _refuse(row, f"{part} labels from {y.min()} to {y.max()} where 0 to {row.classes - 1} are expected")
-    (x, y), (x_test, y_test) = train, test
-    n = row.n_train
+    (x, y), n = train, row.n_train
     return SplitArrays(
-        x_train=x[:n],
-        y_train=y[:n],
-        x_valid=x[n:],
-        y_valid=y[n:],
-        x_test=x_test,
-        y_test=y_test,
+        **named((x[:n], y[:n]), (x[n:], y[n:]), test),
         classes=row.classes,
         scale=1 / 255,
         note="; ".join(filter(None, (row.split, note))),
@@ -69,10 +61,10 @@ def first_of_test(row: SourceRow, train: Labelled, test: Labelled, note: str = "
     return dataclasses.replace(parts, x_valid=x[:n], y_valid=y[:n], x_test=x[n:], y_test=y[n:])
 
 
-def divide(row: SourceRow, train: Labelled, test: Labelled, note: str = "") -> SplitArrays:
+def divide(row: SourceRow, train: Labelled, test: Labelled) -> SplitArrays:
     """`row`'s parts out of the official ones, the validation images taken from where the row says."""
     rule = first_of_test if row.valid_from == "test" else last_of_train
-    return rule(row, train, test, note)
+    return rule(row, train, test)
 
 
 def _refuse(row: SourceRow, contents: str) -> NoReturn:

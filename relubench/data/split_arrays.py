@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -11,6 +11,15 @@ from relubench.data.notes import Remarks
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+
+Labelled = tuple[np.ndarray, np.ndarray]
+"""Examples x and their targets y."""
+
+
+def named(train: Labelled, valid: Labelled, test: Labelled) -> dict[str, Any]:
+    """The six arrays of the parts by their names in SplitArrays."""
+    parts = zip(SPLITS, (train, valid, test), strict=True)
+    return {f"{letter}_{split}": array for split, part in parts for letter, array in zip("xy", part, strict=True)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

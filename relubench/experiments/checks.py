@@ -47,11 +47,5 @@ def _failed(choice: ActivationChoice, dtype: str, problem: Exception) -> VerifyR
         else f"{type(problem).__name__}: {problem}"
     )
     return VerifyRow(
-        activation=choice.label,
-        dtype=dtype,
-        pass_="forward",
-        points=0,
-        forms="",
-        outcome="failed",
-        message=message,
+        activation=choice.label, dtype=dtype, pass_="forward", points=0, forms="", outcome="failed", message=message
     )

@@ -119,15 +119,11 @@ def _check_mixes(choices: Sequence[ActivationChoice], arch: Architecture) -> Non
         if arch.act_in != "both":
             raise UsageError(f"{choice.label} and --act-in {arch.act_in} exclude each other", "leave --act-in out")
         if len(choice.layers) != num_layers:
+            example = f"relu*{num_layers - 1},gelu" if num_layers > 1 else "relu"
             raise UsageError(
                 f"{choice.label} has activations for {len(choice.layers)} layers, and {arch.name} has {num_layers}",
-                f"the numbers must add up to {num_layers}, for example --act-by-layer {_example_mix(num_layers)}",
+                f"the numbers must add up to {num_layers}, for example --act-by-layer {example}",
             )
-
-
-def _example_mix(num_layers: int) -> str:
-    """A mix for so many layers."""
-    return f"relu*{num_layers - 1},gelu" if num_layers > 1 else "relu"
 
 
 def check_task(config: ExperimentConfig, prepared: PreparedData, arch: Architecture) -> None:

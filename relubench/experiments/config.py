@@ -243,7 +243,8 @@ def refusal(error: ValidationError) -> UsageError:
     path = key_path(first)
     key = ".".join(path) or "the configuration"
     if first["type"] == "extra_forbidden":
-        return UsageError(f"there is no configuration key {key}", did_you_mean(key, known_keys(), _KEYS_HINT))
+        see = f"the keys are {', '.join(f'{name}.*' if section else name for name, section in sections().items())}"
+        return UsageError(f"there is no configuration key {key}", did_you_mean(key, known_keys(), see))
     rule = first["msg"].removeprefix("Value error, ")
     rule = rule[0].lower() + rule[1:]
     if first["type"] == "value_error":
@@ -269,28 +270,18 @@ def _rule(detail: ErrorDetails) -> str:
     return rule[0].lower() + rule[1:]
 
 
-_KEYS_HINT = "the keys are " + ", ".join(
-    [
-        "act",
-        "act_by_layer",
-        "data.*",
-        "model.*",
-        "train.*",
-        "pretrain.*",
-        "seeds",
-        "device",
-        "keep",
-        "executor.*",
-        "slurm.*",
-    ]
-)
+def sections() -> dict[str, type[Section] | None]:
+    """The keys at the top of the schema, with the section that each holds; None for a key with a value of its own."""
+    kinds = {name: field.annotation for name, field in ExperimentConfig.model_fields.items()}
+    return {
+        name: kind if isinstance(kind, type) and issubclass(kind, Section) else None for name, kind in kinds.items()
+    }
 
 
 def known_keys() -> list[str]:
     """Every key path of the schema, e.g. 'train.lr'."""
-    keys: list[str] = []
-    for name, field in ExperimentConfig.model_fields.items():
-        inner = field.annotation
-        section = inner if isinstance(inner, type) and issubclass(inner, Section) else None
-        keys += [f"{name}.{inner_key}" for inner_key in section.model_fields] if section else [name]
-    return keys
+    return [
+        path
+        for name, section in sections().items()
+        for path in ([f"{name}.{key}" for key in section.model_fields] if section else [name])
+    ]

@@ -77,7 +77,7 @@ def price(
     """The price of these variants; raises UsageError for whatever `Study.open` would refuse."""
     device, store = resolve(variants[0].config.device), Store(runs_root(runs_dir))
     parts = [_part(variant, data_dir) for variant in variants]
-    is_here = [_is_here(variant, data_dir) for variant in variants]
+    is_here = [status(variant.config.data.name, data_dir).startswith("present") for variant in variants]
     runs = _with_networks(lay_out(parts, device), store)
     reported = [[spec for owner, spec in runs if owner is part] for part in parts]
     tuning = [[spec for specs in trials(part, device).values() for spec in specs] for part in parts]
@@ -159,10 +159,6 @@ def _with_networks(runs: Sequence[tuple[Part, RunSpec]], store: Store) -> list[t
 
 def silent(_: str) -> None:
     """A price says nothing else."""
-
-
-def _is_here(variant: Variant, data_dir: Path | None) -> bool:
-    return status(variant.config.data.name, data_dir).startswith("present")
 
 
 def _unstored(part: Part, specs: Sequence[RunSpec], store: Store, fresh: bool) -> list[RunSpec]:

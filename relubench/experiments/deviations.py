@@ -33,6 +33,7 @@ def deviations(config: ExperimentConfig, as_published: frozenset[str] = frozense
     """
     standard = experiment({"train": {"protocol": config.train.protocol, "epochs": config.train.epochs}})
     usual_epochs = experiment({"train": {"protocol": config.train.protocol}}).train.epochs
+    example = "window" if task_of_data(config.data.name) == LANGUAGE else "image"
     texts: list[str] = []
     for section in ("train", "model", "data"):
         values, standard_values = getattr(config, section), getattr(standard, section)
@@ -40,7 +41,7 @@ def deviations(config: ExperimentConfig, as_published: frozenset[str] = frozense
             value = getattr(values, key)
             compared = key in COMPARED or isinstance(value, tuple) or f"{section}.{key}" in as_published
             if not compared and value != getattr(standard_values, key):
-                texts.append(spoken(key, value, _example(config)) + (_scale(config) if key == "l1" and value else ""))
+                texts.append(spoken(key, value, example) + (_scale(config) if key == "l1" and value else ""))
     if config.train.epochs != usual_epochs and "train.epochs" not in as_published:
         texts.append(f"{config.train.epochs} epoch{'s' if config.train.epochs > 1 else ''}")
     return tuple(texts)
@@ -49,11 +50,6 @@ def deviations(config: ExperimentConfig, as_published: frozenset[str] = frozense
 def _scale(config: ExperimentConfig) -> str:
     """What an L1 strength multiplies, where it is not the sum over units: ' (paper scale)'."""
     return "" if config.train.l1_scale == "sum" else f" ({config.train.l1_scale} scale)"
-
-
-def _example(config: ExperimentConfig) -> str:
-    """What an example of the data set is called."""
-    return "window" if task_of_data(config.data.name) == LANGUAGE else "image"
 
 
 def spoken(key: str, value: object, example: str = "image") -> str:

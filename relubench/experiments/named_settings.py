@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, TypeVar, cast
 
 from relubench.errors import UsageError, shown
 from relubench.experiments.config import ExperimentConfig, contradictions, experiment, merge
@@ -95,15 +95,10 @@ def configuration(
         raise UsageError(
             f"settings is a mapping, got {shown(settings)}", 'for example settings={"train": {"momentum": 0.9}}'
         )
-    overrides = merge(_nested(act, named), own or {})
+    overrides = merge(overrides_of(act, named), own or {})
     for key, value, second in contradictions(settings or {}, overrides):
         raise UsageError(f"{key} is given twice: {value!r} and {second!r}", "leave one of them out")
     return experiment(defaults or {}, settings or {}, overrides)
-
-
-def overrides_of(act: object, named: Mapping[str, Any]) -> dict[str, Any]:
-    """The nested mapping of what is set by name."""
-    return _nested(act, named)
 
 
 def activation_names(act: object) -> tuple[str, ...]:
@@ -112,12 +107,8 @@ def activation_names(act: object) -> tuple[str, ...]:
     return tuple(activation_name(item) for item in (act if several else [act]))  # pyright: ignore[reportGeneralTypeIssues]
 
 
-def methods_of(method: Method | Sequence[Method] | None) -> tuple[Method, ...]:
-    """The ways of pre-training that are named, one or several."""
-    return () if method is None else (method,) if isinstance(method, str) else tuple(method)
-
-
-def _nested(act: object, named: Mapping[str, Any]) -> dict[str, Any]:
+def overrides_of(act: object, named: Mapping[str, Any]) -> dict[str, Any]:
+    """The nested mapping of what is set by name."""
     check_names(named)
     nested: dict[str, Any] = {}
     for section, names in SECTIONS.items():
@@ -156,8 +147,9 @@ def _seeds(seeds: int | Sequence[int] | str | None, seed: int | None) -> tuple[i
 
 
 Texts = str | Sequence[str]
+Text = TypeVar("Text", bound=str)
 
 
-def texts_of(texts: Texts | None) -> tuple[str, ...]:
+def texts_of(texts: Text | Sequence[Text] | None) -> tuple[Text, ...]:
     """One text or several, as a tuple; empty for None."""
-    return () if texts is None else (texts,) if isinstance(texts, str) else tuple(texts)
+    return () if texts is None else (cast("Text", texts),) if isinstance(texts, str) else tuple(texts)

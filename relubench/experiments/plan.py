@@ -138,11 +138,6 @@ def posed_task(model: ModelSection, prepared: PreparedData) -> Task:
     return task_called(family_of(arch.name).task or prepared.task)
 
 
-def _num_outputs(task: Task, prepared: PreparedData) -> int:
-    """Output units of a network: as many as an example has values, or classes of the data set."""
-    return math.prod(prepared.input_shape) if task.reconstructs else prepared.classes
-
-
 def too_small_to_share(spec: RunSpec) -> bool:
     """Whether a step is over before several threads have agreed on their parts of it, and one is faster.
 
@@ -209,7 +204,7 @@ def _resolve(
 ) -> RunSpec:
     """The run of this activation with seed 0, without an L1 penalty and without pre-training."""
     task = posed_task(config.model, prepared)
-    outputs = _num_outputs(task, prepared)
+    outputs = math.prod(prepared.input_shape) if task.reconstructs else prepared.classes
     activation = {"inputs_per_unit": choice.inputs_per_unit, "learned": choice.learned_in, "norm": config.model.norm}
     family = family_of(arch.name)
     if choice.inputs_per_unit > 1 and config.model.match == "parameters" and not family.can("external"):

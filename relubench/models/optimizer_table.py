@@ -39,11 +39,7 @@ OPTIMIZERS: dict[str, OptimizerRow] = {
         kernels=True,
     ),
     "adam": OptimizerRow(
-        target="relubench.models.optimizers:Adam",
-        rate=0.001,
-        rates=(0.01, 0.001, 0.0001),
-        learned_rate=True,
-        tensors=3,
+        target="relubench.models.optimizers:Adam", rate=0.001, rates=(0.01, 0.001, 0.0001), learned_rate=True, tensors=3
     ),
     "adamw": OptimizerRow(
         target="relubench.models.optimizers:adamw",

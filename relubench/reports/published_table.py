@@ -11,12 +11,12 @@ from pathlib import Path
 from relubench.errors import UsageError, shown
 from relubench.reports.formatting import count, join_names
 from relubench.reports.report import Column, Report, Row, footnotes
+from relubench.reports.training.groups import rounded
 from relubench.statistics.means import Mean, difference_of_means
 from relubench.system.files import read_at_most
 
 MOST_BYTES = 10_000_000
 MOST_N = 10**9
-DIGITS = 6
 
 NAMES: Mapping[str, tuple[str, ...]] = {
     "name": ("name", "activation", "method", "model", "row"),
@@ -112,14 +112,14 @@ def _row(mean: Mean, first: Mean, comparisons: int) -> Row:
         "mean": mean.mean,
         "deviation": mean.deviation,
         "n": mean.n,
-        "ci_low": _rounded(interval[0]),
-        "ci_high": _rounded(interval[1]),
-        "difference": _rounded(difference and difference.difference),
-        "difference_ci_low": _rounded(difference and difference.low),
-        "difference_ci_high": _rounded(difference and difference.high),
+        "ci_low": rounded(interval[0]),
+        "ci_high": rounded(interval[1]),
+        "difference": rounded(difference and difference.difference),
+        "difference_ci_low": rounded(difference and difference.low),
+        "difference_ci_high": rounded(difference and difference.high),
         "difference_p": difference and float(f"{difference.p:.4g}"),
         "difference_verdict": difference and difference.verdict,
-        "detectable_difference": _rounded(difference and difference.detectable),
+        "detectable_difference": rounded(difference and difference.detectable),
     }
 
 
@@ -148,10 +148,6 @@ def _range(row: Row, key: str) -> str:
 
 def _text(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, DIGITS)
 
 
 def _notes(means: Sequence[Mean], comparisons: int) -> list[str]:

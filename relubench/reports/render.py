@@ -38,10 +38,6 @@ def render(report: Report, format: str, *, width: int | None = None, colour: boo
     return "\n".join(text if text.endswith("\n") or not text else text + "\n" for text in texts)
 
 
-def as_table(report: Report, screen: Screen) -> str:
-    return draw(report, screen.width, screen.colour)
-
-
 def as_json(report: Report, screen: Screen) -> str:
     about = {key: getattr(report, key) for key in ("command", "version", "device")} | report.about
     document = {**about, "rows": report.rows, "runs": report.runs}
@@ -72,16 +68,12 @@ def as_jsonl(report: Report, screen: Screen) -> str:
 
 
 def as_tsv(report: Report, screen: Screen) -> str:
-    keys = _keys(report)
-    lines = [keys, *([_flat(row.get(key)) for key in keys] for row in report.rows)]
-    return "".join("\t".join(line) + "\n" for line in lines) if keys else ""
+    return "".join("\t".join(line) + "\n" for line in _flat_lines(report))
 
 
 def as_csv(report: Report, screen: Screen) -> str:
-    keys = _keys(report)
-    lines = [keys, *([_flat(row.get(key)) for key in keys] for row in report.rows)]
     file = io.StringIO()
-    csv.writer(file, lineterminator="\n").writerows(lines if keys else [])
+    csv.writer(file, lineterminator="\n").writerows(_flat_lines(report))
     return file.getvalue()
 
 
@@ -99,7 +91,7 @@ def as_markdown(report: Report, screen: Screen) -> str:
 
 
 def as_latex(report: Report, screen: Screen) -> str:
-    return latex_table(report, [[_cell(column, row) for column in report.columns] for row in report.display_rows])
+    return latex_table(report, _display_cells(report))
 
 
 def as_html(report: Report) -> str:
@@ -126,7 +118,7 @@ class Format:
 
 
 FORMATS: dict[str, Format] = {
-    "table": Format(as_table, ".txt", human_readable=True),
+    "table": Format(lambda report, screen: draw(report, screen.width, screen.colour), ".txt", human_readable=True),
     "tsv": Format(as_tsv, ".tsv"),
     "csv": Format(as_csv, ".csv"),
     "json": Format(as_json, ".json"),
@@ -147,8 +139,10 @@ def _cell(column: Column, row: Row) -> str:
     return " ".join(" ".join(column.cell(row)).split())
 
 
-def _keys(report: Report) -> list[str]:
-    return list(dict.fromkeys(key for row in report.rows for key in row))
+def _flat_lines(report: Report) -> list[list[str]]:
+    """The keys of the rows, then each row's cells; nothing where there is no key."""
+    keys = list(dict.fromkeys(key for row in report.rows for key in row))
+    return [keys, *([_flat(row.get(key)) for key in keys] for row in report.rows)] if keys else []
 
 
 def _flat(value: Any) -> str:

@@ -12,6 +12,7 @@ from relubench.errors import UsageError, with_article
 from relubench.experiments.rows import METRIC_KEYS
 from relubench.reports.formatting import count
 from relubench.reports.scores import TEST_KEYS, score_of
+from relubench.reports.training.groups import l1_strength
 from relubench.runs.task import CLASSIFICATION
 from relubench.statistics.example_scores import Scores, unpack
 from relubench.system.files import read_at_most
@@ -121,12 +122,18 @@ class SavedTable:
     rows: dict[Key, SavedRow]
 
 
+def read_json(path: Path) -> Any:
+    """The JSON value in `path`; raises UsageError for a file that cannot be read, ValueError for one without JSON."""
+    try:
+        return json.loads(read_at_most(path, MOST_BYTES))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}", "check the name") from error
+
+
 def read_content(path: Path) -> dict[str, Any]:
     """The JSON object in `path`, every value of its kind; raises UsageError for a file that holds no training table."""
     try:
-        content = json.loads(read_at_most(path, MOST_BYTES))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror or error}", "check the name") from error
+        content = read_json(path)
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not JSON: it is no text in UTF-8", HINT) from error
     except RecursionError as error:
@@ -151,7 +158,7 @@ def read_table(path: Path) -> SavedTable:
     saved_rows: dict[Key, SavedRow] = {}
     for row in rows:
         row_runs = [run for run in runs if _belongs(run, row)]
-        penalty = row.get("l1", _strength(row_runs[0]["spec"]) if row_runs else 0.0)
+        penalty = row.get("l1", l1_strength(row_runs[0]["spec"]) if row_runs else 0.0)
         noise = float(row.get("test_noise") or 0.0)
         names = (row[name] for name in MATCHED[:4])
         key = (*names, float(penalty or 0.0), row.get("variant") or "", noise)
@@ -159,11 +166,8 @@ def read_table(path: Path) -> SavedTable:
             raise UsageError(f"{path} has two rows of {row['activation']} that nothing tells apart", HINT)
         # What a file has of its runs is about the clean test images.
         saved_rows[key] = SavedRow(row, [], {}) if noise else _of_runs(row, row_runs, path)
-    return SavedTable(path, str(content["version"]), _device(content.get("device")), saved_rows)
-
-
-def _device(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+    device = content.get("device")
+    return SavedTable(path, str(content["version"]), device if isinstance(device, str) else None, saved_rows)
 
 
 def _check(
@@ -195,13 +199,8 @@ def _short(value: Any) -> str:
 def _belongs(run: Row, row: Row) -> bool:
     spec = run["spec"]
     matches = all(spec.get(key, "none") == row[key] for key in ("activation", "dataset", "model", "pretraining"))
-    matches = matches and ("l1" not in row or _strength(spec) == row["l1"])
+    matches = matches and ("l1" not in row or l1_strength(spec) == row["l1"])
     return matches and ("variant" not in row or spec.get("variant", "") == row["variant"])
-
-
-def _strength(spec: Row) -> float:
-    """The L1 strength as it was asked for."""
-    return spec.get("l1_asked", spec.get("l1", 0.0))
 
 
 def _of_runs(row: Row, runs: list[Row], path: Path) -> SavedRow:

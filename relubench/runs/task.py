@@ -13,14 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from relubench.runs.task_names import (
-    CLASSIFICATION,
-    LANGUAGE,
-    PICTURE,
-    RECONSTRUCTION,
-    RECONSTRUCTION_MSE,
-    REGRESSION,
-)
+from relubench.runs.task_names import CLASSIFICATION, LANGUAGE, PICTURE, RECONSTRUCTION, RECONSTRUCTION_MSE, REGRESSION
 from relubench.system import lookup
 
 SIGMAS = 2.0

@@ -16,14 +16,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from relubench.statistics.distributions import (
-    ALPHA,
-    Z,
-    share_interval,
-    student_cdf,
-    student_quantile,
-    tango_interval,
-)
+from relubench.statistics.distributions import ALPHA, Z, share_interval, student_cdf, student_quantile, tango_interval
 from relubench.statistics.example_scores import Scores
 from relubench.statistics.power import (
     POWER,

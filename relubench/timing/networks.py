@@ -170,11 +170,7 @@ def _compared(own: Mapping[str, Any], base: Mapping[str, Any], time: StepTime, *
 
 
 def _facts(
-    runs: Sequence[RunResult],
-    step_time: StepTime,
-    images: int,
-    target: float | None,
-    pretraining_seconds: float | None,
+    runs: Sequence[RunResult], step_time: StepTime, images: int, target: float | None, pretraining_seconds: float | None
 ) -> dict[str, Any]:
     spec = runs[0].spec
     seconds_per_epoch = images * step_time.us_per_image / 1e6 if step_time.us_per_image is not None else None

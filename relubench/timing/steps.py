@@ -166,18 +166,15 @@ def prepare_step_benchmark(
     entries = [(label, "network", spec) for label, spec in first.items()]
     entries.append((base + AGAIN, "twin", first[base]))
     if compiled:
-        entries += [(label + COMPILED, "compiled", _without_kernels(spec)) for label, spec in first.items()]
+        # By PyTorch's operators: its compiler sees nothing of generated kernels.
+        plain = {name: replace(spec, backend="torch") if uses_kernels(spec) else spec for name, spec in first.items()}
+        entries += [(label + COMPILED, "compiled", spec) for label, spec in plain.items()]
     networks = [
         _ready(Network(label, role, None), spec, by_label[spec.activation], images) for label, role, spec in entries
     ]
     if family_of(specs[0].model).can("external"):
         _choose_batches(networks, budget_s)
     return StepBenchmark(networks, base, budget_s, rel_ci)
-
-
-def _without_kernels(spec: RunSpec) -> RunSpec:
-    """The network by PyTorch's operators: a compiler of PyTorch sees nothing of generated kernels."""
-    return replace(spec, backend="torch") if uses_kernels(spec) else spec
 
 
 def _ready(network: Network, spec: RunSpec, choice: ActivationChoice, images: Images) -> Network:

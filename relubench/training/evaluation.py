@@ -36,13 +36,7 @@ def accumulator(device: str) -> torch.dtype:
 
 @torch.no_grad()
 def evaluate(
-    layers: Sequence[Layer],
-    objective: Objective,
-    data: Images,
-    split: str,
-    members: int,
-    batched: bool,
-    sparsity: bool,
+    layers: Sequence[Layer], objective: Objective, data: Images, split: str, members: int, batched: bool, sparsity: bool
 ) -> Evaluation:
     """Run a split through the network in evaluation mode (no dropout, no noise, running statistics)."""
     size = _examples_at_once(data, members)

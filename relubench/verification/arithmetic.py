@@ -100,12 +100,7 @@ class Roundings(TorchDispatchMode):
     """
 
     def __init__(
-        self,
-        dtype: str,
-        *,
-        points: int = 0,
-        disturbed: Mapping[int, Tensor] | None = None,
-        rounded: bool = False,
+        self, dtype: str, *, points: int = 0, disturbed: Mapping[int, Tensor] | None = None, rounded: bool = False
     ) -> None:
         super().__init__()
         self.dtype, self.points, self.rounded = dtype, points, rounded

@@ -105,10 +105,7 @@ def _population(activation: Activation, z: Tensor, ones: Tensor | None) -> Tenso
     if ones is None:
         return h.reshape(-1)[:points]
     grad = torch.ones_like(h)
-    slopes = layer.backward(grad, _no_update(), first=False)
+    no_update = Sgd([Parameter("none", torch.zeros(1), False)], [math.nan], 0.0, 0.0, batched=False)
+    slopes = layer.backward(grad, no_update, first=False)
     flat_slopes = slopes.view(MEMBERS, -1, columns, FEATURES).permute(2, 0, 1, 3).reshape(columns, -1)
     return flat_slopes[:, :points]
-
-
-def _no_update() -> Sgd:
-    return Sgd([Parameter("none", torch.zeros(1), False)], [math.nan], 0.0, 0.0, batched=False)

@@ -33,17 +33,9 @@ def _gelu_backward(grad: Tensor, x: Tensor, *, approximate: str = "none") -> Ten
     return grad * (distribution + x * (torch.exp(-0.5 * (x * x)) * (_ROOT_2_OVER_PI / 2)))
 
 
-def _silu(x: Tensor) -> Tensor:
-    return x * torch.sigmoid(x)
-
-
 def _silu_backward(grad: Tensor, x: Tensor) -> Tensor:
     gate = torch.sigmoid(x)
     return grad * gate * (1 + x * (1 - gate))
-
-
-def _mish(x: Tensor) -> Tensor:
-    return x * torch.tanh(torch.log1p(torch.exp(x)))
 
 
 def _mish_backward(grad: Tensor, x: Tensor) -> Tensor:
@@ -66,10 +58,6 @@ def _elu(x: Tensor, alpha: float = 1, scale: float = 1, input_scale: float = 1) 
     return torch.where(x > 0, x * scale, torch.expm1(x * input_scale) * (alpha * scale))
 
 
-def _celu(x: Tensor, alpha: float = 1) -> Tensor:
-    return _elu(x, alpha, 1.0, 1 / alpha)
-
-
 def _elu_backward(
     grad: Tensor, alpha: float, scale: float, input_scale: float, is_result: bool, saved: Tensor
 ) -> Tensor:
@@ -78,16 +66,8 @@ def _elu_backward(
     return torch.where(saved <= 0, grad * input_scale * exponential, grad * scale)
 
 
-def _hardswish(x: Tensor) -> Tensor:
-    return x * torch.clamp(x + 3, 0, 6) / 6
-
-
 def _hardswish_backward(grad: Tensor, x: Tensor) -> Tensor:
     return torch.where(x <= -3, torch.zeros_like(x), torch.where(x < 3, grad * (x / 3 + 0.5), grad))
-
-
-def _hardsigmoid(x: Tensor) -> Tensor:
-    return torch.clamp(x + 3, 0, 6) / 6
 
 
 def _log_sigmoid_forward(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -101,26 +81,6 @@ def _log_sigmoid_backward(grad: Tensor, x: Tensor, buffer: Tensor) -> Tensor:
     return grad * torch.where(x < 0, 1 - sigmoid_of_abs, sigmoid_of_abs)
 
 
-def _leaky_relu(x: Tensor, slope: float = 0.01) -> Tensor:
-    return torch.where(x > 0, x, x * slope)
-
-
-def _leaky_relu_backward(grad: Tensor, saved: Tensor, slope: float, is_result: bool) -> Tensor:
-    return torch.where(saved > 0, grad, grad * slope)
-
-
-def _prelu(x: Tensor, weight: Tensor) -> Tensor:
-    return torch.where(x > 0, x, x * weight)
-
-
-def _sigmoid_backward(grad: Tensor, h: Tensor) -> Tensor:
-    return grad * (1 - h) * h
-
-
-def _tanh_backward(grad: Tensor, h: Tensor) -> Tensor:
-    return grad * (1 - h * h)
-
-
 def _glu(x: Tensor, dim: int = -1) -> Tensor:
     a, b = x.chunk(2, dim)
     return a * torch.sigmoid(b)
@@ -132,50 +92,34 @@ def _glu_backward(grad: Tensor, x: Tensor, dim: int) -> Tensor:
     return torch.cat([grad * gate, (1 - gate) * gate * grad * a], dim)
 
 
-def _logaddexp(a: Tensor, b: Tensor) -> Tensor:
-    return torch.maximum(a, b) + torch.log1p(torch.exp(-(a - b).abs()))
-
-
-def _addcmul(x: Tensor, a: Tensor, b: Tensor, *, value: float = 1) -> Tensor:
-    return x + value * a * b
-
-
-def _addcdiv(x: Tensor, a: Tensor, b: Tensor, *, value: float = 1) -> Tensor:
-    return x + value * a / b
-
-
-def _lerp(a: Tensor, b: Tensor, weight: float | Tensor) -> Tensor:
-    return a + weight * (b - a)
-
-
 FUSED: dict[str, Callable[..., Tensor | tuple[Tensor, ...]]] = {
     "gelu": _gelu,
     "gelu_backward": _gelu_backward,
-    "silu": _silu,
+    "silu": lambda x: x * torch.sigmoid(x),
     "silu_backward": _silu_backward,
-    "mish": _mish,
+    "mish": lambda x: x * torch.tanh(torch.log1p(torch.exp(x))),
     "mish_backward": _mish_backward,
     "softplus": _softplus,
     "softplus_backward": _softplus_backward,
     "elu": _elu,
-    "celu": _celu,
+    "celu": lambda x, alpha=1: _elu(x, alpha, 1.0, 1 / alpha),
     "elu_backward": _elu_backward,
-    "hardswish": _hardswish,
+    "hardswish": lambda x: x * torch.clamp(x + 3, 0, 6) / 6,
     "hardswish_backward": _hardswish_backward,
-    "hardsigmoid": _hardsigmoid,
+    "hardsigmoid": lambda x: torch.clamp(x + 3, 0, 6) / 6,
     "log_sigmoid_forward": _log_sigmoid_forward,
     "log_sigmoid_backward": _log_sigmoid_backward,
-    "leaky_relu": _leaky_relu,
-    "leaky_relu_backward": _leaky_relu_backward,
-    "_prelu_kernel": _prelu,
-    "sigmoid_backward": _sigmoid_backward,
-    "tanh_backward": _tanh_backward,
+    "leaky_relu": lambda x, slope=0.01: torch.where(x > 0, x, x * slope),
+    "leaky_relu_backward": lambda grad, saved, slope, is_result: torch.where(saved > 0, grad, grad * slope),
+    "_prelu_kernel": lambda x, weight: torch.where(x > 0, x, x * weight),
+    "sigmoid_backward": lambda grad, h: grad * (1 - h) * h,
+    "tanh_backward": lambda grad, h: grad * (1 - h * h),
     "glu": _glu,
     "glu_backward": _glu_backward,
-    "logaddexp": _logaddexp,
-    "addcmul": _addcmul,
-    "addcdiv": _addcdiv,
-    "lerp": _lerp,
+    "logaddexp": lambda a, b: torch.maximum(a, b) + torch.log1p(torch.exp(-(a - b).abs())),
+    "addcmul": lambda x, a, b, *, value=1: x + value * a * b,
+    "addcdiv": lambda x, a, b, *, value=1: x + value * a / b,
+    "lerp": lambda a, b, weight: a + weight * (b - a),
 }
 """ATen name -> its steps."""
 

@@ -123,13 +123,14 @@ def assess_form(form: str, computed: Tensor, expected: Expected, differ: int) ->
         message = f"{form}: {got:.9g} at x = {x[worst]:.9g}, where {true[worst]:.9g} is true"
     if bias is not None:
         num_wrong, message = bias.points, f"{form}: {_describe_bias(bias)}"
+    bound_ulp = None if worst is None else float(expected.allowance[worst] / ulp_size(true[[worst]], expected.dtype)[0])
     return FormResult(
         form=form,
         max_ulp=float(ulp.max(initial=0.0)),
         mean_ulp=float(ulp.mean()) if ulp.size else 0.0,
         max_absolute=float(absolute.max(initial=0.0)),
         at=None if worst is None else float(x[worst]),
-        bound_ulp=None if worst is None else float(expected.allowance[worst] / _ulp(true[worst], expected.dtype)),
+        bound_ulp=bound_ulp,
         bound_absolute=None if worst is None else float(expected.allowance[worst]),
         used=_bound_share(absolute, expected.allowance),
         wrong=num_wrong,
@@ -204,10 +205,6 @@ def _describe_bias(bias: Systematic) -> str:
     )
 
 
-def _ulp(value: float, dtype: str) -> float:
-    return float(ulp_size(np.array([value]), dtype)[0])
-
-
 def _bound_share(absolute: Array, allowance: Array) -> float:
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.where(absolute > 0, absolute / allowance, 0.0)
@@ -241,13 +238,9 @@ def row_of(header: RowHeader, forms: Iterator[tuple[str, Tensor]], expected: Exp
 def failed(header: RowHeader, problem: Exception, results: Sequence[FormResult] = ()) -> VerifyRow:
     """The row of what could not be computed."""
     return VerifyRow(
-        activation=header.activation,
-        dtype=header.dtype,
-        pass_=header.pass_,
-        points=header.points,
+        **asdict(header),
         forms=", ".join(form.form for form in results),
         outcome="failed",
-        against=header.against,
         message=f"{type(problem).__name__}: {_first_lines(problem)}",
     )
 
@@ -269,10 +262,7 @@ def _worst_row(header: RowHeader, results: Sequence[FormResult]) -> VerifyRow:
         worst_form = overflows[0]
     messages = [form.message for form in results if form.wrong] or [worst_form.message]
     return VerifyRow(
-        activation=header.activation,
-        dtype=header.dtype,
-        pass_=header.pass_,
-        points=header.points,
+        **asdict(header),
         forms=", ".join(form.form for form in results),
         outcome="wrong" if worst_form.wrong else OVERFLOWS if worst_form.overflows else "ok",
         max_error_ulp=worst_form.max_ulp,
@@ -286,6 +276,5 @@ def _worst_row(header: RowHeader, results: Sequence[FormResult]) -> VerifyRow:
         known=max(form.known for form in results),
         forms_differ=max(form.differ for form in results),
         differing_forms=", ".join(f"{form.form} {form.differ}" for form in results if form.differ),
-        against=header.against,
         message="; ".join(dict.fromkeys(message for message in messages if message)),
     )

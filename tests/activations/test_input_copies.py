@@ -128,13 +128,6 @@ PAIRS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("own") / "mine.py"
-    file.write_text(SOURCE)
-    return file
-
-
 def named(text: str, mine: Path) -> str:
     return text if text.startswith("torch") else f"{mine}:{text}"
 

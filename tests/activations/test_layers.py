@@ -115,13 +115,6 @@ def doubled(x):
 ROWS = [Frame((32,), "hidden layer 1 (32 units)")]
 
 
-@pytest.fixture(scope="module")
-def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("own") / "mine.py"
-    file.write_text(SOURCE)
-    return file
-
-
 def test_the_layers_of_a_network():
     assert activation_frames(parse_model("mlp-20-10"), (1, 8, 8)) == [
         Frame((20,), "hidden layer 1 (20 units)"),

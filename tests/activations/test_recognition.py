@@ -99,13 +99,6 @@ def stranger(x):
 """
 
 
-@pytest.fixture(scope="module")
-def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("own") / "mine.py"
-    file.write_text(SOURCE)
-    return file
-
-
 @pytest.mark.parametrize(
     ("text", "likeness"),
     [

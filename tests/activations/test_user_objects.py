@@ -92,13 +92,6 @@ def script(x: torch.Tensor, slope: float = 0.3) -> torch.Tensor:
 """
 
 
-@pytest.fixture(scope="module")
-def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("own") / "mine.py"
-    file.write_text(SOURCE)
-    return file
-
-
 @pytest.mark.filterwarnings("ignore:`torch.jit")
 @pytest.mark.parametrize(
     ("name", "likeness"),
@@ -193,10 +186,7 @@ def test_arguments_arrive_as_python_s_values(text: str, value: object, mine: Pat
     assert type(choice).from_json(choice.to_json()).parameters == choice.parameters
 
 
-@pytest.mark.parametrize(
-    ("text", "hint"),
-    [("torch.nn.LSTM", "torch.nn:LSTM"), ("nn.GLU", "torch.nn:GLU")],
-)
+@pytest.mark.parametrize(("text", "hint"), [("torch.nn.LSTM", "torch.nn:LSTM"), ("nn.GLU", "torch.nn:GLU")])
 def test_a_dotted_name_is_led_to_its_spelling(text: str, hint: str):
     with pytest.raises(UsageError, match="no activation called") as refusal:
         select([text])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -55,6 +56,15 @@ def program(*argv: str, script: str = "", **environment: str) -> subprocess.Comp
     command = [sys.executable, *(["-c", script] if script else ["-m", "relubench"]), *argv]
     return subprocess.run(
         command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, **environment}, timeout=120, check=False
+    )
+
+
+def shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The program in bash, with redirections and pipes: `relubench ARGV | head -1`."""
+    script = f"set -o pipefail; {command.replace('relubench', f'{shlex.quote(sys.executable)} -m relubench', 1)}"
+    env = {**os.environ, **environment}
+    return subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, cwd=ROOT, env=env, timeout=120, check=False
     )
 
 

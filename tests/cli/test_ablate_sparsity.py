@@ -113,11 +113,7 @@ def test_rows_stand_beside_the_articles_and_a_collapse_is_a_row(cli: Cli, study:
     rows = json.loads(ended.out)["rows"]
     assert [(row["l1"], row["outcome"]) for row in rows] == [(0.0, "ok"), (0.01, "ok"), (1.0, "stalled")]
     beside = [(row["article_sparsity_pct"], row["article_error_pct"]) for row in rows]
-    assert beside == [
-        (50, 1.43),
-        (75, 1.52),
-        (99, 4.2),
-    ]
+    assert beside == [(50, 1.43), (75, 1.52), (99, 4.2)]
     assert "diverged or at chance: not drawn" in plot.read_text()
 
 

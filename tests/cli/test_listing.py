@@ -165,7 +165,7 @@ def test_runs_lists_finished_and_unfinished(cli: Cli, store: Store) -> None:
     assert len(rows) == 3
     finished = rows["aaaa111122223333"]
     assert list(finished)[1:10] == [
-        *("activation", "pretraining", "dataset", "model", "seed", "optimizer", "lr", "l1", "batch_size"),
+        *("activation", "pretraining", "dataset", "model", "seed", "optimizer", "lr", "l1", "batch_size")
     ]
     assert (finished["activation"], finished["outcome"], finished["test_error_pct"]) == ("relu", "ok", 10.0)
     assert (finished["seconds"], finished["date"]) == (1.5, "2026-01-02T03:04:05+00:00")

@@ -55,8 +55,7 @@ def test_a_flag_with_an_equals_sign_has_its_home(cli: Cli, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    ("variable", "folder"),
-    [("RELUBENCH_RUNS_DIR", paths.runs_root), ("RELUBENCH_CACHE_DIR", paths.cache_root)],
+    ("variable", "folder"), [("RELUBENCH_RUNS_DIR", paths.runs_root), ("RELUBENCH_CACHE_DIR", paths.cache_root)]
 )
 def test_variables_have_their_home(variable: str, folder: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))

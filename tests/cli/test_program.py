@@ -15,7 +15,7 @@ import termios
 
 import pytest
 
-from tests.cli.fakes import ROOT, Cli, FakeStudy, program
+from tests.cli.fakes import ROOT, Cli, FakeStudy, program, shell
 
 LATE = {"torch", "torchvision", "numpy", "scipy", "matplotlib", "sklearn"}
 """What no help may import; Typer itself imports pydantic once a command is parsed."""
@@ -190,19 +190,6 @@ def test_unexpected_errors(
         traced = cli(*argv)
         assert traced.code == code
         assert "Traceback" in traced.err
-
-
-def shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    python = f"{sys.executable} -m relubench"
-    return subprocess.run(
-        ["bash", "-c", f"set -o pipefail; {command.replace('relubench', python, 1)}"],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        timeout=60,
-        check=False,
-    )
 
 
 def test_a_closed_pipe_is_quiet() -> None:

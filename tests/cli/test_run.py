@@ -168,11 +168,7 @@ def test_presets_are_listed(cli: Cli) -> None:
         ((), "run needs a preset", "relubench list presets"),
         (("article-mnsit",), "there is no preset called 'article-mnsit'", "article-mnist"),
         (("./nothing.yaml",), "there is no file ./nothing.yaml", "relubench list presets"),
-        (
-            ("article-mnist", "--scale", "tiny"),
-            "presets/article-mnist.yaml called 'tiny'",
-            "smoke",
-        ),
+        (("article-mnist", "--scale", "tiny"), "presets/article-mnist.yaml called 'tiny'", "smoke"),
         (("article-mnist", "--print", "--dry-run"), "--print and --dry-run exclude each other", "one of them"),
         (("article-mnist", "--print", "--format", "json"), "--format means nothing to --print", "leave --format out"),
         (("article-mnist", "--print", "--plot", "x.svg"), "--plot means nothing to --print", "leave --plot out"),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.fakes import ROOT, program
+from tests.cli.fakes import ROOT, program, shell
 
 pytestmark = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full and a POSIX shell")
 
@@ -33,24 +33,10 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def redirected(argv: tuple[str, ...], how: str, places: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    command = shlex.join([sys.executable, "-m", "relubench", *argv])
-    return subprocess.run(
-        ["bash", "-c", f"{command} {how}"],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, **places},
-        timeout=120,
-        check=False,
-    )
+    return shell(f"{shlex.join(['relubench', *argv])} {how}", **places)
 
 
-COMMANDS = {
-    "list": ("list", "formats"),
-    "cached": TINY,
-    "runs": ("runs",),
-    "help": ("verify", "--help"),
-}
+COMMANDS = {"list": ("list", "formats"), "cached": TINY, "runs": ("runs",), "help": ("verify", "--help")}
 ALL = ("list", "cached", "help")
 CASES = [
     *((name, "<&-", 0) for name in ALL),

@@ -61,26 +61,28 @@ def test_cifar_from_its_batches(cifar, tmp_path):
     check_cifar(prepare(name, data_dir=tmp_path / "data"), x, y)
 
 
-def test_cifar_from_its_archive_alone(cifar, tmp_path, monkeypatch):
-    name, cls, x, y, folder = cifar
+@pytest.fixture
+def archive(cifar, tmp_path, monkeypatch):
+    """The file of the batches as it is published, in a folder of its own."""
+    _, cls, _, _, folder = cifar
     (tmp_path / "packed").mkdir()
     archive = tmp_path / "packed" / cls.filename
     with tarfile.open(archive, "w:gz") as out:
         out.add(folder, arcname=cls.base_folder)
     monkeypatch.setattr(cls, "tgz_md5", md5_of(archive))
+    return archive
+
+
+def test_cifar_from_its_archive_alone(cifar, archive, tmp_path):
+    name, cls, x, y, _ = cifar
     check_cifar(prepare(name, data_dir=tmp_path / "packed"), x, y)
     archive.write_bytes(archive.read_bytes()[:-2000])
     with pytest.raises(DataError, match=rf"{cls.filename} is truncated"):
         prepare(name, data_dir=tmp_path / "packed")
 
 
-def test_cifar_is_downloaded(cifar, tmp_path, monkeypatch, serve):
-    name, cls, x, y, folder = cifar
-    (tmp_path / "served").mkdir()
-    archive = tmp_path / "served" / cls.filename
-    with tarfile.open(archive, "w:gz") as out:
-        out.add(folder, arcname=cls.base_folder)
-    monkeypatch.setattr(cls, "tgz_md5", md5_of(archive))
+def test_cifar_is_downloaded(cifar, archive, tmp_path, monkeypatch, serve):
+    name, cls, x, y, _ = cifar
     monkeypatch.setattr(cls, "url", serve(archive.parent)[0] + cls.filename)
     monkeypatch.setenv("RELUBENCH_OFFLINE", "0")
     check_cifar(prepare(name), x, y)

@@ -34,10 +34,7 @@ def test_a_protocols_warmup_gives_way_to_a_short_training():
         ({"train": {"lrr": 1}}, r"there is no configuration key train\.lrr"),
         ({"bogus": 1}, r"there is no configuration key bogus"),
         ({"model": {"dropout": 1.0}}, r"model\.dropout should be less than 1"),
-        (
-            {"model": {"init": "zeros"}},
-            r"model\.init should be 'auto', .*, 'uniform', 'siren' or 'own'",
-        ),
+        ({"model": {"init": "zeros"}}, r"model\.init should be 'auto', .*, 'uniform', 'siren' or 'own'"),
         ({"train": {"optimizer": "adam", "momentum": 0.9}}, r"momentum \(=0\.9\) belongs to the optimizer sgd"),
         ({"train": {"epochs": 2, "warmup_epochs": 3}}, r"warmup_epochs \(=3\) must not exceed epochs \(=2\)"),
         ({"train": {"lr_grid": [0.1, 0.01]}}, r"lr_grid belongs to lr auto, not to lr 0\.1"),

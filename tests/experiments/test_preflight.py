@@ -30,11 +30,7 @@ def part(act: str = "relu", **sections: Any) -> Part:
     ("act", "sections", "told"),
     [
         ("relu", {"model": {"match": "width"}}, "--match width changes nothing here"),
-        (
-            "relu",
-            {"train": {"batch_size": 2000}},
-            "batches of 2,000: digits has 1,077 training images, so a step",
-        ),
+        ("relu", {"train": {"batch_size": 2000}}, "batches of 2,000: digits has 1,077 training images, so a step"),
         ("relu", {"train": {"optimizer": "adam"}}, "lr 0.1 is the paper's for sgd, and large for adam: try --lr 0.001"),
     ],
 )

@@ -20,7 +20,7 @@ def test_values_and_their_lines(tmp_path: Path):
     document = read(tmp_path, "a: 1\nb:\n  c: [x, 2.5]\n  d: null\n")
     assert document.values == {"a": 1, "b": {"c": ["x", 2.5], "d": None}}
     assert [document.line(path) for path in (("a",), ("b", "c"), ("b", "c", "1"), ("b", "zzz"), ("zzz",))] == [
-        *(1, 3, 3, 2, 1),
+        *(1, 3, 3, 2, 1)
     ]
 
 

@@ -182,11 +182,7 @@ def test_what_varies_cannot_be_set(make: Make):
             r"mine\.yaml:7: scales\.smoke\.pretrain\.methods",
             "--print",
         ),
-        (
-            BASE + "pretrain:\n  k: 2\n",
-            r"mine\.yaml:5: pretrain: k \(=2\) belongs to the method rbm",
-            "change one",
-        ),
+        (BASE + "pretrain:\n  k: 2\n", r"mine\.yaml:5: pretrain: k \(=2\) belongs to the method rbm", "change one"),
         (BASE + "baseline: {pretraining: rbm}\n", r"mine\.yaml:5: the baseline 'rbm' is none of its rows", "none"),
         (BASE + "command: pretrain\n", r"mine\.yaml:5: command should be 'train'", "--print"),
     ],

@@ -70,14 +70,8 @@ def test_what_has_no_order_is_refused(request_: dict[str, str], message: str, tm
     [
         ({"relu": "lower", "gelu": "lower"}, "does not hold here: relu, gelu are better"),
         ({"relu": "higher", "gelu": "higher"}, "holds here: relu, gelu are worse"),
-        (
-            {"relu": "noise", "gelu": "noise"},
-            "is neither confirmed nor refuted here: relu, gelu are no",
-        ),
-        (
-            {"relu": "noise", "gelu": "higher"},
-            "holds here in part: gelu is worse; relu is no different",
-        ),
+        ({"relu": "noise", "gelu": "noise"}, "is neither confirmed nor refuted here: relu, gelu are no"),
+        ({"relu": "noise", "gelu": "higher"}, "holds here in part: gelu is worse; relu is no different"),
     ],
 )
 def test_a_claim_gets_its_verdict(verdicts: dict[str, str], words: str) -> None:

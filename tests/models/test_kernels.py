@@ -315,7 +315,7 @@ def test_a_network_learns_the_same_as_without_kernels(batch_size: int, threads: 
 
 
 BESIDES: list[dict[str, Any]] = [
-    *({}, {"l1": 0.01}, {"dropout": 0.4}, {"norm": "batch"}, {"sign_flip": True}, {"batch_size": 50}),
+    *({}, {"l1": 0.01}, {"dropout": 0.4}, {"norm": "batch"}, {"sign_flip": True}, {"batch_size": 50})
 ]
 """What may lie between a layer's products and the next one's."""
 

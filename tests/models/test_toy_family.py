@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -15,18 +14,16 @@ import relubench
 from relubench.__main__ import run
 from relubench.errors import UsageError
 from relubench.executors.inline import InlineExecutor
-from relubench.executors.tasks import carry_out
 from relubench.experiments import executor_choice
 from relubench.models.families import FAMILIES, family_of, parse_model
 from relubench.models.family import Family
 from relubench.models.layers.dense import Linear
 from relubench.runs.store import Store
-from relubench.training.driver import Interrupted
 from relubench.training.images import Images
 from relubench.training.memory import member_bytes
 from relubench.training.population import Population
 from relubench.training.probes.dead_units import stage_weights, unit_statuses
-from specs import digits, finish, job, runs
+from specs import check_stopped_run, digits, runs
 
 GUIDE = Path(__file__).parents[2] / "docs" / "adding-a-model-family-or-task.md"
 
@@ -156,16 +153,7 @@ def test_a_study_of_it_has_a_price(tmp_path: Path, capfd: pytest.CaptureFixture[
 
 def test_a_run_that_is_stopped_ends_in_the_same_bytes(tmp_path: Path):
     sections = {"model": {"name": "toy-3x16", "dropout": 0.2}, "train": {"epochs": 6, "batch_size": 32}}
-    whole, stopped = job("swiglu", tmp_path / "whole", **sections), job("swiglu", tmp_path / "stopped", **sections)
-    finish(whole)
-    calls = itertools.count()
-    with pytest.raises(Interrupted):
-        list(carry_out(stopped, Store(stopped.store), lambda: next(calls) > 3))
-    assert Store(tmp_path / "stopped").unfinished() and not Store(tmp_path / "stopped").ids()
-    finish(stopped)
-    for file in (tmp_path / "whole" / "runs").rglob("*"):
-        if file.is_file():
-            assert file.read_bytes() == (tmp_path / "stopped" / file.relative_to(tmp_path / "whole")).read_bytes()
+    check_stopped_run("swiglu", tmp_path, 3, **sections)
 
 
 @pytest.mark.parametrize("act", ["relu", "swiglu"])

@@ -11,17 +11,12 @@ import pytest
 from PIL import Image
 
 from relubench.__main__ import run as main
-from relubench.executors.inline import InlineExecutor
 from relubench.reports.plots.differences import has_several_tasks, plot_differences
 
 PICTURE = "train --act tanh,sine --model mlp-2x32 --batch-size 16 --epochs 3 --lr 0.01 --device cpu --quiet"
 
 
-@pytest.fixture(autouse=True)
-def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "relubench.experiments.executor_choice.LocalExecutor", lambda device, store, note: InlineExecutor(store)
-    )
+pytestmark = pytest.mark.usefixtures("train_here")
 
 
 @pytest.fixture

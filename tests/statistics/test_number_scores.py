@@ -6,12 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from relubench.statistics.error_rates import (
-    mean_score,
-    paired_difference,
-    seeds_to_resolve,
-    unpaired_difference,
-)
+from relubench.statistics.error_rates import mean_score, paired_difference, seeds_to_resolve, unpaired_difference
 from relubench.statistics.example_scores import Scores, from_bytes, pack, to_bytes, unpack
 from relubench.statistics.skewness import is_skew, skewness_of_mean
 

@@ -11,13 +11,7 @@ import torch
 from relubench.experiments.config import experiment
 from relubench.experiments.plan import Variant
 from relubench.experiments.variants import lay_out, make_ready
-from relubench.reports.speed.networks import (
-    article_speed,
-    duration,
-    leaders,
-    network_report,
-    sentence,
-)
+from relubench.reports.speed.networks import article_speed, duration, leaders, network_report, sentence
 from relubench.runs.result import RunResult
 from relubench.statistics import timings
 from relubench.system.device import resolve

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from relubench.timing.sparse_products import (
     settings,
     sparsity_rows,
 )
+from tests.timing.test_arithmetic import NoClock
 
 ABOUT = Measurement(
     subject="mnist · mlp-2x32 · relu",
@@ -41,14 +41,6 @@ ABOUT = Measurement(
     rel_ci=0.02,
     against_itself=AgainstItself(3, 0, 0.01),
 )
-
-
-class NoClock:
-    name = "none"
-
-    def sample(self, call: Callable[[], object], number: int, *, cold: bool) -> float:
-        call()
-        return 1e-6
 
 
 def hidden(units: int = 40, outputs: int = 24) -> Hidden:

@@ -12,7 +12,7 @@ from relubench.errors import UsageError
 from relubench.training.exchange import ExchangingPopulation, epochs_before, population_of
 from relubench.training.images import Images
 from relubench.training.population import Population
-from specs import digits, runs
+from specs import digits, finished, runs
 
 TRAIN = {"epochs": 4, "lr": 0.003, "optimizer": "adam", "probe": "none"}
 
@@ -20,12 +20,6 @@ TRAIN = {"epochs": 4, "lr": 0.003, "optimizer": "adam", "probe": "none"}
 def opened(act: str = "silu", **train: object) -> Population:
     choice, specs = runs(act, model={"name": "mlp-2x16"}, train={**TRAIN, **train})
     return population_of(specs, choice, Images.open(digits(), device="cpu", flat=True))
-
-
-def trained(population: Population) -> Population:
-    for _ in population.train():
-        pass
-    return population
 
 
 def by_numpy(weights: dict[str, torch.Tensor], population: Population, act) -> tuple[float, float]:
@@ -43,7 +37,7 @@ def by_numpy(weights: dict[str, torch.Tensor], population: Population, act) -> t
 
 def test_the_exchange_keeps_the_weights_and_is_measured_on_both_sides():
     """Three epochs of SiLU, where a plain run of the same seed is, too; then its weights under ReLU."""
-    population = trained(opened(exchange="relu"))
+    population = finished(opened(exchange="relu"))
     assert isinstance(population, ExchangingPopulation) and epochs_before(population.spec) == 3
     plain = opened()
     for step in plain.train():
@@ -67,9 +61,9 @@ def test_the_exchange_keeps_the_weights_and_is_measured_on_both_sides():
 def test_the_optimizer_goes_on():
     """An exchange for the same function, under another name, changes no bit: neither weights nor moments are lost."""
     same = "x*sigmoid(x)"
-    plain, exchanged = trained(opened(same)), opened(same)
+    plain, exchanged = finished(opened(same)), opened(same)
     exchanged = ExchangingPopulation([replace(exchanged.spec, exchange=same)], runs(same)[0], exchanged.data)
-    trained(exchanged)
+    finished(exchanged)
     for name, value in plain.weights(0, best=False).items():
         assert torch.equal(value, exchanged.weights(0, best=False)[name]), name
 
@@ -77,7 +71,7 @@ def test_the_optimizer_goes_on():
 @pytest.mark.parametrize("epoch", [2, 3, 4])
 def test_stopped_and_resumed_it_ends_in_the_same_bits(epoch: int):
     """Before the exchange, at it, and behind it."""
-    whole, first = trained(opened(exchange="relu", epochs=5)), opened(exchange="relu", epochs=5)
+    whole, first = finished(opened(exchange="relu", epochs=5)), opened(exchange="relu", epochs=5)
     for step in first.train():
         if step.epoch_ended and first.epoch == epoch:
             break
@@ -85,14 +79,14 @@ def test_stopped_and_resumed_it_ends_in_the_same_bits(epoch: int):
     tensors = {name: value.clone() for name, value in tensors.items()}
     second = opened(exchange="relu", epochs=5)
     second.load(tensors, values)
-    trained(second)
+    finished(second)
     for name, value in whole.weights(0, best=True).items():
         assert torch.equal(value, second.weights(0, best=True)[name]), name
     assert whole.members[0].state() == second.members[0].state()
 
 
 def test_stored_weights_are_those_of_the_later_activation():
-    population, later = trained(opened(exchange="relu")), opened(exchange="relu")
+    population, later = finished(opened(exchange="relu")), opened(exchange="relu")
     later.load_weights(population.weights(0, best=True))
     assert np.array_equal(later.evaluate("test").scores[0], population.evaluate("test", best=True).scores[0])
 

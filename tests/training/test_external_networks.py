@@ -22,7 +22,7 @@ from relubench.runs.store import Store
 from relubench.training.images import Images
 from relubench.training.memory import member_bytes
 from relubench.training.population import Population
-from specs import digits, finish, job, runs
+from specs import digits, finish, finished, job, runs
 
 OWN = """
 import random
@@ -98,12 +98,6 @@ def population(act: str, model: str, **train: Any) -> Population:
     return Population([spec], choice, Images.open(digits(), device="cpu", flat=False))
 
 
-def trained(one: Population) -> Population:
-    for _ in one.train():
-        continue
-    return one
-
-
 def few(one: Population, images: int) -> Population:
     """The same population on the first images only."""
     one.data.prepared = replace(one.data.prepared, n_train=images)
@@ -113,7 +107,7 @@ def few(one: Population, images: int) -> Population:
 
 
 def test_a_resnet18_learns_a_few_digits():
-    one = trained(few(population("silu", "torchvision:resnet18", epochs=2, batch_size=16, lr=0.02), 64))
+    one = finished(few(population("silu", "torchvision:resnet18", epochs=2, batch_size=16, lr=0.02), 64))
     first, second = one.members[0].curve
     assert first.train_loss is not None and second.train_loss is not None
     assert second.train_loss < 0.8 * first.train_loss
@@ -123,7 +117,7 @@ def test_a_resnet18_learns_a_few_digits():
 
 @pytest.mark.parametrize("act", ["relu", "tanh", "prelu", "nrelu", "rrelu", "x*tanh(x)"])
 def test_every_kind_of_activation_learns_in_ones_own_network(act: str, own: str):
-    one = trained(population(act, f"{own}:Net", epochs=3))
+    one = finished(population(act, f"{own}:Net", epochs=3))
     losses = [point.train_loss for point in one.members[0].curve]
     assert losses[2] < 0.92 * losses[0]  # type: ignore[operator]
     learned = [name for name in one.weights(0, best=True) if name.startswith("activation-")]
@@ -131,7 +125,7 @@ def test_every_kind_of_activation_learns_in_ones_own_network(act: str, own: str)
 
 
 def test_an_activation_of_ones_own_learns_at_every_place(own: str):
-    one = trained(population(f"{own}:Swish", f"{own}:Net"))
+    one = finished(population(f"{own}:Swish", f"{own}:Net"))
     betas = [value for name, value in one.weights(0, best=False).items() if name.startswith("activation-")]
     assert len(betas) == 2 and len({float(beta) for beta in betas} | {1.0}) == 3
 
@@ -151,7 +145,7 @@ def test_a_population_resumed_anywhere_ends_in_the_same_bits(act: str, optimizer
         torch.rand(7)  # The global generator must not matter.
         resumed = begun()
         resumed.load(*from_bytes(state))
-        assert to_bytes(*trained(resumed).state()) == states[-1]
+        assert to_bytes(*finished(resumed).state()) == states[-1]
 
 
 def test_a_resnet18_resumed_ends_in_the_same_bits():
@@ -164,19 +158,19 @@ def test_a_resnet18_resumed_ends_in_the_same_bits():
     states = [to_bytes(*whole.state()) for _ in whole.train()]
     resumed = begun()
     resumed.load(*from_bytes(states[0]))
-    assert to_bytes(*trained(resumed).state()) == states[-1]
+    assert to_bytes(*finished(resumed).state()) == states[-1]
     assert any(name.endswith("bn1.running_mean") for name in whole.state()[0])
 
 
 def test_training_leaves_the_global_generator_alone(own: str):
     one = population("nrelu", f"{own}:Net")
     before = torch.get_rng_state()
-    trained(one)
+    finished(one)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_bf16_trains_close_to_fp32(own: str):
-    full, half = (trained(population("relu", f"{own}:Net", epochs=3, precision=one)) for one in ("fp32", "bf16"))
+    full, half = (finished(population("relu", f"{own}:Net", epochs=3, precision=one)) for one in ("fp32", "bf16"))
     assert full.members[0].curve != half.members[0].curve
     assert abs(full.members[0].best_score - half.members[0].best_score) < 15
 

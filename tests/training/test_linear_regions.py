@@ -88,8 +88,7 @@ def test_a_linear_network_is_one_piece_and_so_is_a_dead_one():
 
 
 @pytest.mark.parametrize(
-    ("act", "model", "why"),
-    [("gelu", "mlp-2x8", "gelu is not piecewise linear"), ("relu", "cnn", "cnn is no mlp")],
+    ("act", "model", "why"), [("gelu", "mlp-2x8", "gelu is not piecewise linear"), ("relu", "cnn", "cnn is no mlp")]
 )
 def test_where_there_are_no_regions_to_count_they_are_refused(act: str, model: str, why: str):
     _, specs = runs(act, model={"name": model})

@@ -19,7 +19,7 @@ from relubench.runs.checkpoint import from_bytes, to_bytes
 from relubench.runs.store import Store
 from relubench.training.images import Images
 from relubench.training.population import Population
-from specs import digits, finish, job, runs
+from specs import digits, finish, finished, job, runs
 
 SOURCE = """
 import collections, random
@@ -148,18 +148,12 @@ def file(tmp_path: Path) -> str:
 
 
 def trained(act: str, model: str = "mlp-1x16") -> Population:
-    return drive(population_of(act, model))
+    return finished(population_of(act, model))
 
 
 def population_of(act: str, model: str = "mlp-1x16") -> Population:
     choice, (spec,) = runs(act, train=TRAIN, model={"name": model})
     return Population([spec], choice, Images.open(digits(), device="cpu", flat=not family_of(spec.model).can("images")))
-
-
-def drive(population: Population) -> Population:
-    for _ in population.train():
-        pass
-    return population
 
 
 def error_of(population: Population) -> float:
@@ -190,7 +184,7 @@ def test_a_network_is_tested_with_the_best_epochs_state(kind: str, file: str):
 
 @pytest.mark.parametrize("act", [*KINDS, "InChild", "Twisted"])
 def test_a_resumed_run_ends_in_the_same_bits(act: str, file: str):
-    whole = drive(population_of(f"{file}:{act}"))
+    whole = finished(population_of(f"{file}:{act}"))
     broken = population_of(f"{file}:{act}")
     for number, _ in enumerate(broken.train()):
         if number % 2:
@@ -198,7 +192,7 @@ def test_a_resumed_run_ends_in_the_same_bits(act: str, file: str):
             broken = population_of(f"{file}:{act}")
             broken.load(*from_bytes(content))
             break
-    drive(broken)
+    finished(broken)
     assert to_bytes(*broken.state()) == to_bytes(*whole.state())
     assert error_of(broken) == error_of(whole)
 
@@ -218,8 +212,8 @@ def test_kept_weights_hold_the_state(act: str, file: str, tmp_path: Path):
 
 def test_every_member_of_a_stack_keeps_its_own(file: str):
     choice, specs = runs(f"{file}:Number", seeds=2, train=TRAIN, model={"name": "mlp-1x16"})
-    together = drive(Population(specs, choice, Images.open(digits(), device="cpu", flat=True)))
-    alone = [drive(Population([spec], choice, Images.open(digits(), device="cpu", flat=True))) for spec in specs]
+    together = finished(Population(specs, choice, Images.open(digits(), device="cpu", flat=True)))
+    alone = [finished(Population([spec], choice, Images.open(digits(), device="cpu", flat=True))) for spec in specs]
     found = together.evaluate("test", best=True)
     for place, one in enumerate(alone):
         assert float(found.scores[place].mean()) == pytest.approx(error_of(one), abs=0.01)

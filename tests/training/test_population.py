@@ -15,7 +15,7 @@ from relubench.runs.checkpoint import from_bytes, to_bytes
 from relubench.training.images import Images
 from relubench.training.population import Population
 from relubench.training.schedule import lr_factor
-from specs import digits, runs
+from specs import digits, finished, runs
 
 EVERYTHING = {"model": {"name": "mlp-2x32", "norm": "batch", "dropout": 0.2, "sign_flip": True}}
 
@@ -25,16 +25,10 @@ def population(act: str, *, seeds: int = 1, flat: bool = True, **sections: Any) 
     return Population(specs, choice, Images.open(digits(), device="cpu", flat=flat))
 
 
-def trained(one: Population) -> Population:
-    for _ in one.train():
-        continue
-    return one
-
-
 @pytest.mark.parametrize("act", [*ACTIVATIONS, "x*tanh(softplus(x))"])
 @pytest.mark.parametrize("members", [1, 4])
 def test_every_activation_trains_two_epochs(act: str, members: int):
-    one = trained(population(act, seeds=members, train={"epochs": 2, "lr": 0.02}, **EVERYTHING))
+    one = finished(population(act, seeds=members, train={"epochs": 2, "lr": 0.02}, **EVERYTHING))
     for member in one.members:
         assert len(member.curve) == 2
         assert member.stopped == ""
@@ -47,7 +41,7 @@ def test_every_activation_trains_two_epochs(act: str, members: int):
 def test_every_norm_trains_a_cnn_alone_and_stacked(act: str, norm: str):
     for members in (1, 2):
         model = {"name": "cnn", "norm": norm, "dropout": 0.1, "sign_flip": True, "match": "width"}
-        one = trained(
+        one = finished(
             population(act, seeds=members, flat=False, model=model, train={"epochs": 1, "lr": 0.01, "batch_size": 128})
         )
         assert all(member.curve[0].train_loss is not None for member in one.members)
@@ -71,15 +65,15 @@ def test_a_member_of_a_stack_agrees_with_the_same_network_alone(act: str):
 
 def test_what_a_users_module_draws_is_the_members_own():
     """nn.RReLU draws from the global generator: whatever that holds, the run is the same, and it stays as it was."""
-    first = trained(population("torch.nn:RReLU", train={"epochs": 1, "lr": 0.02}, **EVERYTHING))
+    first = finished(population("torch.nn:RReLU", train={"epochs": 1, "lr": 0.02}, **EVERYTHING))
     torch.manual_seed(7)
     before = torch.get_rng_state()
-    again = trained(population("torch.nn:RReLU", train={"epochs": 1, "lr": 0.02}, **EVERYTHING))
+    again = finished(population("torch.nn:RReLU", train={"epochs": 1, "lr": 0.02}, **EVERYTHING))
     assert torch.equal(torch.get_rng_state(), before)
     assert again.members[0].curve == first.members[0].curve
     choice, specs = runs("torch.nn:RReLU", seeds=3, train={"epochs": 1}, **EVERYTHING)
-    forth = trained(Population(specs, choice, first.data))
-    back = trained(Population(specs[::-1], choice, first.data))
+    forth = finished(Population(specs, choice, first.data))
+    back = finished(Population(specs[::-1], choice, first.data))
     for place in range(3):
         assert forth.members[place].curve == back.members[2 - place].curve
 
@@ -87,8 +81,8 @@ def test_what_a_users_module_draws_is_the_members_own():
 def test_permuting_members_permutes_their_results():
     choice, specs = runs("nrelu", seeds=3, train={"epochs": 1}, **EVERYTHING)
     data = Images.open(digits(), device="cpu", flat=True)
-    forth = trained(Population(specs, choice, data))
-    back = trained(Population(specs[::-1], choice, data))
+    forth = finished(Population(specs, choice, data))
+    back = finished(Population(specs[::-1], choice, data))
     for place in range(3):
         assert forth.members[place].curve == back.members[2 - place].curve
 
@@ -96,8 +90,8 @@ def test_permuting_members_permutes_their_results():
 def test_a_member_that_diverges_does_not_disturb_the_others():
     choice, specs = runs("relu", seeds=3, train={"epochs": 2}, model={"name": "mlp-2x32"})
     data = Images.open(digits(), device="cpu", flat=True)
-    calm = trained(Population(specs, choice, data))
-    wild = trained(Population([specs[0], replace(specs[1], lr=1e30), specs[2]], choice, data))
+    calm = finished(Population(specs, choice, data))
+    wild = finished(Population([specs[0], replace(specs[1], lr=1e30), specs[2]], choice, data))
     assert wild.members[1].stopped == "diverged"
     assert wild.members[1].curve[-1].train_loss is None
     for place in (0, 2):
@@ -108,15 +102,15 @@ def test_a_member_that_diverges_does_not_disturb_the_others():
 
 
 def test_a_lone_diverged_network_stops_early():
-    one = trained(population("relu", train={"epochs": 5, "lr": 1e30}, model={"name": "mlp-2x32"}))
+    one = finished(population("relu", train={"epochs": 5, "lr": 1e30}, model={"name": "mlp-2x32"}))
     assert one.members[0].stopped == "diverged"
     assert len(one.members[0].curve) < 5
 
 
 def test_a_network_that_learns_nothing_is_stalled():
-    one = trained(population("sigmoid", train={"epochs": 1, "lr": 1e-9}, model={"name": "mlp-3x32"}))
+    one = finished(population("sigmoid", train={"epochs": 1, "lr": 1e-9}, model={"name": "mlp-3x32"}))
     assert one.still_at_chance(one.members[0])
-    good = trained(population("relu", train={"epochs": 2}, model={"name": "mlp-2x32"}))
+    good = finished(population("relu", train={"epochs": 2}, model={"name": "mlp-2x32"}))
     assert not good.still_at_chance(good.members[0])
 
 
@@ -135,7 +129,7 @@ def test_the_same_seed_starts_from_the_same_draws():
 
 
 def test_patience_stops_and_the_best_epochs_weights_are_tested():
-    one = trained(population("relu", train={"epochs": 40, "patience": 2}, model={"name": "mlp-2x32"}))
+    one = finished(population("relu", train={"epochs": 40, "patience": 2}, model={"name": "mlp-2x32"}))
     member = one.members[0]
     errors = [point.valid_error_pct for point in member.curve]
     assert member.stopped == "patience" and len(errors) < 40
@@ -157,21 +151,21 @@ def test_a_population_resumed_anywhere_ends_in_the_same_bits(members: int, optim
         resumed = population("nrelu", seeds=members, **sections)
         resumed.batch_chunk = 3
         resumed.load(*from_bytes(state))
-        assert to_bytes(*trained(resumed).state()) == end
+        assert to_bytes(*finished(resumed).state()) == end
 
 
 def test_augmented_training_draws_from_its_own_stream():
     train = {"epochs": 1, "batch_size": 64, "lr": 0.01}
-    plain = trained(population("relu", flat=False, model={"name": "cnn"}, train=train))
-    moved = trained(population("relu", flat=False, model={"name": "cnn"}, train=train, data={"augment": "crop+flip"}))
+    plain = finished(population("relu", flat=False, model={"name": "cnn"}, train=train))
+    moved = finished(population("relu", flat=False, model={"name": "cnn"}, train=train, data={"augment": "crop+flip"}))
     assert plain.members[0].curve != moved.members[0].curve
 
 
 def test_exact_zeros_are_counted_per_hidden_layer():
-    relu = trained(population("relu", train={"epochs": 1}, model={"name": "mlp-3x32"}))
+    relu = finished(population("relu", train={"epochs": 1}, model={"name": "mlp-3x32"}))
     zeros = relu.evaluate("test", sparsity=True).zeros
     assert zeros.shape == (1, 3) and (zeros > 0.05).all() and (zeros < 0.95).all()
-    tanh = trained(population("tanh", train={"epochs": 1}, model={"name": "mlp-3x32"}))
+    tanh = finished(population("tanh", train={"epochs": 1}, model={"name": "mlp-3x32"}))
     assert tanh.evaluate("test", sparsity=True).zeros.tolist() == [[0.0, 0.0, 0.0]]
 
 
@@ -184,8 +178,8 @@ def test_warmup_and_cosine_shape_the_learning_rate():
 
 def test_bf16_trains_close_to_fp32():
     sections = {"train": {"epochs": 1}, "model": {"name": "mlp-2x32"}}
-    full = trained(population("relu", **sections))
+    full = finished(population("relu", **sections))
     sections["train"] = {"epochs": 1, "precision": "bf16"}
-    half = trained(population("relu", **sections))
+    half = finished(population("relu", **sections))
     assert half.members[0].curve != full.members[0].curve
     assert abs(half.members[0].best_score - full.members[0].best_score) < 5

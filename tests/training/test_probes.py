@@ -89,20 +89,6 @@ def test_a_piece_of_maxout_that_never_wins_is_idle_and_no_unit_dead():
     assert not living[[8, 9, 13]].any()
 
 
-@pytest.mark.parametrize("members", [1, 2])
-def test_units_without_a_way_to_the_output_are_cut_off_and_counted_apart(members: int):
-    one = population("leaky_relu", members=members, model={"name": "mlp-3x8"})
-    weights = [par.value for par in one.parameters if par.name.endswith("weight")]
-    weights[3][..., :, 2] = 0.0
-    # Unit 5 of the second layer speaks only to unit 2 of the third, which nobody hears.
-    weights[2][..., :, 5] = 0.0
-    weights[2][..., 2, 5] = 1.0
-    assert one.prober is not None
-    one.prober.probe(0)
-    for member in one.members:
-        assert [(look.dead, look.cut_off) for look in member.probes] == [(0, 0), (0, 1), (0, 1)]
-
-
 def test_below_a_dead_layer_every_living_unit_is_cut_off():
     one = population("relu")
     shift(one, 1, list(range(8)), -1.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
-from relubench.executors.tasks import carry_out
 from relubench.models.layers.latent import EVALUATION_DRAWS, Sample
 from relubench.models.random_streams import MemberNoise, stream
-from relubench.runs.store import Store
 from relubench.runs.task import task_called
-from relubench.training.driver import Interrupted
 from relubench.training.images import Images
 from relubench.training.losses import objective_of
 from relubench.training.population import Population
 from relubench.training.probes.dead_units import unit_statuses
-from specs import digits, finish, job, runs
+from specs import check_stopped_run, digits, runs
 
 STEPS, BATCH, LATENTS = 100, 32, 5
 TRAIN: dict[str, Any] = {"batch_size": BATCH, "lr": 0.002, "probe": "none"}
@@ -186,15 +182,7 @@ def test_the_stored_losses_are_the_elbo_with_those_draws():
 @pytest.mark.parametrize("model", ["vae-24-16", "autoencoder-24"])
 def test_a_run_that_is_stopped_ends_in_the_same_bytes(model: str, tmp_path: Path):
     sections = {"model": {"name": model}, "train": {"epochs": 3, "batch_size": 32, "probe": "gradients"}}
-    whole, stopped = job("gelu", tmp_path / "whole", **sections), job("gelu", tmp_path / "stopped", **sections)
-    finish(whole)
-    calls = itertools.count()
-    with pytest.raises(Interrupted):
-        list(carry_out(stopped, Store(stopped.store), lambda: next(calls) > 2))
-    finish(stopped)
-    for file in (tmp_path / "whole" / "runs").rglob("*"):
-        if file.is_file():
-            assert file.read_bytes() == (tmp_path / "stopped" / file.relative_to(tmp_path / "whole")).read_bytes()
+    check_stopped_run("gelu", tmp_path, 2, **sections)
 
 
 def test_an_encoder_s_units_are_not_cut_off_by_a_decoder_that_reads_nothing():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,18 +14,15 @@ from torch import Tensor, nn
 
 from relubench.data import prepare
 from relubench.data.prepared import DataOptions
-from relubench.executors.tasks import carry_out
 from relubench.models.families import parse_model
 from relubench.models.layers.transformer import Attention, Rotation
 from relubench.models.optimizers import Parameter, Sgd
-from relubench.runs.store import Store
 from relubench.runs.task import task_called, unigram_bits
-from relubench.training.driver import Interrupted
 from relubench.training.losses import objective_of
 from relubench.training.population import Population
 from relubench.training.probes.dead_units import unit_statuses
 from relubench.training.text import Text, open_data
-from specs import digits, finish, job, runs
+from specs import check_stopped_run, digits, runs
 
 STEPS, CONTEXT, BATCH = 100, 24, 4
 DATA = {"name": "docs", "context": CONTEXT}
@@ -240,16 +236,7 @@ def test_a_run_that_is_stopped_ends_in_the_same_bytes(tmp_path: Path):
         "model": {"name": "transformer-1x8", "dropout": 0.1},
         "train": {"epochs": 3, "batch_size": 100, "probe": "all"},
     }
-    whole, stopped = job("swiglu", tmp_path / "whole", **sections), job("swiglu", tmp_path / "stopped", **sections)
-    finish(whole)
-    calls = itertools.count()
-    with pytest.raises(Interrupted):
-        list(carry_out(stopped, Store(stopped.store), lambda: next(calls) > 1))
-    assert Store(tmp_path / "stopped").unfinished() and not Store(tmp_path / "stopped").ids()
-    finish(stopped)
-    for file in (tmp_path / "whole" / "runs").rglob("*"):
-        if file.is_file():
-            assert file.read_bytes() == (tmp_path / "stopped" / file.relative_to(tmp_path / "whole")).read_bytes()
+    check_stopped_run("swiglu", tmp_path, 1, **sections)
 
 
 def test_gated_networks_have_equal_parameters():

@@ -82,10 +82,7 @@ def test_an_error_within_the_bound_that_has_one_side_is_found(monkeypatch: pytes
 @pytest.mark.parametrize("dtype", TYPES)
 def test_small_numbers_are_checked(monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
     tiny = torch.finfo(points.DTYPES[dtype]).tiny
-    for where, value in (
-        (lambda x: (x != 0) & (x.abs() < tiny), 1e-6),
-        (lambda x: (x > 0) & (x < 3e-6), 3e-6),
-    ):
+    for where, value in ((lambda x: (x != 0) & (x.abs() < tiny), 1e-6), (lambda x: (x > 0) & (x < 3e-6), 3e-6)):
         wrong = off_in_one_type(silu, dtype, where, lambda h, value=value: torch.full_like(h, value))
         forward, _ = rows_of(monkeypatch, wrong, dtype)
         assert forward.outcome == "wrong"
@@ -230,8 +227,7 @@ def test_the_same_function_as_another_is_right(formula: str, name: str, dtype: s
 
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 @pytest.mark.parametrize(
-    "formula",
-    ["x*sigmoid(x)*where(abs(x-1.5)<0.5, 1.01, 1)", "where(x>0, max(x, 3e-6), x)*sigmoid(x)"],
+    "formula", ["x*sigmoid(x)*where(abs(x-1.5)<0.5, 1.01, 1)", "where(x>0, max(x, 3e-6), x)*sigmoid(x)"]
 )
 def test_another_function_is_not_taken_for_rounding(formula: str, dtype: str) -> None:
     forward, _ = checking.check(select([formula])[0], dtype, num_points=15_000, against=select(["silu"])[0])

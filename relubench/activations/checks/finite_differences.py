@@ -62,9 +62,10 @@ def wrong_slope(trial: Trial) -> str | None:
         return None
     worst = torch.where(is_wrong, error, -1.0).argmax()
     point, unit = divmod(int(worst), is_wrong.shape[1])
+    rise = float(quotient[point, unit])
     return (
         f"its slope is not the derivative of its values: at x = {float(x[point]):.4g} the backward pass gives "
-        f"{float(slopes[point, unit]):.4g} and the values rise by {_format(float(quotient[point, unit]))}; "
+        f"{float(slopes[point, unit]):.4g} and the values rise by {0.0 if abs(rise) < 1e-9 else rise:.4g}; "
         "it is trained as written, so make sure that this is meant (a straight-through estimator)"
     )
 
@@ -82,10 +83,6 @@ def single_inside(trial: Trial) -> bool:
 def grid(shift: float) -> Tensor:
     """1,201 points from -6 to 6, moved by `shift`: with a small one, none lies on a kink at a round number."""
     return torch.arange(-600, 601, dtype=torch.float64) / 100 * (1.0 if not shift else (RANGE - shift) / RANGE) + shift
-
-
-def _format(value: float) -> str:
-    return f"{0.0 if abs(value) < 1e-9 else value:.4g}"
 
 
 def numerical_slopes(
@@ -113,7 +110,9 @@ def numerical_slopes(
         is_contradicted = (difference > 10 * (fine[1] + coarse[1])) & (difference > trusted + FAINT)
         slopes, error, is_smooth = _chosen(is_contradicted, fine, coarse)
         is_smooth &= ~is_contradicted | (fine[1] <= trusted)
-    reliable = is_smooth & slopes.isfinite() & (error <= _TRUSTED * slopes.abs() + _absolute_tolerance(values, x))
+    # An absolute error that is small beside the function's own size, |f| / max(|x|, 1).
+    tolerance = 1e-9 * (values.abs() / x.abs().clamp(min=1.0)).nan_to_num(0.0, 0.0, 0.0) + 1e-12
+    reliable = is_smooth & slopes.isfinite() & (error <= _TRUSTED * slopes.abs() + tolerance)
     return slopes, error, reliable
 
 
@@ -151,8 +150,3 @@ def _extrapolate(
             best, error = torch.where(is_better, row[-1], best), torch.where(is_better, uncertainty, error)
             is_smooth |= is_better
     return best, error, is_smooth
-
-
-def _absolute_tolerance(values: Tensor, x: Tensor) -> Tensor:
-    """An absolute error that is small beside the function's own size: |f| / max(|x|, 1) scaled down."""
-    return 1e-9 * (values.abs() / x.abs().clamp(min=1.0)).nan_to_num(0.0, 0.0, 0.0) + 1e-12

@@ -110,9 +110,7 @@ def abs_tanh() -> Activation:
         return torch.ops.aten.tanh_backward.grad_input(grad, signed, grad_input=grad).mul_(signed.sign_())
 
     return elementwise(
-        lambda z: torch.tanh(z).abs(),
-        gradient=gradient,
-        out=lambda z, out: torch.tanh(z, out=out).abs_(),
+        lambda z: torch.tanh(z).abs(), gradient=gradient, out=lambda z, out: torch.tanh(z, out=out).abs_()
     )
 
 

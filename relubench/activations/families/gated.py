@@ -77,52 +77,24 @@ def glu() -> Activation:
     return Activation(function=function, inputs_per_unit=2, combines="product", gradient=gradient, out=out)
 
 
-@ActivationRow(
-    formula="a*b",
-    family="gated",
-    gain=1.0,
-    year=2020,
-    source=_SHAZEER,
-    inputs_per_unit=2,
-)
+@ActivationRow(formula="a*b", family="gated", gain=1.0, year=2020, source=_SHAZEER, inputs_per_unit=2)
 def bilinear() -> Activation:
     """After Mnih & Hinton 2007."""
     # The gate is b itself; identity would copy it first.
     return _gated(replace(classic.identity.build(), function=plain(lambda b: b)))
 
 
-@ActivationRow(
-    formula="a*max(0, b)",
-    family="gated",
-    gain=sqrt(2),
-    year=2020,
-    source=_SHAZEER,
-    inputs_per_unit=2,
-)
+@ActivationRow(formula="a*max(0, b)", family="gated", gain=sqrt(2), year=2020, source=_SHAZEER, inputs_per_unit=2)
 def reglu() -> Activation:
     return _gated(rectifiers.relu.build())
 
 
-@ActivationRow(
-    formula="a*gelu(b)",
-    family="gated",
-    gain=1.5335304411955,
-    year=2020,
-    source=_SHAZEER,
-    inputs_per_unit=2,
-)
+@ActivationRow(formula="a*gelu(b)", family="gated", gain=1.5335304411955, year=2020, source=_SHAZEER, inputs_per_unit=2)
 def geglu() -> Activation:
     return _gated(smooth.gelu.build())
 
 
-@ActivationRow(
-    formula="a*silu(b)",
-    family="gated",
-    gain=1.6765324703311,
-    year=2020,
-    source=_SHAZEER,
-    inputs_per_unit=2,
-)
+@ActivationRow(formula="a*silu(b)", family="gated", gain=1.6765324703311, year=2020, source=_SHAZEER, inputs_per_unit=2)
 def swiglu() -> Activation:
     return _gated(smooth.silu.build())
 

@@ -102,10 +102,7 @@ _ROWS = (
     FunctionRow("ndtr(x)", "the normal distribution's P(z <= x)", "Phi normcdf normal_cdf norm_cdf std_normal_cdf"),
     FunctionRow("log_ndtr(x)", "log(ndtr(x))", "normlogcdf"),
     FunctionRow(
-        "normpdf(x)",
-        "the normal distribution's density",
-        "normal_pdf norm_pdf",
-        definition="exp(-x**2/2)/sqrt(2*pi)",
+        "normpdf(x)", "the normal distribution's density", "normal_pdf norm_pdf", definition="exp(-x**2/2)/sqrt(2*pi)"
     ),
     FunctionRow("lgamma(x)", "log|Gamma(x)|", "gammaln loggamma"),
     FunctionRow("digamma(x)", "the slope of lgamma", "psi"),

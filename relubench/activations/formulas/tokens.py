@@ -224,6 +224,5 @@ def _ends_operand(token: Token) -> bool:
 
 def _refuse_unpaired(text: str) -> NoReturn:
     raise UsageError(
-        f"{shown(text)} is not a formula: its brackets or bars do not pair",
-        "every ( needs its ), and |x| has two bars",
+        f"{shown(text)} is not a formula: its brackets or bars do not pair", "every ( needs its ), and |x| has two bars"
     )

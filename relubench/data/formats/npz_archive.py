@@ -16,11 +16,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO
 
 import numpy as np
 
 from relubench.data.memory import check_room
+from relubench.data.notes import refuse
 from relubench.errors import DataError
 
 SUFFIX = ".npy"
@@ -84,14 +85,14 @@ class Archive:
 
     def _member(self, name: str, count: int) -> zipfile.ZipInfo:
         if count != 1:
-            _refuse(self.path, f"holds {name} {count} times", "keep one array of each name")
+            refuse(self.path, f"holds {name} {count} times", "keep one array of each name")
         member = self.zip.getinfo(name + SUFFIX if name + SUFFIX in self.zip.namelist() else name)
         if member.flag_bits & ENCRYPTED:
-            _refuse(self.path, f"is encrypted (at {name})", "save it again with numpy.savez, without a password")
+            refuse(self.path, f"is encrypted (at {name})", "save it again with numpy.savez, without a password")
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             method = METHODS.get(member.compress_type, str(member.compress_type))
             fault = f"holds {name} compressed by the method {method}, which numpy does not write"
-            _refuse(self.path, fault, "save it again with numpy.savez or numpy.savez_compressed")
+            refuse(self.path, fault, "save it again with numpy.savez or numpy.savez_compressed")
         return member
 
     def _header(self, name: str, member: zipfile.ZipInfo) -> Header:
@@ -99,10 +100,10 @@ class Archive:
             header = _read_header(stream)
         if header.dtype.hasobject:
             fault = f"holds Python objects in {name}"
-            _refuse(self.path, fault, f"save labels as {name}.astype(str), images of one shape as numpy.stack({name})")
+            refuse(self.path, fault, f"save labels as {name}.astype(str), images of one shape as numpy.stack({name})")
         if header.size + header.nbytes != member.file_size:
             announced, num_present = f"{header.dtype} {header.shape}", member.file_size - header.size
-            _refuse(self.path, f"announces {announced} in {name}, and has {num_present:,} bytes of it", SAVE_AGAIN)
+            refuse(self.path, f"announces {announced} in {name}, and has {num_present:,} bytes of it", SAVE_AGAIN)
         return header
 
     def _array(self, member: zipfile.ZipInfo, header: Header) -> np.ndarray:
@@ -122,7 +123,7 @@ class Archive:
 def opened(path: Path) -> Iterator[Archive]:
     """The archive at `path`, open inside the block; raises DataError where there is none."""
     if not path.stat().st_size:
-        _refuse(path, "is empty", SAVE_AGAIN)
+        refuse(path, "is empty", SAVE_AGAIN)
     with contextlib.ExitStack() as stack:
         with _as_data_error(path):
             archive = zipfile.ZipFile(stack.enter_context(_BoundedReader(io.FileIO(path))))  # type: ignore[arg-type]
@@ -139,7 +140,7 @@ def check_regular(path: Path) -> None:
         raise DataError(f"{path} is {link}", "check the path, and that the file it names is there") from error
     if not stat.S_ISREG(mode):
         kinds = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFDIR: "a folder"}
-        _refuse(path, f"is {kinds.get(stat.S_IFMT(mode), 'a device')}, no file", "copy the data into a file first")
+        refuse(path, f"is {kinds.get(stat.S_IFMT(mode), 'a device')}, no file", "copy the data into a file first")
 
 
 class _BoundedReader(io.BufferedReader):
@@ -168,11 +169,9 @@ def _as_data_error(path: Path, name: str = "") -> Iterator[None]:
         why = " ".join(str(error).split()) or type(error).__name__
         if "not a zip file" in why and _begins_as_zip(path):
             size = f"{path.stat().st_size:,} bytes"
-            _refuse(
-                path, f"is truncated: {size}, and the table of contents at a .npz file's end is missing", SAVE_AGAIN
-            )
+            refuse(path, f"is truncated: {size}, and the table of contents at a .npz file's end is missing", SAVE_AGAIN)
         why = "it is no zip archive" if "not a zip file" in why else why
-        _refuse(path, f"is not a whole .npz file{where}: {why[:200]}", SAVE_AGAIN)
+        refuse(path, f"is not a whole .npz file{where}: {why[:200]}", SAVE_AGAIN)
 
 
 def _begins_as_zip(path: Path) -> bool:
@@ -208,7 +207,3 @@ def _read_exactly(stream: IO[bytes], size: int) -> bytes:
     if len(content) < size:
         raise EOFError("it ends too early")
     return content
-
-
-def _refuse(path: Path, fault: str, hint: str) -> NoReturn:
-    raise DataError(f"{path} {fault}", hint)

@@ -18,7 +18,7 @@ from relubench.data.perturbations.distortions import SIDE
 from relubench.data.perturbations.pipeline import Stream, perturb
 from relubench.data.prepared import PreparedData, arrays
 from relubench.data.source_row import SourceRow
-from relubench.data.split_arrays import SPLITS, Split, SplitArrays
+from relubench.data.split_arrays import SPLITS, Split, SplitArrays, named
 from relubench.data.stratified_order import stratified_order
 from relubench.errors import ComputeError
 
@@ -62,17 +62,9 @@ def load(row: SourceRow, base: PreparedData, train_size: int | None, work: Path,
     sizes = {"train": train_size or row.n_train, "valid": row.n_valid, "test": row.n_test}
     _check_room(row.name, sum(sizes.values()), work)
     log(f"perturbing {base.name}: {sizes['train']:,} training, {sizes['valid']:,} validation, {sizes['test']:,} test")
-    (x, y), (x_valid, y_valid), (x_test, y_test) = (_write_images(base, split, sizes[split], work) for split in SPLITS)
+    train, valid, test = (_write_images(base, split, sizes[split], work) for split in SPLITS)
     return SplitArrays(
-        x_train=x,
-        y_train=y,
-        x_valid=x_valid,
-        y_valid=y_valid,
-        x_test=x_test,
-        y_test=y_test,
-        classes=base.classes,
-        scale=1 / 255,
-        note=_note(row, base, sizes["train"]),
+        **named(train, valid, test), classes=base.classes, scale=1 / 255, note=_note(row, base, sizes["train"])
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from relubench.data.files.locate import SourceFiles
 from relubench.data.source_row import SourceRow
 from relubench.data.split import hold_out
-from relubench.data.split_arrays import SplitArrays
+from relubench.data.split_arrays import SplitArrays, named
 from relubench.errors import DataError
 
 HIGHEST = 16
@@ -39,12 +39,7 @@ def load(row: SourceRow, source: SourceFiles, work: Path) -> SplitArrays:
     remaining, test = hold_out(y, row.n_test)
     train, valid = (remaining[indices] for indices in hold_out(y[remaining], row.n_valid))
     return SplitArrays(
-        x_train=x[train],
-        y_train=y[train],
-        x_valid=x[valid],
-        y_valid=y[valid],
-        x_test=x[test],
-        y_test=y[test],
+        **named((x[train], y[train]), (x[valid], y[valid]), (x[test], y[test])),
         classes=row.classes,
         scale=1 / HIGHEST,
         note=row.split,

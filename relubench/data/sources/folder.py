@@ -18,8 +18,8 @@ from relubench.data.prepared import PREPARATION_VERSION, DataOptions
 from relubench.data.request import Request, slug
 from relubench.data.sources.folder_layout import Layout, find_layout
 from relubench.data.sources.npz import READING, check_test_size
-from relubench.data.split import VALID_AT_MOST, VALID_FRACTION, Labelled, hold_out, validation_size
-from relubench.data.split_arrays import SplitArrays
+from relubench.data.split import VALID_AT_MOST, VALID_FRACTION, hold_out, validation_size
+from relubench.data.split_arrays import Labelled, SplitArrays, named
 from relubench.errors import DataError
 
 HOLDOUT_RULE = f"one in {VALID_FRACTION} (at most {VALID_AT_MOST:,}), a fixed shuffle by class"
@@ -55,15 +55,9 @@ def load(path: Path, layout: Layout, image_size: int | None) -> SplitArrays:
     kind = inspect(layout.files, image_size, remarks)
     splits = {part: _decode(classes, kind, layout.classes) for part, classes in layout.parts.items()}
     rules = _complete_splits(path, splits, remarks)
-    (x, y), (x_valid, y_valid), (x_test, y_test) = (splits[split] for split in ("train", "valid", "test"))
-    check_test_size(path, len(y_test))
+    check_test_size(path, len(splits["test"][1]))
     return SplitArrays(
-        x_train=x,
-        y_train=y,
-        x_valid=x_valid,
-        y_valid=y_valid,
-        x_test=x_test,
-        y_test=y_test,
+        **named(splits["train"], splits["valid"], splits["test"]),
         classes=len(layout.classes),
         scale=1 / 255,
         note="; ".join([*rules, *remarks.notes, *remarks.warnings]),

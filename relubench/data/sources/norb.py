@@ -16,7 +16,7 @@ from relubench.data.files.locate import SourceFiles
 from relubench.data.formats.area_average import area_average
 from relubench.data.formats.norb_matrix import Matrix, format_shape, read_header
 from relubench.data.source_row import SourceRow
-from relubench.data.split_arrays import SplitArrays
+from relubench.data.split_arrays import SplitArrays, named
 from relubench.data.stratified_order import SPLIT_SEED
 from relubench.errors import DataError
 
@@ -67,12 +67,7 @@ def load(row: SourceRow, source: SourceFiles, work: Path) -> SplitArrays:
     y_test = np.concatenate([group.y for group in test])
     x_test, _ = _shrink(test, np.zeros(len(y_test), bool), work, ("x_test", "x_none"), row)
     return SplitArrays(
-        x_train=x_train,
-        y_train=y[~is_valid],
-        x_valid=x_valid,
-        y_valid=y[is_valid],
-        x_test=x_test,
-        y_test=y_test,
+        **named((x_train, y[~is_valid]), (x_valid, y[is_valid]), (x_test, y_test)),
         classes=row.classes,
         scale=2 / 255,
         shift=-1.0,

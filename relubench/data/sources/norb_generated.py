@@ -11,7 +11,7 @@ from relubench.data.files.locate import SourceFiles
 from relubench.data.source_row import SourceRow
 from relubench.data.sources.norb import INSTANCES, VALID_INSTANCE
 from relubench.data.sources.rendered_scenes import SEED, Poses, photograph
-from relubench.data.split_arrays import SplitArrays
+from relubench.data.split_arrays import SplitArrays, named
 
 BLOCK_PAIRS = 300
 """Pairs rendered at once; a whole number of the 150 that show one pose of all toys under all lamps."""
@@ -31,19 +31,7 @@ def load(row: SourceRow, source: SourceFiles, work: Path) -> SplitArrays:
         poses = jittered(n, toys, row.classes, JITTER, np.random.RandomState(SEED + number))
         blocks = pictures(poses, row.input_shape[-1], False, np.random.RandomState(SEED + 10 + number))
         splits.append((np.concatenate(list(blocks)), poses.label))
-    (x, y), (x_valid, y_valid), (x_test, y_test) = splits
-    return SplitArrays(
-        x_train=x,
-        y_train=y,
-        x_valid=x_valid,
-        y_valid=y_valid,
-        x_test=x_test,
-        y_test=y_test,
-        classes=row.classes,
-        scale=2 / 255,
-        shift=-1.0,
-        note=row.split,
-    )
+    return SplitArrays(**named(*splits), classes=row.classes, scale=2 / 255, shift=-1.0, note=row.split)
 
 
 def pictures(poses: Poses, size: int, clutter: bool, draw: np.random.RandomState) -> Iterator[np.ndarray]:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 
 from relubench.data.files import digest
 from relubench.data.formats import npz_archive
-from relubench.data.notes import Remarks, format_names
+from relubench.data.notes import Remarks, format_names, refuse
 from relubench.data.numbers import TASK as REGRESSION
 from relubench.data.numbers import standardised
 from relubench.data.part_names import key_of
@@ -22,7 +21,7 @@ from relubench.data.pixels import as_images, scale_of
 from relubench.data.prepared import PREPARATION_VERSION, DataOptions
 from relubench.data.request import Request, slug
 from relubench.data.split import VALID_AT_MOST, VALID_FRACTION, hold_out, validation_size
-from relubench.data.split_arrays import Split, SplitArrays
+from relubench.data.split_arrays import Split, SplitArrays, named
 from relubench.data.targets import TargetTask, read_targets
 from relubench.errors import DataError, UsageError
 from relubench.system.lookup import near_names
@@ -92,7 +91,7 @@ def load(path: Path, task: TargetTask = "auto") -> SplitArrays:
         x_valid, y_valid, rule = images["valid"], targets.y["valid"], "validation: the file's own x_valid"
     else:
         if not (n := validation_size(len(y))):
-            _refuse(path, f"has only {len(y)} training examples", f"give {VALID_FRACTION} or more, or x_valid, y_valid")
+            refuse(path, f"has only {len(y)} training examples", f"give {VALID_FRACTION} or more, or x_valid, y_valid")
         train, valid = hold_out(y, n)
         x, y, x_valid, y_valid, rule = x[train], y[train], x[valid], y[valid], RULE
     y_of_parts: dict[Split, np.ndarray] = {"train": y, "valid": y_valid, "test": targets.y["test"]}
@@ -100,12 +99,7 @@ def load(path: Path, task: TargetTask = "auto") -> SplitArrays:
         y_of_parts, note = standardised(str(path), y_of_parts)
         remarks.note(note)
     return SplitArrays(
-        x_train=x,
-        y_train=y_of_parts["train"],
-        x_valid=x_valid,
-        y_valid=y_of_parts["valid"],
-        x_test=images["test"],
-        y_test=y_of_parts["test"],
+        **named((x, y_of_parts["train"]), (x_valid, y_of_parts["valid"]), (images["test"], y_of_parts["test"])),
         classes=y.shape[1] if targets.are_numbers else len(targets.names),
         scale=scale,
         note=rule,
@@ -118,11 +112,7 @@ def load(path: Path, task: TargetTask = "auto") -> SplitArrays:
 def check_test_size(path: Path, n: int) -> None:
     """Raises DataError for a test part that is too small to have an error rate."""
     if n < MIN_TEST:
-        _refuse(path, f"has {n} test image", f"give at least {MIN_TEST} test images; hundreds tell networks apart")
-
-
-def _refuse(path: Path, fault: str, hint: str) -> NoReturn:
-    raise DataError(f"{path} {fault}", hint)
+        refuse(path, f"has {n} test image", f"give at least {MIN_TEST} test images; hundreds tell networks apart")
 
 
 def _names_beside(path: Path) -> list[str]:
@@ -153,18 +143,18 @@ def _names_of_arrays(path: Path, names_in_file: Sequence[str]) -> dict[str, str]
     contents = format_names(sorted(names_in_file)) or "nothing"
     for key, names in spellings.items():
         if len(names) > 1:
-            _refuse(
+            refuse(
                 path,
                 f"holds {' and '.join(names)}, which both read as {key}",
                 f"leave one of them out, or name it {key}",
             )
     missing = [key for key in REQUIRED if key not in spellings]
     if missing:
-        _refuse(
+        refuse(
             path, f"lacks {', '.join(missing)}: it holds {contents}", _how_to_save(missing, spellings, names_in_file)
         )
     if (VALIDATION[0] in spellings) != (VALIDATION[1] in spellings):
-        _refuse(path, f"holds only one of {' and '.join(VALIDATION)}: it holds {contents}", "give both, or neither")
+        refuse(path, f"holds only one of {' and '.join(VALIDATION)}: it holds {contents}", "give both, or neither")
     return {key: spellings[key][0] for key in (*REQUIRED, *VALIDATION) if key in spellings}
 
 
@@ -182,8 +172,8 @@ def _check_together(path: Path, images: Mapping[Split, np.ndarray], labels: Mapp
     for split, x in images.items():
         if len(x) != len(labels[split]):
             fault = f"has {len(x)} images in x_{split} and {len(labels[split])} labels in y_{split}"
-            _refuse(path, fault, "one label for each image")
+            refuse(path, fault, "one label for each image")
         if x.shape[1:] != train.shape[1:] or x.dtype != train.dtype:
             forms = f"{train.dtype} {train.shape[1:]} in x_train and {x.dtype} {x.shape[1:]} in x_{split}"
-            _refuse(path, f"has images {forms}", "every split needs images of one shape and type")
+            refuse(path, f"has images {forms}", "every split needs images of one shape and type")
     check_test_size(path, len(images["test"]))

@@ -21,7 +21,7 @@ from relubench.data.prepared import PREPARATION_VERSION, DataOptions
 from relubench.data.request import Request, slug
 from relubench.data.source_row import SourceRow
 from relubench.data.sources.npz import check_exists
-from relubench.data.split_arrays import Split, SplitArrays
+from relubench.data.split_arrays import SPLITS, Split, SplitArrays, named
 from relubench.data.stratified_order import SPLIT_SEED
 from relubench.errors import DataError
 
@@ -77,12 +77,7 @@ def load_picture(path: Path, side: int) -> SplitArrays:
     parts = split_of(side)
     x = places(side)
     return SplitArrays(
-        x_train=x[parts["train"]],
-        y_train=colours[parts["train"]],
-        x_valid=x[parts["valid"]],
-        y_valid=colours[parts["valid"]],
-        x_test=x[parts["test"]],
-        y_test=colours[parts["test"]],
+        **named(*((x[parts[split]], colours[parts[split]]) for split in SPLITS)),
         classes=colours.shape[1],
         scale=1.0,
         note=RULE,

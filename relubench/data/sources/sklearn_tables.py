@@ -46,11 +46,9 @@ def _loader(name: str) -> Callable[[], Bunch]:
     # Late: importing scikit-learn costs a second, and a prepared copy needs none of it.
     from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 
-    return {
-        "breast-cancer": load_breast_cancer,
-        "wine": load_wine,
-        "diabetes": lambda: load_diabetes(scaled=False),
-    }[name]
+    return {"breast-cancer": load_breast_cancer, "wine": load_wine, "diabetes": lambda: load_diabetes(scaled=False)}[
+        name
+    ]
 
 
 def load_california(row: SourceRow, source: SourceFiles, work: Path) -> SplitArrays:

@@ -22,7 +22,7 @@ from relubench.data.notes import Remarks, format_count
 from relubench.data.prepared import PREPARATION_VERSION, DataOptions
 from relubench.data.request import Request, slug
 from relubench.data.source_row import LANGUAGE, SourceRow
-from relubench.data.split_arrays import SplitArrays
+from relubench.data.split_arrays import SplitArrays, named
 from relubench.data.text_files import text_files
 from relubench.errors import DataError, UsageError
 from relubench.system.lookup import near_names
@@ -88,12 +88,7 @@ def request(name: str, path: Path, options: DataOptions) -> Request:
     for file in files:
         check_regular(file)
     labelled = [(file.relative_to(path).as_posix() if file != path else "text", file) for file in files]
-    identity = {
-        "version": PREPARATION_VERSION,
-        "kind": "text",
-        "split": RULE,
-        "source": digest.of_files(labelled),
-    }
+    identity = {"version": PREPARATION_VERSION, "kind": "text", "split": RULE, "source": digest.of_files(labelled)}
     return Request(
         name=name,
         slug=slug(path.resolve().stem),
@@ -129,12 +124,7 @@ def parts_of(
     n_train = len(data) - n_valid - n_test
     nothing = np.empty(0, np.int64)
     return SplitArrays(
-        x_train=data[:n_train],
-        y_train=nothing,
-        x_valid=data[n_train : n_train + n_valid],
-        y_valid=nothing,
-        x_test=data[n_train + n_valid :],
-        y_test=nothing,
+        **named(*((part, nothing) for part in np.split(data, [n_train, n_train + n_valid]))),
         classes=BYTES,
         scale=1.0,
         note=rule,

@@ -12,8 +12,8 @@ from relubench.data.files.checksums import check_md5, damage_errors, refuse
 from relubench.data.files.locate import SourceFiles
 from relubench.data.files.torchvision_import import torchvision_dataset_tools, torchvision_datasets
 from relubench.data.source_row import SourceRow
-from relubench.data.split import Labelled, divide, last_of_train
-from relubench.data.split_arrays import SplitArrays
+from relubench.data.split import divide, last_of_train
+from relubench.data.split_arrays import Labelled, SplitArrays
 
 
 def load_cifar(row: SourceRow, source: SourceFiles, work: Path) -> SplitArrays:

@@ -237,10 +237,7 @@ def scale_named(document: Document, requested: str | None) -> str | None:
     """The scale to run at: the one asked for, else quick, else the file's first; None where the file has none."""
     scales = document.values.get("scales") or {}
     if requested is not None:
-        find(requested, dict.fromkeys(scales), kind=f"scale of {document.name}", see=_scales_hint(list(scales)))
+        see = f"it has {', '.join(scales)}" if scales else "it has no scales: leave --scale out"
+        find(requested, dict.fromkeys(scales), kind=f"scale of {document.name}", see=see)
         return requested
     return "quick" if "quick" in scales else next(iter(scales), None)
-
-
-def _scales_hint(scales: Sequence[str]) -> str:
-    return f"it has {', '.join(scales)}" if scales else "it has no scales: leave --scale out"

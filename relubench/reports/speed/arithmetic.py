@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from relubench.experiments.references import ARTICLE_NOTE, entries
 from relubench.reports.report import Column, Report, Row, footnotes, warnings
-from relubench.reports.speed.notes import ONE_PROCESS
+from relubench.reports.speed.notes import ONE_PROCESS, ending, plus_minus
 from relubench.reports.speed.operators import significant
 from relubench.timing.measurement import Measurement
 
@@ -93,7 +93,7 @@ def _ratio(add: Row) -> Callable[[Row], list[str]]:
             return [UNCLEAR]
         if value is None:
             return []
-        return [f"×{value:.2f}" + ("" if low is None else f"±{50 * (high - low) / value:.0f}%")]
+        return [f"×{value:.2f}{plus_minus(value, low, high)}"]
 
     return parts
 
@@ -107,13 +107,7 @@ def _cycles(row: Row) -> str:
 
 
 def _footnotes(rows: Sequence[Row], measurement: Measurement) -> list[str]:
-    ending = (
-        f"every interval is narrower than {100 * measurement.rel_ci:g} %"
-        if measurement.ended == "interval"
-        else f"the budget of {measurement.budget_s:g} s ended it before every call's interval was narrower than "
-        f"{100 * measurement.rel_ci:g} %"
-    )
-    notes = []
+    ended, notes = ending(measurement, missed="every call's interval"), []
     control = measurement.against_itself
     if control.low is not None and control.high is not None:
         notes.append(
@@ -124,7 +118,7 @@ def _footnotes(rows: Sequence[Row], measurement: Measurement) -> list[str]:
     if any(row["ns_per_element"] is not None and not is_clear(row) for row in rows):
         notes.append(f"{UNCLEAR}: {WHY_UNCLEAR}")
     notes += [
-        f"{measurement.rounds} rounds in {measurement.seconds:.0f} s: {ending}; in each round the cost of a call on "
+        f"{measurement.rounds} rounds in {measurement.seconds:.0f} s: {ended}; in each round the cost of a call on "
         f"one element is taken from that of a call on the array; {ONE_PROCESS}",
         "throughput of vector kernels; the article's cycles are those of one operation after the other; compare is the "
         "maximum of two numbers, as relu needs it",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +11,9 @@ from relubench.errors import UsageError
 from relubench.reports.formatting import count, join_names
 from relubench.reports.gate import WORDS
 from relubench.reports.report import Column, Report, Row, footnotes
+from relubench.reports.saved import read_json
 from relubench.statistics.speed_gate import SpeedGate
-from relubench.system.files import read_at_most
 
-MOST_BYTES = 512_000_000
 HINT = "give a file written by `relubench speed --format json`"
 
 OPERATOR_NAMES = ("activation", "elements", "dtype", "mode", "pass")
@@ -31,9 +29,7 @@ Interval = tuple[float, float]
 def read_speed_rows(path: Path) -> list[Row]:
     """The rows of a saved timing; raises UsageError for a file that holds none."""
     try:
-        content = json.loads(read_at_most(path, MOST_BYTES))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror or error}", "check the name") from error
+        content = read_json(path)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is no JSON", HINT) from error
     rows = content.get("rows") if isinstance(content, dict) else None

@@ -10,7 +10,7 @@ from relubench.experiments.references import ARTICLE_NOTE, entries, is_mnist_net
 from relubench.reports.formatting import duration as seconds_or_more
 from relubench.reports.formatting import fixed, short
 from relubench.reports.report import Column, Report, Row, footnotes, warnings
-from relubench.reports.speed.notes import ONE_PROCESS
+from relubench.reports.speed.notes import ONE_PROCESS, ending, plus_minus
 from relubench.runs.task import Task, task_of
 from relubench.timing.measurement import Measurement
 
@@ -173,8 +173,7 @@ def _cell_with_article(value: float | None, article: float | None) -> list[str]:
 
 
 def _epoch_ratio(row: Row) -> list[str]:
-    low, high = row["epoch_ratio_ci_low"], row["epoch_ratio_ci_high"]
-    interval = "" if low is None or high is None else f"±{50 * (high - low) / row['epoch_ratio']:.0f}%"
+    interval = plus_minus(row["epoch_ratio"], row["epoch_ratio_ci_low"], row["epoch_ratio_ci_high"])
     ratio, article = _cell_with_article(row["epoch_ratio"], row["article_epoch_ratio"])
     return [ratio + interval, article]
 
@@ -260,18 +259,13 @@ def _blank_notes(rows: Sequence[Row], *, timed: bool) -> list[str]:
 
 
 def _measurement_notes(measurement: Measurement) -> list[str]:
-    ending = (
-        f"every ratio's interval is narrower than {100 * measurement.rel_ci:g} %"
-        if measurement.ended == "interval"
-        else f"the budget of {measurement.budget_s:g} s ended it before every interval was narrower than "
-        f"{100 * measurement.rel_ci:g} %"
-    )
+    ended = ending(measurement, reached="every ratio's interval")
     threads = (
         f", {measurement.threads} thread{'s' if measurement.threads > 1 else ''} each" if measurement.threads else ""
     )
     notes = [
         f"training steps were timed in {measurement.rounds} rounds, in each of which every network has its turn, "
-        f"{measurement.seconds:.0f} s{threads}: {ending}; an epoch is {measurement.images:,} images without "
+        f"{measurement.seconds:.0f} s{threads}: {ended}; an epoch is {measurement.images:,} images without "
         f"validation; {ONE_PROCESS}"
     ]
     control = measurement.against_itself

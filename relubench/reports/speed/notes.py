@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from relubench.timing.measurement import Measurement
+
 ONE_PROCESS = "all rounds ran in one process, and another process may differ by more than the intervals say"
 
 PAIRED = (
@@ -13,6 +15,19 @@ PAIRED = (
 """Ratios and times differ on a busy machine: this says which of the two to trust."""
 APART = 1.05
 """From this factor between a ratio and the quotient of its times on, the note gives the factor."""
+
+
+def ending(measurement: Measurement, reached: str = "every interval", missed: str = "every interval") -> str:
+    """Why the rounds ended: what was reached, every interval being narrow enough, or what the budget kept from it."""
+    width = f"{100 * measurement.rel_ci:g} %"
+    if measurement.ended == "interval":
+        return f"{reached} is narrower than {width}"
+    return f"the budget of {measurement.budget_s:g} s ended it before {missed} was narrower than {width}"
+
+
+def plus_minus(value: float, low: float | None, high: float | None) -> str:
+    """±3%: half of the interval as a share of the value; empty without an interval."""
+    return "" if low is None or high is None else f"±{50 * (high - low) / value:.0f}%"
 
 
 def against_itself(base: str, num_called: int, num_cells: int, expected: str, widest: float) -> str:

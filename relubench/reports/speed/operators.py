@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from relubench.experiments.operator_inputs import RecordedInputs
 from relubench.reports.formatting import short
 from relubench.reports.report import Column, Note, Report, Row, footnotes, warnings
-from relubench.reports.speed.notes import ONE_PROCESS, against_itself, paired_note
+from relubench.reports.speed.notes import ONE_PROCESS, against_itself, paired_note, plus_minus
 from relubench.timing.measurement import Measurement
 from relubench.timing.request import RECORDED
 
@@ -117,8 +117,7 @@ def _ratio(row: Row) -> str:
     if row["ratio_to_relu"] is None:
         return ""
     low, high = row["ratio_to_relu_ci_low"], row["ratio_to_relu_ci_high"]
-    interval = "" if low is None else f"±{50 * (high - low) / row['ratio_to_relu']:.0f}%"
-    return f"×{row['ratio_to_relu']:.2f}{interval}"
+    return f"×{row['ratio_to_relu']:.2f}{plus_minus(row['ratio_to_relu'], low, high)}"
 
 
 def _share(row: Row | None) -> str:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from relubench.experiments.references import paper_sparsity
 from relubench.reports.formatting import count, fixed
 from relubench.reports.report import Column, Report, Row, footnotes, warnings
-from relubench.reports.speed.notes import ONE_PROCESS, against_itself, paired_note
+from relubench.reports.speed.notes import ONE_PROCESS, against_itself, ending, paired_note, plus_minus
 from relubench.statistics.timings import LEAST_ROUNDS
 from relubench.timing.measurement import Measurement
 
@@ -132,8 +132,7 @@ def _ratio(row: Row, way: str) -> list[str]:
     value = row[f"{way}_ratio"]
     if value is None:
         return []
-    low, high = row[f"{way}_ratio_ci_low"], row[f"{way}_ratio_ci_high"]
-    return [f"×{value:.2f}" + ("" if low is None else f"±{50 * (high - low) / value:.0f}%")]
+    return [f"×{value:.2f}{plus_minus(value, row[f'{way}_ratio_ci_low'], row[f'{way}_ratio_ci_high'])}"]
 
 
 def _point(way: str, rows: Sequence[Row]) -> Callable[[Row], list[str]]:
@@ -150,12 +149,6 @@ def _point(way: str, rows: Sequence[Row]) -> Callable[[Row], list[str]]:
 
 
 def _footnotes(rows: Sequence[Row], measurement: Measurement) -> list[str]:
-    ending = (
-        f"every interval is narrower than {100 * measurement.rel_ci:g} %"
-        if measurement.ended == "interval"
-        else f"the budget of {measurement.budget_s:g} s ended it before every interval was narrower than "
-        f"{100 * measurement.rel_ci:g} %"
-    )
     low, high = measurement.against_itself.expected
     expected = f"{low} to {high} are expected at 5 %"
     shifted_row = next((row for row in rows if row["source"] == "shifted"), None)
@@ -170,8 +163,8 @@ def _footnotes(rows: Sequence[Row], measurement: Measurement) -> list[str]:
         )
         if measurement.against_itself.cells
         else NO_INTERVALS,
-        f"{count(measurement.rounds, 'round')} in {measurement.seconds:.0f} s: {ending}; {measurement.clock}; caches "
-        f"are warm; calls of PyTorch are included; {ONE_PROCESS}",
+        f"{count(measurement.rounds, 'round')} in {measurement.seconds:.0f} s: {ending(measurement)}; "
+        f"{measurement.clock}; caches are warm; calls of PyTorch are included; {ONE_PROCESS}",
         paired_note(
             (f"batch {row['batch']}, {name}", row[f"{way}_ratio"], row[f"{way}_us"], row["dense_us"])
             for row in rows

@@ -20,7 +20,6 @@ from relubench.reports.training.display_columns import (
     if_varied,
     number_column,
     outcome_column,
-    percent_column,
     reference_column,
     text_column,
     time_column,
@@ -141,7 +140,7 @@ COLUMNS: list[TableKey] = [
         "exact zeros on the test images, the mean over layers and seeds",
         unit="% of the hidden outputs",
         place=190,
-        column=percent_column("sparsity_pct", "zeros %", drop_order=5),
+        column=formatted_column("sparsity_pct", "zeros %", lambda row: fixed(row["sparsity_pct"], 1), drop_order=5),
     ),
     TableKey(
         "dead_units_pct",

@@ -83,11 +83,6 @@ def measured_column(name: str) -> ColumnMaker:
     return formatted_column(name, words, text, drop_order=12)
 
 
-def percent_column(key: str, header: str, *, drop_order: int) -> ColumnMaker:
-    """A column of percentages with one decimal."""
-    return formatted_column(key, header, lambda row: fixed(row[key], 1), drop_order=drop_order)
-
-
 def gradient_column(key: str, header: str, *, drop_order: int = 0) -> ColumnMaker:
     """A column of ratios of gradient norms, in tables of runs that probed gradients."""
     return formatted_column(key, header, lambda row: power(row[key]), drop_order=drop_order)
@@ -101,7 +96,12 @@ def outcome_column(rows: Sequence[Row], against: str) -> Column | None:
     """The outcomes, in tables in which not all are ok."""
     if all(row["outcome"] == "ok" for row in rows):
         return None
-    return Column(header="outcome", cell=lambda row: [row["outcome"]], right=False, style=_outcome_style)
+    return Column(
+        header="outcome",
+        cell=lambda row: [row["outcome"]],
+        right=False,
+        style=lambda row: "" if row["outcome"] == "ok" else "yellow",
+    )
 
 
 def dead_units_column(rows: Sequence[Row], against: str) -> Column:
@@ -183,11 +183,6 @@ def _verdict_style(source: str) -> Callable[[Row], str]:
     """The colour of a reference number by the verdict on it."""
     styles = {"reproduced": "green", "better": "cyan", "worse": "red"}
     return lambda row: styles.get(row["verdict"] or "", "dim") if _carries_verdict(row, source) else "dim"
-
-
-def _outcome_style(row: Row) -> str:
-    """The colour of an outcome: yellow where a run is not ok."""
-    return "" if row["outcome"] == "ok" else "yellow"
 
 
 def _difference_style(row: Row) -> str:

@@ -90,6 +90,7 @@ def _with_article(row: Row, *, in_article: bool) -> Row:
 def sparsity_columns(rows: Sequence[Row]) -> list[Column]:
     """The columns for people of an ablation's rows, those that say something."""
     with_activation = len({row["activation"] for row in rows}) > 1
+    outcome = Column(header="outcome", cell=lambda row: [row["outcome"]], right=False)
     columns = [
         *([Column(header="activation", cell=lambda row: [row["activation"]], right=False)] if with_activation else []),
         Column(header="l1", cell=lambda row: [f"{row['l1']:.3g}"]),
@@ -99,16 +100,12 @@ def sparsity_columns(rows: Sequence[Row]) -> list[Column]:
         Column(header="vs the first l1", cell=difference_cell(rows), drop_order=4),
         Column(header="dead %", cell=lambda row: [fixed(row["dead_units_pct"], 1)], drop_order=5),
         Column(header="n", cell=lambda row: [str(row["n"])], drop_order=2),
-        *([Column(header="outcome", cell=lambda row: [row["outcome"]], right=False)] if _any_not_ok(rows) else []),
+        *([outcome] if any(row["outcome"] != "ok" for row in rows) else []),
         Column(header="time", cell=lambda row: [duration(row["seconds"])], drop_order=1),
         Column(header="article zeros %", cell=lambda row: [fixed(row["article_sparsity_pct"], 0)], drop_order=6),
         Column(header="article error %", cell=lambda row: [fixed(row["article_error_pct"])], drop_order=7),
     ]
     return [column for column in columns if any("".join(column.cell(row)) for row in rows)]
-
-
-def _any_not_ok(rows: Sequence[Row]) -> bool:
-    return any(row["outcome"] != "ok" for row in rows)
 
 
 def _notes(rows: Sequence[Row], by_label: Sequence[Sequence[RunResult]]) -> list[str]:

@@ -16,11 +16,7 @@ from relubench.training.probes.table import PROBES
 
 
 def training_report(
-    summary: Summary,
-    *,
-    device: str | None,
-    runs: Sequence[Row] = (),
-    command: str = "train",
+    summary: Summary, *, device: str | None, runs: Sequence[Row] = (), command: str = "train"
 ) -> Report:
     """The report of a summary: its columns, with whatever all rows share said once above the table."""
     rows = summary.json_rows()

@@ -95,9 +95,8 @@ def sentence(row_verdicts: Sequence[RowVerdict]) -> str:
         ]
         parts = [_group_text(selection, verdict) for verdict in ("reproduced", "better", "worse", "undecided")]
         if selection:
-            sentences.append(
-                f"Against {words}{'s' * (reference == 'published' and len(selection) > 1)}: {_joined(parts)}."
-            )
+            plural = "s" * (reference == "published" and len(selection) > 1)
+            sentences.append(f"Against {words}{plural}: {'; '.join(filter(None, parts))}.")
     return " ".join(sentences)
 
 
@@ -114,10 +113,6 @@ def _difference_text(row_verdict: RowVerdict) -> str:
     row = row_verdict.row
     interval = signed_bracket(row.reference_ci_low_pct, row.reference_ci_high_pct)
     return f"{signed(row.reference_difference_pct)} points {interval}"
-
-
-def _joined(parts: Sequence[str]) -> str:
-    return "; ".join(part for part in parts if part)
 
 
 def _rule_note(row_verdicts: Sequence[RowVerdict]) -> str:

@@ -39,8 +39,7 @@ class DaeLayer:
             encoder,
             None if stack.tied else self._decoder(units, inputs),
             initial_bias(
-                stack.reconstruction[layer],
-                self.target(statistics.mean if signs is None else statistics.mean * signs),
+                stack.reconstruction[layer], self.target(statistics.mean if signs is None else statistics.mean * signs)
             ),
             reconstruction=stack.reconstruction[layer],
             rate=stack.rates[layer],

@@ -136,7 +136,7 @@ class LayerTraining:
         where = f"pre-training of layer {self.layer + 1} diverged in epoch {self.epoch}{self._rate_advice()}"
         weights = self.model.network().values()
         if not all(math.isfinite(error) for error in (train, valid)) or not all(
-            _all_finite(weight) for weight in weights
+            bool(torch.isfinite(weight).all()) for weight in weights
         ):
             return f"{where}: weights or reconstruction errors were not finite"
         bound = FREE_ENERGY_BOUND * (self.source.width + self.spec.hidden[self.layer])
@@ -209,10 +209,6 @@ def _inputs(spec: RunSpec, layer: int) -> int:
 
 def _signs(stage: Sequence[Layer]) -> Tensor | None:
     return next((layer.signs for layer in stage if isinstance(layer, SignFlip)), None)
-
-
-def _all_finite(value: Tensor) -> bool:
-    return bool(torch.isfinite(value).all())
 
 
 def _finite(value: float | None) -> float | None:

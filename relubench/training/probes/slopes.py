@@ -63,17 +63,13 @@ def slope_of(layer: Layer, h: Tensor, trace: Tensor) -> Tensor:
     return layer.gradient(torch.ones_like(h), trace, layer.dim) if isinstance(layer, AnalyticActivation) else trace
 
 
-def columns_of(layer: Layer) -> int:
-    """Pre-activations of one unit."""
-    return layer.activation.inputs_per_unit if isinstance(layer, AnalyticActivation | AutogradActivation) else 1
-
-
 def slope_scale(layer: Layer, like: Sequence[int]) -> SlopeScale:
     """The scale of the hidden layer `layer`, whose z has as many dimensions as `like` (and its P in front, if any).
 
     Of several columns one runs over the grid while the others stay at 1, where a product shows the gate's own slope.
     """
-    inputs_per_unit, axis = columns_of(layer), -3 if len(like) >= 4 else -1
+    is_own = isinstance(layer, AnalyticActivation | AutogradActivation)
+    inputs_per_unit, axis = layer.activation.inputs_per_unit if is_own else 1, -3 if len(like) >= 4 else -1
     moving = torch.linspace(-EXPECTED, EXPECTED, GRID)
     if _of_user(layer):
         # Every unit may have parameters of its own, and the layer's shape may be the only one that it takes.
