@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import _signal
 import os
 import sys
+
+# Ctrl-C would print a traceback until `interrupts` is imported. `_signal` is a part of Python: nothing is looked for.
+if (
+    __name__ == "__main__" or "".join(sys.argv[:1]).endswith(("/relubench", "\\relubench", "\\relubench.exe"))
+) and _signal.getsignal(2) is _signal.default_int_handler:
+    _signal.signal(_signal.SIGINT, lambda *_: (os.write(2, b"interrupted\n"), os._exit(130)))
 
 # `python -m` puts the working folder first on the search path: a json.py in it is not ours to import.
 if __name__ == "__main__" and not sys.flags.safe_path:
@@ -13,7 +20,6 @@ if __name__ == "__main__" and not sys.flags.safe_path:
     except OSError:
         sys.path[:1] = [entry for entry in sys.path[:1] if entry]
 
-# The rest is imported where Ctrl-C is served already: it takes the first tenths of a second.
 from relubench.errors import EXIT_INTERRUPTED
 from relubench.system import interrupts
 

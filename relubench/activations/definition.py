@@ -8,9 +8,11 @@ Importing this does not import torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
+
+from relubench.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -121,6 +123,18 @@ def clamped(low: float, high: float, *, exact_zeros: bool) -> Activation:
 def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
     """The parameters that are trained: a frozen one (requires_grad=False) is not."""
     return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+
+
+def check_same_parameters(before: Mapping[str, nn.Parameter], module: nn.Module, label: str) -> None:
+    """Raises UsageError where a module has other trained parameters than before its forward: nobody trains those."""
+    now = trainable(module)
+    names = [name for name in {**before, **now} if now.get(name) is not before.get(name)]
+    if names:
+        verb = "replaces" if names[0] in before else "makes"
+        raise UsageError(
+            f"{label} {verb} its parameter {names[0]} in forward: what is trained are those that it was made with",
+            "make it in __init__, and change it in place: with torch.no_grad(): self.weight.copy_(...)",
+        )
 
 
 def fixed(make: Callable[[], nn.Module]) -> nn.Module:

@@ -10,6 +10,7 @@ import io
 import re
 import sys
 import warnings
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, cast
 
@@ -21,10 +22,14 @@ from relubench.activations.input_copies import AdaptedFunction, InputAdapter, fi
 from relubench.errors import UsageError
 from relubench.system.lookup import did_you_mean
 from relubench.system.user_code.origin import one_line
+from relubench.system.user_code.records import is_users
 
 WANTED = "name a torch.nn.Module class, or a function of one tensor"
 
 Make = Callable[[], nn.Module]
+_INTERNAL = frozenset(vars(nn.Module()))
+_DEPTH, _LOOKED_AT = 3, 100
+"""How deep, and at how many parts of each container, an iterator is looked for."""
 
 
 @contextlib.contextmanager
@@ -134,12 +139,27 @@ def refuse_iterators(module: nn.Module, label: str) -> None:
     """Raises UsageError where a module holds an iterator: its position cannot be stored with the best epoch."""
     for path, submodule in module.named_modules():
         for name, value in vars(submodule).items():
-            if isinstance(value, Iterator):
+            if name not in _INTERNAL and (iterator := _iterator_in(value)):
                 raise UsageError(
-                    f"{label} keeps {type(value).__name__} in {f'{path}.{name}'.strip('.')}: what it gives next cannot "
+                    f"{label} keeps {iterator} in {f'{path}.{name}'.strip('.')}: what it gives next cannot "
                     "be stored with the best epoch's weights",
                     "count in a buffer, a number or a list",
                 )
+
+
+def _iterator_in(value: object, depth: int = 0) -> str:
+    """The kind of an iterator that the value is or holds, in containers and objects of the user's own; '' if none."""
+    if isinstance(value, Iterator):
+        return type(value).__name__
+    parts: list[object] = []
+    if isinstance(value, Mapping):
+        parts = list(value.values())
+    elif isinstance(value, list | tuple | deque):
+        parts = list(value)
+    elif is_users(type(value)) and not isinstance(value, nn.Module):
+        parts = list(getattr(value, "__dict__", {}).values())
+    within = (_iterator_in(part, depth + 1) for part in parts[:_LOOKED_AT]) if depth < _DEPTH else ()
+    return next(filter(None, within), "")
 
 
 def _activation_of_function(target: Callable[..., Any], arguments: Mapping[str, Any], label: str) -> Activation:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from relubench.data.facts import PART_NAMES, Facts, survey
-from relubench.data.notes import format_count, format_names, printable
+from relubench.data.notes import format_count, format_names, on_one_line
 from relubench.data.prepared import PreparedData, arrays, image_range
 from relubench.data.split_arrays import SPLITS, SplitArrays, named
 from relubench.errors import WARNING
@@ -19,7 +19,7 @@ def lines_about(sets: Iterable[PreparedData]) -> list[str]:
 def _lines(prepared: PreparedData) -> Iterator[str]:
     yield f"data: {summary(prepared)}"
     for warning in prepared.facts.warnings if prepared.facts else ():
-        yield printable(f"{WARNING}{prepared.name}: {warning}")
+        yield on_one_line(f"{WARNING}{prepared.name}: {warning}")
 
 
 def summary(prepared: PreparedData) -> str:
@@ -35,7 +35,7 @@ def summary(prepared: PreparedData) -> str:
         parts[0] += f" ({format_names(prepared.facts.names)})"
     parts.append(f"{', '.join(images[:2])} and {images[2]} {kind}")
     notes = prepared.facts.notes if prepared.facts else ()
-    return printable("; ".join([*parts, _values(prepared), *notes]))
+    return on_one_line("; ".join([*parts, _values(prepared), *notes]))
 
 
 def _targets(prepared: PreparedData) -> str:
@@ -53,7 +53,7 @@ def _summary_of_text(prepared: PreparedData) -> str:
     notes = prepared.facts.notes if prepared.facts else ()
     distinct = f"{_distinct(prepared.facts)} different bytes" if prepared.facts else "bytes"
     windows = f"{', '.join(parts[:2])} and {parts[2]} windows of {prepared.context} characters"
-    return printable("; ".join([f"{prepared.name}: a text of {distinct}", windows, *notes]))
+    return on_one_line("; ".join([f"{prepared.name}: a text of {distinct}", windows, *notes]))
 
 
 def _distinct(facts: Facts) -> int:

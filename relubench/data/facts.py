@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from relubench.data.notes import format_count, format_names
+from relubench.data.notes import format_count, format_names, on_one_line
 from relubench.data.split_arrays import SplitArrays
 
 BLOCK_BYTES = 2**24
@@ -95,7 +95,7 @@ def survey(parts: SplitArrays) -> Facts:
         )
         digests_before.update(digests)
         targets_before.update(with_targets)
-    names = parts.names or tuple(str(label) for label in range(parts.classes))
+    names = tuple(map(on_one_line, parts.names)) or tuple(str(label) for label in range(parts.classes))
     distinct = len(digests_before) if compared else None
     from_counts = _warnings(facts, parts.noun, distinct, () if _are_numbers(parts.y_train) else names)
     warnings = [*parts.remarks.warnings, *from_counts]

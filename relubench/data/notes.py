@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -48,6 +49,13 @@ def format_counts(names: Iterable[str]) -> str:
 def format_count(number: int, noun: str) -> str:
     """A number with its noun: 1 image, 2 images."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def on_one_line(text: str) -> str:
+    """`text` as `printable` gives it, with an escape for each line break and control character, too."""
+    breaks = ("Cc", "Zl", "Zp")
+    shown = (repr(sign)[1:-1] if unicodedata.category(sign) in breaks else sign for sign in printable(text))
+    return "".join(shown)
 
 
 def printable(text: str) -> str:

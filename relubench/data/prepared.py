@@ -266,13 +266,13 @@ def describe(parts: SplitArrays, digest: str, facts: Facts) -> dict[str, Any]:
 
 
 def read(folder: Path, *, name: str, digest: str, origin: str, task: str = "classification") -> PreparedData | None:
-    """The prepared data set in `folder`, or None if there is none or it is damaged (sizes, digest, meta.json).
+    """The prepared data set in `folder`, or None if there is none or it is damaged (sizes, headers, meta.json).
 
     The files' contents are not read: see `check_whole`.
     """
     try:
         meta = _meta(folder, digest)
-        if meta is None:
+        if meta is None or not _have_shapes(folder, meta):
             return None
         return PreparedData(
             name=name,
@@ -291,3 +291,12 @@ def read(folder: Path, *, name: str, digest: str, origin: str, task: str = "clas
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _have_shapes(folder: Path, meta: dict[str, Any]) -> bool:
+    """Whether the header of every array can be read and tells its number of examples."""
+    files = [(folder / f"{kind}_{split}.npy", meta[f"n_{split}"]) for split in SPLITS for kind in ("x", "y")]
+    try:
+        return all(len(np.load(file, mmap_mode="r")) == number for file, number in files)
+    except Exception:
+        return False  # NumPy has Python read a header: of a damaged one come errors of every kind.

@@ -68,7 +68,7 @@ class SummaryRow:
     effect_size: float | None = None
     """The difference over the standard deviation of the seeds' differences (Cohen's d_z); None with one seed."""
     detectable_difference_pct: float | None = None
-    """The true difference that would have been called one with 80 % probability or more; None if none would."""
+    """The true difference that would have been called one with about 80 % probability; None if none would."""
     seeds_to_resolve: int | None = None
     """Seeds with which a true difference of the size seen is called one with 80 % probability; None if no number is."""
     verdict_against: str | None = None

@@ -1,8 +1,8 @@
 """An index of the store's listing, in SQLite beside the folders: 100,000 runs are listed without reading a record.
 
-ROOT/index.sqlite holds one row a run, with the sizes and times of change of the files that the row was made from. A row
-whose files have changed since is made anew. The folders are the truth: an index that is lost, damaged or cannot be
-written costs time and nothing else. Torch-free.
+ROOT/index.sqlite holds one row a run, with the sizes and times of change of the files that the row was made from, and
+a digest of all that. A row that is damaged, or whose files have changed since, is made anew. The folders are the
+truth: an index that is lost, damaged or cannot be written costs time and nothing else. Torch-free.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from relubench.runs.store import RUN, Store
+from relubench.system import integrity
 
 Row = dict[str, Any]
 
 NAME = "index.sqlite"
-LAYOUT = 2
+LAYOUT = 3
 """The number of the rows' layout; an index of another layout is made anew."""
 
 WAIT_SECONDS = 5.0
@@ -59,8 +60,14 @@ def _read(path: Path) -> Mapping[str, tuple[str, str]]:
     if not path.exists():
         return {}
     with contextlib.suppress(sqlite3.Error), _open(path) as connection:
-        return {run: (stamp, row) for run, stamp, row in connection.execute("SELECT run, stamp, row FROM listing")}
+        stored = connection.execute("SELECT run, stamp, row, digest FROM listing")
+        return {run: (stamp, row) for run, stamp, row, digest in stored if digest == _digest(run, stamp, row)}
     return {}
+
+
+def _digest(run: object, stamp: object, row: object) -> str:
+    """What tells a row that is as it was written."""
+    return integrity.digest_of(f"{run!r} {stamp!r} {row!r}".encode())
 
 
 def _write(path: Path, rows: Mapping[str, tuple[str, str]], gone: Iterable[str]) -> None:
@@ -70,8 +77,8 @@ def _write(path: Path, rows: Mapping[str, tuple[str, str]], gone: Iterable[str])
     for _ in range(2):
         try:
             with _open(path) as connection, connection:
-                values = [(run, stamp, row) for run, (stamp, row) in rows.items()]
-                connection.executemany("INSERT OR REPLACE INTO listing VALUES (?, ?, ?)", values)
+                values = [(run, stamp, row, _digest(run, stamp, row)) for run, (stamp, row) in rows.items()]
+                connection.executemany("INSERT OR REPLACE INTO listing VALUES (?, ?, ?, ?)", values)
                 connection.executemany("DELETE FROM listing WHERE run = ?", [(run,) for run in gone])
             return
         except sqlite3.OperationalError:
@@ -88,7 +95,8 @@ def _open(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         if connection.execute("PRAGMA user_version").fetchone()[0] != LAYOUT:
             connection.execute("DROP TABLE IF EXISTS listing")
-            connection.execute("CREATE TABLE listing (run TEXT PRIMARY KEY, stamp TEXT, row TEXT) WITHOUT ROWID")
+            columns = "run TEXT PRIMARY KEY, stamp TEXT, row TEXT, digest TEXT"
+            connection.execute(f"CREATE TABLE listing ({columns}) WITHOUT ROWID")
             connection.execute(f"PRAGMA user_version = {LAYOUT}")
         yield connection
     finally:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from relubench.errors import ComputeError, UsageError
 from relubench.system.device_kinds import DEVICES, Probe, best_device
-from relubench.system.files import write_atomically
+from relubench.system.kept_answers import keep_answer, read_answer
 from relubench.system.paths import cache_root
 
 REPAIR = "repair both with: pip install --force-reinstall torch torchvision"
@@ -101,12 +101,12 @@ def torch_version() -> str:
 def probe(*, fresh: bool = False) -> Probe:
     """The cached probe of this machine; torch is asked anew if there is none, it is unreadable, or `fresh` is set."""
     path = cache_root() / f"device-{_fingerprint()}.json"
-    if not fresh:
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            return Probe(**json.loads(path.read_text()))
+    if not fresh and (values := read_answer(path)) is not None:
+        with contextlib.suppress(TypeError):  # Of another version, with other fields.
+            return Probe(**values)
     result = _probe_torch()
     with contextlib.suppress(OSError):
-        write_atomically(path, json.dumps(asdict(result)).encode())
+        keep_answer(path, asdict(result))
     return result
 
 

@@ -171,7 +171,10 @@ def test_a_right_slope_is_not(text: str):
 
 def test_a_tensor_that_is_no_parameter_is_warned_of(mine: Path):
     (warning,) = check_activation(select([f"{mine}:stranger"])[0]).warnings
-    assert "1 number that require a gradient and are no parameters of a module: they are not trained" in warning
+    assert (
+        "1 number that requires a gradient and is no parameter of a module: it is not trained; make it a parameter"
+        in warning
+    )
 
 
 @pytest.mark.parametrize("text", ["tan(x)", "1/(x-0.005)", "1/abs(x-0.505)**0.5", "1/sin(x-0.005)"])

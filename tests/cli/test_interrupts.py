@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
@@ -34,6 +35,34 @@ sys.exit(main())
 def test_ctrl_c_at_an_import_of_the_program(number: int) -> None:
     ended = program(str(number), "list", "datasets", script=AT_AN_IMPORT)
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "interrupted\n")
+
+
+AT_THE_FIRST_IMPORTS = """
+import os, signal, sys
+class Interrupting:
+    name = sys.argv.pop(1)
+    def find_spec(self, name, *_):
+        if name == self.name:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupting())
+sys.argv[0] = "/usr/bin/relubench"
+from relubench.__main__ import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("name", ["relubench.errors", "relubench.system", "relubench.system.interrupts"])
+def test_ctrl_c_before_the_program_has_imported_anything(name: str) -> None:
+    ended = program(name, "list", "datasets", script=AT_THE_FIRST_IMPORTS)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "interrupted\n")
+
+
+def test_importing_the_program_leaves_ctrl_c_as_it_is() -> None:
+    import _signal
+
+    before = _signal.getsignal(_signal.SIGINT)
+    importlib.reload(importlib.import_module("relubench.__main__"))
+    assert _signal.getsignal(_signal.SIGINT) is before
 
 
 @pytest.mark.parametrize("number", [900])

@@ -151,6 +151,14 @@ class Idle(Timm):
         super().__init__(num_classes)
         self.unused = nn.Linear(3, 3)
 
+class Skips(Timm):
+    def __init__(self, num_classes):
+        super().__init__(num_classes)
+        self.branch = nn.Linear(num_classes, num_classes)
+    def forward(self, x):
+        y = super().forward(x)
+        return y if self.training and torch.rand(()) < 0.5 else y + self.branch(y)
+
 class Two(nn.Module):
     def forward(self, x, mask):
         return x
@@ -281,7 +289,7 @@ def test_what_is_odd_is_said(name: str, told: str, file: str) -> None:
     assert sum(told in one for one in spec.foreign.remarks) == 1
 
 
-@pytest.mark.parametrize("name", ["Timm", "Nested", "Shared", "Residual", "Lazy", "instance", "factory"])
+@pytest.mark.parametrize("name", ["Timm", "Nested", "Shared", "Residual", "Lazy", "instance", "factory", "Skips"])
 def test_nothing_is_said_of_what_is_usual(name: str, file: str) -> None:
     spec, _ = looked_at(file, name)
     assert spec.foreign is not None and spec.foreign.remarks == ()

@@ -97,3 +97,21 @@ def test_a_store_whose_index_cannot_be_written_is_listed(store: Store) -> None:
 def test_an_empty_store_gets_no_index(tmp_path: Path) -> None:
     assert indexed_rows(Store(tmp_path / "none"), Rows(Store(tmp_path))) == []
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE listing SET row = replace(row, '1.0', '9.0') WHERE run = 'a1'",
+        "UPDATE listing SET row = '{' WHERE run = 'a1'",
+        "UPDATE listing SET row = NULL WHERE run = 'a1'",
+        "UPDATE listing SET row = x'ff00ff', stamp = 5 WHERE run = 'a1'",
+        "UPDATE listing SET row = (SELECT row FROM listing WHERE run = 'a2') WHERE run = 'a1'",
+    ],
+)
+def test_a_row_that_was_changed_is_not_believed(store: Store, damage: str) -> None:
+    errors(store)
+    with sqlite3.connect(store.root / NAME) as connection:
+        connection.execute(damage)
+    assert errors(store) == ([0.0, 1.0, 2.0], ["a1"])
+    assert errors(store) == ([0.0, 1.0, 2.0], [])

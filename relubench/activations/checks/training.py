@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from relubench.activations.checks.trial import Trial, Unfit, check_shape, examples, layer_hint
-from relubench.activations.definition import Activation, trainable
+from relubench.activations.definition import Activation, check_same_parameters, trainable
 from relubench.activations.layer_input import Frame
 from relubench.errors import UsageError
 from relubench.system.user_code.records import is_users
@@ -98,8 +98,11 @@ def _step_of_image(trial: Trained) -> None:
 def _step(trial: Trained, layout: torch.memory_format = torch.contiguous_format) -> None:
     """Forward and backward on a batch, with gradients for the input and for what it learns."""
     x = examples(trial.frame, _BATCH, torch.float32).contiguous(memory_format=layout).requires_grad_()
+    made = trainable(trial.module) if trial.module is not None else {}
     with torch.enable_grad():
         h = trial.call(x)
+        if trial.module is not None:
+            check_same_parameters(made, trial.module, trial.label)
         check_shape(trial.label, h, x)
         if h.dtype != x.dtype:
             raise UsageError(f"{trial.label} gives {h.dtype} for {x.dtype}", "an activation keeps the dtype")
@@ -191,11 +194,11 @@ def _untrained_tensor_warning(trial: Trained) -> str:
     if not strangers:
         return ""
     num_values = sum(item.numel() for item in strangers)
-    plural = "s" if num_values != 1 else ""
-    return (
-        f"it uses {num_values:,} number{plural} that require a gradient and are no parameters of a module: "
-        "they are not trained; make them parameters of a torch.nn.Module class"
-    )
+    facts = "requires a gradient and is no parameter of a module: it is not trained; make it a parameter"
+    if num_values > 1:
+        facts = "require a gradient and are no parameters of a module: they are not trained; make them parameters"
+    plural = "s" if num_values > 1 else ""
+    return f"it uses {num_values:,} number{plural} that {facts} of a torch.nn.Module class"
 
 
 def _autograd_leaves(h: Tensor) -> Iterator[Tensor]:

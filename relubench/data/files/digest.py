@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from relubench.errors import DataError
-from relubench.system.files import write_atomically
+from relubench.system.kept_answers import keep_answer, read_answer
 from relubench.system.paths import cache_root
 
 ALWAYS_HASHED_BYTES = 64 * 2**20
@@ -34,10 +34,8 @@ def of_files(files: Sequence[LabelledFile]) -> str:
         if sum(stamp[2] for stamp in stamps) < ALWAYS_HASHED_BYTES:
             return _hash_files(files)
         stored_path = cache_root() / "digests" / of_value(stamps)
-        with contextlib.suppress(OSError):
-            text = stored_path.read_text(encoding="ascii").strip()
-            if len(text) == 64:
-                return text
+        if (stored := read_answer(stored_path)) is not None:
+            return stored["digest"]
         digest = _hash_files(files)
     except OSError as error:
         raise DataError(
@@ -46,7 +44,7 @@ def of_files(files: Sequence[LabelledFile]) -> str:
         ) from error
     # Where it cannot be stored, the next call hashes again.
     with contextlib.suppress(OSError):
-        write_atomically(stored_path, digest.encode("ascii"))
+        keep_answer(stored_path, {"digest": digest})
     return digest
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from relubench.models.backends.question import BACKENDS, WITH_ONEDNN, Question
 from relubench.system.device import Device
-from relubench.system.files import write_atomically
+from relubench.system.kept_answers import keep_answer, read_answer
 from relubench.system.paths import cache_root
 from relubench.version import ENGINE_VERSION
 
@@ -63,7 +63,7 @@ def timings(question: Question, device: Device, measure: Measure) -> Timings:
         if answer is None:
             answer = measure(question, device.name)
             try:
-                write_atomically(path, json.dumps(_record(question, device, answer), indent=1).encode())
+                keep_answer(path, _record(question, device, answer))
             except OSError:
                 _unkept[path] = answer
     return answer
@@ -73,8 +73,7 @@ def records() -> Iterator[dict[str, Any]]:
     """What is kept, the oldest first; files that cannot be read are left out."""
     found_records: list[dict[str, Any]] = []
     for path in folder().glob("*.json"):
-        with contextlib.suppress(OSError, ValueError):
-            found_records += [json.loads(path.read_text(encoding="utf-8"))] if _read(path) else []
+        found_records += [record for record in (read_answer(path),) if record is not None and _read(path)]
     yield from sorted(found_records, key=lambda record: str(record.get("date")))
 
 
@@ -119,10 +118,9 @@ def _record(question: Question, device: Device, answer: Timings) -> dict[str, An
 
 def _read(path: Path) -> Timings | None:
     """The answer in that file; None if there is none, or not a whole one."""
-    try:
-        values = json.loads(path.read_bytes())
-        training, evaluation = ({k: float(v) for k, v in values[key].items()} for key in ("training", "evaluation"))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    values = read_answer(path)
+    if values is None:
         return None
+    training, evaluation = ({k: float(v) for k, v in values[key].items()} for key in ("training", "evaluation"))
     is_whole = training and evaluation and {*training, *evaluation} <= set(BACKENDS)
     return Timings(training, evaluation) if is_whole else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from relubench.models.external.calls import NAMES, undisturbed
 from relubench.models.external.networks import LOOKED_AT, example
 from relubench.models.external.outputs import class_scores, form
+from relubench.models.external.trial import PATHS
 from relubench.runs.spec import RunSpec
 
 NAMED = 3
@@ -26,16 +27,19 @@ def oddities(network: nn.Module, spec: RunSpec) -> list[str]:
     """The lines, from one forward in training and one in evaluation."""
     images = example(spec, LOOKED_AT)
     with undisturbed(network), torch.random.fork_rng(devices=[]), _watching(network) as called:
-        torch.manual_seed(0)
-        with torch.enable_grad():
-            y = network.train()(images)
+        y, reached = _trained(network, images, spec, seed=0)
+        num_reached = len(reached)
+        for seed in range(1, PATHS):
+            if not reached or not _idle(network, reached):
+                break
+            # A layer that is left out by chance gets its gradient another time.
+            reached |= _trained(network, images, spec, seed)[1]
         with torch.no_grad():
             evaluated = class_scores(network.eval()(images), LOOKED_AT, spec.classes)
-    scores = class_scores(y, LOOKED_AT, spec.classes)
     lines = []
     if not isinstance(y, Tensor):
         lines.append(f"its forward gives {form(y)} in training: the class scores among them are trained, nothing else")
-    lines += _parameters(network, scores)
+    lines += _parameters(network, reached, by_chance=len(reached) > num_reached)
     lines += _ends(evaluated)
     silent = [path for path in called if not called[path]]
     if silent:
@@ -44,10 +48,27 @@ def oddities(network: nn.Module, spec: RunSpec) -> list[str]:
     return lines
 
 
-def _parameters(network: nn.Module, scores: Tensor | None) -> list[str]:
+def _trained(network: nn.Module, images: Tensor, spec: RunSpec, seed: int) -> tuple[Any, dict[int, Tensor]]:
+    """What a training forward gives, and the tensors that a backward pass would give a gradient, by their ids."""
+    torch.manual_seed(seed)
+    with torch.enable_grad():
+        y = network.train()(images)
+    return y, {id(leaf): leaf for leaf in _leaves(class_scores(y, LOOKED_AT, spec.classes))}
+
+
+def _registered(network: nn.Module) -> dict[int, str]:
+    """The names of what is trained, by ids."""
+    return {id(parameter): name for name, parameter in network.named_parameters() if parameter.requires_grad}
+
+
+def _idle(network: nn.Module, reached: Mapping[int, Tensor]) -> list[str]:
+    """The names of what is trained and got no gradient."""
+    return [name for key, name in _registered(network).items() if key not in reached]
+
+
+def _parameters(network: nn.Module, reached: Mapping[int, Tensor], *, by_chance: bool) -> list[str]:
     """What is trained and not registered, or registered and not trained."""
-    registered = {id(parameter): name for name, parameter in network.named_parameters() if parameter.requires_grad}
-    reached = {id(leaf): leaf for leaf in _leaves(scores)}
+    registered = _registered(network)
     hidden = {key: leaf for key, leaf in reached.items() if key not in registered}
     lines = []
     if hidden:
@@ -58,10 +79,11 @@ def _parameters(network: nn.Module, scores: Tensor | None) -> list[str]:
             f"{trained:,} of {total:,} parameters are trained: the others lie in {where}, which PyTorch does not see "
             "(use nn.ModuleList, nn.ModuleDict or nn.Parameter)"
         )
-    idle = [name for key, name in registered.items() if key not in reached]
+    idle = _idle(network, reached)
     if idle and reached:
-        verb, them = ("gets", "it") if len(idle) == 1 else ("get", "them")
-        lines.append(f"{_listed(idle)} {verb} no gradient: the scores do not depend on {them}")
+        verb, them, often = ("gets", "it", "it is") if len(idle) == 1 else ("get", "them", "they are")
+        line = f"{_listed(idle)} {verb} no gradient{f' in {PATHS} forwards' if by_chance else ''}: the scores do not"
+        lines.append(f"{line} depend on {them}{f', or {often} left out by chance' if by_chance else ''}")
     return lines
 
 

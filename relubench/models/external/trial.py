@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from relubench.activations import ActivationChoice
+from relubench.activations.definition import check_same_parameters, trainable
 from relubench.errors import ComputeError, UsageError
 from relubench.models.external.calls import count_calls, undisturbed
 from relubench.models.external.forward_errors import short
@@ -109,7 +110,9 @@ def _step(spec: RunSpec, choice: ActivationChoice, x: Tensor) -> None:
     )
     update.set_factor(1.0)
     sample()
+    made = trainable(network)
     scores = layer.forward(x, training=True)
+    check_same_parameters(made, network, spec.model)
     sample()
     layer.backward(torch.softmax(scores, dim=-1) / len(scores), update, first=True)
     update.finish()

@@ -196,8 +196,8 @@ COLUMNS: list[TableKey] = [
     ),
     TableKey(
         "detectable_difference_pct",
-        "the smallest true difference that this row's comparison would have called lower or higher with 80 % "
-        "probability or more: what is smaller may be missed; empty where none that is possible would have been",
+        "the smallest true difference that this row's comparison would have called lower or higher with about "
+        "80 % probability: what is smaller may be missed; empty where none that is possible would have been",
         unit=POINTS,
     ),
     TableKey(

@@ -122,7 +122,8 @@ def smallest_seen(sizes: Sequence[float | None], *, decimals: int = 2, unit: str
 
     `seeds`: the fewest that a row has, of those with several. The size then rests on how much those few trainings
     differ. Two tell so little of it that 60 % is all that holds, and only for a row that is worse: of better ones a
-    third was seen where trainings differ most (benchmarks.statistics_simulation).
+    third was seen where trainings differ most. From three on it is 80 % on the average over what trainings may do:
+    where they differ most, 69 to 88 % for a row that is worse (benchmarks.statistics_simulation).
     """
     visible = [size for size in sizes if size is not None]
     if not visible:
@@ -140,7 +141,7 @@ def smallest_seen(sizes: Sequence[float | None], *, decimals: int = 2, unit: str
     )
     limits = f", if further trainings vary as these did{limits}" if seeds > 1 else limits
     of_two = "60 % probability or more for a row that is worse, and less for one that is better (two seeds)"
-    chance = of_two if seeds == 2 else "80 % probability or more"
+    chance = of_two if seeds == 2 else "about 80 % probability"
     return f"the smallest difference this table could have seen, with {chance}: {range_text}{limits}"
 
 

@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from relubench.system.files import write_atomically
+from relubench.system.kept_answers import keep_answer, read_answer
 from relubench.system.paths import cache_root
 from relubench.system.user_code.path_questions import answer, answers
 from relubench.system.user_code.records import RECORDS, Record
@@ -197,18 +197,15 @@ def store_manifest(key: str, manifest: Manifest) -> None:
     """Store a manifest for later commands; where the cache cannot be written, only for this process."""
     _MANIFESTS[key] = manifest
     with contextlib.suppress(OSError):
-        write_atomically(_cache_file(key), json.dumps(asdict(manifest), indent=1).encode())
+        keep_answer(_cache_file(key), asdict(manifest))
 
 
 def stored_manifest(key: str) -> Manifest | None:
     """The stored manifest; None where there is none, or none that can be read."""
     if key in _MANIFESTS:
         return _MANIFESTS[key]
-    try:
-        values = json.loads(_cache_file(key).read_text())
-        return Manifest(**{**values, "unseen": tuple(values["unseen"])})
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
+    values = read_answer(_cache_file(key))
+    return Manifest(**{**values, "unseen": tuple(values["unseen"])}) if values is not None else None
 
 
 def _cache_file(key: str) -> Path:
