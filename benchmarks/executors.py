@@ -1,8 +1,8 @@
-"""`python -m benchmarks.executors`: what a job costs beside its training, by executor; and what planning costs.
+"""`python -m benchmarks.executors`: what a job costs beside its training, by executor.
 
 1,000 trainings of a tiny network (a few milliseconds each) by `local`, `ray` and `slurm`, each in a process of its own;
-overhead is the time of the whole less start-up, times the workers, less the trainings' own seconds, for each job. Then
-100,000 runs are planned: seconds and memory. SLURM is measured where `sbatch` works; Ray starts here.
+overhead is the time of the whole less start-up, times the workers, less the trainings' own seconds, for each job. SLURM
+is measured where `sbatch` works; Ray starts here.
 """
 
 from __future__ import annotations
@@ -42,21 +42,6 @@ print(json.dumps({"executor": name, "jobs": done, "workers": workers, "open_s": 
     "driver_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
 """
 
-PLAN = """
-import json, resource, sys, time
-from pathlib import Path
-from relubench.experiments.config import experiment
-from relubench.experiments.study import Study
-
-runs = int(sys.argv[1])
-start = time.perf_counter()
-values = {"act": ["relu"], "seeds": list(range(runs)), "device": "cpu"}
-study = Study.open(experiment(values), runs_dir=Path(sys.argv[2]))
-jobs = study._jobs(study.specs, False)
-print(json.dumps({"planned_runs": len(jobs), "seconds": time.perf_counter() - start,
-    "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
-"""
-
 
 def answer(code: str, *words: str) -> dict[str, Any]:
     """What a process of its own prints, as JSON values."""
@@ -72,11 +57,10 @@ def overhead_ms(row: dict[str, Any]) -> float:
 
 def main(
     jobs: Annotated[int, typer.Option(help="Trainings of each executor.")] = 1000,
-    runs: Annotated[int, typer.Option(help="Runs to plan.")] = 100_000,
     workers: Annotated[int, typer.Option(help="Workers; as many as local takes here, to be comparable.")] = 2,
     executor: Annotated[list[str] | None, typer.Option(help="Only these executors.")] = None,
 ) -> None:
-    """Measure, and print a row for each executor and one for planning."""
+    """Measure, and print a row for each executor."""
     local = None
     for name in executor or EXECUTORS:
         if name == "slurm" and shutil.which("sbatch") is None:
@@ -89,9 +73,6 @@ def main(
         against = f", {cost / local:.2f} times local's" if local and name != "local" else ""
         facts = f"{row['open_s']:.1f} s to open, {row['until_first_s']:.1f} s until the first"
         print(f"{name}: {row['jobs']} jobs, {cost:.1f} ms overhead a job{against}; {facts}; {row['driver_mb']:.0f} MB")
-    with tempfile.TemporaryDirectory() as folder:
-        row = answer(PLAN, str(runs), folder)
-    print(f"planning: {row['planned_runs']} runs in {row['seconds']:.1f} s with {row['memory_mb']:.0f} MB")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from relubench.executors.slurm_flight import End, FlightFolder, Reader
 from relubench.executors.slurm_job import SlurmJob, data_folder
 from relubench.executors.slurm_queue import SlurmOptions, ending, last_state, states, submit
 from relubench.runs.store import Store
+from relubench.system.device import Device
 from relubench.training.memory import BASE_BYTES, member_bytes
 
 MOST_OUT = 1000
@@ -47,8 +48,9 @@ class Tracked:
 class SlurmEngine:
     """Jobs in SLURM's queue."""
 
-    def __init__(self, root: Path, options: SlurmOptions, log: Callable[[str], None]) -> None:
-        self.root, self.options, self.log = root, options, log
+    def __init__(self, root: Path, options: SlurmOptions, log: Callable[[str], None], features: str = "") -> None:
+        """`features`: of the processor that the runs are pinned to."""
+        self.root, self.options, self.log, self.features = root, options, log, features
         self.tracked: dict[int, Tracked] = {}
         self.last_asked = 0.0
         self.queue: dict[str, str] = {}
@@ -70,7 +72,7 @@ class SlurmEngine:
         if not is_known:
             if parcel.job.fresh:
                 folder.remove()
-            folder.write_parcel(parcel)
+            folder.write_parcel(replace(parcel, features=self.features))
             self._share(parcel.job.data)
         self.tracked[flight] = Tracked(folder, Reader(folder), is_submitted=is_known)
 
@@ -168,14 +170,15 @@ class SlurmExecutor:
         self,
         store: Store,
         options: SlurmOptions,
+        device: Device,
         *,
         retries: int,
         root: Path,
         gigabytes: int | None = None,
         log: Callable[[str], None] = lambda text: None,
     ) -> None:
-        """`root`: the shared folder; `gigabytes` of a job, by default as predicted."""
-        self.store, self.options, self.retries, self.log = store, options, retries, log
+        """`device`: of the nodes; `root`: the shared folder; `gigabytes` of a job, by default as predicted."""
+        self.store, self.options, self.device, self.retries, self.log = store, options, device, retries, log
         self.root, self.gigabytes = root, gigabytes
 
     def run(self, jobs: Sequence[Job]) -> Generator[Message, None, None]:
@@ -183,7 +186,7 @@ class SlurmExecutor:
         if not jobs:
             return
         options = replace(self.options, gigabytes=self.gigabytes or predicted_gigabytes(jobs))
-        engine = SlurmEngine(self.root, options, self.log)
+        engine = SlurmEngine(self.root, options, self.log, self.device.features)
         yield from Control(engine, self.store, self.retries, self.log).run(jobs)
 
 

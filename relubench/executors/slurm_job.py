@@ -125,10 +125,16 @@ def problem_here(parcel: Parcel) -> str:
         device = resolve(spec.device)
     except RelubenchError as error:
         return error.message
-    if (device.name, device.torch) == (spec.device_name, spec.torch):
+    pinned_kind = (spec.device_name, parcel.features or device.features, spec.torch)
+    own_kind = (device.name, device.features, device.torch)
+    if own_kind == pinned_kind:
         return ""
     node = os.environ.get("SLURMD_NODENAME", "the node")
-    return f"{node} has {device.name}, torch {device.torch}, the run names {spec.device_name}, torch {spec.torch}"
+    return f"{node} has {_kind(*own_kind)}; the runs are pinned to {_kind(*pinned_kind)}"
+
+
+def _kind(name: str, features: str, torch: str) -> str:
+    return ", ".join(filter(None, (name, features, f"torch {torch}")))
 
 
 def failed(parcel: Parcel, message: str) -> list[Delivery]:

@@ -9,7 +9,7 @@ from relubench.executors.base import Executor
 from relubench.executors.local import LocalExecutor
 from relubench.experiments.config import ExperimentConfig
 from relubench.runs.store import Store
-from relubench.system.device import Device, processor_features, resolve
+from relubench.system.device import Device, resolve
 from relubench.system.device_kinds import DEVICES
 from relubench.system.paths import user_path
 
@@ -77,8 +77,13 @@ def as_here(device: Device) -> Device:
 
     Of another kind of processor the package's own table decides, or plain PyTorch.
     """
-    is_same = not device.features or device.features == processor_features()
+    is_same = not device.features or _processor_here() == (device.name, device.features)
     return device if is_same else replace(device, features="")
+
+
+def _processor_here() -> tuple[str, str]:
+    here = resolve("cpu")
+    return here.name, here.features
 
 
 def _slurm_site(config: ExperimentConfig, store: Store, note: Note) -> Site:
@@ -102,6 +107,6 @@ def _slurm_site(config: ExperimentConfig, store: Store, note: Note) -> Site:
 
     def executor(store: Store, log: Note) -> Executor:
         retries, memory = executor_section.retries, section.memory
-        return SlurmExecutor(store, options, retries=retries, root=folder, gigabytes=memory, log=log)
+        return SlurmExecutor(store, options, device, retries=retries, root=folder, gigabytes=memory, log=log)
 
     return Site(as_here(device), executor)

@@ -27,7 +27,7 @@ from relubench.runs.record_folders import Damaged, RecordFolders, restored
 from relubench.runs.result import PretrainedLayer, RunResult, Timing
 from relubench.statistics.example_scores import Scores, from_bytes, to_bytes
 from relubench.system import integrity
-from relubench.system.files import read_plain, write_atomically
+from relubench.system.files import read_plain, time_of_change, write_atomically
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -240,13 +240,18 @@ class Store:
         shutil.rmtree(self.root / "stacks", ignore_errors=True)
 
     def sweep(self) -> None:
-        """Remove temporary folders and files that killed processes left behind an hour ago or more."""
-        import time
+        """Remove temporary folders and files that killed processes left behind an hour ago or more.
 
-        for folder in ("runs", "stacks", "timings", "partial/*"):
-            for stale in self.root.glob(f"{folder}/.*-*"):
+        It is the file system's hour: what a machine with another clock is just writing is young.
+        """
+        temporary = [
+            path for name in ("runs", "stacks", "timings", "partial/*") for path in self.root.glob(f"{name}/.*-*")
+        ]
+        with contextlib.suppress(OSError):
+            now = time_of_change(self.root) if temporary else 0.0
+            for stale in temporary:
                 with contextlib.suppress(OSError):
-                    if time.time() - stale.stat().st_mtime > 3600 and not restored(stale):
+                    if now - stale.stat().st_mtime > 3600 and not restored(stale):
                         shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
 
     @contextlib.contextmanager

@@ -114,6 +114,12 @@ def flush_folder(folder: Path) -> None:
             os.close(handle)
 
 
+def time_of_change(folder: Path) -> float:
+    """What the clock of the folder's file system shows, which may be another machine's; raises OSError."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return os.fstat(file.fileno()).st_mtime
+
+
 def _destination(path: Path) -> tuple[int | None, Path]:
     """The open file of this process that `path` names, if it names one, and the path behind all of its links."""
     for _ in range(MAX_LINKS):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import itertools
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ class RayHere:
     cluster: Any
     others: list[Any]
     client: str
+    add: Callable[[dict[str, str]], Any]
+    """Starts one more raylet with this environment."""
 
     @property
     def second(self) -> Any:
@@ -39,6 +42,11 @@ class RayHere:
 
     def kill_second(self) -> None:
         self.signal_second(signal.SIGKILL)
+
+    def replace_second(self) -> None:
+        """Kill the second raylet; a new one takes its place."""
+        self.kill_second()
+        self.others[0] = self.add({})
 
 
 @contextlib.contextmanager
@@ -56,11 +64,14 @@ def raylets(
     first |= {"_system_config": system} if system else {}
     cluster = Cluster(initialize_head=True, head_node_args=first)
     try:
-        others = []
-        for number, environment in enumerate(environments, start=2):
-            own = {"RELUBENCH_CACHE_DIR": str(folder / f"node-{number}"), "TMPDIR": str(folder)}
-            others.append(cluster.add_node(**shared, env_vars=own | environment))
-        yield RayHere(cluster, others, f"ray://127.0.0.1:{port}")
+        numbers = itertools.count(2)
+
+        def add(environment: dict[str, str]) -> Any:
+            own = {"RELUBENCH_CACHE_DIR": str(folder / f"node-{next(numbers)}"), "TMPDIR": str(folder)}
+            return cluster.add_node(**shared, env_vars=own | environment)
+
+        others = [add(environment) for environment in environments]
+        yield RayHere(cluster, others, f"ray://127.0.0.1:{port}", add)
     finally:
         cluster.shutdown()
 

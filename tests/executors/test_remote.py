@@ -188,6 +188,44 @@ def test_a_run_that_another_process_trains_is_waited_for_and_comes_last(tmp_path
     assert [message.run for message in of_kind(messages, Done)] == runs[::-1]
 
 
+class Told(HereEngine):
+    """Remembers when it was told to let go of its workers, and when it got a job."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[str] = []
+
+    def launch(self, flight: int, parcel: Parcel) -> None:
+        self.told.append("launch")
+        super().launch(flight, parcel)
+
+    def close(self) -> None:
+        self.told += ["close"] if self.told[-1:] != ["close"] else []
+        super().close()
+
+
+def test_workers_are_let_go_of_while_another_process_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    first, second = (job(act, tmp_path, **SMALL) for act in ("relu", "tanh"))
+    engine = Told()
+    with Store(tmp_path).lock(first.specs[0].id) as lock:
+        sleep = SimpleNamespace(sleep=lambda seconds: lock.release())
+        monkeypatch.setattr("relubench.executors.remote.control.time", sleep)
+        list(Away(Store(tmp_path), engine).run([first, second]))
+    assert engine.told == ["launch", "close", "launch", "close"]
+
+
+def test_a_run_that_another_process_has_stored_needs_no_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    jobs = [job(act, tmp_path, **SMALL) for act in ("relu", "tanh")]
+    list(InlineExecutor(Store(tmp_path)).run(jobs))
+
+    def asked(engine: HereEngine) -> int:
+        raise AssertionError("a worker was asked for")
+
+    monkeypatch.setattr(HereEngine, "places", asked)
+    messages = list(Away(Store(tmp_path)).run(jobs))
+    assert [isinstance(message, Done) and message.cached for message in messages] == [False, True] * 2
+
+
 def test_a_run_that_the_disk_at_home_does_not_take_is_reported_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

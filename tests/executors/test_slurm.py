@@ -90,14 +90,28 @@ def test_an_attempt_that_is_interrupted_is_gone_on_with_by_the_next(tmp_path: Pa
     assert put.result == Store(tmp_path).result(long.specs[0].id)
 
 
-def test_a_node_of_another_kind_takes_no_job(tmp_path: Path):
+@pytest.mark.parametrize("other", ["name", "features"])
+def test_a_node_of_another_kind_takes_no_job(other: str, tmp_path: Path):
     small = small_job(tmp_path)
-    small = replace(small, specs=[replace(small.specs[0], device_name="Opteron")])
-    folder = folder_of(tmp_path, Parcel(job=small, supplies=Supplies(root="home")))
+    features = resolve("cpu").features
+    if other == "name":
+        small = replace(small, specs=[replace(small.specs[0], device_name="Opteron")])
+    pinned = "family 15" if other == "features" else features
+    folder = folder_of(tmp_path, Parcel(job=small, supplies=Supplies(root="home"), features=pinned))
     carried_out(folder)
     failed, end = folder.entries()
     assert isinstance(failed, Failed) and isinstance(end, End)
-    assert "the run names Opteron" in failed.message and "slurm.constraint" in failed.hint
+    named = f"Opteron, {features}" if other == "name" else f"{small.specs[0].device_name}, family 15"
+    assert f"the runs are pinned to {named}, torch " in failed.message and "slurm.constraint" in failed.hint
+
+
+def test_a_job_goes_out_with_the_features_that_its_runs_are_pinned_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("relubench.executors.slurm.states", dict)
+    parcel = Parcel(job=small_job(tmp_path), supplies=Supplies(root="home"))
+    engine = SlurmEngine(tmp_path / "shared", SlurmOptions(), lambda text: None, "family 15")
+    engine.launch(0, parcel)
+    (folder,) = flights(tmp_path / "shared")
+    assert folder.parcel().features == "family 15"
 
 
 def test_a_node_without_the_data_takes_them_from_the_shared_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -318,6 +332,27 @@ def test_a_job_that_is_cancelled_from_outside_fails_and_the_others_end(tmp_path:
     assert sorted(row["n"] for row in json.loads(out)["rows"]) == [1, 2]
     again = trained(LONG, runs, *on_slurm)
     assert again.returncode == 0 and "3 of 4 runs are stored already" in again.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("slurm")
+def test_an_array_that_is_cancelled_from_outside_fails_with_the_runs_that_were_not_finished(
+    tmp_path: Path, on_slurm: list[str]
+):
+    runs = tmp_path / "slurm"
+    words = [*LONG, "--seeds", "3"]  # Two of six run, the others are queued.
+    process = subprocess.Popen(
+        command(words, runs, *on_slurm), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    wait_for_epochs(runs, 1.0, 1)
+    subprocess.run(["scancel", running_jobs()[0].partition("_")[0]], check=True)
+    _, err = process.communicate(timeout=300)
+    finished = len(list((runs / "runs").glob("[!.]*")))
+    assert process.returncode == (0 if finished else 1), err
+    assert err.count("was cancelled in SLURM") == 6 - finished, err
+    again = trained(words, runs, *on_slurm)
+    assert again.returncode == 0 and trained(words, tmp_path / "local").returncode == 0
+    assert contents(runs) == contents(tmp_path / "local")
 
 
 def test_without_submitit_the_command_that_installs_it_is_said(tmp_path: Path):

@@ -231,13 +231,29 @@ def test_a_run_that_was_stepping_aside_is_not_lost(store: Store, monkeypatch: py
     monkeypatch.undo()
     assert not (store.root / "runs" / run).exists()
     assert run in store.ids() and store.result(run) == before and store.has(run)
-    monkeypatch.setattr(time, "time", lambda: real_time + 7200)
+    age(store.root / "runs" / f".{run}-old")
     store.sweep()
     assert (store.root / "runs" / run).is_dir() and store.has(run)
     assert [path.name for path in (store.root / "runs").iterdir() if path.name.startswith(".")] == []
 
 
-real_time = time.time()
+def age(path: Path) -> None:
+    """Let a file or a folder have been written two hours ago."""
+    os.utime(path, (path.stat().st_mtime - 7200,) * 2)
+
+
+@pytest.mark.parametrize("hours", [2, -2])
+def test_what_is_being_written_is_young_whatever_the_clock_of_this_machine(
+    hours: int, store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    young, old = store.root / "runs" / ".a1-0123", store.root / "timings" / ".a1.json-0123"
+    young.mkdir()
+    old.touch()
+    age(old)
+    now = time.time() + 3600 * hours
+    monkeypatch.setattr(time, "time", lambda: now)
+    store.sweep()
+    assert young.is_dir() and not old.exists()
 
 
 def test_replacing_a_run_that_stands_aside_leaves_one(store: Store):

@@ -91,8 +91,8 @@ class Control:
         return self.engine.arrivals(POLL_SECONDS) if self.flights or self.waiting else []
 
     def _launch(self) -> Iterator[Message]:
-        """Send out as many jobs as there are places for, the longest first."""
-        while self.waiting and self.engine.places() > 0:
+        """Send out as many jobs as there are places for, the longest first; what others have stored takes no place."""
+        while self.waiting and (self._is_stored(self.waiting[0]) or self.engine.places() > 0):
             flight = self.waiting.popleft()
             for spec in flight.job.specs:
                 yield Started(run=spec.id)
@@ -125,7 +125,10 @@ class Control:
         return True
 
     def _wait_for_others(self) -> Iterator[Message]:
-        """Look whether runs that another process had are free; where nothing else is left to do, wait for them."""
+        """Look whether runs that another process had are free; where nothing else is left to do, wait for them.
+
+        The workers are let go of meanwhile: the process that is waited for may need their places.
+        """
         if not self.busy:
             return
         is_idle = not self.waiting and not self.flights
@@ -138,6 +141,7 @@ class Control:
                 for spec in flight.job.specs:
                     yield Waiting(run=spec.id)
         if is_idle and not self.waiting:
+            self.engine.close()
             time.sleep(LOCK_SECONDS)
 
     def _is_stored(self, flight: Flight) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from relubench.executors.messages import Message
@@ -74,9 +75,9 @@ def store_delivery(delivery: Stored, store: Store) -> None:
     """Carry out at home what the job asked of its store; raises OSError where the disk does not take it."""
     match delivery:
         case PutRun():
-            store.put(delivery.result, delivery.timing, delivery.wrong, delivery.weights)
+            store.put(delivery.result, _by_now(delivery.timing), delivery.wrong, delivery.weights)
         case PutLayer():
-            store.put_layer(delivery.layer, delivery.timing, delivery.weights, delivery.reconstructions)
+            store.put_layer(delivery.layer, _by_now(delivery.timing), delivery.weights, delivery.reconstructions)
         case PutNoise():
             store.put_noise(delivery.run, delivery.strength, delivery.wrong)
         case PutCheckpoint():
@@ -85,3 +86,8 @@ def store_delivery(delivery: Stored, store: Store) -> None:
             store.put_unfinished(delivery.name, delivery.specs)
         case Discard():
             store.discard(delivery.name)
+
+
+def _by_now(timing: Timing) -> Timing:
+    """The timing with an end that is not in the future: another machine's clock may be ahead."""
+    return replace(timing, finished=min(timing.finished, datetime.now(UTC).isoformat(timespec="seconds")))

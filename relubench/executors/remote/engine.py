@@ -20,6 +20,8 @@ class Parcel:
 
     job: Job
     supplies: Supplies
+    features: str = ""
+    """Of the processor that the runs are pinned to; empty where the engine chooses the node."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,5 +65,5 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of all workers."""
+        """Let go of all workers; where `places` is asked again, there will be new ones."""
         ...
