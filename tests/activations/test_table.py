@@ -73,8 +73,7 @@ def test_a_row_agrees_with_itself_and_with_what_it_builds(name: str):
 def test_selecting_does_not_import_torch():
     code = (
         "import sys; from relubench.activations import ACTIVATIONS, select; "
-        "select(['all', 'max(0,x)', 'torch.nn:Mish']); assert 'torch' not in sys.modules; "
-        "from relubench.activations import build, check_activation, matched_gain; assert 'torch' in sys.modules"
+        "select(['all', 'max(0,x)', 'torch.nn:Mish']); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

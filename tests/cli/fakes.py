@@ -55,7 +55,7 @@ def program(*argv: str, script: str = "", **environment: str) -> subprocess.Comp
     """The program in a process of its own: `python -m relubench ARGV`, or a Python script."""
     command = [sys.executable, *(["-c", script] if script else ["-m", "relubench"]), *argv]
     return subprocess.run(
-        command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, **environment}, timeout=120, check=False
+        command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, **environment}, timeout=300, check=False
     )
 
 
