@@ -18,7 +18,7 @@ from relubench.reports.choosing.recorded import recorded_values
 from relubench.reports.formatting import count, join_names
 from relubench.reports.record_faults import faults
 from relubench.reports.report import BESIDE_RESULT, DIGEST, Report, Row, footnotes, listing, record_digest
-from relubench.reports.saved import MATCHED, check_runs, read_content, read_object
+from relubench.reports.saved import MATCHED, check_choice, read_content, read_object
 from relubench.reports.training.summary import summarize
 from relubench.runs.result import RunResult, Timing
 from relubench.runs.spec import RunSpec
@@ -53,7 +53,7 @@ def audit(path: Path) -> Report:
     content = read_object(path)
     is_choice = content["command"] == "choose"
     if is_choice:
-        check_runs(content, path)
+        check_choice(content, path)
     else:
         read_content(path)
     damage = [number for run in content["runs"] for number in _damage_of(run)]

@@ -149,6 +149,12 @@ def read_content(path: Path) -> dict[str, Any]:
     return content
 
 
+def check_choice(content: Mapping[str, Any], path: Path) -> None:
+    """Raises UsageError unless rows and runs of the file are those of a choice."""
+    _check(content["rows"], dict.fromkeys(("activation", "dataset", "model"), _text), {}, "row", path, "choose")
+    check_runs(content, path)
+
+
 def check_runs(content: Mapping[str, Any], path: Path) -> None:
     """Raises UsageError unless the runs of the file are those of trained networks, every value of its kind."""
     runs, command = content["runs"], content["command"]

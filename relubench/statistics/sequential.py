@@ -137,6 +137,12 @@ class Gaps:
         between, interaction = self.between * shrinkage, self.interaction * shrinkage
         return replace(self, between=between, interaction=interaction, seeds=seeds)
 
+    def of_studies(self, chosen: NDArray[np.bool_]) -> Gaps:
+        """Those of the chosen studies [...]."""
+        examples, interaction = (np.broadcast_to(part, self.mean.shape) for part in (self.examples, self.interaction))
+        parts = (part[chosen] for part in (self.mean, self.between, examples, interaction))
+        return Gaps(*parts, self.seeds)
+
     def is_worse(self, level: float, within: float = 0.0) -> NDArray[np.bool_]:
         """Whether i is above j by more than `within`, beyond noise; a difference of zero is never one."""
         if level <= 0:
@@ -169,15 +175,17 @@ def can_change(remaining: NDArray[np.bool_], gaps: Gaps, looks: Looks, within: f
     last = looks.seeds[-1]
     if gaps.seeds >= last:
         return np.zeros(remaining.shape[:-1], dtype=bool)
-    sizes, open_ = remaining.sum(axis=-1), np.zeros(remaining.shape[:-1], dtype=bool)
+    sizes, is_open = remaining.sum(axis=-1), np.zeros(remaining.shape[:-1], dtype=bool)
     pairs = remaining[..., :, None] & remaining[..., None, :] & ~np.eye(remaining.shape[-1], dtype=bool)
-    hope, observed = HOPE * np.sqrt(gaps.between), np.abs(gaps.mean)
     for size in np.unique(sizes[sizes > 1]).tolist():
-        half = gaps.of_seeds(last).half_width(looks.level(last, all_pairs(size)))
+        chosen = sizes == size
+        part = gaps.of_studies(chosen)
+        hope, observed = HOPE * np.sqrt(part.between), np.abs(part.mean)
+        half = part.of_seeds(last).half_width(looks.level(last, all_pairs(size)))
         is_told = observed + hope > half + within
         is_equal = np.maximum(observed - hope, 0.0) + half <= within
-        open_ |= (sizes == size) & ((is_told | is_equal) & pairs).any(axis=(-1, -2))
-    return open_
+        is_open[chosen] = ((is_told | is_equal) & pairs[chosen]).any(axis=(-1, -2))
+    return is_open
 
 
 def eliminate(remaining: NDArray[np.bool_], gaps: Gaps, looks: Looks, within: float = 0.0) -> NDArray[np.bool_]:
@@ -191,9 +199,9 @@ def eliminate(remaining: NDArray[np.bool_], gaps: Gaps, looks: Looks, within: fl
     while True:
         sizes, still = remaining.sum(axis=-1), remaining.copy()
         for size in np.unique(sizes[sizes > 1]).tolist():
-            is_worse = gaps.is_worse(looks.level(gaps.seeds, all_pairs(size)), within)
-            is_out = (is_worse & remaining[..., None, :]).any(axis=-1)
-            still &= ~(is_out & (sizes == size)[..., None])
+            chosen = sizes == size
+            is_worse = gaps.of_studies(chosen).is_worse(looks.level(gaps.seeds, all_pairs(size)), within)
+            still[chosen] &= ~(is_worse & remaining[chosen][..., None, :]).any(axis=-1)
         if (still == remaining).all():
             return remaining
         remaining = still

@@ -43,8 +43,10 @@ class Budget:
         return Budget(seconds=self.seconds / number)
 
 
-def parse_budget(text: str) -> Budget:
+def parse_budget(text: object) -> Budget:
     """The budget that --budget names; raises UsageError for anything else."""
+    if not isinstance(text, str):
+        raise UsageError(f"--budget must be a time or a number of runs, got {shown(text)}", HINT)
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h|runs?)", text.strip().lower())
     if match is None:
         raise UsageError(f"--budget must be a time or a number of runs, got {shown(text)}", HINT)

@@ -61,7 +61,7 @@ def _front(source: FigureSource, rows: Sequence[Row], title: str) -> Panel | Non
         if not front or y < front[-1][1]:
             front.append((x, y))
     line = Series(
-        label="the front of score and time",
+        label="front",
         key="",
         x=[x for x, _ in front],
         y=[sign * y for _, y in front],
@@ -74,6 +74,7 @@ def _front(source: FigureSource, rows: Sequence[Row], title: str) -> Panel | Non
         title=title,
         y_scale=scale_of([row["valid_metric"] for row in timed]),
         series=[*points, *([line] if len(front) > 1 else [])],
+        point_names=True,
     )
 
 

@@ -26,9 +26,9 @@ def ranking_figure(source: FigureSource) -> Figure | None:
     critical, reach = source.about["critical_difference"], ""
     rules = []
     if critical is not None:
-        rules = [Rule(at=source.rows[0]["mean_rank"] + critical, text="critical difference", vertical=True)]
-        reach = " Who lies left of the thin line cannot be told apart from the best by ranks: it is one critical "
-        reach += "difference behind it."
+        end = source.rows[0]["mean_rank"] + critical
+        rules = [Rule(at=end, text="critical difference from the best", vertical=True)]
+        reach = " Who lies left of the dashed line cannot be told apart from the best by ranks."
     panel = Panel(
         x_label="mean rank (1 is the best)",
         y_label="",
