@@ -196,8 +196,7 @@ def run_(
     autoencoder, images that it draws if it is a VAE, and the linear regions on a plane through three images if it is a
     piecewise-linear mlp. Of a run on a text, print a text that its network writes.
 
-    stdout has the names of the files, or the text. With --format nothing is drawn: the run's settings and its learning
-    curve are printed, as `relubench runs show ID` does.
+    stdout has the names of the files, or the text; with --format the run's record instead, and nothing is drawn.
     """
     if format is not None:
         show_record(run, runs_dir, output.choose(format, None))
