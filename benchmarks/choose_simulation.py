@@ -5,7 +5,7 @@
 Ten activations, of which none, one or three are better than the others by 0, 0.1, 0.3 or 1 points. Every study is
 looked at as `relubench choose` plans it, and stops at each of its looks in turn: a set of activations only loses
 members, so that whoever stops earlier has a wider answer, and an answer that is right at the last look was right at
-every look before it. Counted are studies:
+every look before it. A study stops, too, where its last look could tell nobody apart any more. Counted are studies:
 
 - in which the true best one (any of those that are equally good) is in the answer: at least 95 % should be;
 - with a false elimination: one of the best, all of which must stay (with none better, all ten): at most 5 % may be.
@@ -33,7 +33,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from relubench.statistics.sequential import LEAST_SEEDS, Gaps, Looks, all_pairs, eliminate, gaps_of, looks_between
+from relubench.statistics.sequential import (
+    LEAST_SEEDS,
+    Gaps,
+    Looks,
+    all_pairs,
+    can_change,
+    eliminate,
+    gaps_of,
+    looks_between,
+)
 from relubench.version import __version__
 
 ACTIVATIONS, ERROR_RATE, MOST_SEEDS, MOST, POWER = 10, 0.05, 20, 60, 0.9
@@ -94,28 +103,25 @@ def scores(rng: np.random.Generator, world: World, truth: NDArray[np.float64], s
     return truth[:, None] + examples + rng.standard_normal((studies, truth.size, seeds)) * world.seeds / np.sqrt(2)
 
 
-def remaining_at(values: NDArray, world: World, looks: Looks) -> list[NDArray[np.bool_]]:
-    """Who is left after each look, bool [studies, A]."""
+def followed(values: NDArray, world: World, looks: Looks) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Who is left when each study stops, bool [studies, A], and its runs [studies].
+
+    It stops with one left, or where the last look could tell nobody apart any more; an activation has the runs of the
+    look at which it went out.
+    """
     remaining = np.ones(values.shape[:2], dtype=bool)
-    after: list[NDArray[np.bool_]] = []
+    going, runs, previous = np.ones(len(values), dtype=bool), np.zeros(len(values)), 0
     for seeds in looks.seeds:
-        remaining = eliminate(remaining, _gaps(values, world, seeds), looks)
-        after.append(remaining)
-    return after
+        going &= remaining.sum(axis=1) > 1
+        runs[going] += remaining[going].sum(axis=1) * (seeds - previous)
+        previous, gaps = seeds, _gaps(values[going], world, seeds)
+        left = remaining[going] = eliminate(remaining[going], gaps, looks)
+        going[going] = can_change(left, gaps, looks)
+    return remaining, runs
 
 
 def _gaps(values: NDArray, world: World, seeds: int) -> Gaps:
     return gaps_of(values[..., :seeds], world.examples**2, world.interaction**2 / seeds)
-
-
-def runs_of(after: list[NDArray[np.bool_]], looks: Looks) -> NDArray[np.float64]:
-    """The runs of each study [studies]: an activation has those of the look at which it went out, the last one none."""
-    seeds = np.array(looks.seeds)
-    steps = np.diff(np.concatenate([[0], seeds]))
-    alive = np.stack([np.ones_like(after[0]), *after[:-1]])
-    # With one activation left nothing is to be decided any more.
-    open_ = alive.sum(axis=2) > 1
-    return (alive.sum(axis=2) * open_ * steps[:, None]).sum(axis=0)
 
 
 def count(
@@ -126,8 +132,7 @@ def count(
     best = truth == truth.min()
     values = scores(rng, world, truth, studies, MOST)
     looks = Looks(seeds=looks_between(LEAST_SEEDS, MOST_SEEDS), error_rate=ERROR_RATE)
-    after = remaining_at(values, world, looks)
-    left = after[-1]
+    left, runs = followed(values, world, looks)
     fixed = _fixed_seeds(values, world, best) if with_design else None
     matched = None if fixed is None else _matched_looks(values, world, best)
     return Count(
@@ -138,10 +143,10 @@ def count(
         best_kept_pct=100 * float(left[:, best].any(axis=1).mean()),
         false_eliminations_pct=100 * float((~left[:, best]).any(axis=1).mean()),
         worse_out_pct=100 * _share_out(left, best),
-        runs=float(runs_of(after, looks).mean()),
+        runs=float(runs.mean()),
         full_runs=ACTIVATIONS * MOST_SEEDS,
         fixed_runs=None if fixed is None else ACTIVATIONS * fixed,
-        matched_runs=None if matched is None else float(runs_of(remaining_at(values, world, matched), matched).mean()),
+        matched_runs=None if matched is None else float(followed(values, world, matched)[1].mean()),
     )
 
 
@@ -167,7 +172,7 @@ def _matched_looks(values: NDArray, world: World, best: NDArray[np.bool_]) -> Lo
     def looks(most: int) -> Looks:
         return Looks(seeds=looks_between(LEAST_SEEDS, most), error_rate=ERROR_RATE)
 
-    most = _fewest(LEAST_SEEDS, lambda most: _share_out(remaining_at(values, world, looks(most))[-1], best))
+    most = _fewest(LEAST_SEEDS, lambda most: _share_out(followed(values, world, looks(most))[0], best))
     return None if most is None else looks(most)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from sklearn.datasets import load_digits
 
 import relubench
+from relubench.experiments import named_settings
 from relubench.experiments.python_objects import activation_name, dataset_name
 from relubench.reports.render import render
 
@@ -112,6 +114,34 @@ def test_a_key_set_twice_is_refused() -> None:
         relubench.train("relu", lr=0.1, settings={"train": {"lr": 0.2}})
     with pytest.raises(relubench.UsageError, match="seeds=2 and seed=1 exclude each other"):
         relubench.train("relu", seeds=2, seed=1)
+
+
+@pytest.mark.parametrize("seeds", ["x", "5", 2.5, True, [1, "x"], {"a": 1}, [0.5]])
+def test_seeds_of_another_kind_are_refused(seeds: Any) -> None:
+    with pytest.raises(relubench.UsageError, match="seeds is a number or a list of numbers here, got"):
+        relubench.run("glorot2011-table1", scale="smoke", seeds=seeds)
+    with pytest.raises(relubench.UsageError, match="seed is a whole number, got"):
+        relubench.train("relu", seed=seeds)
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ({"seeds": 5}, "seeds are those of the first look and of the last, got 5"),
+        ({"seeds": ()}, "seeds are those of the first look and of the last"),
+        ({"seeds": (3, "x")}, "--seeds must be LEAST..MOST"),
+        ({"budget": 20}, "--budget must be a time or a number of runs, got 20"),
+        ({"within": [1]}, "--within must be a number of at least 0"),
+    ],
+)
+def test_a_choice_refuses_values_of_another_kind(named: dict[str, Any], message: str) -> None:
+    with pytest.raises(relubench.UsageError, match=re.escape(message)):
+        relubench.choose(["relu", "tanh"], dataset="digits", **named)
+
+
+def test_whole_numbers_of_numpy_are_seeds() -> None:
+    assert named_settings._seeds(np.int64(2), None) == (0, 1) == named_settings._seeds(range(2), None)
+    assert named_settings._seeds(None, np.int32(7)) == (7,)
 
 
 def test_an_error_says_its_hint_and_survives_pickling() -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relubench.cli import completion, options, output
+from relubench.cli import completion, options, output, pages
 from relubench.cli.config_flags import ConfigFlags, offer
 from relubench.cli.flag_table import FLAGS
 from relubench.cli.study import display_of, preparing, quietly, show_events
@@ -117,6 +116,7 @@ class ChoiceFlags:
     format: options.Format = None
     output_file: options.OutputFile = None
     plot: options.Plot = None
+    report: options.ReportFile = None
     quiet: options.Quiet = False
 
     def note(self, text: str) -> None:
@@ -133,6 +133,7 @@ def choose(config: Annotated[ConfigFlags, OFFERED], flags: ChoiceFlags) -> None:
     """
     target = output.choose(flags.format, flags.output_file)
     output.check_plot(flags.plot)
+    pages.check_page(flags.report)
     request = _request(config, flags)
     output.check_stdout(target)
     choice = _open(request, flags)
@@ -140,8 +141,9 @@ def choose(config: Annotated[ConfigFlags, OFFERED], flags: ChoiceFlags) -> None:
     from relubench.reports.choosing.report import choice_report
 
     if choice.answers:
-        output.emit_report(choice_report(choice), target, quiet=flags.quiet)
-        _draw(choice, flags.plot)
+        report = pages.finished(choice_report(choice))
+        output.emit_report(report, target, quiet=flags.quiet)
+        pages.write_files(report, flags.plot, flags.report, quiet=flags.quiet)
     if choice.interrupted:
         output.say(f"interrupted: {_what_holds(choice)}; the same command goes on from here")
         raise typer.Exit(EXIT_INTERRUPTED)
@@ -194,12 +196,3 @@ def _open(request: ChoiceRequest, flags: ChoiceFlags) -> Choice:
     for plan in choice.plans:
         flags.note(plan.describe())
     return choice
-
-
-def _draw(choice: Choice, plot: Path | None) -> None:
-    if plot is None or not choice.answers:
-        return
-    from relubench.reports.plots.choice import plot_choice
-
-    rows = [row.to_json() for row in choice.answers[0].rows]
-    plot_choice(rows, plot, title=f"{rows[0]['dataset']}, {rows[0]['model']}")

@@ -7,18 +7,7 @@ from typing import Annotated
 
 import typer
 
-from relubench.cli import options, output
-
-RankPlot = Annotated[
-    Path | None,
-    typer.Option(
-        "--plot",
-        metavar="FILE",
-        callback=options.expanded,
-        rich_help_panel=options.RESULT,
-        help="Draw the mean ranks with the critical difference into this file (.png, .pdf or .svg). Default: no plot.",
-    ),
-]
+from relubench.cli import options, output, pages
 
 
 def rank(
@@ -32,7 +21,8 @@ def rank(
     ],
     format: options.Format = None,
     output_file: options.OutputFile = None,
-    plot: RankPlot = None,
+    plot: options.Plot = None,
+    page: options.ReportFile = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Rank activations over data sets and networks: mean ranks, the probability of improvement, interquartile means.
@@ -42,12 +32,10 @@ def rank(
     """
     target = output.choose(format, output_file)
     output.check_plot(plot)
+    pages.check_page(page)
     from relubench.reports.ranking import ranking_report, sets_of
     from relubench.reports.saved import read_table
 
-    report = ranking_report(sets_of([read_table(path) for path in files]))
+    report = pages.finished(ranking_report(sets_of([read_table(path) for path in files])))
     output.emit_report(report, target, quiet=quiet)
-    if plot is not None:
-        from relubench.reports.plots.ranking import plot_ranking
-
-        plot_ranking(report.rows, report.about["critical_difference"], plot, title=report.title)
+    pages.write_files(report, plot, page, quiet=quiet)

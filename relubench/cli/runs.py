@@ -53,10 +53,17 @@ def show(
     format: options.Format = None,
     output_file: options.OutputFile = None,
 ) -> None:
-    """Show a run's settings and learning curve. JSON holds all of it; tsv, csv and jsonl hold the curve."""
+    """Show a run's settings and learning curve: the same as `relubench show run ID --format FMT`.
+
+    JSON holds all of it; tsv, csv and jsonl hold the curve.
+    """
+    show_record(run, runs_dir, output.choose(format, output_file))
+
+
+def show_record(run: str, runs_dir: Path | None, target: output.Target) -> None:
+    """Print the settings and the learning curve of the stored run whose id begins so."""
     from relubench.reports.stored_runs import layers_of, run_report
 
-    target = output.choose(format, output_file)
     store = _store(runs_dir)
     result = store.result(find_run(run, store.ids()))
     assert result is not None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from relubench.cli import completion, options, output
+from relubench.cli.runs import show_record
 from relubench.cli.study import quietly
 from relubench.data.notes import printable
 from relubench.errors import UsageError
@@ -162,6 +163,18 @@ def _images_of(prepared: PreparedData, split: Split) -> int:
     return {"train": prepared.n_train, "valid": prepared.n_valid, "test": prepared.n_test}[split]
 
 
+RecordFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="FMT",
+        autocompletion=completion.formats,
+        help="Print the run's settings and learning curve in this format instead of drawing it: table, tsv, csv, json, "
+        "jsonl, markdown, latex. Default: draw.",
+    ),
+]
+
+
 @show.command("run")
 def run_(
     run: Annotated[str, typer.Argument(metavar="ID", help="The run's id, or as much of its beginning as is unique.")],
@@ -176,14 +189,18 @@ def run_(
     ] = Path(),
     data_dir: options.DataDir = None,
     runs_dir: options.RunsDir = None,
+    format: RecordFormat = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Draw a run as PNG: the filters of its first layer, reconstructions of images if it was pre-trained or is an
     autoencoder, images that it draws if it is a VAE, and the linear regions on a plane through three images if it is a
     piecewise-linear mlp. Of a run on a text, print a text that its network writes.
 
-    stdout has the names of the files, or the text.
+    stdout has the names of the files, or the text; with --format the run's record instead, and nothing is drawn.
     """
+    if format is not None:
+        show_record(run, runs_dir, output.choose(format, None))
+        return
     if not folder.is_dir():
         raise UsageError(f"--output {folder} is no folder", f"make it first: mkdir -p {folder}")
     check_file("--output", folder / f"{run}.png")

@@ -7,6 +7,7 @@ import json
 import queue
 import subprocess
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ from pathlib import Path
 from relubench.activations import ActivationChoice
 from relubench.executors.job import Job
 from relubench.executors.messages import (
+    Alive,
     Failed,
     HandedBack,
     Idle,
@@ -33,7 +35,9 @@ from relubench.system.processes import Stderr, command, ending, environment, fol
 from relubench.training.memory import fitting_workers, member_bytes
 
 STOP_SECONDS = 30.0
-"""How long interrupted workers have for their checkpoints."""
+"""How long interrupted workers have for their checkpoints, unless who asks for them has less time."""
+SILENT_SECONDS = 1.0
+"""After so long without a word of any worker an Alive is reported."""
 
 
 class LocalExecutor:
@@ -42,13 +46,15 @@ class LocalExecutor:
     def __init__(self, device: Device, store: Store, log: Callable[[str], None] = lambda text: None) -> None:
         """`log` receives the lines for the user that workers still have while they are being stopped."""
         self.device, self.store, self.log = device, store, log
+        self.stop_seconds = STOP_SECONDS
 
     def run(self, jobs: Sequence[Job]) -> Generator[Message, None, None]:
         """Yields messages until every job has ended; closing the generator stops the workers after a checkpoint."""
         if not jobs:
             return
         networks = [(job.specs[0], job.choice) for job in jobs]
-        with _Workers(num_workers(networks, self.device), jobs, self.store.root.absolute(), self.log) as workers:
+        size, store = num_workers(networks, self.device), self.store.root.absolute()
+        with _Workers(size, jobs, store, self.log, self.stop_seconds) as workers:
             yield from workers.messages()
 
 
@@ -64,9 +70,11 @@ def num_workers(networks: Sequence[tuple[RunSpec, ActivationChoice]], device: De
 class _Workers:
     """Worker processes and the jobs that they share; leaving the context ends them."""
 
-    def __init__(self, size: int, jobs: Sequence[Job], store: Path, log: Callable[[str], None]) -> None:
+    def __init__(
+        self, size: int, jobs: Sequence[Job], store: Path, log: Callable[[str], None], stop_seconds: float
+    ) -> None:
         self.waiting = deque(jobs)
-        self.store, self.log = store, log
+        self.store, self.log, self.stop_seconds = store, log, stop_seconds
         self.inbox: _Inbox = queue.SimpleQueue()
         self.processes = [WorkerProcess(self.inbox, jobs[0].specs[0].threads, store) for _ in range(size)]
 
@@ -77,8 +85,9 @@ class _Workers:
         try:
             for process in self.processes:
                 process.stop()
+            deadline = time.monotonic() + self.stop_seconds
             for process in self.processes:
-                process.wait()
+                process.wait(deadline - time.monotonic())
             self._log_last_notes()
         except BaseException:
             # A second request to stop: nobody waits for checkpoints any longer.
@@ -98,8 +107,10 @@ class _Workers:
         for worker in self.processes:
             yield from self._give_job(worker)
         while any(worker.job is not None for worker in self.processes):
-            worker, message = self.inbox.get()
-            if message is None:
+            worker, message = self._next()
+            if worker is None:
+                yield from self._alive()
+            elif message is None:
                 yield from self._replace(worker)
             elif isinstance(message, HandedBack):
                 yield from self._postpone(worker)
@@ -108,6 +119,18 @@ class _Workers:
                 yield from self._give_job(worker)
             else:
                 yield message
+
+    def _next(self) -> tuple[WorkerProcess | None, WorkerMessage | None]:
+        """The next message with its worker; nothing where all of them are silent for a while."""
+        try:
+            return self.inbox.get(timeout=SILENT_SECONDS)
+        except queue.Empty:
+            return None, None
+
+    def _alive(self) -> Iterator[Message]:
+        """Say that the runs go on, of the first worker that has a job."""
+        job = next(worker.job for worker in self.processes if worker.job is not None)
+        yield Alive(run=job.specs[0].id)
 
     def _give_job(self, worker: WorkerProcess) -> Iterator[Message]:
         """Give the worker the next job, if there is one."""
@@ -210,10 +233,10 @@ class WorkerProcess:
                 self.process.kill()
                 self.process.wait()
 
-    def wait(self) -> None:
+    def wait(self, seconds: float) -> None:
         """Wait for its end; one that does not come is forced."""
         try:
-            self.process.wait(STOP_SECONDS)
+            self.process.wait(max(seconds, 0.0))
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

@@ -38,6 +38,16 @@ class Waiting:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Alive:
+    """The executor has heard nothing of its runs for a while; this one is among them.
+
+    Who watches a clock has to look at it even where a network is so slow that it reports nothing.
+    """
+
+    run: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
     """How far a run has come."""
 
@@ -114,7 +124,7 @@ class Idle:
     """From a worker to its executor: the job has ended, and the worker takes the next."""
 
 
-RunMessage = Started | Postponed | Waiting | Progress | Pretrained | NoiseTested | Done | Failed
+RunMessage = Started | Postponed | Waiting | Alive | Progress | Pretrained | NoiseTested | Done | Failed
 """What becomes of a run."""
 
 Message = RunMessage | Note
@@ -127,6 +137,7 @@ _KINDS: dict[str, type[WorkerMessage]] = {
     "started": Started,
     "postponed": Postponed,
     "waiting": Waiting,
+    "alive": Alive,
     "progress": Progress,
     "note": Note,
     "pretrained": Pretrained,

@@ -12,6 +12,7 @@ from relubench.data import PreparedData
 from relubench.executors.base import Executor
 from relubench.executors.job import Job
 from relubench.executors.messages import (
+    Alive,
     Done,
     Failed,
     NoiseTested,
@@ -109,7 +110,7 @@ def run_messages(
 
 
 def progress_event(
-    message: Started | Postponed | Waiting | Progress | Pretrained | NoiseTested, spec: RunSpec, tuning: bool
+    message: Started | Postponed | Waiting | Alive | Progress | Pretrained | NoiseTested, spec: RunSpec, tuning: bool
 ) -> Event:
     """The event of a message about a run that goes on, or whose layers or noise are done."""
     match message:
@@ -126,6 +127,8 @@ def progress_event(
         case Pretrained():
             assert spec.stack is not None
             return event("done", spec, tuning, epochs_done=float(spec.stack.total_epochs), stage="pre-training")
+        case Alive():
+            return event("alive", spec, tuning)
         case Waiting():
             text = f"another process is training {spec.activation} seed {spec.seed}: waiting for it"
             return event("note", spec, tuning, message=text)

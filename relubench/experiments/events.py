@@ -9,7 +9,7 @@ from relubench.runs.result import Outcome, RunResult
 from relubench.runs.spec import RunSpec
 from relubench.runs.task import CLASSIFICATION, task_called
 
-EventKind = Literal["note", "cached", "started", "postponed", "progress", "epoch", "done", "failed"]
+EventKind = Literal["note", "cached", "started", "postponed", "alive", "progress", "epoch", "done", "failed"]
 
 
 RETRIED = "it is tried again"
@@ -20,7 +20,8 @@ RETRIED = "it is tried again"
 class Event:
     """What happens while runs are carried out, for whoever shows it: started, (progress | epoch)*, done.
 
-    A run that another process is training is postponed after it was started, and started again later.
+    A run that another process is training is postponed after it was started, and started again later. Of a run that
+    says nothing for long there is an `alive` now and then.
     """
 
     kind: EventKind

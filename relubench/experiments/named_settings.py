@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypedDict, TypeVar, cast
+from typing import Any, Literal, SupportsIndex, TypedDict, TypeGuard, TypeVar, cast
 
 from relubench.errors import UsageError, shown
 from relubench.experiments.config import ExperimentConfig, contradictions, experiment, merge
@@ -136,14 +136,27 @@ def check_names(named: Mapping[str, Any], names: Mapping[str, Any] = TrainingSet
             raise TypeError(f"there is no setting {name!r}: {did_you_mean(name, names, ', '.join(names))}")
 
 
-def _seeds(seeds: int | Sequence[int] | str | None, seed: int | None) -> tuple[int, ...] | None:
+def _seeds(seeds: object, seed: object) -> tuple[int, ...] | None:
+    """The seeds of a call: the first so many, these, or this one; raises UsageError for anything else."""
     if seeds is not None and seed is not None:
         raise UsageError(f"seeds={seeds!r} and seed={seed} exclude each other", "leave one of the two out")
-    if isinstance(seeds, str):
-        raise UsageError(f"seeds is a number or a list of numbers here, got {seeds!r}", "looks are for relubench.train")
+    if seeds is None and seed is None:
+        return None
     if seed is not None:
-        return (seed,)
-    return tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds) if seeds is not None else None
+        if not _is_whole(seed):
+            raise UsageError(f"seed is a whole number, got {shown(seed)}", "for example seed=1")
+        return (int(seed),)
+    if _is_whole(seeds):
+        return tuple(range(int(seeds)))
+    if isinstance(seeds, Sequence | range) and not isinstance(seeds, str) and all(_is_whole(value) for value in seeds):
+        return tuple(int(value) for value in seeds)
+    hint = "for example seeds=5, or seeds=[3, 7]; looks (3..50) are for relubench.train"
+    raise UsageError(f"seeds is a number or a list of numbers here, got {shown(seeds)}", hint)
+
+
+def _is_whole(value: object) -> TypeGuard[SupportsIndex]:
+    """Whether it is a whole number of Python or NumPy, and no truth value."""
+    return isinstance(value, SupportsIndex) and not isinstance(value, bool)
 
 
 Texts = str | Sequence[str]

@@ -14,10 +14,11 @@ from typing import Any
 
 from relubench.errors import RelubenchError
 from relubench.experiments.comparison import Comparison
+from relubench.reports.choosing.recorded import recorded_values
 from relubench.reports.formatting import count, join_names
 from relubench.reports.record_faults import faults
-from relubench.reports.report import DIGEST, Report, Row, footnotes, listing, record_digest
-from relubench.reports.saved import MATCHED, read_content
+from relubench.reports.report import BESIDE_RESULT, DIGEST, Report, Row, footnotes, listing, record_digest
+from relubench.reports.saved import MATCHED, check_choice, read_content, read_object
 from relubench.reports.training.summary import summarize
 from relubench.runs.result import RunResult, Timing
 from relubench.runs.spec import RunSpec
@@ -25,9 +26,6 @@ from relubench.runs.task import CLASSIFICATION, TASKS, Task
 from relubench.statistics.example_scores import Scores, unpack
 from relubench.statistics.sequential import Looks
 from relubench.version import __version__
-
-BESIDE_RESULT = ("timing", "test_wrong", "test_losses", DIGEST)
-"""Keys of a run in a file that its RunResult has not."""
 
 NOT_OF_RUNS = ("lr_budget", "lr_edge")
 """Keys of a row that follow from trainings that are not in the file: the search of --lr auto."""
@@ -52,12 +50,17 @@ class Number:
 
 def audit(path: Path) -> Report:
     """The values that disagree, a row each; raises UsageError for a file that holds no training table."""
-    content = read_content(path)
+    content = read_object(path)
+    is_choice = content["command"] == "choose"
+    if is_choice:
+        check_choice(content, path)
+    else:
+        read_content(path)
     damage = [number for run in content["runs"] for number in _damage_of(run)]
     damaged_runs = {number.place for number in damage}
     sound_runs = [run for run in content["runs"] if _place_of(run) not in damaged_runs]
     numbers = damage + [number for run in sound_runs for number in _of_run(run)]
-    numbers_of_rows, underived = _of_rows(content)
+    numbers_of_rows, underived = (_of_choice(content), []) if is_choice else _of_rows(content)
     numbers += [number for number in numbers_of_rows if not (damage and number.key == "all")]
     rows = [
         {"place": number.place, "key": number.key, "in_file": number.in_file, "derived": number.derived}
@@ -66,6 +69,14 @@ def audit(path: Path) -> Report:
     ]
     report = listing("check", rows, title=str(path), notes=footnotes(_notes(content, underived)))
     return replace(report, sentence=_sentence(len(numbers), rows, content))
+
+
+def _of_choice(content: Mapping[str, Any]) -> list[Number]:
+    """Everything in the file of a choice beside what it derives from."""
+    try:
+        return [Number(*values) for values in recorded_values(content)]
+    except (RelubenchError, TypeError, KeyError, ValueError, IndexError, AttributeError, ArithmeticError):
+        return [Number("rows", "all", "as written", "the values of the file contradict each other")]
 
 
 def _place_of(run: Row) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from relubench.reports.formatting import join_names
+from relubench.reports.formatting import count, join_names
 from relubench.reports.report import Row
 from relubench.runs.task import task_of
 
@@ -35,3 +35,17 @@ def pretraining_question(rows: Sequence[Row]) -> str:
 def sparsity_question(rows: Sequence[Row]) -> str:
     """How sparse a network may be."""
     return f"How sparse may {place(rows)} be before its test error rises?" if rows else ""
+
+
+def choice_question(rows: Sequence[Row], budget: str) -> str:
+    """Which activation to take."""
+    if not rows:
+        return ""
+    names = list(dict.fromkeys(str(row["activation"]) for row in rows))
+    return f"Which activation ({join_names(names, 6)}) should {place(rows)} have, within {budget}?"
+
+
+def ranking_question(rows: Sequence[Row], num_sets: int) -> str:
+    """Which activation is the best over several data sets and networks."""
+    names = [str(row["activation"]) for row in rows]
+    return f"Which of {join_names(names, 6)} is the best over {count(num_sets, 'data set')} with their networks?"

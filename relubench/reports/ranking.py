@@ -9,6 +9,7 @@ import numpy as np
 
 from relubench.errors import UsageError
 from relubench.reports.formatting import bracket, count, fixed, join_names
+from relubench.reports.questions import ranking_question
 from relubench.reports.report import Column, Report, Row, footnotes
 from relubench.reports.saved import SavedRow, SavedTable
 from relubench.statistics.ranking import Estimate, Ranking, rank
@@ -78,7 +79,7 @@ def ranking_report(sets: Sequence[RankedSet], command: str = "rank") -> Report:
     return Report(
         command=command,
         rows=rows,
-        columns=_columns(base),
+        columns=ranking_columns(base),
         about={
             "sets": [ranked.name for ranked in sets],
             "critical_difference": ranking.critical_difference,
@@ -89,6 +90,8 @@ def ranking_report(sets: Sequence[RankedSet], command: str = "rank") -> Report:
         caption=", ".join(ranked.name for ranked in sets) if len(sets) < 7 else "",
         notes=footnotes(_notes(sets, ranking, missing, base)),
         sentence=_sentence(rows, ranking),
+        question=ranking_question(rows, len(sets)),
+        figures=("ranking",),
     )
 
 
@@ -116,7 +119,8 @@ def _values(name: str, estimate: Estimate | None) -> Row:
     return {key: None if value is None else round(value, 6) for key, value in zip(keys, values, strict=True)}
 
 
-def _columns(base: str) -> list[Column]:
+def ranking_columns(base: str) -> list[Column]:
+    """The columns for people; improvement is over the activation `base`."""
     headers = {
         "mean_rank": "mean rank",
         "probability_of_improvement": f"better than {base}",

@@ -18,6 +18,9 @@ Row = dict[str, Any]
 DIGEST = "record_sha256"
 """The key of a run's record in a result that holds its digest: a changed digit is found, whatever it is of."""
 
+BESIDE_RESULT = ("timing", "test_wrong", "test_losses", DIGEST)
+"""Keys of a run in a file that its RunResult has not."""
+
 LONGEST_NAME = 32
 """Characters of a word in a list that stays in one line."""
 

@@ -130,25 +130,43 @@ def read_json(path: Path) -> Any:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}", "check the name") from error
 
 
-def read_content(path: Path) -> dict[str, Any]:
-    """The JSON object in `path`, every value of its kind; raises UsageError for a file that holds no training table."""
+def read_object(path: Path, hint: str = HINT) -> dict[str, Any]:
+    """The result of any command in `path`, as it stands there; raises UsageError for another file."""
     try:
         content = read_json(path)
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not JSON: it is no text in UTF-8", HINT) from error
+        raise UsageError(f"{path} is not JSON: it is no text in UTF-8", hint) from error
     except RecursionError as error:
-        raise UsageError(f"{path} is not JSON of this program: it is nested too deeply", HINT) from error
+        raise UsageError(f"{path} is not JSON of this program: it is nested too deeply", hint) from error
     except ValueError as error:
-        raise UsageError(f"{path} is not JSON: {error}", HINT) from error
+        raise UsageError(f"{path} is not JSON: {error}", hint) from error
     if not isinstance(content, dict) or not {"command", "version", "rows", "runs"} <= content.keys():
-        raise UsageError(f"{path} is JSON, but not a result of relubench", HINT)
-    rows, runs = content["rows"], content["runs"]
-    _check(rows, NEEDED, OPTIONAL, "row", path, content["command"])
-    _check(runs, NEEDED_OF_RUN, OPTIONAL_OF_RUN, "run", path, content["command"])
-    _check([run["spec"] for run in runs], NEEDED_OF_SPEC, OPTIONAL_OF_SPEC, "run's spec", path, content["command"])
-    if not rows:
-        raise UsageError(f"{path} holds no training table, but a result of {_short(content['command'])}", HINT)
+        raise UsageError(f"{path} is JSON, but not a result of relubench", hint)
     return content
+
+
+def read_content(path: Path) -> dict[str, Any]:
+    """The JSON object in `path`, every value of its kind; raises UsageError for a file that holds no training table."""
+    content = read_object(path)
+    rows, command = content["rows"], content["command"]
+    _check(rows, NEEDED, OPTIONAL, "row", path, command)
+    check_runs(content, path)
+    if not rows:
+        raise UsageError(f"{path} holds no training table, but a result of {_short(command)}", HINT)
+    return content
+
+
+def check_choice(content: Mapping[str, Any], path: Path) -> None:
+    """Raises UsageError unless rows and runs of the file are those of a choice."""
+    _check(content["rows"], dict.fromkeys(("activation", "dataset", "model"), _text), {}, "row", path, "choose")
+    check_runs(content, path)
+
+
+def check_runs(content: Mapping[str, Any], path: Path) -> None:
+    """Raises UsageError unless the runs of the file are those of trained networks, every value of its kind."""
+    runs, command = content["runs"], content["command"]
+    _check(runs, NEEDED_OF_RUN, OPTIONAL_OF_RUN, "run", path, command)
+    _check([run["spec"] for run in runs], NEEDED_OF_SPEC, OPTIONAL_OF_SPEC, "run's spec", path, command)
 
 
 def read_table(path: Path) -> SavedTable:

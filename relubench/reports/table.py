@@ -50,6 +50,17 @@ class Table:
 
         save_file("page", user_path(path), page_content([self.report], user_path(path)))
 
+    def plot(self, path: str | Path) -> None:
+        """Draw the figure of this result into a .png, .svg or .pdf file: learning curves unless it is about another.
+
+        ComputeError where the result has none.
+        """
+        from relubench.reports.figures.draw import write_figure
+        from relubench.reports.figures.source import source_of
+        from relubench.reports.figures.table import figure_of
+
+        write_figure(figure_of(source_of(self.report), self.report.figures or ("curves",)), user_path(path))
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Results(Table):
@@ -79,14 +90,6 @@ class Results(Table):
     def _timings(self) -> dict[str, Timing | None]:
         clocks = {run["id"]: run.get("timing") for run in self.report.runs}
         return {name: Timing.from_json(values) if values else None for name, values in clocks.items()}
-
-    def plot(self, path: str | Path) -> None:
-        """Draw the figure of this result into a .png, .svg or .pdf file: learning curves unless it is about another."""
-        from relubench.reports.figures.draw import write_figure
-        from relubench.reports.figures.source import source_of
-        from relubench.reports.figures.table import figure_of
-
-        write_figure(figure_of(source_of(self.report), self.report.figures or ("curves",)), user_path(path))
 
 
 def _figure_html(report: Report) -> str:

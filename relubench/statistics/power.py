@@ -8,7 +8,6 @@ the noncentral t distribution.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,8 +15,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from relubench.statistics.distributions import student_quantile
-from relubench.statistics.variance import Spread, Values, blend
+from relubench.statistics.variance import TINY, Spread, Values, half_width, quantiles
 
 POWER = 0.80
 MOST_SEEDS = 1000
@@ -88,7 +86,7 @@ def detectable(spread: Spread, observed: ObservedDifference, quantile: float) ->
     variances, chances = variances_left_open(spread)
     trainings = variances - spread.interaction
     estimates, weights = chi_squared(spread.degrees)
-    factors = student_quantile(quantile, spread.degrees), NormalDist().inv_cdf(quantile)
+    factors = quantiles(quantile, spread.degrees)
 
     def power(size: float) -> float:
         extra = observed.extra(size)
@@ -146,7 +144,7 @@ def range_of_variances(spread: Spread) -> tuple[float, float, float]:
 def power_of_seeds(truth: Spread, size: float, quantile: float) -> float:
     """The probability that a difference of `size` is detected if `truth` holds the true variances."""
     estimates, weights = chi_squared(truth.degrees)
-    factors = student_quantile(quantile, truth.degrees), NormalDist().inv_cdf(quantile)
+    factors = quantiles(quantile, truth.degrees)
     power = _power_by_variance(size, truth.between_seeds, estimates, truth.examples, truth.interaction, factors)
     return float(power @ weights)
 
@@ -188,11 +186,8 @@ def _power_by_variance(
     factors: tuple[float, float],
 ) -> Values:
     """The probability that a difference of `size` passes its test, for each true variance and each estimate of it."""
-    t, z = factors
-    estimated = between * estimates
-    variance = np.maximum(estimated + examples, 1e-300)
-    half = np.maximum(blend(t, z, estimated / variance) * np.sqrt(variance), z * math.sqrt(examples + interaction))
-    return _normal((size - half) / np.sqrt(np.maximum(between + examples, 1e-300)))
+    half = half_width(between * estimates, examples, interaction, factors)
+    return _normal((size - half) / np.sqrt(np.maximum(between + examples, TINY)))
 
 
 def _normal(z: Values) -> Values:

@@ -9,7 +9,7 @@ and an activation that another one beats beyond noise is out. One error rate cov
   independent parts (Armitage, McPherson & Rowe 1969, JRSS A 132). What the test examples add to every look alike makes
   looks depend on each other more than is assumed here, and errors rarer;
 - as the variance is estimated, a look uses Student's quantile at its nominal level (Jennison & Turnbull 2000, section
-  4.4), through `variance.blend`.
+  4.4), through `variance.half_width`.
 
 So an answer holds whenever one stops, for whatever reason. `benchmarks.choose_simulation` counts how often it is wrong.
 
@@ -19,15 +19,14 @@ Shapes: A activations, S seeds; any dimensions before them are studies of their 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
-from relubench.statistics.distributions import student_quantile
-from relubench.statistics.variance import Values, blend
+from relubench.statistics.variance import Values, half_width, quantiles
 
 LEAST_SEEDS = 3
 """With fewer seeds Student's quantile is so large that hardly anything is decided."""
@@ -37,6 +36,9 @@ SPENDING_POWER = 1.0
 
 GROWTH = 1.3
 """A look has so many times the seeds of the look before it: later looks change little with one seed more."""
+
+HOPE = 1.0
+"""Standard errors by which a difference is taken to be larger than observed before it is called out of reach."""
 
 GRID = 401
 """Points of the density between two critical values; odd, for Simpson's rule."""
@@ -126,11 +128,20 @@ class Gaps:
     seeds: int
 
     def half_width(self, level: float) -> Values:
-        """The half-width of the interval of each difference at that two-sided level; see `Spread.half_width`."""
-        variance = np.maximum(self.between + self.examples, 1e-300)
-        z = NormalDist().inv_cdf(1 - level / 2)
-        factor = blend(student_quantile(1 - level / 2, self.seeds - 1), z, self.between / variance)
-        return np.maximum(factor * np.sqrt(variance), z * np.sqrt(self.examples + self.interaction))
+        """The half-width of the interval of each difference at that two-sided level."""
+        return half_width(self.between, self.examples, self.interaction, quantiles(1 - level / 2, self.seeds - 1))
+
+    def of_seeds(self, seeds: int) -> Gaps:
+        """The same differences with the variances that means over so many seeds would have."""
+        shrinkage = self.seeds / seeds
+        between, interaction = self.between * shrinkage, self.interaction * shrinkage
+        return replace(self, between=between, interaction=interaction, seeds=seeds)
+
+    def of_studies(self, chosen: NDArray[np.bool_]) -> Gaps:
+        """Those of the chosen studies [...]."""
+        examples, interaction = (np.broadcast_to(part, self.mean.shape) for part in (self.examples, self.interaction))
+        parts = (part[chosen] for part in (self.mean, self.between, examples, interaction))
+        return Gaps(*parts, self.seeds)
 
     def is_worse(self, level: float, within: float = 0.0) -> NDArray[np.bool_]:
         """Whether i is above j by more than `within`, beyond noise; a difference of zero is never one."""
@@ -154,6 +165,29 @@ def gaps_of(scores: Values, examples: Values | float, interaction: Values | floa
     return Gaps(gaps, between, np.asarray(examples), np.asarray(interaction), seeds)
 
 
+def can_change(remaining: NDArray[np.bool_], gaps: Gaps, looks: Looks, within: float = 0.0) -> NDArray[np.bool_]:
+    """Whether the last look could still tell two of those that are left apart, or show them equal; bool [...].
+
+    It could if their true difference was any within HOPE standard errors of the observed one. To stop where it could
+    not adds no error: who stops only keeps more activations (Lan, Simon & Halperin 1982, Communications in Statistics C
+    1, for the idea: a comparison ends once its end is foreseeable).
+    """
+    last = looks.seeds[-1]
+    if gaps.seeds >= last:
+        return np.zeros(remaining.shape[:-1], dtype=bool)
+    sizes, is_open = remaining.sum(axis=-1), np.zeros(remaining.shape[:-1], dtype=bool)
+    pairs = remaining[..., :, None] & remaining[..., None, :] & ~np.eye(remaining.shape[-1], dtype=bool)
+    for size in np.unique(sizes[sizes > 1]).tolist():
+        chosen = sizes == size
+        part = gaps.of_studies(chosen)
+        hope, observed = HOPE * np.sqrt(part.between), np.abs(part.mean)
+        half = part.of_seeds(last).half_width(looks.level(last, all_pairs(size)))
+        is_told = observed + hope > half + within
+        is_equal = np.maximum(observed - hope, 0.0) + half <= within
+        is_open[chosen] = ((is_told | is_equal) & pairs[chosen]).any(axis=(-1, -2))
+    return is_open
+
+
 def eliminate(remaining: NDArray[np.bool_], gaps: Gaps, looks: Looks, within: float = 0.0) -> NDArray[np.bool_]:
     """The activations that are left after a look, bool [..., A]: those that no other one that was left has beaten.
 
@@ -165,9 +199,9 @@ def eliminate(remaining: NDArray[np.bool_], gaps: Gaps, looks: Looks, within: fl
     while True:
         sizes, still = remaining.sum(axis=-1), remaining.copy()
         for size in np.unique(sizes[sizes > 1]).tolist():
-            is_worse = gaps.is_worse(looks.level(gaps.seeds, all_pairs(size)), within)
-            is_out = (is_worse & remaining[..., None, :]).any(axis=-1)
-            still &= ~(is_out & (sizes == size)[..., None])
+            chosen = sizes == size
+            is_worse = gaps.of_studies(chosen).is_worse(looks.level(gaps.seeds, all_pairs(size)), within)
+            still[chosen] &= ~(is_worse & remaining[chosen][..., None, :]).any(axis=-1)
         if (still == remaining).all():
             return remaining
         remaining = still

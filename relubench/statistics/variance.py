@@ -18,6 +18,9 @@ from relubench.statistics.distributions import rising_root, student_quantile
 LEAST_LEVEL = 1e-9
 """Smaller p-values are given as this: no decision depends on their digits."""
 
+TINY = 1e-300
+"""What a variance of zero is divided by."""
+
 Values = NDArray[np.float64]
 
 
@@ -46,11 +49,8 @@ class Spread:
 
     def half_width(self, quantile: float) -> float:
         """blend(t, z) sqrt(between_seeds + examples), at least z sqrt(examples + interaction)."""
-        z = NormalDist().inv_cdf(quantile)
-        if self.variance == 0:
-            return z * math.sqrt(self.floor)
-        factor = blend(student_quantile(quantile, self.degrees), z, self.between_seeds / self.variance)
-        return max(float(factor) * math.sqrt(self.variance), z * math.sqrt(self.floor))
+        factors = quantiles(quantile, self.degrees)
+        return float(half_width(self.between_seeds, self.examples, self.interaction, factors))
 
     def level(self, size: float) -> float:
         """The two-sided level at which an interval around a mean of `size` touches zero: the p-value."""
@@ -64,6 +64,24 @@ class Spread:
         """The variances estimated from `seeds` seeds, for a mean over `new_seeds`."""
         shrinkage = seeds / new_seeds
         return Spread(new_seeds - 1, self.between_seeds * shrinkage, self.examples, self.interaction * shrinkage)
+
+
+def quantiles(quantile: float, degrees: float) -> tuple[float, float]:
+    """Student's quantile with these degrees of freedom, and the normal one."""
+    return student_quantile(quantile, degrees), NormalDist().inv_cdf(quantile)
+
+
+def half_width(
+    between: Values | float, examples: Values | float, interaction: Values | float, factors: tuple[float, float]
+) -> Values:
+    """blend(t, z) sqrt(between + examples), at least z sqrt(examples + interaction); `factors` are t and z.
+
+    The test of a difference is whether it is larger: in tables, at looks, and where their power is computed.
+    """
+    t, z = factors
+    variance = between + examples
+    factor = blend(t, z, between / np.maximum(variance, TINY))
+    return np.maximum(factor * np.sqrt(variance), z * np.sqrt(examples + interaction))
 
 
 def blend(t: float, z: float, share: Values | float) -> Values | float:

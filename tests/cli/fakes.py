@@ -64,7 +64,7 @@ def shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     script = f"set -o pipefail; {command.replace('relubench', f'{shlex.quote(sys.executable)} -m relubench', 1)}"
     env = {**os.environ, **environment}
     return subprocess.run(
-        ["bash", "-c", script], capture_output=True, text=True, cwd=ROOT, env=env, timeout=120, check=False
+        ["bash", "-c", script], capture_output=True, text=True, cwd=ROOT, env=env, timeout=300, check=False
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -17,7 +18,7 @@ from relubench.errors import ComputeError, UsageError
 from relubench.executors.inline import InlineExecutor
 from relubench.experiments.choosing import choice
 from relubench.experiments.choosing.answer import ChoiceRow, recommended
-from relubench.experiments.choosing.budget import Account, Budget, parse_budget
+from relubench.experiments.choosing.budget import OVERRUN_SHARE, Account, Budget, parse_budget
 from relubench.experiments.choosing.plan import FOLDER, LOCK, SequentialPlan
 from relubench.experiments.choosing.rates import RateSearch
 from relubench.experiments.choosing.request import choice_request
@@ -132,8 +133,8 @@ def test_the_plan_is_frozen_in_a_file(table: Table, runs: Path) -> None:
 @pytest.fixture
 def unpriced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without prices and a check of the arithmetic, which take as long as all trainings."""
-    monkeypatch.setattr(choice.Choice, "_prices", lambda choosing, contest: {})
-    monkeypatch.setattr(choice, "soundness", lambda choices, precision: {})
+    monkeypatch.setattr(choice.Choice, "_prices", lambda choosing, contest, trainings: {})
+    monkeypatch.setattr(choice, "soundness", lambda choices, precision, budget_s: {})
 
 
 @pytest.mark.usefixtures("unpriced")
@@ -142,7 +143,9 @@ def test_relu_against_a_renamed_relu_is_never_decided(runs: Path) -> None:
     assert answer(table)["not_told_apart"] == ["relu", "max(x,0)"] or set(answer(table)["not_told_apart"]) == {
         row["activation"] for row in table.rows
     }
-    assert answer(table)["ended"] == "looks"
+    # Their scores are the same: nothing that is trained after the first look could tell them apart.
+    assert (answer(table)["ended"], answer(table)["seeds"]) == ("out of reach", 3)
+    assert "More budget would hardly change this" in answer(table)["more_budget"]
     # People read the name that they gave.
     assert "again cannot be told apart from relu" in table.report.sentence
 
@@ -198,7 +201,7 @@ def test_ctrl_c_at_any_event_leaves_an_answer_and_the_same_command_ends_as_if_un
         # Whoever is left at the end was left at every moment before it.
         assert {row.activation for row in so_far.chosen} >= {row.activation for row in final.chosen}
         assert so_far.runs <= final.runs and choice_report(stopped).sentence
-    assert so_far == replace(final, seconds_a_run=so_far.seconds_a_run)
+    assert so_far == replace(final, effort=so_far.effort)
 
 
 @pytest.mark.slow
@@ -227,7 +230,7 @@ def test_a_budget_without_room_for_one_training_says_what_it_would_take(tmp_path
     short, _ = interrupted_at(0, tmp_path, budget=Budget(seconds=2), epochs=100_000)
     (so_far,) = short.answers
     assert (so_far.recommended, so_far.compared, so_far.runs) == (None, False, 0)
-    assert so_far.seconds_needed is not None and so_far.seconds_needed > 100
+    assert so_far.effort.seconds_needed is not None and so_far.effort.seconds_needed > 100
     sentence = choice_report(short).sentence
     assert sentence.startswith("No activation can be recommended: none has a score yet. The first comparison ")
     assert "need up to 12 runs; 0 have ended, and one takes about" in sentence and "a budget of" in sentence
@@ -318,6 +321,38 @@ def test_an_account_of_runs_counts_a_run_once() -> None:
     account.spend(["a", "b"], [1.0, 1.0], wall_s=2.0)
     account.spend(["a", "b", "c"], [1.0], wall_s=1.0)
     assert account.affords(2) and not account.affords(3)
+
+
+SILENT = """
+import sys, time
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.act, self.last = torch.nn.Linear(64, 8), torch.nn.ReLU(), torch.nn.Linear(8, 10)
+
+    def forward(self, x):
+        if "relubench.executors.worker" in sys.modules:
+            time.sleep(600)
+        return self.last(self.act(self.first(x.flatten(1))))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("unpriced")
+def test_a_run_that_says_nothing_does_not_overrun_the_budget(tmp_path: Path) -> None:
+    """One training step takes ten minutes: no event comes of it, and its process does not listen."""
+    (tmp_path / "net.py").write_text(SILENT)
+    config = configuration(["relu", "tanh"], {**TINY, "model": f"{tmp_path / 'net.py'}:Net"}, None)
+    budget = Budget(seconds=20)
+    request = choice_request(config, datasets=[], models=[], budget=budget, want="error", within=None, seeds="2..4")
+    opened = choice.Choice.open(request, lambda variants: Study.open(variants, runs_dir=tmp_path), python._watch)
+    opened.opened = start = time.monotonic()
+    opened.run()
+    assert time.monotonic() - start < 20 * (1 + OVERRUN_SHARE)
+    (so_far,) = opened.answers
+    assert (so_far.recommended, so_far.runs) == (None, 0)
 
 
 def row(name: str, standing: Any, time: float | None = None, memory: int | None = None, high: float = 9.0) -> ChoiceRow:

@@ -74,6 +74,17 @@ class ChoiceRow:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Effort:
+    """What a first answer takes, as it was known at the end."""
+
+    runs_needed: int = 0
+    seconds_a_run: float | None = None
+    """Of one training on this machine; None where none was trained now."""
+    seconds_needed: float | None = None
+    """The time that a first answer needs; None where it has one, or where runs count."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
     """The rows of one contest, with what its sentence says."""
 
@@ -86,11 +97,7 @@ class Answer:
     """Whether there was a look: before it nothing can be told."""
     confirmed: bool
     projections: list[Projection]
-    seconds_a_run: float | None = None
-    """Of one training on this machine; None where none was trained now."""
-    seconds_needed: float | None = None
-    """The time that a first answer needs; None where it has one, or where runs count."""
-    runs_needed: int = 0
+    effort: Effort
 
     @property
     def recommended(self) -> ChoiceRow | None:
@@ -103,9 +110,10 @@ class Answer:
         return sorted(rows, key=lambda row: row.standing != "best")
 
 
-def answer_of(contest: Contest, want: Want, prices: Mapping[str, Price], soundness: Mapping[str, str]) -> Answer:
+def answer_of(
+    contest: Contest, want: Want, prices: Mapping[str, Price], soundness: Mapping[str, str], effort: Effort
+) -> Answer:
     """The answer of a contest, wherever it has stopped."""
-    account = contest.trainings.account
     best = _best(contest)
     rows = [_row(contest, label, best, prices.get(label), soundness.get(label)) for label in contest.labels]
     rows = _with_front(rows)
@@ -114,13 +122,11 @@ def answer_of(contest: Contest, want: Want, prices: Mapping[str, Price], soundne
         rows=[replace(row, recommended=row.activation == name) for row in rows],
         best=best,
         ended=contest.ended,
-        runs=len(account.runs),
+        runs=contest.outcomes.num_runs,
         compared=contest.seeds > 0 or contest.ended == "settled",
         confirmed=bool(contest.confirmed),
         projections=project(contest),
-        seconds_a_run=account.pace.seconds_a_run(),
-        seconds_needed=account.seconds_needed() if account.is_timed and not contest.seeds else None,
-        runs_needed=account.least_runs,
+        effort=effort,
     )
 
 
@@ -156,7 +162,7 @@ def _best(contest: Contest) -> str | None:
     """The best of those that are left, by test score where that is confirmed, else by validation score."""
     if not contest.remaining or not contest.rates:
         return None
-    sign = 1.0 if contest.trainings.task.lower_is_better else -1.0
+    sign = 1.0 if contest.outcomes.task.lower_is_better else -1.0
     score_of = _test_score if contest.confirmed else _valid_score
     scores = {label: score_of(contest, label) for label in contest.remaining if label in contest.rates}
     numbers = {label: sign * score for label, score in scores.items() if score is not None}
@@ -166,31 +172,28 @@ def _best(contest: Contest) -> str | None:
 
 
 def _valid_score(contest: Contest, label: str) -> float | None:
-    runs = [contest.trainings.result(label, contest.rates[label], seed) for seed in contest.scored_seeds(label)]
-    scores = [run.valid_score for run in runs if run is not None and run.valid_score is not None]
+    scores = contest.outcomes.valid_scores(label, contest.rates[label], contest.scored_seeds(label))
     return sum(scores) / len(scores) if scores else None
 
 
 def _test_score(contest: Contest, label: str) -> float | None:
     if not contest.confirmed or label not in contest.rates:
         return None
-    runs = [contest.trainings.result(label, contest.rates[label], seed) for seed in contest.confirmed]
-    scores = [run.test_score for run in runs if run is not None and run.test_score is not None]
+    scores = contest.outcomes.test_scores(label, contest.rates[label], contest.confirmed)
     return sum(scores) / len(scores) if len(scores) == len(contest.confirmed) else None
 
 
 def _row(contest: Contest, label: str, best: str | None, price: Price | None, sound: str | None) -> ChoiceRow:
-    task, out = contest.trainings.task, contest.out.get(label)
+    task, out = contest.outcomes.task, contest.out.get(label)
     standing: Standing = "best" if label == best else "not told apart"
     if out is not None:
         standing = "failed" if out.reason == "failed" else "worse"
-    spec = next((run.spec for (name, _, _), run in contest.trainings.results.items() if name == label), {})
+    spec = next((run.spec for (name, _, _), run in contest.outcomes.results.items() if name == label), {})
     price = price or Price()
-    part = contest.trainings.prepared_study.parts[0]
     row = ChoiceRow(
         activation=label,
-        dataset=part.prepared.name,
-        model=spec.get("model", part.config.model.name),
+        dataset=contest.outcomes.dataset,
+        model=spec.get("model", contest.outcomes.model),
         standing=standing,
         task=task.name,
         metric=task.metric,
@@ -208,7 +211,7 @@ def _row(contest: Contest, label: str, best: str | None, price: Price | None, so
 
 def _validation(contest: Contest, label: str, best: str | None) -> dict[str, Any]:
     score = _valid_score(contest, label) if label in contest.rates else None
-    rounded = contest.trainings.task.rounded
+    rounded = contest.outcomes.task.rounded
     values: dict[str, Any] = {"valid_metric": None if score is None else rounded(score)}
     if best is not None and (pair := contest.pairs.get((label, best))) is not None:
         values["valid_difference"] = rounded(pair.difference)
@@ -217,10 +220,10 @@ def _validation(contest: Contest, label: str, best: str | None) -> dict[str, Any
 
 
 def _test(contest: Contest, label: str, best: str | None) -> dict[str, Any]:
-    score, rounded = _test_score(contest, label), contest.trainings.task.rounded
+    score, rounded = _test_score(contest, label), contest.outcomes.task.rounded
     if score is None:
         return {}
-    interval = mean_score(contest.trainings.masks_of(label, contest.rates[label], contest.confirmed))
+    interval = mean_score(contest.outcomes.masks_of(label, contest.rates[label], contest.confirmed))
     values: dict[str, Any] = {
         "test_seeds": len(contest.confirmed),
         "test_metric": rounded(score),

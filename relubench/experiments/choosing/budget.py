@@ -15,6 +15,8 @@ from relubench.experiments.events import Event
 HINT = "for example --budget 20m, 90s, 2h or 40runs"
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 LEAST_SECONDS = 1.0
+OVERRUN_SHARE = 0.1
+"""The part of a time that trainings have for their checkpoints when it is up; what has not ended then is killed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,8 +43,10 @@ class Budget:
         return Budget(seconds=self.seconds / number)
 
 
-def parse_budget(text: str) -> Budget:
+def parse_budget(text: object) -> Budget:
     """The budget that --budget names; raises UsageError for anything else."""
+    if not isinstance(text, str):
+        raise UsageError(f"--budget must be a time or a number of runs, got {shown(text)}", HINT)
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h|runs?)", text.strip().lower())
     if match is None:
         raise UsageError(f"--budget must be a time or a number of runs, got {shown(text)}", HINT)
@@ -150,6 +154,11 @@ class Account:
     def seconds_left(self) -> float:
         """Of a time, the reserve included; infinite where runs count."""
         return math.inf if self.budget.seconds is None else self.budget.seconds - self.elapsed
+
+    @property
+    def stop_seconds(self) -> float:
+        """What trainings have for their checkpoints when the time is up; infinite where runs count."""
+        return math.inf if self.budget.seconds is None else OVERRUN_SHARE * self.budget.seconds
 
     @property
     def _last_second(self) -> float:

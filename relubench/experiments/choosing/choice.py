@@ -8,12 +8,14 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 
 from relubench.errors import UsageError
-from relubench.experiments.choosing.answer import Answer, Want, answer_of
+from relubench.experiments.choosing.answer import Answer, Effort, Want, answer_of
 from relubench.experiments.choosing.budget import Account, Budget, spoken
-from relubench.experiments.choosing.contest import CONFIRMATION_SEEDS, Contest
-from relubench.experiments.choosing.plan import SequentialPlan, training_digest
+from relubench.experiments.choosing.contest import Contest
+from relubench.experiments.choosing.course import CONFIRMATION_SEEDS, carry_out
+from relubench.experiments.choosing.outcomes import Outcomes
+from relubench.experiments.choosing.plan import SequentialPlan, plan_of
 from relubench.experiments.choosing.prices import Price, prices, soundness
-from relubench.experiments.choosing.rates import most_runs
+from relubench.experiments.choosing.rates import most_runs, open_search
 from relubench.experiments.choosing.trainings import Trainings, Watch
 from relubench.experiments.config import ExperimentConfig
 from relubench.experiments.events import Event
@@ -65,6 +67,9 @@ class Choice:
     opened: float
     """The moment from which a budget of time counts."""
     contests: list[Contest] = field(default_factory=list)
+    """Those that have begun."""
+    trainings: list[Trainings] = field(default_factory=list)
+    """One for each of them."""
     answers: list[Answer] = field(default_factory=list)
     soundness: dict[str, str] = field(default_factory=dict)
     """By activation, once it is checked: it depends on neither data nor network."""
@@ -74,14 +79,13 @@ class Choice:
     def open(cls, request: ChoiceRequest, open_study: Callable[[Sequence[Variant]], Study], watch: Watch) -> Choice:
         """Everything that can be refused is refused here, and the plans are frozen."""
         opened = time.monotonic()
-        least, most = request.seeds
-        seeds = tuple(range(least))
+        seeds = tuple(range(request.seeds[0]))
         studies = [
             open_study([Variant(config=config.model_copy(update={"seeds": seeds}))]) for config in request.configs
         ]
         for study in studies:
             _check(request, study)
-        plans = [_plan(request, study, looks_between(least, most)) for study in studies]
+        plans = [_plan(request, study) for study in studies]
         for study, plan in zip(studies, plans, strict=True):
             plan.freeze(study.store.root)
         return cls(request, open_study, watch, studies, plans, opened)
@@ -95,8 +99,8 @@ class Choice:
             self._carry_out()
         except KeyboardInterrupt:
             self.interrupted = True
-        for contest in self.contests[len(self.answers) :]:
-            self.answers.append(self._answer(contest))
+        for contest, trainings in [*zip(self.contests, self.trainings, strict=True)][len(self.answers) :]:
+            self.answers.append(self._answer(contest, trainings))
 
     def _carry_out(self) -> None:
         total = Account(self.request.budget, started=self.opened)
@@ -106,13 +110,17 @@ class Choice:
             account = Account(_rest(total).part(len(self.studies) - position), reserve_share=PRICE_SHARE)
             choices = {choice.label: choice for choice in study.parts[0].choices}
             account.least_runs = _least_runs(config, len(choices), plan.looks[0])
-            trainings = Trainings(config, self.open_study, self._watched, account, choices, study=study)
-            contest = Contest([*choices], plan, trainings)
+            part = study.parts[0]
+            task = task_called(part.prepared.task)
+            outcomes = Outcomes(part.prepared.name, part.config.model.name, task, part.prepared.n_valid)
+            trainings = Trainings(config, self.open_study, self._watched, account, outcomes, choices, study=study)
+            contest = Contest([*choices], plan, outcomes, open_search(config))
             self.contests.append(contest)
-            contest.run()
+            self.trainings.append(trainings)
+            carry_out(contest, trainings)
             plan.check(study.store.root)
             total.runs |= account.runs
-            self.answers.append(self._answer(contest))
+            self.answers.append(self._answer(contest, trainings))
             if self.interrupted:
                 return
 
@@ -120,22 +128,26 @@ class Choice:
         self.interrupted = self.watch(study, events) or self.interrupted
         return self.interrupted
 
-    def _answer(self, contest: Contest) -> Answer:
+    def _answer(self, contest: Contest, trainings: Trainings) -> Answer:
         """The answer with what can still be measured; an interruption leaves prices out, not the answer."""
-        measured = {}
+        measured, account = {}, trainings.account
         if not self.interrupted:
             try:
-                measured = self._prices(contest)
-                choices = {label: c for label, c in contest.trainings.choices.items() if label not in self.soundness}
-                self.soundness |= soundness(choices, contest.trainings.config.train.precision)
+                measured = self._prices(contest, trainings)
+                choices = {label: c for label, c in trainings.choices.items() if label not in self.soundness}
+                self.soundness |= soundness(choices, trainings.config.train.precision, account.seconds_left)
             except KeyboardInterrupt:
                 self.interrupted = True
         self.interrupted = self.interrupted or stop_requested()
-        return answer_of(contest, self.request.want, measured, self.soundness)
+        effort = Effort(
+            runs_needed=account.least_runs,
+            seconds_a_run=account.pace.seconds_a_run(),
+            seconds_needed=account.seconds_needed() if account.is_timed and not contest.seeds else None,
+        )
+        return answer_of(contest, self.request.want, measured, self.soundness, effort)
 
-    def _prices(self, contest: Contest) -> dict[str, Price]:
+    def _prices(self, contest: Contest, trainings: Trainings) -> dict[str, Price]:
         """The prices of the activations that were trained, unless timing them would take more than is left."""
-        trainings = contest.trainings
         account = trainings.account
         rates = {label: rate for label, rate in contest.rates.items() if contest.scored_seeds(label)}
         specs = trainings.first_specs(rates)
@@ -189,20 +201,14 @@ def _least_runs(config: ExperimentConfig, num_activations: int, first_look: int)
     return search + num_activations * (first_look + CONFIRMATION_SEEDS[0])
 
 
-def _plan(request: ChoiceRequest, study: Study, looks: tuple[int, ...]) -> SequentialPlan:
-    part = study.parts[0]
-    values = part.config.model_dump(mode="json", exclude={"act", "seeds", "keep"})
-    digests = {choice.label: choice.source_digest for choice in part.choices}
-    return SequentialPlan(
+def _plan(request: ChoiceRequest, study: Study) -> SequentialPlan:
+    return plan_of(
+        study,
+        looks_between(*request.seeds),
         command="choose",
-        activations=tuple(choice.label for choice in part.choices),
-        settings=(f"{part.prepared.name}, {part.config.model.name}",),
-        metric=task_called(part.prepared.task).metric,
         decides_on="validation",
-        looks=looks,
-        error_rate=ELIMINATION_RATE,
         compared="all pairs",
+        error_rate=ELIMINATION_RATE,
         confirmation_error_rate=CONFIRMATION_RATE,
         within=request.within,
-        training=training_digest({**values, "data_digest": part.prepared.digest, "activations": digests}),
     )

@@ -1,30 +1,28 @@
-"""The contest of one data set and network: rates, then looks at more and more seeds, then the confirmation.
+"""The contest of one data set and network: who is out at which look, and what the confirmation says.
 
-    search rates -> (train seeds -> look -> who is left)* -> the rest, with fresh seeds, on the test set, once
+    begin (rates) -> look at more and more seeds -> confirm the rest, with fresh seeds, on the test set, once
 
-It can stop anywhere: the activations that are left are the answer of that moment, at the stated error rate.
+It decides from the runs that there are, and trains nothing (`course` does): so a contest that was recorded is decided
+again in the same way. Wherever it stops, the activations that are left are the answer, at the stated error rate.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 
+from relubench.experiments.choosing.outcomes import Outcomes
 from relubench.experiments.choosing.plan import SequentialPlan
-from relubench.experiments.choosing.rates import chosen, open_search, search_rates
-from relubench.experiments.choosing.trainings import Trainings
+from relubench.experiments.choosing.rates import RateSearch, chosen
 from relubench.statistics.error_rates import Difference, paired_difference
-from relubench.statistics.sequential import Gaps, all_pairs, eliminate
+from relubench.statistics.sequential import Gaps, all_pairs, can_change, eliminate
 
-CONFIRMATION_SEEDS = (2, 5)
-"""The fewest and the most fresh seeds with which those that are left are trained again."""
-
-Ended = Literal["settled", "looks", "budget"]
-"""settled: one is left, or all that are left are within the margin; looks: none is left; budget: spent, or Ctrl-C."""
+Ended = Literal["settled", "out of reach", "looks", "budget"]
+"""settled: one is left, or all that are left are within the margin; out of reach: the last look could tell nobody apart
+any more; looks: it was made; budget: spent, or Ctrl-C."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,13 +49,14 @@ class ComparedPair:
 
 @dataclass(slots=True)
 class Contest:
-    """One data set and network; `run` goes as far as the budget does."""
+    """One data set and network, as far as it has come."""
 
     labels: Sequence[str]
     plan: SequentialPlan
-    trainings: Trainings
+    outcomes: Outcomes
+    search: RateSearch
     rates: dict[str, float] = field(default_factory=dict)
-    remaining: list[str] = field(default_factory=list)
+    remaining: list[str] = field(init=False)
     out: dict[str, Out] = field(default_factory=dict)
     seeds: int = 0
     """Seeds of the last look."""
@@ -72,67 +71,52 @@ class Contest:
     """On the test set, of every two that are confirmed."""
     ended: Ended = "budget"
 
-    def run(self) -> None:
-        """Go through the contest, until it is settled or the budget is spent."""
+    def __post_init__(self) -> None:
         self.remaining = list(self.labels)
-        search = open_search(self.trainings.config)
-        try:
-            search_rates(search, self.trainings, self.labels)
-        finally:
-            self.rates = dict(chosen(search, self.labels))
-        if not search.complete:
+
+    def begin(self) -> None:
+        """Take the rates that the search has found; what trained at none of them is out, once it has ended."""
+        self.rates = dict(chosen(self.search, self.labels))
+        if not self.search.complete:
             return
         for label in self.labels:
             if label not in self.rates:
                 self._drop(label, Out(reason="failed", seeds=0, message="it trained at no learning rate of the grid"))
-        for previous, seeds in pairwise((0, *self.plan.looks)):
-            if self._is_settled():
-                self.ended = "settled"
-                break
-            if not self._affords(seeds - previous) or not self._train(seeds):
-                break
-            self._look(seeds)
-        else:
-            self.ended = "settled" if self._is_settled() else "looks"
-        if self.remaining and self.seeds and not self.trainings.interrupted:
-            self._confirm()
+        self.ended = self._ending()
 
-    def _affords(self, more_seeds: int) -> bool:
-        """Whether that many seeds more, and the fewest seeds of a confirmation, can be paid.
-
-        The first look is worth its runs without a confirmation, and of a time it is always tried: what has ended by
-        then is stored.
-        """
-        account, num_left = self.trainings.account, len(self.remaining)
-        if self.seeds:
-            return account.affords(num_left * (more_seeds + CONFIRMATION_SEEDS[0]))
-        return account.budget.runs is None or account.affords(num_left * more_seeds)
-
-    def _train(self, seeds: int) -> bool:
-        return self.trainings.train({label: [self.rates[label]] for label in self.remaining}, range(seeds))
-
-    def _look(self, seeds: int) -> None:
+    def look(self, seeds: int) -> None:
         """Compare those that are left; a run without a score takes its activation out."""
         self.seeds = seeds
         for label in list(self.remaining):
-            if message := self.trainings.failure(label, self.rates[label], range(seeds)):
+            if message := self.outcomes.failure(label, self.rates[label], range(seeds)):
                 self._drop(label, Out(reason="failed", seeds=seeds, message=message))
-        if len(self.remaining) < 2:
-            return
+        if len(self.remaining) > 1:
+            self._compare()
+        self.ended = self._ending()
+
+    def confirm(self, seeds: Sequence[int]) -> None:
+        """Compare those that are left on the test set, with seeds that decided nothing before."""
+        for label in list(self.remaining):
+            if message := self.outcomes.failure(label, self.rates[label], seeds):
+                self._drop(label, Out(reason="failed", seeds=len(seeds), message=message))
+        self.confirmed = tuple(seeds)
+        self._compare_on_test()
+
+    def _compare(self) -> None:
         labels = list(self.remaining)
-        gaps = self.trainings.gaps({label: self.rates[label] for label in labels}, range(seeds))
+        gaps = self.outcomes.gaps({label: self.rates[label] for label in labels}, range(self.seeds))
         left = eliminate(np.ones(len(labels), dtype=bool), gaps, self.plan.schedule, self.plan.within)
         self.gaps, self.gap_labels = gaps, labels
         self._keep_pairs(labels, gaps)
         for place, label in enumerate(labels):
             if not left[place]:
                 winner = labels[int(np.argmax(np.where(left, gaps.mean[place], -np.inf)))]
-                self._drop(label, Out(reason="worse", seeds=seeds, by=winner))
+                self._drop(label, Out(reason="worse", seeds=self.seeds, by=winner))
 
     def _keep_pairs(self, labels: Sequence[str], gaps: Gaps) -> None:
         """The intervals of this look hold together with those of all looks and pairs, of as many as are compared."""
         half = gaps.half_width(self.plan.schedule.level(gaps.seeds, all_pairs(len(labels))))
-        sign = 1.0 if self.trainings.task.lower_is_better else -1.0
+        sign = 1.0 if self.outcomes.task.lower_is_better else -1.0
         for i, first in enumerate(labels):
             for j, second in enumerate(labels):
                 if i != j:
@@ -148,13 +132,13 @@ class Contest:
         """
         if self.seeds:
             return [seed for seed in range(self.seeds) if self._has_score(label, seed)]
-        seeds = sorted({seed for _, _, seed in self.trainings.results})
+        seeds = sorted({seed for _, _, seed in self.outcomes.results})
         shared = [seed for seed in seeds if all(self._has_score(rival, seed) for rival in self.labels)]
         return shared or [seed for seed in seeds if self._has_score(label, seed)]
 
     def _has_score(self, label: str, seed: int) -> bool:
         rate = self.rates.get(label)
-        run = None if rate is None else self.trainings.result(label, rate, seed)
+        run = None if rate is None else self.outcomes.result(label, rate, seed)
         return run is not None and run.valid_score is not None
 
     def _is_settled(self) -> bool:
@@ -168,31 +152,26 @@ class Contest:
         highest = (self.gaps.mean + self.gaps.half_width(level))[np.ix_(places, places)]
         return bool((highest[~np.eye(len(places), dtype=bool)] <= self.plan.within).all())
 
-    def _confirm(self) -> None:
-        """Train those that are left with fresh seeds, and compare them on the test set, once."""
-        least, most = CONFIRMATION_SEEDS
-        fresh = next((n for n in range(most, least - 1, -1) if self._affords_confirmation(n)), 0)
-        seeds = range(self.plan.looks[-1], self.plan.looks[-1] + fresh)
-        if not fresh or not self.trainings.train({label: [self.rates[label]] for label in self.remaining}, seeds):
-            return
-        for label in list(self.remaining):
-            if message := self.trainings.failure(label, self.rates[label], seeds):
-                self._drop(label, Out(reason="failed", seeds=len(seeds), message=message))
-        self.confirmed = tuple(seeds)
-        self._compare_on_test()
-
-    def _affords_confirmation(self, num_seeds: int) -> bool:
-        return self.trainings.account.affords(num_seeds * len(self.remaining))
+    def _ending(self) -> Ended:
+        """Why nothing more is trained; `budget` where more would be, if it could be paid."""
+        if self._is_settled():
+            return "settled"
+        if self.seeds == self.plan.looks[-1]:
+            return "looks"
+        if self.gaps is None:
+            return "budget"
+        is_left = np.array([label in self.remaining for label in self.gap_labels])
+        return "budget" if can_change(is_left, self.gaps, self.plan.schedule, self.plan.within) else "out of reach"
 
     def _compare_on_test(self) -> None:
-        masks = {label: self.trainings.masks_of(label, self.rates[label], self.confirmed) for label in self.remaining}
+        masks = {label: self.outcomes.masks_of(label, self.rates[label], self.confirmed) for label in self.remaining}
         # `paired_difference` has an error rate of 5 % for all of its comparisons.
         comparisons = round(all_pairs(len(masks)) * 0.05 / self.plan.confirmation_error_rate)
         for first in masks:
             for second in masks:
                 if first != second:
                     self.differences[first, second] = paired_difference(masks[first], masks[second], comparisons)
-        lower, within = self.trainings.task.lower_is_better, self.plan.within
+        lower, within = self.outcomes.task.lower_is_better, self.plan.within
         beaten_by = {
             label: [
                 second

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from relubench.errors import ComputeError
+from relubench.runs.task import task_called
 from relubench.statistics.sequential import Looks
 from relubench.system.files import write_file
+
+if TYPE_CHECKING:
+    from relubench.experiments.study import Study
 
 FOLDER, LOCK = "plans", "plan.lock"
 
@@ -56,6 +61,13 @@ class SequentialPlan:
         values = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
         return {**values, "digest": self.digest}
 
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> SequentialPlan:
+        """The plan that `to_json` wrote; the digest is its own, whatever the values say."""
+        lists = {key: tuple(values[key]) for key in ("activations", "settings", "looks")}
+        own: dict[str, Any] = {key: value for key, value in values.items() if key != "digest"}
+        return cls(**{**own, **lists})
+
     def describe(self) -> str:
         """The plan in one line."""
         looks = ", ".join(str(seeds) for seeds in self.looks)
@@ -91,9 +103,38 @@ class SequentialPlan:
         return json.dumps(asdict(self), sort_keys=True, indent=1)
 
 
+def plan_of(
+    study: Study,
+    looks: tuple[int, ...],
+    *,
+    command: str,
+    decides_on: str,
+    compared: str,
+    error_rate: float,
+    confirmation_error_rate: float = 0.0,
+    within: float = 0.0,
+) -> SequentialPlan:
+    """The plan of a study of one data set and network."""
+    part = study.parts[0]
+    values = part.config.model_dump(mode="json", exclude={"act", "seeds", "keep"})
+    digests = {choice.label: choice.source_digest for choice in part.choices}
+    return SequentialPlan(
+        command=command,
+        activations=tuple(choice.label for choice in part.choices),
+        settings=(f"{part.prepared.name}, {part.config.model.name}",),
+        metric=task_called(part.prepared.task).metric,
+        decides_on=decides_on,
+        looks=looks,
+        error_rate=error_rate,
+        compared=compared,
+        confirmation_error_rate=confirmation_error_rate,
+        within=within,
+        training=_digest({**values, "data_digest": part.prepared.digest, "activations": digests}),
+    )
+
+
 HINT = "delete its folder and give the command again: what it trained is stored"
 
 
-def training_digest(values: dict[str, Any]) -> str:
-    """The digest of what else a configuration sets."""
+def _digest(values: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:12]

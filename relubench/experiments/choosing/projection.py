@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -38,8 +38,6 @@ def _seeds_to_decide(contest: Contest, gaps: Gaps, place: int, leader: int) -> i
     for seeds in looks.seeds:
         if seeds <= gaps.seeds:
             continue
-        shrinkage = gaps.seeds / seeds
-        later = replace(gaps, between=gaps.between * shrinkage, interaction=gaps.interaction * shrinkage, seeds=seeds)
-        if later.is_worse(looks.level(seeds, comparisons), contest.plan.within)[place, leader]:
+        if gaps.of_seeds(seeds).is_worse(looks.level(seeds, comparisons), contest.plan.within)[place, leader]:
             return seeds
     return None

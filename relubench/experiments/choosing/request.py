@@ -23,7 +23,7 @@ def choice_request(
     budget: Budget,
     want: str,
     within: str | float | None,
-    seeds: str | Sequence[int],
+    seeds: object,
 ) -> ChoiceRequest:
     """The request of one configuration for each data set and network; raises UsageError for what cannot be."""
     if want not in WANTS:
@@ -52,13 +52,19 @@ def _margin(within: str | float | None) -> float:
         return 0.0
     try:
         value = float(within)
-    except ValueError:
+    except (TypeError, ValueError):
         value = math.nan
     if not (math.isfinite(value) and value >= 0):
         raise UsageError(f"--within must be a number of at least 0, got {shown(within)}", "for example --within 0.3")
     return value
 
 
-def _range(seeds: str | Sequence[int]) -> tuple[int, int]:
+def _range(seeds: object) -> tuple[int, int]:
     """The seeds of the first look and of the last; raises UsageError for anything but LEAST..MOST from 2 on."""
-    return seeds_range(seeds if isinstance(seeds, str) else f"{seeds[0]}..{seeds[-1]}")
+    if isinstance(seeds, str):
+        return seeds_range(seeds)
+    if not isinstance(seeds, Sequence) or len(seeds) != 2:
+        raise UsageError(
+            f"seeds are those of the first look and of the last, got {shown(seeds)}", "for example seeds=(3, 20)"
+        )
+    return seeds_range(f"{seeds[0]}..{seeds[1]}")

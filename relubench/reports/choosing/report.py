@@ -2,71 +2,123 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 
+from relubench.activations.row_names import row_names
 from relubench.errors import UsageError
-from relubench.experiments.choosing.answer import Answer, ChoiceRow
+from relubench.experiments.choosing.answer import Answer, ChoiceRow, Want
 from relubench.experiments.choosing.choice import Choice
+from relubench.experiments.choosing.contest import Contest
+from relubench.experiments.choosing.plan import SequentialPlan
+from relubench.experiments.choosing.prices import Price
+from relubench.reports.choosing.columns import choice_columns
 from relubench.reports.choosing.sentence import more_budget, sentence
-from relubench.reports.formatting import bracket, count, fixed, join_names, readable, short, signed, signed_bracket
-from relubench.reports.names import with_names
+from relubench.reports.formatting import count, join_names
+from relubench.reports.names import renamed
+from relubench.reports.questions import choice_question
 from relubench.reports.ranking import RankedSet, ranking_report
-from relubench.reports.report import Column, Report, Row, footnotes, run_records
-from relubench.runs.task import Task, task_called
+from relubench.reports.report import Report, Row, footnotes, run_records
+from relubench.version import __version__
+
+MEASURED = (*(field.name for field in fields(Price)), "soundness")
+"""Keys of a row that follow from no run."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChoiceRecord:
+    """All that a report says of a choice, be it made now or read from a file."""
+
+    contests: Sequence[Contest]
+    """Those that have begun."""
+    answers: Sequence[Answer]
+    """One for each of them."""
+    plans: Sequence[SequentialPlan]
+    want: Want
+    budget: str
+    device: str | None
+    runs: list[Row]
+    names: Mapping[str, str]
+    """Label -> the name that the user gave."""
+    version: str = __version__
 
 
 def choice_report(choice: Choice) -> Report:
     """The report of a choice, wherever it has stopped."""
-    rows = [row for answer in choice.answers for row in answer.rows]
-    several = len(choice.answers) > 1
-    first = choice.studies[0]
-    ranking, acts = _ranking(choice) if several else None, choice.request.configs[0].act
+    record = ChoiceRecord(
+        contests=choice.contests,
+        answers=choice.answers,
+        plans=choice.plans,
+        want=choice.request.want,
+        budget=str(choice.request.budget),
+        device=choice.studies[0].device.name,
+        runs=_runs(choice),
+        names=row_names(choice.request.configs[0].act),
+    )
+    return report_of(record)
+
+
+def report_of(record: ChoiceRecord) -> Report:
+    """The report of what is known of a choice."""
+    rows = [row.to_json() for answer in record.answers for row in answer.rows]
+    several = len(record.answers) > 1
+    within = record.plans[0].within
+    texts = [sentence(answer, record.want, within, named=several) for answer in record.answers]
     report = Report(
         command="choose",
-        device=first.device.name,
-        rows=[row.to_json() for row in rows],
-        runs=_runs(choice),
-        about={"plans": [plan.to_json() for plan in choice.plans], "answers": [_about(a) for a in choice.answers]},
-        columns=_columns(rows, several),
-        title=_title(choice),
-        caption=f"wanted: {choice.request.want}; budget {choice.request.budget}",
-        notes=footnotes(_notes(choice, rows)),
-        sentence=" ".join(sentence(answer, choice.request, named=several) for answer in choice.answers),
+        version=record.version,
+        device=record.device,
+        rows=rows,
+        runs=record.runs,
+        about=_about(record, rows),
+        columns=choice_columns(rows),
+        title=_title(record.answers),
+        caption=f"wanted: {record.want}; budget {record.budget}",
+        notes=footnotes(_notes(record)),
+        sentence=" ".join(texts),
+        question=choice_question(rows, record.budget),
+        figures=("choice",),
     )
-    report = with_names(report, acts)
+    report = renamed(report, record.names)
+    ranking = _ranking(record.contests) if several else None
     if ranking is None:
         return report
-    ranking = with_names(ranking, acts)
+    ranking = renamed(ranking, record.names)
     about = {**report.about, "ranking": {**ranking.about, "rows": ranking.rows}}
     text = f"{report.sentence} {ranking.sentence}"
     return replace(report, about=about, sentence=text, tables=(report, ranking))
 
 
-def _ranking(choice: Choice) -> Report | None:
+def _ranking(contests: Sequence[Contest]) -> Report | None:
     """One ranking over all contests, by the test scores of the seeds that every activation has; None without any."""
     sets = []
-    for contest in choice.contests:
-        trainings, seeds = contest.trainings, range(contest.plan.looks[0])
-        sign = 1.0 if trainings.task.lower_is_better else -1.0
-        runs = {
-            label: [run for seed in seeds if (run := trainings.result(label, rate, seed)) is not None]
+    for contest in contests:
+        outcomes, seeds = contest.outcomes, range(contest.plan.looks[0])
+        sign = 1.0 if outcomes.task.lower_is_better else -1.0
+        scores = {
+            label: [sign * score for score in outcomes.test_scores(label, rate, seeds)]
             for label, rate in contest.rates.items()
         }
-        scores = {
-            label: [sign * run.test_score for run in label_runs if run.test_score is not None]
-            for label, label_runs in runs.items()
-        }
-        part = trainings.prepared_study.parts[0]
-        sets.append(RankedSet(name=f"{part.prepared.name}, {part.config.model.name}", scores=scores))
+        sets.append(RankedSet(name=f"{outcomes.dataset}, {outcomes.model}", scores=scores))
     try:
         return ranking_report(sets, "choose")
     except UsageError:
         return None
 
 
-def _about(answer: Answer) -> Row:
-    """The answer in few keys."""
+def _about(record: ChoiceRecord, rows: Sequence[Row]) -> Row:
+    """What the JSON has beside rows and runs: the wish, the plans, and each answer in few keys."""
+    plans = [plan.to_json() for plan in record.plans]
+    pairs = zip(record.answers, record.contests, strict=True)
+    answers = [{**_conclusion(answer), **_basis(answer, contest)} for answer, contest in pairs]
+    about = {"wanted": record.want, "budget": record.budget, "plans": plans, "answers": answers}
+    return {**about, "basis_sha256": _basis_digest(record, rows)}
+
+
+def _conclusion(answer: Answer) -> Row:
+    """What the answer says."""
     recommended = answer.recommended
     return {
         "dataset": answer.rows[0].dataset,
@@ -82,103 +134,47 @@ def _about(answer: Answer) -> Row:
     }
 
 
-def _title(choice: Choice) -> str:
-    names = dict.fromkeys(f"{answer.rows[0].dataset} · {answer.rows[0].model}" for answer in choice.answers)
+def _basis(answer: Answer, contest: Contest) -> Row:
+    """What the answer follows from beside the runs."""
+    return {
+        "network": contest.outcomes.model,
+        "valid_examples": contest.outcomes.valid_examples,
+        "search": contest.search.to_json(),
+        "seeds": contest.seeds,
+        "confirmation_seeds": list(contest.confirmed),
+        **asdict(answer.effort),
+    }
+
+
+def _basis_digest(record: ChoiceRecord, rows: Sequence[Row]) -> str:
+    """The SHA-256 of what was measured or given, and follows from nothing: a changed digit of it is found."""
+    pairs = zip(record.answers, record.contests, strict=True)
+    values = {
+        "given": [record.want, record.budget, record.device, record.version, dict(record.names)],
+        "answers": [_basis(answer, contest) for answer, contest in pairs],
+        "measured": [[row[key] for key in MEASURED] for row in rows],
+    }
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _title(answers: Sequence[Answer]) -> str:
+    names = dict.fromkeys(f"{answer.rows[0].dataset} · {answer.rows[0].model}" for answer in answers)
     return " and ".join(names) if len(names) < 3 else f"{len(names)} data sets and networks"
 
 
 def _runs(choice: Choice) -> list[Row]:
     """The runs behind the answer, with their test results."""
     records: list[Row] = []
-    for contest in choice.contests:
-        trainings = contest.trainings
-        masks = {trainings.results[key].id: mask for key, mask in trainings.masks.items()}
-        results = list({result.id: result for result in trainings.results.values()}.values())
+    for contest, trainings in zip(choice.contests, choice.trainings, strict=True):
+        outcomes = contest.outcomes
+        masks = {outcomes.results[key].id: mask for key, mask in outcomes.masks.items()}
+        results = list({result.id: result for result in outcomes.results.values()}.values())
         records += run_records(results, trainings.timings, lambda result, masks=masks: masks.get(result.id))
     return list({record["id"]: record for record in records}.values())
 
 
-def _columns(rows: Sequence[ChoiceRow], several: bool) -> list[Column]:
-    task = task_called(rows[0].task) if rows else None
-    unit = f" {task.unit}" if task and task.unit else ""
-    noun = task.noun if task else "score"
-    columns = [
-        Column(header="activation", cell=lambda row: [row["activation"]], right=False),
-        *([_text("dataset"), _text("model")] if several else []),
-        Column(header="standing", cell=_standing, right=False),
-        Column(header="lr", cell=lambda row: [short(row["lr"])], drop_order=5),
-        Column(header="seeds", cell=lambda row: [str(row["seeds"] or "")], drop_order=4),
-        Column(header=f"validation {noun}{unit}", cell=_with("valid_metric", task), drop_order=3),
-        Column(header=f"test {noun}{unit}", cell=_with_interval(task)),
-        Column(header="to the best", cell=_difference(task)),
-        Column(header="training", cell=_ratio),
-        Column(header="training µs/example", cell=lambda row: [short(row["training_us_per_example"])], drop_order=2),
-        Column(header="inference µs alone, in a batch", cell=_inference, drop_order=1),
-        Column(header="memory", cell=_memory),
-        Column(header="front", cell=lambda row: ["yes" if row["pareto"] else ""], right=False, drop_order=6),
-        Column(header="arithmetic", cell=lambda row: [row["soundness"] or ""], right=False),
-    ]
-    values = [row.to_json() for row in rows]
-    return [column for column in columns if any("".join(column.cell(row)) for row in values)]
-
-
-def _text(key: str) -> Column:
-    return Column(header=key, cell=lambda row: [row[key]], right=False)
-
-
-def _standing(row: Row) -> list[str]:
-    word = "recommended" if row["recommended"] else ""
-    rank = {"best": "best", "not told apart": "as good"}.get(row["standing"], row["standing"])
-    return [", ".join(part for part in (word, rank) if part)]
-
-
-def _with(key: str, task: Task | None) -> Callable[[Row], list[str]]:
-    return lambda row: [fixed(row[key], task.decimals if task else 2)]
-
-
-def _with_interval(task: Task | None) -> Callable[[Row], list[str]]:
-    decimals = task.decimals if task else 2
-
-    def cell(row: Row) -> list[str]:
-        ends = bracket(row["test_metric_ci_low"], row["test_metric_ci_high"], decimals)
-        return [part for part in (fixed(row["test_metric"], decimals), ends) if part]
-
-    return cell
-
-
-def _difference(task: Task | None) -> Callable[[Row], list[str]]:
-    """On the test set where it is confirmed, else on the validation data, which the cell says."""
-    decimals = task.decimals if task else 2
-
-    def cell(row: Row) -> list[str]:
-        kind = "test" if row["test_difference"] is not None else "valid"
-        value = row[f"{kind}_difference"]
-        if value is None:
-            return []
-        ends = signed_bracket(row[f"{kind}_difference_ci_low"], row[f"{kind}_difference_ci_high"], decimals)
-        return [signed(value, decimals), ends, *(["v"] if kind == "valid" else [])]
-
-    return cell
-
-
-def _ratio(row: Row) -> list[str]:
-    if row["training_ratio"] is None:
-        return [] if row["training_us_per_example"] is None else ["x 1"]
-    return [f"x {row['training_ratio']:.2f}", bracket(row["training_ratio_ci_low"], row["training_ratio_ci_high"])]
-
-
-def _inference(row: Row) -> list[str]:
-    if row["inference_us"] is None or row["inference_us_per_example"] is None:
-        return []
-    return [f"{row['inference_us']:.0f} {row['inference_us_per_example']:.1f}"]
-
-
-def _memory(row: Row) -> list[str]:
-    return [] if row["memory_bytes"] is None else [readable(row["memory_bytes"])]
-
-
-def _notes(choice: Choice, rows: Sequence[ChoiceRow]) -> list[str]:
-    plan = choice.plans[0]
+def _notes(record: ChoiceRecord) -> list[str]:
+    plan, rows = record.plans[0], [row for answer in record.answers for row in answer.rows]
     validation = f"{100 * plan.error_rate:g} %"
     notes = [
         f"looks at up to {plan.looks[-1]} seeds decide on the validation data: all pairs and all looks together err in "
@@ -189,7 +185,7 @@ def _notes(choice: Choice, rows: Sequence[ChoiceRow]) -> list[str]:
     if any(row.valid_difference is not None and row.test_difference is None for row in rows):
         notes.append("v: a difference on the validation data, at the last look at which both were compared")
     if any(row.training_us_per_example is not None for row in rows):
-        base = choice.contests[0].labels[0]
+        base = plan.activations[0]
         notes.append(
             f"training: the time of a training step over that of {base}, in turns on this machine; inference: one "
             "example alone, and an example of a training batch; memory: the most that the network and a training step "

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from relubench.experiments.choosing.answer import Answer, ChoiceRow
-from relubench.experiments.choosing.choice import ChoiceRequest
+from relubench.experiments.choosing.answer import Answer, ChoiceRow, Want
 from relubench.reports.formatting import count, duration, join_names
 from relubench.runs.task import task_called
 
 
-def sentence(answer: Answer, request: ChoiceRequest, *, named: bool) -> str:
+def sentence(answer: Answer, want: Want, within: float, *, named: bool) -> str:
     """Which activation to take and why, what cannot be told apart from it, and what more budget would change.
 
     `named`: with the data set and the network in front, where there are several.
@@ -24,7 +23,7 @@ def sentence(answer: Answer, request: ChoiceRequest, *, named: bool) -> str:
             f"{lead}Nothing is decided yet: {row.activation} has the {task.best} validation {task.noun} so far{score}"
         )
         return f"{first}, and no activation is ruled out. {more_budget(answer)}"
-    parts = [f"{lead}Take {row.activation}: {_why(answer, row, request)}.", _others(answer), _caveat(answer, row)]
+    parts = [f"{lead}Take {row.activation}: {_why(answer, row, want, within)}.", _others(answer), _caveat(answer, row)]
     return " ".join(part for part in [*parts, more_budget(answer)] if part)
 
 
@@ -39,16 +38,16 @@ def _unscored(answer: Answer) -> str:
     return f"{join_names(names, 10)} {'has' if len(names) == 1 else 'have'} no score yet"
 
 
-def _why(answer: Answer, row: ChoiceRow, request: ChoiceRequest) -> str:
+def _why(answer: Answer, row: ChoiceRow, want: Want, within: float) -> str:
     task = task_called(row.task)
     score = row.test_metric if answer.confirmed else row.valid_metric
     kind = f"{'test' if answer.confirmed else 'validation'} {task.noun}"
     size = "" if score is None else task.text(score)
     if row.standing == "best":
         return f"it has the {task.best} {kind}, {size}"
-    margin = f"{request.within:g} {task.difference_unit}".rstrip()
-    as_good = f"are not worse than {answer.best} by more than {margin}" if request.within else "are as good"
-    cheap = "needs the least memory" if request.want == "memory" else "trains fastest"
+    margin = f"{within:g} {task.difference_unit}".rstrip()
+    as_good = f"are not worse than {answer.best} by more than {margin}" if within else "are as good"
+    cheap = "needs the least memory" if want == "memory" else "trains fastest"
     return f"of those that {as_good} it {cheap}, with a {kind} of {size}"
 
 
@@ -72,6 +71,11 @@ def more_budget(answer: Answer) -> str:
     """What more budget would change, in one sentence or two."""
     if answer.ended == "settled":
         return "More budget would not change this."
+    if answer.ended == "out of reach":
+        names = [entry.activation for entry in answer.projections]
+        return (
+            f"More budget would hardly change this: up to the last look {join_names(names, 10)} would stay undecided."
+        )
     if not answer.compared:
         return _first_answer(answer)
     if not answer.projections:
@@ -96,10 +100,11 @@ def more_budget(answer: Answer) -> str:
 
 def _first_answer(answer: Answer) -> str:
     """What the first comparison needs."""
-    needs = f"The first comparison and its confirmation need up to {count(answer.runs_needed, 'run')}"
-    if answer.seconds_a_run is None or answer.seconds_needed is None:
+    effort = answer.effort
+    needs = f"The first comparison and its confirmation need up to {count(effort.runs_needed, 'run')}"
+    if effort.seconds_a_run is None or effort.seconds_needed is None:
         return f"{needs}; {answer.runs} have ended."
     return (
-        f"{needs}; {answer.runs} have ended, and one takes about {duration(answer.seconds_a_run)} here: give the same "
-        f"command a budget of {duration(answer.seconds_needed)}, or fewer --epochs."
+        f"{needs}; {answer.runs} have ended, and one takes about {duration(effort.seconds_a_run)} here: give the same "
+        f"command a budget of {duration(effort.seconds_needed)}, or fewer --epochs."
     )

@@ -72,6 +72,8 @@ class Panel:
     """The ends of the vertical axis, where panels beside each other share it."""
     end_names: bool = False
     """Whether lines are named where they end, too: those of one colour could not be told apart otherwise."""
+    point_names: bool = False
+    """Whether the name of each point stands beside it."""
     from_zero: bool = False
     """Whether the axis of the scores begins at 0."""
 

@@ -13,7 +13,7 @@ import numpy as np
 from relubench.errors import UsageError
 from relubench.reports.figures.declaration import Figure, Panel, Scale, Series
 from relubench.reports.figures.looks import Look, looks_of
-from relubench.reports.figures.names import Theme, name_ends, name_rule
+from relubench.reports.figures.names import Theme, name_ends, name_points, name_rule
 from relubench.reports.plots.figure import COLOURS, SUFFIXES, save
 
 if TYPE_CHECKING:
@@ -120,6 +120,8 @@ def draw_panel(axes: Axes, panel: Panel, looks: Mapping[str, Look], theme: Theme
     _style(axes, panel, theme)
     if panel.end_names:
         name_ends(axes, panel.series, looks, theme)
+    if panel.point_names:
+        name_points(axes, panel.series, theme)
 
 
 def _draw_series(axes: Axes, series: Series, look: Look, colour: str, group: str, *, horizontal: bool) -> None:
@@ -217,7 +219,8 @@ def _legend(figure: Figure, theme: Theme) -> list[Any]:
 
     looks = looks_of(figure.keys)
     handles: dict[str, Any] = {}
-    all_series = [series for panel in figure.panels for series in panel.series if not panel.end_names]
+    unnamed = [panel for panel in figure.panels if not (panel.end_names or panel.point_names)]
+    all_series = [series for panel in unnamed for series in panel.series]
     names = [name for panel in figure.panels for name in panel.categories]
     for series in all_series:
         is_on_axis = names and all(series.key and series.key in names[int(y)] for y in series.y if len(names) > y)

@@ -1,4 +1,4 @@
-"""Names within a drawing: of a thin line across it, and of lines where they end."""
+"""Names within a drawing: of a thin line across it, of lines where they end, and of points."""
 
 from __future__ import annotations
 
@@ -64,6 +64,14 @@ def name_ends(axes: Axes, lines: Sequence[Series], looks: Mapping[str, Look], th
             arrowprops={**arrow, "relpos": (0, 0.5)},
             annotation_clip=False,
         )
+
+
+def name_points(axes: Axes, clouds: Sequence[Series], theme: Theme) -> None:
+    """Each point's name at its upper right, for which the axis is longer."""
+    axes.margins(x=0.2)
+    for cloud in clouds:
+        for x, y, name in zip(cloud.x, cloud.y, cloud.names or [""] * len(cloud.x), strict=True):
+            axes.annotate(name, (x, y), xytext=(4, 3), textcoords="offset points", fontsize="small", color=theme.ink)
 
 
 def apart(heights: Sequence[float], gap: float = 0.055) -> list[float]:

@@ -75,16 +75,18 @@ class FigureSource:
 def source_of(report: Report) -> FigureSource:
     """What the figures of a report are made from."""
     names = report.names
-    runs = [_named(run, names) for record in report.runs if (run := _run(record)) is not None]
+    # A choice has runs of its search for rates too, and figures of trainings would mix them with the others.
+    records = [] if report.command == "choose" else report.runs
+    runs = [_named(run, names) for record in records if (run := _run(record)) is not None]
     timings = {
-        record["id"]: Timing.from_json(record["timing"]) for record in report.runs if record.get("timing") is not None
+        record["id"]: Timing.from_json(record["timing"]) for record in records if record.get("timing") is not None
     }
     return FigureSource(
         command=report.command,
         rows=[named_row(row, names) for row in report.rows],
         runs=runs,
         timings=timings,
-        records=report.runs,
+        records=records,
         about=report.about,
         title=report.title,
         tunings=[named_row(row, names) for row in report.tunings],

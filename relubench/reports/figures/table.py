@@ -58,6 +58,10 @@ FIGURES: dict[str, FigureRow] = {
         "zeros_and_scores:zeros_and_scores_figure", "the test score against the zeros of each network"
     ),
     "pareto": FigureRow("pareto:pareto_figure", "the best score so far against time, and the front of all networks"),
+    "choice": FigureRow(
+        "choice:choice_figure", "the answer of a choice: score against training time, and differences to the best"
+    ),
+    "ranking": FigureRow("ranking:ranking_figure", "mean ranks with their intervals and the critical difference"),
     "speed": FigureRow("speed:speed_figure", "ns an element against size, beside the roof"),
     "products": FigureRow("products:products_figure", "time of a product against its zeros"),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from relubench.reports.choosing.columns import MEANINGS
 from relubench.reports.page.markup import bullets, facts, folded
 from relubench.reports.report import Report
 from relubench.reports.training.columns import COLUMNS
@@ -18,6 +19,17 @@ ABOUT_TRAINING = (
     "Published numbers were measured by others, on other machines; the word beside them says what a comparison can "
     "say.",
 )
+ABOUT_CHOICES = (
+    "At planned numbers of seeds each pair of activations is compared on the validation data; who is worse beyond "
+    "noise is out. All looks and pairs together err in at most as many choices as the notes say, wherever one stops.",
+    "Who is left is trained with fresh seeds and compared on the test set once. A number in square brackets is the "
+    "interval of that comparison; a v behind it says that it is one of the validation data.",
+    "The front holds those that no other activation beats in score, training time and memory together.",
+)
+ABOUT_RANKS = (
+    "A rank is a place among the activations of one data set and network, 1 being the best. Intervals hold the noise "
+    "between seeds, and say nothing of other data sets.",
+)
 ABOUT_TIMES = (
     "Times are of this machine. A ratio is taken within rounds in which both were timed, so that they met the same "
     "machine.",
@@ -26,19 +38,26 @@ ABOUT_TIMES = (
 
 def guidance(reports: Sequence[Report]) -> list[str]:
     """The sentences on how to read these results."""
-    is_timed = any(report.command == "speed" for report in reports)
-    is_trained = any(row for report in reports if report.command != "speed" for row in report.rows)
-    return [*(ABOUT_TRAINING if is_trained else ()), *(ABOUT_TIMES if is_timed else ())]
+    commands = {report.command for report in reports if report.rows}
+    is_timed = any(report.command == "speed" for report in reports) or "choose" in commands
+    return [
+        *(ABOUT_TRAINING if commands - {"speed", "choose", "rank"} else ()),
+        *(ABOUT_CHOICES if "choose" in commands else ()),
+        *(ABOUT_RANKS if "rank" in commands else ()),
+        *(ABOUT_TIMES if is_timed else ()),
+    ]
 
 
 def meanings(reports: Sequence[Report]) -> dict[str, str]:
     """Key of the rows -> what it means, with its unit."""
     keys = {key for report in reports for row in report.rows for key, value in row.items() if value is not None}
-    return {
+    of_training = {
         key.name: f"{key.meaning}{f' ({key.unit})' if key.unit else ''}"
         for key in COLUMNS
         if key.name in keys and key.meaning
     }
+    is_choice = any(report.command == "choose" for report in reports)
+    return of_training | ({key: text for key, text in MEANINGS.items() if key in keys} if is_choice else {})
 
 
 def reading_html(reports: Sequence[Report]) -> str:

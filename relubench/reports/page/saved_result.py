@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from relubench.errors import UsageError
+from relubench.reports.choosing.recorded import recorded_report
 from relubench.reports.names import renamed_columns
+from relubench.reports.ranking import ranking_columns
 from relubench.reports.report import Column, Note, Report, Row, listing_columns
-from relubench.reports.saved import MOST_BYTES
+from relubench.reports.saved import read_object
 from relubench.reports.training.sparsity import sparsity_columns
 from relubench.reports.training.table import training_columns
-from relubench.system.files import read_at_most
 
 NEEDED = {"command", "version", "rows", "runs"}
 FIXED = frozenset((*NEEDED, "device", "words"))
@@ -22,14 +23,7 @@ HINT = "give files written by relubench with --format json or --output FILE.json
 
 def read_report(path: Path) -> Report:
     """The report in the file; raises UsageError for a file that holds none."""
-    try:
-        content = json.loads(read_at_most(path, MOST_BYTES))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror or error}", "check the name") from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is not JSON: {error}", HINT) from error
-    if not isinstance(content, dict) or not content.keys() >= NEEDED:
-        raise UsageError(f"{path} is JSON, but not a result of relubench", HINT)
+    content = read_object(path, HINT)
     rows, runs = content["rows"], content["runs"]
     if not all(
         isinstance(records, list) and all(isinstance(record, dict) for record in records) for records in (rows, runs)
@@ -38,8 +32,11 @@ def read_report(path: Path) -> Report:
     words = content.get("words")
     words = words if isinstance(words, dict) else {}
     try:
+        if content["command"] == "choose":
+            # It follows from its runs, its ranking of several data sets too.
+            return replace(recorded_report(content), command_line=_text(words, "command_line"))
         return _report(content, words, rows, runs)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError) as error:
         raise UsageError(f"{path} is damaged: its table cannot be read ({error!r})", HINT) from error
 
 
@@ -50,7 +47,7 @@ def _report(content: dict[str, Any], words: dict[str, Any], rows: list[Row], run
         device=content.get("device"),
         rows=rows,
         runs=runs,
-        columns=_columns(str(content["command"]), rows, _text(words, "against")),
+        columns=_columns(content, rows, _text(words, "against")),
         about={key: value for key, value in content.items() if key not in FIXED},
         title=_text(words, "title") or f"{content['command']}, relubench {content['version']}",
         caption=_text(words, "caption"),
@@ -71,12 +68,15 @@ def _report(content: dict[str, Any], words: dict[str, Any], rows: list[Row], run
     return report
 
 
-def _columns(command: str, rows: Sequence[Row], against: str) -> Sequence[Column]:
+def _columns(content: Mapping[str, Any], rows: Sequence[Row], against: str) -> Sequence[Column]:
     """The columns that people had; of timings every key of the rows, since their columns need the measurement."""
+    command = content["command"]
     if command in ("train", "run", "pretrain"):
         return training_columns(rows, against)
     if command == "ablate-sparsity":
         return sparsity_columns(rows)
+    if command == "rank":
+        return ranking_columns(str(content["compared_with"]))
     filled = [{key: value for key, value in row.items() if value is not None} for row in rows]
     return listing_columns(filled)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from relubench.errors import UsageError
-from relubench.experiments.choosing.plan import SequentialPlan, training_digest
+from relubench.experiments.choosing.plan import SequentialPlan, plan_of
 from relubench.experiments.choosing.seeds import looks_of, seeds_range
 from relubench.experiments.comparison import Comparison
 from relubench.experiments.config import ExperimentConfig
@@ -23,7 +23,6 @@ from relubench.experiments.study import Study
 from relubench.reports.formatting import count
 from relubench.reports.report import Report, footnotes
 from relubench.reports.training.study import study_report
-from relubench.runs.task import task_called
 from relubench.statistics.distributions import ALPHA
 from relubench.statistics.error_rates import DIFFERENT
 from relubench.statistics.sequential import looks_between
@@ -49,7 +48,7 @@ class SequentialTraining:
         study = open_study([Variant(config=_with_seeds(config, looks[0]))])
         if study.parts[0].runs <= looks[0]:
             raise UsageError("looks need two rows to compare, and there is one", "add --act NAME, or give --seeds N")
-        plan = _plan(study, looks)
+        plan = plan_of(study, looks, command="train", decides_on="test", compared="with the first", error_rate=ALPHA)
         plan.freeze(study.store.root)
         return cls(config, plan, open_study, study)
 
@@ -127,20 +126,3 @@ def _finish(study: Study) -> None:
     """Take the runs of a study whose runs are all stored."""
     for _ in study.run():
         pass
-
-
-def _plan(study: Study, looks: tuple[int, ...]) -> SequentialPlan:
-    part = study.parts[0]
-    values = part.config.model_dump(mode="json", exclude={"act", "seeds", "keep"})
-    digests = {choice.label: choice.source_digest for choice in part.choices}
-    return SequentialPlan(
-        command="train",
-        activations=tuple(choice.label for choice in part.choices),
-        settings=(f"{part.prepared.name}, {part.config.model.name}",),
-        metric=task_called(part.prepared.task).metric,
-        decides_on="test",
-        looks=looks,
-        error_rate=ALPHA,
-        compared="with the first",
-        training=training_digest({**values, "data_digest": part.prepared.digest, "activations": digests}),
-    )
