@@ -35,6 +35,7 @@ OFFERED = offer(
         "data.context",
         "model.name",
         "model.heads",
+        "model.ffn",
         "model.keep_act",
         "model.init",
     ),
