@@ -39,9 +39,9 @@ def experts_figure(source: FigureSource) -> Figure | None:
         name="experts",
         title="How many experts are used, and what comes of it",
         subject=source.subject,
-        reading="Experts used: exp of the entropy of their shares of the rows, over their number, the mean over blocks; "
-        "100 % where all get as many rows. A line is the mean over seeds, with the lowest and the highest. In the second "
-        "panel a point is one network at its best epoch, and a dashed line the mean of those without experts.",
+        reading="Experts used: exp of the entropy of their shares of the rows, over their number, the mean over "
+        "blocks; 100 % where all get as many rows. A line is the mean over seeds, with the lowest and the highest. In "
+        "the second panel a point is one network at its best epoch, a dashed line the mean of those without experts.",
         panels=panels,
         keys=source.keys,
     )
