@@ -29,7 +29,7 @@ watcher.start()
 population = _open(Job.from_json(json.loads(sys.argv[1])))
 data = population.data
 (step,) = itertools.islice(population.train(), 1)
-# The whole held-out part, as a run's end sees it; and of its evaluation some batches, for the time that all of them take.
+# The whole held-out part, as the end of a run sees it; and of its evaluation a few batches.
 at_chance = population.task.is_at_chance(8.0, data.targets("valid"))
 with torch.no_grad():
     for x, y in itertools.islice(data.slices("valid", 2000 // data.context), 3):
