@@ -34,7 +34,7 @@ def experts_figure(source: FigureSource) -> Figure | None:
         for label, runs in groups.items()
         if any(run.test_score is not None for run in runs)
     ]
-    panels = [use, Panel(x_label="experts used (%)", y_label=source.score_label(), series=scores, end_names=True)]
+    panels = [use, Panel(x_label="experts used (%)", y_label=source.score_label(), series=scores)]
     return Figure(
         name="experts",
         title="How many experts are used, and what comes of it",
