@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 
 from relubench.activations.choice import ActivationChoice, label_of
 from relubench.activations.formulas.formula import parse_formula
-from relubench.activations.formulas.functions import NAMES, fold
+from relubench.activations.formulas.functions import NAMES, NEIGHBOURS, fold
 from relubench.activations.formulas.tokens import has_x
 from relubench.activations.mix import entry_of, is_mix, mix_of
 from relubench.activations.row import FAMILIES, LAYER, PER, UNIT, ActivationRow, ParameterValue
@@ -219,7 +219,11 @@ def _table_names(word: str) -> list[str]:
         return names
     if word in ACTIVATIONS:
         return [word]
-    function = NAMES.get(fold(word.rpartition(".")[2][:100]))
+    key = fold(word.rpartition(".")[2][:100])
+    if key in NEIGHBOURS:
+        hint = "poly_relu is the form of its article without the norm" if key == "polynorm" else SEE
+        raise UsageError(f"{shown(word)} is no function of one unit: its value depends on the others' too", hint)
+    function = NAMES.get(key)
     if function is not None and word[-1:].isalnum():
         raise UsageError(f"there is no activation called {shown(word)}", f"as a formula it is {function}(x); {SEE}")
     if re.fullmatch(r"[\d.]+", word):

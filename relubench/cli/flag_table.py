@@ -123,6 +123,12 @@ _ROWS = (
         default="one for each 32 features",
     ),
     Flag(
+        field="model.ffn",
+        values="plain|moe-NxK",
+        help="The feed-forward networks of a Transformer: plain, one in each block; moe-8x2, eight experts in each, of "
+        "which two work on each character (of a vit, on each patch).",
+    ),
+    Flag(
         field="data.context",
         values="N",
         heading=NETWORK,

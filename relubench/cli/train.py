@@ -28,7 +28,7 @@ SEEDS = replace(
 )
 OFFERED = offer(
     *("act", "act_by_layer", "data.name", "data.target", "data.context"),
-    *("model.name", "model.heads", "model.keep_act", "model.init"),
+    *("model.name", "model.heads", "model.ffn", "model.keep_act", "model.init"),
     *("model.norm", "model.dropout", "model.sign_flip", "model.match", "model.latent", "model.act_in"),
     *("model.output_act", "data.augment"),
     *("train.protocol", "train.optimizer", "train.lr", "train.momentum", "train.weight_decay", "train.batch_size"),

@@ -20,6 +20,7 @@ COMPARED = (
     "l1_scale",
     "test_noise",
     "target",
+    "ffn",
     "task",
 )
 """Settings that have a place of their own in a table, or change no result: not told as deviations."""

@@ -31,9 +31,11 @@ from relubench.models.architecture import (
     multiplications,
     parameter_count,
     parse_model,
+    with_ffn,
     with_heads,
 )
 from relubench.models.families import family_of
+from relubench.models.mixture import PLAIN, mixture_of
 from relubench.runs import pretrained_file
 from relubench.runs.spec import FROM_FILE, SHUFFLED, RunSpec
 from relubench.runs.task import Task, task_called
@@ -128,7 +130,7 @@ def expand(
 
 def requested_architecture(model: ModelSection, dataset: str) -> Architecture:
     """The shape of the network that a configuration asks for, before it is narrowed for a gated activation."""
-    arch = parse_model(model.name if model.name != "auto" else default_model(dataset))
+    arch = with_ffn(parse_model(model.name if model.name != "auto" else default_model(dataset)), model.ffn)
     return replace(arch, latent=model.latent or family_of(arch.name).latent, act_in=model.act_in)
 
 
@@ -267,6 +269,7 @@ def _model_fields(config: ExperimentConfig, choice: ActivationChoice, arch: Arch
         "latent": arch.latent,
         "act_in": arch.act_in,
         "heads": arch.heads,
+        "balance": model.balance if mixture_of(arch.name) is not PLAIN else 0.0,
         "match": model.match if choice.inputs_per_unit > 1 else "-",
         "init": _init(model, choice) if family_of(arch.name).can("initialisation") else "own",
         "norm": model.norm,

@@ -146,7 +146,7 @@ def check_probes(runs: Sequence[tuple[Part, RunSpec]], note: Note) -> None:
             remarks_on_probe = list(dict.fromkeys(reason for reason in reasons if reason is not None))
             if choice == name and None not in reasons:
                 raise UsageError(f"{row.rule}: {', '.join(remarks_on_probe)}", f"for example {row.example}")
-            for reason in remarks_on_probe:
+            for reason in remarks_on_probe if row.lacking else ():
                 note(f"{row.lacking}: {reason}")
 
 

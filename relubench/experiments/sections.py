@@ -62,6 +62,10 @@ class ModelSection(Section):
     norm: Annotated[str, NameOf(NORMS.keys)] = "none"
     heads: Annotated[int, Field(ge=1, le=65_536)] | None = None
     """Heads of each attention of a Transformer; by default one for each 32 features."""
+    ffn: Annotated[str, Field(pattern=r"^(plain|moe-\d{1,9}x\d{1,9})$")] = "plain"
+    """The feed-forward networks of a Transformer: one in each block, or moe-8x2: two of eight work on a character."""
+    balance: NonNegative = 0.01
+    """The coefficient of the loss that balances the experts of a moe (Fedus et al. 2022, equation 4)."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Probability of zeroing a hidden unit in training."""
     dropout_kind: Literal["zero", "alpha"] = "zero"

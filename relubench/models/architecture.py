@@ -17,6 +17,7 @@ from relubench.data.user_files import PICTURES, TABLES
 from relubench.errors import UsageError
 from relubench.models.families import family_of, parse_model
 from relubench.models.family import Architecture, LayerShape
+from relubench.models.mixture import PLAIN, mixture_of
 from relubench.models.norm_table import NORMS
 from relubench.runs.spec import RunSpec
 from relubench.runs.task_names import LANGUAGE
@@ -51,6 +52,20 @@ def with_heads(arch: Architecture, heads: int | None) -> Architecture:
         raise UsageError(f"--heads {heads} means nothing to {arch.name}: it has no attention", "leave --heads out")
     check(arch, heads)
     return replace(arch, heads=heads)
+
+
+def with_ffn(arch: Architecture, ffn: str) -> Architecture:
+    """The architecture with these feed-forward networks, plain: as it is; UsageError where it cannot have them."""
+    if ffn == "plain":
+        return arch
+    if not family_of(arch.name).can("attention"):
+        raise UsageError(
+            f"--ffn {ffn} means nothing to {arch.name}: it has no feed-forward networks",
+            "use a Transformer, for example --model transformer-2x64",
+        )
+    if mixture_of(arch.name) is not PLAIN:
+        raise UsageError(f"--ffn {ffn}: the name {arch.name} says already what its experts are", "leave --ffn out")
+    return parse_model(f"{arch.name}-{ffn}")
 
 
 def default_model(dataset: str) -> str:

@@ -179,6 +179,8 @@ class NetworkBuilder(Protocol):
     spec: RunSpec
     choice: ActivationChoice
     seeds: list[int]
+    place: int
+    """Hidden stages so far."""
 
     @property
     def shapes(self) -> Sequence[LayerShape]:

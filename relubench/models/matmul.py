@@ -14,6 +14,10 @@ Library = Literal["torch", "turned", "onednn"]
 """torch: x W^T as it stands; turned: W x^T, copied back; onednn: x W^T by oneDNN."""
 
 
+MOST_SHAPES = 4
+"""Storages that a layer keeps: of whole batches, the last one of an epoch, a probe's."""
+
+
 def has_onednn() -> bool:
     """Whether this PyTorch multiplies by oneDNN."""
     return hasattr(torch.ops.mkldnn, "_linear_pointwise")
@@ -42,8 +46,11 @@ def onednn_linear(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
 
 
 def storage(by_shape: dict[tuple[int, int], Tensor], like: Tensor, columns: int) -> Tensor:
-    """Storage for [..., rows, columns] with the rows of `like`, made once for each shape."""
+    """Storage for [..., rows, columns] with the rows of `like`, made once for each of a few shapes."""
     key = (like.shape[-2], columns)
     if key not in by_shape:
+        # An expert of a mixture gets other rows in every batch.
+        if len(by_shape) == MOST_SHAPES:
+            by_shape.clear()
         by_shape[key] = like.new_empty(*like.shape[:-1], columns)
     return by_shape[key]

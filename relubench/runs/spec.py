@@ -29,6 +29,7 @@ _LEFT_OUT = {
     "exchange": None,
     "output_act": "",
     "heads": 0,
+    "balance": 0.0,
     "dropout_kind": "zero",
 }
 """Fields of a RunSpec that its JSON lacks where they have this value."""
@@ -169,6 +170,8 @@ class RunSpec:
     """The label of the outputs' own activation; empty: none but what the task's loss applies."""
     heads: int = field(default=0, metadata={"absent": True})
     """Of each attention; 0 where there is none."""
+    balance: float = field(default=0.0, metadata={"absent": True})
+    """The coefficient of the loss that balances the experts of a mixture."""
     match: str
     """'-' for a plain activation."""
     init: str

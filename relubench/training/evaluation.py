@@ -95,4 +95,5 @@ def with_values(evaluation: Evaluation, task: Task) -> Evaluation:
 def _zero_counts(h: Tensor, members: int, examples: int) -> Tensor:
     """For each member, the sum over examples of the share of exact zeros in one layer's output; [P]."""
     rows = h.reshape(members, -1)
-    return (rows == 0).sum(dim=1, dtype=accumulator(h.device.type)) / rows.shape[1] * examples
+    # An expert that got no row of this batch gave no zeros.
+    return (rows == 0).sum(dim=1, dtype=accumulator(h.device.type)) / max(1, rows.shape[1]) * examples

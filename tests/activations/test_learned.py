@@ -112,7 +112,17 @@ def test_rational_is_a_quotient_of_polynomials_near_leaky_relu():
     assert float((one.function(z) - leaky)[:601].abs().max()) < 0.03
 
 
-@pytest.mark.parametrize("label", ["xielu", "rational"])
+def test_poly_relu_is_a_polynomial_of_relu():
+    one = build(select(["poly_relu:a0=0.5:a2=-2"])[0])
+    z = torch.tensor([-1e30, -2.0, 0.0, 0.5, 3.0, 1e4], dtype=torch.float64)
+    r = z.clamp_min(0)
+    torch.testing.assert_close(one.function(z), 0.5 + r / 3 - 2 * r**2 + r**3 / 3, rtol=1e-12, atol=0)
+    # The published first values: a third of each power, and no constant.
+    assert build(select(["poly_relu"])[0]).learned == (0.0, 1 / 3, 1 / 3, 1 / 3)
+    assert float(one.function(torch.tensor(30.0, dtype=torch.float16))) == 7212.0
+
+
+@pytest.mark.parametrize("label", ["xielu", "rational", "poly_relu"])
 def test_gradcheck_of_several_learned_numbers_a_unit(label: str):
     one = build(select([f"{label}:per=unit"])[0])
     assert one.per_unit

@@ -97,6 +97,9 @@ def test_columns_and_learned():
     ("text", "message", "hint"),
     [
         ("rleu", "no activation called 'rleu'", "did you mean relu"),
+        ("PolyNorm", "'PolyNorm' is no function of one unit", "poly_relu is the form of its article"),
+        ("softmax", "'softmax' is no function of one unit", "list activations"),
+        ("torch.layer_norm", "is no function of one unit", "list activations"),
         ("", "an empty activation name", "one comma"),
         ("relu,,tanh", "an empty activation name in 'relu,,tanh'", "one comma"),
         ("relu,", "an empty activation name", "one comma"),

@@ -78,6 +78,8 @@ REFUSED = [
     ("autoencoder-1x8", "digits", ["--output-act", "0.5*sigmoid(x)"], "gives values from 0 to 0.5, but the targets of"),
     ("autoencoder-1x8", "signed.npz", ["--output-act", "relu"], "gives values from 0 to infinity, but the targets of"),
     ("autoencoder-1x8", "signed.npz", ["--output-act", "tanh"], "gives values from -1 to 1, but the targets of"),
+    ("mlp-1x8", "diabetes", ["--output-act", "relu"], "as networks get them, lie between -1.6"),
+    ("mlp-1x8", "diabetes", ["--output-act", "sigmoid"], "gives values from 0 to 1, but the targets of diabetes"),
     ("vae-1x8", "signed.npz", [], "a VAE's likelihood is for pixels from 0 to 1, but signed.npz has values from -"),
     ("mlp-1x8", "digits", ["--latent", "3"], "--latent 3 belongs to autoencoders, not to mlp-1x8"),
     ("mlp-1x8", "digits", ["--act-in", "decoder"], "--act-in decoder belongs to autoencoders, not to mlp-1x8"),

@@ -93,3 +93,28 @@ def test_a_mistyped_data_dir_is_refused_whatever_is_asked(cli: Cli, own: Path) -
         assert (ended.code, ended.out) == (2, "")
         assert ended.err.startswith("error: --data-dir: there is no folder dta\nhint: did you mean data? ")
     assert not (own / "dta").exists()
+
+
+@pytest.mark.parametrize(
+    ("column", "place", "value", "fact", "cure"),
+    [
+        ("price", 0, "nan", "1 row without a value of its target 'price', the first is row 1", "delete these rows"),
+        ("town", 1, "Trier", "with a category in 'town' that no training row has: Trier", "data.ignore=[town]"),
+    ],
+)
+def test_a_row_of_which_nothing_can_be_learned_is_refused_with_two_lines(
+    cli: Cli, own: Path, column: str, place: int, value: str, fact: str, cure: str
+) -> None:
+    for row in range(place, 60):
+        prices = [f"{number % 7}.5" for number in range(60)]
+        towns = [("Ulm", "Bonn")[number % 2] for number in range(60)]
+        {"price": prices, "town": towns}[column][row] = value
+        lines = ["town,price", *(f"{town},{price}" for town, price in zip(towns, prices, strict=True))]
+        (own / "houses.csv").write_text("\n".join(lines) + "\n")
+        argv = ("train", "--act", "relu", "--model", "mlp-1x8", "--epochs", "1", "--dataset", "houses.csv")
+        ended = cli(*argv, "--target", "price")
+        if ended.code:
+            break
+    assert ended.code == 3
+    first, second = ended.err.splitlines()[-2:]
+    assert first.startswith("error: ") and fact in first and second.startswith("hint: ") and cure in second

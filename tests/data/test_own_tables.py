@@ -101,25 +101,23 @@ def test_missing_values_are_stated_and_their_rows_stay(write: Write) -> None:
     assert (x[x[:, 1] == 1, 0] == 0).all() and 0 < x[:, 1].mean() < 0.5
 
 
-def test_rows_without_a_target_are_left_out_with_a_warning(write: Write) -> None:
-    data = prepared(write(price=with_values(PRICE, {3: "", 4: "n/a"})))
-    assert data.n_train + data.n_valid + data.n_test == N - 2
-    assert data.facts is not None and any("2 rows without a value of price" in text for text in data.facts.warnings)
+@pytest.mark.parametrize("gaps", [{3: "", 4: "n/a"}, {0: "nan"}])
+def test_rows_without_a_target_are_refused(write: Write, gaps: dict[int, str]) -> None:
+    message = f"{len(gaps)} rows? without a value of its target 'price', the first is row {min(gaps) + 1}"
+    with pytest.raises(DataError, match=message):
+        prepared(write(price=with_values(PRICE, gaps)))
 
 
-def test_a_category_that_training_lacks_is_a_warning_and_a_row_of_zeros(write: Write) -> None:
-    whole = prepared(write())
-    target_of_test = arrays(whole, "test")[1][0, 0] * PRICE.std()
-    assert np.isfinite(target_of_test)
+def test_a_category_that_training_lacks_is_refused(write: Write) -> None:
+    refused = 0
     for row in range(N):
-        data = prepared(write(town=with_values(TOWN, {row: "Trier"})))
-        x, _ = arrays(data, "test")
-        if (x[:, 1:].sum(axis=1) == 0).any():
-            assert data.facts is not None
-            (warning,) = [text for text in data.facts.warnings if text.startswith("town: ")]
-            assert "1 category (Trier) of 1 validation or test row never occur in training" in warning
-            return
-    raise AssertionError("no row is a test row")
+        try:
+            prepared(write(town=with_values(TOWN, {row: "Trier"})))
+        except DataError as error:
+            refused += 1
+            assert "1 validation or test row with a category in 'town' that no training row has: Trier" in str(error)
+            assert "data.ignore=[town]" in (error.hint)
+    assert refused == 2 * (N // 5)
 
 
 def test_columns_can_be_left_out_and_constant_ones_are(write: Write) -> None:
@@ -143,7 +141,6 @@ def names_of(count: int) -> list[str]:
         ({}, {"target": "town", "task": "regression"}, UsageError, "'town' of .* is text, such as 'Bonn'", "numbers"),
         ({"price": [7.5] * N}, {}, DataError, "one value only in its target 'price': 7.5", "another column"),
         ({"price": names_of(N)}, {}, UsageError, "has 60 different values in its target 'price'", "--target"),
-        ({"price": [""] * 50 + [1.5] * 10}, {}, DataError, "has 10 rows with a value of 'price'", "20 or more"),
         ({"town": names_of(N)}, {}, DataError, "different texts in 'town'", r"data.ignore=\[town\]"),
         ({"area": with_values(AREA, {9: "inf"})}, {}, DataError, "1 infinite value in 'area', the first in row 10", ""),
         ({"price": with_values(PRICE, {9: "-1e999"})}, {}, DataError, "1 infinite value in 'price'", "leave the cells"),
@@ -181,9 +178,11 @@ def test_tables_that_cannot_be_used_are_refused(
         (b"", "own.csv is empty"),
         (b"\n1,2\n", "has an empty first line"),
         (b"area,price\n", "has no rows"),
+        (b"area,price\n1,2\n3,4\n", "has 2 rows"),
         (b"1.5,2.5\n3.5,4.5\n", "has no header: its first line is 1.5, 2.5"),
         (b"area,area,price\n1,2,3\n", "has two columns called area"),
         (b"area,price\n1,2\n1,2,3\n", "cannot be read as a table"),
+        (b"x" * 200_000 + b",price\n1,2\n", "first line that cannot be split into names"),
         ("größe;preis\n1;2\n".encode("latin1"), "is not UTF-8"),
     ],
 )
@@ -196,11 +195,23 @@ def test_files_that_are_no_tables_are_refused(tmp_path: Path, content: bytes, me
         prepared(tmp_path / "own.parquet")
 
 
-def test_a_million_columns_are_refused_by_the_first_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["c", "Größe in Metern"])
+def test_a_million_columns_are_refused_by_the_first_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.setattr(file, "_polars", lambda: pytest.fail("the table is parsed"))
     path = tmp_path / "own.csv"
-    path.write_text(",".join(f"c{number}" for number in range(1_000_000)) + "\n")
-    with pytest.raises(DataError, match="has 1,000,000 columns, and 20,000 are the most"):
+    path.write_text(",".join(f"{name}{number}" for number in range(1_000_000)) + "\n", encoding="utf-8")
+    # Of the long names no more than 16 MB are read.
+    with pytest.raises(DataError, match=r"has [\d,]+ columns, and 20,000 are the most"):
+        prepared(path, "c1")
+
+
+def test_columns_of_parquet_are_refused_by_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "own.parquet"
+    polars.DataFrame({f"c{number}": [0.0] for number in range(20_001)}).write_parquet(path)
+    monkeypatch.setattr(polars, "read_parquet", lambda *_: pytest.fail("the table is read"))
+    with pytest.raises(DataError, match="has 20,001 columns, and 20,000 are the most"):
         prepared(path, "c1")
 
 

@@ -15,6 +15,7 @@ from relubench.reports.figures.curves import curves_figure
 from relubench.reports.figures.dead_units import dead_units_figure
 from relubench.reports.figures.declaration import Panel, Series
 from relubench.reports.figures.draw import canvas_of, write_figure
+from relubench.reports.figures.experts import experts_figure
 from relubench.reports.figures.looks import looks_of
 from relubench.reports.figures.names import apart
 from relubench.reports.figures.overlap import overlap_figure
@@ -217,6 +218,22 @@ def test_overlaps_are_two_points_a_network_with_the_interval_over_seeds(lab):
     assert within.low[0] == pytest.approx(74 - 4.302653 * 4 / 3**0.5)
     assert within.high[0] == pytest.approx(74 + 4.302653 * 4 / 3**0.5)
     assert (within.low[1], within.high[1]) == (99.5, 99.5)
+
+
+def test_experts_are_a_line_by_epoch_and_a_point_a_network(lab):
+    lab.train("relu", seeds=2).train("tanh", seeds=1)
+    assert experts_figure(lab.source()) is None
+    for place, used in enumerate((80.0, 90.0)):
+        run = lab.results[place]
+        values = [(0, 40.0 + 10 * place), (run.best_epoch, used)]
+        measured = [MeasuredValue(name="experts_used_pct", epoch=epoch, value=value) for epoch, value in values]
+        lab.results[place] = replace(run, measured=measured)
+    by_epoch, scores = experts_figure(lab.source()).panels
+    (relu,) = by_epoch.series
+    assert (relu.y[0], relu.low[0], relu.high[0]) == (45.0, 40.0, 50.0)
+    mixture, plain = scores.series
+    assert mixture.x == [80.0, 90.0] and mixture.y == [run.test_error_pct for run in lab.results[:2]]
+    assert plain.dashed and plain.y == [lab.results[2].test_error_pct] * 2
 
 
 def test_zeros_and_scores_has_a_point_a_network_and_none_where_nobody_differs(lab):

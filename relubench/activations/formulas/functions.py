@@ -207,7 +207,8 @@ FILLED = {"zeroslike": "0", "oneslike": "1", "zeros": "0", "ones": "1"}
 """Folded name -> the number that such a tensor is filled with."""
 
 NEIGHBOURS = _words(
-    "softmax softmin logsoftmax sparsemax glu maxout layernorm batchnorm normalize mean sum std var cumsum norm"
+    "softmax softmin logsoftmax sparsemax glu maxout layernorm batchnorm normalize mean sum std var cumsum norm "
+    "polynorm"
 )
 """Folded names of what reads an entry's neighbours."""
 

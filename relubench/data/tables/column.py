@@ -24,11 +24,3 @@ class TableColumn:
             return np.isnan(self.numbers)
         assert self.texts is not None
         return self.texts == ""
-
-    def rows(self, indices: np.ndarray) -> TableColumn:
-        """The column with these rows alone."""
-        return TableColumn(
-            self.name,
-            None if self.numbers is None else self.numbers[indices],
-            None if self.texts is None else self.texts[indices],
-        )

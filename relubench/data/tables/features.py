@@ -83,7 +83,7 @@ def _numbers(name: str, column: TableColumn, parts: Indices, remarks: Remarks) -
 
 
 def _categories(name: str, column: TableColumn, parts: Indices, remarks: Remarks) -> dict[Split, np.ndarray]:
-    """A one-hot row of the training part's categories, [N, K]; all zeros for a category that it does not have."""
+    """A one-hot row of the training part's categories, [N, K]; DataError for a category that it does not have."""
     assert column.texts is not None
     texts = np.where(column.missing, MISSING_NAME, column.texts)
     train = texts[parts["train"]]
@@ -94,24 +94,24 @@ def _categories(name: str, column: TableColumn, parts: Indices, remarks: Remarks
         )
         hint = f"such a column names its rows: leave it out, --set data.ignore=[{column.name}]"
         _refuse(name, fault, hint)
-    encoded: dict[Split, np.ndarray] = {split: _one_hot(texts[indices], categories) for split, indices in parts.items()}
-    unseen = np.setdiff1d(texts[np.concatenate([parts["valid"], parts["test"]])], categories)
-    if unseen.size:
-        count = sum(int((encoded[split].sum(axis=1) == 0).sum()) for split in ("valid", "test"))
-        remarks.warn(
-            f"{column.name}: {format_count(len(unseen), 'category').replace('categorys', 'categories')} "
-            f"({format_names([*unseen])}) of {format_count(count, 'validation or test row')} never occur in training: "
-            "their inputs are zeros"
+    held_out = texts[np.concatenate([parts["valid"], parts["test"]])]
+    unseen_rows = held_out[~np.isin(held_out, categories)]
+    if unseen_rows.size:
+        # An input of zeros would stand for it, and the error measure rows of which nothing could be learned.
+        fault = (
+            f"has {format_count(len(unseen_rows), 'validation or test row')} with a category in {column.name!r} that "
+            f"no training row has: {format_names([*np.unique(unseen_rows)])}"
         )
+        hint = f"group rare categories under one name, or leave the column out: --set data.ignore=[{column.name}]"
+        _refuse(name, fault, hint)
+    encoded: dict[Split, np.ndarray] = {split: _one_hot(texts[indices], categories) for split, indices in parts.items()}
     return encoded if len(categories) > 1 else {split: block[:, :0] for split, block in encoded.items()}
 
 
 def _one_hot(texts: np.ndarray, categories: np.ndarray) -> np.ndarray:
     """A one where a row's text [N] is that of the sorted categories [K], float32 [N, K]."""
-    places = np.searchsorted(categories, texts).clip(max=len(categories) - 1)
-    seen_rows = np.flatnonzero(categories[places] == texts)
     rows = np.zeros((len(texts), len(categories)), np.float32)
-    rows[seen_rows, places[seen_rows]] = 1
+    rows[np.arange(len(texts)), np.searchsorted(categories, texts)] = 1
     return rows
 
 

@@ -97,13 +97,17 @@ def _header(path: Path) -> tuple[list[str], str]:
     with path.open("rb") as file:
         line = file.readline(HEADER_BYTES)
     try:
-        text = line.decode("utf-8-sig")
+        # A line that was cut may end within a character.
+        text = line.decode("utf-8-sig", errors="ignore" if len(line) == HEADER_BYTES else "strict")
     except UnicodeDecodeError:
         _refuse(path, "is not UTF-8", f"write it anew: iconv -f latin1 -t utf8 {path.name} > utf8.csv")
     if not text.strip():
         _refuse(path, "is empty" if not line else "has an empty first line", "the first line names the columns")
     separator = max(SEPARATORS, key=text.count)
-    names = next(csv.reader([text], delimiter=separator))
+    try:
+        names = next(csv.reader([text], delimiter=separator))
+    except csv.Error as error:
+        _refuse(path, f"has a first line that cannot be split into names: {error}", "the first line names the columns")
     if all(_is_number(name) for name in names):
         fault = f"has no header: its first line is {format_names(names)}"
         _refuse(path, fault, "put a line with the names of the columns before it")

@@ -44,10 +44,10 @@ def split_table(
     remarks = remarks or Remarks()
     by_name = {column.name: column for column in columns}
     _check_names(name, [*by_name], target, ignore)
-    with_target = _rows_with_target(name, by_name[target], remarks)
-    goal = target_of(name, by_name[target].rows(with_target), task, remarks)
+    _check_target(name, by_name[target])
+    goal = target_of(name, by_name[target], task, remarks)
     parts = _split(goal.y)
-    features = [column.rows(with_target) for key, column in by_name.items() if key != target and key not in ignore]
+    features = [column for key, column in by_name.items() if key != target and key not in ignore]
     x = inputs(name, features, parts, remarks)
     y, rule = _targets(name, goal, parts)
     return SplitArrays(
@@ -77,15 +77,16 @@ def _check_names(name: str, names: Sequence[str], target: str, ignore: Sequence[
         raise UsageError(f"data.ignore leaves out the target {target!r}", "leave it out of data.ignore")
 
 
-def _rows_with_target(name: str, target: TableColumn, remarks: Remarks) -> np.ndarray:
-    """The rows that have a value of the target, ascending; raises DataError for too few."""
-    rows = np.flatnonzero(~target.missing)
-    if gaps := len(target.missing) - len(rows):
-        remarks.warn(f"{format_count(gaps, 'row')} without a value of {target.name} left out")
-    if len(rows) < FEWEST_ROWS:
-        fault = f"{name} has {format_count(len(rows), 'row')} with a value of {target.name!r}"
-        raise DataError(fault, f"give {FEWEST_ROWS} or more")
-    return rows
+def _check_target(name: str, target: TableColumn) -> None:
+    """Raises DataError for rows without a value of the target, and for too few rows."""
+    if gaps := int(target.missing.sum()):
+        raise DataError(
+            f"{name} has {format_count(gaps, 'row')} without a value of its target {target.name!r}, the first is row "
+            f"{int(target.missing.argmax()) + 1:,}",
+            "delete these rows, or fill in their targets: a row without one can neither train nor test",
+        )
+    if len(target.missing) < FEWEST_ROWS:
+        raise DataError(f"{name} has {format_count(len(target.missing), 'row')}", f"give {FEWEST_ROWS} or more")
 
 
 def _listed(names: Sequence[str]) -> str:

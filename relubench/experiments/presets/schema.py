@@ -29,6 +29,7 @@ FigureName = Literal[
     "gradients",
     "distributions",
     "overlap",
+    "experts",
     "exchange",
     "zeros-and-scores",
     "pareto",

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from relubench.errors import UsageError
-from relubench.models.families.transformer import block_shapes, blocks, check_heads, parse, stream_width
+from relubench.models.families.transformer import block_shapes, blocks, check_heads, neighbours, parse, stream_width
 from relubench.models.family import (
     HIDDEN_STAGES,
     Architecture,
@@ -22,6 +22,7 @@ from relubench.models.family import (
     abilities,
     needs_images,
 )
+from relubench.models.mixture import SUFFIX
 
 if TYPE_CHECKING:
     from relubench.models.layers.base import Layer
@@ -82,13 +83,14 @@ def layers(builder: NetworkBuilder) -> list[Layer]:
 
 FAMILY = Family(
     name="vit",
-    pattern=r"vit-(\d{1,9})x(\d{1,9})",
+    pattern=r"vit-(\d{1,9})x(\d{1,9})" + SUFFIX,
     example="vit-4x64 (the same for images)",
     models={"vit-4x64": "4 blocks of 64 features on patches of an image (any depth and width works)"},
     parse=parse_vit,
     shapes=shapes,
     layers=layers,
     abilities=HIDDEN_STAGES - abilities("batched") | abilities("attention", "images"),
+    neighbours=neighbours,
     check_heads=check_heads,
     protocol="transformer",
     check_input=needs_images,

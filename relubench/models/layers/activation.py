@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from relubench.activations.definition import Activation, trainable
 from relubench.models.layers.base import AutogradLayer, Layer, draw
+from relubench.models.matmul import MOST_SHAPES
 from relubench.models.optimizers import Optimizer, Parameter
 from relubench.models.random_streams import MemberNoise, ModuleNoise
 
@@ -39,6 +40,8 @@ class AnalyticActivation(Layer):
             return h
         if training and self.activation.out is not None and self.activation.inputs_per_unit == 1:
             if x.shape not in self.outputs:
+                if len(self.outputs) == MOST_SHAPES:
+                    self.outputs.clear()
                 self.outputs[x.shape] = torch.empty_like(x)
             h = self.activation.out(x, self.outputs[x.shape], self.dim)
         else:

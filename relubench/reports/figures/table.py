@@ -51,6 +51,9 @@ FIGURES: dict[str, FigureRow] = {
     "overlap": FigureRow(
         "overlap:overlap_figure", "the units that two images have on in common, in one class and in two"
     ),
+    "experts": FigureRow(
+        "experts:experts_figure", "how many experts a mixture uses by epoch, and the test score against that"
+    ),
     "exchange": FigureRow(
         "exchange:exchange_figure", "score and zeros before and after one activation took the place of another"
     ),

@@ -5,6 +5,7 @@ Shapes: R row, one for each layer and member counted here; B batch, U units. One
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -64,7 +65,7 @@ class ActivationCounts:
 def sample_pre_activations(z: Tensor) -> Tensor:
     """A copy of those pre-activations of z [R, B, ..] that are sorted for the quantiles."""
     rows = z[:, :SAMPLE_IMAGES].reshape(len(z), -1)
-    return rows[:, :: -(-rows.shape[1] // MOST_QUANTILE_VALUES)].clone()
+    return rows[:, :: max(1, -(-rows.shape[1] // MOST_QUANTILE_VALUES))].clone()
 
 
 def join_layers(layers: Sequence[LayerTrace]) -> LayerBatch:
@@ -86,9 +87,16 @@ class ActivationCounter:
         # Sorted by numpy, which takes a thirtieth of torch's time.
         ordered = np.sort(batch.z.cpu().numpy(), axis=1)
         last = ordered.shape[1] - 1
-        self.quantiles = ordered[:, [round(share * last) for share in QUANTILES]].tolist()
+        # An expert of a mixture may have got no row.
+        is_empty = last < 0
+        self.quantiles = (
+            [[math.nan] * len(QUANTILES) for _ in ordered]
+            if is_empty
+            else ordered[:, [round(share * last) for share in QUANTILES]].tolist()
+        )
         first = batch.h[:, :SAMPLE_IMAGES].reshape(len(batch.h), -1)
-        self.near_at = torch.linalg.vector_norm(first, dim=1, keepdim=True).mul_(NEAR / first.shape[1] ** 0.5)
+        size = max(1, first.shape[1])
+        self.near_at = torch.linalg.vector_norm(first, dim=1, keepdim=True).mul_(NEAR / size**0.5)
         self.values = 0
         self.sums: list[Tensor] = []
         """Of each batch zeros, near zeros, saturated, sum and sum of squares, [5, R]."""
@@ -116,16 +124,17 @@ class ActivationCounter:
     def counts(self) -> list[ActivationCounts]:
         """The counts of every row."""
         by_row = []
+        values = max(1, self.values)
         sums = np.add.reduce(torch.stack(self.sums).cpu().numpy(), axis=0, dtype=np.float64)
         for row, (zeros, near, saturated, total, squares) in enumerate(sums.T.tolist()):
-            mean = total / self.values
+            mean = total / values
             by_row.append(
                 ActivationCounts(
-                    zeros_pct=100.0 * zeros / self.values,
-                    near_pct=100.0 * near / self.values,
-                    saturated_pct=100.0 * saturated / self.values,
+                    zeros_pct=100.0 * zeros / values,
+                    near_pct=100.0 * near / values,
+                    saturated_pct=100.0 * saturated / values,
                     mean=mean,
-                    variance=squares / self.values - mean * mean,
+                    variance=squares / values - mean * mean,
                     quantiles=self.quantiles[row],
                 )
             )

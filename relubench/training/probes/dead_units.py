@@ -119,4 +119,6 @@ def columns_with_slope(size: Tensor, eps: float) -> Tensor:
 
     `size` is [P, B, columns * U], of images [P, B, columns * C, Y, X].
     """
+    if size.shape[1] == 0:
+        return torch.zeros(size.shape[0], size.shape[2], dtype=torch.bool, device=size.device)
     return torch.amax(size, dim=(1, 3, 4) if size.dim() > 3 else 1) > eps

@@ -10,14 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from relubench.models.mixture import PLAIN, mixture_of
 from relubench.models.norm_table import NORMS
 from relubench.runs.task_names import CLASSIFICATION
 
 if TYPE_CHECKING:
     from relubench.runs.spec import RunSpec
-
-ALWAYS = "activations"
-"""The probe that every value of `--probe` but none asks for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +34,8 @@ class ProbeRow:
     """Flags with which it can be done."""
     in_all: bool = True
     """Whether `--probe all` asks for it."""
+    always: bool = False
+    """Whether every value of `--probe` but none asks for it."""
     lacking: str = ""
     """What a study lacks of a network for which it cannot be done, in words."""
 
@@ -58,12 +58,38 @@ def why_no_regions(spec: RunSpec) -> str | None:
 
 def why_no_overlap(spec: RunSpec) -> str | None:
     """Why active units cannot be compared by class in this network; None if they can."""
-    return None if spec.task == CLASSIFICATION else f"the task of {spec.dataset} has no classes"
+    if spec.task != CLASSIFICATION:
+        return f"the task of {spec.dataset} has no classes"
+    return why_no_gradients(spec)
+
+
+def why_no_gradients(spec: RunSpec) -> str | None:
+    """Why the rows of a hidden layer are not those of the images in this network; None if they are."""
+    return None if mixture_of(spec.model) is PLAIN else f"an expert of {spec.model} sees a part of each example only"
+
+
+def why_no_experts(spec: RunSpec) -> str | None:
+    """Why no experts can be counted in this network; None if they can."""
+    return f"{spec.model} has no experts" if mixture_of(spec.model) is PLAIN else None
 
 
 PROBES: dict[str, ProbeRow] = {
-    ALWAYS: ProbeRow(target="relubench.training.probes.activations:ActivationProbe"),
-    "gradients": ProbeRow(target="relubench.training.probes.gradients:GradientProbe"),
+    "activations": ProbeRow(target="relubench.training.probes.activations:ActivationProbe", always=True),
+    "experts": ProbeRow(
+        target="relubench.training.probes.experts:ExpertProbe",
+        measures=("experts_used_pct", "busiest_expert_pct"),
+        why_not=why_no_experts,
+        rule="experts are those of a mixture",
+        example="--act relu --model transformer-2x64 --ffn moe-8x2 --dataset docs --probe experts",
+        always=True,
+    ),
+    "gradients": ProbeRow(
+        target="relubench.training.probes.gradients:GradientProbe",
+        why_not=why_no_gradients,
+        rule="gradients by example need a network without experts",
+        example="--act relu --model mlp-3x128 --probe gradients",
+        lacking="no gradients are measured",
+    ),
     "regions": ProbeRow(
         target="relubench.training.probes.linear_regions:RegionProbe",
         why_not=why_no_regions,
@@ -91,6 +117,8 @@ def probe_choices() -> tuple[str, ...]:
 
 def probes_of(choice: str) -> dict[str, ProbeRow]:
     """The rows of the probes that a value of `--probe` asks for, in the order in which they are made."""
-    in_all = [name for name, row in PROBES.items() if row.in_all]
-    names = () if choice == "none" else in_all if choice == "all" else (ALWAYS, choice)
-    return {name: PROBES[name] for name in names}
+    if choice == "none":
+        return {}
+    return {
+        name: row for name, row in PROBES.items() if row.always or name == choice or (choice == "all" and row.in_all)
+    }

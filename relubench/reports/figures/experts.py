@@ -1,0 +1,84 @@
+"""How many experts a mixture uses while it trains, and whether those that use more of them are better."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from relubench.reports.figures.declaration import Figure, Panel, Series
+from relubench.reports.figures.source import FigureSource
+from relubench.runs.result import RunResult
+
+USED = "experts_used_pct"
+
+
+def experts_figure(source: FigureSource) -> Figure | None:
+    """A panel of the experts used by epoch, and one of the scores against them; None where no run has experts."""
+    groups: dict[str, list[RunResult]] = {}
+    for run in source.runs:
+        parts = dict.fromkeys([source.key_of(run), str(run.spec.get("variant", ""))])
+        groups.setdefault(", ".join(filter(None, parts)), []).append(run)
+    mixtures = {label: runs for label, runs in groups.items() if any(experts_used(run) for run in runs)}
+    if not mixtures:
+        return None
+    use = Panel(
+        x_label="epoch",
+        y_label="experts used (%)",
+        series=[_by_epoch(source, label, runs) for label, runs in mixtures.items()],
+        y_range=(0.0, 105.0),
+        end_names=True,
+    )
+    scores = [
+        _scores(source, label, runs) if label in mixtures else _without_experts(source, label, runs)
+        for label, runs in groups.items()
+        if any(run.test_score is not None for run in runs)
+    ]
+    panels = [use, Panel(x_label="experts used (%)", y_label=source.score_label(), series=scores)]
+    return Figure(
+        name="experts",
+        title="How many experts are used, and what comes of it",
+        subject=source.subject,
+        reading="Experts used: exp of the entropy of their shares of the rows, over their number, the mean over "
+        "blocks; 100 % where all get as many rows. A line is the mean over seeds, with the lowest and the highest. In "
+        "the second panel a point is one network at its best epoch, a dashed line the mean of those without experts.",
+        panels=panels,
+        keys=source.keys,
+    )
+
+
+def experts_used(run: RunResult) -> dict[int, float]:
+    """The experts that a run used, in percent, by epoch."""
+    return {value.epoch: value.value for value in run.measured if value.name == USED and value.value is not None}
+
+
+def _by_epoch(source: FigureSource, label: str, runs: Sequence[RunResult]) -> Series:
+    used = [experts_used(run) for run in runs]
+    epochs = sorted(set().union(*used))
+    columns = [[values[epoch] for values in used if epoch in values] for epoch in epochs]
+    return Series(
+        label=label,
+        key=source.key_of(runs[0]),
+        x=[float(epoch) for epoch in epochs],
+        y=[float(np.mean(column)) for column in columns],
+        low=[min(column) for column in columns],
+        high=[max(column) for column in columns],
+        band=True,
+    )
+
+
+def _scores(source: FigureSource, label: str, runs: Sequence[RunResult]) -> Series:
+    tested = [run for run in runs if run.test_score is not None and run.best_epoch in experts_used(run)]
+    return Series(
+        label=label,
+        key=source.key_of(runs[0]),
+        x=[experts_used(run)[run.best_epoch] for run in tested],
+        y=[run.test_score or 0.0 for run in tested],
+        mark="points",
+        names=[f"{label}, seed {run.spec['seed']}" for run in tested],
+    )
+
+
+def _without_experts(source: FigureSource, label: str, runs: Sequence[RunResult]) -> Series:
+    mean = float(np.mean([run.test_score for run in runs if run.test_score is not None]))
+    return Series(label=label, key=source.key_of(runs[0]), x=[0.0, 100.0], y=[mean, mean], dashed=True)
