@@ -50,6 +50,27 @@ class Column:
     """A rich style for the cell; the text says the same, so that nothing is lost without colours."""
 
 
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture for a page."""
+
+    caption: str
+    content: bytes
+    kind: str
+    """png or jpeg."""
+    key: str = ""
+    """The activation that it belongs to, if any."""
+
+
+@dataclass(frozen=True, slots=True)
+class PictureSheet:
+    """Pictures beside each other, with their title and how to read them."""
+
+    title: str = ""
+    reading: str = ""
+    pictures: Sequence[Picture] = ()
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
     """A command's result: `rows` and `runs` with their keys for machines, `columns` for people."""
@@ -77,6 +98,8 @@ class Report:
     """Label of an activation -> the name that the user gave its rows, for people."""
     figures: Sequence[str] = ()
     """Names of FIGURES: what this result is about, the first of them first."""
+    pictures: PictureSheet = PictureSheet()
+    """What the networks drew, for a page; no file of results has it."""
     tunings: Sequence[Row] = ()
     """What `--lr auto` found: for each activation its `rates`, their `scores`, and the rate that was chosen."""
     command_line: str = ""

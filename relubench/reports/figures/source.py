@@ -57,6 +57,24 @@ class FigureSource:
         return TASKS.get(names[0] if names else CLASSIFICATION, TASKS[CLASSIFICATION])
 
     @property
+    def by_task(self) -> list[FigureSource]:
+        """The part of the result that each task has: scores of two tasks have no axis in common."""
+        names = dict.fromkeys(str(row.get("task", CLASSIFICATION)) for row in self.rows)
+        return [
+            replace(
+                self,
+                rows=[row for row in self.rows if row.get("task", CLASSIFICATION) == name],
+                runs=[run for run in self.runs if run.spec.get("task", CLASSIFICATION) == name],
+            )
+            for name in names
+        ]
+
+    @property
+    def noun(self) -> str:
+        """What the scores are called: 'error', of several tasks 'score'."""
+        return self.task.noun if len(self.by_task) < 2 else "score"
+
+    @property
     def subject(self) -> str:
         """What all runs share: data set, model, and the number of seeds."""
         parts = []

@@ -15,11 +15,14 @@ from relubench.reports.training.study import study_report
 TOPICS = {
     "dead-units": ("dead %",),
     "zeros": ("zeros %",),
+    "zeros-and-scores": ("zeros %",),
     "gradients": ("gradient 1st/last", "trained"),
     "noise": ("noise",),
     "pareto": ("time",),
+    "exchange": ("score at exchange", "zeros at exchange %"),
+    "overlap": ("overlap within %", "overlap between %"),
 }
-"""The figure of a preset -> the headers of what it is about: columns that no table leaves out, however narrow."""
+"""A figure of a preset -> the headers of what it is about: columns that no table leaves out, however narrow."""
 
 
 def lesson_lines(preset: Preset) -> list[str]:
@@ -35,10 +38,8 @@ def preset_report(record: StudyRecord, preset: Preset) -> Report:
     report = study_report(record, command="run", comparison=preset.comparison, about=about)
     title = f"{preset.name}{f' ({preset.scale})' if preset.scale else ''}: {report.title}"
     caption = "; ".join(part for part in (preset.stand_in, report.caption) if part)
-    columns = [
-        replace(column, drop_order=0) if column.header in TOPICS.get(next(iter(preset.figure), ""), ()) else column
-        for column in report.columns
-    ]
+    topics = {header for name in preset.figure for header in TOPICS.get(name, ())}
+    columns = [replace(column, drop_order=0) if column.header in topics else column for column in report.columns]
     lines = [preset.claim or "", *_published(preset, report.rows), *lesson_lines(preset)]
     return replace(
         report,
