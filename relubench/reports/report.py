@@ -27,10 +27,13 @@ IDENTIFYING = ("year", "seed")
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A line under a table: a footnote on its numbers, or a warning that is said where a format has no notes, too."""
+    """A line under a table: a footnote on its numbers, or a warning that is said where a format has no notes, too.
+
+    An aside is on what the table could have seen: a table in a paper goes without it.
+    """
 
     text: str
-    kind: Literal["footnote", "warning"] = "footnote"
+    kind: Literal["footnote", "warning", "aside"] = "footnote"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,6 +129,11 @@ class Report:
 def footnotes(texts: Iterable[str]) -> list[Note]:
     """The texts as footnotes, without the empty ones."""
     return [Note(text) for text in texts if text]
+
+
+def asides(texts: Iterable[str]) -> list[Note]:
+    """The texts as asides."""
+    return [Note(text, "aside") for text in texts]
 
 
 def warnings(texts: Iterable[str]) -> list[Note]:

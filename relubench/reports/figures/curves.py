@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from relubench.reports.figures.declaration import Figure, Panel, Scale, Series, scale_of
+from relubench.reports.figures.declaration import Figure, Panel, Scale, Series
 from relubench.reports.figures.source import FigureSource, grouped, setting_word, settings_that_vary
 from relubench.reports.formatting import join_names
 from relubench.runs.result import RunResult
@@ -60,7 +60,7 @@ def _panels(source: FigureSource, varied: Sequence[str]) -> list[Panel]:
     """A panel for each setting of a task."""
     scores = _scores(source)
     settings = grouped(source.runs, *varied)
-    y_scale = scale_of(scores)
+    y_scale = source.score_scale(scores)
     return [
         Panel(
             title=", ".join(setting_word(name, value) for name, value in zip(varied, setting, strict=True)),
@@ -77,7 +77,7 @@ def _panels(source: FigureSource, varied: Sequence[str]) -> list[Panel]:
 def _timed(source: FigureSource) -> list[Panel]:
     """The same lines against the clock; nothing where a run has none."""
     lines = _lines(source, source.runs, timed=True)
-    label, scale = source.score_label("validation"), scale_of(_scores(source))
+    label, scale = source.score_label("validation"), source.score_scale(_scores(source))
     panel = Panel(x_label="training and validation time (s)", y_label=label, y_scale=scale, series=lines)
     return [panel] if lines else []
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from relubench.reports.figures.declaration import Scale, scale_of
 from relubench.reports.formatting import count
 from relubench.reports.report import Report, Row
 from relubench.runs.result import RunResult, Timing
@@ -83,6 +84,10 @@ class FigureSource:
             parts += list(values) if len(values) == 1 else []
         seeds = len({run.spec.get("seed") for run in self.runs})
         return " · ".join([*parts, *([count(seeds, "seed")] if seeds else [])])
+
+    def score_scale(self, scores: Sequence[float]) -> Scale:
+        """The scale of an axis of scores; decibels are a logarithm already."""
+        return "linear" if self.task.unit == "dB" else scale_of(scores)
 
     def score_label(self, kind: str = "test") -> str:
         """'test error (%)': the name of the axis of scores."""

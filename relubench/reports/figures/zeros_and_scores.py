@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from relubench.reports.figures.declaration import Figure, Panel, Series, scale_of
+from relubench.reports.figures.declaration import Figure, Panel, Series
 from relubench.reports.figures.source import FigureSource
 from relubench.runs.result import RunResult
 
@@ -16,7 +16,7 @@ def zeros_and_scores_figure(source: FigureSource) -> Figure | None:
     panel = Panel(
         x_label="zeros (% of the hidden outputs)",
         y_label=source.score_label(),
-        y_scale=scale_of([run.test_score for run in runs if run.test_score is not None]),
+        y_scale=source.score_scale([run.test_score for run in runs if run.test_score is not None]),
         series=[_points(key, [run for run in runs if source.key_of(run) == key]) for key in keys],
     )
     return Figure(

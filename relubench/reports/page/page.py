@@ -199,9 +199,13 @@ def _pictures(report: Report, name: str) -> str:
     if not sheet.pictures:
         return ""
     shown = "".join(
-        f"<div{f' data-key={chr(34)}{text_of(picture.key)}{chr(34)}' if picture.key else ''}>"
-        f'<img alt="{text_of(picture.caption)}" src="data:image/{picture.kind};base64,'
-        f'{base64.b64encode(picture.content).decode("ascii")}"><span aria-hidden="true">{text_of(picture.caption)}</span></div>'
+        element(
+            "div",
+            f'<img alt="{text_of(picture.caption)}" src="data:image/{picture.kind};base64,'
+            f'{base64.b64encode(picture.content).decode("ascii")}">'
+            f'<span aria-hidden="true">{text_of(picture.caption)}</span>',
+            data_key=picture.key or None,
+        )
         for picture in sheet.pictures
     )
     return element(

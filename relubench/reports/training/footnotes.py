@@ -55,7 +55,7 @@ def _outcome_words(runs: Sequence[RunResult], row: SummaryRow) -> list[str]:
 
 
 def method_notes(rows: Sequence[SummaryRow]) -> list[str]:
-    """What the intervals and differences mean, and how small a difference the table could have seen."""
+    """What the scores, intervals and differences mean."""
     spans = {row.n > 1 for row in rows if row.test_metric_ci_low is not None}
     if not spans:
         return []
@@ -68,16 +68,16 @@ def method_notes(rows: Sequence[SummaryRow]) -> list[str]:
     return [
         f"{note}; differences are paired by seed and example{together(len(rows_with_difference))}",
         *one_seed_note(verdicts),
-        *_smallest_of_tasks(rows_with_difference),
         *_task_notes(rows),
     ]
 
 
-def _smallest_of_tasks(rows: Sequence[SummaryRow]) -> list[str]:
+def power_notes(rows: Sequence[SummaryRow]) -> list[str]:
     """The smallest difference that rows of each task could have seen; scores of two tasks are no range."""
     by_task: dict[str, list[SummaryRow]] = {}
     for row in rows:
-        by_task.setdefault(row.task, []).append(row)
+        if row.metric_difference is not None:
+            by_task.setdefault(row.task, []).append(row)
     notes = []
     for task_rows in by_task.values():
         task = task_rows[0].posed
