@@ -31,8 +31,11 @@ def latex_table(report: Report, cells: Sequence[Sequence[str]]) -> str:
     # Without the space at its sides, and in small letters, a table of six columns is as wide as a page.
     lines = [re.sub(r"(\\begin\{tabular\})\{(\w+)\}", r"\1{@{}\2@{}}", line) for line in lines]
     title = "; ".join(text for text in (report.title, report.caption) if text)
+    names = tuple(
+        str(report.names.get(row["activation"], row["activation"])) for row in report.rows if "activation" in row
+    )
     texts = dict.fromkeys(note.text for note in report.notes if note.kind != "aside" and not FLAG.search(note.text))
-    sentences = [_latex(f"{text[:1].upper()}{text[1:].rstrip('.')}.") for text in texts]
+    sentences = [_latex(_sentence(text, names)) for text in texts]
     has_mark = any(MARK in cell for line in marked for cell in line)
     sentences = [f"{MARK}~{_latex(MARK_NOTE)}", *sentences] if has_mark else sentences
     notes = [r"\par\smallskip\footnotesize", *sentences] if sentences else []
@@ -40,6 +43,11 @@ def latex_table(report: Report, cells: Sequence[Sequence[str]]) -> str:
     head += [rf"\caption{{{_latex(title)}}}"] if title else []
     head += [rf"\label{{tab:{label_of(report)}}}"]
     return "\n".join([*head, r"\small", *lines, *notes, r"\end{table}"])
+
+
+def _sentence(text: str, names: tuple[str, ...]) -> str:
+    """The note as a sentence; an activation at its start keeps its small letter."""
+    return (text if text.startswith(names) else text[:1].upper() + text[1:]).rstrip(".") + "."
 
 
 def label_of(report: Report) -> str:

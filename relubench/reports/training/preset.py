@@ -8,7 +8,7 @@ from dataclasses import replace
 from relubench.experiments.presets.resolve import Preset
 from relubench.experiments.published_order import published_order
 from relubench.experiments.record import StudyRecord
-from relubench.reports.report import Report, Row, footnotes
+from relubench.reports.report import Report, Row, asides, footnotes
 from relubench.reports.training.published_order import claim_line, order_line
 from relubench.reports.training.study import study_report
 
@@ -40,13 +40,13 @@ def preset_report(record: StudyRecord, preset: Preset) -> Report:
     caption = "; ".join(part for part in (preset.stand_in, report.caption) if part)
     topics = {header for name in preset.figure for header in TOPICS.get(name, ())}
     columns = [replace(column, drop_order=0) if column.header in topics else column for column in report.columns]
-    lines = [preset.claim or "", *_published(preset, report.rows), *lesson_lines(preset)]
+    lines = [preset.claim or "", *_published(preset, report.rows)]
     return replace(
         report,
         columns=columns,
         title=title,
         caption=caption,
-        notes=[*report.notes, *footnotes(lines)],
+        notes=[*report.notes, *footnotes(lines), *asides(lesson_lines(preset))],
         question=preset.question or preset.description,
         figures=(*preset.figure, *report.figures),
     )
