@@ -296,4 +296,4 @@ def _results(study: Study, report: Callable[[StudyRecord], Report]) -> Results:
     carry_out(study)
     record = record_of(study)
     masks = {result.id: mask for result in record.finished if (mask := record.mask_of(result)) is not None}
-    return Results(report(record), record.config, record.results, masks, list(record.tunings))
+    return Results(report(record), record.config, record.results, masks, list(record.tunings), study.store)

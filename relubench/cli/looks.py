@@ -32,5 +32,5 @@ def show_looks(config: ExperimentConfig, looks: tuple[int, ...], target: Target,
         training = SequentialTraining.open(config, looks, open_study)
     flags.note(training.plan.describe())
     output.check_stdout(target)
-    training.run(lambda study: carry_out(study, flags.quiet))
+    training.run(lambda study: carry_out(study, flags.quiet, flags.log))
     show_record(training.study, training.report, target, flags, interrupted=training.interrupted)

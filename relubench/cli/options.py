@@ -142,8 +142,9 @@ Logs = Annotated[
         "--log",
         metavar="PLACE",
         rich_help_panel=RESULT,
-        help="Write curves, final numbers and settings of every run to tensorboard:DIR or mlflow:URI, at the end; a "
-        "run that is there already is left alone. Give it several times. Default: no log.",
+        help="Write curves, final numbers and settings of every run to tensorboard:DIR or mlflow:URI: the curve in "
+        "TensorBoard after each epoch, all else at the end; a run that is there already is left alone. Give it several "
+        "times. Default: no log.",
     ),
 ]
 Plot = Annotated[

@@ -197,6 +197,7 @@ class SpeedFlags:
     output_file: options.OutputFile = None
     plot: SpeedPlot = None
     report: options.ReportFile = None
+    log: options.Logs = None
     caption: options.Caption = None
     quiet: options.Quiet = False
     baseline: Baseline = None
@@ -229,6 +230,7 @@ class SpeedFlags:
         target = output.choose(self.format, self.output_file)
         output.check_plot(self.plot)
         pages.check_page(self.report)
+        pages.check_logs(self.log)
         return target
 
     def note(self, text: str) -> None:

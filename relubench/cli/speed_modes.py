@@ -71,10 +71,11 @@ def _say_what_is_copied(choices: list[ActivationChoice], flags: SpeedFlags) -> N
 
 
 def _show(report: Report, target: output.Target, flags: SpeedFlags) -> None:
-    """Write the table, and the files of --plot and --report."""
+    """Write the table, and what --plot, --report and --log ask for."""
     report = pages.finished(report, flags.caption)
     output.emit_report(report, target, quiet=flags.quiet)
     pages.write_files(report, flags.plot, flags.report, quiet=flags.quiet)
+    pages.write_logs(report, flags.log, quiet=flags.quiet)
 
 
 def time_arithmetic(config: ConfigFlags, flags: SpeedFlags, target: output.Target) -> None:
@@ -99,7 +100,7 @@ def time_products(config: ConfigFlags, flags: SpeedFlags, target: output.Target)
     study = _open_study(config, flags, "--sparsity")
     network_speed.check_sparse(study)
     output.check_stdout(target)
-    if carry_out(study, flags.quiet):
+    if carry_out(study, flags.quiet, flags.log):
         raise stopped(study)
     watch = partial(show_rounds, quiet=flags.quiet)
     report = products_timed(record_of(study), *network_speed.time_products(study, request, watch, flags.note))
@@ -118,7 +119,7 @@ def time_networks(config: ConfigFlags, flags: SpeedFlags, target: output.Target)
     network_speed.check_compiled(study, request)
     target_score = network_speed.target_score(flags.target_error, task_called(study.parts[0].prepared.task))
     output.check_stdout(target)
-    interrupted = carry_out(study, flags.quiet)
+    interrupted = carry_out(study, flags.quiet, flags.log)
     if interrupted and not study.results:
         raise stopped(study)
     if not study.results:
@@ -128,6 +129,7 @@ def time_networks(config: ConfigFlags, flags: SpeedFlags, target: output.Target)
     report = pages.finished(gated, flags.caption)
     output.emit_report(report, target, quiet=flags.quiet)
     pages.write_files(report, flags.plot if timed.points else None, flags.report, quiet=flags.quiet)
+    pages.write_logs(report, flags.log, quiet=flags.quiet)
     if interrupted:
         raise stopped(study)
     _conclude(timed, failure, flags.plot)

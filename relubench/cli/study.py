@@ -67,7 +67,7 @@ def show_study(study: Study, report_of: Callable[[StudyRecord], Report], target:
     Raises typer.Exit(130) if it was interrupted, ComputeError if nothing was computed.
     """
     output.check_stdout(target)
-    show_record(study, report_of, target, flags, interrupted=carry_out(study, flags.quiet))
+    show_record(study, report_of, target, flags, interrupted=carry_out(study, flags.quiet, flags.log))
 
 
 def show_record(
@@ -81,7 +81,11 @@ def show_record(
         report = pages.finished(report_of(record), flags.caption)
         output.emit_report(report, target, quiet=flags.quiet)
         if record.finished:
-            plot = None if flags.plot and _has_drawn(record, report, study.store, flags) else flags.plot
+            if flags.report is not None:
+                from relubench.reports.plots.fitted_pictures import with_pictures
+
+                report = with_pictures(report, record.finished, study.store)
+            plot = None if flags.plot and _has_drawn(record, study.store, flags) else flags.plot
             pages.write_files(report, plot, flags.report, quiet=flags.quiet)
             pages.write_logs(report, flags.log, quiet=flags.quiet)
     if interrupted:
@@ -130,26 +134,32 @@ def quietly(text: str) -> None:
         output.say(text)
 
 
-def _has_drawn(record: StudyRecord, report: Report, store: Store, flags: StudyFlags) -> bool:
-    """Whether the tasks of the result have a figure of their own, which is written then."""
-    from relubench.reports.plots.task_figures import draw_tasks
+def _has_drawn(record: StudyRecord, store: Store, flags: StudyFlags) -> bool:
+    """Whether the networks fitted pictures, which are drawn then: --plot shows them in place of a figure."""
+    from relubench.reports.plots.fitted_pictures import has_fits, plot_pictures
 
-    assert flags.plot is not None
-    has_drawn = draw_tasks(record.finished, report.rows, store, flags.plot)
-    if has_drawn and not flags.quiet:
+    if flags.plot is None or not has_fits(record.finished, store):
+        return False
+    plot_pictures(record.finished, store, flags.plot)
+    if not flags.quiet:
         output.say(f"written: {flags.plot}")
-    return has_drawn
+    return True
 
 
-def carry_out(study: Study, quiet: bool) -> bool:
-    """Run the study to its end; returns whether it was interrupted."""
-    return show_events(cast("Generator[Event]", study.run()), display_of(study, quiet))
+def carry_out(study: Study, quiet: bool, logs: Sequence[str] | None = None) -> bool:
+    """Run the study to its end, with its curves in `logs` meanwhile; returns whether it was interrupted."""
+    return show_events(cast("Generator[Event]", study.run()), display_of(study, quiet, logs))
 
 
-def display_of(study: Study, quiet: bool) -> progress.Display:
-    """The display of a study's progress."""
+def display_of(study: Study, quiet: bool, logs: Sequence[str] | None = None) -> progress.Display:
+    """The display of a study's progress, which writes the `logs`, too."""
     elsewhere = study.config.executor.is_elsewhere
-    return progress.choose(study.total, study.typical_epochs, quiet=quiet, elsewhere=elsewhere)
+    display = progress.choose(study.total, study.typical_epochs, quiet=quiet, elsewhere=elsewhere)
+    if not logs:
+        return display
+    from relubench.cli.live_logs import LiveLogs
+
+    return LiveLogs(display, study, logs)
 
 
 def show_events(events: Generator[Event], display: progress.Display) -> bool:

@@ -1,4 +1,7 @@
-"""A report as a table of LaTeX for the package booktabs: with a label, units in one form, a mark for what differs."""
+"""A report as a table of LaTeX for the package booktabs: with a label, units in one form, a mark for what differs.
+
+What its answer is, and what it could have seen, is said in the paper's own text: its notes go without.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from relubench.reports.report import Report
 WORD = re.compile(r"(?P<numbers>.*\]) (?P<word>lower|higher|noise)(?P<limit> .*)?")
 """A cell of differences: its numbers, its word, and what limits that."""
 MARK = r"\textsuperscript{*}"
-MARK_NOTE = "the 95 % interval of the difference leaves out zero, adjusted for all comparisons of the table"
+MARK_NOTE = "the interval of the difference leaves out zero."
 FLAG = re.compile(r"(?:^|[\s(])--[a-z]")
 """An option of the command line: what speaks of one is no text for a paper."""
 
@@ -28,14 +31,23 @@ def latex_table(report: Report, cells: Sequence[Sequence[str]]) -> str:
     # Without the space at its sides, and in small letters, a table of six columns is as wide as a page.
     lines = [re.sub(r"(\\begin\{tabular\})\{(\w+)\}", r"\1{@{}\2@{}}", line) for line in lines]
     title = "; ".join(text for text in (report.title, report.caption) if text)
-    texts = [note for note in (*report.note_texts, report.sentence) if note and not FLAG.search(note)]
-    notes = [rf"\par\smallskip\footnotesize {_latex(text)}" for text in texts]
+    names = tuple(
+        str(report.names.get(row["activation"], row["activation"])) for row in report.rows if "activation" in row
+    )
+    texts = dict.fromkeys(note.text for note in report.notes if note.kind != "aside" and not FLAG.search(note.text))
+    sentences = [_latex(_sentence(text, names)) for text in texts]
     has_mark = any(MARK in cell for line in marked for cell in line)
-    notes = [rf"\par\smallskip\footnotesize {MARK}~{_latex(MARK_NOTE)}", *notes] if has_mark else notes
+    sentences = [f"{MARK}~{_latex(MARK_NOTE)}", *sentences] if has_mark else sentences
+    notes = [r"\par\smallskip\footnotesize", *sentences] if sentences else []
     head = ["% needs \\usepackage{booktabs}", r"\begin{table}", r"\centering"]
     head += [rf"\caption{{{_latex(title)}}}"] if title else []
     head += [rf"\label{{tab:{label_of(report)}}}"]
     return "\n".join([*head, r"\small", *lines, *notes, r"\end{table}"])
+
+
+def _sentence(text: str, names: tuple[str, ...]) -> str:
+    """The note as a sentence; an activation at its start keeps its small letter."""
+    return (text if text.startswith(names) else text[:1].upper() + text[1:]).rstrip(".") + "."
 
 
 def label_of(report: Report) -> str:

@@ -30,10 +30,13 @@ IDENTIFYING = ("year", "seed")
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A line under a table: a footnote on its numbers, or a warning that is said where a format has no notes, too."""
+    """A line under a table: a footnote on its numbers, or a warning that is said where a format has no notes, too.
+
+    An aside is on what the table could have seen: a table in a paper goes without it.
+    """
 
     text: str
-    kind: Literal["footnote", "warning"] = "footnote"
+    kind: Literal["footnote", "warning", "aside"] = "footnote"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +54,27 @@ class Column:
     """Whether each of its cells stays in one line at any width, as names and numbers of a list do."""
     style: Callable[[Row], str] = lambda row: ""
     """A rich style for the cell; the text says the same, so that nothing is lost without colours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture for a page."""
+
+    caption: str
+    content: bytes
+    kind: str
+    """png or jpeg."""
+    key: str = ""
+    """The activation that it belongs to, if any."""
+
+
+@dataclass(frozen=True, slots=True)
+class PictureSheet:
+    """Pictures beside each other, with their title and how to read them."""
+
+    title: str = ""
+    reading: str = ""
+    pictures: Sequence[Picture] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +104,8 @@ class Report:
     """Label of an activation -> the name that the user gave its rows, for people."""
     figures: Sequence[str] = ()
     """Names of FIGURES: what this result is about, the first of them first."""
+    pictures: PictureSheet = PictureSheet()
+    """What the networks drew, for a page; no file of results has it."""
     tunings: Sequence[Row] = ()
     """What `--lr auto` found: for each activation its `rates`, their `scores`, and the rate that was chosen."""
     command_line: str = ""
@@ -106,6 +132,11 @@ class Report:
 def footnotes(texts: Iterable[str]) -> list[Note]:
     """The texts as footnotes, without the empty ones."""
     return [Note(text) for text in texts if text]
+
+
+def asides(texts: Iterable[str]) -> list[Note]:
+    """The texts as asides."""
+    return [Note(text, "aside") for text in texts]
 
 
 def warnings(texts: Iterable[str]) -> list[Note]:

@@ -16,6 +16,7 @@ from relubench.reports.frames import curve_rows, frame, run_rows
 from relubench.reports.render import as_html, render
 from relubench.reports.report import Report
 from relubench.runs.result import RunResult, Timing
+from relubench.runs.store import Store
 from relubench.system.paths import user_path
 
 Row = dict[str, Any]
@@ -48,7 +49,11 @@ class Table:
         from relubench.reports.page.page import page_content
         from relubench.system.output_files import save_file
 
-        save_file("page", user_path(path), page_content([self.report], user_path(path)))
+        save_file("page", user_path(path), page_content([self._page_report()], user_path(path)))
+
+    def _page_report(self) -> Report:
+        """What the page is made of."""
+        return self.report
 
     def plot(self, path: str | Path) -> None:
         """Draw the figure of this result into a .png, .svg or .pdf file: learning curves unless it is about another.
@@ -73,6 +78,9 @@ class Results(Table):
     tuned: list[Tuning] = field(default_factory=list)
     """What `lr="auto"` found for each activation."""
 
+    store: Store | None = None
+    """Where the runs lie; their weights are needed for pictures that they fitted."""
+
     def runs_frame(self) -> Any:
         """One row for each run, so for each seed: a pandas.DataFrame, or a list of rows where pandas is missing."""
         return frame(run_rows(self.runs, self._timings()))
@@ -90,6 +98,21 @@ class Results(Table):
     def _timings(self) -> dict[str, Timing | None]:
         clocks = {run["id"]: run.get("timing") for run in self.report.runs}
         return {name: Timing.from_json(values) if values else None for name, values in clocks.items()}
+
+    def plot(self, path: str | Path) -> None:
+        """Draw the figure of this result into a .png, .svg or .pdf file, as --plot does."""
+        from relubench.reports.plots.fitted_pictures import has_fits, plot_pictures
+
+        if self.store is not None and has_fits(self.runs, self.store):
+            plot_pictures(self.runs, self.store, user_path(path))
+            return
+        # `super()` without arguments does not find the class that slots have made anew.
+        Table.plot(self, path)
+
+    def _page_report(self) -> Report:
+        from relubench.reports.plots.fitted_pictures import with_pictures
+
+        return self.report if self.store is None else with_pictures(self.report, self.runs, self.store)
 
 
 def _figure_html(report: Report) -> str:

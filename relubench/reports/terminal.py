@@ -1,8 +1,9 @@
 """The table for a terminal, drawn by rich in the width of its line: nothing is cut off, left-out columns are named.
 
 Where the line is too narrow, first the word of a cell goes under its numbers, then each part under the one before, then
-columns are left out in the order of `Column.drop_order`, and a line below the table names them; what is still too
-wide is wrapped. In a list only columns of words are, while a third of a line is left for each.
+the columns of words at the left go under each other, then columns are left out in the order of `Column.drop_order`, and
+a line below the table names them; what is still too wide is wrapped. In a list only columns of words are, while a third
+of a line is left for each.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from relubench.reports.report import Column, Report
@@ -21,9 +22,12 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-MIN_NAME = 12
+MIN_NAME, MIN_WORD = 12, 8
+"""Characters that a name has before a number has to leave, and before one is wrapped."""
 SIDE_BY_SIDE, WORD_BELOW, HEADERS_TOO, STACKED = range(4)
 """How the parts of a cell stand (a number, its interval, and a word), and the words of a header."""
+MOST_STACKED = 4
+"""Columns of words that go under each other in one."""
 UNLIMITED = 10_000
 """Characters of a line for a pipe, which has no width: nothing is wrapped."""
 
@@ -38,18 +42,16 @@ def draw(report: Report, width: int | None = None, colour: bool | None = None) -
     from rich.text import Text
 
     console = _console(width, colour)
-    columns, level, cap = fit(report, console)
+    layout = fit(report, console)
     if report.title:
         console.print(Text(report.title, style="bold"))
     if report.caption:
         console.print(Text(report.caption, style="dim"))
-    if columns and report.display_rows:
-        console.print(_table(report, columns, level, cap))
+    if layout.columns and report.display_rows:
+        console.print(_table(report, layout))
     elif not report.display_rows:
         console.print(Text("nothing to show"))
-    headers = {column.header for column in columns}
-    dropped_headers = [column.header for column in report.columns if column.header not in headers]
-    width_note = [f"not shown at this width: {'; '.join(dropped_headers)}"] if dropped_headers else []
+    width_note = [f"not shown at this width: {'; '.join(layout.left_out)}"] if layout.left_out else []
     for text in [*width_note, *report.note_texts]:
         console.print(Text(text, style="dim"))
     if report.sentence:
@@ -84,36 +86,80 @@ def _for_stdout(report: Report) -> Report:
     )
 
 
-def fit(report: Report, console: Console) -> tuple[list[Column], int, int | None]:
-    """The columns that fit into the console's width, how the parts of their cells stand, and how wide words may be."""
-    columns = list(report.columns)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Layout:
+    """How a table stands in a line."""
+
+    columns: Sequence[Column]
+    level: int = SIDE_BY_SIDE
+    """How the parts of a cell stand."""
+    cap: int | None = None
+    """The most characters of a line of words; None: as many as they have."""
+    left_out: Sequence[str] = ()
+    """The headers of columns that the line has no room for."""
+
+
+def fit(report: Report, console: Console) -> Layout:
+    """The layout of the report in the console's width."""
+
+    def fits(layout: Layout) -> bool:
+        table = _table(report, layout)
+        return console.measure(table, options=console.options.update(width=UNLIMITED)).maximum <= console.width
+
     for level in (SIDE_BY_SIDE, WORD_BELOW, HEADERS_TOO):
-        if _width(report, columns, level, None, console) <= console.width:
-            return columns, level, None
-    is_list = any(column.is_whole for column in columns)
+        if fits(layout := Layout(columns=report.columns, level=level)):
+            return layout
+    if any(column.is_whole for column in report.columns):
+        cap = max(MIN_NAME, console.width // 3)
+        layout = _without_columns(Layout(columns=report.columns, level=STACKED, cap=cap), fits)
+        narrow = [replace(column, is_whole=False) for column in layout.columns]
+        return replace(layout, columns=layout.columns if fits(layout) else narrow, cap=None)
     # A formula for a name folds before a number has to leave.
-    cap = max(MIN_NAME, console.width // 4) if any(column.drop_order for column in columns) else None
-    cap = max(MIN_NAME, console.width // 3) if is_list else cap
-    candidates = sorted((column for column in columns if column.drop_order), key=lambda column: column.drop_order)
-    while candidates and _width(report, columns, STACKED, cap, console) > console.width:
-        columns.remove(candidates.pop(0))
-    if is_list:
-        is_narrow = _width(report, columns, STACKED, cap, console) > console.width
-        return [replace(column, is_whole=False) for column in columns] if is_narrow else columns, STACKED, None
-    while cap is not None and cap > MIN_NAME and _width(report, columns, STACKED, cap, console) > console.width:
-        cap -= 1
-    return columns, STACKED, cap
+    is_leaving = any(column.drop_order for column in report.columns)
+    layout = Layout(
+        columns=report.columns, level=STACKED, cap=max(MIN_NAME, console.width // 4) if is_leaving else None
+    )
+    num_words = next((place for place, column in enumerate(layout.columns) if column.right), len(layout.columns))
+    for number in range(2, min(num_words, MOST_STACKED) + 1):
+        if not fits(layout):
+            layout = replace(layout, columns=[_one_below_another(report.columns[:number]), *report.columns[number:]])
+    layout = _without_columns(layout, fits)
+    while layout.cap is not None and layout.cap > MIN_WORD and not fits(layout):
+        layout = replace(layout, cap=layout.cap - 1)
+    # No name folds beside empty space.
+    wider = (replace(layout, cap=console.width // share) for share in (1, 2, 3))
+    return next((layout for layout in wider if fits(layout)), layout)
 
 
-def _width(report: Report, columns: Sequence[Column], level: int, cap: int | None, console: Console) -> int:
-    return console.measure(_table(report, columns, level, cap), options=console.options.update(width=UNLIMITED)).maximum
+def _without_columns(layout: Layout, fits: Callable[[Layout], bool]) -> Layout:
+    """The layout with as many columns left out as its line has no room for."""
+    candidates = sorted(
+        (column for column in layout.columns if column.drop_order), key=lambda column: column.drop_order
+    )
+    all_columns, narrower = layout.columns, layout
+    while candidates and not fits(narrower):
+        leaving = candidates.pop(0)
+        narrower = replace(narrower, columns=[column for column in narrower.columns if column is not leaving])
+    left_out = [column.header for column in all_columns if all(column is not other for other in narrower.columns)]
+    return replace(narrower, left_out=left_out)
 
 
-def _table(report: Report, columns: Sequence[Column], level: int, cap: int | None) -> Table:
+def _one_below_another(columns: Sequence[Column]) -> Column:
+    """One column with the words of several, a line each."""
+    return Column(
+        header="\n".join(column.header for column in columns),
+        cell=lambda row: [text for column in columns if (text := " ".join(column.cell(row)))],
+        right=False,
+        style=lambda row: next((style for column in columns if (style := column.style(row))), ""),
+    )
+
+
+def _table(report: Report, layout: Layout) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
+    columns, level = layout.columns, layout.level
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1), collapse_padding=True)
     for column in columns:
         header = two_lines(column.header) if level >= HEADERS_TOO else column.header
@@ -122,7 +168,7 @@ def _table(report: Report, columns: Sequence[Column], level: int, cap: int | Non
             justify="right" if column.right else "left",
             overflow="fold",
             no_wrap=column.is_whole,
-            max_width=None if column.right or column.is_whole else cap,
+            max_width=None if column.right or column.is_whole else layout.cap,
         )
     for row in report.display_rows:
         texts = [_text(column.cell(row), level) for column in columns]

@@ -172,6 +172,44 @@ def test_a_log_is_checked_before_any_work_and_written_at_the_end(cli: Cli, study
     assert len(list(tmp_path.glob("*/events*"))) == 2
 
 
+def test_curves_are_logged_after_each_epoch(
+    cli: Cli, train_here: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("tensorboard")
+    from relubench.reports.logs.tensorboard import LiveCurves
+
+    points: list[tuple[str, str, int]] = []
+    add = LiveCurves.add
+
+    def add_and_note(self: LiveCurves, folder: str, curve: str, epoch: int, value: float) -> None:
+        add(self, folder, curve, epoch, value)
+        points.append((folder, curve, epoch))
+        assert list((tmp_path / "logs" / folder).glob("*.live"))
+
+    monkeypatch.setattr(LiveCurves, "add", add_and_note)
+    argv = ("train", "--act", "mine=tanh(x)", "--model", "mlp-1x8", "--epochs", "2", "--device", "cpu", "--seed", "3")
+    ended = cli(*argv, "--log", f"tensorboard:{tmp_path / 'logs'}")
+    assert ended.code == 0 and "warning" not in ended.err
+    (folder,) = (tmp_path / "logs").iterdir()
+    assert points == [(folder.name, "valid/error_pct", epoch) for epoch in (1, 2)]
+    assert folder.name.startswith("mine_seed_3") and not list(folder.glob("*.live"))
+
+
+def test_a_log_that_fails_meanwhile_is_said_once_and_stops_no_training(
+    cli: Cli, train_here: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("tensorboard")
+
+    def full(self: object, folder: str, curve: str, epoch: int, value: float) -> None:
+        raise OSError("no space")
+
+    monkeypatch.setattr("relubench.reports.logs.tensorboard.LiveCurves.add", full)
+    argv = ("train", "--act", "tanh", "--model", "mlp-1x8", "--epochs", "2", "--device", "cpu")
+    ended = cli(*argv, "--log", f"tensorboard:{tmp_path / 'logs'}")
+    assert ended.code == 0 and ended.err.count("no space; the whole runs are written at the end") == 1
+    assert "written: 1 of 1 runs" in ended.err
+
+
 def test_parquet_goes_into_a_file_or_a_pipe_and_not_onto_a_terminal(
     cli: Cli, study: FakeStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ import pytest
 from relubench.errors import UsageError
 from relubench.reports.logs.run import flat_settings, logged_runs
 from relubench.reports.logs.table import Log
+from relubench.reports.report import Report
 from relubench.runs.result import MeasuredValue
 
 
@@ -57,6 +58,42 @@ def test_tensorboard_reads_curves_settings_and_final_numbers(lab, report, tmp_pa
     assert settings["activation"].string_value == "relu" and settings["lr"].number_value == 0.1
     assert "3 are there already" in log.write(report)
     assert len(list((tmp_path / "logs").rglob("events*"))) == 3
+
+
+def test_a_curve_is_in_tensorboard_while_its_run_goes_on_and_gives_way_to_the_whole_run(lab, report, tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    log, folder = Log.parse(f"tensorboard:{tmp_path}"), "relu_seed_0-run0000"
+    for epoch, score in ((1, 9.0), (2, 8.0)):
+        log.live.add(folder, "valid/error_pct", epoch, score)
+    live = log.live
+    live.add(folder, "valid/error_pct", 3, 7.5)
+    seen = EventAccumulator(str(tmp_path / folder)).Reload().Scalars("valid/error_pct")
+    assert {(point.step, point.value) for point in seen} == {(1, 9.0), (2, 8.0), (3, 7.5)}
+    live.end(folder)
+    # What a process left that was killed does not count as the run.
+    assert log.write(report).startswith("written: 3 of 3 runs")
+    events = EventAccumulator(str(tmp_path / folder)).Reload()
+    assert len(events.Scalars("valid/error_pct")) == len(lab.results[0].curve)
+    assert not list(tmp_path.rglob("*.live")) and "3 are there already" in log.write(report)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"activation": "relu", "size": "cache", "elements": 65536, "pass": "forward", "ns_per_element": 0.25},
+        {"operation": "exp", "elements": 4096, "dtype": "fp32", "ns_per_element": 0.25, "verdict": "dearer"},
+    ],
+)
+def test_a_row_of_timings_is_logged_with_its_numbers(row):
+    report = Report(command="speed", rows=[row | {"ratio": None, "rounds": 7}], columns=[])
+    (run,) = logged_runs(report)
+    assert run.name.split(", ")[0] == next(iter(row.values())) and "dearer" not in run.name
+    assert run.final == {"speed/ns_per_element": 0.25, "speed/rounds": 7.0}
+    assert run.settings["elements"] == row["elements"]
+    (slower,) = logged_runs(replace(report, rows=[{**report.rows[0], "ns_per_element": 0.5}]))
+    assert slower.name == run.name and slower.id != run.id
 
 
 def test_mlflow_reads_curves_settings_and_final_numbers(lab, report, tmp_path, monkeypatch):

@@ -21,6 +21,7 @@ SCALES = ("smoke", "quick", "paper")
 FigureName = Literal[
     "scores",
     "curves",
+    "differences",
     "depth",
     "noise",
     "dead-units",

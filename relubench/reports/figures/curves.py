@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from relubench.reports.figures.declaration import Figure, Panel, Scale, Series, scale_of
+from relubench.reports.figures.declaration import Figure, Panel, Scale, Series
 from relubench.reports.figures.source import FigureSource, grouped, setting_word, settings_that_vary
 from relubench.reports.formatting import join_names
 from relubench.runs.result import RunResult
@@ -18,13 +19,18 @@ MOST_PANELS, MOST_LINES = 12, 30
 
 def curves_figure(source: FigureSource) -> Figure | None:
     """A line for each network, the mean over its seeds; None without a curve, or with too many settings for one."""
-    runs = [run for run in source.runs if any(point.valid_score is not None for point in run.curve)]
-    panels = _panels(source, runs)
+    scored = replace(
+        source, runs=[run for run in source.runs if any(point.valid_score is not None for point in run.curve)]
+    )
+    varied = _varied(scored)
+    panels = [panel for part in scored.by_task if part.runs for panel in _panels(part, varied)]
+    if len(scored.by_task) == 1:
+        panels += [*(_timed(scored) if len(panels) == 1 else ()), *_rates(source)]
     if not panels or len(panels) > MOST_PANELS or max(len(panel.series) for panel in panels) > MOST_LINES:
         return None
     return Figure(
         name="curves",
-        title=f"Validation {source.task.noun} while the networks learn",
+        title=f"Validation {source.noun} while the networks learn",
         subject=" · ".join(filter(None, (source.subject, _without_curve(source.runs)))),
         reading="A line is the mean over seeds, its band reaches from the lowest to the highest seed. A line ends "
         "where the first of its seeds ended.",
@@ -44,33 +50,40 @@ def _without_curve(runs: Sequence[RunResult]) -> str:
     return "; ".join(parts)
 
 
-def _panels(source: FigureSource, runs: Sequence[RunResult]) -> list[Panel]:
+def _varied(source: FigureSource) -> list[str]:
+    """The settings that have a panel each."""
     by_variant = source.keys == source.variants
-    varied = [name for name in settings_that_vary(runs) if not (by_variant and name == "variant")]
-    scores = [point.valid_score for run in runs for point in run.curve if point.valid_score is not None]
-    several = len(grouped(runs, *varied)) > 1
-    y_scale = scale_of(scores)
-    panels = [
+    return [name for name in settings_that_vary(source.runs) if not (by_variant and name == "variant")]
+
+
+def _panels(source: FigureSource, varied: Sequence[str]) -> list[Panel]:
+    """A panel for each setting of a task."""
+    scores = _scores(source)
+    settings = grouped(source.runs, *varied)
+    y_scale = source.score_scale(scores)
+    return [
         Panel(
             title=", ".join(setting_word(name, value) for name, value in zip(varied, setting, strict=True)),
             x_label="epochs trained",
             y_label=source.score_label("validation"),
             y_scale=y_scale,
-            y_range=_common_range(scores, y_scale) if several else None,
+            y_range=_common_range(scores, y_scale) if len(settings) > 1 else None,
             series=_lines(source, of_setting),
         )
-        for setting, of_setting in grouped(runs, *varied).items()
+        for setting, of_setting in settings.items()
     ]
-    if len(panels) == 1 and (timed := _lines(source, runs, timed=True)):
-        panels.append(
-            Panel(
-                x_label="training and validation time (s)",
-                y_label=source.score_label("validation"),
-                y_scale=y_scale,
-                series=timed,
-            )
-        )
-    return [*panels, *_rates(source)]
+
+
+def _timed(source: FigureSource) -> list[Panel]:
+    """The same lines against the clock; nothing where a run has none."""
+    lines = _lines(source, source.runs, timed=True)
+    label, scale = source.score_label("validation"), source.score_scale(_scores(source))
+    panel = Panel(x_label="training and validation time (s)", y_label=label, y_scale=scale, series=lines)
+    return [panel] if lines else []
+
+
+def _scores(source: FigureSource) -> list[float]:
+    return [point.valid_score for run in source.runs for point in run.curve if point.valid_score is not None]
 
 
 def _rates(source: FigureSource) -> list[Panel]:

@@ -19,6 +19,7 @@ from relubench.reports.plots.figure import COLOURS, SUFFIXES, save
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
+    from matplotlib.lines import Line2D
 
 WIDTH, HEIGHT = 4.4, 3.3
 """Inches of a panel. It is scaled to a column of the page, or to a wall: a smaller one has the larger letters."""
@@ -26,6 +27,10 @@ LEAST_WIDTH = 6.2
 """Inches of a figure of one panel: its title needs them."""
 PER_CATEGORY, MOST_COLUMNS = 0.24, 3
 NO_LOOK = Look(len(COLOURS) - 1, (), "o")
+LEGEND_LINE = 3.2
+"""Letters that a line of the legend is long: two dashes are seen beside its mark."""
+BESIDE = 2.5 / 72
+"""Inches between the bars of lines that have a point at the same place."""
 BARE_FROM = 14
 """Lines of this many points go without a mark at each."""
 
@@ -66,7 +71,7 @@ def canvas_of(figure: Figure) -> Canvas:
         draw_panel(axes, figure.panels[place], looks, Theme())
     if handles:
         where = {"loc": "outside lower center", "ncols": 2 * columns}
-        canvas.legend(handles=handles, fontsize="small", frameon=False, **where)
+        canvas.legend(handles=handles, fontsize="small", frameon=False, handlelength=LEGEND_LINE, **where)
     canvas.suptitle(f"{figure.title}\n{figure.subject}" if figure.subject else figure.title, fontsize="medium")
     return canvas
 
@@ -109,7 +114,8 @@ def draw_panel(axes: Axes, panel: Panel, looks: Mapping[str, Look], theme: Theme
     for place, series in enumerate(panel.series):
         look = looks.get(series.key, NO_LOOK)
         colour = theme.colours[look.colour] if series.key in looks else theme.ink
-        _draw_series(axes, series, look, colour, f"series-{place}", horizontal=bool(panel.categories))
+        beside = BESIDE * (place - (len(panel.series) - 1) / 2)
+        _draw_series(axes, series, look, colour, f"series-{place}", beside, horizontal=bool(panel.categories))
     for rule in panel.rules:
         line = axes.axvline if rule.vertical else axes.axhline
         line(rule.at, color=theme.faint, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
@@ -124,29 +130,44 @@ def draw_panel(axes: Axes, panel: Panel, looks: Mapping[str, Look], theme: Theme
         name_points(axes, panel.series, theme)
 
 
-def _draw_series(axes: Axes, series: Series, look: Look, colour: str, group: str, *, horizontal: bool) -> None:
+def _draw_series(
+    axes: Axes, series: Series, look: Look, colour: str, group: str, beside: float, *, horizontal: bool
+) -> None:
+    """Draws one series; one with bars stands so many inches `beside` its place, so that no bar hides another."""
     x, y = np.asarray(series.x, float), np.asarray(series.y, float)
     low, high = np.asarray(series.low, float), np.asarray(series.high, float)
     style: dict[str, Any] = {"color": colour, "gid": group, "label": "_"}
+    is_finite = np.isfinite(low) & np.isfinite(high)
+    bars = np.stack([low[is_finite], high[is_finite]])
+    lines = []
     if low.size and series.band:
         axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0, gid=group)
+    elif low.size and horizontal:
+        axes.hlines(y[is_finite], *bars, color=colour, linewidth=1.6, gid=group)
     elif low.size:
-        is_finite = np.isfinite(low) & np.isfinite(high)
-        if horizontal:
-            axes.hlines(y[is_finite], low[is_finite], high[is_finite], color=colour, linewidth=1.6, gid=group)
-        else:
-            axes.vlines(x[is_finite], low[is_finite], high[is_finite], color=colour, linewidth=1.4, gid=group)
+        lines += axes.plot(np.stack([x[is_finite]] * 2), bars, linewidth=1.4, **style)
     marker: dict[str, Any] = {"marker": look.marker, "markersize": 5.5 if series.mark == "points" else 4}
     if series.hollow:
         marker |= {"markerfacecolor": "none", "markersize": 7}
     if series.mark == "points":
-        axes.plot(x, y, linestyle="none", **marker, **style)
-        return
-    dash = (0, (4, 2.5)) if series.dashed else (0, look.dash) if look.dash else "-"
-    # Nobody measured the corners of a front.
-    marker = marker if x.size < BARE_FROM and series.key else {}
-    steps = {"drawstyle": "steps-post"} if series.mark == "steps" else {}
-    axes.plot(x, y, linestyle=dash, linewidth=1.7, **marker, **steps, **style)
+        line: dict[str, Any] = {"linestyle": "none", **marker}
+    else:
+        dash = (0, (4, 2.5)) if series.dashed else (0, look.dash) if look.dash else "-"
+        # Nobody measured the corners of a front.
+        marker = marker if x.size < BARE_FROM and series.key else {}
+        steps = {"drawstyle": "steps-post"} if series.mark == "steps" else {}
+        line = {"linestyle": dash, "linewidth": 1.7, **marker, **steps}
+    lines += axes.plot(x, y, **line, **style)
+    if low.size and not series.band and not horizontal:
+        _move(axes, lines, beside)
+
+
+def _move(axes: Axes, lines: Sequence[Line2D], inches: float) -> None:
+    """Moves what is drawn to the right; the axis keeps its ends, since they are known already."""
+    from matplotlib.transforms import ScaledTranslation
+
+    for line in lines:
+        line.set_transform(axes.transData + ScaledTranslation(inches, 0, axes.figure.dpi_scale_trans))
 
 
 def _scale_axes(axes: Axes, panel: Panel) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,7 +13,7 @@ from relubench.reports.training.gradients import BOUND, BOUNDED, has_gradients, 
 from relubench.runs.result import RunResult
 
 KEYS = ("variant", "dataset", "model", "init")
-MOST_PANELS = 12
+MOST_PANELS, MOST_TICKS = 12, 6
 
 
 def gradients_figure(source: FigureSource) -> Figure | None:
@@ -63,13 +62,13 @@ def _panel(title: str, runs: Sequence[RunResult]) -> Panel:
             bound = start[-1] * BOUND ** (len(start) - layers)
             series.append(_line("article's bound for sigmoid", "", bound))
     depth = max((len(line.x) for line in series), default=1)
-    step = max(1, math.ceil(depth / 6))
+    step = next(step for step in (1, 2, 5, 10, 20, 50, 100, depth) if depth / step <= MOST_TICKS or step == depth)
     return Panel(
         title=title,
         x_label="hidden layer",
         y_label="norm of the gradient",
         y_scale="log",
-        x_ticks=[float(layer) for layer in range(1, depth + 1, step)],
+        x_ticks=[float(layer) for layer in dict.fromkeys((1, *range(step, depth + 1, step)))],
         series=series,
     )
 

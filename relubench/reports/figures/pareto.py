@@ -28,7 +28,7 @@ def pareto_figure(source: FigureSource) -> Figure | None:
         x_label="training time (s), validation left out" if is_measured else "training and validation time (s)",
         y_label=source.score_label(f"{source.task.best} validation"),
         x_scale="log",
-        y_scale="log" if min(min(line.y) for line in timed_lines) > 0 else "linear",
+        y_scale="log" if min(min(line.y) for line in timed_lines) > 0 and source.task.unit != "dB" else "linear",
         series=[*timed_lines, front],
         # Lines of one colour could not be told apart.
         end_names=len({line.key for line in timed_lines}) < len(timed_lines),
@@ -37,8 +37,8 @@ def pareto_figure(source: FigureSource) -> Figure | None:
         name="pareto",
         title=f"Which network has the {source.task.best} {source.task.noun} after a given time",
         subject=source.subject,
-        reading="A line falls whenever a network reaches a better score; the dashed front is the best of all of them. "
-        "Times are of this machine, and of other work on it.",
+        reading=f"A line {'falls' if source.task.lower_is_better else 'rises'} whenever a network reaches a better "
+        "score; the dashed front is the best of all of them. Times are of this machine, and of other work on it.",
         panels=[panel],
         keys=source.keys,
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from relubench.reports.figures.declaration import Scale, scale_of
 from relubench.reports.formatting import count
 from relubench.reports.report import Report, Row
 from relubench.runs.result import RunResult, Timing
@@ -57,6 +58,24 @@ class FigureSource:
         return TASKS.get(names[0] if names else CLASSIFICATION, TASKS[CLASSIFICATION])
 
     @property
+    def by_task(self) -> list[FigureSource]:
+        """The part of the result that each task has: scores of two tasks have no axis in common."""
+        names = dict.fromkeys(str(row.get("task", CLASSIFICATION)) for row in self.rows)
+        return [
+            replace(
+                self,
+                rows=[row for row in self.rows if row.get("task", CLASSIFICATION) == name],
+                runs=[run for run in self.runs if run.spec.get("task", CLASSIFICATION) == name],
+            )
+            for name in names
+        ]
+
+    @property
+    def noun(self) -> str:
+        """What the scores are called: 'error', of several tasks 'score'."""
+        return self.task.noun if len(self.by_task) < 2 else "score"
+
+    @property
     def subject(self) -> str:
         """What all runs share: data set, model, and the number of seeds."""
         parts = []
@@ -65,6 +84,10 @@ class FigureSource:
             parts += list(values) if len(values) == 1 else []
         seeds = len({run.spec.get("seed") for run in self.runs})
         return " · ".join([*parts, *([count(seeds, "seed")] if seeds else [])])
+
+    def score_scale(self, scores: Sequence[float]) -> Scale:
+        """The scale of an axis of scores; decibels are a logarithm already."""
+        return "linear" if self.task.unit == "dB" else scale_of(scores)
 
     def score_label(self, kind: str = "test") -> str:
         """'test error (%)': the name of the axis of scores."""

@@ -35,6 +35,9 @@ FIGURES: dict[str, FigureRow] = {
     "curves": FigureRow(
         "curves:curves_figure", "the validation score against epochs and time, a line and a band a network"
     ),
+    "differences": FigureRow(
+        "differences:differences_figure", "of several tasks: the differences on each data set, with their intervals"
+    ),
     "depth": FigureRow("against:depth_figure", "the test score against the number of hidden layers, by activation"),
     "noise": FigureRow("against:noise_figure", "the test score against noise on the test images, by activation"),
     "dead-units": FigureRow(

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from relubench.reports.figures.declaration import Figure, Panel, Series, scale_of
+from relubench.reports.figures.declaration import Figure, Panel, Series
 from relubench.reports.figures.source import FigureSource
 from relubench.runs.result import RunResult
 
 
 def zeros_and_scores_figure(source: FigureSource) -> Figure | None:
-    """A point a network; None where no two activations have different zeros."""
+    """A point a network; None where no two activations have different zeros, and of several tasks."""
     runs = [run for run in source.runs if run.test_score is not None and run.sparsity_pct is not None]
     keys = [key for key in source.keys if any(source.key_of(run) == key for run in runs)]
-    if len(keys) < 2 or len({run.sparsity_pct for run in runs}) < 2:
+    if len(keys) < 2 or len(source.by_task) > 1 or len({run.sparsity_pct for run in runs}) < 2:
         return None
     panel = Panel(
         x_label="zeros (% of the hidden outputs)",
         y_label=source.score_label(),
-        y_scale=scale_of([run.test_score for run in runs if run.test_score is not None]),
+        y_scale=source.score_scale([run.test_score for run in runs if run.test_score is not None]),
         series=[_points(key, [run for run in runs if source.key_of(run) == key]) for key in keys],
     )
     return Figure(

@@ -8,6 +8,7 @@ from types import ModuleType
 
 from relubench.errors import ComputeError, RelubenchError, UsageError
 from relubench.reports.logs.run import logged_runs
+from relubench.reports.logs.tensorboard import LiveCurves
 from relubench.reports.report import Report
 from relubench.system.lookup import find
 
@@ -37,6 +38,11 @@ class Log:
     @property
     def _writer(self) -> ModuleType:
         return import_module(f"relubench.reports.logs.{LOGS[self.kind]}")
+
+    @property
+    def live(self) -> LiveCurves | None:
+        """What takes curves while runs go on; None where the program cannot."""
+        return LiveCurves(self.address) if self.kind == "tensorboard" else None
 
     def write(self, report: Report) -> str:
         """Writes the report's runs, and returns in words what was written; raises ComputeError where it cannot be."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from relubench.reports.report import Report
 from relubench.system.paths import user_path
 
 INSTALL = "pip install 'relubench[tensorboard]'"
+LIVE = ".live"
+"""What the name of a file of events ends with while its run goes on."""
 
 
 def check(address: str) -> None:
@@ -27,15 +30,43 @@ def check(address: str) -> None:
 
 def write(report: Report, runs: Sequence[LoggedRun], address: str) -> int:
     """The number of runs that were written below the folder; a run that it has already is left alone."""
-    new = [run for run in runs if not _is_there(user_path(address) / file_name(run))]
-    for run in new:
-        _write_run(run, user_path(address) / file_name(run))
+    folders = [user_path(address) / file_name(run.name, run.id) for run in runs]
+    new = [(run, folder) for run, folder in zip(runs, folders, strict=True) if not _is_there(folder)]
+    for run, folder in new:
+        _write_run(run, folder)
+    for folder in folders:
+        for file in folder.glob(f"events.out.tfevents.*{LIVE}"):
+            file.unlink(missing_ok=True)
     return len(new)
 
 
 def _is_there(folder: Path) -> bool:
-    """Whether the folder has events; the same run has the same numbers."""
-    return any(folder.glob("events.out.tfevents.*"))
+    """Whether the folder has the events of a whole run; the same run has the same numbers."""
+    return any(not file.name.endswith(LIVE) for file in folder.glob("events.out.tfevents.*"))
+
+
+class LiveCurves:
+    """Curves of runs that go on, a file of events each; `write` puts the whole run in their place. Needs no torch."""
+
+    def __init__(self, address: str) -> None:
+        self._root = user_path(address)
+        self._writers: dict[str, Any] = {}
+
+    def add(self, folder: str, curve: str, epoch: int, value: float) -> None:
+        """Write the point of one epoch, so that it can be seen at once."""
+        library: Any = importlib.import_module("tensorboard.summary.writer.event_file_writer")
+        events: Any = importlib.import_module("tensorboard.compat.proto.event_pb2")
+        summaries: Any = importlib.import_module("tensorboard.compat.proto.summary_pb2")
+        if folder not in self._writers:
+            self._writers[folder] = library.EventFileWriter(str(self._root / folder), filename_suffix=LIVE)
+        summary = summaries.Summary(value=[summaries.Summary.Value(tag=curve, simple_value=value)])
+        self._writers[folder].add_event(events.Event(wall_time=time.time(), step=epoch, summary=summary))
+        self._writers[folder].flush()
+
+    def end(self, folder: str) -> None:
+        """Close the file of a run that has ended."""
+        if folder in self._writers:
+            self._writers.pop(folder).close()
 
 
 def _write_run(run: LoggedRun, folder: Path) -> None:

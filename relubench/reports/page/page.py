@@ -144,7 +144,8 @@ def _section(part: Part, points: dict[str, Any], *, several: bool) -> str:
         for place, table in enumerate(tables)
     )
     answer = "" if first else paragraph(report.sentence, "answer")
-    figures = "".join(_figure(figure, f"{part.name}-{figure.name}", points) for figure in part.figures)
+    figures = _pictures(report, part.name)
+    figures += "".join(_figure(figure, f"{part.name}-{figure.name}", points) for figure in part.figures)
     heading_figures = f"<h2{_id('figures', first=first)}>Figures</h2>" if figures else ""
     return (
         f'<section aria-labelledby="{part.name}-h"><h2 id="{part.name}-h"><span{_id("results", first=first)}></span>'
@@ -189,6 +190,29 @@ def _figure(figure: Figure, name: str, points: dict[str, Any]) -> str:
         f'<div class="panels{" many" if are_small(figure.panels) else ""}">{"".join(panels)}</div>'
         + folded("The numbers of this figure", "", "numbers"),
         aria_labelledby=f"{name}-h",
+    )
+
+
+def _pictures(report: Report, name: str) -> str:
+    """The pictures of the result, side by side; empty where it has none."""
+    sheet = report.pictures
+    if not sheet.pictures:
+        return ""
+    shown = "".join(
+        element(
+            "div",
+            f'<img alt="{text_of(picture.caption)}" src="data:image/{picture.kind};base64,'
+            f'{base64.b64encode(picture.content).decode("ascii")}">'
+            f'<span aria-hidden="true">{text_of(picture.caption)}</span>',
+            data_key=picture.key or None,
+        )
+        for picture in sheet.pictures
+    )
+    return element(
+        "figure",
+        f'<h3 id="{name}-pictures-h">{text_of(sheet.title)}</h3><figcaption>{text_of(sheet.reading)}</figcaption>'
+        f'<div class="pictures">{shown}</div>',
+        aria_labelledby=f"{name}-pictures-h",
     )
 
 

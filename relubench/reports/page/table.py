@@ -144,8 +144,11 @@ def _interval(text: str) -> tuple[float, float, float] | None:
 def _span(rows: Sequence[Row], column: Column) -> Span | None:
     """The range of the column's intervals; that of signed ones, differences, holds 0. None for a column without any.
 
-    Networks that did not learn are left out, where others did: the others' dots would lie on one another.
+    Networks that did not learn are left out, where others did: the others' dots would lie on one another. Scores of
+    several tasks have no range in common.
     """
+    if len({row.get("task") for row in rows}) > 1:
+        return None
     learned = [row for row in rows if row.get("outcome", "ok") == "ok"]
     texts = [cell_text(column, row) for row in learned or rows]
     intervals = [interval for text in texts if (interval := _interval(text)) is not None]

@@ -1,7 +1,8 @@
-"""Pictures that networks have fitted, side by side with the original: each whole, and the middle of it enlarged."""
+"""Pictures that networks have fitted, side by side with the original, and what they differ in."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from relubench.data.reference import obtain
 from relubench.data.split_arrays import SPLITS
 from relubench.errors import ComputeError
 from relubench.reports.plots.figure import save
+from relubench.reports.report import Picture, PictureSheet, Report
 from relubench.runs.result import RunResult
 from relubench.runs.spec import RunSpec
 from relubench.runs.store import Store
@@ -25,28 +27,74 @@ if TYPE_CHECKING:
 MIDDLE = 4
 """The enlarged part is one in so many of the rows, and of the columns."""
 PANEL_INCHES = 2.2
+LARGE = 96
+"""Pixels of a side from which on a page has a JPEG: the fits of a photograph would make it too large."""
+READING = (
+    "Each network gives a colour for each place; a quarter of the pixels trained it, and its score is that of others. "
+    "Beside each fit stands its difference to the original: black is none, and white is the largest of all."
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Panel:
+class Fit:
     """A picture [H, W, 3 or 1] with values in [0, 1], and what stands above it."""
 
     picture: np.ndarray
     caption: str
+    activation: str = ""
+    """Whose fit it is; empty for the original."""
+    difference: np.ndarray | None = None
+    """The absolute difference to the original [H, W, 1], mean over the colours; None for the original."""
 
 
-def are_pictures(results: Sequence[RunResult]) -> bool:
-    """Whether all runs have fitted a picture."""
-    return bool(results) and all(result.spec.get("task") == PICTURE for result in results)
+def has_fits(results: Sequence[RunResult], store: Store) -> bool:
+    """Whether all runs have fitted a picture, and the weights of any are stored."""
+    are_pictures = bool(results) and all(result.spec.get("task") == PICTURE for result in results)
+    return are_pictures and any(store.weights(result.id) is not None for result in results)
 
 
 def plot_pictures(results: Sequence[RunResult], store: Store, path: Path) -> None:
-    """Draws the original and what each row's best network by validation score makes of it; on all pixels.
+    """Draws the original and each row's fit, the middle of both enlarged, and the difference of the two.
 
-    Raises ComputeError where no network's weights are stored, DataError where the picture is not on this machine.
+    Raises what `fits_of` raises, and ComputeError where the file cannot be written.
     """
     from matplotlib.figure import Figure
 
+    fits = fits_of(results, store)
+    figure = Figure(figsize=(PANEL_INCHES * len(fits), 3 * PANEL_INCHES + 0.5), layout="constrained")
+    whitest = _largest_difference(fits)
+    for place, fit in enumerate(fits):
+        height, width = fit.picture.shape[:2]
+        top, first = (side * (MIDDLE - 1) // (2 * MIDDLE) for side in (height, width))
+        middle = fit.picture[top : top + height // MIDDLE, first : first + width // MIDDLE]
+        _show(figure.add_subplot(3, len(fits), place + 1), fit.picture, fit.caption)
+        _show(figure.add_subplot(3, len(fits), len(fits) + place + 1), middle, "" if place else "its middle, enlarged")
+        if fit.difference is not None:
+            title = f"difference, white: {whitest:.2g}" if place == 1 else "difference"
+            _show(figure.add_subplot(3, len(fits), 2 * len(fits) + place + 1), fit.difference / whitest, title)
+    save(figure, path)
+
+
+def with_pictures(report: Report, results: Sequence[RunResult], store: Store) -> Report:
+    """The report with the same pictures for its page; as it is where there are none. Raises what `fits_of` raises."""
+    if not has_fits(results, store):
+        return report
+    fits = fits_of(results, store)
+    whitest = _largest_difference(fits)
+    pictures = []
+    for fit in fits:
+        pictures.append(Picture(fit.caption.replace("\n", ", "), *_encoded(fit.picture), fit.activation))
+        if fit.difference is not None:
+            caption = f"difference of {fit.activation}, white: {whitest:.2g}"
+            pictures.append(Picture(caption, *_encoded(fit.difference / whitest), fit.activation))
+    return replace(report, pictures=PictureSheet("What the networks make of the picture", READING, pictures))
+
+
+def fits_of(results: Sequence[RunResult], store: Store) -> list[Fit]:
+    """Each original and what each row's best network by validation score makes of it, on all pixels.
+
+    Raises ComputeError where no network's weights are stored, DataError where the picture is not on this machine.
+    """
     groups: dict[tuple[str, ...], list[RunResult]] = {}
     for result in results:
         if result.test_score is not None and store.weights_of(result.id) is not None:
@@ -54,38 +102,43 @@ def plot_pictures(results: Sequence[RunResult], store: Store, path: Path) -> Non
             groups.setdefault(tuple(names), []).append(result)
     if not groups:
         raise ComputeError("no fitted picture can be drawn: no weights are stored", "train with --keep best")
-    panels: list[Panel] = []
+    fits: list[Fit] = []
     for digest in dict.fromkeys(names[0] for names in groups):
-        runs = {names: group for names, group in groups.items() if names[0] == digest}
-        panels += _panels(digest, runs, store)
-    figure = Figure(figsize=(PANEL_INCHES * len(panels), 2 * PANEL_INCHES + 0.3), layout="constrained")
-    for place, panel in enumerate(panels):
-        axes = figure.add_subplot(2, len(panels), place + 1)
-        axes.set_title(panel.caption, fontsize="small")
-        _show(axes, panel.picture)
-        height, width = panel.picture.shape[:2]
-        top, first = (side * (MIDDLE - 1) // (2 * MIDDLE) for side in (height, width))
-        middle = panel.picture[top : top + height // MIDDLE, first : first + width // MIDDLE]
-        enlarged = figure.add_subplot(2, len(panels), len(panels) + place + 1)
-        enlarged.set_title("" if place else "its middle, enlarged", fontsize="small")
-        _show(enlarged, middle)
-    save(figure, path)
+        fits += _fits(digest, {names: group for names, group in groups.items() if names[0] == digest}, store)
+    return fits
 
 
-def _panels(digest: str, groups: dict[tuple[str, ...], list[RunResult]], store: Store) -> list[Panel]:
+def _largest_difference(fits: Sequence[Fit]) -> float:
+    return max([1e-6, *(float(fit.difference.max()) for fit in fits if fit.difference is not None)])
+
+
+def _encoded(picture: np.ndarray) -> tuple[bytes, str]:
+    """The picture as a file, and the kind of it."""
+    # Late: Pillow comes with matplotlib.
+    from PIL import Image
+
+    pixels = np.rint(picture * 255).astype(np.uint8)
+    buffer, kind = io.BytesIO(), "jpeg" if max(pixels.shape) > LARGE else "png"
+    Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0]).save(buffer, format=kind, quality=90)
+    return buffer.getvalue(), kind
+
+
+def _fits(digest: str, groups: dict[tuple[str, ...], list[RunResult]], store: Store) -> list[Fit]:
     """The original of that digest, and the picture of each group."""
     first = next(iter(groups.values()))[0]
     prepared = obtain(DataReference(name=first.spec["dataset"], options=DataOptions(), digest=digest))
     place_of_pixel, colours = _pixels(prepared)
-    panels = [Panel(_picture(place_of_pixel, colours), f"{prepared.name}\na quarter of it trains")]
+    original = _picture(place_of_pixel, colours)
+    fits = [Fit(original, f"{Path(prepared.name).name}\na quarter of it trains")]
     for names, group in groups.items():
         best = max(group, key=lambda result: result.valid_score or 0.0)
-        fitted = _fitted(best, prepared, store)
+        fitted = _picture(place_of_pixel, _fitted(best, prepared, store))
         scores = [result.test_score for result in group if result.test_score is not None]
         text = task_called(PICTURE).text(sum(scores) / len(scores))
         seeds = f", mean of {len(scores)} seeds" if len(scores) > 1 else ""
-        panels.append(Panel(_picture(place_of_pixel, fitted), f"{' '.join(filter(None, names[1::2]))}\n{text}{seeds}"))
-    return panels
+        difference = np.abs(fitted - original).mean(axis=2, keepdims=True)
+        fits.append(Fit(fitted, f"{' '.join(filter(None, names[1::2]))}\n{text}{seeds}", names[1], difference))
+    return fits
 
 
 def _pixels(prepared: PreparedData) -> tuple[np.ndarray, np.ndarray]:
@@ -130,7 +183,8 @@ def _fitted(result: RunResult, prepared: PreparedData, store: Store) -> np.ndarr
     return torch.cat(outputs).numpy()
 
 
-def _show(axes: Axes, picture: np.ndarray) -> None:
+def _show(axes: Axes, picture: np.ndarray, title: str) -> None:
+    axes.set_title(title, fontsize="small")
     shown = picture if picture.shape[2] == 3 else picture[..., 0]
     axes.imshow(shown, vmin=0, vmax=1, cmap="gray", interpolation="nearest")
     axes.set_axis_off()

@@ -77,10 +77,28 @@ def formatted_column(
 
 
 def measured_column(name: str) -> ColumnMaker:
-    """What a probe or an exchange measured, under its name in words. It was asked for: it is left out last."""
+    """What a probe measured, under its name in words. It was asked for: it is left out last."""
     words = name.removesuffix("_pct").replace("_", " ") + " %" * name.endswith("_pct")
     text = (lambda row: fixed(row[name], 1)) if name.endswith("_pct") else (lambda row: short(row[name]))
     return formatted_column(name, words, text, drop_order=12)
+
+
+def change_column(before: str, after: str, header: str) -> ColumnMaker:
+    """A column of a number before and after an exchange, in tables whose rows have them. It is left out last."""
+
+    def text(row: Row, name: str) -> str:
+        return fixed(row[name], 1) if name.endswith("_pct") else short(row[name])
+
+    def maker(rows: Sequence[Row], against: str) -> Column | None:
+        if before not in rows[0]:
+            return None
+
+        def cell(row: Row) -> list[str]:
+            return [text(row, before), f"→ {text(row, after)}"] if row[before] is not None else []
+
+        return Column(header=header, cell=cell, drop_order=12)
+
+    return maker
 
 
 def gradient_column(key: str, header: str, *, drop_order: int = 0) -> ColumnMaker:
@@ -113,7 +131,10 @@ def dead_units_column(rows: Sequence[Row], against: str) -> Column:
 
 
 def error_column(rows: Sequence[Row], against: str) -> Column:
+    """The test scores; of several tasks each with its own unit."""
     task = task_of(rows[0])
+    if any(task_of(row) is not task for row in rows):
+        return Column(header="test score", cell=lambda row: _score(row, task_of(row).unit))
     return Column(header=f"test {task.noun} {task.unit}".rstrip(), cell=_score)
 
 
@@ -158,10 +179,11 @@ def _word(row: Row, key: str) -> str | None:
     return None if _is_smoke(row, key) else row[key]
 
 
-def _score(row: Row) -> list[str]:
-    """The test score with its interval."""
+def _score(row: Row, unit: str = "") -> list[str]:
+    """The test score, with its unit where one is given, and its interval."""
     decimals, (score, low, high) = decimals_of(row), (score_of(row, key) for key in TEST_KEYS)
-    return [part for part in (fixed(score, decimals), bracket(low, high, decimals)) if part]
+    text = fixed(score, decimals)
+    return [part for part in (f"{text} {unit}".rstrip() if text else "", bracket(low, high, decimals)) if part]
 
 
 def _reference(source: str) -> Callable[[Row], list[str]]:

@@ -10,7 +10,7 @@ from relubench.reports.formatting import count, fixed, join_names
 from relubench.reports.training.groups import Group
 from relubench.runs.result import RunResult
 from relubench.runs.task import task_called
-from relubench.statistics.error_rates import IN_A_SMOKE_TEST, ON_THIS_TEST_SET
+from relubench.statistics.error_rates import ON_THIS_TEST_SET
 from relubench.statistics.skewness import is_skew
 
 OUTCOMES = ("ok", "stalled", "diverged", "failed")
@@ -55,7 +55,7 @@ def _outcome_words(runs: Sequence[RunResult], row: SummaryRow) -> list[str]:
 
 
 def method_notes(rows: Sequence[SummaryRow]) -> list[str]:
-    """What the intervals and differences mean, and how small a difference the table could have seen."""
+    """What the scores, intervals and differences mean."""
     spans = {row.n > 1 for row in rows if row.test_metric_ci_low is not None}
     if not spans:
         return []
@@ -68,16 +68,16 @@ def method_notes(rows: Sequence[SummaryRow]) -> list[str]:
     return [
         f"{note}; differences are paired by seed and example{together(len(rows_with_difference))}",
         *one_seed_note(verdicts),
-        *_smallest_of_tasks(rows_with_difference),
         *_task_notes(rows),
     ]
 
 
-def _smallest_of_tasks(rows: Sequence[SummaryRow]) -> list[str]:
+def power_notes(rows: Sequence[SummaryRow]) -> list[str]:
     """The smallest difference that rows of each task could have seen; scores of two tasks are no range."""
     by_task: dict[str, list[SummaryRow]] = {}
     for row in rows:
-        by_task.setdefault(row.task, []).append(row)
+        if row.metric_difference is not None:
+            by_task.setdefault(row.task, []).append(row)
     notes = []
     for task_rows in by_task.values():
         task = task_rows[0].posed
@@ -108,9 +108,7 @@ def together(comparisons: int) -> str:
 
 
 def one_seed_note(verdicts: Sequence[str]) -> list[str]:
-    """What a word of one seed, or of a smoke test, does not say."""
-    if any(verdict.endswith(IN_A_SMOKE_TEST) for verdict in verdicts):
-        return ["no difference is called lower or higher: a smoke test only shows that the preset runs"]
+    """What a word of one seed does not say."""
     if not any(verdict.endswith(ON_THIS_TEST_SET) for verdict in verdicts):
         return []
     word = next(verdict for verdict in verdicts if verdict.endswith(ON_THIS_TEST_SET))

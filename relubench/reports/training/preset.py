@@ -8,18 +8,21 @@ from dataclasses import replace
 from relubench.experiments.presets.resolve import Preset
 from relubench.experiments.published_order import published_order
 from relubench.experiments.record import StudyRecord
-from relubench.reports.report import Report, Row, footnotes
+from relubench.reports.report import Report, Row, asides, footnotes
 from relubench.reports.training.published_order import claim_line, order_line
 from relubench.reports.training.study import study_report
 
 TOPICS = {
     "dead-units": ("dead %",),
     "zeros": ("zeros %",),
+    "zeros-and-scores": ("zeros %",),
     "gradients": ("gradient 1st/last", "trained"),
     "noise": ("noise",),
     "pareto": ("time",),
+    "exchange": ("score at exchange", "zeros at exchange %"),
+    "overlap": ("overlap within %", "overlap between %"),
 }
-"""The figure of a preset -> the headers of what it is about: columns that no table leaves out, however narrow."""
+"""A figure of a preset -> the headers of what it is about: columns that no table leaves out, however narrow."""
 
 
 def lesson_lines(preset: Preset) -> list[str]:
@@ -35,17 +38,15 @@ def preset_report(record: StudyRecord, preset: Preset) -> Report:
     report = study_report(record, command="run", comparison=preset.comparison, about=about)
     title = f"{preset.name}{f' ({preset.scale})' if preset.scale else ''}: {report.title}"
     caption = "; ".join(part for part in (preset.stand_in, report.caption) if part)
-    columns = [
-        replace(column, drop_order=0) if column.header in TOPICS.get(next(iter(preset.figure), ""), ()) else column
-        for column in report.columns
-    ]
-    lines = [preset.claim or "", *_published(preset, report.rows), *lesson_lines(preset)]
+    topics = {header for name in preset.figure for header in TOPICS.get(name, ())}
+    columns = [replace(column, drop_order=0) if column.header in topics else column for column in report.columns]
+    lines = [preset.claim or "", *_published(preset, report.rows)]
     return replace(
         report,
         columns=columns,
         title=title,
         caption=caption,
-        notes=[*report.notes, *footnotes(lines)],
+        notes=[*report.notes, *footnotes(lines), *asides(lesson_lines(preset))],
         question=preset.question or preset.description,
         figures=(*preset.figure, *report.figures),
     )

@@ -15,6 +15,7 @@ from relubench.reports.training.gradients import has_gradients
 from relubench.reports.training.summary import summarize
 from relubench.reports.training.table import training_report
 from relubench.runs.result import RunResult
+from relubench.runs.task import task_of
 
 
 def study_report(
@@ -41,5 +42,7 @@ def tuning_row(tuning: Tuning) -> Row:
 
 
 def figure_names(results: Sequence[RunResult]) -> tuple[str, ...]:
-    """What a plot of these runs shows: gradients where they were looked at, else learning curves."""
+    """What a plot of these runs shows: differences of several tasks, gradients that were looked at, learning curves."""
+    if len({task_of(result.spec).name for result in results}) > 1:
+        return ("differences", "curves")
     return ("gradients", "curves") if has_gradients(results) else ("curves",)

@@ -15,13 +15,14 @@ from relubench.experiments import comparison as baselines
 from relubench.experiments import references
 from relubench.experiments.comparison import Comparison
 from relubench.experiments.rows import SummaryRow, Tuning
-from relubench.reports.report import Note, footnotes
+from relubench.reports.report import Note, asides, footnotes
 from relubench.reports.training import gradients, verdicts
 from relubench.reports.training.columns import COLUMNS
 from relubench.reports.training.footnotes import (
     match_notes,
     method_notes,
     outcome_notes,
+    power_notes,
     skew_notes,
     tuning_notes,
     uncounted_notes,
@@ -85,17 +86,18 @@ def summarize(
     labels = row_labels(groups, rows)
     row_verdicts = _verdicts(groups, rows, labels, smoke=comparison.smoke)
     rows = [row_verdict.row for row_verdict in row_verdicts]
-    texts = [
-        *outcome_notes([group.results for group in groups], rows, labels),
-        *method_notes(rows),
-        *([] if comparison.smoke else deciding_notes(entries_by_baseline(groups, rows, base_indices))),
-        *_setting_notes(results, groups, tunings, comparison),
-        *_reference_notes(results, row_verdicts),
-        *([gradients.NOTE] if gradients.has_gradients(results) else []),
+    deciding = [] if comparison.smoke else deciding_notes(entries_by_baseline(groups, rows, base_indices))
+    notes = [
+        *footnotes(outcome_notes([group.results for group in groups], rows, labels)),
+        *footnotes(method_notes(rows)),
+        *asides([*power_notes(rows), *deciding, *skew_notes(groups)]),
+        *footnotes(_setting_notes(results, groups, tunings, comparison)),
+        *footnotes(_reference_notes(results, row_verdicts)),
+        *footnotes([gradients.NOTE] if gradients.has_gradients(results) else []),
     ]
     return Summary(
         rows,
-        footnotes(texts),
+        notes,
         _sentence(groups, row_verdicts, base_indices, comparison),
         _extra_keys(results, TableRuns(groups, timings, by_strength)),
         _shared([result.spec for result in results]),
@@ -121,7 +123,6 @@ def _setting_notes(
     return [
         *match_notes(specs),
         *uncounted_notes(specs),
-        *skew_notes(groups),
         *baselines.notes(comparison, {baselines.method_of(group) for group in groups}),
         *tuning_notes(tunings),
         *pretraining_notes(results),

@@ -9,10 +9,15 @@ from relubench.reports.formatting import count, short
 from relubench.reports.questions import training_question
 from relubench.reports.report import Column, Report, Row
 from relubench.reports.training.columns import COLUMNS
-from relubench.reports.training.display_columns import measured_column
+from relubench.reports.training.display_columns import change_column, measured_column
 from relubench.reports.training.summary import Summary
-from relubench.runs.result import AT_EXCHANGE
 from relubench.training.probes.table import PROBES
+
+EXCHANGED = {
+    "score at exchange": ("before_exchange", "after_exchange"),
+    "zeros at exchange %": ("zeros_before_exchange_pct", "zeros_after_exchange_pct"),
+}
+"""Header -> what was measured before and after one activation took the place of another, in one column."""
 
 
 def training_report(
@@ -44,8 +49,8 @@ def training_columns(rows: Sequence[Row], against: str = "") -> list[Column]:
         return []
     keys = sorted(COLUMNS, key=lambda key: key.place)
     makers = [key.column for key in keys if key.column is not None]
-    measured = [name for row in PROBES.values() for name in row.measures] + list(AT_EXCHANGE)
-    makers += [measured_column(name) for name in measured]
+    makers += [measured_column(name) for row in PROBES.values() for name in row.measures]
+    makers += [change_column(before, after, header) for header, (before, after) in EXCHANGED.items()]
     columns = [maker(rows, against) for maker in makers]
     return [column for column in columns if column is not None and any("".join(column.cell(row)) for row in rows)]
 
