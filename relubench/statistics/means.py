@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 from relubench.statistics.distributions import ALPHA, student_cdf, student_quantile
-from relubench.statistics.error_rates import critical
+from relubench.statistics.error_rates import critical, word
 
 POWER = 0.8
 
@@ -50,9 +50,7 @@ class MeanDifference:
 
     @property
     def verdict(self) -> str:
-        if self.low <= 0 <= self.high:
-            return "noise"
-        return "higher" if self.difference > 0 else "lower"
+        return word(self.difference, self.low, self.high, seeds=2)
 
 
 def difference_of_means(later: Mean, first: Mean, comparisons: int) -> MeanDifference | None:

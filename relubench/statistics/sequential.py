@@ -139,9 +139,10 @@ class Gaps:
 
     def of_studies(self, chosen: NDArray[np.bool_]) -> Gaps:
         """Those of the chosen studies [...]."""
-        examples, interaction = (np.broadcast_to(part, self.mean.shape) for part in (self.examples, self.interaction))
-        parts = (part[chosen] for part in (self.mean, self.between, examples, interaction))
-        return Gaps(*parts, self.seeds)
+        examples, interaction = (
+            np.broadcast_to(part, self.mean.shape)[chosen] for part in (self.examples, self.interaction)
+        )
+        return Gaps(self.mean[chosen], self.between[chosen], examples, interaction, self.seeds)
 
     def is_worse(self, level: float, within: float = 0.0) -> NDArray[np.bool_]:
         """Whether i is above j by more than `within`, beyond noise; a difference of zero is never one."""

@@ -44,6 +44,16 @@ def test_the_figure_is_drawn(cli: Cli, tmp_path: Path) -> None:
     assert "gelu has the best mean rank, 1.00 of 1 to 3" in ended.out
 
 
+def test_the_page_has_table_and_figure_and_is_made_of_the_saved_result_too(cli: Cli, tmp_path: Path) -> None:
+    page, saved, again = (tmp_path / name for name in ("ranks.html", "ranks.json", "again.html"))
+    ended = cli("rank", *map(str, files(tmp_path)), "--report", str(page), "--output", str(saved))
+    assert ended.code == 0 and f"written: {page}" in ended.err
+    assert cli("report", str(saved), "--output", str(again)).code == 0
+    for text in (page.read_text(), again.read_text()):
+        assert "Which of gelu, relu, tanh is the best over 3 data sets with their networks?" in text
+        assert "Mean ranks over the data sets and networks" in text and "better than relu" in text
+
+
 def test_what_not_every_set_has_is_left_out(cli: Cli, tmp_path: Path) -> None:
     more = save(tmp_path / "more.json", {"relu": 0.1, "gelu": 0.2, "elu": 0.3}, dataset="svhn")
     ended = cli("rank", *map(str, [*files(tmp_path), more]), "--format", "markdown")

@@ -15,7 +15,7 @@ from relubench.executors.base import Executor
 from relubench.executors.inline import InlineExecutor
 from relubench.executors.job import Job
 from relubench.executors.local import LocalExecutor
-from relubench.executors.messages import Done, Failed, Message, Postponed, Progress, Started
+from relubench.executors.messages import Alive, Done, Failed, Message, Postponed, Progress, Started
 from relubench.experiments.config import experiment
 from relubench.experiments.study import Study
 from relubench.runs.job_store import JobStore
@@ -50,7 +50,7 @@ def test_both_executors_store_the_same_bytes_and_report_the_same(tmp_path: Path)
         for run in done[name]:
             own = [message for message in messages if message.run == run]
             assert isinstance(own[0], Started) and isinstance(own[-1], Done)
-            assert all(isinstance(message, Progress) for message in own[1:-1])
+            assert all(isinstance(message, Progress | Alive) for message in own[1:-1])
             assert sum(isinstance(message, Progress) and message.epoch_ended for message in own) >= 2
     assert contents(tmp_path / "local") == contents(tmp_path / "inline")
     assert len(done["local"]) == 3
@@ -121,6 +121,15 @@ def test_closing_stops_after_a_checkpoint(name: str, tmp_path: Path):
     assert Store(tmp_path).unfinished() == [long.specs[0].id]
     with Store(tmp_path).lock(long.specs[0].id, lambda: False):
         pass  # The lock has been let go.
+
+
+def test_silent_workers_are_heard_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A worker takes longer than this to import torch, and says nothing meanwhile."""
+    monkeypatch.setattr("relubench.executors.local.SILENT_SECONDS", 0.05)
+    given = job("relu", tmp_path, **SMALL)
+    messages = list(LocalExecutor(CPU, Store(tmp_path)).run([given]))
+    assert messages[1] == Alive(run=given.specs[0].id)
+    assert isinstance(messages[-1], Done)
 
 
 def test_a_checkpoint_that_could_not_be_written_at_the_stop_is_said(tmp_path: Path):

@@ -13,7 +13,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from relubench.statistics.sequential import Looks, all_pairs, eliminate, gaps_of, looks_between, nominal_levels
+from relubench.statistics.sequential import (
+    Looks,
+    all_pairs,
+    can_change,
+    eliminate,
+    gaps_of,
+    looks_between,
+    nominal_levels,
+)
 from relubench.statistics.variance import Spread
 
 
@@ -86,6 +94,38 @@ def test_who_is_out_already_takes_nobody_out() -> None:
     remaining = np.array([False, True, True])
     left = eliminate(remaining, gaps_of(scores, 0.0, 0.0), Looks(seeds=(4,), error_rate=0.05))
     assert left.tolist() == [False, True, True]
+
+
+def test_what_the_last_look_could_not_tell_is_out_of_reach() -> None:
+    looks = Looks(seeds=(4, 8), error_rate=0.05)
+    rng = np.random.default_rng(5)
+    both = np.ones(2, dtype=bool)
+    same = gaps_of(np.tile(rng.normal(2, 0.3, 4), (2, 1)), 0.01, 0.01)
+    assert not can_change(both, same, looks)
+    # Equal ones can be shown to be equal within a margin, and different ones to be different.
+    assert can_change(both, same, looks, within=1.0)
+    apart = gaps_of(np.array([[0.0, 0.1, 0.3, 0.2], [1.0, 0.4, 0.9, 1.3]]), 0.0, 0.0)
+    assert can_change(both, apart, looks) and can_change(both, apart, looks, within=5.0)
+    # Neither beyond a margin as large as the difference, nor within it.
+    assert not can_change(both, apart, looks, within=0.75)
+    # With one left, or at the last look, nothing changes any more.
+    assert not can_change(np.array([True, False]), apart, looks)
+    assert not can_change(both, apart, Looks(seeds=(2, 4), error_rate=0.05))
+
+
+def test_many_studies_are_looked_at_as_each_alone() -> None:
+    looks = Looks(seeds=(4, 6, 9), error_rate=0.2)
+    rng = np.random.default_rng(6)
+    scores = rng.normal(np.arange(5)[:, None] * 0.7, 1, (40, 5, 6))
+    remaining = rng.random((40, 5)) < 0.8
+    together = gaps_of(scores, 0.02, 0.01)
+    alone = [gaps_of(scores[study], 0.02, 0.01) for study in range(40)]
+    left = eliminate(remaining, together, looks)
+    assert (left != remaining).any()
+    assert (left == [eliminate(remaining[study], alone[study], looks) for study in range(40)]).all()
+    changes = can_change(left, together, looks)
+    assert set(changes.tolist()) == {True, False}
+    assert changes.tolist() == [bool(can_change(left[study], alone[study], looks)) for study in range(40)]
 
 
 def test_levels_of_pairs_together_are_at_most_the_rate() -> None:
