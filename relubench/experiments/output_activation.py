@@ -142,4 +142,4 @@ def _choice(text: str) -> ActivationChoice:
 
 
 def _end(value: float) -> str:
-    return {np.inf: "infinity", -np.inf: "minus infinity"}.get(value, f"{value:.4g}")
+    return {np.inf: "infinity", -np.inf: "minus infinity"}.get(value, f"{value + 0.0:.4g}")

@@ -29,8 +29,11 @@ def experts_figure(source: FigureSource) -> Figure | None:
         y_range=(0.0, 105.0),
         end_names=True,
     )
+    first_of_key = {source.key_of(runs[0]): label for label, runs in reversed(mixtures.items())}.values()
     scores = [
-        _scores(source, label, runs) if label in mixtures else _without_experts(source, label, runs)
+        _scores(source, label, runs, hollow=label not in first_of_key)
+        if label in mixtures
+        else _without_experts(source, label, runs)
         for label, runs in groups.items()
         if any(run.test_score is not None for run in runs)
     ]
@@ -41,7 +44,8 @@ def experts_figure(source: FigureSource) -> Figure | None:
         subject=source.subject,
         reading="Experts used: exp of the entropy of their shares of the rows, over their number, the mean over "
         "blocks; 100 % where all get as many rows. A line is the mean over seeds, with the lowest and the highest. In "
-        "the second panel a point is one network at its best epoch, a dashed line the mean of those without experts.",
+        "the second panel a point is one network at its best epoch, a ring one of a second kind with experts, and a "
+        "dashed line the mean of those without.",
         panels=panels,
         keys=source.keys,
     )
@@ -67,15 +71,20 @@ def _by_epoch(source: FigureSource, label: str, runs: Sequence[RunResult]) -> Se
     )
 
 
-def _scores(source: FigureSource, label: str, runs: Sequence[RunResult]) -> Series:
-    tested = [run for run in runs if run.test_score is not None and run.best_epoch in experts_used(run)]
+def _scores(source: FigureSource, label: str, runs: Sequence[RunResult], *, hollow: bool) -> Series:
+    points = [
+        (share, run.test_score, f"{label}, seed {run.spec['seed']}")
+        for run in runs
+        if run.test_score is not None and (share := experts_used(run).get(run.best_epoch or 0)) is not None
+    ]
     return Series(
         label=label,
         key=source.key_of(runs[0]),
-        x=[experts_used(run)[run.best_epoch] for run in tested],
-        y=[run.test_score or 0.0 for run in tested],
+        x=[share for share, _, _ in points],
+        y=[score for _, score, _ in points],
         mark="points",
-        names=[f"{label}, seed {run.spec['seed']}" for run in tested],
+        hollow=hollow,
+        names=[name for _, _, name in points],
     )
 
 
