@@ -140,7 +140,9 @@ def _without_columns(layout: Layout, fits: Callable[[Layout], bool]) -> Layout:
     while candidates and not fits(narrower):
         leaving = candidates.pop(0)
         narrower = replace(narrower, columns=[column for column in narrower.columns if column is not leaving])
-    left_out = [column.header for column in all_columns if all(column is not other for other in narrower.columns)]
+    left_out = [
+        column.header for column in all_columns if all(column is not shown_column for shown_column in narrower.columns)
+    ]
     return replace(narrower, left_out=left_out)
 
 

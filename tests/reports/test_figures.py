@@ -13,7 +13,7 @@ from relubench.experiments.presets.schema import FigureName
 from relubench.experiments.rows import Tuning
 from relubench.reports.figures.curves import curves_figure
 from relubench.reports.figures.dead_units import dead_units_figure
-from relubench.reports.figures.declaration import Panel, Series
+from relubench.reports.figures.declaration import Figure, Panel, Series
 from relubench.reports.figures.draw import canvas_of, write_figure
 from relubench.reports.figures.experts import experts_figure
 from relubench.reports.figures.looks import looks_of
@@ -100,6 +100,39 @@ def test_numbers_at_an_axis_keep_their_digits():
         x_label="x", y_label="y", x_ticks=[0.001, 0.25], series=[Series(label="a", key="a", x=[0.001, 0.25], y=[1, 2])]
     )
     assert "0.001" in re.findall(r">\s*([\d.]+)\s*</text>", drawing_of(panel, ["a"], "p").svg)
+
+
+def test_one_epoch_has_one_tick_and_a_long_name_of_an_axis_is_broken(lab):
+    (panel, _) = curves_figure(lab.train("relu", epochs=1).train("tanh", epochs=1).source()).panels
+    canvas = canvas_of(replace(curves_figure(lab.source()), panels=[replace(panel, y_label="word " * 12)]))
+    canvas.draw_without_rendering()
+    (axes,) = canvas.axes
+    low, high = axes.get_xlim()
+    assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [1.0]
+    assert "\n" in axes.get_ylabel()
+
+
+def test_bars_of_two_lines_at_one_place_stand_beside_each_other():
+    lines = [Series(label=key, key=key, x=[1, 2], y=[1, 2], low=[0, 1], high=[2, 3]) for key in "ab"]
+    panel = Panel(x_label="x", y_label="y", series=lines)
+    canvas = canvas_of(Figure(name="n", title="", subject="", reading="", panels=[panel], keys=["a", "b"]))
+    canvas.draw_without_rendering()
+    (axes,) = canvas.axes
+    starts = [line.get_transform().transform(line.get_xydata())[0, 0] for line in axes.get_lines()]
+    # Two bars and a line of each series: those of one series stand together.
+    assert starts[0] == pytest.approx(starts[2]) and starts[3] == pytest.approx(starts[5])
+    assert starts[3] - starts[0] == pytest.approx(2.5 / 72 * canvas.dpi)
+    assert axes.get_xlim()[0] < 1 and axes.get_xlim()[1] > 2
+
+
+def test_decibels_have_no_logarithmic_axis(lab):
+    lab.train("relu").train("tanh", scale=0.05)
+    assert curves_figure(lab.source()).panels[0].y_scale == "log"
+    for place, run in enumerate(lab.results):
+        spec = {**run.spec, "task": "picture"}
+        lab.results[place] = replace(run, spec=spec, test_metric=run.test_error_pct, test_error_pct=None)
+        lab.masks[run.id] = lab.masks[run.id].astype("float32")
+    assert curves_figure(lab.source()).panels[0].y_scale == "linear"
 
 
 def test_a_search_for_learning_rates_is_a_panel_with_a_ring_at_the_rate_that_was_chosen(lab):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ LEAST_WIDTH = 6.2
 """Inches of a figure of one panel: its title needs them."""
 PER_CATEGORY, MOST_COLUMNS = 0.24, 3
 NO_LOOK = Look(len(COLOURS) - 1, (), "o")
+LETTERS_UPWARDS = 38
+"""Letters of a vertical axis's name that stand in one line."""
 LEGEND_LINE = 3.2
 """Letters that a line of the legend is long: two dashes are seen beside its mark."""
 BESIDE = 2.5 / 72
@@ -178,7 +181,7 @@ def _scale_axes(axes: Axes, panel: Panel) -> None:
     _scale(axes.xaxis, panel.x_scale)
     _scale(axes.yaxis, panel.y_scale)
     if panel.x_scale == "linear" and not panel.categories and _are_whole(panel.series):
-        axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", steps=[1, 2, 5, 10], integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
     if panel.x_ticks:
         texts = panel.x_tick_texts or [f"{tick:g}" for tick in panel.x_ticks]
         axes.xaxis.set_major_locator(FixedLocator(list(panel.x_ticks)))
@@ -224,7 +227,8 @@ def _scale(axis: Any, scale: Scale) -> None:
 def _style(axes: Axes, panel: Panel, theme: Theme) -> None:
     """Gives the axes their names, a faint grid, and no frame at the top and the right."""
     axes.set_xlabel(panel.x_label + (", log scale" if panel.x_scale != "linear" else ""), color=theme.ink)
-    axes.set_ylabel(panel.y_label + (", log scale" if panel.y_scale != "linear" else ""), color=theme.ink)
+    y_label = panel.y_label + (", log scale" if panel.y_scale != "linear" else "")
+    axes.set_ylabel(textwrap.fill(y_label, LETTERS_UPWARDS), color=theme.ink)
     if panel.title:
         axes.set_title(panel.title, fontsize="medium", color=theme.ink)
     axes.grid(visible=True, axis="x" if panel.categories else "both", color=theme.faint, alpha=0.3, linewidth=0.6)

@@ -93,7 +93,6 @@ def summarize(
         *asides([*power_notes(rows), *deciding, *skew_notes(groups)]),
         *footnotes(_setting_notes(results, groups, tunings, comparison)),
         *footnotes(_reference_notes(results, row_verdicts)),
-        *footnotes([gradients.NOTE] if gradients.has_gradients(results) else []),
     ]
     return Summary(
         rows,
@@ -130,10 +129,11 @@ def _setting_notes(
 
 
 def _reference_notes(results: Sequence[RunResult], row_verdicts: Sequence[RowVerdict]) -> list[str]:
-    """What the published numbers are, and what the verdicts on them mean."""
+    """What the published numbers are, and what the verdicts on them and the columns of gradients mean."""
     rows = [row_verdict.row for row_verdict in row_verdicts]
     splits = {(result.spec["dataset"], result.spec.get("split", "standard")) for result in results}
-    return [*references.footnotes(rows), *references.split_notes(rows, splits), *verdicts.footnotes(row_verdicts)]
+    notes = [*references.footnotes(rows), *references.split_notes(rows, splits), *verdicts.footnotes(row_verdicts)]
+    return [*notes, gradients.NOTE] if gradients.has_gradients(results) else notes
 
 
 def _extra_keys(results: Sequence[RunResult], runs: TableRuns) -> list[dict[str, Any]]:
