@@ -55,7 +55,7 @@ class Trial:
     """What steps are taken in."""
 
     def seconds(self, clock: Clock) -> float:
-        """Of a step, after one that wakes threads and makes storage."""
+        """The seconds of a step, after one that wakes threads and makes storage."""
         with self.working():
             self.step()
             start = clock()
