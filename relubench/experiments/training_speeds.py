@@ -113,5 +113,5 @@ def _kind(spec: RunSpec) -> tuple[Any, ...]:
 
 
 def _multiplications(spec: RunSpec, choice: ActivationChoice) -> float:
-    """Of one image's forward pass; 1 for a network whose layers are not known, which is a kind of its own."""
+    """The multiplications of one image's forward pass; 1 for a network whose layers are not known."""
     return float(multiplications(spec, choice.inputs_per_unit) or 1)

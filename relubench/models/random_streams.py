@@ -76,7 +76,7 @@ class StandIn:
 
 
 class ModuleNoise(MemberNoise):
-    """For each member what stands in for torch's global generators while its module of a user's own runs."""
+    """Each member's stand-in for torch's global generators while its module of a user's own runs."""
 
     def __init__(self, seeds: Sequence[int], place: int, device: str) -> None:
         self.members = [StandIn(seed, "module", place, device=device) for seed in seeds]

@@ -208,12 +208,12 @@ def _observed(wrong_a: Sequence[Scores], wrong_b: Sequence[Scores]) -> ObservedD
 
 
 def _standard_error(values: NDArray[np.float64]) -> float:
-    """Of the mean over examples [N]."""
+    """The standard error of the mean over examples [N]."""
     return float(values.std(ddof=1)) / math.sqrt(values.size)
 
 
 def _one_seed_half_width(values: NDArray[np.float64], quantile: float) -> float:
-    """Student's: t times the standard error of the mean over examples [N]."""
+    """Half of Student's interval: t times the standard error of the mean over examples [N]."""
     return student_quantile(quantile, values.size - 1) * _standard_error(values)
 
 

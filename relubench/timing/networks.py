@@ -154,7 +154,7 @@ def _target(task: Task, target: float | None) -> dict[str, Any]:
 def _modes(
     activation: str, step_times: Mapping[str, StepTime], compiled: Compiled | None
 ) -> list[tuple[str, Mapping[str, StepTime]]]:
-    """In which forms a network was timed: (mode, the times in it)."""
+    """The forms in which a network was timed: (mode, the times in it)."""
     times = step_times if activation in step_times else {activation: StepTime(stages={})}
     return [(EAGER, times), *([("compiled", compiled)] if compiled and activation in compiled else [])]
 

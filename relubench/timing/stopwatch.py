@@ -28,7 +28,7 @@ class Stopwatch:
         return time.perf_counter()
 
     def seconds(self, start: Any, end: Any) -> float:
-        """From one moment to another."""
+        """The time from one moment to another."""
         if not self.with_events:
             return end - start
         end.synchronize()

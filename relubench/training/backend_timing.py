@@ -62,7 +62,7 @@ class Trial:
     """Seconds to wait before."""
 
     def seconds(self, clock: Clock) -> float:
-        """Of a step, after one that wakes threads and makes storage."""
+        """The seconds of a step, after one that wakes threads and makes storage."""
         time.sleep(self.settle)
         with self.working():
             self.step()

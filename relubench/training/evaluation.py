@@ -20,7 +20,7 @@ from relubench.training.memory import evaluation_images
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Of each member: its mean loss, its score of each example [P, N], zeros [P, hidden layers]."""
+    """The results of each member: its mean loss, its score of each example [P, N], zeros [P, hidden layers]."""
 
     loss: list[float]
     scores: np.ndarray

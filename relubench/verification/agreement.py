@@ -32,7 +32,7 @@ BESIDE = 2.0**-10
 DIGITS = 53
 """Binary digits of float64."""
 MANY = 0.9
-"""Of the places at which slopes are wrong: from this share on flat values make a straight-through estimator."""
+"""The share of wrong slopes from which on flat values make a straight-through estimator."""
 
 
 def inherited(against: ActivationChoice, header: RowHeader, z: Tensor, true: Array) -> Array:

@@ -41,7 +41,7 @@ AT_LARGEST = "a step lies within its roundings of the largest number, and may ro
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """Of values [N] or slopes [C, N]."""
+    """The bounds of values [N] or slopes [C, N]."""
 
     size: Array
     """Absolute errors that the roundings explain."""

@@ -17,7 +17,7 @@ FORMATS = {"fp32": (24, -126, 127), "fp16": (11, -14, 15), "bf16": (8, -126, 127
 
 @dataclass(frozen=True, slots=True)
 class UlpErrors:
-    """Of computed values against true ones, each [N]."""
+    """The errors of computed values against true ones, each [N]."""
 
     ulp: Array
     absolute: Array

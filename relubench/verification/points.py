@@ -16,7 +16,7 @@ BESIDE = 4
 """Neighbours taken on either side of each special point."""
 
 SPECIAL = (0.0, 1.0, 2.0, 3.0, 6.0, 10.0, 20.0, 88.72284, 89.0, 103.97, float("inf"))
-"""With both signs: zeros, corners, where exp overflows or underflows, infinity."""
+"""Points with both signs: zeros, corners, where exp overflows or underflows, infinity."""
 
 
 def every_pattern(dtype: torch.dtype) -> Tensor:
@@ -59,7 +59,7 @@ def special(kinks: Sequence[float]) -> Tensor:
 
 
 def partners(x: Tensor, columns: int, seed: int) -> Tensor:
-    """For a gated activation the other columns beside the gate's x: [columns, N], the gate last.
+    """The other columns of a gated activation beside the gate's x: [columns, N], the gate last.
 
     Of moderate size (1/8 to 8 in absolute value), so that a product tells of the gate and not of its own overflow.
     """
@@ -72,6 +72,6 @@ def partners(x: Tensor, columns: int, seed: int) -> Tensor:
 
 
 def shuffled(x: Tensor, columns: int, seed: int) -> Tensor:
-    """For maxout: each column holds all points, in an order of its own; [columns, N]."""
+    """The columns of maxout: each holds all points, in an order of its own; [columns, N]."""
     generator = stream(seed, "verify-order")
     return torch.stack([x, *(x[torch.randperm(len(x), generator=generator)] for _ in range(columns - 1))])

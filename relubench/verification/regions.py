@@ -20,7 +20,7 @@ ENOUGH = 12
 DEVIATIONS = 5.0
 """Standard errors by which a mean must leave 0."""
 SHARE = 0.15
-"""Of what rounding explains, at least so much on the average: less is the bias of a library's function."""
+"""The least average, as a share of what rounding explains: less is the bias of a library's function."""
 BESIDE = 2.0**-4
 """How near to a corner is near, relative to the larger of it and 1."""
 

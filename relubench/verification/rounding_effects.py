@@ -38,7 +38,7 @@ POLE = 8.0
 
 @dataclass(frozen=True, slots=True)
 class RoundingEffect:
-    """Of a computation's result [..., N]."""
+    """The effect of roundings on a computation's result [..., N]."""
 
     allowance: Tensor
     """By how much roundings may change it."""
@@ -172,7 +172,7 @@ class _Disturbances:
         return largest
 
     def _scanned(self, step: int) -> tuple[Tensor, Tensor]:
-        """Of shares at even distances the one with the largest change, [N], and that change."""
+        """The share, of those at even distances, with the largest change, [N], and that change."""
         centre, largest = torch.zeros_like(self.x[0]), torch.zeros_like(self.base)
         for place in range(-SCANNED, SCANNED + 1):
             share = torch.full_like(centre, REACH * place / SCANNED)

@@ -178,7 +178,7 @@ def layer_hint(activation: Activation, frame: Frame, otherwise: str) -> str:
 
 
 def _parameter_widths(activation: Activation) -> list[int]:
-    """`widths_of` an instance."""
+    """The widths that an instance of the module tells."""
     return widths_of(fixed(activation.module)) if activation.module is not None else []
 
 

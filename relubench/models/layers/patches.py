@@ -1,4 +1,4 @@
-"""From images to the rows of a Transformer and back: patches, their positions, and the mean over an image's rows.
+"""Images as the rows of a Transformer, and back: patches, their positions, and the mean over an image's rows.
 
 Shapes: B images, C channels, Y X pixels, S side of a patch, N patches of an image, R = B N rows, D features.
 """

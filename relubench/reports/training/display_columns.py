@@ -197,7 +197,7 @@ def _reference(source: str) -> Callable[[Row], list[str]]:
 
 
 def _carries_verdict(row: Row, source: str) -> bool:
-    """The published value does, and the article's where there is no other."""
+    """Whether the source's cell has the verdict: the published value has it, the article's where there is no other."""
     return row["verdict"] is not None and (source == "published" or row["published_error_pct"] is None)
 
 

@@ -67,7 +67,7 @@ class DaeLayer:
         return self.autoencoder.step(noisy, target)
 
     def squared_error(self, batches: Iterable[Tensor]) -> Iterable[Tensor]:
-        """Of each batch of the layer's inputs, the squared errors [n, I]; their corruption is the same every time."""
+        """The squared errors [n, I] of each batch of the layer's inputs; their corruption is the same every time."""
         generator = stream(self.spec.seed, "pretrain-valid", self.layer, device=self.spec.device)
         for x in batches:
             yield (self.autoencoder.reconstruct(self._corrupt(x, generator)) - self.target(x)).square_()
@@ -111,7 +111,7 @@ def initial_bias(reconstruction: str, mean: Tensor) -> Tensor:
 
 
 def target_map(reconstruction: str, statistics: Statistics, signs: Tensor | None) -> AffineMap:
-    """From the network's values to what the decoder is held against.
+    """The targets of the decoder, out of the network's values.
 
     Signs are taken back; then a bounded reconstruction's target is brought from -1..1 to 0..1 if any of it is negative,
     and that of `scaled` to 0..1 by its own range.

@@ -87,7 +87,7 @@ class RbmLayer:
         return (self.kernels or self.trainer).step(*rows)
 
     def squared_error(self, batches: Iterable[Tensor]) -> Iterable[Tensor]:
-        """Of each batch of the layer's inputs, the squared errors [n, I] of its reconstruction."""
+        """The squared errors [n, I] of the reconstruction of each batch of the layer's inputs."""
         for x in batches:
             v = self.map(x)
             yield (self.rbm.reconstruction(v) - v).square_()
@@ -119,7 +119,7 @@ class RbmLayer:
 
 
 def visible_map(kind: str, statistics: Statistics, signs: Tensor | None) -> AffineMap:
-    """From the network's values to the visible units'."""
+    """The visible units' values out of the network's."""
     if kind != "gaussian":
         return AffineMap(factor=signs)
     scale = 1.0 / max(float(statistics.deviation.mean()), 1e-6)

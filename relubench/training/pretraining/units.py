@@ -47,7 +47,7 @@ def _bernoulli(x: Tensor, mean: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _bipolar(x: Tensor, mean: Tensor, generator: torch.Generator) -> Tensor:
-    """-1 and 1 with the given mean."""
+    """Draws of -1 and 1 with the given mean."""
     return torch.empty_like(mean).uniform_(-1.0, 1.0, generator=generator).lt_(mean).mul_(2.0).sub_(1.0)
 
 

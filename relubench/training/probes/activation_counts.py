@@ -80,7 +80,7 @@ def join_layers(layers: Sequence[LayerTrace]) -> LayerBatch:
 
 
 class ActivationCounter:
-    """Of each row: exact zeros, near zeros, saturated outputs, moments, quantiles, and the columns that had a slope."""
+    """Counts each row's exact zeros, near zeros and saturated outputs, moments, quantiles, and columns with a slope."""
 
     def __init__(self, batch: LayerBatch) -> None:
         """Scale and quantiles come from the first batch; the batch itself is not counted yet."""
@@ -99,7 +99,7 @@ class ActivationCounter:
         self.near_at = torch.linalg.vector_norm(first, dim=1, keepdim=True).mul_(NEAR / size**0.5)
         self.values = 0
         self.sums: list[Tensor] = []
-        """Of each batch zeros, near zeros, saturated, sum and sum of squares, [5, R]."""
+        """The counts of each batch: zeros, near zeros, saturated, sum and sum of squares, [5, R]."""
         self.with_slope = torch.empty(0)
         """The columns that had a slope at some image, [R, columns * U]."""
 

@@ -24,7 +24,7 @@ from relubench.models.optimizers import Parameter
 
 @dataclass(frozen=True, slots=True)
 class UnitStatus:
-    """Of one hidden layer, by member and unit, bool [P, U]."""
+    """The states of one hidden layer's units, by member and unit, bool [P, U]."""
 
     dead: np.ndarray
     cut_off: np.ndarray

@@ -53,7 +53,7 @@ class GradientProbe(Probe):
 
 @dataclass(frozen=True, slots=True)
 class GradientNorms:
-    """Of one hidden layer, by member [P]."""
+    """The norms of one hidden layer, by member [P]."""
 
     weight: Tensor
     activation: Tensor
