@@ -156,7 +156,7 @@ interrupts.serve()
 try:
     thing = Thing()
     del thing
-    time.sleep(1)
+    time.sleep(200)
 except KeyboardInterrupt:
     sys.exit(130)
 """
