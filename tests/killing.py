@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.fx.experimental.symbolic_shapes  # autograd imports it at first use: here once, not in every child
 
 import relubench.system.files
 import relubench.training.driver

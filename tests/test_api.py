@@ -155,7 +155,7 @@ def test_a_worker_that_is_killed_is_a_failed_run_and_the_others_go_on(monkeypatc
 def test_a_script_without_a_main_guard_works(tmp_path: Path):
     script = tmp_path / "script.py"
     script.write_text("import relubench\nprint(relubench.train(act='relu', epochs=1, model='mlp-1x8').rows[0]['n'])\n")
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=300)
     assert done.stdout == "1\n", done.stderr
 
 

@@ -157,13 +157,13 @@ def test_a_script_that_would_start_itself_anew_is_refused(tmp_path: Path) -> Non
     script = tmp_path / "script.py"
     call = "relubench.train(act, epochs=1, model='mlp-1x8')"
     script.write_text(f"import relubench, torch\ndef act(x):\n    return torch.relu(x)\nprint(len({call}.rows))\n")
-    ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=180)
+    ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=300)
     assert ended.returncode == 1 and "__main__" in ended.stderr
     script.write_text(
         "import relubench, torch\ndef act(x):\n    return torch.relu(x)\n"
         f"if __name__ == '__main__':\n    print(len({call}.rows))\n"
     )
-    ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=180)
+    ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=300)
     assert ended.stdout == "1\n", ended.stderr
 
 

@@ -88,8 +88,11 @@ from benchmarks.gpu.schedule import Part, run_parts
 from benchmarks.gpu.setting import Setting
 folder = Path(sys.argv[1])
 names = ("bad", "crashing", "missing", "hanging", "good")
-parts = [Part(name=name, target=f"some_parts:{name}", weight=1.0, least=0.0, title=name) for name in names]
-setting = Setting(device="cpu", small=False, seconds=5.0, folder=folder)
+weights = {"hanging": 0.05}
+parts = [
+    Part(name=name, target=f"some_parts:{name}", weight=weights.get(name, 1.0), least=0.0, title=name) for name in names
+]
+setting = Setting(device="cpu", small=False, seconds=60.0, folder=folder)
 print(json.dumps(list(run_parts(parts, setting, folder / "output", run_in_process))))
 """
 
@@ -107,7 +110,9 @@ def test_what_fails_crashes_or_hangs_costs_its_own_rows_only(gpu, tmp_path):
     (tmp_path / "some_parts.py").write_text(PARTS)
     paths = os.pathsep.join([str(tmp_path), str(ROOT)])
     program = [sys.executable, "-c", RUNS_THEM, str(tmp_path)]
-    ended = subprocess.run(program, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, timeout=60)
+    ended = subprocess.run(
+        program, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, timeout=300
+    )
     records = json.loads(ended.stdout)
     by_name = {record["part"]: record for record in records}
     outcomes = {name: record["outcome"] for name, record in by_name.items()}
@@ -119,8 +124,8 @@ def test_what_fails_crashes_or_hangs_costs_its_own_rows_only(gpu, tmp_path):
     assert "AttributeError" in by_name["missing"]["message"]
     assert by_name["bad"]["rows"] == by_name["crashing"]["rows"] == [{"row": 1}]
     assert by_name["good"]["rows"] == [{"device": "cpu"}]
-    # Half of what the others have left; both of its processes are gone.
-    assert by_name["hanging"]["seconds"] < 4
+    # A twentieth of what the others have left, 3 s; both of its processes are gone.
+    assert by_name["hanging"]["seconds"] < 30
     assert not running_in_group(by_name["hanging"]["rows"][0]["pid"])
     for record in records:
         assert json.loads((tmp_path / "output" / f"{record['part']}.json").read_text()) == record

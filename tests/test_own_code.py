@@ -120,7 +120,7 @@ def test_a_cached_command_runs_none_of_the_code_and_imports_no_torch(lab: Path, 
     told = []
     for _ in range(2):
         done = subprocess.run(
-            [sys.executable, "-P", "-c", script], capture_output=True, text=True, env={**os.environ}, timeout=120
+            [sys.executable, "-P", "-c", script], capture_output=True, text=True, env={**os.environ}, timeout=300
         )
         assert done.returncode == 0, done.stderr
         told.append(done.stdout.splitlines())
@@ -131,6 +131,7 @@ def test_a_cached_command_runs_none_of_the_code_and_imports_no_torch(lab: Path, 
 UNSEEN = "import subprocess, torch\ndef act(x):\n    subprocess.run(['true'])\n    return torch.relu(x)\n"
 
 
+@pytest.mark.usefixtures("train_here")
 def test_what_is_out_of_sight_is_said_beside_a_stored_answer_too(lab: Path):
     (lab / "mine.py").write_text(UNSEEN)
     for _ in range(2):
@@ -180,6 +181,7 @@ MOVING = (
 )
 
 
+@pytest.mark.usefixtures("train_here")
 def test_statistics_that_move_in_a_training_forward_are_no_chance(lab: Path):
     (lab / "net.py").write_text(MOVING)
     study = opened(act="relu", model="./net.py:Net")
@@ -292,7 +294,7 @@ def test_no_pipe_of_a_worker_is_left_open(lab: Path):
         "gc.collect()\nsys.exit(code)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-W", "always::ResourceWarning", "-c", script], capture_output=True, text=True, timeout=120
+        [sys.executable, "-W", "always::ResourceWarning", "-c", script], capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     assert "ResourceWarning" not in done.stderr

@@ -110,8 +110,16 @@ def _raise_later(unraisable: Any) -> None:
     """Raise a KeyboardInterrupt again that came where nothing can be raised (a destructor, a callback)."""
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
         # A moment later: here it would be lost once more.
-        timer = threading.Timer(0.01, signal.raise_signal, (signal.SIGINT,))
+        timer = threading.Timer(0.01, _interrupt_main_thread)
         timer.daemon = True
         timer.start()
     else:
         sys.__unraisablehook__(unraisable)
+
+
+def _interrupt_main_thread() -> None:
+    """Send it SIGINT: one that arrives in another thread would wait for what blocks the main one, a sleep for one."""
+    if hasattr(signal, "pthread_kill") and (main := threading.main_thread().ident) is not None:
+        signal.pthread_kill(main, signal.SIGINT)
+    else:
+        signal.raise_signal(signal.SIGINT)

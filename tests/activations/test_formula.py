@@ -176,10 +176,10 @@ def test_canonical_text(text: str, canonical: str):
     ],
 )
 def test_refusal(text: str, message: str, hint: str):
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(UsageError, match=message) as refusal:
         parse_formula(text)
-    assert time.monotonic() - start < 1
+    assert time.process_time() - start < 1
     with pytest.raises(AssertionError, match=hint):
         raise AssertionError(refusal.value.hint)
     assert len(refusal.value.message) < 300

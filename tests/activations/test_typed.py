@@ -282,7 +282,7 @@ PIECES = st.sampled_from([*MARKS, *WORDS, *MORE_WORDS])
 
 
 @given(st.lists(PIECES, max_size=40).map("".join) | st.text(max_size=60))
-@settings(max_examples=400, deadline=1000)
+@settings(max_examples=400, deadline=10_000)
 def test_any_text_is_a_formula_or_refused(text: str):
     try:
         formula = parse_formula(text)
@@ -303,7 +303,7 @@ NESTED = st.lists(
 
 
 @given(NESTED)
-@settings(max_examples=100, deadline=1000)
+@settings(max_examples=100, deadline=10_000)
 def test_what_is_put_in_a_function_s_place_stays_bounded(forms: list[str]):
     text = functools.reduce(lambda inner, form: form.format(inner), forms, "x")
     try:

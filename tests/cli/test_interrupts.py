@@ -92,7 +92,7 @@ def test_ctrl_c_in_the_first_seconds_of_a_training(seconds: float) -> None:
     time.sleep(seconds + 0.02)
     # As a terminal does it: to every process that it started.
     os.killpg(running.pid, signal.SIGINT)
-    out, err = running.communicate(timeout=60)
+    out, err = running.communicate(timeout=300)
     assert (running.returncode, out) == (130, ""), err
     assert "Traceback" not in err and "KeyboardInterrupt" not in err
 
@@ -168,7 +168,7 @@ def test_a_result_is_written_whole(stop: signal.Signals, unbuffered: str) -> Non
     begin = running.stdout.read(1)
     # More than a pipe holds: it is in the middle of its writing until somebody reads on.
     running.send_signal(stop)
-    rest = running.communicate(timeout=60)[0]
+    rest = running.communicate(timeout=300)[0]
     assert (running.returncode, len(begin + rest)) == (130, 1_000_004)
 
 
@@ -185,7 +185,7 @@ interrupts.serve()
 try:
     thing = Thing()
     del thing
-    time.sleep(10)
+    time.sleep(200)
 except KeyboardInterrupt:
     sys.exit(130)
 """
@@ -229,7 +229,7 @@ def test_a_process_started_while_held_gets_no_ctrl_c() -> None:
     script = "import signal, sys; sys.exit(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, set()))"
     with UninterruptedBlock():
         held = subprocess.Popen([sys.executable, "-c", script])
-    assert held.wait(30) == 1
+    assert held.wait(300) == 1
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 

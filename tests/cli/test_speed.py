@@ -287,7 +287,7 @@ def test_sparsity_and_arithmetic_refuse_before_any_training(
 def test_a_closed_stdout_is_refused_before_any_training(argv: tuple[str, ...], tmp_path: Path) -> None:
     small = ("--model", "mlp-1x8", "--epochs", "1", "--batch-size", "200", "--runs-dir", str(tmp_path / "runs"))
     command = shlex.join([sys.executable, "-m", "relubench", *argv, *small, "--device", "cpu"])
-    ended = subprocess.run(["bash", "-c", f"{command} >&-"], capture_output=True, text=True, timeout=120, check=False)
+    ended = subprocess.run(["bash", "-c", f"{command} >&-"], capture_output=True, text=True, timeout=300, check=False)
     assert (ended.returncode, "stdout is closed" in ended.stderr) == (1, True)
     assert not list(tmp_path.rglob("run.json"))
 

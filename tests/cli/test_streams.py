@@ -85,7 +85,7 @@ def test_a_table_in_a_narrow_encoding_is_readable_and_straight(stored: dict[str,
         capture_output=True,
         cwd=ROOT,
         env={**os.environ, **stored, "PYTHONIOENCODING": encoding},
-        timeout=60,
+        timeout=300,
         check=True,
     )
     shown = ended.stdout.decode(encoding)
@@ -144,7 +144,7 @@ def test_too_little_memory_for_torch_is_told(stored: dict[str, str], command: tu
         text=True,
         cwd=ROOT,
         env={**os.environ, **stored, "OPENBLAS_NUM_THREADS": "1"},
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert (ended.returncode, ended.stdout) == (1, "")
@@ -218,6 +218,6 @@ def test_the_terminal_at_stdout_gives_width_and_colour(redirection: str) -> None
         while part := os.read(leader, 65536):
             shown += part
     os.close(leader)
-    assert started.wait(60) == 0
+    assert started.wait(300) == 0
     lines = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).splitlines()
     assert b"\x1b[" in shown and 50 < max(map(len, lines)) <= 60

@@ -192,6 +192,6 @@ def test_two_processes_download_once(server, tmp_path):
     argv.append(json.dumps([dataclasses.asdict(one) for one in server.row.remote]))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     both = [subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    digests = {one.communicate(timeout=100)[0] for one in both}
+    digests = {one.communicate(timeout=300)[0] for one in both}
     assert all(one.returncode == 0 for one in both) and len(digests) == 1
     assert len(server.log) == 6 and left(tmp_path / "data") == []

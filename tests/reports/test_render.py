@@ -129,7 +129,7 @@ def test_latex_compiles(report, tmp_path):
     head = "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n"
     (tmp_path / "t.tex").write_text(head + table + "Table~\\ref{tab:train}.\n\\end{document}\n")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
-    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, ended.stdout[-2000:]
     assert (tmp_path / "t.pdf").read_bytes().startswith(b"%PDF")
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,16 +30,18 @@ from relubench.system import integrity
 from relubench.system.integrity import DamagedError
 from relubench.training.driver import Interrupted
 from specs import CPU, finish, job, notes
+from tests.cli.fakes import training_here
 
 CONFIG = {"act": ["relu"], "seeds": [0, 1], "train": {"epochs": 1, "batch_size": 50}, "model": {"name": "mlp-1x16"}}
 
 
-def study(root: Path, **more: object) -> tuple[Study, list[str]]:
-    """The finished study, and what it said."""
+def study(root: Path, *, here: bool = True, **more: object) -> tuple[Study, list[str]]:
+    """The finished study, trained in this process unless workers are meant, and what it said."""
     notes: list[str] = []
-    opened = Study.open(experiment({**CONFIG, **more}), runs_dir=root, note=notes.append)
-    for _ in opened.run():
-        continue
+    with training_here() if here else nullcontext():
+        opened = Study.open(experiment({**CONFIG, **more}), runs_dir=root, note=notes.append)
+        for _ in opened.run():
+            continue
     return opened, [line for line in notes if line.startswith("warning")]
 
 
@@ -190,7 +193,7 @@ def test_damaged_data_are_prepared_again(store: Store, tmp_path: Path, monkeypat
     errors = {run: store.result(run) for run in store.ids()}
     for run in store.ids():
         store.delete(run)
-    repeated, _ = study(store.root)
+    repeated, _ = study(store.root, here=False)  # This process has looked at the data already.
     after = [array for split in ("train", "valid", "test") for array in arrays(prepare("digits"), split)]
     assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))
     assert {result.id: result for result in repeated.results} == errors

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -106,36 +104,6 @@ def test_delete_and_discard(tmp_path: Path):
     store.put(result("abc"), TIMING, None, None)
     store.delete("abc")
     assert store.ids() == [] and store.result("abc") is None and store.timing("abc") is None
-
-
-TWICE = """
-import json, os, sys
-from pathlib import Path
-from relubench.executors.job import Job
-from relubench.executors.messages import to_json
-from relubench.executors.tasks import carry_out
-from relubench.runs.store import Store
-import relubench.training.population  # torch is imported once for both
-job, store = Job.from_json(json.loads(sys.argv[1])), Store(Path(sys.argv[2]))
-child = os.fork()
-messages = [to_json(message) for message in carry_out(job, store)]
-text = json.dumps([message for message in messages if message["event"] == "done"])
-os.write(1, text.encode() + b"\\n")
-if child:
-    sys.exit(os.waitpid(child, 0)[1])
-"""
-"""Two processes that carry out one job at the same time."""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks a process")
-def test_two_processes_train_a_run_once(tmp_path: Path):
-    one = job("relu", tmp_path / "runs", train={"epochs": 3}, model={"name": "mlp-2x64"})
-    argv = [sys.executable, "-c", TWICE, json.dumps(one.to_json()), str(one.store)]
-    both = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
-    assert both.returncode == 0, both.stderr
-    told = [json.loads(line) for line in both.stdout.splitlines()]
-    assert sorted(message["cached"] for messages in told for message in messages) == [False, True]
-    assert told[0][0]["result"] == told[1][0]["result"]
 
 
 @pytest.fixture

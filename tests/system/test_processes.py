@@ -33,7 +33,7 @@ def trapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(code), env=environment(), cwd=folder(), capture_output=True, text=True, timeout=120, check=False
+        command(code), env=environment(), cwd=folder(), capture_output=True, text=True, timeout=300, check=False
     )
 
 
@@ -135,7 +135,7 @@ def test_a_command_imports_nothing_of_the_working_folder_but_what_is_named(way: 
         (trapped / "gone").rmdir()
     argv = [*(["-P"] if way == "-P" else []), "-m", "relubench", "train", "--act", f"{mine},tanh"]
     argv += ["--model", "mlp-1x8", "--epochs", "1", "--seed", "0", "--format", "tsv"]
-    done = subprocess.run([sys.executable, *argv], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([sys.executable, *argv], capture_output=True, text=True, timeout=300, check=False)
     assert "executed" not in done.stderr
     assert done.returncode == 0, done.stderr
     assert [line.split("\t")[0] for line in done.stdout.splitlines()[1:]] == [mine, "tanh"]

@@ -175,6 +175,7 @@ def test_bf16_trains_close_to_fp32(own: str):
     assert abs(full.members[0].best_score - half.members[0].best_score) < 15
 
 
+@pytest.mark.usefixtures("train_here")
 def test_a_run_is_stored_with_what_was_exchanged_and_needs_no_second_look(own: str, tmp_path: Path):
     notes: list[str] = []
     config = experiment(

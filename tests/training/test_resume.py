@@ -17,10 +17,10 @@ from relubench.runs.store import Store
 from relubench.training.driver import Interrupted
 from specs import finish, job, notes
 
-TRAIN = {"epochs": 16, "batch_size": 10, "lr": 0.02}
+TRAIN = {"epochs": 8, "batch_size": 10, "lr": 0.02}
 RUNS = [
     ("relu", {"train": TRAIN, "model": {"name": "mlp-2x64"}}),
-    ("nrelu", {"train": {**TRAIN, "optimizer": "adamw"}, "model": {"name": "mlp-2x64", "norm": "batch"}}),
+    ("nrelu", {"train": {**TRAIN, "epochs": 4, "optimizer": "adamw"}, "model": {"name": "mlp-2x64", "norm": "batch"}}),
     (
         "[prelu:per=unit,gelu]",
         {"train": {**TRAIN, "momentum": 0.5, "act_lr": 0.05}, "model": {"name": "mlp-2x64", "dropout": 0.3}},
@@ -29,7 +29,7 @@ RUNS = [
     ("torch.nn:RReLU", {"train": TRAIN, "model": {"name": "mlp-2x64", "sign_flip": True}}),
     (
         "swiglu",
-        {"train": {**TRAIN, "epochs": 6, "batch_size": 20}, "model": {"name": "cnn"}, "data": {"augment": "crop"}},
+        {"train": {**TRAIN, "epochs": 2, "batch_size": 20}, "model": {"name": "cnn"}, "data": {"augment": "crop"}},
     ),
 ]
 
