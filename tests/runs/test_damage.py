@@ -207,7 +207,7 @@ def test_a_damaged_header_does_not_stop_a_command_for_good(tmp_path: Path, monke
     prepared = prepare("digits")
     _, labels = arrays(prepared, "train")
     if not np.array_equal(labels, before):  # A header can be whole and wrong: nothing is trained on it.
-        with pytest.raises(DataError, match="y_train.npy does not match its SHA-256"):
+        with pytest.raises(DataError, match=r"y_train\.npy does not match its SHA-256"):
             check_whole(prepared)
 
 
