@@ -74,7 +74,7 @@ def as_it_was(kind: str, items: Parts, target: Any, packages: set[str]) -> Any:
     if name == "text":
         return _TEXTS[class_text](items[0][1])
     if name == "member":
-        members = type(target) if class_name(target) == class_text else class_named(class_text, packages)
+        members: Any = type(target) if class_name(target) == class_text else class_named(class_text, packages)
         return members[items[0][1]] if isinstance(items[0][1], str) else members(items[0][1])
     check_target(kind, target)
     return target
