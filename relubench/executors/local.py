@@ -34,6 +34,8 @@ from relubench.system.interrupts import UninterruptedBlock
 from relubench.system.processes import Stderr, command, ending, environment, folder, num_memory_kills
 from relubench.training.memory import fitting_workers, member_bytes
 
+LAST_MESSAGE_SECONDS = 5.0
+"""How long the last messages of a worker that has ended are waited for."""
 STOP_SECONDS = 30.0
 """How long interrupted workers have for their checkpoints, unless who asks for them has less time."""
 SILENT_SECONDS = 1.0
@@ -184,10 +186,21 @@ class WorkerProcess:
             )
         assert self.process.stderr is not None
         self.stderr = Stderr(self.process.stderr)
-        threading.Thread(target=self._listen, args=(inbox,), daemon=True).start()
+        self.listener = threading.Thread(target=self._listen, args=(inbox,), daemon=True)
+        self.listener.start()
+        threading.Thread(target=self._await_end, args=(inbox,), daemon=True).start()
+
+    def _await_end(self, inbox: _Inbox) -> None:
+        """Put None into the inbox when the worker has ended and its last message was read.
+
+        What a user's code has forked may live on with the worker's output, which then has no end.
+        """
+        self.process.wait()
+        self.listener.join(LAST_MESSAGE_SECONDS)
+        inbox.put((self, None))
 
     def _listen(self, inbox: _Inbox) -> None:
-        """Put every message of the worker into the inbox, and None when it has ended."""
+        """Put every message of the worker into the inbox."""
         assert self.process.stdout is not None
         try:
             for line in self.process.stdout:
@@ -197,7 +210,6 @@ class WorkerProcess:
             # Half a line is the last thing that a dying worker says; one that lives on says nothing of use any more.
             self.process.kill()
         self.process.stdout.close()
-        inbox.put((self, None))
 
     def ending(self) -> tuple[str, bool]:
         """How the process ended, once it has, and whether most likely memory ran out."""

@@ -29,6 +29,8 @@ COARSE = 1 / 8
 """Or this share of what its own type's roundings explain, if that is more."""
 BESIDE = 2.0**-10
 """How far from a point its neighbours are whose slopes are compared, too."""
+NEAR = (-BESIDE, -0.7 * BESIDE, 0.7 * BESIDE, BESIDE)
+"""Where a wave may be steeper than at the point itself."""
 DIGITS = 53
 """Binary digits of float64."""
 MANY = 0.9
@@ -48,6 +50,10 @@ def inherited(against: ActivationChoice, header: RowHeader, z: Tensor, true: Arr
         error = errors(slopes[0], reference.slopes(x)[0], header.dtype)
     ulp = np.where(np.isfinite(error.ulp), error.ulp, 0.0)
     return largest_by_region(ulp, x[-1], header.dtype) * ulp_size(true, header.dtype)
+
+
+Slopes = Callable[[Array], Array]
+"""The slopes [N] at x [N]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,22 @@ def same_function(row: VerifyRow, comparison: InFloat64) -> VerifyRow:
     )
 
 
+def single_points(own: Slopes, true: Slopes, x: Array, dtype: str) -> NDArray[np.bool_]:
+    """Where a user's slope is another than the true one at x [N] alone: beside it, both are the same.
+
+    There a step has a kink, and the function has none: clamp(x, min=0) + log1p(exp(-abs(x))) at 0.
+    """
+    at_point, true_slope = own(x), true(x)
+    with np.errstate(invalid="ignore"):
+        is_single = np.isfinite(at_point) & (np.abs(at_point - true_slope) > TOLERANCE * np.abs(true_slope))
+    places = np.flatnonzero(is_single)
+    for shift in (ulp_size(x[places], dtype), np.full(len(places), BESIDE)):
+        for beside in (x[places] - shift, x[places] + shift):
+            expected = true(beside)
+            is_single[places] &= np.abs(own(beside) - expected) <= TOLERANCE * np.abs(expected)
+    return is_single
+
+
 def backward_pass_of_values(row: VerifyRow, activation: Activation) -> VerifyRow:
     """The row, 'wrong' or 'straight-through' where the slopes in float64 are not those of the values."""
     x = _comparison_points()
@@ -94,7 +116,8 @@ def backward_pass_of_values(row: VerifyRow, activation: Activation) -> VerifyRow
     scale = float(true[reliable].abs().amax()) if reliable.any() else 0.0
     tolerance = TOLERANCE * torch.maximum(backward_slopes.abs(), true.abs()) + 10 * error + 1e-9 * scale
     is_wrong = (reliable & (difference > tolerance)) | (backward_slopes.isnan() & values(x).isfinite())
-    is_wrong &= ~_is_beyond_steps(values, x, backward_slopes)
+    steepest = torch.stack([slopes(x + shift).abs() for shift in (0.0, *NEAR)]).amax(0).nan_to_num(0.0)
+    is_wrong &= ~_is_beyond_steps(values, x, backward_slopes, steepest)
     is_single = is_wrong & backward_slopes.isfinite() & _is_right_beside(values, slopes, x)
     if is_single.any():
         row = _with_single_points(row, x[is_single], backward_slopes[is_single], true[is_single])
@@ -118,17 +141,18 @@ def backward_pass_of_values(row: VerifyRow, activation: Activation) -> VerifyRow
     return replace(row, outcome="wrong", wrong=max(num_wrong, row.wrong), at=float(x[worst]), message=message)
 
 
-def _is_beyond_steps(values: Callable[[Tensor], Tensor], x: Tensor, slopes: Tensor) -> Tensor:
+def _is_beyond_steps(values: Callable[[Tensor], Tensor], x: Tensor, slopes: Tensor, steepest: Tensor) -> Tensor:
     """Where values change as fast as such slopes say, over steps that are short enough to see it; bool [N].
 
     sin(exp(x)) at x = 24 has ten million periods in the widest step of the differences, and a hundred in the finest.
     Where float64 has no steps that are short enough, a change from one number to the next but seven is enough.
+    How short a step has to be follows from the steepest slopes beside it: at a crest of the wave its own is small.
     """
     size = torch.stack([values(x + shift).abs() for shift in (-0.1, 0.0, 0.1)]).amax(0)
-    step, least = size / slopes.abs() / 64, x.abs() * 2.0**-49
+    step, least = size / steepest / 64, x.abs() * 2.0**-49
     short = torch.maximum(step, least)
     rise = values(x + short) - values(x - short)
-    is_agreed = (rise / ((x + short) - (x - short)) - slopes).abs() <= slopes.abs() / 100
+    is_agreed = (rise / ((x + short) - (x - short)) - slopes).abs() <= slopes.abs() / 100 + steepest / 1000
     return (step < 2.0**-20) & torch.where(step > least, is_agreed, rise.abs() > size / 64)
 
 

@@ -36,6 +36,7 @@ OVERFLOWN = "far out, where a power or a multiple of x is beyond the largest num
 LARGEST = {dtype: (2 - 2.0 ** (1 - digits)) * 2.0**greatest for dtype, (digits, _, greatest) in FORMATS.items()}
 """The largest number of each type."""
 
+SINGLE = "at one point alone another slope: a step has a kink there, and autograd takes one slope of it"
 AT_LARGEST = "a step lies within its roundings of the largest number, and may round to infinity"
 
 

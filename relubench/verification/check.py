@@ -18,9 +18,9 @@ from torch import Tensor
 from relubench.activations import ActivationChoice, build
 from relubench.activations.definition import Activation
 from relubench.verification import points
-from relubench.verification.agreement import InFloat64, backward_pass_of_values, inherited, same_function
+from relubench.verification.agreement import InFloat64, backward_pass_of_values, inherited, same_function, single_points
 from relubench.verification.arithmetic import COMPUTED
-from relubench.verification.bounds import Allowance, backward_allowance, forward_allowance
+from relubench.verification.bounds import SINGLE, Allowance, backward_allowance, forward_allowance
 from relubench.verification.compare import Array, ulp_size
 from relubench.verification.forms import backward_forms, forward_forms
 from relubench.verification.judge import Expected, RowHeader, VerifyRow, failed, row_of
@@ -111,6 +111,8 @@ def _backward(checked: Checked, header: RowHeader) -> VerifyRow:
     is_users = checked.choice.kind != "table"
     allowed = backward_allowance(activation, z, header.dtype, emulate=is_users)
     true = checked.reference.slopes(x)
+    if is_users and checked.against is not None:
+        allowed = replace(allowed, excuses={**allowed.excuses, SINGLE: _single_points(checked, header.dtype)})
     # There is no true slope at NaN, nor for a maximum of equals that are not finite.
     usable = ~np.isnan(x).any(axis=0)
     keep = torch.from_numpy(usable)
@@ -143,6 +145,14 @@ def _backward(checked: Checked, header: RowHeader) -> VerifyRow:
             row, InFloat64(user_slopes, true[0], allowed.size[0], allowance_fp32, x[0], _is_excused_anywhere(allowed))
         )
     return backward_pass_of_values(row, activation)
+
+
+def _single_points(checked: Checked, dtype: str) -> NDArray[np.bool_]:
+    """Where the user's slope is not the other's at one point alone, [N]."""
+    own = own_slopes(checked.activation, dtype)
+    return single_points(
+        lambda x: own(torch.from_numpy(x)).numpy(), lambda x: checked.reference.slopes(x[None])[0], checked.x[0], dtype
+    )
 
 
 def _allowed_errors(checked: Checked, header: RowHeader, allowed: Allowance, true: Array) -> Array:

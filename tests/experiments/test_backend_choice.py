@@ -210,7 +210,7 @@ def test_where_nothing_can_be_kept_the_choice_holds_for_the_process(
         raise OSError(28, "No space left on device")
 
     if obstacle == "full":
-        monkeypatch.setattr(kept, "write_atomically", full)
+        monkeypatch.setattr(kept, "keep_answer", full)
     else:
         (tmp_path / "cache").mkdir()
         kept.folder().write_text("in the way")

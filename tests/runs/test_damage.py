@@ -288,6 +288,23 @@ def test_a_worker_that_dies_in_the_middle_of_a_line_is_noticed(
     assert [type(message) for message in messages] == [Started, Failed]
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_worker_that_leaves_a_process_behind_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A user's code has forked: the child holds the worker's output, which has no end while it lives."""
+    program = "import os, sys, time; sys.stdin.readline(); os.fork() or time.sleep(60); os._exit(1)"
+    real = subprocess.Popen
+
+    def broken(argv: list[str], **more: object) -> object:
+        return real([sys.executable, "-c", program], **more)  # type: ignore[call-overload]
+
+    monkeypatch.setattr("relubench.executors.local.subprocess.Popen", broken)
+    monkeypatch.setattr("relubench.executors.local.LAST_MESSAGE_SECONDS", 0.1)
+    one, begin = job("relu", tmp_path, train={"epochs": 1}, model={"name": "mlp-1x16"}), time.monotonic()
+    messages = list(LocalExecutor(CPU, Store(tmp_path)).run([one]))
+    assert [type(message) for message in messages] == [Started, Failed]
+    assert time.monotonic() - begin < 40
+
+
 def test_sealed_content_is_bound_to_its_name():
     chance = random.Random(0)
     for size in (0, 1, 33, 1000):

@@ -113,6 +113,37 @@ def test_a_folder_that_the_file_puts_on_the_path_is_its_own(tmp_path: Path):
     assert sys.path == path and "inside" not in sys.modules
 
 
+@pytest.mark.parametrize("how", ["sys.path.insert(0, here)", "sys.path.append(here)"])
+def test_a_folder_that_a_function_puts_on_the_path_later_is_its_own(how: str, tmp_path: Path):
+    code = (
+        "import os, sys\n"
+        "def act(x):\n"
+        "    here = os.path.join(os.path.dirname(__file__), 'late')\n"
+        f"    if here not in sys.path: {how}\n"
+        "    import late_tools\n"
+        "    return x * late_tools.S\n"
+    )
+    for name, number in (("one", 2), ("two", 3)):
+        (tmp_path / name / "late").mkdir(parents=True)
+        (tmp_path / name / "late" / "late_tools.py").write_text(f"S = {number}\n")
+        (tmp_path / name / "act.py").write_text(code)
+    found = [load(tmp_path / name / "act.py").act(1) for name in ("one", "two", "one", "two")]
+    assert found == [2, 3, 2, 3]
+    assert not [entry for entry in sys.path if entry.startswith(str(tmp_path))]
+
+
+def test_a_file_in_a_package_imports_it_by_its_name(tmp_path: Path):
+    for name, number in (("one", 2), ("two", 3)):
+        inner = tmp_path / name / "kit" / "inner"
+        inner.mkdir(parents=True)
+        (inner.parent / "__init__.py").touch()
+        (inner / "__init__.py").touch()
+        (inner.parent / "base.py").write_text(f"S = {number}\n")
+        (inner / "mid.py").write_text("from kit.base import S\n")
+        (inner / "act.py").write_text("from kit.inner import mid\ndef act(x): return x * mid.S\n")
+    assert [load(tmp_path / name / "kit" / "inner" / "act.py").act(1) for name in ("one", "two", "one")] == [2, 3, 2]
+
+
 def test_what_lies_beside_is_not_taken_for_the_standard_library(tmp_path: Path):
     bad = "raise RuntimeError('executed')\n"
     write(tmp_path, json=bad, random=bad, types=bad, numpy=bad, torch=bad)

@@ -98,11 +98,11 @@ def _step_of_image(trial: Trained) -> None:
 def _step(trial: Trained, layout: torch.memory_format = torch.contiguous_format) -> None:
     """Forward and backward on a batch, with gradients for the input and for what it learns."""
     x = examples(trial.frame, _BATCH, torch.float32).contiguous(memory_format=layout).requires_grad_()
-    made = trainable(trial.module) if trial.module is not None else {}
+    parameters_before = trainable(trial.module) if trial.module is not None else {}
     with torch.enable_grad():
         h = trial.call(x)
         if trial.module is not None:
-            check_same_parameters(made, trial.module, trial.label)
+            check_same_parameters(parameters_before, trial.module, trial.label)
         check_shape(trial.label, h, x)
         if h.dtype != x.dtype:
             raise UsageError(f"{trial.label} gives {h.dtype} for {x.dtype}", "an activation keeps the dtype")

@@ -139,9 +139,9 @@ class _Capturer:
         """The kind of a container or an object, and what is in it."""
         if id(value) in self.in_sight:
             return REFERENCE, []
-        found = kinds.immutable_parts(value) or kinds.container_parts(value)
-        if found is not None:
-            return found
+        known_parts = kinds.immutable_parts(value) or kinds.container_parts(value)
+        if known_parts is not None:
+            return known_parts
         for kind, maker in GENERATORS.items():
             if isinstance(value, maker):
                 return kind, [("state", kinds.generator_state(value))]
@@ -250,7 +250,7 @@ class _Restorer:
             return kinds.refilled(kind, {key: self.restore(item, before.get(key)) for key, item in named}, target)
         now = list(target) if isinstance(target, tuple(CONTAINERS.values())) else []
         now += [None] * (len(copy.items) - len(now))
-        filled = [self.restore(item, one) for (_, item), one in zip(copy.items, now, strict=False)]
+        filled = [self.restore(item, current) for (_, item), current in zip(copy.items, now, strict=False)]
         return kinds.refilled(kind, filled, target)
 
 

@@ -90,7 +90,7 @@ def _read(tensor: Tensor, facts: Mapping[str, Any], device: str) -> TensorCopy |
     if "dtype" not in facts:
         return ArrayCopy(tensor.cpu().clone().numpy())
     fields = facts["dtype"]
-    description = fields if isinstance(fields, str) else [tuple(field) for field in fields]
+    description: Any = fields if isinstance(fields, str) else [tuple(field) for field in fields]
     content = np.frombuffer(tensor.cpu().numpy().tobytes(), np.lib.format.descr_to_dtype(description))
     return ArrayCopy(content.reshape(facts["shape"]).copy())
 

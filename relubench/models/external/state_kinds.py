@@ -74,7 +74,7 @@ def as_it_was(kind: str, items: Parts, target: Any, packages: set[str]) -> Any:
     if name == "text":
         return _TEXTS[class_text](items[0][1])
     if name == "member":
-        members = type(target) if class_name(target) == class_text else class_named(class_text, packages)
+        members: Any = type(target) if class_name(target) == class_text else class_named(class_text, packages)
         return members[items[0][1]] if isinstance(items[0][1], str) else members(items[0][1])
     check_target(kind, target)
     return target
@@ -108,8 +108,8 @@ def refilled(kind: str, filled: Any, target: Any) -> Any:
     maker = dict if kind == "dict" else CONTAINERS[kind]
     fits = isinstance(target, maker)
     if kind in ("tuple", "frozenset"):
-        known = type(target) if fits else maker
-        return known(*filled) if hasattr(known, "_fields") else known(filled)
+        actual_type = type(target) if fits else maker
+        return actual_type(*filled) if hasattr(actual_type, "_fields") else actual_type(filled)
     if kind in ("bytearray", "array"):
         target = target if fits else bytearray() if kind == "bytearray" else array.array(filled[0])
         target[:] = filled[-1] if kind == "bytearray" else array.array(filled[0], filled[-1])
@@ -178,12 +178,12 @@ def set_attributes(target: Any, values: Mapping[str, Any]) -> None:
 
 def _slots(value: Any) -> list[str]:
     """The names of an object's slots; those with two underscores in front are called otherwise outside their class."""
-    found: list[str] = []
+    slots: list[str] = []
     for kind in type(value).__mro__:
         names = vars(kind).get("__slots__", ())
         names = [names] if isinstance(names, str) else list(names)
-        found += [f"_{kind.__name__.lstrip('_')}{name}" if name.startswith("__") else name for name in names]
-    return [name for name in found if not name.endswith("__")]
+        slots += [f"_{kind.__name__.lstrip('_')}{name}" if name.startswith("__") else name for name in names]
+    return [name for name in slots if not name.endswith("__")]
 
 
 def class_name(value: Any) -> str:
@@ -196,9 +196,9 @@ def class_named(name: str, packages: set[str]) -> Any:
     module, _, qualified = name.partition(":")
     for full in (*(f"{package}.{module}" for package in sorted(packages)), module):
         if full in RECORDS and full in sys.modules:
-            found = reduce(lambda owner, part: getattr(owner, part, None), qualified.split("."), sys.modules[full])
-            if isinstance(found, type):
-                return found
+            kind = reduce(lambda owner, part: getattr(owner, part, None), qualified.split("."), sys.modules[full])
+            if isinstance(kind, type):
+                return kind
     raise ValueError(f"it holds an object of the class {qualified}, which is not made again")
 
 

@@ -12,13 +12,13 @@ part of it. What every module reads is recorded; see `records` and `watching`.
 
 from __future__ import annotations
 
-import ast
 import builtins
 import contextlib
 import functools
 import hashlib
 import importlib
 import importlib.util
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +27,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
+from relubench.system.user_code.folders import above_packages, is_installed, root_and_packages
 from relubench.system.user_code.path_questions import record_missing_module
 from relubench.system.user_code.records import (
     MARK,
@@ -47,6 +48,8 @@ RESERVED = sys.stdlib_module_names | {
 """Names that never mean a file beside the user's file."""
 _PACKAGES: dict[str, _FilePackage] = {}
 _PACKAGE_OF_FILE: dict[Path, _FilePackage] = {}
+_SEARCH_PATH: list[str] = []
+"""Python's search path at the last call of `load`: what a user's function adds to it later is that file's own."""
 _local = threading.local()
 
 
@@ -57,6 +60,7 @@ def load(source: Path | str) -> ModuleType:
     """
     _install_finder()
     importlib.invalidate_caches()
+    _SEARCH_PATH[:] = sys.path
     if isinstance(source, str):
         with _watched_imports():
             return importlib.import_module(source)
@@ -82,11 +86,11 @@ class _FilePackage:
     def __init__(self, file: Path) -> None:
         self.file = file
         self.name = f"{PREFIX}{hashlib.sha256(bytes(file)).hexdigest()[:12]}_{len(_PACKAGES)}"
-        root, parts = _root_and_packages(file)
+        root, parts = root_and_packages(file)
         stem = file.stem if file.stem.isidentifier() else "entry"
         self.entry = ".".join([self.name, *parts, stem])
         self.package = ModuleType(self.name)
-        self.package.__path__ = list(dict.fromkeys([str(root), str(file.parent)]))
+        self.package.__path__ = list(dict.fromkeys(map(str, [root, file.parent, above_packages(file.parent)])))
         self.elsewhere: set[str] = set()
         """Top-level names that the folder does not have."""
         self.path: list[str] | None = None
@@ -136,47 +140,19 @@ class _FilePackage:
             return False
         spec = PathFinder.find_spec(full, self.package.__path__)
         # As Python has it, a folder without __init__.py comes after what is installed.
-        if spec is None or (spec.origin is None and _is_installed(top)):
+        if spec is None or (spec.origin is None and is_installed(top)):
             self.elsewhere.add(top)
             return False
         return True
 
     def _adopt_search_path(self) -> None:
         """Move what the file has added to Python's search path to this package's own search path."""
-        for added in [entry for entry in sys.path if self.path is not None and entry not in self.path]:
+        before = _SEARCH_PATH if self.path is None else self.path
+        for added in [entry for entry in sys.path if entry not in before and is_users_file(f"{entry}{os.sep}")]:
             sys.path.remove(added)
             if added not in self.package.__path__:
                 self.package.__path__.append(added)
                 self.elsewhere.clear()
-
-
-def _root_and_packages(file: Path) -> tuple[Path, list[str]]:
-    """The folder to search, and the names of the packages below it that the file's relative imports need."""
-    levels = _relative_levels(file)
-    if not levels:
-        return file.parent, []
-    root = file.parents[levels - 1]
-    while (root / "__init__.py").is_file() and root.parent != root:
-        root = root.parent
-    return root, list(file.parent.relative_to(root).parts)
-
-
-def _relative_levels(file: Path) -> int:
-    try:
-        nodes = ast.walk(ast.parse(file.read_bytes()))
-        return max((node.level for node in nodes if isinstance(node, ast.ImportFrom)), default=0)
-    except (OSError, SyntaxError, ValueError):
-        return 0  # Importing it raises the error.
-
-
-def _is_installed(top: str) -> bool:
-    if sys.modules.get(top) is not None:
-        return True
-    try:
-        spec = PathFinder.find_spec(top)
-        return spec is not None and spec.origin is not None
-    except (ImportError, ValueError):
-        return False
 
 
 class _Loader(SourceFileLoader):
