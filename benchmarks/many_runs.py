@@ -38,6 +38,14 @@ jobs = study._jobs(study.specs, False)
 assert len(jobs) >= 1
 """
 
+STORE = """
+import sys
+from pathlib import Path
+from benchmarks.many_runs import store_runs
+store_runs(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+"""
+"""A process of its own: what this one holds would count as the memory of those that it starts."""
+
 LIST = "import sys; from relubench.__main__ import run; sys.exit(run(sys.argv[1:]))"
 
 
@@ -112,12 +120,12 @@ def main(
 
     with tempfile.TemporaryDirectory() as folder:
         measure("planned", runs, PLAN, str(runs), folder)
-        store_runs(Path(folder), 0, runs)
+        subprocess.run([sys.executable, "-c", STORE, folder, "0", str(runs)], check=True)
         words = ("runs", "--runs-dir", folder)
         measure("listed without an index", runs, LIST, *words)
         for _ in range(3):
             measure("listed", runs, LIST, *words)
-        store_runs(Path(folder), runs, runs + 100)
+        subprocess.run([sys.executable, "-c", STORE, folder, str(runs), str(runs + 100)], check=True)
         measure("listed with 100 new runs", runs + 100, LIST, *words)
     if output is not None:
         output.write_text(json.dumps([asdict(entry) for entry in costs], indent=1) + "\n")

@@ -248,7 +248,8 @@ class RayEngine:
             text = getattr(error, "message", None) or _first_line(error)
             yield self._failed(member, f"the data set {data.name} is missing there and cannot be sent: {text}", reason)
             return
-        self._call(member, "receive", data, self.sent[data.digest])
+        # As arguments of their own: Ray hands over a list's references as they are.
+        self._call(member, "receive", data, *self.sent[data.digest])
 
     def _failed(self, member: Member, message: str, reason: str = "") -> Arrival:
         """The end of a job that could not begin."""

@@ -82,8 +82,8 @@ def as_here(device: Device) -> Device:
 
 
 def _processor_here() -> tuple[str, str]:
-    here = resolve("cpu")
-    return here.name, here.features
+    processor = resolve("cpu")
+    return processor.name, processor.features
 
 
 def _slurm_site(config: ExperimentConfig, store: Store, note: Note) -> Site:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from relubench.data import DataReference
 from relubench.data.reference import obtain
@@ -40,7 +40,7 @@ class Worker:
         self.performance = Performance(job, supplies)
         return ""
 
-    def receive(self, reference: DataReference, pieces: Iterable[Piece]) -> str:
+    def receive(self, reference: DataReference, *pieces: Piece) -> str:
         """Take in a data set that was sent; why that is not possible, else nothing."""
         try:
             receive(reference, pieces)
