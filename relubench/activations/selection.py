@@ -220,7 +220,7 @@ def _table_names(word: str) -> list[str]:
     if word in ACTIVATIONS:
         return [word]
     key = fold(word.rpartition(".")[2][:100])
-    if key in NEIGHBOURS:
+    if key in NEIGHBOURS and key not in ACTIVATIONS:
         hint = "poly_relu is the form of its article without the norm" if key == "polynorm" else SEE
         raise UsageError(f"{shown(word)} is no function of one unit: its value depends on the others' too", hint)
     function = NAMES.get(key)

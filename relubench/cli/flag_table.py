@@ -198,7 +198,8 @@ _ROWS = (
         values="WHAT",
         help="What is looked at after each epoch and stored with the run: none, activations (zeros, dead units, "
         "saturation), gradients (their norms as well), regions (linear pieces as well), overlap (the units that "
-        "images of a class have on in common, as well) or all (all of these but overlap).",
+        "images of a class have on in common, as well), experts (the share of experts used, as well) or all (all of "
+        "these but overlap).",
     ),
     Flag(
         field="train.l1",

@@ -148,10 +148,7 @@ LOOKED_AT = 256
 
 @lru_cache(maxsize=64)
 def share_of_zeros(prepared: PreparedData) -> float:
-    """The share of numbers, in tenths, that are zero as a network sees them; of the first training examples.
-
-    Where there are no arrays yet (an outline) it is 0.
-    """
+    """The share of zeros that a network sees in the first training examples, in tenths; 0 where there are no arrays."""
     try:
         x = _load(prepared, "x_train", mapped=True)[:LOOKED_AT]
     except DataError:
@@ -294,8 +291,9 @@ def read(folder: Path, *, name: str, digest: str, origin: str, task: str = "clas
 
 
 def _have_shapes(folder: Path, meta: dict[str, Any]) -> bool:
-    """Whether the header of every array can be read and tells its number of examples."""
-    files = [(folder / f"{kind}_{split}.npy", meta[f"n_{split}"]) for split in SPLITS for kind in ("x", "y")]
+    """Whether the header of every array can be read and tells its number of examples; a text has no targets."""
+    kinds = ("x", "y") if meta["input_shape"] else ("x",)
+    files = [(folder / f"{kind}_{split}.npy", meta[f"n_{split}"]) for split in SPLITS for kind in kinds]
     try:
         return all(len(np.load(file, mmap_mode="r")) == number for file, number in files)
     except Exception:

@@ -46,8 +46,9 @@ def latex_table(report: Report, cells: Sequence[Sequence[str]]) -> str:
 
 
 def _sentence(text: str, names: tuple[str, ...]) -> str:
-    """The note as a sentence; an activation at its start keeps its small letter."""
-    return (text if text.startswith(names) else text[:1].upper() + text[1:]).rstrip(".") + "."
+    """The note as a sentence; an activation or a file at its start keeps its small letter."""
+    is_name = text.startswith(names) or "." in text.split(" ", 1)[0]
+    return (text if is_name else text[:1].upper() + text[1:]).rstrip(".") + "."
 
 
 def label_of(report: Report) -> str:

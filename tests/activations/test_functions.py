@@ -149,7 +149,9 @@ def test_the_function_leaves_its_input_alone(label: str):
 
 @pytest.mark.parametrize("label", ELEMENTWISE)
 def test_large_inputs_stay_finite_in_float32(label: str):
-    z = torch.tensor([-1e15, -1e4, -200.0, -90.0, 90.0, 200.0, 1e4, 1e15])
+    # The cube of 1e15 is no number of float32.
+    largest = 1e12 if label == "poly_relu" else 1e15
+    z = torch.tensor([-largest, -1e4, -200.0, -90.0, 90.0, 200.0, 1e4, largest])
     assert as_function(activation(label))(z).isfinite().all()
     assert by_autograd(label, z).isfinite().all()
     if label in CLOSED:

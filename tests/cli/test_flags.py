@@ -173,6 +173,7 @@ TEXTS: dict[str, list[str]] = {
     "data.name": ["mnist"],
     "model.name": ["cnn"],
     "model.init": ["he"],
+    "model.ffn": ["moe-4x2"],
     "model.keep_act": ["layer1"],
     "train.l1": ["0.5"],
     "train.l1_scale": ["paper"],

@@ -234,7 +234,8 @@ def test_a_run_that_was_stepping_aside_is_not_lost(store: Store, monkeypatch: py
     monkeypatch.undo()
     assert not (store.root / "runs" / run).exists()
     assert run in store.ids() and store.result(run) == before and store.has(run)
-    age(store.root / "runs" / f".{run}-old")
+    for path in (store.root / "runs").glob(".*"):
+        age(path)
     store.sweep()
     assert (store.root / "runs" / run).is_dir() and store.has(run)
     assert [path.name for path in (store.root / "runs").iterdir() if path.name.startswith(".")] == []

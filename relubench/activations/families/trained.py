@@ -102,32 +102,3 @@ def rational(**coefficients: float) -> Activation:
         return torch.where(far, beyond, near).to(z.dtype)
 
     return Activation(function=function, learned=starts)
-
-
-_POLYNOMIAL_NAMES = ("a0", "a1", "a2", "a3")
-
-
-@ActivationRow(
-    formula="a0 + a1*r + a2*r**2 + a3*r**3 with r = max(0, x), all learned",
-    family="rectifier",
-    gain=0.66293129128194,
-    year=2024,
-    source="Zhuo et al. 2024, Polynomial Composition Activations (arXiv 2411.03884), PolyReLU of order 3",
-    truth="a0+max(0,x)*(a1+max(0,x)*(a2+max(0,x)*a3))",
-    parameters={"a0": 0.0, "a1": 1 / 3, "a2": 1 / 3, "a3": 1 / 3},
-    ranges=dict.fromkeys(_POLYNOMIAL_NAMES, (-5.0, 5.0)),
-    learned=_POLYNOMIAL_NAMES,
-)
-def poly_relu(a0: float, a1: float, a2: float, a3: float) -> Activation:
-    """Their PolyNorm divides each power by its root mean square over the layer: no function of one unit."""
-    import torch
-
-    starts = (a0, a1, a2, a3)
-
-    def function(z: Tensor, *, learned: tuple[Tensor, ...] = (), noise: Tensor | None = None, dim: int = -1) -> Tensor:
-        wide = torch.promote_types(z.dtype, torch.float32)
-        c0, c1, c2, c3 = (torch.as_tensor(value, dtype=wide) for value in (learned or starts))
-        r = torch.relu(z.to(wide))
-        return (c0 + r * (c1 + r * (c2 + r * c3))).to(z.dtype)
-
-    return Activation(function=function, learned=starts)

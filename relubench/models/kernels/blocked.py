@@ -115,12 +115,7 @@ def backward(k: Kernel, tiling: Tiling, first: bool, by_zeros: bool) -> None:
             _turn_delta(k, tiling)
 
     if tiling.panels:
-        with k.b.if_else(k.b.icmp_signed("==", thin_inputs, word(1))) as (then, otherwise):
-            with then:
-                keep_masks_of_rows(k, tiling)
-                panels.copy_delta(k, tiling, lambda strip: sparse.in_strips(k, tiling, strip))
-            with otherwise:
-                panels.copy_delta(k, tiling, lambda strip: panels.in_own_strips(k, tiling, strip))
+        _copy_delta(k, tiling, thin_inputs)
 
     def group(start: Value, _: list[Value]) -> None:
         last = k.least(k.add(start, height), listed_rows(k))
@@ -142,6 +137,16 @@ def backward(k: Kernel, tiling: Tiling, first: bool, by_zeros: bool) -> None:
     k.loop(word(0), listed_rows(k), height, group)
     if thin is not None:
         _nothing_below(k, tiling)
+
+
+def _copy_delta(k: Kernel, tiling: Tiling, thin_inputs: Value) -> None:
+    """Panels of delta as wide as the strips that the update goes by; for its masks see relubench.models.kernels.masks."""
+    with k.b.if_else(k.b.icmp_signed("==", thin_inputs, word(1))) as (then, otherwise):
+        with then:
+            keep_masks_of_rows(k, tiling)
+            panels.copy_delta(k, tiling, lambda strip: sparse.in_strips(k, tiling, strip))
+        with otherwise:
+            panels.copy_delta(k, tiling, lambda strip: panels.in_own_strips(k, tiling, strip))
 
 
 def _thin_delta(k: Kernel, tiling: Tiling) -> Value:

@@ -55,8 +55,8 @@ def _rows_by_chunks(k: Kernel, tiling: Tiling, first: bool) -> None:
             is_first, is_last = k.b.icmp_signed("==", begin, left), k.b.icmp_signed(">=", end, right)
 
             def row(place: Value, _: list[Value]) -> None:
-                kept = k.b.gep(waiting, [k.times(k.b.sub(place, start), tiling.block * lanes)])
-                before = [k.b.select(is_first, k.zeros(), total) for total in k.load_vectors(kept, len(none))]
+                row_sums = k.b.gep(waiting, [k.times(k.b.sub(place, start), tiling.block * lanes)])
+                before = [k.b.select(is_first, k.zeros(), total) for total in k.load_vectors(row_sums, len(none))]
                 sums = _row_part(k, tiling, place, begin, end, before)
                 if first:
                     return
@@ -64,7 +64,7 @@ def _rows_by_chunks(k: Kernel, tiling: Tiling, first: bool) -> None:
                     with then:
                         _store_sums_below(k, place, sums, nonzero_rows(k, tiling)[0])
                     with otherwise:
-                        k.store_vectors(sums, kept)
+                        k.store_vectors(sums, row_sums)
 
             k.loop(start, last, 1, row)
 
