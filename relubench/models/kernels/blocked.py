@@ -140,7 +140,7 @@ def backward(k: Kernel, tiling: Tiling, first: bool, by_zeros: bool) -> None:
 
 
 def _copy_delta(k: Kernel, tiling: Tiling, thin_inputs: Value) -> None:
-    """Panels of delta as wide as the strips that the update goes by; for its masks see relubench.models.kernels.masks."""
+    """Panels of delta, as wide as the strips that the update goes by."""
     with k.b.if_else(k.b.icmp_signed("==", thin_inputs, word(1))) as (then, otherwise):
         with then:
             keep_masks_of_rows(k, tiling)
