@@ -1,21 +1,19 @@
-"""Commands on a Ray cluster: many at once, one that Ray itself runs, one that has Ray Client alone."""
+"""Commands on a Ray cluster: one that Ray itself runs, one that has Ray Client alone."""
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from executors import only_client
-from executors.ray_here import RayHere, command, contents, errors_of, raylets, rest_of, trained
+from executors.ray_here import RayHere, command, contents, errors_of, raylets, trained
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.usefixtures("with_ray")]
 
@@ -29,43 +27,6 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     root = tmp_path_factory.mktemp("local")
     errors_of(trained(*SHORT, "--executor", "local", runs=root))
     return contents(root)
-
-
-DRIVERS = 4
-"""Each of them, and each of its workers, loads its libraries: sixteen take minutes. `test_drivers.py` has sixteen."""
-
-NOTED = """
-import os
-from relubench.runs.store import Store
-real = Store.put
-def put(store, result, *rest):
-    with open(os.environ["NOTED"], "a") as file:
-        file.write(result.id + "\\n")
-    return real(store, result, *rest)
-Store.put = put
-"""
-"""What notes each run that its process stores."""
-
-
-def test_several_drivers_on_one_store_train_each_run_once(
-    tmp_path: Path, two_nodes: RayHere, local: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
-):
-    (tmp_path / "modules").mkdir()
-    (tmp_path / "modules" / "sitecustomize.py").write_text(NOTED)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "modules"))
-    monkeypatch.setenv("NOTED", str(tmp_path / "noted"))
-    words = command("train", *SHORT, *two_nodes.address, runs=tmp_path / "ray")
-    drivers = [
-        subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
-        for _ in range(DRIVERS)
-    ]
-    answers = [rest_of(driver) for driver in drivers]
-    assert [driver.returncode for driver in drivers] == [0] * DRIVERS, answers
-    tables = [json.loads(out)["rows"] for out, _ in answers]
-    assert all(table == tables[0] for table in tables) and len(tables[0]) == 2
-    stored = Counter((tmp_path / "noted").read_text().split())
-    assert len(stored) == 4 and set(stored.values()) == {1}
-    assert contents(tmp_path / "ray") == local
 
 
 @pytest.mark.skipif(
